@@ -1,0 +1,1 @@
+"""The data sets a spec can name, as tf.data pipelines."""

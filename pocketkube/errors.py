@@ -1,0 +1,13 @@
+"""The one exception that stands for a user's mistake."""
+
+
+class UserError(Exception):
+    """Something the user can put right: its text is one line that says what, where and how.
+
+    The command line prints the text without a traceback and exits with `EXIT_CODE`.
+    """
+
+    EXIT_CODE = 2
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.split()))

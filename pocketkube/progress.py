@@ -1,0 +1,91 @@
+"""Shows how far a long piece of work is: a bar on a terminal, a line every few seconds elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Progress(Protocol):
+    """What work that takes a while reports to."""
+
+    def update(self, step: int, **figures: float) -> None:
+        """Says that `step` steps are done, with figures such as `loss=0.31`."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def update(self, step: int, **figures: float) -> None:
+        """Takes the news and drops it."""
+
+
+@contextmanager
+def progress(stage: str, steps: int, unit: str = "step") -> Iterator[Progress]:
+    """Follows `steps` steps of `stage` on standard error.
+
+    Args:
+        stage: What is being done, in a word or two.
+        steps: How many steps there are.
+        unit: What a step is called.
+
+    Yields:
+        The progress to report to.
+    """
+    if sys.stderr.isatty():
+        with RichProgress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        ) as bars:
+            yield _Bar(bars, stage, steps)
+    else:
+        lines = _Lines(stage, steps, unit)
+        yield lines
+
+
+class _Bar:
+    def __init__(self, bars: RichProgress, stage: str, steps: int):
+        self._bars = bars
+        self._task = bars.add_task(stage, total=steps, figures="")
+
+    def update(self, step: int, **figures: float) -> None:
+        self._bars.update(self._task, completed=step, figures=_words(figures))
+
+
+class _Lines:
+    def __init__(self, stage: str, steps: int, unit: str):
+        self._stage, self._steps, self._unit = stage, steps, unit
+        self._began = self._last = time.monotonic()
+        self._first_step: int | None = None
+
+    def update(self, step: int, **figures: float) -> None:
+        now = time.monotonic()
+        if self._first_step is None:
+            # A resumed run starts in the middle: only the steps seen here say how fast it goes.
+            self._first_step, self._began = step, now
+        if now - self._last < SECONDS_BETWEEN_LINES and step < self._steps:
+            return
+        self._last = now
+        done = step - self._first_step
+        left = (now - self._began) / done * (self._steps - step) if done else 0.0
+        shown = f" {_words(figures)}" if figures else ""
+        print(
+            f"stage={self._stage} {self._unit}={step}/{self._steps}{shown} left={left:.0f}s",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _words(figures: dict[str, float]) -> str:
+    return " ".join(f"{name}={value:.4g}" for name, value in figures.items())

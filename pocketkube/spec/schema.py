@@ -1,0 +1,285 @@
+"""The fields of a spec: names, defaults, allowed values and what each one means."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class Settings(BaseModel):
+    """Refuses unknown keys, and cannot be changed after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Target(Settings):
+    """What the compressed model has to reach. Give at least one."""
+
+    speedup: float | None = Field(
+        None, gt=1.0, description="MACs before over MACs after, as the papers count it."
+    )
+    max_accuracy_drop: float | None = Field(
+        None, ge=0.0, lt=1.0, description="Most that the score may fall: 0.01 is one point."
+    )
+    max_size: int | None = Field(None, gt=0, description="Most bytes model.tflite may have.")
+    max_latency_ms: float | None = Field(
+        None, gt=0.0, description="Most that the median latency may be, measured, one thread."
+    )
+
+    @model_validator(mode="after")
+    def _something_is_asked_for(self) -> Self:
+        if all(value is None for value in self.__dict__.values()):
+            raise ValueError(
+                "asks for nothing: give speedup, max_accuracy_drop, max_size or max_latency_ms"
+            )
+        return self
+
+
+class DatasetSettings(Settings):
+    """Where the examples are. Exactly one of builtin, npz, idx, cifar10, cifar100, ...
+
+    A name alone, `dataset: digits`, means `{builtin: digits}`.
+    """
+
+    builtin: Literal["digits"] | None = Field(
+        None, description="A data set that comes with the Python packages."
+    )
+    npz: str | None = Field(None, description="A NumPy file with x and y, or x0, x1, … y0, y1, ….")
+    idx: str | None = Field(None, description="A folder of MNIST's IDX files, gzipped or not.")
+    cifar10: str | None = Field(None, description="CIFAR-10's folder or archive, binary or python.")
+    cifar100: str | None = Field(None, description="CIFAR-100's, likewise; fine labels.")
+    image_folder: str | None = Field(
+        None, description="A folder with a folder of images for each class."
+    )
+    tfrecord: str | None = Field(
+        None, description="A file pattern of TFRecords with image/encoded and image/class/label."
+    )
+    image_size: tuple[int, int] | None = Field(
+        None, description="Height and width that images are brought to; needed where they differ."
+    )
+    value_range: tuple[float, float] = Field(
+        (0.0, 1.0),
+        description="What an image's 0 and 255 become; [0, 255] leaves them as they are.",
+    )
+    validation_fraction: float = Field(
+        0.1, gt=0.0, lt=0.5, description="Part of the training data held out for decisions."
+    )
+    test_fraction: float = Field(
+        0.2, gt=0.0, lt=0.5, description="Part held out for the report, where there is no test set."
+    )
+    max_train: int | None = Field(
+        None, gt=0, description="Use only the first so many training examples."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_name_alone(cls, value: Any) -> Any:
+        return {"builtin": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> Self:
+        given = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"needs exactly one of {', '.join(SOURCES)}; received: {', '.join(given) or 'none'}"
+            )
+        return self
+
+    @property
+    def source(self) -> tuple[str, str]:
+        """The kind of source and where it is, as in ("npz", "faces.npz")."""
+        return next((name, getattr(self, name)) for name in SOURCES if getattr(self, name))
+
+
+SOURCES = ("builtin", "npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord")
+
+
+class Augmentation(Settings):
+    """Random changes to training images. All off by default."""
+
+    shift: int = Field(0, ge=0, description="Pad by so many pixels and crop back at random.")
+    flip: bool = Field(False, description="Mirror left to right, one in two.")
+    cutout: int = Field(0, ge=0, description="Side of a square set to zero, in pixels.")
+    mixup: float = Field(0.0, ge=0.0, description="Alpha of mixup's Beta distribution.")
+
+
+class Training(Settings):
+    """One course of training, used for training from scratch and for fine-tuning."""
+
+    epochs: int = Field(8, ge=1, description="Passes over the training data.")
+    batch_size: int = Field(128, ge=1, description="Examples a step, over all workers.")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="Decoupled decay, or Nesterov.")
+    learning_rate: float = Field(2e-3, gt=0.0, description="The schedule's peak.")
+    schedule: Literal["cosine", "step", "one_cycle", "constant"] = Field(
+        "one_cycle", description="How the rate moves: step is a tenth at 1/2 and at 3/4."
+    )
+    warmup_fraction: float = Field(
+        0.2, ge=0.0, lt=1.0, description="Part of the steps on which the rate climbs to its peak."
+    )
+    weight_decay: float = Field(0.01, ge=0.0, description="On kernels, never on BatchNorm or bias.")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="For sgd.")
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="For classification.")
+    clip_norm: float | None = Field(None, gt=0.0, description="Most a step's gradient may measure.")
+    mixed_precision: bool = Field(False, description="Float16 arithmetic, for GPUs.")
+    ema: float | None = Field(
+        None, gt=0.0, lt=1.0, description="Decay of an average of the weights that is kept instead."
+    )
+    workers: int = Field(1, ge=1, description="Horovod processes; more than one needs mpirun.")
+    checkpoint_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
+    augmentation: Augmentation = Field(Augmentation(), description="Random changes to images.")
+
+
+class Distillation(Settings):
+    """How the uncompressed model teaches the compressed one (Hinton et al., 2015)."""
+
+    temperature: float = Field(
+        4.0, gt=0.0, description="Softens both distributions; loss times T²."
+    )
+    weight: float = Field(
+        0.5,
+        ge=0.0,
+        le=1.0,
+        description="Share of the teacher's term in the loss; 0 is without one.",
+    )
+
+
+class Benchmark(Settings):
+    """How latency is measured."""
+
+    runs: int = Field(100, ge=5, description="Timed runs of each model and thread count.")
+    warmup_runs: int = Field(10, ge=0, description="Runs before the timed ones.")
+    threads: tuple[int, ...] = Field((1, 2), min_length=1, description="Thread counts to measure.")
+
+
+Criterion = Literal["l1", "l2", "bn_scale", "fpgm", "taylor", "lasso"]
+
+
+class PruneChannels(Settings):
+    """Cuts channels until the model's cost is the target's."""
+
+    name: Literal["prune_channels"] = "prune_channels"
+    criterion: Criterion = Field("taylor", description="How a channel's importance is judged.")
+    scope: Literal["global", "uniform"] = Field(
+        "global", description="Rank all groups together, or cut the same ratio in each."
+    )
+    ratios: dict[str, Ratio] = Field(
+        {}, description="Part of the channels to cut, by a layer's name, instead of a solution."
+    )
+    budget: Literal["macs", "parameters"] = Field("macs", description="What speedup counts.")
+    max_ratio: Ratio = Field(0.9, description="Most of a group's channels that may go.")
+    round_to: int = Field(
+        8, ge=1, description="Channel counts are multiples of this where they can."
+    )
+    reconstruct: bool = Field(
+        False, description="Least-squares fit of the next layer's weights; lasso always does."
+    )
+    calibration_examples: int = Field(
+        512, ge=1, description="Training examples for taylor, lasso and BatchNorm's statistics."
+    )
+    group_size: int | None = Field(
+        None,
+        ge=1,
+        description="Prune so many groups, fine-tune, then the next; all at once if unset.",
+    )
+    group_epochs: int = Field(1, ge=1, description="Epochs of fine-tuning between those.")
+
+
+class FineTune(Settings):
+    """Trains the compressed model on, with the uncompressed one as teacher."""
+
+    name: Literal["fine_tune"] = "fine_tune"
+    epochs: int | None = Field(None, ge=1, description="Instead of half of training's.")
+    learning_rate: float | None = Field(None, gt=0.0, description="Instead of half of training's.")
+
+
+class Quantize(Settings):
+    """Converts the model to LiteRT in a number format."""
+
+    name: Literal["quantize_int8", "quantize_float16", "quantize_dynamic"] = "quantize_int8"
+    calibration_examples: int = Field(256, ge=1, description="Training examples for int8's ranges.")
+    input_type: Literal["float32", "int8", "uint8"] = Field(
+        "float32", description="What the file takes; int8 and uint8 need quantize_int8."
+    )
+    output_type: Literal["float32", "int8", "uint8"] = Field(
+        "float32", description="What it gives."
+    )
+    min_agreement: float = Field(
+        0.97,
+        ge=0.0,
+        le=1.0,
+        description="Least top-1 agreement with the Keras model on test examples.",
+    )
+
+    @model_validator(mode="after")
+    def _integer_ends_need_integers_between(self) -> Self:
+        if self.name != "quantize_int8" and {self.input_type, self.output_type} != {"float32"}:
+            raise ValueError("input_type and output_type other than float32 need quantize_int8")
+        return self
+
+
+Stage = Annotated[PruneChannels | FineTune | Quantize, Field(discriminator="name")]
+STAGE_NAMES = (
+    "prune_channels",
+    "fine_tune",
+    "quantize_int8",
+    "quantize_float16",
+    "quantize_dynamic",
+)
+
+
+class Spec(Settings):
+    """One job: a model, its data, the target and the stages that lead there."""
+
+    model: str = Field(description="A built-in network's name, or the path of a .keras file.")
+    width: float = Field(1.0, gt=0.0, description="Width multiplier of a built-in network.")
+    dataset: DatasetSettings = Field(description="The examples: a built-in name, or a source.")
+    target: Target | None = Field(None, description="What to reach; needed to prune by a budget.")
+    stages: tuple[Stage, ...] = Field(
+        description="What is done, in this order: a name, or {name: {setting: value}}."
+    )
+    training: Training = Field(Training(), description="How a built-in network is trained first.")
+    distillation: Distillation = Field(Distillation(), description="The teacher's part.")
+    benchmark: Benchmark = Field(Benchmark(), description="How the files are measured.")
+    seed: int = Field(0, ge=0, description="Everything random follows from it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("stages"), list | tuple):
+            return value | {"stages": [_named_stage(stage) for stage in value["stages"]]}
+        return value
+
+    @model_validator(mode="after")
+    def _stages_and_target_fit(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        for position, name in enumerate(names):
+            if name.startswith("quantize") and position != len(names) - 1:
+                raise ValueError(
+                    f"stages: {name} makes a LiteRT file, which nothing can follow; "
+                    f"put it last, after {names[position + 1]}"
+                )
+        pruning = next((s for s in self.stages if isinstance(s, PruneChannels)), None)
+        speedup = self.target.speedup if self.target else None
+        if pruning and pruning.ratios and speedup:
+            raise ValueError(
+                "target: speedup and prune_channels' ratios contradict each other; give one"
+            )
+        if pruning and not pruning.ratios and not self.target:
+            raise ValueError(
+                "target: prune_channels needs to know how far; give target: {speedup: 2} or ratios"
+            )
+        if speedup and not pruning:
+            raise ValueError(
+                "target: speedup needs the stage prune_channels; nothing else cuts MACs"
+            )
+        return self
+
+
+def _named_stage(stage: Any) -> Any:
+    if isinstance(stage, str):
+        return {"name": stage}
+    if isinstance(stage, dict) and len(stage) == 1 and "name" not in stage:
+        (name, settings), *_ = stage.items()
+        return {"name": name, **(settings or {})}
+    return stage
