@@ -133,9 +133,7 @@ class Training(Settings):
 class Distillation(Settings):
     """How the uncompressed model teaches the compressed one (Hinton et al., 2015)."""
 
-    temperature: float = Field(
-        4.0, gt=0.0, description="Softens both distributions; loss times T²."
-    )
+    temperature: float = Field(4.0, gt=0.0, description="Softens both distributions; loss times T².")
     weight: float = Field(
         0.5,
         ge=0.0,
@@ -168,9 +166,7 @@ class PruneChannels(Settings):
     )
     budget: Literal["macs", "parameters"] = Field("macs", description="What speedup counts.")
     max_ratio: Ratio = Field(0.9, description="Most of a group's channels that may go.")
-    round_to: int = Field(
-        8, ge=1, description="Channel counts are multiples of this where they can."
-    )
+    round_to: int = Field(8, ge=1, description="Channel counts are multiples of this where they can.")
     reconstruct: bool = Field(
         False, description="Least-squares fit of the next layer's weights; lasso always does."
     )
@@ -201,9 +197,7 @@ class Quantize(Settings):
     input_type: Literal["float32", "int8", "uint8"] = Field(
         "float32", description="What the file takes; int8 and uint8 need quantize_int8."
     )
-    output_type: Literal["float32", "int8", "uint8"] = Field(
-        "float32", description="What it gives."
-    )
+    output_type: Literal["float32", "int8", "uint8"] = Field("float32", description="What it gives.")
     min_agreement: float = Field(
         0.97,
         ge=0.0,
@@ -270,9 +264,7 @@ class Spec(Settings):
                 "target: prune_channels needs to know how far; give target: {speedup: 2} or ratios"
             )
         if speedup and not pruning:
-            raise ValueError(
-                "target: speedup needs the stage prune_channels; nothing else cuts MACs"
-            )
+            raise ValueError("target: speedup needs the stage prune_channels; nothing else cuts MACs")
         return self
 
 
