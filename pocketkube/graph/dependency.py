@@ -1,0 +1,209 @@
+"""Finds out, for a Keras model, which channels have to be cut together."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from pocketkube.errors import UserError
+from pocketkube.graph.channels import Channels, Ledger, Units
+from pocketkube.graph.propagation import Call, heads_key, propagate
+
+
+@dataclass(frozen=True)
+class Use:
+    """A layer, or an operation, and the channels that go in and come out at its first call.
+
+    Attributes:
+        path: Its name, with those of the models around it: "backbone/conv1".
+        op: The layer or operation itself.
+        inputs: Channels of each input tensor, None where none may be cut.
+        outputs: Channels of each output tensor.
+        understood: Whether a rule knows this kind of operation.
+    """
+
+    path: str
+    op: Any
+    inputs: tuple[Channels | None, ...]
+    outputs: tuple[Channels | None, ...]
+    understood: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """Layers whose channels are cut together.
+
+    Attributes:
+        name: Path of the first layer that makes these channels.
+        units: Numbers of the group's units.
+        layers: Paths of all layers that make them.
+    """
+
+    name: str
+    units: np.ndarray
+    layers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {len(self.units)} units of {', '.join(self.layers)}"
+
+
+@dataclass(frozen=True)
+class ChannelGraph:
+    """Which channels of a model may be cut, and which only together.
+
+    Attributes:
+        uses: The layers and operations in the order of computation.
+        units: The units of all channels.
+        groups: The groups, in the order of computation.
+        left_whole: One sentence for each operation that no rule knows.
+    """
+
+    uses: tuple[Use, ...]
+    units: Units
+    groups: tuple[Group, ...]
+    left_whole: tuple[str, ...]
+
+    def kept(self, channels: Channels, keep: np.ndarray) -> np.ndarray:
+        """Positions of `channels` that are left where only the units in the mask `keep` are."""
+        units = self.units.of(channels)
+        return np.flatnonzero((units < 0) | keep[units])
+
+    def heads(self, attention: Any) -> Channels | None:
+        """The heads of an attention layer as channels of their own."""
+        first = self.units.first.get(heads_key(attention))
+        return None if first is None else Channels(-1, np.arange(attention.num_heads) + first)
+
+
+def trace_channels(model: keras.Model) -> ChannelGraph:
+    """Follows every channel of a model from where it is made to where it ends.
+
+    Args:
+        model: A functional or sequential model; models may be nested in it and layers shared.
+
+    Returns:
+        The channel graph. A channel of an input or output of the model, or one that meets an
+        operation without a rule, is in no group.
+
+    Raises:
+        UserError: If the model is a subclassed one: its graph cannot be seen.
+    """
+    tracer = _Tracer()
+    function = functional_graph(model)
+    outputs = tracer.follow(function, [None] * len(function.inputs), "")
+    for channels in outputs:
+        if channels is not None:
+            tracer.ledger.fix(channels.ids)
+    units = tracer.ledger.settle()
+    uses = tuple(tracer.uses.values())
+    return ChannelGraph(uses, units, tuple(_groups(uses, units)), tuple(tracer.left_whole))
+
+
+def functional_graph(model: keras.Model) -> Any:
+    """The functional model behind `model`.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if isinstance(model, keras.Sequential):
+        if not model.built:
+            raise UserError(
+                f"The model {model.name} has no input shape yet: build it, or add a keras.Input."
+            )
+        return model._functional
+    if not hasattr(model, "_nodes_by_depth"):
+        raise UserError(
+            f"The model {model.name} is a subclassed one ({type(model).__name__}), whose graph cannot "
+            "be seen: build it with the functional API or as a Sequential."
+        )
+    return model
+
+
+def ordered_nodes(function: Any) -> Iterator[Any]:
+    """The calls of a functional model, in an order in which they can be computed."""
+    for depth in sorted(function._nodes_by_depth, reverse=True):
+        for node in function._nodes_by_depth[depth]:
+            if node.operation and not node.is_input:
+                yield node
+
+
+def is_model(op: Any) -> bool:
+    """Whether a layer is a nested model whose own layers can be seen."""
+    return isinstance(op, keras.Sequential) or hasattr(op, "_nodes_by_depth")
+
+
+class _Tracer:
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.uses: dict[int, Use] = {}
+        self.left_whole: list[str] = []
+
+    def follow(
+        self, function: Any, inputs: Sequence[Channels | None], prefix: str
+    ) -> list[Channels | None]:
+        channels = dict(zip(map(id, function.inputs), inputs, strict=True))
+        for node in ordered_nodes(function):
+            if any(id(x) not in channels for x in node.input_tensors):
+                continue
+            taken = [channels[id(x)] for x in node.input_tensors]
+            path = prefix + node.operation.name
+            if is_model(node.operation):
+                given = self.follow(functional_graph(node.operation), taken, f"{path}/")
+            else:
+                given = self._call(node, taken, path)
+            channels |= zip(map(id, node.outputs), given, strict=True)
+        return [channels[id(x)] for x in function.outputs]
+
+    def _call(self, node: Any, taken: list[Channels | None], path: str) -> list[Channels | None]:
+        op = node.operation
+        call = Call(
+            op,
+            path,
+            [tuple(x.shape) for x in node.input_tensors],
+            taken,
+            [tuple(x.shape) for x in node.outputs],
+            node.arguments,
+            self.ledger,
+        )
+        given = propagate(call)
+        understood = given is not None
+        if given is None:
+            given = [None] * len(node.outputs)
+        if id(op) in self.uses:
+            self._tie_calls(taken, self.uses[id(op)].inputs)
+            self._tie_calls(given, self.uses[id(op)].outputs)
+        else:
+            self.uses[id(op)] = Use(path, op, tuple(taken), tuple(given), understood)
+            if not understood:
+                self.left_whole.append(
+                    f"{path} ({type(op).__name__}) is not known: what goes in and out is left whole"
+                )
+        return given
+
+    def _tie_calls(
+        self, now: Sequence[Channels | None], before: Sequence[Channels | None]
+    ) -> None:
+        """One layer, called again: the same weights meet both calls' channels."""
+        for one, other in zip(now, before, strict=True):
+            if one is not None and other is not None and len(one.ids) == len(other.ids):
+                self.ledger.tie(one.ids, other.ids)
+            else:
+                for channels in (one, other):
+                    if channels is not None:
+                        self.ledger.fix(channels.ids)
+
+
+def _groups(uses: Sequence[Use], units: Units) -> Iterator[Group]:
+    makers: dict[int, list[str]] = {}
+    for use in uses:
+        for owner in (id(use.op), heads_key(use.op)):
+            if owner not in units.first:
+                continue
+            size = use.op.num_heads if isinstance(owner, tuple) else len(use.outputs[0].ids)  # type: ignore[union-attr]
+            made = units.unit_of[units.first[owner] + np.arange(size)]
+            suffix = "/heads" if isinstance(owner, tuple) else ""
+            for group in np.unique(units.group_of[made[made >= 0]]):
+                makers.setdefault(int(group), []).append(use.path + suffix)
+    for group, paths in makers.items():
+        yield Group(paths[0], np.flatnonzero(units.group_of == group), tuple(paths))
