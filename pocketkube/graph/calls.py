@@ -1,0 +1,104 @@
+"""Every call of a model's graph at batch size 1, with the shapes that really flow there."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from pocketkube.errors import UserError
+from pocketkube.graph.dependency import functional_graph, is_model, ordered_nodes
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """One call of a layer or operation, nested models opened.
+
+    Attributes:
+        path: Its name, with those of the models around it: "backbone/conv1".
+        op: The layer or operation.
+        shapes: Shapes of the input tensors, batch axis included and 1.
+        outputs: Shapes of the output tensors, likewise.
+        dtypes: Number types of the output tensors.
+        arguments: What was passed, by parameter name; tensors as their shapes.
+    """
+
+    path: str
+    op: Any
+    shapes: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+    arguments: dict[str, Any]
+
+
+def layer_calls(model: keras.Model) -> Iterator[LayerCall]:
+    """Yields the calls of a functional or sequential model in the order of computation.
+
+    Args:
+        model: The model; a layer that is called twice, itself or within a nested model, comes twice.
+
+    Raises:
+        UserError: If the model is a subclassed one, or a shape beside the batch is not fixed.
+    """
+    function = functional_graph(model)
+    for tensor in function.inputs:
+        if None in tensor.shape[1:]:
+            raise UserError(
+                f"The input {tensor.name} of {model.name} has the shape {tensor.shape}, in which only "
+                "the first, the batch, may be None: build the model again with a fixed input shape, "
+                "such as keras.Input((224, 224, 3)), and load the weights into it."
+            )
+    yield from _follow(function, function.inputs, "", [])
+
+
+def _follow(
+    function: Any, inputs: Sequence[Any], prefix: str, given: list[Any]
+) -> Iterator[LayerCall]:
+    """Yields the calls of `function`; leaves its output tensors in `given`."""
+    tensors = dict(zip(map(id, function.inputs), inputs, strict=True))
+    for node in ordered_nodes(function):
+        if any(id(x) not in tensors for x in node.input_tensors):
+            continue
+        taken = [tensors[id(x)] for x in node.input_tensors]
+        path = prefix + node.operation.name
+        if is_model(node.operation):
+            made: list[Any] = []
+            yield from _follow(functional_graph(node.operation), taken, f"{path}/", made)
+        else:
+            args, kwargs = node.arguments.fill_in(dict(zip(map(id, node.input_tensors), taken, strict=True)))
+            made = _outputs(node, taken, args, kwargs)
+            yield LayerCall(
+                path,
+                node.operation,
+                tuple(_shape(x, path) for x in taken),
+                tuple(_shape(x, path) for x in made),
+                tuple(str(x.dtype) for x in made),
+                _by_name(node.operation, args, kwargs, path),
+            )
+        tensors |= zip(map(id, node.outputs), made, strict=True)
+    given.extend(tensors[id(x)] for x in function.outputs)
+
+
+def _outputs(node: Any, taken: Sequence[Any], args: Any, kwargs: Any) -> list[Any]:
+    # A model with open shapes, nested where they are fixed, has to be gone through again.
+    if all(x.shape[1:] == y.shape[1:] for x, y in zip(taken, node.input_tensors, strict=True)):
+        return list(node.outputs)
+    return list(keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs)))
+
+
+def _shape(tensor: Any, path: str) -> tuple[int, ...]:
+    if None in tensor.shape[1:]:
+        raise UserError(
+            f"A tensor at {path} has the shape {tensor.shape}, in which only the first, the batch, may "
+            "be None: give the layer fixed sizes."
+        )
+    return (1, *tensor.shape[1:]) if tensor.shape else ()
+
+
+def _by_name(op: Any, args: Any, kwargs: Any, path: str) -> dict[str, Any]:
+    bound = inspect.signature(op.call).bind(*args, **kwargs).arguments
+    return {
+        name: _shape(value, path) if isinstance(value, keras.KerasTensor) else value
+        for name, value in bound.items()
+    }

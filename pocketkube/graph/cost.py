@@ -1,0 +1,128 @@
+"""What a model costs at batch size 1: multiply-adds, parameters and activations, layer by layer."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+from keras.src import backend
+
+from pocketkube.graph.calls import LayerCall, layer_calls
+from pocketkube.graph.float_operations import count_other_flops
+from pocketkube.graph.macs import count_macs
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one layer costs, over all its calls.
+
+    Attributes:
+        name: Its path: "backbone/conv1".
+        kind: Its class: "Conv2D".
+        macs: Multiply-adds of convolutions, dense layers and attention; 0 where unknown.
+        parameters: Numbers in its weights, trainable or not, counted at one layer only where shared.
+        activation_bytes: Size of its outputs.
+        output_shape: Shape of its first output, without the batch.
+        calls: How often it is called.
+        other_flops: Float operations that are no multiply-adds: biases, normalisation, pooling and
+            element-wise work, each counted as TensorFlow's profiler does.
+    """
+
+    name: str
+    kind: str
+    macs: int
+    parameters: int
+    activation_bytes: int
+    output_shape: tuple[int, ...]
+    calls: int
+    other_flops: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a model costs.
+
+    Attributes:
+        layers: Its layers in the order of computation, nested models opened.
+        macs: Multiply-adds of all layers.
+        parameters: Numbers in all weights.
+        activation_bytes: Size of all layers' outputs together.
+        unknown: Name and kind of each layer whose multiply-adds are not known and not in `macs`.
+    """
+
+    layers: tuple[LayerCost, ...]
+    macs: int
+    parameters: int
+    activation_bytes: int
+    unknown: tuple[str, ...]
+
+    @property
+    def flops(self) -> int:
+        """Float operations: two for a multiply-add, and all others."""
+        return 2 * self.macs + sum(layer.other_flops for layer in self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {**asdict(self), "flops": self.flops}
+
+
+def profile_model(model: keras.Model) -> Profile:
+    """Counts what a model costs at batch size 1.
+
+    Args:
+        model: A functional or sequential model. Layers that are called several times, or stand in a
+            nested model that is, count once per call, their parameters once.
+
+    Returns:
+        The profile.
+
+    Raises:
+        UserError: If the model is a subclassed one, or a shape beside the batch is not fixed.
+    """
+    calls: dict[int, list[LayerCall]] = {}
+    for call in layer_calls(model):
+        calls.setdefault(id(call.op), []).append(call)
+    seen: set[int] = set()
+    layers, unknown = [], []
+    for same in calls.values():
+        op = same[0].op
+        macs = [count_macs(call) for call in same]
+        kind = type(op).__name__
+        if None in macs:
+            unknown.append(f"{same[0].path} ({kind})")
+        layers.append(
+            LayerCost(
+                name=same[0].path,
+                kind=kind,
+                macs=sum(count or 0 for count in macs),
+                parameters=_parameters(getattr(op, "weights", ()), seen),
+                activation_bytes=sum(_activation_bytes(call) for call in same),
+                output_shape=same[0].outputs[0][1:],
+                calls=len(same),
+                other_flops=sum(count_other_flops(call) for call in same),
+            )
+        )
+    return Profile(
+        layers=tuple(layers),
+        macs=sum(layer.macs for layer in layers),
+        parameters=sum(layer.parameters for layer in layers),
+        activation_bytes=sum(layer.activation_bytes for layer in layers),
+        unknown=tuple(unknown),
+    )
+
+
+def _parameters(weights: Iterable[Any], seen: set[int]) -> int:
+    new = [weight for weight in weights if id(weight) not in seen]
+    seen.update(map(id, new))
+    return sum(math.prod(weight.shape) for weight in new)
+
+
+def _activation_bytes(call: LayerCall) -> int:
+    return sum(
+        math.prod(shape) * _bytes(dtype) for shape, dtype in zip(call.outputs, call.dtypes, strict=True)
+    )
+
+
+def _bytes(dtype: str) -> int:
+    return 1 if dtype == "bool" else -(-backend.common.dtypes_bits(dtype) // 8)

@@ -1,0 +1,183 @@
+"""How many multiply-adds a layer's call takes: one short rule for each kind, in one table."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from pocketkube.graph.calls import LayerCall
+
+layers = keras.layers
+Rule = Callable[[LayerCall], int]
+
+
+def count_macs(call: LayerCall) -> int | None:
+    """The multiply-adds of one call at batch size 1.
+
+    As papers on compression count them: the products of convolutions, dense layers and attention,
+    padding included, and nothing for biases, normalisation, pooling and element-wise work.
+
+    Args:
+        call: The call.
+
+    Returns:
+        Their number, or None where no rule knows the layer.
+    """
+    op = call.op
+    rule = MACS.get(type(op))
+    if rule is not None:
+        return rule(call)
+    if not type(op).__module__.startswith("keras.src."):
+        return None
+    if not isinstance(op, layers.Layer):
+        operation = OPERATION_MACS.get(type(op).__name__)
+        if operation is not None:
+            return operation(call)
+    if type(op).__name__ in UNCOUNTED or getattr(op, "weights", None):
+        return None
+    return 0
+
+
+def _none(call: LayerCall) -> int:
+    return 0
+
+
+def _positions(op: Any, shape: tuple[int, ...]) -> int:
+    """Positions of an image-like tensor, without its channels."""
+    return math.prod(shape[2:] if op.data_format == "channels_first" else shape[1:-1])
+
+
+def _convolution(call: LayerCall) -> int:
+    return _positions(call.op, call.outputs[0]) * math.prod(call.op.kernel.shape)
+
+
+def _transposed_convolution(call: LayerCall) -> int:
+    # Every input position is multiplied with the whole kernel and scattered.
+    return _positions(call.op, call.shapes[0]) * math.prod(call.op.kernel.shape)
+
+
+def _separable(call: LayerCall) -> int:
+    kernels = (call.op.depthwise_kernel, call.op.pointwise_kernel)
+    return _positions(call.op, call.outputs[0]) * sum(math.prod(k.shape) for k in kernels)
+
+
+def _dense(call: LayerCall) -> int:
+    return math.prod(call.shapes[0][:-1]) * math.prod(call.op.kernel.shape)
+
+
+def _einsum_dense(call: LayerCall) -> int:
+    terms, out = call.op.equation.split("->")
+    labels = terms.split(",")[1].strip()
+    contracted = [
+        size for label, size in zip(labels, call.op.kernel.shape, strict=True) if label not in out
+    ]
+    return math.prod(call.outputs[0]) * math.prod(contracted)
+
+
+def _multi_head_attention(call: LayerCall) -> int:
+    op = call.op
+    return _attention(call, op.num_heads, op.key_dim, op.value_dim, op._attention_axes)
+
+
+def _grouped_query_attention(call: LayerCall) -> int:
+    op = call.op
+    return _attention(call, op.num_query_heads, op.head_dim, op.head_dim, (1,))
+
+
+def _attention(
+    call: LayerCall, heads: int, key_size: int, value_size: int, axes: tuple[int, ...]
+) -> int:
+    """Projections, scores and weighted sum; a mask saves nothing."""
+    op, query, value = call.op, call.arguments["query"], call.arguments["value"]
+    key = call.arguments.get("key") or value
+    projections = [
+        (query, op._query_dense),
+        (key, op._key_dense),
+        (value, op._value_dense),
+        (query, op._output_dense),
+    ]
+    if getattr(op, "_gate_dense", None) is not None:
+        projections.append((query, op._gate_dense))
+    projected = sum(
+        math.prod(shape[1:-1]) * math.prod(dense.kernel.shape) for shape, dense in projections
+    )
+    pairs = math.prod(query[1:-1]) * math.prod(key[axis] for axis in axes)
+    return projected + pairs * heads * (key_size + value_size)
+
+
+def _dot_attention(call: LayerCall) -> int:
+    query, value, *rest = call.shapes
+    key = rest[0] if rest else value
+    return query[1] * key[1] * (key[-1] + value[-1])
+
+
+def _dot_layer(call: LayerCall) -> int:
+    axes = call.op.axes
+    axis = axes if isinstance(axes, int) else axes[0]
+    return math.prod(call.outputs[0]) * call.shapes[0][axis]
+
+
+def _recurrent(call: LayerCall) -> int:
+    cell = call.op.cell
+    return call.shapes[0][1] * (
+        math.prod(cell.kernel.shape) + math.prod(cell.recurrent_kernel.shape)
+    )
+
+
+def _matmul(call: LayerCall) -> int:
+    out, first = call.outputs[0], call.arguments["x1"]
+    shape = first if isinstance(first, tuple) else tuple(first.shape)
+    return math.prod(out) * shape[-1]
+
+
+def _einsum(call: LayerCall) -> int | None:
+    subscripts = call.op.subscripts
+    terms = subscripts.split("->")[0].replace(" ", "").split(",")
+    if "." in subscripts or len(terms) != len(call.shapes):
+        return None
+    sizes: dict[str, int] = {}
+    for labels, shape in zip(terms, call.shapes, strict=True):
+        sizes |= zip(labels, shape, strict=True)
+    return math.prod(sizes.values()) * max(len(terms) - 1, 0)
+
+
+MACS: dict[type, Rule] = {
+    **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), _convolution),
+    **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), _convolution),
+    **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), _separable),
+    **dict.fromkeys(
+        (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
+        _transposed_convolution,
+    ),
+    layers.Dense: _dense,
+    layers.EinsumDense: _einsum_dense,
+    layers.MultiHeadAttention: _multi_head_attention,
+    layers.GroupQueryAttention: _grouped_query_attention,
+    layers.Attention: _dot_attention,
+    layers.Dot: _dot_layer,
+    **dict.fromkeys((layers.LSTM, layers.GRU, layers.SimpleRNN), _recurrent),
+    # Layers with weights and no products that count.
+    layers.Embedding: _none,
+    layers.BatchNormalization: _none,
+    layers.LayerNormalization: _none,
+    layers.GroupNormalization: _none,
+    layers.RMSNormalization: _none,
+    layers.UnitNormalization: _none,
+    layers.Normalization: _none,
+    layers.PReLU: _none,
+    keras.src.applications.convnext.LayerScale: _none,
+}
+
+OPERATION_MACS: dict[str, Callable[[LayerCall], int | None]] = {
+    "Matmul": _matmul,
+    "Dot": _matmul,
+    "Einsum": _einsum,
+}
+
+# Keras's own that multiply, have no weights that would say so, and no rule above.
+UNCOUNTED = {
+    "Lambda", "AdditiveAttention", "MelSpectrogram", "STFTSpectrogram", "Conv", "ConvTranspose",
+    "DepthwiseConv", "SeparableConv", "DotProductAttention", "Tensordot", "Einsum", "Vdot",
+    "Inner", "Outer", "Correlate",
+}  # fmt: skip

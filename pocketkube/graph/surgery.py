@@ -1,0 +1,130 @@
+"""Builds the smaller model that is left when some channels go."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from pocketkube.graph.cuts import Cut, Left, cut_layer, left_of
+from pocketkube.graph.dependency import (
+    ChannelGraph,
+    Use,
+    functional_graph,
+    is_model,
+    ordered_nodes,
+)
+
+
+def remove_channels(model: keras.Model, graph: ChannelGraph, keep: np.ndarray) -> keras.Model:
+    """Builds a model that has only the channels to keep, with their weights.
+
+    The new model is made of ordinary layers of the same types and names. It computes what `model`
+    would if the channels that go were zero wherever they are used.
+
+    Args:
+        model: The model that `graph` was traced from; it is left as it is.
+        graph: Its channel graph.
+        keep: One boolean for each of the graph's units: whether it is kept.
+
+    Returns:
+        The smaller model, compiled as `model` is, where that is.
+
+    Raises:
+        ValueError: If `keep` has not one entry for each unit, or a group would lose all of them.
+    """
+    keep = np.asarray(keep, bool)
+    if keep.shape != (graph.units.count,):
+        raise ValueError(
+            f"keep needs {graph.units.count} entries, one for each unit. Received: shape {keep.shape}"
+        )
+    for group in graph.groups:
+        if not keep[group.units].any():
+            raise ValueError(f"every group keeps at least one unit. Received none for {group.name}")
+    surgeon = _Surgeon(graph, keep)
+    smaller = surgeon.rebuild_model(model)
+    surgeon.carry_weights()
+    if model.compiled:
+        smaller.compile_from_config(model.get_compile_config())
+    return smaller
+
+
+class _Surgeon:
+    def __init__(self, graph: ChannelGraph, keep: np.ndarray) -> None:
+        self._uses = {id(use.op): use for use in graph.uses}
+        self._left = {id(use.op): left_of(graph, use, keep) for use in graph.uses}
+        self._cuts = {id(use.op): cut_layer(use, self._left[id(use.op)]) for use in graph.uses}
+        self._new: dict[int, Any] = {}
+        self._old: dict[int, Any] = {}
+
+    def rebuild_model(self, model: keras.Model) -> keras.Model:
+        function = functional_graph(model)
+        new = {
+            id(x): keras.Input(batch_shape=x.shape, dtype=x.dtype, name=_input_name(x), sparse=x.sparse)
+            for x in function.inputs
+        }
+        return self._rebuild(model, function, new)
+
+    def _rebuild(self, model: keras.Model, function: Any, new: dict[int, Any]) -> keras.Model:
+        inputs = keras.tree.map_structure(lambda x: new[id(x)], function._inputs_struct)
+        for node in ordered_nodes(function):
+            if any(id(x) not in new for x in node.input_tensors):
+                continue
+            taken = [new[id(x)] for x in node.input_tensors]
+            args, kwargs = node.arguments.fill_in(new)
+            given = self._smaller(node.operation, taken)(*args, **kwargs)
+            new |= zip(map(id, node.outputs), keras.tree.flatten(given), strict=True)
+        outputs = keras.tree.map_structure(lambda x: new[id(x)], function._outputs_struct)
+        smaller = keras.Model(inputs, outputs, name=model.name)
+        if not model.trainable:
+            smaller.trainable = False
+        return smaller
+
+    def _smaller(self, op: Any, taken: Sequence[Any]) -> Any:
+        if id(op) not in self._new:
+            if is_model(op):
+                self._new[id(op)] = self._smaller_model(op, taken)
+            else:
+                use = self._uses[id(op)]
+                config = op.get_config() | self._cuts[id(op)].config
+                config |= _shape_config(use, self._left[id(op)])
+                self._new[id(op)] = type(op).from_config(config)
+                self._old[id(op)] = op
+        return self._new[id(op)]
+
+    def _smaller_model(self, model: keras.Model, taken: Sequence[Any]) -> keras.Model:
+        function = functional_graph(model)
+        new = {
+            id(x): keras.Input(batch_shape=(x.shape[0], *now.shape[1:]), dtype=x.dtype, name=_input_name(x))
+            for x, now in zip(function.inputs, taken, strict=True)
+        }
+        return self._rebuild(model, function, new)
+
+    def carry_weights(self) -> None:
+        for key, old in self._old.items():
+            new = self._new[key]
+            if not isinstance(old, keras.layers.Layer) or not old.variables:
+                continue
+            cut: Cut = self._cuts[key]
+            for now, was in zip(new.variables, old.variables, strict=True):
+                now.assign(cut.apply(_end_of_path(was, old), np.asarray(was)))
+
+
+def _input_name(tensor: Any) -> str:
+    return str(tensor._keras_history.operation.name)
+
+
+def _end_of_path(variable: Any, layer: Any) -> str:
+    return str(variable.path).removeprefix(f"{layer.path}/")
+
+
+def _shape_config(use: Use, left: Left) -> Mapping[str, Any]:
+    """The written-down shape of a reshaping operation, with the channels that are left."""
+    (name,) = {"target_shape", "newshape"} & set(vars(use.op)) or (None,)
+    if name is None or use.outputs[0] is None:
+        return {}
+    shape = list(use.op.target_shape if name == "target_shape" else use.op.newshape)
+    axis = use.outputs[0].axis
+    if shape[axis] != -1:
+        shape[axis] = len(left.outputs[0])
+    return {name: tuple(shape)}
