@@ -19,11 +19,13 @@ class Examples:
             of tensors: float32 inputs (int32 where the source has integers that are no image), and
             labels: int32 scalars for classification, float32 for regression.
         arrays: The same as arrays with a leading axis of `size`, where they fit into memory.
+        num_classes: Number of classes; None for regression.
     """
 
     size: int
     open: Callable[[], tf.data.Dataset]
     arrays: tuple[Arrays, Arrays] | None = None
+    num_classes: int | None = None
 
 
 @dataclass(frozen=True)

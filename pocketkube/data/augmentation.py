@@ -1,0 +1,110 @@
+"""Random changes to a batch of training images that follow from a seed and an example's place."""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from pocketkube.data.dataset import Examples
+from pocketkube.errors import UserError
+from pocketkube.spec.schema import Augmentation
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of a whole global batch: a row for each of its examples.
+
+    Attributes:
+        uniform: `[B, 5]` in [0, 1): shift down, shift right, flip, cutout's row and column.
+        share: `[B]`: the part of itself that mixup leaves an example.
+    """
+
+    uniform: tf.Tensor
+    share: tf.Tensor
+
+
+def draw(settings: Augmentation, batch_size: int, seed: tf.Tensor) -> Draws:
+    """Draws for a batch from its seed, an int tensor of shape `[2]`."""
+    uniform = tf.random.stateless_uniform([batch_size, 5], seed)
+    if not settings.mixup:
+        return Draws(uniform, tf.ones([batch_size]))
+    # Beta(a, a) as a ratio of two gammas; in float64, where a small a does not underflow.
+    gammas = tf.random.stateless_gamma(
+        [2, batch_size],
+        tf.random.experimental.stateless_fold_in(seed, 1),
+        tf.constant(settings.mixup, tf.float64),
+        dtype=tf.float64,
+    )
+    share = tf.math.divide_no_nan(gammas[0], gammas[0] + gammas[1])
+    return Draws(uniform, tf.cast(share, tf.float32))
+
+
+def change_images(images: tf.Tensor, settings: Augmentation, uniform: tf.Tensor) -> tf.Tensor:
+    """Shifts, flips and cuts holes into float32 images `[B, H, W, C]`; gaps are zeros.
+
+    Cutout (DeVries and Taylor, 2017) takes its centre from the whole image, so that a square at
+    the edge is cut off by it.
+    """
+    if settings.shift or settings.flip:
+        images = _shifted(images, settings, uniform)
+    if settings.cutout:
+        height, width = images.shape[1:3]
+        rows = _outside(height, settings.cutout, uniform[:, 3])[:, :, None, None]
+        columns = _outside(width, settings.cutout, uniform[:, 4])[:, None, :, None]
+        images = tf.where(rows | columns, images, 0.0)
+    return images
+
+
+def mixed(ours: tf.Tensor, theirs: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+    """Mixup (Zhang et al., 2018) of rows: share * ours + (1 - share) * theirs."""
+    share = tf.reshape(share, [-1] + [1] * (len(ours.shape) - 1))
+    return share * ours + (1.0 - share) * theirs
+
+
+def refuse_unfit(settings: Augmentation, examples: Examples) -> None:
+    """Says when the examples are none that can be so changed.
+
+    Raises:
+        UserError: If there is no image to shift, flip or cut, or an input that cannot be mixed.
+    """
+    (inputs, _) = examples.open().element_spec
+    images = [spec for spec in inputs if is_image(spec)]
+    if not images and (settings.shift or settings.flip or settings.cutout):
+        raise UserError(
+            "training.augmentation: shift, flip and cutout need images of shape (height, width, "
+            f"channels). Received: inputs of {', '.join(str(tuple(s.shape)) for s in inputs)}."
+        )
+    if settings.mixup and any(not spec.dtype.is_floating for spec in inputs):
+        raise UserError("training.augmentation: mixup needs inputs of real numbers, not integers.")
+
+
+def is_image(spec: tf.TensorSpec) -> bool:
+    """Whether one example's input is an image."""
+    return len(spec.shape) == 3 and spec.dtype.is_floating
+
+
+def _shifted(images: tf.Tensor, settings: Augmentation, uniform: tf.Tensor) -> tf.Tensor:
+    """One pass for both: an image moved by whole pixels and perhaps mirrored."""
+    down, right = (
+        tf.floor(uniform[:, axis] * (2 * settings.shift + 1)) - settings.shift for axis in (0, 1)
+    )
+    mirrored = (uniform[:, 2] < 0.5) & settings.flip
+    across = tf.where(mirrored, -1.0, 1.0)
+    right += tf.where(mirrored, float(images.shape[2] - 1), 0.0)
+    zero, one = tf.zeros_like(down), tf.ones_like(down)
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        # Rows of a 3 x 3 matrix from a place in the result to one in the image.
+        transforms=tf.stack([across, zero, right, zero, one, down, zero, zero], axis=1),
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation="NEAREST",
+        fill_mode="CONSTANT",
+    )
+    return tf.ensure_shape(moved, images.shape)
+
+
+def _outside(length: int, side: int, uniform: tf.Tensor) -> tf.Tensor:
+    """`[B, length]`: whether each place is outside a stretch of `side` around a random centre."""
+    first = tf.floor(uniform * length) - side // 2
+    places = tf.range(length, dtype=tf.float32)[None]
+    return (places < first[:, None]) | (places >= first[:, None] + side)

@@ -1,0 +1,205 @@
+"""Serves a split's examples in batches, the same ones for a seed however many ranks share them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from pocketkube.data.augmentation import change_images, draw, is_image, mixed, refuse_unfit
+from pocketkube.data.dataset import Arrays, Examples
+from pocketkube.spec.schema import Augmentation
+
+# How many streamed examples are shuffled among each other.
+_SHUFFLE_BUFFER = 8192
+
+_Rows = Callable[[tf.Tensor], tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]]
+
+
+def batches(
+    examples: Examples,
+    batch_size: int,
+    *,
+    epoch_seed: tuple[int, int] | None = None,
+    augmentation: Augmentation | None = None,
+    rank: int = 0,
+    ranks: int = 1,
+    drop_remainder: bool = False,
+    skip: int = 0,
+) -> tf.data.Dataset:
+    """One pass over the examples.
+
+    Everything random follows from `epoch_seed` and from an example's place in the global order,
+    so that rows `rank::ranks` of each global batch are the same whoever computes them.
+
+    Args:
+        examples: The split.
+        batch_size: Examples in a batch over all ranks.
+        epoch_seed: Seed and number of the epoch, which give the order; None keeps the files'.
+        augmentation: What to change at random; needs `epoch_seed`.
+        rank: Whose part of each batch to give.
+        ranks: How many share a batch. The last batch may leave some of them with 0 rows.
+        drop_remainder: Whether to leave out a last batch that is not full.
+        skip: How many leading batches to leave out; they cost nothing where the examples are
+            arrays, else they are read.
+
+    Returns:
+        Batches of `(inputs, labels)`: tuples of tensors `[b, ...]`. Labels of a classification are
+        int32 `[b]`; with mixup they are float32 rows `[b, num_classes]` that sum to 1.
+
+    Raises:
+        UserError: If the augmentation does not fit the examples.
+    """
+    change = augmentation if augmentation and any(augmentation.model_dump().values()) else None
+    if change:
+        if epoch_seed is None:
+            raise ValueError("augmentation needs epoch_seed: it is the seed of its random numbers")
+        refuse_unfit(change, examples)
+    seed = np.array(epoch_seed or (0, 0), np.int64)
+    images = [is_image(spec) for spec in examples.open().element_spec[0]]
+
+    def changed(rows_of: _Rows, rows: tf.Tensor, uniform: tf.Tensor) -> tuple:
+        inputs, labels = rows_of(rows)
+        uniform = tf.gather(uniform, rows)
+        return (
+            tuple(
+                change_images(x, change, uniform) if image and change else x
+                for x, image in zip(inputs, images, strict=True)
+            ),
+            labels,
+        )
+
+    def part(number: tf.Tensor, size: tf.Tensor, rows_of: _Rows) -> tuple:
+        """This rank's rows of global batch `number`, which has `size` rows."""
+        rows = tf.range(rank, size, ranks)
+        if change is None:
+            return rows_of(rows)
+        draws = draw(change, batch_size, tf.random.experimental.stateless_fold_in(seed, number))
+        inputs, labels = changed(rows_of, rows, draws.uniform)
+        if not change.mixup:
+            return inputs, labels
+        # The order is random already: the next row is a random partner.
+        others, their_labels = changed(rows_of, (rows + 1) % size, draws.uniform)
+        share = tf.gather(draws.share, rows)
+        ours, theirs = (
+            tuple(_weighable(y, examples.num_classes) for y in column)
+            for column in (labels, their_labels)
+        )
+        return (
+            tuple(mixed(x, other, share) for x, other in zip(inputs, others, strict=True)),
+            tuple(mixed(y, other, share) for y, other in zip(ours, theirs, strict=True)),
+        )
+
+    count = examples.size // batch_size if drop_remainder else -(-examples.size // batch_size)
+    if examples.arrays is None:
+        served = _streamed(examples, batch_size, epoch_seed, count, skip, part)
+    else:
+        served = _gathered(examples, batch_size, epoch_seed, count, skip, part)
+    left = tf.data.experimental.assert_cardinality(max(0, count - skip))
+    return served.apply(left).prefetch(tf.data.AUTOTUNE)
+
+
+def materialize(examples: Examples, count: int | None, seed: int) -> tuple[Arrays, Arrays]:
+    """Takes examples as arrays.
+
+    Args:
+        examples: The split.
+        count: How many to choose at random; None, or more than there are, takes all in order.
+        seed: The choice follows from it.
+
+    Returns:
+        Inputs and labels, tuples of arrays with a leading axis of the number taken.
+    """
+    whole = count is None or count >= examples.size
+    order = np.random.default_rng(seed).permutation(examples.size)[: None if whole else count]
+    if examples.arrays is not None:
+        if whole:
+            return examples.arrays
+        inputs, labels = examples.arrays
+        return tuple(x[order] for x in inputs), tuple(y[order] for y in labels)
+    chosen = np.zeros(examples.size, bool)
+    chosen[order] = True
+    mask = tf.constant(chosen)
+    stream = examples.open().enumerate().filter(lambda place, _: mask[place])
+    taken = list(stream.map(lambda _, example: example).take(len(order)).as_numpy_iterator())
+    # They come in the stream's order; which may be by class, and a batch of these should not be.
+    turn = np.arange(examples.size) if whole else np.argsort(np.argsort(order))
+    inputs, labels = zip(*(taken[place] for place in turn), strict=True)
+    return (
+        tuple(np.stack(column) for column in zip(*inputs, strict=True)),
+        tuple(np.stack(column) for column in zip(*labels, strict=True)),
+    )
+
+
+def _gathered(
+    examples: Examples,
+    batch_size: int,
+    epoch_seed: tuple[int, int] | None,
+    count: int,
+    skip: int,
+    part: Callable,
+) -> tf.data.Dataset:
+    """Batches of examples that are arrays: only the wanted rows are touched."""
+    assert examples.arrays is not None
+    order = np.arange(examples.size)
+    if epoch_seed is not None:
+        order = np.random.default_rng(epoch_seed).permutation(order)
+    with tf.device("CPU:0"):
+        places = tf.constant(order)
+        inputs, labels = (
+            tuple(tf.convert_to_tensor(array) for array in arrays) for arrays in examples.arrays
+        )
+
+    def batch(number: tf.Tensor) -> tuple:
+        start = number * batch_size
+        size = tf.minimum(tf.constant(batch_size, tf.int64), examples.size - start)
+
+        def rows_of(rows: tf.Tensor) -> tuple:
+            wanted = tf.gather(places, start + rows)
+            return (
+                tuple(tf.gather(x, wanted) for x in inputs),
+                tuple(tf.gather(y, wanted) for y in labels),
+            )
+
+        return part(number, size, rows_of)
+
+    numbers = tf.data.Dataset.range(min(skip, count), count)
+    return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _streamed(
+    examples: Examples,
+    batch_size: int,
+    epoch_seed: tuple[int, int] | None,
+    count: int,
+    skip: int,
+    part: Callable,
+) -> tf.data.Dataset:
+    """Batches of examples that are read as they come."""
+    stream = examples.open()
+    if epoch_seed is not None:
+        mixed_seed = int(np.random.default_rng(epoch_seed).integers(2**31))
+        stream = stream.shuffle(
+            min(_SHUFFLE_BUFFER, examples.size), seed=mixed_seed, reshuffle_each_iteration=False
+        )
+
+    def batch(number: tf.Tensor, whole: tuple) -> tuple:
+        inputs, labels = whole
+
+        def rows_of(rows: tf.Tensor) -> tuple:
+            return (
+                tuple(tf.gather(x, rows) for x in inputs),
+                tuple(tf.gather(y, rows) for y in labels),
+            )
+
+        return part(number, tf.shape(labels[0], tf.int64)[0], rows_of)
+
+    wholes = stream.batch(batch_size).take(count).enumerate().skip(skip)
+    return wholes.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _weighable(labels: tf.Tensor, num_classes: int | None) -> tf.Tensor:
+    """Labels as something that can be averaged: classes as one-hot rows."""
+    if labels.dtype.is_floating:
+        return labels
+    assert num_classes is not None
+    return tf.one_hot(labels, num_classes)

@@ -1,0 +1,88 @@
+"""MNIST and its relatives, from the original IDX files."""
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from pocketkube.data.dataset import Dataset
+from pocketkube.data.images import padded, resized, to_range
+from pocketkube.data.in_memory import Labelled, in_memory_dataset
+from pocketkube.errors import UserError
+from pocketkube.spec.schema import DatasetSettings
+
+_HINT = (
+    "On Debian, the package dataset-fashion-mnist installs such files in "
+    "/usr/share/datasets/fashion-mnist."
+)
+_UNSIGNED_BYTES = 8
+
+
+def load(folder: Path, settings: DatasetSettings) -> Dataset:
+    """Loads the folder's four files; "t10k" is the test set.
+
+    Images keep their 28 x 28 pixels. A larger `image_size` puts them in the middle of a black
+    frame, as is usual for LeNet and ResNet on MNIST; a smaller one shrinks them.
+
+    Raises:
+        UserError: If the folder or a file is missing, or a file is damaged.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder of IDX files. {_HINT}")
+    train, test = (_part(folder, part) for part in ("train", "t10k"))
+
+    def finish(rows: np.ndarray) -> np.ndarray:
+        size = settings.image_size
+        if size is not None:
+            larger = size[0] >= rows.shape[1] and size[1] >= rows.shape[2]
+            rows = padded(rows, size) if larger else resized(rows, size)
+        return to_range(rows, settings.value_range)
+
+    return in_memory_dataset(str(folder), train, test, settings, finish)
+
+
+def _part(folder: Path, part: str) -> Labelled:
+    images = read_idx(_find(folder, f"{part}-images", 3), axes=3)
+    labels_path = _find(folder, f"{part}-labels", 1)
+    labels = read_idx(labels_path, axes=1)
+    if len(images) != len(labels):
+        raise UserError(f"{labels_path}: has {len(labels)} labels for {len(images)} images.")
+    return Labelled((images[..., None],), (labels,))
+
+
+def _find(folder: Path, stem: str, axes: int) -> Path:
+    """The file under any of its usual names."""
+    for name in (f"{stem}-idx{axes}-ubyte", f"{stem}.idx{axes}-ubyte", stem):
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.is_file():
+                return path
+    raise UserError(
+        f"{folder}: has no file {stem}-idx{axes}-ubyte or {stem}-idx{axes}-ubyte.gz. {_HINT}"
+    )
+
+
+def read_idx(path: Path, axes: int) -> np.ndarray:
+    """Reads an IDX file of unsigned bytes, gzipped or not.
+
+    Raises:
+        UserError: If it is damaged, or has another type or number of axes.
+    """
+    try:
+        raw = path.read_bytes()
+        content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read ({error}).") from error
+    header = 4 + 4 * axes
+    if len(content) < header or content[:4] != bytes((0, 0, _UNSIGNED_BYTES, axes)):
+        raise UserError(
+            f"{path}: is not an IDX file of unsigned bytes with {axes} axes; "
+            f"it begins with {content[:4].hex()}, not {bytes((0, 0, 8, axes)).hex()}."
+        )
+    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", axes, 4))
+    expected = header + int(np.prod(shape))
+    if len(content) != expected:
+        raise UserError(
+            f"{path}: is damaged; its header promises {expected} bytes, it has {len(content)}."
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

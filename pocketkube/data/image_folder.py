@@ -1,0 +1,184 @@
+"""A folder with a folder of PNG or JPEG images for each class."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, UnidentifiedImageError
+
+from pocketkube.data.dataset import Dataset, Examples
+from pocketkube.data.in_memory import examples_of_arrays
+from pocketkube.data.splits import hold_out
+from pocketkube.errors import UserError
+from pocketkube.spec.schema import DatasetSettings
+
+_ENDINGS = {".png", ".jpg", ".jpeg"}
+_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+# Up to here all images are decoded at once, which also finds every broken one at the start.
+_IN_MEMORY_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class _Files:
+    paths: np.ndarray
+    labels: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "_Files":
+        return _Files(self.paths[rows], self.labels[rows])
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What every image is brought to."""
+
+    size: tuple[int, int]
+    channels: int
+    value_range: tuple[float, float]
+
+
+def load(folder: Path, settings: DatasetSettings) -> Dataset:
+    """Loads the images; classes are numbered in the alphabetical order of their folders.
+
+    A folder that has `train` (and perhaps `val` or `validation`, and `test`) with the classes'
+    folders in them is split so; what is missing is held out of `train`. Images are resized to
+    `image_size`, which may be left out where all are of one size; they have one channel where all
+    are grey.
+
+    Raises:
+        UserError: If there are fewer than two classes, a class without images, an image that
+            cannot be decoded (named), or sizes differ and `image_size` is not given.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder.")
+    parts, classes = _parts(folder)
+    form = _form(folder, [str(p) for part in parts.values() for p in part.paths], settings)
+    train = parts["train"]
+    if "test" not in parts:
+        rows, held = hold_out(train.labels, settings.test_fraction)
+        parts["test"], train = train.take(held), train.take(rows)
+    if settings.max_train is not None:
+        train = train.take(_first_of_each(train.labels, settings.max_train))
+    if "validation" not in parts:
+        rows, held = hold_out(train.labels, settings.validation_fraction)
+        parts["validation"], train = train.take(held), train.take(rows)
+    for name, part in (parts | {"train": train}).items():
+        if not len(part.paths):
+            raise UserError(f"{folder}: too few images; none are left for the {name} set.")
+    total = len(train.paths) + len(parts["validation"].paths) + len(parts["test"].paths)
+    fits = total * form.size[0] * form.size[1] * form.channels * 4 <= _IN_MEMORY_BYTES
+    splits = [
+        _examples(part, form, len(classes), fits)
+        for part in (train, parts["validation"], parts["test"])
+    ]
+    shape = (*form.size, form.channels)
+    return Dataset(str(folder), (shape,), len(classes), *splits)
+
+
+def _parts(folder: Path) -> tuple[dict[str, _Files], list[str]]:
+    """The files by split, and the classes' names."""
+    names = _subfolders(folder)
+    split = "train" in names and set(names) <= set(_SPLITS)
+    classes = _subfolders(folder / "train") if split else names
+    if len(classes) < 2:
+        raise UserError(
+            f"{folder}: needs a folder of images for each of at least two classes. "
+            f"Received: {', '.join(classes) or 'no folder'}."
+        )
+    roots = {_SPLITS[name]: folder / name for name in names} if split else {"train": folder}
+    parts = {}
+    for name, root in roots.items():
+        if unknown := set(_subfolders(root)) - set(classes):
+            raise UserError(
+                f"{root}: has the class {min(unknown)}, which {folder / 'train'} does not have."
+            )
+        found = [
+            (str(path), label)
+            for label, class_name in enumerate(classes)
+            for path in _images(root / class_name, required=name == "train")
+        ]
+        parts[name] = _Files(
+            np.array([path for path, _ in found]), np.array([y for _, y in found], np.int32)
+        )
+    return parts, classes
+
+
+def _subfolders(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _images(folder: Path, *, required: bool) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _ENDINGS and p.is_file())
+    if required and not found:
+        raise UserError(f"{folder}: has no .png, .jpg or .jpeg image.")
+    return found
+
+
+def _first_of_each(labels: np.ndarray, count: int) -> np.ndarray:
+    """The first `count` examples, taken in turns from the classes: files are sorted by class."""
+    turn = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        mine = labels == label
+        turn[mine] = np.arange(mine.sum())
+    return np.sort(np.argsort(turn, kind="stable")[:count])
+
+
+def _form(folder: Path, paths: Sequence[str], settings: DatasetSettings) -> _Form:
+    """Reads the headers of all images."""
+    with ThreadPoolExecutor() as pool:
+        headers = list(pool.map(_header, paths))
+    sizes = {size for size, _ in headers}
+    if settings.image_size is None and len(sizes) > 1:
+        told = ", ".join(f"{h} x {w}" for h, w in sorted(sizes)[:3])
+        raise UserError(f"{folder}: images differ in size ({told} …): set the dataset's image_size.")
+    grey = all(mode in {"L", "1", "I", "I;16"} for _, mode in headers)
+    return _Form(settings.image_size or sizes.pop(), 1 if grey else 3, settings.value_range)
+
+
+def _header(path: str) -> tuple[tuple[int, int], str]:
+    try:
+        with Image.open(path) as image:
+            return (image.height, image.width), image.mode
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path}: is not a readable image.") from error
+
+
+def _examples(files: _Files, form: _Form, num_classes: int, fits: bool) -> Examples:
+    if fits:
+        with ThreadPoolExecutor() as pool:
+            images = list(pool.map(lambda path: _decoded(path, form), files.paths.tolist()))
+        return examples_of_arrays((np.stack(images),), (files.labels,), num_classes)
+
+    def decode(path: tf.Tensor, label: tf.Tensor) -> tuple:
+        # Through Python, so that the message of a broken image names the file.
+        image = tf.numpy_function(lambda p: _decoded(p.decode(), form), [path], tf.float32)
+        return (tf.ensure_shape(image, (*form.size, form.channels)),), (label,)
+
+    def open_files() -> tf.data.Dataset:
+        pairs = tf.data.Dataset.from_tensor_slices((files.paths, files.labels))
+        return pairs.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+
+    return Examples(len(files.labels), open_files, None, num_classes)
+
+
+def _decoded(path: str, form: _Form) -> np.ndarray:
+    with tf.device("CPU:0"):
+        try:
+            pixels = tf.io.decode_image(
+                tf.io.read_file(path), channels=form.channels, expand_animations=False
+            )
+        except tf.errors.OpError as error:
+            raise UserError(f"{path}: the image is broken and cannot be decoded.") from error
+        return in_form(pixels, form.size, form.value_range).numpy()
+
+
+def in_form(pixels: tf.Tensor, size: tuple[int, int], value_range: tuple[float, float]) -> tf.Tensor:
+    """One decoded uint8 image at its size, float32 in its range."""
+    low, high = value_range
+    # Without averaging where an image shrinks, thin lines would vanish.
+    scaled = tf.image.resize(pixels, size, antialias=True)
+    return scaled * ((high - low) / 255.0) + low

@@ -1,0 +1,81 @@
+"""A NumPy .npz file with x and y, or x0, x1, … and y0, y1, …."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from pocketkube.data.dataset import Dataset
+from pocketkube.data.images import to_range
+from pocketkube.data.in_memory import Labelled, in_memory_dataset
+from pocketkube.errors import UserError
+from pocketkube.spec.schema import DatasetSettings
+
+
+def load(path: Path, settings: DatasetSettings) -> Dataset:
+    """Loads the arrays.
+
+    Floats become float32 and uint8 images (three axes or more) are brought to `value_range`; other
+    integers become int32. Integer labels mean classification, floats regression, where labels of
+    shape `[N]` become `[N, 1]`.
+
+    Raises:
+        UserError: If the file is no .npz, or an array is missing, of objects, or of another length.
+    """
+    if settings.image_size is not None:
+        raise UserError("dataset: image_size does not go with npz: its arrays are taken as they are.")
+    arrays = _read(path)
+    inputs, labels = _numbered(path, arrays, "x"), _numbered(path, arrays, "y")
+    lengths = {name: len(array) if array.ndim else 0 for name, array in (inputs | labels).items()}
+    if len(set(lengths.values())) != 1:
+        told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise UserError(f"{path}: all arrays must have as many examples; {told}.")
+
+    def finish(rows: np.ndarray) -> np.ndarray:
+        if rows.dtype == np.uint8 and rows.ndim >= 3:
+            return to_range(rows, settings.value_range)
+        kind = np.float32 if np.issubdtype(rows.dtype, np.floating) else np.int32
+        return rows.astype(kind, copy=False)
+
+    examples = Labelled(tuple(inputs.values()), tuple(labels.values()))
+    return in_memory_dataset(str(path), examples, None, settings, finish)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such .npz file.")
+    arrays = {}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise UserError(f"{path}: is a single array, not an .npz with x and y.")
+            for name in archive.files:
+                if re.fullmatch(r"[xy]\d*", name):
+                    arrays[name] = archive[name]
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        if "allow_pickle" in str(error) or "Object arrays" in str(error):
+            raise UserError(
+                f"{path}: holds Python objects, which are never loaded; save plain arrays of numbers."
+            ) from error
+        raise UserError(f"{path}: is not a readable .npz file ({error}).") from error
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise UserError(f"{path}: {name} must hold real numbers. Received: {array.dtype}.")
+    return arrays
+
+
+def _numbered(path: Path, arrays: dict[str, np.ndarray], letter: str) -> dict[str, np.ndarray]:
+    """The arrays x, or x0, x1, … in this order."""
+    if letter in arrays:
+        return {letter: arrays[letter]}
+    found: dict[str, np.ndarray] = {}
+    while (name := f"{letter}{len(found)}") in arrays:
+        found[name] = arrays[name]
+    beyond = {name for name in arrays if name.startswith(letter)} - set(found)
+    if beyond or not found:
+        raise UserError(
+            f"{path}: has no array {letter}{len(found) if beyond else ''}; give {letter}, or "
+            f"{letter}0, {letter}1, … without gaps. It has: {', '.join(sorted(arrays)) or 'none'}."
+        )
+    return found

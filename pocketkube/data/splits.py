@@ -1,0 +1,28 @@
+"""Which examples are held out: always the same ones, in proportion from every class."""
+
+import numpy as np
+
+# Fixed, and not the spec's seed: two runs that differ in their seed are compared on one test set.
+_SPLIT_SEED = 20181104
+
+
+def hold_out(labels: np.ndarray | int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Chooses the examples to hold out.
+
+    Args:
+        labels: `[N]` class labels, to take the same part of each class; or just N.
+        fraction: Part to hold out; at least one example is.
+
+    Returns:
+        Ascending indices of those kept and of those held out; together each index once.
+    """
+    strata = np.zeros(labels, np.int32) if isinstance(labels, int) else labels
+    count = len(strata)
+    shuffled = np.random.default_rng(_SPLIT_SEED).permutation(count)
+    by_class = shuffled[np.argsort(strata[shuffled], kind="stable")]
+    wanted = min(count, max(1, round(fraction * count)))
+    # Evenly spaced places in an order sorted by class hit each class in proportion.
+    places = ((np.arange(wanted) + 0.5) * count / wanted).astype(np.int64)
+    held = np.zeros(count, bool)
+    held[by_class[places]] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)
