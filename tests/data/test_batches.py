@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pocketkube.data.batches import batches, materialize
+from pocketkube.data.dataset import Examples
+from pocketkube.data.in_memory import examples_of_arrays
+from pocketkube.errors import UserError
+from pocketkube.spec.schema import Augmentation
+
+EVERYTHING = Augmentation(shift=2, flip=True, cutout=3, mixup=0.4)
+
+
+def images(count: int = 22) -> Examples:
+    x = np.random.default_rng(0).random((count, 8, 8, 1), dtype=np.float32) + 1.0
+    return examples_of_arrays((x,), (np.arange(count, dtype=np.int32) % 5,), 5)
+
+
+def streamed(examples: Examples) -> Examples:
+    return Examples(examples.size, examples.open, None, examples.num_classes)
+
+
+def served(examples, batch_size=8, **settings):
+    return [(x.numpy(), y.numpy()) for (x,), (y,) in batches(examples, batch_size, **settings)]
+
+
+def assert_same(left, right):
+    assert len(left) == len(right)
+    for (x, y), (other_x, other_y) in zip(left, right, strict=True):
+        np.testing.assert_array_equal(x, other_x)
+        np.testing.assert_array_equal(y, other_y)
+
+
+@pytest.fixture(params=["arrays", "stream"])
+def examples(request):
+    return images() if request.param == "arrays" else streamed(images())
+
+
+def test_keeps_the_order_without_a_seed_and_serves_the_last_part(examples):
+    got = served(examples)
+    assert [len(x) for x, _ in got] == [8, 8, 6]
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in got]), images().arrays[0][0])
+    assert got[0][1].dtype == np.int32
+    assert [len(x) for x, _ in served(examples, drop_remainder=True)] == [8, 8]
+
+
+def test_the_seed_and_the_epoch_say_the_order(examples):
+    first = served(examples, epoch_seed=(1, 0), augmentation=EVERYTHING)
+    assert_same(first, served(examples, epoch_seed=(1, 0), augmentation=EVERYTHING))
+    for other in ((1, 1), (2, 0)):
+        again = served(examples, epoch_seed=other, augmentation=EVERYTHING)
+        assert not np.array_equal(first[0][0], again[0][0])
+    plain = np.concatenate([x for x, _ in served(examples, epoch_seed=(1, 0))])
+    assert not np.array_equal(plain, images().arrays[0][0])
+    np.testing.assert_array_equal(np.sort(plain.ravel()), np.sort(images().arrays[0][0].ravel()))
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_together_see_what_one_sees(examples, ranks):
+    settings = {"epoch_seed": (3, 1), "augmentation": EVERYTHING}
+    whole = served(examples, **settings)
+    parts = [served(examples, rank=rank, ranks=ranks, **settings) for rank in range(ranks)]
+    for number, (x, y) in enumerate(whole):
+        for rank, part in enumerate(parts):
+            np.testing.assert_array_equal(part[number][0], x[rank::ranks])
+            np.testing.assert_array_equal(part[number][1], y[rank::ranks])
+
+
+def test_skipping_is_dropping(examples):
+    settings = {"epoch_seed": (3, 1), "augmentation": EVERYTHING}
+    assert_same(served(examples, skip=2, **settings), served(examples, **settings)[2:])
+    assert served(examples, skip=9, **settings) == []
+    assert len(batches(examples, 8, skip=1)) == 2
+
+
+def test_mixup_mixes_labels_as_it_mixes_images():
+    # Every pixel is its own label's value, so that the image tells what the label must be.
+    labels = np.arange(16, dtype=np.int32) % 2
+    x = np.broadcast_to(labels[:, None, None, None], (16, 4, 4, 1)).astype(np.float32)
+    got = served(
+        examples_of_arrays((x,), (labels,), 2),
+        16,
+        epoch_seed=(0, 0),
+        augmentation=Augmentation(mixup=1.0),
+    )
+    pixels, rows = got[0]
+    assert rows.dtype == np.float32
+    assert rows.shape == (16, 2)
+    np.testing.assert_allclose(rows.sum(axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(pixels[:, 0, 0, 0], rows[:, 1], atol=1e-6)
+    assert ((rows > 0.05) & (rows < 0.95)).any()
+
+
+def test_shift_moves_by_whole_pixels_and_fills_with_zeros():
+    source = images()
+    ordered = served(source, 22, epoch_seed=(5, 0))[0][0]
+    moved = served(source, 22, epoch_seed=(5, 0), augmentation=Augmentation(shift=2))[0][0]
+    offsets = set()
+    for before, after in zip(ordered, moved, strict=True):
+        frame = np.pad(before, ((2, 2), (2, 2), (0, 0)))
+        hits = [
+            (down, right)
+            for down in range(5)
+            for right in range(5)
+            if np.array_equal(frame[down : down + 8, right : right + 8], after)
+        ]
+        assert len(hits) == 1
+        offsets.update(hits)
+    assert len(offsets) > 8
+
+
+def test_flip_mirrors_about_half():
+    ordered = served(images(), 22, epoch_seed=(5, 0))[0][0]
+    flipped = served(images(), 22, epoch_seed=(5, 0), augmentation=Augmentation(flip=True))[0][0]
+    mirrored = 0
+    for before, after in zip(ordered, flipped, strict=True):
+        same, other = np.array_equal(after, before), np.array_equal(after, before[:, ::-1])
+        assert same != other
+        mirrored += other
+    assert 5 <= mirrored <= 17
+
+
+def test_cutout_zeroes_a_square():
+    settings = {"epoch_seed": (5, 0), "augmentation": Augmentation(cutout=3)}
+    gone = [np.argwhere(x[..., 0] == 0) for x in served(images(), 22, **settings)[0][0]]
+    for places in gone:
+        extent = places.max(axis=0) - places.min(axis=0) + 1
+        assert len(places) == extent.prod()
+        assert (extent <= 3).all()
+    assert max(map(len, gone)) == 9
+
+
+def test_materialize_chooses_without_repeating(examples):
+    (x,), (y,) = materialize(examples, 7, seed=2)
+    assert x.shape == (7, 8, 8, 1)
+    assert y.shape == (7,)
+    assert len(np.unique(x.reshape(7, -1), axis=0)) == 7
+    np.testing.assert_array_equal(x, materialize(streamed(images()), 7, seed=2)[0][0])
+    assert not np.array_equal(x, materialize(examples, 7, seed=3)[0][0])
+    np.testing.assert_array_equal(materialize(examples, None, 0)[0][0], images().arrays[0][0])
+
+
+def test_refuses_what_cannot_be_augmented():
+    rows = examples_of_arrays((np.zeros((4, 3), np.float32),), (np.zeros(4, np.int32),), 2)
+    with pytest.raises(
+        UserError, match=r"shift, flip and cutout need images .* Received: inputs of \(3,\)"
+    ):
+        batches(rows, 2, epoch_seed=(0, 0), augmentation=Augmentation(shift=1))
+    tokens = examples_of_arrays((np.zeros((4, 3), np.int32),), (np.zeros(4, np.int32),), 2)
+    with pytest.raises(UserError, match="mixup needs inputs of real numbers"):
+        batches(tokens, 2, epoch_seed=(0, 0), augmentation=Augmentation(mixup=0.2))
+    with pytest.raises(ValueError, match="augmentation needs epoch_seed"):
+        batches(images(), 2, augmentation=EVERYTHING)
+
+
+def test_is_a_tf_dataset_with_static_image_shapes():
+    (x,), (y,) = batches(images(), 8, epoch_seed=(0, 0), augmentation=EVERYTHING).element_spec
+    assert x.shape.as_list() == [None, 8, 8, 1]
+    assert y.shape.as_list() == [None, 5]
+    assert y.dtype == tf.float32
