@@ -56,7 +56,10 @@ class DatasetSettings(Settings):
         None, description="A file pattern of TFRecords with image/encoded and image/class/label."
     )
     image_size: tuple[int, int] | None = Field(
-        None, description="Height and width that images are brought to; needed where they differ."
+        None,
+        description="Height and width that images are brought to; needed where they differ. "
+        "idx puts its images in the middle of a black frame where this is larger, as is usual for "
+        "MNIST; all else is resized. Digits are 32 x 32 if unset.",
     )
     value_range: tuple[float, float] = Field(
         (0.0, 1.0),

@@ -66,6 +66,12 @@ def test_ranks_together_see_what_one_sees(examples, ranks):
             np.testing.assert_array_equal(part[number][1], y[rank::ranks])
 
 
+def test_a_rank_may_be_left_without_rows_in_the_last_batch():
+    settings = {"epoch_seed": (3, 1), "augmentation": EVERYTHING, "ranks": 2}
+    got = [served(images(9), rank=rank, **settings) for rank in (0, 1)]
+    assert [[len(x) for x, _ in part] for part in got] == [[4, 1], [4, 0]]
+
+
 def test_skipping_is_dropping(examples):
     settings = {"epoch_seed": (3, 1), "augmentation": EVERYTHING}
     assert_same(served(examples, skip=2, **settings), served(examples, **settings)[2:])

@@ -1,0 +1,409 @@
+import gzip
+import io
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pocketkube.data import Dataset, load_dataset
+from pocketkube.data.batches import batches, materialize
+from pocketkube.data.splits import hold_out
+from pocketkube.errors import UserError
+from pocketkube.spec.schema import DatasetSettings
+
+GENERATOR = np.random.default_rng(7)
+
+
+def numbered(count: int) -> np.ndarray:
+    """Inputs that say which example they are."""
+    return np.arange(count, dtype=np.float32)[:, None]
+
+
+def identities(dataset: Dataset) -> list[list[int]]:
+    parts = (dataset.train, dataset.validation, dataset.test)
+    return [materialize(p, None, 0)[0][0].ravel().astype(int).tolist() for p in parts]
+
+
+def load(folder: Path, **settings) -> Dataset:
+    return load_dataset(DatasetSettings(**settings), folder)
+
+
+# --- Splits ---
+
+
+def test_held_out_examples_are_in_proportion_and_the_same_each_time():
+    labels = np.repeat([0, 1, 2], [600, 300, 100])
+    kept, held = hold_out(labels, 0.1)
+    assert sorted([*kept, *held]) == list(range(1000))
+    assert np.bincount(labels[held]).tolist() == [60, 30, 10]
+    np.testing.assert_array_equal(held, hold_out(labels, 0.1)[1])
+
+
+def test_first_training_examples_are_taken_before_validation_is_held_out(tmp_path):
+    np.savez(tmp_path / "a.npz", x=numbered(200), y=np.arange(200) % 4)
+    train, validation, test = identities(load(tmp_path, npz="a.npz", max_train=100))
+    assert (len(train), len(validation), len(test)) == (90, 10, 40)
+    assert len({*train, *validation, *test}) == 140
+    # The first hundred of what the test set leaves.
+    assert sorted(train + validation) == sorted(set(range(200)) - set(test))[:100]
+
+
+# --- Digits ---
+
+
+def test_digits_are_32_by_32_and_split_into_all_of_them():
+    digits = load_dataset(DatasetSettings(builtin="digits", value_range=(-1.0, 1.0)))
+    assert digits.input_shapes == ((32, 32, 1),)
+    assert digits.num_classes == 10
+    parts = [digits.train, digits.validation, digits.test]
+    assert [part.size for part in parts] == [1294, 144, 359]
+    images = np.concatenate([part.arrays[0][0] for part in parts])
+    assert images.dtype == np.float32
+    assert (images.min(), images.max()) == (-1.0, 1.0)
+
+
+# --- NumPy ---
+
+
+def test_npz_splits_are_disjoint_and_complete(tmp_path):
+    np.savez(tmp_path / "a.npz", x=numbered(100), y=np.arange(100) % 5 * 2)
+    dataset = load(tmp_path, npz="a.npz")
+    train, validation, test = identities(dataset)
+    assert sorted(train + validation + test) == list(range(100))
+    assert (len(train), len(validation), len(test)) == (72, 8, 20)
+    assert dataset.num_classes == 9  # Gaps between labels are allowed.
+    for part in (dataset.train, dataset.validation, dataset.test):
+        (x,), (y,) = part.arrays
+        np.testing.assert_array_equal(y, x[:, 0].astype(int) % 5 * 2)
+
+
+def test_npz_of_several_inputs_and_float_labels_is_a_regression(tmp_path):
+    tokens = np.arange(120).reshape(30, 4)
+    pixels = np.full((30, 2, 2, 3), 255, np.uint8)
+    np.savez(tmp_path / "a.npz", x0=tokens, x1=pixels, y0=np.ones(30), y1=np.ones((30, 2)))
+    dataset = load(tmp_path, npz="a.npz", value_range=(0.0, 2.0))
+    assert dataset.num_classes is None
+    assert dataset.input_shapes == ((4,), (2, 2, 3))
+    inputs, labels = dataset.train.arrays
+    assert [x.dtype for x in inputs] == [np.int32, np.float32]
+    assert inputs[1].max() == 2.0
+    assert [y.shape[1:] for y in labels] == [(1,), (2,)]
+    assert labels[0].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": numbered(9)}, "has no array y; give y, or y0, y1"),
+        ({"x0": numbered(9), "x2": numbered(9), "y": np.arange(9)}, "has no array x1"),
+        ({"x": numbered(9), "y": np.arange(8)}, "x has 9, y has 8"),
+        ({"x": numbered(9), "y": np.arange(9) - 1}, "0 or more. Received: -1 in example 0"),
+        ({"x": numbered(9), "y": np.zeros(9, int)}, "all examples are of one class"),
+        ({"x": numbered(9), "y": np.eye(9, dtype=int)}, "one-hot rows give their argmax"),
+        ({"x": numbered(9) * np.nan, "y": np.arange(9)}, "inputs must be finite; 9 of 9"),
+        ({"x": numbered(9), "y": np.full(9, np.nan)}, "labels must be finite"),
+        ({"x": np.array([{}] * 9), "y": np.arange(9)}, "holds Python objects"),
+        ({"x": np.array(["a"] * 9), "y": np.arange(9)}, "x must hold real numbers. Received: <U1"),
+        ({"x": numbered(2), "y": np.arange(2)}, "too few examples"),
+    ],
+)
+def test_says_what_is_wrong_with_an_npz(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(UserError, match=message):
+        load(tmp_path, npz="a.npz")
+
+
+def test_says_when_an_npz_is_missing_or_damaged(tmp_path):
+    with pytest.raises(UserError, match=r"there is no such .npz file"):
+        load(tmp_path, npz="a.npz")
+    np.savez(tmp_path / "a.npz", x=numbered(900), y=np.arange(900))
+    whole = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(whole[:1000])
+    with pytest.raises(UserError, match=r"is not a readable .npz file"):
+        load(tmp_path, npz="a.npz")
+
+
+# --- IDX ---
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
+    content = header + array.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def idx_folder(folder: Path, ending: str = "-idx{}-ubyte.gz") -> Path:
+    for part, count in (("train", 50), ("t10k", 20)):
+        pixels = GENERATOR.integers(0, 256, (count, 28, 28))
+        write_idx(folder / f"{part}-images{ending.format(3)}", pixels)
+        write_idx(folder / f"{part}-labels{ending.format(1)}", np.arange(count) % 10)
+    return folder
+
+
+@pytest.mark.parametrize("ending", ["-idx{}-ubyte", "-idx{}-ubyte.gz", ".idx{}-ubyte"])
+def test_idx_keeps_its_own_test_set(tmp_path, ending):
+    dataset = load(idx_folder(tmp_path, ending), idx=".")
+    assert [p.size for p in (dataset.train, dataset.validation, dataset.test)] == [45, 5, 20]
+    assert dataset.input_shapes == ((28, 28, 1),)
+    np.testing.assert_array_equal(dataset.test.arrays[1][0], np.arange(20) % 10)
+
+
+def test_idx_pads_to_a_larger_size_and_shrinks_to_a_smaller(tmp_path):
+    plain = load(idx_folder(tmp_path), idx=".").test.arrays[0][0]
+    larger = load(tmp_path, idx=".", image_size=(32, 32)).test.arrays[0][0]
+    np.testing.assert_array_equal(larger[:, 2:30, 2:30], plain)
+    assert np.count_nonzero(larger) == np.count_nonzero(plain)
+    # Black is the range's low end, around the image too.
+    shifted = load(tmp_path, idx=".", image_size=(32, 32), value_range=(-1.0, 1.0))
+    assert (shifted.test.arrays[0][0][:, :2] == -1.0).all()
+    assert load(tmp_path, idx=".", image_size=(14, 14)).input_shapes == ((14, 14, 1),)
+
+
+def test_says_what_is_wrong_with_idx_files(tmp_path):
+    with pytest.raises(UserError, match="dataset-fashion-mnist installs such files"):
+        load(tmp_path, idx="nowhere")
+    with pytest.raises(UserError, match="has no file train-images-idx3-ubyte"):
+        load(tmp_path, idx=".")
+    labels = idx_folder(tmp_path, "-idx{}-ubyte") / "train-labels-idx1-ubyte"
+    whole = labels.read_bytes()
+    labels.write_bytes(whole[:-3])
+    with pytest.raises(UserError, match="damaged; its header promises 58 bytes, it has 55"):
+        load(tmp_path, idx=".")
+    labels.write_bytes(b"\0\0\x0d\x01" + whole[4:])
+    with pytest.raises(UserError, match="it begins with 00000d01, not 00000801"):
+        load(tmp_path, idx=".")
+
+
+# --- CIFAR ---
+
+
+def cifar_files(classes: int, kind: str) -> dict[str, bytes]:
+    names = (
+        [f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"]
+        if classes == 10
+        else ["train", "test"]
+    )
+    files = {}
+    for name in names:
+        labels = np.arange(20, dtype=np.uint8) * (classes // 10) % classes
+        # All red pixels are 255; green and blue tell the label.
+        pixels = np.repeat(np.stack([np.full(20, 255), labels, labels], 1), 1024, 1).astype(np.uint8)
+        if kind == "binary":
+            coarse = [np.zeros((20, 1), np.uint8)] if classes == 100 else []
+            files[f"{name}.bin"] = np.hstack([*coarse, labels[:, None], pixels]).tobytes()
+        else:
+            key = b"labels" if classes == 10 else b"fine_labels"
+            files[name] = pickle.dumps({key: labels.tolist(), b"data": pixels}, protocol=2)
+    return files
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("kind", ["binary", "python"])
+@pytest.mark.parametrize("classes", [10, 100])
+def test_cifar_in_each_of_its_forms(tmp_path, classes, kind, packed):
+    files = cifar_files(classes, kind)
+    if packed:
+        write_tar(tmp_path / "c.tar.gz", {f"cifar/{name}": data for name, data in files.items()})
+    else:
+        (tmp_path / "c.tar.gz" / "cifar").mkdir(parents=True)
+        for name, data in files.items():
+            (tmp_path / "c.tar.gz" / "cifar" / name).write_bytes(data)
+    dataset = load(tmp_path, **{f"cifar{classes}": "c.tar.gz"}, value_range=(0.0, 255.0))
+    assert dataset.input_shapes == ((32, 32, 3),)
+    assert dataset.test.size == 20
+    assert dataset.train.size + dataset.validation.size == (100 if classes == 10 else 20)
+    (x,), (y,) = dataset.train.arrays
+    np.testing.assert_allclose(x[:, :, :, 0], 255.0, rtol=1e-6)
+    np.testing.assert_allclose(x[:, 5, 9, 2], y, atol=1e-4)
+
+
+class Attack:
+    def __init__(self, target: Path):
+        self.target = target
+
+    def __reduce__(self):
+        return (Path.touch, (self.target,))
+
+
+def test_a_cifar_archive_can_run_nothing_and_write_nothing(tmp_path):
+    files = cifar_files(10, "python")
+    files["data_batch_3"] = pickle.dumps(Attack(tmp_path / "ran"), protocol=2)
+    write_tar(tmp_path / "c.tar.gz", files)
+    with pytest.raises(UserError, match=r"data_batch_3 asks for .*; only arrays are loaded"):
+        load(tmp_path, cifar10="c.tar.gz")
+    assert not (tmp_path / "ran").exists()
+    names = {f"../../{name}": data for name, data in cifar_files(10, "binary").items()}
+    write_tar(tmp_path / "c.tar.gz", names)
+    load(tmp_path, cifar10="c.tar.gz")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.tar.gz"]
+    assert not list(tmp_path.parent.glob("*.bin"))
+
+
+def test_says_what_is_wrong_with_cifar(tmp_path):
+    with pytest.raises(UserError, match="no such folder or archive; give CIFAR-10's"):
+        load(tmp_path, cifar10="c")
+    with pytest.raises(UserError, match="holds no CIFAR-10 files"):
+        load(tmp_path, cifar10=".")
+    (tmp_path / "data_batch_1.bin").write_bytes(b"1" * 3000)
+    (tmp_path / "test_batch.bin").write_bytes(b"1" * 3000)
+    with pytest.raises(UserError, match=r"data_batch_1.bin is damaged; its 3000 bytes"):
+        load(tmp_path, cifar10=".")
+    (tmp_path / "c.tar.gz").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="is not a readable tar archive"):
+        load(tmp_path, cifar10="c.tar.gz")
+
+
+# --- Image folder ---
+
+
+def write_image(path: Path, value: int, size: int = 8, channels: int = 3) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((size, size, channels), value, np.uint8)
+    encode = tf.io.encode_jpeg if path.suffix == ".jpg" else tf.io.encode_png
+    path.write_bytes(encode(pixels).numpy())
+
+
+def image_folder(folder: Path, count: int = 20) -> Path:
+    for index in range(count):
+        write_image(folder / "cat" / f"{index:02}.png", index)
+        write_image(folder / "dog" / f"{index:02}.png", 100 + index)
+    return folder
+
+
+def test_image_folder_splits_are_disjoint_and_complete(tmp_path):
+    dataset = load(image_folder(tmp_path), image_folder=".", value_range=(0.0, 255.0))
+    assert dataset.input_shapes == ((8, 8, 3),)
+    assert dataset.num_classes == 2
+    seen = []
+    for part in (dataset.train, dataset.validation, dataset.test):
+        (x,), (y,) = part.arrays
+        seen += np.round(x[:, 0, 0, 0]).astype(int).tolist()
+        np.testing.assert_array_equal(y, x[:, 0, 0, 0] > 50)
+        assert set(y) == {0, 1}
+    assert sorted(seen) == [*range(20), *range(100, 120)]
+
+
+def test_an_image_folder_that_does_not_fit_in_memory_is_read_as_it_is_needed(tmp_path, monkeypatch):
+    whole = load(image_folder(tmp_path), image_folder=".", image_size=(6, 6))
+    monkeypatch.setattr("pocketkube.data.image_folder._IN_MEMORY_BYTES", 0)
+    stream = load(tmp_path, image_folder=".", image_size=(6, 6))
+    assert stream.train.arrays is None
+    for left, right in zip(
+        materialize(whole.train, None, 0), materialize(stream.train, None, 0), strict=True
+    ):
+        np.testing.assert_array_equal(left[0], right[0])
+    broken = tmp_path / "cat" / "07.png"
+    broken.write_bytes(broken.read_bytes()[:-30])
+    with pytest.raises(tf.errors.OpError, match=r"cat/07.png: the image is broken"):
+        [list(batches(part, 4)) for part in (stream.train, stream.validation, stream.test)]
+
+
+def test_image_folder_with_its_own_splits(tmp_path):
+    for part, count in (("train", 6), ("val", 2), ("test", 3)):
+        for index in range(count):
+            for name in ("a", "b"):
+                write_image(tmp_path / part / name / f"{index}.jpg", 10 * index, 8, 1)
+    dataset = load(tmp_path, image_folder=".")
+    assert [p.size for p in (dataset.train, dataset.validation, dataset.test)] == [12, 4, 6]
+    assert dataset.input_shapes == ((8, 8, 1),)
+    write_image(tmp_path / "val" / "c" / "0.jpg", 1)
+    with pytest.raises(UserError, match=r"val: has the class c, which .*train does not have"):
+        load(tmp_path, image_folder=".")
+
+
+def test_says_what_is_wrong_with_an_image_folder(tmp_path):
+    with pytest.raises(UserError, match="there is no such folder"):
+        load(tmp_path, image_folder="nowhere")
+    write_image(tmp_path / "cat" / "0.png", 1)
+    with pytest.raises(UserError, match=r"at least two classes. Received: cat"):
+        load(tmp_path, image_folder=".")
+    image_folder(tmp_path)
+    write_image(tmp_path / "dog" / "large.png", 1, 9)
+    with pytest.raises(UserError, match=r"differ in size .*: set the dataset's image_size"):
+        load(tmp_path, image_folder=".")
+    (tmp_path / "dog" / "large.png").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=r"dog/large.png: is not a readable image"):
+        load(tmp_path, image_folder=".")
+    write_image(tmp_path / "dog" / "large.png", 1)
+    whole = (tmp_path / "dog" / "large.png").read_bytes()
+    (tmp_path / "dog" / "large.png").write_bytes(whole[:-30])
+    with pytest.raises(UserError, match=r"dog/large.png: the image is broken"):
+        load(tmp_path, image_folder=".")
+
+
+# --- TFRecord ---
+
+
+def write_records(path: Path, values: range, labels: int = 4, offset: int = 0) -> None:
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for value in values:
+            image = tf.io.encode_png(np.full((4, 4, 3), value, np.uint8)).numpy()
+            feature = {
+                "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
+                "image/class/label": tf.train.Feature(
+                    int64_list=tf.train.Int64List(value=[value % labels + offset])
+                ),
+            }
+            example = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(example.SerializeToString())
+
+
+def record_values(dataset: Dataset) -> list[list[int]]:
+    parts = (dataset.train, dataset.validation, dataset.test)
+    found = [materialize(part, None, 0) for part in parts]
+    for (x,), (y,) in found:
+        np.testing.assert_array_equal(np.round(x[:, 0, 0, 0]).astype(int) % 4, y)
+    return [np.round(x[:, 0, 0, 0]).astype(int).tolist() for (x,), _ in found]
+
+
+def test_tfrecord_splits_are_disjoint_complete_and_counted(tmp_path):
+    write_records(tmp_path / "a-0", range(100))
+    write_records(tmp_path / "a-1", range(100, 200))
+    dataset = load(tmp_path, tfrecord="a-*", value_range=(0.0, 255.0))
+    values = record_values(dataset)
+    assert sorted(value for part in values for value in part) == list(range(200))
+    sizes = [part.size for part in (dataset.train, dataset.validation, dataset.test)]
+    assert sizes == list(map(len, values))
+    assert 20 < sizes[2] < 60
+    assert 5 < sizes[1] < 35
+    assert values == record_values(load(tmp_path, tfrecord="a-*", value_range=(0.0, 255.0)))
+
+
+def test_tfrecord_files_named_for_a_split_are_that_split(tmp_path):
+    write_records(tmp_path / "train-00000-of-00001", range(100))
+    write_records(tmp_path / "validation-00000-of-00001", range(100, 120))
+    write_records(tmp_path / "test-00000-of-00001", range(120, 130))
+    settings = {"tfrecord": "*-of-*", "value_range": (0.0, 255.0), "max_train": 50}
+    train, validation, test = record_values(load(tmp_path, **settings))
+    assert (train, validation, test) == (
+        list(range(50)),
+        list(range(100, 120)),
+        list(range(120, 130)),
+    )
+
+
+def test_says_what_is_wrong_with_tfrecords(tmp_path):
+    with pytest.raises(UserError, match="no file matches"):
+        load(tmp_path, tfrecord="a*")
+    write_records(tmp_path / "a", range(100), offset=-1)
+    with pytest.raises(UserError, match=r"labels must be 0 or more. Received: -1"):
+        load(tmp_path, tfrecord="a*")
+    write_records(tmp_path / "a", range(100), labels=1)
+    with pytest.raises(UserError, match="all examples are of one class"):
+        load(tmp_path, tfrecord="a*")
+    write_records(tmp_path / "a", range(100))
+    write_records(tmp_path / "b", range(100))
+    (tmp_path / "b").write_bytes((tmp_path / "b").read_bytes()[:-7])
+    with pytest.raises(UserError, match="/b: has a record that is damaged"):
+        load(tmp_path, tfrecord="[ab]")
