@@ -52,9 +52,7 @@ def layer_calls(model: keras.Model) -> Iterator[LayerCall]:
     yield from _follow(function, function.inputs, "", [])
 
 
-def _follow(
-    function: Any, inputs: Sequence[Any], prefix: str, given: list[Any]
-) -> Iterator[LayerCall]:
+def _follow(function: Any, inputs: Sequence[Any], prefix: str, given: list[Any]) -> Iterator[LayerCall]:
     """Yields the calls of `function`; leaves its output tensors in `given`."""
     tensors = dict(zip(map(id, function.inputs), inputs, strict=True))
     for node in ordered_nodes(function):
@@ -66,7 +64,9 @@ def _follow(
             made: list[Any] = []
             yield from _follow(functional_graph(node.operation), taken, f"{path}/", made)
         else:
-            args, kwargs = node.arguments.fill_in(dict(zip(map(id, node.input_tensors), taken, strict=True)))
+            args, kwargs = node.arguments.fill_in(
+                dict(zip(map(id, node.input_tensors), taken, strict=True))
+            )
             made = _outputs(node, taken, args, kwargs)
             yield LayerCall(
                 path,

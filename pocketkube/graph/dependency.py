@@ -181,9 +181,7 @@ class _Tracer:
                 )
         return given
 
-    def _tie_calls(
-        self, now: Sequence[Channels | None], before: Sequence[Channels | None]
-    ) -> None:
+    def _tie_calls(self, now: Sequence[Channels | None], before: Sequence[Channels | None]) -> None:
         """One layer, called again: the same weights meet both calls' channels."""
         for one, other in zip(now, before, strict=True):
             if one is not None and other is not None and len(one.ids) == len(other.ids):

@@ -120,9 +120,7 @@ def _dot_layer(call: LayerCall) -> int:
 
 def _recurrent(call: LayerCall) -> int:
     cell = call.op.cell
-    return call.shapes[0][1] * (
-        math.prod(cell.kernel.shape) + math.prod(cell.recurrent_kernel.shape)
-    )
+    return call.shapes[0][1] * (math.prod(cell.kernel.shape) + math.prod(cell.recurrent_kernel.shape))
 
 
 def _matmul(call: LayerCall) -> int:

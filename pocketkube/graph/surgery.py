@@ -95,7 +95,9 @@ class _Surgeon:
     def _smaller_model(self, model: keras.Model, taken: Sequence[Any]) -> keras.Model:
         function = functional_graph(model)
         new = {
-            id(x): keras.Input(batch_shape=(x.shape[0], *now.shape[1:]), dtype=x.dtype, name=_input_name(x))
+            id(x): keras.Input(
+                batch_shape=(x.shape[0], *now.shape[1:]), dtype=x.dtype, name=_input_name(x)
+            )
             for x, now in zip(function.inputs, taken, strict=True)
         }
         return self._rebuild(model, function, new)

@@ -1,0 +1,86 @@
+"""Which weight of a layer mixes channels, and along which of its axes they come in and go out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from pocketkube.graph.dependency import ChannelGraph, Use
+
+layers = keras.layers
+
+
+@dataclass(frozen=True)
+class Side:
+    """One axis of a mixing weight.
+
+    Attributes:
+        path: The layer's path.
+        weight: The weight.
+        axis: The axis.
+        units: Unit of each position along it, or -1.
+    """
+
+    path: str
+    weight: Any
+    axis: int
+    units: np.ndarray
+
+    def sums(self, values: np.ndarray, count: int) -> np.ndarray:
+        """Sums of `values`, shaped as the weight, over all but this axis, for each of `count` units."""
+        axes = tuple(a for a in range(values.ndim) if a != self.axis % values.ndim)
+        known = self.units >= 0
+        return np.bincount(self.units[known], values.sum(axis=axes)[known], count)
+
+
+def makers(graph: ChannelGraph) -> Iterator[Side]:
+    """The weights that make channels: a convolution's filters, a dense layer's columns."""
+    for use in graph.uses:
+        name, _, axis = MATRICES.get(type(use.op), ("", None, 0))
+        if name and use.outputs[0] is not None:
+            yield Side(use.path, weight_of(use.op, name), axis, graph.units.of(use.outputs[0]))
+
+
+def consumers(graph: ChannelGraph) -> Iterator[Side]:
+    """The weights that mix channels into others; a unit that reaches none of them is a head's."""
+    for use in graph.uses:
+        name, axis, _ = MATRICES.get(type(use.op), ("", None, 0))
+        if consumes(use) and axis is not None:
+            assert use.inputs[0] is not None
+            yield Side(use.path, weight_of(use.op, name), axis, graph.units.of(use.inputs[0]))
+
+
+def heads(graph: ChannelGraph) -> Iterator[Side]:
+    """The weights that mix the heads of attention layers."""
+    for use in graph.uses:
+        channels = graph.heads(use.op)
+        if channels is not None:
+            kernel = weight_of(use.op, "attention_output/kernel")
+            yield Side(use.path, kernel, 0, graph.units.of(channels))
+
+
+def consumes(use: Use) -> bool:
+    """Whether the channels of a layer's first input end there, in all of its outputs."""
+    if type(use.op) not in MATRICES or not use.inputs or use.inputs[0] is None:
+        return False
+    return getattr(use.op, "groups", 1) == 1 and getattr(use.op, "depth_multiplier", 1) == 1
+
+
+def weight_of(layer: Any, end: str) -> Any:
+    """The weight of `layer` whose path ends in `end`."""
+    return next(w for w in layer.weights if w.path.endswith(f"/{end}") or w.path == end)
+
+
+# The weight's name, the axis of incoming channels (None: they have none there) and of outgoing ones.
+MATRICES: dict[type, tuple[str, int | None, int]] = {
+    layers.Dense: ("kernel", 0, 1),
+    layers.Embedding: ("embeddings", None, 1),
+    layers.MultiHeadAttention: ("attention_output/kernel", None, -1),
+    **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), ("kernel", -2, -1)),
+    **dict.fromkeys(
+        (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), ("kernel", -1, -2)
+    ),
+    **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), ("pointwise_kernel", -2, -1)),
+}

@@ -1,0 +1,138 @@
+"""How many units every group keeps, so that the whole costs what it may."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pocketkube.errors import UserError
+from pocketkube.graph.dependency import ChannelGraph, Group
+
+Counts = np.ndarray
+CLOSE_ENOUGH = 0.995
+
+
+def allocate(
+    graph: ChannelGraph,
+    scores: np.ndarray,
+    cost: Callable[[np.ndarray], float],
+    goal: float,
+    *,
+    scope: str,
+    max_ratio: float,
+    round_to: int,
+) -> Counts:
+    """Solves for how many units each group keeps.
+
+    Args:
+        graph: The channel graph.
+        scores: Each unit's score.
+        cost: From a mask of kept units to what they cost.
+        goal: The most they may cost.
+        scope: "global" removes the lowest scores of all groups; "uniform" the same part of each.
+        max_ratio: Most of a group's units that may go.
+        round_to: Counts are multiples of this. A group of fewer than four times as many units uses
+            half of it, and so on, so that small groups have a choice too; attention heads use 1.
+
+    Returns:
+        Units to keep in each of the graph's groups, `[groups]`.
+
+    Raises:
+        UserError: If even the smallest counts cost more; it names the best that can be reached.
+    """
+    steps = np.array([_step(group, round_to) for group in graph.groups])
+    sizes = np.array([len(group.units) for group in graph.groups])
+    least = _rounded(np.ceil(sizes * (1 - max_ratio) - 1e-9), steps, sizes, np.ceil)
+    least = np.where([np.isinf(scores[g.units]).all() for g in graph.groups], sizes, least)
+
+    def of_counts(counts: Counts) -> float:
+        return cost(keep_best(graph, scores, counts))
+
+    full, smallest = of_counts(sizes), of_counts(least)
+    if smallest > goal:
+        raise UserError(
+            f"The target of {full / goal:.2f}x cannot be reached: at most {max_ratio:.0%} of a group's "
+            f"channels may go, which gives {full / smallest:.2f}x; ask for less, or raise max_ratio."
+        )
+    removed = _global_order(graph, scores) if scope == "global" else _uniform_order(sizes)
+
+    def at(position: int) -> Counts:
+        kept = sizes - removed(position)
+        return np.maximum(_rounded(kept, steps, sizes, np.rint), least)
+
+    low, high = 0, int(sizes.sum())
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if of_counts(at(middle)) <= goal else (middle, high)
+    counts = at(high)
+    if of_counts(counts) > goal:
+        counts = least
+    return _fill(graph, scores, counts, at(low), steps, sizes, of_counts, goal)
+
+
+def keep_best(graph: ChannelGraph, scores: np.ndarray, counts: Counts) -> np.ndarray:
+    """The mask of the `counts` best units of each group."""
+    keep = np.zeros(graph.units.count, bool)
+    for group, count in zip(graph.groups, counts, strict=True):
+        # A stable sort: ties go the same way on every machine.
+        order = np.argsort(-scores[group.units], kind="stable")
+        keep[group.units[order[: int(count)]]] = True
+    return keep
+
+
+def _step(group: Group, round_to: int) -> int:
+    if group.name.endswith("/heads"):
+        return 1
+    while round_to > 1 and len(group.units) < 4 * round_to:
+        round_to //= 2
+    return round_to
+
+
+def _rounded(
+    counts: np.ndarray, steps: np.ndarray, sizes: np.ndarray, how: Callable[[np.ndarray], np.ndarray]
+) -> Counts:
+    return np.clip(how(counts / steps) * steps, np.minimum(steps, sizes), sizes).astype(int)
+
+
+def _global_order(graph: ChannelGraph, scores: np.ndarray) -> Callable[[int], np.ndarray]:
+    """From how many units go altogether to how many go in each group."""
+    order = np.argsort(scores, kind="stable")
+    group_of = np.empty(len(scores), int)
+    for position, group in enumerate(graph.groups):
+        group_of[group.units] = position
+    return lambda gone: np.bincount(group_of[order[:gone]], minlength=len(graph.groups))
+
+
+def _uniform_order(sizes: np.ndarray) -> Callable[[int], np.ndarray]:
+    return lambda gone: sizes * (gone / sizes.sum())
+
+
+def _fill(
+    graph: ChannelGraph,
+    scores: np.ndarray,
+    counts: Counts,
+    above: Counts,
+    steps: np.ndarray,
+    sizes: np.ndarray,
+    cost: Callable[[Counts], float],
+    goal: float,
+) -> Counts:
+    """Gives back, one step of a group at a time, what rounding took too much: the best value first."""
+    now = cost(counts)
+    while now < CLOSE_ENOUGH * goal:
+        best, best_value, best_cost = None, 0.0, now
+        for position, group in enumerate(graph.groups):
+            more = counts.copy()
+            more[position] = min(counts[position] + steps[position], sizes[position])
+            if more[position] == counts[position]:
+                continue
+            new = cost(more)
+            if new > goal:
+                continue
+            ranked = np.sort(scores[group.units])[::-1]
+            worth = ranked[counts[position] : more[position]].sum() / max(new - now, 1e-9)
+            if worth > best_value:
+                best, best_value, best_cost = more, worth, new
+        if best is None:
+            return counts
+        counts, now = best, best_cost
+    return counts
