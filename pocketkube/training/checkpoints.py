@@ -1,0 +1,49 @@
+"""Checkpoints of a course of training: whole or absent, and only ever continued by the same course."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pocketkube.files import replaced_file
+
+
+def save_checkpoint(path: Path, course: str, state: dict[str, Any], variables: Sequence[Any]) -> None:
+    """Writes a checkpoint.
+
+    Args:
+        path: The .npz file.
+        course: What identifies the course of training: its settings and where it started.
+        state: Numbers and lists to remember, ready for JSON.
+        variables: All variables that training changes.
+    """
+    arrays = {f"v{i}": np.asarray(variable) for i, variable in enumerate(variables)}
+    with replaced_file(path) as aside:
+        np.savez(aside, state=json.dumps({"course": course, **state}), **arrays)  # type: ignore[arg-type]
+
+
+def load_checkpoint(path: Path, course: str, variables: Sequence[Any]) -> dict[str, Any] | None:
+    """Sets `variables` to a checkpoint's values.
+
+    Args:
+        path: The .npz file.
+        course: What identifies the course of training.
+        variables: The variables, in the order in which they were saved.
+
+    Returns:
+        The state that was saved, or None where there is no checkpoint of this course.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            state = json.loads(str(file["state"]))
+            if state.pop("course") != course:
+                return None
+            values = [file[f"v{i}"] for i in range(len(variables))]
+    except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError):
+        return None
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return dict(state)

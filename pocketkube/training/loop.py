@@ -1,0 +1,350 @@
+"""The one training loop: training from scratch, fine-tuning and every method that trains."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pocketkube.data.batches import batches
+from pocketkube.data.dataset import Dataset, Examples
+from pocketkube.errors import UserError
+from pocketkube.progress import Silent, progress
+from pocketkube.spec.schema import Distillation, Training
+from pocketkube.training.checkpoints import load_checkpoint, save_checkpoint
+from pocketkube.training.schedules import learning_rate
+from pocketkube.training.task import Task
+from pocketkube.training.workers import Alone, workers
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over examples.
+
+    Attributes:
+        loss: The task's loss.
+        score: Its score.
+    """
+
+    loss: float
+    score: float
+
+
+@dataclass(frozen=True)
+class History:
+    """A course of training, an entry for each epoch.
+
+    Attributes:
+        loss: Loss on the training examples, teacher's term included.
+        score: Score on them as they were trained on, augmented.
+        val_loss: Loss on the validation examples.
+        val_score: Score on them.
+        learning_rate: The rate at the end of the epoch.
+        seconds: How long training took, resumed parts not counted.
+    """
+
+    loss: tuple[float, ...] = ()
+    score: tuple[float, ...] = ()
+    val_loss: tuple[float, ...] = ()
+    val_score: tuple[float, ...] = ()
+    learning_rate: tuple[float, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass
+class _Course:
+    """Where training stands."""
+
+    step: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    epochs: dict[str, list[float]] = field(
+        default_factory=lambda: {
+            name: [] for name in ("loss", "score", "val_loss", "val_score", "learning_rate")
+        }
+    )
+
+
+def train(
+    model: keras.Model,
+    dataset: Dataset,
+    task: Task,
+    settings: Training,
+    *,
+    seed: int,
+    stage: str = "train",
+    teacher: keras.Model | None = None,
+    distillation: Distillation | None = None,
+    checkpoints: Path | None = None,
+) -> History:
+    """Trains a model in place.
+
+    The same seed gives the same weights on the same machine. Where mpirun started several
+    processes, they share every batch, and only the first one writes and shows progress.
+
+    Args:
+        model: The model.
+        dataset: Its training examples are trained on, its validation examples judged by.
+        task: The loss and the score.
+        settings: The course.
+        seed: Of the order of examples, of augmentation and of dropout.
+        stage: What to call the work in the progress display.
+        teacher: A model whose outputs are to be learnt, too; it runs in inference mode.
+        distillation: How much the teacher counts; without it the teacher is not asked.
+        checkpoints: Folder of this course's checkpoint; with one there, training goes on from it.
+
+    Returns:
+        The course that training took.
+
+    Raises:
+        UserError: If the batch cannot be shared evenly, or the loss is no longer a number.
+    """
+    ranks = workers()
+    batch = _batch_size(settings.batch_size, dataset.train.size, ranks.size)
+    steps_per_epoch = dataset.train.size // batch
+    steps = steps_per_epoch * settings.epochs
+    optimizer = _optimizer(model, settings)
+    _seed_layers(model, seed)
+    variables = [*model.variables, *optimizer.variables]
+    file = checkpoints / "checkpoint.npz" if checkpoints else None
+    identity = _identity(model, settings, seed, teacher, distillation)
+    course = _Course(**(_resume(file, identity, variables, ranks) or {}))
+    ranks.broadcast(variables)
+    policies = _use_mixed_precision(model) if settings.mixed_precision else []
+    run_step = _train_step(model, optimizer, task, settings, ranks, teacher, distillation)
+    began = time.monotonic()
+    try:
+        with _shown(stage, steps, ranks) as shown:
+            while course.step < steps:
+                _epoch(
+                    course, steps, steps_per_epoch, dataset, settings, seed, batch, ranks, run_step,
+                    optimizer, shown, lambda: _save(file, identity, course, variables, ranks),
+                )  # fmt: skip
+                if course.step == steps and settings.ema is not None:
+                    optimizer.finalize_variable_values(model.trainable_variables)
+                _end_epoch(course, model, dataset, task, ranks, optimizer)
+                _save(file, identity, course, variables, ranks)
+    finally:
+        for layer, policy in policies:
+            layer.dtype_policy = policy
+    epochs = {name: tuple(values) for name, values in course.epochs.items()}
+    return History(**epochs, seconds=time.monotonic() - began)
+
+
+def evaluate(model: keras.Model, examples: Examples, task: Task, batch_size: int = 256) -> Scores:
+    """Judges a model in inference mode, over all ranks where there are several.
+
+    Args:
+        model: The model.
+        examples: What it is judged on.
+        task: The loss and the score.
+        batch_size: Examples at a time, over all ranks.
+
+    Returns:
+        Means over all examples.
+    """
+    return _evaluate(model, examples, task, batch_size, workers())
+
+
+def _evaluate(
+    model: keras.Model, examples: Examples, task: Task, batch_size: int, ranks: Alone
+) -> Scores:
+    @tf.function(reduce_retracing=True)
+    def judge(inputs: Any, labels: Any) -> tf.Tensor:
+        outputs = _call(model, inputs, training=False)
+        loss, score = task.loss(labels, outputs), task.score(labels, outputs)
+        count = tf.cast(tf.size(score), tf.float32)
+        return tf.stack([tf.reduce_sum(loss), tf.reduce_sum(score), count])
+
+    sums = np.zeros(3)
+    for inputs, labels in batches(examples, batch_size, rank=ranks.rank, ranks=ranks.size):
+        sums += judge(inputs, labels).numpy()
+    loss, score, count = np.asarray(ranks.total(tf.constant(sums)))
+    return Scores(float(loss / count), float(score / count))
+
+
+def _epoch(
+    course: _Course,
+    steps: int,
+    steps_per_epoch: int,
+    dataset: Dataset,
+    settings: Training,
+    seed: int,
+    batch: int,
+    ranks: Alone,
+    run_step: Callable[[Any, Any], tf.Tensor],
+    optimizer: Any,
+    shown: Any,
+    save: Callable[[], None],
+) -> None:
+    epoch, done = divmod(course.step, steps_per_epoch)
+    examples = batches(
+        dataset.train,
+        batch,
+        epoch_seed=(seed, epoch),
+        augmentation=settings.augmentation,
+        rank=ranks.rank,
+        ranks=ranks.size,
+        drop_remainder=True,
+        skip=done,
+    )
+    for inputs, labels in examples:
+        optimizer.learning_rate = learning_rate(settings, course.step, steps)
+        loss, score = run_step(inputs, labels).numpy().tolist()
+        if not np.isfinite(loss) and not settings.mixed_precision:
+            raise UserError(
+                f"The loss is no number at step {course.step}: lower training.learning_rate "
+                f"(now {settings.learning_rate}) or set training.clip_norm."
+            )
+        course.sums = [course.sums[0] + loss, course.sums[1] + score, course.sums[2] + 1]
+        course.step += 1
+        shown.update(course.step, loss=course.sums[0] / course.sums[2])
+        if course.step % settings.checkpoint_steps == 0 and course.step % steps_per_epoch:
+            save()
+
+
+def _end_epoch(
+    course: _Course, model: keras.Model, dataset: Dataset, task: Task, ranks: Alone, optimizer: Any
+) -> None:
+    moving = [v for v in model.non_trainable_variables if "moving_" in v.path]
+    if moving and ranks.size > 1:
+        means = ranks.average([tf.convert_to_tensor(v) for v in moving])
+        for variable, mean in zip(moving, means, strict=True):
+            variable.assign(mean)
+    judged = _evaluate(model, dataset.validation, task, 256, ranks)
+    loss, score, count = np.asarray(ranks.total(tf.constant(course.sums)))
+    course.sums = [0.0, 0.0, 0.0]
+    figures = (loss / count, score / count, judged.loss, judged.score, float(optimizer.learning_rate))
+    for values, figure in zip(course.epochs.values(), figures, strict=True):
+        values.append(float(figure))
+
+
+def _train_step(
+    model: keras.Model,
+    optimizer: Any,
+    task: Task,
+    settings: Training,
+    ranks: Alone,
+    teacher: keras.Model | None,
+    distillation: Distillation | None,
+) -> Callable[[Any, Any], tf.Tensor]:
+    weight = distillation.weight if teacher is not None and distillation is not None else 0.0
+    trained = model.trainable_variables
+
+    @tf.function(reduce_retracing=True)
+    def step(inputs: Any, labels: Any) -> tf.Tensor:
+        wanted = _call(teacher, inputs, training=False) if weight else None
+        with tf.GradientTape() as tape:
+            outputs = _call(model, inputs, training=True)
+            loss = task.loss(labels, outputs, settings.label_smoothing)
+            if weight:
+                assert distillation is not None
+                distance = task.distance(outputs, wanted, distillation.temperature)
+                loss = (1 - weight) * loss + weight * distance
+            loss = tf.reduce_mean(loss)
+            total = tf.add_n([loss, *(tf.cast(extra, loss.dtype) for extra in model.losses)])
+            scaled = optimizer.scale_loss(total)
+        gradients = tape.gradient(scaled, [v.value for v in trained])
+        gradients = [
+            tf.zeros_like(v) if g is None else g for g, v in zip(gradients, trained, strict=True)
+        ]
+        optimizer.apply(ranks.average(gradients), trained)
+        return tf.stack([loss, tf.reduce_mean(task.score(labels, outputs))])
+
+    return step
+
+
+def _call(model: Any, inputs: Sequence[tf.Tensor], *, training: bool) -> Any:
+    return model(inputs[0] if len(inputs) == 1 else list(inputs), training=training)
+
+
+def _optimizer(model: keras.Model, settings: Training) -> Any:
+    common: dict[str, Any] = {
+        "learning_rate": settings.learning_rate,
+        "global_clipnorm": settings.clip_norm,
+        "weight_decay": settings.weight_decay,
+    }
+    if settings.ema is not None:
+        common |= {"use_ema": True, "ema_momentum": settings.ema}
+    if settings.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(**common)
+    else:
+        optimizer = keras.optimizers.SGD(momentum=settings.momentum, nesterov=True, **common)
+    # Decay shrinks what multiplies channels into others, never a scale or an offset.
+    spared = [v for v in model.trainable_variables if len(v.shape) < 2]
+    optimizer.exclude_from_weight_decay(var_list=spared)
+    if settings.mixed_precision:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def _batch_size(wanted: int, examples: int, ranks: int) -> int:
+    if wanted % ranks:
+        raise UserError(
+            f"training.batch_size: {wanted} cannot be shared by {ranks} workers; use a multiple of {ranks}."
+        )
+    return min(wanted, examples // ranks * ranks)
+
+
+def _seed_layers(model: keras.Model, seed: int) -> None:
+    """Gives every layer that draws random numbers a state that follows from the seed alone."""
+    for position, variable in enumerate(v for v in model.variables if "seed_generator" in v.path):
+        variable.assign(np.array([seed % 2**32, position], "uint32"))
+
+
+def _use_mixed_precision(model: keras.Model) -> list[tuple[Any, Any]]:
+    layers = [layer for layer in model._flatten_layers(include_self=False) if layer.weights]
+    policies = [(layer, layer.dtype_policy) for layer in layers]
+    for layer in layers:
+        layer.dtype_policy = "mixed_float16"
+    return policies
+
+
+def _identity(
+    model: keras.Model,
+    settings: Training,
+    seed: int,
+    teacher: keras.Model | None,
+    distillation: Distillation | None,
+) -> str:
+    """What makes two courses the same: settings that count, and the weights they start from."""
+    counted = settings.model_dump(exclude={"checkpoint_steps", "workers"})
+    told = repr((counted, seed, distillation if teacher is not None else None))
+    digest = hashlib.sha256(told.encode())
+    for source in (model, teacher):
+        for weight in source.weights if source is not None else ():
+            digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def _resume(
+    file: Path | None, identity: str, variables: Sequence[Any], ranks: Alone
+) -> dict[str, Any] | None:
+    state = None
+    if file is not None and ranks.rank == 0:
+        state = load_checkpoint(file, identity, variables)
+    return ranks.broadcast_object(state)
+
+
+def _save(
+    file: Path | None, identity: str, course: _Course, variables: Sequence[Any], ranks: Alone
+) -> None:
+    if file is not None and ranks.rank == 0:
+        save_checkpoint(file, identity, asdict(course), variables)
+
+
+def _shown(stage: str, steps: int, ranks: Alone) -> Any:
+    return progress(stage, steps) if ranks.rank == 0 else _Quiet()
+
+
+class _Quiet:
+    def __enter__(self) -> Silent:
+        return Silent()
+
+    def __exit__(self, *_: object) -> None:
+        return None

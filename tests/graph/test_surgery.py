@@ -1,0 +1,98 @@
+import keras
+import numpy as np
+import pytest
+
+from pocketkube.graph.dependency import trace_channels
+from pocketkube.graph.matrices import consumers, heads
+from pocketkube.graph.surgery import remove_channels
+from tests.graph.nets import NETS
+
+
+def random_weights(model: keras.Model, rng: np.random.Generator) -> None:
+    for weight in model.weights:
+        low = 0.5 if "variance" in weight.path else -1.0
+        weight.assign(rng.uniform(low, 1.0, weight.shape))
+
+
+def random_inputs(model: keras.Model, rng: np.random.Generator) -> np.ndarray:
+    shape = (3, *model.inputs[0].shape[1:])
+    if "int" in model.inputs[0].dtype:
+        return rng.integers(0, 20, shape)
+    return rng.normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture(params=NETS)
+def model(request: pytest.FixtureRequest) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = NETS[request.param]()
+    random_weights(model, np.random.default_rng(0))
+    return model
+
+
+def test_cutting_nothing_gives_bit_equal_outputs(model: keras.Model) -> None:
+    graph = trace_channels(model)
+    same = remove_channels(model, graph, np.ones(graph.units.count, bool))
+    inputs = random_inputs(model, np.random.default_rng(1))
+    np.testing.assert_array_equal(same(inputs, training=False), model(inputs, training=False))
+    assert [layer.name for layer in same.layers] == [layer.name for layer in model.layers]
+
+
+def test_cutting_units_that_nothing_reads_leaves_the_outputs(model: keras.Model) -> None:
+    graph = trace_channels(model)
+    keep = np.ones(graph.units.count, bool)
+    for group in graph.groups:
+        keep[group.units[1::2]] = False
+    gone = ~keep
+    for side in (*consumers(graph), *heads(graph)):
+        weight = np.moveaxis(np.array(side.weight), side.axis, 0)
+        weight[(side.units >= 0) & gone[side.units]] = 0.0
+        side.weight.assign(np.moveaxis(weight, 0, side.axis))
+    # Statistics over channels see those that go: they have to be zero on the way, too.
+    statistics = (keras.layers.LayerNormalization, keras.layers.GroupNormalization)
+    for use in graph.uses:
+        if isinstance(use.op, statistics) and use.inputs[0] is not None:
+            kept = graph.units.of(use.inputs[0])
+            if isinstance(use.op, keras.layers.LayerNormalization):
+                keep[kept[kept >= 0]] = True
+    smaller = remove_channels(model, graph, keep)
+    inputs = random_inputs(model, np.random.default_rng(1))
+    np.testing.assert_allclose(
+        smaller(inputs, training=False), model(inputs, training=False), rtol=1e-4, atol=1e-4
+    )
+    assert smaller.count_params() < model.count_params()
+
+
+def test_the_smaller_model_saves_and_reloads(model: keras.Model, tmp_path) -> None:
+    graph = trace_channels(model)
+    keep = np.ones(graph.units.count, bool)
+    for group in graph.groups:
+        keep[group.units[1:]] = False
+    smaller = remove_channels(model, graph, keep)
+    smaller.save(tmp_path / "small.keras")
+    again = keras.saving.load_model(tmp_path / "small.keras")
+    inputs = random_inputs(model, np.random.default_rng(1))
+    np.testing.assert_array_equal(again(inputs, training=False), smaller(inputs, training=False))
+    assert smaller.output_shape == model.output_shape
+
+
+def test_a_group_keeps_at_least_one_unit() -> None:
+    model = NETS["residual"]()
+    graph = trace_channels(model)
+    with pytest.raises(ValueError, match=r"every group keeps at least one unit\. Received none for stem"):
+        remove_channels(model, graph, np.zeros(graph.units.count, bool))
+
+
+def test_compile_settings_are_kept() -> None:
+    model = NETS["residual"]()
+    model.compile(optimizer="sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    graph = trace_channels(model)
+    smaller = remove_channels(model, graph, np.ones(graph.units.count, bool))
+    assert smaller.get_compile_config() == model.get_compile_config()
+
+
+def test_frozen_layers_stay_frozen() -> None:
+    model = NETS["residual"]()
+    model.get_layer("stem").trainable = False
+    graph = trace_channels(model)
+    smaller = remove_channels(model, graph, np.ones(graph.units.count, bool))
+    assert [layer.trainable for layer in smaller.layers] == [layer.trainable for layer in model.layers]

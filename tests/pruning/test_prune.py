@@ -1,0 +1,229 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from pocketkube.errors import UserError
+from pocketkube.graph.cost import profile_model
+from pocketkube.graph.dependency import trace_channels
+from pocketkube.models import build_model
+from pocketkube.pruning.batch_statistics import recalibrate
+from pocketkube.pruning.calibration import Calibration
+from pocketkube.pruning.criteria import score_units
+from pocketkube.pruning.prune import prune
+from pocketkube.spec.schema import PruneChannels
+from tests.graph.nets import NETS
+
+CRITERIA = ("l1", "l2", "bn_scale", "fpgm", "taylor", "lasso")
+
+
+def cross_entropy(labels, outputs):
+    return keras.ops.sparse_categorical_crossentropy(labels[0], outputs, from_logits=True)
+
+
+def images(shape: tuple[int, ...], count: int = 64) -> Calibration:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, count)
+    inputs = rng.normal(size=(count, *shape)).astype(np.float32)
+    return Calibration((inputs,), (labels,), cross_entropy)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_every_criterion_hits_the_target(criterion: str) -> None:
+    model = build_model("resnet20", (16, 16, 1), 5)
+    pruned = prune(
+        model,
+        PruneChannels(criterion=criterion),  # type: ignore[arg-type]
+        speedup=2.5,
+        calibration=images((16, 16, 1), 32),
+    )
+    assert 2.5 <= pruned.before.macs / pruned.after.macs <= 2.5 * 1.01
+    assert pruned.after == profile_model(pruned.model)
+    assert pruned.model.output_shape == model.output_shape
+
+
+@pytest.mark.parametrize("scope", ["global", "uniform"])
+@pytest.mark.parametrize("budget", ["macs", "parameters"])
+def test_the_budget_is_what_was_asked_for(scope, budget) -> None:
+    model = build_model("mobilenet_v2", (32, 32, 3), 5, width=0.5)
+    settings = PruneChannels(criterion="l1", scope=scope, budget=budget, round_to=1)
+    pruned = prune(model, settings, speedup=3)
+    ratio = getattr(pruned.before, budget) / getattr(pruned.after, budget)
+    assert 3 <= ratio <= 3 * 1.01
+
+
+@pytest.mark.parametrize("net", [n for n in NETS if n != "sequential"])
+def test_small_networks_of_every_kind_go_through(net: str) -> None:
+    model = NETS[net]()
+    pruned = prune(model, PruneChannels(criterion="l2", round_to=1), speedup=1.5)
+    assert pruned.before.macs / pruned.after.macs >= 1.5
+
+
+def test_channel_counts_are_multiples() -> None:
+    model = build_model("resnet18", (32, 32, 3), 10, width=0.5)
+    pruned = prune(model, PruneChannels(criterion="l2", round_to=8), speedup=2)
+    assert all(left % 8 == 0 for left, _ in pruned.kept.values())
+    assert 2 <= pruned.before.macs / pruned.after.macs <= 2 * 1.01
+
+
+def test_an_unreachable_target_names_the_best_reachable() -> None:
+    model = NETS["residual"]()
+    with pytest.raises(UserError, match=r"The target of 500\.00x cannot be reached: .* gives \d+\.\d+x"):
+        prune(model, PruneChannels(criterion="l1"), speedup=500)
+
+
+def test_ratios_by_layer_name() -> None:
+    model = NETS["residual"]()
+    pruned = prune(model, PruneChannels(criterion="l1", ratios={"inner": 0.5}))
+    assert pruned.model.get_layer("inner").filters == 6
+    assert pruned.model.get_layer("stem").filters == 8
+
+
+def test_ratios_for_an_unknown_layer_name_the_known_ones() -> None:
+    with pytest.raises(UserError, match="ratios: nose is no layer .* there are: stem, inner"):
+        prune(NETS["residual"](), PruneChannels(criterion="l1", ratios={"nose": 0.5}))
+
+
+def test_ratios_that_contradict_each_other() -> None:
+    with pytest.raises(UserError, match="last and stem share their channels"):
+        prune(NETS["residual"](), PruneChannels(criterion="l1", ratios={"stem": 0.5, "last": 0.25}))
+
+
+def test_bn_scale_without_batch_norm_says_what_to_use() -> None:
+    with pytest.raises(UserError, match="bn_scale needs BatchNormalization"):
+        prune(NETS["reshaped"](), PruneChannels(criterion="bn_scale"), speedup=2)
+
+
+def test_data_criteria_without_data_say_what_to_use() -> None:
+    with pytest.raises(UserError, match="taylor looks at examples: give a dataset"):
+        prune(NETS["residual"](), PruneChannels(criterion="taylor"), speedup=2)
+
+
+def scale_units(model: keras.Model, layer: str, factors: list[float]) -> None:
+    kernel = model.get_layer(layer).kernel
+    kernel.assign(np.asarray(kernel) * np.asarray(factors))
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2", "taylor", "lasso"])
+def test_small_filters_go_first(criterion: str) -> None:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(8, 3, name="conv"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(5),
+        ]
+    )
+    scale_units(model, "conv", [1, 0.001, 1, 0.001, 1, 0.001, 1, 0.001])
+    before = np.array(model.get_layer("conv").kernel)
+    settings = PruneChannels(criterion=criterion, ratios={"conv": 0.5})  # type: ignore[arg-type]
+    pruned = prune(model, settings, calibration=images((8, 8, 3)))
+    np.testing.assert_array_equal(pruned.model.get_layer("conv").kernel, before[..., ::2])
+
+
+def test_fpgm_takes_the_filter_that_others_can_stand_for() -> None:
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(3, name="dense"), layers.Dense(2, name="head")]
+    )
+    # The middle one is the geometric median of the three, though it has the largest norm in none.
+    model.get_layer("dense").kernel.assign(np.array([[1.0, 2.0, 3.0]] * 4))
+    graph = trace_channels(model)
+    scores = score_units(model, graph, "fpgm", None)
+    assert scores.argmin() == 1
+
+
+def test_taylor_scores_are_the_loss_that_is_lost() -> None:
+    """To first order, as a small step towards zero of one channel shows."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(4, activation="tanh", name="dense"),
+            layers.Dense(5, name="head"),
+        ]
+    )
+    calibration = images((6,))
+    scores = score_units(model, trace_channels(model), "taylor", calibration)
+    head = model.get_layer("head").kernel
+    whole, step = np.array(head), 1e-2
+
+    def losses() -> np.ndarray:
+        return np.asarray(cross_entropy(calibration.labels, model(calibration.inputs[0])), np.float64)
+
+    for channel in range(4):
+        less, more = whole.copy(), whole.copy()
+        less[channel] *= 1 - step
+        more[channel] *= 1 + step
+        head.assign(less)
+        low = losses()
+        head.assign(more)
+        slope = (losses() - low) / (2 * step)
+        head.assign(whole)
+        assert scores[channel] == pytest.approx((slope**2).mean(), rel=1e-2)
+
+
+def test_reconstruction_recovers_what_other_channels_can_say() -> None:
+    """Two equal halves: after one goes, the fit doubles the other's weights."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(8, 3, padding="same", activation="relu", name="one"),
+            layers.Conv2D(5, 3, strides=2, padding="same", name="two"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(5, name="head"),
+        ]
+    )
+    kernel = np.array(model.get_layer("one").kernel)
+    kernel[..., 4:] = kernel[..., :4]
+    model.get_layer("one").kernel.assign(kernel)
+    calibration = images((8, 8, 3))
+    whole = model.predict(calibration.inputs[0], verbose=0)
+
+    def error(**settings) -> float:
+        pruned = prune(model, PruneChannels(ratios={"one": 0.5}, **settings), calibration=calibration)
+        return float(np.abs(pruned.model.predict(calibration.inputs[0], verbose=0) - whole).max())
+
+    assert error(criterion="lasso") < 1e-3
+    assert error(criterion="l1") > 1e-2
+
+
+def test_reconstruction_helps_any_criterion_on_a_residual_network() -> None:
+    model = build_model("resnet20", (16, 16, 1), 5, seed=1)
+    calibration = images((16, 16, 1))
+    recalibrate(model, calibration)
+    whole = model.predict(calibration.inputs[0], verbose=0)
+
+    def error(reconstruct: bool) -> float:
+        settings = PruneChannels(criterion="l2", reconstruct=reconstruct)
+        pruned = prune(model, settings, speedup=1.5, calibration=calibration)
+        return float(np.square(pruned.model.predict(calibration.inputs[0], verbose=0) - whole).mean())
+
+    assert error(True) < 0.7 * error(False)
+
+
+def test_recalibration_gives_the_statistics_of_the_data() -> None:
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.BatchNormalization(name="norm", momentum=0.9)]
+    )
+    calibration = images((8, 8, 3), 128)
+    recalibrate(model, calibration)
+    norm = model.get_layer("norm")
+    x = calibration.inputs[0]
+    np.testing.assert_allclose(norm.moving_mean, x.mean(axis=(0, 1, 2)), atol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance, x.var(axis=(0, 1, 2)), rtol=1e-3)
+    assert norm.momentum == 0.9
+
+
+def test_group_after_group_with_fine_tuning_between() -> None:
+    model = NETS["residual"]()
+    seen = []
+
+    def between(model: keras.Model, number: int) -> keras.Model:
+        seen.append((number, model.get_layer("stem").filters, model.get_layer("inner").filters))
+        return model
+
+    settings = PruneChannels(criterion="l1", ratios={"stem": 0.5, "inner": 0.5}, group_size=1)
+    prune(model, settings, between=between)
+    assert seen == [(0, 4, 12), (1, 4, 6)]
