@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
-from keras.src import backend
+import numpy as np
+import tensorflow as tf
 
 from pocketkube.graph.calls import LayerCall, layer_calls
 from pocketkube.graph.float_operations import count_other_flops
@@ -125,4 +126,4 @@ def _activation_bytes(call: LayerCall) -> int:
 
 
 def _bytes(dtype: str) -> int:
-    return 1 if dtype == "bool" else -(-backend.common.dtypes_bits(dtype) // 8)
+    return np.dtype(tf.as_dtype(dtype).as_numpy_dtype).itemsize

@@ -1,4 +1,4 @@
-"""What each kind of layer becomes when some of its channels go: one short entry for each, in one table."""
+"""What each kind of layer becomes when some of its channels go: a short entry each, in one table."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from pocketkube.graph.dependency import ChannelGraph, Use
+from pocketkube.graph.propagation import cuts_whole_groups
 
 layers = keras.layers
 
@@ -49,7 +50,10 @@ def consumers(graph: ChannelGraph) -> Iterator[Side]:
         name, axis, _ = MATRICES.get(type(use.op), ("", None, 0))
         if consumes(use) and axis is not None:
             assert use.inputs[0] is not None
-            yield Side(use.path, weight_of(use.op, name), axis, graph.units.of(use.inputs[0]))
+            weight = weight_of(use.op, name)
+            # A grouped convolution's kernel has one group's channels; the others' go with them.
+            units = graph.units.of(use.inputs[0])[: weight.shape[axis]]
+            yield Side(use.path, weight, axis, units)
 
 
 def heads(graph: ChannelGraph) -> Iterator[Side]:
@@ -65,7 +69,9 @@ def consumes(use: Use) -> bool:
     """Whether the channels of a layer's first input end there, in all of its outputs."""
     if type(use.op) not in MATRICES or not use.inputs or use.inputs[0] is None:
         return False
-    return getattr(use.op, "groups", 1) == 1 and getattr(use.op, "depth_multiplier", 1) == 1
+    if getattr(use.op, "groups", 1) > 1:
+        return not cuts_whole_groups(use.op, len(use.inputs[0].ids))
+    return getattr(use.op, "depth_multiplier", 1) == 1
 
 
 def weight_of(layer: Any, end: str) -> Any:

@@ -8,7 +8,9 @@ from pocketkube.errors import UserError
 from pocketkube.graph.dependency import ChannelGraph, Group
 
 Counts = np.ndarray
-CLOSE_ENOUGH = 0.995
+CLOSE_ENOUGH = 0.998
+SWAP_BELOW = 0.992
+SWAP_GROUPS = 40
 
 
 def allocate(
@@ -66,7 +68,7 @@ def allocate(
     counts = at(high)
     if of_counts(counts) > goal:
         counts = least
-    return _fill(graph, scores, counts, at(low), steps, sizes, of_counts, goal)
+    return _fill(graph, scores, counts, least, steps, sizes, of_counts, goal)
 
 
 def keep_best(graph: ChannelGraph, scores: np.ndarray, counts: Counts) -> np.ndarray:
@@ -110,29 +112,46 @@ def _fill(
     graph: ChannelGraph,
     scores: np.ndarray,
     counts: Counts,
-    above: Counts,
+    least: Counts,
     steps: np.ndarray,
     sizes: np.ndarray,
     cost: Callable[[Counts], float],
     goal: float,
 ) -> Counts:
     """Gives back, one step of a group at a time, what rounding took too much: the best value first."""
+    ranked = [np.cumsum(np.sort(scores[group.units])[::-1]) for group in graph.groups]
+
+    def worth(option: Counts) -> float:
+        return sum(sums[count - 1] for sums, count in zip(ranked, option, strict=True))
+
     now = cost(counts)
     while now < CLOSE_ENOUGH * goal:
-        best, best_value, best_cost = None, 0.0, now
-        for position, group in enumerate(graph.groups):
-            more = counts.copy()
-            more[position] = min(counts[position] + steps[position], sizes[position])
-            if more[position] == counts[position]:
-                continue
-            new = cost(more)
-            if new > goal:
-                continue
-            ranked = np.sort(scores[group.units])[::-1]
-            worth = ranked[counts[position] : more[position]].sum() / max(new - now, 1e-9)
-            if worth > best_value:
-                best, best_value, best_cost = more, worth, new
-        if best is None:
+        options = _one_more(counts, steps, sizes)
+        if now < SWAP_BELOW * goal and len(counts) <= SWAP_GROUPS:
+            # Only where single steps are too coarse: pairs are many.
+            options += [
+                two
+                for one in _one_more(counts, -steps, sizes)
+                if (one >= least).all()
+                for two in _one_more(one, steps, sizes)
+            ]
+        costs = np.array([cost(option) for option in options])
+        fits = np.flatnonzero((costs > now + 1e-9) & (costs <= goal))
+        if not len(fits):
             return counts
-        counts, now = best, best_cost
+        values = np.array([worth(options[i]) for i in fits]) - worth(counts)
+        gains = values / (costs[fits] - now)
+        best = fits[gains.argmax()]
+        counts, now = options[best], costs[best]
     return counts
+
+
+def _one_more(counts: Counts, steps: np.ndarray, sizes: np.ndarray) -> list[Counts]:
+    """All counts that differ by one step of one group."""
+    options = []
+    for position, step in enumerate(steps):
+        more = counts.copy()
+        more[position] = np.clip(counts[position] + step, 1, sizes[position])
+        if more[position] != counts[position]:
+            options.append(more)
+    return options

@@ -39,7 +39,7 @@ class CostEstimate:
             if getattr(use.op, "weights", None)
         ]
         weighted = {use.path for use, _, _ in self._weighted}
-        self._constant = sum(l.macs for l in profile.layers if l.name not in weighted)
+        self._constant = sum(x.macs for x in profile.layers if x.name not in weighted)
 
     def __call__(self, keep: np.ndarray) -> Cost:
         """The cost with only the units in the mask `keep`."""

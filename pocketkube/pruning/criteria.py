@@ -35,7 +35,8 @@ def score_units(
     """
     if criterion in NEED_DATA and calibration is None:
         raise UserError(
-            f"The criterion {criterion} looks at examples: give a dataset, or use l1, l2, fpgm or bn_scale."
+            f"The criterion {criterion} looks at examples: give a dataset, or use l1, l2, fpgm "
+            "or bn_scale."
         )
     if criterion == "taylor":
         assert calibration is not None
@@ -57,7 +58,7 @@ def normalise(scores: np.ndarray, graph: ChannelGraph) -> np.ndarray:
 
 
 def l1_scores(graph: ChannelGraph) -> np.ndarray:
-    """Sums of magnitudes of all weights that a unit touches (Li et al., 2017; coupled members added)."""
+    """Sums of magnitudes of all weights that a unit touches (Li et al., 2017; over all members)."""
     return _over_sides(graph, np.abs)
 
 
@@ -138,7 +139,7 @@ def taylor_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibrat
 
 
 def energy_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibration) -> np.ndarray:
-    """Mean square of what a unit adds to the layers it is mixed into, its channels taken as independent.
+    """Mean square of what a unit adds to the layers it is mixed into, channels taken as independent.
 
     Says how many channels each group keeps where LASSO then says which.
     """
@@ -160,7 +161,9 @@ def energy_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibrat
         weight = np.asarray(side.weight, np.float64) ** 2
         shape = [1] * weight.ndim
         shape[side.axis] = -1
-        scores += side.sums(weight * squares[side.path].reshape(shape), count)
+        # Groups of a convolution share the axis: their channels' squares are added.
+        square = squares[side.path].reshape(-1, len(side.units)).sum(axis=0)
+        scores += side.sums(weight * square.reshape(shape), count)
     for side in heads(graph):
         scores += side.sums(np.asarray(side.weight, np.float64) ** 2, count)
     return scores

@@ -186,23 +186,34 @@ def _cut(
     working = remove_channels(model, graph, np.ones(graph.units.count, bool))
     graph = trace_channels(working)
     layers = {use.path: use.op for use in graph.uses}
-    keep = np.ones(graph.units.count, bool)
+    readers_of = {group.name: readers(graph, group) for group in graph.groups}
+    to_fit = [path for path in layers if any(path in paths for paths in readers_of.values())]
+    keep, chosen = np.ones(graph.units.count, bool), set()
     rng = np.random.default_rng(seed)
-    with progress("reconstruct", len(graph.groups), "group") as shown:
-        for number, (group, count) in enumerate(zip(graph.groups, counts, strict=True)):
-            if count < len(group.units):
-                paths = readers(graph, group)
-                responses = measure(working, model, graph, paths, calibration, rng)
+    with progress("reconstruct", len(to_fit), "layer") as shown:
+        for number, path in enumerate(to_fit):
+            for group, count in zip(graph.groups, counts, strict=True):
+                if path not in readers_of[group.name] or group.name in chosen:
+                    continue
+                chosen.add(group.name)
+                if count == len(group.units):
+                    continue
                 own = scores[group.units]
-                if lasso and responses:
+                if lasso:
+                    responses = measure(working, model, graph, readers_of[group.name], calibration, rng)
                     own = select_by_lasso(list(responses.values()), group.units, int(count))
-                elif lasso:
-                    notes.append(f"{group.name}: no layer to reconstruct reads it; chosen by energy")
                 _drop(keep, group, own, int(count))
+            if not keep.all():
+                (response,) = measure(working, model, graph, [path], calibration, rng).values()
                 silence(graph, ~keep)
-                for path, response in responses.items():
-                    write_fit(layers[path], response, keep)
+                write_fit(layers[path], response, keep)
+                recalibrate(working, calibration)
             shown.update(number + 1)
+    for group, count in zip(graph.groups, counts, strict=True):
+        if group.name not in chosen and count < len(group.units):
+            _drop(keep, group, scores[group.units], int(count))
+            if lasso:
+                notes.append(f"{group.name}: no layer that can be fitted reads it; chosen by energy")
     return remove_channels(working, graph, keep)
 
 

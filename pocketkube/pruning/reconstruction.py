@@ -65,12 +65,13 @@ class Response:
 
 def readers(graph: ChannelGraph, group: Group) -> list[str]:
     """Paths of the convolutions and dense layers that read a group and can be fitted."""
-    kinds = {use.path: type(use.op) for use in graph.uses}
-    fits = (keras.layers.Conv2D, keras.layers.Dense)
+    layers = {use.path: use.op for use in graph.uses}
     return [
         side.path
         for side in consumers(graph)
-        if kinds[side.path] in fits and np.isin(side.units, group.units).any()
+        if type(layers[side.path]) in (keras.layers.Conv2D, keras.layers.Dense)
+        and getattr(layers[side.path], "groups", 1) == 1
+        and np.isin(side.units, group.units).any()
     ]
 
 

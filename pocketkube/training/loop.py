@@ -286,7 +286,8 @@ def _optimizer(model: keras.Model, settings: Training) -> Any:
 def _batch_size(wanted: int, examples: int, ranks: int) -> int:
     if wanted % ranks:
         raise UserError(
-            f"training.batch_size: {wanted} cannot be shared by {ranks} workers; use a multiple of {ranks}."
+            f"training.batch_size: {wanted} cannot be shared by {ranks} workers; use a multiple of "
+            f"{ranks}."
         )
     return min(wanted, examples // ranks * ranks)
 

@@ -118,17 +118,18 @@ def infer_task(model: keras.Model, num_classes: int | None) -> Task:
                 "no class numbers: give integer labels."
             )
         return Task("regression", False, "mean squared error, as the labels are values")
-    if compiled and not ("crossentropy" in compiled[0]):
+    if compiled and "crossentropy" not in compiled[0]:
         raise UserError(
-            f"The model {model.name} is compiled with {compiled[0]}, but the dataset's labels are class "
-            "numbers: compile it with a cross-entropy, or give values as labels."
+            f"The model {model.name} is compiled with {compiled[0]}, but the dataset's labels are "
+            "class numbers: compile it with a cross-entropy, or give values as labels."
         )
     for output in model.outputs:
         size = output.shape[-1]
         classes = 2 if size == 1 else size
         if classes < num_classes:
             raise UserError(
-                f"The model {model.name} tells {classes} classes apart, but the dataset has {num_classes}."
+                f"The model {model.name} tells {classes} classes apart, but the dataset has "
+                f"{num_classes}."
             )
     if compiled:
         logits = compiled[1]

