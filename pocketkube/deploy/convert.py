@@ -1,0 +1,196 @@
+"""Converts a Keras model to a LiteRT file in one of four number formats."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+
+from pocketkube.errors import UserError
+from pocketkube.quiet import captured_stderr
+
+Arrays = tuple[np.ndarray, ...]
+NumberFormat = Literal["float32", "float16", "dynamic", "int8"]
+EndType = Literal["float32", "int8", "uint8"]
+
+# What the converter says of an operation that only full TensorFlow has.
+_UNKNOWN = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
+
+
+def convert_litert(
+    model: keras.Model,
+    number_format: NumberFormat,
+    *,
+    calibration: Arrays | None = None,
+    input_type: EndType = "float32",
+    output_type: EndType = "float32",
+) -> bytes:
+    """Converts a model to a LiteRT file that takes one example at a time.
+
+    The file's inputs and outputs stand in the model's order and bear its names. The batch axis is
+    fixed to 1, as a phone uses it, so that the runtime can plan all memory when it loads the file.
+
+    Args:
+        model: A functional or sequential Keras model whose inputs have fixed shapes.
+        number_format: "float32"; "float16" (weights in half precision); "dynamic" (8-bit weights,
+            activations quantized as they come); "int8" (8-bit integers, Jacob et al., 2018; the few
+            operations that LiteRT has in floats only, such as ELU, stay in floats).
+        calibration: One array `[N, ...]` for each input, whose ranges int8 takes; training examples.
+        input_type: What the file takes; other than "float32" only with int8.
+        output_type: What the file gives; likewise.
+
+    Returns:
+        The file's content.
+
+    Raises:
+        UserError: If a shape is open, calibration is missing or does not fit, types and format
+            contradict, or an operation of the model is not there in LiteRT in this format.
+    """
+    _refuse_what_does_not_fit(model, number_format, calibration, input_type, output_type)
+    input_names = _plain_names([tensor.name for tensor in model.inputs])
+    # Inputs may be nested in a dict; this takes them as a list in the order of model.inputs.
+    listed = keras.Model(model.inputs, model.outputs)
+    output_names = _plain_names(list(listed.output_names))
+    with captured_stderr() as said:
+        function, owner = _one_example_function(listed, input_names, output_names)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], owner)
+        if number_format != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if number_format == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if number_format == "int8":
+            assert calibration is not None
+            converter.representative_dataset = _feeder(model, input_names, calibration)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = tf.as_dtype(input_type)
+            converter.inference_output_type = tf.as_dtype(output_type)
+        try:
+            content = converter.convert()
+        except Exception as error:  # The converter raises types of its own, private ones among them.
+            raise _refusal(model.name, number_format, f"{error}\n{said.text}") from error
+    return _in_order(content, input_names, output_names)
+
+
+def _refuse_what_does_not_fit(
+    model: keras.Model,
+    number_format: str,
+    calibration: Arrays | None,
+    input_type: str,
+    output_type: str,
+) -> None:
+    name = model.name
+    for tensor in model.inputs:
+        if None in tensor.shape[1:]:
+            raise UserError(
+                f"{name}: input {tensor.name} has the open shape {tensor.shape[1:]}; build the model "
+                "with a fixed input shape, as in (224, 224, 3), to convert it."
+            )
+    if number_format != "int8":
+        if {input_type, output_type} != {"float32"}:
+            raise UserError(
+                f"{name}: {input_type} input and {output_type} output need the number format int8, "
+                f"not {number_format}."
+            )
+        return
+    if input_type != "float32":
+        for tensor in model.inputs:
+            if not str(tensor.dtype).startswith("float"):
+                raise UserError(
+                    f"{name}: input {tensor.name} takes {tensor.dtype}, which is not quantized; "
+                    "leave input_type at float32."
+                )
+    if calibration is None or any(len(array) == 0 for array in calibration):
+        raise UserError(f"{name}: int8 needs calibration examples; give some of the training data.")
+    given = [array.shape[1:] for array in calibration]
+    wanted = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    if given != wanted:
+        raise UserError(
+            f"{name}: calibration examples have the shapes {given}, but the model takes {wanted}."
+        )
+
+
+def _plain_names(names: Sequence[str]) -> list[str]:
+    """Signatures take letters, digits and underscores, and every name once."""
+    plain: list[str] = []
+    for name in names:
+        word = re.sub(r"\W", "_", name, flags=re.ASCII)
+        # TensorFlow demands a letter first.
+        word = word if word[:1].isalpha() else f"x{word}"
+        unique, number = word, 1
+        while unique in plain:
+            unique, number = f"{word}_{number}", number + 1
+        plain.append(unique)
+    return plain
+
+
+def _one_example_function(
+    listed: keras.Model, input_names: Sequence[str], output_names: Sequence[str]
+) -> tuple[Callable, tf.Module]:
+    """A concrete function of one example, with named ends, and what owns its weights."""
+    signature = [
+        tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, name=name)
+        for tensor, name in zip(listed.inputs, input_names, strict=True)
+    ]
+
+    @tf.function(input_signature=signature)
+    def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = keras.tree.flatten(listed(list(inputs), training=False))
+        return dict(zip(output_names, outputs, strict=True))
+
+    # A Keras model is not saved by TensorFlow's own means with its variables initialised.
+    owner = tf.Module()
+    owner.run = run
+    owner.weights = [variable.value for variable in listed.variables]
+    return run.get_concrete_function(), owner
+
+
+def _feeder(
+    model: keras.Model, names: Sequence[str], calibration: Arrays
+) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
+    """Gives the converter one example after another, by name: it knows no order of its own."""
+
+    def feed() -> Iterator[dict[str, np.ndarray]]:
+        for example in zip(*calibration, strict=True):
+            yield {
+                name: np.asarray(array, dtype=tensor.dtype)[np.newaxis]
+                for name, tensor, array in zip(names, model.inputs, example, strict=True)
+            }
+
+    return feed
+
+
+def _refusal(name: str, number_format: str, said: str) -> UserError:
+    operations = sorted(set(_UNKNOWN.findall(said)))
+    if operations:
+        return UserError(
+            f"{name}: LiteRT has no operation for TensorFlow's {', '.join(operations)}; replace the "
+            "layers that use them."
+        )
+    cause = next((line for line in said.splitlines() if "error" in line.lower()), said)
+    return UserError(f"{name}: cannot be converted to {number_format} LiteRT: {cause[:300]}")
+
+
+def _in_order(content: bytes, input_names: Sequence[str], output_names: Sequence[str]) -> bytes:
+    """Puts inputs and outputs into the model's order, which the converter does not keep.
+
+    Only the numbers in the two lists of the flatbuffer change places; nothing moves.
+    """
+    buffer = bytearray(content)
+    root = schema.Model.GetRootAs(buffer, 0)
+    signature, graph = root.SignatureDefs(0), root.Subgraphs(0)
+    ends = (
+        (graph.InputsAsNumpy(), signature.Inputs, signature.InputsLength(), input_names),
+        (graph.OutputsAsNumpy(), signature.Outputs, signature.OutputsLength(), output_names),
+    )
+    for listed, entry, count, names in ends:
+        number = {
+            entry(position).Name().decode(): entry(position).TensorIndex() for position in range(count)
+        }
+        ordered = [number[name] for name in names]
+        if sorted(ordered) != sorted(listed.tolist()):
+            raise UserError(f"The converter gave {sorted(number)} where {list(names)} were wanted.")
+        listed[:] = ordered
+    return bytes(buffer)

@@ -1,0 +1,165 @@
+"""Runs a LiteRT file on one example at a time, in the numbers that the Keras model speaks.
+
+Nothing here imports TensorFlow or Keras: it runs on a phone's processor as it does here.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from pocketkube.errors import UserError
+from pocketkube.quiet import captured_stderr
+
+# The identifier that a LiteRT flatbuffer carries at its fifth byte.
+_IDENTIFIER = b"TFL3"
+
+
+class LiteRTModel:
+    """A LiteRT file that is loaded and ready, with XNNPACK where the runtime has it.
+
+    Attributes:
+        name: What messages call it.
+        input_shapes: Shape of each input, with the batch axis of 1.
+        input_types: Number type of each input as the file takes it.
+        output_shapes: Shape of each output, with the batch axis of 1.
+    """
+
+    def __init__(self, source: Path | bytes, threads: int = 1):
+        """Loads the file.
+
+        Args:
+            source: A .tflite file, or the content of one.
+            threads: How many threads the kernels may use.
+
+        Raises:
+            UserError: If there is no such file, it is no LiteRT file, is cut short, or needs
+                operations that LiteRT does not have.
+        """
+        self.name = source.name if isinstance(source, Path) else "the converted model"
+        _refuse_what_is_no_model(source, self.name)
+        with captured_stderr() as said:
+            try:
+                if isinstance(source, Path):
+                    self._interpreter = Interpreter(model_path=str(source), num_threads=threads)
+                else:
+                    self._interpreter = Interpreter(model_content=source, num_threads=threads)
+                self._interpreter.allocate_tensors()
+            except (ValueError, RuntimeError) as error:
+                cause = _first_line(str(error)) or _first_line(said.text)
+                raise UserError(
+                    f"{self.name}: LiteRT cannot load it ({cause}); it is damaged, or needs "
+                    "operations beyond LiteRT's own; convert it again."
+                ) from error
+        self._find_ends()
+
+    def prepare(self, example: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Brings one example to what the file takes: batch axis added, quantized where it asks.
+
+        Args:
+            example: One array for each input, without the batch axis.
+
+        Returns:
+            One array `[1, ...]` for each input, for `invoke`.
+        """
+        return tuple(
+            _quantized(np.asarray(array)[np.newaxis], end)
+            for array, end in zip(example, self._inputs, strict=True)
+        )
+
+    def invoke(self, prepared: Sequence[np.ndarray]) -> None:
+        """Runs the model on what `prepare` made. This is what a benchmark times."""
+        for end, array in zip(self._inputs, prepared, strict=True):
+            self._interpreter.set_tensor(end["index"], array)
+        self._interpreter.invoke()
+
+    def outputs(self) -> tuple[np.ndarray, ...]:
+        """The last run's outputs `[1, ...]`, as float32 where the file gives quantized numbers."""
+        return tuple(
+            _dequantized(self._interpreter.get_tensor(end["index"]), end) for end in self._outputs
+        )
+
+    def predict(self, inputs: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
+        """Runs example after example.
+
+        Args:
+            inputs: One array `[N, ...]` for each input.
+
+        Yields:
+            For each example its outputs `[1, ...]`.
+        """
+        for example in zip(*inputs, strict=True):
+            self.invoke(self.prepare(example))
+            yield self.outputs()
+
+    def fit_inputs(self, inputs: Sequence[np.ndarray], origin: str) -> None:
+        """Checks that arrays are what the file takes; fixes axes that the file leaves open.
+
+        Args:
+            inputs: One array `[N, ...]` for each input.
+            origin: Where the arrays come from, for the message.
+
+        Raises:
+            UserError: If the number of inputs or a shape is not the file's.
+        """
+        if len(inputs) != len(self._inputs):
+            raise UserError(
+                f"{origin} has {len(inputs)} inputs, but {self.name} takes {len(self._inputs)}."
+            )
+        for position, (array, end) in enumerate(zip(inputs, self._inputs, strict=True)):
+            wanted, given = [int(axis) for axis in end["shape_signature"]], (1, *array.shape[1:])
+            open_axes = len(wanted) == len(given) and -1 in wanted
+            if open_axes and all(a in (-1, b) for a, b in zip(wanted, given, strict=True)):
+                self._interpreter.resize_tensor_input(end["index"], given)
+            elif tuple(end["shape"][1:]) != given[1:]:
+                raise UserError(
+                    f"{origin}: input {position} has the shape {given[1:]} an example, but "
+                    f"{self.name} takes {tuple(int(axis) for axis in end['shape'][1:])}."
+                )
+        with captured_stderr():
+            self._interpreter.allocate_tensors()
+        self._find_ends()
+
+    def _find_ends(self) -> None:
+        self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
+        self._outputs: list[dict[str, Any]] = self._interpreter.get_output_details()
+        self.input_shapes = tuple(tuple(map(int, end["shape"])) for end in self._inputs)
+        self.input_types = tuple(np.dtype(end["dtype"]) for end in self._inputs)
+        self.output_shapes = tuple(tuple(map(int, end["shape"])) for end in self._outputs)
+
+
+def _refuse_what_is_no_model(source: Path | bytes, name: str) -> None:
+    """The runtime's own message for these names neither file nor remedy."""
+    if isinstance(source, Path):
+        if not source.is_file():
+            raise UserError(f"{source}: there is no such file; give the path of a .tflite file.")
+        with source.open("rb") as file:
+            head = file.read(8)
+    else:
+        head = source[:8]
+    if head[4:8] != _IDENTIFIER:
+        raise UserError(f"{name} is not a LiteRT file: it does not begin as a .tflite file does.")
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _quantized(array: np.ndarray, end: dict[str, Any]) -> np.ndarray:
+    """`q = round(x / scale) + zero_point`, held within the type; a cast where there is no scale."""
+    kind, (scale, zero_point) = np.dtype(end["dtype"]), end["quantization"]
+    if not scale or np.issubdtype(kind, np.floating):
+        return np.ascontiguousarray(array, dtype=kind)
+    bounds = np.iinfo(kind)
+    levels = np.rint(array.astype(np.float32) / np.float32(scale)) + zero_point
+    return np.clip(levels, bounds.min, bounds.max).astype(kind)
+
+
+def _dequantized(array: np.ndarray, end: dict[str, Any]) -> np.ndarray:
+    """`x = scale * (q - zero_point)`."""
+    scale, zero_point = end["quantization"]
+    if not scale or np.issubdtype(array.dtype, np.floating):
+        return array
+    return np.float32(scale) * (array.astype(np.float32) - np.float32(zero_point))

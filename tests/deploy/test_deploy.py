@@ -1,0 +1,208 @@
+"""Conversion to LiteRT, and the check of the file against its model."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from pocketkube.deploy import check_agreement, convert_litert
+from pocketkube.errors import UserError
+from pocketkube.litert import LiteRTModel
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """A small network trained on the first 1,500 digits, and the images of the others."""
+    keras.utils.set_random_seed(0)
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16.0).reshape(-1, 8, 8, 1).astype("float32")
+    image = keras.Input((8, 8, 1), name="image")
+    x = keras.layers.Conv2D(16, 3, padding="same", use_bias=False)(image)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.ReLU()(x)
+    x = keras.layers.MaxPooling2D()(x)
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(128, activation="relu")(x)
+    model = keras.Model(image, keras.layers.Dense(10, name="logits")(x), name="small")
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(images[:1500], labels[:1500], epochs=4, batch_size=64, verbose=0)
+    return model, images[:1500], images[1500:]
+
+
+def outputs_of(content, *inputs):
+    return np.concatenate([outputs[0] for outputs in LiteRTModel(content).predict(inputs)])
+
+
+def test_float32_gives_what_keras_gives(digits):
+    model, _, test = digits
+    given = outputs_of(convert_litert(model, "float32"), test[:50])
+    np.testing.assert_allclose(given, model(test[:50]).numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("number_format", "size_share", "least_agreement"),
+    [("float16", 0.6, 0.99), ("dynamic", 0.4, 0.99), ("int8", 0.35, 0.98)],
+)
+def test_smaller_formats_shrink_the_file_and_agree(digits, number_format, size_share, least_agreement):
+    model, train, test = digits
+    calibration = (train[:100],) if number_format == "int8" else None
+    content = convert_litert(model, number_format, calibration=calibration)
+    assert len(content) < size_share * len(convert_litert(model, "float32"))
+    agreement = check_agreement(content, model, (test,), 0.9)
+    assert agreement.share >= least_agreement
+    assert agreement.examples == len(test)
+
+
+@pytest.mark.parametrize(("given", "taken"), [("int8", "uint8"), ("uint8", "float32")])
+def test_int8_files_speak_the_types_asked_for(digits, given, taken):
+    model, train, test = digits
+    content = convert_litert(
+        model, "int8", calibration=(train[:50],), input_type=given, output_type=taken
+    )
+    file = LiteRTModel(content)
+    assert file.input_types == (np.dtype(given),)
+    file.invoke(file.prepare((test[0],)))
+    assert file._outputs[0]["dtype"] == np.dtype(taken)
+    assert check_agreement(content, model, (test,), 0.9).share > 0.97
+
+
+def several_inputs():
+    """Names and shapes such that neither sorting nor the shapes tell the right order."""
+    keras.utils.set_random_seed(1)
+    ends = [keras.Input((5,), name=name) for name in ("m", "z", "a", "k")]
+    parts = [
+        keras.layers.Dense(3, bias_initializer="normal", name=f"d{i}")(end)
+        for i, end in enumerate(ends)
+    ]
+    joined = keras.layers.Concatenate()(parts)
+    outputs = [keras.layers.Dense(4, name=name)(joined) for name in ("y_last", "b_first", "q")]
+    return keras.Model(ends, outputs, name="several")
+
+
+@pytest.mark.parametrize("number_format", ["float32", "int8"])
+def test_inputs_and_outputs_keep_the_models_order_and_names(number_format):
+    model = several_inputs()
+    rng = np.random.default_rng(0)
+    # Ranges far apart: an input calibrated on another's range would be cut off.
+    arrays = tuple(
+        (rng.normal(size=(64, 5)) * scale).astype("float32") for scale in (0.1, 1.0, 10.0, 100.0)
+    )
+    content = convert_litert(model, number_format, calibration=arrays)
+    names = [end["name"] for end in LiteRTModel(content)._inputs]
+    assert [name.split("_")[-1].split(":")[0] for name in names] == ["m", "z", "a", "k"]
+    given = [np.concatenate(one) for one in zip(*LiteRTModel(content).predict(arrays), strict=True)]
+    for ours, keras_output in zip(given, model(list(arrays)), strict=True):
+        wanted = keras_output.numpy()
+        bound = 1e-4 if number_format == "float32" else 0.05 * np.abs(wanted).max()
+        np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=bound)
+    signature = LiteRTModel(content)._interpreter.get_signature_list()["serving_default"]
+    assert sorted(signature["outputs"]) == ["b_first", "q", "y_last"]
+
+
+def test_inputs_in_a_dict_follow_model_inputs():
+    ends = {name: keras.Input((2,), name=name) for name in ("right", "left")}
+    model = keras.Model(ends, keras.layers.Subtract()([ends["right"], ends["left"]]))
+    one, two = np.full((1, 2), 5.0, "float32"), np.full((1, 2), 3.0, "float32")
+    arrays = {"right": one, "left": two}
+    in_order = [arrays[tensor.name] for tensor in model.inputs]
+    np.testing.assert_allclose(outputs_of(convert_litert(model, "float32"), *in_order), [[2.0, 2.0]])
+
+
+def test_integer_inputs_stay_integers_in_int8():
+    words = keras.Input((6,), dtype="int32", name="words")
+    x = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(20, 8)(words))
+    model = keras.Model(words, keras.layers.Dense(3)(x), name="text")
+    texts = np.random.default_rng(0).integers(0, 20, (64, 6)).astype("int32")
+    content = convert_litert(model, "int8", calibration=(texts,))
+    assert LiteRTModel(content).input_types == (np.dtype("int32"),)
+    assert check_agreement(content, model, (texts,), 0.9).share >= 0.9
+    with pytest.raises(UserError, match=r"text: input words takes int32.*leave input_type"):
+        convert_litert(model, "int8", calibration=(texts,), input_type="int8")
+
+
+def test_a_regression_counts_the_variance_kept():
+    keras.utils.set_random_seed(2)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8), keras.layers.Dense(1)])
+    inputs = np.random.default_rng(0).normal(size=(80, 4)).astype("float32")
+    content = convert_litert(model, "int8", calibration=(inputs,))
+    share = check_agreement(content, model, (inputs,), 0.97, "regression").share
+    assert 0.99 < share < 1.0
+    other = keras.models.clone_model(model)
+    with pytest.raises(UserError, match=r"strays.*share of variance kept 0\.\d{4} on 80"):
+        check_agreement(content, other, (inputs,), 0.97, "regression")
+
+
+def test_a_spoiled_model_is_refused(digits):
+    model, _, test = digits
+    spoiled = keras.models.clone_model(model)
+    content = convert_litert(spoiled, "float32")
+    with pytest.raises(UserError, match=r"small: .* top-1 agreement 0\.\d+ on 297 .*0\.97 is wanted"):
+        check_agreement(content, model, (test,), 0.97)
+
+
+def test_outputs_that_are_no_numbers_never_agree(digits):
+    model, _, test = digits
+    spoiled = keras.models.clone_model(model)
+    spoiled.layers[-1].bias.assign([np.nan] * 10)
+    with pytest.raises(UserError, match=r"top-1 agreement 0\.0000"):
+        check_agreement(convert_litert(spoiled, "float32"), model, (test[:20],), 0.5)
+
+
+class Inverse(keras.layers.Layer):
+    def call(self, x):
+        return keras.ops.erfinv(x)
+
+
+def test_an_operation_that_litert_lacks_is_named(capfd):
+    image = keras.Input((3,))
+    model = keras.Model(image, Inverse()(image), name="odd")
+    with pytest.raises(
+        UserError, match="odd: LiteRT has no operation for TensorFlow's Erfinv; replace"
+    ):
+        convert_litert(model, "float32")
+    assert capfd.readouterr().err == ""
+
+
+def test_an_operation_that_has_floats_only_still_runs_in_an_int8_file():
+    keras.utils.set_random_seed(3)
+    image = keras.Input((3,))
+    x = keras.layers.Dense(16, activation="elu")(image)
+    model = keras.Model(image, keras.layers.Dense(4)(x), name="elu")
+    inputs = np.random.default_rng(0).normal(size=(100, 3)).astype("float32")
+    content = convert_litert(model, "int8", calibration=(inputs,), input_type="int8")
+    assert LiteRTModel(content).input_types == (np.dtype("int8"),)
+    assert check_agreement(content, model, (inputs,), 0.9).share >= 0.95
+
+
+def test_conversion_prints_nothing(digits, capfd):
+    model, train, test = digits
+    content = convert_litert(model, "int8", calibration=(train[:20],))
+    check_agreement(content, model, (test[:20],), 0.5)
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"number_format": "int8"}, "small: int8 needs calibration examples"),
+        (
+            {"number_format": "int8", "calibration": (np.zeros((4, 9, 9, 1), "float32"),)},
+            r"examples have the shapes \[\(9, 9, 1\)\], but the model takes \[\(8, 8, 1\)\]",
+        ),
+        (
+            {"number_format": "float16", "input_type": "int8"},
+            "int8 input and float32 output need the number format int8, not float16",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(digits, arguments, message):
+    with pytest.raises(UserError, match=message):
+        convert_litert(digits[0], **arguments)
+
+
+def test_an_open_shape_is_refused():
+    image = keras.Input((None, None, 3), name="image")
+    model = keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="open")
+    with pytest.raises(UserError, match=r"open: input image has the open shape \(None, None, 3\)"):
+        convert_litert(model, "float32")
