@@ -1,0 +1,72 @@
+"""The stage that writes a LiteRT file and checks it against its model."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from pocketkube.bundle import FACTS_FILE, load_bundle
+from pocketkube.data import load_dataset
+from pocketkube.data.batches import materialize
+from pocketkube.data.dataset import Arrays, Examples
+from pocketkube.deploy import check_agreement, convert_litert
+from pocketkube.files import replaced_folder, write_text
+from pocketkube.spec.schema import Quantize, Spec
+from pocketkube.stages.facts import task_of
+from pocketkube.stages.formats import number_format
+
+LITERT_FILE, SAMPLES_FILE = "model.tflite", "samples.npz"
+CHECKED, LARGEST_SAMPLES = 1000, 2**30
+FLOAT32 = Quantize(name="quantize_float16", min_agreement=0.99)
+
+
+def export_litert(
+    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+) -> None:
+    """Writes model.tflite, the test examples to judge it by, and what is known of it."""
+    began = time.monotonic()
+    quantize = spec.stages[position] if position >= 0 else None
+    assert quantize is None or isinstance(quantize, Quantize)
+    settings = quantize or FLOAT32
+    bundle = load_bundle(inputs["model"])
+    dataset = load_dataset(spec.dataset)
+    task = task_of(bundle.facts)
+    calibration, _ = materialize(dataset.train, settings.calibration_examples, spec.seed)
+    content = convert_litert(
+        bundle.model,
+        number_format(quantize),
+        calibration=calibration,
+        input_type=settings.input_type,
+        output_type=settings.output_type,
+    )
+    test, labels = _test_examples(dataset.test)
+    agreement = check_agreement(
+        content,
+        bundle.model,
+        tuple(x[:CHECKED] for x in test),
+        settings.min_agreement,
+        kind=task.kind,
+    )
+    facts = bundle.facts | {
+        "format": number_format(quantize),
+        "agreement": asdict(agreement),
+        "export": {
+            "name": quantize.name if quantize else "export_float32",
+            "seconds": time.monotonic() - began,
+        },
+    }
+    with replaced_folder(output) as folder:
+        (folder / LITERT_FILE).write_bytes(content)
+        arrays = {f"x{i}": x for i, x in enumerate(test)} | {f"y{i}": y for i, y in enumerate(labels)}
+        np.savez(folder / SAMPLES_FILE, **arrays)  # type: ignore[arg-type]
+        write_text(folder / FACTS_FILE, json.dumps(facts, indent=1))
+
+
+def _test_examples(test: Examples) -> tuple[Arrays, Arrays]:
+    """All test examples, or as many as fit into a gibibyte."""
+    (one, _) = materialize(test, 1, 0)
+    fitting = LARGEST_SAMPLES // max(sum(x.nbytes for x in one), 1)
+    return materialize(test, None if test.size <= fitting else fitting, 0)

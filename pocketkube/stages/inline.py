@@ -1,0 +1,42 @@
+"""Runs a spec's whole job in this process, step after step."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pocketkube.spec.schema import Spec
+from pocketkube.stages.plan import Step, plan
+from pocketkube.stages.run import run_stage
+
+
+def run_inline(
+    spec: Spec, work: Path, say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
+) -> dict[str, Path]:
+    """Runs all steps of a spec.
+
+    Args:
+        spec: The job, its paths absolute.
+        work: Folder for the steps' outputs.
+        say: Told when a step begins and ends.
+
+    Returns:
+        The output folder of each step, by its key.
+
+    Raises:
+        UserError: If a step refuses its input.
+    """
+    outputs: dict[str, Path] = {}
+    steps = plan(spec)
+    for number, step in enumerate(steps, start=1):
+        say(f"[{number}/{len(steps)}] {_title(step)}")
+        began = time.monotonic()
+        inputs = {role: outputs[key] for role, key in step.inputs.items()}
+        outputs[step.key] = work / step.key
+        cached = run_stage(step.stage, spec, step.position, inputs, outputs[step.key])
+        say(f"[{number}/{len(steps)}] {'unchanged' if cached else f'{time.monotonic() - began:.1f} s'}")
+    return outputs
+
+
+def _title(step: Step) -> str:
+    return step.stage if step.key == step.stage or step.position >= 0 else f"{step.stage} ({step.key})"

@@ -1,0 +1,63 @@
+"""The steps that a spec asks for, and what flows between them: the same here and on a cluster."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pocketkube.spec.schema import FineTune, PruneChannels, Spec
+
+TRAINED, BASELINE, RESULT, MEASURED, REPORTED = (
+    "train_model",
+    "baseline",
+    "result",
+    "benchmark",
+    "report",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a job.
+
+    Attributes:
+        key: Its own name in the job.
+        stage: Which stage it is.
+        position: Place of its settings in the spec's stages, or -1.
+        inputs: For each of the stage's inputs, the key of the step that gives it.
+    """
+
+    key: str
+    stage: str
+    position: int
+    inputs: Mapping[str, str]
+
+
+def plan(spec: Spec) -> tuple[Step, ...]:
+    """The steps of a spec's job, each after those it needs."""
+    steps = [Step(TRAINED, "train_model", -1, {})]
+    model, quantize = TRAINED, -1
+    for position, settings in enumerate(spec.stages):
+        if isinstance(settings, PruneChannels | FineTune):
+            stage = "prune_channels" if isinstance(settings, PruneChannels) else "fine_tune_model"
+            key = f"{position + 1}_{settings.name}"
+            steps.append(Step(key, stage, position, {"model": model, "teacher": TRAINED}))
+            model = key
+        else:
+            quantize = position
+    return (
+        *steps,
+        Step(BASELINE, "export_litert", -1, {"model": TRAINED}),
+        Step(RESULT, "export_litert", quantize, {"model": model}),
+        Step(MEASURED, "benchmark_litert", -1, {"baseline": BASELINE, "result": RESULT}),
+        Step(
+            REPORTED,
+            "build_report",
+            -1,
+            {
+                "teacher": TRAINED,
+                "model": model,
+                "baseline": BASELINE,
+                "result": RESULT,
+                "benchmark": MEASURED,
+            },
+        ),
+    )

@@ -1,0 +1,103 @@
+"""The stage that prunes channels."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from pocketkube.bundle import Bundle, load_bundle, save_bundle
+from pocketkube.data import load_dataset
+from pocketkube.data.batches import materialize
+from pocketkube.data.dataset import Dataset
+from pocketkube.graph.dependency import trace_channels
+from pocketkube.graph.surgery import remove_channels
+from pocketkube.pruning.calibration import Calibration
+from pocketkube.pruning.prune import Pruned, prune
+from pocketkube.spec.schema import FineTune, PruneChannels, Spec
+from pocketkube.stages.facts import after_stage, judge, task_of
+from pocketkube.stages.targets import reach
+from pocketkube.stages.training import fine_tuning
+from pocketkube.training.loop import train
+from pocketkube.training.task import Task
+
+
+def prune_channels(
+    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+) -> None:
+    """Prunes a bundle's model until it reaches the spec's target, and writes the smaller one's."""
+    began = time.monotonic()
+    settings = spec.stages[position]
+    assert isinstance(settings, PruneChannels)
+    dataset = load_dataset(spec.dataset)
+    bundle = load_bundle(inputs["model"])
+    task = task_of(bundle.facts)
+    examples = materialize(dataset.train, settings.calibration_examples, spec.seed)
+    calibration = Calibration(*examples, loss=task.loss)
+
+    tuner = _FineTuner(spec, settings, bundle.model, dataset, task, scratch)
+
+    def prune_to(speedup: float | None) -> Pruned:
+        return prune(
+            bundle.model,
+            settings,
+            speedup=speedup,
+            calibration=calibration,
+            seed=spec.seed,
+            between=tuner,
+        )
+
+    if settings.ratios:
+        pruned, tried = prune_to(None), []
+    else:
+        pruned, tried = reach(
+            spec, bundle.model, dataset, task, calibration, prune_to, tuner.short_course
+        )
+    judged = judge(pruned.model, dataset, task)
+    notes = [*pruned.notes, *tried]
+    facts = after_stage(bundle.facts, settings.name, judged, began, notes=notes)
+    facts["kept"] = {name: list(counts) for name, counts in pruned.kept.items()}
+    save_bundle(output, Bundle(pruned.model, facts))
+
+
+class _FineTuner:
+    """Fine-tunes between lists of groups, and to see where a candidate's accuracy will be."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        settings: PruneChannels,
+        teacher: keras.Model,
+        dataset: Dataset,
+        task: Task,
+        scratch: Path,
+    ) -> None:
+        self._spec, self._teacher, self._scratch = spec, teacher, scratch
+        self._dataset, self._task = dataset, task
+        self._course = fine_tuning(spec.training, FineTune(epochs=settings.group_epochs))
+
+    def __call__(self, model: keras.Model, number: int) -> keras.Model:
+        """Trains a model in place after list `number` was pruned."""
+        self._train(model, f"list {number + 1}", number, self._scratch / f"list{number}")
+        return model
+
+    def short_course(self, model: keras.Model) -> keras.Model:
+        """A fine-tuned copy of a model."""
+        graph = trace_channels(model)
+        copy = remove_channels(model, graph, np.ones(graph.units.count, bool))
+        self._train(copy, "trial", 0, None)
+        return copy
+
+    def _train(self, model: keras.Model, stage: str, number: int, scratch: Path | None) -> None:
+        train(
+            model,
+            self._dataset,
+            self._task,
+            self._course,
+            seed=self._spec.seed + 100 + number,
+            stage=stage,
+            teacher=self._teacher,
+            distillation=self._spec.distillation,
+            checkpoints=scratch,
+        )

@@ -1,0 +1,121 @@
+"""Runs one stage, or takes its output from the cache where nothing it depends on changed."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pocketkube import __version__
+from pocketkube.errors import UserError
+from pocketkube.files import replaced_folder
+from pocketkube.spec.schema import Spec
+
+CACHE = "POCKETKUBE_CACHE"
+
+# Where each stage lives, and the parts of the spec beside its own settings that it depends on.
+STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "train_model": (
+        "pocketkube.stages.training",
+        ("model", "width", "dataset", "training", "seed"),
+    ),
+    "prune_channels": (
+        "pocketkube.stages.pruning",
+        ("dataset", "target", "training", "distillation", "seed"),
+    ),
+    "fine_tune_model": (
+        "pocketkube.stages.training",
+        ("dataset", "training", "distillation", "seed"),
+    ),
+    "export_litert": ("pocketkube.stages.export", ("dataset", "seed")),
+    "benchmark_litert": ("pocketkube.stages.measuring", ("benchmark",)),
+    "build_report": ("pocketkube.stages.reporting", ()),
+}
+# Takes a moment, and says when and how it was made.
+NOT_CACHED = ("build_report",)
+
+
+def run_stage(
+    name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path
+) -> bool:
+    """Runs a stage.
+
+    Where the environment variable POCKETKUBE_CACHE names a folder, finished stages are kept there,
+    and so are checkpoints of those that were interrupted.
+
+    Args:
+        name: The stage.
+        spec: The job.
+        position: Place of the stage's settings in the spec's stages, or -1.
+        inputs: A folder for each of the stage's inputs; nothing is written into them.
+        output: The folder to write; complete or absent.
+
+    Returns:
+        Whether the output came from the cache.
+
+    Raises:
+        UserError: If there is no such stage, an input is missing, or the stage refuses its input.
+    """
+    if name not in STAGES:
+        raise UserError(f"There is no stage {name}; use one of {', '.join(STAGES)}.")
+    for role, folder in inputs.items():
+        if not folder.is_dir():
+            raise UserError(f"{name} needs the folder {folder} as its {role}, which is not there.")
+    module, parts = STAGES[name]
+    function = getattr(import_module(module), name)
+    cache = os.environ.get(CACHE)
+    if not cache or name in NOT_CACHED:
+        scratch = output.parent / f".{output.name}.partial"
+        function(spec, position, inputs, output, scratch)
+        shutil.rmtree(scratch, ignore_errors=True)
+        return False
+    kept = Path(cache) / f"{name}-{_key(name, parts, spec, position, inputs)}"
+    found = kept.is_dir()
+    if not found:
+        scratch = kept.with_suffix(".partial")
+        function(spec, position, inputs, kept, scratch)
+        shutil.rmtree(scratch, ignore_errors=True)
+    with replaced_folder(output) as folder:
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+    return found
+
+
+def _key(
+    name: str, parts: tuple[str, ...], spec: Spec, position: int, inputs: Mapping[str, Path]
+) -> str:
+    told = spec.model_dump(mode="json", include=set(parts))
+    told["stage"] = spec.stages[position].model_dump(mode="json") if position >= 0 else None
+    if name == "export_litert" or position >= 0:
+        told["formats"] = [stage.name for stage in spec.stages]
+    digest = hashlib.sha256(json.dumps([__version__, name, told], sort_keys=True).encode())
+    for place in _places(spec, parts):
+        digest.update(_stamp(place).encode())
+    for role in sorted(inputs):
+        digest.update(role.encode())
+        for file in sorted(p for p in inputs[role].rglob("*") if p.is_file()):
+            digest.update(file.name.encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _places(spec: Spec, parts: tuple[str, ...]) -> list[Path]:
+    """Files and folders outside that the stage reads."""
+    places = []
+    if "model" in parts and spec.model.endswith(".keras"):
+        places.append(Path(spec.model))
+    kind, where = spec.dataset.source
+    if "dataset" in parts and kind != "builtin":
+        pattern = Path(where)
+        places += [pattern] if kind != "tfrecord" else sorted(pattern.parent.glob(pattern.name))
+    return places
+
+
+def _stamp(place: Path) -> str:
+    """Changes when a file at `place` does, without reading them all."""
+    files: list[Any] = sorted(place.rglob("*")) if place.is_dir() else [place]
+    stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+    return json.dumps(stats)

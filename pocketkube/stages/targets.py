@@ -1,0 +1,153 @@
+"""Finds how far to prune for a target that is not a speed-up: an accuracy, a size, a latency."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from pocketkube.benchmark import benchmark
+from pocketkube.data.dataset import Dataset
+from pocketkube.deploy import convert_litert
+from pocketkube.errors import UserError
+from pocketkube.progress import progress
+from pocketkube.pruning.calibration import Calibration
+from pocketkube.pruning.prune import Pruned
+from pocketkube.spec.schema import Benchmark, Quantize, Spec
+from pocketkube.stages.formats import number_format
+from pocketkube.training.loop import evaluate
+from pocketkube.training.task import Task
+
+TRIALS = 7
+FARTHEST = 64.0
+NEAREST = 1.05
+
+
+def reach(
+    spec: Spec,
+    model: keras.Model,
+    dataset: Dataset,
+    task: Task,
+    calibration: Calibration,
+    prune_to: Callable[[float], Pruned],
+    tuned: Callable[[keras.Model], keras.Model],
+) -> tuple[Pruned, list[str]]:
+    """Prunes a model as far as the spec's target asks.
+
+    Args:
+        spec: The spec; its target says what to reach.
+        model: The model before.
+        dataset: Its validation examples judge the accuracy; test examples are never looked at.
+        task: The score.
+        calibration: Training examples, for the ranges of an int8 file.
+        prune_to: Prunes to a speed-up.
+        tuned: Fine-tunes a copy of a model for a short while, to see where its accuracy will be.
+
+    Returns:
+        The pruned model, and what was tried.
+
+    Raises:
+        UserError: If no pruning reaches the target; it names the best that was seen.
+    """
+    target = spec.target
+    assert target is not None
+    tried: list[str] = []
+    least = target.speedup or NEAREST
+    pruned = prune_to(least)
+    if target.max_size is not None or target.max_latency_ms is not None:
+
+        def small(candidate: Pruned) -> bool:
+            return _fits(spec, candidate.model, calibration, tried)
+
+        pruned = _nearest(pruned, least, small, prune_to, tried)
+    elif target.max_accuracy_drop is not None and target.speedup is None:
+        floor = evaluate(model, dataset.validation, task).score - target.max_accuracy_drop
+
+        def good(candidate: Pruned) -> bool:
+            score = evaluate(tuned(candidate.model), dataset.validation, task).score
+            tried.append(
+                f"tried {candidate.before.macs / candidate.after.macs:.2f}x: validation "
+                f"{task.score_name} {score:.4f} after a short fine-tuning, {floor:.4f} asked for"
+            )
+            return score >= floor
+
+        pruned = _farthest(pruned, least, good, prune_to, tried)
+    return pruned, tried
+
+
+def _fits(spec: Spec, model: keras.Model, calibration: Calibration, tried: list[str]) -> bool:
+    """Whether the model's file is small and fast enough, in the format that the spec ends in."""
+    assert spec.target is not None
+    last = spec.stages[-1]
+    settings = last if isinstance(last, Quantize) else None
+    examples = tuple(x[: settings.calibration_examples if settings else 1] for x in calibration.inputs)
+    content = convert_litert(model, number_format(settings), calibration=examples)
+    size, latency = spec.target.max_size, spec.target.max_latency_ms
+    fits = size is None or len(content) <= size
+    told = f"{len(content)} bytes"
+    if latency is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.tflite"
+            file.write_bytes(content)
+            measured = benchmark([file], Benchmark(runs=30, threads=(1,)), None)
+        median = measured.figures[0].latency_ms.p50
+        told += f", {median:.3f} ms"
+        fits = fits and median <= latency
+    tried.append(f"tried {model.count_params()} parameters: {told}")
+    return fits
+
+
+def _nearest(
+    pruned: Pruned,
+    low: float,
+    fits: Callable[[Pruned], bool],
+    prune_to: Callable[[float], Pruned],
+    tried: list[str],
+) -> Pruned:
+    """The least pruned model that fits."""
+    if fits(pruned):
+        return pruned
+    high, found = FARTHEST, None
+    with progress("search", TRIALS, "trial") as shown:
+        for trial in range(TRIALS):
+            middle = float(np.sqrt(low * high))
+            candidate = _reachable(prune_to, middle)
+            if candidate is not None and not fits(candidate):
+                low = middle
+            else:
+                high, found = middle, candidate or found
+            shown.update(trial + 1, speedup=middle)
+    if found is None:
+        raise UserError(f"The target cannot be reached by pruning; {tried[-1]} was the best seen.")
+    return found
+
+
+def _farthest(
+    pruned: Pruned,
+    low: float,
+    good: Callable[[Pruned], bool],
+    prune_to: Callable[[float], Pruned],
+    tried: list[str],
+) -> Pruned:
+    """The most pruned model that is good."""
+    high, found = FARTHEST / 4, None
+    with progress("search", TRIALS, "trial") as shown:
+        for trial in range(TRIALS):
+            middle = float(np.sqrt(low * high))
+            candidate = _reachable(prune_to, middle)
+            if candidate is not None and good(candidate):
+                low, found = middle, candidate
+            else:
+                high = middle
+            shown.update(trial + 1, speedup=middle)
+    if found is None and not good(pruned):
+        raise UserError(f"The target max_accuracy_drop cannot be reached by pruning: {tried[-1]}.")
+    return found or pruned
+
+
+def _reachable(prune_to: Callable[[float], Pruned], speedup: float) -> Pruned | None:
+    try:
+        return prune_to(speedup)
+    except UserError:
+        return None

@@ -1,0 +1,98 @@
+"""The stages that train: train_model, and fine_tune_model with the uncompressed model as teacher."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from pocketkube.bundle import Bundle, load_bundle, load_model, save_bundle
+from pocketkube.data import load_dataset
+from pocketkube.data.dataset import Dataset
+from pocketkube.errors import UserError
+from pocketkube.models import build_model
+from pocketkube.spec.schema import FineTune, Spec, Training
+from pocketkube.stages.facts import after_stage, first_facts, judge, task_of
+from pocketkube.training.loop import train
+from pocketkube.training.task import infer_task
+from pocketkube.training.workers import workers
+
+
+def train_model(
+    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+) -> None:
+    """Trains a built-in network, or takes a .keras file as it is, and writes its bundle."""
+    began = time.monotonic()
+    dataset = load_dataset(spec.dataset)
+    if spec.model.endswith(".keras"):
+        model, history = load_model(Path(spec.model)), None
+        _check_inputs(spec.model, model, dataset)
+        task = infer_task(model, dataset.num_classes)
+    else:
+        if dataset.num_classes is None or len(dataset.input_shapes) != 1:
+            raise UserError(
+                f"model: {spec.model} classifies one image; this dataset has other inputs or labels: "
+                "give the path of a .keras file."
+            )
+        model = build_model(
+            spec.model, dataset.input_shapes[0], dataset.num_classes, width=spec.width, seed=spec.seed
+        )
+        task = infer_task(model, dataset.num_classes)
+        history = train(
+            model, dataset, task, spec.training, seed=spec.seed, stage="train", checkpoints=scratch
+        )
+    facts = first_facts(spec.model, dataset, task, spec.seed)
+    judged = judge(model, dataset, task)
+    facts = after_stage(facts, "train_model", judged, began, history=history)
+    if workers().rank == 0:
+        save_bundle(output, Bundle(model, facts))
+
+
+def fine_tune_model(
+    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+) -> None:
+    """Trains a compressed model on and writes its bundle."""
+    began = time.monotonic()
+    settings = spec.stages[position]
+    assert isinstance(settings, FineTune)
+    dataset = load_dataset(spec.dataset)
+    student, teacher = load_bundle(inputs["model"]), load_bundle(inputs["teacher"])
+    task = task_of(student.facts)
+    history = train(
+        student.model,
+        dataset,
+        task,
+        fine_tuning(spec.training, settings),
+        seed=spec.seed + 1,
+        stage="fine_tune",
+        teacher=teacher.model,
+        distillation=spec.distillation,
+        checkpoints=scratch,
+    )
+    judged = judge(student.model, dataset, task)
+    facts = after_stage(student.facts, settings.name, judged, began, history=history)
+    if workers().rank == 0:
+        save_bundle(output, Bundle(student.model, facts))
+
+
+def fine_tuning(training: Training, settings: FineTune) -> Training:
+    """The course of fine-tuning: training's, at half the epochs and rate where nothing is said."""
+    return training.model_copy(
+        update={
+            "epochs": settings.epochs or max(1, training.epochs // 2),
+            "learning_rate": settings.learning_rate or training.learning_rate / 2,
+        }
+    )
+
+
+def _check_inputs(name: str, model: object, dataset: Dataset) -> None:
+    wanted = tuple(tuple(x.shape[1:]) for x in model.inputs)  # type: ignore[attr-defined]
+    for ours, theirs in zip(wanted, dataset.input_shapes, strict=False):
+        fits = len(ours) == len(theirs) and all(a in (None, b) for a, b in zip(ours, theirs, strict=True))
+        if not fits:
+            raise UserError(
+                f"model: {name} takes inputs of {wanted}, but the dataset's are {dataset.input_shapes}: "
+                "set dataset.image_size, or use the model's own data."
+            )
+    if len(wanted) != len(dataset.input_shapes):
+        raise UserError(
+            f"model: {name} has {len(wanted)} inputs, but the dataset has {len(dataset.input_shapes)}."
+        )
