@@ -38,9 +38,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 NOT_CACHED = ("build_report",)
 
 
-def run_stage(
-    name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path
-) -> bool:
+def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> bool:
     """Runs a stage.
 
     Where the environment variable POCKETKUBE_CACHE names a folder, finished stages are kept there,

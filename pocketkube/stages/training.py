@@ -86,7 +86,9 @@ def fine_tuning(training: Training, settings: FineTune) -> Training:
 def _check_inputs(name: str, model: object, dataset: Dataset) -> None:
     wanted = tuple(tuple(x.shape[1:]) for x in model.inputs)  # type: ignore[attr-defined]
     for ours, theirs in zip(wanted, dataset.input_shapes, strict=False):
-        fits = len(ours) == len(theirs) and all(a in (None, b) for a, b in zip(ours, theirs, strict=True))
+        fits = len(ours) == len(theirs) and all(
+            a in (None, b) for a, b in zip(ours, theirs, strict=True)
+        )
         if not fits:
             raise UserError(
                 f"model: {name} takes inputs of {wanted}, but the dataset's are {dataset.input_shapes}: "

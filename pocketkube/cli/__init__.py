@@ -1,0 +1,5 @@
+"""The command line; what it does is elsewhere."""
+
+from pocketkube.cli.main import main
+
+__all__ = ["main"]

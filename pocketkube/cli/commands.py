@@ -1,0 +1,176 @@
+"""What each command does: reads its options, calls the library, shows what came out."""
+
+import json
+import os
+import shutil
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pocketkube.errors import UserError
+from pocketkube.files import replaced_file, write_text
+
+
+def run(options: Namespace) -> None:
+    """`pocketkube run`: a spec's whole job."""
+    from pocketkube.report.summary import render_table
+    from pocketkube.spec import load_spec, resolve_paths
+    from pocketkube.stages.inline import run_inline
+    from pocketkube.stages.outputs import collect
+    from pocketkube.stages.run import CACHE
+
+    spec = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
+    output = options.output.resolve()
+    os.environ.setdefault(CACHE, str(output / ".cache"))
+    folders = run_inline(spec, output / "steps")
+    result = collect(folders, output)
+    if options.json:
+        print(json.dumps(result, indent=1))
+    else:
+        _print(render_table(result))
+        print(f"Report:  {output / 'report.html'}\nModel:   {output / 'model.tflite'}")
+
+
+def profile(options: Namespace) -> None:
+    """`pocketkube profile`: what a model costs."""
+    from pocketkube.bundle import load_model
+    from pocketkube.graph.cost import profile_model
+    from pocketkube.graph.profile_table import render_profile
+
+    found = profile_model(load_model(Path(options.model)))
+    if options.json:
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        _print(render_profile(found))
+
+
+def prune(options: Namespace) -> None:
+    """`pocketkube prune`: a smaller .keras file."""
+    from pocketkube.bundle import load_model
+    from pocketkube.pruning.prune import prune as prune_model
+    from pocketkube.spec.schema import PruneChannels
+
+    if options.output.suffix != ".keras":
+        raise UserError(f"--output: {options.output} has to end in .keras.")
+    if options.speedup <= 1:
+        raise UserError(f"--speedup: {options.speedup:g} makes nothing faster; give more than 1.")
+    if options.round_to < 1:
+        raise UserError(f"--round-to: {options.round_to} is no multiple; give 1 or more.")
+    model = load_model(Path(options.model))
+    settings = PruneChannels(criterion=options.criterion, round_to=options.round_to)
+    pruned = prune_model(
+        model, settings, speedup=options.speedup, calibration=_calibration(options, model)
+    )
+    with replaced_file(options.output) as aside:
+        pruned.model.save(aside)
+    before, after = pruned.before, pruned.after
+    facts = {
+        "file": str(options.output),
+        "speedup": before.macs / after.macs,
+        "macs": {"before": before.macs, "after": after.macs},
+        "parameters": {"before": before.parameters, "after": after.parameters},
+        "kept": {name: {"after": n, "before": of} for name, (n, of) in pruned.kept.items()},
+        "notes": list(pruned.notes),
+    }
+    if options.json:
+        print(json.dumps(facts, indent=1))
+        return
+    print(
+        f"{options.output}: {facts['speedup']:.2f}x fewer MACs ({before.macs:,} -> {after.macs:,}), "
+        f"parameters {before.parameters:,} -> {after.parameters:,}"
+    )
+    for note in pruned.notes:
+        print(f"note: {note}")
+
+
+def benchmark(options: Namespace) -> None:
+    """`pocketkube benchmark`: LiteRT files side by side."""
+    from pocketkube.benchmark import benchmark as measure
+    from pocketkube.benchmark.table import render_table
+    from pocketkube.spec.schema import Benchmark
+
+    if options.runs < 5:
+        raise UserError(f"--runs: {options.runs} is too few to say anything; give 5 or more.")
+    if min(options.threads) < 1:
+        raise UserError(f"--threads: {min(options.threads)} is no number of threads; give 1 or more.")
+    settings = Benchmark(runs=options.runs, threads=tuple(options.threads))
+    found = measure(options.files, settings, options.samples)
+    if options.json:
+        print(json.dumps(asdict(found), indent=1))
+    else:
+        _print(render_table(found))
+
+
+def report(options: Namespace) -> None:
+    """`pocketkube report`: report.html from result.json."""
+    from pocketkube.report import build_report
+
+    file = options.result / "result.json" if options.result.is_dir() else options.result
+    try:
+        result = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no {file}; pocketkube run writes it.") from None
+    except ValueError as error:
+        raise UserError(f"{file} is no JSON: {error}") from None
+    target = options.output or file.with_name("report.html")
+    write_text(target, build_report(result))
+    print(target)
+
+
+def spec(options: Namespace) -> None:
+    """`pocketkube spec`: what may stand in a spec, or whether one is right."""
+    from pocketkube.spec import explain, json_schema, load_spec
+
+    if options.explain:
+        print(explain())
+    elif options.schema:
+        print(json.dumps(json_schema(), indent=1))
+    elif options.file:
+        load_spec(options.file)
+        print(f"{options.file}: right")
+    else:
+        raise UserError("Give a spec to check, or --explain, or --schema.")
+
+
+def stage(options: Namespace) -> None:
+    """`pocketkube stage`: one stage, as launchers call it."""
+    from pocketkube.spec import load_spec, resolve_paths
+    from pocketkube.stages.run import run_stage
+
+    job = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
+    if options.position >= len(job.stages):
+        raise UserError(f"--position: the spec has {len(job.stages)} stages, counted from 0.")
+    inputs = {}
+    for given in options.input:
+        role, equals, folder = given.partition("=")
+        if not equals:
+            raise UserError(f"--input: {given} needs the form ROLE=DIR, as in model=runs/a/model.")
+        inputs[role] = Path(folder).resolve()
+    run_stage(options.name, job, options.position, inputs, options.output.resolve())
+
+
+def _calibration(options: Namespace, model: Any) -> Any:
+    if options.dataset is None:
+        return None
+    from pocketkube.data import load_dataset
+    from pocketkube.data.batches import materialize
+    from pocketkube.pruning.calibration import Calibration
+    from pocketkube.spec.schema import DatasetSettings
+    from pocketkube.training.task import infer_task
+
+    name = options.dataset
+    settings = DatasetSettings(npz=name) if name.endswith(".npz") else DatasetSettings(builtin=name)
+    dataset = load_dataset(settings)
+    task = infer_task(model, dataset.num_classes)
+    return Calibration(*materialize(dataset.train, 512, 0), loss=task.loss)
+
+
+def _print(table: Any) -> None:
+    from rich.console import Console
+
+    # A pipe has no width of its own: tables are not to be cut there.
+    console = Console()
+    Console(width=None if console.is_terminal else shutil.get_terminal_size((120, 24)).columns).print(
+        table
+    )

@@ -1,0 +1,116 @@
+"""Reads the command line, calls what it asks for, and turns a user's mistake into one line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pocketkube import __version__
+from pocketkube.cli import commands
+from pocketkube.errors import EXIT_CODE, UserError
+
+INTERRUPTED = 130
+CRITERIA = ("l1", "l2", "bn_scale", "fpgm")
+DATA_CRITERIA = ("taylor", "lasso")
+EPILOG = """\
+A first run:   pocketkube run examples/digits.yaml --output runs/digits
+Exit codes:    0 done; 2 something in the request is wrong (one line says what); 130 interrupted.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits.
+
+    Args:
+        arguments: The words after the program's name; the process's own if None.
+    """
+    # TensorFlow's C++ code speaks of its build on standard error otherwise.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except UserError as error:
+        print(f"pocketkube: {error}", file=sys.stderr)
+        sys.exit(EXIT_CODE)
+    except KeyboardInterrupt:
+        print("pocketkube: interrupted; the same command goes on from here.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pocketkube",
+        description="Makes trained Keras networks small and fast enough for phones.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"pocketkube {__version__}")
+    sub = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = _command(sub, "run", commands.run, "Do all that a spec asks for, on this machine.")
+    run.add_argument("spec", type=Path, help="the spec, a YAML file; see: pocketkube spec --explain")
+    run.add_argument("--output", "-o", type=Path, required=True, help="folder for results")
+    _json(run, "print result.json instead of the table")
+
+    profile = _command(sub, "profile", commands.profile, "Show what a model costs, layer by layer.")
+    profile.add_argument("model", help="a .keras file")
+    _json(profile)
+
+    prune = _command(sub, "prune", commands.prune, "Cut the channels of a model, without training.")
+    prune.add_argument("model", help="a .keras file")
+    prune.add_argument("--speedup", type=float, required=True, help="MACs before over MACs after")
+    prune.add_argument(
+        "--criterion",
+        choices=(*CRITERIA, *DATA_CRITERIA),
+        default="l2",
+        help="how a channel's importance is judged; taylor and lasso need --dataset (default: l2)",
+    )
+    prune.add_argument("--dataset", help="a built-in name or an .npz with x and y, to calibrate on")
+    prune.add_argument("--round-to", type=int, default=8, help="channel counts are multiples of this")
+    prune.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
+    _json(prune)
+
+    benchmark = _command(sub, "benchmark", commands.benchmark, "Measure LiteRT files side by side.")
+    benchmark.add_argument(
+        "files", nargs="+", type=Path, help=".tflite files; the first is the baseline"
+    )
+    benchmark.add_argument(
+        "--samples", type=Path, help="an .npz with x (or x0, x1, …) and y: real inputs"
+    )
+    benchmark.add_argument("--runs", type=int, default=100, help="timed runs of each (default: 100)")
+    benchmark.add_argument(
+        "--threads", type=int, nargs="+", default=[1, 2], help="thread counts (default: 1 2)"
+    )
+    _json(benchmark)
+
+    report = _command(sub, "report", commands.report, "Write the HTML report of a result.json anew.")
+    report.add_argument("result", type=Path, help="result.json, or the folder of a run")
+    report.add_argument("--output", "-o", type=Path, help="the .html file (default: beside it)")
+
+    spec = _command(sub, "spec", commands.spec, "Explain or check specs.")
+    spec.add_argument("file", nargs="?", type=Path, help="a spec to check")
+    spec.add_argument("--explain", action="store_true", help="every field, its default and meaning")
+    spec.add_argument("--schema", action="store_true", help="the JSON Schema, for editors")
+
+    stage = _command(sub, "stage", commands.stage, "Run one stage of a spec; for launchers.")
+    stage.add_argument("name", help="train_model, prune_channels, fine_tune_model, export_litert, …")
+    stage.add_argument("--spec", type=Path, required=True, help="the spec")
+    stage.add_argument(
+        "--position", type=int, default=-1, help="place of its settings in stages, from 0"
+    )
+    stage.add_argument(
+        "--input", action="append", default=[], metavar="ROLE=DIR", help="an input folder, by its role"
+    )
+    stage.add_argument("--output", "-o", type=Path, required=True, help="the folder to write")
+    return parser
+
+
+def _command(sub, name, function, text):  # type: ignore[no-untyped-def]
+    parser = sub.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _json(parser: argparse.ArgumentParser, text: str = "print JSON, for machines") -> None:
+    parser.add_argument("--json", action="store_true", help=text)

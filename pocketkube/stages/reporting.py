@@ -1,0 +1,147 @@
+"""The stage that gathers all figures into result.json and report.html."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pocketkube import __version__
+from pocketkube.bundle import load_facts
+from pocketkube.files import replaced_folder, write_text
+from pocketkube.report import build_report as html_of
+from pocketkube.spec.schema import Spec
+from pocketkube.stages.measuring import BENCHMARK_FILE
+
+RESULT_FILE, REPORT_FILE = "result.json", "report.html"
+PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "ai-edge-litert", "numpy", "kfp")
+
+
+def build_report(
+    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+) -> None:
+    """Writes result.json and report.html."""
+    result = gather(spec, inputs)
+    with replaced_folder(output) as folder:
+        write_text(folder / RESULT_FILE, json.dumps(result, indent=1))
+        write_text(folder / REPORT_FILE, html_of(result))
+
+
+def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
+    """All figures of a job, before and after.
+
+    Args:
+        spec: The job.
+        inputs: Output folders of its steps: teacher, model, baseline, result and benchmark.
+
+    Returns:
+        The content of result.json.
+    """
+    before, after = load_facts(inputs["baseline"]), load_facts(inputs["result"])
+    measured = json.loads((inputs["benchmark"] / BENCHMARK_FILE).read_text("utf-8"))
+    figures = [
+        _figures(facts, file) for facts, file in zip((before, after), measured["figures"], strict=True)
+    ]
+    export = after["export"]
+    stages = [
+        *after["stages"],
+        {
+            "name": export["name"],
+            "seconds": export["seconds"],
+            "score": figures[1]["score"],
+            "val_score": None,
+            "macs": figures[1]["macs"],
+            "parameters": figures[1]["parameters"],
+            "history": None,
+            "notes": [_agreement_note(after["agreement"])],
+        },
+    ]
+    result = {
+        "pocketkube": __version__,
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "spec": spec.model_dump(mode="json", exclude_none=True),
+        "seed": spec.seed,
+        "task": before["task"],
+        "before": figures[0] | {"file": "baseline.tflite"},
+        "after": figures[1] | {"file": "model.tflite"},
+        "speedup": figures[0]["macs"] / max(figures[1]["macs"], 1),
+        "latency_ratio": measured["latency_ratio"],
+        "agreement": after["agreement"]["share"],
+        "stages": stages,
+        "layers": _layers(before["profile"]["layers"], after["profile"]["layers"]),
+        "environment": measured["environment"]
+        | {"packages": _versions(), "when": datetime.now(UTC).isoformat(timespec="seconds")},
+    }
+    result["targets"] = _targets(spec, result)
+    return result
+
+
+def _figures(facts: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
+    return file | {
+        "format": facts["format"],
+        "macs": facts["profile"]["macs"],
+        "parameters": facts["profile"]["parameters"],
+    }
+
+
+def _agreement_note(agreement: dict[str, Any]) -> str:
+    return (
+        f"The LiteRT file agrees with the Keras model on {agreement['share']:.1%} of "
+        f"{agreement['examples']} test examples."
+    )
+
+
+def _layers(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Layers that have weights, side by side."""
+    now = {layer["name"]: layer for layer in after}
+    rows = []
+    for was in before:
+        left = now.get(was["name"])
+        if was["parameters"] and left and was["output_shape"]:
+            rows.append(
+                {
+                    "name": was["name"],
+                    "kind": was["kind"],
+                    "channels_before": was["output_shape"][-1],
+                    "channels_after": left["output_shape"][-1],
+                    **{
+                        f"{figure}_{when}": layer[figure]
+                        for figure in ("macs", "parameters")
+                        for when, layer in (("before", was), ("after", left))
+                    },
+                }
+            )
+    return rows
+
+
+def _targets(spec: Spec, result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each part of the target, what was reached, and whether that is enough."""
+    if spec.target is None:
+        return []
+    before, after, target = result["before"], result["after"], spec.target
+    reached: dict[str, tuple[float | None, float, bool]] = {
+        "speedup": (target.speedup, result["speedup"], True),
+        "max_size": (target.max_size, after["size_bytes"], False),
+        "max_latency_ms": (target.max_latency_ms, after["latency_ms"]["p50"], False),
+    }
+    if before["score"] is not None:
+        drop = before["score"] - after["score"]
+        reached["max_accuracy_drop"] = (target.max_accuracy_drop, drop, False)
+    return [
+        {"name": name, "asked": asked, "reached": got, "met": got >= asked if more else got <= asked}
+        for name, (asked, got, more) in reached.items()
+        if asked is not None
+    ]
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except ModuleNotFoundError:
+            continue
+    return found
