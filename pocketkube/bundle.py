@@ -53,7 +53,9 @@ def load_facts(folder: Path) -> dict[str, Any]:
     try:
         return json.loads((folder / FACTS_FILE).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise UserError(f"{folder} is no model bundle: it needs a {FACTS_FILE} that is JSON.") from error
+        raise UserError(
+            f"{folder} is no model bundle: it needs a {FACTS_FILE} that is JSON."
+        ) from error
 
 
 def load_model(path: Path) -> keras.Model:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pocketkube import __version__
 from pocketkube.cli import commands
-from pocketkube.errors import EXIT_CODE, UserError
+from pocketkube.errors import UserError
 
 INTERRUPTED = 130
 CRITERIA = ("l1", "l2", "bn_scale", "fpgm")
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.command(options)
     except UserError as error:
         print(f"pocketkube: {error}", file=sys.stderr)
-        sys.exit(EXIT_CODE)
+        sys.exit(UserError.EXIT_CODE)
     except KeyboardInterrupt:
         print("pocketkube: interrupted; the same command goes on from here.", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -43,7 +43,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
     before, after = load_facts(inputs["baseline"]), load_facts(inputs["result"])
     measured = json.loads((inputs["benchmark"] / BENCHMARK_FILE).read_text("utf-8"))
     figures = [
-        _figures(facts, file) for facts, file in zip((before, after), measured["figures"], strict=True)
+        _figures(facts, file) for facts, file in zip((before, after), measured["files"], strict=True)
     ]
     export = after["export"]
     stages = [

@@ -91,7 +91,7 @@ def _fits(spec: Spec, model: keras.Model, calibration: Calibration, tried: list[
             file = Path(folder) / "model.tflite"
             file.write_bytes(content)
             measured = benchmark([file], Benchmark(runs=30, threads=(1,)), None)
-        median = measured.figures[0].latency_ms.p50
+        median = measured.files[0].latency_ms.p50
         told += f", {median:.3f} ms"
         fits = fits and median <= latency
     tried.append(f"tried {model.count_params()} parameters: {told}")

@@ -91,8 +91,8 @@ def _check_inputs(name: str, model: object, dataset: Dataset) -> None:
         )
         if not fits:
             raise UserError(
-                f"model: {name} takes inputs of {wanted}, but the dataset's are {dataset.input_shapes}: "
-                "set dataset.image_size, or use the model's own data."
+                f"model: {name} takes inputs of {wanted}, but the dataset's are "
+                f"{dataset.input_shapes}: set dataset.image_size, or use the model's own data."
             )
     if len(wanted) != len(dataset.input_shapes):
         raise UserError(

@@ -116,6 +116,7 @@ def train(
     ranks.broadcast(variables)
     policies = _use_mixed_precision(model) if settings.mixed_precision else []
     run_step = _train_step(model, optimizer, task, settings, ranks, teacher, distillation)
+    judge = _judge(model, task)
     began = time.monotonic()
     try:
         with _shown(stage, steps, ranks) as shown:
@@ -126,7 +127,7 @@ def train(
                 )  # fmt: skip
                 if course.step == steps and settings.ema is not None:
                     optimizer.finalize_variable_values(model.trainable_variables)
-                _end_epoch(course, model, dataset, task, ranks, optimizer)
+                _end_epoch(course, model, judge, dataset, ranks, optimizer)
                 _save(file, identity, course, variables, ranks)
     finally:
         for layer, policy in policies:
@@ -147,12 +148,15 @@ def evaluate(model: keras.Model, examples: Examples, task: Task, batch_size: int
     Returns:
         Means over all examples.
     """
-    return _evaluate(model, examples, task, batch_size, workers())
+    return _evaluate(_judge(model, task), examples, batch_size, workers())
 
 
-def _evaluate(
-    model: keras.Model, examples: Examples, task: Task, batch_size: int, ranks: Alone
-) -> Scores:
+Judge = Callable[[Any, Any], tf.Tensor]
+
+
+def _judge(model: keras.Model, task: Task) -> Judge:
+    """From a batch to its sums of loss, score and examples."""
+
     @tf.function(reduce_retracing=True)
     def judge(inputs: Any, labels: Any) -> tf.Tensor:
         outputs = _call(model, inputs, training=False)
@@ -160,6 +164,10 @@ def _evaluate(
         count = tf.cast(tf.size(score), tf.float32)
         return tf.stack([tf.reduce_sum(loss), tf.reduce_sum(score), count])
 
+    return judge
+
+
+def _evaluate(judge: Judge, examples: Examples, batch_size: int, ranks: Alone) -> Scores:
     sums = np.zeros(3)
     for inputs, labels in batches(examples, batch_size, rank=ranks.rank, ranks=ranks.size):
         sums += judge(inputs, labels).numpy()
@@ -208,14 +216,19 @@ def _epoch(
 
 
 def _end_epoch(
-    course: _Course, model: keras.Model, dataset: Dataset, task: Task, ranks: Alone, optimizer: Any
+    course: _Course,
+    model: keras.Model,
+    judge: Judge,
+    dataset: Dataset,
+    ranks: Alone,
+    optimizer: Any,
 ) -> None:
     moving = [v for v in model.non_trainable_variables if "moving_" in v.path]
     if moving and ranks.size > 1:
         means = ranks.average([tf.convert_to_tensor(v) for v in moving])
         for variable, mean in zip(moving, means, strict=True):
             variable.assign(mean)
-    judged = _evaluate(model, dataset.validation, task, 256, ranks)
+    judged = _evaluate(judge, dataset.validation, 256, ranks)
     loss, score, count = np.asarray(ranks.total(tf.constant(course.sums)))
     course.sums = [0.0, 0.0, 0.0]
     figures = (loss / count, score / count, judged.loss, judged.score, float(optimizer.learning_rate))
