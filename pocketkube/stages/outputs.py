@@ -8,6 +8,7 @@ from typing import Any
 
 from pocketkube.bundle import MODEL_FILE
 from pocketkube.files import replaced_file
+from pocketkube.stages.export import LITERT_FILE
 from pocketkube.stages.plan import BASELINE, REPORTED, RESULT
 
 
@@ -22,12 +23,30 @@ def collect(folders: Mapping[str, Path], output: Path) -> dict[str, Any]:
         The content of result.json.
     """
     last = next(key for key in reversed(folders) if (folders[key] / MODEL_FILE).is_file())
+    return collect_files(
+        output,
+        model=folders[last],
+        baseline=folders[BASELINE],
+        litert=folders[RESULT],
+        report=folders[REPORTED] / "report.html",
+        result=folders[REPORTED] / "result.json",
+    )
+
+
+def collect_files(
+    output: Path, *, model: Path, baseline: Path, litert: Path, report: Path, result: Path
+) -> dict[str, Any]:
+    """Copies the files of a finished job from the folders and files that hold them.
+
+    Returns:
+        The content of result.json.
+    """
     for source, name in (
-        (folders[last] / MODEL_FILE, MODEL_FILE),
-        (folders[BASELINE] / "model.tflite", "baseline.tflite"),
-        (folders[RESULT] / "model.tflite", "model.tflite"),
-        (folders[REPORTED] / "report.html", "report.html"),
-        (folders[REPORTED] / "result.json", "result.json"),
+        (model / MODEL_FILE, MODEL_FILE),
+        (baseline / LITERT_FILE, "baseline.tflite"),
+        (litert / LITERT_FILE, "model.tflite"),
+        (report, "report.html"),
+        (result, "result.json"),
     ):
         with replaced_file(output / name) as aside:
             shutil.copyfile(source, aside)

@@ -1,0 +1,75 @@
+"""Runs the pipeline on this machine, or compiles it for a cluster."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from kfp import compiler, local
+from rich.console import Console
+
+from pipelines.compression.compress_model.pipeline import compress_model
+from pocketkube.errors import UserError
+from pocketkube.files import replaced_file
+from pocketkube.report.summary import render_table
+from pocketkube.spec import Spec, load_spec, resolve_paths
+from pocketkube.stages.outputs import collect_files
+from pocketkube.stages.run import CACHE
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.compression.compress_model")
+    parser.add_argument("spec", type=Path, help="the spec, a YAML file")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--output", type=Path, help="run on this machine; folder for results")
+    where.add_argument("--compile", type=Path, help="write the pipeline's IR YAML instead")
+    options = parser.parse_args()
+    try:
+        spec = load_spec(options.spec)
+        if options.compile:
+            with replaced_file(options.compile) as aside:
+                compiler.Compiler().compile(compress_model(spec), str(aside))
+            print(options.compile)
+        else:
+            run_locally(resolve_paths(spec, options.spec.resolve().parent), options.output.resolve())
+    except UserError as error:
+        print(f"pocketkube: {error}", file=sys.stderr)
+        sys.exit(UserError.EXIT_CODE)
+    except KeyboardInterrupt:
+        print("pocketkube: interrupted; the same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
+
+
+def run_locally(spec: Spec, output: Path) -> None:
+    """Runs the pipeline's components one after the other on this machine.
+
+    Args:
+        spec: The job, its paths absolute.
+        output: Folder for results.
+
+    Raises:
+        UserError: If a component failed; what it said stands above.
+    """
+    os.environ.setdefault(CACHE, str(output / ".cache"))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(output / "kfp"))
+    try:
+        run = compress_model(spec)()
+    except RuntimeError as error:
+        raise UserError(f"The pipeline stopped: {error}") from error
+    outputs = run.outputs
+    result = collect_files(
+        output,
+        model=Path(outputs["model"].path),
+        baseline=Path(outputs["baseline"].path),
+        litert=Path(outputs["litert"].path),
+        report=Path(outputs["report"].path),
+        result=Path(outputs["figures"].path),
+    )
+    Console().print(render_table(result))
+    print(f"Report:  {output / 'report.html'}\nModel:   {output / 'model.tflite'}")
+
+
+if __name__ == "__main__":
+    main()

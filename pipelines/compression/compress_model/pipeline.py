@@ -1,0 +1,96 @@
+"""The pipeline that compresses a network: the steps of a spec, joined."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from kfp import dsl, kubernetes
+
+from components.compression.benchmark_litert import benchmark_litert
+from components.compression.build_report import build_report
+from components.compression.export_litert import export_litert
+from components.compression.fine_tune_model import fine_tune_model
+from components.compression.prune_channels import prune_channels
+from components.compression.train_model import train_model
+from pocketkube.spec import Spec
+from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, Step, plan
+
+COMPONENTS: dict[str, Callable[..., Any]] = {
+    "train_model": train_model,
+    "prune_channels": prune_channels,
+    "fine_tune_model": fine_tune_model,
+    "export_litert": export_litert,
+    "benchmark_litert": benchmark_litert,
+    "build_report": build_report,
+}
+# The output of each component that others take.
+HANDED_ON = {
+    "train_model": "model",
+    "prune_channels": "pruned",
+    "fine_tune_model": "tuned",
+    "export_litert": "litert",
+    "benchmark_litert": "figures",
+}
+
+
+class Compressed(NamedTuple):
+    """What the pipeline gives."""
+
+    model: dsl.Model
+    baseline: dsl.Model
+    litert: dsl.Model
+    report: dsl.HTML
+    figures: dsl.Artifact
+
+
+def compress_model(spec: Spec) -> Any:
+    """Builds the pipeline for a spec's stages.
+
+    Args:
+        spec: The job. Its stages make the pipeline's shape, and the whole of it is the default of
+            the pipeline's one parameter, so that all other settings can be changed for each run.
+
+    Returns:
+        The KFP pipeline.
+    """
+    steps = plan(spec)
+    # KFP writes defaults down as they are: nothing that is unset may stand in them.
+    default = spec.model_dump(mode="json", exclude_none=True)
+
+    @dsl.pipeline(
+        name="compress-model",
+        description="Makes a trained Keras network smaller and faster, and shows by how much.",
+    )
+    def pipeline(spec: dict = default) -> Compressed:  # type: ignore[type-arg]
+        tasks: dict[str, Any] = {}
+        for step in steps:
+            inputs = {role: _output(tasks, steps, key) for role, key in step.inputs.items()}
+            if step.stage in ("prune_channels", "fine_tune_model", "export_litert"):
+                inputs["position"] = step.position
+            tasks[step.key] = COMPONENTS[step.stage](spec=spec, **inputs)
+            _harden(tasks[step.key], step)
+        report = tasks[REPORTED]
+        last = next(s for s in steps if s.key == RESULT).inputs["model"]
+        return Compressed(
+            model=_output(tasks, steps, last),
+            baseline=_output(tasks, steps, BASELINE),
+            litert=_output(tasks, steps, RESULT),
+            report=report.outputs["report"],
+            figures=report.outputs["figures"],
+        )
+
+    return pipeline
+
+
+def _output(tasks: dict[str, Any], steps: tuple[Step, ...], key: str) -> Any:
+    stage = next(step.stage for step in steps if step.key == key)
+    return tasks[key].outputs[HANDED_ON[stage]]
+
+
+def _harden(task: Any, step: Step) -> None:
+    task.set_display_name(
+        f"{step.stage} ({step.key})" if step.key in (BASELINE, RESULT) else step.stage
+    )
+    kubernetes.set_security_context(task, run_as_user=1000, run_as_group=0, run_as_non_root=True)
+    if step.key == MEASURED:
+        # A latency of another day says nothing of this machine.
+        task.set_caching_options(False)
