@@ -10,9 +10,7 @@ import keras
 
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder, write_text
-
-MODEL_FILE = "model.keras"
-FACTS_FILE = "bundle.json"
+from pocketkube.layout import FACTS_FILE, MODEL_FILE
 
 
 @dataclass(frozen=True)

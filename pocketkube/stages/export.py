@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from pocketkube.bundle import FACTS_FILE, load_bundle
+from pocketkube.bundle import load_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays, Examples
 from pocketkube.deploy import check_agreement, convert_litert
 from pocketkube.files import replaced_folder, write_text
+from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.spec.schema import Quantize, Spec
 from pocketkube.stages.facts import task_of
 from pocketkube.stages.formats import number_format
 
-LITERT_FILE, SAMPLES_FILE = "model.tflite", "samples.npz"
 CHECKED, LARGEST_SAMPLES = 1000, 2**30
 FLOAT32 = Quantize(name="quantize_float16", min_agreement=0.99)
 

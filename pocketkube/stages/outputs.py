@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pocketkube.bundle import MODEL_FILE
 from pocketkube.files import replaced_file
-from pocketkube.stages.export import LITERT_FILE
+from pocketkube.layout import LITERT_FILE, MODEL_FILE, REPORT_FILE, RESULT_FILE
 from pocketkube.stages.plan import BASELINE, REPORTED, RESULT
 
 
@@ -28,8 +27,8 @@ def collect(folders: Mapping[str, Path], output: Path) -> dict[str, Any]:
         model=folders[last],
         baseline=folders[BASELINE],
         litert=folders[RESULT],
-        report=folders[REPORTED] / "report.html",
-        result=folders[REPORTED] / "result.json",
+        report=folders[REPORTED] / REPORT_FILE,
+        result=folders[REPORTED] / RESULT_FILE,
     )
 
 
@@ -45,9 +44,9 @@ def collect_files(
         (model / MODEL_FILE, MODEL_FILE),
         (baseline / LITERT_FILE, "baseline.tflite"),
         (litert / LITERT_FILE, "model.tflite"),
-        (report, "report.html"),
-        (result, "result.json"),
+        (report, REPORT_FILE),
+        (result, RESULT_FILE),
     ):
         with replaced_file(output / name) as aside:
             shutil.copyfile(source, aside)
-    return dict(json.loads((output / "result.json").read_text("utf-8")))
+    return dict(json.loads((output / RESULT_FILE).read_text("utf-8")))

@@ -12,11 +12,10 @@ from typing import Any
 from pocketkube import __version__
 from pocketkube.bundle import load_facts
 from pocketkube.files import replaced_folder, write_text
+from pocketkube.layout import BENCHMARK_FILE, REPORT_FILE, RESULT_FILE
 from pocketkube.report import build_report as html_of
 from pocketkube.spec.schema import Spec
-from pocketkube.stages.measuring import BENCHMARK_FILE
 
-RESULT_FILE, REPORT_FILE = "result.json", "report.html"
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "ai-edge-litert", "numpy", "kfp")
 
 

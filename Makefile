@@ -1,0 +1,48 @@
+# make run     compresses a network on this machine; ends with a table and a report
+# make test    the whole test suite; make test-fast leaves the slow ones out
+# All of these set themselves up. They need Python 3.11, make and a way to a package index.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+export PATH := $(CURDIR)/$(VENV)/tools/bin:$(PATH)
+SPEC ?= examples/digits.yaml
+OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
+PIPELINES := compress_model
+
+.PHONY: run test test-fast horovod pipelines lint lock clean
+
+run: $(VENV)/.ready
+	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --output $(OUTPUT)
+
+test: $(VENV)/.ready lint
+	$(MAKE) horovod || echo "The distributed tests will be skipped: Horovod is not there."
+	$(PYTHON) -m pytest
+
+test-fast: $(VENV)/.ready
+	$(PYTHON) -m pytest -m "not slow"
+
+horovod: $(VENV)/.ready
+	images/horovod/build_wheel.sh $(PYTHON)
+
+pipelines: $(VENV)/.ready
+	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --compile build/compress_model.yaml
+
+lint: $(VENV)/.ready
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+# uv comes from the package index into a folder of its own: nothing outside the checkout is touched.
+$(VENV)/.ready: requirements/dev.lock pyproject.toml
+	test -x $(VENV)/tools/bin/uv || { python3 -m venv $(VENV)/tools && $(VENV)/tools/bin/pip install --quiet uv; }
+	test -x $(PYTHON) || uv venv --quiet --allow-existing --python 3.11 $(VENV)
+	uv pip sync --quiet --require-hashes --python $(PYTHON) requirements/dev.lock
+	uv pip install --quiet --no-deps --python $(PYTHON) --editable .
+	touch $@
+
+lock:
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -o requirements/runtime.lock pyproject.toml
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --extra dev -o requirements/dev.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build runs
