@@ -5,12 +5,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
+Count = Annotated[int, Field(ge=1)]
+Place = Annotated[str, Field(min_length=1)]
 
 
 class Settings(BaseModel):
     """Refuses unknown keys, and cannot be changed after it was read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Target(Settings):
@@ -45,17 +47,17 @@ class DatasetSettings(Settings):
     builtin: Literal["digits"] | None = Field(
         None, description="A data set that comes with the Python packages."
     )
-    npz: str | None = Field(None, description="A NumPy file with x and y, or x0, x1, … y0, y1, ….")
-    idx: str | None = Field(None, description="A folder of MNIST's IDX files, gzipped or not.")
-    cifar10: str | None = Field(None, description="CIFAR-10's folder or archive, binary or python.")
-    cifar100: str | None = Field(None, description="CIFAR-100's, likewise; fine labels.")
-    image_folder: str | None = Field(
+    npz: Place | None = Field(None, description="A NumPy file with x and y, or x0, x1, … y0, y1, ….")
+    idx: Place | None = Field(None, description="A folder of MNIST's IDX files, gzipped or not.")
+    cifar10: Place | None = Field(None, description="CIFAR-10's folder or archive, binary or python.")
+    cifar100: Place | None = Field(None, description="CIFAR-100's, likewise; fine labels.")
+    image_folder: Place | None = Field(
         None, description="A folder with a folder of images for each class."
     )
-    tfrecord: str | None = Field(
+    tfrecord: Place | None = Field(
         None, description="A file pattern of TFRecords with image/encoded and image/class/label."
     )
-    image_size: tuple[int, int] | None = Field(
+    image_size: tuple[Count, Count] | None = Field(
         None,
         description="Height and width that images are brought to; needed where they differ. "
         "idx puts its images in the middle of a black frame where this is larger, as is usual for "
@@ -85,7 +87,12 @@ class DatasetSettings(Settings):
         given = [name for name in SOURCES if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"needs exactly one of {', '.join(SOURCES)}; received: {', '.join(given) or 'none'}"
+                f"needs exactly one of {', '.join(SOURCES)}; received {' and '.join(given) or 'none'}"
+            )
+        if self.value_range[0] >= self.value_range[1]:
+            raise ValueError(
+                "value_range must rise, as in [0, 1]; received "
+                f"[{self.value_range[0]:g}, {self.value_range[1]:g}]"
             )
         return self
 
@@ -132,6 +139,15 @@ class Training(Settings):
     checkpoint_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
     augmentation: Augmentation = Field(Augmentation(), description="Random changes to images.")
 
+    @model_validator(mode="after")
+    def _every_worker_has_examples(self) -> Self:
+        if self.batch_size < self.workers:
+            raise ValueError(
+                f"batch_size {self.batch_size} leaves some of {self.workers} workers without an "
+                "example; it counts the examples of all workers together"
+            )
+        return self
+
 
 class Distillation(Settings):
     """How the uncompressed model teaches the compressed one (Hinton et al., 2015)."""
@@ -150,7 +166,7 @@ class Benchmark(Settings):
 
     runs: int = Field(100, ge=5, description="Timed runs of each model and thread count.")
     warmup_runs: int = Field(10, ge=0, description="Runs before the timed ones.")
-    threads: tuple[int, ...] = Field((1, 2), min_length=1, description="Thread counts to measure.")
+    threads: tuple[Count, ...] = Field((1, 2), min_length=1, description="Thread counts to measure.")
 
 
 Criterion = Literal["l1", "l2", "bn_scale", "fpgm", "taylor", "lasso"]
@@ -228,7 +244,7 @@ STAGE_NAMES = (
 class Spec(Settings):
     """One job: a model, its data, the target and the stages that lead there."""
 
-    model: str = Field(description="A built-in network's name, or the path of a .keras file.")
+    model: Place = Field(description="A built-in network's name, or the path of a .keras file.")
     width: float = Field(1.0, gt=0.0, description="Width multiplier of a built-in network.")
     dataset: DatasetSettings = Field(description="The examples: a built-in name, or a source.")
     target: Target | None = Field(None, description="What to reach; needed to prune by a budget.")
@@ -244,7 +260,7 @@ class Spec(Settings):
     @classmethod
     def _names_alone(cls, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("stages"), list | tuple):
-            return value | {"stages": [_named_stage(stage) for stage in value["stages"]]}
+            return value | {"stages": tuple(_named_stage(stage) for stage in value["stages"])}
         return value
 
     @model_validator(mode="after")
@@ -266,15 +282,24 @@ class Spec(Settings):
             raise ValueError(
                 "target: prune_channels needs to know how far; give target: {speedup: 2} or ratios"
             )
+        if self.model.endswith(".keras") and self.width != 1.0:
+            raise ValueError(
+                f"width: multiplies built-in networks only, and model is the file {self.model}; "
+                "leave width out"
+            )
         if speedup and not pruning:
             raise ValueError("target: speedup needs the stage prune_channels; nothing else cuts MACs")
         return self
 
 
 def _named_stage(stage: Any) -> Any:
+    """Brings a stage's short forms to {name: ..., setting: ...}; leaves what is no stage as it is."""
     if isinstance(stage, str):
         return {"name": stage}
     if isinstance(stage, dict) and len(stage) == 1 and "name" not in stage:
-        (name, settings), *_ = stage.items()
-        return {"name": name, **(settings or {})}
+        ((name, settings),) = stage.items()
+        if settings is None:
+            return {"name": name}
+        if isinstance(settings, dict) and "name" not in settings:
+            return {"name": name, **settings}
     return stage

@@ -1,0 +1,120 @@
+"""Tells what may stand in a spec: a listing for people, a JSON Schema for editors."""
+
+import json
+import textwrap
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from pocketkube.spec.problems import models_in, stage_model
+from pocketkube.spec.schema import STAGE_NAMES, DatasetSettings, Spec
+
+WIDTH = 100
+
+
+def explain() -> str:
+    """Every field of a spec with its default, what it may be and what it means.
+
+    Returns:
+        Lines in the form of a spec: fields indented below those they belong to.
+    """
+    return "\n".join([*_fields(Spec, ""), ""])
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a spec file, short forms included.
+
+    Returns:
+        A schema that editors use to complete and check; what contradicts itself between fields
+        only loading finds.
+    """
+    schema = Spec.model_json_schema()
+    properties = schema["properties"]
+    builtins = _choices(DatasetSettings.model_fields["builtin"].annotation)
+    properties["dataset"] = _either({"enum": builtins}, properties["dataset"])
+    definitions = schema["$defs"]
+    stages: list[dict[str, Any]] = [{"enum": list(STAGE_NAMES)}]
+    for name in STAGE_NAMES:
+        whole = definitions[stage_model(name).__name__]
+        settings = {k: v for k, v in whole["properties"].items() if k != "name"}
+        inner = {"type": ["object", "null"], "properties": settings, "additionalProperties": False}
+        stages.append(
+            {
+                "type": "object",
+                "properties": {name: inner},
+                "required": [name],
+                "additionalProperties": False,
+            }
+        )
+    stages.append(properties["stages"]["items"])
+    properties["stages"] = {**properties["stages"], "items": {"anyOf": stages}}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _fields(model: type[BaseModel], indent: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if model is Spec and name == "stages":
+            yield from _stages(field, indent)
+            continue
+        if name == "name" and indent:
+            continue
+        inner = models_in(field.annotation)
+        yield from _described(name, field, indent, nested=bool(inner))
+        for part in inner:
+            yield from _fields(part, indent + "  ")
+
+
+def _stages(field: FieldInfo, indent: str) -> Iterator[str]:
+    yield from _described("stages", field, indent, nested=True)
+    for name in STAGE_NAMES:
+        model = stage_model(name)
+        yield f"{indent}  - {name}:"
+        yield from _wrapped((model.__doc__ or "").strip().splitlines()[0], indent + "      ")
+        yield from _fields(model, indent + "      ")
+
+
+def _described(name: str, field: FieldInfo, indent: str, nested: bool) -> Iterator[str]:
+    if nested:
+        yield f"{indent}{name}:{'' if field.is_required() else '  # may be left out'}"
+    else:
+        default = "(needed)" if field.is_required() else _yaml(field.get_default())
+        choices = _choices(field.annotation)
+        allowed = f"  # one of: {', '.join(map(str, choices))}" if choices else _limits(field)
+        yield f"{indent}{name}: {default}{allowed}"
+    yield from _wrapped(field.description or "", indent + "  ")
+
+
+def _wrapped(text: str, indent: str) -> Iterator[str]:
+    lead = f"{indent}# "
+    yield from textwrap.wrap(text, WIDTH, initial_indent=lead, subsequent_indent=lead)
+
+
+def _limits(field: FieldInfo) -> str:
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    found = [
+        f"{word} {getattr(rule, key):g}"
+        for rule in field.metadata
+        for key, word in words.items()
+        if getattr(rule, key, None) is not None
+    ]
+    return f"  # {', '.join(found)}" if found else ""
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """The values of a Literal, also inside a union with None."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [value for part in get_args(annotation) for value in _choices(part)]
+
+
+def _yaml(value: Any) -> str:
+    if value is None or value is PydanticUndefined:
+        return "(unset)"
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def _either(*schemas: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": list(schemas)}

@@ -1,0 +1,107 @@
+"""Reads a spec, refusing what is wrong with the line it stands on and what would be right."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pocketkube.errors import UserError
+from pocketkube.spec.problems import Problem, problems_of
+from pocketkube.spec.schema import Spec
+from pocketkube.spec.source import line_of, read_document
+
+
+def load_spec(path: Path) -> Spec:
+    """Reads a spec file.
+
+    Args:
+        path: A YAML file. Relative paths inside it are kept as written; see `resolve_paths`.
+
+    Returns:
+        The spec, complete with defaults.
+
+    Raises:
+        UserError: If the file is missing, is not YAML, or asks for something unknown, impossible
+            or contradictory. Names the file, the line and what would be right; where several
+            things are wrong, the first in the file and how many more there are.
+    """
+    document, root = read_document(path)
+    try:
+        return _validated(document)
+    except ValidationError as error:
+        problems = problems_of(error, document)
+        lines = [line_of(root, problem.steps) for problem in problems]
+        first = min(range(len(problems)), key=lambda index: lines[index])
+        where = f"{path.name} line {lines[first]}"
+        raise UserError(_sentence(where, problems[first], len(problems) - 1)) from None
+
+
+def parse_spec(document: Mapping[str, Any]) -> Spec:
+    """Checks a spec that arrives as a mapping, such as a pipeline's parameter.
+
+    Whole numbers may arrive as floats, for a pipeline's parameters travel as JSON numbers:
+    8.0 is taken where 8 is meant.
+
+    Args:
+        document: What the YAML file would hold.
+
+    Returns:
+        The spec, complete with defaults.
+
+    Raises:
+        UserError: As `load_spec` does, naming the path of the key, for there are no lines.
+    """
+    if not isinstance(document, Mapping):
+        raise UserError(f"spec: must be a mapping of keys to values; received {document!r:.60}")
+    try:
+        return _validated(document)
+    except ValidationError as error:
+        problems = problems_of(error, document)
+        raise UserError(_sentence("spec", problems[0], len(problems) - 1)) from None
+
+
+def resolve_paths(spec: Spec, base: Path) -> Spec:
+    """Makes the spec's paths absolute.
+
+    Args:
+        spec: The spec.
+        base: The folder that relative paths start from: the spec file's.
+
+    Returns:
+        The spec with the paths of the model, where it is a .keras file, and of the data set. What
+        is already absolute, a built-in name or an address such as s3://… stays as it is; ~ is the
+        home folder.
+    """
+    changes: dict[str, Any] = {}
+    if spec.model.endswith(".keras"):
+        changes["model"] = _absolute(spec.model, base)
+    kind, place = spec.dataset.source
+    if kind != "builtin":
+        changes["dataset"] = spec.dataset.model_copy(update={kind: _absolute(place, base)})
+    return spec.model_copy(update=changes)
+
+
+def _absolute(place: str, base: Path) -> str:
+    return place if "://" in place else str(base.absolute() / Path(place).expanduser())
+
+
+def _validated(document: Any) -> Spec:
+    # Strict, so that a quoted number or a yes where a number belongs is an error and not a guess.
+    return Spec.model_validate(_plain(document), strict=True)
+
+
+def _plain(value: Any) -> Any:
+    """Lists as tuples and whole floats as ints: what strict validation asks for."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _sentence(where: str, problem: Problem, more: int) -> str:
+    what = f"{problem.path}: {problem.message}" if problem.path else problem.message
+    return f"{where}: {what}{f' (and {more} more)' if more else ''}"

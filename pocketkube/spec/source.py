@@ -1,0 +1,157 @@
+"""Reads a YAML file into plain values, together with the line of every key."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pocketkube.errors import UserError
+
+MAX_NODES = 100_000
+MAX_DEPTH = 50
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 1e-3 as a number, as YAML 1.2 and everyone's editor do."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:[0-9]+|\.[0-9]+|[0-9]+\.[0-9]*)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def read_document(path: Path) -> tuple[dict[Any, Any], yaml.MappingNode]:
+    """Reads a YAML file whose document is a mapping.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The document, and its node, from which `line_of` tells lines.
+
+    Raises:
+        UserError: If the file cannot be read, is not YAML or not a mapping, gives a key twice, or
+            is nested without end.
+    """
+    text = _text(path)
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            raise UserError(f"{path.name} is empty; `pocketkube spec --explain` lists what it may hold")
+        if not isinstance(root, yaml.MappingNode):
+            raise UserError(
+                f"{path.name} line {root.start_mark.line + 1}: must be a mapping such as "
+                "`model: resnet20`, one key a line"
+            )
+        _check(root, path.name)
+        return loader.construct_document(root), root
+    except yaml.MarkedYAMLError as error:
+        raise UserError(_syntax(error, text, path.name)) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UserError(
+            f"{path.name} line {line}: holds the character #x{ord(text[error.position]):04x}, "
+            "which YAML forbids"
+        ) from None
+    except RecursionError:
+        raise UserError(_too_deep(path.name)) from None
+    except ValueError as error:
+        # PyYAML's constructors for dates and numbers let Python's own error through.
+        raise UserError(f"{path.name}: a value cannot be read: {error}") from None
+    finally:
+        loader.dispose()
+
+
+def line_of(root: yaml.Node, steps: Sequence[str | int]) -> int:
+    """Tells the line, counted from one, of the key that `steps` lead to.
+
+    Args:
+        root: The document's node.
+        steps: Keys and list positions from the root; where they lead to nothing, the line is that
+            of the last thing found on the way.
+
+    Returns:
+        The line.
+    """
+    node, line = root, root.start_mark.line
+    for step in steps:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(step)]
+            if not found:
+                break
+            key, node = found[0]
+            line = key.start_mark.line
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            if step >= len(node.value):
+                break
+            node = node.value[step]
+            line = node.start_mark.line
+        else:
+            break
+    return line + 1
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; give the path of a spec") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; give the path of a spec file in it") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path.name}: byte {error.start} is not UTF-8; is it a text file?") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _check(root: yaml.Node, name: str) -> None:
+    """Refuses keys given twice, of which YAML parsers keep the last, and endless nesting."""
+    seen = 0
+    waiting = [(root, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        seen += 1
+        # Aliases can make a small file endless or exponentially large.
+        if depth > MAX_DEPTH or seen > MAX_NODES:
+            raise UserError(_too_deep(name))
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(node, name)
+            waiting += [(value, depth + 1) for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += [(item, depth + 1) for item in node.value]
+
+
+def _check_keys(node: yaml.MappingNode, name: str) -> None:
+    first_lines: dict[str, int] = {}
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise UserError(f"{name} line {line}: a key must be a word, not a list or a mapping")
+        if key.value in first_lines:
+            raise UserError(
+                f"{name} line {line}: '{key.value}' is given twice, first on line "
+                f"{first_lines[key.value]}; keep one"
+            )
+        first_lines[key.value] = line
+
+
+def _syntax(error: yaml.MarkedYAMLError, text: str, name: str) -> str:
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return f"{name}: is not YAML: {error}"
+    lines = text.splitlines()
+    offending = lines[mark.line] if mark.line < len(lines) else ""
+    indent = offending[: len(offending) - len(offending.lstrip())]
+    if "\t" in indent or "\\t" in (error.problem or ""):
+        return f"{name} line {mark.line + 1}: a tab cannot indent YAML; use spaces"
+    said = "; ".join(part for part in (error.context, error.problem) if part)
+    return f"{name} line {mark.line + 1}: is not YAML: {said}"
+
+
+def _too_deep(name: str) -> str:
+    return f"{name}: is nested deeper or is larger than a spec can be; do aliases (*) go round?"
