@@ -1,0 +1,19 @@
+"""Measures LiteRT files on the device this runs on: latency, memory, size and score.
+
+It needs neither TensorFlow nor Keras, so that it runs on a phone-class board as it does here.
+"""
+
+from pocketkube.benchmark.environment import Environment, environment
+from pocketkube.benchmark.measure import benchmark
+from pocketkube.benchmark.results import BenchmarkReport, FileFigures, Percentiles
+from pocketkube.benchmark.table import render_table
+
+__all__ = [
+    "BenchmarkReport",
+    "Environment",
+    "FileFigures",
+    "Percentiles",
+    "benchmark",
+    "environment",
+    "render_table",
+]

@@ -1,0 +1,37 @@
+"""Tells a LiteRT file's number format from the tensors in it."""
+
+from pathlib import Path
+
+from ai_edge_litert import schema_py_generated as schema
+
+_INTEGERS = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16)
+
+
+def number_format(file: Path) -> str:
+    """The format in which a file holds and computes its numbers.
+
+    Args:
+        file: A .tflite file that LiteRT has accepted.
+
+    Returns:
+        "int8" if what flows between operations is quantized, "dynamic" if only weights are,
+        "float16" if weights are halves, else "float32".
+    """
+    root = schema.Model.GetRootAs(file.read_bytes(), 0)
+    weights, flowing = set(), set()
+    for graph in (root.Subgraphs(number) for number in range(root.SubgraphsLength())):
+        for tensor in (graph.Tensors(number) for number in range(graph.TensorsLength())):
+            buffer = root.Buffers(tensor.Buffer())
+            # Contents beyond 2 GB lie behind the flatbuffer; the buffer then tells their place.
+            constant = buffer.DataLength() > 0 or buffer.Offset() > 1
+            quantization = tensor.Quantization()
+            quantized = quantization is not None and quantization.ScaleLength() > 0
+            if constant:
+                weights.add(tensor.Type())
+            elif quantized:
+                flowing.add(tensor.Type())
+    if flowing.intersection(_INTEGERS):
+        return "int8"
+    if weights.intersection((*_INTEGERS, schema.TensorType.INT4)):
+        return "dynamic"
+    return "float16" if schema.TensorType.FLOAT16 in weights else "float32"

@@ -1,0 +1,78 @@
+"""The figures of a benchmark. `dataclasses.asdict` makes them JSON's plain dicts and numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pocketkube.benchmark.environment import Environment
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """What half, nine tenths and 99 in a hundred of the runs stayed within, in milliseconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class FileFigures:
+    """What was measured of one file.
+
+    Attributes:
+        file: The file's name; its path where two files bear the same name.
+        format: "float32", "float16", "dynamic" or "int8".
+        score: Accuracy, or minus the mean absolute error, over all test examples; None without them.
+        size_bytes: Size of the file.
+        latency_ms: Percentiles of a run, with the report's `reference_threads`.
+        threads: The same by number of threads, which is a string as JSON's keys are.
+        latency_samples_ms: Each single run that `latency_ms` is of, in their order.
+        load_ms: Time to open the file and plan its memory, in a fresh process; median of a few.
+        peak_memory_bytes: How far a fresh process's resident memory rises over that of the loaded
+            runtime while it loads and runs the file; median of a few.
+        confusion: How often row's class was taken for column's; None if it is no classification.
+        op_latency_ms: Time by operation; empty where the runtime does not tell.
+    """
+
+    file: str
+    format: str
+    score: float | None
+    size_bytes: int
+    latency_ms: Percentiles
+    threads: dict[str, Percentiles]
+    latency_samples_ms: tuple[float, ...]
+    load_ms: float
+    peak_memory_bytes: int
+    confusion: tuple[tuple[int, ...], ...] | None
+    op_latency_ms: dict[str, float]
+
+
+@dataclass(frozen=True)
+class BenchmarkReport:
+    """What was measured of all files, on what.
+
+    Attributes:
+        files: One entry for each file, in the order given.
+        latency_ratio: Median latency of the first file over that of the last, from runs taken in
+            turn; None for a single file.
+        reference_threads: The number of threads of `latency_ms`, load time and memory: one where
+            that is measured.
+        score_name: "accuracy" or "negative_mae"; None without test examples.
+        examples: Number of test examples behind the score.
+        environment: The device and its software.
+    """
+
+    files: tuple[FileFigures, ...]
+    latency_ratio: float | None
+    reference_threads: int
+    score_name: str | None
+    examples: int
+    environment: Environment
+
+
+def percentiles(samples_ms: Sequence[float]) -> Percentiles:
+    """The three percentiles of some runs, in milliseconds."""
+    p50, p90, p99 = (float(value) for value in np.percentile(samples_ms, (50, 90, 99)))
+    return Percentiles(p50=p50, p90=p90, p99=p99)

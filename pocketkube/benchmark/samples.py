@@ -1,0 +1,90 @@
+"""Reads the test examples that a benchmark runs on."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pocketkube.errors import UserError
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Examples, and what is right for them.
+
+    Attributes:
+        origin: What messages call them.
+        inputs: One array `[N, ...]` for each input of the model.
+        labels: One array `[N, ...]` for each output: integers are class numbers, floats are values.
+            Empty if unknown.
+    """
+
+    origin: str
+    inputs: tuple[np.ndarray, ...]
+    labels: tuple[np.ndarray, ...]
+
+
+def load_samples(path: Path) -> Samples:
+    """Reads examples from a NumPy file.
+
+    Args:
+        path: An .npz with x, or x0, x1, ..., in the order of the model's inputs, and y, or y0,
+            y1, ..., in the order of its outputs; without a y there will be no score.
+
+    Returns:
+        The examples.
+
+    Raises:
+        UserError: If the file is missing, is no .npz of numbers, or its arrays do not fit together.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; give an .npz with x and y.")
+    try:
+        # allow_pickle stays off: a pickle in a file from elsewhere could run anything.
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("one array, not an archive")
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is no .npz of plain number arrays ({error}).") from error
+    inputs, labels = _numbered(arrays, "x"), _numbered(arrays, "y")
+    if not inputs:
+        raise UserError(f"{path} has no array x or x0, only {', '.join(arrays) or 'nothing'}.")
+    sizes = {name: len(array) for name, array in arrays.items() if array.ndim and name[0] in "xy"}
+    if len(set(sizes.values())) != 1 or any(array.ndim == 0 for array in (*inputs, *labels)):
+        counted = ", ".join(f"{size} in {name}" for name, size in sizes.items())
+        raise UserError(f"{path}: all arrays must have as many examples; there are {counted}.")
+    if len(inputs[0]) == 0:
+        raise UserError(f"{path} has no examples.")
+    return Samples(origin=str(path), inputs=inputs, labels=labels)
+
+
+def random_samples(shapes: tuple[tuple[int, ...], ...], types: tuple[np.dtype, ...]) -> Samples:
+    """Makes examples up for a file of which only the shapes are known.
+
+    Args:
+        shapes: Shape of each input with the batch axis.
+        types: Number type of each input.
+
+    Returns:
+        16 examples of normal numbers, from a fixed seed; zeros for integers that are no quantized
+        numbers, since an index must lie in a table of unknown size.
+    """
+    rng = np.random.default_rng(0)
+    inputs = tuple(
+        np.zeros((16, *shape[1:]), kind)
+        if kind.itemsize > 1 and np.issubdtype(kind, np.integer)
+        else rng.normal(size=(16, *shape[1:])).astype(np.float32)
+        for shape, kind in zip(shapes, types, strict=True)
+    )
+    return Samples(origin="random numbers", inputs=inputs, labels=())
+
+
+def _numbered(arrays: dict[str, np.ndarray], letter: str) -> tuple[np.ndarray, ...]:
+    if letter in arrays:
+        return (arrays[letter],)
+    found: list[np.ndarray] = []
+    while f"{letter}{len(found)}" in arrays:
+        found.append(arrays[f"{letter}{len(found)}"])
+    return tuple(found)

@@ -1,0 +1,77 @@
+"""Shows a benchmark as a table in the terminal: a row for each figure, a column for each file."""
+
+from collections.abc import Callable
+
+from rich.table import Table
+
+from pocketkube.benchmark.results import BenchmarkReport, FileFigures
+
+
+def render_table(report: BenchmarkReport) -> Table:
+    """The figures of all files side by side; with two files or more, the first over the last.
+
+    Args:
+        report: What was measured.
+
+    Returns:
+        The table, for a rich console.
+    """
+    compared = len(report.files) > 1
+    table = Table(caption=_caption(report))
+    table.add_column("")
+    for figures in report.files:
+        table.add_column(figures.file, justify="right")
+    if compared:
+        table.add_column("ratio", justify="right")
+    if report.score_name == "accuracy":
+        table.add_row(
+            "accuracy",
+            *(f"{100 * (f.score or 0.0):.2f} %" for f in report.files),
+            *([""] if compared else []),
+        )
+    elif report.score_name:
+        table.add_row(
+            "mean absolute error",
+            *(f"{-(f.score or 0.0):.4g}" for f in report.files),
+            *([""] if compared else []),
+        )
+    table.add_row("format", *(f.format for f in report.files), *([""] if compared else []))
+    for label, value, shown in _rows(report):
+        values = [value(figures) for figures in report.files]
+        row = [label, *(shown(one) for one in values)]
+        if compared:
+            row.append(f"{values[0] / values[-1]:.2f}x" if values[-1] else "")
+        table.add_row(*row)
+    return table
+
+
+_Row = tuple[str, Callable[[FileFigures], float], Callable[[float], str]]
+
+
+def _rows(report: BenchmarkReport) -> list[_Row]:
+    rows: list[_Row] = [("size", lambda f: f.size_bytes, _bytes)]
+    for threads in report.files[0].threads:
+        word = "thread" if threads == "1" else "threads"
+        for name in ("p50", "p90", "p99"):
+            rows.append((f"latency {name}, {threads} {word}", _latency(threads, name), _milliseconds))
+    rows.append(("peak memory", lambda f: f.peak_memory_bytes, _bytes))
+    rows.append(("load time", lambda f: f.load_ms, _milliseconds))
+    return rows
+
+
+def _latency(threads: str, name: str) -> Callable[[FileFigures], float]:
+    return lambda figures: getattr(figures.threads[threads], name)
+
+
+def _bytes(value: float) -> str:
+    return f"{value / 1e6:.2f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.3g} ms"
+
+
+def _caption(report: BenchmarkReport) -> str:
+    place = report.environment
+    on = f"{place.cpu}, {place.cores} cores"
+    return f"{on}; score on {report.examples} examples" if report.score_name else on
