@@ -1,0 +1,158 @@
+"""Puts the report's page together."""
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from pocketkube.report.bars import layer_bars, shares
+from pocketkube.report.confusion import confusion_matrix
+from pocketkube.report.curves import training_curves
+from pocketkube.report.latency import latency_distribution
+from pocketkube.report.summary import count, percent, rows
+
+
+def build_report(result: Mapping[str, Any]) -> str:
+    """The report of a run as one HTML page that needs nothing else.
+
+    Args:
+        result: The content of result.json.
+
+    Returns:
+        The page.
+    """
+    style = files("pocketkube.report").joinpath("style.css").read_text("utf-8")
+    body = "".join(
+        (
+            _headline(result),
+            _section("Before and after", _table(result), _targets(result)),
+            _section("Layers", *_layers(result)),
+            _section("Latency", latency_distribution(result), *_threads(result)),
+            _section("Training", *_curves(result)),
+            _section("What is taken for what", confusion_matrix(result["after"]["confusion"] or ())),
+            _section("Stages", _stages(result)),
+            _section("Do it again", *_again(result)),
+        )
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+        f"<title>{escape(_title(result))}</title><style>{style}</style></head>"
+        f"<body><main>{body}</main></body></html>"
+    )
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    return f"{result['spec']['model'].rsplit('/')[-1]}, compressed"
+
+
+def _headline(result: Mapping[str, Any]) -> str:
+    before, after = result["before"], result["after"]
+    cards = [(f"{result['speedup']:.2f}x", "fewer multiply-adds")]
+    if before["score"] is not None and result["task"]["score_name"] == "accuracy":
+        change = (after["score"] - before["score"]) * 100
+        cards.append((f"{change:+.2f}", f"points of accuracy, to {percent(after['score'])}"))
+    if result["latency_ratio"]:
+        cards.append((f"{result['latency_ratio']:.2f}x", "faster on this machine, one thread"))
+    cards.append((f"{before['size_bytes'] / after['size_bytes']:.1f}x", "smaller file"))
+    shown = "".join(f"<li><strong>{escape(a)}</strong> {escape(b)}</li>" for a, b in cards)
+    return (
+        f"<header><h1>{escape(_title(result))}</h1>"
+        f'<p class="muted">{escape(result["environment"]["when"])} · {escape(str(result["environment"]["cpu"]))}'
+        f' · {escape(result["task"]["description"])}</p><ul class="cards">{shown}</ul></header>'
+    )
+
+
+def _section(title: str, *parts: str) -> str:
+    content = "".join(parts)
+    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
+
+
+def _table(result: Mapping[str, Any]) -> str:
+    body = "".join(
+        f'<tr><th scope="row">{escape(row.name)}</th><td>{escape(row.before)}</td>'
+        f"<td>{escape(row.after)}</td><td>{escape(row.change)}</td></tr>"
+        for row in rows(result)
+    )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("", "before", "after", "change"))
+    note = (
+        f"<p>The LiteRT file and its Keras model agree on {percent(result['agreement'])} of the test "
+        "examples compared.</p>"
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}'
+
+
+def _targets(result: Mapping[str, Any]) -> str:
+    lines = (
+        f"Target {target['name']} {target['asked']:g}: {target['reached']:.4g}, "
+        f"{'reached' if target['met'] else 'not reached'}."
+        for target in result.get("targets", ())
+    )
+    return _list(lines)
+
+
+def _layers(result: Mapping[str, Any]) -> list[str]:
+    layers = result["layers"]
+    return [
+        layer_bars(layers, "channels", "Channels left of each layer"),
+        layer_bars(layers, "macs", "Multiply-adds left of each layer"),
+        shares(result["after"]["op_latency_ms"], "Share of the latency, by operation"),
+    ]
+
+
+def _threads(result: Mapping[str, Any]) -> list[str]:
+    body = "".join(
+        f'<tr><th scope="row">{escape(str(threads))}</th><td>{before["p50"]:.3g} ms</td>'
+        f"<td>{result['after']['threads'][threads]['p50']:.3g} ms</td></tr>"
+        for threads, before in result["before"]["threads"].items()
+    )
+    head = "".join(f'<th scope="col">{n}</th>' for n in ("threads", "before, median", "after, median"))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return [f'<div class="wide">{table}</div>'] if body else []
+
+
+def _curves(result: Mapping[str, Any]) -> list[str]:
+    figures = [
+        curve
+        for stage in result["stages"]
+        for curve in training_curves(stage, result["task"]["score_name"])
+    ]
+    return [f'<div class="grid2">{"".join(figures)}</div>'] if figures else []
+
+
+def _stages(result: Mapping[str, Any]) -> str:
+    body, notes = "", []
+    for stage in result["stages"]:
+        score = "–" if stage["score"] is None else f"{stage['score']:.4f}"
+        cells = (score, count(stage["macs"]), count(stage["parameters"]), f"{stage['seconds']:.1f} s")
+        body += f'<tr><th scope="row">{escape(stage["name"])}</th>'
+        body += "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+        notes += [f"{stage['name']}: {note}" for note in stage["notes"]]
+    names = ("stage", result["task"]["score_name"], "MACs", "parameters", "time")
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>{_list(notes)}'
+
+
+def _again(result: Mapping[str, Any]) -> list[str]:
+    spec = yaml.safe_dump(result["spec"], sort_keys=False, allow_unicode=True)
+    told = result["environment"]
+    packages = ", ".join(f"{name} {version}" for name, version in told["packages"].items())
+    lines = [
+        f"PocketKube {result['pocketkube']}, Python {told['python']}, {packages}",
+        f"{told['cpu']}, {told['cores']} cores, {told['machine']}; {' '.join(told['cpu_features'])}",
+        f"Seed {result['seed']}",
+    ]
+    return [
+        f'<pre class="wide"><code>{escape(result["command"])}</code></pre>',
+        f"<details><summary>The spec, with all defaults</summary><pre class='wide'>{escape(spec)}</pre></details>",
+        _list(lines),
+    ]
+
+
+def _list(lines: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<ul>{items}</ul>" if items else ""
