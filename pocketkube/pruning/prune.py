@@ -20,6 +20,8 @@ from pocketkube.pruning.reconstruction import measure, readers, select_by_lasso,
 from pocketkube.spec.schema import PruneChannels
 
 TOLERANCE = 0.01
+# Criteria whose scores are losses: what counts is the loss for what a unit costs.
+IN_LOSS = ("taylor",)
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,8 @@ def _solve(
 ) -> np.ndarray:
     estimate = CostEstimate(graph, before)
     budget = settings.budget
+    if settings.criterion in IN_LOSS and settings.scope == "global":
+        scores = scores / _price(graph, lambda keep: float(getattr(estimate(keep), budget)))
     goal = wanted = getattr(before, budget) / speedup
     for _ in range(4):
         counts = allocate(
@@ -161,6 +165,17 @@ def _solve(
         # The estimate leaves attention's scores out of account: aim that much lower or higher.
         goal = wanted / off
     return counts
+
+
+def _price(graph: ChannelGraph, cost: Callable[[np.ndarray], float]) -> np.ndarray:
+    """What each unit costs while all others are there."""
+    keep = np.ones(graph.units.count, bool)
+    full, prices = cost(keep), np.ones(graph.units.count)
+    for group in graph.groups:
+        keep[group.units[0]] = False
+        prices[group.units] = max(full - cost(keep), 1.0)
+        keep[group.units[0]] = True
+    return prices
 
 
 def _lists(names: Sequence[tuple[str, ...]], size: int | None) -> list[list[tuple[str, ...]]]:

@@ -6,7 +6,8 @@ from typing import Any
 from pocketkube.report.summary import count
 from pocketkube.report.svg import bar, figure, text
 
-WIDTH, LABEL, ROW, HEAD = 640, 190, 22, 26
+WIDTH, LABEL, ROW, HEAD = 460, 160, 22, 26
+COUNTS = 105
 
 
 def layer_bars(layers: Sequence[Mapping[str, Any]], what: str, title: str) -> str:
@@ -24,7 +25,7 @@ def layer_bars(layers: Sequence[Mapping[str, Any]], what: str, title: str) -> st
     largest = max((layer[f"{what}_before"] for layer in shown), default=0)
     if not largest:
         return ""
-    room = WIDTH - LABEL - 120
+    room = WIDTH - LABEL - COUNTS
     parts = []
     for number, layer in enumerate(shown):
         y = HEAD + number * ROW
@@ -49,7 +50,7 @@ def shares(times: Mapping[str, float], title: str) -> str:
     if not total:
         return ""
     slowest = sorted(times.items(), key=lambda item: -item[1])[:12]
-    room = WIDTH - LABEL - 120
+    room = WIDTH - LABEL - COUNTS
     parts = []
     for number, (name, value) in enumerate(slowest):
         y = HEAD + number * ROW
@@ -64,4 +65,4 @@ def shares(times: Mapping[str, float], title: str) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 26 else f"…{name[-25:]}"
+    return name if len(name) <= 24 else f"…{name[-23:]}"

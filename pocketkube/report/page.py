@@ -58,11 +58,12 @@ def _headline(result: Mapping[str, Any]) -> str:
     if result["latency_ratio"]:
         cards.append((f"{result['latency_ratio']:.2f}x", "faster on this machine, one thread"))
     cards.append((f"{before['size_bytes'] / after['size_bytes']:.1f}x", "smaller file"))
+    environment = result["environment"]
+    told = " · ".join((environment["when"], environment["cpu"], result["task"]["description"]))
     shown = "".join(f"<li><strong>{escape(a)}</strong> {escape(b)}</li>" for a, b in cards)
     return (
         f"<header><h1>{escape(_title(result))}</h1>"
-        f'<p class="muted">{escape(result["environment"]["when"])} · {escape(str(result["environment"]["cpu"]))}'
-        f' · {escape(result["task"]["description"])}</p><ul class="cards">{shown}</ul></header>'
+        f'<p class="muted">{escape(told)}</p><ul class="cards">{shown}</ul></header>'
     )
 
 
@@ -82,7 +83,8 @@ def _table(result: Mapping[str, Any]) -> str:
         f"<p>The LiteRT file and its Keras model agree on {percent(result['agreement'])} of the test "
         "examples compared.</p>"
     )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>{note}'
 
 
 def _targets(result: Mapping[str, Any]) -> str:
@@ -148,7 +150,8 @@ def _again(result: Mapping[str, Any]) -> list[str]:
     ]
     return [
         f'<pre class="wide"><code>{escape(result["command"])}</code></pre>',
-        f"<details><summary>The spec, with all defaults</summary><pre class='wide'>{escape(spec)}</pre></details>",
+        "<details><summary>The spec, with all defaults</summary>"
+        f'<pre class="wide">{escape(spec)}</pre></details>',
         _list(lines),
     ]
 

@@ -81,7 +81,7 @@ def size(value: float) -> str:
 
 def milliseconds(value: float) -> str:
     """A time: 0.82 ms."""
-    return f"{value:.3g} ms"
+    return f"{value:#.3g} ms"
 
 
 def percent(value: float) -> str:

@@ -41,4 +41,4 @@ def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     power = 10 ** np.floor(np.log10(rough))
     step = power * min((s for s in (1, 2, 5, 10) if s * power >= rough), default=10)
     first = np.ceil(low / step - 1e-9)
-    return [float(step * i) for i in np.arange(first, np.floor(high / step + 1e-9) + 1)]
+    return [float(step * i) + 0.0 for i in np.arange(first, np.floor(high / step + 1e-9) + 1)]
