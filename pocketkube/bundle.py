@@ -74,6 +74,8 @@ def load_model(path: Path) -> keras.Model:
         raise UserError(
             f"{path} is no .keras file; load it where it was made and call model.save('net.keras')."
         )
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is damaged or cut short: it is no archive, as .keras files are.")
     try:
         return keras.saving.load_model(path, safe_mode=True)
     except (zipfile.BadZipFile, EOFError, OSError) as error:

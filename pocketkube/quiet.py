@@ -46,3 +46,14 @@ def captured_stderr() -> Iterator[Captured]:
         finally:
             os.dup2(kept, _STANDARD_ERROR)
             os.close(kept)
+
+
+def quiet_tensorflow() -> None:
+    """Imports TensorFlow without what its native code says of its own build."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with captured_stderr():
+        import tensorflow as tf
+
+        # The first operation is what sets it talking.
+        tf.constant(0.0) + 1.0
+        tf.get_logger().setLevel("ERROR")

@@ -8,10 +8,35 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 # What decides how fast a network runs, of the hundred or so features that a processor lists.
-_FEATURES = (
-    ("sse4_1", "ssse3", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw")
-    + ("avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16")
-    + ("neon", "asimd", "fphp", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme")
+_FEATURES = tuple(
+    [
+        "sse4_1",
+        "ssse3",
+        "avx",
+        "avx2",
+        "fma",
+        "f16c",
+        "avx_vnni",
+        "avx512f",
+        "avx512bw",
+        "avx512vl",
+        "avx512_vnni",
+        "avx512_bf16",
+        "avx512_fp16",
+        "amx_tile",
+        "amx_int8",
+        "amx_bf16",
+        "neon",
+        "asimd",
+        "fphp",
+        "asimdhp",
+        "asimddp",
+        "i8mm",
+        "bf16",
+        "sve",
+        "sve2",
+        "sme",
+    ]
 )
 _PACKAGES = {
     "tensorflow": ("tensorflow", "tensorflow-cpu"),

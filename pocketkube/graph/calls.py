@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras.src import backend
 
 from pocketkube.errors import UserError
 from pocketkube.graph.dependency import functional_graph, is_model, ordered_nodes
@@ -81,10 +82,15 @@ def _follow(function: Any, inputs: Sequence[Any], prefix: str, given: list[Any])
 
 
 def _outputs(node: Any, taken: Sequence[Any], args: Any, kwargs: Any) -> list[Any]:
+    made = list(node.outputs)
     # A model with open shapes, nested where they are fixed, has to be gone through again.
-    if all(x.shape[1:] == y.shape[1:] for x, y in zip(taken, node.input_tensors, strict=True)):
-        return list(node.outputs)
-    return list(keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs)))
+    if any(x.shape[1:] != y.shape[1:] for x, y in zip(taken, node.input_tensors, strict=True)):
+        made = keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs))
+    if any(None in x.shape[1:] for x in made):
+        # What EinsumDense declares may be open where what it computes is not.
+        spec = backend.compute_output_spec(node.operation.call, *args, **kwargs)
+        made = keras.tree.flatten(spec)
+    return made
 
 
 def _shape(tensor: Any, path: str) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from keras.src.applications.convnext import LayerScale
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from pocketkube.graph.calls import LayerCall
+from pocketkube.graph.macs import attention_projections
 
 layers = keras.layers
 Rule = Callable[[LayerCall], int]
@@ -75,13 +76,22 @@ def _batch_normalization(call: LayerCall) -> int:
     return 2 * _size(call) + (5 + bool(op.scale)) * call.outputs[0][op.axis]
 
 
-def _attention_softmax(call: LayerCall) -> int:
+def _attention(call: LayerCall) -> int:
+    """The softmax, the scaled queries and the biases of the projections."""
     op, query, value = call.op, call.arguments["query"], call.arguments["value"]
     key = call.arguments.get("key") or value
     grouped = isinstance(op, layers.GroupQueryAttention)
     heads = op.num_query_heads if grouped else op.num_heads
     axes = (1,) if grouped else op._attention_axes
-    return 5 * heads * math.prod(query[1:-1]) * math.prod(key[axis] for axis in axes)
+    queries = math.prod(query[1:-1])
+    softmax = 5 * heads * queries * math.prod(key[axis] for axis in axes)
+    scaling = queries * heads * (op.head_dim if grouped else op.key_dim)
+    biases = sum(
+        math.prod(shape[1:-1]) * math.prod(dense.bias.shape)
+        for shape, dense in attention_projections(call)
+        if dense.bias is not None
+    )
+    return softmax + scaling + biases
 
 
 ACTIVATION_FLOPS = {"silu": 2, "gelu": 4, "hard_sigmoid": 2, "hard_silu": 3, "softmax": 5}
@@ -105,8 +115,8 @@ FLOPS: dict[type, Rule] = {
     CustomScaleLayer: _for_each_output(2),
     layers.Softmax: _for_each_output(5),
     layers.PReLU: _for_each_output(2),
-    layers.MultiHeadAttention: _attention_softmax,
-    layers.GroupQueryAttention: _attention_softmax,
+    layers.MultiHeadAttention: _attention,
+    layers.GroupQueryAttention: _attention,
     layers.Average: _average,
     **dict.fromkeys(
         (layers.Add, layers.Subtract, layers.Multiply, layers.Maximum, layers.Minimum), _merge

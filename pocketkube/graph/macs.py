@@ -89,6 +89,18 @@ def _attention(
     call: LayerCall, heads: int, key_size: int, value_size: int, axes: tuple[int, ...]
 ) -> int:
     """Projections, scores and weighted sum; a mask saves nothing."""
+    query, value = call.arguments["query"], call.arguments["value"]
+    key = call.arguments.get("key") or value
+    projected = sum(
+        math.prod(shape[1:-1]) * math.prod(dense.kernel.shape)
+        for shape, dense in attention_projections(call)
+    )
+    pairs = math.prod(query[1:-1]) * math.prod(key[axis] for axis in axes)
+    return projected + pairs * heads * (key_size + value_size)
+
+
+def attention_projections(call: LayerCall) -> list[tuple[tuple[int, ...], Any]]:
+    """The dense layers within an attention layer, each with the shape whose positions it is for."""
     op, query, value = call.op, call.arguments["query"], call.arguments["value"]
     key = call.arguments.get("key") or value
     projections = [
@@ -97,13 +109,9 @@ def _attention(
         (value, op._value_dense),
         (query, op._output_dense),
     ]
-    if getattr(op, "_gate_dense", None) is not None:
+    if op.get_config()["use_gate"]:
         projections.append((query, op._gate_dense))
-    projected = sum(
-        math.prod(shape[1:-1]) * math.prod(dense.kernel.shape) for shape, dense in projections
-    )
-    pairs = math.prod(query[1:-1]) * math.prod(key[axis] for axis in axes)
-    return projected + pairs * heads * (key_size + value_size)
+    return projections
 
 
 def _dot_attention(call: LayerCall) -> int:

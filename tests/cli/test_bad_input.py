@@ -1,0 +1,157 @@
+"""Every mistake of a user's: one clear line, exit code 2, nothing half-written."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+
+def pocketkube(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pocketkube", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def refused(*arguments: object) -> str:
+    """The one line that a mistake is answered with."""
+    done = pocketkube(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("pocketkube: ")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def write_spec(folder: Path, **changes: str) -> Path:
+    fields = {
+        "model": "lenet",
+        "dataset": "digits",
+        "target": "{speedup: 2}",
+        "stages": "[prune_channels]",
+        "training": "{epochs: 1}",
+    } | changes
+    path = folder / "spec.yaml"
+    path.write_text("".join(f"{key}: {value}\n" for key, value in fields.items()))
+    return path
+
+
+def save_net(path: Path, model: keras.Model | None = None) -> Path:
+    model = model or keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Conv2D(8, 3), layers.Flatten(), layers.Dense(3)]
+    )
+    model.save(path)
+    return path
+
+
+def test_lambda_layer(tmp_path: Path) -> None:
+    net = keras.Sequential([keras.Input((4,)), layers.Lambda(lambda x: x * 2), layers.Dense(2)])
+    line = refused("profile", save_net(tmp_path / "net.keras", net))
+    assert "has a Lambda layer" in line
+    assert "register_keras_serializable" in line
+
+
+def test_unknown_custom_object(tmp_path: Path) -> None:
+    script = (
+        "import keras\n"
+        "@keras.saving.register_keras_serializable('mine')\n"
+        "class Wobble(keras.layers.Layer):\n"
+        "    def call(self, x):\n"
+        "        return x + 1\n"
+        "keras.Sequential([keras.Input((4,)), Wobble(), keras.layers.Dense(2)])"
+        f".save({str(tmp_path / 'net.keras')!r})\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    line = refused("profile", tmp_path / "net.keras")
+    assert "uses the class Wobble, which is not known here" in line
+    assert "register_keras_serializable" in line
+
+
+def test_truncated_file(tmp_path: Path) -> None:
+    path = save_net(tmp_path / "net.keras")
+    path.write_bytes(path.read_bytes()[:2000])
+    assert "net.keras is damaged or cut short" in refused("profile", path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    assert "There is no model file" in refused("profile", tmp_path / "net.keras")
+
+
+def test_dynamic_shape(tmp_path: Path) -> None:
+    net = keras.Sequential(
+        [keras.Input((None, None, 3)), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D()]
+    )
+    assert "None" in refused("profile", save_net(tmp_path / "net.keras", net))
+
+
+def test_unreachable_speedup(tmp_path: Path) -> None:
+    output = tmp_path / "small.keras"
+    line = refused("prune", save_net(tmp_path / "net.keras"), "--speedup", 1000, "--output", output)
+    assert "The target of 1000.00x cannot be reached" in line
+    assert "which gives" in line
+    assert not output.exists()
+
+
+def test_speedup_that_makes_nothing_faster(tmp_path: Path) -> None:
+    net = save_net(tmp_path / "net.keras")
+    assert "give more than 1" in refused("prune", net, "--speedup", 0.5, "-o", tmp_path / "a.keras")
+
+
+def test_labels_out_of_range(tmp_path: Path) -> None:
+    save_net(tmp_path / "net.keras")
+    rng = np.random.default_rng(0)
+    x, y = rng.random((60, 8, 8, 1), np.float32), rng.integers(0, 9, 60)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    spec = write_spec(tmp_path, model="net.keras", dataset="{npz: data.npz}")
+    line = refused("run", spec, "--output", tmp_path / "out")
+    assert "tells 3 classes apart, but the dataset has 9" in line
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_folder_with_one_class(tmp_path: Path) -> None:
+    (tmp_path / "images" / "cat").mkdir(parents=True)
+    keras.utils.save_img(tmp_path / "images" / "cat" / "a.png", np.zeros((8, 8, 3)))
+    spec = write_spec(tmp_path, dataset="{image_folder: images}")
+    assert "at least two classes. Received: cat" in refused("run", spec, "--output", tmp_path / "out")
+
+
+def test_missing_idx_folder_hints_at_the_package(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, dataset="{idx: nowhere}")
+    assert "dataset-fashion-mnist" in refused("run", spec, "--output", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stages": "[prune]"}, "spec.yaml line 4"),
+        ({"target": "{speedup: 0.5}"}, "spec.yaml line 3"),
+        ({"training": "{epochs: 0}"}, "spec.yaml line 5"),
+        ({"model": "resnet21"}, "resnet21"),
+    ],
+)
+def test_wrong_specs_name_the_line(tmp_path: Path, changes: dict[str, str], said: str) -> None:
+    assert said in refused("run", write_spec(tmp_path, **changes), "--output", tmp_path / "out")
+
+
+def test_no_disk_space(tmp_path: Path) -> None:
+    """Linux's own full device stands in for a full disk."""
+    from pocketkube.errors import UserError
+    from pocketkube.files import replaced_file
+
+    if not Path("/dev/full").exists():
+        pytest.skip("/dev/full is needed: a device that is always full")
+
+    def write() -> None:
+        with replaced_file(tmp_path / "a.txt"), Path("/dev/full").open("w") as full:
+            full.write("x" * 100_000)
+
+    with pytest.raises(UserError, match="No space left on the disk while writing"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_litert_file(tmp_path: Path) -> None:
+    (tmp_path / "a.tflite").write_bytes(b"nothing of the kind")
+    assert "a.tflite" in refused("benchmark", tmp_path / "a.tflite")

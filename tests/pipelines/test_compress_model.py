@@ -1,0 +1,104 @@
+"""The pipeline compiles to what a back end takes, and its components run on this machine."""
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.compression.compress_model import compress_model
+from pipelines.compression.compress_model.pipeline import COMPONENTS
+from pocketkube.spec import load_spec
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    from kfp import compiler
+
+    path = tmp_path_factory.mktemp("ir") / "pipeline.yaml"
+    spec = load_spec(ROOT / "examples" / "digits.yaml")
+    compiler.Compiler().compile(compress_model(spec), str(path))
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def test_every_component_is_in_the_pipeline(compiled: list[dict]) -> None:
+    tasks = compiled[0]["root"]["dag"]["tasks"]
+    used = {task["componentRef"]["name"].removeprefix("comp-").rstrip("-2") for task in tasks.values()}
+    assert used == {name.replace("_", "-") for name in COMPONENTS}
+
+
+def test_containers_run_as_non_root(compiled: list[dict]) -> None:
+    executors = compiled[0]["deploymentSpec"]["executors"]
+    configs = compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert set(configs) == set(executors)
+    for config in configs.values():
+        context = config["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert int(context["runAsUser"]) == 1000
+
+
+def test_the_measurement_is_never_taken_from_a_cache(compiled: list[dict]) -> None:
+    tasks = compiled[0]["root"]["dag"]["tasks"]
+    assert tasks["benchmark-litert"]["cachingOptions"] == {}
+    assert tasks["train-model"]["cachingOptions"] == {"enableCache": True}
+
+
+@pytest.mark.parametrize("name", sorted(COMPONENTS))
+def test_component_folders_follow_the_layout(name: str) -> None:
+    folder = ROOT / "components" / "compression" / name
+    told = yaml.safe_load((folder / "metadata.yaml").read_text())
+    assert told["name"] == name
+    assert set(told) == {"name", "stability", "dependencies", "tags", "lastVerified"}
+    assert (folder / "README.md").read_text().startswith(f"# {name}\n")
+    component = import_module(f"components.compression.{name}")
+    assert getattr(component, name) is COMPONENTS[name]
+
+
+@pytest.mark.parametrize("name", sorted(COMPONENTS))
+def test_components_import_only_kfp_and_the_standard_library(name: str) -> None:
+    source = (ROOT / "components" / "compression" / name / "component.py").read_text()
+    imports = [x for x in source.splitlines() if x.startswith(("import ", "from "))]
+    assert imports == ["import os", "from kfp import dsl"]
+
+
+SPEC = """\
+model: lenet
+dataset: digits
+target: {speedup: 2}
+stages: [{prune_channels: {criterion: l2}}, {fine_tune: {epochs: 1}}, quantize_int8]
+training: {epochs: 4, batch_size: 32}
+benchmark: {runs: 5, threads: [1]}
+"""
+
+
+def run_pipeline(folder: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pipelines.compression.compress_model"]
+    command += [str(folder / "spec.yaml"), "--output", str(folder / "out")]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.mark.slow
+def test_the_pipeline_runs_on_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    done = run_pipeline(tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "Multiply-adds" in done.stdout
+    for name in ("result.json", "report.html", "model.tflite", "model.keras"):
+        assert (tmp_path / "out" / name).stat().st_size > 0
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / ".cache").iterdir()}
+    assert run_pipeline(tmp_path).returncode == 0
+    again = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / ".cache").iterdir()}
+    assert again == kept
+
+
+@pytest.mark.slow
+def test_a_refusal_is_the_last_line_of_the_component(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("speedup: 2", "speedup: 5000"))
+    done = run_pipeline(tmp_path)
+    assert done.returncode == 2
+    assert "pocketkube: The target of 5000.00x cannot be reached" in done.stdout + done.stderr
+    assert not (tmp_path / "out" / "result.json").exists()

@@ -1,0 +1,114 @@
+"""A whole job on this machine, with a small network and little training."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from pocketkube.bundle import load_bundle, load_facts
+from pocketkube.graph.cost import profile_model
+from pocketkube.litert import LiteRTModel
+from pocketkube.spec import parse_spec
+from pocketkube.stages.inline import run_inline
+from pocketkube.stages.outputs import collect
+from pocketkube.stages.plan import plan
+
+SPEC = {
+    "model": "lenet",
+    "dataset": "digits",
+    "target": {"speedup": 2},
+    "stages": [{"prune_channels": {"round_to": 1}}, {"fine_tune": {"epochs": 2}}, "quantize_int8"],
+    "training": {"epochs": 5, "batch_size": 32},
+    "benchmark": {"runs": 5, "threads": [1]},
+}
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("job")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
+        said: list[str] = []
+        folders = run_inline(parse_spec(SPEC), folder / "steps", said.append)
+        result = collect(folders, folder)
+        yield folder, folders, result, said
+
+
+def test_the_result_is_smaller_faster_and_about_as_good(job) -> None:
+    _, _, result, _ = job
+    assert 2.0 <= result["speedup"] <= 2.02
+    assert result["after"]["size_bytes"] < result["before"]["size_bytes"] / 4
+    assert result["before"]["score"] > 0.9
+    assert result["after"]["score"] > result["before"]["score"] - 0.05
+    assert result["targets"] == [
+        {"name": "speedup", "asked": 2.0, "reached": result["speedup"], "met": True}
+    ]
+
+
+def test_the_files_are_what_the_figures_say(job) -> None:
+    folder, _, result, _ = job
+    model = keras.saving.load_model(folder / "model.keras")
+    assert profile_model(model).macs == result["after"]["macs"]
+    assert (folder / "model.tflite").stat().st_size == result["after"]["size_bytes"]
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert "fewer multiply-adds" in (folder / "report.html").read_text()
+
+
+def test_the_litert_score_is_that_of_the_file(job) -> None:
+    folder, folders, result, _ = job
+    samples = np.load(folders["baseline"] / "samples.npz")
+    outputs = LiteRTModel(folder / "model.tflite").predict([samples["x0"]])
+    hits = [out[0].argmax() == y for out, y in zip(outputs, samples["y0"], strict=True)]
+    assert result["after"]["score"] == pytest.approx(np.mean(hits))
+
+
+def test_a_second_run_takes_everything_from_the_cache(job) -> None:
+    folder, _, _, said = job
+    assert not any("unchanged" in line for line in said)
+    again: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
+        run_inline(parse_spec(SPEC), folder / "again", again.append)
+    assert sum("unchanged" in line for line in again) == len(plan(parse_spec(SPEC))) - 1
+
+
+def test_a_changed_stage_is_run_anew_and_the_training_before_it_is_not(job) -> None:
+    folder, _, _, _ = job
+    changed = SPEC | {"stages": [{"prune_channels": {"criterion": "l1"}}]}
+    again: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
+        folders = run_inline(parse_spec(changed), folder / "changed", again.append)
+    assert "unchanged" in again[1]
+    assert "unchanged" not in again[3]
+    assert load_facts(folders["result"])["format"] == "float32"
+
+
+def test_bundles_tell_their_lineage(job) -> None:
+    _, folders, _, _ = job
+    bundle = load_bundle(folders["2_fine_tune"])
+    assert [stage["name"] for stage in bundle.facts["stages"]] == [
+        "train_model",
+        "prune_channels",
+        "fine_tune",
+    ]
+    assert bundle.facts["profile"]["macs"] == profile_model(bundle.model).macs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [({"max_size": 30_000}, "max_size"), ({"max_accuracy_drop": 0.1}, "max_accuracy_drop")],
+)
+def test_other_targets_are_reached(job, tmp_path: Path, target: dict, name: str) -> None:
+    folder, _, _, _ = job
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
+        folders = run_inline(parse_spec(SPEC | {"target": target}), tmp_path / "steps", lambda _: None)
+    result = collect(folders, tmp_path)
+    assert result["speedup"] > 1.04
+    (reached,) = result["targets"]
+    assert reached["name"] == name
+    assert reached["met"]
