@@ -10,10 +10,12 @@ from typing import Any
 
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_file, write_text
+from pocketkube.quiet import quiet_tensorflow
 
 
 def run(options: Namespace) -> None:
     """`pocketkube run`: a spec's whole job."""
+    quiet_tensorflow()
     from pocketkube.report.summary import render_table
     from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.inline import run_inline
@@ -34,6 +36,7 @@ def run(options: Namespace) -> None:
 
 def profile(options: Namespace) -> None:
     """`pocketkube profile`: what a model costs."""
+    quiet_tensorflow()
     from pocketkube.bundle import load_model
     from pocketkube.graph.cost import profile_model
     from pocketkube.graph.profile_table import render_profile
@@ -47,6 +50,7 @@ def profile(options: Namespace) -> None:
 
 def prune(options: Namespace) -> None:
     """`pocketkube prune`: a smaller .keras file."""
+    quiet_tensorflow()
     from pocketkube.bundle import load_model
     from pocketkube.pruning.prune import prune as prune_model
     from pocketkube.spec.schema import PruneChannels
@@ -135,6 +139,7 @@ def spec(options: Namespace) -> None:
 
 def stage(options: Namespace) -> None:
     """`pocketkube stage`: one stage, as launchers call it."""
+    quiet_tensorflow()
     from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.run import run_stage
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import keras
 import numpy as np
@@ -56,7 +56,7 @@ class Call:
                 self.ledger.fix(channels.ids)
 
 
-Rule = Callable[[Call], Channels | None]
+Rule = Callable[[Call], Channels | list[Channels | None] | None]
 
 
 def propagate(call: Call) -> list[Channels | None] | None:
@@ -176,18 +176,18 @@ def _depthwise(call: Call) -> Channels | None:
 
 def _attention(call: Call) -> Channels | None:
     arguments = call.arguments
-    query, value = call.last(0), call.last(1)
+    call.last(0)
+    call.last(1)
     if len(call.shapes) > 2:
         key_is_value = arguments.kwargs.get("key") is None and len(arguments.args) < 3
         if key_is_value:
             return _whole(call)
         call.last(2)
-    del query, value
     # The heads are units of their own: no tensor outside carries them.
     call.ledger.fresh(heads_key(call.op), call.op.num_heads)
     shape = call.op._output_shape
     width = (shape[-1] if shape else None) or call.shapes[0][-1]
-    return Channels(-1, call.ledger.fresh(_key(call), width))
+    return Channels(-1, call.ledger.fresh(_key(call), int(width)))  # type: ignore[arg-type]
 
 
 def _elementwise(call: Call) -> Channels | None:
@@ -254,7 +254,7 @@ def _reshape(call: Call) -> Channels | None:
     if channels is None:
         return None
     shape, out = call.shapes[0][1:], call.out_shapes[0][1:]
-    if None in shape or None in out or call.out_shapes[0][0] != call.shapes[0][0]:
+    if not _is_whole(shape) or not _is_whole(out) or call.out_shapes[0][0] != call.shapes[0][0]:
         return _whole(call)
     return _relabel(call, _spread(channels, shape).reshape(out))
 
@@ -320,10 +320,15 @@ def _tie_together(ledger: Ledger, rows: np.ndarray) -> None:
         ledger.tie(rows[:, 0], column)
 
 
-def _spread(channels: Channels, shape: Shape) -> np.ndarray:
+def _spread(channels: Channels, shape: tuple[int, ...]) -> np.ndarray:
     along = [1] * len(shape)
     along[channels.axis] = -1
     return np.broadcast_to(channels.ids.reshape(along), shape)
+
+
+def _is_whole(shape: Shape) -> TypeGuard[tuple[int, ...]]:
+    """Whether all of a shape's sizes are fixed."""
+    return None not in shape
 
 
 def _relabel(call: Call, ids: np.ndarray) -> Channels | None:

@@ -129,7 +129,7 @@ def taylor_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibrat
                 by_channel = product.reshape(len(product), -1, product.shape[-1]).sum(axis=1)
                 units = graph.units.of(ends[path])  # type: ignore[arg-type]
                 known = np.flatnonzero(units >= 0)
-                np.add.at(changes, (slice(None), units[known]), by_channel[:, known])
+                np.add.at(changes.T, units[known], by_channel[:, known].T)
         scores += (changes**2).sum(axis=0)
         for side, gradient in zip(head_sides, found[len(taps) :], strict=True):
             # Heads meet inside their layer: their change is known for the batch, not each example.

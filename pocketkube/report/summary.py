@@ -32,7 +32,8 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
         Row("Number format", before["format"], after["format"], ""),
         _row(
             "Accuracy" if accuracy else "Mean absolute error",
-            *(_score(figures["score"], accuracy) for figures in (before, after)),
+            _score(before["score"], accuracy),
+            _score(after["score"], accuracy),
             percent if accuracy else "{:.4g}".format,
             points if accuracy else ratio,
         ),

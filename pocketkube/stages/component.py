@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketkube.errors import UserError
+from pocketkube.quiet import quiet_tensorflow
 from pocketkube.spec import parse_spec
 from pocketkube.stages.run import run_stage
 
@@ -25,6 +26,8 @@ def run_component(
         output: The folder to write.
         position: Place of the stage's settings in the spec's stages, or -1.
     """
+    if stage != "benchmark_litert":
+        quiet_tensorflow()
     try:
         folders = {role: Path(folder).resolve() for role, folder in inputs.items()}
         run_stage(stage, parse_spec(spec), int(position), folders, Path(output).resolve())

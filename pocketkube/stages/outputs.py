@@ -21,7 +21,7 @@ def collect(folders: Mapping[str, Path], output: Path) -> dict[str, Any]:
     Returns:
         The content of result.json.
     """
-    last = next(key for key in reversed(folders) if (folders[key] / MODEL_FILE).is_file())
+    last = next(key for key in reversed(list(folders)) if (folders[key] / MODEL_FILE).is_file())
     return collect_files(
         output,
         model=folders[last],

@@ -48,8 +48,9 @@ def prune_channels(
             between=tuner,
         )
 
+    tried: list[str] = []
     if settings.ratios:
-        pruned, tried = prune_to(None), []
+        pruned = prune_to(None)
     else:
         pruned, tried = reach(
             spec, bundle.model, dataset, task, calibration, prune_to, tuner.short_course

@@ -60,7 +60,7 @@ def compress_model(spec: Spec) -> Any:
         name="compress-model",
         description="Makes a trained Keras network smaller and faster, and shows by how much.",
     )
-    def pipeline(spec: dict = default) -> Compressed:  # type: ignore[type-arg]
+    def pipeline(spec: dict = default) -> Compressed:
         tasks: dict[str, Any] = {}
         for step in steps:
             inputs = {role: _output(tasks, steps, key) for role, key in step.inputs.items()}

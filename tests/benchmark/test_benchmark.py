@@ -1,0 +1,288 @@
+"""The benchmark on real LiteRT files: figures, scores, refusals, and what it does without."""
+
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from rich.console import Console
+
+from pocketkube.benchmark import benchmark, environment, render_table
+from pocketkube.benchmark.memory import measure_loading
+from pocketkube.benchmark.timing import interleaved_latencies_ms
+from pocketkube.deploy import convert_litert
+from pocketkube.errors import UserError
+from pocketkube.litert import LiteRTModel
+from pocketkube.spec.schema import Benchmark
+
+FEW = Benchmark(runs=8, warmup_runs=2, threads=(1, 2))
+
+
+def net(width: int = 256) -> keras.Model:
+    """Three classes from six numbers, with weights from a fixed seed."""
+    keras.utils.set_random_seed(0)
+    numbers = keras.Input((6,), name="numbers")
+    x = keras.layers.Dense(width, activation="relu")(numbers)
+    x = keras.layers.Dense(width, activation="relu")(x)
+    return keras.Model(numbers, keras.layers.Dense(3)(x), name="net")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A float and an int8 file of one network, and examples: 50 are labelled right, 10 wrong."""
+    folder = tmp_path_factory.mktemp("files")
+    model, inputs = net(), np.random.default_rng(0).normal(size=(60, 6)).astype("float32")
+    (folder / "plain.tflite").write_bytes(convert_litert(model, "float32"))
+    for name, ends in (("int8", "float32"), ("ints", "int8")):
+        content = convert_litert(
+            model, "int8", calibration=(inputs,), input_type=ends, output_type=ends
+        )
+        (folder / f"{name}.tflite").write_bytes(content)
+    for name in ("float16", "dynamic"):
+        (folder / f"{name}.tflite").write_bytes(convert_litert(model, name))
+    predicted = np.argmax(model(inputs).numpy(), axis=-1).astype("int32")
+    labels = predicted.copy()
+    labels[:10] = (labels[:10] + 1) % 3
+    np.savez(folder / "test.npz", x0=inputs, y=labels)
+    np.savez(folder / "right.npz", inputs=inputs, predicted=predicted, labels=labels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(place):
+    files = [place / "plain.tflite", place / "int8.tflite"]
+    return benchmark(files, FEW, place / "test.npz")
+
+
+def test_the_score_is_the_share_of_right_classes(report, place):
+    plain, int8 = report.files
+    assert report.score_name == "accuracy"
+    assert report.examples == 60
+    assert plain.score == pytest.approx(50 / 60)
+    assert int8.score == pytest.approx(50 / 60, abs=0.05)
+
+
+def test_the_confusion_has_true_classes_in_rows(report, place):
+    with np.load(place / "right.npz") as known:
+        wanted = np.zeros((3, 3), int)
+        np.add.at(wanted, (known["labels"], known["predicted"]), 1)
+    assert np.array(report.files[0].confusion).tolist() == wanted.tolist()
+    assert not np.array_equal(wanted, wanted.T), "would not tell rows from columns"
+
+
+def test_latency_is_told_for_every_thread_count(report):
+    for figures in report.files:
+        assert list(figures.threads) == ["1", "2"]
+        for each in figures.threads.values():
+            assert 0 < each.p50 <= each.p90 <= each.p99
+        assert len(figures.latency_samples_ms) == 8
+        assert figures.latency_ms == figures.threads["1"]
+        assert figures.latency_ms.p50 == pytest.approx(np.median(figures.latency_samples_ms))
+    first, last = (np.median(figures.latency_samples_ms) for figures in report.files)
+    assert report.latency_ratio == pytest.approx(first / last)
+    assert report.reference_threads == 1
+
+
+def test_names_sizes_and_loading_are_those_of_the_files(report, place):
+    for figures in report.files:
+        assert figures.size_bytes == (place / figures.file).stat().st_size
+        assert figures.load_ms > 0
+        assert figures.op_latency_ms == {}
+    assert [figures.file for figures in report.files] == ["plain.tflite", "int8.tflite"]
+    assert [figures.format for figures in report.files] == ["float32", "int8"]
+
+
+def test_the_report_goes_through_json_unchanged_with_the_keys_of_result_json(report):
+    as_dict = dataclasses.asdict(report)
+    read = json.loads(json.dumps(as_dict))
+    assert set(read["files"][0]) == {
+        *("file", "format", "score", "size_bytes", "latency_ms", "threads", "latency_samples_ms"),
+        *("load_ms", "peak_memory_bytes", "confusion", "op_latency_ms"),
+    }
+    assert read["files"][0]["threads"]["2"].keys() == {"p50", "p90", "p99"}
+    assert set(read["environment"]) == {
+        *("cpu", "cpu_features", "cores", "machine", "python", "packages", "when"),
+    }
+
+
+@pytest.mark.parametrize("name", ["float16", "dynamic", "ints"])
+def test_the_number_format_is_read_from_the_file(place, name):
+    figures = benchmark([place / f"{name}.tflite"], Benchmark(runs=5, threads=(1,))).files[0]
+    assert figures.format == {"ints": "int8"}.get(name, name)
+
+
+def test_integer_ends_are_scaled_on_the_way_in_and_out(place):
+    model = net()
+    file = LiteRTModel(place / "ints.tflite")
+    assert file.input_types == (np.dtype("int8"),)
+    inputs = np.random.default_rng(1).normal(size=(20, 6)).astype("float32")
+    given = np.concatenate([outputs[0] for outputs in file.predict((inputs,))])
+    wanted = model(inputs).numpy()
+    assert np.abs(given - wanted).max() < 0.1 * np.abs(wanted).max()
+    figures = benchmark([place / "ints.tflite"], FEW, place / "test.npz").files[0]
+    assert figures.score == pytest.approx(50 / 60, abs=0.05)
+
+
+def test_without_examples_there_is_no_score(place):
+    found = benchmark([place / "plain.tflite"], Benchmark(runs=5, warmup_runs=0, threads=(2,)))
+    assert (found.score_name, found.files[0].score, found.files[0].confusion) == (None, None, None)
+    assert found.latency_ratio is None
+    assert found.reference_threads == 2
+    assert len(found.files[0].latency_samples_ms) == 5
+
+
+class Witness:
+    """A model that writes down when it runs and on what; its work is none of this test's."""
+
+    def __init__(self, name, log):
+        self.name, self.log = name, log
+
+    def prepare(self, example):
+        return example
+
+    def invoke(self, prepared):
+        self.log.append((self.name, int(prepared[0])))
+
+
+def test_models_run_in_turn_on_the_same_examples():
+    log: list[tuple[str, int]] = []
+    times = interleaved_latencies_ms([Witness("A", log), Witness("B", log)], (np.arange(3),), 4, 1)
+    assert log == [(name, place) for place in (0, 1, 2, 0, 1) for name in ("A", "B")]
+    assert [len(of_model) for of_model in times] == [4, 4]
+
+
+def test_peak_memory_grows_with_the_model_and_leaves_the_runtime_out(tmp_path):
+    files = []
+    for width in (8, 2048):
+        files.append(tmp_path / f"{width}.tflite")
+        files[-1].write_bytes(convert_litert(net(width), "float32"))
+    small, large = measure_loading(files, 1)
+    weights_bytes = 2048 * 2048 * 4
+    # Python, numpy and the runtime take some 50 MB, none of which is the small model's.
+    assert 0 <= small.peak_memory_bytes < 10e6
+    assert large.peak_memory_bytes - small.peak_memory_bytes > 0.9 * weights_bytes
+    assert large.peak_memory_bytes < 4 * weights_bytes
+
+
+def test_a_regression_is_scored_by_its_error(tmp_path):
+    numbers = keras.Input((2,))
+    model = keras.Model(numbers, keras.layers.Dense(1, kernel_initializer="ones")(numbers))
+    (tmp_path / "sum.tflite").write_bytes(convert_litert(model, "float32"))
+    inputs = np.array([[1, 2], [3, 4]], "float32")
+    np.savez(tmp_path / "test.npz", x=inputs, y=np.array([3.5, 6.0], "float32"))
+    found = benchmark([tmp_path / "sum.tflite"], Benchmark(runs=5, threads=(1,)), tmp_path / "test.npz")
+    assert found.score_name == "negative_mae"
+    assert found.files[0].score == pytest.approx(-0.75)
+    assert found.files[0].confusion is None
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_one_unit_tells_two_classes_apart(tmp_path, activation):
+    number = keras.Input((1,))
+    unit = keras.layers.Dense(1, kernel_initializer="ones", activation=activation)
+    (tmp_path / "sign.tflite").write_bytes(convert_litert(keras.Model(number, unit(number)), "float32"))
+    inputs = np.array([[-3], [-0.2], [0.2], [3]], "float32")
+    np.savez(tmp_path / "test.npz", x=inputs, y=np.array([0, 1, 1, 1]))
+    settings = Benchmark(runs=5, threads=(1,))
+    figures = benchmark([tmp_path / "sign.tflite"], settings, tmp_path / "test.npz").files[0]
+    assert figures.score == 0.75
+    assert figures.confusion == ((1, 0), (1, 2))
+
+
+def test_several_inputs_and_outputs_are_taken_in_the_models_order(tmp_path):
+    ends = [keras.Input((1,), name=name) for name in ("z", "a")]
+    outputs = [
+        keras.layers.Subtract(name="y_difference")(ends),
+        keras.layers.Add(name="b_sum")(ends),
+    ]
+    path = tmp_path / "two.tflite"
+    path.write_bytes(convert_litert(keras.Model(ends, outputs), "float32"))
+    first, second = np.array([[5.0], [1.0]], "float32"), np.array([[2.0], [4.0]], "float32")
+    labels = {"y0": first - second, "y1": first + second + 1}
+    np.savez(tmp_path / "test.npz", x0=first, x1=second, **labels)
+    found = benchmark([path], Benchmark(runs=5, threads=(1,)), tmp_path / "test.npz")
+    # The first output is met, the second missed by 1.
+    assert found.files[0].score == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros((4, 7), "float32")}, r"input 0 has the shape \(7,\) .* takes \(6,\)"),
+        ({"x": np.zeros((4, 6), "float32"), "y": np.arange(4)}, "run from 0 to 3, but .* 0 to 2"),
+        ({"x": np.zeros((4, 6)), "y": np.zeros(5, int)}, "there are 4 in x, 5 in y"),
+        ({"images": np.zeros((4, 6))}, "has no array x or x0, only images"),
+        ({"x0": np.zeros((4, 6)), "x1": np.zeros((4, 6))}, "has 2 inputs, but plain.tflite takes 1"),
+        ({"x": np.zeros((0, 6))}, "has no examples"),
+        ({"x": np.zeros((4, 6)), "y": np.zeros((4, 2))}, r"shape \(2,\) an example, but .* \(3,\)"),
+        ({"x": np.array([None, 1], object)}, "is no .npz of plain number arrays"),
+    ],
+)
+def test_examples_that_do_not_fit_are_refused(place, tmp_path, arrays, message):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(UserError, match=message) as caught:
+        benchmark([place / "plain.tflite"], FEW, tmp_path / "bad.npz")
+    assert "bad.npz" in str(caught.value)
+
+
+def test_files_that_are_no_models_are_refused_before_anything_runs(place, tmp_path, capfd):
+    content = (place / "plain.tflite").read_bytes()
+    (tmp_path / "cut.tflite").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.tflite").write_text("this is not a network at all")
+    for name, message in (
+        ("absent.tflite", r"absent\.tflite: there is no such file"),
+        ("text.tflite", r"text\.tflite is not a LiteRT file"),
+        ("cut.tflite", r"cut\.tflite: LiteRT cannot load it .* damaged"),
+    ):
+        with pytest.raises(UserError, match=message):
+            benchmark([place / "plain.tflite", tmp_path / name], FEW)
+    with pytest.raises(UserError, match=r"absent\.npz: there is no such file"):
+        benchmark([place / "plain.tflite"], FEW, tmp_path / "absent.npz")
+    with pytest.raises(UserError, match="nothing to measure"):
+        benchmark([], FEW)
+    assert "stage=" not in capfd.readouterr().err
+
+
+def test_it_needs_neither_tensorflow_nor_keras(place):
+    program = (
+        "import sys; from pathlib import Path; import pocketkube.benchmark as b; "
+        "from pocketkube.spec.schema import Benchmark; "
+        "f = Path(sys.argv[1]); r = b.benchmark([f / 'plain.tflite'], Benchmark(runs=5), "
+        "f / 'test.npz');"
+        "b.render_table(r); assert r.files[0].score > 0.8; "
+        "print(sorted({m.split('.')[0] for m in sys.modules} & "
+        "{'tensorflow', 'keras', 'sklearn', 'kfp', 'h5py'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(place)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_environment_names_the_machine():
+    here = environment()
+    assert here.cpu
+    assert here.cores >= 1
+    assert here.python == sys.version.split()[0]
+    assert here.packages["numpy"] == np.__version__
+    assert here.packages["keras"] == keras.__version__
+    assert here.when.endswith("Z")
+
+
+def test_the_table_shows_both_files_and_the_ratio(report):
+    screen = io.StringIO()
+    Console(file=screen, width=120).print(render_table(report))
+    lines = screen.getvalue().splitlines()
+    row = {line.split("│")[1].strip(): line for line in lines if line.count("│") > 3}
+    assert "83.33 %" in row["accuracy"]
+    sizes = [figures.size_bytes for figures in report.files]
+    assert f"{sizes[0] / sizes[1]:.2f}x" in row["size"]
+    for threads in ("1 thread", "2 threads"):
+        for name in ("p50", "p90", "p99"):
+            assert "ms" in row[f"latency {name}, {threads}"]
+    assert {"peak memory", "load time"} <= set(row)
+    assert "score on 60 examples" in screen.getvalue()
