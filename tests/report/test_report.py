@@ -1,0 +1,199 @@
+import copy
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pocketkube.report import build_report
+from pocketkube.report.summary import render_table
+
+FIGURES = {
+    "format": "float32",
+    "score": 0.9944,
+    "macs": 40_518_272,
+    "parameters": 273_754,
+    "size_bytes": 1_102_408,
+    "latency_ms": {"p50": 0.82, "p90": 0.85, "p99": 0.87},
+    "threads": {"1": {"p50": 0.82, "p90": 0.85, "p99": 0.87}},
+    "latency_samples_ms": [0.82, 0.83, 0.81, 0.85, 0.9],
+    "load_ms": 1.9,
+    "peak_memory_bytes": 4_558_848,
+    "confusion": [[10, 1], [0, 12]],
+    "op_latency_ms": {"conv": 0.5, "dense": 0.1},
+}
+HISTORY = {
+    "loss": [2.0, 1.0],
+    "score": [0.4, 0.8],
+    "val_loss": [2.1, 1.2],
+    "val_score": [0.3, 0.7],
+    "learning_rate": [0.01, 0.001],
+}
+RESULT = {
+    "pocketkube": "0.1.0",
+    "command": "pocketkube run digits.yaml --output runs/digits",
+    "spec": {"model": "resnet20", "dataset": {"builtin": "digits"}},
+    "seed": 0,
+    "task": {"kind": "classification", "score_name": "accuracy", "description": "cross-entropy"},
+    "before": FIGURES | {"file": "baseline.tflite"},
+    "after": FIGURES
+    | {
+        "file": "model.tflite",
+        "format": "int8",
+        "score": 0.9904,
+        "macs": 16_175_504,
+        "size_bytes": 78_024,
+        "latency_samples_ms": [0.14, 0.15, 0.14, 0.16],
+    },
+    "speedup": 2.505,
+    "latency_ratio": 5.86,
+    "agreement": 0.998,
+    "targets": [{"name": "speedup", "asked": 2.5, "reached": 2.505, "met": True}],
+    "stages": [
+        {
+            "name": "train_model",
+            "seconds": 60.0,
+            "score": 0.9944,
+            "val_score": 0.99,
+            "macs": 40_518_272,
+            "parameters": 273_754,
+            "history": HISTORY,
+            "notes": ["a_layer (Odd) is not known: left whole"],
+        }
+    ],
+    "layers": [
+        {
+            "name": "conv",
+            "kind": "Conv2D",
+            "channels_before": 16,
+            "channels_after": 8,
+            "macs_before": 147_456,
+            "macs_after": 73_728,
+            "parameters_before": 144,
+            "parameters_after": 72,
+        }
+    ],
+    "environment": {
+        "cpu": "A processor",
+        "cpu_features": ["avx2"],
+        "cores": 2,
+        "machine": "x86_64",
+        "python": "3.11.7",
+        "packages": {"keras": "3.15.1"},
+        "when": "2026-11-24T11:00:00+00:00",
+    },
+}
+
+
+def words(page: str) -> str:
+    """The page's text as a reader sees it."""
+    found: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_data(self, data: str) -> None:
+            found.append(data)
+
+    Reader().feed(page)
+    return " ".join(" ".join(found).split())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "2.50x fewer multiply-adds",
+        "-0.40 points of accuracy",
+        "5.86x faster",
+        "14.1x smaller file",
+        "99.44 % 99.04 %",
+        "8 of 16",
+        "a_layer (Odd) is not known: left whole",
+        "pocketkube run digits.yaml --output runs/digits",
+        "Target speedup 2.5: 2.505, reached",
+        "keras 3.15.1",
+    ],
+)
+def test_what_people_look_for_is_there(said: str) -> None:
+    assert said in words(build_report(RESULT))
+
+
+def test_nothing_is_fetched_from_elsewhere() -> None:
+    page = build_report(RESULT)
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert "http" not in page
+    assert "<script" not in page
+
+
+def test_names_are_shown_as_text() -> None:
+    result = copy.deepcopy(RESULT)
+    result["spec"]["model"] = "<script>alert(1)</script>"
+    result["layers"][0]["name"] = "<b>&bold"
+    page = build_report(result)
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "<b>&bold" in words(page)
+
+
+def test_a_regression_without_confusion_or_samples() -> None:
+    result = copy.deepcopy(RESULT)
+    result["task"] = {"kind": "regression", "score_name": "negative_mae", "description": "mse"}
+    for when in ("before", "after"):
+        result[when] |= {
+            "score": -0.25,
+            "confusion": None,
+            "latency_samples_ms": [],
+            "op_latency_ms": {},
+        }
+    page = build_report(result)
+    assert "Mean absolute error 0.25 0.25" in words(page)
+    assert "What is taken for what" not in page
+
+
+def test_the_table_fits_and_says_it_all() -> None:
+    console = Console(width=80, record=True, file=None)
+    with console.capture() as capture:
+        console.print(render_table(RESULT))
+    shown = capture.get()
+    for said in ("99.44 %", "-0.40 points", "2.50x less", "14.13x less", "Peak memory", "reached"):
+        assert said in shown
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("chromium") is None or shutil.which("chromedriver") is None,
+    reason="chromium and chromium-driver are missing: install Debian's packages",
+)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_browser_shows_every_figure(tmp_path: Path, width: int, scheme: str) -> None:
+    from selenium import webdriver
+
+    page = tmp_path / "report.html"
+    page.write_text(build_report(RESULT), "utf-8")
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(str(shutil.which("chromedriver")))
+    driver = webdriver.Chrome(options, service)
+    try:
+        metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        driver.get(page.as_uri())
+        assert driver.get_log("browser") == []
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        sizes = driver.execute_script(
+            "return [...document.querySelectorAll('svg')].map(s => {"
+            "const b = s.getBoundingClientRect(); return [b.width, b.height, s.children.length]})"
+        )
+        # Channels, multiply-adds, operations, latency, two curves, confusion.
+        assert len(sizes) == 7
+        assert all(w > 100 and h > 30 and parts > 3 for w, h, parts in sizes)
+        dark = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (dark == "rgb(20, 24, 29)") is (scheme == "dark")
+    finally:
+        driver.quit()

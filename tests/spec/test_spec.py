@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from pocketkube.errors import UserError
+from pocketkube.spec import explain, json_schema, load_spec, parse_spec, resolve_paths
+from pocketkube.spec.schema import STAGE_NAMES
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+GOOD = """\
+model: resnet20
+dataset: digits
+target: {speedup: 2.5}
+stages:
+  - prune_channels: {criterion: l1}
+  - fine_tune
+  - quantize_int8
+training: {epochs: 3}
+"""
+
+
+def load(folder: Path, text: str):
+    (folder / "spec.yaml").write_text(text)
+    return load_spec(folder / "spec.yaml")
+
+
+def test_short_forms_take_the_defaults(tmp_path: Path) -> None:
+    spec = load(tmp_path, GOOD)
+    assert spec.dataset.source == ("builtin", "digits")
+    assert [stage.name for stage in spec.stages] == ["prune_channels", "fine_tune", "quantize_int8"]
+    assert spec.stages[0].criterion == "l1"
+    assert spec.training.epochs == 3
+    assert spec.training.batch_size == 128
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "said"),
+    [
+        (("criterion: l1", "criterion: l3"), 5, "'l3' is not known; use one of l1, l2"),
+        (("epochs: 3", "epochs: 0"), 8, "training.epochs"),
+        (("epochs: 3", "epoch: 3"), 8, "epochs"),
+        (("speedup: 2.5", "speedup: 0.9"), 3, "speedup"),
+        (("speedup: 2.5", "speedup: fast"), 3, "speedup"),
+        (("model: resnet20\n", ""), 1, "model"),
+        (("dataset: digits", "dataset: {npz: a.npz, idx: b}"), 2, "exactly one of"),
+        (("  - fine_tune\n", "  - quantize_int8\n"), 4, "nothing can follow"),
+        (("target: {speedup: 2.5}", "target: {}"), 3, "asks for nothing"),
+        (("fine_tune", "fine_tuning"), 6, "fine_tune"),
+    ],
+)
+def test_mistakes_name_the_line_and_what_is_right(tmp_path: Path, change, line: int, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, GOOD.replace(*change))
+    assert str(caught.value).startswith(f"spec.yaml line {line}")
+    assert said in str(caught.value)
+
+
+def test_contradictory_targets_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="contradict each other"):
+        load(tmp_path, GOOD.replace("criterion: l1", "ratios: {conv: 0.5}"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "- a\n- b\n", "model: [\n", "model: a\nmodel: b\n", "\tmodel: a\n"]
+)
+def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match=r"spec\.yaml"):
+        load(tmp_path, text)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.yaml"):
+        load_spec(tmp_path / "nowhere.yaml")
+
+
+def test_parameters_of_a_pipeline_may_be_floats() -> None:
+    document = yaml.safe_load(GOOD) | {"training": {"epochs": 3.0, "batch_size": 64.0}, "seed": 1.0}
+    spec = parse_spec(document)
+    assert (spec.training.epochs, spec.training.batch_size, spec.seed) == (3, 64, 1)
+    with pytest.raises(UserError, match=r"training\.epochs"):
+        parse_spec(document | {"training": {"epochs": 3.5}})
+
+
+def test_a_spec_survives_being_a_parameter() -> None:
+    spec = parse_spec(yaml.safe_load(GOOD))
+    assert parse_spec(spec.model_dump(mode="json", exclude_none=True)) == spec
+
+
+def test_paths_start_at_the_specs_folder(tmp_path: Path) -> None:
+    text = GOOD.replace("resnet20", "net.keras").replace("digits", "{npz: data/a.npz}")
+    spec = resolve_paths(load(tmp_path, text), tmp_path)
+    assert spec.model == str(tmp_path / "net.keras")
+    assert spec.dataset.npz == str(tmp_path / "data" / "a.npz")
+
+
+def test_explain_names_every_field_and_stage() -> None:
+    told = explain()
+    for word in (*STAGE_NAMES, "criterion", "max_latency_ms", "checkpoint_steps", "temperature"):
+        assert f"{word}:" in told
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_editors_accept_the_examples(path: Path) -> None:
+    jsonschema.validate(yaml.safe_load(path.read_text()), json_schema())
+    load_spec(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("criterion: l1", "criterion: l3"), ("fine_tune", "fine_tuning"), ("epochs: 3", "epoch: 3")],
+)
+def test_editors_refuse_what_loading_refuses(change) -> None:
+    jsonschema.validate(yaml.safe_load(GOOD), json_schema())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(GOOD.replace(*change)), json_schema())
