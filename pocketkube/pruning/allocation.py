@@ -44,6 +44,8 @@ def allocate(
     steps = np.array([_step(group, round_to) for group in graph.groups])
     sizes = np.array([len(group.units) for group in graph.groups])
     least = _rounded(np.ceil(sizes * (1 - max_ratio) - 1e-9), steps, sizes, np.ceil)
+    needed = needed_units(graph, scores)
+    least = np.maximum(least, [needed[group.units].sum() for group in graph.groups])
     least = np.where([np.isinf(scores[g.units]).all() for g in graph.groups], sizes, least)
 
     def of_counts(counts: Counts) -> float:
@@ -72,13 +74,34 @@ def allocate(
 
 
 def keep_best(graph: ChannelGraph, scores: np.ndarray, counts: Counts) -> np.ndarray:
-    """The mask of the `counts` best units of each group."""
-    keep = np.zeros(graph.units.count, bool)
+    """The mask of the `counts` best units of each group, those without which a layer is empty first."""
+    keep, needed = np.zeros(graph.units.count, bool), needed_units(graph, scores)
     for group, count in zip(graph.groups, counts, strict=True):
-        # A stable sort: ties go the same way on every machine.
-        order = np.argsort(-scores[group.units], kind="stable")
-        keep[group.units[order[: int(count)]]] = True
+        keep[best_of(group.units, scores, needed, int(count))] = True
     return keep
+
+
+def best_of(units: np.ndarray, scores: np.ndarray, needed: np.ndarray, count: int) -> np.ndarray:
+    """The `count` best of some units, the needed ones first."""
+    # A stable sort: ties go the same way on every machine.
+    order = np.lexsort((np.arange(len(units)), -scores[units], ~needed[units]))
+    return units[order[:count]]
+
+
+def needed_units(graph: ChannelGraph, scores: np.ndarray) -> np.ndarray:
+    """A mask of units that leaves every layer at least one channel: the best of each.
+
+    A group can hold the channels of several layers that are no others' partners, where a residual
+    connection adds to a concatenation.
+    """
+    needed = np.zeros(graph.units.count, bool)
+    for use in graph.uses:
+        channels = use.outputs[0] if id(use.op) in graph.units.first else None
+        if channels is not None:
+            made = graph.units.of(channels)
+            if (made >= 0).all() and not needed[made].any():
+                needed[made[scores[made].argmax()]] = True
+    return needed
 
 
 def _step(group: Group, round_to: int) -> int:

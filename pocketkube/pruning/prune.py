@@ -11,7 +11,7 @@ from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.dependency import ChannelGraph, Group, trace_channels
 from pocketkube.graph.surgery import remove_channels
 from pocketkube.progress import progress
-from pocketkube.pruning.allocation import allocate, keep_best
+from pocketkube.pruning.allocation import allocate, best_of, keep_best, needed_units
 from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.budget import CostEstimate
 from pocketkube.pruning.calibration import Calibration
@@ -217,7 +217,7 @@ def _cut(
                 if lasso:
                     responses = measure(working, model, graph, readers_of[group.name], calibration, rng)
                     own = select_by_lasso(list(responses.values()), group.units, int(count))
-                _drop(keep, group, own, int(count))
+                _drop(graph, keep, group, scores, own, int(count))
             if not keep.all():
                 (response,) = measure(working, model, graph, [path], calibration, rng).values()
                 silence(graph, ~keep)
@@ -226,12 +226,22 @@ def _cut(
             shown.update(number + 1)
     for group, count in zip(graph.groups, counts, strict=True):
         if group.name not in chosen and count < len(group.units):
-            _drop(keep, group, scores[group.units], int(count))
+            _drop(graph, keep, group, scores, scores[group.units], int(count))
             if lasso:
                 notes.append(f"{group.name}: no layer that can be fitted reads it; chosen by energy")
     return remove_channels(working, graph, keep)
 
 
-def _drop(keep: np.ndarray, group: Group, scores: np.ndarray, count: int) -> None:
-    order = np.argsort(-scores, kind="stable")
-    keep[group.units[order[count:]]] = False
+def _drop(
+    graph: ChannelGraph,
+    keep: np.ndarray,
+    group: Group,
+    scores: np.ndarray,
+    own: np.ndarray,
+    count: int,
+) -> None:
+    """Takes all but the `count` best units of a group, by their `own` scores, out of `keep`."""
+    scores = scores.copy()
+    scores[group.units] = own
+    keep[group.units] = False
+    keep[best_of(group.units, scores, needed_units(graph, scores), count)] = True

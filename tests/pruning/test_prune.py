@@ -220,6 +220,20 @@ def test_recalibration_gives_the_statistics_of_the_data() -> None:
     assert norm.momentum == 0.9
 
 
+def test_every_layer_keeps_a_channel_where_a_concatenation_is_added_to() -> None:
+    x = inputs = keras.Input((8, 8, 3))
+    one = layers.Conv2D(6, 3, padding="same", name="one")(x)
+    two = layers.Conv2D(6, 3, padding="same", name="two")(x)
+    x = layers.Concatenate()([one, two])
+    x = layers.Add()([x, layers.Conv2D(12, 3, padding="same", name="three")(x)])
+    x = layers.Dense(5)(layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, x)
+    scale_units(model, "two", [1e-6] * 6)
+    pruned = prune(model, PruneChannels(criterion="l1", round_to=1), speedup=4)
+    assert pruned.model.get_layer("two").filters >= 1
+    assert pruned.model.get_layer("one").filters > pruned.model.get_layer("two").filters
+
+
 def test_group_after_group_with_fine_tuning_between() -> None:
     model = NETS["residual"]()
     seen = []
