@@ -1,5 +1,6 @@
 """How training went: a line for each figure over the epochs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,9 @@ def training_curves(stage: Mapping[str, Any], score_name: str) -> list[str]:
 
 
 def _curves(title: str, training: Sequence[float], validation: Sequence[float]) -> str:
-    values = [*training, *validation]
+    values = [value for value in (*training, *validation) if math.isfinite(value)]
+    if not values:
+        return ""
     low, high = min(values), max(values)
     span = (high - low) or 1.0
 
@@ -45,8 +48,12 @@ def _curves(title: str, training: Sequence[float], validation: Sequence[float]) 
             text(LEFT - 6, y(tick) + 4, f"{tick:.3g}", kind="muted", anchor="end"),
         ]
     for values_of, kind in ((training, "line-before"), (validation, "line-after")):
-        points = [(x(i), y(value)) for i, value in enumerate(values_of)]
-        parts.append(line(points if len(points) > 1 else [(LEFT, points[0][1]), *points], kind))
+        # Training that diverged has epochs without a place on the axis.
+        points = [(x(i), y(value)) for i, value in enumerate(values_of) if math.isfinite(value)]
+        if len(points) == 1:
+            points = [(LEFT, points[0][1]), *points]
+        if points:
+            parts.append(line(points, kind))
     parts += [
         text(LEFT, HEIGHT - 8, "epoch 1", kind="muted"),
         text(WIDTH - 12, HEIGHT - 8, f"epoch {len(training)}", kind="muted", anchor="end"),

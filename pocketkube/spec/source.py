@@ -38,8 +38,10 @@ def read_document(path: Path) -> tuple[dict[Any, Any], yaml.MappingNode]:
             is nested without end.
     """
     text = _text(path)
-    loader = _Loader(text)
+    loader = None
     try:
+        # Already opening the text refuses characters that YAML forbids.
+        loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
             raise UserError(f"{path.name} is empty; `pocketkube spec --explain` lists what it may hold")
@@ -64,7 +66,8 @@ def read_document(path: Path) -> tuple[dict[Any, Any], yaml.MappingNode]:
         # PyYAML's constructors for dates and numbers let Python's own error through.
         raise UserError(f"{path.name}: a value cannot be read: {error}") from None
     finally:
-        loader.dispose()
+        if loader:
+            loader.dispose()
 
 
 def line_of(root: yaml.Node, steps: Sequence[str | int]) -> int:

@@ -1,4 +1,5 @@
 import copy
+import math
 import re
 import shutil
 from html.parser import HTMLParser
@@ -148,6 +149,14 @@ def test_a_regression_without_confusion_or_samples() -> None:
     page = build_report(result)
     assert "Mean absolute error 0.25 0.25" in words(page)
     assert "What is taken for what" not in page
+
+
+def test_training_that_diverged_is_still_reported() -> None:
+    result = copy.deepcopy(RESULT)
+    result["stages"][0]["history"] |= {"loss": [2.0, math.nan], "val_loss": [math.inf, math.nan]}
+    page = build_report(result)
+    assert "train_model: loss" in page
+    assert not re.search(r'points="[^"]*(nan|inf)', page)
 
 
 def test_the_table_fits_and_says_it_all() -> None:

@@ -63,7 +63,7 @@ def test_contradictory_targets_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "- a\n- b\n", "model: [\n", "model: a\nmodel: b\n", "\tmodel: a\n"]
+    "text", ["", "- a\n- b\n", "model: [\n", "model: a\nmodel: b\n", "\tmodel: a\n", "model: a\x07\n"]
 )
 def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError, match=r"spec\.yaml"):
