@@ -59,14 +59,16 @@ def same(one: keras.Model, other: keras.Model) -> bool:
 def test_training_learns_the_digits(digits, changes) -> None:
     model = net()
     before = evaluate(model, digits.validation, CLASSIFY)
-    history = train(model, digits, CLASSIFY, course(epochs=8, **changes), seed=0)
+    # On eight pixels a shift of one is a lot: augmented images take twice the epochs.
+    epochs = 16 if "augmentation" in changes else 8
+    history = train(model, digits, CLASSIFY, course(epochs=epochs, **changes), seed=0)
     after = evaluate(model, digits.validation, CLASSIFY)
     assert after.score > 0.85 > before.score
     assert history.val_score[-1] == pytest.approx(after.score)
     # With mixed precision the last epoch was judged in float16.
     precision = 1e-3 if changes.get("mixed_precision") else 1e-5
     assert history.val_loss[-1] == pytest.approx(after.loss, rel=precision)
-    assert len(history.loss) == 8
+    assert len(history.loss) == epochs
     assert history.loss[-1] < history.loss[0]
     assert all(str(layer.dtype_policy.name) == "float32" for layer in model.layers)
 
@@ -86,7 +88,16 @@ def test_a_teacher_draws_the_student_to_itself(digits) -> None:
     def distance(weight: float) -> float:
         student = net(seed=1)
         distillation = Distillation(weight=weight)
-        train(student, digits, CLASSIFY, course(), seed=0, teacher=teacher, distillation=distillation)
+        # Long enough for BatchNorm's moving statistics to follow the weights.
+        train(
+            student,
+            digits,
+            CLASSIFY,
+            course(epochs=12),
+            seed=0,
+            teacher=teacher,
+            distillation=distillation,
+        )
         x = digits.validation.arrays[0][0]
         outputs = student(x), teacher(x)
         return float(np.mean(CLASSIFY.distance(*outputs, temperature=4.0)))
