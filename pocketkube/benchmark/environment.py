@@ -79,7 +79,7 @@ def environment() -> Environment:
         cores=_usable_cores(),
         machine=platform.machine(),
         python=platform.python_version(),
-        packages=_versions(),
+        packages=package_versions(),
         when=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
 
@@ -116,7 +116,8 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Version by package, of those that matter here and are installed."""
     found: dict[str, str] = {}
     for package, distributions in _PACKAGES.items():
         for distribution in distributions:

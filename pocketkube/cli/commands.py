@@ -2,12 +2,12 @@
 
 import json
 import os
-import shutil
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pocketkube.cli.outcome import show, show_job
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_file, write_text
 from pocketkube.quiet import quiet_tensorflow
@@ -16,7 +16,6 @@ from pocketkube.quiet import quiet_tensorflow
 def run(options: Namespace) -> None:
     """`pocketkube run`: a spec's whole job."""
     quiet_tensorflow()
-    from pocketkube.report.summary import render_table
     from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.inline import run_inline
     from pocketkube.stages.outputs import collect
@@ -30,8 +29,7 @@ def run(options: Namespace) -> None:
     if options.json:
         print(json.dumps(result, indent=1))
     else:
-        _print(render_table(result))
-        print(f"Report:  {output / 'report.html'}\nModel:   {output / 'model.tflite'}")
+        show_job(result, output)
 
 
 def profile(options: Namespace) -> None:
@@ -45,7 +43,7 @@ def profile(options: Namespace) -> None:
     if options.json:
         print(json.dumps(found.to_dict(), indent=1))
     else:
-        _print(render_profile(found))
+        show(render_profile(found))
 
 
 def prune(options: Namespace) -> None:
@@ -103,7 +101,7 @@ def benchmark(options: Namespace) -> None:
     if options.json:
         print(json.dumps(asdict(found), indent=1))
     else:
-        _print(render_table(found))
+        show(render_table(found))
 
 
 def report(options: Namespace) -> None:
@@ -169,13 +167,3 @@ def _calibration(options: Namespace, model: Any) -> Any:
     dataset = load_dataset(settings)
     task = infer_task(model, dataset.num_classes)
     return Calibration(*materialize(dataset.train, 512, 0), loss=task.loss)
-
-
-def _print(table: Any) -> None:
-    from rich.console import Console
-
-    # A pipe has no width of its own: tables are not to be cut there.
-    console = Console()
-    Console(width=None if console.is_terminal else shutil.get_terminal_size((120, 24)).columns).print(
-        table
-    )

@@ -2,15 +2,13 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pocketkube import __version__
 from pocketkube.cli import commands
-from pocketkube.errors import UserError
+from pocketkube.cli.outcome import plain_ending
 
-INTERRUPTED = 130
 CRITERIA = ("l1", "l2", "bn_scale", "fpgm")
 DATA_CRITERIA = ("taylor", "lasso")
 EPILOG = """\
@@ -28,14 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # TensorFlow's C++ code speaks of its build on standard error otherwise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options = _parser().parse_args(arguments)
-    try:
+    with plain_ending():
         options.command(options)
-    except UserError as error:
-        print(f"pocketkube: {error}", file=sys.stderr)
-        sys.exit(UserError.EXIT_CODE)
-    except KeyboardInterrupt:
-        print("pocketkube: interrupted; the same command goes on from here.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -154,11 +154,7 @@ def _gathered(
         size = tf.minimum(tf.constant(batch_size, tf.int64), examples.size - start)
 
         def rows_of(rows: tf.Tensor) -> tuple:
-            wanted = tf.gather(places, start + rows)
-            return (
-                tuple(tf.gather(x, wanted) for x in inputs),
-                tuple(tf.gather(y, wanted) for y in labels),
-            )
+            return _rows(inputs, labels, tf.gather(places, start + rows))
 
         return part(number, size, rows_of)
 
@@ -186,15 +182,16 @@ def _streamed(
         inputs, labels = whole
 
         def rows_of(rows: tf.Tensor) -> tuple:
-            return (
-                tuple(tf.gather(x, rows) for x in inputs),
-                tuple(tf.gather(y, rows) for y in labels),
-            )
+            return _rows(inputs, labels, rows)
 
         return part(number, tf.shape(labels[0], tf.int64)[0], rows_of)
 
     wholes = stream.batch(batch_size).take(count).enumerate().skip(skip)
     return wholes.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _rows(inputs: tuple, labels: tuple, rows: tf.Tensor) -> tuple:
+    return tuple(tf.gather(x, rows) for x in inputs), tuple(tf.gather(y, rows) for y in labels)
 
 
 def _weighable(labels: tf.Tensor, num_classes: int | None) -> tf.Tensor:

@@ -6,11 +6,10 @@ from typing import Literal
 import keras
 import numpy as np
 
+from pocketkube.deploy.convert import Arrays
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.predictions import predicted_classes
-
-Arrays = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Every call of a model's graph at batch size 1, with the shapes that really flow there."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import keras
 from keras.src import backend
 
 from pocketkube.errors import UserError
-from pocketkube.graph.dependency import functional_graph, is_model, ordered_nodes
+from pocketkube.graph.walk import functional_graph, walk
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class LayerCall:
     arguments: dict[str, Any]
 
 
-def layer_calls(model: keras.Model) -> Iterator[LayerCall]:
-    """Yields the calls of a functional or sequential model in the order of computation.
+def layer_calls(model: keras.Model) -> list[LayerCall]:
+    """The calls of a functional or sequential model in the order of computation.
 
     Args:
         model: The model; a layer that is called twice, itself or within a nested model, comes twice.
@@ -50,26 +50,15 @@ def layer_calls(model: keras.Model) -> Iterator[LayerCall]:
                 "the first, the batch, may be None: build the model again with a fixed input shape, "
                 "such as keras.Input((224, 224, 3)), and load the weights into it."
             )
-    yield from _follow(function, function.inputs, "", [])
+    calls: list[LayerCall] = []
 
-
-def _follow(function: Any, inputs: Sequence[Any], prefix: str, given: list[Any]) -> Iterator[LayerCall]:
-    """Yields the calls of `function`; leaves its output tensors in `given`."""
-    tensors = dict(zip(map(id, function.inputs), inputs, strict=True))
-    for node in ordered_nodes(function):
-        if any(id(x) not in tensors for x in node.input_tensors):
-            continue
-        taken = [tensors[id(x)] for x in node.input_tensors]
-        path = prefix + node.operation.name
-        if is_model(node.operation):
-            made: list[Any] = []
-            yield from _follow(functional_graph(node.operation), taken, f"{path}/", made)
-        else:
-            args, kwargs = node.arguments.fill_in(
-                dict(zip(map(id, node.input_tensors), taken, strict=True))
-            )
-            made = _outputs(node, taken, args, kwargs)
-            yield LayerCall(
+    def visit(path: str, node: Any, taken: list[Any]) -> list[Any]:
+        args, kwargs = node.arguments.fill_in(
+            dict(zip(map(id, node.input_tensors), taken, strict=True))
+        )
+        made = _outputs(node, taken, args, kwargs)
+        calls.append(
+            LayerCall(
                 path,
                 node.operation,
                 tuple(_shape(x, path) for x in taken),
@@ -77,8 +66,11 @@ def _follow(function: Any, inputs: Sequence[Any], prefix: str, given: list[Any])
                 tuple(str(x.dtype) for x in made),
                 _by_name(node.operation, args, kwargs, path),
             )
-        tensors |= zip(map(id, node.outputs), made, strict=True)
-    given.extend(tensors[id(x)] for x in function.outputs)
+        )
+        return made
+
+    walk(function, function.inputs, visit)
+    return calls
 
 
 def _outputs(node: Any, taken: Sequence[Any], args: Any, kwargs: Any) -> list[Any]:

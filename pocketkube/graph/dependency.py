@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from pocketkube.errors import UserError
 from pocketkube.graph.channels import Channels, Ledger, Units
 from pocketkube.graph.propagation import Call, heads_key, propagate
+from pocketkube.graph.walk import functional_graph, walk
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def trace_channels(model: keras.Model) -> ChannelGraph:
     """
     tracer = _Tracer()
     function = functional_graph(model)
-    outputs = tracer.follow(function, [None] * len(function.inputs), "")
+    outputs = walk(function, [None] * len(function.inputs), tracer.call)
     for channels in outputs:
         if channels is not None:
             tracer.ledger.fix(channels.ids)
@@ -100,62 +100,14 @@ def trace_channels(model: keras.Model) -> ChannelGraph:
     return ChannelGraph(uses, units, tuple(_groups(uses, units)), tuple(tracer.left_whole))
 
 
-def functional_graph(model: keras.Model) -> Any:
-    """The functional model behind `model`.
-
-    Raises:
-        UserError: If there is none.
-    """
-    if isinstance(model, keras.Sequential):
-        if not model.built:
-            raise UserError(
-                f"The model {model.name} has no input shape yet: build it, or add a keras.Input."
-            )
-        return model._functional
-    if not hasattr(model, "_nodes_by_depth"):
-        raise UserError(
-            f"The model {model.name} is a subclassed one ({type(model).__name__}), whose graph cannot "
-            "be seen: build it with the functional API or as a Sequential."
-        )
-    return model
-
-
-def ordered_nodes(function: Any) -> Iterator[Any]:
-    """The calls of a functional model, in an order in which they can be computed."""
-    for depth in sorted(function._nodes_by_depth, reverse=True):
-        for node in function._nodes_by_depth[depth]:
-            if node.operation and not node.is_input:
-                yield node
-
-
-def is_model(op: Any) -> bool:
-    """Whether a layer is a nested model whose own layers can be seen."""
-    return isinstance(op, keras.Sequential) or hasattr(op, "_nodes_by_depth")
-
-
 class _Tracer:
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.uses: dict[int, Use] = {}
         self.left_whole: list[str] = []
 
-    def follow(
-        self, function: Any, inputs: Sequence[Channels | None], prefix: str
-    ) -> list[Channels | None]:
-        channels = dict(zip(map(id, function.inputs), inputs, strict=True))
-        for node in ordered_nodes(function):
-            if any(id(x) not in channels for x in node.input_tensors):
-                continue
-            taken = [channels[id(x)] for x in node.input_tensors]
-            path = prefix + node.operation.name
-            if is_model(node.operation):
-                given = self.follow(functional_graph(node.operation), taken, f"{path}/")
-            else:
-                given = self._call(node, taken, path)
-            channels |= zip(map(id, node.outputs), given, strict=True)
-        return [channels[id(x)] for x in function.outputs]
-
-    def _call(self, node: Any, taken: list[Channels | None], path: str) -> list[Channels | None]:
+    def call(self, path: str, node: Any, taken: list[Channels | None]) -> list[Channels | None]:
+        """Channels of the outputs of one call, whose inputs have the channels `taken`."""
         op = node.operation
         call = Call(
             op,

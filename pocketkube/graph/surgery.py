@@ -7,13 +7,8 @@ import keras
 import numpy as np
 
 from pocketkube.graph.cuts import Cut, Left, cut_layer, left_of
-from pocketkube.graph.dependency import (
-    ChannelGraph,
-    Use,
-    functional_graph,
-    is_model,
-    ordered_nodes,
-)
+from pocketkube.graph.dependency import ChannelGraph, Use, trace_channels
+from pocketkube.graph.walk import functional_graph, is_model, ordered_nodes
 
 
 def remove_channels(model: keras.Model, graph: ChannelGraph, keep: np.ndarray) -> keras.Model:
@@ -47,6 +42,12 @@ def remove_channels(model: keras.Model, graph: ChannelGraph, keep: np.ndarray) -
     if model.compiled:
         smaller.compile_from_config(model.get_compile_config())
     return smaller
+
+
+def copy_model(model: keras.Model) -> keras.Model:
+    """A second model with the same layers, names and weights."""
+    graph = trace_channels(model)
+    return remove_channels(model, graph, np.ones(graph.units.count, bool))
 
 
 class _Surgeon:

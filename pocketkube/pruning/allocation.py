@@ -1,6 +1,6 @@
 """How many units every group keeps, so that the whole costs what it may."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -44,12 +44,14 @@ def allocate(
     steps = np.array([_step(group, round_to) for group in graph.groups])
     sizes = np.array([len(group.units) for group in graph.groups])
     least = _rounded(np.ceil(sizes * (1 - max_ratio) - 1e-9), steps, sizes, np.ceil)
-    needed = needed_units(graph, scores)
+    needed = _needed_units(graph, scores)
     least = np.maximum(least, [needed[group.units].sum() for group in graph.groups])
     least = np.where([np.isinf(scores[g.units]).all() for g in graph.groups], sizes, least)
 
+    ranking = rank_units(graph, scores)
+
     def of_counts(counts: Counts) -> float:
-        return cost(keep_best(graph, scores, counts))
+        return cost(keep_best(ranking, counts))
 
     full, smallest = of_counts(sizes), of_counts(least)
     if smallest > goal:
@@ -73,22 +75,23 @@ def allocate(
     return _fill(graph, scores, counts, least, steps, sizes, of_counts, goal)
 
 
-def keep_best(graph: ChannelGraph, scores: np.ndarray, counts: Counts) -> np.ndarray:
-    """The mask of the `counts` best units of each group, those without which a layer is empty first."""
-    keep, needed = np.zeros(graph.units.count, bool), needed_units(graph, scores)
-    for group, count in zip(graph.groups, counts, strict=True):
-        keep[best_of(group.units, scores, needed, int(count))] = True
+def rank_units(graph: ChannelGraph, scores: np.ndarray) -> list[np.ndarray]:
+    """The units of each group, the best first; before them those without which a layer is empty."""
+    needed = _needed_units(graph, scores)
+    # A stable sort: ties go the same way on every machine.
+    orders = (np.lexsort((-scores[g.units], ~needed[g.units])) for g in graph.groups)
+    return [group.units[order] for group, order in zip(graph.groups, orders, strict=True)]
+
+
+def keep_best(ranking: Sequence[np.ndarray], counts: Counts) -> np.ndarray:
+    """The mask of the first `counts` units of each group's ranking."""
+    keep = np.zeros(sum(map(len, ranking)), bool)
+    for units, count in zip(ranking, counts, strict=True):
+        keep[units[: int(count)]] = True
     return keep
 
 
-def best_of(units: np.ndarray, scores: np.ndarray, needed: np.ndarray, count: int) -> np.ndarray:
-    """The `count` best of some units, the needed ones first."""
-    # A stable sort: ties go the same way on every machine.
-    order = np.lexsort((np.arange(len(units)), -scores[units], ~needed[units]))
-    return units[order[:count]]
-
-
-def needed_units(graph: ChannelGraph, scores: np.ndarray) -> np.ndarray:
+def _needed_units(graph: ChannelGraph, scores: np.ndarray) -> np.ndarray:
     """A mask of units that leaves every layer at least one channel: the best of each.
 
     A group can hold the channels of several layers that are no others' partners, where a residual

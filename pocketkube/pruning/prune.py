@@ -8,10 +8,10 @@ import numpy as np
 
 from pocketkube.errors import UserError
 from pocketkube.graph.cost import Profile, profile_model
-from pocketkube.graph.dependency import ChannelGraph, Group, trace_channels
-from pocketkube.graph.surgery import remove_channels
+from pocketkube.graph.dependency import ChannelGraph, trace_channels
+from pocketkube.graph.surgery import copy_model, remove_channels
 from pocketkube.progress import progress
-from pocketkube.pruning.allocation import allocate, best_of, keep_best, needed_units
+from pocketkube.pruning.allocation import allocate, keep_best, rank_units
 from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.budget import CostEstimate
 from pocketkube.pruning.calibration import Calibration
@@ -157,7 +157,7 @@ def _solve(
             max_ratio=settings.max_ratio,
             round_to=settings.round_to,
         )
-        keep = keep_best(graph, scores, counts)
+        keep = keep_best(rank_units(graph, scores), counts)
         real = getattr(profile_model(remove_channels(model, graph, keep)), budget)
         off = real / getattr(estimate(keep), budget)
         if abs(off - 1) < TOLERANCE / 4:
@@ -197,51 +197,37 @@ def _cut(
 ) -> keras.Model:
     lasso = settings.criterion == "lasso"
     if calibration is None or not (lasso or settings.reconstruct):
-        return remove_channels(model, graph, keep_best(graph, scores, counts))
-    working = remove_channels(model, graph, np.ones(graph.units.count, bool))
+        return remove_channels(model, graph, keep_best(rank_units(graph, scores), counts))
+    working = copy_model(model)
     graph = trace_channels(working)
     layers = {use.path: use.op for use in graph.uses}
     readers_of = {group.name: readers(graph, group) for group in graph.groups}
     to_fit = [path for path in layers if any(path in paths for paths in readers_of.values())]
-    keep, chosen = np.ones(graph.units.count, bool), set()
+    keep, chosen, scores = np.ones(graph.units.count, bool), set(), scores.copy()
     rng = np.random.default_rng(seed)
     with progress("reconstruct", len(to_fit), "layer") as shown:
         for number, path in enumerate(to_fit):
-            for group, count in zip(graph.groups, counts, strict=True):
+            for place, (group, count) in enumerate(zip(graph.groups, counts, strict=True)):
                 if path not in readers_of[group.name] or group.name in chosen:
                     continue
                 chosen.add(group.name)
                 if count == len(group.units):
                     continue
-                own = scores[group.units]
                 if lasso:
                     responses = measure(working, model, graph, readers_of[group.name], calibration, rng)
-                    own = select_by_lasso(list(responses.values()), group.units, int(count))
-                _drop(graph, keep, group, scores, own, int(count))
+                    scores[group.units] = select_by_lasso(
+                        list(responses.values()), group.units, int(count)
+                    )
+                keep[rank_units(graph, scores)[place][int(count) :]] = False
             if not keep.all():
                 (response,) = measure(working, model, graph, [path], calibration, rng).values()
                 silence(graph, ~keep)
                 write_fit(layers[path], response, keep)
                 recalibrate(working, calibration)
             shown.update(number + 1)
-    for group, count in zip(graph.groups, counts, strict=True):
+    for place, (group, count) in enumerate(zip(graph.groups, counts, strict=True)):
         if group.name not in chosen and count < len(group.units):
-            _drop(graph, keep, group, scores, scores[group.units], int(count))
+            keep[rank_units(graph, scores)[place][int(count) :]] = False
             if lasso:
                 notes.append(f"{group.name}: no layer that can be fitted reads it; chosen by energy")
     return remove_channels(working, graph, keep)
-
-
-def _drop(
-    graph: ChannelGraph,
-    keep: np.ndarray,
-    group: Group,
-    scores: np.ndarray,
-    own: np.ndarray,
-    count: int,
-) -> None:
-    """Takes all but the `count` best units of a group, by their `own` scores, out of `keep`."""
-    scores = scores.copy()
-    scores[group.units] = own
-    keep[group.units] = False
-    keep[best_of(group.units, scores, needed_units(graph, scores), count)] = True

@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from pocketkube.bundle import Bundle, load_bundle, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
-from pocketkube.graph.dependency import trace_channels
-from pocketkube.graph.surgery import remove_channels
+from pocketkube.graph.surgery import copy_model
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned, prune
 from pocketkube.spec.schema import FineTune, PruneChannels, Spec
@@ -85,8 +83,7 @@ class _FineTuner:
 
     def short_course(self, model: keras.Model) -> keras.Model:
         """A fine-tuned copy of a model."""
-        graph = trace_channels(model)
-        copy = remove_channels(model, graph, np.ones(graph.units.count, bool))
+        copy = copy_model(model)
         self._train(copy, "trial", 0, None)
         return copy
 

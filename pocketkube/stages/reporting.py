@@ -5,18 +5,16 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pocketkube import __version__
+from pocketkube.benchmark.environment import package_versions
 from pocketkube.bundle import load_facts
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import BENCHMARK_FILE, REPORT_FILE, RESULT_FILE
 from pocketkube.report import build_report as html_of
 from pocketkube.spec.schema import Spec
-
-PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "ai-edge-litert", "numpy", "kfp")
 
 
 def build_report(
@@ -72,7 +70,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
         "stages": stages,
         "layers": _layers(before["profile"]["layers"], after["profile"]["layers"]),
         "environment": measured["environment"]
-        | {"packages": _versions(), "when": datetime.now(UTC).isoformat(timespec="seconds")},
+        | {"packages": package_versions(), "when": datetime.now(UTC).isoformat(timespec="seconds")},
     }
     result["targets"] = _targets(spec, result)
     return result
@@ -134,13 +132,3 @@ def _targets(spec: Spec, result: dict[str, Any]) -> list[dict[str, Any]]:
         for name, (asked, got, more) in reached.items()
         if asked is not None
     ]
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except ModuleNotFoundError:
-            continue
-    return found

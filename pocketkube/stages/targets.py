@@ -108,16 +108,7 @@ def _nearest(
     """The least pruned model that fits."""
     if fits(pruned):
         return pruned
-    high, found = FARTHEST, None
-    with progress("search", TRIALS, "trial") as shown:
-        for trial in range(TRIALS):
-            middle = float(np.sqrt(low * high))
-            candidate = _reachable(prune_to, middle)
-            if candidate is not None and not fits(candidate):
-                low = middle
-            else:
-                high, found = middle, candidate or found
-            shown.update(trial + 1, speedup=middle)
+    _, found = _bisect(low, FARTHEST, prune_to, fits)
     if found is None:
         raise UserError(f"The target cannot be reached by pruning; {tried[-1]} was the best seen.")
     return found
@@ -131,19 +122,35 @@ def _farthest(
     tried: list[str],
 ) -> Pruned:
     """The most pruned model that is good."""
-    high, found = FARTHEST / 4, None
+    found, _ = _bisect(low, FARTHEST / 4, prune_to, lambda candidate: not good(candidate))
+    if found is None and not good(pruned):
+        raise UserError(f"The target max_accuracy_drop cannot be reached by pruning: {tried[-1]}.")
+    return found or pruned
+
+
+def _bisect(
+    low: float,
+    high: float,
+    prune_to: Callable[[float], Pruned],
+    is_far: Callable[[Pruned], bool],
+) -> tuple[Pruned | None, Pruned | None]:
+    """The most pruned candidate that is not far, and the least pruned one that is.
+
+    A speed-up that cannot be reached is far, without a candidate to show for it.
+    """
+    near, far = None, None
     with progress("search", TRIALS, "trial") as shown:
         for trial in range(TRIALS):
             middle = float(np.sqrt(low * high))
             candidate = _reachable(prune_to, middle)
-            if candidate is not None and good(candidate):
-                low, found = middle, candidate
-            else:
+            if candidate is None:
                 high = middle
+            elif is_far(candidate):
+                high, far = middle, candidate
+            else:
+                low, near = middle, candidate
             shown.update(trial + 1, speedup=middle)
-    if found is None and not good(pruned):
-        raise UserError(f"The target max_accuracy_drop cannot be reached by pruning: {tried[-1]}.")
-    return found or pruned
+    return near, far
 
 
 def _reachable(prune_to: Callable[[float], Pruned], speedup: float) -> Pruned | None:

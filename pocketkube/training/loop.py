@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -353,12 +354,4 @@ def _save(
 
 
 def _shown(stage: str, steps: int, ranks: Alone) -> Any:
-    return progress(stage, steps) if ranks.rank == 0 else _Quiet()
-
-
-class _Quiet:
-    def __enter__(self) -> Silent:
-        return Silent()
-
-    def __exit__(self, *_: object) -> None:
-        return None
+    return progress(stage, steps) if ranks.rank == 0 else nullcontext(Silent())

@@ -2,16 +2,14 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from kfp import compiler, local
-from rich.console import Console
 
 from pipelines.compression.compress_model.pipeline import compress_model
+from pocketkube.cli.outcome import plain_ending, show_job
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_file
-from pocketkube.report.summary import render_table
 from pocketkube.spec import Spec, load_spec, resolve_paths
 from pocketkube.stages.outputs import collect_files
 from pocketkube.stages.run import CACHE
@@ -25,7 +23,7 @@ def main() -> None:
     where.add_argument("--output", type=Path, help="run on this machine; folder for results")
     where.add_argument("--compile", type=Path, help="write the pipeline's IR YAML instead")
     options = parser.parse_args()
-    try:
+    with plain_ending():
         spec = load_spec(options.spec)
         if options.compile:
             with replaced_file(options.compile) as aside:
@@ -33,12 +31,6 @@ def main() -> None:
             print(options.compile)
         else:
             run_locally(resolve_paths(spec, options.spec.resolve().parent), options.output.resolve())
-    except UserError as error:
-        print(f"pocketkube: {error}", file=sys.stderr)
-        sys.exit(UserError.EXIT_CODE)
-    except KeyboardInterrupt:
-        print("pocketkube: interrupted; the same command goes on from here.", file=sys.stderr)
-        sys.exit(130)
 
 
 def run_locally(spec: Spec, output: Path) -> None:
@@ -67,8 +59,7 @@ def run_locally(spec: Spec, output: Path) -> None:
         report=Path(outputs["report"].path),
         result=Path(outputs["figures"].path),
     )
-    Console().print(render_table(result))
-    print(f"Report:  {output / 'report.html'}\nModel:   {output / 'model.tflite'}")
+    show_job(result, output)
 
 
 if __name__ == "__main__":

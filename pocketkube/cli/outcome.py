@@ -1,0 +1,42 @@
+"""How a command ends: with one line and an exit code, or with the table of a job."""
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pocketkube.errors import UserError
+
+INTERRUPTED = 130
+
+
+@contextmanager
+def plain_ending() -> Iterator[None]:
+    """Turns a user's mistake, or an interruption, into one line and an exit code."""
+    try:
+        yield
+    except UserError as error:
+        print(f"pocketkube: {error}", file=sys.stderr)
+        sys.exit(UserError.EXIT_CODE)
+    except KeyboardInterrupt:
+        print("pocketkube: interrupted; the same command goes on from here.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def show(table: Any) -> None:
+    """Prints a table on standard output."""
+    # A pipe has no width of its own: tables are not to be cut there.
+    width = None if sys.stdout.isatty() else shutil.get_terminal_size((120, 24)).columns
+    Console(width=width).print(table)
+
+
+def show_job(result: Mapping[str, Any], output: Path) -> None:
+    """Prints the table that ends a job, and where its files are."""
+    from pocketkube.report.summary import render_table
+
+    show(render_table(result))
+    print(f"Report:  {output / 'report.html'}\nModel:   {output / 'model.tflite'}")

@@ -1,0 +1,71 @@
+"""Goes through the calls of a functional model, nested models opened."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+
+from pocketkube.errors import UserError
+
+# From a call's path, its node and the values of its input tensors to those of its output tensors.
+Visit = Callable[[str, Any, list[Any]], Sequence[Any]]
+
+
+def walk(function: Any, inputs: Sequence[Any], visit: Visit, prefix: str = "") -> list[Any]:
+    """Carries a value along with every tensor of a functional model.
+
+    Args:
+        function: The model, as `functional_graph` gives it.
+        inputs: A value for each of its input tensors: a tensor, a shape, its channels.
+        visit: Called for each layer or operation, in the order of computation.
+        prefix: Goes before every path.
+
+    Returns:
+        The values that reach the model's output tensors.
+    """
+    values = dict(zip(map(id, function.inputs), inputs, strict=True))
+    for node in ordered_nodes(function):
+        # Calls of shared layers that belong to another model have inputs from there.
+        if any(id(x) not in values for x in node.input_tensors):
+            continue
+        taken = [values[id(x)] for x in node.input_tensors]
+        path = prefix + node.operation.name
+        if is_model(node.operation):
+            given = walk(functional_graph(node.operation), taken, visit, f"{path}/")
+        else:
+            given = list(visit(path, node, taken))
+        values |= zip(map(id, node.outputs), given, strict=True)
+    return [values[id(x)] for x in function.outputs]
+
+
+def functional_graph(model: keras.Model) -> Any:
+    """The functional model behind `model`.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if isinstance(model, keras.Sequential):
+        if not model.built:
+            raise UserError(
+                f"The model {model.name} has no input shape yet: build it, or add a keras.Input."
+            )
+        return model._functional
+    if not hasattr(model, "_nodes_by_depth"):
+        raise UserError(
+            f"The model {model.name} is a subclassed one ({type(model).__name__}), whose graph cannot "
+            "be seen: build it with the functional API or as a Sequential."
+        )
+    return model
+
+
+def ordered_nodes(function: Any) -> Iterator[Any]:
+    """The calls of a functional model, in an order in which they can be computed."""
+    for depth in sorted(function._nodes_by_depth, reverse=True):
+        for node in function._nodes_by_depth[depth]:
+            if node.operation and not node.is_input:
+                yield node
+
+
+def is_model(op: Any) -> bool:
+    """Whether a layer is a nested model whose own layers can be seen."""
+    return isinstance(op, keras.Sequential) or hasattr(op, "_nodes_by_depth")
