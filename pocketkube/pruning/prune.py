@@ -16,7 +16,14 @@ from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.budget import CostEstimate
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria import score_units
-from pocketkube.pruning.reconstruction import measure, readers, select_by_lasso, silence, write_fit
+from pocketkube.pruning.reconstruction import (
+    Response,
+    measure,
+    readers,
+    select_by_lasso,
+    silence,
+    write_fit,
+)
 from pocketkube.spec.schema import PruneChannels
 
 TOLERANCE = 0.01
@@ -207,6 +214,7 @@ def _cut(
     rng = np.random.default_rng(seed)
     with progress("reconstruct", len(to_fit), "layer") as shown:
         for number, path in enumerate(to_fit):
+            responses: dict[str, Response] = {}
             for place, (group, count) in enumerate(zip(graph.groups, counts, strict=True)):
                 if path not in readers_of[group.name] or group.name in chosen:
                     continue
@@ -214,15 +222,17 @@ def _cut(
                 if count == len(group.units):
                     continue
                 if lasso:
-                    responses = measure(working, model, graph, readers_of[group.name], calibration, rng)
+                    measured = measure(working, model, graph, readers_of[group.name], calibration, rng)
                     scores[group.units] = select_by_lasso(
-                        list(responses.values()), group.units, int(count)
+                        list(measured.values()), group.units, int(count)
                     )
+                    responses |= measured
                 keep[rank_units(graph, scores)[place][int(count) :]] = False
             if not keep.all():
-                (response,) = measure(working, model, graph, [path], calibration, rng).values()
+                if path not in responses:
+                    responses = measure(working, model, graph, [path], calibration, rng)
                 silence(graph, ~keep)
-                write_fit(layers[path], response, keep)
+                write_fit(layers[path], responses[path], keep)
                 recalibrate(working, calibration)
             shown.update(number + 1)
     for place, (group, count) in enumerate(zip(graph.groups, counts, strict=True)):

@@ -37,6 +37,11 @@ class Target(Settings):
             )
         return self
 
+    @property
+    def judges_the_file(self) -> bool:
+        """Whether only the converted file can tell if the target is met."""
+        return self.max_size is not None or self.max_latency_ms is not None
+
 
 class DatasetSettings(Settings):
     """Where the examples are. Exactly one of builtin, npz, idx, cifar10, cifar100, ...
@@ -135,7 +140,9 @@ class Training(Settings):
     ema: float | None = Field(
         None, gt=0.0, lt=1.0, description="Decay of an average of the weights that is kept instead."
     )
-    workers: int = Field(1, ge=1, description="Horovod processes; more than one needs mpirun.")
+    workers: int = Field(
+        1, ge=1, description="Horovod processes that train together; more than one needs make horovod."
+    )
     checkpoint_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
     augmentation: Augmentation = Field(Augmentation(), description="Random changes to images.")
 

@@ -34,7 +34,8 @@ def prune_channels(
     examples = materialize(dataset.train, settings.calibration_examples, spec.seed)
     calibration = Calibration(*examples, loss=task.loss)
 
-    tuner = _FineTuner(spec, settings, bundle.model, dataset, task, scratch)
+    teacher = load_bundle(inputs["teacher"]).model
+    tuner = _FineTuner(spec, settings, teacher, dataset, task, scratch)
 
     def prune_to(speedup: float | None) -> Pruned:
         return prune(
@@ -50,9 +51,7 @@ def prune_channels(
     if settings.ratios:
         pruned = prune_to(None)
     else:
-        pruned, tried = reach(
-            spec, bundle.model, dataset, task, calibration, prune_to, tuner.short_course
-        )
+        pruned, tried = reach(spec, teacher, dataset, task, calibration, prune_to, tuner.short_course)
     judged = judge(pruned.model, dataset, task)
     notes = [*pruned.notes, *tried]
     facts = after_stage(bundle.facts, settings.name, judged, began, notes=notes)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from pocketkube import __version__
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder
 from pocketkube.spec.schema import Spec
+from pocketkube.training.mpirun import run_together, started_first, started_size
 
 CACHE = "POCKETKUBE_CACHE"
 
@@ -34,6 +36,8 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "benchmark_litert": ("pocketkube.stages.measuring", ("benchmark",)),
     "build_report": ("pocketkube.stages.reporting", ()),
 }
+# Their work is shared where training.workers asks for several processes.
+SHARED = ("train_model", "fine_tune_model")
 # Takes a moment, and says when and how it was made.
 NOT_CACHED = ("build_report",)
 
@@ -62,32 +66,48 @@ def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], 
     for role, folder in inputs.items():
         if not folder.is_dir():
             raise UserError(f"{name} needs the folder {folder} as its {role}, which is not there.")
-    module, parts = STAGES[name]
-    function = getattr(import_module(module), name)
     cache = os.environ.get(CACHE)
     if not cache or name in NOT_CACHED:
-        scratch = output.parent / f".{output.name}.partial"
-        function(spec, position, inputs, output, scratch)
-        shutil.rmtree(scratch, ignore_errors=True)
+        _run(name, spec, position, inputs, output)
         return False
-    kept = Path(cache) / f"{name}-{_key(name, parts, spec, position, inputs)}"
+    kept = Path(cache) / f"{name}-{_key(name, spec, position, inputs)}"
     found = kept.is_dir()
     if not found:
-        scratch = kept.with_suffix(".partial")
-        function(spec, position, inputs, kept, scratch)
-        shutil.rmtree(scratch, ignore_errors=True)
+        _run(name, spec, position, inputs, kept)
     with replaced_folder(output) as folder:
         shutil.copytree(kept, folder, dirs_exist_ok=True)
     return found
 
 
-def _key(
-    name: str, parts: tuple[str, ...], spec: Spec, position: int, inputs: Mapping[str, Path]
-) -> str:
+def _run(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> None:
+    scratch = output.parent / f".{output.name}.partial"
+    if name in SHARED and spec.training.workers > 1 and started_size() == 1:
+        _run_shared(name, spec, position, inputs, output)
+    else:
+        module, _ = STAGES[name]
+        getattr(import_module(module), name)(spec, position, inputs, output, scratch)
+    if started_first():
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _run_shared(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> None:
+    """The same stage by the same command in several processes, as on a cluster."""
+    environment = {name: value for name, value in os.environ.items() if name != CACHE}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "spec.yaml"
+        file.write_text(spec.model_dump_json(exclude_none=True), "utf-8")
+        arguments = ["stage", name, "--spec", str(file), "--position", str(position)]
+        arguments += [f"--input={role}={place}" for role, place in inputs.items()]
+        arguments += ["--output", str(output)]
+        run_together(arguments, spec.training.workers, environment)
+
+
+def _key(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]) -> str:
+    _, parts = STAGES[name]
     told = spec.model_dump(mode="json", include=set(parts))
     told["stage"] = spec.stages[position].model_dump(mode="json") if position >= 0 else None
-    if name == "export_litert" or position >= 0:
-        told["formats"] = [stage.name for stage in spec.stages]
+    if name == "prune_channels" and spec.target is not None and spec.target.judges_the_file:
+        told["last"] = spec.stages[-1].model_dump(mode="json")
     digest = hashlib.sha256(json.dumps([__version__, name, told], sort_keys=True).encode())
     for place in _places(spec, parts):
         digest.update(_stamp(place).encode())

@@ -26,7 +26,7 @@ NEAREST = 1.05
 
 def reach(
     spec: Spec,
-    model: keras.Model,
+    teacher: keras.Model,
     dataset: Dataset,
     task: Task,
     calibration: Calibration,
@@ -37,7 +37,7 @@ def reach(
 
     Args:
         spec: The spec; its target says what to reach.
-        model: The model before.
+        teacher: The uncompressed model; a drop of the score is one below its.
         dataset: Its validation examples judge the accuracy; test examples are never looked at.
         task: The score.
         calibration: Training examples, for the ranges of an int8 file.
@@ -55,14 +55,14 @@ def reach(
     tried: list[str] = []
     least = target.speedup or NEAREST
     pruned = prune_to(least)
-    if target.max_size is not None or target.max_latency_ms is not None:
+    if target.judges_the_file:
 
         def small(candidate: Pruned) -> bool:
             return _fits(spec, candidate.model, calibration, tried)
 
         pruned = _nearest(pruned, least, small, prune_to, tried)
     elif target.max_accuracy_drop is not None and target.speedup is None:
-        floor = evaluate(model, dataset.validation, task).score - target.max_accuracy_drop
+        floor = evaluate(teacher, dataset.validation, task).score - target.max_accuracy_drop
 
         def good(candidate: Pruned) -> bool:
             score = evaluate(tuned(candidate.model), dataset.validation, task).score

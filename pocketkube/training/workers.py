@@ -1,12 +1,12 @@
 """The processes that train together: Horovod's ranks, or this one alone."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from pocketkube.errors import UserError
+from pocketkube.training.mpirun import started_size
 
 
 class Alone:
@@ -68,5 +68,4 @@ def workers() -> Alone:
     Raises:
         UserError: If there are several and Horovod is not installed.
     """
-    sizes = (os.environ.get(name, "1") for name in ("OMPI_COMM_WORLD_SIZE", "HOROVOD_SIZE"))
-    return Horovod() if any(int(size) > 1 for size in sizes) else Alone()
+    return Horovod() if started_size() > 1 else Alone()

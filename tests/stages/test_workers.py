@@ -1,0 +1,57 @@
+"""training.workers: stages that train run in several Horovod processes by themselves."""
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pocketkube.bundle import load_bundle
+from pocketkube.errors import UserError
+from pocketkube.spec import parse_spec
+from pocketkube.stages.run import run_stage
+
+SPEC = {
+    "model": "lenet",
+    "dataset": "digits",
+    "stages": [],
+    "training": {"epochs": 2, "batch_size": 64},
+}
+
+needs_horovod = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("horovod") is None, reason="Horovod is missing: run make horovod"),
+    pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is missing: install openmpi-bin"),
+]
+
+
+def spec(**training: int):
+    return parse_spec({**SPEC, "training": {**SPEC["training"], **training}})
+
+
+class TestTogether:
+    pytestmark = needs_horovod
+
+    def test_two_workers_write_the_bundle_of_one(self, tmp_path: Path) -> None:
+        for workers in (1, 2):
+            run_stage("train_model", spec(workers=workers), -1, {}, tmp_path / str(workers))
+        one, two = (load_bundle(tmp_path / str(workers)) for workers in (1, 2))
+        for ours, theirs in zip(two.model.get_weights(), one.model.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=2e-3)
+        assert two.facts["stages"][0]["history"]["loss"] == pytest.approx(
+            one.facts["stages"][0]["history"]["loss"], rel=1e-3
+        )
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+    def test_a_refusal_is_one_line_and_leaves_nothing(self, tmp_path: Path, capfd) -> None:
+        with pytest.raises(UserError, match=r"^training.batch_size: 65 cannot be shared by 2 workers"):
+            run_stage("train_model", spec(workers=2, batch_size=65), -1, {}, tmp_path / "model")
+        assert not list(tmp_path.iterdir())
+        assert "Traceback" not in capfd.readouterr().err
+
+
+def test_without_mpirun_it_says_what_is_missing(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"training.workers: 2 processes need .*mpirun"):
+        run_stage("train_model", spec(workers=2), -1, {}, tmp_path / "model")
