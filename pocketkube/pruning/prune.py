@@ -66,8 +66,8 @@ def prune(
         settings: The criterion and how it is used.
         speedup: Multiply-adds (or parameters, as `settings.budget` says) before over after. May be
             None where `settings.ratios` says what to cut.
-        calibration: Training examples; needed by taylor, lasso and reconstruction. BatchNorm's
-            statistics are estimated anew where it is given.
+        calibration: Training examples; needed by taylor and lasso. Where it is given, weights are
+            fitted as `settings.reconstruct` says and BatchNorm's statistics estimated anew.
         seed: Of the image positions that reconstruction looks at.
         between: Fine-tunes the model after each list of `settings.group_size` groups; it is also
             given the list's number.
@@ -79,10 +79,6 @@ def prune(
         UserError: If the target cannot be reached, a layer in `settings.ratios` has no channels to
             cut, or the criterion needs examples and there are none.
     """
-    if (settings.reconstruct or settings.criterion == "lasso") and calibration is None:
-        raise UserError(
-            f"The criterion {settings.criterion} with reconstruction looks at examples: give a dataset."
-        )
     before = profile_model(model)
     graph = trace_channels(model)
     if not graph.groups:

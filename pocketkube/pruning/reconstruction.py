@@ -6,6 +6,7 @@ channels are coupled, one selection serves all layers that read them.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,8 +104,9 @@ def measure(
     for inputs, _ in calibration.batches():
         tensors = [tf.constant(x) for x in inputs]
         before, after = _Inputs(paths), _Inputs(paths)
-        replay(original, tensors, before)
-        replay(pruned, tensors, after)
+        for network, seen in ((original, before), (pruned, after)):
+            with suppress(_AllSeenError):
+                replay(network, tensors, seen)
         for path in paths:
             rows = _patches(now[path], after.seen[path])
             wanted = _patches(before.layers[path], before.seen[path])
@@ -192,8 +194,12 @@ def silence(graph: ChannelGraph, gone: np.ndarray) -> None:
             side.weight.assign(np.moveaxis(weight, 0, side.axis))
 
 
+class _AllSeenError(Exception):
+    """Ends a pass where nothing that follows is looked at."""
+
+
 class _Inputs:
-    """A tap that remembers what goes into some layers."""
+    """A tap that remembers what goes into some layers, and stops at the last of them."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = set(paths)
@@ -203,6 +209,8 @@ class _Inputs:
     def __call__(self, path: str, op: Any, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         if path in self._paths:
             self.seen[path], self.layers[path] = tensors[0], op
+            if len(self.seen) == len(self._paths):
+                raise _AllSeenError
         return tensors
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from pocketkube.report.summary import count
 from pocketkube.report.svg import bar, figure, text
 
-WIDTH, LABEL, ROW, HEAD = 460, 160, 22, 26
-COUNTS = 105
+WIDTH, LABEL, ROW, HEAD = 360, 124, 22, 26
+COUNTS = 94
 
 
 def layer_bars(layers: Sequence[Mapping[str, Any]], what: str, title: str) -> str:
@@ -65,4 +65,4 @@ def shares(times: Mapping[str, float], title: str) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 24 else f"…{name[-23:]}"
+    return name if len(name) <= 19 else f"…{name[-18:]}"

@@ -5,7 +5,7 @@ from html import escape
 
 from pocketkube.report.svg import figure, text
 
-CELL, MARGIN, MOST = 30, 40, 40
+CELL, MARGIN, MOST, LISTED = 30, 40, 40, 12
 
 
 def confusion_matrix(matrix: Sequence[Sequence[int]]) -> str:
@@ -15,11 +15,13 @@ def confusion_matrix(matrix: Sequence[Sequence[int]]) -> str:
         matrix: Rows of true classes, columns of predicted ones.
 
     Returns:
-        The figure; empty where there are too many classes to be read.
+        The figure; where there are too many classes to be read, a list of what is confused most.
     """
     size = len(matrix)
-    if not 2 <= size <= MOST:
+    if size < 2:
         return ""
+    if size > MOST:
+        return _most_confused(matrix)
     parts = [text(MARGIN, 14, "Predicted class →", kind="muted")]
     for row, counts in enumerate(matrix):
         total = max(sum(counts), 1)
@@ -45,4 +47,21 @@ def confusion_matrix(matrix: Sequence[Sequence[int]]) -> str:
     side = MARGIN + size * CELL
     return figure(
         "Confusion matrix", f"{right} of {total} right; rows are true classes", side, side, parts
+    )
+
+
+def _most_confused(matrix: Sequence[Sequence[int]]) -> str:
+    pairs = sorted(
+        (-value, row, column)
+        for row, counts in enumerate(matrix)
+        for column, value in enumerate(counts)
+        if row != column and value
+    )[:LISTED]
+    items = "".join(
+        f"<li>class {row} taken for {column}: {-value} of {sum(matrix[row])}</li>"
+        for value, row, column in pairs
+    )
+    told = f"{len(matrix)} classes are too many for a figure; taken for another most often:"
+    return (
+        f"<p>{told}</p><ul>{items}</ul>" if items else "<p>No example is taken for another class.</p>"
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from pocketkube.report.svg import figure, line, text, ticks
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 420, 240, 46, 30, 34
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 360, 220, 46, 30, 34
 
 
 def training_curves(stage: Mapping[str, Any], score_name: str) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pocketkube.report.svg import bar, figure, line, text, ticks
 
-WIDTH, HEIGHT, BASE, TOP, BINS = 460, 200, 160, 30, 60
+WIDTH, HEIGHT, BASE, TOP, BINS = 360, 200, 160, 30, 60
 
 
 def latency_distribution(result: Mapping[str, Any]) -> str:

@@ -79,8 +79,11 @@ def _table(result: Mapping[str, Any]) -> str:
         for row in rows(result)
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("", "before", "after", "change"))
+    agreement = result["agreement"]
     note = (
-        f"<p>The LiteRT file and its Keras model agree on {percent(result['agreement'])} of the test "
+        ""
+        if agreement is None
+        else f"<p>The LiteRT file and its Keras model agree on {percent(agreement)} of the test "
         "examples compared.</p>"
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -42,8 +42,8 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
         ("Multiply-adds (MACs)", lambda f: f["macs"], count),
         ("Parameters", lambda f: f["parameters"], count),
         ("File size", lambda f: f["size_bytes"], size),
-        ("Latency, half within", lambda f: f["latency_ms"]["p50"], milliseconds),
-        ("Latency, 9 in 10 within", lambda f: f["latency_ms"]["p90"], milliseconds),
+        ("Latency, half within", lambda f: (f["latency_ms"] or {}).get("p50"), milliseconds),
+        ("Latency, 9 in 10 within", lambda f: (f["latency_ms"] or {}).get("p90"), milliseconds),
         ("Peak memory", lambda f: f["peak_memory_bytes"], size),
         ("Time to load", lambda f: f["load_ms"], milliseconds),
     ):

@@ -5,11 +5,15 @@ from html import escape
 
 import numpy as np
 
+# Wider, and the letters would be larger than the page's own.
+LARGEST = 1.4
+
 
 def figure(title: str, description: str, width: float, height: float, parts: Iterable[str]) -> str:
     """An SVG that scales with the page and tells a screen reader what it shows."""
     return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" preserveAspectRatio="xMidYMid meet">'
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" preserveAspectRatio="xMidYMid meet" '
+        f'style="max-width:{LARGEST * width:.0f}px">'
         f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(parts)}</svg>"
     )
 

@@ -2,15 +2,15 @@
 
 import json
 import textwrap
-from collections.abc import Iterator
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pocketkube.spec.problems import models_in, stage_model
-from pocketkube.spec.schema import STAGE_NAMES, DatasetSettings, Spec
+from pocketkube.spec.schema import SOURCES, STAGE_NAMES, DatasetSettings, Spec, Target
 
 WIDTH = 100
 
@@ -36,6 +36,8 @@ def json_schema() -> dict[str, Any]:
     builtins = _choices(DatasetSettings.model_fields["builtin"].annotation)
     properties["dataset"] = _either({"enum": builtins}, properties["dataset"])
     definitions = schema["$defs"]
+    definitions["DatasetSettings"]["oneOf"] = _given(definitions["DatasetSettings"], SOURCES)
+    definitions["Target"]["anyOf"] = _given(definitions["Target"], tuple(Target.model_fields))
     stages: list[dict[str, Any]] = [{"enum": list(STAGE_NAMES)}]
     for name in STAGE_NAMES:
         whole = definitions[stage_model(name).__name__]
@@ -93,14 +95,29 @@ def _wrapped(text: str, indent: str) -> Iterator[str]:
 
 
 def _limits(field: FieldInfo) -> str:
+    found = _bounds(field.metadata) + [f"each {b}" for b in _inner_bounds(field.annotation)]
+    return f"  # {', '.join(found)}" if found else ""
+
+
+def _bounds(rules: Iterable[Any]) -> list[str]:
     words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-    found = [
+    return [
         f"{word} {getattr(rule, key):g}"
-        for rule in field.metadata
+        for rule in rules
         for key, word in words.items()
         if getattr(rule, key, None) is not None
     ]
-    return f"  # {', '.join(found)}" if found else ""
+
+
+def _inner_bounds(annotation: Any) -> list[str]:
+    """Bounds of the entries of a list or a mapping, once each."""
+    found = []
+    for part in get_args(annotation):
+        if get_origin(part) is Annotated:
+            rules = (r for extra in get_args(part)[1:] for r in getattr(extra, "metadata", ()))
+            found += _bounds(rules)
+        found += _inner_bounds(part)
+    return list(dict.fromkeys(found))
 
 
 def _choices(annotation: Any) -> list[Any]:
@@ -114,6 +131,15 @@ def _yaml(value: Any) -> str:
     if value is None or value is PydanticUndefined:
         return "(unset)"
     return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def _given(definition: dict[str, Any], names: Iterable[str]) -> list[dict[str, Any]]:
+    """Takes null from what some fields may be; says that one of them is to be given."""
+    for name in names:
+        field = definition["properties"][name]
+        del field["default"]
+        (field["anyOf"],) = ([kind for kind in field["anyOf"] if kind != {"type": "null"}],)
+    return [{"required": [name]} for name in names]
 
 
 def _either(*schemas: dict[str, Any]) -> dict[str, Any]:

@@ -194,7 +194,8 @@ class PruneChannels(Settings):
     max_ratio: Ratio = Field(0.9, description="Most of a group's channels that may go.")
     round_to: int = Field(8, ge=1, description="Channel counts are multiples of this where they can.")
     reconstruct: bool = Field(
-        False, description="Least-squares fit of the next layer's weights; lasso always does."
+        True,
+        description="Least-squares fit of the weights that read what is left; lasso always does.",
     )
     calibration_examples: int = Field(
         512, ge=1, description="Training examples for taylor, lasso and BatchNorm's statistics."

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from pocketkube.bundle import load_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
-from pocketkube.data.dataset import Arrays, Examples
+from pocketkube.data.dataset import Arrays, Dataset, Examples
 from pocketkube.deploy import check_agreement, convert_litert
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
@@ -20,7 +21,7 @@ from pocketkube.stages.facts import task_of
 from pocketkube.stages.formats import number_format
 
 CHECKED, LARGEST_SAMPLES = 1000, 2**30
-FLOAT32 = Quantize(name="quantize_float16", min_agreement=0.99)
+FLOAT32_AGREEMENT = 0.99
 
 
 def export_litert(
@@ -30,24 +31,16 @@ def export_litert(
     began = time.monotonic()
     quantize = spec.stages[position] if position >= 0 else None
     assert quantize is None or isinstance(quantize, Quantize)
-    settings = quantize or FLOAT32
     bundle = load_bundle(inputs["model"])
     dataset = load_dataset(spec.dataset)
     task = task_of(bundle.facts)
-    calibration, _ = materialize(dataset.train, settings.calibration_examples, spec.seed)
-    content = convert_litert(
-        bundle.model,
-        number_format(quantize),
-        calibration=calibration,
-        input_type=settings.input_type,
-        output_type=settings.output_type,
-    )
+    content = _convert(bundle.model, quantize, dataset, spec.seed)
     test, labels = _test_examples(dataset.test)
     agreement = check_agreement(
         content,
         bundle.model,
         tuple(x[:CHECKED] for x in test),
-        settings.min_agreement,
+        quantize.min_agreement if quantize else FLOAT32_AGREEMENT,
         kind=task.kind,
     )
     facts = bundle.facts | {
@@ -63,6 +56,19 @@ def export_litert(
         arrays = {f"x{i}": x for i, x in enumerate(test)} | {f"y{i}": y for i, y in enumerate(labels)}
         np.savez(folder / SAMPLES_FILE, **arrays)  # type: ignore[arg-type]
         write_text(folder / FACTS_FILE, json.dumps(facts, indent=1))
+
+
+def _convert(model: keras.Model, quantize: Quantize | None, dataset: Dataset, seed: int) -> bytes:
+    if quantize is None:
+        return convert_litert(model, "float32")
+    calibration, _ = materialize(dataset.train, quantize.calibration_examples, seed)
+    return convert_litert(
+        model,
+        number_format(quantize),
+        calibration=calibration,
+        input_type=quantize.input_type,
+        output_type=quantize.output_type,
+    )
 
 
 def _test_examples(test: Examples) -> tuple[Arrays, Arrays]:

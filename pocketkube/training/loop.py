@@ -15,7 +15,7 @@ import tensorflow as tf
 from pocketkube.data.batches import batches
 from pocketkube.data.dataset import Dataset, Examples
 from pocketkube.errors import UserError
-from pocketkube.progress import Silent, progress
+from pocketkube.progress import Progress, Silent, progress
 from pocketkube.spec.schema import Distillation, Training
 from pocketkube.training.checkpoints import load_checkpoint, save_checkpoint
 from pocketkube.training.schedules import learning_rate
@@ -70,6 +70,33 @@ class _Course:
     )
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What stays as it is while a course is trained; `batch` counts examples over all ranks."""
+
+    model: keras.Model
+    dataset: Dataset
+    settings: Training
+    seed: int
+    batch: int
+    ranks: Alone
+    optimizer: Any
+    file: Path | None
+    identity: str
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.dataset.train.size // self.batch
+
+    @property
+    def steps(self) -> int:
+        return self.steps_per_epoch * self.settings.epochs
+
+    @property
+    def variables(self) -> list[Any]:
+        return [*self.model.variables, *self.optimizer.variables]
+
+
 def train(
     model: keras.Model,
     dataset: Dataset,
@@ -105,31 +132,33 @@ def train(
         UserError: If the batch cannot be shared evenly, or the loss is no longer a number.
     """
     ranks = workers()
-    batch = _batch_size(settings.batch_size, dataset.train.size, ranks.size)
-    steps_per_epoch = dataset.train.size // batch
-    steps = steps_per_epoch * settings.epochs
     optimizer = _optimizer(model, settings)
     _seed_layers(model, seed)
-    variables = [*model.variables, *optimizer.variables]
-    file = checkpoints / "checkpoint.npz" if checkpoints else None
-    identity = _identity(model, settings, seed, teacher, distillation)
-    course = _Course(**(_resume(file, identity, variables, ranks) or {}))
-    ranks.broadcast(variables)
+    plan = _Plan(
+        model,
+        dataset,
+        settings,
+        seed,
+        _batch_size(settings.batch_size, dataset.train.size, ranks.size),
+        ranks,
+        optimizer,
+        checkpoints / "checkpoint.npz" if checkpoints else None,
+        _identity(model, settings, seed, teacher, distillation),
+    )
+    course = _Course(**(_resume(plan) or {}))
+    ranks.broadcast(plan.variables)
     policies = _use_mixed_precision(model) if settings.mixed_precision else []
     run_step = _train_step(model, optimizer, task, settings, ranks, teacher, distillation)
     judge = _judge(model, task)
     began = time.monotonic()
     try:
-        with _shown(stage, steps, ranks) as shown:
-            while course.step < steps:
-                _epoch(
-                    course, steps, steps_per_epoch, dataset, settings, seed, batch, ranks, run_step,
-                    optimizer, shown, lambda: _save(file, identity, course, variables, ranks),
-                )  # fmt: skip
-                if course.step == steps and settings.ema is not None:
+        with _shown(stage, plan.steps, ranks) as shown:
+            while course.step < plan.steps:
+                _epoch(plan, course, run_step, shown)
+                if course.step == plan.steps and settings.ema is not None:
                     optimizer.finalize_variable_values(model.trainable_variables)
-                _end_epoch(course, model, judge, dataset, ranks, optimizer)
-                _save(file, identity, course, variables, ranks)
+                _end_epoch(plan, course, judge)
+                _save(plan, course)
     finally:
         for layer, policy in policies:
             layer.dtype_policy = policy
@@ -177,32 +206,23 @@ def _evaluate(judge: Judge, examples: Examples, batch_size: int, ranks: Alone) -
 
 
 def _epoch(
-    course: _Course,
-    steps: int,
-    steps_per_epoch: int,
-    dataset: Dataset,
-    settings: Training,
-    seed: int,
-    batch: int,
-    ranks: Alone,
-    run_step: Callable[[Any, Any], tf.Tensor],
-    optimizer: Any,
-    shown: Any,
-    save: Callable[[], None],
+    plan: _Plan, course: _Course, run_step: Callable[[Any, Any], tf.Tensor], shown: Progress
 ) -> None:
-    epoch, done = divmod(course.step, steps_per_epoch)
+    """Trains to the end of the epoch that the course stands in."""
+    settings = plan.settings
+    epoch, done = divmod(course.step, plan.steps_per_epoch)
     examples = batches(
-        dataset.train,
-        batch,
-        epoch_seed=(seed, epoch),
+        plan.dataset.train,
+        plan.batch,
+        epoch_seed=(plan.seed, epoch),
         augmentation=settings.augmentation,
-        rank=ranks.rank,
-        ranks=ranks.size,
+        rank=plan.ranks.rank,
+        ranks=plan.ranks.size,
         drop_remainder=True,
         skip=done,
     )
     for inputs, labels in examples:
-        optimizer.learning_rate = learning_rate(settings, course.step, steps)
+        plan.optimizer.learning_rate = learning_rate(settings, course.step, plan.steps)
         loss, score = run_step(inputs, labels).numpy().tolist()
         if not np.isfinite(loss) and not settings.mixed_precision:
             raise UserError(
@@ -212,27 +232,22 @@ def _epoch(
         course.sums = [course.sums[0] + loss, course.sums[1] + score, course.sums[2] + 1]
         course.step += 1
         shown.update(course.step, loss=course.sums[0] / course.sums[2])
-        if course.step % settings.checkpoint_steps == 0 and course.step % steps_per_epoch:
-            save()
+        if course.step % settings.checkpoint_steps == 0 and course.step % plan.steps_per_epoch:
+            _save(plan, course)
 
 
-def _end_epoch(
-    course: _Course,
-    model: keras.Model,
-    judge: Judge,
-    dataset: Dataset,
-    ranks: Alone,
-    optimizer: Any,
-) -> None:
-    moving = [v for v in model.non_trainable_variables if "moving_" in v.path]
+def _end_epoch(plan: _Plan, course: _Course, judge: Judge) -> None:
+    ranks = plan.ranks
+    moving = [v for v in plan.model.non_trainable_variables if "moving_" in v.path]
     if moving and ranks.size > 1:
         means = ranks.average([tf.convert_to_tensor(v) for v in moving])
         for variable, mean in zip(moving, means, strict=True):
             variable.assign(mean)
-    judged = _evaluate(judge, dataset.validation, 256, ranks)
+    judged = _evaluate(judge, plan.dataset.validation, 256, ranks)
     loss, score, count = np.asarray(ranks.total(tf.constant(course.sums)))
     course.sums = [0.0, 0.0, 0.0]
-    figures = (loss / count, score / count, judged.loss, judged.score, float(optimizer.learning_rate))
+    rate = float(plan.optimizer.learning_rate)
+    figures = (loss / count, score / count, judged.loss, judged.score, rate)
     for values, figure in zip(course.epochs.values(), figures, strict=True):
         values.append(float(figure))
 
@@ -337,20 +352,16 @@ def _identity(
     return digest.hexdigest()
 
 
-def _resume(
-    file: Path | None, identity: str, variables: Sequence[Any], ranks: Alone
-) -> dict[str, Any] | None:
+def _resume(plan: _Plan) -> dict[str, Any] | None:
     state = None
-    if file is not None and ranks.rank == 0:
-        state = load_checkpoint(file, identity, variables)
-    return ranks.broadcast_object(state)
+    if plan.file is not None and plan.ranks.rank == 0:
+        state = load_checkpoint(plan.file, plan.identity, plan.variables)
+    return plan.ranks.broadcast_object(state)
 
 
-def _save(
-    file: Path | None, identity: str, course: _Course, variables: Sequence[Any], ranks: Alone
-) -> None:
-    if file is not None and ranks.rank == 0:
-        save_checkpoint(file, identity, asdict(course), variables)
+def _save(plan: _Plan, course: _Course) -> None:
+    if plan.file is not None and plan.ranks.rank == 0:
+        save_checkpoint(plan.file, plan.identity, asdict(course), plan.variables)
 
 
 def _shown(stage: str, steps: int, ranks: Alone) -> Any:

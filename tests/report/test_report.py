@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from pocketkube.report import build_report
+from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.summary import render_table
 
 FIGURES = {
@@ -149,6 +150,22 @@ def test_a_regression_without_confusion_or_samples() -> None:
     page = build_report(result)
     assert "Mean absolute error 0.25 0.25" in words(page)
     assert "What is taken for what" not in page
+
+
+def test_a_figure_that_is_missing_is_a_dash() -> None:
+    result = copy.deepcopy(RESULT) | {"agreement": None, "latency_ratio": None}
+    for when in ("before", "after"):
+        result[when]["latency_ms"] = None
+    page = build_report(result)
+    assert "<td>–</td>" in page
+    assert "agree on" not in page
+
+
+def test_many_classes_are_told_in_words() -> None:
+    matrix = [[9 * (row == column) for column in range(50)] for row in range(50)]
+    assert "No example is taken for another class" in confusion_matrix(matrix)
+    matrix[7][3] = 2
+    assert "class 7 taken for 3: 2 of 11" in confusion_matrix(matrix)
 
 
 def test_training_that_diverged_is_still_reported() -> None:

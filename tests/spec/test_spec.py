@@ -99,6 +99,8 @@ def test_explain_names_every_field_and_stage() -> None:
     told = explain()
     for word in (*STAGE_NAMES, "criterion", "max_latency_ms", "checkpoint_steps", "temperature"):
         assert f"{word}:" in told
+    assert "max_ratio: 0.9  # at least 0, less than 1" in told
+    assert "threads: [1, 2]  # each at least 1" in told
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -111,7 +113,13 @@ def test_editors_accept_the_examples(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [("criterion: l1", "criterion: l3"), ("fine_tune", "fine_tuning"), ("epochs: 3", "epoch: 3")],
+    [
+        ("criterion: l1", "criterion: l3"),
+        ("fine_tune", "fine_tuning"),
+        ("epochs: 3", "epoch: 3"),
+        ("dataset: digits", "dataset: {}"),
+        ("speedup: 2.5", "speedup: null"),
+    ],
 )
 def test_editors_refuse_what_loading_refuses(change) -> None:
     jsonschema.validate(yaml.safe_load(GOOD), json_schema())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pocketkube.bundle import load_bundle, load_facts
+from pocketkube.errors import UserError
 from pocketkube.graph.cost import profile_model
 from pocketkube.litert import LiteRTModel
 from pocketkube.spec import parse_spec
@@ -100,7 +101,11 @@ def test_bundles_tell_their_lineage(job) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "name"),
-    [({"max_size": 30_000}, "max_size"), ({"max_accuracy_drop": 0.1}, "max_accuracy_drop")],
+    [
+        ({"max_size": 30_000}, "max_size"),
+        ({"max_accuracy_drop": 0.1}, "max_accuracy_drop"),
+        ({"max_latency_ms": 1000.0}, "max_latency_ms"),
+    ],
 )
 def test_other_targets_are_reached(job, tmp_path: Path, target: dict, name: str) -> None:
     folder, _, _, _ = job
@@ -112,3 +117,23 @@ def test_other_targets_are_reached(job, tmp_path: Path, target: dict, name: str)
     (reached,) = result["targets"]
     assert reached["name"] == name
     assert reached["met"]
+
+
+@pytest.mark.slow
+def test_a_latency_out_of_reach_names_the_best_that_was_measured(job, tmp_path: Path) -> None:
+    folder, _, _, _ = job
+    spec = parse_spec(SPEC | {"target": {"max_latency_ms": 1e-6}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
+        with pytest.raises(UserError, match=r"cannot be reached by pruning; tried .* bytes, .* ms was"):
+            run_inline(spec, tmp_path / "steps", lambda _: None)
+
+
+def test_a_later_stage_does_not_prune_anew(job, tmp_path: Path) -> None:
+    folder, _, _, _ = job
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
+        shorter = parse_spec(SPEC | {"stages": [*SPEC["stages"][:2], "quantize_float16"]})
+        run_inline(shorter, tmp_path / "steps", said.append)
+    assert [line.endswith("unchanged") for line in said[1:8:2]] == [True, True, True, True]
