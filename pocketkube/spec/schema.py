@@ -213,7 +213,7 @@ class FineTune(Settings):
 
     name: Literal["fine_tune"] = "fine_tune"
     epochs: int | None = Field(None, ge=1, description="Instead of half of training's.")
-    learning_rate: float | None = Field(None, gt=0.0, description="Instead of half of training's.")
+    learning_rate: float | None = Field(None, gt=0.0, description="Instead of training's.")
 
 
 class Quantize(Settings):

@@ -74,11 +74,11 @@ def fine_tune_model(
 
 
 def fine_tuning(training: Training, settings: FineTune) -> Training:
-    """The course of fine-tuning: training's, at half the epochs and rate where nothing is said."""
+    """The course of fine-tuning: training's, for half the epochs where nothing is said."""
     return training.model_copy(
         update={
             "epochs": settings.epochs or max(1, training.epochs // 2),
-            "learning_rate": settings.learning_rate or training.learning_rate / 2,
+            "learning_rate": settings.learning_rate or training.learning_rate,
         }
     )
 
