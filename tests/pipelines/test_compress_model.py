@@ -87,6 +87,9 @@ def test_the_pipeline_runs_on_this_machine(tmp_path: Path) -> None:
     done = run_pipeline(tmp_path)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "Multiply-adds" in done.stdout
+    assert "stage=train step=160/160" in done.stdout
+    assert "executor_input" not in done.stdout
+    assert "parameterValues" not in done.stdout
     for name in ("result.json", "report.html", "model.tflite", "model.keras"):
         assert (tmp_path / "out" / name).stat().st_size > 0
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / ".cache").iterdir()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from kfp import compiler, local
 
 from pipelines.compression.compress_model.pipeline import compress_model
+from pipelines.local_log import short_log
 from pocketkube.cli.outcome import plain_ending, show_job
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_file
@@ -47,7 +48,8 @@ def run_locally(spec: Spec, output: Path) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(output / "kfp"))
     try:
-        run = compress_model(spec)()
+        with short_log():
+            run = compress_model(spec)()
     except RuntimeError as error:
         raise UserError(f"The pipeline stopped: {error}") from error
     outputs = run.outputs

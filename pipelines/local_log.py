@@ -1,0 +1,59 @@
+"""Keeps what kfp.local prints of a local run to what a person wants to follow."""
+
+import io
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
+
+# Of the executor's own lines, and of the rules and gaps between tasks, nothing is news.
+_DROPPED = re.compile(r"\s*$|-+$|.*- INFO - Streamed logs:|\s*\[KFP Executor .*")
+# After these comes a dump: the task's input as JSON, or its outputs; each ends by itself.
+_DUMPS = (
+    (re.compile(r".*\]: Got executor_input:"), re.compile(r" {4}\}$")),
+    (re.compile(r".*- INFO - (Task|Pipeline) .*outputs:"), re.compile(r"-+$|.* - INFO - ")),
+)
+
+
+@contextmanager
+def short_log() -> Iterator[None]:
+    """Leaves dumps and rules out of what kfp.local prints while the block runs."""
+    with warnings.catch_warnings(), redirect_stdout(ShortLog(sys.stdout)):
+        # Our image's name is no mistake where no image is used.
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"kfp\.local")
+        yield
+
+
+class ShortLog(io.TextIOBase):
+    """Passes the lines of kfp.local on that say something."""
+
+    def __init__(self, target: TextIO):
+        self._target = target
+        self._line = ""
+        self._end: re.Pattern[str] | None = None
+
+    def write(self, words: str) -> int:
+        """Takes a part of a line, or several lines."""
+        *lines, self._line = (self._line + words).split("\n")
+        for line in lines:
+            self._take(line)
+        return len(words)
+
+    def flush(self) -> None:
+        """Shows what has been passed on; an unfinished line waits for its end."""
+        self._target.flush()
+
+    def _take(self, line: str) -> None:
+        if self._end is not None:
+            if not self._end.match(line):
+                return
+            # What ends a JSON dump belongs to it; what ends the outputs is the next line of news.
+            ended_by_brace, self._end = line.endswith("}"), None
+            if ended_by_brace:
+                return
+        self._end = next((end for start, end in _DUMPS if start.match(line)), None)
+        if self._end is None and not _DROPPED.match(line):
+            self._target.write(line + "\n")
+            self._target.flush()
