@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from pocketkube.errors import UserError
+from pocketkube.facts import load_facts
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import FACTS_FILE, MODEL_FILE
 
@@ -40,20 +41,6 @@ def load_bundle(folder: Path) -> Bundle:
         UserError: If the folder is no bundle, or the model in it cannot be loaded.
     """
     return Bundle(load_model(folder / MODEL_FILE), load_facts(folder))
-
-
-def load_facts(folder: Path) -> dict[str, Any]:
-    """Reads what is known of a bundle's model, without the model.
-
-    Raises:
-        UserError: If the folder is no bundle.
-    """
-    try:
-        return json.loads((folder / FACTS_FILE).read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise UserError(
-            f"{folder} is no model bundle: it needs a {FACTS_FILE} that is JSON."
-        ) from error
 
 
 def load_model(path: Path) -> keras.Model:

@@ -15,7 +15,6 @@ from pocketkube.quiet import quiet_tensorflow
 
 def run(options: Namespace) -> None:
     """`pocketkube run`: a spec's whole job."""
-    quiet_tensorflow()
     from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.inline import run_inline
     from pocketkube.stages.outputs import collect
@@ -137,7 +136,6 @@ def spec(options: Namespace) -> None:
 
 def stage(options: Namespace) -> None:
     """`pocketkube stage`: one stage, as launchers call it."""
-    quiet_tensorflow()
     from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.run import run_stage
 

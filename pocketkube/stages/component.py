@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketkube.errors import UserError
-from pocketkube.quiet import quiet_tensorflow
+from pocketkube.facts import load_facts
 from pocketkube.spec import parse_spec
 from pocketkube.stages.run import run_stage
 
@@ -26,11 +26,10 @@ def run_component(
         output: The folder to write.
         position: Place of the stage's settings in the spec's stages, or -1.
     """
-    if stage != "benchmark_litert":
-        quiet_tensorflow()
     try:
         folders = {role: Path(folder).resolve() for role, folder in inputs.items()}
-        run_stage(stage, parse_spec(spec), int(position), folders, Path(output).resolve())
+        if run_stage(stage, parse_spec(spec), int(position), folders, Path(output).resolve()):
+            print("unchanged since the last run", file=sys.stderr)
     except UserError as error:
         # A back end shows no more than the last line of standard error.
         sys.exit(f"pocketkube: {error}")
@@ -38,8 +37,6 @@ def run_component(
 
 def metrics_of(folder: str) -> dict[str, float]:
     """The figures of the last stage of a bundle, for KFP to show."""
-    from pocketkube.bundle import load_facts
-
     facts = load_facts(Path(folder))
     last = facts["stages"][-1]
     shown = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from pocketkube import __version__
 from pocketkube.benchmark.environment import package_versions
-from pocketkube.bundle import load_facts
+from pocketkube.facts import load_facts
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import BENCHMARK_FILE, REPORT_FILE, RESULT_FILE
 from pocketkube.report import build_report as html_of

@@ -13,6 +13,7 @@ from typing import Any
 from pocketkube import __version__
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder
+from pocketkube.quiet import quiet_tensorflow
 from pocketkube.spec.schema import Spec
 from pocketkube.training.mpirun import run_together, started_first, started_size
 
@@ -38,6 +39,8 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 # Their work is shared where training.workers asks for several processes.
 SHARED = ("train_model", "fine_tune_model")
+# They read LiteRT files and figures only.
+WITHOUT_TENSORFLOW = ("benchmark_litert", "build_report")
 # Takes a moment, and says when and how it was made.
 NOT_CACHED = ("build_report",)
 
@@ -84,6 +87,8 @@ def _run(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], outpu
     if name in SHARED and spec.training.workers > 1 and started_size() == 1:
         _run_shared(name, spec, position, inputs, output)
     else:
+        if name not in WITHOUT_TENSORFLOW:
+            quiet_tensorflow()
         module, _ = STAGES[name]
         getattr(import_module(module), name)(spec, position, inputs, output, scratch)
     if started_first():

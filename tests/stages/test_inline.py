@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from pocketkube.bundle import load_bundle, load_facts
+from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
+from pocketkube.facts import load_facts
 from pocketkube.graph.cost import profile_model
 from pocketkube.litert import LiteRTModel
 from pocketkube.spec import parse_spec
