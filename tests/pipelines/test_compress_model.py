@@ -1,10 +1,12 @@
 """The pipeline compiles to what a back end takes, and its components run on this machine."""
 
+import signal
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -96,6 +98,27 @@ def test_the_pipeline_runs_on_this_machine(tmp_path: Path) -> None:
     assert run_pipeline(tmp_path).returncode == 0
     again = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / ".cache").iterdir()}
     assert again == kept
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_leaves_nothing_running_or_half_written(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("epochs: 4", "epochs: 400"))
+    command = [sys.executable, "-m", "pipelines.compression.compress_model"]
+    command += [str(tmp_path / "spec.yaml"), "--output", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            if "stage=train" in line:
+                break
+        children = psutil.Process(run.pid).children(recursive=True)
+        assert children
+        run.send_signal(signal.SIGINT)
+        rest = run.stdout.read()
+    assert run.returncode == 130
+    assert "interrupted; the same command goes on from here" in rest
+    assert not [child for child in children if child.is_running()]
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= {".cache", "kfp"}
+    assert all(path.name.endswith(".partial") for path in (tmp_path / "out" / ".cache").glob("*"))
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+import psutil
 from kfp import compiler, local
 
 from pipelines.compression.compress_model.pipeline import compress_model
@@ -50,6 +51,10 @@ def run_locally(spec: Spec, output: Path) -> None:
     try:
         with short_log():
             run = compress_model(spec)()
+    except KeyboardInterrupt:
+        # kfp.local leaves the component that it waits for running.
+        _end_children()
+        raise
     except RuntimeError as error:
         raise UserError(f"The pipeline stopped: {error}") from error
     outputs = run.outputs
@@ -62,6 +67,13 @@ def run_locally(spec: Spec, output: Path) -> None:
         result=Path(outputs["figures"].path),
     )
     show_job(result, output)
+
+
+def _end_children() -> None:
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        child.terminate()
+    psutil.wait_procs(children, timeout=10)
 
 
 if __name__ == "__main__":
