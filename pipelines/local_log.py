@@ -10,10 +10,10 @@ from typing import TextIO
 
 # Of the executor's own lines, and of the rules and gaps between tasks, nothing is news.
 _DROPPED = re.compile(r"\s*$|-+$|.*- INFO - Streamed logs:|\s*\[KFP Executor .*")
-# After these comes a dump: the task's input as JSON, or its outputs; each ends by itself.
+# After these comes a dump, and how its lines begin: a task's input as JSON, or its outputs.
 _DUMPS = (
-    (re.compile(r".*\]: Got executor_input:"), re.compile(r" {4}\}$")),
-    (re.compile(r".*- INFO - (Task|Pipeline) .*outputs:"), re.compile(r"-+$|.* - INFO - ")),
+    (re.compile(r".*\]: Got executor_input:"), re.compile(r" {4}[ {}]")),
+    (re.compile(r".*- INFO - (Task|Pipeline) .*outputs:"), re.compile(r" ")),
 )
 
 
@@ -32,7 +32,7 @@ class ShortLog(io.TextIOBase):
     def __init__(self, target: TextIO):
         self._target = target
         self._line = ""
-        self._end: re.Pattern[str] | None = None
+        self._dump: re.Pattern[str] | None = None
 
     def write(self, words: str) -> int:
         """Takes a part of a line, or several lines."""
@@ -46,14 +46,9 @@ class ShortLog(io.TextIOBase):
         self._target.flush()
 
     def _take(self, line: str) -> None:
-        if self._end is not None:
-            if not self._end.match(line):
-                return
-            # What ends a JSON dump belongs to it; what ends the outputs is the next line of news.
-            ended_by_brace, self._end = line.endswith("}"), None
-            if ended_by_brace:
-                return
-        self._end = next((end for start, end in _DUMPS if start.match(line)), None)
-        if self._end is None and not _DROPPED.match(line):
+        if self._dump is not None and self._dump.match(line):
+            return
+        self._dump = next((inside for start, inside in _DUMPS if start.match(line)), None)
+        if self._dump is None and not _DROPPED.match(line):
             self._target.write(line + "\n")
             self._target.flush()

@@ -4,10 +4,11 @@
 class UserError(Exception):
     """Something the user can put right: its text is one line that says what, where and how.
 
-    The command line prints the text without a traceback and exits with `EXIT_CODE`.
+    The command line prints the text after `PREFIX`, without a traceback, and exits with `EXIT_CODE`.
     """
 
     EXIT_CODE = 2
+    PREFIX = "pocketkube: "
 
     def __init__(self, message: str):
         super().__init__(" ".join(message.split()))

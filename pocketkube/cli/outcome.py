@@ -20,10 +20,10 @@ def plain_ending() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"pocketkube: {error}", file=sys.stderr)
+        print(f"{UserError.PREFIX}{error}", file=sys.stderr)
         sys.exit(UserError.EXIT_CODE)
     except KeyboardInterrupt:
-        print("pocketkube: interrupted; the same command goes on from here.", file=sys.stderr)
+        print(f"{UserError.PREFIX}interrupted; the same command goes on from here.", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

@@ -138,7 +138,7 @@ def _given(definition: dict[str, Any], names: Iterable[str]) -> list[dict[str, A
     for name in names:
         field = definition["properties"][name]
         del field["default"]
-        (field["anyOf"],) = ([kind for kind in field["anyOf"] if kind != {"type": "null"}],)
+        field["anyOf"] = [kind for kind in field["anyOf"] if kind != {"type": "null"}]
     return [{"required": [name]} for name in names]
 
 

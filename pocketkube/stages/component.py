@@ -32,7 +32,7 @@ def run_component(
             print("unchanged since the last run", file=sys.stderr)
     except UserError as error:
         # A back end shows no more than the last line of standard error.
-        sys.exit(f"pocketkube: {error}")
+        sys.exit(f"{UserError.PREFIX}{error}")
 
 
 def metrics_of(folder: str) -> dict[str, float]:

@@ -34,7 +34,9 @@ def prune_channels(
     examples = materialize(dataset.train, settings.calibration_examples, spec.seed)
     calibration = Calibration(*examples, loss=task.loss)
 
-    teacher = load_bundle(inputs["teacher"]).model
+    # The first stage of a job is given one folder for both.
+    alone = inputs["teacher"] == inputs["model"]
+    teacher = bundle.model if alone else load_bundle(inputs["teacher"]).model
     tuner = _FineTuner(spec, settings, teacher, dataset, task, scratch)
 
     def prune_to(speedup: float | None) -> Pruned:

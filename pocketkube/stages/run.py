@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,30 +20,43 @@ from pocketkube.training.mpirun import run_together, started_first, started_size
 
 CACHE = "POCKETKUBE_CACHE"
 
-# Where each stage lives, and the parts of the spec beside its own settings that it depends on.
-STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "train_model": (
+
+@dataclass(frozen=True)
+class Stage:
+    """How a stage is run.
+
+    Attributes:
+        module: Where its function lives.
+        parts: The parts of the spec, beside its own settings, that it depends on.
+        shared: Whether its work is shared where training.workers asks for several processes.
+        tensorflow: Whether it works on a Keras model; else it reads LiteRT files and figures only.
+        cached: Whether its output is kept for the next run.
+    """
+
+    module: str
+    parts: tuple[str, ...]
+    shared: bool = False
+    tensorflow: bool = True
+    cached: bool = True
+
+
+STAGES = {
+    "train_model": Stage(
         "pocketkube.stages.training",
         ("model", "width", "dataset", "training", "seed"),
+        shared=True,
     ),
-    "prune_channels": (
-        "pocketkube.stages.pruning",
-        ("dataset", "target", "training", "distillation", "seed"),
+    "prune_channels": Stage(
+        "pocketkube.stages.pruning", ("dataset", "target", "training", "distillation", "seed")
     ),
-    "fine_tune_model": (
-        "pocketkube.stages.training",
-        ("dataset", "training", "distillation", "seed"),
+    "fine_tune_model": Stage(
+        "pocketkube.stages.training", ("dataset", "training", "distillation", "seed"), shared=True
     ),
-    "export_litert": ("pocketkube.stages.export", ("dataset", "seed")),
-    "benchmark_litert": ("pocketkube.stages.measuring", ("benchmark",)),
-    "build_report": ("pocketkube.stages.reporting", ()),
+    "export_litert": Stage("pocketkube.stages.export", ("dataset", "seed")),
+    "benchmark_litert": Stage("pocketkube.stages.measuring", ("benchmark",), tensorflow=False),
+    # Takes a moment, and says when and how it was made.
+    "build_report": Stage("pocketkube.stages.reporting", (), tensorflow=False, cached=False),
 }
-# Their work is shared where training.workers asks for several processes.
-SHARED = ("train_model", "fine_tune_model")
-# They read LiteRT files and figures only.
-WITHOUT_TENSORFLOW = ("benchmark_litert", "build_report")
-# Takes a moment, and says when and how it was made.
-NOT_CACHED = ("build_report",)
 
 
 def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> bool:
@@ -70,7 +84,7 @@ def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], 
         if not folder.is_dir():
             raise UserError(f"{name} needs the folder {folder} as its {role}, which is not there.")
     cache = os.environ.get(CACHE)
-    if not cache or name in NOT_CACHED:
+    if not cache or not STAGES[name].cached:
         _run(name, spec, position, inputs, output)
         return False
     kept = Path(cache) / f"{name}-{_key(name, spec, position, inputs)}"
@@ -83,14 +97,14 @@ def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], 
 
 
 def _run(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> None:
-    scratch = output.parent / f".{output.name}.partial"
-    if name in SHARED and spec.training.workers > 1 and started_size() == 1:
+    stage = STAGES[name]
+    if stage.shared and spec.training.workers > 1 and started_size() == 1:
         _run_shared(name, spec, position, inputs, output)
-    else:
-        if name not in WITHOUT_TENSORFLOW:
-            quiet_tensorflow()
-        module, _ = STAGES[name]
-        getattr(import_module(module), name)(spec, position, inputs, output, scratch)
+        return
+    if stage.tensorflow:
+        quiet_tensorflow()
+    scratch = output.parent / f".{output.name}.partial"
+    getattr(import_module(stage.module), name)(spec, position, inputs, output, scratch)
     if started_first():
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -108,7 +122,7 @@ def _run_shared(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]
 
 
 def _key(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]) -> str:
-    _, parts = STAGES[name]
+    parts = STAGES[name].parts
     told = spec.model_dump(mode="json", include=set(parts))
     told["stage"] = spec.stages[position].model_dump(mode="json") if position >= 0 else None
     if name == "prune_channels" and spec.target is not None and spec.target.judges_the_file:

@@ -11,7 +11,6 @@ from pocketkube.errors import UserError
 
 SIZES = ("OMPI_COMM_WORLD_SIZE", "HOROVOD_SIZE")
 RANKS = ("OMPI_COMM_WORLD_RANK", "HOROVOD_RANK")
-ERROR = "pocketkube: "
 
 
 def started_size() -> int:
@@ -22,6 +21,15 @@ def started_size() -> int:
 def started_first() -> bool:
     """Whether this process is the first of them, or alone."""
     return all(os.environ.get(name, "0") == "0" for name in RANKS)
+
+
+def mpirun_command(count: int) -> list[str]:
+    """What starts `count` processes on this machine; the program and its arguments follow."""
+    command = ["mpirun", "--quiet", "--oversubscribe", "--bind-to", "none", "-np", str(count)]
+    if os.geteuid() == 0:
+        command.append("--allow-run-as-root")
+    # Reading another process's memory directly is forbidden in most containers.
+    return [*command, "--mca", "btl_vader_single_copy_mechanism", "none"]
 
 
 def run_together(arguments: Sequence[str], count: int, environment: dict[str, str]) -> None:
@@ -40,12 +48,7 @@ def run_together(arguments: Sequence[str], count: int, environment: dict[str, st
     _refuse_without_horovod(count)
     cores = max(1, (os.cpu_count() or count) // count)
     environment = {"TF_NUM_INTRAOP_THREADS": str(cores), "OMP_NUM_THREADS": str(cores), **environment}
-    command = ["mpirun", "--quiet", "--oversubscribe", "--bind-to", "none", "-np", str(count)]
-    if os.geteuid() == 0:
-        command.append("--allow-run-as-root")
-    # Reading another process's memory directly is forbidden in most containers.
-    command += ["--mca", "btl_vader_single_copy_mechanism", "none"]
-    command += [sys.executable, "-m", "pocketkube", *arguments]
+    command = [*mpirun_command(count), sys.executable, "-m", "pocketkube", *arguments]
     refusals: list[str] = []
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -53,8 +56,8 @@ def run_together(arguments: Sequence[str], count: int, environment: dict[str, st
         assert ranks.stdout is not None
         try:
             for line in ranks.stdout:
-                if line.startswith(ERROR):
-                    refusals.append(line.removeprefix(ERROR).strip())
+                if line.startswith(UserError.PREFIX):
+                    refusals.append(line.removeprefix(UserError.PREFIX).strip())
                 elif line.strip():
                     print(line, end="", file=sys.stderr, flush=True)
         except BaseException:

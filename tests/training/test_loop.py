@@ -17,6 +17,7 @@ from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
 from pocketkube.spec.schema import Augmentation, DatasetSettings, Distillation, Training
 from pocketkube.training.loop import evaluate, train
+from pocketkube.training.mpirun import mpirun_command
 from pocketkube.training.schedules import learning_rate
 from pocketkube.training.task import Task, infer_task
 
@@ -243,9 +244,7 @@ def test_two_ranks_follow_one(tmp_path) -> None:
     found = []
     for ranks in (1, 2):
         file = tmp_path / f"{ranks}.json"
-        command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", str(ranks)]
-        command += ["--mca", "btl_vader_single_copy_mechanism", "none"]
-        command += [sys.executable, "-c", script, str(file)]
+        command = [*mpirun_command(ranks), sys.executable, "-c", script, str(file)]
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
         assert done.returncode == 0, done.stderr[-2000:]
         history, size = json.loads(file.read_text())
