@@ -32,27 +32,42 @@ class CostEstimate:
 
     def __init__(self, graph: ChannelGraph, profile: Profile) -> None:
         macs = {layer.name: layer.macs for layer in profile.layers}
-        self._graph = graph
-        self._weighted = [
-            (use, macs.get(use.path, 0), [(_end(w, use), tuple(w.shape)) for w in use.op.weights])
-            for use in graph.uses
-            if getattr(use.op, "weights", None)
-        ]
-        weighted = {use.path for use, _, _ in self._weighted}
-        self._constant = sum(x.macs for x in profile.layers if x.name not in weighted)
+        weighted = [use for use in graph.uses if getattr(use.op, "weights", None)]
+        self._layers = [_LayerCost(graph, use, macs.get(use.path, 0)) for use in weighted]
+        paths = {use.path for use in weighted}
+        self._constant = sum(x.macs for x in profile.layers if x.name not in paths)
 
     def __call__(self, keep: np.ndarray) -> Cost:
         """The cost with only the units in the mask `keep`."""
-        macs, parameters = float(self._constant), 0
-        for use, full, weights in self._weighted:
-            cut = cut_layer(use, left_of(self._graph, use, keep))
-            sizes = [cut.size(end, shape) for end, shape in weights]
-            parameters += sum(sizes)
-            if full:
-                left = sum(s for s, (_, shape) in zip(sizes, weights, strict=True) if len(shape) > 1)
-                whole = sum(math.prod(shape) for _, shape in weights if len(shape) > 1)
-                macs += full * left / max(whole, 1)
-        return Cost(macs, parameters)
+        macs, parameters = zip((self._constant, 0), *(cost(keep) for cost in self._layers), strict=True)
+        return Cost(float(sum(macs)), sum(parameters))
+
+
+class _LayerCost:
+    """What one layer costs. An answer is kept: a search asks the same again and again."""
+
+    def __init__(self, graph: ChannelGraph, use: Use, macs: float) -> None:
+        sides = [*use.inputs, *use.outputs, graph.heads(use.op)]
+        units = [graph.units.of(channels) for channels in sides if channels is not None]
+        around = np.unique(np.concatenate(units)) if units else np.empty(0, int)
+        self._around = around[around >= 0]
+        self._graph, self._use, self._macs = graph, use, macs
+        self._weights = [(_end(weight, use), tuple(weight.shape)) for weight in use.op.weights]
+        self._known: dict[bytes, tuple[float, int]] = {}
+
+    def __call__(self, keep: np.ndarray) -> tuple[float, int]:
+        """Multiply-adds and parameters with only the units in the mask `keep`."""
+        state = keep[self._around].tobytes()
+        if state not in self._known:
+            self._known[state] = self._cost(keep)
+        return self._known[state]
+
+    def _cost(self, keep: np.ndarray) -> tuple[float, int]:
+        cut = cut_layer(self._use, left_of(self._graph, self._use, keep))
+        sizes = [cut.size(end, shape) for end, shape in self._weights]
+        left = sum(s for s, (_, shape) in zip(sizes, self._weights, strict=True) if len(shape) > 1)
+        whole = sum(math.prod(shape) for _, shape in self._weights if len(shape) > 1)
+        return self._macs * left / max(whole, 1), sum(sizes)
 
 
 def _end(weight: object, use: Use) -> str:

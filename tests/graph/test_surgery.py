@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from pocketkube.graph.dependency import trace_channels
-from pocketkube.graph.matrices import consumers, heads
 from pocketkube.graph.surgery import remove_channels
 from tests.graph.nets import NETS
+from tests.graph.silence import silence_every_other_unit
 
 
 def random_weights(model: keras.Model, rng: np.random.Generator) -> None:
@@ -40,21 +40,7 @@ def test_cutting_nothing_gives_bit_equal_outputs(model: keras.Model) -> None:
 
 def test_cutting_units_that_nothing_reads_leaves_the_outputs(model: keras.Model) -> None:
     graph = trace_channels(model)
-    keep = np.ones(graph.units.count, bool)
-    for group in graph.groups:
-        keep[group.units[1::2]] = False
-    gone = ~keep
-    for side in (*consumers(graph), *heads(graph)):
-        weight = np.moveaxis(np.array(side.weight), side.axis, 0)
-        weight[(side.units >= 0) & gone[side.units]] = 0.0
-        side.weight.assign(np.moveaxis(weight, 0, side.axis))
-    # Statistics over channels see those that go: they have to be zero on the way, too.
-    statistics = (keras.layers.LayerNormalization, keras.layers.GroupNormalization)
-    for use in graph.uses:
-        if isinstance(use.op, statistics) and use.inputs[0] is not None:
-            kept = graph.units.of(use.inputs[0])
-            if isinstance(use.op, keras.layers.LayerNormalization):
-                keep[kept[kept >= 0]] = True
+    keep = silence_every_other_unit(graph)
     smaller = remove_channels(model, graph, keep)
     inputs = random_inputs(model, np.random.default_rng(1))
     np.testing.assert_allclose(
