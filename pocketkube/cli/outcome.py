@@ -1,6 +1,7 @@
 """How a command ends: with one line and an exit code, or with the table of a job."""
 
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from pocketkube.errors import UserError
+from pocketkube.training.mpirun import started_size
 
 INTERRUPTED = 130
 
@@ -17,6 +19,9 @@ INTERRUPTED = 130
 @contextmanager
 def plain_ending() -> Iterator[None]:
     """Turns a user's mistake, or an interruption, into one line and an exit code."""
+    if started_size() == 1:
+        # Ends what this process started, as Ctrl-C does; mpirun ends its ranks itself.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except UserError as error:

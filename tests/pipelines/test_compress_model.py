@@ -101,7 +101,10 @@ def test_the_pipeline_runs_on_this_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_leaves_nothing_running_or_half_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing_running_or_half_written(
+    tmp_path: Path, how: signal.Signals
+) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC.replace("epochs: 4", "epochs: 400"))
     command = [sys.executable, "-m", "pipelines.compression.compress_model"]
     command += [str(tmp_path / "spec.yaml"), "--output", str(tmp_path / "out")]
@@ -119,7 +122,7 @@ def test_an_interrupted_run_leaves_nothing_running_or_half_written(tmp_path: Pat
                 break
         children = psutil.Process(run.pid).children(recursive=True)
         assert children
-        run.send_signal(signal.SIGINT)
+        run.send_signal(how)
         rest = run.stdout.read()
     assert run.returncode == 130
     assert "interrupted; the same command goes on from here" in rest
