@@ -27,15 +27,21 @@ RIDGE = 1e-5
 class Response:
     """What a layer reads and what it should give, as sums over examples: of fixed size.
 
+    A bias makes up for means: where the layer has one, all is about the mean, else about zero.
+
     Attributes:
         gram: Of the layer's inputs as rows of patches, `[patch, patch]`.
-        cross: Of these with the wanted outputs, `[patch, outputs]`.
+        cross: Of these with the wanted outputs, bias left out, `[patch, outputs]`.
+        input_mean: Of the patches, `[patch]`.
+        output_mean: Of the wanted outputs, `[outputs]`.
         units: Unit of each patch entry, or -1.
         matrix: The layer's kernel as it is, `[patch, outputs]`.
     """
 
     gram: np.ndarray
     cross: np.ndarray
+    input_mean: np.ndarray
+    output_mean: np.ndarray
     units: np.ndarray
     matrix: np.ndarray
 
@@ -53,15 +59,19 @@ class Response:
         products = self.gram[np.ix_(mine, mine)] * (self.matrix[mine] @ self.matrix[mine].T)
         return sums @ products @ sums.T, sums @ (wanted[mine] * self.matrix[mine]).sum(axis=1)
 
-    def fitted(self, keep: np.ndarray) -> np.ndarray:
-        """The kernel that is best in the least-squares sense with only the patch entries `keep`."""
+    def fitted(self, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The kernel that is best in the least-squares sense with only the patch entries `keep`.
+
+        Returns:
+            The kernel, `[patch, outputs]`, and what the bias changes by, `[outputs]`.
+        """
         gram = self.gram[np.ix_(keep, keep)]
         scale = RIDGE * np.trace(gram) / max(len(gram), 1) + 1e-12
         matrix = np.zeros_like(self.matrix)
         # Towards the weights as they are, not towards zero, where the inputs say nothing.
         right = self.cross[keep] + scale * self.matrix[keep]
         matrix[keep] = np.linalg.solve(gram + scale * np.eye(len(gram)), right)
-        return matrix
+        return matrix, self.output_mean - self.input_mean @ matrix
 
 
 def readers(graph: ChannelGraph, group: Group) -> list[str]:
@@ -99,8 +109,7 @@ def measure(
     """
     now = {use.path: use.op for use in graph.uses}
     units = {side.path: side.units for side in consumers(graph)}
-    grams: dict[str, Any] = {}
-    crosses: dict[str, Any] = {}
+    totals: dict[str, list[Any]] = {}
     for inputs, _ in calibration.batches():
         tensors = [tf.constant(x) for x in inputs]
         before, after = _Inputs(paths), _Inputs(paths)
@@ -112,17 +121,24 @@ def measure(
             wanted = _patches(before.layers[path], before.seen[path])
             rows, wanted = _sample(rows, wanted, rng)
             wanted = wanted @ _matrix(before.layers[path])
-            grams[path] = grams.get(path, 0.0) + rows.T @ rows
-            crosses[path] = crosses.get(path, 0.0) + rows.T @ wanted
-    return {
-        path: Response(
-            grams[path],
-            crosses[path],
-            np.tile(units[path], len(grams[path]) // len(units[path])),
-            _matrix(now[path]),
-        )
-        for path in paths
-    }
+            sums = (rows.T @ rows, rows.T @ wanted, rows.sum(axis=0), wanted.sum(axis=0), len(rows))
+            so_far = totals.get(path, [0.0] * len(sums))
+            totals[path] = [a + b for a, b in zip(so_far, sums, strict=True)]
+    return {path: _response(now[path], totals[path], units[path]) for path in paths}
+
+
+def _response(layer: Any, totals: Sequence[Any], units: np.ndarray) -> Response:
+    gram, cross, inputs, outputs, count = totals
+    free = float(layer.use_bias)
+    input_mean, output_mean = free * inputs / count, free * outputs / count
+    return Response(
+        gram - count * np.outer(input_mean, input_mean),
+        cross - count * np.outer(input_mean, output_mean),
+        input_mean,
+        output_mean,
+        np.tile(units, len(gram) // len(units)),
+        _matrix(layer),
+    )
 
 
 def select_by_lasso(responses: Sequence[Response], members: np.ndarray, count: int) -> np.ndarray:
@@ -181,7 +197,10 @@ def _coordinate_descent(
 def write_fit(layer: Any, response: Response, keep_units: np.ndarray) -> None:
     """Gives `layer` the weights that fit best with only the units in the mask `keep_units`."""
     keep = (response.units < 0) | keep_units[response.units]
-    layer.kernel.assign(response.fitted(keep).reshape(layer.kernel.shape))
+    matrix, shift = response.fitted(keep)
+    layer.kernel.assign(matrix.reshape(layer.kernel.shape))
+    if layer.use_bias:
+        layer.bias.assign(np.asarray(layer.bias) + shift)
 
 
 def silence(graph: ChannelGraph, gone: np.ndarray) -> None:

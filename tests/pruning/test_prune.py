@@ -168,7 +168,7 @@ def test_taylor_scores_are_the_loss_that_is_lost() -> None:
 
 
 def test_reconstruction_recovers_what_other_channels_can_say() -> None:
-    """Two equal halves: after one goes, the fit doubles the other's weights."""
+    """Two equal halves, one read faintly: after it goes, the fit adds its weights to the other's."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
@@ -182,6 +182,8 @@ def test_reconstruction_recovers_what_other_channels_can_say() -> None:
     kernel = np.array(model.get_layer("one").kernel)
     kernel[..., 4:] = kernel[..., :4]
     model.get_layer("one").kernel.assign(kernel)
+    reader = model.get_layer("two").kernel
+    reader.assign(np.asarray(reader) * np.repeat([1.0, 0.1], 4)[:, None])
     calibration = images((8, 8, 3))
     whole = model.predict(calibration.inputs[0], verbose=0)
 
@@ -190,7 +192,29 @@ def test_reconstruction_recovers_what_other_channels_can_say() -> None:
         return float(np.abs(pruned.model.predict(calibration.inputs[0], verbose=0) - whole).max())
 
     assert error(criterion="lasso") < 1e-3
-    assert error(criterion="l1") > 1e-2
+    assert error(criterion="l1") < 1e-3
+    assert error(criterion="l1", reconstruct=False) > 1e-2
+
+
+@pytest.mark.parametrize("criterion", ["fpgm", "lasso"])
+def test_a_bias_makes_up_for_channels_that_never_change(criterion: str) -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(8, activation="relu", name="one"),
+            layers.Dense(5, name="head"),
+        ]
+    )
+    one = model.get_layer("one")
+    one.kernel.assign(np.asarray(one.kernel) * ([1.0] * 4 + [0.0] * 4))
+    one.bias.assign([0.0] * 4 + [2.0, -1.0, 3.0, 1.0])
+    calibration = images((6,))
+    settings = PruneChannels(criterion=criterion, ratios={"one": 0.5})  # type: ignore[arg-type]
+    pruned = prune(model, settings, calibration=calibration)
+    whole = model.predict(calibration.inputs[0], verbose=0)
+    left = pruned.model.predict(calibration.inputs[0], verbose=0)
+    assert np.abs(left - whole).max() < 1e-3 * whole.std()
 
 
 def test_reconstruction_helps_any_criterion_on_a_residual_network() -> None:
