@@ -216,6 +216,59 @@ class FineTune(Settings):
     learning_rate: float | None = Field(None, gt=0.0, description="Instead of training's.")
 
 
+class Sparsify(Settings):
+    """Trains the model while more and more of its weights become zero (Zhu & Gupta, 2017)."""
+
+    name: Literal["sparsify_weights"] = "sparsify_weights"
+    sparsity: Ratio = Field(
+        0.75, description="Part of all weights of kernels that becomes zero; 0.5 with pattern 2:4."
+    )
+    distribution: Literal["uniform", "size", "global"] = Field(
+        "global",
+        description="The same part in each layer; more in larger ones; or what one threshold gives. "
+        "Pattern 2:4 is uniform.",
+    )
+    ratios: dict[str, Ratio] = Field(
+        {}, description="Part that becomes zero, by a layer's name, instead; others stay dense."
+    )
+    pattern: Literal["element", "block", "2:4"] = Field(
+        "element",
+        description="Each weight for itself, four neighbouring outputs together, or two of each four "
+        "inputs.",
+    )
+    begin_fraction: float = Field(0.0, ge=0.0, lt=1.0, description="When the rise begins.")
+    end_fraction: float = Field(
+        0.6, gt=0.0, le=1.0, description="When it ends; the rest trains what is left."
+    )
+    power: float = Field(3.0, gt=0.0, description="How much more goes early than late.")
+    refresh_steps: int = Field(20, ge=1, description="Steps until masks are chosen anew.")
+    epochs: int | None = Field(None, ge=1, description="Instead of half of training's.")
+    learning_rate: float | None = Field(None, gt=0.0, description="Instead of training's.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _half_of_each_four(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("pattern") == "2:4":
+            return {"sparsity": 0.5, "distribution": "uniform"} | value
+        return value
+
+    @model_validator(mode="after")
+    def _pattern_and_schedule_fit(self) -> Self:
+        if self.pattern == "2:4" and (
+            self.sparsity != 0.5 or self.distribution != "uniform" or set(self.ratios.values()) - {0.5}
+        ):
+            raise ValueError(
+                "pattern 2:4 makes half of each layer zero: leave sparsity and distribution out, "
+                "or use block"
+            )
+        if self.begin_fraction >= self.end_fraction:
+            raise ValueError(
+                f"begin_fraction {self.begin_fraction:g} is not before end_fraction "
+                f"{self.end_fraction:g}"
+            )
+        return self
+
+
 class Quantize(Settings):
     """Converts the model to LiteRT in a number format."""
 
@@ -239,9 +292,10 @@ class Quantize(Settings):
         return self
 
 
-Stage = Annotated[PruneChannels | FineTune | Quantize, Field(discriminator="name")]
+Stage = Annotated[PruneChannels | Sparsify | FineTune | Quantize, Field(discriminator="name")]
 STAGE_NAMES = (
     "prune_channels",
+    "sparsify_weights",
     "fine_tune",
     "quantize_int8",
     "quantize_float16",
@@ -280,6 +334,11 @@ class Spec(Settings):
                     f"stages: {name} makes a LiteRT file, which nothing can follow; "
                     f"put it last, after {names[position + 1]}"
                 )
+        if "sparsify_weights" in names and "prune_channels" in names[names.index("sparsify_weights") :]:
+            raise ValueError(
+                "stages: prune_channels fits the weights that are left anew, which fills the zeros of "
+                "sparsify_weights; put it before"
+            )
         pruning = next((s for s in self.stages if isinstance(s, PruneChannels)), None)
         speedup = self.target.speedup if self.target else None
         if pruning and pruning.ratios and speedup:

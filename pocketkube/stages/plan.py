@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pocketkube.spec.schema import FineTune, PruneChannels, Spec
+from pocketkube.spec.schema import FineTune, Quantize, Spec
 
 TRAINED, BASELINE, RESULT, MEASURED, REPORTED = (
     "train_model",
@@ -36,13 +36,13 @@ def plan(spec: Spec) -> tuple[Step, ...]:
     steps = [Step(TRAINED, "train_model", -1, {})]
     model, quantize = TRAINED, -1
     for position, settings in enumerate(spec.stages):
-        if isinstance(settings, PruneChannels | FineTune):
-            stage = "prune_channels" if isinstance(settings, PruneChannels) else "fine_tune_model"
-            key = f"{position + 1}_{settings.name}"
-            steps.append(Step(key, stage, position, {"model": model, "teacher": TRAINED}))
-            model = key
-        else:
+        if isinstance(settings, Quantize):
             quantize = position
+            continue
+        stage = "fine_tune_model" if isinstance(settings, FineTune) else settings.name
+        key = f"{position + 1}_{settings.name}"
+        steps.append(Step(key, stage, position, {"model": model, "teacher": TRAINED}))
+        model = key
     return (
         *steps,
         Step(BASELINE, "export_litert", -1, {"model": TRAINED}),

@@ -49,6 +49,9 @@ STAGES = {
     "prune_channels": Stage(
         "pocketkube.stages.pruning", ("dataset", "target", "training", "distillation", "seed")
     ),
+    "sparsify_weights": Stage(
+        "pocketkube.stages.training", ("dataset", "training", "distillation", "seed"), shared=True
+    ),
     "fine_tune_model": Stage(
         "pocketkube.stages.training", ("dataset", "training", "distillation", "seed"), shared=True
     ),

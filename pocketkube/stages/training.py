@@ -1,17 +1,23 @@
-"""The stages that train: train_model, and fine_tune_model with the uncompressed model as teacher."""
+"""The stages that train: from scratch, or a compressed model with the uncompressed one as teacher."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import keras
+import numpy as np
 
 from pocketkube.bundle import Bundle, load_bundle, load_model, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.models import build_model
-from pocketkube.spec.schema import FineTune, Spec, Training
+from pocketkube.sparsity import GradualSparsification, KeptZeros
+from pocketkube.sparsity.kernels import kernels
+from pocketkube.spec.schema import FineTune, Sparsify, Spec, Training
 from pocketkube.stages.facts import after_stage, first_facts, judge, task_of
 from pocketkube.training.loop import train
+from pocketkube.training.method import Method
 from pocketkube.training.task import infer_task
 from pocketkube.training.workers import workers
 
@@ -50,9 +56,41 @@ def fine_tune_model(
     spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Trains a compressed model on and writes its bundle."""
-    began = time.monotonic()
     settings = spec.stages[position]
     assert isinstance(settings, FineTune)
+
+    def method(student: Bundle) -> Method:
+        sparse = any(stage["name"] == "sparsify_weights" for stage in student.facts["stages"])
+        return KeptZeros(student.model) if sparse else Method()
+
+    _train_on(spec, settings, inputs, output, scratch, method)
+
+
+def sparsify_weights(
+    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+) -> None:
+    """Trains a model while its weights become zero, and writes the sparse one's bundle."""
+    settings = spec.stages[position]
+    assert isinstance(settings, Sparsify)
+    _train_on(
+        spec,
+        settings,
+        inputs,
+        output,
+        scratch,
+        lambda student: GradualSparsification(student.model, settings),
+    )
+
+
+def _train_on(
+    spec: Spec,
+    settings: FineTune | Sparsify,
+    inputs: Mapping[str, Path],
+    output: Path,
+    scratch: Path,
+    method_for: Callable[[Bundle], Method],
+) -> None:
+    began = time.monotonic()
     dataset = load_dataset(spec.dataset)
     student, teacher = load_bundle(inputs["model"]), load_bundle(inputs["teacher"])
     task = task_of(student.facts)
@@ -62,18 +100,31 @@ def fine_tune_model(
         task,
         fine_tuning(spec.training, settings),
         seed=spec.seed + 1,
-        stage="fine_tune",
+        stage=settings.name,
         teacher=teacher.model,
         distillation=spec.distillation,
+        method=method_for(student),
         checkpoints=scratch,
     )
     judged = judge(student.model, dataset, task)
-    facts = after_stage(student.facts, settings.name, judged, began, history=history)
+    facts = after_stage(
+        student.facts, settings.name, judged, began, history=history, notes=_zeros(student.model)
+    )
     if workers().rank == 0:
         save_bundle(output, Bundle(student.model, facts))
 
 
-def fine_tuning(training: Training, settings: FineTune) -> Training:
+def _zeros(model: keras.Model) -> list[str]:
+    """What part of the kernels is zero, where that is worth a sentence."""
+    found = [np.asarray(kernel) for _, kernel in kernels(model)]
+    zeros = sum(int((kernel == 0).sum()) for kernel in found)
+    total = sum(kernel.size for kernel in found)
+    if not zeros:
+        return []
+    return [f"{zeros / total:.1%} of the {total} weights of kernels are zero."]
+
+
+def fine_tuning(training: Training, settings: FineTune | Sparsify) -> Training:
     """The course of fine-tuning: training's, for half the epochs where nothing is said."""
     return training.model_copy(
         update={

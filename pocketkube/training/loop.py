@@ -18,6 +18,7 @@ from pocketkube.errors import UserError
 from pocketkube.progress import Progress, Silent, progress
 from pocketkube.spec.schema import Distillation, Training
 from pocketkube.training.checkpoints import load_checkpoint, save_checkpoint
+from pocketkube.training.method import Method
 from pocketkube.training.schedules import learning_rate
 from pocketkube.training.task import Task
 from pocketkube.training.workers import Alone, workers
@@ -81,6 +82,7 @@ class _Plan:
     batch: int
     ranks: Alone
     optimizer: Any
+    method: Method
     file: Path | None
     identity: str
 
@@ -94,7 +96,7 @@ class _Plan:
 
     @property
     def variables(self) -> list[Any]:
-        return [*self.model.variables, *self.optimizer.variables]
+        return [*self.model.variables, *self.optimizer.variables, *self.method.variables]
 
 
 def train(
@@ -107,6 +109,7 @@ def train(
     stage: str = "train",
     teacher: keras.Model | None = None,
     distillation: Distillation | None = None,
+    method: Method | None = None,
     checkpoints: Path | None = None,
 ) -> History:
     """Trains a model in place.
@@ -123,6 +126,7 @@ def train(
         stage: What to call the work in the progress display.
         teacher: A model whose outputs are to be learnt, too; it runs in inference mode.
         distillation: How much the teacher counts; without it the teacher is not asked.
+        method: A compression method that takes part.
         checkpoints: Folder of this course's checkpoint; with one there, training goes on from it.
 
     Returns:
@@ -132,6 +136,7 @@ def train(
         UserError: If the batch cannot be shared evenly, or the loss is no longer a number.
     """
     ranks = workers()
+    method = method or Method()
     optimizer = _optimizer(model, settings)
     _seed_layers(model, seed)
     plan = _Plan(
@@ -142,21 +147,22 @@ def train(
         _batch_size(settings.batch_size, dataset.train.size, ranks.size),
         ranks,
         optimizer,
+        method,
         checkpoints / "checkpoint.npz" if checkpoints else None,
-        _identity(model, settings, seed, teacher, distillation),
+        _identity(model, settings, seed, teacher, distillation, method),
     )
     course = _Course(**(_resume(plan) or {}))
     ranks.broadcast(plan.variables)
     policies = _use_mixed_precision(model) if settings.mixed_precision else []
-    run_step = _train_step(model, optimizer, task, settings, ranks, teacher, distillation)
+    run_step = _train_step(plan, task, teacher, distillation)
     judge = _judge(model, task)
     began = time.monotonic()
     try:
         with _shown(stage, plan.steps, ranks) as shown:
             while course.step < plan.steps:
                 _epoch(plan, course, run_step, shown)
-                if course.step == plan.steps and settings.ema is not None:
-                    optimizer.finalize_variable_values(model.trainable_variables)
+                if course.step == plan.steps:
+                    _finish(plan)
                 _end_epoch(plan, course, judge)
                 _save(plan, course)
     finally:
@@ -223,6 +229,7 @@ def _epoch(
     )
     for inputs, labels in examples:
         plan.optimizer.learning_rate = learning_rate(settings, course.step, plan.steps)
+        plan.method.before_step(course.step, plan.steps, plan.optimizer)
         loss, score = run_step(inputs, labels).numpy().tolist()
         if not np.isfinite(loss) and not settings.mixed_precision:
             raise UserError(
@@ -234,6 +241,12 @@ def _epoch(
         shown.update(course.step, loss=course.sums[0] / course.sums[2])
         if course.step % settings.checkpoint_steps == 0 and course.step % plan.steps_per_epoch:
             _save(plan, course)
+
+
+def _finish(plan: _Plan) -> None:
+    if plan.settings.ema is not None:
+        plan.optimizer.finalize_variable_values(plan.model.trainable_variables)
+    plan.method.finish()
 
 
 def _end_epoch(plan: _Plan, course: _Course, judge: Judge) -> None:
@@ -253,14 +266,9 @@ def _end_epoch(plan: _Plan, course: _Course, judge: Judge) -> None:
 
 
 def _train_step(
-    model: keras.Model,
-    optimizer: Any,
-    task: Task,
-    settings: Training,
-    ranks: Alone,
-    teacher: keras.Model | None,
-    distillation: Distillation | None,
+    plan: _Plan, task: Task, teacher: keras.Model | None, distillation: Distillation | None
 ) -> Callable[[Any, Any], tf.Tensor]:
+    model, optimizer = plan.model, plan.optimizer
     weight = distillation.weight if teacher is not None and distillation is not None else 0.0
     trained = model.trainable_variables
 
@@ -269,7 +277,7 @@ def _train_step(
         wanted = _call(teacher, inputs, training=False) if weight else None
         with tf.GradientTape() as tape:
             outputs = _call(model, inputs, training=True)
-            loss = task.loss(labels, outputs, settings.label_smoothing)
+            loss = task.loss(labels, outputs, plan.settings.label_smoothing)
             if weight:
                 assert distillation is not None
                 distance = task.distance(outputs, wanted, distillation.temperature)
@@ -281,7 +289,8 @@ def _train_step(
         gradients = [
             tf.zeros_like(v) if g is None else g for g, v in zip(gradients, trained, strict=True)
         ]
-        optimizer.apply(ranks.average(gradients), trained)
+        gradients = plan.method.gradients(gradients, trained)
+        optimizer.apply(plan.ranks.average(gradients), trained)
         return tf.stack([loss, tf.reduce_mean(task.score(labels, outputs))])
 
     return step
@@ -341,10 +350,11 @@ def _identity(
     seed: int,
     teacher: keras.Model | None,
     distillation: Distillation | None,
+    method: Method,
 ) -> str:
     """What makes two courses the same: settings that count, and the weights they start from."""
     counted = settings.model_dump(exclude={"checkpoint_steps", "workers"})
-    told = repr((counted, seed, distillation if teacher is not None else None))
+    told = repr((counted, seed, distillation if teacher is not None else None, method.told))
     digest = hashlib.sha256(told.encode())
     for source in (model, teacher):
         for weight in source.weights if source is not None else ():

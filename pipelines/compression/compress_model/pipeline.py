@@ -10,6 +10,7 @@ from components.compression.build_report import build_report
 from components.compression.export_litert import export_litert
 from components.compression.fine_tune_model import fine_tune_model
 from components.compression.prune_channels import prune_channels
+from components.compression.sparsify_weights import sparsify_weights
 from components.compression.train_model import train_model
 from pocketkube.spec import Spec
 from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, Step, plan
@@ -17,6 +18,7 @@ from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, Step, p
 COMPONENTS: dict[str, Callable[..., Any]] = {
     "train_model": train_model,
     "prune_channels": prune_channels,
+    "sparsify_weights": sparsify_weights,
     "fine_tune_model": fine_tune_model,
     "export_litert": export_litert,
     "benchmark_litert": benchmark_litert,
@@ -26,6 +28,7 @@ COMPONENTS: dict[str, Callable[..., Any]] = {
 HANDED_ON = {
     "train_model": "model",
     "prune_channels": "pruned",
+    "sparsify_weights": "sparse",
     "fine_tune_model": "tuned",
     "export_litert": "litert",
     "benchmark_litert": "figures",
@@ -64,7 +67,7 @@ def compress_model(spec: Spec) -> Any:
         tasks: dict[str, Any] = {}
         for step in steps:
             inputs = {role: _output(tasks, steps, key) for role, key in step.inputs.items()}
-            if step.stage in ("prune_channels", "fine_tune_model", "export_litert"):
+            if step.position >= 0 or step.stage == "export_litert":
                 inputs["position"] = step.position
             tasks[step.key] = COMPONENTS[step.stage](spec=spec, **inputs)
             _harden(tasks[step.key], step)

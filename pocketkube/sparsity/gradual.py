@@ -1,0 +1,123 @@
+"""Keeps weights at zero while a model is trained: more and more of them, or those that are zero."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pocketkube.errors import UserError
+from pocketkube.sparsity.distribution import layer_sparsities
+from pocketkube.sparsity.kernels import kernels
+from pocketkube.sparsity.patterns import mask_of
+from pocketkube.sparsity.schedule import is_refreshed, rise, sparsity_at
+from pocketkube.spec.schema import Sparsify
+from pocketkube.training.method import Method
+
+
+class _Masked(Method):
+    """Trains what a mask leaves of each kernel; the rest is zero and stays so."""
+
+    def __init__(self, model: keras.Model) -> None:
+        found = list(kernels(model))
+        if not found:
+            raise UserError(f"{model.name} has no dense layer or convolution that could be sparse.")
+        self.paths = [path for path, _ in found]
+        self.kernels = [kernel for _, kernel in found]
+        self.masks = [tf.Variable(_nonzero(kernel), trainable=False) for kernel in self.kernels]
+        self._mask_of = {id(k): mask for k, mask in zip(self.kernels, self.masks, strict=True)}
+        self.variables: Sequence[Any] = self.masks
+
+    def gradients(self, gradients: Sequence[Any], variables: Sequence[Any]) -> Sequence[Any]:
+        """None for weights that are zero, so that momentum cannot move them."""
+        masks = [self._mask_of.get(id(variable)) for variable in variables]
+        return [
+            g if mask is None else g * tf.cast(mask, g.dtype)
+            for g, mask in zip(gradients, masks, strict=True)
+        ]
+
+    def finish(self) -> None:
+        """Weights that an average has brought back go again."""
+        for kernel, mask in zip(self.kernels, self.masks, strict=True):
+            kernel.assign(np.asarray(kernel) * mask.numpy())
+
+
+class KeptZeros(_Masked):
+    """Trains a sparse model on without filling its zeros."""
+
+    told = "kept_zeros"
+
+
+class GradualSparsification(_Masked):
+    """Gradual magnitude pruning (Zhu & Gupta, 2017).
+
+    A weight that goes keeps its last value aside. Whenever masks are chosen anew it is weighed with
+    it, so that it comes back where those that stayed have become smaller.
+
+    Args:
+        model: The model; its kernels become sparse.
+        settings: How sparse, which layers by how much, in what pattern and when.
+
+    Raises:
+        UserError: If there is nothing to make sparse, or `settings` names a layer that is not there.
+    """
+
+    def __init__(self, model: keras.Model, settings: Sparsify) -> None:
+        super().__init__(model)
+        self.told = settings.model_dump_json()
+        self._settings = settings
+        _refuse_unknown(settings.ratios, self.paths)
+        self._aside = [tf.Variable(np.asarray(k), trainable=False) for k in self.kernels]
+        self.variables = [*self.masks, *self._aside]
+
+    def before_step(self, step: int, steps: int, optimizer: Any) -> None:
+        """Chooses the masks anew where it is time."""
+        settings = self._settings
+        begin, end = rise(steps, settings.begin_fraction, settings.end_fraction)
+        if is_refreshed(step, begin=begin, end=end, every=settings.refresh_steps):
+            part = sparsity_at(step, final=1.0, begin=begin, end=end, power=settings.power)
+            self._refresh(part, optimizer)
+
+    def _refresh(self, part: float, optimizer: Any) -> None:
+        """Makes the model as sparse as it is to be after `part` of the way."""
+        whole = [
+            np.where(mask.numpy(), np.asarray(kernel), aside.numpy())
+            for kernel, mask, aside in zip(self.kernels, self.masks, self._aside, strict=True)
+        ]
+        for kernel, mask, aside, values, sparsity in zip(
+            self.kernels, self.masks, self._aside, whole, self._sparsities(whole, part), strict=True
+        ):
+            kept = mask_of(values, sparsity, self._settings.pattern)
+            aside.assign(values)
+            mask.assign(kept)
+            kernel.assign(values * kept)
+            for slot in _slots(optimizer, kernel):
+                slot.assign(np.asarray(slot) * kept)
+
+    def _sparsities(self, whole: Sequence[np.ndarray], part: float) -> list[float]:
+        if self._settings.ratios:
+            return [part * self._settings.ratios.get(path, 0.0) for path in self.paths]
+        return layer_sparsities(whole, part * self._settings.sparsity, self._settings.distribution)
+
+
+def _refuse_unknown(ratios: Mapping[str, float], paths: Sequence[str]) -> None:
+    for name in ratios:
+        if name not in paths:
+            raise UserError(
+                f"ratios: {name} is no layer that can be sparse; there are: {', '.join(paths)}."
+            )
+
+
+def _slots(optimizer: Any, kernel: Any) -> list[Any]:
+    """Momentum and the like of a kernel."""
+    start = kernel.path.replace("/", "_") + "_"
+    return [
+        slot
+        for slot in optimizer.variables
+        if slot.path.rpartition("/")[2].startswith(start) and slot.shape == kernel.shape
+    ]
+
+
+def _nonzero(kernel: Any) -> np.ndarray:
+    return np.asarray(kernel) != 0

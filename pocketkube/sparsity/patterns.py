@@ -1,0 +1,63 @@
+"""Which of a kernel's weights become zero together."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+Pattern = Literal["element", "block", "2:4"]
+BLOCK, GROUP = 4, 4
+
+
+def mask_of(kernel: np.ndarray, sparsity: float, pattern: Pattern) -> np.ndarray:
+    """The weights that stay: those of the largest magnitude, as many as `sparsity` leaves.
+
+    Args:
+        kernel: The kernel, `[..., outputs]`.
+        sparsity: Part of the weights that goes, 0 to 1.
+        pattern: "element": each for itself. "block": four neighbouring outputs that read the same
+            input together, as XNNPACK's sparse 1x1 convolutions compute them. "2:4": of each four
+            neighbouring inputs of an output the same number, two at a sparsity of 0.5.
+
+    Returns:
+        A boolean for each weight, `[..., outputs]`.
+    """
+    matrix = np.abs(kernel.reshape(-1, kernel.shape[-1]))
+    return PATTERNS[pattern](matrix, sparsity).reshape(kernel.shape)
+
+
+def _elements(matrix: np.ndarray, sparsity: float) -> np.ndarray:
+    return _largest(matrix.ravel(), round(sparsity * matrix.size)).reshape(matrix.shape)
+
+
+def _blocks(matrix: np.ndarray, sparsity: float) -> np.ndarray:
+    inputs, outputs = matrix.shape
+    # The last block may be short: its mean is over the weights that it has.
+    starts = np.arange(0, outputs, BLOCK)
+    widths = np.diff(np.append(starts, outputs))
+    means = np.add.reduceat(matrix, starts, axis=1) / widths
+    kept = _largest(means.ravel(), round(sparsity * means.size)).reshape(inputs, -1)
+    return np.repeat(kept, widths, axis=1)
+
+
+def _of_each_group(matrix: np.ndarray, sparsity: float) -> np.ndarray:
+    inputs, outputs = matrix.shape
+    padded = np.zeros((-(-inputs // GROUP) * GROUP, outputs))
+    padded[:inputs] = matrix
+    groups = padded.reshape(-1, GROUP, outputs)
+    order = np.argsort(np.argsort(-groups, axis=1, kind="stable"), axis=1)
+    return (order < GROUP - round(sparsity * GROUP)).reshape(-1, outputs)[:inputs]
+
+
+def _largest(values: np.ndarray, gone: int) -> np.ndarray:
+    """A mask of all but the `gone` smallest."""
+    mask = np.ones(len(values), bool)
+    mask[np.argsort(values, kind="stable")[:gone]] = False
+    return mask
+
+
+PATTERNS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "element": _elements,
+    "block": _blocks,
+    "2:4": _of_each_group,
+}

@@ -1,0 +1,30 @@
+"""When how many weights are zero."""
+
+import math
+
+
+def sparsity_at(step: int, *, final: float, begin: int, end: int, power: float = 3.0) -> float:
+    """The sparsity that gradual pruning asks for at a step (Zhu & Gupta, 2017).
+
+    `s(t) = s_f (1 - (1 - clip((t - t_b) / (t_e - t_b), 0, 1))^power)`
+
+    Args:
+        step: The step, t.
+        final: The sparsity at the end, s_f.
+        begin: The step at which it starts to rise, t_b.
+        end: The step from which on it stays, t_e.
+        power: How much more is removed early than late.
+    """
+    along = (step - begin) / max(end - begin, 1)
+    return final * (1 - (1 - min(max(along, 0.0), 1.0)) ** power)
+
+
+def is_refreshed(step: int, *, begin: int, end: int, every: int) -> bool:
+    """Whether masks are chosen anew before a step: every so often, for the last time at `end`."""
+    return step == end or (begin <= step < end and (step - begin) % every == 0)
+
+
+def rise(steps: int, begin_fraction: float, end_fraction: float) -> tuple[int, int]:
+    """First and last step of the rise; at least one step is left to train with the last masks."""
+    end = min(math.ceil(steps * end_fraction), steps - 1)
+    return min(math.floor(steps * begin_fraction), end), end

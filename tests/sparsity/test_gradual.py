@@ -1,0 +1,176 @@
+"""Training makes kernels as sparse as asked, keeps them so, and weights can come back."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from pocketkube.data import load_dataset
+from pocketkube.errors import UserError
+from pocketkube.models import build_model
+from pocketkube.sparsity import GradualSparsification, KeptZeros
+from pocketkube.sparsity.distribution import layer_sparsities
+from pocketkube.sparsity.kernels import kernels
+from pocketkube.sparsity.patterns import mask_of
+from pocketkube.sparsity.schedule import is_refreshed, rise, sparsity_at
+from pocketkube.spec.schema import DatasetSettings, Sparsify, Training
+from pocketkube.training.loop import evaluate, train
+from pocketkube.training.task import infer_task
+
+DIGITS = load_dataset(DatasetSettings(builtin="digits"))
+COURSE = Training(epochs=2, batch_size=64)
+
+
+def zeros(model: keras.Model) -> dict[str, float]:
+    return {path: float((np.asarray(kernel) == 0).mean()) for path, kernel in kernels(model)}
+
+
+def trained(settings: Sparsify, course: Training = COURSE, **options) -> keras.Model:
+    model = build_model("lenet", (32, 32, 1), 10, seed=0)
+    method = GradualSparsification(model, settings)
+    train(model, DIGITS, infer_task(model, 10), course, seed=0, method=method, **options)
+    return model
+
+
+def test_the_schedule_is_the_papers() -> None:
+    asked = [sparsity_at(t, final=0.8, begin=10, end=30) for t in (0, 10, 20, 30, 99)]
+    assert asked == pytest.approx([0, 0, 0.8 * 0.875, 0.8, 0.8])
+    assert rise(100, 0.1, 0.6) == (10, 60)
+    assert rise(5, 0.0, 1.0) == (0, 4)
+    refreshed = [t for t in range(100) if is_refreshed(t, begin=10, end=60, every=20)]
+    assert refreshed == [10, 30, 50, 60]
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "size", "global"])
+@pytest.mark.parametrize("sparsity", [0.5, 0.9])
+def test_layers_together_have_the_sparsity_asked_for(distribution, sparsity: float) -> None:
+    rng = np.random.default_rng(0)
+    weights = [
+        rng.normal(size=shape) * scale
+        for shape, scale in (((3, 3, 1, 8), 1), ((3, 3, 8, 64), 9), ((40, 10), 0.1))
+    ]
+    parts = layer_sparsities(weights, sparsity, distribution)
+    total = sum(part * kernel.size for part, kernel in zip(parts, weights, strict=True))
+    assert total == pytest.approx(sparsity * sum(kernel.size for kernel in weights), abs=1)
+    assert all(0 <= part <= 1 for part in parts)
+    # A layer's scale says nothing of its importance: none is emptied for it.
+    assert max(parts) < 1 or distribution == "size"
+
+
+def test_masks_follow_their_pattern() -> None:
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 8, 10))
+    element = mask_of(kernel, 0.9, "element")
+    assert element.sum() == 72
+    assert np.abs(kernel[element]).min() >= np.abs(kernel[~element]).max()
+    blocks = mask_of(kernel, 0.75, "block")
+    for start, end in ((0, 4), (4, 8), (8, 10)):
+        assert (blocks[..., start:end] == blocks[..., start : start + 1]).all()
+    assert blocks.mean() == pytest.approx(0.25, abs=0.02)
+    halves = mask_of(kernel, 0.5, "2:4")
+    assert (halves.reshape(-1, 4, 10).sum(axis=1) == 2).all()
+
+
+@pytest.mark.parametrize(("pattern", "sparsity"), [("element", 0.75), ("2:4", 0.5)])
+def test_every_kernel_is_as_sparse_as_asked(pattern, sparsity: float) -> None:
+    model = trained(Sparsify(sparsity=sparsity, pattern=pattern, distribution="uniform"))
+    for path, kernel in kernels(model):
+        inputs, outputs = np.prod(kernel.shape[:-1]), kernel.shape[-1]
+        # A group of inputs that is not full may keep both that it has.
+        spare = outputs * (inputs % 4) if pattern == "2:4" else 0.5
+        gone = (np.asarray(kernel) == 0).sum()
+        assert abs(gone - sparsity * inputs * outputs) <= spare, path
+
+
+def test_blocks_of_a_trained_kernel_are_zero_together() -> None:
+    for _, kernel in kernels(trained(Sparsify(sparsity=0.75, pattern="block", distribution="uniform"))):
+        kept = np.asarray(kernel).reshape(-1, kernel.shape[-1]) != 0
+        blocks = [kept[:, start : start + 4] for start in range(0, kept.shape[1], 4)]
+        assert all((block == block[:, :1]).all() for block in blocks)
+        assert sum(block[:, 0].sum() for block in blocks) == pytest.approx(
+            0.25 * len(kept) * len(blocks), abs=0.5
+        )
+
+
+def test_ratios_by_layer_leave_the_others_dense() -> None:
+    names = [path for path, _ in kernels(build_model("lenet", (32, 32, 1), 10))]
+    found = zeros(trained(Sparsify(ratios={names[1]: 0.8})))
+    assert found[names[1]] == pytest.approx(0.8, abs=1e-2)
+    assert all(part == 0 for name, part in found.items() if name != names[1])
+    with pytest.raises(UserError, match=r"ratios: nose is no layer that can be sparse; there are: "):
+        trained(Sparsify(ratios={"nose": 0.5}))
+
+
+def test_an_average_of_weights_brings_none_back() -> None:
+    course = COURSE.model_copy(update={"ema": 0.9})
+    found = [np.asarray(kernel) for _, kernel in kernels(trained(Sparsify(sparsity=0.8), course))]
+    gone = sum((kernel == 0).sum() for kernel in found)
+    assert gone == pytest.approx(0.8 * sum(kernel.size for kernel in found), abs=1)
+
+
+def test_a_weight_comes_back_where_those_that_stayed_have_shrunk() -> None:
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(1, use_bias=False, name="dense")])
+    kernel = model.get_layer("dense").kernel
+    kernel.assign([[4.0], [3.0], [2.0], [1.0]])
+    method = GradualSparsification(model, Sparsify(sparsity=0.5, refresh_steps=1))
+    optimizer = keras.optimizers.AdamW()
+    optimizer.build(model.trainable_variables)
+    slot = next(v for v in optimizer.variables if "velocity" in v.path)
+    slot.assign(np.ones(slot.shape))
+    # 7/8 of the way to one half: 0.4375 of four weights are two.
+    method.before_step(30, 100, optimizer)
+    np.testing.assert_array_equal(kernel, [[4], [3], [0], [0]])
+    np.testing.assert_array_equal(slot, [[1], [1], [0], [0]])
+    kernel.assign([[4.0], [1.5], [0.0], [0.0]])
+    method.before_step(60, 100, optimizer)
+    np.testing.assert_array_equal(kernel, [[4], [0], [2], [0]])
+
+
+def test_training_on_keeps_the_zeros() -> None:
+    model = trained(Sparsify(sparsity=0.9))
+    before = {path: np.asarray(kernel) == 0 for path, kernel in kernels(model)}
+    train(model, DIGITS, infer_task(model, 10), COURSE, seed=1, method=KeptZeros(model))
+    for path, kernel in kernels(model):
+        np.testing.assert_array_equal(np.asarray(kernel) == 0, before[path])
+
+
+def test_a_course_that_was_cut_off_ends_at_the_same_weights(tmp_path: Path, monkeypatch) -> None:
+    course = COURSE.model_copy(update={"checkpoint_steps": 7})
+    settings = Sparsify(sparsity=0.8, refresh_steps=3)
+    wanted = trained(settings, course)
+
+    before_step = GradualSparsification.before_step
+
+    def cut_off(self, step, steps, optimizer) -> None:
+        if step == 17:
+            raise KeyboardInterrupt
+        before_step(self, step, steps, optimizer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GradualSparsification, "before_step", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            trained(settings, course, checkpoints=tmp_path)
+    assert list(tmp_path.glob("*.npz"))
+    resumed = trained(settings, course, checkpoints=tmp_path)
+    for one, other in zip(resumed.weights, wanted.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_half_of_each_four_needs_no_more_said() -> None:
+    settings = Sparsify(pattern="2:4")
+    assert (settings.sparsity, settings.distribution) == (0.5, "uniform")
+    with pytest.raises(ValueError, match="pattern 2:4 makes half of each layer zero"):
+        Sparsify(pattern="2:4", sparsity=0.8)
+
+
+@pytest.mark.slow
+def test_four_fifths_of_a_networks_weights_are_not_needed() -> None:
+    course = Training(epochs=10, batch_size=64)
+    model = build_model("lenet", (32, 32, 1), 10, seed=0)
+    task = infer_task(model, 10)
+    train(model, DIGITS, task, course, seed=0)
+    dense = evaluate(model, DIGITS.test, task).score
+    method = GradualSparsification(model, Sparsify(sparsity=0.8))
+    train(model, DIGITS, task, course, seed=1, method=method)
+    assert evaluate(model, DIGITS.test, task).score > dense - 0.01
