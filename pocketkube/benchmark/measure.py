@@ -1,5 +1,6 @@
 """The benchmark: all that is measured of some LiteRT files, in one call."""
 
+import gzip
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -62,6 +63,7 @@ def benchmark(
             format=number_format(file),
             score=score.value if score else None,
             size_bytes=file.stat().st_size,
+            gzip_bytes=len(gzip.compress(file.read_bytes(), mtime=0)),
             latency_ms=percentiles(latencies[reference][place]),
             threads={str(threads): percentiles(each[place]) for threads, each in latencies.items()},
             latency_samples_ms=latencies[reference][place],

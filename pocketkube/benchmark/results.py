@@ -26,6 +26,8 @@ class FileFigures:
         format: "float32", "float16", "dynamic" or "int8".
         score: Accuracy, or minus the mean absolute error, over all test examples; None without them.
         size_bytes: Size of the file.
+        gzip_bytes: Size after gzip, as an app's download is compressed: zeros and repeated weights
+            count for little there even where the file holds them.
         latency_ms: Percentiles of a run, with the report's `reference_threads`.
         threads: The same by number of threads, which is a string as JSON's keys are.
         latency_samples_ms: Each single run that `latency_ms` is of, in their order.
@@ -40,6 +42,7 @@ class FileFigures:
     format: str
     score: float | None
     size_bytes: int
+    gzip_bytes: int
     latency_ms: Percentiles
     threads: dict[str, Percentiles]
     latency_samples_ms: tuple[float, ...]

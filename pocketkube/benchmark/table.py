@@ -49,7 +49,10 @@ _Row = tuple[str, Callable[[FileFigures], float], Callable[[float], str]]
 
 
 def _rows(report: BenchmarkReport) -> list[_Row]:
-    rows: list[_Row] = [("size", lambda f: f.size_bytes, _bytes)]
+    rows: list[_Row] = [
+        ("size", lambda f: f.size_bytes, _bytes),
+        ("size, gzipped", lambda f: f.gzip_bytes, _bytes),
+    ]
     for threads in report.files[0].threads:
         word = "thread" if threads == "1" else "threads"
         for name in ("p50", "p90", "p99"):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -27,6 +27,7 @@ def convert_litert(
     calibration: Arrays | None = None,
     input_type: EndType = "float32",
     output_type: EndType = "float32",
+    store_sparse: bool = False,
 ) -> bytes:
     """Converts a model to a LiteRT file that takes one example at a time.
 
@@ -57,8 +58,7 @@ def convert_litert(
     with captured_stderr() as said:
         function, owner = _one_example_function(listed, input_names, output_names)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function], owner)
-        if number_format != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.optimizations = _optimizations(number_format, store_sparse)
         if number_format == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if number_format == "int8":
@@ -72,6 +72,13 @@ def convert_litert(
         except Exception as error:  # The converter raises types of its own, private ones among them.
             raise _refusal(model.name, number_format, f"{error}\n{said.text}") from error
     return _in_order(content, input_names, output_names)
+
+
+def _optimizations(number_format: NumberFormat, store_sparse: bool) -> list[Any]:
+    wanted = [] if number_format == "float32" else [tf.lite.Optimize.DEFAULT]
+    if store_sparse and number_format in ("float32", "float16"):
+        wanted.append(tf.lite.Optimize.EXPERIMENTAL_SPARSITY)
+    return wanted
 
 
 def _refuse_what_does_not_fit(

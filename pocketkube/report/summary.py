@@ -42,6 +42,7 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
         ("Multiply-adds (MACs)", lambda f: f["macs"], count),
         ("Parameters", lambda f: f["parameters"], count),
         ("File size", lambda f: f["size_bytes"], size),
+        ("File size, gzipped", lambda f: f["gzip_bytes"], size),
         ("Latency, half within", lambda f: (f["latency_ms"] or {}).get("p50"), milliseconds),
         ("Latency, 9 in 10 within", lambda f: (f["latency_ms"] or {}).get("p90"), milliseconds),
         ("Peak memory", lambda f: f["peak_memory_bytes"], size),

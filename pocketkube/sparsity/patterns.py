@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-Pattern = Literal["element", "block", "2:4"]
+Pattern = Literal["element", "block", "two_of_four"]
 BLOCK, GROUP = 4, 4
 
 
@@ -16,8 +16,8 @@ def mask_of(kernel: np.ndarray, sparsity: float, pattern: Pattern) -> np.ndarray
         kernel: The kernel, `[..., outputs]`.
         sparsity: Part of the weights that goes, 0 to 1.
         pattern: "element": each for itself. "block": four neighbouring outputs that read the same
-            input together, as XNNPACK's sparse 1x1 convolutions compute them. "2:4": of each four
-            neighbouring inputs of an output the same number, two at a sparsity of 0.5.
+            input together, as XNNPACK's sparse 1x1 convolutions compute them. "two_of_four": of each
+            four neighbouring inputs of an output the same number, two at a sparsity of 0.5.
 
     Returns:
         A boolean for each weight, `[..., outputs]`.
@@ -59,5 +59,5 @@ def _largest(values: np.ndarray, gone: int) -> np.ndarray:
 PATTERNS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "element": _elements,
     "block": _blocks,
-    "2:4": _of_each_group,
+    "two_of_four": _of_each_group,
 }

@@ -221,17 +221,18 @@ class Sparsify(Settings):
 
     name: Literal["sparsify_weights"] = "sparsify_weights"
     sparsity: Ratio = Field(
-        0.75, description="Part of all weights of kernels that becomes zero; 0.5 with pattern 2:4."
+        0.75,
+        description="Part of all weights of kernels that becomes zero; 0.5 with pattern two_of_four.",
     )
     distribution: Literal["uniform", "size", "global"] = Field(
         "global",
         description="The same part in each layer; more in larger ones; or what one threshold gives. "
-        "Pattern 2:4 is uniform.",
+        "Pattern two_of_four is uniform.",
     )
     ratios: dict[str, Ratio] = Field(
         {}, description="Part that becomes zero, by a layer's name, instead; others stay dense."
     )
-    pattern: Literal["element", "block", "2:4"] = Field(
+    pattern: Literal["element", "block", "two_of_four"] = Field(
         "element",
         description="Each weight for itself, four neighbouring outputs together, or two of each four "
         "inputs.",
@@ -248,18 +249,18 @@ class Sparsify(Settings):
     @model_validator(mode="before")
     @classmethod
     def _half_of_each_four(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("pattern") == "2:4":
+        if isinstance(value, dict) and value.get("pattern") == "two_of_four":
             return {"sparsity": 0.5, "distribution": "uniform"} | value
         return value
 
     @model_validator(mode="after")
     def _pattern_and_schedule_fit(self) -> Self:
-        if self.pattern == "2:4" and (
+        if self.pattern == "two_of_four" and (
             self.sparsity != 0.5 or self.distribution != "uniform" or set(self.ratios.values()) - {0.5}
         ):
             raise ValueError(
-                "pattern 2:4 makes half of each layer zero: leave sparsity and distribution out, "
-                "or use block"
+                "pattern two_of_four makes half of each layer zero: leave sparsity and distribution "
+                "out, or use block"
             )
         if self.begin_fraction >= self.end_fraction:
             raise ValueError(

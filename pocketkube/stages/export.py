@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import keras
 import numpy as np
 
-from pocketkube.bundle import load_bundle
+from pocketkube.bundle import Bundle, load_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays, Dataset, Examples
@@ -17,7 +16,7 @@ from pocketkube.deploy import check_agreement, convert_litert
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.spec.schema import Quantize, Spec
-from pocketkube.stages.facts import task_of
+from pocketkube.stages.facts import is_sparse, task_of
 from pocketkube.stages.formats import number_format
 
 CHECKED, LARGEST_SAMPLES = 1000, 2**30
@@ -34,7 +33,7 @@ def export_litert(
     bundle = load_bundle(inputs["model"])
     dataset = load_dataset(spec.dataset)
     task = task_of(bundle.facts)
-    content = _convert(bundle.model, quantize, dataset, spec.seed)
+    content = _convert(bundle, quantize, dataset, spec.seed)
     test, labels = _test_examples(dataset.test)
     agreement = check_agreement(
         content,
@@ -58,16 +57,18 @@ def export_litert(
         write_text(folder / FACTS_FILE, json.dumps(facts, indent=1))
 
 
-def _convert(model: keras.Model, quantize: Quantize | None, dataset: Dataset, seed: int) -> bytes:
+def _convert(bundle: Bundle, quantize: Quantize | None, dataset: Dataset, seed: int) -> bytes:
+    sparse = is_sparse(bundle.facts)
     if quantize is None:
-        return convert_litert(model, "float32")
+        return convert_litert(bundle.model, "float32", store_sparse=sparse)
     calibration, _ = materialize(dataset.train, quantize.calibration_examples, seed)
     return convert_litert(
-        model,
+        bundle.model,
         number_format(quantize),
         calibration=calibration,
         input_type=quantize.input_type,
         output_type=quantize.output_type,
+        store_sparse=sparse,
     )
 
 

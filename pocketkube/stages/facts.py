@@ -62,6 +62,11 @@ def task_of(facts: dict[str, Any]) -> Task:
     return Task(told["kind"], told["from_logits"], told["description"])
 
 
+def is_sparse(facts: dict[str, Any]) -> bool:
+    """Whether a stage has made weights zero, which later ones are to leave so."""
+    return any(stage["name"] == "sparsify_weights" for stage in facts["stages"])
+
+
 def after_stage(
     facts: dict[str, Any],
     name: str,

@@ -15,7 +15,7 @@ from pocketkube.models import build_model
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import kernels
 from pocketkube.spec.schema import FineTune, Sparsify, Spec, Training
-from pocketkube.stages.facts import after_stage, first_facts, judge, task_of
+from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
 from pocketkube.training.task import infer_task
@@ -60,8 +60,7 @@ def fine_tune_model(
     assert isinstance(settings, FineTune)
 
     def method(student: Bundle) -> Method:
-        sparse = any(stage["name"] == "sparsify_weights" for stage in student.facts["stages"])
-        return KeptZeros(student.model) if sparse else Method()
+        return KeptZeros(student.model) if is_sparse(student.facts) else Method()
 
     _train_on(spec, settings, inputs, output, scratch, method)
 

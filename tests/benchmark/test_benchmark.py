@@ -1,6 +1,7 @@
 """The benchmark on real LiteRT files: figures, scores, refusals, and what it does without."""
 
 import dataclasses
+import gzip
 import io
 import json
 import subprocess
@@ -89,7 +90,9 @@ def test_latency_is_told_for_every_thread_count(report):
 
 def test_names_sizes_and_loading_are_those_of_the_files(report, place):
     for figures in report.files:
-        assert figures.size_bytes == (place / figures.file).stat().st_size
+        content = (place / figures.file).read_bytes()
+        assert figures.size_bytes == len(content)
+        assert figures.gzip_bytes == len(gzip.compress(content))
         assert figures.load_ms > 0
         assert figures.op_latency_ms == {}
     assert [figures.file for figures in report.files] == ["plain.tflite", "int8.tflite"]
@@ -100,8 +103,8 @@ def test_the_report_goes_through_json_unchanged_with_the_keys_of_result_json(rep
     as_dict = dataclasses.asdict(report)
     read = json.loads(json.dumps(as_dict))
     assert set(read["files"][0]) == {
-        *("file", "format", "score", "size_bytes", "latency_ms", "threads", "latency_samples_ms"),
-        *("load_ms", "peak_memory_bytes", "confusion", "op_latency_ms"),
+        *("file", "format", "score", "size_bytes", "gzip_bytes", "latency_ms", "threads"),
+        *("latency_samples_ms", "load_ms", "peak_memory_bytes", "confusion", "op_latency_ms"),
     }
     assert read["files"][0]["threads"]["2"].keys() == {"p50", "p90", "p99"}
     assert set(read["environment"]) == {

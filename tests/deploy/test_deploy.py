@@ -53,6 +53,21 @@ def test_smaller_formats_shrink_the_file_and_agree(digits, number_format, size_s
     assert agreement.examples == len(test)
 
 
+@pytest.mark.parametrize("number_format", ["float32", "float16", "dynamic", "int8"])
+def test_zeros_are_left_out_where_the_runtime_can_fill_them_in(digits, number_format):
+    model, train, test = digits
+    sparse = keras.models.clone_model(model)
+    sparse.set_weights(model.get_weights())
+    kernel = next(w for w in sparse.weights if w.shape == (256, 128))
+    kernel.assign(np.where(np.abs(kernel) < np.quantile(np.abs(kernel), 0.9), 0, kernel))
+    options = {"calibration": (train[:50],)} if number_format == "int8" else {}
+    plain = convert_litert(sparse, number_format, **options)
+    stored = convert_litert(sparse, number_format, **options, store_sparse=True)
+    np.testing.assert_array_equal(outputs_of(stored, test[:50]), outputs_of(plain, test[:50]))
+    if number_format in ("float32", "float16"):
+        assert len(stored) < 0.4 * len(plain)
+
+
 @pytest.mark.parametrize(("given", "taken"), [("int8", "uint8"), ("uint8", "float32")])
 def test_int8_files_speak_the_types_asked_for(digits, given, taken):
     model, train, test = digits

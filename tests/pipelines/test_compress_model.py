@@ -12,7 +12,7 @@ import yaml
 
 from pipelines.compression.compress_model import compress_model
 from pipelines.compression.compress_model.pipeline import COMPONENTS
-from pocketkube.spec import load_spec
+from pocketkube.spec import load_spec, parse_spec
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     from kfp import compiler
 
     path = tmp_path_factory.mktemp("ir") / "pipeline.yaml"
-    spec = load_spec(ROOT / "examples" / "digits.yaml")
+    stages = ["prune_channels", "sparsify_weights", "fine_tune", "quantize_int8"]
+    spec = parse_spec(load_spec(ROOT / "examples" / "digits.yaml").model_dump() | {"stages": stages})
     compiler.Compiler().compile(compress_model(spec), str(path))
     return list(yaml.safe_load_all(path.read_text()))
 

@@ -68,17 +68,17 @@ def test_masks_follow_their_pattern() -> None:
     for start, end in ((0, 4), (4, 8), (8, 10)):
         assert (blocks[..., start:end] == blocks[..., start : start + 1]).all()
     assert blocks.mean() == pytest.approx(0.25, abs=0.02)
-    halves = mask_of(kernel, 0.5, "2:4")
+    halves = mask_of(kernel, 0.5, "two_of_four")
     assert (halves.reshape(-1, 4, 10).sum(axis=1) == 2).all()
 
 
-@pytest.mark.parametrize(("pattern", "sparsity"), [("element", 0.75), ("2:4", 0.5)])
+@pytest.mark.parametrize(("pattern", "sparsity"), [("element", 0.75), ("two_of_four", 0.5)])
 def test_every_kernel_is_as_sparse_as_asked(pattern, sparsity: float) -> None:
     model = trained(Sparsify(sparsity=sparsity, pattern=pattern, distribution="uniform"))
     for path, kernel in kernels(model):
         inputs, outputs = np.prod(kernel.shape[:-1]), kernel.shape[-1]
         # A group of inputs that is not full may keep both that it has.
-        spare = outputs * (inputs % 4) if pattern == "2:4" else 0.5
+        spare = outputs * (inputs % 4) if pattern == "two_of_four" else 0.5
         gone = (np.asarray(kernel) == 0).sum()
         assert abs(gone - sparsity * inputs * outputs) <= spare, path
 
@@ -158,10 +158,10 @@ def test_a_course_that_was_cut_off_ends_at_the_same_weights(tmp_path: Path, monk
 
 
 def test_half_of_each_four_needs_no_more_said() -> None:
-    settings = Sparsify(pattern="2:4")
+    settings = Sparsify(pattern="two_of_four")
     assert (settings.sparsity, settings.distribution) == (0.5, "uniform")
-    with pytest.raises(ValueError, match="pattern 2:4 makes half of each layer zero"):
-        Sparsify(pattern="2:4", sparsity=0.8)
+    with pytest.raises(ValueError, match="pattern two_of_four makes half of each layer zero"):
+        Sparsify(pattern="two_of_four", sparsity=0.8)
 
 
 @pytest.mark.slow

@@ -48,6 +48,12 @@ def test_short_forms_take_the_defaults(tmp_path: Path) -> None:
         (("  - fine_tune\n", "  - quantize_int8\n"), 4, "nothing can follow"),
         (("target: {speedup: 2.5}", "target: {}"), 3, "asks for nothing"),
         (("fine_tune", "fine_tuning"), 6, "fine_tune"),
+        (("  - prune", "  - sparsify_weights\n  - prune"), 4, "prune_channels fits the weights"),
+        (
+            ("fine_tune", "sparsify_weights: {pattern: two_of_four, sparsity: 0.8}"),
+            6,
+            "half of each layer",
+        ),
     ],
 )
 def test_mistakes_name_the_line_and_what_is_right(tmp_path: Path, change, line: int, said: str) -> None:

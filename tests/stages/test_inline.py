@@ -12,6 +12,7 @@ from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
 from pocketkube.graph.cost import profile_model
 from pocketkube.litert import LiteRTModel
+from pocketkube.sparsity.kernels import kernels
 from pocketkube.spec import parse_spec
 from pocketkube.stages.inline import run_inline
 from pocketkube.stages.outputs import collect
@@ -138,3 +139,30 @@ def test_a_later_stage_does_not_prune_anew(job, tmp_path: Path) -> None:
         shorter = parse_spec(SPEC | {"stages": [*SPEC["stages"][:2], "quantize_float16"]})
         run_inline(shorter, tmp_path / "steps", said.append)
     assert [line.endswith("unchanged") for line in said[1:8:2]] == [True, True, True, True]
+
+
+@pytest.mark.slow
+def test_a_sparse_network_stays_sparse_to_the_end(tmp_path: Path) -> None:
+    spec = SPEC | {
+        "stages": [
+            "prune_channels",
+            {"sparsify_weights": {"sparsity": 0.8, "epochs": 4}},
+            {"fine_tune": {"epochs": 1}},
+        ]
+    }
+    folders = run_inline(parse_spec(spec), tmp_path / "steps")
+    result = collect(folders, tmp_path)
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    found = [np.asarray(kernel) for _, kernel in kernels(model)]
+    zeros, total = sum((k == 0).sum() for k in found), sum(k.size for k in found)
+    assert zeros == pytest.approx(0.8 * total, abs=1)
+    stages = {stage["name"]: stage for stage in result["stages"]}
+    assert list(stages) == [
+        *("train_model", "prune_channels", "sparsify_weights", "fine_tune", "export_float32"),
+    ]
+    for name in ("sparsify_weights", "fine_tune"):
+        assert stages[name]["notes"] == [f"80.0% of the {total} weights of kernels are zero."]
+    after = result["after"]
+    assert after["format"] == "float32"
+    assert after["gzip_bytes"] < after["size_bytes"] < 0.6 * 4 * after["parameters"]
+    assert after["score"] > result["before"]["score"] - 0.05

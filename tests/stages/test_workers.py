@@ -9,6 +9,7 @@ import pytest
 
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
+from pocketkube.sparsity.kernels import kernels
 from pocketkube.spec import parse_spec
 from pocketkube.stages.run import run_stage
 
@@ -43,6 +44,16 @@ class TestTogether:
             one.facts["stages"][0]["history"]["loss"], rel=1e-3
         )
         assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+    def test_two_workers_choose_the_same_weights_to_be_zero(self, tmp_path: Path) -> None:
+        stages = [{"sparsify_weights": {"sparsity": 0.8, "epochs": 2}}]
+        job = parse_spec({**SPEC, "stages": stages, "training": {**SPEC["training"], "workers": 2}})
+        run_stage("train_model", job, -1, {}, tmp_path / "dense")
+        inputs = {"model": tmp_path / "dense", "teacher": tmp_path / "dense"}
+        run_stage("sparsify_weights", job, 0, inputs, tmp_path / "sparse")
+        found = [np.asarray(k) for _, k in kernels(load_bundle(tmp_path / "sparse").model)]
+        zeros, total = sum((k == 0).sum() for k in found), sum(k.size for k in found)
+        assert zeros == pytest.approx(0.8 * total, abs=1)
 
     def test_a_refusal_is_one_line_and_leaves_nothing(self, tmp_path: Path, capfd) -> None:
         with pytest.raises(UserError, match=r"^training.batch_size: 65 cannot be shared by 2 workers"):
