@@ -7,7 +7,8 @@ PYTHON := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/tools/bin:$(PATH)
 SPEC ?= examples/digits.yaml
 OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
-PIPELINES := compress_model
+# A file's tests share what they made ready; two or four files at once keep the cores busy.
+PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 .PHONY: run test test-fast horovod pipelines lint lock clean
 
@@ -16,10 +17,10 @@ run: $(VENV)/.ready
 
 test: $(VENV)/.ready lint
 	$(MAKE) horovod || echo "The distributed tests will be skipped: Horovod is not there."
-	$(PYTHON) -m pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/.ready
-	$(PYTHON) -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 horovod: $(VENV)/.ready
 	images/horovod/build_wheel.sh $(PYTHON)
