@@ -50,7 +50,8 @@ def load_model(path: Path) -> keras.Model:
         path: The file.
 
     Returns:
-        The model, with its compile settings where it has them.
+        The model, with its compile settings where it has them. One that was trained in mixed precision
+        computes in the precision of its weights: LiteRT has no half-precision arithmetic.
 
     Raises:
         UserError: If it is missing, damaged, or needs code that safe mode does not run.
@@ -64,11 +65,18 @@ def load_model(path: Path) -> keras.Model:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is damaged or cut short: it is no archive, as .keras files are.")
     try:
-        return keras.saving.load_model(path, safe_mode=True)
+        return _in_float32(keras.saving.load_model(path, safe_mode=True))
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise UserError(f"{path} is damaged or cut short: {_first_line(error)}") from error
     except Exception as error:
         raise UserError(_reason(path, error)) from error
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    for layer in model._flatten_layers():
+        if layer.dtype_policy.compute_dtype != layer.dtype_policy.variable_dtype:
+            layer.dtype_policy = layer.dtype_policy.variable_dtype
+    return model
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -57,7 +57,7 @@ class ChannelGraph:
         uses: The layers and operations in the order of computation.
         units: The units of all channels.
         groups: The groups, in the order of computation.
-        left_whole: One sentence for each operation that no rule knows.
+        left_whole: One sentence for each operation that no rule knows and that has channels to lose.
     """
 
     uses: tuple[Use, ...]
@@ -127,7 +127,8 @@ class _Tracer:
             self._tie_calls(given, self.uses[id(op)].outputs)
         else:
             self.uses[id(op)] = Use(path, op, tuple(taken), tuple(given), understood)
-            if not understood:
+            # What stands before the first channels that could go, as augmentation does, loses nothing.
+            if not understood and (getattr(op, "weights", None) or any(c is not None for c in taken)):
                 self.left_whole.append(
                     f"{path} ({type(op).__name__}) is not known: what goes in and out is left whole"
                 )

@@ -57,7 +57,8 @@ def allocate(
     if smallest > goal:
         raise UserError(
             f"The target of {full / goal:.2f}x cannot be reached: at most {max_ratio:.0%} of a group's "
-            f"channels may go, which gives {full / smallest:.2f}x; ask for less, or raise max_ratio."
+            f"channels may go, which gives {full / smallest:.2f}x; ask for less, or raise max_ratio. "
+            + "".join(f"{sentence}. " for sentence in graph.left_whole)
         )
     removed = _global_order(graph, scores) if scope == "global" else _uniform_order(sizes)
 

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from pocketkube.graph.dependency import trace_channels
 from pocketkube.graph.surgery import remove_channels
@@ -85,3 +86,13 @@ def test_frozen_layers_stay_frozen() -> None:
     graph = trace_channels(model)
     smaller = remove_channels(model, graph, np.ones(graph.units.count, bool))
     assert [layer.trainable for layer in smaller.layers] == [layer.trainable for layer in model.layers]
+
+
+def test_what_no_rule_knows_is_named_where_it_has_channels_to_lose() -> None:
+    inputs = keras.Input((12, 4))
+    x = layers.UnitNormalization(name="before_any_channel")(inputs)
+    x = layers.Conv1D(8, 3, name="conv")(x)
+    x = layers.LSTM(6, name="memory")(x)
+    model = keras.Model(inputs, layers.Dense(3, name="head")(x))
+    (sentence,) = trace_channels(model).left_whole
+    assert sentence == "memory (LSTM) is not known: what goes in and out is left whole"

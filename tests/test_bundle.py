@@ -1,0 +1,32 @@
+"""Bundles and model files are read as they were meant."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from pocketkube.bundle import load_model
+from pocketkube.deploy import convert_litert
+from pocketkube.litert import LiteRTModel
+
+
+def test_a_model_of_mixed_precision_computes_in_float32(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    policy = keras.DTypePolicy("mixed_float16")
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, dtype=policy)(inputs)
+    x = layers.BatchNormalization(dtype=policy)(x)
+    x = layers.ReLU(dtype=policy)(x)
+    x = layers.GlobalAveragePooling2D(dtype=policy)(x)
+    model = keras.Model(inputs, layers.Dense(4, dtype="float32")(x))
+    model.save(tmp_path / "mixed.keras")
+    images = np.random.default_rng(0).normal(size=(4, 16, 16, 3)).astype("float32")
+    half = model.predict(images, verbose=0)
+
+    loaded = load_model(tmp_path / "mixed.keras")
+    whole = loaded.predict(images, verbose=0)
+    # Half precision has 11 bits.
+    np.testing.assert_allclose(whole, half, atol=2**-9 * np.abs(half).max())
+    (converted,) = zip(*LiteRTModel(convert_litert(loaded, "float32")).predict([images]), strict=True)
+    np.testing.assert_allclose(np.concatenate(converted), whole, rtol=1e-4, atol=1e-5)
