@@ -28,7 +28,7 @@ SEEDS = (0, 1, 2)
 
 
 def main() -> None:
-    """Runs what is missing, two at a time, and tells all of it."""
+    """Runs what is missing, as many at a time as there are cores, and tells all of it."""
     options = _options()
     # Seeds turn fastest: jobs that run at once do not train the same network.
     runs = list(itertools.product(options.criteria, options.speedups, options.seeds))
@@ -69,7 +69,9 @@ def render(results: dict[tuple[str, float, int], dict[str, Any]]) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compares pruning criteria on one spec.")
     parser.add_argument("spec", type=Path, help="the job; its stages have to hold prune_channels")
-    parser.add_argument("--output", type=Path, required=True, help="folder for all runs and the table")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder for all runs and the table"
+    )
     parser.add_argument("--criteria", nargs="+", default=CRITERIA, help="default: all")
     parser.add_argument(
         "--speedups", nargs="+", type=float, default=SPEEDUPS, help="default: 2.5 3.3 5"
