@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.graph.dependency import ChannelGraph, Group
-from pocketkube.graph.matrices import consumers
+from pocketkube.graph.matrices import consumers, heads
 from pocketkube.graph.replay import replay
 from pocketkube.pruning.calibration import Calibration
 
@@ -205,7 +205,7 @@ def write_fit(layer: Any, response: Response, keep_units: np.ndarray) -> None:
 
 def silence(graph: ChannelGraph, gone: np.ndarray) -> None:
     """Sets the weights that read the units in the mask `gone` to zero, as if they were cut."""
-    for side in consumers(graph):
+    for side in (*consumers(graph), *heads(graph)):
         out = np.flatnonzero((side.units >= 0) & gone[side.units])
         if len(out):
             weight = np.moveaxis(np.array(side.weight), side.axis, 0)

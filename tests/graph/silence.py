@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from pocketkube.graph.dependency import ChannelGraph
-from pocketkube.graph.matrices import consumers, heads
+from pocketkube.pruning.reconstruction import silence
 
 
 def silence_every_other_unit(graph: ChannelGraph) -> np.ndarray:
@@ -16,11 +16,7 @@ def silence_every_other_unit(graph: ChannelGraph) -> np.ndarray:
     keep = np.ones(graph.units.count, bool)
     for group in graph.groups:
         keep[group.units[1::2]] = False
-    gone = ~keep
-    for side in (*consumers(graph), *heads(graph)):
-        weight = np.moveaxis(np.array(side.weight), side.axis, 0)
-        weight[(side.units >= 0) & gone[side.units]] = 0.0
-        side.weight.assign(np.moveaxis(weight, 0, side.axis))
+    silence(graph, ~keep)
     # A mean over channels sees those that go, too.
     for use in graph.uses:
         if isinstance(use.op, keras.layers.LayerNormalization) and use.inputs[0] is not None:
