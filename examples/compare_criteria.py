@@ -13,14 +13,16 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pocketkube.cli.outcome import plain_ending
 from pocketkube.files import write_text
-from pocketkube.spec import load_spec, resolve_paths
+from pocketkube.spec import Spec, load_spec, resolve_paths
 
 CRITERIA = ("taylor", "l2", "lasso", "fpgm", "l1", "bn_scale")
 SPEEDUPS = (2.5, 3.3, 5.0)
@@ -30,14 +32,30 @@ SEEDS = (0, 1, 2)
 def main() -> None:
     """Runs what is missing, as many at a time as there are cores, and tells all of it."""
     options = _options()
+    with plain_ending():
+        results = _results(options)
+        table = render(results)
+        write_text(options.output / "table.md", table)
+        print(table)
+
+
+def _results(options: argparse.Namespace) -> dict[tuple[str, float, int], dict[str, Any]]:
+    """result.json's content by criterion, speed-up and seed."""
+    spec = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
     # Seeds turn fastest: jobs that run at once do not train the same network.
     runs = list(itertools.product(options.criteria, options.speedups, options.seeds))
     with ThreadPoolExecutor(options.jobs) as pool:
-        jobs = [pool.submit(_result, options, *run) for run in runs]
-        results = {run: job.result() for run, job in zip(runs, jobs, strict=True)}
-    table = render(results)
-    write_text(options.output / "table.md", table)
-    print(table)
+
+        def result(run: tuple[str, float, int]) -> dict[str, Any]:
+            try:
+                return _result(spec, options.output, *run)
+            except BaseException:
+                # One that failed or was interrupted is the last: none of those that wait begins.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+        jobs = [pool.submit(result, run) for run in runs]
+        return {run: job.result() for run, job in zip(runs, jobs, strict=True)}
 
 
 def render(results: dict[tuple[str, float, int], dict[str, Any]]) -> str:
@@ -81,19 +99,18 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _result(options: argparse.Namespace, criterion: str, speedup: float, seed: int) -> dict[str, Any]:
+def _result(spec: Spec, output: Path, criterion: str, speedup: float, seed: int) -> dict[str, Any]:
     """The content of a run's result.json; runs it where that is not there yet."""
-    folder = options.output / f"{criterion}-{speedup:g}-{seed}"
+    folder = output / f"{criterion}-{speedup:g}-{seed}"
     file = folder / "result.json"
     if not file.is_file():
-        spec = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
         job = spec.model_dump(mode="json", exclude_none=True) | {"seed": seed}
         job["target"] = {"speedup": speedup}
         for stage in job["stages"]:
             if stage["name"] == "prune_channels":
                 stage["criterion"] = criterion
         write_text(folder / "spec.yaml", yaml.safe_dump(job))
-        _run(folder, options.output / "cache")
+        _run(folder, output / "cache")
     result: dict[str, Any] = json.loads(file.read_text("utf-8"))
     print(
         f"{folder.name}: {result['before']['score']:.4f} -> {result['after']['score']:.4f}", flush=True
@@ -119,7 +136,7 @@ def _reached(results: dict[tuple[str, float, int], dict[str, Any]], speedup: flo
     return f"{min(reached):.2f}–{max(reached):.2f}x"
 
 
-def _mean_and_spread(scores: Any) -> str:
+def _mean_and_spread(scores: Iterable[float]) -> str:
     percent = [100 * score for score in scores]
     spread = f" ± {statistics.stdev(percent):.2f}" if len(percent) > 1 else ""
     return f"{statistics.mean(percent):.2f}{spread}"
