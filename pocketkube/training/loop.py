@@ -95,8 +95,17 @@ class _Plan:
         return self.steps_per_epoch * self.settings.epochs
 
     @property
+    def trained(self) -> list[Any]:
+        return [*self.model.trainable_variables, *self.method.trained]
+
+    @property
     def variables(self) -> list[Any]:
-        return [*self.model.variables, *self.optimizer.variables, *self.method.variables]
+        return [
+            *self.model.variables,
+            *self.optimizer.variables,
+            *self.method.trained,
+            *self.method.variables,
+        ]
 
 
 def train(
@@ -137,7 +146,7 @@ def train(
     """
     ranks = workers()
     method = method or Method()
-    optimizer = _optimizer(model, settings)
+    optimizer = _optimizer(model, method, settings)
     _seed_layers(model, seed)
     plan = _Plan(
         model,
@@ -155,7 +164,7 @@ def train(
     ranks.broadcast(plan.variables)
     policies = _use_mixed_precision(model) if settings.mixed_precision else []
     run_step = _train_step(plan, task, teacher, distillation)
-    judge = _judge(model, task)
+    judge = _judge(model, task, method)
     began = time.monotonic()
     try:
         with _shown(stage, plan.steps, ranks) as shown:
@@ -184,18 +193,18 @@ def evaluate(model: keras.Model, examples: Examples, task: Task, batch_size: int
     Returns:
         Means over all examples.
     """
-    return _evaluate(_judge(model, task), examples, batch_size, workers())
+    return _evaluate(_judge(model, task, Method()), examples, batch_size, workers())
 
 
 Judge = Callable[[Any, Any], tf.Tensor]
 
 
-def _judge(model: keras.Model, task: Task) -> Judge:
+def _judge(model: keras.Model, task: Task, method: Method) -> Judge:
     """From a batch to its sums of loss, score and examples."""
 
     @tf.function(reduce_retracing=True)
     def judge(inputs: Any, labels: Any) -> tf.Tensor:
-        outputs = _call(model, inputs, training=False)
+        outputs, _ = _call(model, inputs, method, training=False)
         loss, score = task.loss(labels, outputs), task.score(labels, outputs)
         count = tf.cast(tf.size(score), tf.float32)
         return tf.stack([tf.reduce_sum(loss), tf.reduce_sum(score), count])
@@ -245,7 +254,7 @@ def _epoch(
 
 def _finish(plan: _Plan) -> None:
     if plan.settings.ema is not None:
-        plan.optimizer.finalize_variable_values(plan.model.trainable_variables)
+        plan.optimizer.finalize_variable_values(plan.trained)
     plan.method.finish()
 
 
@@ -270,37 +279,53 @@ def _train_step(
 ) -> Callable[[Any, Any], tf.Tensor]:
     model, optimizer = plan.model, plan.optimizer
     weight = distillation.weight if teacher is not None and distillation is not None else 0.0
-    trained = model.trainable_variables
+    trained, method = plan.trained, plan.method
 
     @tf.function(reduce_retracing=True)
     def step(inputs: Any, labels: Any) -> tf.Tensor:
-        wanted = _call(teacher, inputs, training=False) if weight else None
+        wanted = _call(teacher, inputs, Method(), training=False)[0] if weight else None
         with tf.GradientTape() as tape:
-            outputs = _call(model, inputs, training=True)
+            outputs, extra = _call(model, inputs, method, training=True)
             loss = task.loss(labels, outputs, plan.settings.label_smoothing)
             if weight:
                 assert distillation is not None
                 distance = task.distance(outputs, wanted, distillation.temperature)
                 loss = (1 - weight) * loss + weight * distance
             loss = tf.reduce_mean(loss)
-            total = tf.add_n([loss, *(tf.cast(extra, loss.dtype) for extra in model.losses)])
+            total = tf.add_n([loss, *(tf.cast(each, loss.dtype) for each in extra)])
             scaled = optimizer.scale_loss(total)
         gradients = tape.gradient(scaled, [v.value for v in trained])
         gradients = [
             tf.zeros_like(v) if g is None else g for g, v in zip(gradients, trained, strict=True)
         ]
-        gradients = plan.method.gradients(gradients, trained)
+        gradients = method.gradients(gradients, trained)
         optimizer.apply(plan.ranks.average(gradients), trained)
         return tf.stack([loss, tf.reduce_mean(task.score(labels, outputs))])
 
     return step
 
 
-def _call(model: Any, inputs: Sequence[tf.Tensor], *, training: bool) -> Any:
-    return model(inputs[0] if len(inputs) == 1 else list(inputs), training=training)
+def _call(
+    model: Any, inputs: Sequence[tf.Tensor], method: Method, *, training: bool
+) -> tuple[Any, Sequence[Any]]:
+    """The model's outputs, and the losses that its layers add to the task's."""
+    given = inputs[0] if len(inputs) == 1 else list(inputs)
+    replaced = method.replaced()
+    if not replaced:
+        outputs = model(given, training=training)
+        return outputs, model.losses
+    with keras.StatelessScope(state_mapping=replaced, collect_losses=True) as scope:
+        outputs = model(given, training=training)
+    if training:
+        # Within the scope nothing is assigned: statistics and random states are to move on.
+        for variable in model.non_trainable_variables:
+            moved = scope.get_current_value(variable)
+            if moved is not None:
+                variable.assign(moved)
+    return outputs, [*scope.losses, *model.losses]
 
 
-def _optimizer(model: keras.Model, settings: Training) -> Any:
+def _optimizer(model: keras.Model, method: Method, settings: Training) -> Any:
     common: dict[str, Any] = {
         "learning_rate": settings.learning_rate,
         "global_clipnorm": settings.clip_norm,
@@ -314,10 +339,10 @@ def _optimizer(model: keras.Model, settings: Training) -> Any:
         optimizer = keras.optimizers.SGD(momentum=settings.momentum, nesterov=True, **common)
     # Decay shrinks what multiplies channels into others, never a scale or an offset.
     spared = [v for v in model.trainable_variables if len(v.shape) < 2]
-    optimizer.exclude_from_weight_decay(var_list=spared)
+    optimizer.exclude_from_weight_decay(var_list=[*spared, *method.trained])
     if settings.mixed_precision:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build(model.trainable_variables)
+    optimizer.build([*model.trainable_variables, *method.trained])
     return optimizer
 
 

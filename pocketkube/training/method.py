@@ -10,10 +10,12 @@ class Method:
     Attributes:
         told: What identifies it and its settings: a checkpoint of another one is not continued.
         variables: What it has to remember, saved with every checkpoint.
+        trained: Variables of its own that the optimizer changes beside the model's.
     """
 
     told: str = ""
     variables: Sequence[Any] = ()
+    trained: Sequence[Any] = ()
 
     def before_step(self, step: int, steps: int, optimizer: Any) -> None:
         """Called before each step.
@@ -23,6 +25,13 @@ class Method:
             steps: How many there are.
             optimizer: The optimizer; its state may be changed.
         """
+
+    def replaced(self) -> Sequence[tuple[Any, Any]]:
+        """What the model computes with: variables of it and the tensor that takes the place of each.
+
+        It is part of a `tf.function`; gradients go through the tensors.
+        """
+        return ()
 
     def gradients(self, gradients: Sequence[Any], variables: Sequence[Any]) -> Sequence[Any]:
         """What the optimizer is given instead of `gradients`, which belong to `variables`.
