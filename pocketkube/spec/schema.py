@@ -270,6 +270,49 @@ class Sparsify(Settings):
         return self
 
 
+Bits = Annotated[int, Field(ge=2, le=8)]
+
+
+class QuantizeWeights(Settings):
+    """Puts weights and activations on evenly spaced levels, and trains the model with them.
+
+    With 0 epochs it is calibrated only.
+    """
+
+    name: Literal["quantize_weights"] = "quantize_weights"
+    weight_bits: Bits = Field(8, description="Bits of a weight.")
+    activation_bits: Bits | None = Field(
+        8, description="Bits of an activation; null leaves them in floats. Files hold 8, or floats."
+    )
+    first_last_bits: Bits = Field(8, description="Bits of the first and last layers' weights.")
+    layers: dict[str, Bits] = Field({}, description="Bits of weights by a layer's name, instead.")
+    granularity: Literal["tensor", "channel", "bucket"] = Field(
+        "channel", description="Which weights share a scale."
+    )
+    bucket_size: int = Field(
+        64, ge=2, description="Weights in a bucket, of one output channel, with granularity bucket."
+    )
+    scheme: Literal["symmetric", "affine"] = Field(
+        "symmetric",
+        description="Whether weights have their zero in the middle; LiteRT's integers ask for it.",
+    )
+    ranges: Literal["learned", "moving_average"] = Field(
+        "learned",
+        description="Step sizes are trained (LSQ), or follow the extremes of activations.",
+    )
+    calibration: Literal["minmax", "percentile", "mse"] = Field(
+        "mse", description="How ranges are found first; minmax also lets them follow the weights."
+    )
+    calibration_examples: int = Field(512, ge=1, description="Training examples it looks at.")
+    bias_correction: bool = Field(
+        True, description="Makes up in the biases for what rounding does to the mean."
+    )
+    epochs: int | None = Field(
+        None, ge=0, description="Instead of half of training's; 0 is without training."
+    )
+    learning_rate: float | None = Field(None, gt=0.0, description="Instead of a tenth of training's.")
+
+
 class Quantize(Settings):
     """Converts the model to LiteRT in a number format."""
 
@@ -293,11 +336,14 @@ class Quantize(Settings):
         return self
 
 
-Stage = Annotated[PruneChannels | Sparsify | FineTune | Quantize, Field(discriminator="name")]
+Stage = Annotated[
+    PruneChannels | Sparsify | FineTune | QuantizeWeights | Quantize, Field(discriminator="name")
+]
 STAGE_NAMES = (
     "prune_channels",
     "sparsify_weights",
     "fine_tune",
+    "quantize_weights",
     "quantize_int8",
     "quantize_float16",
     "quantize_dynamic",

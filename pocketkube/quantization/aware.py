@@ -1,0 +1,106 @@
+"""Trains a model whose weights are rounded to levels in every step, the whole ones kept beside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import tensorflow as tf
+
+from pocketkube.quantization.kernels import Groups
+from pocketkube.quantization.levels import Levels, fake_quantize, grid_of, scaled_gradient
+from pocketkube.spec.schema import QuantizeWeights
+from pocketkube.training.method import Method
+
+
+@dataclass(frozen=True)
+class QuantizedKernel:
+    """A kernel and the levels that it is rounded to.
+
+    Attributes:
+        path: Its layer.
+        kernel: The variable; whole until training has ended.
+        groups: Which weights share a scale.
+        bits: Bits of a weight.
+        levels: The levels.
+        symmetric: Whether 0 is the level 0.
+        learned: Whether the scales are trained.
+        log_scale: Logarithms of the scales `[groups]`; where they are not learned and follow the
+            weights' extremes, None.
+        zero_point: The levels of 0 `[groups]`.
+    """
+
+    path: str
+    kernel: Any
+    groups: Groups
+    bits: int
+    levels: Levels
+    symmetric: bool
+    learned: bool
+    log_scale: tf.Variable | None
+    zero_point: tf.Variable
+
+    @classmethod
+    def calibrated(
+        cls,
+        path: str,
+        kernel: Any,
+        groups: Groups,
+        bits: int,
+        levels: Levels,
+        low: np.ndarray,
+        high: np.ndarray,
+        settings: QuantizeWeights,
+    ) -> Self:
+        """Levels that span a range for each group, `low` to `high`."""
+        symmetric = settings.scheme == "symmetric"
+        scale, zero_point = grid_of(low, high, levels, symmetric)
+        learned = settings.ranges == "learned"
+        # Extremes are followed only where they are what was asked for.
+        follows = not learned and settings.calibration == "minmax"
+        log_scale = None if follows else tf.Variable(tf.math.log(scale), trainable=learned)
+        zero = tf.Variable(zero_point, trainable=False)
+        return cls(path, kernel, groups, bits, levels, symmetric, learned, log_scale, zero)
+
+    def grid(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scales and zero points as they are, `[groups]`."""
+        if self.log_scale is not None:
+            return tf.exp(self.log_scale), tf.convert_to_tensor(self.zero_point)
+        values = tf.stop_gradient(self.groups.split(self.kernel.value))
+        low, high = tf.reduce_min(values, axis=0), tf.reduce_max(values, axis=0)
+        return grid_of(low, high, self.levels, self.symmetric)
+
+    def rounded(self) -> tf.Tensor:
+        """The kernel's values on the levels."""
+        values = self.groups.split(self.kernel.value)
+        scale, zero_point = self.grid()
+        # A scale is moved by all of its weights: Esser et al. divide by the root of their number.
+        factor = 1 / np.sqrt(int(values.shape[0]) * max(self.levels.high, 1))
+        on_levels = fake_quantize(values, scaled_gradient(scale, factor), zero_point, self.levels)
+        return self.groups.join(on_levels)
+
+
+class QuantizationAware(Method):
+    """Quantisation-aware training with the straight-through estimator (Jacob et al., 2018).
+
+    Args:
+        kernels: The kernels to round.
+        settings: What tells this course from another.
+    """
+
+    def __init__(self, kernels: Sequence[QuantizedKernel], settings: QuantizeWeights) -> None:
+        self.told = settings.model_dump_json()
+        self.kernels = kernels
+        scales = [each.log_scale for each in kernels if each.log_scale is not None]
+        learned = settings.ranges == "learned"
+        self.trained = scales if learned else []
+        self.variables = [*([] if learned else scales), *(each.zero_point for each in kernels)]
+
+    def replaced(self) -> Sequence[tuple[Any, Any]]:
+        """The rounded kernels."""
+        return [(each.kernel, each.rounded()) for each in self.kernels]
+
+    def finish(self) -> None:
+        """The rounded weights are the model's from here on."""
+        for each in self.kernels:
+            each.kernel.assign(each.rounded())

@@ -1,0 +1,112 @@
+"""The layers that round activations to levels while a model is trained, and after it.
+
+What they do at inference is what LiteRT's integer kernels do between two operations.
+"""
+
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pocketkube.quantization.levels import (
+    Levels,
+    fake_quantize,
+    grid_of,
+    scaled_gradient,
+    unsigned_levels,
+)
+
+Ranges = Literal["learned", "moving_average", "fixed"]
+# Bits of LiteRT's integer activations.
+LITERT_BITS = 8
+
+
+@keras.saving.register_keras_serializable("pocketkube")
+class FakeQuantize(keras.layers.Layer):
+    """Rounds a tensor to `2^bits` levels, with 0 among them.
+
+    Args:
+        bits: 2 to 8.
+        ranges: "learned": the step is trained (learned step size, Esser et al., 2020), the zero point
+            stays as calibrated. "moving_average": the ends follow those of each batch while training
+            (Jacob et al., 2018). "fixed": they stay.
+        momentum: How much of a moving average stays at a step.
+    """
+
+    def __init__(
+        self, bits: int = 8, ranges: Ranges = "learned", momentum: float = 0.99, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.bits, self.ranges, self.momentum = bits, ranges, momentum
+        self.supports_masking = True
+        # While ranges are looked for, values pass as they are.
+        self.observing = False
+        self.kind = ""
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the variables: the logarithm of the step and the zero point, or both ends."""
+        learned = self.ranges == "learned"
+        options = {"shape": (), "dtype": "float32", "autocast": False}
+        # Steps differ by orders of magnitude: an optimizer that moves all alike is to move ratios.
+        self.log_scale = self.add_weight(
+            name="log_scale", initializer="zeros", trainable=learned, **options
+        )
+        self.zero_point = self.add_weight(
+            name="zero_point", initializer="zeros", trainable=False, **options
+        )
+        self.low = self.add_weight(name="low", initializer="zeros", trainable=False, **options)
+        self.high = self.add_weight(name="high", initializer="ones", trainable=False, **options)
+        self._elements = int(np.prod([size or 1 for size in input_shape[1:]]))
+
+    def span(self, low: float, high: float) -> None:
+        """Sets the range."""
+        self.low.assign(low)
+        self.high.assign(high)
+        scale, zero_point = grid_of(np.float32(low), np.float32(high), self.levels, symmetric=False)
+        self.log_scale.assign(tf.math.log(scale))
+        self.zero_point.assign(zero_point)
+
+    @property
+    def levels(self) -> Levels:
+        """The levels."""
+        return unsigned_levels(self.bits)
+
+    def grid(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scale and zero point as they are."""
+        if self.ranges == "learned":
+            return tf.exp(self.log_scale.value), tf.convert_to_tensor(self.zero_point.value)
+        return grid_of(self.low.value, self.high.value, self.levels, symmetric=False)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Rounds `inputs`."""
+        if self.observing:
+            return inputs
+        x = tf.cast(inputs, tf.float32)
+        if training and self.ranges == "moving_average":
+            self._follow(self.low, tf.reduce_min(x))
+            self._follow(self.high, tf.reduce_max(x))
+        scale, zero_point = self.grid()
+        if training:
+            factor = 1 / np.sqrt(self._elements * self.levels.high)
+            rounded = fake_quantize(x, scaled_gradient(scale, factor), zero_point, self.levels)
+        elif self.bits == LITERT_BITS:
+            # The converter knows this operation and takes its range for the tensor's.
+            rounded = tf.quantization.fake_quant_with_min_max_vars(
+                x, -zero_point * scale, (self.levels.high - zero_point) * scale, num_bits=self.bits
+            )
+        else:
+            rounded = fake_quantize(x, scale, zero_point, self.levels)
+        return tf.cast(rounded, inputs.dtype)
+
+    def _follow(self, end: Any, now: tf.Tensor) -> None:
+        end.assign(self.momentum * end.value + (1 - self.momentum) * tf.stop_gradient(now))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The input's."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes the layer anew."""
+        own = {"bits": self.bits, "ranges": self.ranges, "momentum": self.momentum}
+        return {**super().get_config(), **own}

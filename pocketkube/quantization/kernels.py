@@ -1,0 +1,100 @@
+"""Which weights of a model are quantised, and which of them share a scale."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+layers = keras.layers
+Granularity = Literal["tensor", "channel", "bucket"]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """How a kernel's weights are put into groups that share a scale.
+
+    Attributes:
+        shape: The kernel's.
+        channel_axes: Its axes that count output channels.
+        granularity: "tensor": one group. "channel": one for each output channel. "bucket": each
+            channel's weights in their order, `bucket_size` at a time.
+        bucket_size: Weights in a bucket; the last of a channel may have fewer.
+    """
+
+    shape: tuple[int, ...]
+    channel_axes: tuple[int, ...]
+    granularity: Granularity
+    bucket_size: int
+
+    def split(self, kernel: Any) -> tf.Tensor:
+        """The kernel as `[members, groups]`; a bucket that is not full ends in zeros."""
+        if self.granularity == "tensor":
+            return tf.reshape(kernel, (-1, 1))
+        matrix = tf.reshape(tf.transpose(kernel, self._order), (self._members, -1))
+        if self.granularity == "channel":
+            return matrix
+        padded = tf.pad(matrix, ((0, self._buckets * self._size - self._members), (0, 0)))
+        buckets = tf.reshape(padded, (self._buckets, self._size, -1))
+        return tf.reshape(tf.transpose(buckets, (1, 0, 2)), (self._size, -1))
+
+    def join(self, matrix: Any) -> tf.Tensor:
+        """What `split` took apart."""
+        if self.granularity == "tensor":
+            return tf.reshape(matrix, self.shape)
+        if self.granularity == "bucket":
+            buckets = tf.reshape(matrix, (self._size, self._buckets, -1))
+            padded = tf.reshape(
+                tf.transpose(buckets, (1, 0, 2)), (self._buckets * self._size, self.channels)
+            )
+            matrix = padded[: self._members]
+        moved = tf.reshape(matrix, [self.shape[axis] for axis in self._order])
+        return tf.transpose(moved, np.argsort(self._order))
+
+    @property
+    def channels(self) -> int:
+        """How many output channels there are."""
+        return int(np.prod([self.shape[axis] for axis in self.channel_axes]))
+
+    @property
+    def _order(self) -> list[int]:
+        rest = [axis for axis in range(len(self.shape)) if axis not in self.channel_axes]
+        return [*rest, *self.channel_axes]
+
+    @property
+    def _members(self) -> int:
+        return int(np.prod(self.shape)) // self.channels
+
+    @property
+    def _size(self) -> int:
+        return min(self.bucket_size, self._members)
+
+    @property
+    def _buckets(self) -> int:
+        return -(-self._members // self._size)
+
+
+def quantized_kernels(model: keras.Model) -> Iterator[tuple[str, Any, tuple[int, ...]]]:
+    """The kernels that are quantised; biases and what normalises are not.
+
+    Args:
+        model: The model, built.
+
+    Yields:
+        The path of a layer, its kernel, and the kernel's axes that count output channels.
+    """
+    for layer in model._flatten_layers(include_self=False):
+        axes = CHANNEL_AXES.get(type(layer))
+        if axes is not None:
+            kernel = layer.kernel
+            yield layer.path, kernel, tuple(axis % len(kernel.shape) for axis in axes)
+
+
+CHANNEL_AXES: dict[type, tuple[int, ...]] = {
+    **dict.fromkeys((layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D), (-1,)),
+    **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), (-2, -1)),
+    **dict.fromkeys((layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), (-2,)),
+    layers.EinsumDense: (-1,),
+}
