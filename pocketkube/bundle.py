@@ -12,6 +12,7 @@ from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import FACTS_FILE, MODEL_FILE
+from pocketkube.quantization import fake_quantize as _known_to_keras  # noqa: F401
 
 
 @dataclass(frozen=True)

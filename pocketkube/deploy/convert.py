@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
+from pocketkube.deploy.integers import IntegerKernel, put_integers
 from pocketkube.errors import UserError
 from pocketkube.quiet import captured_stderr
 
@@ -28,6 +29,8 @@ def convert_litert(
     input_type: EndType = "float32",
     output_type: EndType = "float32",
     store_sparse: bool = False,
+    rounds_itself: bool = False,
+    kernels: Sequence[IntegerKernel] = (),
 ) -> bytes:
     """Converts a model to a LiteRT file that takes one example at a time.
 
@@ -42,6 +45,10 @@ def convert_litert(
         calibration: One array `[N, ...]` for each input, whose ranges int8 takes; training examples.
         input_type: What the file takes; other than "float32" only with int8.
         output_type: What the file gives; likewise.
+        store_sparse: Whether float files leave zeros out.
+        rounds_itself: Whether the model rounds its activations to 8 bits, in `FakeQuantize` layers,
+            whose ranges int8 takes instead of looking at examples.
+        kernels: Kernels as the model's own whole numbers, for "int8" and "dynamic".
 
     Returns:
         The file's content.
@@ -50,7 +57,9 @@ def convert_litert(
         UserError: If a shape is open, calibration is missing or does not fit, types and format
             contradict, or an operation of the model is not there in LiteRT in this format.
     """
-    _refuse_what_does_not_fit(model, number_format, calibration, input_type, output_type)
+    _refuse_what_does_not_fit(model, number_format, input_type, output_type)
+    if number_format == "int8" and not rounds_itself:
+        _refuse_other_examples(model, calibration)
     input_names = _plain_names([tensor.name for tensor in model.inputs])
     # Inputs may be nested in a dict; this takes them as a list in the order of model.inputs.
     listed = keras.Model(model.inputs, model.outputs)
@@ -62,15 +71,18 @@ def convert_litert(
         if number_format == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if number_format == "int8":
-            assert calibration is not None
-            converter.representative_dataset = _feeder(model, input_names, calibration)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            if not rounds_itself:
+                assert calibration is not None
+                converter.representative_dataset = _feeder(model, input_names, calibration)
+                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = tf.as_dtype(input_type)
             converter.inference_output_type = tf.as_dtype(output_type)
         try:
             content = converter.convert()
         except Exception as error:  # The converter raises types of its own, private ones among them.
             raise _refusal(model.name, number_format, f"{error}\n{said.text}") from error
+    if kernels and number_format in ("int8", "dynamic"):
+        content = put_integers(content, kernels)
     return _in_order(content, input_names, output_names)
 
 
@@ -84,7 +96,6 @@ def _optimizations(number_format: NumberFormat, store_sparse: bool) -> list[Any]
 def _refuse_what_does_not_fit(
     model: keras.Model,
     number_format: str,
-    calibration: Arrays | None,
     input_type: str,
     output_type: str,
 ) -> None:
@@ -109,6 +120,10 @@ def _refuse_what_does_not_fit(
                     f"{name}: input {tensor.name} takes {tensor.dtype}, which is not quantized; "
                     "leave input_type at float32."
                 )
+
+
+def _refuse_other_examples(model: keras.Model, calibration: Arrays | None) -> None:
+    name = model.name
     if calibration is None or any(len(array) == 0 for array in calibration):
         raise UserError(f"{name}: int8 needs calibration examples; give some of the training data.")
     given = [array.shape[1:] for array in calibration]

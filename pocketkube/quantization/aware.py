@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.packing import Grid, decode
 from pocketkube.quantization.kernels import Groups
 from pocketkube.quantization.levels import Levels, fake_quantize, grid_of, scaled_gradient
 from pocketkube.spec.schema import QuantizeWeights
@@ -37,8 +39,8 @@ class QuantizedKernel:
     levels: Levels
     symmetric: bool
     learned: bool
-    log_scale: tf.Variable | None
-    zero_point: tf.Variable
+    log_scale: keras.Variable | None
+    zero_point: keras.Variable
 
     @classmethod
     def calibrated(
@@ -58,17 +60,30 @@ class QuantizedKernel:
         learned = settings.ranges == "learned"
         # Extremes are followed only where they are what was asked for.
         follows = not learned and settings.calibration == "minmax"
-        log_scale = None if follows else tf.Variable(tf.math.log(scale), trainable=learned)
-        zero = tf.Variable(zero_point, trainable=False)
+        log_scale = None if follows else keras.Variable(tf.math.log(scale), trainable=learned)
+        zero = keras.Variable(zero_point, trainable=False)
         return cls(path, kernel, groups, bits, levels, symmetric, learned, log_scale, zero)
 
     def grid(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Scales and zero points as they are, `[groups]`."""
         if self.log_scale is not None:
-            return tf.exp(self.log_scale), tf.convert_to_tensor(self.zero_point)
+            return tf.exp(self.log_scale.value), self.zero_point.value
         values = tf.stop_gradient(self.groups.split(self.kernel.value))
         low, high = tf.reduce_min(values, axis=0), tf.reduce_max(values, axis=0)
         return grid_of(low, high, self.levels, self.symmetric)
+
+    def form(self) -> Grid:
+        """The kernel as levels and what they stand for."""
+        scale, zero_point = self.grid()
+        levels = tf.round(self.groups.split(self.kernel.value) / scale) + zero_point
+        whole = self.groups.join(tf.clip_by_value(levels, self.levels.low, self.levels.high))
+        return Grid(
+            self.bits,
+            scale.numpy(),
+            whole.numpy().astype(np.int16),
+            None if self.symmetric else zero_point.numpy(),
+            self.groups.blocks,
+        )
 
     def rounded(self) -> tf.Tensor:
         """The kernel's values on the levels."""
@@ -100,7 +115,11 @@ class QuantizationAware(Method):
         """The rounded kernels."""
         return [(each.kernel, each.rounded()) for each in self.kernels]
 
+    def forms(self) -> dict[str, Grid]:
+        """Each kernel's levels, by the kernel's path."""
+        return {each.kernel.path: each.form() for each in self.kernels}
+
     def finish(self) -> None:
         """The rounded weights are the model's from here on."""
         for each in self.kernels:
-            each.kernel.assign(each.rounded())
+            each.kernel.assign(decode(each.form()))

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.packing import Blocks
+
 layers = keras.layers
 Granularity = Literal["tensor", "channel", "bucket"]
 
@@ -29,6 +31,12 @@ class Groups:
     granularity: Granularity
     bucket_size: int
 
+    @property
+    def blocks(self) -> Blocks:
+        """The same for packed storage."""
+        axes = () if self.granularity == "tensor" else self.channel_axes
+        return Blocks(axes, self.bucket_size if self.granularity == "bucket" else None)
+
     def split(self, kernel: Any) -> tf.Tensor:
         """The kernel as `[members, groups]`; a bucket that is not full ends in zeros."""
         if self.granularity == "tensor":
@@ -38,16 +46,16 @@ class Groups:
             return matrix
         padded = tf.pad(matrix, ((0, self._buckets * self._size - self._members), (0, 0)))
         buckets = tf.reshape(padded, (self._buckets, self._size, -1))
-        return tf.reshape(tf.transpose(buckets, (1, 0, 2)), (self._size, -1))
+        return tf.reshape(tf.transpose(buckets, (1, 2, 0)), (self._size, -1))
 
     def join(self, matrix: Any) -> tf.Tensor:
         """What `split` took apart."""
         if self.granularity == "tensor":
             return tf.reshape(matrix, self.shape)
         if self.granularity == "bucket":
-            buckets = tf.reshape(matrix, (self._size, self._buckets, -1))
+            buckets = tf.reshape(matrix, (self._size, self.channels, self._buckets))
             padded = tf.reshape(
-                tf.transpose(buckets, (1, 0, 2)), (self._buckets * self._size, self.channels)
+                tf.transpose(buckets, (2, 0, 1)), (self._buckets * self._size, self.channels)
             )
             matrix = padded[: self._members]
         moved = tf.reshape(matrix, [self.shape[axis] for axis in self._order])

@@ -10,7 +10,7 @@ class Method:
     Attributes:
         told: What identifies it and its settings: a checkpoint of another one is not continued.
         variables: What it has to remember, saved with every checkpoint.
-        trained: Variables of its own that the optimizer changes beside the model's.
+        trained: Keras variables of its own that the optimizer changes beside the model's.
     """
 
     told: str = ""

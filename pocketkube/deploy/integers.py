@@ -1,0 +1,196 @@
+"""Puts a model's own whole numbers and scales into a LiteRT file, instead of the converter's.
+
+The converter chooses scales by the largest weight, and knows 8 bits only; a model that was trained on
+levels has scales of its own, and 4 bits or fewer fit into half the bytes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+Operator = schema.BuiltinOperator
+Number = schema.TensorType
+# The operations that multiply by a constant kernel, and the place of the kernel among their inputs.
+KERNEL_AT = {
+    Operator.CONV_2D: 1,
+    Operator.DEPTHWISE_CONV_2D: 1,
+    Operator.FULLY_CONNECTED: 1,
+    Operator.TRANSPOSE_CONV: 1,
+}
+BIAS_AT = {**dict.fromkeys(KERNEL_AT, 2), Operator.TRANSPOSE_CONV: 3}
+# Of these, those that LiteRT computes with four-bit weights.
+IN_FOUR_BITS = (Operator.CONV_2D, Operator.DEPTHWISE_CONV_2D, Operator.FULLY_CONNECTED)
+FOUR_BITS = 4
+
+
+@dataclass(frozen=True)
+class IntegerKernel:
+    """A kernel as whole numbers.
+
+    Attributes:
+        integers: In the shape of the kernel.
+        scales: What a 1 stands for, for each output channel `[channels]`.
+        channel_axes: The kernel's axes that count output channels.
+        bits: Bits that hold every integer.
+    """
+
+    integers: np.ndarray
+    scales: np.ndarray
+    channel_axes: tuple[int, ...]
+    bits: int
+
+    def laid_out(self) -> np.ndarray:
+        """The integers in LiteRT's order: channels first, but last where each has its own input."""
+        axes = [axis % self.integers.ndim for axis in self.channel_axes]
+        if len(axes) > 1:
+            return self.integers.reshape(1, *self.integers.shape[: axes[0]], -1)
+        return np.moveaxis(self.integers, axes[0], 0)
+
+    @property
+    def axis(self) -> int:
+        """The axis of channels once laid out."""
+        return -1 if len(self.channel_axes) > 1 else 0
+
+
+def put_integers(content: bytes, kernels: Sequence[IntegerKernel]) -> bytes:
+    """Replaces the 8-bit kernels of a file by the model's own.
+
+    A file's kernel is recognised by its shape and values. Biases of 32 bits are rounded anew, for
+    their scale is that of the input times the kernel's. Kernels of at most 4 bits are stored in 4
+    where LiteRT computes with such.
+
+    Args:
+        content: A LiteRT file, integers throughout or in its weights alone.
+        kernels: The model's kernels.
+
+    Returns:
+        The file.
+    """
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
+    for graph in model.subgraphs:
+        done: set[int] = set()
+        for code, operator in _operators(model, graph):
+            number = int(operator.inputs[KERNEL_AT[code]])
+            tensor = graph.tensors[number]
+            if number not in done and tensor.type == Number.INT8 and _is_constant(model, tensor):
+                found = _nearest(model, tensor, kernels)
+                if found is None:
+                    continue
+                packed = found.bits <= FOUR_BITS and _all_in_four(model, graph, number)
+                _replace(model, tensor, found, packed)
+                done.add(number)
+            if number in done:
+                _rescale_bias(model, graph, operator, BIAS_AT[code])
+    _drop_unused(model)
+    builder = _Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+class _Builder(flatbuffers.Builder):
+    """Aligns byte vectors as the runtime likes them when it maps a file into memory."""
+
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
+        """Begins a vector; see flatbuffers."""
+        return super().StartVector(elemSize, numElems, 16 if elemSize == 1 else alignment)
+
+
+def _operators(model: Any, graph: Any) -> Iterator[tuple[int, Any]]:
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        if code in KERNEL_AT:
+            yield code, operator
+
+
+def _all_in_four(model: Any, graph: Any, number: int) -> bool:
+    """Whether all that read a kernel can do so in 4 bits."""
+    readers = [
+        model.operatorCodes[operator.opcodeIndex].builtinCode
+        for operator in graph.operators
+        if number in operator.inputs
+    ]
+    return all(code in IN_FOUR_BITS for code in readers)
+
+
+def _is_constant(model: Any, tensor: Any) -> bool:
+    return model.buffers[tensor.buffer].data is not None
+
+
+def _bytes_of(model: Any, tensor: Any) -> bytes:
+    return np.asarray(model.buffers[tensor.buffer].data, np.uint8).tobytes()
+
+
+def _nearest(model: Any, tensor: Any, kernels: Sequence[IntegerKernel]) -> IntegerKernel | None:
+    """The kernel that a tensor was rounded from."""
+    shape = tuple(int(size) for size in tensor.shape)
+    integers = np.frombuffer(_bytes_of(model, tensor), np.int8).reshape(shape)
+    step = np.asarray(tensor.quantization.scale, np.float32)
+    spread = [1] * len(shape)
+    spread[tensor.quantization.quantizedDimension] = -1
+    values = integers * (step.reshape(spread) if len(step) > 1 else step)
+    best, least = None, float(step.max())
+    for kernel in kernels:
+        laid_out = kernel.laid_out()
+        if laid_out.size != integers.size or laid_out.shape[kernel.axis] != shape[kernel.axis]:
+            continue
+        across = [1] * laid_out.ndim
+        across[kernel.axis] = -1
+        wanted = (laid_out * kernel.scales.reshape(across)).reshape(shape)
+        error = float(np.abs(wanted - values).max())
+        if error < least:
+            best, least = kernel, error
+    return best
+
+
+def _replace(model: Any, tensor: Any, kernel: IntegerKernel, packed: bool) -> None:
+    integers = kernel.laid_out().astype(np.int8).ravel()
+    if packed:
+        tensor.type = Number.INT4
+        nibbles = np.append(integers, np.zeros(len(integers) % 2, np.int8)).view(np.uint8) & 15
+        data = nibbles[0::2] | nibbles[1::2] << 4
+    else:
+        data = integers.view(np.uint8)
+    tensor.quantization.scale = [float(scale) for scale in kernel.scales]
+    tensor.quantization.zeroPoint = [0] * len(kernel.scales)
+    tensor.quantization.quantizedDimension = kernel.axis % len(tensor.shape)
+    tensor.quantization.min = tensor.quantization.max = None
+    tensor.buffer = _new_buffer(model, data)
+
+
+def _rescale_bias(model: Any, graph: Any, operator: Any, place: int) -> None:
+    if len(operator.inputs) <= place or operator.inputs[place] < 0:
+        return
+    bias = graph.tensors[operator.inputs[place]]
+    if bias.type != Number.INT32:
+        return
+    code = model.operatorCodes[operator.opcodeIndex].builtinCode
+    inputs = operator.inputs[2 if code == Operator.TRANSPOSE_CONV else 0]
+    kernel = graph.tensors[operator.inputs[KERNEL_AT[code]]]
+    was = np.asarray(bias.quantization.scale, np.float64)
+    scale = float(graph.tensors[inputs].quantization.scale[0])
+    now = scale * np.asarray(kernel.quantization.scale, np.float64)
+    values = np.frombuffer(_bytes_of(model, bias), np.int32) * was
+    bias.quantization.scale = [float(one) for one in now]
+    bias.quantization.zeroPoint = [0] * len(now)
+    bias.buffer = _new_buffer(model, np.rint(values / now).astype(np.int32).view(np.uint8))
+
+
+def _new_buffer(model: Any, data: np.ndarray) -> int:
+    """A buffer of its own: the converter lets tensors of equal bytes share one."""
+    buffer = schema.BufferT()
+    buffer.data = data
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
+
+
+def _drop_unused(model: Any) -> None:
+    """Empties buffers that nothing reads any more; their numbers stay."""
+    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
+    used |= {entry.buffer for entry in model.metadata or ()}
+    for number, buffer in enumerate(model.buffers):
+        if number not in used:
+            buffer.data = None
