@@ -2,7 +2,8 @@
 
 import json
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import keras
 from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
 from pocketkube.files import replaced_folder, write_text
-from pocketkube.layout import FACTS_FILE, MODEL_FILE
-from pocketkube.quantization import fake_quantize as _known_to_keras  # noqa: F401
+from pocketkube.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE
+from pocketkube.loading import first_line, why_not_loaded
+from pocketkube.packing import Form, packs, read_forms, write_packed
 
 
 @dataclass(frozen=True)
@@ -22,17 +24,27 @@ class Bundle:
     Attributes:
         model: The model.
         facts: What is known of it, ready for JSON: its data set, figures and the stages before.
+        forms: The forms of weights that have few values, by the weight's path.
     """
 
     model: keras.Model
     facts: dict[str, Any] = field(default_factory=dict)
+    forms: Mapping[str, Form] = field(default_factory=dict)
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
-    """Writes a bundle, whole or not at all."""
+    """Writes a bundle, whole or not at all.
+
+    Where weights are zero or have few values, model.packed stands beside model.keras, and the facts
+    say under "packed" what it takes.
+    """
+    facts = {key: value for key, value in bundle.facts.items() if key != "packed"}
     with replaced_folder(folder) as aside:
         bundle.model.save(aside / MODEL_FILE)
-        write_text(aside / FACTS_FILE, json.dumps(bundle.facts, indent=1))
+        if packs(bundle.model, bundle.forms):
+            size = write_packed(aside / PACKED_FILE, bundle.model, bundle.forms)
+            facts["packed"] = asdict(size)
+        write_text(aside / FACTS_FILE, json.dumps(facts, indent=1))
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -41,7 +53,9 @@ def load_bundle(folder: Path) -> Bundle:
     Raises:
         UserError: If the folder is no bundle, or the model in it cannot be loaded.
     """
-    return Bundle(load_model(folder / MODEL_FILE), load_facts(folder))
+    model, packed = load_model(folder / MODEL_FILE), folder / PACKED_FILE
+    forms = read_forms(packed, model) if packed.is_file() else {}
+    return Bundle(model, load_facts(folder), forms)
 
 
 def load_model(path: Path) -> keras.Model:
@@ -68,9 +82,9 @@ def load_model(path: Path) -> keras.Model:
     try:
         return _in_float32(keras.saving.load_model(path, safe_mode=True))
     except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise UserError(f"{path} is damaged or cut short: {_first_line(error)}") from error
+        raise UserError(f"{path} is damaged or cut short: {first_line(error)}") from error
     except Exception as error:
-        raise UserError(_reason(path, error)) from error
+        raise UserError(why_not_loaded(path, error)) from error
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
@@ -78,50 +92,3 @@ def _in_float32(model: keras.Model) -> keras.Model:
         if layer.dtype_policy.compute_dtype != layer.dtype_policy.variable_dtype:
             layer.dtype_policy = layer.dtype_policy.variable_dtype
     return model
-
-
-def _reason(path: Path, error: Exception) -> str:
-    text = str(error)
-    if "Lambda" in text and "safe" in text.lower():
-        return (
-            f"{path} has a Lambda layer, whose code safe mode does not run: replace it with a built-in "
-            "layer, or with a class of your own under @keras.saving.register_keras_serializable()."
-        )
-    for class_name in _unknown_classes(path):
-        return (
-            f"{path} uses the class {class_name}, which is not known here: decorate it with "
-            "@keras.saving.register_keras_serializable() and import its module before loading "
-            f"(python -c 'import your_module, pocketkube.cli as c; c.main()' ...)."
-        )
-    if "config.json" in text or "zip" in text.lower():
-        return f"{path} is damaged or cut short: {_first_line(error)}"
-    return f"{path} cannot be loaded: {_first_line(error)}"
-
-
-def _unknown_classes(path: Path) -> list[str]:
-    """Classes that a file names and that no one registered."""
-    with zipfile.ZipFile(path) as archive:
-        config = json.loads(archive.read("config.json"))
-    found: list[str] = []
-
-    def visit(node: Any) -> None:
-        if isinstance(node, dict):
-            name = node.get("class_name")
-            if isinstance(name, str) and "config" in node:
-                registered = node.get("registered_name") or name
-                custom = not str(node.get("module") or "").startswith(("keras", "builtins"))
-                if custom and keras.saving.get_registered_object(registered) is None:
-                    found.append(name)
-            for value in node.values():
-                visit(value)
-        elif isinstance(node, list):
-            for value in node:
-                visit(value)
-
-    visit(config)
-    return list(dict.fromkeys(found))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]

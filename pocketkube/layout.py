@@ -1,6 +1,7 @@
 """Names of the files in the folders that stages write."""
 
 MODEL_FILE = "model.keras"
+PACKED_FILE = "model.packed"
 FACTS_FILE = "bundle.json"
 LITERT_FILE = "model.tflite"
 SAMPLES_FILE = "samples.npz"
