@@ -188,7 +188,7 @@ def _write_floats(weight: np.ndarray, streams: Streams) -> Entry:
     if (~kept).sum() * FLOAT_BYTES * 8 <= kept.size:
         streams.floats += weight.tobytes()
         return entry
-    streams.floats += weight[kept].tobytes()
+    streams.floats += np.atleast_1d(weight)[kept].tobytes()
     return entry.model_copy(update={"gaps": _write_zeros(kept, streams)})
 
 

@@ -76,13 +76,16 @@ class QuantizedKernel:
         """The kernel as levels and what they stand for."""
         scale, zero_point = self.grid()
         levels = tf.round(self.groups.split(self.kernel.value) / scale) + zero_point
-        whole = self.groups.join(tf.clip_by_value(levels, self.levels.low, self.levels.high))
+        levels = tf.clip_by_value(levels, self.levels.low, self.levels.high)
+        zeros = self.groups.join(levels == zero_point).numpy()
         return Grid(
             self.bits,
             scale.numpy(),
-            whole.numpy().astype(np.int16),
+            self.groups.join(levels).numpy().astype(np.int16),
             None if self.symmetric else zero_point.numpy(),
             self.groups.blocks,
+            # Where zeros take more than a bit for each weight, they are better marked than stored.
+            ~zeros if zeros.sum() * self.bits > zeros.size else None,
         )
 
     def rounded(self) -> tf.Tensor:

@@ -350,6 +350,33 @@ STAGE_NAMES = (
 )
 
 
+# For an earlier and a later stage, why they cannot be done in this order.
+REFUSED = {
+    ("sparsify_weights", "prune_channels"): (
+        "prune_channels fits the weights that are left anew, which fills the zeros of "
+        "sparsify_weights; put it before"
+    ),
+    **{
+        ("quantize_weights", later): (
+            f"{later} changes whole weights, which leaves the levels of quantize_weights; put it before"
+        )
+        for later in ("prune_channels", "sparsify_weights")
+    },
+    ("quantize_weights", "fine_tune"): (
+        "fine_tune trains whole weights, which leave the levels of quantize_weights; put it before, or "
+        "set epochs of quantize_weights"
+    ),
+    ("quantize_weights", "quantize_weights"): "quantize_weights is there twice; give layers their bits",
+    **{
+        ("quantize_weights", later): (
+            f"{later} stores other numbers than the levels of quantize_weights, whose file is integers "
+            "by itself; leave it out"
+        )
+        for later in ("quantize_float16", "quantize_dynamic")
+    },
+}
+
+
 class Spec(Settings):
     """One job: a model, its data, the target and the stages that lead there."""
 
@@ -381,10 +408,15 @@ class Spec(Settings):
                     f"stages: {name} makes a LiteRT file, which nothing can follow; "
                     f"put it last, after {names[position + 1]}"
                 )
-        if "sparsify_weights" in names and "prune_channels" in names[names.index("sparsify_weights") :]:
+        for position, later in enumerate(names):
+            for earlier in names[:position]:
+                if (earlier, later) in REFUSED:
+                    raise ValueError(f"stages: {REFUSED[earlier, later]}")
+        levels = next((s for s in self.stages if isinstance(s, QuantizeWeights)), None)
+        if levels and levels.activation_bits != 8 and names[-1] == "quantize_int8":
             raise ValueError(
-                "stages: prune_channels fits the weights that are left anew, which fills the zeros of "
-                "sparsify_weights; put it before"
+                "stages: quantize_int8 after quantize_weights needs activation_bits: 8; set that, or "
+                "leave quantize_int8 out: the file follows quantize_weights"
             )
         pruning = next((s for s in self.stages if isinstance(s, PruneChannels)), None)
         speedup = self.target.speedup if self.target else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from pocketkube.bundle import Bundle, load_bundle
@@ -15,12 +16,13 @@ from pocketkube.data.dataset import Arrays, Dataset, Examples
 from pocketkube.deploy import check_agreement, convert_litert
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
-from pocketkube.spec.schema import Quantize, Spec
+from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
+from pocketkube.quantization.integers import integer_kernels
+from pocketkube.spec.schema import Spec
 from pocketkube.stages.facts import is_sparse, task_of
-from pocketkube.stages.formats import number_format
+from pocketkube.stages.formats import FileFormat, file_format
 
 CHECKED, LARGEST_SAMPLES = 1000, 2**30
-FLOAT32_AGREEMENT = 0.99
 
 
 def export_litert(
@@ -28,27 +30,23 @@ def export_litert(
 ) -> None:
     """Writes model.tflite, the test examples to judge it by, and what is known of it."""
     began = time.monotonic()
-    quantize = spec.stages[position] if position >= 0 else None
-    assert quantize is None or isinstance(quantize, Quantize)
+    wanted = file_format(spec.stages[position] if position >= 0 else None)
     bundle = load_bundle(inputs["model"])
     dataset = load_dataset(spec.dataset)
     task = task_of(bundle.facts)
-    content = _convert(bundle, quantize, dataset, spec.seed)
+    content = _convert(bundle, wanted, dataset, spec.seed)
     test, labels = _test_examples(dataset.test)
     agreement = check_agreement(
         content,
         bundle.model,
         tuple(x[:CHECKED] for x in test),
-        quantize.min_agreement if quantize else FLOAT32_AGREEMENT,
+        wanted.min_agreement,
         kind=task.kind,
     )
     facts = bundle.facts | {
-        "format": number_format(quantize),
+        "format": wanted.numbers,
         "agreement": asdict(agreement),
-        "export": {
-            "name": quantize.name if quantize else "export_float32",
-            "seconds": time.monotonic() - began,
-        },
+        "export": {"name": wanted.name, "seconds": time.monotonic() - began},
     }
     with replaced_folder(output) as folder:
         (folder / LITERT_FILE).write_bytes(content)
@@ -57,19 +55,28 @@ def export_litert(
         write_text(folder / FACTS_FILE, json.dumps(facts, indent=1))
 
 
-def _convert(bundle: Bundle, quantize: Quantize | None, dataset: Dataset, seed: int) -> bytes:
-    sparse = is_sparse(bundle.facts)
-    if quantize is None:
-        return convert_litert(bundle.model, "float32", store_sparse=sparse)
-    calibration, _ = materialize(dataset.train, quantize.calibration_examples, seed)
+def _convert(bundle: Bundle, wanted: FileFormat, dataset: Dataset, seed: int) -> bytes:
+    rounds_itself = _rounds_itself(bundle.model)
+    calibration = None
+    if wanted.numbers == "int8" and not rounds_itself:
+        calibration, _ = materialize(dataset.train, wanted.calibration_examples, seed)
     return convert_litert(
         bundle.model,
-        number_format(quantize),
+        wanted.numbers,
         calibration=calibration,
-        input_type=quantize.input_type,
-        output_type=quantize.output_type,
-        store_sparse=sparse,
+        input_type=wanted.input_type,
+        output_type=wanted.output_type,
+        store_sparse=is_sparse(bundle.facts),
+        rounds_itself=rounds_itself,
+        kernels=integer_kernels(bundle.model, bundle.forms),
     )
+
+
+def _rounds_itself(model: keras.Model) -> bool:
+    """Whether a model's own ranges are those of LiteRT's integers."""
+    layers = model._flatten_layers(include_self=False)
+    bits = {layer.bits for layer in layers if isinstance(layer, FakeQuantize)}
+    return bits == {LITERT_BITS}
 
 
 def _test_examples(test: Examples) -> tuple[Arrays, Arrays]:

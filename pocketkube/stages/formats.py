@@ -1,15 +1,64 @@
-"""Which LiteRT number format a stage of the spec stands for."""
+"""Which LiteRT file a job ends in."""
 
-from pocketkube.deploy.convert import NumberFormat
-from pocketkube.spec.schema import Quantize
+from dataclasses import dataclass
+
+from pocketkube.deploy.convert import EndType, NumberFormat
+from pocketkube.quantization.fake_quantize import LITERT_BITS
+from pocketkube.spec.schema import Quantize, QuantizeWeights, Settings
 
 FORMATS: dict[str, NumberFormat] = {
     "quantize_int8": "int8",
     "quantize_float16": "float16",
     "quantize_dynamic": "dynamic",
 }
+FLOAT32_AGREEMENT = 0.99
 
 
-def number_format(settings: Quantize | None) -> NumberFormat:
-    """The format of a quantising stage; float32 without one."""
-    return FORMATS[settings.name] if settings else "float32"
+@dataclass(frozen=True)
+class FileFormat:
+    """How a LiteRT file is written and what it has to keep.
+
+    Attributes:
+        name: What the report calls the writing of it.
+        numbers: The number format.
+        min_agreement: Least agreement with the Keras model.
+        calibration_examples: Training examples for ranges that the model does not know itself.
+        input_type: What the file takes.
+        output_type: What it gives.
+    """
+
+    name: str
+    numbers: NumberFormat
+    min_agreement: float = FLOAT32_AGREEMENT
+    calibration_examples: int = 1
+    input_type: EndType = "float32"
+    output_type: EndType = "float32"
+
+
+def file_format(settings: Settings | None) -> FileFormat:
+    """The format of the file, by the last stage that says something of numbers.
+
+    Weights alone on levels that LiteRT's kernels know are integers in the file, too. Activations of
+    fewer than 8 bits are computed in floats that are rounded.
+    """
+    if isinstance(settings, Quantize):
+        return FileFormat(
+            settings.name,
+            FORMATS[settings.name],
+            settings.min_agreement,
+            settings.calibration_examples,
+            settings.input_type,
+            settings.output_type,
+        )
+    numbers = _of_levels(settings) if isinstance(settings, QuantizeWeights) else "float32"
+    if numbers == "float32":
+        return FileFormat("export_float32", numbers)
+    least = float(Quantize.model_fields["min_agreement"].default)
+    return FileFormat(f"export_{numbers}", numbers, least)
+
+
+def _of_levels(settings: QuantizeWeights) -> NumberFormat:
+    if settings.activation_bits is None:
+        known = settings.scheme == "symmetric" and settings.granularity != "bucket"
+        return "dynamic" if known else "float32"
+    return "int8" if settings.activation_bits == LITERT_BITS else "float32"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pocketkube.spec.schema import FineTune, Quantize, Spec
+from pocketkube.spec.schema import FineTune, Quantize, QuantizeWeights, Spec
 
 TRAINED, BASELINE, RESULT, MEASURED, REPORTED = (
     "train_model",
@@ -39,6 +39,8 @@ def plan(spec: Spec) -> tuple[Step, ...]:
         if isinstance(settings, Quantize):
             quantize = position
             continue
+        if isinstance(settings, QuantizeWeights):
+            quantize = position
         stage = "fine_tune_model" if isinstance(settings, FineTune) else settings.name
         key = f"{position + 1}_{settings.name}"
         steps.append(Step(key, stage, position, {"model": model, "teacher": TRAINED}))

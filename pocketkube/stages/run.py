@@ -55,6 +55,9 @@ STAGES = {
     "fine_tune_model": Stage(
         "pocketkube.stages.training", ("dataset", "training", "distillation", "seed"), shared=True
     ),
+    "quantize_weights": Stage(
+        "pocketkube.stages.quantizing", ("dataset", "training", "distillation", "seed"), shared=True
+    ),
     "export_litert": Stage("pocketkube.stages.export", ("dataset", "seed")),
     "benchmark_litert": Stage("pocketkube.stages.measuring", ("benchmark",), tensorflow=False),
     # Takes a moment, and says when and how it was made.

@@ -14,8 +14,8 @@ from pocketkube.errors import UserError
 from pocketkube.progress import progress
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned
-from pocketkube.spec.schema import Benchmark, Quantize, Spec
-from pocketkube.stages.formats import number_format
+from pocketkube.spec.schema import Benchmark, Spec
+from pocketkube.stages.formats import file_format
 from pocketkube.training.loop import evaluate
 from pocketkube.training.task import Task
 
@@ -79,10 +79,9 @@ def reach(
 def _fits(spec: Spec, model: keras.Model, calibration: Calibration, tried: list[str]) -> bool:
     """Whether the model's file is small and fast enough, in the format that the spec ends in."""
     assert spec.target is not None
-    last = spec.stages[-1]
-    settings = last if isinstance(last, Quantize) else None
-    examples = tuple(x[: settings.calibration_examples if settings else 1] for x in calibration.inputs)
-    content = convert_litert(model, number_format(settings), calibration=examples)
+    wanted = file_format(spec.stages[-1])
+    examples = tuple(x[: wanted.calibration_examples] for x in calibration.inputs)
+    content = convert_litert(model, wanted.numbers, calibration=examples)
     size, latency = spec.target.max_size, spec.target.max_latency_ms
     fits = size is None or len(content) <= size
     told = f"{len(content)} bytes"

@@ -42,3 +42,37 @@ class Method:
 
     def finish(self) -> None:
         """Called after the last step, before the model is judged."""
+
+
+class Together(Method):
+    """Several methods at once; each sees what those before it made of the gradients.
+
+    Args:
+        methods: They replace different variables.
+    """
+
+    def __init__(self, methods: Sequence[Method]) -> None:
+        self._methods = methods
+        self.told = " ".join(method.told for method in methods)
+        self.variables = [v for method in methods for v in method.variables]
+        self.trained = [v for method in methods for v in method.trained]
+
+    def before_step(self, step: int, steps: int, optimizer: Any) -> None:
+        """See `Method`."""
+        for method in self._methods:
+            method.before_step(step, steps, optimizer)
+
+    def replaced(self) -> Sequence[tuple[Any, Any]]:
+        """See `Method`."""
+        return [pair for method in self._methods for pair in method.replaced()]
+
+    def gradients(self, gradients: Sequence[Any], variables: Sequence[Any]) -> Sequence[Any]:
+        """See `Method`."""
+        for method in self._methods:
+            gradients = method.gradients(gradients, variables)
+        return gradients
+
+    def finish(self) -> None:
+        """See `Method`."""
+        for method in self._methods:
+            method.finish()

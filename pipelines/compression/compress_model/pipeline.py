@@ -10,6 +10,7 @@ from components.compression.build_report import build_report
 from components.compression.export_litert import export_litert
 from components.compression.fine_tune_model import fine_tune_model
 from components.compression.prune_channels import prune_channels
+from components.compression.quantize_weights import quantize_weights
 from components.compression.sparsify_weights import sparsify_weights
 from components.compression.train_model import train_model
 from pocketkube.spec import Spec
@@ -20,6 +21,7 @@ COMPONENTS: dict[str, Callable[..., Any]] = {
     "prune_channels": prune_channels,
     "sparsify_weights": sparsify_weights,
     "fine_tune_model": fine_tune_model,
+    "quantize_weights": quantize_weights,
     "export_litert": export_litert,
     "benchmark_litert": benchmark_litert,
     "build_report": build_report,
@@ -30,6 +32,7 @@ HANDED_ON = {
     "prune_channels": "pruned",
     "sparsify_weights": "sparse",
     "fine_tune_model": "tuned",
+    "quantize_weights": "quantized",
     "export_litert": "litert",
     "benchmark_litert": "figures",
 }

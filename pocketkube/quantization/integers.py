@@ -1,0 +1,31 @@
+"""Which of a model's kernels LiteRT can hold as they are, and as which whole numbers."""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from pocketkube.deploy.integers import IntegerKernel
+from pocketkube.packing import Form, Grid
+from pocketkube.quantization.kernels import quantized_kernels
+
+
+def integer_kernels(model: keras.Model, forms: Mapping[str, Form]) -> list[IntegerKernel]:
+    """The kernels on levels about 0 with at most a scale for each output channel.
+
+    LiteRT's kernels multiply by no others; the rest it holds as what they stand for.
+
+    Args:
+        model: The model.
+        forms: The forms of its weights, by their paths.
+    """
+    found = []
+    for _, kernel, axes in quantized_kernels(model):
+        form = forms.get(kernel.path)
+        if not isinstance(form, Grid) or form.zero_points is not None or form.blocks.bucket_size:
+            continue
+        channels = int(np.prod([kernel.shape[axis] for axis in axes]))
+        scales = np.broadcast_to(form.scales, channels)
+        levels = form.levels if form.kept is None else form.levels * form.kept
+        found.append(IntegerKernel(levels, scales, axes, form.bits))
+    return found
