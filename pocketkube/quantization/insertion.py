@@ -217,12 +217,13 @@ class _Builder:
         return y
 
     def _scale_and_shift(self, op: Any, name: str, x: Any) -> Any:
-        new = layers.DepthwiseConv2D(1, name=name)
-        y = new(x)
-        ones = np.ones(new.kernel.shape, np.float32)
-        zeros = np.zeros(new.bias.shape, np.float32)
-        self._carried.append(lambda: _set_folded(new, ones, zeros, (-2, -1), op))
-        return y
+        if id(op) not in self._new:
+            new = self._new[id(op)] = layers.DepthwiseConv2D(1, name=name)
+            new.build(x.shape)
+            ones = np.ones(new.kernel.shape, np.float32)
+            zeros = np.zeros(new.bias.shape, np.float32)
+            self._carried.append(lambda: _set_folded(new, ones, zeros, (-2, -1), op))
+        return self._new[id(op)](x)
 
     def _carry(self, old: Any, new: Any) -> None:
         if not isinstance(old, keras.layers.Layer):

@@ -1,0 +1,123 @@
+"""The model that is quantised computes what the trained one does, without BatchNorm."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from pocketkube.models import build_model
+from pocketkube.quantization.fake_quantize import FakeQuantize
+from pocketkube.quantization.insertion import prepare
+
+
+def settled(model: keras.Model, seed: int = 0) -> keras.Model:
+    """Statistics and biases as training might leave them, so that folding has something to do."""
+    rng = np.random.default_rng(seed)
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, layers.BatchNormalization):
+            shape = layer.moving_mean.shape
+            layer.moving_mean.assign(rng.normal(size=shape) * 0.1)
+            layer.moving_variance.assign(rng.uniform(0.5, 2.0, shape))
+            if layer.scale:
+                layer.gamma.assign(rng.normal(size=shape) + 1)
+            if layer.center:
+                layer.beta.assign(rng.normal(size=shape) * 0.1)
+    return model
+
+
+def separable() -> keras.Model:
+    x = inputs = keras.Input((16, 16, 3))
+    x = layers.SeparableConv2D(8, 3, strides=2, depth_multiplier=2, padding="same", use_bias=False)(x)
+    x = layers.BatchNormalization(scale=False)(x)
+    x = layers.Activation("swish")(x)
+    x = layers.SeparableConv2D(6, 3, activation="relu")(x)
+    return keras.Model(inputs, layers.Dense(4, activation="softmax")(layers.Flatten()(x)))
+
+
+def before_activation() -> keras.Model:
+    """BatchNorm that no layer can take up: after a sum, and after one that is read twice."""
+    x = inputs = keras.Input((12, 12, 3))
+    x = layers.Conv2D(8, 3, padding="same")(x)
+    y = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.Add()([x, layers.Conv2D(8, 3, padding="same")(y)])
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.AveragePooling2D(2)(x)
+    x = layers.Concatenate()([x, layers.MaxPooling2D()(y)])
+    return keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+def nested_and_shared() -> keras.Model:
+    tower = keras.Sequential(
+        [
+            keras.Input((8, 8, 2)),
+            layers.Conv2D(4, 3, use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Conv2DTranspose(5, 3, strides=2),
+            layers.BatchNormalization(),
+        ],
+        name="tower",
+    )
+    left, right = keras.Input((8, 8, 2)), keras.Input((8, 8, 2))
+    x = layers.Concatenate()([tower(left), tower(right)])
+    x = layers.Flatten()(x * 2.0 + 1.0)
+    return keras.Model([left, right], {"a": layers.Dense(3)(x), "b": layers.Dense(2, "tanh")(x)})
+
+
+def one_dimension() -> keras.Model:
+    x = inputs = keras.Input((20, 3))
+    x = layers.BatchNormalization()(layers.Conv1D(6, 3)(x))
+    x = layers.BatchNormalization()(layers.DepthwiseConv1D(3, depth_multiplier=2)(x))
+    x = layers.BatchNormalization()(layers.Dense(5, use_bias=False)(layers.Flatten()(x)))
+    return keras.Model(inputs, x)
+
+
+NETWORKS = {
+    "resnet20": lambda: build_model("resnet20", (16, 16, 3), 10),
+    "mobilenet_v1": lambda: build_model("mobilenet_v1", (32, 32, 3), 10, width=0.25),
+    "mobilenet_v2": lambda: build_model("mobilenet_v2", (32, 32, 3), 10, width=0.25),
+    "separable": separable,
+    "before_activation": before_activation,
+    "nested_and_shared": nested_and_shared,
+    "one_dimension": one_dimension,
+}
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    """In single precision, rounding alone grows to a thousandth through fifty layers."""
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx("float32")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.usefixtures("double_precision")
+def test_the_folded_model_computes_the_same(name: str) -> None:
+    model = settled(NETWORKS[name]())
+    rng = np.random.default_rng(1)
+    inputs = [rng.normal(size=(8, *x.shape[1:])) for x in model.inputs]
+    given = prepare(model, None).model
+    wanted = keras.tree.flatten(model(inputs if len(inputs) > 1 else inputs[0]))
+    found = keras.tree.flatten(given(inputs if len(inputs) > 1 else inputs[0]))
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    kinds = [type(layer) for layer in given._flatten_layers(include_self=False)]
+    assert layers.BatchNormalization not in kinds
+    assert layers.SeparableConv2D not in kinds
+
+
+def test_roundings_stand_where_integer_kernels_round() -> None:
+    model = settled(before_activation())
+    prepared = prepare(model, lambda name, kind: FakeQuantize(8, name=name))
+    rounded = {layer.name.removesuffix("_quantized") for layer, _ in prepared.roundings}
+    wanted = {type(layer).__name__ for layer in model.layers if layer.name in rounded}
+    # Not the sum that a BatchNorm follows, for it is read once; nor what max-pooling moves.
+    assert "MaxPooling2D" not in wanted
+    assert "BatchNormalization" not in wanted
+    assert {"InputLayer", "ReLU", "Concatenate", "GlobalAveragePooling2D", "Dense"} <= wanted
+    # An average has its input's range, but is rounded.
+    calls = [len(layer._inbound_nodes) for layer, _ in prepared.roundings]
+    assert sorted(set(calls)) == [1, 2]
