@@ -62,13 +62,20 @@ def reach(
 
         pruned = _nearest(pruned, least, small, prune_to, tried)
     elif target.max_accuracy_drop is not None and target.speedup is None:
+        wording = task.measure.wording
+        if wording.is_share and target.max_accuracy_drop >= 1:
+            raise UserError(
+                f"target.max_accuracy_drop: {target.max_accuracy_drop:g} is {wording.name} as a whole; "
+                "0.01 is one point."
+            )
         floor = evaluate(teacher, dataset.validation, task).score - target.max_accuracy_drop
 
         def good(candidate: Pruned) -> bool:
             score = evaluate(tuned(candidate.model), dataset.validation, task).score
             tried.append(
                 f"tried {candidate.before.macs / candidate.after.macs:.2f}x: validation "
-                f"{task.score_name} {score:.4f} after a short fine-tuning, {floor:.4f} asked for"
+                f"{wording.name} {wording.shown(score)} after a short fine-tuning, "
+                f"{wording.shown(floor)} asked for"
             )
             return score >= floor
 
