@@ -88,13 +88,12 @@ def _table(result: Mapping[str, Any]) -> str:
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("", "before", "after", "change"))
     agreement = result["agreement"]
-    note = (
-        ""
-        if agreement is None
-        else measure_of(result["task"]).agreed(agreement, "the test examples compared")
-    )
+    note = ""
+    if agreement is not None:
+        told = measure_of(result["task"]).agreed(agreement, "the test examples compared")
+        note = f"<p>{escape(told)}</p>"
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide">{table}</div><p>{escape(note)}</p>'
+    return f'<div class="wide">{table}</div>{note}'
 
 
 def _targets(result: Mapping[str, Any]) -> str:
