@@ -2,8 +2,9 @@
 
     python examples/compare_criteria.py examples/fashion_mnist.yaml --output runs/criteria
 
-Writes table.md, the accuracy on the test set as mean ± standard deviation over the seeds. What is
-finished already is not run again, so that it can be interrupted and started anew.
+Writes table.md, the score on the test set as mean ± standard deviation over the seeds, in percent
+unless it is a regression's. What is finished already is not run again, so that it can be interrupted
+and started anew.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import yaml
 
 from pocketkube.cli.outcome import plain_ending
 from pocketkube.files import write_text
+from pocketkube.measures import Wording, wording_of
 from pocketkube.spec import Spec, load_spec, resolve_paths
 
 CRITERIA = ("taylor", "l2", "lasso", "fpgm", "l1", "bn_scale")
@@ -65,18 +67,22 @@ def render(results: dict[tuple[str, float, int], dict[str, Any]]) -> str:
         results: result.json's content, by criterion, speed-up and seed.
     """
     criteria, speedups, _ = (tuple(dict.fromkeys(column)) for column in zip(*results, strict=True))
+    wording = wording_of(next(iter(results.values()))["task"]["score_name"])
     dense = {seed: result["before"]["score"] for (_, _, seed), result in results.items()}
     lines = [
         "| criterion | " + " | ".join(_reached(results, speedup) for speedup in speedups) + " |",
         "| --- |" + " --- |" * len(speedups),
-        f"| (dense) | {_mean_and_spread(dense.values())} |" + " |" * (len(speedups) - 1),
+        f"| (dense) | {_mean_and_spread(dense.values(), wording)} |" + " |" * (len(speedups) - 1),
     ]
     for criterion in criteria:
         cells = (
             _mean_and_spread(
-                result["after"]["score"]
-                for (ours, factor, _), result in results.items()
-                if (ours, factor) == (criterion, speedup)
+                [
+                    result["after"]["score"]
+                    for (ours, factor, _), result in results.items()
+                    if (ours, factor) == (criterion, speedup)
+                ],
+                wording,
             )
             for speedup in speedups
         )
@@ -112,9 +118,9 @@ def _result(spec: Spec, output: Path, criterion: str, speedup: float, seed: int)
         write_text(folder / "spec.yaml", yaml.safe_dump(job))
         _run(folder, output / "cache")
     result: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    print(
-        f"{folder.name}: {result['before']['score']:.4f} -> {result['after']['score']:.4f}", flush=True
-    )
+    wording = wording_of(result["task"]["score_name"])
+    before, after = (wording.shown(result[when]["score"]) for when in ("before", "after"))
+    print(f"{folder.name}: {before} -> {after}", flush=True)
     return result
 
 
@@ -136,10 +142,10 @@ def _reached(results: dict[tuple[str, float, int], dict[str, Any]], speedup: flo
     return f"{min(reached):.2f}–{max(reached):.2f}x"
 
 
-def _mean_and_spread(scores: Iterable[float]) -> str:
-    percent = [100 * score for score in scores]
-    spread = f" ± {statistics.stdev(percent):.2f}" if len(percent) > 1 else ""
-    return f"{statistics.mean(percent):.2f}{spread}"
+def _mean_and_spread(scores: Iterable[float], wording: Wording) -> str:
+    read = [wording.read(score) * (100 if wording.is_share else 1) for score in scores]
+    spread = f" ± {statistics.stdev(read):.2f}" if len(read) > 1 else ""
+    return f"{statistics.mean(read):.2f}{spread}"
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def benchmark(
         FileFigures(
             file=name,
             format=number_format(file),
-            score=score.value if score else None,
+            score=score.judged.score if score else None,
             size_bytes=file.stat().st_size,
             gzip_bytes=len(gzip.compress(file.read_bytes(), mtime=0)),
             latency_ms=percentiles(latencies[reference][place]),
@@ -69,7 +69,7 @@ def benchmark(
             latency_samples_ms=latencies[reference][place],
             load_ms=load.load_ms,
             peak_memory_bytes=load.peak_memory_bytes,
-            confusion=score.confusion if score else None,
+            confusion=score.judged.confusion if score else None,
             op_latency_ms={},
         )
         for place, (name, file, score, load) in enumerate(
@@ -81,7 +81,7 @@ def benchmark(
         files=figures,
         latency_ratio=median(first) / median(last) if len(files) > 1 else None,
         reference_threads=reference,
-        score_name=scores[0].name if scores[0] else None,
+        score_name=scores[0].measure.wording.score_name if scores[0] else None,
         examples=len(examples.inputs[0]) if examples else 0,
         environment=environment(),
     )

@@ -24,7 +24,7 @@ class FileFigures:
     Attributes:
         file: The file's name; its path where two files bear the same name.
         format: "float32", "float16", "dynamic" or "int8".
-        score: Accuracy, or minus the mean absolute error, over all test examples; None without them.
+        score: Accuracy, or minus an error, over all test examples; None without them.
         size_bytes: Size of the file.
         gzip_bytes: Size after gzip, as an app's download is compressed: zeros and repeated weights
             count for little there even where the file holds them.
@@ -62,7 +62,7 @@ class BenchmarkReport:
             turn; None for a single file.
         reference_threads: The number of threads of `latency_ms`, load time and memory: one where
             that is measured.
-        score_name: "accuracy" or "negative_mae"; None without test examples.
+        score_name: "accuracy", "negative_mae" or "negative_nme"; None without test examples.
         examples: Number of test examples behind the score.
         environment: The device and its software.
     """

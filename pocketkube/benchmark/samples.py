@@ -1,5 +1,6 @@
 """Reads the test examples that a benchmark runs on."""
 
+import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pocketkube.errors import UserError
+from pocketkube.measures import Measure, measure_of
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,13 @@ class Samples:
         inputs: One array `[N, ...]` for each input of the model.
         labels: One array `[N, ...]` for each output: integers are class numbers, floats are values.
             Empty if unknown.
+        measure: How outputs are judged by them; None where their type is to tell.
     """
 
     origin: str
     inputs: tuple[np.ndarray, ...]
     labels: tuple[np.ndarray, ...]
+    measure: Measure | None = None
 
 
 def load_samples(path: Path) -> Samples:
@@ -30,7 +34,8 @@ def load_samples(path: Path) -> Samples:
 
     Args:
         path: An .npz with x, or x0, x1, ..., in the order of the model's inputs, and y, or y0,
-            y1, ..., in the order of its outputs; without a y there will be no score.
+            y1, ..., in the order of its outputs; without a y there will be no score. What
+            export_litert writes also has `task`: a JSON text that tells the task as facts do.
 
     Returns:
         The examples.
@@ -48,6 +53,7 @@ def load_samples(path: Path) -> Samples:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no .npz of plain number arrays ({error}).") from error
+    told = arrays.pop("task", None)
     inputs, labels = _numbered(arrays, "x"), _numbered(arrays, "y")
     if not inputs:
         raise UserError(f"{path} has no array x or x0, only {', '.join(arrays) or 'nothing'}.")
@@ -57,7 +63,8 @@ def load_samples(path: Path) -> Samples:
         raise UserError(f"{path}: all arrays must have as many examples; there are {counted}.")
     if len(inputs[0]) == 0:
         raise UserError(f"{path} has no examples.")
-    return Samples(origin=str(path), inputs=inputs, labels=labels)
+    measure = None if told is None else _measure(path, str(told))
+    return Samples(origin=str(path), inputs=inputs, labels=labels, measure=measure)
 
 
 def random_samples(shapes: tuple[tuple[int, ...], ...], types: tuple[np.dtype, ...]) -> Samples:
@@ -79,6 +86,16 @@ def random_samples(shapes: tuple[tuple[int, ...], ...], types: tuple[np.dtype, .
         for shape, kind in zip(shapes, types, strict=True)
     )
     return Samples(origin="random numbers", inputs=inputs, labels=())
+
+
+def _measure(path: Path, told: str) -> Measure:
+    try:
+        return measure_of(json.loads(told))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: its task is none that is known here: {told:.80}; leave task out to judge "
+            "integers as class numbers and floats as values."
+        ) from error
 
 
 def _numbered(arrays: dict[str, np.ndarray], letter: str) -> tuple[np.ndarray, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from rich.table import Table
 
 from pocketkube.benchmark.results import BenchmarkReport, FileFigures
+from pocketkube.measures import wording_of
 
 
 def render_table(report: BenchmarkReport) -> Table:
@@ -23,16 +24,11 @@ def render_table(report: BenchmarkReport) -> Table:
         table.add_column(figures.file, justify="right")
     if compared:
         table.add_column("ratio", justify="right")
-    if report.score_name == "accuracy":
+    if report.score_name:
+        wording = wording_of(report.score_name)
         table.add_row(
-            "accuracy",
-            *(f"{100 * (f.score or 0.0):.2f} %" for f in report.files),
-            *([""] if compared else []),
-        )
-    elif report.score_name:
-        table.add_row(
-            "mean absolute error",
-            *(f"{-(f.score or 0.0):.4g}" for f in report.files),
+            wording.name,
+            *(wording.shown(f.score or 0.0) for f in report.files),
             *([""] if compared else []),
         )
     table.add_row("format", *(f.format for f in report.files), *([""] if compared else []))

@@ -108,7 +108,7 @@ def _checked_classes(name: str, train: Labelled, test: Labelled | None) -> int |
         if array.size != len(array):
             raise UserError(
                 f"{name}: integer labels are one class an example, of shape ({len(array)},). "
-                f"Received: {array.shape}; for one-hot rows give their argmax."
+                f"Received: {array.shape}; for one-hot rows give their argmax, for landmarks floats."
             )
         if array.size and int(array.min()) < 0:
             raise UserError(

@@ -4,17 +4,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pocketkube.measures import Wording
 from pocketkube.report.svg import figure, line, text, ticks
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 360, 220, 46, 30, 34
 
 
-def training_curves(stage: Mapping[str, Any], score_name: str) -> list[str]:
+def training_curves(stage: Mapping[str, Any], wording: Wording) -> list[str]:
     """A figure of the loss and one of the score, training and validation.
 
     Args:
         stage: A stage of a result.json.
-        score_name: What the score is called.
+        wording: How the score is read.
 
     Returns:
         The figures; none where the stage did not train.
@@ -22,9 +23,10 @@ def training_curves(stage: Mapping[str, Any], score_name: str) -> list[str]:
     history = stage.get("history")
     if not history or not history["loss"]:
         return []
+    read = [[wording.read(score) for score in history[name]] for name in ("score", "val_score")]
     return [
         _curves(f"{stage['name']}: loss", history["loss"], history["val_loss"]),
-        _curves(f"{stage['name']}: {score_name}", history["score"], history["val_score"]),
+        _curves(f"{stage['name']}: {wording.name}", *read),
     ]
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import yaml
 
+from pocketkube.measures import measure_of, wording_of
 from pocketkube.report.bars import layer_bars, shares
 from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.curves import training_curves
 from pocketkube.report.latency import latency_distribution
-from pocketkube.report.summary import count, percent, rows
+from pocketkube.report.summary import count, rows
 
 
 def build_report(result: Mapping[str, Any]) -> str:
@@ -52,9 +53,8 @@ def _title(result: Mapping[str, Any]) -> str:
 def _headline(result: Mapping[str, Any]) -> str:
     before, after = result["before"], result["after"]
     cards = [(f"{result['speedup']:.2f}x", "fewer multiply-adds")]
-    if before["score"] is not None and result["task"]["score_name"] == "accuracy":
-        change = (after["score"] - before["score"]) * 100
-        cards.append((f"{change:+.2f}", f"points of accuracy, to {percent(after['score'])}"))
+    if before["score"] is not None:
+        cards.append(_score_card(result["task"]["score_name"], before["score"], after["score"]))
     if result["latency_ratio"]:
         cards.append((f"{result['latency_ratio']:.2f}x", "faster on this machine, one thread"))
     cards.append((f"{before['size_bytes'] / after['size_bytes']:.1f}x", "smaller file"))
@@ -65,6 +65,14 @@ def _headline(result: Mapping[str, Any]) -> str:
         f"<header><h1>{escape(_title(result))}</h1>"
         f'<p class="muted">{escape(told)}</p><ul class="cards">{shown}</ul></header>'
     )
+
+
+def _score_card(score_name: str, before: float, after: float) -> tuple[str, str]:
+    wording = wording_of(score_name)
+    if wording.is_share:
+        change = (wording.read(after) - wording.read(before)) * 100
+        return f"{change:+.2f}", f"points of {wording.short}, to {wording.shown(after)}"
+    return wording.shown(after), f"{wording.name}, from {wording.shown(before)}"
 
 
 def _section(title: str, *parts: str) -> str:
@@ -80,12 +88,10 @@ def _table(result: Mapping[str, Any]) -> str:
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("", "before", "after", "change"))
     agreement = result["agreement"]
-    note = (
-        ""
-        if agreement is None
-        else f"<p>The LiteRT file and its Keras model agree on {percent(agreement)} of the test "
-        "examples compared.</p>"
-    )
+    note = ""
+    if agreement is not None:
+        told = measure_of(result["task"]).agreed(agreement, "the test examples compared")
+        note = f"<p>{escape(told)}</p>"
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="wide">{table}</div>{note}'
 
@@ -123,20 +129,20 @@ def _curves(result: Mapping[str, Any]) -> list[str]:
     figures = [
         curve
         for stage in result["stages"]
-        for curve in training_curves(stage, result["task"]["score_name"])
+        for curve in training_curves(stage, wording_of(result["task"]["score_name"]))
     ]
     return [f'<div class="grid2">{"".join(figures)}</div>'] if figures else []
 
 
 def _stages(result: Mapping[str, Any]) -> str:
-    body, notes = "", []
+    body, notes, wording = "", [], wording_of(result["task"]["score_name"])
     for stage in result["stages"]:
-        score = "–" if stage["score"] is None else f"{stage['score']:.4f}"
+        score = "–" if stage["score"] is None else wording.shown(stage["score"])
         cells = (score, count(stage["macs"]), count(stage["parameters"]), f"{stage['seconds']:.1f} s")
         body += f'<tr><th scope="row">{escape(stage["name"])}</th>'
         body += "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
         notes += [f"{stage['name']}: {note}" for note in stage["notes"]]
-    names = ("stage", result["task"]["score_name"], "MACs", "parameters", "time")
+    names = ("stage", wording.name, "MACs", "parameters", "time")
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="wide">{table}</div>{_list(notes)}'

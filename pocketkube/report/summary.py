@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
+from pocketkube.measures import Wording, wording_of
+
 
 @dataclass(frozen=True)
 class Row:
@@ -27,15 +29,15 @@ class Row:
 def rows(result: Mapping[str, Any]) -> list[Row]:
     """The before/after figures of a result.json."""
     before, after = result["before"], result["after"]
-    accuracy = result["task"]["score_name"] == "accuracy"
+    wording = wording_of(result["task"]["score_name"])
     found = [
         Row("Number format", before["format"], after["format"], ""),
         _row(
-            "Accuracy" if accuracy else "Mean absolute error",
-            _score(before["score"], accuracy),
-            _score(after["score"], accuracy),
-            percent if accuracy else "{:.4g}".format,
-            points if accuracy else ratio,
+            capitalized(wording.name),
+            before["score"],
+            after["score"],
+            wording.shown,
+            lambda was, now: score_change(wording, was, now),
         ),
     ]
     for name, value, shown in (
@@ -86,23 +88,20 @@ def milliseconds(value: float) -> str:
     return f"{value:#.3g} ms"
 
 
-def percent(value: float) -> str:
-    """A share: 99.44 %."""
-    return f"{value * 100:.2f} %"
-
-
 def ratio(before: float, after: float) -> str:
     """How many times less the result takes: 2.51x."""
     return f"{before / after:.2f}x less" if before >= after > 0 else f"{after / before:.2f}x more"
 
 
-def points(before: float, after: float) -> str:
-    """The change of a share in percentage points: -0.40 points."""
-    return f"{(after - before) * 100:+.2f} points"
+def score_change(wording: Wording, before: float, after: float) -> str:
+    """How scores compare as they are read: in percentage points, -0.40 points, or as a ratio."""
+    before, after = wording.read(before), wording.read(after)
+    return f"{(after - before) * 100:+.2f} points" if wording.is_share else ratio(before, after)
 
 
-def _score(score: float | None, accuracy: bool) -> float | None:
-    return score if accuracy or score is None else -score
+def capitalized(name: str) -> str:
+    """A name as it begins a line."""
+    return name[:1].upper() + name[1:]
 
 
 def _row(

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pocketkube.spec.problems import models_in, stage_model
-from pocketkube.spec.schema import SOURCES, STAGE_NAMES, DatasetSettings, Spec, Target
+from pocketkube.spec.schema import SOURCES, STAGE_NAMES, DatasetSettings, Spec, Target, TaskSettings
 
 WIDTH = 100
 
@@ -35,6 +35,7 @@ def json_schema() -> dict[str, Any]:
     properties = schema["properties"]
     builtins = _choices(DatasetSettings.model_fields["builtin"].annotation)
     properties["dataset"] = _either({"enum": builtins}, properties["dataset"])
+    properties["task"] = _either({"enum": list(TaskSettings.model_fields)}, properties["task"])
     definitions = schema["$defs"]
     definitions["DatasetSettings"]["oneOf"] = _given(definitions["DatasetSettings"], SOURCES)
     definitions["Target"]["anyOf"] = _given(definitions["Target"], tuple(Target.model_fields))

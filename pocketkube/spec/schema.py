@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
@@ -22,7 +22,10 @@ class Target(Settings):
         None, gt=1.0, description="MACs before over MACs after, as the papers count it."
     )
     max_accuracy_drop: float | None = Field(
-        None, ge=0.0, lt=1.0, description="Most that the score may fall: 0.01 is one point."
+        None,
+        ge=0.0,
+        description="Most that accuracy may fall, or an error rise: 0.01 is one point of accuracy or "
+        "of NME.",
     )
     max_size: int | None = Field(None, gt=0, description="Most bytes model.tflite may have.")
     max_latency_ms: float | None = Field(
@@ -108,6 +111,49 @@ class DatasetSettings(Settings):
 
 
 SOURCES = ("builtin", "npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord")
+
+
+class Landmarks(Settings):
+    """Points in an image, `[N, K, 2]` or `[N, 2K]`, judged by their normalised mean error (NME)."""
+
+    normalize_by: Literal["box_size", "box_diagonal"] | tuple[int, int] = Field(
+        "box_size",
+        description="What an image's errors are divided by: the distance of two of its true points, as "
+        "[36, 45], the outer eye corners of 300-W; or the size, the root of the area, or the diagonal "
+        "of the box around them all.",
+    )
+
+    @field_validator("normalize_by", mode="before")
+    @classmethod
+    def _a_box_or_two_points(cls, value: Any) -> Any:
+        pair = isinstance(value, list | tuple) and len(value) == 2 and len(set(map(str, value))) == 2
+        if value in ("box_size", "box_diagonal") or (
+            pair and all(type(point) is int and point >= 0 for point in value)
+        ):
+            return value
+        raise ValueError(
+            "must be box_size, box_diagonal or the numbers of two points, as in [36, 45]; received "
+            f"{list(value) if isinstance(value, tuple) else value!r}"
+        )
+
+
+class TaskSettings(Settings):
+    """What the labels are, where they do not tell: class numbers and mere values do.
+
+    A name alone, `task: landmarks`, means `{landmarks: {}}`.
+    """
+
+    landmarks: Landmarks = Field(description="Points in an image.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_name_alone(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in cls.model_fields:
+            raise ValueError(f"{value!r} is not a task; use {', '.join(cls.model_fields)}")
+        named = {value: {}} if isinstance(value, str) else value
+        if isinstance(named, dict):
+            return {name: {} if given is None else given for name, given in named.items()}
+        return named
 
 
 class Augmentation(Settings):
@@ -326,7 +372,8 @@ class Quantize(Settings):
         0.97,
         ge=0.0,
         le=1.0,
-        description="Least top-1 agreement with the Keras model on test examples.",
+        description="Least agreement with the Keras model on test examples: of likeliest classes, or "
+        "the part of its outputs' variance.",
     )
 
     @model_validator(mode="after")
@@ -383,6 +430,9 @@ class Spec(Settings):
     model: Place = Field(description="A built-in network's name, or the path of a .keras file.")
     width: float = Field(1.0, gt=0.0, description="Width multiplier of a built-in network.")
     dataset: DatasetSettings = Field(description="The examples: a built-in name, or a source.")
+    task: TaskSettings | None = Field(
+        None, description="What the labels are; unset, classes if they are integers, else values."
+    )
     target: Target | None = Field(None, description="What to reach; needed to prune by a budget.")
     stages: tuple[Stage, ...] = Field(
         description="What is done, in this order: a name, or {name: {setting: value}}."
@@ -432,6 +482,16 @@ class Spec(Settings):
             raise ValueError(
                 f"width: multiplies built-in networks only, and model is the file {self.model}; "
                 "leave width out"
+            )
+        augmentation = self.training.augmentation
+        if self.task and (augmentation.shift or augmentation.flip or augmentation.mixup):
+            raise ValueError(
+                "training: augmentation's shift, flip and mixup move what is in an image, but not its "
+                "landmarks; leave them out, cutout may stay"
+            )
+        if self.task and self.training.label_smoothing:
+            raise ValueError(
+                "training: label_smoothing is for classes, and landmarks have none; leave it out"
             )
         if speedup and not pruning:
             raise ValueError("target: speedup needs the stage prune_channels; nothing else cuts MACs")

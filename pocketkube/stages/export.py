@@ -41,7 +41,7 @@ def export_litert(
         bundle.model,
         tuple(x[:CHECKED] for x in test),
         wanted.min_agreement,
-        kind=task.kind,
+        measure=task.measure,
     )
     facts = bundle.facts | {
         "format": wanted.numbers,
@@ -51,7 +51,8 @@ def export_litert(
     with replaced_folder(output) as folder:
         (folder / LITERT_FILE).write_bytes(content)
         arrays = {f"x{i}": x for i, x in enumerate(test)} | {f"y{i}": y for i, y in enumerate(labels)}
-        np.savez(folder / SAMPLES_FILE, **arrays)  # type: ignore[arg-type]
+        told = json.dumps(bundle.facts["task"])
+        np.savez(folder / SAMPLES_FILE, task=told, **arrays)  # type: ignore[arg-type]
         write_text(folder / FACTS_FILE, json.dumps(facts, indent=1))
 
 

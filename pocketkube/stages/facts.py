@@ -11,7 +11,7 @@ from pocketkube import __version__
 from pocketkube.data.dataset import Dataset
 from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.training.loop import History, Scores, evaluate
-from pocketkube.training.task import Task
+from pocketkube.training.task import Task, told_task
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,7 @@ def first_facts(model: str, dataset: Dataset, task: Task, seed: int) -> dict[str
         "model": model,
         "dataset": dataset.name,
         "num_classes": dataset.num_classes,
-        "task": {
-            "kind": task.kind,
-            "score_name": task.score_name,
-            "from_logits": task.from_logits,
-            "description": task.description,
-        },
+        "task": task.told,
         "seed": seed,
         "stages": [],
     }
@@ -58,8 +53,7 @@ def first_facts(model: str, dataset: Dataset, task: Task, seed: int) -> dict[str
 
 def task_of(facts: dict[str, Any]) -> Task:
     """The task that the first stage settled on."""
-    told = facts["task"]
-    return Task(told["kind"], told["from_logits"], told["description"])
+    return told_task(facts["task"])
 
 
 def is_sparse(facts: dict[str, Any]) -> bool:

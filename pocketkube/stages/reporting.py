@@ -13,6 +13,7 @@ from pocketkube.benchmark.environment import package_versions
 from pocketkube.facts import load_facts
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import BENCHMARK_FILE, REPORT_FILE, RESULT_FILE
+from pocketkube.measures import measure_of
 from pocketkube.report import build_report as html_of
 from pocketkube.spec.schema import Spec
 
@@ -42,7 +43,8 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
     figures = [
         _figures(facts, file) for facts, file in zip((before, after), measured["files"], strict=True)
     ]
-    export = after["export"]
+    export, agreement = after["export"], after["agreement"]
+    compared = f"{agreement['examples']} test examples"
     stages = [
         *after["stages"],
         {
@@ -53,7 +55,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
             "macs": figures[1]["macs"],
             "parameters": figures[1]["parameters"],
             "history": None,
-            "notes": [_agreement_note(after["agreement"])],
+            "notes": [measure_of(after["task"]).agreed(agreement["share"], compared)],
         },
     ]
     result = {
@@ -66,7 +68,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
         "after": figures[1] | {"file": "model.tflite"},
         "speedup": figures[0]["macs"] / max(figures[1]["macs"], 1),
         "latency_ratio": measured["latency_ratio"],
-        "agreement": after["agreement"]["share"],
+        "agreement": agreement["share"],
         "stages": stages,
         "layers": _layers(before["profile"]["layers"], after["profile"]["layers"]),
         "environment": measured["environment"]
@@ -77,18 +79,14 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def _figures(facts: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
+    wording = measure_of(facts["task"]).wording
+    error = {wording.short.lower(): wording.read(file["score"])} if wording.is_error else {}
     return file | {
+        **error,
         "format": facts["format"],
         "macs": facts["profile"]["macs"],
         "parameters": facts["profile"]["parameters"],
     }
-
-
-def _agreement_note(agreement: dict[str, Any]) -> str:
-    return (
-        f"The LiteRT file agrees with the Keras model on {agreement['share']:.1%} of "
-        f"{agreement['examples']} test examples."
-    )
 
 
 def _layers(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ class Stage:
 STAGES = {
     "train_model": Stage(
         "pocketkube.stages.training",
-        ("model", "width", "dataset", "training", "seed"),
+        ("model", "width", "dataset", "task", "training", "seed"),
         shared=True,
     ),
     "prune_channels": Stage(

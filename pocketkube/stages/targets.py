@@ -52,6 +52,12 @@ def reach(
     """
     target = spec.target
     assert target is not None
+    wording, drop = task.measure.wording, target.max_accuracy_drop
+    if drop is not None and drop >= 1 and wording.is_share:
+        raise UserError(
+            f"target.max_accuracy_drop: {drop:g} is {drop * 100:g} points of {wording.short}; for one "
+            "point give 0.01."
+        )
     tried: list[str] = []
     least = target.speedup or NEAREST
     pruned = prune_to(least)
@@ -61,14 +67,15 @@ def reach(
             return _fits(spec, candidate.model, calibration, tried)
 
         pruned = _nearest(pruned, least, small, prune_to, tried)
-    elif target.max_accuracy_drop is not None and target.speedup is None:
-        floor = evaluate(teacher, dataset.validation, task).score - target.max_accuracy_drop
+    elif drop is not None and target.speedup is None:
+        floor = evaluate(teacher, dataset.validation, task).score - drop
 
         def good(candidate: Pruned) -> bool:
             score = evaluate(tuned(candidate.model), dataset.validation, task).score
             tried.append(
                 f"tried {candidate.before.macs / candidate.after.macs:.2f}x: validation "
-                f"{task.score_name} {score:.4f} after a short fine-tuning, {floor:.4f} asked for"
+                f"{wording.name} {wording.shown(score)} after a short fine-tuning, "
+                f"{wording.shown(floor)} asked for"
             )
             return score >= floor
 

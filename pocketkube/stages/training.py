@@ -16,9 +16,9 @@ from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import kernels
 from pocketkube.spec.schema import FineTune, Sparsify, Spec, Training
 from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
+from pocketkube.stages.tasks import settled_task
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
-from pocketkube.training.task import infer_task
 from pocketkube.training.workers import workers
 
 
@@ -31,7 +31,7 @@ def train_model(
     if spec.model.endswith(".keras"):
         model, history = load_model(Path(spec.model)), None
         _check_inputs(spec.model, model, dataset)
-        task = infer_task(model, dataset.num_classes)
+        task = settled_task(spec, model, dataset)
     else:
         if dataset.num_classes is None or len(dataset.input_shapes) != 1:
             raise UserError(
@@ -41,7 +41,7 @@ def train_model(
         model = build_model(
             spec.model, dataset.input_shapes[0], dataset.num_classes, width=spec.width, seed=spec.seed
         )
-        task = infer_task(model, dataset.num_classes)
+        task = settled_task(spec, model, dataset)
         history = train(
             model, dataset, task, spec.training, seed=spec.seed, stage="train", checkpoints=scratch
         )

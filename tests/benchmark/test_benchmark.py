@@ -183,6 +183,31 @@ def test_a_regression_is_scored_by_its_error(tmp_path):
     assert found.files[0].confusion is None
 
 
+def test_landmarks_are_scored_by_the_task_that_the_examples_tell(tmp_path):
+    point = keras.Input((4,))
+    (tmp_path / "same.tflite").write_bytes(
+        convert_litert(keras.Model(point, keras.layers.Rescaling(1.0)(point)), "float32")
+    )
+    given = np.array([[0, 0, 3, 4], [1, 1, 3, 1]], "float32")
+    true = np.array([[[0, 1], [3, 5]], [[1, 1], [1, 1.5]]], "float32")
+    told = json.dumps({"kind": "landmarks", "normalize_by": [0, 1]})
+    np.savez(tmp_path / "test.npz", x=given, y=true, task=told)
+    settings = Benchmark(runs=5, threads=(1,))
+    found = benchmark([tmp_path / "same.tflite"], settings, tmp_path / "test.npz")
+    assert found.score_name == "negative_nme"
+    # Off by 1 and 1 over 5; by 0 and sqrt(4.25) over 0.5.
+    assert found.files[0].score == pytest.approx(-(1 / 5 + 4.25**0.5 / 2 / 0.5) / 2)
+    screen = Console(width=100, record=True, file=None)
+    with screen.capture() as shown:
+        screen.print(render_table(found))
+    (row,) = (line for line in shown.get().splitlines() if "normalised mean error" in line)
+    assert "113.08 %" in row
+    for wrong in ("what?", '{"kind": "depth"}', '{"kind": "landmarks", "normalize_by": "eyes"}'):
+        np.savez(tmp_path / "test.npz", x=given, y=true, task=wrong)
+        with pytest.raises(UserError, match=r"test\.npz: its task is none that is known here"):
+            benchmark([tmp_path / "same.tflite"], settings, tmp_path / "test.npz")
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", None])
 def test_one_unit_tells_two_classes_apart(tmp_path, activation):
     number = keras.Input((1,))

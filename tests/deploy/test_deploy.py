@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 from pocketkube.deploy import check_agreement, convert_litert
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
+from pocketkube.measures import Values
 
 
 @pytest.fixture(scope="module")
@@ -140,11 +141,11 @@ def test_a_regression_counts_the_variance_kept():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8), keras.layers.Dense(1)])
     inputs = np.random.default_rng(0).normal(size=(80, 4)).astype("float32")
     content = convert_litert(model, "int8", calibration=(inputs,))
-    share = check_agreement(content, model, (inputs,), 0.97, "regression").share
+    share = check_agreement(content, model, (inputs,), 0.97, Values()).share
     assert 0.99 < share < 1.0
     other = keras.models.clone_model(model)
     with pytest.raises(UserError, match=r"strays.*share of variance kept 0\.\d{4} on 80"):
-        check_agreement(content, other, (inputs,), 0.97, "regression")
+        check_agreement(content, other, (inputs,), 0.97, Values())
 
 
 def test_a_spoiled_model_is_refused(digits):

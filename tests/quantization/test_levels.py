@@ -47,7 +47,7 @@ def test_zero_is_a_level_of_every_grid(symmetric: bool) -> None:
     low, high = np.sort(rng.normal(size=(2, 100)), axis=0).astype(np.float32)
     levels = signed_levels(4) if symmetric else unsigned_levels(4)
     scale, zero_point = grid_of(low, high, levels, symmetric)
-    assert (np.rint(zero_point) == zero_point).all()
+    np.testing.assert_array_equal(np.rint(zero_point), zero_point)
     np.testing.assert_array_equal(fake_quantize(tf.zeros(100), scale, zero_point, levels), 0)
     # The ends are within half a step of a level.
     for end in (np.minimum(low, 0), np.maximum(high, 0)):

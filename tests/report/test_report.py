@@ -151,7 +151,29 @@ def test_a_regression_without_confusion_or_samples() -> None:
         }
     page = build_report(result)
     assert "Mean absolute error 0.25 0.25" in words(page)
+    assert "0.25 mean absolute error, from 0.25" in words(page)
     assert "What is taken for what" not in page
+
+
+def test_landmarks_are_told_by_their_error() -> None:
+    result = copy.deepcopy(RESULT)
+    told = {"kind": "landmarks", "score_name": "negative_nme", "description": "smooth L1"}
+    result["task"] = told | {"normalize_by": [0, 1]}
+    result["before"] |= {"score": -0.0301, "confusion": None}
+    result["after"] |= {"score": -0.0342, "confusion": None}
+    history = {"score": [-0.9, -0.04], "val_score": [-0.8, -0.035]}
+    result["stages"][0] |= {"score": -0.0301, "history": HISTORY | history}
+    page = words(build_report(result))
+    for said in (
+        "+0.41 points of NME, to 3.42 %",
+        "Normalised mean error 3.01 % 3.42 % +0.41 points",
+        "train_model: normalised mean error",
+        "train_model 3.01 %",
+        "gives back 99.80 % of the variance of its Keras model's outputs",
+    ):
+        assert said in page
+    assert "-0.0" not in page
+    assert "accuracy" not in page
 
 
 def test_a_figure_that_is_missing_is_a_dash() -> None:
@@ -160,7 +182,7 @@ def test_a_figure_that_is_missing_is_a_dash() -> None:
         result[when]["latency_ms"] = None
     page = build_report(result)
     assert "<td>–</td>" in page
-    assert "agree on" not in page
+    assert "name the same class" not in page
 
 
 def test_many_classes_are_told_in_words() -> None:

@@ -63,6 +63,47 @@ def test_mistakes_name_the_line_and_what_is_right(tmp_path: Path, change, line: 
     assert said in str(caught.value)
 
 
+LANDMARKS = GOOD + "task: {landmarks: {normalize_by: [36, 45]}}\n"
+
+
+def test_a_task_has_short_forms(tmp_path: Path) -> None:
+    for text, by in (
+        (LANDMARKS, (36, 45)),
+        (GOOD + "task: landmarks\n", "box_size"),
+        (GOOD + "task:\n  landmarks:\n", "box_size"),
+        (GOOD + "task: {landmarks: {normalize_by: box_diagonal}}\n", "box_diagonal"),
+    ):
+        spec = load(tmp_path, text)
+        assert spec.task.landmarks.normalize_by == by
+        assert parse_spec(spec.model_dump(mode="json", exclude_none=True)) == spec
+        jsonschema.validate(
+            yaml.safe_load(text.replace("landmarks:\n", "landmarks: {}\n")), json_schema()
+        )
+    assert load(tmp_path, GOOD).task is None
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "said"),
+    [
+        (("[36, 45]", "[36]"), 9, "task.landmarks.normalize_by: must be box_size, box_diagonal or"),
+        (("[36, 45]", "[36, 36]"), 9, "as in [36, 45]; received [36, 36]"),
+        (("[36, 45]", "[36, -1]"), 9, "normalize_by"),
+        (("[36, 45]", "eyes"), 9, "received 'eyes'"),
+        (("{landmarks: {normalize_by: [36, 45]}}", "landmark"), 9, "'landmark' is not a task"),
+        (("{landmarks: {normalize_by: [36, 45]}}", "{}"), 9, "landmarks"),
+        (("epochs: 3", "augmentation: {shift: 2}"), 8, "but not its landmarks"),
+        (("epochs: 3", "augmentation: {flip: true}"), 8, "but not its landmarks"),
+        (("epochs: 3", "label_smoothing: 0.1"), 8, "label_smoothing is for classes"),
+    ],
+)
+def test_mistakes_in_a_task(tmp_path: Path, change, line: int, said: str) -> None:
+    load(tmp_path, LANDMARKS.replace("epochs: 3", "augmentation: {cutout: 4}"))
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, LANDMARKS.replace(*change))
+    assert str(caught.value).startswith(f"spec.yaml line {line}")
+    assert said in str(caught.value)
+
+
 def test_contradictory_targets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="contradict each other"):
         load(tmp_path, GOOD.replace("criterion: l1", "ratios: {conv: 0.5}"))

@@ -131,6 +131,17 @@ def test_a_latency_out_of_reach_names_the_best_that_was_measured(job, tmp_path: 
             run_inline(spec, tmp_path / "steps", lambda _: None)
 
 
+def test_a_drop_of_more_than_all_accuracy_is_a_mistake(job, tmp_path: Path) -> None:
+    folder, _, _, _ = job
+    spec = parse_spec(SPEC | {"target": {"max_accuracy_drop": 1.5}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
+        with pytest.raises(
+            UserError, match=r"1\.5 is 150 points of accuracy; for one point give 0\.01"
+        ):
+            run_inline(spec, tmp_path / "steps", lambda _: None)
+
+
 def test_a_later_stage_does_not_prune_anew(job, tmp_path: Path) -> None:
     folder, _, _, _ = job
     said: list[str] = []

@@ -19,9 +19,9 @@ from pocketkube.spec.schema import Augmentation, DatasetSettings, Distillation, 
 from pocketkube.training.loop import evaluate, train
 from pocketkube.training.mpirun import mpirun_command
 from pocketkube.training.schedules import learning_rate
-from pocketkube.training.task import Task, infer_task
+from pocketkube.training.task import Classification, infer_task
 
-CLASSIFY = Task("classification", True, "")
+CLASSIFY = Classification("cross-entropy", True)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_probabilities_are_understood() -> None:
     probabilities = np.exp(logits) / np.exp(logits).sum()
     labels = (np.array([1]),)
     whole = CLASSIFY.loss(labels, logits)
-    given = Task("classification", False, "").loss(labels, probabilities)
+    given = Classification("cross-entropy", False).loss(labels, probabilities)
     np.testing.assert_allclose(whole, given, rtol=1e-5)
 
 

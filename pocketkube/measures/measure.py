@@ -1,0 +1,87 @@
+"""What every measure answers of a model's outputs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from pocketkube.measures.wording import Wording
+
+Shape = tuple[int, ...]
+Confusion = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How right outputs are.
+
+    Attributes:
+        score: The higher the better.
+        confusion: Of the first output: rows are the true classes, columns the predicted ones;
+            outputs that are no numbers are in no column. None where there are no classes, or more
+            than 200.
+    """
+
+    score: float
+    confusion: Confusion | None = None
+
+
+class Measure(ABC):
+    """Judges outputs by labels, and a converted file's outputs by its model's.
+
+    Attributes:
+        kind: The task that it measures, as facts name it.
+        wording: How its score is read.
+        agreement_name: What `agreement` gives.
+    """
+
+    kind: ClassVar[str]
+    wording: ClassVar[Wording]
+    agreement_name: ClassVar[str]
+
+    @abstractmethod
+    def refuse_unfit(
+        self, labels: Sequence[np.ndarray], shapes: Sequence[Shape], origin: str, model: str
+    ) -> None:
+        """Checks labels against what a model gives.
+
+        Args:
+            labels: One array `[N, ...]` for each output.
+            shapes: Shape of each output, with the batch axis.
+            origin: What messages call the labels' source.
+            model: What they call the model.
+
+        Raises:
+            UserError: If the outputs cannot be judged by these labels.
+        """
+
+    def kept(self, output: np.ndarray) -> np.ndarray:
+        """What of one example's output `[1, ...]` the score needs; it may take less room."""
+        return output
+
+    @abstractmethod
+    def judge(
+        self, labels: Sequence[np.ndarray], outputs: Sequence[np.ndarray], shapes: Sequence[Shape]
+    ) -> Judged:
+        """Judges what was `kept` of all examples.
+
+        Args:
+            labels: One array `[N, ...]` for each output, not refused.
+            outputs: What was kept, `[N, ...]` for each output.
+            shapes: Shape of each output, with the batch axis.
+        """
+
+    @abstractmethod
+    def agreement(self, given: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+        """How far outputs `[N, ...]` are those wanted; 1 is in full, 0 not at all."""
+
+    @abstractmethod
+    def agreed(self, share: float, examples: str) -> str:
+        """A sentence that tells how far a LiteRT file agrees with its Keras model.
+
+        Args:
+            share: What `agreement` gave.
+            examples: Of what, as in "297 test examples".
+        """

@@ -1,0 +1,72 @@
+"""Judges a regression: the mean absolute error."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from pocketkube.errors import UserError
+from pocketkube.measures.measure import Judged, Measure, Shape
+from pocketkube.measures.wording import Wording, percent
+
+
+@dataclass(frozen=True)
+class Values(Measure):
+    """Labels are values to be met, of the outputs' shape."""
+
+    kind: ClassVar[str] = "regression"
+    wording: ClassVar[Wording] = Wording("negative_mae", "mean absolute error", "MAE", True, False)
+    agreement_name: ClassVar[str] = "share of variance kept"
+
+    def refuse_unfit(
+        self, labels: Sequence[np.ndarray], shapes: Sequence[Shape], origin: str, model: str
+    ) -> None:
+        """See `Measure`."""
+        for position, (array, shape) in enumerate(zip(labels, shapes, strict=True)):
+            if np.issubdtype(array.dtype, np.integer):
+                raise UserError(
+                    f"{origin}: labels must be all class numbers or all values, not some of each."
+                )
+            if array[0].size != int(np.prod(shape[1:])):
+                raise UserError(
+                    f"{origin}: labels of output {position} have the shape {array.shape[1:]} an "
+                    f"example, but {model} gives {shape[1:]}."
+                )
+
+    def judge(
+        self, labels: Sequence[np.ndarray], outputs: Sequence[np.ndarray], shapes: Sequence[Shape]
+    ) -> Judged:
+        """See `Measure`; the mean over the outputs."""
+        errors = [
+            float(np.abs(given.reshape(wanted.shape) - wanted).mean())
+            for given, wanted in zip(outputs, labels, strict=True)
+        ]
+        return Judged(-float(np.mean(errors)))
+
+    def agreement(self, given: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+        """`1 - sum (given - wanted)² / sum (wanted - mean)²`, of the output where it is least.
+
+        That is the part of the outputs' variance which is given back, not below 0.
+        """
+        return min(_variance_kept(a, b) for a, b in zip(given, wanted, strict=True))
+
+    def agreed(self, share: float, examples: str) -> str:
+        """See `Measure`."""
+        return (
+            f"The LiteRT file gives back {percent(share)} of the variance of its Keras model's "
+            f"outputs on {examples}."
+        )
+
+
+def _variance_kept(given: np.ndarray, wanted: np.ndarray) -> float:
+    given, wanted = given.astype(np.float64), wanted.astype(np.float64)
+    error = float(np.square(given - wanted).sum())
+    spread = float(np.square(wanted - wanted.mean(axis=0)).sum())
+    if not np.isfinite(error):
+        return 0.0
+    # One example, or a constant output, has no spread: then its size is the measure.
+    spread = spread or float(np.square(wanted).sum())
+    if spread == 0.0:
+        return 1.0 if error == 0.0 else 0.0
+    return max(0.0, 1.0 - error / spread)

@@ -1,0 +1,36 @@
+"""How people read a score: what it is called and how it is written."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A score is the higher the better; where it is minus an error, people read the error.
+
+    Attributes:
+        score_name: What machines call the score.
+        name: What people call what they read.
+        short: The same in a few letters.
+        is_error: Whether what is read is an error: the score with its sign turned.
+        is_share: Whether it is a part of a whole or of a length, which is read in percent.
+    """
+
+    score_name: str
+    name: str
+    short: str
+    is_error: bool
+    is_share: bool
+
+    def read(self, score: float) -> float:
+        """What people read for a score: itself, or the error."""
+        return -score if self.is_error else score
+
+    def shown(self, score: float) -> str:
+        """The same, written: 99.44 %, or 0.25."""
+        read = self.read(score)
+        return percent(read) if self.is_share else f"{read:.4g}"
+
+
+def percent(value: float) -> str:
+    """A share: 99.44 %."""
+    return f"{value * 100:.2f} %"
