@@ -26,7 +26,7 @@ from pocketkube.files import write_text
 from pocketkube.measures import Wording, wording_of
 from pocketkube.spec import Spec, load_spec, resolve_paths
 
-CRITERIA = ("taylor", "l2", "lasso", "fpgm", "l1", "bn_scale")
+CRITERIA = ("taylor", "l2", "lasso", "dcp", "fpgm", "l1", "bn_scale")
 SPEEDUPS = (2.5, 3.3, 5.0)
 SEEDS = (0, 1, 2)
 

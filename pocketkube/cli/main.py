@@ -10,7 +10,7 @@ from pocketkube.cli import commands
 from pocketkube.cli.outcome import plain_ending
 
 CRITERIA = ("l1", "l2", "bn_scale", "fpgm")
-DATA_CRITERIA = ("taylor", "lasso")
+DATA_CRITERIA = ("taylor", "lasso", "dcp")
 EPILOG = """\
 A first run:   pocketkube run examples/digits.yaml --output runs/digits
 Exit codes:    0 done; 2 something in the request is wrong (one line says what); 130 interrupted.
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "--criterion",
         choices=(*CRITERIA, *DATA_CRITERIA),
         default="l2",
-        help="how a channel's importance is judged; taylor and lasso need --dataset (default: l2)",
+        help="how a channel's importance is judged; taylor, lasso, dcp need --dataset (default: l2)",
     )
     prune.add_argument("--dataset", help="a built-in name or an .npz with x and y, to calibrate on")
     prune.add_argument("--round-to", type=int, default=8, help="channel counts are multiples of this")

@@ -12,7 +12,7 @@ from pocketkube.graph.matrices import Side, consumers, consumes, heads, makers
 from pocketkube.graph.replay import replay
 from pocketkube.pruning.calibration import Calibration
 
-NEED_DATA = ("taylor", "lasso")
+NEED_DATA = ("taylor", "lasso", "dcp")
 
 
 def score_units(
@@ -23,8 +23,8 @@ def score_units(
     Args:
         model: The model.
         graph: Its channel graph.
-        criterion: One of l1, l2, bn_scale, fpgm, taylor, lasso.
-        calibration: Examples; only taylor and lasso look at them.
+        criterion: One of l1, l2, bn_scale, fpgm, taylor, lasso, dcp.
+        calibration: Examples; only taylor, lasso and dcp look at them.
 
     Returns:
         A score of at least 0 for each unit, comparable between groups. Infinite where the
@@ -38,7 +38,8 @@ def score_units(
             f"The criterion {criterion} looks at examples: give a dataset, or use l1, l2, fpgm "
             "or bn_scale."
         )
-    if criterion == "taylor":
+    if criterion in ("taylor", "dcp"):
+        # For dcp they say how many channels each group keeps; its selection then says which.
         assert calibration is not None
         return taylor_scores(model, graph, calibration)
     if criterion == "lasso":

@@ -12,10 +12,12 @@ from pocketkube.graph.dependency import ChannelGraph, trace_channels
 from pocketkube.graph.surgery import copy_model, remove_channels
 from pocketkube.progress import progress
 from pocketkube.pruning.allocation import allocate, keep_best, rank_units
+from pocketkube.pruning.auxiliary_heads import attach_heads
 from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.budget import CostEstimate
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria import score_units
+from pocketkube.pruning.discrimination import select_by_discrimination
 from pocketkube.pruning.reconstruction import (
     Response,
     measure,
@@ -28,7 +30,9 @@ from pocketkube.spec.schema import PruneChannels
 
 TOLERANCE = 0.01
 # Criteria whose scores are losses: what counts is the loss for what a unit costs.
-IN_LOSS = ("taylor",)
+IN_LOSS = ("taylor", "dcp")
+# Criteria that choose in the network as it is pruned, and by which scores where no layer can be fitted.
+STEPWISE = {"lasso": "energy", "dcp": "taylor"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def prune(
         settings: The criterion and how it is used.
         speedup: Multiply-adds (or parameters, as `settings.budget` says) before over after. May be
             None where `settings.ratios` says what to cut.
-        calibration: Training examples; needed by taylor and lasso. Where it is given, weights are
+        calibration: Training examples; needed by taylor, lasso and dcp. Where it is given, weights are
             fitted as `settings.reconstruct` says and BatchNorm's statistics estimated anew.
         seed: Of the image positions that reconstruction looks at.
         between: Fine-tunes the model after each list of `settings.group_size` groups; it is also
@@ -198,10 +202,11 @@ def _cut(
     seed: int,
     notes: list[str],
 ) -> keras.Model:
-    lasso = settings.criterion == "lasso"
-    if calibration is None or not (lasso or settings.reconstruct):
+    criterion = settings.criterion
+    if calibration is None or not (criterion in STEPWISE or settings.reconstruct):
         return remove_channels(model, graph, keep_best(rank_units(graph, scores), counts))
     working = copy_model(model)
+    heads = attach_heads(working, calibration) if criterion == "dcp" else ()
     graph = trace_channels(working)
     layers = {use.path: use.op for use in graph.uses}
     readers_of = {group.name: readers(graph, group) for group in graph.groups}
@@ -217,23 +222,30 @@ def _cut(
                 chosen.add(group.name)
                 if count == len(group.units):
                     continue
-                if lasso:
+                if criterion in STEPWISE:
                     measured = measure(working, model, graph, readers_of[group.name], calibration, rng)
+                if criterion == "lasso":
                     scores[group.units] = select_by_lasso(
                         list(measured.values()), group.units, int(count)
                     )
                     responses |= measured
+                elif criterion == "dcp":
+                    scores[group.units] = select_by_discrimination(
+                        working, heads, layers, measured, group.units, int(count), calibration
+                    )
                 keep[rank_units(graph, scores)[place][int(count) :]] = False
             if not keep.all():
-                if path not in responses:
-                    responses = measure(working, model, graph, [path], calibration, rng)
                 silence(graph, ~keep)
-                write_fit(layers[path], responses[path], keep)
+                if criterion == "lasso" or settings.reconstruct:
+                    if path not in responses:
+                        responses = measure(working, model, graph, [path], calibration, rng)
+                    write_fit(layers[path], responses[path], keep)
                 recalibrate(working, calibration)
             shown.update(number + 1)
     for place, (group, count) in enumerate(zip(graph.groups, counts, strict=True)):
         if group.name not in chosen and count < len(group.units):
             keep[rank_units(graph, scores)[place][int(count) :]] = False
-            if lasso:
-                notes.append(f"{group.name}: no layer that can be fitted reads it; chosen by energy")
+            if criterion in STEPWISE:
+                how = STEPWISE[criterion]
+                notes.append(f"{group.name}: no layer that can be fitted reads it; chosen by {how}")
     return remove_channels(working, graph, keep)

@@ -36,6 +36,7 @@ class Response:
         output_mean: Of the wanted outputs, `[outputs]`.
         units: Unit of each patch entry, or -1.
         matrix: The layer's kernel as it is, `[patch, outputs]`.
+        bias: The original layer's, `[outputs]`; zeros where it has none.
     """
 
     gram: np.ndarray
@@ -44,6 +45,7 @@ class Response:
     output_mean: np.ndarray
     units: np.ndarray
     matrix: np.ndarray
+    bias: np.ndarray
 
     def contributions(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gram of what the units `members` add to the output, and its products with the target.
@@ -63,15 +65,23 @@ class Response:
         """The kernel that is best in the least-squares sense with only the patch entries `keep`.
 
         Returns:
-            The kernel, `[patch, outputs]`, and what the bias changes by, `[outputs]`.
+            The kernel, `[patch, outputs]`, and the bias, `[outputs]`.
         """
-        gram = self.gram[np.ix_(keep, keep)]
-        scale = RIDGE * np.trace(gram) / max(len(gram), 1) + 1e-12
+        gram, ridge = with_ridge(self.gram[np.ix_(keep, keep)])
         matrix = np.zeros_like(self.matrix)
         # Towards the weights as they are, not towards zero, where the inputs say nothing.
-        right = self.cross[keep] + scale * self.matrix[keep]
-        matrix[keep] = np.linalg.solve(gram + scale * np.eye(len(gram)), right)
-        return matrix, self.output_mean - self.input_mean @ matrix
+        matrix[keep] = np.linalg.solve(gram, self.cross[keep] + ridge * self.matrix[keep])
+        return matrix, self.bias_with(matrix)
+
+    def bias_with(self, matrix: np.ndarray) -> np.ndarray:
+        """The bias with which the kernel `matrix` gives the wanted mean, `[outputs]`."""
+        return self.bias + self.output_mean - self.input_mean @ matrix
+
+
+def with_ridge(gram: np.ndarray) -> tuple[np.ndarray, float]:
+    """A Gram matrix that can be solved with, and what was added to its diagonal."""
+    ridge = RIDGE * float(np.trace(gram)) / max(len(gram), 1) + 1e-12
+    return gram + ridge * np.eye(len(gram)), ridge
 
 
 def readers(graph: ChannelGraph, group: Group) -> list[str]:
@@ -124,10 +134,12 @@ def measure(
             sums = (rows.T @ rows, rows.T @ wanted, rows.sum(axis=0), wanted.sum(axis=0), len(rows))
             so_far = totals.get(path, [0.0] * len(sums))
             totals[path] = [a + b for a, b in zip(so_far, sums, strict=True)]
-    return {path: _response(now[path], totals[path], units[path]) for path in paths}
+    return {
+        path: _response(now[path], before.layers[path], totals[path], units[path]) for path in paths
+    }
 
 
-def _response(layer: Any, totals: Sequence[Any], units: np.ndarray) -> Response:
+def _response(layer: Any, original: Any, totals: Sequence[Any], units: np.ndarray) -> Response:
     gram, cross, inputs, outputs, count = totals
     free = float(layer.use_bias)
     input_mean, output_mean = free * inputs / count, free * outputs / count
@@ -138,6 +150,7 @@ def _response(layer: Any, totals: Sequence[Any], units: np.ndarray) -> Response:
         output_mean,
         np.tile(units, len(gram) // len(units)),
         _matrix(layer),
+        np.array(original.bias) if original.use_bias else np.zeros(len(outputs)),
     )
 
 
@@ -197,10 +210,10 @@ def _coordinate_descent(
 def write_fit(layer: Any, response: Response, keep_units: np.ndarray) -> None:
     """Gives `layer` the weights that fit best with only the units in the mask `keep_units`."""
     keep = (response.units < 0) | keep_units[response.units]
-    matrix, shift = response.fitted(keep)
+    matrix, bias = response.fitted(keep)
     layer.kernel.assign(matrix.reshape(layer.kernel.shape))
     if layer.use_bias:
-        layer.bias.assign(np.asarray(layer.bias) + shift)
+        layer.bias.assign(bias)
 
 
 def silence(graph: ChannelGraph, gone: np.ndarray) -> None:

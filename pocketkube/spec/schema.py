@@ -222,7 +222,7 @@ class Benchmark(Settings):
     threads: tuple[Count, ...] = Field((1, 2), min_length=1, description="Thread counts to measure.")
 
 
-Criterion = Literal["l1", "l2", "bn_scale", "fpgm", "taylor", "lasso"]
+Criterion = Literal["l1", "l2", "bn_scale", "fpgm", "taylor", "lasso", "dcp"]
 
 
 class PruneChannels(Settings):
@@ -244,7 +244,7 @@ class PruneChannels(Settings):
         description="Least-squares fit of the weights that read what is left; lasso always does.",
     )
     calibration_examples: int = Field(
-        512, ge=1, description="Training examples for taylor, lasso and BatchNorm's statistics."
+        512, ge=1, description="Training examples for taylor, lasso, dcp and BatchNorm's statistics."
     )
     group_size: int | None = Field(
         None,
