@@ -45,14 +45,19 @@ def first_facts(model: str, dataset: Dataset, task: Task, seed: int) -> dict[str
         "model": model,
         "dataset": dataset.name,
         "num_classes": dataset.num_classes,
-        "task": {
-            "kind": task.kind,
-            "score_name": task.score_name,
-            "from_logits": task.from_logits,
-            "description": task.description,
-        },
+        "task": told_of(task),
         "seed": seed,
         "stages": [],
+    }
+
+
+def told_of(task: Task) -> dict[str, Any]:
+    """A task as facts tell it."""
+    return {
+        "kind": task.kind,
+        "score_name": task.score_name,
+        "from_logits": task.from_logits,
+        "description": task.description,
     }
 
 

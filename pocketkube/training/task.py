@@ -1,5 +1,6 @@
-"""What a model is to learn: its loss, its score and how far it is from a teacher."""
+"""What a model is to learn: its loss, its score and how far it is from teachers."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -57,25 +58,50 @@ class Task:
         scores = [each(y, z) for y, z in _pairs(labels, outputs)]
         return _sum(scores) / len(scores)
 
-    def distance(self, outputs: Any, teacher_outputs: Any, temperature: float) -> tf.Tensor:
-        """How far each example's outputs are from the teacher's.
+    def softened(self, outputs: Any, temperature: float) -> list[tf.Tensor]:
+        """What a model says, in a form in which models of any architecture can be compared.
 
-        For classification `T² KL(teacher ‖ student)` of the distributions softened by the
+        Returns:
+            For each output: for classification logarithms of the distribution over all classes,
+            softened by the temperature; for regression the values.
+        """
+        if self.kind == "regression":
+            return [tf.cast(z, tf.float32) for z in _flat(outputs)]
+        return [tf.nn.log_softmax(self._logits(z) / temperature) for z in _flat(outputs)]
+
+    def mean_of_softened(self, said: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
+        """What several models say together: the mean of their distributions or values.
+
+        Args:
+            said: What each of them says, softened.
+
+        Returns:
+            The same for all of them together.
+        """
+        columns = [tf.stack(column) for column in zip(*said, strict=True)]
+        if self.kind == "regression":
+            return [tf.reduce_mean(column, axis=0) for column in columns]
+        return [tf.reduce_logsumexp(column, axis=0) - math.log(len(said)) for column in columns]
+
+    def distance_to(self, outputs: Any, wanted: Sequence[tf.Tensor], temperature: float) -> tf.Tensor:
+        """How far each example's outputs are from what teachers say.
+
+        For classification `T² KL(teachers ‖ student)` of the distributions softened by the
         temperature `T` (Hinton et al., 2015); for regression the squared error.
+
+        Args:
+            outputs: The student's outputs.
+            wanted: What the teachers say, softened by the same temperature.
+            temperature: `T`.
 
         Returns:
             `[batch]`.
         """
-        pairs = zip(_flat(teacher_outputs), _flat(outputs), strict=True)
+        pairs = list(zip(wanted, self.softened(outputs, temperature), strict=True))
         if self.kind == "regression":
             return _sum([_squared_error(t, s) for t, s in pairs])
-        return _sum([self._divergence(t, s, temperature) for t, s in pairs])
-
-    def _divergence(self, teacher: Any, student: Any, temperature: float) -> tf.Tensor:
-        wanted = tf.nn.log_softmax(self._logits(teacher) / temperature)
-        given = tf.nn.log_softmax(self._logits(student) / temperature)
-        divergence = tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=-1)
-        return temperature**2 * _mean_over_positions(divergence)
+        divergences = (tf.reduce_sum(tf.exp(t) * (t - s), axis=-1) for t, s in pairs)
+        return temperature**2 * _sum([_mean_over_positions(each) for each in divergences])
 
     def _loss_of_one(self, labels: Any, outputs: Any, smoothing: float) -> tf.Tensor:
         logits = self._logits(outputs)
