@@ -1,11 +1,13 @@
 """Asks teachers once for all that will be wanted of them."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.progress import Silent, progress
 from pocketkube.training.workers import Alone
 
 # Bytes of answers that are held in memory at most.
@@ -34,9 +36,15 @@ def remember(
     answers = [np.zeros((size, *shape), np.float32) for shape in shapes]
     mine = np.arange(ranks.rank, size, ranks.size)
     asked = tf.function(ask, reduce_retracing=True)
-    for start in range(0, len(mine), _BATCH):
-        rows = mine[start : start + _BATCH]
-        said = asked(tuple(tf.convert_to_tensor(x[rows]) for x in inputs))
-        for answer, values in zip(answers, said, strict=True):
-            answer[rows] = values
+    with (
+        progress("teachers", len(mine), "example")
+        if ranks.rank == 0
+        else nullcontext(Silent()) as shown
+    ):
+        for start in range(0, len(mine), _BATCH):
+            rows = mine[start : start + _BATCH]
+            said = asked(tuple(tf.convert_to_tensor(x[rows]) for x in inputs))
+            for answer, values in zip(answers, said, strict=True):
+                answer[rows] = values
+            shown.update(start + len(rows))
     return tuple(np.asarray(ranks.total(tf.constant(answer))) for answer in answers)
