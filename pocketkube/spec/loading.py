@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from pocketkube.errors import UserError
 from pocketkube.spec.problems import Problem, problems_of
-from pocketkube.spec.schema import Spec
+from pocketkube.spec.schema import UNCOMPRESSED, DistillModel, Spec, Stage
 from pocketkube.spec.source import line_of, read_document
 
 
@@ -69,17 +69,29 @@ def resolve_paths(spec: Spec, base: Path) -> Spec:
         base: The folder that relative paths start from: the spec file's.
 
     Returns:
-        The spec with the paths of the model, where it is a .keras file, and of the data set. What
-        is already absolute, a built-in name or an address such as s3://… stays as it is; ~ is the
-        home folder.
+        The spec with the paths of the model and of a student, where they are .keras files, of
+        teachers and of the data set. What is already absolute, a built-in name or an address such as
+        s3://… stays as it is; ~ is the home folder.
     """
     changes: dict[str, Any] = {}
     if spec.model.endswith(".keras"):
         changes["model"] = _absolute(spec.model, base)
+    changes["stages"] = tuple(_absolute_student(stage, base) for stage in spec.stages)
+    teachers = tuple(
+        place if place == UNCOMPRESSED else _absolute(place, base)
+        for place in spec.distillation.teachers
+    )
+    changes["distillation"] = spec.distillation.model_copy(update={"teachers": teachers})
     kind, place = spec.dataset.source
     if kind != "builtin":
         changes["dataset"] = spec.dataset.model_copy(update={kind: _absolute(place, base)})
     return spec.model_copy(update=changes)
+
+
+def _absolute_student(stage: Stage, base: Path) -> Stage:
+    if isinstance(stage, DistillModel) and stage.student.endswith(".keras"):
+        return stage.model_copy(update={"student": _absolute(stage.student, base)})
+    return stage
 
 
 def _absolute(place: str, base: Path) -> str:

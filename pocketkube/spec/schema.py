@@ -202,16 +202,61 @@ class Training(Settings):
         return self
 
 
+# Stands for the model that a job begins with, among distillation.teachers.
+UNCOMPRESSED = "model"
+
+
 class Distillation(Settings):
-    """How the uncompressed model teaches the compressed one (Hinton et al., 2015)."""
+    """How the uncompressed model, or others, teach the compressed one (Hinton et al., 2015)."""
 
     temperature: float = Field(4.0, gt=0.0, description="Softens both distributions; loss times T².")
     weight: float = Field(
         0.5,
         ge=0.0,
         le=1.0,
-        description="Share of the teacher's term in the loss; 0 is without one.",
+        description="Share of the teachers' outputs in the loss; 0 is without them.",
     )
+    features_weight: float = Field(
+        0.0,
+        ge=0.0,
+        description="Of the distance of features after a learned projection (FitNets, Romero et al., "
+        "2015), added to the loss.",
+    )
+    attention_weight: float = Field(
+        0.0,
+        ge=0.0,
+        description="Of the distance of attention maps (Zagoruyko & Komodakis, 2017), added to the "
+        "loss.",
+    )
+    layers: dict[str, Place] = Field(
+        {},
+        description="Whose features and attention are compared: {student_layer: teacher_layer}; the "
+        "last activations at each resolution if unset.",
+    )
+    teachers: tuple[Place, ...] = Field(
+        (),
+        description="Who teaches: paths of .keras files or bundles, any architecture; model is the "
+        "uncompressed one, which is alone if unset. Outputs are averaged, features are the first's.",
+    )
+
+    @model_validator(mode="after")
+    def _layers_serve_a_term(self) -> Self:
+        if self.layers and not self.compares_features:
+            raise ValueError(
+                "layers are compared by features_weight and attention_weight, which are both 0: give "
+                "one of them, or leave layers out"
+            )
+        return self
+
+    @property
+    def compares_features(self) -> bool:
+        """Whether the teacher's features count, beside its outputs."""
+        return self.features_weight > 0 or self.attention_weight > 0
+
+    @property
+    def teaches(self) -> bool:
+        """Whether any of the teachers' terms counts."""
+        return self.weight > 0 or self.compares_features
 
 
 class Benchmark(Settings):
@@ -260,6 +305,27 @@ class FineTune(Settings):
     name: Literal["fine_tune"] = "fine_tune"
     epochs: int | None = Field(None, ge=1, description="Instead of half of training's.")
     learning_rate: float | None = Field(None, gt=0.0, description="Instead of training's.")
+
+
+class DistillModel(Settings):
+    """Trains a small network of another architecture, the uncompressed one its teacher; comes first."""
+
+    name: Literal["distill_model"] = "distill_model"
+    student: Place = Field(
+        description="The small network: a built-in name, or the path of a .keras file to train on."
+    )
+    width: float = Field(1.0, gt=0.0, description="Width multiplier of a built-in student.")
+    epochs: int | None = Field(None, ge=1, description="Instead of training's.")
+    learning_rate: float | None = Field(None, gt=0.0, description="Instead of training's.")
+
+    @model_validator(mode="after")
+    def _width_is_of_a_built_in_network(self) -> Self:
+        if self.student.endswith(".keras") and self.width != 1.0:
+            raise ValueError(
+                f"width multiplies built-in networks only, and student is the file {self.student}; "
+                "leave width out"
+            )
+        return self
 
 
 class Sparsify(Settings):
@@ -384,9 +450,11 @@ class Quantize(Settings):
 
 
 Stage = Annotated[
-    PruneChannels | Sparsify | FineTune | QuantizeWeights | Quantize, Field(discriminator="name")
+    DistillModel | PruneChannels | Sparsify | FineTune | QuantizeWeights | Quantize,
+    Field(discriminator="name"),
 ]
 STAGE_NAMES = (
+    "distill_model",
     "prune_channels",
     "sparsify_weights",
     "fine_tune",
@@ -438,7 +506,7 @@ class Spec(Settings):
         description="What is done, in this order: a name, or {name: {setting: value}}."
     )
     training: Training = Field(Training(), description="How a built-in network is trained first.")
-    distillation: Distillation = Field(Distillation(), description="The teacher's part.")
+    distillation: Distillation = Field(Distillation(), description="The teachers' part.")
     benchmark: Benchmark = Field(Benchmark(), description="How the files are measured.")
     seed: int = Field(0, ge=0, description="Everything random follows from it.")
 
@@ -458,6 +526,16 @@ class Spec(Settings):
                     f"stages: {name} makes a LiteRT file, which nothing can follow; "
                     f"put it last, after {names[position + 1]}"
                 )
+        if "distill_model" in names[1:]:
+            raise ValueError(
+                "stages: distill_model begins a new network, so that all that was done before would be "
+                f"lost; put it first, before {names[0]}"
+            )
+        if "distill_model" in names and not self.distillation.teaches:
+            raise ValueError(
+                "distillation: weight, features_weight and attention_weight are 0, so that "
+                "distill_model would learn nothing from its teacher; give one of them"
+            )
         for position, later in enumerate(names):
             for earlier in names[:position]:
                 if (earlier, later) in REFUSED:
@@ -494,7 +572,7 @@ class Spec(Settings):
                 "training: label_smoothing is for classes, and landmarks have none; leave it out"
             )
         if speedup and not pruning:
-            raise ValueError("target: speedup needs the stage prune_channels; nothing else cuts MACs")
+            raise ValueError("target: speedup needs the stage prune_channels; nothing else cuts so far")
         return self
 
 

@@ -1,7 +1,7 @@
 """The stage that prunes channels."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -10,12 +10,14 @@ from pocketkube.bundle import Bundle, load_bundle, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
+from pocketkube.distillation import Teacher
 from pocketkube.graph.surgery import copy_model
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned, prune
 from pocketkube.spec.schema import FineTune, PruneChannels, Spec
 from pocketkube.stages.facts import after_stage, judge, task_of
 from pocketkube.stages.targets import reach
+from pocketkube.stages.teaching import lesson_of, load_teachers
 from pocketkube.stages.training import fine_tuning
 from pocketkube.training.loop import train
 from pocketkube.training.task import Task
@@ -36,8 +38,9 @@ def prune_channels(
 
     # The first stage of a job is given one folder for both.
     alone = inputs["teacher"] == inputs["model"]
-    teacher = bundle.model if alone else load_bundle(inputs["teacher"]).model
-    tuner = _FineTuner(spec, settings, teacher, dataset, task, scratch)
+    uncompressed = bundle if alone else load_bundle(inputs["teacher"])
+    teachers = load_teachers(spec, uncompressed, dataset)
+    tuner = _FineTuner(spec, settings, teachers, dataset, task, scratch)
 
     def prune_to(speedup: float | None) -> Pruned:
         return prune(
@@ -53,7 +56,9 @@ def prune_channels(
     if settings.ratios:
         pruned = prune_to(None)
     else:
-        pruned, tried = reach(spec, teacher, dataset, task, calibration, prune_to, tuner.short_course)
+        pruned, tried = reach(
+            spec, uncompressed, dataset, task, calibration, prune_to, tuner.short_course
+        )
     judged = judge(pruned.model, dataset, task)
     notes = [*pruned.notes, *tried]
     facts = after_stage(bundle.facts, settings.name, judged, began, notes=notes)
@@ -68,12 +73,12 @@ class _FineTuner:
         self,
         spec: Spec,
         settings: PruneChannels,
-        teacher: keras.Model,
+        teachers: Sequence[Teacher],
         dataset: Dataset,
         task: Task,
         scratch: Path,
     ) -> None:
-        self._spec, self._teacher, self._scratch = spec, teacher, scratch
+        self._spec, self._teachers, self._scratch = spec, teachers, scratch
         self._dataset, self._task = dataset, task
         self._course = fine_tuning(spec.training, FineTune(epochs=settings.group_epochs))
 
@@ -96,7 +101,6 @@ class _FineTuner:
             self._course,
             seed=self._spec.seed + 100 + number,
             stage=stage,
-            teacher=self._teacher,
-            distillation=self._spec.distillation,
+            lesson=lesson_of(self._spec, model, self._task, self._teachers),
             checkpoints=scratch,
         )

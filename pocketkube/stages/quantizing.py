@@ -14,6 +14,7 @@ from pocketkube.sparsity import KeptZeros
 from pocketkube.spec.schema import QuantizeWeights, Spec, Training
 from pocketkube.stages.facts import after_stage, is_sparse, judge, task_of
 from pocketkube.stages.formats import file_format
+from pocketkube.stages.teaching import lesson_of, load_teachers
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method, Together
 from pocketkube.training.workers import workers
@@ -27,14 +28,16 @@ def quantize_weights(
     settings = spec.stages[position]
     assert isinstance(settings, QuantizeWeights)
     dataset = load_dataset(spec.dataset)
-    student, teacher = load_bundle(inputs["model"]), load_bundle(inputs["teacher"])
+    student = load_bundle(inputs["model"])
     task = task_of(student.facts)
     calibration, _ = materialize(dataset.train, settings.calibration_examples, spec.seed)
     quantized = quantize(student.model, settings, calibration, spec.seed)
-    history = None
+    history, notes = None, _notes(settings)
     if settings.epochs == 0:
         quantized.method.finish()
     else:
+        lesson = lesson_of(spec, quantized.model, task, load_teachers(spec, inputs["teacher"], dataset))
+        notes += lesson.notes
         history = train(
             quantized.model,
             dataset,
@@ -42,15 +45,12 @@ def quantize_weights(
             _course(spec.training, settings),
             seed=spec.seed + 1,
             stage=settings.name,
-            teacher=teacher.model,
-            distillation=spec.distillation,
+            lesson=lesson,
             method=_method(quantized, is_sparse(student.facts)),
             checkpoints=scratch,
         )
     judged = judge(quantized.model, dataset, task)
-    facts = after_stage(
-        student.facts, settings.name, judged, began, history=history, notes=_notes(settings)
-    )
+    facts = after_stage(student.facts, settings.name, judged, began, history=history, notes=notes)
     if workers().rank == 0:
         save_bundle(output, Bundle(quantized.model, facts, quantized.method.forms()))
 

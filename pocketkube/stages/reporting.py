@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
         "latency_ratio": measured["latency_ratio"],
         "agreement": agreement["share"],
         "stages": stages,
-        "layers": _layers(before["profile"]["layers"], after["profile"]["layers"]),
+        "layers": _layers(before, after),
         "environment": measured["environment"]
         | {"packages": package_versions(), "when": datetime.now(UTC).isoformat(timespec="seconds")},
     }
@@ -89,11 +89,13 @@ def _figures(facts: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _layers(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Layers that have weights, side by side."""
-    now = {layer["name"]: layer for layer in after}
+def _layers(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
+    """Layers that have weights, side by side; none where the networks are different ones."""
+    if before["model"] != after["model"]:
+        return []
+    now = {layer["name"]: layer for layer in after["profile"]["layers"]}
     rows = []
-    for was in before:
+    for was in before["profile"]["layers"]:
         left = now.get(was["name"])
         if was["parameters"] and left and was["output_shape"]:
             rows.append(

@@ -15,7 +15,7 @@ from pocketkube import __version__
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder
 from pocketkube.quiet import quiet_tensorflow
-from pocketkube.spec.schema import Spec
+from pocketkube.spec.schema import UNCOMPRESSED, DistillModel, Spec
 from pocketkube.training.mpirun import run_together, started_first, started_size
 
 CACHE = "POCKETKUBE_CACHE"
@@ -45,6 +45,9 @@ STAGES = {
         "pocketkube.stages.training",
         ("model", "width", "dataset", "task", "training", "seed"),
         shared=True,
+    ),
+    "distill_model": Stage(
+        "pocketkube.stages.distilling", ("dataset", "training", "distillation", "seed"), shared=True
     ),
     "prune_channels": Stage(
         "pocketkube.stages.pruning", ("dataset", "target", "training", "distillation", "seed")
@@ -134,7 +137,7 @@ def _key(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]) -> st
     if name == "prune_channels" and spec.target is not None and spec.target.judges_the_file:
         told["last"] = spec.stages[-1].model_dump(mode="json")
     digest = hashlib.sha256(json.dumps([__version__, name, told], sort_keys=True).encode())
-    for place in _places(spec, parts):
+    for place in _places(spec, position, parts):
         digest.update(_stamp(place).encode())
     for role in sorted(inputs):
         digest.update(role.encode())
@@ -145,9 +148,14 @@ def _key(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]) -> st
     return digest.hexdigest()[:16]
 
 
-def _places(spec: Spec, parts: tuple[str, ...]) -> list[Path]:
+def _places(spec: Spec, position: int, parts: tuple[str, ...]) -> list[Path]:
     """Files and folders outside that the stage reads."""
     places = []
+    settings = spec.stages[position] if position >= 0 else None
+    if isinstance(settings, DistillModel) and settings.student.endswith(".keras"):
+        places.append(Path(settings.student))
+    if "distillation" in parts and spec.distillation.teaches:
+        places += [Path(place) for place in spec.distillation.teachers if place != UNCOMPRESSED]
     if "model" in parts and spec.model.endswith(".keras"):
         places.append(Path(spec.model))
     kind, where = spec.dataset.source

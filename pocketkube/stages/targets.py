@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from pocketkube.benchmark import benchmark
+from pocketkube.bundle import Bundle
 from pocketkube.data.dataset import Dataset
 from pocketkube.deploy import convert_litert
 from pocketkube.errors import UserError
@@ -15,6 +16,7 @@ from pocketkube.progress import progress
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned
 from pocketkube.spec.schema import Benchmark, Spec
+from pocketkube.stages.facts import task_of
 from pocketkube.stages.formats import file_format
 from pocketkube.training.loop import evaluate
 from pocketkube.training.task import Task
@@ -26,7 +28,7 @@ NEAREST = 1.05
 
 def reach(
     spec: Spec,
-    teacher: keras.Model,
+    uncompressed: Bundle,
     dataset: Dataset,
     task: Task,
     calibration: Calibration,
@@ -37,7 +39,7 @@ def reach(
 
     Args:
         spec: The spec; its target says what to reach.
-        teacher: The uncompressed model; a drop of the score is one below its.
+        uncompressed: What the job began with; a drop of the score is one below its.
         dataset: Its validation examples judge the accuracy; test examples are never looked at.
         task: The score.
         calibration: Training examples, for the ranges of an int8 file.
@@ -68,7 +70,8 @@ def reach(
 
         pruned = _nearest(pruned, least, small, prune_to, tried)
     elif drop is not None and target.speedup is None:
-        floor = evaluate(teacher, dataset.validation, task).score - drop
+        before = evaluate(uncompressed.model, dataset.validation, task_of(uncompressed.facts))
+        floor = before.score - drop
 
         def good(candidate: Pruned) -> bool:
             score = evaluate(tuned(candidate.model), dataset.validation, task).score

@@ -7,16 +7,16 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pocketkube.bundle import Bundle, load_bundle, load_model, save_bundle
+from pocketkube.bundle import Bundle, load_bundle, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
-from pocketkube.errors import UserError
-from pocketkube.models import build_model
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import kernels
-from pocketkube.spec.schema import FineTune, Sparsify, Spec, Training
+from pocketkube.spec.schema import DistillModel, FineTune, Sparsify, Spec, Training
 from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
+from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
+from pocketkube.stages.teaching import lesson_of, load_teachers
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
 from pocketkube.training.workers import workers
@@ -28,20 +28,10 @@ def train_model(
     """Trains a built-in network, or takes a .keras file as it is, and writes its bundle."""
     began = time.monotonic()
     dataset = load_dataset(spec.dataset)
-    if spec.model.endswith(".keras"):
-        model, history = load_model(Path(spec.model)), None
-        _check_inputs(spec.model, model, dataset)
-        task = settled_task(spec, model, dataset)
-    else:
-        if dataset.num_classes is None or len(dataset.input_shapes) != 1:
-            raise UserError(
-                f"model: {spec.model} classifies one image; this dataset has other inputs or labels: "
-                "give the path of a .keras file."
-            )
-        model = build_model(
-            spec.model, dataset.input_shapes[0], dataset.num_classes, width=spec.width, seed=spec.seed
-        )
-        task = settled_task(spec, model, dataset)
+    _refuse_unfit_student(spec, dataset)
+    model, history = network("model", spec.model, spec.width, dataset, spec.seed), None
+    task = settled_task(spec, model, dataset)
+    if not spec.model.endswith(".keras"):
         history = train(
             model, dataset, task, spec.training, seed=spec.seed, stage="train", checkpoints=scratch
         )
@@ -50,6 +40,13 @@ def train_model(
     facts = after_stage(facts, "train_model", judged, began, history=history)
     if workers().rank == 0:
         save_bundle(output, Bundle(model, facts))
+
+
+def _refuse_unfit_student(spec: Spec, dataset: Dataset) -> None:
+    """Says at once what would only come to light once the teacher is trained."""
+    for stage in spec.stages:
+        if isinstance(stage, DistillModel):
+            network("student", stage.student, stage.width, dataset, spec.seed)
 
 
 def fine_tune_model(
@@ -91,8 +88,9 @@ def _train_on(
 ) -> None:
     began = time.monotonic()
     dataset = load_dataset(spec.dataset)
-    student, teacher = load_bundle(inputs["model"]), load_bundle(inputs["teacher"])
+    student = load_bundle(inputs["model"])
     task = task_of(student.facts)
+    lesson = lesson_of(spec, student.model, task, load_teachers(spec, inputs["teacher"], dataset))
     history = train(
         student.model,
         dataset,
@@ -100,15 +98,13 @@ def _train_on(
         fine_tuning(spec.training, settings),
         seed=spec.seed + 1,
         stage=settings.name,
-        teacher=teacher.model,
-        distillation=spec.distillation,
+        lesson=lesson,
         method=method_for(student),
         checkpoints=scratch,
     )
     judged = judge(student.model, dataset, task)
-    facts = after_stage(
-        student.facts, settings.name, judged, began, history=history, notes=_zeros(student.model)
-    )
+    notes = [*lesson.notes, *_zeros(student.model)]
+    facts = after_stage(student.facts, settings.name, judged, began, history=history, notes=notes)
     if workers().rank == 0:
         save_bundle(output, Bundle(student.model, facts))
 
@@ -131,20 +127,3 @@ def fine_tuning(training: Training, settings: FineTune | Sparsify) -> Training:
             "learning_rate": settings.learning_rate or training.learning_rate,
         }
     )
-
-
-def _check_inputs(name: str, model: object, dataset: Dataset) -> None:
-    wanted = tuple(tuple(x.shape[1:]) for x in model.inputs)  # type: ignore[attr-defined]
-    for ours, theirs in zip(wanted, dataset.input_shapes, strict=False):
-        fits = len(ours) == len(theirs) and all(
-            a in (None, b) for a, b in zip(ours, theirs, strict=True)
-        )
-        if not fits:
-            raise UserError(
-                f"model: {name} takes inputs of {wanted}, but the dataset's are "
-                f"{dataset.input_shapes}: set dataset.image_size, or use the model's own data."
-            )
-    if len(wanted) != len(dataset.input_shapes):
-        raise UserError(
-            f"model: {name} has {len(wanted)} inputs, but the dataset has {len(dataset.input_shapes)}."
-        )

@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from pocketkube.data.batches import batches
 from pocketkube.data.dataset import Dataset, Examples
 from pocketkube.errors import UserError
 from pocketkube.progress import Progress, Silent, progress
-from pocketkube.spec.schema import Distillation, Training
+from pocketkube.spec.schema import Training
 from pocketkube.training.checkpoints import load_checkpoint, save_checkpoint
+from pocketkube.training.lesson import Lesson
 from pocketkube.training.method import Method
 from pocketkube.training.schedules import learning_rate
 from pocketkube.training.task import Task
@@ -42,7 +43,7 @@ class History:
     """A course of training, an entry for each epoch.
 
     Attributes:
-        loss: Loss on the training examples, teacher's term included.
+        loss: Loss on the training examples, teachers' terms included.
         score: Score on them as they were trained on, augmented.
         val_loss: Loss on the validation examples.
         val_score: Score on them.
@@ -83,6 +84,7 @@ class _Plan:
     ranks: Alone
     optimizer: Any
     method: Method
+    lesson: Lesson
     file: Path | None
     identity: str
 
@@ -96,7 +98,7 @@ class _Plan:
 
     @property
     def trained(self) -> list[Any]:
-        return [*self.model.trainable_variables, *self.method.trained]
+        return _trained(self.model, self.method, self.lesson)
 
     @property
     def variables(self) -> list[Any]:
@@ -105,6 +107,7 @@ class _Plan:
             *self.optimizer.variables,
             *self.method.trained,
             *self.method.variables,
+            *self.lesson.trained,
         ]
 
 
@@ -116,8 +119,7 @@ def train(
     *,
     seed: int,
     stage: str = "train",
-    teacher: keras.Model | None = None,
-    distillation: Distillation | None = None,
+    lesson: Lesson | None = None,
     method: Method | None = None,
     checkpoints: Path | None = None,
 ) -> History:
@@ -133,8 +135,7 @@ def train(
         settings: The course.
         seed: Of the order of examples, of augmentation and of dropout.
         stage: What to call the work in the progress display.
-        teacher: A model whose outputs are to be learnt, too; it runs in inference mode.
-        distillation: How much the teacher counts; without it the teacher is not asked.
+        lesson: What teachers add to the loss.
         method: A compression method that takes part.
         checkpoints: Folder of this course's checkpoint; with one there, training goes on from it.
 
@@ -145,25 +146,26 @@ def train(
         UserError: If the batch cannot be shared evenly, or the loss is no longer a number.
     """
     ranks = workers()
-    method = method or Method()
-    optimizer = _optimizer(model, method, settings)
+    method, lesson = method or Method(), lesson or Lesson()
+    optimizer = _optimizer(model, method, lesson, settings)
     _seed_layers(model, seed)
     plan = _Plan(
         model,
-        dataset,
+        replace(dataset, train=lesson.prepared(dataset.train, settings, ranks)),
         settings,
         seed,
         _batch_size(settings.batch_size, dataset.train.size, ranks.size),
         ranks,
         optimizer,
         method,
+        lesson,
         checkpoints / "checkpoint.npz" if checkpoints else None,
-        _identity(model, settings, seed, teacher, distillation, method),
+        _identity(model, settings, seed, method, lesson),
     )
     course = _Course(**(_resume(plan) or {}))
     ranks.broadcast(plan.variables)
     policies = _use_mixed_precision(model) if settings.mixed_precision else []
-    run_step = _train_step(plan, task, teacher, distillation)
+    run_step = _train_step(plan, task)
     judge = _judge(model, task, method)
     began = time.monotonic()
     try:
@@ -274,24 +276,20 @@ def _end_epoch(plan: _Plan, course: _Course, judge: Judge) -> None:
         values.append(float(figure))
 
 
-def _train_step(
-    plan: _Plan, task: Task, teacher: keras.Model | None, distillation: Distillation | None
-) -> Callable[[Any, Any], tf.Tensor]:
+def _train_step(plan: _Plan, task: Task) -> Callable[[Any, Any], tf.Tensor]:
     model, optimizer = plan.model, plan.optimizer
-    weight = distillation.weight if teacher is not None and distillation is not None else 0.0
-    trained, method = plan.trained, plan.method
+    trained, method, lesson = plan.trained, plan.method, plan.lesson
+
+    def compute(given: Any, *, training: bool) -> Any:
+        return lesson.observe(model, given, training=training)
 
     @tf.function(reduce_retracing=True)
     def step(inputs: Any, labels: Any) -> tf.Tensor:
-        wanted = _call(teacher, inputs, Method(), training=False)[0] if weight else None
+        labels, answers = lesson.answers(inputs, labels)
         with tf.GradientTape() as tape:
-            outputs, extra = _call(model, inputs, method, training=True)
+            (outputs, seen), extra = _call(model, inputs, method, training=True, compute=compute)
             loss = task.loss(labels, outputs, plan.settings.label_smoothing)
-            if weight:
-                assert distillation is not None
-                distance = task.distance(outputs, wanted, distillation.temperature)
-                loss = (1 - weight) * loss + weight * distance
-            loss = tf.reduce_mean(loss)
+            loss = tf.reduce_mean(lesson.loss(loss, outputs, seen, answers))
             total = tf.add_n([loss, *(tf.cast(each, loss.dtype) for each in extra)])
             scaled = optimizer.scale_loss(total)
         gradients = tape.gradient(scaled, [v.value for v in trained])
@@ -306,16 +304,22 @@ def _train_step(
 
 
 def _call(
-    model: Any, inputs: Sequence[tf.Tensor], method: Method, *, training: bool
+    model: Any,
+    inputs: Sequence[tf.Tensor],
+    method: Method,
+    *,
+    training: bool,
+    compute: Callable[..., Any] | None = None,
 ) -> tuple[Any, Sequence[Any]]:
-    """The model's outputs, and the losses that its layers add to the task's."""
+    """What `compute`, the model itself if None, gives; and the losses that layers add to the task's."""
+    compute = compute or model
     given = inputs[0] if len(inputs) == 1 else list(inputs)
     replaced = method.replaced()
     if not replaced:
-        outputs = model(given, training=training)
+        outputs = compute(given, training=training)
         return outputs, model.losses
     with keras.StatelessScope(state_mapping=replaced, collect_losses=True) as scope:
-        outputs = model(given, training=training)
+        outputs = compute(given, training=training)
     if training:
         # Within the scope nothing is assigned: statistics and random states are to move on.
         for variable in model.non_trainable_variables:
@@ -325,7 +329,11 @@ def _call(
     return outputs, [*scope.losses, *model.losses]
 
 
-def _optimizer(model: keras.Model, method: Method, settings: Training) -> Any:
+def _trained(model: keras.Model, method: Method, lesson: Lesson) -> list[Any]:
+    return [*model.trainable_variables, *method.trained, *lesson.trained]
+
+
+def _optimizer(model: keras.Model, method: Method, lesson: Lesson, settings: Training) -> Any:
     common: dict[str, Any] = {
         "learning_rate": settings.learning_rate,
         "global_clipnorm": settings.clip_norm,
@@ -339,10 +347,10 @@ def _optimizer(model: keras.Model, method: Method, settings: Training) -> Any:
         optimizer = keras.optimizers.SGD(momentum=settings.momentum, nesterov=True, **common)
     # Decay shrinks what multiplies channels into others, never a scale or an offset.
     spared = [v for v in model.trainable_variables if len(v.shape) < 2]
-    optimizer.exclude_from_weight_decay(var_list=[*spared, *method.trained])
+    optimizer.exclude_from_weight_decay(var_list=[*spared, *method.trained, *lesson.trained])
     if settings.mixed_precision:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build([*model.trainable_variables, *method.trained])
+    optimizer.build(_trained(model, method, lesson))
     return optimizer
 
 
@@ -369,20 +377,13 @@ def _use_mixed_precision(model: keras.Model) -> list[tuple[Any, Any]]:
     return policies
 
 
-def _identity(
-    model: keras.Model,
-    settings: Training,
-    seed: int,
-    teacher: keras.Model | None,
-    distillation: Distillation | None,
-    method: Method,
-) -> str:
+def _identity(model: keras.Model, settings: Training, seed: int, method: Method, lesson: Lesson) -> str:
     """What makes two courses the same: settings that count, and the weights they start from."""
     counted = settings.model_dump(exclude={"checkpoint_steps", "workers"})
-    told = repr((counted, seed, distillation if teacher is not None else None, method.told))
+    told = repr((counted, seed, lesson.told, method.told))
     digest = hashlib.sha256(told.encode())
-    for source in (model, teacher):
-        for weight in source.weights if source is not None else ():
+    for source in (model, *lesson.teachers):
+        for weight in source.weights:
             digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()
 

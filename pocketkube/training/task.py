@@ -1,5 +1,6 @@
-"""What a model is to learn: its loss, its score and how far it is from a teacher."""
+"""What a model is to learn: its loss, its score and how far it is from teachers."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -69,20 +70,45 @@ class Task(ABC):
             `[batch]`.
         """
 
-    @abstractmethod
-    def distance(self, outputs: Any, teacher_outputs: Any, temperature: float) -> tf.Tensor:
-        """How far each example's outputs are from the teacher's.
+    def softened(self, outputs: Any, temperature: float) -> list[tf.Tensor]:
+        """What a model says, in a form in which models of any architecture can be compared.
+
+        Returns:
+            For each output: for classification logarithms of the distribution over all classes,
+            softened by the temperature; else the values.
+        """
+        return [tf.cast(z, tf.float32) for z in _flat(outputs)]
+
+    def mean_of_softened(self, said: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
+        """What several models say together: the mean of their distributions or values.
+
+        Args:
+            said: What each of them says, softened.
+
+        Returns:
+            The same for all of them together.
+        """
+        return [tf.reduce_mean(tf.stack(column), axis=0) for column in zip(*said, strict=True)]
+
+    def distance_to(self, outputs: Any, wanted: Sequence[tf.Tensor], temperature: float) -> tf.Tensor:
+        """How far each example's outputs are from what teachers say, taken for the truth.
+
+        Args:
+            outputs: The student's outputs.
+            wanted: What the teachers say, softened by the same temperature.
+            temperature: `T`.
 
         Returns:
             `[batch]`.
         """
+        return self.loss(wanted, outputs)
 
 
 @dataclass(frozen=True)
 class Classification(Task):
     """Cross-entropy with class numbers or rows; the score is 1 where the likeliest class is right.
 
-    The distance is `T² KL(teacher ‖ student)` of the distributions softened by the temperature `T`
+    The distance is `T² KL(teachers ‖ student)` of the distributions softened by the temperature `T`
     (Hinton et al., 2015).
 
     Attributes:
@@ -105,16 +131,20 @@ class Classification(Task):
         """See `Task`."""
         return _mean([self._hit(y, z) for y, z in _pairs(labels, outputs)])
 
-    def distance(self, outputs: Any, teacher_outputs: Any, temperature: float) -> tf.Tensor:
+    def softened(self, outputs: Any, temperature: float) -> list[tf.Tensor]:
         """See `Task`."""
-        pairs = _pairs(teacher_outputs, outputs)
-        return _sum([self._divergence(t, s, temperature) for t, s in pairs])
+        return [tf.nn.log_softmax(self._logits(z) / temperature) for z in _flat(outputs)]
 
-    def _divergence(self, teacher: Any, student: Any, temperature: float) -> tf.Tensor:
-        wanted = tf.nn.log_softmax(self._logits(teacher) / temperature)
-        given = tf.nn.log_softmax(self._logits(student) / temperature)
-        divergence = tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=-1)
-        return temperature**2 * _mean_over_positions(divergence)
+    def mean_of_softened(self, said: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
+        """See `Task`."""
+        columns = [tf.stack(column) for column in zip(*said, strict=True)]
+        return [tf.reduce_logsumexp(column, axis=0) - math.log(len(said)) for column in columns]
+
+    def distance_to(self, outputs: Any, wanted: Sequence[tf.Tensor], temperature: float) -> tf.Tensor:
+        """See `Task`."""
+        pairs = zip(wanted, self.softened(outputs, temperature), strict=True)
+        divergences = [tf.reduce_sum(tf.exp(t) * (t - s), axis=-1) for t, s in pairs]
+        return temperature**2 * _sum([_mean_over_positions(each) for each in divergences])
 
     def _loss_of_one(self, labels: Any, outputs: Any, smoothing: float) -> tf.Tensor:
         logits = self._logits(outputs)
@@ -150,10 +180,6 @@ class Regression(Task):
         """See `Task`."""
         return _mean([_negative_error(y, z) for y, z in _pairs(labels, outputs)])
 
-    def distance(self, outputs: Any, teacher_outputs: Any, temperature: float) -> tf.Tensor:
-        """See `Task`; the squared error."""
-        return self.loss(teacher_outputs, outputs)
-
 
 @dataclass(frozen=True)
 class Landmarks(Task):
@@ -181,10 +207,6 @@ class Landmarks(Task):
         ((points, given),) = _pairs(labels, outputs)
         points, given = tf.cast(points, tf.float32), tf.cast(given, tf.float32)
         return -normalized_errors(points, given, self.measure.normalize_by, ops)
-
-    def distance(self, outputs: Any, teacher_outputs: Any, temperature: float) -> tf.Tensor:
-        """See `Task`; the loss, the teacher's points taken for the true ones."""
-        return self.loss(teacher_outputs, outputs)
 
 
 TASKS: dict[str, type[Task]] = {

@@ -54,6 +54,23 @@ def test_short_forms_take_the_defaults(tmp_path: Path) -> None:
             6,
             "half of each layer",
         ),
+        (("fine_tune", "distill_model: {student: lenet}"), 4, "put it first, before prune_channels"),
+        (
+            ("  - prune", "  - distill_model\n  - prune"),
+            5,
+            "student: is missing; give the small",
+        ),
+        (
+            ("  - prune", "  - distill_model: {student: a.keras, width: 0.5}\n  - prune"),
+            5,
+            "width multiplies built-in networks only",
+        ),
+        (
+            ("stages:", "distillation: {weight: 0}\nstages:\n  - distill_model: {student: lenet}"),
+            4,
+            "learn nothing from its teacher",
+        ),
+        (("training:", "distillation: {layers: {a: b}}\ntraining:"), 8, "which are both 0"),
     ],
 )
 def test_mistakes_name_the_line_and_what_is_right(tmp_path: Path, change, line: int, said: str) -> None:
@@ -140,6 +157,11 @@ def test_paths_start_at_the_specs_folder(tmp_path: Path) -> None:
     spec = resolve_paths(load(tmp_path, text), tmp_path)
     assert spec.model == str(tmp_path / "net.keras")
     assert spec.dataset.npz == str(tmp_path / "data" / "a.npz")
+    distilled = "distillation: {teachers: [model, a.keras, /b]}\nstages:\n"
+    text = GOOD.replace("stages:\n", distilled + "  - distill_model: {student: c.keras}\n")
+    spec = resolve_paths(load(tmp_path, text), tmp_path)
+    assert spec.distillation.teachers == ("model", str(tmp_path / "a.keras"), "/b")
+    assert spec.stages[0].student == str(tmp_path / "c.keras")
 
 
 def test_explain_names_every_field_and_stage() -> None:

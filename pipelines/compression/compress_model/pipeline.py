@@ -7,6 +7,7 @@ from kfp import dsl, kubernetes
 
 from components.compression.benchmark_litert import benchmark_litert
 from components.compression.build_report import build_report
+from components.compression.distill_model import distill_model
 from components.compression.export_litert import export_litert
 from components.compression.fine_tune_model import fine_tune_model
 from components.compression.prune_channels import prune_channels
@@ -18,6 +19,7 @@ from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, Step, p
 
 COMPONENTS: dict[str, Callable[..., Any]] = {
     "train_model": train_model,
+    "distill_model": distill_model,
     "prune_channels": prune_channels,
     "sparsify_weights": sparsify_weights,
     "fine_tune_model": fine_tune_model,
@@ -29,6 +31,7 @@ COMPONENTS: dict[str, Callable[..., Any]] = {
 # The output of each component that others take.
 HANDED_ON = {
     "train_model": "model",
+    "distill_model": "student",
     "prune_channels": "pruned",
     "sparsify_weights": "sparse",
     "fine_tune_model": "tuned",

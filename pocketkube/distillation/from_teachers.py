@@ -1,0 +1,172 @@
+"""The lesson that teachers give: their outputs, their features and where they look."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pocketkube.data.dataset import Examples
+from pocketkube.distillation.observed import Observed, features_of
+from pocketkube.distillation.pairs import chosen_pairs, named_pairs
+from pocketkube.distillation.remembered import LARGEST, remember
+from pocketkube.distillation.teacher import Teacher, fitting_outputs
+from pocketkube.distillation.terms import attention_distance, feature_distance
+from pocketkube.spec.schema import Distillation, Training
+from pocketkube.training.lesson import Lesson
+from pocketkube.training.task import Task
+from pocketkube.training.workers import Alone
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What the teachers say to a batch: softened outputs, and the first one's features."""
+
+    outputs: Sequence[tf.Tensor]
+    features: Sequence[tf.Tensor]
+
+
+class FromTeachers(Lesson):
+    """Teaches a model what others know.
+
+    The loss becomes `(1 - weight) task + weight logits + features_weight features +
+    attention_weight attention`. Logits (Hinton et al., 2015) are compared with the mean of the
+    teachers' softened distributions, or of their values in regression; features and attention with
+    the first teacher's, as means over the pairs of layers. A term whose weight is 0 is not computed.
+
+    Args:
+        student: The model that is taught; it is left as it is.
+        task: Its task.
+        teachers: Who teaches it, at least one.
+        settings: The weights, the temperature and which layers are compared.
+        seed: The projections' first values follow from it.
+
+    Raises:
+        UserError: If a teacher does not fit the student, or layers cannot be compared.
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        task: Task,
+        teachers: Sequence[Teacher],
+        settings: Distillation,
+        *,
+        seed: int,
+    ) -> None:
+        self.told = settings.model_dump_json(exclude={"teachers"})
+        self.teachers = [teacher.model for teacher in teachers]
+        self._task, self._teachers, self._settings = task, teachers, settings
+        self._outputs = fitting_outputs(student, task, teachers)
+        self._student: Observed | None = None
+        if settings.compares_features:
+            self._compare_features(student, seed)
+
+    def _compare_features(self, student: keras.Model, seed: int) -> None:
+        settings, first = self._settings, self._teachers[0]
+        shapes = [tuple(x.shape[1:]) for x in student.inputs]
+        ours, theirs = features_of(student, shapes), features_of(first.model, shapes)
+        if settings.layers:
+            attention = settings.attention_weight > 0
+            pairs = named_pairs(settings.layers, ours, theirs, attention=attention)
+        else:
+            pairs = chosen_pairs(ours, theirs)
+            shown = ", ".join(f"{a.path} with {b.path}" for a, b in pairs)
+            self.notes = (f"Layers compared with those of {first.name}: {shown}.",)
+        self._student = Observed(student, [mine.path for mine, _ in pairs])
+        self._first = Observed(first.model, [other.path for _, other in pairs])
+        self._projections: list[tuple[Any, Any]] = []
+        if settings.features_weight:
+            generator = np.random.default_rng(seed)
+            self._projections = [
+                _projection(number, mine.shape[-1], other.shape[-1], generator)
+                for number, (mine, other) in enumerate(pairs)
+            ]
+        self.trained = [variable for projection in self._projections for variable in projection]
+
+    def prepared(self, examples: Examples, settings: Training, ranks: Alone) -> Examples:
+        """Lays the teachers' outputs beside examples that come as they are in every epoch.
+
+        They are then asked once for each example. Where images change at random, the examples or the
+        outputs do not fit into memory, or features are wanted, too, they are asked at every step.
+        """
+        size = 4 * examples.size * sum(prod(shape) for shape in self._outputs)
+        asked_again = settings.epochs > 1 and not any(settings.augmentation.model_dump().values())
+        logits_alone = self._settings.weight > 0 and not self._student
+        if not (logits_alone and asked_again) or examples.arrays is None or size > LARGEST:
+            return examples
+        inputs, labels = examples.arrays
+        known = remember(self._softened, inputs, self._outputs, ranks)
+        return replace(examples, arrays=(inputs, (*labels, *known)))
+
+    def answers(self, inputs: Sequence[Any], labels: Sequence[Any]) -> tuple[Sequence[Any], _Answers]:
+        """The teachers' softened outputs, remembered or asked for, and the first one's features."""
+        count = len(self._outputs)
+        labels, known = labels[:count], labels[count:]
+        if known:
+            return labels, _Answers(known, ())
+        first, features = None, ()
+        if self._student:
+            outputs, features = self._first(_given(inputs), training=False)
+            first = self._teachers[0].task.softened(outputs, self._settings.temperature)
+        said = self._softened(inputs, first) if self._settings.weight else ()
+        return labels, _Answers(said, features)
+
+    def observe(self, model: Any, inputs: Any, *, training: bool) -> tuple[Any, Any]:
+        """Calls the student, and looks at the features that are compared."""
+        if not self._student:
+            return super().observe(model, inputs, training=training)
+        return self._student(inputs, training=training)
+
+    def loss(self, loss: Any, outputs: Any, seen: Any, answers: _Answers) -> Any:
+        """The task's loss and the teachers' terms, each with its weight."""
+        settings = self._settings
+        if settings.weight:
+            distance = self._task.distance_to(outputs, answers.outputs, settings.temperature)
+            loss = (1 - settings.weight) * loss + settings.weight * distance
+        if settings.features_weight:
+            distances = [
+                feature_distance(mine, other, kernel.value, bias.value)
+                for mine, other, (kernel, bias) in zip(
+                    seen, answers.features, self._projections, strict=True
+                )
+            ]
+            loss += settings.features_weight * tf.add_n(distances) / len(distances)
+        if settings.attention_weight:
+            distances = [
+                attention_distance(mine, other)
+                for mine, other in zip(seen, answers.features, strict=True)
+            ]
+            loss += settings.attention_weight * tf.add_n(distances) / len(distances)
+        return loss
+
+    def _softened(
+        self, inputs: Sequence[Any], first: Sequence[tf.Tensor] | None = None
+    ) -> list[tf.Tensor]:
+        """What the teachers say together; `first` is what the first one says, where that is known."""
+        temperature = self._settings.temperature
+        said = [] if first is None else [first]
+        for teacher in self._teachers[len(said) :]:
+            outputs = teacher.model(_given(inputs), training=False)
+            said.append(teacher.task.softened(outputs, temperature))
+        return self._task.mean_of_softened(said)
+
+
+def _projection(number: int, channels: int, wanted: int, generator: np.random.Generator) -> Any:
+    """Kernel and bias of a 1x1 convolution; it begins by changing nothing where it can."""
+    kernel = (
+        np.eye(channels)
+        if channels == wanted
+        else generator.normal(0.0, channels**-0.5, (channels, wanted))
+    )
+    return (
+        keras.Variable(kernel.astype("float32"), name=f"projection_{number}_kernel"),
+        keras.Variable(np.zeros(wanted, "float32"), name=f"projection_{number}_bias"),
+    )
+
+
+def _given(inputs: Sequence[Any]) -> Any:
+    return inputs[0] if len(inputs) == 1 else list(inputs)

@@ -1,0 +1,89 @@
+"""A teacher: a trained model of any architecture that fits the student's inputs and outputs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src import backend
+
+from pocketkube.errors import UserError
+from pocketkube.training.task import Task
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A model to learn from.
+
+    Attributes:
+        name: What to call it in messages: its file, or what it is.
+        model: The model; it runs in inference mode.
+        task: How its outputs are read; a teacher may end in probabilities where the student ends in
+            logits.
+    """
+
+    name: str
+    model: keras.Model
+    task: Task
+
+
+def fitting_outputs(
+    student: keras.Model, task: Task, teachers: Sequence[Teacher]
+) -> list[tuple[int, ...]]:
+    """Shapes of what both say, refusing teachers that do not fit.
+
+    Args:
+        student: The model that is taught.
+        task: Its task.
+        teachers: Who teaches it.
+
+    Returns:
+        Shape of each softened output, without the batch axis; a classifier's last axis has an entry
+        for each class, also where one output stands for two.
+
+    Raises:
+        UserError: If a teacher takes other inputs than the student, tells other classes apart, gives
+            other outputs or is of another kind.
+    """
+    shapes = [tuple(x.shape[1:]) for x in student.inputs]
+    wanted = _outputs_of(student, task, student)
+    for teacher in teachers:
+        if teacher.task.kind != task.kind:
+            raise UserError(
+                f"The teacher {teacher.name} is for {teacher.task.kind}, the student for {task.kind}."
+            )
+        taken = [tuple(x.shape[1:]) for x in getattr(teacher.model, "inputs", None) or student.inputs]
+        if not _takes(taken, shapes):
+            raise UserError(
+                f"The teacher {teacher.name} takes inputs of {_shown(taken)}, but the student takes "
+                f"{_shown(shapes)}: both need the same."
+            )
+        given = _outputs_of(teacher.model, teacher.task, student)
+        if given != wanted:
+            what = "classes" if task.kind == "classification" else "values"
+            raise UserError(
+                f"The teacher {teacher.name} gives {_shown(given)} {what}, but the student "
+                f"{_shown(wanted)}: both need the same."
+            )
+    return wanted
+
+
+def _outputs_of(model: keras.Model, task: Task, student: keras.Model) -> list[tuple[int, ...]]:
+    def run(*inputs: tf.Tensor) -> Any:
+        given = inputs[0] if len(inputs) == 1 else list(inputs)
+        return task.softened(model(given, training=False), 1.0)
+
+    specs = [keras.KerasTensor(x.shape, dtype=x.dtype) for x in student.inputs]
+    return [tuple(x.shape[1:]) for x in backend.compute_output_spec(run, *specs)]
+
+
+def _takes(taken: Sequence[tuple[int | None, ...]], shapes: Sequence[tuple[int | None, ...]]) -> bool:
+    return len(taken) == len(shapes) and all(
+        len(ours) == len(theirs) and all(a in (None, b) for a, b in zip(ours, theirs, strict=True))
+        for ours, theirs in zip(taken, shapes, strict=True)
+    )
+
+
+def _shown(shapes: Sequence[tuple[int | None, ...]]) -> str:
+    return " and ".join(" x ".join(map(str, shape)) for shape in shapes)

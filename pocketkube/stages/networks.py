@@ -1,0 +1,55 @@
+"""The network that a spec names: built, or loaded from a .keras file, and fit for the data."""
+
+from pathlib import Path
+
+import keras
+
+from pocketkube.bundle import load_model
+from pocketkube.data.dataset import Dataset
+from pocketkube.errors import UserError
+from pocketkube.models import build_model
+
+
+def network(key: str, name: str, width: float, dataset: Dataset, seed: int) -> keras.Model:
+    """Makes a network ready.
+
+    Args:
+        key: Where the spec names it, for messages: "model" or "student".
+        name: A built-in network's name, or the path of a .keras file.
+        width: Width multiplier of a built-in network.
+        dataset: What it is to take and to tell apart.
+        seed: The weights of a built-in network follow from it.
+
+    Returns:
+        The network; a file's has the weights that it was saved with.
+
+    Raises:
+        UserError: If there is no such network or file, or the data are nothing for it.
+    """
+    if name.endswith(".keras"):
+        model = load_model(Path(name))
+        _check_inputs(key, name, model, dataset)
+        return model
+    if dataset.num_classes is None or len(dataset.input_shapes) != 1:
+        raise UserError(
+            f"{key}: {name} classifies one image; this dataset has other inputs or labels: "
+            "give the path of a .keras file."
+        )
+    return build_model(name, dataset.input_shapes[0], dataset.num_classes, width=width, seed=seed)
+
+
+def _check_inputs(key: str, name: str, model: keras.Model, dataset: Dataset) -> None:
+    wanted = tuple(tuple(x.shape[1:]) for x in model.inputs)
+    for ours, theirs in zip(wanted, dataset.input_shapes, strict=False):
+        fits = len(ours) == len(theirs) and all(
+            a in (None, b) for a, b in zip(ours, theirs, strict=True)
+        )
+        if not fits:
+            raise UserError(
+                f"{key}: {name} takes inputs of {wanted}, but the dataset's are "
+                f"{dataset.input_shapes}: set dataset.image_size, or use the model's own data."
+            )
+    if len(wanted) != len(dataset.input_shapes):
+        raise UserError(
+            f"{key}: {name} has {len(wanted)} inputs, but the dataset has {len(dataset.input_shapes)}."
+        )

@@ -1,0 +1,65 @@
+"""Whom a spec makes a stage's model learn from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from pocketkube.bundle import Bundle, load_bundle, load_model
+from pocketkube.data.dataset import Dataset
+from pocketkube.distillation import FromTeachers, Teacher
+from pocketkube.errors import UserError
+from pocketkube.spec.schema import UNCOMPRESSED, Spec
+from pocketkube.stages.facts import task_of
+from pocketkube.stages.tasks import settled_task
+from pocketkube.training.lesson import Lesson
+from pocketkube.training.task import Task
+
+
+def load_teachers(spec: Spec, uncompressed: Path | Bundle, dataset: Dataset) -> tuple[Teacher, ...]:
+    """The teachers that a spec names, or the uncompressed model.
+
+    Args:
+        spec: The job, its paths absolute.
+        uncompressed: The bundle of the model that the job began with, or its folder.
+        dataset: The data set, for the task of a .keras file.
+
+    Returns:
+        The teachers in the order of the spec; none where no term of distillation counts.
+
+    Raises:
+        UserError: If a teacher is missing, damaged, or does not fit the data set.
+    """
+    if not spec.distillation.teaches:
+        return ()
+    return tuple(
+        _uncompressed(uncompressed) if place == UNCOMPRESSED else _load(spec, Path(place), dataset)
+        for place in spec.distillation.teachers or (UNCOMPRESSED,)
+    )
+
+
+def lesson_of(spec: Spec, student: keras.Model, task: Task, teachers: Sequence[Teacher]) -> Lesson:
+    """What the teachers add to a stage's training.
+
+    Raises:
+        UserError: If a teacher does not fit the student.
+    """
+    if not teachers:
+        return Lesson()
+    return FromTeachers(student, task, teachers, spec.distillation, seed=spec.seed)
+
+
+def _uncompressed(given: Path | Bundle) -> Teacher:
+    bundle = given if isinstance(given, Bundle) else load_bundle(given)
+    return Teacher("the uncompressed model", bundle.model, task_of(bundle.facts))
+
+
+def _load(spec: Spec, place: Path, dataset: Dataset) -> Teacher:
+    try:
+        if place.is_dir():
+            bundle = load_bundle(place)
+            return Teacher(str(place), bundle.model, task_of(bundle.facts))
+        model = load_model(place)
+        return Teacher(str(place), model, settled_task(spec, model, dataset))
+    except UserError as error:
+        raise UserError(f"distillation.teachers: {place}: {error}") from error

@@ -1,0 +1,130 @@
+"""A small network takes the uncompressed one's place, and whoever the spec names teaches it."""
+
+from pathlib import Path
+
+import keras
+import pytest
+from keras import layers
+
+from pocketkube.bundle import load_bundle
+from pocketkube.errors import UserError
+from pocketkube.spec import parse_spec
+from pocketkube.spec.schema import Spec
+from pocketkube.stages.plan import plan
+from pocketkube.stages.reporting import _layers
+from pocketkube.stages.run import CACHE, run_stage
+
+STUDENT = {"student": "lenet", "width": 0.5, "epochs": 8}
+
+
+def spec(student: dict | None = None, **distillation) -> Spec:
+    return parse_spec(
+        {
+            "model": "lenet",
+            "dataset": {"builtin": "digits", "image_size": [16, 16]},
+            "stages": [{"distill_model": student or STUDENT}, {"fine_tune": {"epochs": 1}}],
+            "training": {"epochs": 4, "batch_size": 64},
+            "distillation": distillation,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def uncompressed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("job") / "uncompressed"
+    run_stage("train_model", spec(), -1, {}, folder)
+    return folder
+
+
+def distill(job: Spec, uncompressed: Path, output: Path) -> bool:
+    inputs = {"model": uncompressed, "teacher": uncompressed}
+    return run_stage("distill_model", job, 0, inputs, output)
+
+
+def save_net(path: Path, *, size: int = 16, classes: int = 10) -> Path:
+    parts = [layers.Conv2D(4, 3, activation="relu", name="conv"), layers.Flatten()]
+    model = keras.Sequential([keras.Input((size, size, 1)), *parts, layers.Dense(classes)])
+    model.save(path)
+    return path
+
+
+def test_the_student_goes_on_in_the_models_place(uncompressed: Path, tmp_path: Path) -> None:
+    job = spec(features_weight=0.1)
+    distill(job, uncompressed, tmp_path / "student")
+    given, before = load_bundle(tmp_path / "student"), load_bundle(uncompressed)
+    assert given.model.get_layer("conv2").filters == 8
+    assert [stage["name"] for stage in given.facts["stages"]] == ["train_model", "distill_model"]
+    made = given.facts["stages"][-1]
+    assert len(made["history"]["loss"]) == 8
+    assert made["macs"] < before.facts["stages"][-1]["macs"]
+    assert made["score"] > 0.5
+    assert made["notes"] == [
+        "Layers compared with those of the uncompressed model: conv1 with conv1, conv2 with conv2."
+    ]
+    assert [step.inputs for step in plan(job)[1:3]] == [
+        {"model": "train_model", "teacher": "train_model"},
+        {"model": "1_distill_model", "teacher": "train_model"},
+    ]
+    inputs = {"model": tmp_path / "student", "teacher": uncompressed}
+    run_stage("fine_tune_model", job, 1, inputs, tmp_path / "tuned")
+    assert load_bundle(tmp_path / "tuned").model.get_layer("conv2").filters == 8
+
+
+def test_a_file_may_be_the_student(uncompressed: Path, tmp_path: Path) -> None:
+    file = save_net(tmp_path / "net.keras")
+    job = spec({"student": str(file), "epochs": 1}, attention_weight=1.0)
+    distill(job, uncompressed, tmp_path / "student")
+    given = load_bundle(tmp_path / "student")
+    assert given.facts["model"] == str(file)
+    assert given.model.get_layer("conv").filters == 4
+    # Bars of layers would compare what has nothing to do with each other.
+    assert _layers(load_bundle(uncompressed).facts, given.facts) == []
+
+
+def test_a_changed_teacher_teaches_anew(uncompressed: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    file = save_net(tmp_path / "other.keras")
+    student = {**STUDENT, "epochs": 1}
+    job = spec(student, teachers=["model", str(file), str(uncompressed)])
+    done = [distill(job, uncompressed, tmp_path / "student") for _ in range(2)]
+    save_net(file)
+    done.append(distill(job, uncompressed, tmp_path / "student"))
+    assert done == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        ({"classes": 12}, r"^The teacher .*other.keras gives 12 classes, but the student 10"),
+        ({"classes": 7}, r"^distillation.teachers: .*other.keras: .*tells 7 classes apart"),
+        ({"size": 20}, r"^The teacher .*other.keras takes inputs of 20 x 20 x 1, but the student"),
+        (None, r"^distillation.teachers: .*other.keras: There is no model file"),
+    ],
+)
+def test_teachers_that_do_not_fit_are_one_line(
+    uncompressed: Path, tmp_path: Path, net: dict | None, said: str
+) -> None:
+    file = tmp_path / "other.keras"
+    if net is not None:
+        save_net(file, **net)
+    with pytest.raises(UserError, match=said):
+        distill(spec(teachers=[str(file)]), uncompressed, tmp_path / "student")
+    assert not (tmp_path / "student").exists()
+
+
+@pytest.mark.parametrize(
+    ("student", "said"),
+    [
+        ("lennet", "There is no built-in network 'lennet'"),
+        ("{folder}/none.keras", "There is no model file"),
+        ("{folder}/big.keras", r"^student: .*big.keras takes inputs of .*20, 20, 1"),
+    ],
+)
+def test_a_student_that_cannot_be_is_refused_before_its_teacher_is_trained(
+    tmp_path: Path, student: str, said: str
+) -> None:
+    save_net(tmp_path / "big.keras", size=20)
+    job = spec({"student": student.format(folder=tmp_path)})
+    with pytest.raises(UserError, match=said):
+        run_stage("train_model", job, -1, {}, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
