@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
+Bits = Annotated[int, Field(ge=1, le=8)]
 Place = Annotated[str, Field(min_length=1)]
 
 
@@ -270,6 +271,52 @@ class Sparsify(Settings):
         return self
 
 
+class Cluster(Settings):
+    """Replaces each kernel's weights by a few values that are learnt (Deep Compression, 2016)."""
+
+    name: Literal["cluster_weights"] = "cluster_weights"
+    bits: Bits = Field(4, description="A codebook has two to the power of this many values.")
+    layers: dict[str, Annotated[int, Field(ge=0, le=8)]] = Field(
+        {}, description="Bits by a layer's name, where they differ; 0 leaves its weights as they are."
+    )
+    granularity: Literal["tensor", "channel", "bucket"] = Field(
+        "tensor",
+        description="What has a codebook of its own: a kernel, an output channel of it, or so many "
+        "weights of a channel.",
+    )
+    bucket_size: int | None = Field(
+        None, ge=1, description="Weights of a bucket, with granularity bucket; 512 there if unset."
+    )
+    initialization: Literal["kmeans", "quantile"] = Field(
+        "kmeans",
+        description="Values that are nearest to the weights, or that are taken equally often.",
+    )
+    train: Literal["weights", "centroids", "both"] = Field(
+        "both",
+        description="Which value a weight has, the values themselves, or both; biases and what "
+        "normalises are trained in any case.",
+    )
+    epochs: int | None = Field(
+        None, ge=0, description="Instead of half of training's; 0 replaces weights without training."
+    )
+    learning_rate: float | None = Field(None, gt=0.0, description="Instead of training's.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _buckets_have_a_size(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("granularity") == "bucket":
+            return {"bucket_size": 512} | value
+        return value
+
+    @model_validator(mode="after")
+    def _only_buckets_have_a_size(self) -> Self:
+        if self.bucket_size is not None and self.granularity != "bucket":
+            raise ValueError(
+                f"bucket_size {self.bucket_size} needs granularity bucket; received {self.granularity}"
+            )
+        return self
+
+
 class Quantize(Settings):
     """Converts the model to LiteRT in a number format."""
 
@@ -293,10 +340,11 @@ class Quantize(Settings):
         return self
 
 
-Stage = Annotated[PruneChannels | Sparsify | FineTune | Quantize, Field(discriminator="name")]
+Stage = Annotated[PruneChannels | Sparsify | Cluster | FineTune | Quantize, Field(discriminator="name")]
 STAGE_NAMES = (
     "prune_channels",
     "sparsify_weights",
+    "cluster_weights",
     "fine_tune",
     "quantize_int8",
     "quantize_float16",
@@ -340,6 +388,11 @@ class Spec(Settings):
                 "stages: prune_channels fits the weights that are left anew, which fills the zeros of "
                 "sparsify_weights; put it before"
             )
+        if "cluster_weights" in names:
+            after = names[names.index("cluster_weights") + 1 :]
+            for name in after:
+                if name in AFTER_CLUSTERS:
+                    raise ValueError(f"stages: {AFTER_CLUSTERS[name]}")
         pruning = next((s for s in self.stages if isinstance(s, PruneChannels)), None)
         speedup = self.target.speedup if self.target else None
         if pruning and pruning.ratios and speedup:
@@ -358,6 +411,23 @@ class Spec(Settings):
         if speedup and not pruning:
             raise ValueError("target: speedup needs the stage prune_channels; nothing else cuts MACs")
         return self
+
+
+# What would undo clusters, why, and what to do instead.
+AFTER_CLUSTERS = {
+    "prune_channels": "prune_channels fits the weights that are left anew, which leaves none of the "
+    "values that cluster_weights has learnt; put it before",
+    "sparsify_weights": "sparsify_weights trains each weight for itself, away from the values that "
+    "cluster_weights has learnt; put it before: zeros stay zero",
+    "cluster_weights": "a second cluster_weights could only choose among the values that the first has "
+    "left; give one, with bits by layer under its layers",
+    "fine_tune": "fine_tune trains each weight for itself, away from the values that cluster_weights "
+    "has learnt; give cluster_weights more epochs instead",
+    "quantize_int8": "quantize_int8 moves the values that cluster_weights has learnt to its own steps; "
+    "end with quantize_float16, which rounds equal values alike, or without",
+    "quantize_dynamic": "quantize_dynamic moves the values that cluster_weights has learnt to its own "
+    "steps; end with quantize_float16, which rounds equal values alike, or without",
+}
 
 
 def _named_stage(stage: Any) -> Any:

@@ -12,8 +12,9 @@ from pocketkube import __version__
 from pocketkube.benchmark.environment import package_versions
 from pocketkube.facts import load_facts
 from pocketkube.files import replaced_folder, write_text
-from pocketkube.layout import BENCHMARK_FILE, REPORT_FILE, RESULT_FILE
+from pocketkube.layout import BENCHMARK_FILE, MODEL_FILE, REPORT_FILE, RESULT_FILE
 from pocketkube.report import build_report as html_of
+from pocketkube.report.summary import size
 from pocketkube.spec.schema import Spec
 
 
@@ -53,7 +54,10 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
             "macs": figures[1]["macs"],
             "parameters": figures[1]["parameters"],
             "history": None,
-            "notes": [_agreement_note(after["agreement"])],
+            "notes": [
+                _agreement_note(after["agreement"]),
+                *_packed_note(after.get("packed"), figures[1]),
+            ],
         },
     ]
     result = {
@@ -72,6 +76,9 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
         "environment": measured["environment"]
         | {"packages": package_versions(), "when": datetime.now(UTC).isoformat(timespec="seconds")},
     }
+    if "packed" in after:
+        result["before"]["model_bytes"] = (inputs["teacher"] / MODEL_FILE).stat().st_size
+        result["after"]["model_bytes"] = after["packed"]["file_bytes"]
     result["targets"] = _targets(spec, result)
     return result
 
@@ -89,6 +96,17 @@ def _agreement_note(agreement: dict[str, Any]) -> str:
         f"The LiteRT file agrees with the Keras model on {agreement['share']:.1%} of "
         f"{agreement['examples']} test examples."
     )
+
+
+def _packed_note(packed: dict[str, int] | None, file: dict[str, Any]) -> list[str]:
+    if packed is None:
+        return []
+    return [
+        f"The LiteRT file holds the decoded weights: {size(file['size_bytes'])}, "
+        f"{size(file['gzip_bytes'])} after gzip. model.packed holds the same Keras model in "
+        f"{size(packed['file_bytes'])}; Huffman codes as in Deep Compression would take "
+        f"{size(packed['huffman_bytes'])} for its weights."
+    ]
 
 
 def _layers(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,13 +8,15 @@ import keras
 import numpy as np
 
 from pocketkube.bundle import Bundle, load_bundle, load_model, save_bundle
+from pocketkube.clustering import Clustering
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.models import build_model
+from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import kernels
-from pocketkube.spec.schema import FineTune, Sparsify, Spec, Training
+from pocketkube.spec.schema import Cluster, FineTune, Sparsify, Spec, Training
 from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
@@ -81,9 +83,25 @@ def sparsify_weights(
     )
 
 
+def cluster_weights(
+    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+) -> None:
+    """Gives a model's kernels a few values each, and writes the clustered one's bundle."""
+    settings = spec.stages[position]
+    assert isinstance(settings, Cluster)
+    _train_on(
+        spec,
+        settings,
+        inputs,
+        output,
+        scratch,
+        lambda student: Clustering(student.model, settings),
+    )
+
+
 def _train_on(
     spec: Spec,
-    settings: FineTune | Sparsify,
+    settings: FineTune | Sparsify | Cluster,
     inputs: Mapping[str, Path],
     output: Path,
     scratch: Path,
@@ -93,24 +111,27 @@ def _train_on(
     dataset = load_dataset(spec.dataset)
     student, teacher = load_bundle(inputs["model"]), load_bundle(inputs["teacher"])
     task = task_of(student.facts)
-    history = train(
-        student.model,
-        dataset,
-        task,
-        fine_tuning(spec.training, settings),
-        seed=spec.seed + 1,
-        stage=settings.name,
-        teacher=teacher.model,
-        distillation=spec.distillation,
-        method=method_for(student),
-        checkpoints=scratch,
-    )
+    method, history = method_for(student), None
+    if settings.epochs == 0:
+        method.finish()
+    else:
+        history = train(
+            student.model,
+            dataset,
+            task,
+            fine_tuning(spec.training, settings),
+            seed=spec.seed + 1,
+            stage=settings.name,
+            teacher=teacher.model,
+            distillation=spec.distillation,
+            method=method,
+            checkpoints=scratch,
+        )
     judged = judge(student.model, dataset, task)
-    facts = after_stage(
-        student.facts, settings.name, judged, began, history=history, notes=_zeros(student.model)
-    )
+    notes = [*_zeros(student.model), *_few_values(method.forms)]
+    facts = after_stage(student.facts, settings.name, judged, began, history=history, notes=notes)
     if workers().rank == 0:
-        save_bundle(output, Bundle(student.model, facts))
+        save_bundle(output, Bundle(student.model, facts, method.forms))
 
 
 def _zeros(model: keras.Model) -> list[str]:
@@ -123,7 +144,21 @@ def _zeros(model: keras.Model) -> list[str]:
     return [f"{zeros / total:.1%} of the {total} weights of kernels are zero."]
 
 
-def fine_tuning(training: Training, settings: FineTune | Sparsify) -> Training:
+def _few_values(forms: Mapping[str, Form]) -> list[str]:
+    """How many weights are one of how few values, where there are such."""
+    books = [form for form in forms.values() if isinstance(form, Codebook)]
+    if not books:
+        return []
+    values = sorted({2**book.bits for book in books})
+    few = f"{values[0]}" if len(values) == 1 else f"{values[0]} to {values[-1]}"
+    total, count = (
+        sum(book.indices.size for book in books),
+        sum(len(book.centroids) for book in books),
+    )
+    return [f"{total} weights of kernels are each one of {few} values, from {count} codebooks."]
+
+
+def fine_tuning(training: Training, settings: FineTune | Sparsify | Cluster) -> Training:
     """The course of fine-tuning: training's, for half the epochs where nothing is said."""
     return training.model_copy(
         update={

@@ -1,7 +1,9 @@
 """What a compression method adds to the training loop."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from pocketkube.packing import Form
 
 
 class Method:
@@ -42,3 +44,8 @@ class Method:
 
     def finish(self) -> None:
         """Called after the last step, before the model is judged."""
+
+    @property
+    def forms(self) -> Mapping[str, Form]:
+        """The forms of weights that it leaves with few values, by the weight's path."""
+        return {}

@@ -1,4 +1,4 @@
-"""Packed files give back the same numbers bit for bit, are as small as they claim, and refuse damage."""
+"""Packed files give back the same numbers bit for bit, are small, and refuse damage."""
 
 import json
 import zipfile
@@ -272,7 +272,7 @@ def test_a_member_that_unpacks_to_far_more_than_the_model_holds_is_not_read(
     packed: Path, tmp_path: Path
 ) -> None:
     path = rewritten(packed, tmp_path / "model.packed", floats=bytes(10**8))
-    with pytest.raises(UserError, match="floats has 100000000 bytes, where .* are the most"):
+    with pytest.raises(UserError, match=r"floats has 100000000 bytes, where .* are the most"):
         load_packed(path)
 
 

@@ -22,7 +22,9 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     from kfp import compiler
 
     path = tmp_path_factory.mktemp("ir") / "pipeline.yaml"
-    stages = ["prune_channels", "sparsify_weights", "fine_tune", "quantize_int8"]
+    stages = [
+        *("prune_channels", "sparsify_weights", "fine_tune", "cluster_weights", "quantize_float16"),
+    ]
     spec = parse_spec(load_spec(ROOT / "examples" / "digits.yaml").model_dump() | {"stages": stages})
     compiler.Compiler().compile(compress_model(spec), str(path))
     return list(yaml.safe_load_all(path.read_text()))

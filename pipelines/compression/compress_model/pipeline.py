@@ -7,6 +7,7 @@ from kfp import dsl, kubernetes
 
 from components.compression.benchmark_litert import benchmark_litert
 from components.compression.build_report import build_report
+from components.compression.cluster_weights import cluster_weights
 from components.compression.export_litert import export_litert
 from components.compression.fine_tune_model import fine_tune_model
 from components.compression.prune_channels import prune_channels
@@ -19,6 +20,7 @@ COMPONENTS: dict[str, Callable[..., Any]] = {
     "train_model": train_model,
     "prune_channels": prune_channels,
     "sparsify_weights": sparsify_weights,
+    "cluster_weights": cluster_weights,
     "fine_tune_model": fine_tune_model,
     "export_litert": export_litert,
     "benchmark_litert": benchmark_litert,
@@ -29,6 +31,7 @@ HANDED_ON = {
     "train_model": "model",
     "prune_channels": "pruned",
     "sparsify_weights": "sparse",
+    "cluster_weights": "clustered",
     "fine_tune_model": "tuned",
     "export_litert": "litert",
     "benchmark_litert": "figures",
