@@ -157,7 +157,7 @@ def test_no_litert_file(tmp_path: Path) -> None:
     assert "a.tflite" in refused("benchmark", tmp_path / "a.tflite")
 
 
-def test_unpacking_gives_the_model_or_one_line(tmp_path: Path) -> None:
+def test_unpacking_gives_the_model(tmp_path: Path) -> None:
     from pocketkube.packing import write_packed
 
     net = keras.Sequential([keras.Input((8,)), layers.Dense(3)])
@@ -167,7 +167,3 @@ def test_unpacking_gives_the_model_or_one_line(tmp_path: Path) -> None:
     assert pocketkube("unpack", packed, "-o", output).stdout.strip() == str(output)
     restored = keras.saving.load_model(output)
     np.testing.assert_array_equal(restored.weights[0], net.weights[0])
-    output.unlink()
-    packed.write_bytes(packed.read_bytes()[:-100])
-    assert "is no packed model, or cut short" in refused("unpack", packed, "-o", output)
-    assert not output.exists()
