@@ -85,6 +85,19 @@ def prune(options: Namespace) -> None:
         print(f"note: {note}")
 
 
+def unpack(options: Namespace) -> None:
+    """`pocketkube unpack`: a .keras file of a packed one."""
+    if options.output.suffix != ".keras":
+        raise UserError(f"--output: {options.output} has to end in .keras.")
+    quiet_tensorflow()
+    from pocketkube.packing import load_packed
+
+    model = load_packed(options.packed)
+    with replaced_file(options.output) as aside:
+        model.save(aside)
+    print(options.output)
+
+
 def benchmark(options: Namespace) -> None:
     """`pocketkube benchmark`: LiteRT files side by side."""
     from pocketkube.benchmark import benchmark as measure

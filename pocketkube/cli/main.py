@@ -63,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
     _json(prune)
 
+    unpack = _command(sub, "unpack", commands.unpack, "Restore the Keras model of a packed file.")
+    unpack.add_argument("packed", type=Path, help="a model.packed")
+    unpack.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
+
     benchmark = _command(sub, "benchmark", commands.benchmark, "Measure LiteRT files side by side.")
     benchmark.add_argument(
         "files", nargs="+", type=Path, help=".tflite files; the first is the baseline"

@@ -1,6 +1,6 @@
 """Trains a model whose weights are rounded to levels in every step, the whole ones kept beside."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pocketkube.packing import Grid, decode
-from pocketkube.quantization.kernels import Groups
+from pocketkube.packing import Form, Grid, decode
+from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.levels import Levels, fake_quantize, grid_of, scaled_gradient
 from pocketkube.spec.schema import QuantizeWeights
 from pocketkube.training.method import Method
@@ -20,7 +20,6 @@ class QuantizedKernel:
     """A kernel and the levels that it is rounded to.
 
     Attributes:
-        path: Its layer.
         kernel: The variable; whole until training has ended.
         groups: Which weights share a scale.
         bits: Bits of a weight.
@@ -32,7 +31,6 @@ class QuantizedKernel:
         zero_point: The levels of 0 `[groups]`.
     """
 
-    path: str
     kernel: Any
     groups: Groups
     bits: int
@@ -45,7 +43,6 @@ class QuantizedKernel:
     @classmethod
     def calibrated(
         cls,
-        path: str,
         kernel: Any,
         groups: Groups,
         bits: int,
@@ -62,7 +59,7 @@ class QuantizedKernel:
         follows = not learned and settings.calibration == "minmax"
         log_scale = None if follows else keras.Variable(tf.math.log(scale), trainable=learned)
         zero = keras.Variable(zero_point, trainable=False)
-        return cls(path, kernel, groups, bits, levels, symmetric, learned, log_scale, zero)
+        return cls(kernel, groups, bits, levels, symmetric, learned, log_scale, zero)
 
     def grid(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Scales and zero points as they are, `[groups]`."""
@@ -118,11 +115,12 @@ class QuantizationAware(Method):
         """The rounded kernels."""
         return [(each.kernel, each.rounded()) for each in self.kernels]
 
-    def forms(self) -> dict[str, Grid]:
-        """Each kernel's levels, by the kernel's path."""
-        return {each.kernel.path: each.form() for each in self.kernels}
-
     def finish(self) -> None:
         """The rounded weights are the model's from here on."""
         for each in self.kernels:
             each.kernel.assign(decode(each.form()))
+
+    @property
+    def forms(self) -> Mapping[str, Form]:
+        """Each kernel's levels, by the kernel's path."""
+        return {each.kernel.path: each.form() for each in self.kernels}

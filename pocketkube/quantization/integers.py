@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from pocketkube.deploy.integers import IntegerKernel
+from pocketkube.graph.kernels import kernels_of
 from pocketkube.packing import Form, Grid
-from pocketkube.quantization.kernels import quantized_kernels
 
 
 def integer_kernels(model: keras.Model, forms: Mapping[str, Form]) -> list[IntegerKernel]:
@@ -20,12 +20,12 @@ def integer_kernels(model: keras.Model, forms: Mapping[str, Form]) -> list[Integ
         forms: The forms of its weights, by their paths.
     """
     found = []
-    for _, kernel, axes in quantized_kernels(model):
-        form = forms.get(kernel.path)
+    for kernel in kernels_of(model):
+        form = forms.get(kernel.variable.path)
         if not isinstance(form, Grid) or form.zero_points is not None or form.blocks.bucket_size:
             continue
-        channels = int(np.prod([kernel.shape[axis] for axis in axes]))
+        channels = int(np.prod([kernel.variable.shape[axis] for axis in kernel.axes]))
         scales = np.broadcast_to(form.scales, channels)
         levels = form.levels if form.kept is None else form.levels * form.kept
-        found.append(IntegerKernel(levels, scales, axes, form.bits))
+        found.append(IntegerKernel(levels, scales, kernel.axes, form.bits))
     return found

@@ -8,11 +8,12 @@ import numpy as np
 
 from pocketkube.data.dataset import Arrays
 from pocketkube.errors import UserError
+from pocketkube.graph.kernels import kernels_of
 from pocketkube.quantization.aware import QuantizationAware, QuantizedKernel
 from pocketkube.quantization.correction import correct_biases
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
+from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.insertion import Prepared, prepare
-from pocketkube.quantization.kernels import Groups, quantized_kernels
 from pocketkube.quantization.levels import signed_levels, unsigned_levels
 from pocketkube.quantization.ranges import find_range
 from pocketkube.spec.schema import QuantizeWeights
@@ -78,17 +79,17 @@ def _rounding(settings: QuantizeWeights) -> Callable[[str, str], FakeQuantize] |
 
 
 def _kernels(model: keras.Model, settings: QuantizeWeights) -> Iterator[QuantizedKernel]:
-    found = list(quantized_kernels(model))
+    found = list(kernels_of(model))
     if not found:
         raise UserError(f"{model.name} has no dense layer or convolution that could be quantised.")
-    bits = _bits_by_layer([path for path, _, _ in found], settings)
+    bits = _bits_by_layer([kernel.layer for kernel in found], settings)
     symmetric = settings.scheme == "symmetric"
-    for path, kernel, axes in found:
-        groups = Groups(tuple(kernel.shape), axes, settings.granularity, settings.bucket_size)
-        levels = signed_levels(bits[path]) if symmetric else unsigned_levels(bits[path])
-        values = groups.split(kernel).numpy()
-        low, high = find_range(values, levels, symmetric, settings.calibration)
-        yield QuantizedKernel.calibrated(path, kernel, groups, bits[path], levels, low, high, settings)
+    for kernel in found:
+        variable, count = kernel.variable, bits[kernel.layer]
+        groups = Groups(tuple(variable.shape), kernel.axes, settings.granularity, settings.bucket_size)
+        levels = signed_levels(count) if symmetric else unsigned_levels(count)
+        low, high = find_range(groups.split(variable).numpy(), levels, symmetric, settings.calibration)
+        yield QuantizedKernel.calibrated(variable, groups, count, levels, low, high, settings)
 
 
 def _bits_by_layer(paths: list[str], settings: QuantizeWeights) -> dict[str, int]:

@@ -51,6 +51,9 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
         ("Time to load", lambda f: f["load_ms"], milliseconds),
     ):
         found.append(_row(name, value(before), value(after), shown, ratio))
+    if "model_bytes" in after:
+        packed = before["model_bytes"], after["model_bytes"]
+        found.append(_row("Keras model, then packed", *packed, size, ratio))
     return found
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-layers = keras.layers
+from pocketkube.graph.kernels import kernels_of
 
 
 def kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
@@ -20,16 +20,7 @@ def kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
     Yields:
         The path of a layer and its kernel; a shared layer comes once.
     """
-    for layer in model._flatten_layers(include_self=False):
-        name = KERNELS.get(type(layer))
-        if name is not None:
-            yield layer.path, getattr(layer, name)
-
-
-KERNELS: dict[type, str] = {
-    layers.Dense: "kernel",
-    layers.EinsumDense: "kernel",
-    **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), "kernel"),
-    **dict.fromkeys((layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), "kernel"),
-    **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), "pointwise_kernel"),
-}
+    for kernel in kernels_of(model):
+        is_depthwise = len(kernel.axes) > 1
+        if not is_depthwise:
+            yield kernel.layer, kernel.variable

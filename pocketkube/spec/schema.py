@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
+Bits = Annotated[int, Field(ge=1, le=8)]
 Place = Annotated[str, Field(min_length=1)]
 
 
@@ -382,7 +383,8 @@ class Sparsify(Settings):
         return self
 
 
-Bits = Annotated[int, Field(ge=2, le=8)]
+# One bit has no level beside 0 on both sides.
+LevelBits = Annotated[int, Field(ge=2, le=8)]
 
 
 class QuantizeWeights(Settings):
@@ -392,12 +394,17 @@ class QuantizeWeights(Settings):
     """
 
     name: Literal["quantize_weights"] = "quantize_weights"
-    weight_bits: Bits = Field(8, description="Bits of a weight.")
-    activation_bits: Bits | None = Field(
-        8, description="Bits of an activation; null leaves them in floats. Files hold 8, or floats."
+    weight_bits: LevelBits = Field(8, description="LevelBits of a weight.")
+    activation_bits: LevelBits | None = Field(
+        8,
+        description="LevelBits of an activation; null leaves them in floats. Files hold 8, or floats.",
     )
-    first_last_bits: Bits = Field(8, description="Bits of the first and last layers' weights.")
-    layers: dict[str, Bits] = Field({}, description="Bits of weights by a layer's name, instead.")
+    first_last_bits: LevelBits = Field(
+        8, description="LevelBits of the first and last layers' weights."
+    )
+    layers: dict[str, LevelBits] = Field(
+        {}, description="LevelBits of weights by a layer's name, instead."
+    )
     granularity: Literal["tensor", "channel", "bucket"] = Field(
         "channel", description="Which weights share a scale."
     )
@@ -425,6 +432,52 @@ class QuantizeWeights(Settings):
     learning_rate: float | None = Field(None, gt=0.0, description="Instead of a tenth of training's.")
 
 
+class Cluster(Settings):
+    """Replaces each kernel's weights by a few values that are learnt (Deep Compression, 2016)."""
+
+    name: Literal["cluster_weights"] = "cluster_weights"
+    bits: Bits = Field(4, description="A codebook has two to the power of this many values.")
+    layers: dict[str, Annotated[int, Field(ge=0, le=8)]] = Field(
+        {}, description="Bits by a layer's name, where they differ; 0 leaves its weights as they are."
+    )
+    granularity: Literal["tensor", "channel", "bucket"] = Field(
+        "tensor",
+        description="What has a codebook of its own: a kernel, an output channel of it, or so many "
+        "weights of a channel.",
+    )
+    bucket_size: int | None = Field(
+        None, ge=1, description="Weights of a bucket, with granularity bucket; 512 there if unset."
+    )
+    initialization: Literal["kmeans", "quantile"] = Field(
+        "kmeans",
+        description="Values that are nearest to the weights, or that are taken equally often.",
+    )
+    train: Literal["weights", "centroids", "both"] = Field(
+        "both",
+        description="Which value a weight has, the values themselves, or both; biases and what "
+        "normalises are trained in any case.",
+    )
+    epochs: int | None = Field(
+        None, ge=0, description="Instead of half of training's; 0 replaces weights without training."
+    )
+    learning_rate: float | None = Field(None, gt=0.0, description="Instead of training's.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _buckets_have_a_size(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("granularity") == "bucket":
+            return {"bucket_size": 512} | value
+        return value
+
+    @model_validator(mode="after")
+    def _only_buckets_have_a_size(self) -> Self:
+        if self.bucket_size is not None and self.granularity != "bucket":
+            raise ValueError(
+                f"bucket_size {self.bucket_size} needs granularity bucket; received {self.granularity}"
+            )
+        return self
+
+
 class Quantize(Settings):
     """Converts the model to LiteRT in a number format."""
 
@@ -450,13 +503,14 @@ class Quantize(Settings):
 
 
 Stage = Annotated[
-    DistillModel | PruneChannels | Sparsify | FineTune | QuantizeWeights | Quantize,
+    DistillModel | PruneChannels | Sparsify | Cluster | FineTune | QuantizeWeights | Quantize,
     Field(discriminator="name"),
 ]
 STAGE_NAMES = (
     "distill_model",
     "prune_channels",
     "sparsify_weights",
+    "cluster_weights",
     "fine_tune",
     "quantize_weights",
     "quantize_int8",
@@ -489,6 +543,37 @@ REFUSED = {
         )
         for later in ("quantize_float16", "quantize_dynamic")
     },
+    ("cluster_weights", "prune_channels"): (
+        "prune_channels fits the weights that are left anew, which leaves none of the values that"
+        " cluster_weights has learnt; put it before"
+    ),
+    ("cluster_weights", "sparsify_weights"): (
+        "sparsify_weights trains each weight for itself, away from the values that "
+        "cluster_weights has learnt; put it before: zeros stay zero"
+    ),
+    ("cluster_weights", "cluster_weights"): (
+        "a second cluster_weights could only choose among the values that the first has left; "
+        "give one, with bits by layer under its layers"
+    ),
+    ("cluster_weights", "fine_tune"): (
+        "fine_tune trains each weight for itself, away from the values that cluster_weights has "
+        "learnt; give cluster_weights more epochs instead"
+    ),
+    ("cluster_weights", "quantize_int8"): (
+        "quantize_int8 moves the values that cluster_weights has learnt to its own steps; end "
+        "with quantize_float16, which rounds equal values alike, or without"
+    ),
+    ("cluster_weights", "quantize_dynamic"): (
+        "quantize_dynamic moves the values that cluster_weights has learnt to its own steps; end "
+        "with quantize_float16, which rounds equal values alike, or without"
+    ),
+    ("cluster_weights", "quantize_weights"): (
+        "quantize_weights rounds the values that cluster_weights has learnt to levels of its own;"
+        " give one of the two"
+    ),
+    ("quantize_weights", "cluster_weights"): (
+        "cluster_weights changes what quantize_weights has put on levels; give one of the two"
+    ),
 }
 
 

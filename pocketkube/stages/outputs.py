@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketkube.files import replaced_file
-from pocketkube.layout import LITERT_FILE, MODEL_FILE, REPORT_FILE, RESULT_FILE
+from pocketkube.layout import LITERT_FILE, MODEL_FILE, PACKED_FILE, REPORT_FILE, RESULT_FILE
 from pocketkube.stages.plan import BASELINE, REPORTED, RESULT
 
 
@@ -16,7 +16,8 @@ def collect(folders: Mapping[str, Path], output: Path) -> dict[str, Any]:
 
     Args:
         folders: Output folder of each step, by its key.
-        output: Gets result.json, report.html, model.tflite, baseline.tflite and model.keras.
+        output: Gets result.json, report.html, model.tflite, baseline.tflite and model.keras, and
+            model.packed where the model has one.
 
     Returns:
         The content of result.json.
@@ -40,7 +41,11 @@ def collect_files(
     Returns:
         The content of result.json.
     """
+    packed = model / PACKED_FILE
+    if not packed.is_file():
+        (output / PACKED_FILE).unlink(missing_ok=True)
     for source, name in (
+        *([(packed, PACKED_FILE)] if packed.is_file() else []),
         (model / MODEL_FILE, MODEL_FILE),
         (baseline / LITERT_FILE, "baseline.tflite"),
         (litert / LITERT_FILE, "model.tflite"),

@@ -1,75 +1,38 @@
 """The stage that puts weights and activations on evenly spaced levels."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from pocketkube.bundle import Bundle, load_bundle, save_bundle
-from pocketkube.data import load_dataset
+from pocketkube.bundle import Bundle
 from pocketkube.data.batches import materialize
+from pocketkube.data.dataset import Dataset
 from pocketkube.deploy.integers import FOUR_BITS
 from pocketkube.quantization.fake_quantize import LITERT_BITS
-from pocketkube.quantization.quantize import Quantized, quantize
+from pocketkube.quantization.quantize import quantize
 from pocketkube.sparsity import KeptZeros
-from pocketkube.spec.schema import QuantizeWeights, Spec, Training
-from pocketkube.stages.facts import after_stage, is_sparse, judge, task_of
+from pocketkube.spec.schema import QuantizeWeights, Spec
+from pocketkube.stages.facts import is_sparse
 from pocketkube.stages.formats import file_format
-from pocketkube.stages.teaching import lesson_of, load_teachers
-from pocketkube.training.loop import train
+from pocketkube.stages.training import Begun, train_on
 from pocketkube.training.method import Method, Together
-from pocketkube.training.workers import workers
 
 
 def quantize_weights(
     spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Calibrates a model's levels, trains it with them, and writes the bundle of what it becomes."""
-    began = time.monotonic()
     settings = spec.stages[position]
     assert isinstance(settings, QuantizeWeights)
-    dataset = load_dataset(spec.dataset)
-    student = load_bundle(inputs["model"])
-    task = task_of(student.facts)
-    calibration, _ = materialize(dataset.train, settings.calibration_examples, spec.seed)
-    quantized = quantize(student.model, settings, calibration, spec.seed)
-    history, notes = None, _notes(settings)
-    if settings.epochs == 0:
-        quantized.method.finish()
-    else:
-        lesson = lesson_of(spec, quantized.model, task, load_teachers(spec, inputs["teacher"], dataset))
-        notes += lesson.notes
-        history = train(
-            quantized.model,
-            dataset,
-            task,
-            _course(spec.training, settings),
-            seed=spec.seed + 1,
-            stage=settings.name,
-            lesson=lesson,
-            method=_method(quantized, is_sparse(student.facts)),
-            checkpoints=scratch,
-        )
-    judged = judge(quantized.model, dataset, task)
-    facts = after_stage(student.facts, settings.name, judged, began, history=history, notes=notes)
-    if workers().rank == 0:
-        save_bundle(output, Bundle(quantized.model, facts, quantized.method.forms()))
 
+    def begin(student: Bundle, dataset: Dataset) -> Begun:
+        calibration, _ = materialize(dataset.train, settings.calibration_examples, spec.seed)
+        quantized = quantize(student.model, settings, calibration, spec.seed)
+        method: Method = quantized.method
+        if is_sparse(student.facts):
+            method = Together([KeptZeros(quantized.model), method])
+        return Begun(quantized.model, method, _notes(settings))
 
-def _course(training: Training, settings: QuantizeWeights) -> Training:
-    """Training's, half as long and with a tenth of the rate: a folded model has no BatchNorm to
-    bring its channels back into proportion."""
-    return training.model_copy(
-        update={
-            "epochs": settings.epochs or max(1, training.epochs // 2),
-            "learning_rate": settings.learning_rate or training.learning_rate / 10,
-        }
-    )
-
-
-def _method(quantized: Quantized, sparse: bool) -> Method:
-    if not sparse:
-        return quantized.method
-    return Together([KeptZeros(quantized.model), quantized.method])
+    train_on(spec, settings, inputs, output, scratch, begin)
 
 
 def _notes(settings: QuantizeWeights) -> list[str]:

@@ -12,9 +12,10 @@ from pocketkube import __version__
 from pocketkube.benchmark.environment import package_versions
 from pocketkube.facts import load_facts
 from pocketkube.files import replaced_folder, write_text
-from pocketkube.layout import BENCHMARK_FILE, REPORT_FILE, RESULT_FILE
+from pocketkube.layout import BENCHMARK_FILE, MODEL_FILE, REPORT_FILE, RESULT_FILE
 from pocketkube.measures import measure_of
 from pocketkube.report import build_report as html_of
+from pocketkube.report.summary import size
 from pocketkube.spec.schema import Spec
 
 
@@ -55,7 +56,10 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
             "macs": figures[1]["macs"],
             "parameters": figures[1]["parameters"],
             "history": None,
-            "notes": [measure_of(after["task"]).agreed(agreement["share"], compared)],
+            "notes": [
+                measure_of(after["task"]).agreed(agreement["share"], compared),
+                *_packed_note(after.get("packed"), figures[1]),
+            ],
         },
     ]
     result = {
@@ -74,6 +78,9 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
         "environment": measured["environment"]
         | {"packages": package_versions(), "when": datetime.now(UTC).isoformat(timespec="seconds")},
     }
+    if "packed" in after:
+        result["before"]["model_bytes"] = (inputs["teacher"] / MODEL_FILE).stat().st_size
+        result["after"]["model_bytes"] = after["packed"]["file_bytes"]
     result["targets"] = _targets(spec, result)
     return result
 
@@ -87,6 +94,16 @@ def _figures(facts: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
         "macs": facts["profile"]["macs"],
         "parameters": facts["profile"]["parameters"],
     }
+
+
+def _packed_note(packed: dict[str, int] | None, file: dict[str, Any]) -> list[str]:
+    if packed is None:
+        return []
+    return [
+        f"The LiteRT file takes {size(file['size_bytes'])}, {size(file['gzip_bytes'])} after gzip. "
+        f"model.packed holds the same Keras model in {size(packed['file_bytes'])}; Huffman codes as in "
+        f"Deep Compression would take {size(packed['huffman_bytes'])} for its weights."
+    ]
 
 
 def _layers(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:

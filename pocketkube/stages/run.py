@@ -55,6 +55,9 @@ STAGES = {
     "sparsify_weights": Stage(
         "pocketkube.stages.training", ("dataset", "training", "distillation", "seed"), shared=True
     ),
+    "cluster_weights": Stage(
+        "pocketkube.stages.training", ("dataset", "training", "distillation", "seed"), shared=True
+    ),
     "fine_tune_model": Stage(
         "pocketkube.stages.training", ("dataset", "training", "distillation", "seed"), shared=True
     ),

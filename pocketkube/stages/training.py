@@ -1,18 +1,29 @@
 """The stages that train: from scratch, or a compressed model with the uncompressed one as teacher."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from pocketkube.bundle import Bundle, load_bundle, save_bundle
+from pocketkube.clustering import Clustering
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
+from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import kernels
-from pocketkube.spec.schema import DistillModel, FineTune, Sparsify, Spec, Training
+from pocketkube.spec.schema import (
+    Cluster,
+    DistillModel,
+    FineTune,
+    QuantizeWeights,
+    Sparsify,
+    Spec,
+    Training,
+)
 from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
@@ -20,6 +31,8 @@ from pocketkube.stages.teaching import lesson_of, load_teachers
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
 from pocketkube.training.workers import workers
+
+Trained = FineTune | Sparsify | Cluster | QuantizeWeights
 
 
 def train_model(
@@ -56,10 +69,10 @@ def fine_tune_model(
     settings = spec.stages[position]
     assert isinstance(settings, FineTune)
 
-    def method(student: Bundle) -> Method:
-        return KeptZeros(student.model) if is_sparse(student.facts) else Method()
+    def begin(student: Bundle, dataset: Dataset) -> Begun:
+        return Begun(student.model, KeptZeros(student.model) if is_sparse(student.facts) else Method())
 
-    _train_on(spec, settings, inputs, output, scratch, method)
+    train_on(spec, settings, inputs, output, scratch, begin)
 
 
 def sparsify_weights(
@@ -68,45 +81,87 @@ def sparsify_weights(
     """Trains a model while its weights become zero, and writes the sparse one's bundle."""
     settings = spec.stages[position]
     assert isinstance(settings, Sparsify)
-    _train_on(
-        spec,
-        settings,
-        inputs,
-        output,
-        scratch,
-        lambda student: GradualSparsification(student.model, settings),
-    )
+
+    def begin(student: Bundle, dataset: Dataset) -> Begun:
+        return Begun(student.model, GradualSparsification(student.model, settings))
+
+    train_on(spec, settings, inputs, output, scratch, begin)
 
 
-def _train_on(
+def cluster_weights(
+    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+) -> None:
+    """Gives a model's kernels a few values each, and writes the clustered one's bundle."""
+    settings = spec.stages[position]
+    assert isinstance(settings, Cluster)
+
+    def begin(student: Bundle, dataset: Dataset) -> Begun:
+        return Begun(student.model, Clustering(student.model, settings))
+
+    train_on(spec, settings, inputs, output, scratch, begin)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a stage is about to train.
+
+    Attributes:
+        model: The model.
+        method: What takes part in its training.
+        notes: Sentences for the user.
+    """
+
+    model: keras.Model
+    method: Method
+    notes: Sequence[str] = ()
+
+
+def train_on(
     spec: Spec,
-    settings: FineTune | Sparsify,
+    settings: Trained,
     inputs: Mapping[str, Path],
     output: Path,
     scratch: Path,
-    method_for: Callable[[Bundle], Method],
+    begin: Callable[[Bundle, Dataset], Begun],
 ) -> None:
+    """Trains a stage's model with its method and teachers, and writes the bundle of what it becomes.
+
+    Args:
+        spec: The job.
+        settings: The stage's; with 0 epochs its method finishes without training.
+        inputs: Folders of the model and of the uncompressed one.
+        output: The folder to write.
+        scratch: Folder for checkpoints.
+        begin: From the bundle that comes in to what is trained.
+    """
     began = time.monotonic()
     dataset = load_dataset(spec.dataset)
     student = load_bundle(inputs["model"])
     task = task_of(student.facts)
-    lesson = lesson_of(spec, student.model, task, load_teachers(spec, inputs["teacher"], dataset))
-    history = train(
-        student.model,
-        dataset,
-        task,
-        fine_tuning(spec.training, settings),
-        seed=spec.seed + 1,
-        stage=settings.name,
-        lesson=lesson,
-        method=method_for(student),
-        checkpoints=scratch,
-    )
-    judged = judge(student.model, dataset, task)
-    notes = [*lesson.notes, *_zeros(student.model)]
+    begun, history = begin(student, dataset), None
+    notes: list[str] = []
+    if settings.epochs == 0:
+        begun.method.finish()
+    else:
+        lesson = lesson_of(spec, begun.model, task, load_teachers(spec, inputs["teacher"], dataset))
+        notes += lesson.notes
+        history = train(
+            begun.model,
+            dataset,
+            task,
+            fine_tuning(spec.training, settings),
+            seed=spec.seed + 1,
+            stage=settings.name,
+            lesson=lesson,
+            method=begun.method,
+            checkpoints=scratch,
+        )
+    judged = judge(begun.model, dataset, task)
+    forms = begun.method.forms
+    notes += [*begun.notes, *_zeros(begun.model), *_few_values(forms)]
     facts = after_stage(student.facts, settings.name, judged, began, history=history, notes=notes)
     if workers().rank == 0:
-        save_bundle(output, Bundle(student.model, facts))
+        save_bundle(output, Bundle(begun.model, facts, forms))
 
 
 def _zeros(model: keras.Model) -> list[str]:
@@ -119,11 +174,27 @@ def _zeros(model: keras.Model) -> list[str]:
     return [f"{zeros / total:.1%} of the {total} weights of kernels are zero."]
 
 
-def fine_tuning(training: Training, settings: FineTune | Sparsify) -> Training:
+def _few_values(forms: Mapping[str, Form]) -> list[str]:
+    """How many weights are one of how few values, where there are such."""
+    books = [form for form in forms.values() if isinstance(form, Codebook)]
+    if not books:
+        return []
+    values = sorted({2**book.bits for book in books})
+    few = f"{values[0]}" if len(values) == 1 else f"{values[0]} to {values[-1]}"
+    total, count = (
+        sum(book.indices.size for book in books),
+        sum(len(book.centroids) for book in books),
+    )
+    return [f"{total} weights of kernels are each one of {few} values, from {count} codebooks."]
+
+
+def fine_tuning(training: Training, settings: Trained) -> Training:
     """The course of fine-tuning: training's, for half the epochs where nothing is said."""
+    # A folded model has no BatchNorm that would bring its channels back into proportion.
+    part = 0.1 if isinstance(settings, QuantizeWeights) else 1.0
     return training.model_copy(
         update={
             "epochs": settings.epochs or max(1, training.epochs // 2),
-            "learning_rate": settings.learning_rate or training.learning_rate,
+            "learning_rate": settings.learning_rate or part * training.learning_rate,
         }
     )

@@ -1,7 +1,9 @@
 """What a compression method adds to the training loop."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from pocketkube.packing import Form
 
 
 class Method:
@@ -43,6 +45,11 @@ class Method:
     def finish(self) -> None:
         """Called after the last step, before the model is judged."""
 
+    @property
+    def forms(self) -> Mapping[str, Form]:
+        """The forms of weights that it leaves with few values, by the weight's path."""
+        return {}
+
 
 class Together(Method):
     """Several methods at once; each sees what those before it made of the gradients.
@@ -76,3 +83,8 @@ class Together(Method):
         """See `Method`."""
         for method in self._methods:
             method.finish()
+
+    @property
+    def forms(self) -> Mapping[str, Form]:
+        """See `Method`."""
+        return {path: form for method in self._methods for path, form in method.forms.items()}

@@ -155,3 +155,15 @@ def test_no_disk_space(tmp_path: Path) -> None:
 def test_no_litert_file(tmp_path: Path) -> None:
     (tmp_path / "a.tflite").write_bytes(b"nothing of the kind")
     assert "a.tflite" in refused("benchmark", tmp_path / "a.tflite")
+
+
+def test_unpacking_gives_the_model(tmp_path: Path) -> None:
+    from pocketkube.packing import write_packed
+
+    net = keras.Sequential([keras.Input((8,)), layers.Dense(3)])
+    packed, output = tmp_path / "model.packed", tmp_path / "net.keras"
+    write_packed(packed, net, {})
+    assert ".keras" in refused("unpack", packed, "-o", tmp_path / "net.h5")
+    assert pocketkube("unpack", packed, "-o", output).stdout.strip() == str(output)
+    restored = keras.saving.load_model(output)
+    np.testing.assert_array_equal(restored.weights[0], net.weights[0])

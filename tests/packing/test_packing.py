@@ -1,4 +1,4 @@
-"""Packed files give back the same numbers bit for bit, are as small as they claim, refuse damage."""
+"""Packed files give back the same numbers bit for bit, are small, and refuse damage."""
 
 import json
 import zipfile

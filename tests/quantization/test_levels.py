@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pocketkube.quantization.kernels import Groups
+from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.levels import (
     Levels,
     fake_quantize,

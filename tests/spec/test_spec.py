@@ -49,6 +49,13 @@ def test_short_forms_take_the_defaults(tmp_path: Path) -> None:
         (("target: {speedup: 2.5}", "target: {}"), 3, "asks for nothing"),
         (("fine_tune", "fine_tuning"), 6, "fine_tune"),
         (("  - prune", "  - sparsify_weights\n  - prune"), 4, "prune_channels fits the weights"),
+        (("  - prune", "  - cluster_weights\n  - prune"), 4, "prune_channels fits the weights"),
+        (("fine_tune", "cluster_weights\n  - sparsify_weights"), 4, "zeros stay zero"),
+        (("fine_tune", "cluster_weights\n  - cluster_weights"), 4, "a second cluster_weights"),
+        (("fine_tune", "cluster_weights\n  - fine_tune"), 4, "give cluster_weights more epochs"),
+        (("fine_tune", "cluster_weights"), 4, "end with quantize_float16"),
+        (("fine_tune", "cluster_weights: {bits: 9}"), 6, "at most 8"),
+        (("fine_tune", "cluster_weights: {bucket_size: 64}"), 6, "needs granularity bucket"),
         (
             ("fine_tune", "sparsify_weights: {pattern: two_of_four, sparsity: 0.8}"),
             6,

@@ -7,11 +7,12 @@ import keras
 import numpy as np
 import pytest
 
-from pocketkube.bundle import load_bundle
+from pocketkube.bundle import load_bundle, load_model
 from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
 from pocketkube.graph.cost import profile_model
 from pocketkube.litert import LiteRTModel
+from pocketkube.packing import load_packed
 from pocketkube.sparsity.kernels import kernels
 from pocketkube.spec import parse_spec
 from pocketkube.stages.inline import run_inline
@@ -152,6 +153,60 @@ def test_a_later_stage_does_not_prune_anew(job, tmp_path: Path) -> None:
     assert [line.endswith("unchanged") for line in said[1:8:2]] == [True, True, True, True]
 
 
+def test_clusters_reach_the_user_as_a_packed_file(job, tmp_path: Path) -> None:
+    folder, _, _, _ = job
+    spec = parse_spec(SPEC | {"target": None, "stages": [{"cluster_weights": {"epochs": 0}}]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
+        folders = run_inline(spec, tmp_path / "steps", lambda _: None)
+    result = collect(folders, tmp_path)
+    packed = tmp_path / "model.packed"
+    before, after = result["before"], result["after"]
+    assert after["model_bytes"] == packed.stat().st_size
+    assert before["model_bytes"] == (folders["train_model"] / "model.keras").stat().st_size
+    # An eighth of the weights, and the model's configuration.
+    assert after["model_bytes"] < 4 * after["parameters"] / 8 + 4000
+    assert after["size_bytes"] == before["size_bytes"]
+    assert after["gzip_bytes"] < before["gzip_bytes"] / 4
+    clustered, exported = result["stages"][-2:]
+    (note,) = clustered["notes"]
+    assert note.endswith("weights of kernels are each one of 16 values, from 5 codebooks.")
+    assert clustered["history"] is None
+    assert "model.packed holds the same Keras model in" in exported["notes"][1]
+    assert "Keras model, then packed" in (tmp_path / "report.html").read_text()
+    for one, other in zip(
+        load_packed(packed).weights, load_model(tmp_path / "model.keras").weights, strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    # A later run without clusters leaves no packed file of another model behind.
+    collect(job[1], tmp_path)
+    assert not packed.exists()
+
+
+@pytest.mark.slow
+def test_a_pruned_and_sparse_network_is_clustered(tmp_path: Path) -> None:
+    spec = SPEC | {
+        "stages": [
+            "prune_channels",
+            {"sparsify_weights": {"sparsity": 0.8, "epochs": 4}},
+            {"cluster_weights": {"bits": 3}},
+            "quantize_float16",
+        ],
+    }
+    folders = run_inline(parse_spec(spec), tmp_path / "steps")
+    result = collect(folders, tmp_path)
+    before = load_bundle(folders["2_sparsify_weights"]).model
+    after = load_bundle(folders["3_cluster_weights"])
+    for (_, was), (_, now) in zip(kernels(before), kernels(after.model), strict=True):
+        np.testing.assert_array_equal(np.asarray(now) == 0, np.asarray(was) == 0)
+        assert len(np.unique(now)) <= 2**3 + 1
+        assert after.forms[now.path].bits == 3
+    assert result["after"]["score"] > result["before"]["score"] - 0.05
+    # A fifth of the weights at 3 bits, and 0.72 bits to say which.
+    bits = 0.2 * 3 + 0.722
+    assert result["after"]["model_bytes"] < bits / 8 * result["after"]["parameters"] + 5000
+
+
 @pytest.mark.slow
 def test_a_sparse_network_stays_sparse_to_the_end(tmp_path: Path) -> None:
     spec = SPEC | {
@@ -175,5 +230,6 @@ def test_a_sparse_network_stays_sparse_to_the_end(tmp_path: Path) -> None:
         assert stages[name]["notes"] == [f"80.0% of the {total} weights of kernels are zero."]
     after = result["after"]
     assert after["format"] == "float32"
+    assert after["model_bytes"] == (tmp_path / "model.packed").stat().st_size
     assert after["gzip_bytes"] < after["size_bytes"] < 0.6 * 4 * after["parameters"]
     assert after["score"] > result["before"]["score"] - 0.05

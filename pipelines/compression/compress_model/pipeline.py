@@ -7,6 +7,7 @@ from kfp import dsl, kubernetes
 
 from components.compression.benchmark_litert import benchmark_litert
 from components.compression.build_report import build_report
+from components.compression.cluster_weights import cluster_weights
 from components.compression.distill_model import distill_model
 from components.compression.export_litert import export_litert
 from components.compression.fine_tune_model import fine_tune_model
@@ -22,6 +23,7 @@ COMPONENTS: dict[str, Callable[..., Any]] = {
     "distill_model": distill_model,
     "prune_channels": prune_channels,
     "sparsify_weights": sparsify_weights,
+    "cluster_weights": cluster_weights,
     "fine_tune_model": fine_tune_model,
     "quantize_weights": quantize_weights,
     "export_litert": export_litert,
@@ -34,6 +36,7 @@ HANDED_ON = {
     "distill_model": "student",
     "prune_channels": "pruned",
     "sparsify_weights": "sparse",
+    "cluster_weights": "clustered",
     "fine_tune_model": "tuned",
     "quantize_weights": "quantized",
     "export_litert": "litert",

@@ -1,16 +1,13 @@
-"""Which weights of a model are quantised, and which of them share a scale."""
+"""Which of a kernel's weights share a scale."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from pocketkube.packing import Blocks
 
-layers = keras.layers
 Granularity = Literal["tensor", "channel", "bucket"]
 
 
@@ -82,27 +79,3 @@ class Groups:
     @property
     def _buckets(self) -> int:
         return -(-self._members // self._size)
-
-
-def quantized_kernels(model: keras.Model) -> Iterator[tuple[str, Any, tuple[int, ...]]]:
-    """The kernels that are quantised; biases and what normalises are not.
-
-    Args:
-        model: The model, built.
-
-    Yields:
-        The path of a layer, its kernel, and the kernel's axes that count output channels.
-    """
-    for layer in model._flatten_layers(include_self=False):
-        axes = CHANNEL_AXES.get(type(layer))
-        if axes is not None:
-            kernel = layer.kernel
-            yield layer.path, kernel, tuple(axis % len(kernel.shape) for axis in axes)
-
-
-CHANNEL_AXES: dict[type, tuple[int, ...]] = {
-    **dict.fromkeys((layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D), (-1,)),
-    **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), (-2, -1)),
-    **dict.fromkeys((layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), (-2,)),
-    layers.EinsumDense: (-1,),
-}

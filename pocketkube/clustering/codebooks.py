@@ -1,0 +1,179 @@
+"""Trains a model whose kernels hold a few values each: the values, which weight has which, or both."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pocketkube.clustering.lloyd import kmeans, nearest, quantiles
+from pocketkube.errors import UserError
+from pocketkube.graph.kernels import Kernel, kernels_of
+from pocketkube.packing import Blocks, Codebook, Form, decode
+from pocketkube.spec.schema import Cluster
+from pocketkube.training.method import Method
+
+
+class Clustering(Method):
+    """Weights from codebooks (Deep Compression, Han et al., 2016; PocketFlow's non-uniform, 2018).
+
+    The model computes with the centroids. A centroid's gradient is the sum of those of its members.
+    Where weights are trained, a weight's gradient goes to a float weight behind it, as if there were
+    no centroid between (Bengio et al., 2013), and before each step it is given the centroid that is
+    then nearest: with steps between, float weights run away from what the model computes with. Weights
+    that are zero stay zero, beside the centroids.
+
+    Args:
+        model: The model.
+        settings: How many values, for which weights together, and what is trained.
+
+    Raises:
+        UserError: If there is nothing to cluster, or `settings` names a layer that is not there.
+    """
+
+    def __init__(self, model: keras.Model, settings: Cluster) -> None:
+        found = list(kernels_of(model))
+        _refuse(model, found, settings)
+        self.told = settings.model_dump_json()
+        self._settings = settings
+        bits = [settings.layers.get(kernel.layer, settings.bits) for kernel in found]
+        self._books = [_Book(k, b, settings) for k, b in zip(found, bits, strict=True) if b]
+        self._sparse = [
+            (k.variable, kept)
+            for k, b in zip(found, bits, strict=True)
+            if not b and (kept := _kept(np.asarray(k.variable))) is not None
+        ]
+        centroids = [book.centroids for book in self._books]
+        self.trained = [] if settings.train == "weights" else centroids
+        self.variables = [book.indices for book in self._books]
+        if settings.train == "weights":
+            self.variables += centroids
+
+    def before_step(self, step: int, steps: int, optimizer: Any) -> None:
+        """Gives each weight its nearest centroid, unless only centroids are trained."""
+        if self._settings.train != "centroids":
+            for book in self._books:
+                book.renew(with_means=self._settings.train == "weights")
+
+    def replaced(self) -> Sequence[tuple[Any, Any]]:
+        """The kernels' values from their codebooks."""
+        train = self._settings.train
+        return [
+            *((book.variable, book.values(train)) for book in self._books),
+            *((k, k.value * tf.constant(kept, k.dtype)) for k, kept in self._sparse),
+        ]
+
+    def finish(self) -> None:
+        """The kernels become what the model computed with."""
+        for book in self._books:
+            book.variable.assign(decode(book.codebook()))
+        for kernel, kept in self._sparse:
+            kernel.assign(np.asarray(kernel) * kept)
+
+    @property
+    def forms(self) -> Mapping[str, Form]:
+        """The codebook of each kernel, by its path."""
+        return {book.variable.path: book.codebook() for book in self._books}
+
+
+class _Book:
+    """The codebooks of one kernel.
+
+    Centroids are kept in tens of the kernel's root mean square. An optimizer such as AdamW moves
+    whatever it trains by about its learning rate, which is far for the centroids of small weights and
+    next to nothing for those of large ones.
+    """
+
+    def __init__(self, kernel: Kernel, bits: int, settings: Cluster) -> None:
+        weights = np.asarray(kernel.variable)
+        self.variable = kernel.variable
+        self._bits = bits
+        self._blocks = _blocks(kernel, settings)
+        self._kept = _kept(weights)
+        self._owners = self._blocks.owners(weights.shape)
+        root = np.sqrt(np.mean(np.square(self._free(weights)))) if weights.any() else 1.0
+        self._scale = np.float32(UNIT * root)
+        centroids = INITIALIZATIONS[settings.initialization](
+            self._free(weights),
+            self._free(self._owners),
+            self._blocks.count(weights.shape),
+            2**bits,
+        )
+        self.centroids = keras.Variable(centroids / self._scale, name="centroids")
+        self.indices = tf.Variable(tf.zeros(weights.shape, tf.uint8), trainable=False)
+        self.renew(with_means=False)
+
+    def renew(self, *, with_means: bool) -> None:
+        """Gives each weight its nearest centroid; with means, centroids then go amid their members."""
+        weights, owners = self._free(np.asarray(self.variable)), self._free(self._owners)
+        centroids = self._decoded()
+        found = nearest(weights, owners, centroids)
+        indices = np.zeros(self.variable.shape, np.uint8)
+        np.place(indices, self._owners >= 0 if self._kept is None else self._kept, found)
+        self.indices.assign(indices)
+        if with_means:
+            place = owners.astype(np.int64) * centroids.shape[1] + found
+            counts = np.bincount(place, minlength=centroids.size)
+            sums = np.bincount(place, weights, minlength=centroids.size)
+            # One without members stays where it is, and may find some.
+            means = np.where(counts, sums / np.maximum(counts, 1), centroids.ravel())
+            self.centroids.assign(means.reshape(centroids.shape) / self._scale)
+
+    def values(self, train: str) -> tf.Tensor:
+        """What the model computes with, such that gradients go to what is trained."""
+        size = self.centroids.shape[1]
+        places = tf.constant(self._owners * np.int32(size)) + tf.cast(self.indices, tf.int32)
+        values = tf.gather(tf.reshape(self.centroids.value * self._scale, [-1]), places)
+        if train == "weights":
+            values = tf.stop_gradient(values)
+        if train != "centroids":
+            weights = tf.convert_to_tensor(self.variable.value)
+            # Adds zero, and the gradient.
+            values += weights - tf.stop_gradient(weights)
+        return values if self._kept is None else values * tf.constant(self._kept, values.dtype)
+
+    def codebook(self) -> Codebook:
+        """The kernel's form as it stands."""
+        indices = self.indices.numpy()
+        return Codebook(self._bits, self._decoded(), indices, self._blocks, self._kept)
+
+    def _decoded(self) -> np.ndarray:
+        return np.asarray(self.centroids) * self._scale
+
+    def _free(self, array: np.ndarray) -> np.ndarray:
+        """What belongs to weights that are not zero, in one row."""
+        return array.ravel() if self._kept is None else array[self._kept]
+
+
+# LeNet on digits at 2 bits: 93.6 % with 1, 95.0 % with 10 where centroids alone are trained; where
+# weights are, too, 98.9 % with both, and 97.5 % with 30.
+UNIT = 10.0
+INITIALIZATIONS = {"kmeans": kmeans, "quantile": quantiles}
+
+
+def _refuse(model: keras.Model, found: Sequence[Kernel], settings: Cluster) -> None:
+    names = list(dict.fromkeys(kernel.layer for kernel in found))
+    for name in settings.layers:
+        if name not in names:
+            raise UserError(
+                f"layers: {name} is no layer that can be clustered; there are: {', '.join(names)}."
+            )
+    if not any(settings.layers.get(name, settings.bits) for name in names):
+        raise UserError(
+            f"{model.name} has no dense layer or convolution that could be clustered"
+            + (", where layers gives all of them 0 bits." if names else ".")
+        )
+
+
+def _blocks(kernel: Kernel, settings: Cluster) -> Blocks:
+    if settings.granularity == "tensor":
+        return Blocks()
+    bucket = settings.bucket_size if settings.granularity == "bucket" else None
+    return Blocks(kernel.axes, bucket)
+
+
+def _kept(weights: np.ndarray) -> np.ndarray | None:
+    """Where weights are not zero; None where none is."""
+    kept = weights != 0
+    return None if kept.all() else kept

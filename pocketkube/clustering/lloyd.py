@@ -1,0 +1,197 @@
+"""k-means of numbers on a line, for many blocks of numbers at once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+ROUNDS, POINTS = 300, 1024
+
+
+def kmeans(values: np.ndarray, owners: np.ndarray, blocks: int, count: int) -> np.ndarray:
+    """Centroids of each block's numbers with the least sum of squared distances.
+
+    On a line, clusters are runs of the sorted numbers, so that dynamic programming finds the best (Wang
+    & Song, 2011), for a block of more than 1024 numbers the best of as many bins. From there Lloyd's
+    algorithm (1982) goes on with all numbers until nothing moves. Nothing is random.
+
+    Args:
+        values: The numbers, `[n]`.
+        owners: The block of each, from 0, `[n]`.
+        blocks: How many blocks there are.
+        count: Centroids of each block.
+
+    Returns:
+        The centroids, ascending, float32 `[blocks, count]`. A block of fewer numbers repeats some.
+    """
+    line = _Line.of(values, owners, blocks)
+    bounds = _best_bounds(line, count)
+    for _ in range(ROUNDS):
+        following = line.nearest(line.means(bounds))
+        if np.array_equal(following, bounds):
+            break
+        bounds = following
+    return line.restored(line.means(bounds))
+
+
+def quantiles(values: np.ndarray, owners: np.ndarray, blocks: int, count: int) -> np.ndarray:
+    """Centroids that each stand for as many of their block's numbers as any other: their means.
+
+    Args and result are those of `kmeans`.
+    """
+    line = _Line.of(values, owners, blocks)
+    steps = np.arange(count + 1) / count
+    lengths = np.diff(line.starts)
+    bounds = line.starts[:-1, None] + np.rint(steps * lengths[:, None]).astype(np.int64)
+    return line.restored(line.means(bounds))
+
+
+def nearest(values: np.ndarray, owners: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """The index of the centroid of its block that is nearest to each number, uint8.
+
+    Args:
+        values: The numbers, `[n]`.
+        owners: The block of each, `[n]`.
+        centroids: The centroids, in any order, `[blocks, count]`.
+    """
+    order = np.argsort(centroids, axis=1, kind="stable")
+    ascending = np.take_along_axis(centroids, order, axis=1)
+    middles = (ascending[:, :-1] + ascending[:, 1:]) / 2
+    if len(middles) == 1:
+        return order[0, np.searchsorted(middles[0], values)].astype(np.uint8)
+    places = np.zeros(len(values), np.int64)
+    # A search by halves, for all numbers at once: each has the middles of its own block.
+    step = 1 << max(int(middles.shape[1]).bit_length() - 1, 0)
+    while step:
+        further = places + step
+        inside = further <= middles.shape[1]
+        edge = middles[owners, np.minimum(further, middles.shape[1]) - 1] if middles.size else values
+        places = np.where(inside & (values > edge), further, places)
+        step >>= 1
+    return order[owners, places].astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The numbers of all blocks in ascending order, each block's brought to 0 … 1.
+
+    Clusters are runs of them: bounds `[blocks, count + 1]` say where each begins and the last ends.
+    """
+
+    z: np.ndarray
+    starts: np.ndarray
+    keys: np.ndarray
+    sums: np.ndarray
+    squares: np.ndarray
+    low: np.ndarray
+    width: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray, owners: np.ndarray, blocks: int) -> "_Line":
+        order = np.lexsort((values, owners))
+        x, owner = values[order].astype(np.float64), owners[order]
+        starts = np.searchsorted(owner, np.arange(blocks + 1))
+        filled = np.diff(starts) > 0
+        low, high = np.zeros(blocks), np.zeros(blocks)
+        low[filled], high[filled] = x[starts[:-1][filled]], x[starts[1:][filled] - 1]
+        width = np.where(high > low, high - low, 1.0)
+        z = (x - low[owner]) / width[owner]
+        zero = np.zeros(1)
+        return cls(
+            z,
+            starts,
+            z + 2.0 * owner,
+            np.concatenate([zero, np.cumsum(z)]),
+            np.concatenate([zero, np.cumsum(z * z)]),
+            low,
+            width,
+        )
+
+    def nearest(self, centroids: np.ndarray) -> np.ndarray:
+        """The bounds of the runs that are nearest to each of ascending centroids."""
+        middles = (centroids[:, :-1] + centroids[:, 1:]) / 2 + 2.0 * np.arange(len(centroids))[:, None]
+        inner = np.searchsorted(self.keys, middles.ravel()).reshape(middles.shape)
+        return np.concatenate([self.starts[:-1, None], inner, self.starts[1:, None]], axis=1)
+
+    def means(self, bounds: np.ndarray) -> np.ndarray:
+        """The mean of each run; of an empty one the number it stands at, so that they ascend."""
+        counts = np.diff(bounds, axis=1)
+        means = np.diff(self.sums[bounds], axis=1) / np.maximum(counts, 1)
+        if not len(self.z):
+            return means
+        ends = np.clip(bounds[:, :-1], self.starts[:-1, None], self.starts[1:, None] - 1)
+        return np.where(counts > 0, means, self.z[np.maximum(ends, 0)])
+
+    def cost(self, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """The sum of squared distances of runs from their means."""
+        sums = self.sums[ends] - self.sums[begins]
+        return self.squares[ends] - self.squares[begins] - sums**2 / np.maximum(ends - begins, 1)
+
+    def restored(self, centroids: np.ndarray) -> np.ndarray:
+        """Centroids in the numbers' own scale."""
+        return (centroids * self.width[:, None] + self.low[:, None]).astype(np.float32)
+
+
+def _best_bounds(line: _Line, count: int) -> np.ndarray:
+    """The bounds of the runs of least cost: of single numbers, or of bins where there are many.
+
+    With `best[c][j]` the least cost of the first j points in c runs, and i where the last one begins,
+    `best[c][j] = min over i of best[c - 1][i] + cost(i, j)`.
+    """
+    ends, firsts = _ends(line)
+    begins = ends[firsts]
+    lasts = np.append(firsts[1:], len(ends)) - 1
+    sizes = lasts - firsts + 1
+    best = line.cost(np.repeat(begins, sizes), ends)
+    choices = []
+    for _ in range(count - 1):
+        chosen = _last_runs(line, best, ends, np.repeat(firsts, sizes), np.repeat(lasts, sizes))
+        best = best[chosen] + line.cost(ends[chosen], ends)
+        choices.append(chosen.astype(np.int32))
+    bounds = [ends[lasts]]
+    for chosen in reversed(choices):
+        lasts = chosen[lasts]
+        bounds.append(ends[lasts])
+    return np.stack([begins, *bounds[::-1]], axis=1)
+
+
+def _ends(line: _Line) -> tuple[np.ndarray, np.ndarray]:
+    """Where a run may end, block after block, and which of these is the beginning of each block."""
+    lengths = np.diff(line.starts)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.arange(len(line.z))
+    bins = np.where(lengths[owner] > POINTS, np.floor(line.z * POINTS), place - line.starts[owner] + 1)
+    # A number that differs from the one before it in its bin begins a point, which ends the last one.
+    inner = np.flatnonzero((np.diff(bins) != 0) & (np.diff(owner) == 0)) + 1
+    filled = lengths > 0
+    every = np.concatenate([inner, line.starts[:-1], line.starts[1:][filled]])
+    whose = np.concatenate([owner[inner], np.arange(len(lengths)), np.flatnonzero(filled)])
+    order = np.lexsort((every, whose))
+    return every[order], np.searchsorted(whose[order], np.arange(len(lengths)))
+
+
+def _last_runs(
+    line: _Line, best: np.ndarray, ends: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> np.ndarray:
+    """Where the last run begins in the best division up to each end.
+
+    That never moves back from one end to the next: those halfway are sought first, and each of the
+    others between what its two neighbours found.
+    """
+    chosen = first.copy()
+    place = np.arange(len(ends))
+    step = 1 << int((last - first).max()).bit_length()
+    while step:
+        sought = np.flatnonzero((place - first) % (2 * step) == step)
+        low = chosen[sought - step]
+        bounded = sought + step <= last[sought]
+        high = np.where(bounded, chosen[np.where(bounded, sought + step, sought)], sought)
+        widths = np.minimum(high, sought) - low + 1
+        heads = np.cumsum(widths) - widths
+        tried = np.arange(widths.sum()) - np.repeat(heads - low, widths)
+        costs = best[tried] + line.cost(ends[tried], ends[np.repeat(sought, widths)])
+        if len(sought):
+            hits = np.flatnonzero(costs == np.repeat(np.minimum.reduceat(costs, heads), widths))
+            which = np.searchsorted(heads, hits[::-1], side="right") - 1
+            chosen[sought[which]] = tried[hits[::-1]]
+        step >>= 1
+    return chosen

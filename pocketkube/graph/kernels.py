@@ -1,0 +1,58 @@
+"""Which weights multiply channels into others, and which axes of them are output channels."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import keras
+
+layers = keras.layers
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel.
+
+    Attributes:
+        layer: The path of its layer.
+        variable: The kernel.
+        axes: Its axes of output channels.
+    """
+
+    layer: str
+    variable: Any
+    axes: tuple[int, ...]
+
+
+def kernels_of(model: keras.Model) -> Iterator[Kernel]:
+    """The kernels of a model; biases and what normalises have few weights and stay float.
+
+    Args:
+        model: The model, built.
+
+    Yields:
+        Each kernel; that of a shared layer once.
+    """
+    for layer in model._flatten_layers(include_self=False):
+        for name, axes in KERNELS.get(type(layer), {}).items():
+            variable = getattr(layer, name)
+            rank = len(variable.shape)
+            yield Kernel(layer.path, variable, tuple(axis % rank for axis in axes))
+
+
+DENSE: Mapping[str, tuple[int, ...]] = MappingProxyType({"kernel": (-1,)})
+TRANSPOSED: Mapping[str, tuple[int, ...]] = MappingProxyType({"kernel": (-2,)})
+DEPTHWISE: Mapping[str, tuple[int, ...]] = MappingProxyType({"kernel": (-2, -1)})
+SEPARABLE: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {"depthwise_kernel": (-2, -1), "pointwise_kernel": (-1,)}
+)
+KERNELS: dict[type, Mapping[str, tuple[int, ...]]] = {
+    **dict.fromkeys((layers.Dense, layers.EinsumDense), DENSE),
+    **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), DENSE),
+    **dict.fromkeys(
+        (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), TRANSPOSED
+    ),
+    **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), DEPTHWISE),
+    **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), SEPARABLE),
+}
