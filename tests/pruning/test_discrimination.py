@@ -77,6 +77,14 @@ def test_channels_that_tell_the_labels_stay_though_others_are_louder(reconstruct
     assert inputs_read(pruned("lasso")) != TELLING
 
 
+def test_a_seed_gives_the_same_network_again() -> None:
+    model, calibration = telling_and_loud()
+    settings = PruneChannels(criterion="dcp", ratios={"one": 0.5, "two": 0.25}, round_to=1)
+    one, again = (prune(model, settings, calibration=calibration, seed=3).model for _ in range(2))
+    for now, before in zip(again.get_weights(), one.get_weights(), strict=True):
+        np.testing.assert_array_equal(now, before)
+
+
 @pytest.fixture(scope="module")
 def digits() -> tuple[keras.Model, Calibration, Calibration]:
     """A small residual network trained on digits, its training examples, and others."""
@@ -84,25 +92,27 @@ def digits() -> tuple[keras.Model, Calibration, Calibration]:
     images = (images.reshape(-1, 8, 8, 1) / 16.0).astype(np.float32)
     keras.utils.set_random_seed(0)
     x = inputs = keras.Input((8, 8, 1))
-    for block, channels in enumerate((16, 24, 32), start=1):
+    for block, channels in enumerate((8, 16, 16), start=1):
         x = conv(x, channels, f"block{block}_in")
         y = conv(layers.ReLU()(x), channels, f"block{block}_a")
         x = layers.Add()([x, conv(layers.ReLU()(y), channels, f"block{block}_b")])
         x = layers.ReLU()(x)
         x = layers.MaxPooling2D()(x)
     model = keras.Model(inputs, layers.Dense(10, name="head")(layers.Flatten()(x)))
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile(
+        keras.optimizers.Adam(3e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
     model.fit(images[:1280], labels[:1280], batch_size=32, epochs=6, verbose=0)
 
     def part(rows: slice) -> Calibration:
         return Calibration((images[rows],), (labels[rows],), LOGITS.loss)
 
-    return model, part(slice(0, 384)), part(slice(1280, None))
+    return model, part(slice(0, 256)), part(slice(1280, None))
 
 
 def conv(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
     x = layers.Conv2D(channels, 3, padding="same", use_bias=False, name=name)(x)
-    return layers.BatchNormalization(name=f"{name}_norm")(x)
+    return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
 
 
 def test_a_residual_network_without_fine_tuning(digits) -> None:
@@ -110,9 +120,9 @@ def test_a_residual_network_without_fine_tuning(digits) -> None:
     weights = model.get_weights()
 
     def pruned(criterion: str) -> Pruned:
-        return prune(model, PruneChannels(criterion=criterion, round_to=4), speedup=3, calibration=seen)  # type: ignore[arg-type]
+        return prune(model, PruneChannels(criterion=criterion, round_to=1), speedup=3, calibration=seen)  # type: ignore[arg-type]
 
-    dcp, again, l1 = pruned("dcp"), pruned("dcp"), pruned("l1")
+    dcp, l1 = pruned("dcp"), pruned("l1")
     assert 3 <= dcp.before.macs / dcp.after.macs <= 3 * 1.02
     assert accuracy(model, unseen) > 0.9
     assert accuracy(dcp.model, unseen) > accuracy(l1.model, unseen)
@@ -120,8 +130,6 @@ def test_a_residual_network_without_fine_tuning(digits) -> None:
     assert [layer.name for layer in dcp.model.layers] == [layer.name for layer in model.layers]
     for now, was in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(now, was)
-    for one, other in zip(dcp.model.get_weights(), again.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_heads_learn_the_labels_and_see_more_the_later_they_are(digits) -> None:
@@ -136,7 +144,7 @@ def test_heads_learn_the_labels_and_see_more_the_later_they_are(digits) -> None:
     assert losses == sorted(losses, reverse=True)
 
 
-@pytest.mark.parametrize("net", ["transformer", "squeeze_and_excite", "nested_and_shared"])
+@pytest.mark.parametrize("net", ["transformer", "nested_and_shared"])
 def test_networks_of_other_kinds_go_through(net: str) -> None:
     model = NETS[net]()
     rng = np.random.default_rng(0)

@@ -1,0 +1,241 @@
+"""Quantised models keep their accuracy, their zeros and their levels, and so do their files."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+
+from pocketkube.data import load_dataset
+from pocketkube.data.batches import materialize
+from pocketkube.deploy import check_agreement, convert_litert
+from pocketkube.errors import UserError
+from pocketkube.graph.kernels import kernels_of
+from pocketkube.measures import Classes
+from pocketkube.models import build_model
+from pocketkube.quantization.aware import QuantizationAware
+from pocketkube.quantization.fake_quantize import FakeQuantize
+from pocketkube.quantization.insertion import prepare
+from pocketkube.quantization.integers import integer_kernels
+from pocketkube.quantization.quantize import Quantized, quantize
+from pocketkube.sparsity import KeptZeros
+from pocketkube.spec.schema import DatasetSettings, QuantizeWeights, Training
+from pocketkube.training.loop import evaluate, train
+from pocketkube.training.method import Together
+from pocketkube.training.task import Task, infer_task
+
+DIGITS = load_dataset(DatasetSettings(builtin="digits"))
+CALIBRATION, _ = materialize(DIGITS.train, 256, 0)
+TEST, _ = materialize(DIGITS.test, None, 0)
+COURSE = Training(epochs=2, batch_size=64, learning_rate=2e-4)
+
+
+@pytest.fixture(scope="module")
+def dense() -> keras.Model:
+    """MobileNet-v1: depthwise kernels, BatchNorm after each convolution, ReLU6."""
+    model = build_model("mobilenet_v1", (32, 32, 1), 10, width=0.25, seed=0)
+    train(model, DIGITS, task_of(model), Training(epochs=6, batch_size=32), seed=0)
+    return model
+
+
+def task_of(model: keras.Model) -> Task:
+    return infer_task(model, 10)
+
+
+def calibrated(model: keras.Model, **settings) -> Quantized:
+    quantized = quantize(model, QuantizeWeights(**settings), CALIBRATION, 0)
+    quantized.method.finish()
+    return quantized
+
+
+def score(model: keras.Model) -> float:
+    return evaluate(model, DIGITS.test, task_of(model)).score
+
+
+def written(quantized: Quantized, number_format: str = "int8") -> bytes:
+    model = quantized.model
+    integers = integer_kernels(model, quantized.method.forms)
+    return convert_litert(model, number_format, rounds_itself=True, kernels=integers)
+
+
+def tensors_of(content: bytes) -> tuple[list, list]:
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
+    return model.subgraphs[0].tensors, model.buffers
+
+
+def test_eight_bits_cost_nothing_and_the_file_does_what_the_model_does(dense: keras.Model) -> None:
+    quantized = calibrated(dense)
+    assert score(quantized.model) > score(dense) - 0.005
+    content = written(quantized)
+    agreement = check_agreement(content, quantized.model, TEST, 0.995, measure=Classes())
+    assert agreement.examples == 359
+    # Nothing but the ends is computed in floats.
+    tensors, _ = tensors_of(content)
+    floats = [tensor for tensor in tensors if tensor.type == schema.TensorType.FLOAT32]
+    assert len(floats) == 2
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_four_bits_are_stored_in_four_and_stand_for_the_models_weights(dense, granularity) -> None:
+    quantized = calibrated(dense, weight_bits=4, granularity=granularity)
+    content, eight = written(quantized), written(calibrated(dense))
+    check_agreement(content, quantized.model, TEST, 0.995, measure=Classes())
+    tensors, buffers = tensors_of(content)
+    stored = [tensor for tensor in tensors if tensor.type == schema.TensorType.INT4]
+    kernels = list(kernels_of(quantized.model))[1:-1]
+    assert len(stored) == len(kernels)
+    count = sum(int(np.prod(kernel.variable.shape)) for kernel in kernels)
+    assert len(eight) - len(content) == pytest.approx(count / 2, rel=0.15)
+    # The last of them is a convolution: unpacked and scaled, it is Keras's, bit for bit.
+    kernel = np.asarray(kernels[-1].variable)
+    (tensor,) = [t for t in stored if t.shape[0] == kernel.shape[-1] and t.shape[1] == 1][-1:]
+    data = np.asarray(buffers[tensor.buffer].data, np.uint8)
+    nibbles = np.stack([data & 15, data >> 4], axis=1).ravel().astype(np.int8)
+    values = np.where(nibbles > 7, nibbles - 16, nibbles).reshape(tensor.shape)
+    scales = np.asarray(tensor.quantization.scale, np.float32)
+    np.testing.assert_array_equal(values * scales[:, None, None, None], np.moveaxis(kernel, -1, 0))
+
+
+def test_weights_alone_on_levels_are_integers_in_a_file_of_floats(dense: keras.Model) -> None:
+    quantized = calibrated(dense, weight_bits=6, activation_bits=None)
+    assert not any(isinstance(layer, FakeQuantize) for layer in quantized.model.layers)
+    content = written(quantized, "dynamic")
+    check_agreement(content, quantized.model, TEST, 0.99, measure=Classes())
+    assert len(content) < 0.5 * len(convert_litert(dense, "float32"))
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_activations_take_no_more_values_than_their_bits_allow(dense: keras.Model, bits: int) -> None:
+    model = calibrated(dense, activation_bits=bits).model
+    roundings = [layer for layer in model.layers if isinstance(layer, FakeQuantize)]
+    watcher = keras.Model(model.inputs, [layer.output for layer in roundings])
+    for layer, values in zip(roundings, watcher(TEST[0][:64]), strict=True):
+        found = np.unique(values)
+        assert len(found) <= 2**bits, layer.name
+        # Zero padding has to be on a level.
+        assert 0 in found or found.min() > 0 or found.max() < 0
+
+
+def test_few_bits_of_activations_are_rounded_in_the_file_as_in_the_model(dense: keras.Model) -> None:
+    quantized = calibrated(dense, activation_bits=4)
+    content = convert_litert(quantized.model, "float32", rounds_itself=True)
+    check_agreement(content, quantized.model, TEST, 0.995, measure=Classes())
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel", "bucket"])
+@pytest.mark.parametrize("scheme", ["symmetric", "affine"])
+def test_every_group_has_as_many_values_as_its_bits_allow(dense, granularity, scheme) -> None:
+    settings = {"weight_bits": 3, "granularity": granularity, "scheme": scheme, "bucket_size": 16}
+    quantized = calibrated(dense, **settings, first_last_bits=3)
+    for each in quantized.method.kernels:
+        for column in each.groups.split(each.kernel).numpy().T:
+            assert len(np.unique(column)) <= 8
+
+
+def test_more_scales_lose_less(dense: keras.Model) -> None:
+    whole = prepare(dense, None).model
+
+    def lost(**settings) -> float:
+        model = calibrated(dense, weight_bits=4, bias_correction=False, **settings).model
+        pairs = zip(kernels_of(model), kernels_of(whole), strict=True)
+        return sum(
+            float(tf.reduce_sum(tf.square(a.variable.value - b.variable.value))) for a, b in pairs
+        )
+
+    assert lost(granularity="bucket", bucket_size=16) < lost(granularity="channel")
+    assert lost(granularity="channel") < lost(granularity="tensor")
+    assert lost(granularity="tensor") < lost(granularity="tensor", calibration="minmax")
+
+
+def test_bias_correction_brings_means_back(dense: keras.Model) -> None:
+    def off(correction: bool) -> float:
+        model = calibrated(dense, weight_bits=3, bias_correction=correction).model
+        whole = prepare(dense, None).model
+        name = [kernel.layer for kernel in kernels_of(model)][-2]
+        outputs = [
+            keras.Model(m.inputs, m.get_layer(name).output)(CALIBRATION[0]) for m in (whole, model)
+        ]
+        means = [np.asarray(each).mean(axis=(0, 1, 2)) for each in outputs]
+        return float(np.abs(means[0] - means[1]).mean())
+
+    assert off(True) < 0.1 * off(False)
+
+
+@pytest.mark.parametrize("ranges", ["learned", "moving_average"])
+def test_training_with_levels_finds_better_ones(dense: keras.Model, ranges: str) -> None:
+    settings = QuantizeWeights(weight_bits=2, ranges=ranges)
+    before = score(calibrated(dense, weight_bits=2, ranges=ranges).model)
+    quantized = quantize(dense, settings, CALIBRATION, 0)
+    scales = [np.asarray(each.grid()[0]) for each in quantized.method.kernels]
+    train(quantized.model, DIGITS, task_of(dense), COURSE, seed=1, method=quantized.method)
+    after = score(quantized.model)
+    assert after > before + 0.02
+    for each, scale in zip(quantized.method.kernels, scales, strict=True):
+        columns = each.groups.split(each.kernel).numpy().T
+        assert all(len(np.unique(column)) <= 2**each.bits for column in columns)
+        assert (np.asarray(each.grid()[0]) != scale).any() == (ranges == "learned")
+
+
+def test_zeros_stay_zero_and_are_marked_as_such(dense: keras.Model) -> None:
+    sparse = keras.models.clone_model(dense)
+    sparse.set_weights(dense.get_weights())
+    for kernel in kernels_of(sparse):
+        values = np.asarray(kernel.variable)
+        kernel.variable.assign(values * (np.abs(values) > np.quantile(np.abs(values), 0.6)))
+    quantized = quantize(sparse, QuantizeWeights(weight_bits=4), CALIBRATION, 0)
+    zeros = [np.asarray(kernel.variable) == 0 for kernel in kernels_of(quantized.model)]
+    method = Together([KeptZeros(quantized.model), quantized.method])
+    train(quantized.model, DIGITS, task_of(dense), COURSE, seed=1, method=method)
+    for kernel, zero in zip(kernels_of(quantized.model), zeros, strict=True):
+        if len(kernel.axes) == 1:
+            assert (np.asarray(kernel.variable)[zero] == 0).all()
+    assert any(form.kept is not None for form in method.forms.values())
+
+
+def test_a_course_that_was_cut_off_ends_at_the_same_weights(dense, tmp_path: Path, monkeypatch) -> None:
+    course = COURSE.model_copy(update={"epochs": 1, "checkpoint_steps": 5})
+
+    def trained(folder: Path | None = None) -> keras.Model:
+        quantized = quantize(dense, QuantizeWeights(weight_bits=4), CALIBRATION, 0)
+        train(
+            quantized.model,
+            DIGITS,
+            task_of(dense),
+            course,
+            seed=1,
+            method=quantized.method,
+            checkpoints=folder,
+        )
+        return quantized.model
+
+    wanted = trained()
+
+    def cut_off(self, step, steps, optimizer) -> None:
+        if step == 12:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(QuantizationAware, "before_step", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path)
+    assert list(tmp_path.glob("*.npz"))
+    for one, other in zip(trained(tmp_path).weights, wanted.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_bits_by_layer_and_a_layer_that_is_not_there(dense: keras.Model) -> None:
+    names = [kernel.layer for kernel in kernels_of(dense)]
+    settings = QuantizeWeights(weight_bits=4, layers={names[3]: 2}, first_last_bits=6)
+    method = quantize(dense, settings, CALIBRATION, 0).method
+    assert [each.bits for each in method.kernels] == [6, 4, 4, 2, *[4] * (len(names) - 5), 6]
+    with pytest.raises(UserError, match=r"layers: nose is no layer that is quantised; there are: "):
+        calibrated(dense, layers={"nose": 4})
+
+
+def test_a_quantised_model_is_saved_and_loaded(dense: keras.Model, tmp_path: Path) -> None:
+    model = calibrated(dense).model
+    model.save(tmp_path / "net.keras")
+    loaded = keras.saving.load_model(tmp_path / "net.keras", safe_mode=True)
+    np.testing.assert_array_equal(loaded.predict(TEST[0][:32]), model.predict(TEST[0][:32]))
