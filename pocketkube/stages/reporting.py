@@ -102,10 +102,9 @@ def _packed_note(packed: dict[str, int] | None, file: dict[str, Any]) -> list[st
     if packed is None:
         return []
     return [
-        f"The LiteRT file holds the decoded weights: {size(file['size_bytes'])}, "
-        f"{size(file['gzip_bytes'])} after gzip. model.packed holds the same Keras model in "
-        f"{size(packed['file_bytes'])}; Huffman codes as in Deep Compression would take "
-        f"{size(packed['huffman_bytes'])} for its weights."
+        f"model.packed holds the Keras model in {size(packed['file_bytes'])}; the LiteRT file takes "
+        f"{size(file['size_bytes'])}, {size(file['gzip_bytes'])} after gzip. Huffman codes as in Deep "
+        f"Compression would store the weights alone in {size(packed['huffman_bytes'])}."
     ]
 
 
