@@ -44,15 +44,30 @@ def fake_quantize(x: Any, scale: Any, zero_point: Any, levels: Levels) -> tf.Ten
 
     Args:
         x: Values.
-        scale: The distance of two levels, positive; broadcast to `x`.
+        scale: The distance of two levels, positive: one, or one for each place of the last axis.
         zero_point: The level that stands for 0; a whole number, broadcast likewise.
         levels: The least and the greatest level.
 
     Returns:
         Values like `x`.
     """
-    inside = tf.clip_by_value(x / scale, levels.low - zero_point, levels.high - zero_point)
-    return scale * (inside + tf.stop_gradient(tf.round(inside) - inside))
+    low, high = levels.low - zero_point, levels.high - zero_point
+
+    # By hand, for this runs over every activation of every step: a third of the time.
+    @tf.custom_gradient
+    def rounded(x: tf.Tensor, scale: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        whole = x / scale
+        inside = tf.clip_by_value(whole, low, high)
+        level = tf.round(inside)
+
+        def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            passed = upstream * tf.cast(inside == whole, upstream.dtype)
+            shared = list(range(whole.shape.rank - scale.shape.rank))
+            return passed, tf.reduce_sum(upstream * level - passed * whole, axis=shared)
+
+        return level * scale, gradients
+
+    return rounded(tf.convert_to_tensor(x), tf.convert_to_tensor(scale))
 
 
 def scaled_gradient(x: Any, factor: float) -> tf.Tensor:

@@ -100,9 +100,9 @@ def _packed_note(packed: dict[str, int] | None, file: dict[str, Any]) -> list[st
     if packed is None:
         return []
     return [
-        f"The LiteRT file takes {size(file['size_bytes'])}, {size(file['gzip_bytes'])} after gzip. "
-        f"model.packed holds the same Keras model in {size(packed['file_bytes'])}; Huffman codes as in "
-        f"Deep Compression would take {size(packed['huffman_bytes'])} for its weights."
+        f"model.packed holds the Keras model in {size(packed['file_bytes'])}; the LiteRT file takes "
+        f"{size(file['size_bytes'])}, {size(file['gzip_bytes'])} after gzip. Huffman codes as in Deep "
+        f"Compression would store the weights alone in {size(packed['huffman_bytes'])}."
     ]
 
 

@@ -181,11 +181,12 @@ def _few_values(forms: Mapping[str, Form]) -> list[str]:
         return []
     values = sorted({2**book.bits for book in books})
     few = f"{values[0]}" if len(values) == 1 else f"{values[0]} to {values[-1]}"
-    total, count = (
-        sum(book.indices.size for book in books),
-        sum(len(book.centroids) for book in books),
-    )
-    return [f"{total} weights of kernels are each one of {few} values, from {count} codebooks."]
+    total = sum(book.indices.size for book in books)
+    count = sum(len(book.centroids) for book in books)
+    return [
+        f"{total} weights of kernels are each one of {few} values, from {count} codebooks; a LiteRT "
+        "file holds them decoded, model.packed as indices."
+    ]
 
 
 def fine_tuning(training: Training, settings: Trained) -> Training:

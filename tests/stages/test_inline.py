@@ -170,9 +170,9 @@ def test_clusters_reach_the_user_as_a_packed_file(job, tmp_path: Path) -> None:
     assert after["gzip_bytes"] < before["gzip_bytes"] / 4
     clustered, exported = result["stages"][-2:]
     (note,) = clustered["notes"]
-    assert note.endswith("weights of kernels are each one of 16 values, from 5 codebooks.")
+    assert "weights of kernels are each one of 16 values, from 5 codebooks; a LiteRT file" in note
     assert clustered["history"] is None
-    assert "model.packed holds the same Keras model in" in exported["notes"][1]
+    assert "model.packed holds the Keras model in" in exported["notes"][1]
     assert "Keras model, then packed" in (tmp_path / "report.html").read_text()
     for one, other in zip(
         load_packed(packed).weights, load_model(tmp_path / "model.keras").weights, strict=True
