@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.packing import Form, Grid, decode
+from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.levels import Levels, fake_quantize, grid_of, scaled_gradient
 from pocketkube.spec.schema import QuantizeWeights
@@ -29,6 +30,8 @@ class QuantizedKernel:
         log_scale: Logarithms of the scales `[groups]`; where they are not learned and follow the
             weights' extremes, None.
         zero_point: The levels of 0 `[groups]`.
+        bias: The layer's bias, or None.
+        fed_by: What rounds the layer's input, or None.
     """
 
     kernel: Any
@@ -39,6 +42,8 @@ class QuantizedKernel:
     learned: bool
     log_scale: keras.Variable | None
     zero_point: keras.Variable
+    bias: Any = None
+    fed_by: FakeQuantize | None = None
 
     @classmethod
     def calibrated(
@@ -50,6 +55,8 @@ class QuantizedKernel:
         low: np.ndarray,
         high: np.ndarray,
         settings: QuantizeWeights,
+        bias: Any,
+        fed_by: FakeQuantize | None,
     ) -> Self:
         """Levels that span a range for each group, `low` to `high`."""
         symmetric = settings.scheme == "symmetric"
@@ -59,7 +66,7 @@ class QuantizedKernel:
         follows = not learned and settings.calibration == "minmax"
         log_scale = None if follows else keras.Variable(tf.math.log(scale), trainable=learned)
         zero = keras.Variable(zero_point, trainable=False)
-        return cls(kernel, groups, bits, levels, symmetric, learned, log_scale, zero)
+        return cls(kernel, groups, bits, levels, symmetric, learned, log_scale, zero, bias, fed_by)
 
     def grid(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Scales and zero points as they are, `[groups]`."""
@@ -84,6 +91,15 @@ class QuantizedKernel:
             # Where zeros take more than a bit for each weight, they are better marked than stored.
             ~zeros if zeros.sum() * self.bits > zeros.size else None,
         )
+
+    def rounded_bias(self) -> tf.Tensor | None:
+        """The bias in whole steps of input times weight, as integer kernels add it; None for none."""
+        if self.bias is None or self.fed_by is None or not self.symmetric:
+            return None
+        if self.groups.granularity == "bucket":
+            return None
+        step = self.fed_by.grid()[0] * self.grid()[0]
+        return tf.round(self.bias.value / step) * step
 
     def rounded(self) -> tf.Tensor:
         """The kernel's values on the levels."""
@@ -116,8 +132,11 @@ class QuantizationAware(Method):
         return [(each.kernel, each.rounded()) for each in self.kernels]
 
     def finish(self) -> None:
-        """The rounded weights are the model's from here on."""
+        """The rounded weights and biases are the model's from here on."""
         for each in self.kernels:
+            bias = each.rounded_bias()
+            if bias is not None:
+                each.bias.assign(bias)
             each.kernel.assign(decode(each.form()))
 
     @property

@@ -5,7 +5,7 @@ ReLU that it is computed with, and not after what only moves values.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +27,12 @@ class Prepared:
     Attributes:
         model: It computes what the original does while its roundings pass values as they are.
         roundings: Each rounding, and the tensor that it rounds.
+        feeding: For each layer of weights whose input is rounded, by its path, what rounds it.
     """
 
     model: keras.Model
     roundings: tuple[tuple[FakeQuantize, Any], ...]
+    feeding: Mapping[str, FakeQuantize]
 
 
 @dataclass
@@ -70,7 +72,7 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
     given = keras.tree.pack_sequence_as(function._inputs_struct, inputs)
     built = keras.Model(given, ended, name=model.name)
     builder.carry_weights()
-    return Prepared(built, tuple(builder.roundings))
+    return Prepared(built, tuple(builder.roundings), builder.feeding)
 
 
 def _calls(function: Any) -> tuple[list[_Call], list[int]]:
@@ -106,6 +108,7 @@ class _Builder:
         self._carried: list[Callable[[], None]] = []
         self._rounded_by: dict[int, FakeQuantize] = {}
         self.roundings: list[tuple[FakeQuantize, Any]] = []
+        self.feeding: dict[str, FakeQuantize] = {}
 
     def round_input(self, tensor: Any) -> Any:
         if not str(tensor.dtype).startswith("float"):
@@ -191,7 +194,7 @@ class _Builder:
             config |= {"use_bias": True} if norm is not None else {}
             new = self._new[id(op)] = type(op).from_config(config)
             self._carried.append(lambda: _fold(new, op, norm))
-        return self._activated(op, name, new(x))
+        return self._activated(op, name, self._fed(new, x))
 
     def _activated(self, op: Any, name: str, y: Any) -> Any:
         activation = _activation_of(op)
@@ -206,8 +209,8 @@ class _Builder:
         first, second = _parts(op, name)
         reader = self._reader(call)
         norm = reader.op if reader is not None and self._takes_up(reader) else None
-        middle = self._round(first(x), f"{name}_depthwise", "learned")
-        y = self._activated(op, name, second(middle))
+        middle = self._round(self._fed(first, x), f"{name}_depthwise", "learned")
+        y = self._activated(op, name, self._fed(second, middle))
 
         def carry() -> None:
             first.kernel.assign(op.depthwise_kernel)
@@ -223,7 +226,13 @@ class _Builder:
             ones = np.ones(new.kernel.shape, np.float32)
             zeros = np.zeros(new.bias.shape, np.float32)
             self._carried.append(lambda: _set_folded(new, ones, zeros, (-2, -1), op))
-        return self._new[id(op)](x)
+        return self._fed(self._new[id(op)], x)
+
+    def _fed(self, layer: Any, x: Any) -> Any:
+        y = layer(x)
+        if id(x) in self._rounded_by:
+            self.feeding[layer.path] = self._rounded_by[id(x)]
+        return y
 
     def _carry(self, old: Any, new: Any) -> None:
         if not isinstance(old, keras.layers.Layer):

@@ -56,7 +56,7 @@ def quantize(
         UserError: If there is nothing to quantise, or `settings` names a layer that is not there.
     """
     prepared = prepare(model, _rounding(settings))
-    kernels = list(_kernels(prepared.model, settings))
+    kernels = list(_kernels(prepared, settings))
     method = QuantizationAware(kernels, settings)
     _calibrate(prepared, settings, calibration, np.random.default_rng(seed))
     if settings.bias_correction:
@@ -78,8 +78,10 @@ def _rounding(settings: QuantizeWeights) -> Callable[[str, str], FakeQuantize] |
     return rounding
 
 
-def _kernels(model: keras.Model, settings: QuantizeWeights) -> Iterator[QuantizedKernel]:
+def _kernels(prepared: Prepared, settings: QuantizeWeights) -> Iterator[QuantizedKernel]:
+    model = prepared.model
     found = list(kernels_of(model))
+    biases = {layer.path: getattr(layer, "bias", None) for layer in model._flatten_layers()}
     if not found:
         raise UserError(f"{model.name} has no dense layer or convolution that could be quantised.")
     bits = _bits_by_layer([kernel.layer for kernel in found], settings)
@@ -89,7 +91,17 @@ def _kernels(model: keras.Model, settings: QuantizeWeights) -> Iterator[Quantize
         groups = Groups(tuple(variable.shape), kernel.axes, settings.granularity, settings.bucket_size)
         levels = signed_levels(count) if symmetric else unsigned_levels(count)
         low, high = find_range(groups.split(variable).numpy(), levels, symmetric, settings.calibration)
-        yield QuantizedKernel.calibrated(variable, groups, count, levels, low, high, settings)
+        yield QuantizedKernel.calibrated(
+            variable,
+            groups,
+            count,
+            levels,
+            low,
+            high,
+            settings,
+            biases[kernel.layer],
+            prepared.feeding.get(kernel.layer),
+        )
 
 
 def _bits_by_layer(paths: list[str], settings: QuantizeWeights) -> dict[str, int]:
