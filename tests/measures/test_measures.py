@@ -45,7 +45,7 @@ def test_the_loss_is_smooth_l1_over_the_normaliser_whatever_the_unit() -> None:
     wanted = [(small + 0.5 - SQUARED_BELOW / 2) / 6, 2 * (0.2 - SQUARED_BELOW / 2) / 6]
     np.testing.assert_allclose(task.loss([TRUE], given), wanted, rtol=1e-4)
     np.testing.assert_allclose(task.loss([TRUE / 32], given / 32), wanted, rtol=1e-4)
-    np.testing.assert_allclose(task.distance(given / 32, TRUE / 32, 4.0), wanted, rtol=1e-4)
+    np.testing.assert_allclose(task.distance_to(given / 32, [TRUE / 32], 4.0), wanted, rtol=1e-4)
 
 
 def test_the_loss_has_a_gradient_where_nothing_is_off() -> None:

@@ -89,8 +89,10 @@ NETWORKS = {
 def double_precision() -> Iterator[None]:
     """In single precision, rounding alone grows to a thousandth through fifty layers."""
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     yield
     keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
