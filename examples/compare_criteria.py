@@ -9,21 +9,15 @@ and started anew.
 
 import argparse
 import itertools
-import json
 import os
-import statistics
-import subprocess
-import sys
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import yaml
+from jobs import mean_and_spread, results_of
 
 from pocketkube.cli.outcome import plain_ending
 from pocketkube.files import write_text
-from pocketkube.measures import Wording, wording_of
+from pocketkube.measures import wording_of
 from pocketkube.spec import Spec, load_spec, resolve_paths
 
 CRITERIA = ("taylor", "l2", "lasso", "dcp", "fpgm", "l1", "bn_scale")
@@ -46,18 +40,17 @@ def _results(options: argparse.Namespace) -> dict[tuple[str, float, int], dict[s
     spec = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
     # Seeds turn fastest: jobs that run at once do not train the same network.
     runs = list(itertools.product(options.criteria, options.speedups, options.seeds))
-    with ThreadPoolExecutor(options.jobs) as pool:
+    specs = {f"{run[0]}-{run[1]:g}-{run[2]}": _job(spec, *run) for run in runs}
+    return dict(zip(runs, results_of(specs, options.output, options.jobs).values(), strict=True))
 
-        def result(run: tuple[str, float, int]) -> dict[str, Any]:
-            try:
-                return _result(spec, options.output, *run)
-            except BaseException:
-                # One that failed or was interrupted is the last: none of those that wait begins.
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
 
-        jobs = [pool.submit(result, run) for run in runs]
-        return {run: job.result() for run, job in zip(runs, jobs, strict=True)}
+def _job(spec: Spec, criterion: str, speedup: float, seed: int) -> dict[str, Any]:
+    job = spec.model_dump(mode="json", exclude_none=True) | {"seed": seed}
+    job["target"] = {"speedup": speedup}
+    for stage in job["stages"]:
+        if stage["name"] == "prune_channels":
+            stage["criterion"] = criterion
+    return job
 
 
 def render(results: dict[tuple[str, float, int], dict[str, Any]]) -> str:
@@ -72,11 +65,11 @@ def render(results: dict[tuple[str, float, int], dict[str, Any]]) -> str:
     lines = [
         "| criterion | " + " | ".join(_reached(results, speedup) for speedup in speedups) + " |",
         "| --- |" + " --- |" * len(speedups),
-        f"| (dense) | {_mean_and_spread(dense.values(), wording)} |" + " |" * (len(speedups) - 1),
+        f"| (dense) | {mean_and_spread(dense.values(), wording)} |" + " |" * (len(speedups) - 1),
     ]
     for criterion in criteria:
         cells = (
-            _mean_and_spread(
+            mean_and_spread(
                 [
                     result["after"]["score"]
                     for (ours, factor, _), result in results.items()
@@ -105,47 +98,9 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _result(spec: Spec, output: Path, criterion: str, speedup: float, seed: int) -> dict[str, Any]:
-    """The content of a run's result.json; runs it where that is not there yet."""
-    folder = output / f"{criterion}-{speedup:g}-{seed}"
-    file = folder / "result.json"
-    if not file.is_file():
-        job = spec.model_dump(mode="json", exclude_none=True) | {"seed": seed}
-        job["target"] = {"speedup": speedup}
-        for stage in job["stages"]:
-            if stage["name"] == "prune_channels":
-                stage["criterion"] = criterion
-        write_text(folder / "spec.yaml", yaml.safe_dump(job))
-        _run(folder, output / "cache")
-    result: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    wording = wording_of(result["task"]["score_name"])
-    before, after = (wording.shown(result[when]["score"]) for when in ("before", "after"))
-    print(f"{folder.name}: {before} -> {after}", flush=True)
-    return result
-
-
-def _run(folder: Path, cache: Path) -> None:
-    command = [sys.executable, "-m", "pocketkube", "run", str(folder / "spec.yaml")]
-    # Several jobs of one thread each are faster than one job of several threads.
-    alone = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    environment = os.environ | alone | {"POCKETKUBE_CACHE": str(cache.resolve())}
-    with (folder / "log.txt").open("w") as log:
-        done = subprocess.run(
-            [*command, "--output", str(folder)], env=environment, stdout=log, stderr=log, check=False
-        )
-    if done.returncode:
-        sys.exit(f"{folder.name} failed: {(folder / 'log.txt').read_text('utf-8').splitlines()[-1]}")
-
-
 def _reached(results: dict[tuple[str, float, int], dict[str, Any]], speedup: float) -> str:
     reached = [result["speedup"] for (_, factor, _), result in results.items() if factor == speedup]
     return f"{min(reached):.2f}–{max(reached):.2f}x"
-
-
-def _mean_and_spread(scores: Iterable[float], wording: Wording) -> str:
-    read = [wording.read(score) * (100 if wording.is_share else 1) for score in scores]
-    spread = f" ± {statistics.stdev(read):.2f}" if len(read) > 1 else ""
-    return f"{statistics.mean(read):.2f}{spread}"
 
 
 if __name__ == "__main__":

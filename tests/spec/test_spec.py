@@ -201,3 +201,41 @@ def test_editors_refuse_what_loading_refuses(change) -> None:
     jsonschema.validate(yaml.safe_load(GOOD), json_schema())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(yaml.safe_load(GOOD.replace(*change)), json_schema())
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        (["quantize_weights", "prune_channels"], "prune_channels changes whole weights"),
+        (["quantize_weights", "sparsify_weights"], "sparsify_weights changes whole weights"),
+        (["quantize_weights", "fine_tune"], "or set epochs of quantize_weights"),
+        (["quantize_weights", "quantize_weights"], "is there twice; give layers their bits"),
+        (["quantize_weights", "quantize_float16"], "stores other numbers than the levels"),
+        (["cluster_weights", "quantize_weights"], "give one of the two"),
+        (["quantize_weights", "cluster_weights"], "give one of the two"),
+        (["sparsify_weights", "prune_channels"], "fills the zeros of sparsify_weights; put it before"),
+        (
+            [{"quantize_weights": {"activation_bits": 4}}, "quantize_int8"],
+            "quantize_int8 after quantize_weights needs activation_bits: 8",
+        ),
+    ],
+)
+def test_an_order_that_undoes_what_was_done_is_refused(stages: list, said: str) -> None:
+    spec = {"model": "lenet", "dataset": "digits", "target": {"speedup": 2}, "stages": stages}
+    if "prune_channels" not in stages:
+        del spec["target"]
+    with pytest.raises(UserError) as caught:
+        parse_spec(spec)
+    assert str(caught.value).startswith("spec: stages: ")
+    assert said in str(caught.value)
+
+
+def test_methods_follow_each_other_in_any_order_that_makes_sense() -> None:
+    for stages in (
+        ["prune_channels", "sparsify_weights", "fine_tune", "quantize_weights"],
+        ["prune_channels", "fine_tune", "sparsify_weights", "cluster_weights", "quantize_float16"],
+        ["distill_model", "prune_channels", "quantize_weights", "quantize_int8"],
+    ):
+        names = [{"distill_model": {"student": "lenet"}} if s == "distill_model" else s for s in stages]
+        spec = {"model": "resnet20", "dataset": "digits", "target": {"speedup": 2}, "stages": names}
+        assert [stage.name for stage in parse_spec(spec).stages] == stages

@@ -233,3 +233,39 @@ def test_a_sparse_network_stays_sparse_to_the_end(tmp_path: Path) -> None:
     assert after["model_bytes"] == (tmp_path / "model.packed").stat().st_size
     assert after["gzip_bytes"] < after["size_bytes"] < 0.6 * 4 * after["parameters"]
     assert after["score"] > result["before"]["score"] - 0.05
+
+
+def test_pruned_sparse_and_quantised_one_after_the_other(job, tmp_path: Path) -> None:
+    folder, _, _, _ = job
+    stages = [
+        SPEC["stages"][0],
+        {"sparsify_weights": {"sparsity": 0.5, "epochs": 1}},
+        {"quantize_weights": {"weight_bits": 4, "epochs": 1}},
+        {"quantize_int8": {"input_type": "int8", "output_type": "int8", "min_agreement": 0.98}},
+    ]
+    spec = parse_spec(SPEC | {"stages": stages})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
+        folders = run_inline(spec, tmp_path / "steps", lambda _: None)
+    result = collect(folders, tmp_path)
+    steps = result["stages"]
+    assert [step["name"] for step in steps] == [
+        "train_model",
+        "prune_channels",
+        "sparsify_weights",
+        "quantize_weights",
+        "quantize_int8",
+    ]
+    assert all(0 < step["score"] <= 1 and step["macs"] > 0 for step in steps)
+    assert steps[1]["macs"] == steps[3]["macs"] < steps[0]["macs"]
+    for _, kernel in kernels(load_model(tmp_path / "model.keras")):
+        values = np.asarray(kernel)
+        assert 0.2 < (values == 0).mean() < 1
+        assert all(len(np.unique(column)) <= 255 for column in values.reshape(-1, values.shape[-1]).T)
+    after, weights = result["after"], result["after"]["parameters"]
+    assert after["format"] == "int8"
+    # Half a byte for a weight, a byte in the first and last layer, and the file's own needs.
+    assert after["size_bytes"] < weights + 8000
+    assert after["model_bytes"] < after["size_bytes"]
+    file = LiteRTModel(tmp_path / "model.tflite")
+    assert file.input_types == (np.dtype("int8"),)

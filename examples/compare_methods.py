@@ -1,0 +1,89 @@
+"""Compares compression methods: runs one spec with the stages of each of them.
+
+    python examples/compare_methods.py examples/fashion_mnist.yaml examples/methods.yaml -o runs/methods
+
+Writes table.md: the score on the test set in percent (an error unless it is a classifier's), of the
+LiteRT file; what the file takes, as it is and after gzip, and what model.packed; and how much faster
+the file is than the uncompressed one beside it, in the median. What is finished is not run again.
+"""
+
+import argparse
+import itertools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import yaml
+from jobs import mean_and_spread, results_of
+
+from pocketkube.cli.outcome import plain_ending
+from pocketkube.files import write_text
+from pocketkube.measures import wording_of
+from pocketkube.spec import load_spec, resolve_paths
+
+HEAD = ("method", "score", "file, kB", "gzip, kB", "model, kB", "latency")
+
+
+def main() -> None:
+    """Runs what is missing, as many at a time as there are cores, and tells all of it."""
+    options = _options()
+    with plain_ending():
+        base = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
+        common = base.model_dump(mode="json", exclude={"target", "stages"}, exclude_none=True)
+        methods = yaml.safe_load(options.methods.read_text("utf-8"))
+        names = [name for name in methods if name in (options.only or methods)]
+        # Seeds turn fastest: jobs that run at once do not train the same network.
+        runs = list(itertools.product(names, options.seeds))
+        specs = {f"{name}-{seed}": common | {"seed": seed} | methods[name] for name, seed in runs}
+        found = results_of(specs, options.output, options.jobs)
+        table = render(dict(zip(runs, found.values(), strict=True)))
+        write_text(options.output / "table.md", table)
+        print(table)
+
+
+def render(results: Mapping[tuple[str, int], Mapping[str, Any]]) -> str:
+    """A Markdown table with a row for each method.
+
+    Args:
+        results: result.json's content, by method and seed.
+    """
+    wording = wording_of(next(iter(results.values()))["task"]["score_name"])
+    dense = {seed: result["before"] for (_, seed), result in results.items()}
+    rows = [HEAD, ("---",) * len(HEAD), _row("(dense)", list(dense.values()), [1.0], wording)]
+    for name in dict.fromkeys(name for name, _ in results):
+        ours = [result for (method, _), result in results.items() if method == name]
+        ratios = [result["latency_ratio"] for result in ours]
+        rows.append(_row(name, [result["after"] for result in ours], ratios, wording))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _row(
+    name: str, figures: list[Mapping[str, Any]], ratios: list[float], wording: Any
+) -> tuple[str, ...]:
+    sizes = ("size_bytes", "gzip_bytes", "model_bytes")
+    told = [[figure[key] for figure in figures if key in figure] for key in sizes]
+    return (
+        name,
+        mean_and_spread([figure["score"] for figure in figures], wording),
+        *(f"{mean(values) / 1000:.0f}" if values else "" for values in told),
+        f"{mean(ratios):.2f}x",
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compares compression methods on one spec.")
+    parser.add_argument("spec", type=Path, help="the job; its stages and target are not looked at")
+    parser.add_argument("methods", type=Path, help="YAML: for each name, stages and what else differs")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder for all runs and the table"
+    )
+    parser.add_argument("--only", nargs="+", help="names of methods; default: all")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="default: 0")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
