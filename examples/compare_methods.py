@@ -1,6 +1,8 @@
 """Compares compression methods: runs one spec with the stages of each of them.
 
-    python examples/compare_methods.py examples/fashion_mnist.yaml examples/methods.yaml -o runs/methods
+    python examples/compare_methods.py examples/fashion_mnist.yaml METHODS --output runs/methods
+
+METHODS is examples/comparisons/methods.yaml or a file like it.
 
 Writes table.md: the score on the test set in percent (an error unless it is a classifier's), of the
 LiteRT file; what the file takes, as it is and after gzip, and what model.packed; and how much faster

@@ -605,10 +605,10 @@ class Spec(Settings):
     @model_validator(mode="after")
     def _stages_and_target_fit(self) -> Self:
         names = [stage.name for stage in self.stages]
-        for position, name in enumerate(names):
-            if name.startswith("quantize") and position != len(names) - 1:
+        for position, stage in enumerate(self.stages):
+            if isinstance(stage, Quantize) and position != len(names) - 1:
                 raise ValueError(
-                    f"stages: {name} makes a LiteRT file, which nothing can follow; "
+                    f"stages: {stage.name} makes a LiteRT file, which nothing can follow; "
                     f"put it last, after {names[position + 1]}"
                 )
         if "distill_model" in names[1:]:

@@ -166,7 +166,8 @@ def test_clusters_reach_the_user_as_a_packed_file(job, tmp_path: Path) -> None:
     assert before["model_bytes"] == (folders["train_model"] / "model.keras").stat().st_size
     # An eighth of the weights, and the model's configuration.
     assert after["model_bytes"] < 4 * after["parameters"] / 8 + 4000
-    assert after["size_bytes"] == before["size_bytes"]
+    # Only the names of tensors differ.
+    assert after["size_bytes"] == pytest.approx(before["size_bytes"], abs=200)
     assert after["gzip_bytes"] < before["gzip_bytes"] / 4
     clustered, exported = result["stages"][-2:]
     (note,) = clustered["notes"]
@@ -258,10 +259,11 @@ def test_pruned_sparse_and_quantised_one_after_the_other(job, tmp_path: Path) ->
     ]
     assert all(0 < step["score"] <= 1 and step["macs"] > 0 for step in steps)
     assert steps[1]["macs"] == steps[3]["macs"] < steps[0]["macs"]
-    for _, kernel in kernels(load_model(tmp_path / "model.keras")):
-        values = np.asarray(kernel)
-        assert 0.2 < (values == 0).mean() < 1
-        assert all(len(np.unique(column)) <= 255 for column in values.reshape(-1, values.shape[-1]).T)
+    found = [np.asarray(kernel) for _, kernel in kernels(load_model(tmp_path / "model.keras"))]
+    assert sum((kernel == 0).sum() for kernel in found) >= 0.5 * sum(kernel.size for kernel in found)
+    for kernel in found[1:-1]:
+        columns = kernel.reshape(-1, kernel.shape[-1]).T
+        assert all(len(np.unique(column)) <= 15 for column in columns)
     after, weights = result["after"], result["after"]["parameters"]
     assert after["format"] == "int8"
     # Half a byte for a weight, a byte in the first and last layer, and the file's own needs.
