@@ -9,6 +9,7 @@ import pytest
 
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
+from pocketkube.packing import decode
 from pocketkube.sparsity.kernels import kernels
 from pocketkube.spec import parse_spec
 from pocketkube.stages.run import run_stage
@@ -54,6 +55,23 @@ class TestTogether:
         found = [np.asarray(k) for _, k in kernels(load_bundle(tmp_path / "sparse").model)]
         zeros, total = sum((k == 0).sum() for k in found), sum(k.size for k in found)
         assert zeros == pytest.approx(0.8 * total, abs=1)
+
+    @pytest.mark.parametrize("stage", ["quantize_weights", "cluster_weights"])
+    def test_two_workers_find_values_as_good_as_one(self, tmp_path: Path, stage: str) -> None:
+        run_stage("train_model", spec(), -1, {}, tmp_path / "dense")
+        inputs = {"model": tmp_path / "dense", "teacher": tmp_path / "dense"}
+        stages = [{stage: {"epochs": 2, "learning_rate": 1e-3}}]
+        for workers in (1, 2):
+            training = {**SPEC["training"], "workers": workers}
+            job = parse_spec({**SPEC, "stages": stages, "training": training})
+            run_stage(stage, job, 0, inputs, tmp_path / str(workers))
+        one, two = (load_bundle(tmp_path / str(workers)) for workers in (1, 2))
+        losses = [bundle.facts["stages"][1]["history"]["loss"] for bundle in (one, two)]
+        assert losses[1] == pytest.approx(losses[0], rel=0.02)
+        assert set(two.forms) == set(one.forms)
+        weights = {weight.path: np.asarray(weight) for weight in two.model.weights}
+        for path, form in two.forms.items():
+            np.testing.assert_array_equal(weights[path], decode(form))
 
     def test_a_refusal_is_one_line_and_leaves_nothing(self, tmp_path: Path, capfd) -> None:
         with pytest.raises(UserError, match=r"^training.batch_size: 65 cannot be shared by 2 workers"):
