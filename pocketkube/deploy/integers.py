@@ -14,16 +14,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 Operator = schema.BuiltinOperator
 Number = schema.TensorType
-# The operations that multiply by a constant kernel, and the place of the kernel among their inputs.
-KERNEL_AT = {
-    Operator.CONV_2D: 1,
-    Operator.DEPTHWISE_CONV_2D: 1,
-    Operator.FULLY_CONNECTED: 1,
-    Operator.TRANSPOSE_CONV: 1,
-}
-BIAS_AT = {**dict.fromkeys(KERNEL_AT, 2), Operator.TRANSPOSE_CONV: 3}
-# Of these, those that LiteRT computes with four-bit weights.
+# The operations that LiteRT computes with four-bit weights, too.
 IN_FOUR_BITS = (Operator.CONV_2D, Operator.DEPTHWISE_CONV_2D, Operator.FULLY_CONNECTED)
+# All that multiply by a constant kernel, and the place of the bias among their inputs.
+BIAS_AT = {**dict.fromkeys(IN_FOUR_BITS, 2), Operator.TRANSPOSE_CONV: 3}
+KERNEL_AT = 1
 FOUR_BITS = 4
 
 
@@ -74,7 +69,7 @@ def put_integers(content: bytes, kernels: Sequence[IntegerKernel]) -> bytes:
     for graph in model.subgraphs:
         done: set[int] = set()
         for code, operator in _operators(model, graph):
-            number = int(operator.inputs[KERNEL_AT[code]])
+            number = int(operator.inputs[KERNEL_AT])
             tensor = graph.tensors[number]
             if number not in done and tensor.type == Number.INT8 and _is_constant(model, tensor):
                 found = _nearest(model, tensor, kernels)
@@ -102,7 +97,7 @@ class _Builder(flatbuffers.Builder):
 def _operators(model: Any, graph: Any) -> Iterator[tuple[int, Any]]:
     for operator in graph.operators:
         code = model.operatorCodes[operator.opcodeIndex].builtinCode
-        if code in KERNEL_AT:
+        if code in BIAS_AT:
             yield code, operator
 
 
@@ -169,7 +164,7 @@ def _rescale_bias(model: Any, graph: Any, operator: Any, place: int) -> None:
         return
     code = model.operatorCodes[operator.opcodeIndex].builtinCode
     inputs = operator.inputs[2 if code == Operator.TRANSPOSE_CONV else 0]
-    kernel = graph.tensors[operator.inputs[KERNEL_AT[code]]]
+    kernel = graph.tensors[operator.inputs[KERNEL_AT]]
     was = np.asarray(bias.quantization.scale, np.float64)
     scale = float(graph.tensors[inputs].quantization.scale[0])
     now = scale * np.asarray(kernel.quantization.scale, np.float64)

@@ -26,7 +26,6 @@ class QuantizedKernel:
         bits: Bits of a weight.
         levels: The levels.
         symmetric: Whether 0 is the level 0.
-        learned: Whether the scales are trained.
         log_scale: Logarithms of the scales `[groups]`; where they are not learned and follow the
             weights' extremes, None.
         zero_point: The levels of 0 `[groups]`.
@@ -39,7 +38,6 @@ class QuantizedKernel:
     bits: int
     levels: Levels
     symmetric: bool
-    learned: bool
     log_scale: keras.Variable | None
     zero_point: keras.Variable
     bias: Any = None
@@ -66,7 +64,7 @@ class QuantizedKernel:
         follows = not learned and settings.calibration == "minmax"
         log_scale = None if follows else keras.Variable(tf.math.log(scale), trainable=learned)
         zero = keras.Variable(zero_point, trainable=False)
-        return cls(kernel, groups, bits, levels, symmetric, learned, log_scale, zero, bias, fed_by)
+        return cls(kernel, groups, bits, levels, symmetric, log_scale, zero, bias, fed_by)
 
     def grid(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Scales and zero points as they are, `[groups]`."""

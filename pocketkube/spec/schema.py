@@ -394,17 +394,13 @@ class QuantizeWeights(Settings):
     """
 
     name: Literal["quantize_weights"] = "quantize_weights"
-    weight_bits: LevelBits = Field(8, description="LevelBits of a weight.")
+    weight_bits: LevelBits = Field(8, description="Bits of a weight.")
     activation_bits: LevelBits | None = Field(
         8,
-        description="LevelBits of an activation; null leaves them in floats. Files hold 8, or floats.",
+        description="Bits of an activation; null leaves them in floats. Files hold 8, or floats.",
     )
-    first_last_bits: LevelBits = Field(
-        8, description="LevelBits of the first and last layers' weights."
-    )
-    layers: dict[str, LevelBits] = Field(
-        {}, description="LevelBits of weights by a layer's name, instead."
-    )
+    first_last_bits: LevelBits = Field(8, description="Bits of the first and last layers' weights.")
+    layers: dict[str, LevelBits] = Field({}, description="Bits of weights by a layer's name, instead.")
     granularity: Literal["tensor", "channel", "bucket"] = Field(
         "channel", description="Which weights share a scale."
     )

@@ -59,6 +59,10 @@ def file_format(settings: Settings | None) -> FileFormat:
 
 def _of_levels(settings: QuantizeWeights) -> NumberFormat:
     if settings.activation_bits is None:
-        known = settings.scheme == "symmetric" and settings.granularity != "bucket"
-        return "dynamic" if known else "float32"
+        return "dynamic" if are_known(settings) else "float32"
     return "int8" if settings.activation_bits == LITERT_BITS else "float32"
+
+
+def are_known(settings: QuantizeWeights) -> bool:
+    """Whether LiteRT has integer kernels for weights on such levels, as they are."""
+    return settings.scheme == "symmetric" and settings.granularity != "bucket"

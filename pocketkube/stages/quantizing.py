@@ -12,7 +12,7 @@ from pocketkube.quantization.quantize import quantize
 from pocketkube.sparsity import KeptZeros
 from pocketkube.spec.schema import QuantizeWeights, Spec
 from pocketkube.stages.facts import is_sparse
-from pocketkube.stages.formats import file_format
+from pocketkube.stages.formats import are_known, file_format
 from pocketkube.stages.training import Begun, train_on
 from pocketkube.training.method import Method, Together
 
@@ -54,7 +54,6 @@ def _notes(settings: QuantizeWeights) -> list[str]:
 
 def _in_the_file(settings: QuantizeWeights) -> str:
     numbers = file_format(settings).numbers
-    exact = settings.scheme == "symmetric" and settings.granularity != "bucket"
     if numbers == "float32" and settings.activation_bits not in (None, LITERT_BITS):
         return (
             f"LiteRT has no kernels for {settings.activation_bits}-bit activations: the file computes "
@@ -65,7 +64,7 @@ def _in_the_file(settings: QuantizeWeights) -> str:
             "LiteRT has no kernels for such weights: the file holds them as floats. The packed file "
             "is small."
         )
-    if not exact:
+    if not are_known(settings):
         return (
             "LiteRT has no kernels for such weights: the file holds them rounded anew to 8 bits, one "
             "scale for each channel. The packed file is small."
