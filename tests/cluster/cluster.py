@@ -66,7 +66,7 @@ def up(*, arm: bool) -> None:
     if second:
         machine = _start_machine("node-arm64")
         network.join(first, machine, links)
-        start_emulation(machine, _group())
+        start_emulation(_group())
         start_node(machine, 2, "arm64", links.address(6), plane)
         nodes.append(Node("arm64", machine))
     start_store(first, address, plane.kubeconfig)
