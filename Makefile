@@ -42,8 +42,8 @@ $(VENV)/.ready: requirements/dev.lock pyproject.toml
 	touch $@
 
 lock:
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -o requirements/runtime.lock pyproject.toml
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --extra dev -o requirements/dev.lock pyproject.toml
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/runtime.lock pyproject.toml
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev -o requirements/dev.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) build runs
