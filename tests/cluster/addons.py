@@ -1,4 +1,4 @@
-"""What runs beside Kubernetes itself: DNS, the MPI operator and an S3 server, as programs on a machine."""
+"""What runs beside Kubernetes itself, as programs on a machine: DNS, the MPI operator, an S3 server."""
 
 import json
 import secrets
@@ -55,7 +55,7 @@ def start_dns(machine: Machine, address: str, kubeconfig: Path) -> None:
         lambda: _resolves(machine, "kubernetes.default.svc.cluster.local"),
         "an answer of the cluster's DNS",
         seconds=60,
-        hint=str(machine.log("coredns")),
+        log=machine.log("coredns"),
     )
     say("DNS answers")
 
@@ -77,7 +77,7 @@ def start_mpi_operator(machine: Machine, kubeconfig: Path) -> None:
         lambda: _kubectl(kubeconfig, "get", "leases", "-n", MPI_NAMESPACE, "-o", "name"),
         "the MPI operator's lease",
         seconds=60,
-        hint=str(machine.log("mpi-operator")),
+        log=machine.log("mpi-operator"),
     )
     say("the MPI operator watches")
 
@@ -96,13 +96,17 @@ def start_store(machine: Machine, address: str, kubeconfig: Path) -> None:
         environment={"ROOT_ACCESS_KEY": access, "ROOT_SECRET_KEY": secret},
     )
     client = Minio(
-        f"{address}:{STORE_PORT}", access_key=access, secret_key=secret, secure=False, region="us-east-1"
+        f"{address}:{STORE_PORT}",
+        access_key=access,
+        secret_key=secret,
+        secure=False,
+        region="us-east-1",
     )
     until(
         lambda: _has_bucket(client),
         "the S3 server",
         seconds=30,
-        hint=str(machine.log("versitygw")),
+        log=machine.log("versitygw"),
     )
     apply(
         kubeconfig,

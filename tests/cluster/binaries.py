@@ -22,7 +22,8 @@ KUBERNETES = "v1.34.4"
 HOST = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 _VERSION = "k8s.io/component-base/version"
 _LINKED = {
-    "kubernetes": f"-X {_VERSION}.gitVersion={KUBERNETES} -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=34"
+    "kubernetes": f"-X {_VERSION}.gitVersion={KUBERNETES} "
+    f"-X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=34"
 }
 _PACKAGES = {
     **{
@@ -100,8 +101,7 @@ def _go(module: str, *arguments: str, arch: str = HOST) -> str:
         ["go", *arguments],
         cwd=TOOLS / module,
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     if done.returncode:

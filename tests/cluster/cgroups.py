@@ -85,9 +85,9 @@ def remove(group: str) -> int:
     Raises:
         OSError: If a process does not end.
     """
-    found = _processes(group)
+    found = processes(group)
     ended = time.monotonic() + 30
-    while left := _processes(group):
+    while left := processes(group):
         for process in left:
             try:
                 os.kill(process, signal.SIGKILL)
@@ -102,7 +102,8 @@ def remove(group: str) -> int:
     return len(found)
 
 
-def _processes(group: str) -> set[int]:
+def processes(group: str) -> set[int]:
+    """The processes in a group and in those below it."""
     return {
         int(process)
         for root in hierarchies()

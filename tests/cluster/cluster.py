@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from tests.cluster.missing import refuse_where_no_cluster_can_run
 from tests.cluster.nodes import start_node
 from tests.cluster.progress import say, until
 
-FOLDER = Path(__file__).parents[2] / ".cluster"
+FOLDER = Path(os.environ.get("POCKETKUBE_CLUSTER") or Path(__file__).parents[2] / ".cluster").resolve()
 KUBECONFIG = FOLDER / "kubeconfig"
 _PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 _ADDONS = ("kubectl", "coredns", "mpi-operator", "versitygw", "pause")
@@ -55,6 +56,15 @@ def up(*, arm: bool) -> None:
         for name in ("kubelet", "pause"):
             binary(name, "arm64")
     down()
+    try:
+        _up(second=second)
+    except BaseException:
+        # The folder stays: its logs tell what went wrong.
+        _end_processes()
+        raise
+
+
+def _up(*, second: bool) -> None:
     FOLDER.mkdir(mode=0o755)
     (FOLDER / "resolv.conf").write_text(f"nameserver {network.DNS_SERVICE}\n")
     first = _start_machine(f"node-{HOST}")
@@ -66,7 +76,7 @@ def up(*, arm: bool) -> None:
     if second:
         machine = _start_machine("node-arm64")
         network.join(first, machine, links)
-        start_emulation(_group())
+        start_emulation(group_of(FOLDER))
         start_node(machine, 2, "arm64", links.address(6), plane)
         nodes.append(Node("arm64", machine))
     start_store(first, address, plane.kubeconfig)
@@ -83,11 +93,16 @@ def down() -> None:
     Raises:
         OSError: If something does not go.
     """
-    ended = cgroups.remove(_group())
-    stop_emulation(_group())
+    ended = _end_processes()
     if FOLDER.exists():
         shutil.rmtree(FOLDER)
         say(f"the cluster is gone ({ended} processes ended)")
+
+
+def _end_processes() -> int:
+    ended = cgroups.remove(group_of(FOLDER))
+    stop_emulation(group_of(FOLDER))
+    return ended
 
 
 def nodes() -> list[Node]:
@@ -105,12 +120,13 @@ def _remember(nodes: list[Node]) -> None:
     (FOLDER / _NODES).write_text(json.dumps([asdict(node) for node in nodes], default=str, indent=1))
 
 
-def _group() -> str:
-    return f"pocketkube-{hashlib.sha256(str(FOLDER).encode()).hexdigest()[:8]}"
+def group_of(folder: Path) -> str:
+    """The control group of the cluster in a folder."""
+    return f"pocketkube-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 
 
 def _start_machine(name: str) -> Machine:
-    return start_machine(name, FOLDER / name, f"{_group()}/{name}", FOLDER / "resolv.conf")
+    return start_machine(name, FOLDER / name, f"{group_of(FOLDER)}/{name}", FOLDER / "resolv.conf")
 
 
 def _wait_until_ready(node: Node, plane: ControlPlane) -> None:
@@ -119,13 +135,13 @@ def _wait_until_ready(node: Node, plane: ControlPlane) -> None:
         lambda: _is_ready(name, plane.kubeconfig),
         f"the node {name}",
         seconds=180,
-        hint=str(node.machine.log("kubelet")),
+        log=node.machine.log("kubelet"),
     )
     say(f"{name} is ready")
 
 
 def _is_ready(name: str, kubeconfig: Path) -> bool:
-    asked = f"{{.status.conditions[?(@.type=='Ready')].status}}"
+    asked = "{.status.conditions[?(@.type=='Ready')].status}"
     done = subprocess.run(
         [binary("kubectl"), f"--kubeconfig={kubeconfig}", "get", "node", name, f"-ojsonpath={asked}"],
         capture_output=True,

@@ -7,28 +7,17 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from string import Template
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import yaml
 from kubernetes import client, config
 
-from pocketkube.stages.inline import run_inline
 from pocketkube.spec import parse_spec
+from pocketkube.stages.inline import run_inline
 from tests.cluster.addons import BUCKET, STORE_NAMESPACE, STORE_SECRET, STORE_SERVICE
 from tests.cluster.diagnosis import diagnosis
-
-OBJECTS = Path(__file__).parent / "objects"
-SPEC = {
-    "model": "lenet",
-    "dataset": "digits",
-    "target": {"speedup": 2},
-    "training": {"epochs": 2, "batch_size": 64},
-    "stages": ["prune_channels", "quantize_int8"],
-    "benchmark": {"runs": 10, "threads": [1]},
-}
+from tests.cluster.jobs import SPEC
 
 
 @pytest.fixture(scope="session")
@@ -83,23 +72,6 @@ def store(cluster: None, monkeypatch: pytest.MonkeyPatch) -> str:
 def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The folders of a small job that was run on this machine."""
     return run_inline(parse_spec(SPEC), tmp_path_factory.mktemp("inline"))
-
-
-def create(namespace: str, file: str, spec: dict[str, Any], **values: str) -> dict[str, Any]:
-    """An object of objects/, and the ConfigMap with its spec, which is created.
-
-    Args:
-        namespace: Where it goes.
-        file: Its name in objects/.
-        spec: The job's spec.
-        values: What stands for $words in it; "name" names both.
-    """
-    data = {"spec.yaml": yaml.safe_dump(spec)}
-    client.CoreV1Api().create_namespaced_config_map(
-        namespace, {"metadata": {"name": values["name"]}, "data": data}
-    )
-    found: dict[str, Any] = yaml.safe_load(Template((OBJECTS / file).read_text()).substitute(values))
-    return found
 
 
 def _endpoint() -> str:

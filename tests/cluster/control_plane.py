@@ -1,9 +1,8 @@
 """Kubernetes's own servers: etcd, the API server, the controllers and the scheduler."""
 
 import json
-import urllib.error
-import urllib.request
 import ssl
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def start_control_plane(machine: Machine, address: str, folder: Path) -> Control
         lambda: _answers(f"https://{address}:{PORT}/readyz", plane, owner),
         "the API server",
         seconds=60,
-        hint=str(machine.log("kube-apiserver")),
+        log=machine.log("kube-apiserver"),
     )
     say("the API server answers")
     machine.start(
@@ -112,9 +111,7 @@ def _answers(url: str, plane: ControlPlane, owner: tuple[Path, Path]) -> bool:
         return False
 
 
-def _write_kubeconfig(
-    path: Path, server: str, authority: Path, owner: tuple[Path, Path]
-) -> None:
+def _write_kubeconfig(path: Path, server: str, authority: Path, owner: tuple[Path, Path]) -> None:
     content = {
         "apiVersion": "v1",
         "kind": "Config",

@@ -95,7 +95,13 @@ def _save(image: Image, folder: Path) -> Path:
     archive = folder / "image.tar"
     command = (
         # Names without a registry are docker.io's to containerd and kubelet, as to docker.
-        ["buildah", "push", "--quiet", image.name, f"docker-archive:{archive}:docker.io/library/{image.name}"]
+        [
+            "buildah",
+            "push",
+            "--quiet",
+            image.name,
+            f"docker-archive:{archive}:docker.io/library/{image.name}",
+        ]
         if image.builder == "buildah"
         else ["docker", "save", "--output", str(archive), image.name]
     )

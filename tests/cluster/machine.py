@@ -1,8 +1,8 @@
 """A machine of the cluster: namespaces of its own on this one.
 
-Mounts, network, processes and names that a machine has go with it: once its first process has ended, the
-kernel takes all of them away, however it ended. Nothing is left to be cleaned but its control group and
-its folder.
+Mounts, network, processes and names that a machine has go with it: once its first process has ended,
+the kernel takes all of them away, however that came. Nothing is left to be cleaned but its control
+group and its folder.
 """
 
 import os
@@ -16,7 +16,7 @@ from tests.cluster import cgroups
 from tests.cluster.progress import until
 
 _NAMESPACES = ("mount", "net", "pid", "uts", "ipc", "cgroup")
-# Programs keep things in folders of fixed names below these.
+# Programs keep things in folders of fixed names below these; and the path of a socket may not be long.
 _KEPT_APART = ("/var/lib", "/var/log")
 
 
@@ -109,7 +109,7 @@ def start_machine(name: str, folder: Path, group: str, resolver: Path) -> Machin
             start_new_session=True,
             preexec_fn=lambda: cgroups.join(group, first=True),
         )
-    until(lambda: ready.exists() or outer.poll() is not None, name, seconds=10, hint=str(log))
+    until(lambda: ready.exists() or outer.poll() is not None, name, seconds=10, log=log)
     if outer.poll() is not None:
         raise OSError(f"{name} could not be set apart: {log.read_text().strip()}")
     first = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()[0]

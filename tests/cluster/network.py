@@ -1,6 +1,6 @@
 """The links of a cluster's machines, on addresses that nobody here uses.
 
-    this machine .1 -- .2 the first machine .5 -- .6 the second
+this machine .1 -- .2 the first machine .5 -- .6 the second
 """
 
 import ipaddress

@@ -29,14 +29,15 @@ def start_node(machine: Machine, number: int, arch: str, address: str, plane: Co
     """
     start_containerd(machine, number)
     archive = pause_archive(machine.folder, arch)
-    machine.run("ctr", "-a", SOCKET, "-n", "k8s.io", "images", "import", f"--platform=linux/{arch}", archive)
+    machine.run(
+        "ctr", "-a", SOCKET, "-n", "k8s.io", "images", "import", f"--platform=linux/{arch}", archive
+    )
     machine.start(
         binary("kubelet", arch),
         f"--config={_write(machine, 'kubelet.yaml', _kubelet(plane))}",
         f"--kubeconfig={plane.kubeconfig}",
         f"--hostname-override={machine.name}",
         f"--node-ip={address}",
-        f"--root-dir={machine.folder / 'kubelet'}",
     )
     machine.start(
         binary("kube-proxy"),
@@ -57,7 +58,7 @@ def start_containerd(machine: Machine, number: int) -> None:
         lambda: (Path(f"/proc/{machine.process}/root") / SOCKET.strip("/")).exists(),
         "containerd",
         seconds=30,
-        hint=str(machine.log("containerd")),
+        log=machine.log("containerd"),
     )
 
 

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,14 +19,14 @@ def say(line: str) -> None:
     print(f"cluster: {time.monotonic() - _BEGAN:5.1f} s  {line}", file=sys.stderr, flush=True)
 
 
-def until(found: Callable[[], T | None], what: str, *, seconds: float, hint: str = "") -> T:
+def until(found: Callable[[], T | None], what: str, *, seconds: float, log: Path) -> T:
     """Waits until something is there.
 
     Args:
         found: Asked again and again; gives what was waited for, or None or False.
         what: What is waited for, to be said where it does not come.
         seconds: How long to wait.
-        hint: Where to look then.
+        log: Where it writes to.
 
     Raises:
         Stuck: If it does not come in time.
@@ -36,5 +37,10 @@ def until(found: Callable[[], T | None], what: str, *, seconds: float, hint: str
         if answer:
             return answer
         if time.monotonic() > ends:
-            raise Stuck(f"{what} did not come within {seconds:.0f} s{hint and f'; look at {hint}'}")
+            raise Stuck(f"{what} did not come within {seconds:.0f} s; {log} ends: {_last_line(log)}")
         time.sleep(0.2)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+    return lines[-1] if lines else "(it is empty)"

@@ -11,8 +11,8 @@ from pocketkube import __version__
 from pocketkube.layout import BENCHMARK_FILE
 from pocketkube.storage import fetch_folder, parse_uri, send_folder
 from tests.cluster.cluster import nodes
-from tests.cluster.conftest import SPEC, create
 from tests.cluster.following import NotDone, wait_for_job
+from tests.cluster.jobs import SPEC, create
 
 IMAGE = os.environ.get("POCKETKUBE_BENCHMARK_IMAGE", f"pocketkube-benchmark:{__version__}-arm64")
 ARM64 = "kubernetes.io/arch=arm64"

@@ -8,8 +8,8 @@ from kubernetes import client
 
 from pocketkube.bundle import load_bundle
 from pocketkube.storage import fetch_folder, parse_uri
-from tests.cluster.conftest import SPEC, create
 from tests.cluster.following import wait_for_mpijob
+from tests.cluster.jobs import SPEC, create
 from tests.cluster.test_stage_job import IMAGE
 
 

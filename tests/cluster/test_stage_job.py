@@ -11,8 +11,8 @@ from pocketkube import __version__
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.storage import fetch_folder, parse_uri, send_folder
-from tests.cluster.conftest import SPEC, create
 from tests.cluster.following import NotDone, wait_for_job
+from tests.cluster.jobs import SPEC, create
 
 IMAGE = os.environ.get("POCKETKUBE_IMAGE", f"pocketkube:{__version__}")
 
