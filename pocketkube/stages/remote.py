@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from pocketkube.errors import UserError
 from pocketkube.spec.schema import Spec
 from pocketkube.stages.run import STAGES, run_stage
 from pocketkube.storage import fetch_folder, is_uri, parse_uri, refuse_unwritable, send_folder
@@ -34,7 +35,7 @@ def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str]
         return run_stage(name, spec, position, folders, Path(output).resolve())
     target = parse_uri(output) if is_uri(output) else None
     sources = {role: parse_uri(place) for role, place in inputs.items() if is_uri(place)}
-    with tempfile.TemporaryDirectory(prefix="pocketkube-") as work:
+    with _temporary_folder() as work:
         if target and started_first():
             refuse_unwritable(target)
         folders = {role: Path(place).resolve() for role, place in inputs.items()}
@@ -53,3 +54,13 @@ def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str]
                 f"{target} was not written whole; the same command runs this stage again."
             ) from None
         return found
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="pocketkube-")
+    except OSError as error:
+        raise UserError(
+            f"s3:// places need a folder for temporary files: {error.strerror}; set TMPDIR to one that "
+            "can be written, in a container an emptyDir."
+        ) from error

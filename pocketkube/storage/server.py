@@ -23,15 +23,8 @@ REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 CERTIFICATES = "SSL_CERT_FILE"
 
-REFUSALS = (
-    "AccessDenied",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "InvalidToken",
-    "InvalidTokenId",
-    "ExpiredToken",
-    "AccountProblem",
-)
+# Beside the statuses 401 and 403. versitygw says XAdminUserNotFound, with 404, of a key that it lacks.
+REFUSALS = ("InvalidToken", "ExpiredToken", "XAdminUserNotFound")
 
 # Tries are 0, 2 and 4 s apart: a server that is not there is given up after 6 to 18 s.
 CONNECT = urllib3.Timeout(connect=3, read=5)
@@ -170,12 +163,13 @@ def _first_set(names: tuple[str, ...]) -> tuple[str, str | None]:
 def _refusal(error: S3Error, endpoint: str, place: Place) -> str:
     if error.code == "NoSuchBucket":
         return f"{place}: there is no bucket {place.bucket} at {endpoint}; make it, or name another."
-    if error.code in REFUSALS:
+    told = f"{error.code}: {_shortened(error.message or 'nothing more')}"
+    if error.code in REFUSALS or error.response.status in (401, 403):
         return (
-            f"{place}: {endpoint} refuses access ({error.code}); look at {ACCESS_KEY}, {SECRET_KEY} "
-            f"and what they may do in {place.bucket}."
+            f"{place}: {endpoint} refuses access ({told}); look at {ACCESS_KEY}, {SECRET_KEY} and what "
+            f"they may do in {place.bucket}."
         )
-    return f"{place}: {endpoint} answers {error.code}: {_shortened(error.message or 'nothing more')}."
+    return f"{place}: {endpoint} answers {told}."
 
 
 def _unreached(error: HTTPError, endpoint: str, place: Place) -> str:
