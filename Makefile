@@ -44,6 +44,7 @@ $(VENV)/.ready: requirements/dev.lock pyproject.toml
 lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -o requirements/runtime.lock pyproject.toml
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --extra dev -o requirements/dev.lock pyproject.toml
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/runtime.lock -o requirements/benchmark.lock requirements/benchmark.in
 
 clean:
 	rm -rf $(VENV) build runs

@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Lets an x86 machine run aarch64 programs: Debian trixie's qemu, a static binary, and the kernel's binfmt_misc.
+#
+#   images/arm64/emulator.sh fetch               prints where the emulator lies, fetching it once for a machine
+#   images/arm64/emulator.sh register HOLDER     aarch64 programs run, in containers and chroots, too
+#   images/arm64/emulator.sh unregister HOLDER   undoes it once no other holder is left
+#
+# QEMU_CPU (cortex-a53, cortex-a76, neoverse-n1, max, …) in a program's environment picks the core. Bookworm's
+# qemu, 7.2, shows programs the host's /proc/cpuinfo, on which LiteRT fails; trixie's shows an ARM one.
+set -euo pipefail
+
+suite=trixie
+package=qemu-user
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/pocketkube/arm64/$package-$suite
+emulator=$cache/qemu-aarch64
+binfmt=/proc/sys/fs/binfmt_misc
+entry=pocketkube-aarch64
+holders=/run/pocketkube/aarch64
+
+main() {
+    case "${1:-}" in
+        fetch) fetch ;;
+        register) register "${2:?usage: $0 register HOLDER}" ;;
+        unregister) unregister "${2:?usage: $0 unregister HOLDER}" ;;
+        *) fail "usage: $0 fetch | register HOLDER | unregister HOLDER" ;;
+    esac
+}
+
+fetch() {
+    if [ ! -x "$emulator" ]; then
+        need apt-get "a Debian machine (apt-get)"
+        need dpkg-deb "a Debian machine (dpkg-deb)"
+        # In a shell of its own, so that its folder is gone when it ends, however that is.
+        (fetch_package)
+    fi
+    echo "$emulator"
+}
+
+fetch_package() {
+    local mirror
+    mirror=$(apt-get indextargets --format '$(SUITE) $(CODENAME) $(LABEL) $(REPO_URI)' |
+        awk '$3 == "Debian" && $2 !~ /-/ { print $NF; exit }')
+    [ -n "$mirror" ] || fail "apt knows no Debian mirror; run apt-get update, or add one to its sources."
+    echo "stage=emulator fetching $package of $suite" >&2
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    # apt fetches as a user of its own.
+    chmod 755 "$work"
+    mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial" "$work/download"
+    ! id _apt > /dev/null 2>&1 || [ "$(id -u)" != 0 ] || chown _apt "$work/download"
+    touch "$work/status"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" \
+        > "$work/sources.list"
+    private_apt=(apt-get -qq
+        -o "Dir::State=$work/state" -o "Dir::State::status=$work/status" -o "Dir::Cache=$work/cache"
+        -o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null
+        -o APT::Update::Post-Invoke= -o APT::Update::Post-Invoke-Success= -o DPkg::Post-Invoke=)
+    "${private_apt[@]}" update >&2 || fail "$mirror has no $suite that apt can verify."
+    (cd "$work/download" && "${private_apt[@]}" download "$package" >&2) ||
+        fail "$mirror's $suite did not give $package."
+    dpkg-deb --extract "$work"/download/*.deb "$work/content"
+    mkdir -p "$cache"
+    install -m 755 "$work/content/usr/bin/qemu-aarch64" "$emulator.new"
+    mv "$emulator.new" "$emulator"
+}
+
+register() {
+    [ "$(uname -m)" != aarch64 ] || return 0
+    [ "$(id -u)" = 0 ] || fail "Registering an emulator with the kernel needs root."
+    mkdir -p "$holders"
+    exec 9> "$holders.lock"
+    flock 9
+    if [ ! -e "$binfmt/register" ]; then
+        mount -t binfmt_misc binfmt_misc "$binfmt" || fail "The kernel has no binfmt_misc."
+        touch "$holders.mounted"
+    fi
+    if [ ! -e "$binfmt/$entry" ]; then
+        if handler=$(handler_of_others); then
+            echo "stage=emulator aarch64 programs already run by $handler" >&2
+            return 0
+        fi
+        local found
+        found=$(fetch)
+        # Flag F opens the emulator now, so that it need not be in the container; O and C hand it the
+        # program's own file and rights.
+        echo ":$entry:M::$(magic '\x'):$(mask):$found:OCF" > "$binfmt/register"
+    fi
+    touch "$holders/$1"
+}
+
+unregister() {
+    [ -d "$holders" ] || return 0
+    [ "$(id -u)" = 0 ] || fail "Taking an emulator from the kernel needs root."
+    exec 9> "$holders.lock"
+    flock 9
+    rm -f "$holders/$1"
+    [ -z "$(ls "$holders")" ] || return 0
+    [ ! -e "$binfmt/$entry" ] || echo -1 > "$binfmt/$entry"
+    if [ -e "$holders.mounted" ]; then
+        umount "$binfmt"
+        rm "$holders.mounted"
+    fi
+    rmdir "$holders"
+}
+
+# The first entry that is not ours and runs aarch64 programs.
+handler_of_others() {
+    grep -lis "magic $(magic '')" "$binfmt"/* | head -n 1 | grep .
+}
+
+# An ELF header of a 64-bit little-endian program for machine 0xb7, AArch64; $1 stands before each byte.
+magic() {
+    local byte
+    for byte in 7f 45 4c 46 02 01 01 00 00 00 00 00 00 00 00 00 02 00 b7 00; do
+        printf '%s%s' "$1" "$byte"
+    done
+}
+
+# The OS ABI may be any, and the type 2 or 3: a program at a fixed address or not.
+mask() {
+    printf '%s' '\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
+}
+
+need() {
+    command -v "$1" > /dev/null || fail "The arm64 emulator is fetched with $2, which is not here."
+}
+
+fail() {
+    echo "$*" >&2
+    exit 2
+}
+
+main "$@"
