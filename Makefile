@@ -10,7 +10,7 @@ OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
 # A file's tests share what they made ready; two or four files at once keep the cores busy.
 PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: run test test-fast horovod pipelines lint lock clean
+.PHONY: run test test-fast horovod images pipelines lint lock clean
 
 run: $(VENV)/.ready
 	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --output $(OUTPUT)
@@ -24,6 +24,10 @@ test-fast: $(VENV)/.ready
 
 horovod: $(VENV)/.ready
 	images/horovod/build_wheel.sh $(PYTHON)
+
+# With BASE, CA_CERTIFICATES, ARCHES and TARGETS, as images/build.sh explains; ARM=1 adds the arm64 benchmark.
+images:
+	$(if $(ARM),ARCHES="amd64 arm64") images/build.sh $(TARGETS)
 
 pipelines: $(VENV)/.ready
 	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --compile build/compress_model.yaml

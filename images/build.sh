@@ -38,11 +38,11 @@ main() {
         esac
     done
 
-    builder=$(choose_builder)
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     certificates > "$work/certificates"
-    (umask 077 && index > "$work/index")
+    index > "$work/index"
+    builder=$(choose_builder)
     build_base=$(base "$machine")
 
     for target in "${targets[@]}"; do
