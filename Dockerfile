@@ -38,7 +38,8 @@ COPY components components
 COPY pipelines pipelines
 RUN uv build --quiet --wheel --no-build-isolation --python /opt/build/tools/bin/python --out-dir /wheel \
     && uv pip install --quiet --no-deps --offline --python /opt/pocketkube/bin/python --prefix /application \
-        /wheel/*.whl
+        /wheel/*.whl \
+    && chmod -R a+rX,go-w /application && rm -f /application/.lock
 
 # The target's wheels are unpacked on the builder's own architecture: nothing of the target has to run.
 FROM tools AS benchmark-packages
@@ -48,7 +49,8 @@ RUN --mount=type=secret,id=certificates --mount=type=secret,id=index \
     case "${TARGETARCH}" in amd64) machine=x86_64 ;; arm64) machine=aarch64 ;; esac \
     && /opt/build/with_index uv pip sync --quiet --require-hashes --only-binary :all: \
         --python /opt/pocketkube/bin/python --python-platform "${machine}-manylinux_2_36" \
-        /opt/pocketkube/benchmark.lock
+        /opt/pocketkube/benchmark.lock \
+    && rm -f /opt/pocketkube/.lock
 
 FROM ${BASE} AS benchmark
 COPY --from=benchmark-packages /etc/passwd /etc/group /etc/
@@ -86,11 +88,12 @@ RUN --mount=type=secret,id=certificates --mount=type=secret,id=index \
 FROM scratch AS horovod-wheel
 COPY --from=horovod /opt/cache/pocketkube/horovod /
 
-# Without TensorFlow's headers, which only Horovod's build needs, its symbol tables and others' tests.
+# Without what only building against TensorFlow needs (headers, clang), symbol tables and others' tests.
 FROM horovod AS trimmed
 RUN cd /opt/pocketkube/lib/python3.11/site-packages \
-    && rm -rf tensorflow/include sklearn/tests sklearn/*/tests scipy/*/tests scipy/*/*/tests numpy/*/tests \
-    && find tensorflow -name '*.so*' -type f -exec strip --strip-unneeded {} +
+    && rm -rf tensorflow/include clang sklearn/tests sklearn/*/tests scipy/*/tests scipy/*/*/tests numpy/*/tests \
+        /opt/pocketkube/.lock \
+    && find tensorflow horovod -name '*.so*' -type f -exec strip --strip-unneeded {} +
 
 FROM ${BASE} AS runtime
 RUN export DEBIAN_FRONTEND=noninteractive \
@@ -102,8 +105,10 @@ RUN export DEBIAN_FRONTEND=noninteractive \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && useradd --uid 1000 --create-home --skel /dev/null --shell /bin/sh pocketkube
 COPY --from=trimmed /opt/pocketkube /opt/pocketkube
-COPY images/ssh/sshd_config images/ssh/ssh_config images/ssh/job_key /etc/ssh/
-COPY images/openmpi/openmpi-mca-params.conf /etc/openmpi/
+# ssh runs no program that others than root may write, and a checkout has the modes its owner likes.
+COPY --chmod=755 images/ssh/job_key /etc/ssh/
+COPY --chmod=644 images/ssh/sshd_config images/ssh/ssh_config /etc/ssh/
+COPY --chmod=644 images/openmpi/openmpi-mca-params.conf /etc/openmpi/
 # Nothing is written outside /tmp: the root file system may be read-only.
 ENV PATH=/opt/pocketkube/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/home/pocketkube TMPDIR=/tmp KERAS_HOME=/tmp/keras XDG_CACHE_HOME=/tmp/cache \
