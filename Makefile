@@ -1,5 +1,7 @@
 # make run     compresses a network on this machine; ends with a table and a report
 # make test    the whole test suite; make test-fast leaves the slow ones out
+# make cluster a real Kubernetes on this machine (ARM=1: with an arm64 node); make cluster-down ends it
+# make test-cluster  the tests on it, or on the cluster that KUBECONFIG names
 # All of these set themselves up. They need Python 3.11, make and a way to a package index.
 
 VENV := .venv
@@ -8,9 +10,9 @@ export PATH := $(CURDIR)/$(VENV)/tools/bin:$(PATH)
 SPEC ?= examples/digits.yaml
 OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
 # A file's tests share what they made ready; two or four files at once keep the cores busy.
-PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile
+PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile --ignore tests/cluster
 
-.PHONY: run test test-fast horovod images pipelines lint lock clean
+.PHONY: run test test-fast test-cluster cluster cluster-down horovod images pipelines lint lock clean
 
 run: $(VENV)/.ready
 	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --output $(OUTPUT)
@@ -18,6 +20,16 @@ run: $(VENV)/.ready
 test: $(VENV)/.ready lint
 	$(MAKE) horovod || echo "The distributed tests will be skipped: Horovod is not there."
 	$(PYTEST)
+
+# What the cluster's tests need beside it: images/build.sh tells of BASE and CA_CERTIFICATES.
+test-cluster: $(VENV)/.ready
+	$(PYTHON) -m tests.cluster test
+
+cluster: $(VENV)/.ready
+	$(PYTHON) -m tests.cluster up $(if $(ARM),--arm)
+
+cluster-down: $(VENV)/.ready
+	$(PYTHON) -m tests.cluster down
 
 test-fast: $(VENV)/.ready
 	$(PYTEST) -m "not slow"
@@ -46,9 +58,9 @@ $(VENV)/.ready: requirements/dev.lock pyproject.toml
 	touch $@
 
 lock:
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -o requirements/runtime.lock pyproject.toml
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --extra dev -o requirements/dev.lock pyproject.toml
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/runtime.lock -o requirements/benchmark.lock requirements/benchmark.in
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/runtime.lock pyproject.toml
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev -o requirements/dev.lock pyproject.toml
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/runtime.lock -o requirements/benchmark.lock requirements/benchmark.in
 
 clean:
 	rm -rf $(VENV) build runs

@@ -55,6 +55,8 @@ class Environment:
         cpu_features: Those of its instruction sets that matter to a network, as Linux names them.
         cores: Number of logical cores that this process may use.
         machine: Architecture, as in "x86_64" or "aarch64".
+        emulated_on: Architecture of the processor that plays `machine`, whose times then mean nothing;
+            None where it is real.
         python: Python's version.
         packages: Version by package, of those that are installed.
         when: Time in UTC, ISO 8601.
@@ -64,6 +66,7 @@ class Environment:
     cpu_features: tuple[str, ...]
     cores: int
     machine: str
+    emulated_on: str | None
     python: str
     packages: dict[str, str]
     when: str
@@ -78,6 +81,7 @@ def environment() -> Environment:
         cpu_features=tuple(feature for feature in _FEATURES if feature in listed),
         cores=_usable_cores(),
         machine=platform.machine(),
+        emulated_on=_emulated_on(),
         python=platform.python_version(),
         packages=package_versions(),
         when=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -108,6 +112,26 @@ def _processor_name(facts: dict[str, str]) -> str:
     core = facts.get("cpu part")
     named = ", ".join(part for part in (board, f"CPU part {core}" if core else "") if part)
     return named or platform.processor() or platform.machine()
+
+
+def _emulated_on() -> str | None:
+    """The kernel's architecture where it is another than this program's.
+
+    An emulator of user programs (qemu-aarch64) answers uname for the kernel, but not for this file,
+    which Linux has since 6.1. A 64-bit kernel runs 32-bit programs of its own kind by itself.
+    """
+    try:
+        kernel = Path("/proc/sys/kernel/arch").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    families = {"i686": "x86_64", "armv7l": "aarch64", "armv8l": "aarch64"}
+    machine = platform.machine()
+    return None if kernel in (machine, families.get(machine)) else kernel
+
+
+def shown_machine(machine: str, emulated_on: str | None) -> str:
+    """An architecture in words that say whether it was real."""
+    return f"emulated {machine} (on {emulated_on})" if emulated_on else machine
 
 
 def _usable_cores() -> int:

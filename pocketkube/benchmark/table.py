@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from rich.table import Table
 
+from pocketkube.benchmark.environment import shown_machine
 from pocketkube.benchmark.results import BenchmarkReport, FileFigures
 from pocketkube.measures import wording_of
 
@@ -73,4 +74,6 @@ def _milliseconds(value: float) -> str:
 def _caption(report: BenchmarkReport) -> str:
     place = report.environment
     on = f"{place.cpu}, {place.cores} cores"
+    if place.emulated_on:
+        on += f", {shown_machine(place.machine, place.emulated_on)}: its times mean nothing"
     return f"{on}; score on {report.examples} examples" if report.score_name else on

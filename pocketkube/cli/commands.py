@@ -150,18 +150,18 @@ def spec(options: Namespace) -> None:
 def stage(options: Namespace) -> None:
     """`pocketkube stage`: one stage, as launchers call it."""
     from pocketkube.spec import load_spec, resolve_paths
-    from pocketkube.stages.run import run_stage
+    from pocketkube.stages.remote import run_stage_at
 
     job = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
     if options.position >= len(job.stages):
         raise UserError(f"--position: the spec has {len(job.stages)} stages, counted from 0.")
     inputs = {}
     for given in options.input:
-        role, equals, folder = given.partition("=")
+        role, equals, place = given.partition("=")
         if not equals:
-            raise UserError(f"--input: {given} needs the form ROLE=DIR, as in model=runs/a/model.")
-        inputs[role] = Path(folder).resolve()
-    run_stage(options.name, job, options.position, inputs, options.output.resolve())
+            raise UserError(f"--input: {given} needs the form ROLE=PLACE, as in model=runs/a/model.")
+        inputs[role] = place
+    run_stage_at(options.name, job, options.position, inputs, options.output)
 
 
 def _calibration(options: Namespace, model: Any) -> Any:

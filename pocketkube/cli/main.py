@@ -89,21 +89,34 @@ def _parser() -> argparse.ArgumentParser:
     spec.add_argument("--explain", action="store_true", help="every field, its default and meaning")
     spec.add_argument("--schema", action="store_true", help="the JSON Schema, for editors")
 
-    stage = _command(sub, "stage", commands.stage, "Run one stage of a spec; for launchers.")
+    stage = _command(
+        sub,
+        "stage",
+        commands.stage,
+        "Run one stage of a spec; for launchers.",
+        "The server of s3:// places is named by AWS_ENDPOINT_URL_S3, and its keys by AWS_ACCESS_KEY_ID "
+        "and AWS_SECRET_ACCESS_KEY.",
+    )
     stage.add_argument("name", help="train_model, prune_channels, fine_tune_model, export_litert, …")
     stage.add_argument("--spec", type=Path, required=True, help="the spec")
     stage.add_argument(
         "--position", type=int, default=-1, help="place of its settings in stages, from 0"
     )
     stage.add_argument(
-        "--input", action="append", default=[], metavar="ROLE=DIR", help="an input folder, by its role"
+        "--input",
+        action="append",
+        default=[],
+        metavar="ROLE=PLACE",
+        help="an input by its role: a folder, or s3://bucket/key",
     )
-    stage.add_argument("--output", "-o", type=Path, required=True, help="the folder to write")
+    stage.add_argument(
+        "--output", "-o", metavar="PLACE", required=True, help="the folder or s3://bucket/key to write"
+    )
     return parser
 
 
-def _command(sub, name, function, text):  # type: ignore[no-untyped-def]
-    parser = sub.add_parser(name, help=text, description=text)
+def _command(sub, name, function, text, epilog=None):  # type: ignore[no-untyped-def]
+    parser = sub.add_parser(name, help=text, description=text, epilog=epilog)
     parser.set_defaults(command=function)
     return parser
 

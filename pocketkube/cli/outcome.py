@@ -27,8 +27,9 @@ def plain_ending() -> Iterator[None]:
     except UserError as error:
         print(f"{UserError.PREFIX}{error}", file=sys.stderr)
         sys.exit(UserError.EXIT_CODE)
-    except KeyboardInterrupt:
-        print(f"{UserError.PREFIX}interrupted; the same command goes on from here.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        told = str(interrupt) or "the same command goes on from here."
+        print(f"{UserError.PREFIX}interrupted; {told}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

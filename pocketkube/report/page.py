@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from pocketkube.benchmark.environment import shown_machine
 from pocketkube.measures import measure_of, wording_of
 from pocketkube.report.bars import layer_bars, shares
 from pocketkube.report.confusion import confusion_matrix
@@ -56,7 +57,8 @@ def _headline(result: Mapping[str, Any]) -> str:
     if before["score"] is not None:
         cards.append(_score_card(result["task"]["score_name"], before["score"], after["score"]))
     if result["latency_ratio"]:
-        cards.append((f"{result['latency_ratio']:.2f}x", "faster on this machine, one thread"))
+        where = "under emulation, which says nothing" if _emulated(result) else "on this machine, one thread"
+        cards.append((f"{result['latency_ratio']:.2f}x", f"faster {where}"))
     cards.append((f"{before['size_bytes'] / after['size_bytes']:.1f}x", "smaller file"))
     environment = result["environment"]
     told = " · ".join((environment["when"], environment["cpu"], result["task"]["description"]))
@@ -65,6 +67,10 @@ def _headline(result: Mapping[str, Any]) -> str:
         f"<header><h1>{escape(_title(result))}</h1>"
         f'<p class="muted">{escape(told)}</p><ul class="cards">{shown}</ul></header>'
     )
+
+
+def _emulated(result: Mapping[str, Any]) -> bool:
+    return bool(result["environment"].get("emulated_on"))
 
 
 def _score_card(score_name: str, before: float, after: float) -> tuple[str, str]:
@@ -151,10 +157,11 @@ def _stages(result: Mapping[str, Any]) -> str:
 def _again(result: Mapping[str, Any]) -> list[str]:
     spec = yaml.safe_dump(result["spec"], sort_keys=False, allow_unicode=True)
     told = result["environment"]
+    machine = shown_machine(told["machine"], told.get("emulated_on"))
     packages = ", ".join(f"{name} {version}" for name, version in told["packages"].items())
     lines = [
         f"PocketKube {result['pocketkube']}, Python {told['python']}, {packages}",
-        f"{told['cpu']}, {told['cores']} cores, {told['machine']}; {' '.join(told['cpu_features'])}",
+        f"{told['cpu']}, {told['cores']} cores, {machine}; {' '.join(told['cpu_features'])}",
         f"Seed {result['seed']}",
     ]
     return [

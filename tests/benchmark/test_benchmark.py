@@ -108,7 +108,7 @@ def test_the_report_goes_through_json_unchanged_with_the_keys_of_result_json(rep
     }
     assert read["files"][0]["threads"]["2"].keys() == {"p50", "p90", "p99"}
     assert set(read["environment"]) == {
-        *("cpu", "cpu_features", "cores", "machine", "python", "packages", "when"),
+        *("cpu", "cpu_features", "cores", "machine", "emulated_on", "python", "packages", "when"),
     }
 
 

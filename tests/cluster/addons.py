@@ -1,0 +1,194 @@
+"""What runs beside Kubernetes itself, as programs on a machine: DNS, the MPI operator, an S3 server."""
+
+import json
+import secrets
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from minio import Minio
+
+from tests.cluster.binaries import binary, module_file
+from tests.cluster.machine import Machine
+from tests.cluster.network import DNS_SERVICE
+from tests.cluster.progress import say, until
+
+# As Kubeflow Pipelines calls them.
+STORE_NAMESPACE, STORE_SERVICE, STORE_PORT = "kubeflow", "minio-service", 9000
+STORE_SECRET, BUCKET = "mlpipeline-minio-artifact", "mlpipeline"
+MPI_NAMESPACE = "mpi-operator"
+
+
+def apply(kubeconfig: Path, *objects: dict[str, Any]) -> None:
+    """Creates or changes Kubernetes objects."""
+    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    _kubectl(kubeconfig, "apply", "--server-side", "-f", "-", given=given)
+
+
+def start_dns(machine: Machine, address: str, kubeconfig: Path) -> None:
+    """Starts CoreDNS, and waits until a look-up through its Service is answered."""
+    corefile = machine.folder / "Corefile"
+    corefile.write_text(
+        f"""\
+.:53 {{
+    bind {address}
+    errors
+    kubernetes cluster.local in-addr.arpa {{
+        kubeconfig {kubeconfig}
+    }}
+    cache 5
+}}
+"""
+    )
+    machine.start(binary("coredns"), "-conf", corefile)
+    apply(
+        kubeconfig,
+        *_service(
+            "kube-system",
+            "kube-dns",
+            address,
+            [("dns", "UDP", 53, 53), ("dns-tcp", "TCP", 53, 53)],
+            DNS_SERVICE,
+        ),
+    )
+    until(
+        lambda: _resolves(machine, "kubernetes.default.svc.cluster.local"),
+        "an answer of the cluster's DNS",
+        seconds=60,
+        log=machine.log("coredns"),
+    )
+    say("DNS answers")
+
+
+def start_mpi_operator(machine: Machine, kubeconfig: Path) -> None:
+    """Starts the MPI operator, and waits until it watches."""
+    definition = module_file(
+        "mpi-operator", "github.com/kubeflow/mpi-operator", "manifests/base/kubeflow.org_mpijobs.yaml"
+    )
+    _kubectl(kubeconfig, "apply", "--server-side", "-f", str(definition))
+    apply(kubeconfig, _namespace(MPI_NAMESPACE))
+    _kubectl(
+        kubeconfig, "wait", "--for=condition=Established", "crd/mpijobs.kubeflow.org", "--timeout=30s"
+    )
+    machine.start(
+        binary("mpi-operator"), f"-kubeConfig={kubeconfig}", f"-lock-namespace={MPI_NAMESPACE}"
+    )
+    until(
+        lambda: _kubectl(kubeconfig, "get", "leases", "-n", MPI_NAMESPACE, "-o", "name"),
+        "the MPI operator's lease",
+        seconds=60,
+        log=machine.log("mpi-operator"),
+    )
+    say("the MPI operator watches")
+
+
+def start_store(machine: Machine, address: str, kubeconfig: Path) -> None:
+    """Starts an S3 server with a bucket, where Kubeflow Pipelines has its own."""
+    content = machine.folder / "store"
+    content.mkdir()
+    access, secret = "pocketkube", secrets.token_hex(16)
+    machine.start(
+        binary("versitygw"),
+        "--quiet",
+        f"--port={address}:{STORE_PORT}",
+        "posix",
+        content,
+        environment={"ROOT_ACCESS_KEY": access, "ROOT_SECRET_KEY": secret},
+    )
+    client = Minio(
+        f"{address}:{STORE_PORT}",
+        access_key=access,
+        secret_key=secret,
+        secure=False,
+        region="us-east-1",
+    )
+    until(
+        lambda: _has_bucket(client),
+        "the S3 server",
+        seconds=30,
+        log=machine.log("versitygw"),
+    )
+    apply(
+        kubeconfig,
+        _namespace(STORE_NAMESPACE),
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": STORE_SECRET, "namespace": STORE_NAMESPACE},
+            "stringData": {"accesskey": access, "secretkey": secret},
+        },
+        *_service(
+            STORE_NAMESPACE, STORE_SERVICE, address, [("http", "TCP", STORE_PORT, STORE_PORT)], None
+        ),
+    )
+    say("the S3 server answers")
+
+
+def _has_bucket(client: Minio) -> bool:
+    try:
+        if not client.bucket_exists(BUCKET):
+            client.make_bucket(BUCKET)
+    # It takes a moment until the server listens.
+    except OSError:
+        return False
+    return True
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _service(
+    namespace: str,
+    name: str,
+    address: str,
+    ports: list[tuple[str, str, int, int]],
+    service_address: str | None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A Service whose one endpoint is no pod."""
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            **({"clusterIP": service_address} if service_address else {}),
+            "ports": [
+                {"name": port, "protocol": protocol, "port": outside, "targetPort": inside}
+                for port, protocol, outside, inside in ports
+            ],
+        },
+    }
+    slices = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {"kubernetes.io/service-name": name},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        "ports": [
+            {"name": port, "protocol": protocol, "port": inside} for port, protocol, _, inside in ports
+        ],
+    }
+    return service, slices
+
+
+def _resolves(machine: Machine, name: str) -> bool:
+    try:
+        return bool(machine.run("getent", "hosts", name))
+    except subprocess.CalledProcessError:
+        return False
+
+
+def _kubectl(kubeconfig: Path, *arguments: str, given: str | None = None) -> str:
+    done = subprocess.run(
+        [binary("kubectl"), f"--kubeconfig={kubeconfig}", *arguments],
+        input=given,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise OSError(f"kubectl {arguments[0]} failed: {done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,112 @@
+"""The control groups of a cluster: what limits its pods, and how all its processes are found again.
+
+Every process of a cluster is in a group named for it, so that it can be taken down with nothing kept
+but that name.
+"""
+
+import os
+import shlex
+import signal
+import time
+from pathlib import Path
+
+_ROOT = Path("/sys/fs/cgroup")
+_PROGRAMS = "programs"
+_COMMON = {"rw", "nosuid", "nodev", "noexec", "relatime"}
+
+
+def hierarchies() -> dict[Path, str]:
+    """Where this machine's hierarchies are mounted, and with which options.
+
+    One hierarchy with the option "" is version 2; several are version 1's.
+    """
+    if (_ROOT / "cgroup.controllers").is_file():
+        return {_ROOT: ""}
+    lines = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    return {
+        Path(place): ",".join(option for option in options.split(",") if option not in _COMMON)
+        for _, place, kind, options, *_ in lines
+        if kind == "cgroup"
+    }
+
+
+def create(group: str) -> None:
+    """Makes a group in every hierarchy."""
+    for root in hierarchies():
+        folder = root
+        for part in Path(group).parts:
+            folder = folder / part
+            folder.mkdir(exist_ok=True)
+            if root.name == "cpuset":
+                # A group without cores or memory takes no process.
+                for file in ("cpuset.cpus", "cpuset.mems"):
+                    (folder / file).write_text((folder.parent / file).read_text())
+            if not hierarchies()[root]:
+                controllers = (folder.parent / "cgroup.controllers").read_text().split()
+                enabled = " ".join(f"+{name}" for name in controllers)
+                (folder.parent / "cgroup.subtree_control").write_text(enabled)
+
+
+def join(group: str, *, first: bool = False) -> None:
+    """Moves this process into a group.
+
+    Args:
+        group: The group.
+        first: Whether it is to become the root of a namespace of control groups.
+    """
+    for root, options in hierarchies().items():
+        place = root / group if options or first else root / group / _PROGRAMS
+        (place / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def settle(group: str) -> list[str]:
+    """Shell commands by which the first process of a group lets there be groups below it.
+
+    Version 2 limits what is in groups only where no process is in a group above.
+    """
+    lines = []
+    for root, options in hierarchies().items():
+        if not options:
+            place = shlex.quote(str(root / group))
+            lines += [
+                f"mkdir -p {place}/{_PROGRAMS}",
+                f"echo $$ > {place}/{_PROGRAMS}/cgroup.procs",
+                f"sed 's/[^ ]*/+&/g' {place}/cgroup.controllers > {place}/cgroup.subtree_control",
+            ]
+    return lines
+
+
+def remove(group: str) -> int:
+    """Ends every process in a group, and removes it.
+
+    Returns:
+        How many processes there were.
+
+    Raises:
+        OSError: If a process does not end.
+    """
+    found = processes(group)
+    ended = time.monotonic() + 30
+    while left := processes(group):
+        for process in left:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.05)
+        if time.monotonic() > ended:
+            raise OSError(f"these processes of {group} do not end: {sorted(left)}")
+    for root in hierarchies():
+        for folder, _, _ in os.walk(root / group, topdown=False):
+            Path(folder).rmdir()
+    return len(found)
+
+
+def processes(group: str) -> set[int]:
+    """The processes in a group and in those below it."""
+    return {
+        int(process)
+        for root in hierarchies()
+        for file in (root / group).rglob("cgroup.procs")
+        for process in file.read_text().split()
+    }

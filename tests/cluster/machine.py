@@ -1,0 +1,146 @@
+"""A machine of the cluster: namespaces of its own on this one.
+
+Mounts, network, processes and names that a machine has go with it: once its first process has ended,
+the kernel takes all of them away, however that came. Nothing is left to be cleaned but its control
+group and its folder.
+"""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster import cgroups
+from tests.cluster.progress import until
+
+_NAMESPACES = ("mount", "net", "pid", "uts", "ipc", "cgroup")
+# Programs keep things in folders of fixed names below these; and the path of a socket may not be long.
+_KEPT_APART = ("/var/lib", "/var/log")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A running machine.
+
+    Attributes:
+        name: Its host name.
+        folder: What it keeps, beside its logs.
+        group: Its control group.
+        process: Its first process, as this machine counts.
+    """
+
+    name: str
+    folder: Path
+    group: str
+    process: int
+
+    def run(self, *command: str | Path, given: bytes | None = None) -> str:
+        """Runs a program to its end on the machine.
+
+        Returns:
+            What it printed.
+
+        Raises:
+            subprocess.CalledProcessError: If it failed.
+        """
+        done = subprocess.run(
+            [*self._enter, *map(str, command)],
+            input=given,
+            stdin=subprocess.DEVNULL if given is None else None,
+            capture_output=True,
+            check=True,
+            preexec_fn=self._join,
+        )
+        return done.stdout.decode()
+
+    def start(self, *command: str | Path, environment: Mapping[str, str] | None = None) -> None:
+        """Starts a program that goes on after this process; it writes to the machine's logs."""
+        with self.log(command[0]).open("ab") as log:
+            subprocess.Popen(
+                [*self._enter, *map(str, command)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"PATH": os.environ["PATH"], **(environment or {})},
+                start_new_session=True,
+                preexec_fn=self._join,
+            )
+
+    def log(self, program: str | Path) -> Path:
+        """Where a program writes to."""
+        folder = self.folder / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{Path(program).name}.log"
+
+    @property
+    def _enter(self) -> Sequence[str]:
+        return ("nsenter", f"--target={self.process}", *(f"--{name}" for name in _NAMESPACES), "--")
+
+    def _join(self) -> None:
+        cgroups.join(self.group)
+
+
+def start_machine(name: str, folder: Path, group: str, resolver: Path) -> Machine:
+    """Starts a machine on which nothing runs yet and whose network has no link.
+
+    Args:
+        name: Its host name.
+        folder: What it is to keep.
+        group: Its control group, which is created.
+        resolver: Its /etc/resolv.conf.
+
+    Raises:
+        Stuck: If it does not come up.
+    """
+    folder.mkdir(parents=True)
+    cgroups.create(group)
+    ready, log = folder / "ready", folder / "first-process.log"
+    others = [f"--{kind}" for kind in _NAMESPACES if kind != "cgroup"]
+    first_process = ["bash", "-c", _first_process(name, folder, resolver, ready)]
+    apart = shlex.join(["unshare", *others, "--fork", "--kill-child", "--mount-proc", *first_process])
+    with log.open("wb") as output:
+        outer = subprocess.Popen(
+            ["unshare", "--cgroup", "bash", "-c", "\n".join([*cgroups.settle(group), f"exec {apart}"])],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=lambda: cgroups.join(group, first=True),
+        )
+    until(lambda: ready.exists() or outer.poll() is not None, name, seconds=10, log=log)
+    if outer.poll() is not None:
+        raise OSError(f"{name} could not be set apart: {log.read_text().strip()}")
+    first = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()[0]
+    return Machine(name, folder, group, int(first))
+
+
+def _first_process(name: str, folder: Path, resolver: Path, ready: Path) -> str:
+    lines = [
+        "set -e",
+        "mount --make-rprivate /",
+        f"hostname {shlex.quote(name)}",
+        # Both show what belongs to the namespaces in which they were mounted.
+        "mount -t sysfs sysfs /sys",
+        *_mount_cgroups(),
+        "mount -t tmpfs tmpfs /run",
+        f"mount --bind {shlex.quote(str(resolver))} /etc/resolv.conf",
+        "ip link set lo up",
+        "sysctl -qw net.ipv4.ip_forward=1",
+    ]
+    for place in _KEPT_APART:
+        own = shlex.quote(str(folder / place.strip("/").replace("/", "-")))
+        lines += [f"mkdir -p {own}", f"mount --bind {own} {place}"]
+    # Bash reaps what is orphaned on the machine while it waits.
+    lines += [f"touch {shlex.quote(str(ready))}", "while :; do sleep 3600 & wait $!; done"]
+    return "\n".join(lines)
+
+
+def _mount_cgroups() -> list[str]:
+    mounts = []
+    for place, options in cgroups.hierarchies().items():
+        if not options:
+            return ["mount -t cgroup2 cgroup2 /sys/fs/cgroup"]
+        mounts += [f"mkdir {place}", f"mount -t cgroup -o {options} cgroup {place}"]
+    return ["mount -t tmpfs tmpfs /sys/fs/cgroup", *mounts]

@@ -1,0 +1,3 @@
+module pocketkube.test/pause
+
+go 1.24

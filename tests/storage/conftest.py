@@ -1,0 +1,34 @@
+"""The S3 server that these tests talk to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.binaries import binary
+from tests.cluster.missing import Missing
+from tests.storage.gateway import Gateway, running_gateway
+
+
+@pytest.fixture(scope="session")
+def versitygw() -> Path:
+    try:
+        return binary("versitygw")
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="module")
+def gateway(versitygw: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running_gateway(versitygw, tmp_path_factory.mktemp("gateway")) as running:
+        yield running
+
+
+@pytest.fixture
+def s3(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    """The server, with an environment that names it."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in gateway.environment.items():
+        monkeypatch.setenv(name, value)
+    return gateway

@@ -1,0 +1,244 @@
+"""`pocketkube stage` reads its bundles from an S3 server and writes one back."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Event, Thread
+from urllib.parse import urlsplit
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from pocketkube.bundle import load_bundle
+from pocketkube.errors import UserError
+from pocketkube.spec import parse_spec
+from pocketkube.stages.remote import run_stage_at
+from pocketkube.storage import fetch_folder, parse_uri
+from pocketkube.training.mpirun import mpirun_command
+from tests.storage.gateway import BUCKET, KEYS, Gateway
+
+JOB = {"model": "lenet", "dataset": "digits", "stages": []}
+POCKETKUBE = [sys.executable, "-m", "pocketkube"]
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    """A job whose model is a file, which takes no training."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 1)),
+            layers.Conv2D(8, 3, strides=2, activation="relu"),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(10),
+        ]
+    )
+    model.save(tmp_path / "net.keras")
+    return write_spec(tmp_path, model="net.keras", stages=[{"prune_channels": {"criterion": "l2"}}])
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one folder, beside outputs, that a stage may write to."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+def write_spec(folder: Path, **fields) -> Path:
+    settings = {"dataset": "digits", "training": {"epochs": 1}} | fields
+    if "prune_channels" in str(settings["stages"]):
+        settings["target"] = {"speedup": 1.5}
+    # JSON is YAML.
+    (folder / "spec.yaml").write_text(json.dumps(settings))
+    return folder / "spec.yaml"
+
+
+def stage(*arguments: object) -> subprocess.CompletedProcess:
+    command = [*POCKETKUBE, "stage", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def refused(*arguments: object) -> str:
+    done = stage(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert KEYS["AWS_SECRET_ACCESS_KEY"] not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("pocketkube: ")]
+    return line
+
+
+def here(uri: str, folder: Path):
+    fetch_folder(parse_uri(uri), folder)
+    return load_bundle(folder)
+
+
+@pytest.mark.slow
+def test_stages_on_a_server_do_what_they_do_in_folders(
+    s3: Gateway, spec: Path, tmp_path: Path, temporary: Path
+) -> None:
+    bundles = {}
+    for where in (f"s3://{BUCKET}/runs/a", str(tmp_path / "local")):
+        model, pruned = f"{where}/train_model", f"{where}/prune_channels"
+        done = stage("train_model", "--spec", spec, "--output", model)
+        assert done.returncode == 0, done.stderr
+        inputs = [f"--input=model={model}", f"--input=teacher={model}"]
+        done = stage("prune_channels", "--spec", spec, "--position", 0, *inputs, "-o", pruned)
+        assert done.returncode == 0, done.stderr
+        is_local = where.startswith("/")
+        bundles[is_local] = load_bundle(Path(pruned)) if is_local else here(pruned, tmp_path / "back")
+    remote, local = bundles[False], bundles[True]
+    assert [s["name"] for s in remote.facts["stages"]] == ["train_model", "prune_channels"]
+    assert remote.facts["profile"] == local.facts["profile"]
+    for theirs, ours in zip(remote.model.get_weights(), local.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+    assert not list(temporary.iterdir())
+    # The server's folder is one like any other, with the list beside.
+    assert {"model.keras", "bundle.json", "checksums.json"} <= {
+        path.name for path in (s3.objects / "runs/a/prune_channels").iterdir()
+    }
+
+
+@pytest.mark.slow
+def test_an_output_of_a_server_may_be_a_folder(
+    s3: Gateway, spec: Path, tmp_path: Path, temporary: Path
+) -> None:
+    model = f"minio://{BUCKET}/mixed/train_model"
+    assert stage("train_model", "--spec", spec, "-o", model).returncode == 0
+    inputs = [f"--input=model={model}", f"--input=teacher={model}"]
+    done = stage("prune_channels", "--spec", spec, "--position", 0, *inputs, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert load_bundle(tmp_path / "out").facts["stages"][1]["name"] == "prune_channels"
+    assert not list(temporary.iterdir())
+
+
+def test_what_is_wrong_is_said_before_the_work(
+    s3: Gateway, spec: Path, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = ("train_model", "--spec", spec, "--output")
+    assert "gs:/… is no place" in refused(*job, "gs://models/a")
+    assert "there is no bucket nowhere" in refused(*job, "s3://nowhere/a")
+    absent = f"s3://{BUCKET}/absent"
+    pruning = ("prune_channels", "--spec", spec, "--position", 0, "--output", tmp_path / "out")
+    line = refused(*pruning, "--input", f"model={absent}", "--input", f"teacher={absent}")
+    assert f"{absent} is not there" in line
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    assert f"s3://{BUCKET}/a: {s3.endpoint} refuses access" in refused(*job, f"s3://{BUCKET}/a")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    assert "AWS_ACCESS_KEY_ID is not set" in refused(*job, f"s3://{BUCKET}/a")
+    assert not list(temporary.iterdir())
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_place_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="set TMPDIR to one that can be written"):
+        run_stage_at("build_report", parse_spec(JOB), -1, {}, f"s3://{BUCKET}/a")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_stage_leaves_nothing_half(
+    s3: Gateway, spec: Path, tmp_path: Path, temporary: Path, sent: signal.Signals
+) -> None:
+    uri = f"s3://{BUCKET}/interrupted/{sent.name}"
+    with stalling_relay(s3, b"/bundle.json") as (endpoint, stalled):
+        running = subprocess.Popen(
+            [*POCKETKUBE, "stage", "train_model", "--spec", str(spec), "--output", uri],
+            env={**os.environ, "AWS_ENDPOINT_URL_S3": endpoint},
+            stderr=subprocess.PIPE,
+            text=True,
+            # A gate that is started in the background hands down that SIGINT is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        assert stalled.wait(timeout=240)
+        running.send_signal(sent)
+        _, said = running.communicate()
+    assert running.returncode == 130, said
+    assert f"interrupted; {uri} was not written whole; the same command runs this stage again" in said
+    assert "Traceback" not in said
+    assert not list(temporary.iterdir())
+    with pytest.raises(UserError, match="is incomplete: the stage that writes it was interrupted"):
+        fetch_folder(parse_uri(uri), tmp_path / "back")
+
+
+@contextmanager
+def stalling_relay(s3: Gateway, word: bytes) -> Iterator[tuple[str, Event]]:
+    """A way to the server that stops for good when a request with `word` comes by, and says so."""
+    stalled = Event()
+    address = urlsplit(s3.endpoint)
+
+    class Relay(BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection((address.hostname, address.port)) as server:
+                back = Thread(target=copy, args=(server, self.request))
+                back.start()
+                copy(self.request, server, until=word)
+                server.shutdown(socket.SHUT_RDWR)
+                back.join()
+
+    def copy(source: socket.socket, target: socket.socket, until: bytes | None = None) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if until and until in data:
+                    stalled.set()
+                if not (until and stalled.is_set()):
+                    target.sendall(data)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Relay) as relay:
+        thread = Thread(target=relay.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{relay.server_address[1]}", stalled
+        relay.shutdown()
+        thread.join()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("horovod") is None, reason="Horovod is missing: run make horovod")
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is missing: install openmpi-bin")
+class TestTogether:
+    def test_every_process_reads_and_the_first_writes(
+        self, s3: Gateway, tmp_path: Path, temporary: Path
+    ) -> None:
+        settings = {"epochs": 1, "batch_size": 64}
+        spec = write_spec(tmp_path, model="lenet", stages=["fine_tune"], training=settings)
+        model, tuned = (f"s3://{BUCKET}/together/{name}" for name in ("model", "tuned"))
+        self.together("train_model", "--spec", spec, "--output", model)
+        inputs = [f"--input=model={model}", f"--input=teacher={model}"]
+        self.together("fine_tune_model", "--spec", spec, "--position", 0, *inputs, "--output", tuned)
+        facts = here(tuned, tmp_path / "back").facts
+        assert [done["name"] for done in facts["stages"]] == ["train_model", "fine_tune"]
+        assert not [path for path in temporary.iterdir() if path.name.startswith("pocketkube-")]
+        requests = [line for line in s3.log.read_text().splitlines() if "together/" in line]
+        written = [
+            line for line in requests if "s3_PutObject" in line and "tuned/checksums.json" in line
+        ]
+        read = [line for line in requests if "s3_GetObject" in line and "model/model.keras" in line]
+        assert len(written) == 1
+        assert len(read) == 4
+
+    def test_workers_of_the_spec(self, s3: Gateway, tmp_path: Path, temporary: Path) -> None:
+        settings = {"epochs": 1, "batch_size": 64, "workers": 2}
+        spec = write_spec(tmp_path, model="lenet", stages=["prune_channels"], training=settings)
+        uri = f"s3://{BUCKET}/workers"
+        done = stage("train_model", "--spec", spec, "--output", uri)
+        assert done.returncode == 0, done.stderr
+        assert here(uri, tmp_path / "back").facts["stages"][0]["name"] == "train_model"
+
+    def together(self, *arguments: object) -> None:
+        command = [*mpirun_command(2), *POCKETKUBE, "stage", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
