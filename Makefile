@@ -12,7 +12,7 @@ OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
 # A file's tests share what they made ready; two or four files at once keep the cores busy.
 PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile --ignore tests/cluster
 
-.PHONY: run test test-fast test-cluster cluster cluster-down horovod pipelines lint lock clean
+.PHONY: run test test-fast test-cluster cluster cluster-down horovod images pipelines lint lock clean
 
 run: $(VENV)/.ready
 	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --output $(OUTPUT)
@@ -37,6 +37,10 @@ test-fast: $(VENV)/.ready
 horovod: $(VENV)/.ready
 	images/horovod/build_wheel.sh $(PYTHON)
 
+# With BASE, CA_CERTIFICATES, ARCHES and TARGETS, as images/build.sh explains; ARM=1 adds the arm64 benchmark.
+images:
+	$(if $(ARM),ARCHES="amd64 arm64") images/build.sh $(TARGETS)
+
 pipelines: $(VENV)/.ready
 	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --compile build/compress_model.yaml
 
@@ -56,6 +60,7 @@ $(VENV)/.ready: requirements/dev.lock pyproject.toml
 lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/runtime.lock pyproject.toml
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev -o requirements/dev.lock pyproject.toml
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/runtime.lock -o requirements/benchmark.lock requirements/benchmark.in
 
 clean:
 	rm -rf $(VENV) build runs

@@ -22,6 +22,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 key=$("$python" - <<'PY'
+import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -31,7 +32,9 @@ for name in ("tensorflow-cpu", "tensorflow"):
         found = version(name)
     except PackageNotFoundError:
         continue
-    print(f"tf{found}-py{sys.version_info.major}{sys.version_info.minor}-{platform.machine()}")
+    # A wheel built against one C library does not run with an older one, as in an image.
+    libc = os.confstr("CS_GNU_LIBC_VERSION").replace(" ", "")
+    print(f"tf{found}-py{sys.version_info.major}{sys.version_info.minor}-{platform.machine()}-{libc}")
     break
 PY
 )

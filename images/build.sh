@@ -1,0 +1,171 @@
+#!/usr/bin/env bash
+# Builds PocketKube's images with docker, or with buildah where no docker daemon answers.
+#
+#   images/build.sh [runtime] [benchmark]        both, if none is named
+#
+# Taken from the environment:
+#   BASE             a Debian bookworm image whose python3 is 3.11 (default: the Dockerfile's); debootstrap
+#                    makes one from the machine's own Debian mirror, where no container registry can be reached
+#   CA_CERTIFICATES  a file or folder of certificate authorities to trust while building (default:
+#                    SSL_CERT_FILE, if that is set); none ends in an image
+#   ARCHES           architectures of the benchmark image: amd64, arm64 or both (default: this machine's)
+#
+# A package index is taken from PIP_INDEX_URL, UV_DEFAULT_INDEX and the like, or from pip's configuration.
+# The images lie in the builder's own store: pocketkube:VERSION and pocketkube-benchmark:VERSION-ARCH.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' pocketkube/__init__.py)
+case $(uname -m) in
+    x86_64) machine=amd64 ;;
+    aarch64) machine=arm64 ;;
+    *) machine=$(uname -m) ;;
+esac
+
+main() {
+    local targets=("$@") target arch
+    [ $# -gt 0 ] || targets=(runtime benchmark)
+    for target in "${targets[@]}"; do
+        case $target in
+            runtime | benchmark) ;;
+            *) fail "There is no image called $target; there are runtime and benchmark." ;;
+        esac
+    done
+    for arch in ${ARCHES:=$machine}; do
+        case $arch in
+            amd64 | arm64) ;;
+            *) fail "ARCHES: $arch is neither amd64 nor arm64." ;;
+        esac
+    done
+
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    certificates > "$work/certificates"
+    index > "$work/index"
+    builder=$(choose_builder)
+    build_base=$(base "$machine")
+
+    for target in "${targets[@]}"; do
+        if [ "$target" = runtime ]; then
+            build_runtime
+        else
+            for arch in $ARCHES; do
+                say "building pocketkube-benchmark:$version-$arch"
+                build "$arch" --target benchmark --tag "pocketkube-benchmark:$version-$arch"
+            done
+        fi
+    done
+}
+
+# Horovod takes minutes to build; its wheel is kept where `make horovod` keeps it.
+build_runtime() {
+    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/pocketkube/horovod built
+    mkdir -p "$cache" "$work/wheels"
+    say "building pocketkube:$version"
+    build "$machine" --build-context "wheels=$cache" --target horovod-wheel \
+        --output "type=local,dest=$work/wheels"
+    for built in "$work"/wheels/*/; do
+        [ -e "$cache/$(basename "$built")" ] || mv "$built" "$cache/"
+    done
+    build "$machine" --build-context "wheels=$cache" --target runtime --tag "pocketkube:$version"
+}
+
+# build ARCH OPTION…
+build() {
+    local arch=$1 image_base
+    shift
+    image_base=$(base "$arch")
+    local hint=" Where no registry can be reached, BASE=debootstrap makes the base image."
+    local options=(--platform "linux/$arch" --build-arg "VERSION=$version"
+        --secret "id=certificates,src=$work/certificates" --secret "id=index,src=$work/index"
+        --network host)
+    [ "${BASE:-}" != debootstrap ] || hint=
+    [ -z "$image_base" ] ||
+        options+=(--build-arg "BASE=$image_base" --build-arg "BUILD_BASE=$build_base")
+    if [ "$builder" = docker ]; then
+        docker buildx build --load "${options[@]}" "$@" .
+    else
+        [ "${BASE:-}" != debootstrap ] || options+=(--pull-never)
+        buildah build --layers --isolation chroot "${options[@]}" "$@" .
+    fi || fail "The build failed; the lines above say where.$hint"
+}
+
+# The base image for an architecture; nothing where the Dockerfile's own is wanted.
+base() {
+    local arch=$1 archive name
+    if [ "${BASE:-}" != debootstrap ]; then
+        echo "${BASE:-}"
+        return
+    fi
+    archive=$(images/debian/base.sh "$arch")
+    name=localhost/pocketkube-base:$(basename "$archive" .tar)
+    if [ "$builder" = docker ]; then
+        docker image inspect "$name" > /dev/null 2>&1 ||
+            docker import --platform "linux/$arch" "$archive" "$name" > /dev/null
+    elif ! buildah inspect --type image "$name" > /dev/null 2>&1; then
+        local container
+        container=$(buildah from --arch "$arch" scratch)
+        buildah add --quiet "$container" "$archive" / > /dev/null
+        buildah config --arch "$arch" --os linux "$container"
+        buildah commit --quiet --rm "$container" "$name" > /dev/null
+    fi
+    echo "$name"
+}
+
+choose_builder() {
+    if command -v docker > /dev/null && docker info > /dev/null 2>&1; then
+        docker buildx version > /dev/null 2>&1 ||
+            fail "The images need docker's buildx (Debian: apt-get install docker-buildx)."
+        echo docker
+    elif ! command -v buildah > /dev/null; then
+        fail "Neither a docker daemon answers nor is there buildah (Debian: apt-get install buildah)."
+    elif [ "$(id -u)" != 0 ]; then
+        fail "No docker daemon answers, and buildah needs root here: run make images as root."
+    else
+        echo buildah
+    fi
+}
+
+# One bundle of what CA_CERTIFICATES names.
+certificates() {
+    local given=${CA_CERTIFICATES:-${SSL_CERT_FILE:-}}
+    if [ -z "$given" ]; then
+        return
+    elif [ -d "$given" ]; then
+        if [ -e "$given/ca-certificates.crt" ]; then
+            cat "$given/ca-certificates.crt"
+        else
+            find -L "$given" -type f \( -name '*.crt' -o -name '*.pem' \) -exec cat {} + | grep . ||
+                fail "CA_CERTIFICATES: $given holds no .crt and no .pem file."
+        fi
+    elif [ -r "$given" ]; then
+        cat "$given"
+    else
+        fail "CA_CERTIFICATES: there is no $given."
+    fi
+}
+
+# The package index of this machine, as a shell file that sets it.
+index() {
+    local name url
+    for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST \
+        UV_DEFAULT_INDEX UV_INDEX UV_INDEX_URL UV_EXTRA_INDEX_URL UV_INSECURE_HOST; do
+        [ -z "${!name:-}" ] || printf '%s=%q\n' "$name" "${!name}"
+    done
+    url=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2> /dev/null || true)}
+    if [ -n "$url" ]; then
+        [ -n "${PIP_INDEX_URL:-}" ] || printf 'PIP_INDEX_URL=%q\n' "$url"
+        [ -n "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ] || printf 'UV_DEFAULT_INDEX=%q\n' "$url"
+    fi
+}
+
+say() {
+    echo "stage=images $*" >&2
+}
+
+fail() {
+    echo "$*" >&2
+    exit 2
+}
+
+main "$@"
