@@ -12,7 +12,7 @@ OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
 # A file's tests share what they made ready; two or four files at once keep the cores busy.
 PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile --ignore tests/cluster
 
-.PHONY: run test test-fast test-cluster cluster cluster-down horovod images pipelines lint lock clean
+.PHONY: run test test-fast test-cluster cluster cluster-down load horovod images pipelines lint lock clean
 
 run: $(VENV)/.ready
 	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --output $(OUTPUT)
@@ -21,7 +21,7 @@ test: $(VENV)/.ready lint
 	$(MAKE) horovod || echo "The distributed tests will be skipped: Horovod is not there."
 	$(PYTEST)
 
-# What the cluster's tests need beside it: images/build.sh tells of BASE and CA_CERTIFICATES.
+# With BASE and CA_CERTIFICATES, as images/build.sh explains.
 test-cluster: $(VENV)/.ready
 	$(PYTHON) -m tests.cluster test
 
@@ -30,6 +30,9 @@ cluster: $(VENV)/.ready
 
 cluster-down: $(VENV)/.ready
 	$(PYTHON) -m tests.cluster down
+
+load: $(VENV)/.ready
+	$(PYTHON) -m tests.cluster load $(IMAGES) $(if $(KIND),--kind $(KIND))
 
 test-fast: $(VENV)/.ready
 	$(PYTEST) -m "not slow"

@@ -14,6 +14,7 @@ from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run
 from tests.cluster.progress import Stuck
 
 ROOT = Path(__file__).parents[2]
+RUNTIME, BENCHMARK = f"pocketkube:{__version__}", f"pocketkube-benchmark:{__version__}"
 
 
 def main() -> None:
@@ -25,7 +26,9 @@ def main() -> None:
     load = commands.add_parser(
         "load", help="put images into its nodes, or into those of a kind cluster"
     )
-    load.add_argument("images", nargs="+", help="names in buildah's or docker's store")
+    load.add_argument(
+        "images", nargs="*", help="names in buildah's or docker's store (default: ours for the nodes)"
+    )
     load.add_argument("--kind", metavar="NAME", help="a cluster of kind's instead")
     commands.add_parser(
         "test", help="run the tests on the cluster of KUBECONFIG, or on one of their own"
@@ -36,7 +39,8 @@ def main() -> None:
             cluster.up(arm=options.arm)
             print(f"export KUBECONFIG={cluster.KUBECONFIG}")
         elif options.command == "load":
-            load_images(options.images, options.kind)
+            ours = (RUNTIME, *(f"{BENCHMARK}-{node.arch}" for node in cluster.nodes()))
+            load_images(options.images or ours, options.kind)
         elif options.command == "down":
             cluster.down()
         else:
@@ -56,9 +60,7 @@ def _test() -> int:
         raise Missing("the images, which could not be built")
     try:
         cluster.up(arm=True)
-        load_images(
-            [f"pocketkube:{__version__}", f"pocketkube-benchmark:{__version__}-arm64"], kind=None
-        )
+        load_images((RUNTIME, f"{BENCHMARK}-arm64"), kind=None)
         os.environ["KUBECONFIG"] = str(cluster.KUBECONFIG)
         return _pytest()
     finally:
