@@ -85,6 +85,8 @@ build() {
     if [ "$builder" = docker ]; then
         docker buildx build --load "${options[@]}" "$@" .
     else
+        # Docker knows its own platform; buildah 1.28 has to be told.
+        options+=(--build-arg "BUILDPLATFORM=linux/$machine")
         [ "${BASE:-}" != debootstrap ] || options+=(--pull-never)
         buildah build --layers --isolation chroot "${options[@]}" "$@" .
     fi || fail "The build failed; the lines above say where.$hint"
