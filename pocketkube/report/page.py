@@ -57,8 +57,8 @@ def _headline(result: Mapping[str, Any]) -> str:
     if before["score"] is not None:
         cards.append(_score_card(result["task"]["score_name"], before["score"], after["score"]))
     if result["latency_ratio"]:
-        where = "under emulation, which says nothing" if _emulated(result) else "on this machine, one thread"
-        cards.append((f"{result['latency_ratio']:.2f}x", f"faster {where}"))
+        where = "under emulation, which says nothing" if _emulated(result) else "on this machine"
+        cards.append((f"{result['latency_ratio']:.2f}x", f"faster {where}, one thread"))
     cards.append((f"{before['size_bytes'] / after['size_bytes']:.1f}x", "smaller file"))
     environment = result["environment"]
     told = " · ".join((environment["when"], environment["cpu"], result["task"]["description"]))
