@@ -6,6 +6,7 @@
 # Secrets, both optional, reach single steps and no layer: `certificates` is a bundle of the builder's own
 # certificate authorities, `index` a shell file with its package index (PIP_INDEX_URL=…).
 
+# Every base names its platform: buildah 1.28 keeps the one of the FROM before for those that do not.
 # A Debian bookworm whose python3 is 3.11. BUILD_BASE is the same for the builder's own architecture.
 ARG BASE=python:3.11-slim-bookworm
 ARG BUILD_BASE=${BASE}
@@ -52,7 +53,7 @@ RUN --mount=type=secret,id=certificates --mount=type=secret,id=index \
         /opt/pocketkube/benchmark.lock \
     && rm -f /opt/pocketkube/.lock
 
-FROM ${BASE} AS benchmark
+FROM --platform=${TARGETPLATFORM} ${BASE} AS benchmark
 COPY --from=benchmark-packages /etc/passwd /etc/group /etc/
 COPY --from=benchmark-packages --chown=1000:1000 /home/pocketkube /home/pocketkube
 COPY --from=benchmark-packages /opt/pocketkube /opt/pocketkube
@@ -95,7 +96,7 @@ RUN cd /opt/pocketkube/lib/python3.11/site-packages \
         /opt/pocketkube/.lock \
     && find tensorflow horovod -name '*.so*' -type f -exec strip --strip-unneeded {} +
 
-FROM ${BASE} AS runtime
+FROM --platform=${TARGETPLATFORM} ${BASE} AS runtime
 RUN export DEBIAN_FRONTEND=noninteractive \
     && apt-get -qq update \
     && apt-get -qq install --yes --no-install-recommends openmpi-bin openssh-client openssh-server > /dev/null \

@@ -83,8 +83,12 @@ build() {
     [ -z "$image_base" ] ||
         options+=(--build-arg "BASE=$image_base" --build-arg "BUILD_BASE=$build_base")
     if [ "$builder" = docker ]; then
-        docker buildx build --load "${options[@]}" "$@" .
+        # What is exported to a folder is not to be loaded into the store as well.
+        [[ " $* " == *" --output "* ]] || options+=(--load)
+        docker buildx build "${options[@]}" "$@" .
     else
+        # Docker knows its own platform; buildah 1.28 has to be told.
+        options+=(--build-arg "BUILDPLATFORM=linux/$machine")
         [ "${BASE:-}" != debootstrap ] || options+=(--pull-never)
         buildah build --layers --isolation chroot "${options[@]}" "$@" .
     fi || fail "The build failed; the lines above say where.$hint"
