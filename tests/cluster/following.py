@@ -32,7 +32,8 @@ def wait_for_job(namespace: str, name: str, *, seconds: float) -> None:
 
     def state() -> str | None:
         status = client.BatchV1Api().read_namespaced_job_status(name, namespace).status
-        return next((c.type for c in status.conditions or [] if c.status == "True"), None)
+        ends = {c.type for c in status.conditions or [] if c.status == "True"} & {"Complete", "Failed"}
+        return next(iter(ends), None)
 
     _wait(f"the job {name}", namespace, f"job-name={name}", state, "Complete", seconds)
 
@@ -82,7 +83,7 @@ def _wait(
         if found == success:
             return
         pods = client.CoreV1Api().list_namespaced_pod(namespace, label_selector=selector).items
-        if found is not None and found.startswith("Fail"):
+        if found is not None:
             raise NotDone(f"{what} failed: {_last_words(pods)}")
         reason = next(filter(None, map(why_stuck, pods)), None)
         now = time.monotonic()

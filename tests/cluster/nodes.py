@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tests.cluster.archives import PAUSE, pause_archive
-from tests.cluster.binaries import binary
+from tests.cluster.binaries import HOST, binary
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.machine import Machine
 from tests.cluster.missing import CNI
@@ -34,7 +34,7 @@ def start_node(machine: Machine, number: int, arch: str, address: str, plane: Co
     )
     machine.start(
         binary("kubelet", arch),
-        f"--config={_write(machine, 'kubelet.yaml', _kubelet(plane))}",
+        f"--config={_write(machine, 'kubelet.yaml', _kubelet(plane, arch))}",
         f"--kubeconfig={plane.kubeconfig}",
         f"--hostname-override={machine.name}",
         f"--node-ip={address}",
@@ -100,7 +100,7 @@ def _pod_network(number: int) -> dict[str, object]:
     }
 
 
-def _kubelet(plane: ControlPlane) -> dict[str, object]:
+def _kubelet(plane: ControlPlane, arch: str) -> dict[str, object]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -114,6 +114,10 @@ def _kubelet(plane: ControlPlane) -> dict[str, object]:
         "cgroupDriver": "cgroupfs",
         "failCgroupV1": False,
         "failSwapOn": False,
+        # As clouds do: nothing lands on such a node that was not made for it.
+        "registerWithTaints": [{"key": "kubernetes.io/arch", "value": arch, "effect": "NoSchedule"}]
+        if arch != HOST
+        else [],
         "clusterDNS": [DNS_SERVICE],
         "clusterDomain": "cluster.local",
         # Pods find nothing outside the cluster.

@@ -18,11 +18,10 @@ IMAGE = os.environ.get("POCKETKUBE_BENCHMARK_IMAGE", f"pocketkube-benchmark:{__v
 ARM64 = "kubernetes.io/arch=arm64"
 
 
-def start(namespace: str, store: str, selector: dict[str, str]) -> str:
-    values = {"name": "benchmark", "image": IMAGE, "stage": "benchmark_litert"}
+def start(namespace: str, store: str, arch: str) -> str:
+    values = {"name": "benchmark", "image": IMAGE, "stage": "benchmark_litert", "arch": arch}
     job = create(namespace, "stage-job.yaml", SPEC, **values)
     pod = job["spec"]["template"]["spec"]
-    pod["nodeSelector"] = selector
     pod["containers"][0]["args"] = [
         f"--input=baseline={store}/baseline",
         f"--input=result={store}/result",
@@ -41,7 +40,7 @@ def test_the_benchmark_runs_on_arm64(
         pytest.skip("the cluster has no arm64 node: make cluster ARM=1")
     for role in ("baseline", "result"):
         send_folder(steps[role], parse_uri(f"{store}/{role}"))
-    job = start(namespace, store, {"kubernetes.io/arch": "arm64"})
+    job = start(namespace, store, "arm64")
     wait_for_job(namespace, job, seconds=900)
     fetch_folder(parse_uri(f"{store}/measured"), tmp_path / "measured")
     there = json.loads((tmp_path / "measured" / BENCHMARK_FILE).read_text())
@@ -57,7 +56,7 @@ def test_the_benchmark_runs_on_arm64(
 
 def test_a_pod_that_no_node_can_take_is_reported_in_one_line(namespace: str, store: str) -> None:
     # A phone's 32-bit ARM: no cluster has such nodes.
-    job = start(namespace, store, {"kubernetes.io/arch": "arm"})
+    job = start(namespace, store, "arm")
     with pytest.raises(NotDone) as told:
         wait_for_job(namespace, job, seconds=120)
     line = str(told.value)

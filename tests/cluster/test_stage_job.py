@@ -11,6 +11,7 @@ from pocketkube import __version__
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.storage import fetch_folder, parse_uri, send_folder
+from tests.cluster.binaries import HOST
 from tests.cluster.following import NotDone, wait_for_job
 from tests.cluster.jobs import SPEC, create
 
@@ -18,7 +19,8 @@ IMAGE = os.environ.get("POCKETKUBE_IMAGE", f"pocketkube:{__version__}")
 
 
 def start(namespace: str, stage: str, *arguments: str) -> str:
-    job = create(namespace, "stage-job.yaml", SPEC, name="stage", image=IMAGE, stage=stage)
+    values = {"name": "stage", "image": IMAGE, "stage": stage, "arch": HOST}
+    job = create(namespace, "stage-job.yaml", SPEC, **values)
     job["spec"]["template"]["spec"]["containers"][0]["args"] = list(arguments)
     client.BatchV1Api().create_namespaced_job(namespace, job)
     return "stage"
