@@ -68,9 +68,8 @@ fetch_package() {
 register() {
     [ "$(uname -m)" != aarch64 ] || return 0
     [ "$(id -u)" = 0 ] || fail "Registering an emulator with the kernel needs root."
+    lock
     mkdir -p "$holders"
-    exec 9> "$holders.lock"
-    flock 9
     if [ ! -e "$binfmt/register" ]; then
         mount -t binfmt_misc binfmt_misc "$binfmt" || fail "The kernel has no binfmt_misc."
         touch "$holders.mounted"
@@ -92,8 +91,7 @@ register() {
 unregister() {
     [ -d "$holders" ] || return 0
     [ "$(id -u)" = 0 ] || fail "Taking an emulator from the kernel needs root."
-    exec 9> "$holders.lock"
-    flock 9
+    lock
     rm -f "$holders/$1"
     [ -z "$(ls "$holders")" ] || return 0
     [ ! -e "$binfmt/$entry" ] || echo -1 > "$binfmt/$entry"
@@ -101,7 +99,13 @@ unregister() {
         umount "$binfmt"
         rm "$holders.mounted"
     fi
-    rmdir "$holders"
+    rmdir "$holders" "$(dirname "$holders")"
+}
+
+# On a folder that is there anyway: a file for it would have to be left behind.
+lock() {
+    exec 9< "$(dirname "$(dirname "$holders")")"
+    flock 9
 }
 
 # The first entry that is not ours and runs aarch64 programs.

@@ -12,10 +12,12 @@ import pytest
 from kubernetes import client, config
 
 from tests.cluster import cgroups
+from tests.cluster.binaries import HOST
 from tests.cluster.cluster import group_of
 from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run
 
 ROOT = Path(__file__).parents[2]
+NODES = sorted({f"node-{HOST}", "node-arm64"})
 
 
 @pytest.fixture
@@ -29,9 +31,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     command(place, "down")
 
 
-def command(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tests.cluster", name],
+        [sys.executable, "-m", "tests.cluster", *words],
         cwd=ROOT,
         env={**os.environ, "POCKETKUBE_CLUSTER": str(folder)},
         capture_output=True,
@@ -75,26 +77,26 @@ def _shown(*command: str) -> str:
 
 def nodes_ready(folder: Path) -> list[str]:
     api = config.new_client_from_config(str(folder / "kubeconfig"))
-    return [
+    return sorted(
         node.metadata.name
         for node in client.CoreV1Api(api).list_node().items
         if any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
-    ]
+    )
 
 
 def test_a_cluster_comes_up_after_all_of_it_was_killed_and_goes_without_a_trace(folder: Path) -> None:
     before = left_behind(folder)
-    up = command(folder, "up")
+    up = command(folder, "up", "--arm")
     assert up.returncode == 0, up.stderr
     assert up.stdout == f"export KUBECONFIG={folder / 'kubeconfig'}\n"
-    assert len(nodes_ready(folder)) == 1
+    assert nodes_ready(folder) == NODES
     for process in cgroups.processes(group_of(folder)):
         # Most go with the first one of their machine.
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-    again = command(folder, "up")
+    again = command(folder, "up", "--arm")
     assert again.returncode == 0, again.stderr
-    assert len(nodes_ready(folder)) == 1
+    assert nodes_ready(folder) == NODES
     down = command(folder, "down")
     assert down.returncode == 0, down.stderr
     assert left_behind(folder) == before
