@@ -99,7 +99,7 @@ unregister() {
         umount "$binfmt"
         rm "$holders.mounted"
     fi
-    rmdir "$holders" "$(dirname "$holders")"
+    rmdir --ignore-fail-on-non-empty "$holders" "$(dirname "$holders")"
 }
 
 # On a folder that is there anyway: a file for it would have to be left behind.

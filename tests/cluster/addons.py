@@ -67,8 +67,11 @@ def start_mpi_operator(machine: Machine, kubeconfig: Path) -> None:
     )
     _kubectl(kubeconfig, "apply", "--server-side", "-f", str(definition))
     apply(kubeconfig, _namespace(MPI_NAMESPACE))
-    _kubectl(
-        kubeconfig, "wait", "--for=condition=Established", "crd/mpijobs.kubeflow.org", "--timeout=30s"
+    until(
+        lambda: _is_established(kubeconfig),
+        "the API server's MPIJobs",
+        seconds=30,
+        log=machine.log("kube-apiserver"),
     )
     machine.start(
         binary("mpi-operator"), f"-kubeConfig={kubeconfig}", f"-lock-namespace={MPI_NAMESPACE}"
@@ -122,6 +125,12 @@ def start_store(machine: Machine, address: str, kubeconfig: Path) -> None:
         ),
     )
     say("the S3 server answers")
+
+
+def _is_established(kubeconfig: Path) -> bool:
+    found = json.loads(_kubectl(kubeconfig, "get", "crd/mpijobs.kubeflow.org", "-ojson"))
+    conditions = found.get("status", {}).get("conditions") or []
+    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
 
 def _has_bucket(client: Minio) -> bool:
@@ -190,5 +199,5 @@ def _kubectl(kubeconfig: Path, *arguments: str, given: str | None = None) -> str
         text=True,
     )
     if done.returncode:
-        raise OSError(f"kubectl {arguments[0]} failed: {done.stderr.strip()}")
+        raise OSError(f"kubectl {arguments[0]} failed: {done.stderr.strip().splitlines()[0]}")
     return done.stdout

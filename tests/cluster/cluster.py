@@ -68,7 +68,7 @@ def _up(*, second: bool) -> None:
     FOLDER.mkdir(mode=0o755)
     (FOLDER / "resolv.conf").write_text(f"nameserver {network.DNS_SERVICE}\n")
     first = _start_machine(f"node-{HOST}")
-    links = network.connect(first)
+    links = network.connect(first, owner=group_of(FOLDER))
     address = links.address(2)
     plane = start_control_plane(first, address, FOLDER)
     start_node(first, 1, HOST, address, plane)
@@ -102,6 +102,7 @@ def down() -> None:
 def _end_processes() -> int:
     ended = cgroups.remove(group_of(FOLDER))
     stop_emulation(group_of(FOLDER))
+    network.disconnect(owner=group_of(FOLDER))
     return ended
 
 

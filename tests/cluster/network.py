@@ -6,7 +6,9 @@ this machine .1 -- .2 the first machine .5 -- .6 the second
 import ipaddress
 import json
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.cluster.machine import Machine
 from tests.cluster.missing import Missing
@@ -38,8 +40,12 @@ class Network:
         return f"10.77.{self.number}.{host}"
 
 
-def connect(machine: Machine) -> Network:
+def connect(machine: Machine, *, owner: str) -> Network:
     """Links this machine with a cluster's first, on addresses that are free.
+
+    Args:
+        machine: The cluster's first.
+        owner: Whose link it is: `disconnect` finds it by that.
 
     Raises:
         Missing: If none are.
@@ -51,6 +57,7 @@ def connect(machine: Machine) -> Network:
             continue
         # Whoever makes the link has the number: another cluster may be starting just now.
         if _link(network.link, machine, "eth0"):
+            _ip("link", "set", network.link, "alias", owner)
             _ip("address", "add", f"{network.address(1)}/30", "dev", network.link)
             _ip("link", "set", network.link, "up")
             _up(machine, "eth0", network.address(2))
@@ -69,6 +76,15 @@ def join(first: Machine, second: Machine, network: Network) -> None:
     _up(second, "eth0", network.address(6))
     second.run("ip", "route", "add", "default", "via", network.address(5))
     first.run("ip", "route", "add", PODS_ON.format(2), "via", network.address(6))
+
+
+def disconnect(*, owner: str) -> None:
+    """Removes a cluster's link: a connection left open keeps a network for a minute."""
+    for place in Path("/sys/class/net").glob("pocketkube*"):
+        # It may be gone by now.
+        with suppress(FileNotFoundError, subprocess.CalledProcessError):
+            if (place / "ifalias").read_text().strip() == owner:
+                _ip("link", "delete", place.name)
 
 
 def _used() -> list[ipaddress.IPv4Network]:
