@@ -1,6 +1,14 @@
 """LiteRT files: conversion from Keras, and the check that the file still does what the model does."""
 
 from pocketkube.deploy.agreement import Agreement, check_agreement
-from pocketkube.deploy.convert import convert_litert
+from pocketkube.deploy.convert import SPARSE_FORMATS, convert_litert
+from pocketkube.deploy.sparse_kernels import SparseKernels, sparse_kernels
 
-__all__ = ["Agreement", "check_agreement", "convert_litert"]
+__all__ = [
+    "SPARSE_FORMATS",
+    "Agreement",
+    "SparseKernels",
+    "check_agreement",
+    "convert_litert",
+    "sparse_kernels",
+]

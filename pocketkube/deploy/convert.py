@@ -16,6 +16,8 @@ from pocketkube.quiet import captured_stderr
 Arrays = tuple[np.ndarray, ...]
 NumberFormat = Literal["float32", "float16", "dynamic", "int8"]
 EndType = Literal["float32", "int8", "uint8"]
+# LiteRT reads no integer weights that are stored sparse.
+SPARSE_FORMATS: tuple[NumberFormat, ...] = ("float32", "float16")
 
 # What the converter says of an operation that only full TensorFlow has.
 _UNKNOWN = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
@@ -88,7 +90,7 @@ def convert_litert(
 
 def _optimizations(number_format: NumberFormat, store_sparse: bool) -> list[Any]:
     wanted = [] if number_format == "float32" else [tf.lite.Optimize.DEFAULT]
-    if store_sparse and number_format in ("float32", "float16"):
+    if store_sparse and number_format in SPARSE_FORMATS:
         wanted.append(tf.lite.Optimize.EXPERIMENTAL_SPARSITY)
     return wanted
 

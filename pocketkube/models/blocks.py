@@ -32,13 +32,18 @@ class Blocks:
         *,
         strides: int = 1,
         activation: str | None = "relu",
+        even_padding: bool = False,
     ) -> keras.KerasTensor:
-        """Convolution without bias, BatchNorm, and "relu", "relu6" or nothing."""
+        """Convolution without bias, BatchNorm, and "relu", "relu6" or nothing.
+
+        `even_padding` puts as many zeros on each side, where "same" may put more below and right.
+        """
+        x, padding = self._padded(x, kernel, strides, name) if even_padding else (x, "same")
         x = layers.Conv2D(
             filters,
             kernel,
             strides,
-            padding="same",
+            padding=padding,
             use_bias=False,
             kernel_initializer=self._he_normal(),
             name=f"{name}_conv",
@@ -46,11 +51,12 @@ class Blocks:
         return self._normalised(x, name, activation)
 
     def depthwise(self, x: keras.KerasTensor, name: str, *, strides: int = 1) -> keras.KerasTensor:
-        """3x3 depthwise convolution without bias, BatchNorm and ReLU6."""
+        """3x3 depthwise convolution without bias, evenly padded, BatchNorm and ReLU6."""
+        x, padding = self._padded(x, 3, strides, name)
         x = layers.DepthwiseConv2D(
             3,
             strides,
-            padding="same",
+            padding=padding,
             use_bias=False,
             # Keras takes the fan-in of a depthwise kernel times the channels; each output sees 9.
             depthwise_initializer=keras.initializers.RandomNormal(
@@ -80,6 +86,13 @@ class Blocks:
             kernel_initializer=self._he_normal(),
             name=name,
         )(x)
+
+    def _padded(
+        self, x: keras.KerasTensor, kernel: int, strides: int, name: str
+    ) -> tuple[keras.KerasTensor, str]:
+        if strides == 1:
+            return x, "same"
+        return layers.ZeroPadding2D(kernel // 2, name=f"{name}_padding")(x), "valid"
 
     def _normalised(self, x: keras.KerasTensor, name: str, activation: str | None) -> keras.KerasTensor:
         x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)

@@ -1,4 +1,7 @@
-"""MobileNet (Howard et al., 2017) and MobileNetV2 (Sandler et al., 2018)."""
+"""MobileNet (Howard et al., 2017) and MobileNetV2 (Sandler et al., 2018).
+
+Strided convolutions are padded evenly: XNNPACK's sparse kernels take nothing else.
+"""
 
 import keras
 from keras import layers
@@ -33,7 +36,7 @@ def mobilenet_v1(blocks: Blocks, images: keras.KerasTensor) -> keras.KerasTensor
     """13 depthwise-separable convolutions; see `build_model` for small images."""
     undone = 2 if blocks.small_input else 0
     strides, undone = _stride(2, undone)
-    x = blocks.conv(images, blocks.channels_by_8(32), 3, "stem", strides=strides, activation="relu6")
+    x = _stem(blocks, images, strides)
     for number, (filters, wanted) in enumerate(_SEPARABLE, start=1):
         strides, undone = _stride(wanted, undone)
         x = blocks.depthwise(x, f"block{number}_a", strides=strides)
@@ -48,7 +51,7 @@ def mobilenet_v2(blocks: Blocks, images: keras.KerasTensor) -> keras.KerasTensor
     """
     undone = 2 if blocks.small_input else 0
     strides, undone = _stride(2, undone)
-    x = blocks.conv(images, blocks.channels_by_8(32), 3, "stem", strides=strides, activation="relu6")
+    x = _stem(blocks, images, strides)
     number = 0
     for expansion, filters, repeats, first in _INVERTED:
         strides, undone = _stride(first, undone)
@@ -65,6 +68,18 @@ def mobilenet_v2(blocks: Blocks, images: keras.KerasTensor) -> keras.KerasTensor
     last = blocks.channels_by_8(1280) if blocks.width > 1 else 1280
     x = blocks.conv(x, last, 1, "head", activation="relu6")
     return layers.GlobalAveragePooling2D(name="pool")(x)
+
+
+def _stem(blocks: Blocks, images: keras.KerasTensor, strides: int) -> keras.KerasTensor:
+    return blocks.conv(
+        images,
+        blocks.channels_by_8(32),
+        3,
+        "stem",
+        strides=strides,
+        activation="relu6",
+        even_padding=True,
+    )
 
 
 def _inverted_residual(

@@ -13,7 +13,13 @@ from pocketkube.bundle import Bundle, load_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays, Dataset, Examples
-from pocketkube.deploy import check_agreement, convert_litert
+from pocketkube.deploy import (
+    SPARSE_FORMATS,
+    SparseKernels,
+    check_agreement,
+    convert_litert,
+    sparse_kernels,
+)
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
@@ -34,7 +40,7 @@ def export_litert(
     bundle = load_bundle(inputs["model"])
     dataset = load_dataset(spec.dataset)
     task = task_of(bundle.facts)
-    content = _convert(bundle, wanted, dataset, spec.seed)
+    content, notes = _convert(bundle, wanted, dataset, spec.seed)
     test, labels = _test_examples(dataset.test)
     agreement = check_agreement(
         content,
@@ -46,7 +52,7 @@ def export_litert(
     facts = bundle.facts | {
         "format": wanted.numbers,
         "agreement": asdict(agreement),
-        "export": {"name": wanted.name, "seconds": time.monotonic() - began},
+        "export": {"name": wanted.name, "seconds": time.monotonic() - began, "notes": notes},
     }
     with replaced_folder(output) as folder:
         (folder / LITERT_FILE).write_bytes(content)
@@ -56,21 +62,50 @@ def export_litert(
         write_text(folder / FACTS_FILE, json.dumps(facts, indent=1))
 
 
-def _convert(bundle: Bundle, wanted: FileFormat, dataset: Dataset, seed: int) -> bytes:
+def _convert(
+    bundle: Bundle, wanted: FileFormat, dataset: Dataset, seed: int
+) -> tuple[bytes, list[str]]:
+    """The file, and what there is to say of it."""
     rounds_itself = _rounds_itself(bundle.model)
     calibration = None
     if wanted.numbers == "int8" and not rounds_itself:
         calibration, _ = materialize(dataset.train, wanted.calibration_examples, seed)
-    return convert_litert(
-        bundle.model,
-        wanted.numbers,
-        calibration=calibration,
-        input_type=wanted.input_type,
-        output_type=wanted.output_type,
-        store_sparse=is_sparse(bundle.facts),
-        rounds_itself=rounds_itself,
-        kernels=integer_kernels(bundle.model, bundle.forms),
+
+    def convert(store_sparse: bool) -> bytes:
+        return convert_litert(
+            bundle.model,
+            wanted.numbers,
+            calibration=calibration,
+            input_type=wanted.input_type,
+            output_type=wanted.output_type,
+            store_sparse=store_sparse,
+            rounds_itself=rounds_itself,
+            kernels=integer_kernels(bundle.model, bundle.forms),
+        )
+
+    if not is_sparse(bundle.facts) or wanted.numbers not in SPARSE_FORMATS:
+        return convert(store_sparse=False), []
+    content = convert(store_sparse=True)
+    found = sparse_kernels(content)
+    return (convert(store_sparse=False) if found.wrong else content), [_told(found)]
+
+
+def _told(found: SparseKernels) -> str:
+    if found.wrong:
+        return (
+            "The file holds its zeros: stored sparse, XNNPACK would on ARM compute convolutions "
+            "channels first whose outputs are read channels last, and the results would be wrong."
+        )
+    if not found.convolutions:
+        return (
+            "XNNPACK has sparse kernels for 1x1 convolutions alone, and there are none: zeros make the "
+            "file small, not fast."
+        )
+    told = (
+        f"On ARM, XNNPACK computes {found.sparse} of {found.convolutions} 1x1 convolutions with sparse "
+        "kernels"
     )
+    return f"{told}: {found.reason}." if found.reason else f"{told}, which skip zeros."
 
 
 def _rounds_itself(model: keras.Model) -> bool:
