@@ -1,0 +1,41 @@
+"""What a job's LiteRT file holds, and what is said of it."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from pocketkube.spec import parse_spec
+from pocketkube.stages.inline import run_inline
+from pocketkube.stages.outputs import collect
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_zeros_are_stored_where_sparse_kernels_would_compute_them_wrongly(tmp_path, right) -> None:
+    keras.utils.set_random_seed(0)
+    given = keras.Input((16, 16, 3))
+    x = layers.Conv2D(32, 3, 2, activation="relu")(layers.ZeroPadding2D()(given))
+    x = layers.Conv2D(64, 1, activation="relu")(x)
+    if not right:
+        x = layers.MaxPooling2D()(x)
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(64, 1, activation="relu")(x))
+    model = keras.Model(given, layers.Dense(2)(x))
+    model.save(tmp_path / "model.keras")
+    images = np.random.default_rng(0).random((64, 16, 16, 3), dtype=np.float32)
+    np.savez(tmp_path / "data.npz", x=images, y=(images[..., 0].mean((1, 2)) > 0.5).astype("int64"))
+    spec = {
+        "model": str(tmp_path / "model.keras"),
+        "dataset": {"npz": str(tmp_path / "data.npz")},
+        "stages": [{"sparsify_weights": {"sparsity": 0.9, "distribution": "uniform", "epochs": 2}}],
+        "training": {"epochs": 1, "batch_size": 8},
+        "benchmark": {"runs": 5, "threads": [1]},
+    }
+    result = collect(run_inline(parse_spec(spec), tmp_path / "steps", lambda _: None), tmp_path)
+    notes = result["stages"][-1]["notes"]
+    size, floats = result["after"]["size_bytes"], 4 * result["after"]["parameters"]
+    if right:
+        assert size < 0.5 * floats
+        assert "On ARM, XNNPACK computes 2 of 2 1x1 convolutions with sparse kernels" in notes[1]
+    else:
+        assert size > floats
+        assert notes[1].startswith("The file holds its zeros")
