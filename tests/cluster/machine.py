@@ -120,14 +120,14 @@ def _first_process(name: str, folder: Path, resolver: Path, ready: Path) -> str:
     lines = [
         "set -e",
         "mount --make-rprivate /",
-        f"hostname {shlex.quote(name)}",
+        f"echo {shlex.quote(name)} > /proc/sys/kernel/hostname",
         # Both show what belongs to the namespaces in which they were mounted.
         "mount -t sysfs sysfs /sys",
         *_mount_cgroups(),
         "mount -t tmpfs tmpfs /run",
-        f"mount --bind {shlex.quote(str(resolver))} /etc/resolv.conf",
+        *_mount_resolver(resolver),
         "ip link set lo up",
-        "sysctl -qw net.ipv4.ip_forward=1",
+        "echo 1 > /proc/sys/net/ipv4/ip_forward",
     ]
     for place in _KEPT_APART:
         own = shlex.quote(str(folder / place.strip("/").replace("/", "-")))
@@ -135,6 +135,15 @@ def _first_process(name: str, folder: Path, resolver: Path, ready: Path) -> str:
     # Bash reaps what is orphaned on the machine while it waits.
     lines += [f"touch {shlex.quote(str(ready))}", "while :; do sleep 3600 & wait $!; done"]
     return "\n".join(lines)
+
+
+def _mount_resolver(resolver: Path) -> list[str]:
+    """On systemd-resolved's machines /etc/resolv.conf leads into /run, which is empty by then."""
+    return [
+        "place=$(readlink -m /etc/resolv.conf)",
+        'case $place in /run/*) mkdir -p "${place%/*}"; touch "$place" ;; esac',
+        f'mount --bind {shlex.quote(str(resolver))} "$place"',
+    ]
 
 
 def _mount_cgroups() -> list[str]:
