@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tests.cluster.addons import start_dns, start_mpi_operator, start_store
 from tests.cluster.binaries import HOST, binary
 from tests.cluster.control_plane import ControlPlane, start_control_plane
 from tests.cluster.emulation import start_emulation, stop_emulation
+from tests.cluster.kubectl import kubectl
 from tests.cluster.machine import Machine, start_machine
 from tests.cluster.missing import refuse_where_no_cluster_can_run
 from tests.cluster.nodes import start_node
@@ -143,9 +143,8 @@ def _wait_until_ready(node: Node, plane: ControlPlane) -> None:
 
 def _is_ready(name: str, kubeconfig: Path) -> bool:
     asked = "{.status.conditions[?(@.type=='Ready')].status}"
-    done = subprocess.run(
-        [binary("kubectl"), f"--kubeconfig={kubeconfig}", "get", "node", name, f"-ojsonpath={asked}"],
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout == "True"
+    try:
+        return kubectl(kubeconfig, "get", "node", name, f"-ojsonpath={asked}") == "True"
+    # It takes a moment until the node has registered itself.
+    except OSError:
+        return False
