@@ -15,9 +15,11 @@ from kubernetes import client, config
 
 from pocketkube.spec import parse_spec
 from pocketkube.stages.inline import run_inline
+from tests.cluster import commands
 from tests.cluster.addons import BUCKET, STORE_NAMESPACE, STORE_SECRET, STORE_SERVICE
 from tests.cluster.diagnosis import diagnosis
 from tests.cluster.jobs import SPEC
+from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +68,18 @@ def store(cluster: None, monkeypatch: pytest.MonkeyPatch) -> str:
     for variable, key in (("AWS_ACCESS_KEY_ID", "accesskey"), ("AWS_SECRET_ACCESS_KEY", "secretkey")):
         monkeypatch.setenv(variable, base64.b64decode(keys[key]).decode())
     return f"s3://{BUCKET}/tests/{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where a second cluster may be brought up; it goes with the test."""
+    try:
+        refuse_where_no_cluster_can_run()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    place = tmp_path / "second"
+    yield place
+    commands.run(place, "down")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster import cgroups
+from tests.cluster.missing import Missing
 from tests.cluster.progress import until
 
 _NAMESPACES = ("mount", "net", "pid", "uts", "ipc", "cgroup")
@@ -80,6 +81,24 @@ class Machine:
 
     def _join(self) -> None:
         cgroups.join(self.group)
+
+
+def refuse_unseen(place: Path, setting: str) -> None:
+    """Ends with one line where machines would not see a folder of this machine.
+
+    Args:
+        place: The folder.
+        setting: What names another one.
+
+    Raises:
+        Missing: If they have something of their own there.
+    """
+    for covered in (*_KEPT_APART, "/run"):
+        if place.is_relative_to(covered):
+            raise Missing(
+                f"a cluster's machines have a {covered} of their own and do not see {place}: "
+                f"let {setting} name a folder elsewhere"
+            )
 
 
 def start_machine(name: str, folder: Path, group: str, resolver: Path) -> Machine:
