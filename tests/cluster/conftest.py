@@ -21,6 +21,7 @@ from pocketkube.storage import parse_uri
 from pocketkube.storage.server import connect
 from tests.cluster import commands
 from tests.cluster.addons import BUCKET, STORE_NAMESPACE, STORE_SECRET, STORE_SERVICE
+from tests.cluster.cluster import is_named
 from tests.cluster.diagnosis import diagnosis
 from tests.cluster.jobs import SPEC
 from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run
@@ -129,6 +130,8 @@ def _endpoint() -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """Where a second cluster may be brought up; it goes with the test."""
+    if os.environ.get("KUBECONFIG") and not is_named():
+        pytest.skip("KUBECONFIG names a cluster that is not this checkout's")
     try:
         refuse_where_no_cluster_can_run()
     except Missing as missing:

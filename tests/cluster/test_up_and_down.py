@@ -8,20 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
-
 from tests.cluster import cgroups
 from tests.cluster.binaries import HOST
-from tests.cluster.cluster import group_of, is_named
+from tests.cluster.cluster import group_of
 from tests.cluster.commands import run
 from tests.cluster.kubectl import kubectl
 
 NODES = sorted({f"node-{HOST}", "node-arm64"})
-
-pytestmark = pytest.mark.skipif(
-    bool(os.environ.get("KUBECONFIG")) and not is_named(),
-    reason="KUBECONFIG names a cluster that is not this checkout's",
-)
 
 
 def of_the_cluster(folder: Path, *names: str) -> dict[str, list[str]]:
