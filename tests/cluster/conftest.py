@@ -17,8 +17,8 @@ from yaml import YAMLError
 from pocketkube.errors import UserError
 from pocketkube.spec import parse_spec
 from pocketkube.stages.inline import run_inline
-from pocketkube.storage import parse_uri
-from pocketkube.storage.server import connect
+from pocketkube.storage import Place, parse_uri
+from pocketkube.storage.server import Server, connect, plain_failures
 from tests.cluster import commands
 from tests.cluster.addons import BUCKET, STORE_NAMESPACE, STORE_SECRET, STORE_SERVICE
 from tests.cluster.cluster import is_named
@@ -110,11 +110,18 @@ def store(cluster: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     place = parse_uri(f"s3://{BUCKET}/tests/{secrets.token_hex(4)}")
     try:
         server = connect(place)
+        with plain_failures(server, place):
+            assert not _objects(server, place)
     except UserError as error:
-        _end(f"{error} Forward a port to {_STORE} and let AWS_ENDPOINT_URL_S3 name it.")
+        _end(f"{error} AWS_ENDPOINT_URL_S3 may name a port that is forwarded to {_STORE}.")
     yield str(place)
-    for left in server.client.list_objects(place.bucket, prefix=place.object(""), recursive=True):
-        server.client.remove_object(place.bucket, str(left.object_name))
+    for name in _objects(server, place):
+        server.client.remove_object(place.bucket, name)
+
+
+def _objects(server: Server, place: Place) -> list[str]:
+    found = server.client.list_objects(place.bucket, prefix=place.object(""), recursive=True)
+    return [str(each.object_name) for each in found]
 
 
 def _endpoint() -> str:
