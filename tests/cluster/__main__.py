@@ -60,13 +60,15 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "load":
         _load(options.images, options.kind)
         return 0
+    if options.command == "up":
+        refuse_where_no_cluster_can_run()
+        with cluster.alone():
+            cluster.up(arm=options.arm)
+        print(f"export KUBECONFIG={cluster.KUBECONFIG}")
+        return 0
     refuse_unless_root()
     with cluster.alone():
-        if options.command == "up":
-            cluster.up(arm=options.arm)
-            print(f"export KUBECONFIG={cluster.KUBECONFIG}")
-        else:
-            cluster.down()
+        cluster.down()
     return 0
 
 

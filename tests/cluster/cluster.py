@@ -17,7 +17,7 @@ from tests.cluster.control_plane import ControlPlane, start_control_plane
 from tests.cluster.emulation import start_emulation, stop_emulation
 from tests.cluster.kubectl import kubectl
 from tests.cluster.machine import Machine, refuse_unseen, start_machine
-from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run
+from tests.cluster.missing import Missing
 from tests.cluster.nodes import start_node
 from tests.cluster.progress import say, until
 
@@ -43,16 +43,15 @@ class Node:
 
 
 def up(*, arm: bool) -> None:
-    """Brings a cluster up in place of what this checkout had before.
+    """Brings a cluster up in place of what this checkout had before, on a machine that can run one.
 
     Args:
         arm: Whether a second node, of arm64, is wanted.
 
     Raises:
-        Missing: If this machine lacks what a cluster needs.
+        Missing: If a program cannot be built, or a folder is not one for a cluster.
         Stuck: If a part of it does not come up.
     """
-    refuse_where_no_cluster_can_run()
     refuse_unseen(FOLDER, "POCKETKUBE_CLUSTER")
     refuse_unseen(CACHE, "XDG_CACHE_HOME")
     _refuse_foreign_folder()
