@@ -49,6 +49,7 @@ class History:
         val_score: Score on them.
         learning_rate: The rate at the end of the epoch.
         seconds: How long training took, resumed parts not counted.
+        workers: How many processes shared it.
     """
 
     loss: tuple[float, ...] = ()
@@ -57,6 +58,7 @@ class History:
     val_score: tuple[float, ...] = ()
     learning_rate: tuple[float, ...] = ()
     seconds: float = 0.0
+    workers: int = 1
 
 
 @dataclass
@@ -180,7 +182,7 @@ def train(
         for layer, policy in policies:
             layer.dtype_policy = policy
     epochs = {name: tuple(values) for name, values in course.epochs.items()}
-    return History(**epochs, seconds=time.monotonic() - began)
+    return History(**epochs, seconds=time.monotonic() - began, workers=ranks.size)
 
 
 def evaluate(model: keras.Model, examples: Examples, task: Task, batch_size: int = 256) -> Scores:

@@ -2,16 +2,21 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
+
+import pytest
 
 from pocketkube import __version__
 from tests.cluster import cluster
 from tests.cluster.binaries import HOST
 from tests.cluster.images import load_images
-from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run
-from tests.cluster.progress import Stuck
+from tests.cluster.missing import Missing, refuse_unless_root, refuse_where_no_cluster_can_run
+from tests.cluster.progress import Stuck, say
 
 ROOT = Path(__file__).parents[2]
 RUNTIME, BENCHMARK = f"pocketkube:{__version__}", f"pocketkube-benchmark:{__version__}"
@@ -34,41 +39,81 @@ def main() -> None:
         "test", help="run the tests on the cluster of KUBECONFIG, or on one of their own"
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        if options.command == "up":
-            cluster.up(arm=options.arm)
-            print(f"export KUBECONFIG={cluster.KUBECONFIG}")
-        elif options.command == "load":
-            ours = (RUNTIME, *(f"{BENCHMARK}-{node.arch}" for node in cluster.nodes()))
-            load_images(options.images or ours, options.kind)
-        elif options.command == "down":
-            cluster.down()
-        else:
-            sys.exit(_test())
+        sys.exit(_run(options))
     except (Missing, Stuck, OSError, subprocess.CalledProcessError) as error:
-        said = error.stderr.decode().strip() if isinstance(error, subprocess.CalledProcessError) else ""
-        sys.exit(f"cluster: {error}{said and f': {said}'}")
+        said = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
+        sys.exit(f"cluster: {error}{f': {said.decode().strip()}' if said else ''}")
+    except KeyboardInterrupt:
+        print("cluster: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "test":
+        return _test()
+    if options.command == "load":
+        _load(options.images, options.kind)
+        return 0
+    if options.command == "up":
+        refuse_where_no_cluster_can_run()
+        with cluster.alone():
+            cluster.up(arm=options.arm)
+        print(f"export KUBECONFIG={cluster.KUBECONFIG}")
+        return 0
+    refuse_unless_root()
+    with cluster.alone():
+        cluster.down()
+    return 0
+
+
+def _load(images: Sequence[str], kind: str | None) -> None:
+    if kind is None:
+        refuse_unless_root()
+        if not cluster.nodes():
+            raise Missing("there is no cluster of this checkout: run make cluster")
+    ours = (RUNTIME, *(f"{BENCHMARK}-{node.arch}" for node in cluster.nodes()))
+    load_images(images or ours, kind)
 
 
 def _test() -> int:
-    """Runs the tests; without KUBECONFIG, with images and a cluster of their own."""
+    """Runs the tests on KUBECONFIG's cluster, on this checkout's, or on one that is up for as long."""
     if os.environ.get("KUBECONFIG"):
         return _pytest()
     refuse_where_no_cluster_can_run()
-    built = {**os.environ, "ARCHES": f"{HOST} arm64"}
-    if subprocess.run([ROOT / "images/build.sh"], env=built).returncode:
-        raise Missing("the images, which could not be built")
-    try:
+    with cluster.alone():
+        built = {**os.environ, "ARCHES": f"{HOST} arm64"}
+        if subprocess.run([ROOT / "images/build.sh"], env=built).returncode:
+            raise Missing("the images could not be built")
+        if cluster.nodes():
+            say("the tests run on the cluster that is up, and leave it up")
+            return _load_and_test()
         cluster.up(arm=True)
-        load_images((RUNTIME, f"{BENCHMARK}-arm64"), kind=None)
-        os.environ["KUBECONFIG"] = str(cluster.KUBECONFIG)
-        return _pytest()
-    finally:
-        cluster.down()
+        failed = 1
+        try:
+            failed = _load_and_test()
+        finally:
+            if failed:
+                cluster.stop()
+            else:
+                cluster.down()
+        return failed
+
+
+def _load_and_test() -> int:
+    load_images((RUNTIME, f"{BENCHMARK}-arm64"), kind=None)
+    os.environ["KUBECONFIG"] = str(cluster.KUBECONFIG)
+    return _pytest()
 
 
 def _pytest() -> int:
-    return subprocess.run([sys.executable, "-m", "pytest", "tests/cluster"], cwd=ROOT).returncode
+    # In this process: when interrupted, it removes what its tests have on the cluster.
+    return pytest.main([f"--rootdir={ROOT}", str(ROOT / "tests/cluster")])
 
 
 if __name__ == "__main__":

@@ -6,9 +6,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import urllib3
 from minio import Minio
+from minio.error import MinioException
+from urllib3.exceptions import HTTPError
 
 from tests.cluster.binaries import binary, module_file
+from tests.cluster.kubectl import kubectl
 from tests.cluster.machine import Machine
 from tests.cluster.network import DNS_SERVICE
 from tests.cluster.progress import say, until
@@ -22,7 +26,7 @@ MPI_NAMESPACE = "mpi-operator"
 def apply(kubeconfig: Path, *objects: dict[str, Any]) -> None:
     """Creates or changes Kubernetes objects."""
     given = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    _kubectl(kubeconfig, "apply", "--server-side", "-f", "-", given=given)
+    kubectl(kubeconfig, "apply", "--server-side", "-f", "-", given=given)
 
 
 def start_dns(machine: Machine, address: str, kubeconfig: Path) -> None:
@@ -65,7 +69,7 @@ def start_mpi_operator(machine: Machine, kubeconfig: Path) -> None:
     definition = module_file(
         "mpi-operator", "github.com/kubeflow/mpi-operator", "manifests/base/kubeflow.org_mpijobs.yaml"
     )
-    _kubectl(kubeconfig, "apply", "--server-side", "-f", str(definition))
+    kubectl(kubeconfig, "apply", "--server-side", "-f", str(definition))
     apply(kubeconfig, _namespace(MPI_NAMESPACE))
     until(
         lambda: _is_established(kubeconfig),
@@ -77,7 +81,7 @@ def start_mpi_operator(machine: Machine, kubeconfig: Path) -> None:
         binary("mpi-operator"), f"-kubeConfig={kubeconfig}", f"-lock-namespace={MPI_NAMESPACE}"
     )
     until(
-        lambda: _kubectl(kubeconfig, "get", "leases", "-n", MPI_NAMESPACE, "-o", "name"),
+        lambda: kubectl(kubeconfig, "get", "leases", "-n", MPI_NAMESPACE, "-o", "name"),
         "the MPI operator's lease",
         seconds=60,
         log=machine.log("mpi-operator"),
@@ -104,6 +108,8 @@ def start_store(machine: Machine, address: str, kubeconfig: Path) -> None:
         secret_key=secret,
         secure=False,
         region="us-east-1",
+        # Asking again is left to `until`, which knows when to stop and where the log is.
+        http_client=urllib3.PoolManager(timeout=2, retries=False),
     )
     until(
         lambda: _has_bucket(client),
@@ -128,7 +134,7 @@ def start_store(machine: Machine, address: str, kubeconfig: Path) -> None:
 
 
 def _is_established(kubeconfig: Path) -> bool:
-    found = json.loads(_kubectl(kubeconfig, "get", "crd/mpijobs.kubeflow.org", "-ojson"))
+    found = json.loads(kubectl(kubeconfig, "get", "crd/mpijobs.kubeflow.org", "-ojson"))
     conditions = found.get("status", {}).get("conditions") or []
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
@@ -138,7 +144,7 @@ def _has_bucket(client: Minio) -> bool:
         if not client.bucket_exists(BUCKET):
             client.make_bucket(BUCKET)
     # It takes a moment until the server listens.
-    except OSError:
+    except (HTTPError, MinioException, OSError):
         return False
     return True
 
@@ -189,15 +195,3 @@ def _resolves(machine: Machine, name: str) -> bool:
         return bool(machine.run("getent", "hosts", name))
     except subprocess.CalledProcessError:
         return False
-
-
-def _kubectl(kubeconfig: Path, *arguments: str, given: str | None = None) -> str:
-    done = subprocess.run(
-        [binary("kubectl"), f"--kubeconfig={kubeconfig}", *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise OSError(f"kubectl {arguments[0]} failed: {done.stderr.strip().splitlines()[0]}")
-    return done.stdout

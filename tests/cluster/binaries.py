@@ -7,6 +7,7 @@ by them and by Go's version, so that nothing is ever built from anything else.
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,11 @@ from tests.cluster.progress import say
 
 TOOLS = Path(__file__).parent / "tools"
 KUBERNETES = "v1.34.4"
+# As the files of tools/ say.
+GO = (1, 25)
+CACHE = (
+    Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").resolve() / "pocketkube/cluster"
+)
 # This machine's own architecture, in Go's words.
 HOST = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 _VERSION = "k8s.io/component-base/version"
@@ -76,11 +82,18 @@ def module_file(module: str, path: str, inside: str) -> Path:
 
 
 def _folder(module: str, arch: str) -> Path:
-    digest = hashlib.sha256(_go(module, "env", "GOVERSION").encode())
+    digest = hashlib.sha256(_go_version(module).encode())
     for file in sorted(p for p in (TOOLS / module).iterdir() if p.is_file()):
         digest.update(file.read_bytes())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "pocketkube" / "cluster" / f"{module}-{digest.hexdigest()[:16]}-{arch}"
+    return CACHE / f"{module}-{digest.hexdigest()[:16]}-{arch}"
+
+
+def _go_version(module: str) -> str:
+    """Go's version, once it has fetched a newer one of itself where it may."""
+    found = _go(module, "env", "GOVERSION").strip()
+    if tuple(int(part) for part in re.findall(r"\d+", found)[:2]) < GO:
+        raise Missing(f"Go {GO[0]}.{GO[1]} or newer is missing: {found} is installed")
+    return found
 
 
 def _build(module: str, package: str, arch: str, path: Path) -> None:

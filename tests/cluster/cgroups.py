@@ -4,15 +4,18 @@ Every process of a cluster is in a group named for it, so that it can be taken d
 but that name.
 """
 
+import errno
 import os
 import shlex
 import signal
 import time
 from pathlib import Path
 
+from tests.cluster.missing import Missing
+
 _ROOT = Path("/sys/fs/cgroup")
 _PROGRAMS = "programs"
-_COMMON = {"rw", "nosuid", "nodev", "noexec", "relatime"}
+_COMMON = {"rw", "nosuid", "nodev", "noexec", "relatime", "seclabel"}
 
 
 def hierarchies() -> dict[Path, str]:
@@ -31,7 +34,11 @@ def hierarchies() -> dict[Path, str]:
 
 
 def create(group: str) -> None:
-    """Makes a group in every hierarchy."""
+    """Makes a group in every hierarchy.
+
+    Raises:
+        Missing: If this machine's processes leave no room for one.
+    """
     for root in hierarchies():
         folder = root
         for part in Path(group).parts:
@@ -42,9 +49,21 @@ def create(group: str) -> None:
                 for file in ("cpuset.cpus", "cpuset.mems"):
                     (folder / file).write_text((folder.parent / file).read_text())
             if not hierarchies()[root]:
-                controllers = (folder.parent / "cgroup.controllers").read_text().split()
-                enabled = " ".join(f"+{name}" for name in controllers)
-                (folder.parent / "cgroup.subtree_control").write_text(enabled)
+                _enable_controllers(folder.parent)
+
+
+def _enable_controllers(parent: Path) -> None:
+    controllers = (parent / "cgroup.controllers").read_text().split()
+    try:
+        (parent / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        # Only the real root may have both processes and groups with limits.
+        raise Missing(
+            f"{parent} holds processes and is not this machine's root group, as in a container with a "
+            "cgroup namespace of its own: start the container with --cgroupns=host"
+        ) from None
 
 
 def join(group: str, *, first: bool = False) -> None:
@@ -83,7 +102,7 @@ def remove(group: str) -> int:
         How many processes there were.
 
     Raises:
-        OSError: If a process does not end.
+        OSError: If a process or a group does not go.
     """
     found = processes(group)
     ended = time.monotonic() + 30
@@ -98,15 +117,41 @@ def remove(group: str) -> int:
             raise OSError(f"these processes of {group} do not end: {sorted(left)}")
     for root in hierarchies():
         for folder, _, _ in os.walk(root / group, topdown=False):
-            Path(folder).rmdir()
+            while not _is_removed(Path(folder)):
+                if time.monotonic() > ended:
+                    raise OSError(f"the control group {folder} does not go")
+                time.sleep(0.05)
     return len(found)
 
 
 def processes(group: str) -> set[int]:
     """The processes in a group and in those below it."""
     return {
-        int(process)
+        process
         for root in hierarchies()
-        for file in (root / group).rglob("cgroup.procs")
-        for process in file.read_text().split()
+        for folder, _, _ in os.walk(root / group)
+        for process in _processes_in(Path(folder))
     }
+
+
+def _processes_in(folder: Path) -> list[int]:
+    try:
+        return [int(process) for process in (folder / "cgroup.procs").read_text().split()]
+    except OSError as error:
+        # Groups of pods go while they are looked through.
+        if error.errno in (errno.ENOENT, errno.ENODEV):
+            return []
+        raise
+
+
+def _is_removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        # A process that has ended counts until the kernel has let go of it.
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True

@@ -4,17 +4,20 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.cluster import cgroups, network
 from tests.cluster.addons import start_dns, start_mpi_operator, start_store
-from tests.cluster.binaries import HOST, binary
+from tests.cluster.binaries import CACHE, HOST, binary
 from tests.cluster.control_plane import ControlPlane, start_control_plane
 from tests.cluster.emulation import start_emulation, stop_emulation
-from tests.cluster.machine import Machine, start_machine
-from tests.cluster.missing import refuse_where_no_cluster_can_run
+from tests.cluster.kubectl import kubectl
+from tests.cluster.machine import Machine, refuse_unseen, start_machine
+from tests.cluster.missing import Missing
 from tests.cluster.nodes import start_node
 from tests.cluster.progress import say, until
 
@@ -23,6 +26,7 @@ KUBECONFIG = FOLDER / "kubeconfig"
 _PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 _ADDONS = ("kubectl", "coredns", "mpi-operator", "versitygw", "pause")
 _NODES = "nodes.json"
+_MARK = ".made-by-pocketkube"
 
 
 @dataclass(frozen=True)
@@ -39,16 +43,18 @@ class Node:
 
 
 def up(*, arm: bool) -> None:
-    """Brings a cluster up in place of what this checkout had before.
+    """Brings a cluster up in place of what this checkout had before, on a machine that can run one.
 
     Args:
         arm: Whether a second node, of arm64, is wanted.
 
     Raises:
-        Missing: If this machine lacks what a cluster needs.
+        Missing: If a program cannot be built, or a folder is not one for a cluster.
         Stuck: If a part of it does not come up.
     """
-    refuse_where_no_cluster_can_run()
+    refuse_unseen(FOLDER, "POCKETKUBE_CLUSTER")
+    refuse_unseen(CACHE, "XDG_CACHE_HOME")
+    _refuse_foreign_folder()
     for name in (*_PROGRAMS, *_ADDONS):
         binary(name)
     second = arm and HOST != "arm64"
@@ -59,13 +65,13 @@ def up(*, arm: bool) -> None:
     try:
         _up(second=second)
     except BaseException:
-        # The folder stays: its logs tell what went wrong.
-        _end_processes()
+        stop()
         raise
 
 
 def _up(*, second: bool) -> None:
     FOLDER.mkdir(mode=0o755)
+    (FOLDER / _MARK).touch()
     (FOLDER / "resolv.conf").write_text(f"nameserver {network.DNS_SERVICE}\n")
     first = _start_machine(f"node-{HOST}")
     links = network.connect(first, owner=group_of(FOLDER))
@@ -91,29 +97,80 @@ def down() -> None:
     """Takes this checkout's cluster down, and all that is left of one, however it ended.
 
     Raises:
+        Missing: If its folder is not one that a cluster made.
         OSError: If something does not go.
     """
     ended = _end_processes()
     if FOLDER.exists():
-        shutil.rmtree(FOLDER)
+        _refuse_foreign_folder()
+        # The mark goes last: what could not be removed is still ours.
+        for place in sorted(FOLDER.iterdir(), key=lambda place: place.name == _MARK):
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+        FOLDER.rmdir()
         say(f"the cluster is gone ({ended} processes ended)")
 
 
+def stop() -> None:
+    """Ends this checkout's cluster after a failure; its folder stays, whose logs tell more."""
+    try:
+        _end_processes()
+    except OSError as error:
+        # Said beside the failure, which is the one to be raised.
+        say(str(error))
+    say(f"the cluster has ended; its logs are in {FOLDER} until make cluster-down")
+
+
+def _refuse_foreign_folder() -> None:
+    if FOLDER.exists() and any(FOLDER.iterdir()) and not (FOLDER / _MARK).exists():
+        raise Missing(
+            f"{FOLDER} holds what no cluster wrote, and would be removed: empty it, or let "
+            "POCKETKUBE_CLUSTER name another folder"
+        )
+
+
 def _end_processes() -> int:
-    ended = cgroups.remove(group_of(FOLDER))
-    stop_emulation(group_of(FOLDER))
-    network.disconnect(owner=group_of(FOLDER))
-    return ended
+    group = group_of(FOLDER)
+    try:
+        return cgroups.remove(group)
+    finally:
+        network.disconnect(owner=group)
+        stop_emulation(group)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keeps other commands from this checkout's cluster meanwhile.
+
+    Raises:
+        Missing: If another is at it.
+    """
+    with socket.socket(socket.AF_UNIX) as held:
+        try:
+            # A name without a file: it is free again as soon as this process has ended.
+            held.bind(f"\0{group_of(FOLDER)}")
+        except OSError:
+            raise Missing(
+                "another command is at work on this checkout's cluster: wait for it"
+            ) from None
+        yield
+
+
+def is_named() -> bool:
+    """Whether KUBECONFIG names this checkout's cluster."""
+    named = os.environ.get("KUBECONFIG")
+    return named is not None and Path(named).resolve() == KUBECONFIG
 
 
 def nodes() -> list[Node]:
     """The nodes of this checkout's cluster; none where it is not up."""
     if not (FOLDER / _NODES).is_file():
         return []
-    found = json.loads((FOLDER / _NODES).read_text())
+    alive = cgroups.processes(group_of(FOLDER))
     return [
         Node(node["arch"], Machine(**{**node["machine"], "folder": Path(node["machine"]["folder"])}))
-        for node in found
+        for node in json.loads((FOLDER / _NODES).read_text())
+        # The list outlives its cluster, whose processes' numbers may be others' by now.
+        if node["machine"]["process"] in alive
     ]
 
 
@@ -143,9 +200,8 @@ def _wait_until_ready(node: Node, plane: ControlPlane) -> None:
 
 def _is_ready(name: str, kubeconfig: Path) -> bool:
     asked = "{.status.conditions[?(@.type=='Ready')].status}"
-    done = subprocess.run(
-        [binary("kubectl"), f"--kubeconfig={kubeconfig}", "get", "node", name, f"-ojsonpath={asked}"],
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout == "True"
+    try:
+        return kubectl(kubeconfig, "get", "node", name, f"-ojsonpath={asked}") == "True"
+    # It takes a moment until the node has registered itself.
+    except OSError:
+        return False

@@ -1,32 +1,76 @@
 """Tests against the cluster that KUBECONFIG names, each in a namespace of its own."""
 
 import base64
+import json
 import os
 import secrets
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NoReturn
 
 import pytest
 from kubernetes import client, config
+from urllib3.exceptions import HTTPError
+from yaml import YAMLError
 
+from pocketkube.errors import UserError
 from pocketkube.spec import parse_spec
 from pocketkube.stages.inline import run_inline
+from pocketkube.storage import Place, parse_uri
+from pocketkube.storage.server import Server, connect, plain_failures
+from tests.cluster import commands
 from tests.cluster.addons import BUCKET, STORE_NAMESPACE, STORE_SECRET, STORE_SERVICE
+from tests.cluster.cluster import is_named
 from tests.cluster.diagnosis import diagnosis
 from tests.cluster.jobs import SPEC
+from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run
+
+_STORE = f"{STORE_SERVICE}.{STORE_NAMESPACE}"
 
 
 @pytest.fixture(scope="session")
 def cluster() -> None:
-    """A cluster that answers."""
-    if not os.environ.get("KUBECONFIG"):
+    """A cluster that answers and has what the tests need; without it, none of them is run."""
+    named = os.environ.get("KUBECONFIG")
+    if not named:
         pytest.skip("there is no cluster: run make test-cluster, or let KUBECONFIG name one")
-    config.load_kube_config()
-    client.VersionApi().get_code()
+    try:
+        config.load_kube_config(named)
+        client.VersionApi().get_code(_request_timeout=5)
+        _refuse_without_mpi_operator()
+        client.CoreV1Api().read_namespaced_secret(STORE_SECRET, STORE_NAMESPACE)
+    except (config.ConfigException, OSError, ValueError, YAMLError) as error:
+        _end(f"KUBECONFIG={named} cannot be used: {error}")
+    except HTTPError as error:
+        _end(f"the cluster of KUBECONFIG={named} does not answer: {error}")
+    except client.ApiException as error:
+        _end(f"the cluster of KUBECONFIG={named} refuses: {_answer(error)}")
+
+
+def _refuse_without_mpi_operator() -> None:
+    groups = client.ApisApi().get_api_versions().groups
+    known = {version.group_version for group in groups for version in group.versions}
+    if "kubeflow.org/v2beta1" not in known:
+        _end("the cluster has no mpi-operator: kubeflow.org/v2beta1 is unknown to it")
+
+
+def _end(line: str) -> NoReturn:
+    pytest.exit(line.replace("\n", " "), returncode=2)
+
+
+def _answer(error: client.ApiException) -> str:
+    """What the API server said."""
+    try:
+        return json.loads(error.body)["message"]
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)
+
+
+@pytest.fixture(scope="session")
+def arch(cluster: None) -> str:
+    """Architecture of the nodes that the runtime image is for: amd64, wherever there are such."""
+    return min(node.status.node_info.architecture for node in client.CoreV1Api().list_node().items)
 
 
 @pytest.fixture
@@ -56,42 +100,58 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 
 
 @pytest.fixture
-def store(cluster: None, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The S3 server, reached from here; URI of a folder in its bucket."""
-    core = client.CoreV1Api()
-    keys = core.read_namespaced_secret(STORE_SECRET, STORE_NAMESPACE).data
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or _endpoint()
-    _skip_unless_reached(endpoint)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+def store(cluster: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The S3 server, reached from here; URI of a folder in its bucket, which goes with the test."""
+    keys = client.CoreV1Api().read_namespaced_secret(STORE_SECRET, STORE_NAMESPACE).data
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL_S3") or _endpoint())
     for variable, key in (("AWS_ACCESS_KEY_ID", "accesskey"), ("AWS_SECRET_ACCESS_KEY", "secretkey")):
         monkeypatch.setenv(variable, base64.b64decode(keys[key]).decode())
-    return f"s3://{BUCKET}/tests/{secrets.token_hex(4)}"
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    place = parse_uri(f"s3://{BUCKET}/tests/{secrets.token_hex(4)}")
+    try:
+        server = connect(place)
+        with plain_failures(server, place):
+            assert not _objects(server, place)
+    except UserError as error:
+        _end(f"{error} AWS_ENDPOINT_URL_S3 may name a port that is forwarded to {_STORE}.")
+    yield str(place)
+    for name in _objects(server, place):
+        server.client.remove_object(place.bucket, name)
+
+
+def _objects(server: Server, place: Place) -> list[str]:
+    found = server.client.list_objects(place.bucket, prefix=place.object(""), recursive=True)
+    return [str(each.object_name) for each in found]
+
+
+def _endpoint() -> str:
+    slices = client.DiscoveryV1Api().list_namespaced_endpoint_slice(
+        STORE_NAMESPACE, label_selector=f"kubernetes.io/service-name={STORE_SERVICE}"
+    )
+    for found in slices.items:
+        if found.endpoints and found.ports:
+            return f"http://{found.endpoints[0].addresses[0]}:{found.ports[0].port}"
+    _end(f"the cluster's S3 server is not there: {_STORE} has no endpoint")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where a second cluster may be brought up; it goes with the test."""
+    if os.environ.get("KUBECONFIG") and not is_named():
+        pytest.skip("KUBECONFIG names a cluster that is not this checkout's")
+    try:
+        refuse_where_no_cluster_can_run()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    place = tmp_path / "second"
+    yield place
+    commands.run(place, "down")
 
 
 @pytest.fixture(scope="session")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The folders of a small job that was run on this machine."""
     return run_inline(parse_spec(SPEC), tmp_path_factory.mktemp("inline"))
-
-
-def _endpoint() -> str:
-    found = client.CoreV1Api().read_namespaced_service(STORE_SERVICE, STORE_NAMESPACE)
-    slices = client.DiscoveryV1Api().list_namespaced_endpoint_slice(
-        STORE_NAMESPACE, label_selector=f"kubernetes.io/service-name={found.metadata.name}"
-    )
-    address = slices.items[0].endpoints[0].addresses[0]
-    return f"http://{address}:{slices.items[0].ports[0].port}"
-
-
-def _skip_unless_reached(endpoint: str) -> None:
-    place = urlsplit(endpoint)
-    try:
-        socket.create_connection((place.hostname, place.port), timeout=3).close()
-    except OSError:
-        pytest.skip(
-            f"the cluster's S3 server is not reached from here at {endpoint}: forward a port to "
-            f"{STORE_SERVICE}.{STORE_NAMESPACE} and let AWS_ENDPOINT_URL_S3 name it"
-        )
 
 
 def _wait_for_account(core: client.CoreV1Api, namespace: str) -> None:

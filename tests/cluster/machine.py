@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster import cgroups
+from tests.cluster.missing import Missing
 from tests.cluster.progress import until
 
 _NAMESPACES = ("mount", "net", "pid", "uts", "ipc", "cgroup")
@@ -82,6 +83,24 @@ class Machine:
         cgroups.join(self.group)
 
 
+def refuse_unseen(place: Path, setting: str) -> None:
+    """Ends with one line where machines would not see a folder of this machine.
+
+    Args:
+        place: The folder.
+        setting: What names another one.
+
+    Raises:
+        Missing: If they have something of their own there.
+    """
+    for covered in (*_KEPT_APART, "/run"):
+        if place.is_relative_to(covered):
+            raise Missing(
+                f"a cluster's machines have a {covered} of their own and do not see {place}: "
+                f"let {setting} name a folder elsewhere"
+            )
+
+
 def start_machine(name: str, folder: Path, group: str, resolver: Path) -> Machine:
     """Starts a machine on which nothing runs yet and whose network has no link.
 
@@ -120,14 +139,14 @@ def _first_process(name: str, folder: Path, resolver: Path, ready: Path) -> str:
     lines = [
         "set -e",
         "mount --make-rprivate /",
-        f"hostname {shlex.quote(name)}",
+        f"echo {shlex.quote(name)} > /proc/sys/kernel/hostname",
         # Both show what belongs to the namespaces in which they were mounted.
         "mount -t sysfs sysfs /sys",
         *_mount_cgroups(),
         "mount -t tmpfs tmpfs /run",
-        f"mount --bind {shlex.quote(str(resolver))} /etc/resolv.conf",
+        *_mount_resolver(resolver),
         "ip link set lo up",
-        "sysctl -qw net.ipv4.ip_forward=1",
+        "echo 1 > /proc/sys/net/ipv4/ip_forward",
     ]
     for place in _KEPT_APART:
         own = shlex.quote(str(folder / place.strip("/").replace("/", "-")))
@@ -135,6 +154,15 @@ def _first_process(name: str, folder: Path, resolver: Path, ready: Path) -> str:
     # Bash reaps what is orphaned on the machine while it waits.
     lines += [f"touch {shlex.quote(str(ready))}", "while :; do sleep 3600 & wait $!; done"]
     return "\n".join(lines)
+
+
+def _mount_resolver(resolver: Path) -> list[str]:
+    """On systemd-resolved's machines /etc/resolv.conf leads into /run, which is empty by then."""
+    return [
+        "place=$(readlink -m /etc/resolv.conf)",
+        'case $place in /run/*) mkdir -p "${place%/*}"; touch "$place" ;; esac',
+        f'mount --bind {shlex.quote(str(resolver))} "$place"',
+    ]
 
 
 def _mount_cgroups() -> list[str]:

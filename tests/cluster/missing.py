@@ -6,16 +6,20 @@ import shutil
 import sys
 from pathlib import Path
 
-ELSEWHERE = "; or let KUBECONFIG name a cluster that runs elsewhere"
 CNI = Path("/usr/lib/cni")
-PACKAGES = {
+_ELSEWHERE = "; or let KUBECONFIG name a cluster that runs elsewhere"
+# Debian's packages, but for Go.
+_NAMES = {
     "buildah": "buildah",
     "conntrack": "conntrack",
     "containerd": "containerd",
+    "ctr": "containerd",
     "etcd": "etcd-server",
-    "go": "golang, 1.24 or newer",
+    "flock": "util-linux",
+    "go": "Go",
     "ip": "iproute2",
     "iptables": "iptables",
+    "mount": "mount",
     "nsenter": "util-linux",
     "runc": "runc",
     "unshare": "util-linux",
@@ -32,11 +36,23 @@ def refuse_without(*programs: str) -> None:
     Raises:
         Missing: If one is not there.
     """
-    names = sorted({PACKAGES[program] for program in programs if shutil.which(program) is None})
+    names = sorted({_NAMES[program] for program in programs if shutil.which(program) is None})
     if "containerd" in programs and not (CNI / "bridge").is_file():
         names.append("containernetworking-plugins")
     if names:
-        raise Missing(f"not installed: {', '.join(names)} (Debian's names)")
+        raise Missing(f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing")
+
+
+def refuse_unless_root() -> None:
+    """Ends with one line where a cluster of our own can be neither up nor down.
+
+    Raises:
+        Missing: If this is no Linux, or the user is not root.
+    """
+    if sys.platform != "linux":
+        raise Missing(f"a cluster of our own needs Linux, and this is {platform.system()}")
+    if os.geteuid() != 0:
+        raise Missing("a cluster of our own needs root, as sudo gives it")
 
 
 def refuse_where_no_cluster_can_run() -> None:
@@ -45,11 +61,8 @@ def refuse_where_no_cluster_can_run() -> None:
     Raises:
         Missing: If it is no Linux, the user is not root, or programs are missing.
     """
-    if sys.platform != "linux":
-        raise Missing(f"a cluster of our own needs Linux, and this is {platform.system()}{ELSEWHERE}")
-    if os.geteuid() != 0:
-        raise Missing(f"a cluster of our own is started by root (sudo make cluster){ELSEWHERE}")
     try:
-        refuse_without(*(program for program in PACKAGES if program != "buildah"))
+        refuse_unless_root()
+        refuse_without(*(program for program in _NAMES if program != "buildah"))
     except Missing as error:
-        raise Missing(f"{error}{ELSEWHERE}") from None
+        raise Missing(f"{error}{_ELSEWHERE}") from None

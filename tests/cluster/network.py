@@ -18,6 +18,8 @@ API_SERVICE, DNS_SERVICE = "10.96.0.1", "10.96.0.10"
 PODS = "10.244.0.0/16"
 # The pods of each machine, by its number from 1.
 PODS_ON = "10.244.{}.0/24"
+# Where this machine routes all of one, as companies do with 10.0.0.0/8, the next may be free.
+_RANGES = ("10.77", "172.29", "192.168")
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Network:
     """A cluster's addresses.
 
     Attributes:
-        number: The third part of its addresses, and the number of its link.
+        number: The number of its link, which says what its addresses begin with.
     """
 
     number: int
@@ -37,7 +39,7 @@ class Network:
 
     def address(self, host: int) -> str:
         """One address of the network."""
-        return f"10.77.{self.number}.{host}"
+        return f"{_RANGES[self.number // 256]}.{self.number % 256}.{host}"
 
 
 def connect(machine: Machine, *, owner: str) -> Network:
@@ -51,9 +53,9 @@ def connect(machine: Machine, *, owner: str) -> Network:
         Missing: If none are.
     """
     used = _used()
-    for number in range(256):
+    for number in range(256 * len(_RANGES)):
         network = Network(number)
-        if any(ipaddress.ip_network(f"10.77.{number}.0/24").overlaps(other) for other in used):
+        if any(ipaddress.ip_network(f"{network.address(0)}/24").overlaps(other) for other in used):
             continue
         # Whoever makes the link has the number: another cluster may be starting just now.
         if _link(network.link, machine, "eth0"):
@@ -63,14 +65,14 @@ def connect(machine: Machine, *, owner: str) -> Network:
             _up(machine, "eth0", network.address(2))
             machine.run("ip", "route", "add", "default", "via", network.address(1))
             return network
-    raise Missing("a free network among 10.77.0.0/24 to 10.77.255.0/24")
+    raise Missing(f"no network is free in {', '.join(f'{start}.0.0/16' for start in _RANGES)}")
 
 
 def join(first: Machine, second: Machine, network: Network) -> None:
     """Links a cluster's second machine with its first, and their pods."""
     name = f"{network.link}b"
     if not _link(name, second, "eth0"):
-        raise Missing(f"the name {name} for a link")
+        raise Missing(f"there is a link called {name} already")
     _ip("link", "set", name, "netns", str(first.process))
     _up(first, name, network.address(5))
     _up(second, "eth0", network.address(6))

@@ -11,15 +11,14 @@ from pocketkube import __version__
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.storage import fetch_folder, parse_uri, send_folder
-from tests.cluster.binaries import HOST
 from tests.cluster.following import NotDone, wait_for_job
 from tests.cluster.jobs import SPEC, create
 
 IMAGE = os.environ.get("POCKETKUBE_IMAGE", f"pocketkube:{__version__}")
 
 
-def start(namespace: str, stage: str, *arguments: str) -> str:
-    values = {"name": "stage", "image": IMAGE, "stage": stage, "arch": HOST}
+def start(namespace: str, arch: str, stage: str, *arguments: str) -> str:
+    values = {"name": "stage", "image": IMAGE, "stage": stage, "arch": arch}
     job = create(namespace, "stage-job.yaml", SPEC, **values)
     job["spec"]["template"]["spec"]["containers"][0]["args"] = list(arguments)
     client.BatchV1Api().create_namespaced_job(namespace, job)
@@ -27,11 +26,12 @@ def start(namespace: str, stage: str, *arguments: str) -> str:
 
 
 def test_a_stage_on_the_cluster_writes_the_bundle_it_writes_here(
-    namespace: str, store: str, steps: dict[str, Path], tmp_path: Path
+    namespace: str, arch: str, store: str, steps: dict[str, Path], tmp_path: Path
 ) -> None:
     send_folder(steps["train_model"], parse_uri(f"{store}/dense"))
     job = start(
         namespace,
+        arch,
         "prune_channels",
         *("--position", "0", "--output", f"{store}/pruned"),
         *(f"--input={role}={store}/dense" for role in ("model", "teacher")),
@@ -45,10 +45,11 @@ def test_a_stage_on_the_cluster_writes_the_bundle_it_writes_here(
 
 
 def test_a_stage_without_its_input_fails_with_one_line_and_writes_nothing(
-    namespace: str, store: str, tmp_path: Path
+    namespace: str, arch: str, store: str, tmp_path: Path
 ) -> None:
     job = start(
         namespace,
+        arch,
         "prune_channels",
         *("--position", "0", "--output", f"{store}/pruned"),
         *(f"--input={role}={store}/dense" for role in ("model", "teacher")),

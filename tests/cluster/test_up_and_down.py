@@ -1,66 +1,49 @@
 """A second cluster beside the one that the tests run on: it comes up, and leaves nothing behind."""
 
+import json
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-
-import pytest
-from kubernetes import client, config
+from urllib.parse import urlsplit
 
 from tests.cluster import cgroups
 from tests.cluster.binaries import HOST
 from tests.cluster.cluster import group_of
-from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run
+from tests.cluster.commands import run
+from tests.cluster.kubectl import kubectl
 
-ROOT = Path(__file__).parents[2]
 NODES = sorted({f"node-{HOST}", "node-arm64"})
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    try:
-        refuse_where_no_cluster_can_run()
-    except Missing as missing:
-        pytest.skip(str(missing))
-    place = tmp_path / "second"
-    yield place
-    command(place, "down")
+def of_the_cluster(folder: Path, *names: str) -> dict[str, list[str]]:
+    """What there is on this machine of the cluster in a folder.
 
+    Args:
+        folder: The cluster's.
+        names: Network namespaces that it had, and what its addresses began with.
+    """
+    group = group_of(folder)
+    names = (str(folder), group, *names)
 
-def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tests.cluster", *words],
-        cwd=ROOT,
-        env={**os.environ, "POCKETKUBE_CLUSTER": str(folder)},
-        capture_output=True,
-        text=True,
-    )
+    def ours(lines: list[str]) -> list[str]:
+        return [line for line in lines if any(name in line for name in names)]
 
-
-def left_behind(folder: Path) -> dict[str, set[str]]:
-    """All that a cluster could leave on this machine."""
     return {
-        "processes": {
-            place.name
-            for place in Path("/proc").glob("[0-9]*")
-            if str(folder) in _read(place / "cmdline").replace("\0", " ")
-        },
-        "mounts": set(_read(Path("/proc/mounts")).splitlines()),
-        "links": set(_shown("ip", "-brief", "link").splitlines()),
-        "routes": set(_shown("ip", "route").splitlines()),
-        "network namespaces": set(_shown("ip", "netns").splitlines()),
-        "rules": {line for line in _shown("iptables-save").splitlines() if not line.startswith("#")},
-        "groups": {str(place) for root in cgroups.hierarchies() for place in root.glob("pocketkube*")},
-        "folders": {
-            str(place)
-            for parent in ("/run", "/var/run", "/var/lib", "/var/log", "/etc/cni")
-            for place in Path(parent).glob("*")
-        }
-        | {str(place) for place in folder.parent.glob("*")},
+        "processes": ours(
+            [
+                f"{place} {_read(place / 'cmdline')} {_namespace(place)}"
+                for place in Path("/proc").glob("[0-9]*")
+            ]
+        ),
+        "mounts": ours(_read(Path("/proc/self/mountinfo")).splitlines()),
+        "links": ours([_read(place) for place in Path("/sys/class/net").glob("*/ifalias")]),
+        "routes": ours(_shown("ip", "route", "show", "table", "all")),
+        "rules": ours(_shown("iptables-save")),
+        "groups": [str(root / group) for root in cgroups.hierarchies() if (root / group).exists()],
+        "emulator": [str(place) for place in Path("/run/pocketkube").rglob(group)],
+        "folder": [str(place) for place in folder.parent.glob(f"{folder.name}*")],
     }
 
 
@@ -71,50 +54,53 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _shown(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def _namespace(process: Path) -> str:
+    try:
+        return str((process / "ns/net").readlink())
+    except OSError:
+        return ""
+
+
+def _shown(*command: str) -> list[str]:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def namespaces(folder: Path) -> set[str]:
+    processes = cgroups.processes(group_of(folder))
+    return {_namespace(Path("/proc") / str(process)) for process in processes} - {""}
+
+
+def network(folder: Path) -> str:
+    """What the addresses of a cluster begin with."""
+    named = json.loads((folder / "kubeconfig").read_text())["clusters"][0]["cluster"]["server"]
+    return str(urlsplit(named).hostname).rpartition(".")[0] + "."
 
 
 def nodes_ready(folder: Path) -> list[str]:
-    api = config.new_client_from_config(str(folder / "kubeconfig"))
+    found = json.loads(kubectl(folder / "kubeconfig", "get", "nodes", "-ojson"))["items"]
     return sorted(
-        node.metadata.name
-        for node in client.CoreV1Api(api).list_node().items
-        if any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
+        node["metadata"]["name"]
+        for node in found
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])
     )
 
 
 def test_a_cluster_comes_up_after_all_of_it_was_killed_and_goes_without_a_trace(folder: Path) -> None:
-    before = left_behind(folder)
-    up = command(folder, "up", "--arm")
+    up = run(folder, "up", "--arm")
     assert up.returncode == 0, up.stderr
     assert up.stdout == f"export KUBECONFIG={folder / 'kubeconfig'}\n"
     assert nodes_ready(folder) == NODES
+    names = namespaces(folder)
     for process in cgroups.processes(group_of(folder)):
         # Most go with the first one of their machine.
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-    again = command(folder, "up", "--arm")
+    again = run(folder, "up", "--arm")
     assert again.returncode == 0, again.stderr
     assert nodes_ready(folder) == NODES
-    down = command(folder, "down")
+    names |= {*namespaces(folder), network(folder)}
+    there = of_the_cluster(folder, *names)
+    assert all(there[kind] for kind in ("processes", "links", "routes", "groups", "folder"))
+    down = run(folder, "down")
     assert down.returncode == 0, down.stderr
-    assert left_behind(folder) == before
-
-
-def test_what_is_missing_is_told_in_one_line(folder: Path, tmp_path: Path) -> None:
-    for name in ("ip", "nsenter", "unshare", "iptables", "conntrack", "runc", "etcd", "containerd"):
-        (tmp_path / name).symlink_to("/bin/true")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.cluster", "up"],
-        cwd=ROOT,
-        env={**os.environ, "POCKETKUBE_CLUSTER": str(folder), "PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode
-    assert done.stderr == (
-        "cluster: not installed: golang, 1.24 or newer (Debian's names); "
-        "or let KUBECONFIG name a cluster that runs elsewhere\n"
-    )
-    assert not folder.exists()
+    assert not any(of_the_cluster(folder, *names).values())

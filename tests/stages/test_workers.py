@@ -39,6 +39,8 @@ class TestTogether:
         for workers in (1, 2):
             run_stage("train_model", spec(workers=workers), -1, {}, tmp_path / str(workers))
         one, two = (load_bundle(tmp_path / str(workers)) for workers in (1, 2))
+        told = [bundle.facts["stages"][0]["history"]["workers"] for bundle in (one, two)]
+        assert told == [1, 2]
         for ours, theirs in zip(two.model.get_weights(), one.model.get_weights(), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=2e-3)
         assert two.facts["stages"][0]["history"]["loss"] == pytest.approx(

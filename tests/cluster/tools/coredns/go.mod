@@ -1,6 +1,6 @@
 module pocketkube.test/coredns
 
-go 1.26
+go 1.25.0
 
 tool github.com/coredns/coredns
 

@@ -1,6 +1,6 @@
 module pocketkube.test/mpi-operator
 
-go 1.26
+go 1.25.0
 
 tool github.com/kubeflow/mpi-operator/cmd/mpi-operator
 

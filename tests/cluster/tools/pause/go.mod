@@ -1,3 +1,3 @@
 module pocketkube.test/pause
 
-go 1.24
+go 1.25.0
