@@ -96,6 +96,8 @@ build() {
 
 # The base image for an architecture; nothing where the Dockerfile's own is wanted.
 base() {
+    # In a $(…) bash goes on after a failure unless told again.
+    set -e
     local arch=$1 archive name
     if [ "${BASE:-}" != debootstrap ]; then
         echo "${BASE:-}"
@@ -107,11 +109,11 @@ base() {
         docker image inspect "$name" > /dev/null 2>&1 ||
             docker import --platform "linux/$arch" "$archive" "$name" > /dev/null
     elif ! buildah inspect --type image "$name" > /dev/null 2>&1; then
-        local container
         container=$(buildah from --arch "$arch" scratch)
+        trap 'buildah rm "$container" > /dev/null' EXIT
         buildah add --quiet "$container" "$archive" / > /dev/null
         buildah config --arch "$arch" --os linux "$container"
-        buildah commit --quiet --rm "$container" "$name" > /dev/null
+        buildah commit --quiet "$container" "$name" > /dev/null
     fi
     echo "$name"
 }
