@@ -42,6 +42,8 @@ main() {
     trap 'rm -rf "$work"' EXIT
     certificates > "$work/certificates"
     index > "$work/index"
+    sources > "$work/sources"
+    apt_settings > "$work/apt"
     builder=$(choose_builder)
     build_base=$(base "$machine")
 
@@ -76,9 +78,10 @@ build() {
     shift
     image_base=$(base "$arch")
     local hint=" Where no registry can be reached, BASE=debootstrap makes the base image."
-    local options=(--platform "linux/$arch" --build-arg "VERSION=$version"
-        --secret "id=certificates,src=$work/certificates" --secret "id=index,src=$work/index"
-        --network host)
+    local options=(--platform "linux/$arch" --build-arg "VERSION=$version" --network host) secret
+    for secret in certificates index sources apt; do
+        options+=(--secret "id=$secret,src=$work/$secret")
+    done
     [ "${BASE:-}" != debootstrap ] || hint=
     [ -z "$image_base" ] ||
         options+=(--build-arg "BASE=$image_base" --build-arg "BUILD_BASE=$build_base")
@@ -103,7 +106,7 @@ base() {
         echo "${BASE:-}"
         return
     fi
-    archive=$(images/debian/base.sh "$arch")
+    archive=$(images/debian/base.sh "$arch" "$work")
     name=localhost/pocketkube-base:$(basename "$archive" .tar)
     if [ "$builder" = docker ]; then
         docker image inspect "$name" > /dev/null 2>&1 ||
@@ -163,6 +166,19 @@ index() {
         [ -n "${PIP_INDEX_URL:-}" ] || printf 'PIP_INDEX_URL=%q\n' "$url"
         [ -n "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ] || printf 'UV_DEFAULT_INDEX=%q\n' "$url"
     fi
+}
+
+# Where a base that was made here has its packages from; other bases know that themselves.
+sources() {
+    [ "${BASE:-}" != debootstrap ] || images/debian/sources.sh bookworm
+}
+
+# What apt is told in every step, as its configuration file.
+apt_settings() {
+    # Its own user may not read a step's secrets.
+    echo 'APT::Sandbox::User "root";'
+    [ ! -s "$work/certificates" ] || echo 'Acquire::https::CaInfo "/run/secrets/certificates";'
+    [ ! -s "$work/sources" ] || echo 'Dir::Etc::SourceList "/run/secrets/sources";'
 }
 
 say() {

@@ -18,14 +18,15 @@ class Machine:
 
     Attributes:
         folder: What lies on it.
+        programs: Debian's.
     """
 
     folder: Path
+    programs: Path
 
     def has(self, program: str, script: str = "") -> None:
         """Puts a program there that writes down how it is called, and does what a script says."""
         place = self.folder / "bin" / program
-        place.unlink(missing_ok=True)
         place.write_text(f'#!/bin/bash\necho "{program} $*" >> {self.folder}/calls\n{script}\n')
         place.chmod(0o755)
 
@@ -33,7 +34,7 @@ class Machine:
         """Runs a command of the checkout there."""
         environment = {
             **os.environ,
-            "PATH": str(self.folder / "bin"),
+            "PATH": f"{self.folder / 'bin'}:{self.programs}",
             "XDG_CACHE_HOME": str(self.folder / "cache"),
             "PYTHONPATH": str(ROOT),
         }
@@ -52,11 +53,16 @@ class Machine:
         return [line for line in lines if line.split()[0] == program]
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    (tmp_path / "bin").mkdir()
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("programs")
     for program in (*Path("/usr/bin").iterdir(), *Path("/usr/sbin").iterdir()):
-        place = tmp_path / "bin" / program.name
-        if program.name not in ABSENT and not place.is_symlink():
-            place.symlink_to(program)
-    return Machine(tmp_path)
+        if program.name not in ABSENT and not (folder / program.name).is_symlink():
+            (folder / program.name).symlink_to(program)
+    return folder
+
+
+@pytest.fixture
+def machine(tmp_path: Path, programs: Path) -> Machine:
+    (tmp_path / "bin").mkdir()
+    return Machine(tmp_path, programs)

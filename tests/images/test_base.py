@@ -1,9 +1,11 @@
 """The base image of BASE=debootstrap, on a machine that only plays making one."""
 
 import platform
+import tarfile
 
 import pytest
 
+MIRROR = "https://user:password@mirror.example/debian"
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 
 
@@ -11,14 +13,13 @@ ARCH = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 def debian(machine):
     """A Debian machine with buildah, as root."""
     machine.has("id", "echo 0")
-    machine.has(
-        "apt-get", '[ "$1" != indextargets ] || echo bookworm Debian http://mirror.example/debian'
-    )
+    machine.has("apt-get", f'[ "$1" != indextargets ] || echo bookworm Debian {MIRROR}')
     machine.has("dpkg", f"echo {ARCH}")
-    machine.has("chroot")
+    machine.has("chroot", f'cat "$1"/run/secrets/* > {machine.folder}/told')
     machine.has(
         "debootstrap",
-        'root=${*: -2:1}; mkdir -p "$root"/{run,etc/apt/apt.conf.d,etc/dpkg/dpkg.cfg.d,usr/share/doc}',
+        'root=${*: -2:1}; mkdir -p "$root"/{run,etc/apt/apt.conf.d,etc/dpkg/dpkg.cfg.d,usr/share/doc}\n'
+        'echo "deb ${*: -1} bookworm main" > "$root/etc/apt/sources.list"',
     )
     # It knows no image yet, and all containers are called the same.
     machine.has("buildah", "case $1 in inspect) exit 1 ;; from) echo new-container ;; esac")
@@ -53,3 +54,38 @@ def test_a_base_that_cannot_be_filled_is_not_kept(debian):
     called = [call.split()[1] for call in debian.calls("buildah")]
     assert not {"commit", "build"} & set(called)
     assert debian.calls("buildah")[-1] == "buildah rm new-container"
+
+
+def test_the_mirror_and_its_certificates_are_used_and_in_no_base(debian, tmp_path):
+    (tmp_path / "company.pem").write_text("OURS")
+    done = debian.run(
+        "images/build.sh",
+        "benchmark",
+        BASE="debootstrap",
+        CA_CERTIFICATES=str(tmp_path / "company.pem"),
+    )
+    assert done.returncode == 0, done.stderr
+    told = (tmp_path / "told").read_text()
+    assert f"{MIRROR} bookworm main" in told
+    assert "OURS" in told
+    assert 'Acquire::https::CaInfo "/run/secrets/certificates";' in told
+    (archive,) = (tmp_path / "cache").rglob("*.tar")
+    with tarfile.open(archive) as base:
+        held = {entry.name: entry for entry in base}
+        said = b"".join(base.extractfile(entry).read() for entry in held.values() if entry.isfile())
+    assert b"mirror.example" not in said
+    assert b"OURS" not in said
+    assert "./run/secrets" not in held
+
+
+def test_apt_is_told_in_the_images_what_it_is_told_in_the_base(debian, tmp_path):
+    debian.has(
+        "buildah",
+        f"for word; do case $word in id=apt,*) cat ${{word#*src=}} >> {tmp_path}/apt; esac; done",
+    )
+    (tmp_path / "company.pem").write_text("OURS")
+    settings = {"BASE": "debootstrap", "CA_CERTIFICATES": str(tmp_path / "company.pem")}
+    done = debian.run("images/build.sh", "benchmark", **settings)
+    assert done.returncode == 0, done.stderr
+    assert 'Dir::Etc::SourceList "/run/secrets/sources";' in (tmp_path / "apt").read_text()
+    assert 'Acquire::https::CaInfo "/run/secrets/certificates";' in (tmp_path / "apt").read_text()
