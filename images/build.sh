@@ -61,15 +61,25 @@ main() {
 
 # Horovod takes minutes to build; its wheel is kept where `make horovod` keeps it.
 build_runtime() {
-    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/pocketkube/horovod built
+    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/pocketkube/horovod built kept
     mkdir -p "$cache" "$work/wheels"
     say "building pocketkube:$version"
     build "$machine" --build-context "wheels=$cache" --target horovod-wheel \
         --output "type=local,dest=$work/wheels"
-    for built in "$work"/wheels/*/; do
-        [ -e "$cache/$(basename "$built")" ] || mv "$built" "$cache/"
+    for built in "$work"/wheels/*/*.whl; do
+        kept=$cache${built#"$work/wheels"}
+        [ -e "$kept" ] || keep "$built" "$kept"
     done
     build "$machine" --build-context "wheels=$cache" --target runtime --tag "pocketkube:$version"
+}
+
+# Whoever looks, another checkout's build included, finds a file whole or not at all.
+keep() {
+    local unfinished
+    unfinished=$(mktemp "${XDG_CACHE_HOME:-$HOME/.cache}/pocketkube/horovod.XXXXXX")
+    install -m 644 "$1" "$unfinished"
+    mkdir -p "$(dirname "$2")"
+    mv "$unfinished" "$2"
 }
 
 # build ARCH OPTION…

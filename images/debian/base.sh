@@ -35,9 +35,11 @@ fi
 echo "stage=base making Debian $suite for $arch: a minute or more" >&2
 work=$(mktemp -d)
 emulated=
+unfinished=
 finish() {
     [ -z "$emulated" ] || "$here/../arm64/emulator.sh" unregister "base-$$"
     rm -rf --one-file-system "$work"
+    rm -f "$unfinished"
 }
 trap finish EXIT
 if [ "$arch" != "$(dpkg --print-architecture)" ]; then
@@ -83,6 +85,8 @@ rm -f "$root/etc/resolv.conf" "$root/etc/hostname" "$root/etc/machine-id"
 find "$root" -xdev -type f -perm /6000 -exec chmod a-s {} +
 
 mkdir -p "$(dirname "$archive")"
-tar --numeric-owner --one-file-system --sort=name -C "$root" -cf "$archive.new" .
-mv "$archive.new" "$archive"
+# Under a name of its own until it is whole: another checkout may be making the same.
+unfinished=$(mktemp "$archive.XXXXXX")
+tar --numeric-owner --one-file-system --sort=name -C "$root" -cf "$unfinished" .
+mv "$unfinished" "$archive"
 echo "$archive"

@@ -2,6 +2,7 @@
 
 import platform
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -89,3 +90,15 @@ def test_apt_is_told_in_the_images_what_it_is_told_in_the_base(debian, tmp_path)
     assert done.returncode == 0, done.stderr
     assert 'Dir::Etc::SourceList "/run/secrets/sources";' in (tmp_path / "apt").read_text()
     assert 'Acquire::https::CaInfo "/run/secrets/certificates";' in (tmp_path / "apt").read_text()
+
+
+def test_two_checkouts_may_make_the_base_at_once(debian):
+    debian.has("tar", '/usr/bin/tar "$@"; sleep 1')
+    with ThreadPoolExecutor() as both:
+        runs = [
+            both.submit(debian.run, "images/build.sh", "benchmark", BASE="debootstrap")
+            for _ in range(2)
+        ]
+    assert [run.result().returncode for run in runs] == [0, 0], [run.result().stderr for run in runs]
+    (base,) = (debian.folder / "cache/pocketkube/base").iterdir()
+    assert tarfile.is_tarfile(base)
