@@ -148,8 +148,8 @@ def test_the_wheel_of_horovod_is_kept_for_the_next_build(machine):
     machine.has("id", "echo 0")
     machine.has(
         "buildah",
-        "for word; do case $word in *dest=*) mkdir ${word#*dest=}/key; echo made > ${word#*dest=}/key/a.whl;;"
-        "esac; done",
+        "for word; do case $word in *dest=*)\n"
+        "key=${word#*dest=}/key; mkdir $key; echo made > $key/a.whl;; esac; done",
     )
     done = machine.run("images/build.sh", "runtime")
     assert done.returncode == 0, done.stderr
