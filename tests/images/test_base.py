@@ -1,13 +1,15 @@
 """The base image of BASE=debootstrap, on a machine that only plays making one."""
 
-import platform
+import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.cluster.binaries import HOST
+
 MIRROR = "https://user:password@mirror.example/debian"
-ARCH = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Debian's programs are Linux's")
 
 
 @pytest.fixture
@@ -15,7 +17,7 @@ def debian(machine):
     """A Debian machine with buildah, as root."""
     machine.has("id", "echo 0")
     machine.has("apt-get", f'[ "$1" != indextargets ] || echo bookworm Debian {MIRROR}')
-    machine.has("dpkg", f"echo {ARCH}")
+    machine.has("dpkg", f"echo {HOST}")
     machine.has("chroot", f'cat "$1"/run/secrets/* > {machine.folder}/told')
     machine.has(
         "debootstrap",

@@ -1,11 +1,14 @@
 """Which emulator aarch64 programs run by: another's that is there already, if it does, or ours."""
 
 import subprocess
+import sys
 
 import pytest
 
 OURS = "cache/pocketkube/arm64/qemu-user-trixie/qemu-aarch64"
 MAGIC = "7f454c460201010000000000000000000200b700"
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="binfmt_misc is Linux's")
 
 
 @pytest.fixture
