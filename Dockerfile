@@ -3,8 +3,9 @@
 #   runtime      TensorFlow, Keras, Horovod, Open MPI, ssh: every stage and every MPIJob
 #   benchmark    LiteRT alone: the benchmark, on amd64 and arm64
 #
-# Secrets, both optional, reach single steps and no layer: `certificates` is a bundle of the builder's own
-# certificate authorities, `index` a shell file with its package index (PIP_INDEX_URL=…).
+# Secrets, all optional, reach single steps and no layer: `certificates` is a bundle of the builder's own
+# certificate authorities, `index` a shell file with its package index (PIP_INDEX_URL=…), `sources` apt's list
+# of its Debian mirror and `apt` a configuration that has apt use the two.
 
 # Every base names its platform: buildah 1.28 keeps the one of the FROM before for those that do not.
 # A Debian bookworm whose python3 is 3.11. BUILD_BASE is the same for the builder's own architecture.
@@ -17,11 +18,12 @@ FROM scratch AS wheels
 FROM --platform=${BUILDPLATFORM} ${BUILD_BASE} AS tools
 ENV DEBIAN_FRONTEND=noninteractive \
     PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
-    UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never \
+    APT_CONFIG=/run/secrets/apt UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never \
     # The sources in an image never change under their compiled form, but a copy may change their times.
     PYC_INVALIDATION_MODE=UNCHECKED_HASH
 COPY images/with_index.sh /opt/build/with_index
 RUN --mount=type=secret,id=certificates --mount=type=secret,id=index \
+    --mount=type=secret,id=sources --mount=type=secret,id=apt \
     python3 -c 'import ensurepip' 2> /dev/null || \
     { apt-get -qq update && apt-get -qq install --yes --no-install-recommends python3-venv > /dev/null; } \
     && python3 -m venv /opt/build/tools \
@@ -75,7 +77,8 @@ RUN --mount=type=secret,id=certificates --mount=type=secret,id=index \
         --python /opt/pocketkube/bin/python /opt/pocketkube/runtime.lock
 
 FROM packages AS horovod
-RUN apt-get -qq update \
+RUN --mount=type=secret,id=certificates --mount=type=secret,id=sources --mount=type=secret,id=apt \
+    apt-get -qq update \
     && apt-get -qq install --yes --no-install-recommends \
         binutils cmake g++ libopenmpi-dev make openmpi-bin > /dev/null
 COPY images/horovod/build_wheel.sh /opt/build/
@@ -97,7 +100,8 @@ RUN cd /opt/pocketkube/lib/python3.11/site-packages \
     && find tensorflow horovod -name '*.so*' -type f -exec strip --strip-unneeded {} +
 
 FROM --platform=${TARGETPLATFORM} ${BASE} AS runtime
-RUN export DEBIAN_FRONTEND=noninteractive \
+RUN --mount=type=secret,id=certificates --mount=type=secret,id=sources --mount=type=secret,id=apt \
+    export DEBIAN_FRONTEND=noninteractive APT_CONFIG=/run/secrets/apt \
     && apt-get -qq update \
     && apt-get -qq install --yes --no-install-recommends openmpi-bin openssh-client openssh-server > /dev/null \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* \

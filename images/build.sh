@@ -42,6 +42,8 @@ main() {
     trap 'rm -rf "$work"' EXIT
     certificates > "$work/certificates"
     index > "$work/index"
+    sources > "$work/sources"
+    apt_settings > "$work/apt"
     builder=$(choose_builder)
     build_base=$(base "$machine")
 
@@ -59,15 +61,25 @@ main() {
 
 # Horovod takes minutes to build; its wheel is kept where `make horovod` keeps it.
 build_runtime() {
-    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/pocketkube/horovod built
+    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/pocketkube/horovod built kept
     mkdir -p "$cache" "$work/wheels"
     say "building pocketkube:$version"
     build "$machine" --build-context "wheels=$cache" --target horovod-wheel \
         --output "type=local,dest=$work/wheels"
-    for built in "$work"/wheels/*/; do
-        [ -e "$cache/$(basename "$built")" ] || mv "$built" "$cache/"
+    for built in "$work"/wheels/*/*.whl; do
+        kept=$cache${built#"$work/wheels"}
+        [ -e "$kept" ] || keep "$built" "$kept"
     done
     build "$machine" --build-context "wheels=$cache" --target runtime --tag "pocketkube:$version"
+}
+
+# Whoever looks, another checkout's build included, finds a file whole or not at all.
+keep() {
+    local unfinished
+    unfinished=$(mktemp "${XDG_CACHE_HOME:-$HOME/.cache}/pocketkube/horovod.XXXXXX")
+    install -m 644 "$1" "$unfinished"
+    mkdir -p "$(dirname "$2")"
+    mv "$unfinished" "$2"
 }
 
 # build ARCH OPTION…
@@ -76,9 +88,10 @@ build() {
     shift
     image_base=$(base "$arch")
     local hint=" Where no registry can be reached, BASE=debootstrap makes the base image."
-    local options=(--platform "linux/$arch" --build-arg "VERSION=$version"
-        --secret "id=certificates,src=$work/certificates" --secret "id=index,src=$work/index"
-        --network host)
+    local options=(--platform "linux/$arch" --build-arg "VERSION=$version" --network host) secret
+    for secret in certificates index sources apt; do
+        options+=(--secret "id=$secret,src=$work/$secret")
+    done
     [ "${BASE:-}" != debootstrap ] || hint=
     [ -z "$image_base" ] ||
         options+=(--build-arg "BASE=$image_base" --build-arg "BUILD_BASE=$build_base")
@@ -96,22 +109,24 @@ build() {
 
 # The base image for an architecture; nothing where the Dockerfile's own is wanted.
 base() {
+    # In a $(…) bash goes on after a failure unless told again.
+    set -e
     local arch=$1 archive name
     if [ "${BASE:-}" != debootstrap ]; then
         echo "${BASE:-}"
         return
     fi
-    archive=$(images/debian/base.sh "$arch")
+    archive=$(images/debian/base.sh "$arch" "$work")
     name=localhost/pocketkube-base:$(basename "$archive" .tar)
     if [ "$builder" = docker ]; then
         docker image inspect "$name" > /dev/null 2>&1 ||
             docker import --platform "linux/$arch" "$archive" "$name" > /dev/null
     elif ! buildah inspect --type image "$name" > /dev/null 2>&1; then
-        local container
         container=$(buildah from --arch "$arch" scratch)
+        trap 'buildah rm "$container" > /dev/null' EXIT
         buildah add --quiet "$container" "$archive" / > /dev/null
         buildah config --arch "$arch" --os linux "$container"
-        buildah commit --quiet --rm "$container" "$name" > /dev/null
+        buildah commit --quiet "$container" "$name" > /dev/null
     fi
     echo "$name"
 }
@@ -161,6 +176,19 @@ index() {
         [ -n "${PIP_INDEX_URL:-}" ] || printf 'PIP_INDEX_URL=%q\n' "$url"
         [ -n "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ] || printf 'UV_DEFAULT_INDEX=%q\n' "$url"
     fi
+}
+
+# Where a base that was made here has its packages from; other bases know that themselves.
+sources() {
+    [ "${BASE:-}" != debootstrap ] || images/debian/sources.sh bookworm
+}
+
+# What apt is told in every step, as its configuration file.
+apt_settings() {
+    # Its own user may not read a step's secrets.
+    echo 'APT::Sandbox::User "root";'
+    [ ! -s "$work/certificates" ] || echo 'Acquire::https::CaInfo "/run/secrets/certificates";'
+    [ ! -s "$work/sources" ] || echo 'Dir::Etc::SourceList "/run/secrets/sources";'
 }
 
 say() {

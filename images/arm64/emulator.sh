@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
 # Lets an x86 machine run aarch64 programs: Debian trixie's qemu, a static binary, and the kernel's binfmt_misc.
 #
-#   images/arm64/emulator.sh fetch               prints where the emulator lies, fetching it once for a machine
+#   images/arm64/emulator.sh fetch               fetches what register needs, once for a machine
 #   images/arm64/emulator.sh register HOLDER     aarch64 programs run, in containers and chroots, too
 #   images/arm64/emulator.sh unregister HOLDER   undoes it once no other holder is left
 #
 # QEMU_CPU (cortex-a53, cortex-a76, neoverse-n1, max, …) in a program's environment picks the core. Bookworm's
-# qemu, 7.2, shows programs the host's /proc/cpuinfo, on which LiteRT fails; trixie's shows an ARM one.
+# qemu, 7.2, shows programs the host's /proc/cpuinfo, on which LiteRT fails; trixie's, 10, shows an ARM one.
+# A qemu that others have registered is taken if it does; else ours stands before it meanwhile.
 set -euo pipefail
+shopt -s inherit_errexit
 
 suite=trixie
 package=qemu-user
+oldest=10
+here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pocketkube/arm64/$package-$suite
 emulator=$cache/qemu-aarch64
 binfmt=/proc/sys/fs/binfmt_misc
@@ -27,21 +31,13 @@ main() {
 }
 
 fetch() {
-    if [ ! -x "$emulator" ]; then
-        need apt-get "a Debian machine (apt-get)"
-        need dpkg-deb "a Debian machine (dpkg-deb)"
+    if [ "$(uname -m)" != aarch64 ] && [ -z "$(handler_of_others)" ] && [ ! -x "$emulator" ]; then
         # In a shell of its own, so that its folder is gone when it ends, however that is.
         (fetch_package)
     fi
-    echo "$emulator"
 }
 
 fetch_package() {
-    local mirror
-    mirror=$(apt-get indextargets --format '$(SUITE) $(CODENAME) $(LABEL) $(REPO_URI)' |
-        awk '$3 == "Debian" && $2 !~ /-/ { print $NF; exit }')
-    [ -n "$mirror" ] || fail "apt knows no Debian mirror; run apt-get update, or add one to its sources."
-    echo "stage=emulator fetching $package of $suite" >&2
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     # apt fetches as a user of its own.
@@ -49,20 +45,24 @@ fetch_package() {
     mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial" "$work/download"
     ! id _apt > /dev/null 2>&1 || [ "$(id -u)" != 0 ] || chown _apt "$work/download"
     touch "$work/status"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" \
-        > "$work/sources.list"
+    "$here/../debian/sources.sh" "$suite" > "$work/sources.list" 2> "$work/why" ||
+        fail "$(cat "$work/why") Or register a qemu $oldest or newer for aarch64 yourself, with flag F."
+    echo "stage=emulator fetching $package of $suite" >&2
     private_apt=(apt-get -qq
         -o "Dir::State=$work/state" -o "Dir::State::status=$work/status" -o "Dir::Cache=$work/cache"
         -o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=/dev/null
         -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null
         -o APT::Update::Post-Invoke= -o APT::Update::Post-Invoke-Success= -o DPkg::Post-Invoke=)
-    "${private_apt[@]}" update >&2 || fail "$mirror has no $suite that apt can verify."
+    "${private_apt[@]}" update >&2 || fail "The Debian mirror has no $suite that apt can verify."
     (cd "$work/download" && "${private_apt[@]}" download "$package" >&2) ||
-        fail "$mirror's $suite did not give $package."
+        fail "The Debian mirror's $suite did not give $package."
     dpkg-deb --extract "$work"/download/*.deb "$work/content"
     mkdir -p "$cache"
-    install -m 755 "$work/content/usr/bin/qemu-aarch64" "$emulator.new"
-    mv "$emulator.new" "$emulator"
+    # Under a name of its own until it is whole: others may be fetching the same.
+    unfinished=$(mktemp "$emulator.XXXXXX")
+    trap 'rm -rf "$work" "$unfinished"' EXIT
+    install -m 755 "$work/content/usr/bin/qemu-aarch64" "$unfinished"
+    mv "$unfinished" "$emulator"
 }
 
 register() {
@@ -75,15 +75,16 @@ register() {
         touch "$holders.mounted"
     fi
     if [ ! -e "$binfmt/$entry" ]; then
-        if handler=$(handler_of_others); then
-            echo "stage=emulator aarch64 programs already run by $handler" >&2
+        local others
+        others=$(handler_of_others)
+        if [ -n "$others" ]; then
+            echo "stage=emulator aarch64 programs already run by $others" >&2
             return 0
         fi
-        local found
-        found=$(fetch)
+        fetch
         # Flag F opens the emulator now, so that it need not be in the container; O and C hand it the
         # program's own file and rights.
-        echo ":$entry:M::$(magic '\x'):$(mask):$found:OCF" > "$binfmt/register"
+        echo ":$entry:M::$(magic '\x'):$(mask):$emulator:OCF" > "$binfmt/register"
     fi
     touch "$holders/$1"
 }
@@ -108,9 +109,32 @@ lock() {
     flock 9
 }
 
-# The first entry that is not ours and runs aarch64 programs.
+# The qemu of others by which aarch64 programs run; nothing where one of theirs would not do.
 handler_of_others() {
-    grep -lis "magic $(magic '')" "$binfmt"/* | head -n 1 | grep .
+    local file found=
+    for file in "$binfmt"/*; do
+        if [ "$file" != "$binfmt/$entry" ] && runs_aarch64 "$file"; then
+            found=$(interpreter "$file")
+            # Which of several the kernel takes, their files do not tell.
+            does "$file" || return 0
+        fi
+    done
+    echo "$found"
+}
+
+runs_aarch64() {
+    grep -qsx enabled "$1" && grep -qsi "^magic $(magic '')$" "$1"
+}
+
+# Whether an entry's qemu is there in containers, too, and shows ARM's /proc/cpuinfo.
+does() {
+    local version
+    version=$("$(interpreter "$1")" --version 2> /dev/null | sed -n 's/.* version \([0-9]*\).*/\1/p') || true
+    grep -q '^flags:.*F' "$1" && [ "${version:-0}" -ge "$oldest" ]
+}
+
+interpreter() {
+    sed -n 's/^interpreter //p' "$1"
 }
 
 # An ELF header of a 64-bit little-endian program for machine 0xb7, AArch64; $1 stands before each byte.
@@ -124,10 +148,6 @@ magic() {
 # The OS ABI may be any, and the type 2 or 3: a program at a fixed address or not.
 mask() {
     printf '%s' '\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
-}
-
-need() {
-    command -v "$1" > /dev/null || fail "The arm64 emulator is fetched with $2, which is not here."
 }
 
 fail() {

@@ -39,12 +39,14 @@ for name in ("tensorflow-cpu", "tensorflow"):
 PY
 )
 key=$version-$key-$(sha256sum "$0" | cut -c1-8)
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/pocketkube/horovod/$key
+wheels=${XDG_CACHE_HOME:-$HOME/.cache}/pocketkube/horovod
+cache=$wheels/$key
 
 if ! ls "$cache"/*.whl > /dev/null 2>&1; then
     echo "stage=horovod building $version for $key: some minutes" >&2
     work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
+    unfinished=
+    trap 'rm -rf "$work" "$unfinished"' EXIT
     # The build runs in an environment of its own that sees the TensorFlow it is built for.
     uv venv --quiet --python "$python" "$work/build"
     "$python" -c 'import site; print(site.getsitepackages()[0])' \
@@ -61,15 +63,17 @@ if ! ls "$cache"/*.whl > /dev/null 2>&1; then
     export HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1
     # Its CMake files are older than what CMake 4 accepts.
     export CMAKE_POLICY_VERSION_MINIMUM=3.5 MAKEFLAGS=-j$(nproc)
-    mkdir -p "$(dirname "$cache")"
     if ! "$work/build/bin/python" -m pip wheel --no-deps --no-build-isolation \
         --wheel-dir "$work/wheel" "$source" > "$work/log" 2>&1; then
         tail -n 40 "$work/log" >&2
         echo "Horovod could not be built; the compiler's last words are above." >&2
         exit 1
     fi
-    rm -rf "$cache.new" && cp -r "$work/wheel" "$cache.new"
-    rm -rf "$cache" && mv "$cache.new" "$cache"
+    mkdir -p "$cache"
+    # Beside the wheels until it is whole: another checkout may be building or reading the same.
+    unfinished=$(mktemp "$wheels.XXXXXX")
+    install -m 644 "$work"/wheel/*.whl "$unfinished"
+    mv "$unfinished" "$cache/$(basename "$work"/wheel/*.whl)"
 fi
 
 uv pip install --quiet --python "$python" --no-deps "$cache"/*.whl

@@ -14,7 +14,7 @@ from tests.cluster import cgroups, network
 from tests.cluster.addons import start_dns, start_mpi_operator, start_store
 from tests.cluster.binaries import CACHE, HOST, binary
 from tests.cluster.control_plane import ControlPlane, start_control_plane
-from tests.cluster.emulation import start_emulation, stop_emulation
+from tests.cluster.emulation import fetch_emulator, start_emulation, stop_emulation
 from tests.cluster.kubectl import kubectl
 from tests.cluster.machine import Machine, refuse_unseen, start_machine
 from tests.cluster.missing import Missing
@@ -61,6 +61,7 @@ def up(*, arm: bool) -> None:
     if second:
         for name in ("kubelet", "pause"):
             binary(name, "arm64")
+        fetch_emulator()
     down()
     try:
         _up(second=second)

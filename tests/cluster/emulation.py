@@ -6,6 +6,15 @@ from pathlib import Path
 _SCRIPT = Path(__file__).parents[2] / "images/arm64/emulator.sh"
 
 
+def fetch_emulator() -> None:
+    """Fetches what aarch64 programs run by, where this machine has nothing.
+
+    Raises:
+        OSError: If it is not to be had.
+    """
+    _emulator("fetch")
+
+
 def start_emulation(holder: str) -> None:
     """Lets this machine run aarch64 programs.
 
@@ -24,6 +33,5 @@ def stop_emulation(holder: str) -> None:
 
 
 def _emulator(*arguments: str) -> None:
-    done = subprocess.run([_SCRIPT, *arguments], stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise OSError(done.stderr.strip())
+    if subprocess.run([_SCRIPT, *arguments]).returncode:
+        raise OSError("aarch64 programs cannot run here; the line above says why")

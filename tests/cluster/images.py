@@ -22,8 +22,8 @@ class Image:
 
     Attributes:
         name: As pods name it.
-        builder: "buildah" or "docker".
-        digest: Changes when the image does.
+        builder: "docker" or "buildah".
+        digest: That of its configuration: what a node calls it by as well.
         arch: What it runs on, in Go's words.
     """
 
@@ -42,30 +42,36 @@ def load_images(names: Sequence[str], kind: str | None) -> None:
 
     Raises:
         Missing: If an image, or the cluster, is not there.
+        OSError: If an image cannot be loaded.
     """
-    found = [_find(name) for name in names]
-    places = nodes()
-    if kind is None and not places:
-        raise Missing("a cluster of this checkout (make cluster); for kind's, say --kind NAME")
-    for image in found:
-        if kind is not None:
-            _load_kind(image, kind)
-        for node in places if kind is None else []:
+    if kind is not None:
+        places = _nodes_of_kind(kind)
+        for name in names:
+            _load_kind(_find(name), kind, places)
+        return
+    own = nodes()
+    if not own:
+        raise Missing(
+            "there is no cluster of this checkout (make cluster); for one of kind's, say KIND=NAME"
+        )
+    for image in [_find(name) for name in names]:
+        for node in own:
             if node.arch == image.arch:
                 _load(image, node)
 
 
 def _find(name: str) -> Image:
+    # In build.sh's order: what the other has of that name may be an older build.
     for builder, asked in (
-        ("buildah", ("inspect", "--type=image", "--format={{.FromImageID}} {{.OCIv1.Architecture}}")),
         ("docker", ("image", "inspect", "--format={{.Id}} {{.Architecture}}")),
+        ("buildah", ("inspect", "--type=image", "--format={{.FromImageID}} {{.OCIv1.Architecture}}")),
     ):
         if shutil.which(builder):
             done = subprocess.run([builder, *asked, name], capture_output=True, text=True)
             if done.returncode == 0:
                 digest, arch = done.stdout.split()
-                return Image(name, builder, digest, arch)
-    raise Missing(f"the image {name} in buildah's or docker's store (make images)")
+                return Image(name, builder, digest.removeprefix("sha256:"), arch)
+    raise Missing(f"neither docker nor buildah has an image {name} (make images builds ours)")
 
 
 def _load(image: Image, node: Node) -> None:
@@ -83,29 +89,52 @@ def _load(image: Image, node: Node) -> None:
     say(f"loaded {image.name} into {node.machine.name}")
 
 
-def _load_kind(image: Image, cluster: str) -> None:
-    if shutil.which("kind") is None:
-        raise Missing("kind on PATH")
+def _nodes_of_kind(cluster: str) -> list[str]:
+    for program in ("kind", "docker"):
+        if shutil.which(program) is None:
+            raise Missing(f"{program} is not installed, and KIND={cluster} names a cluster of kind's")
+    found = _run("kind", "get", "nodes", "--name", cluster).split()
+    if not found:
+        raise Missing(f"kind has no cluster {cluster} (kind get clusters lists those it has)")
+    return found
+
+
+def _load_kind(image: Image, cluster: str, places: list[str]) -> None:
+    without = [place for place in places if _digest_on(place, image.name) != image.digest]
+    if not without:
+        say(f"all nodes of {cluster} have {image.name}")
+        return
+    say(f"loading {image.name} into {', '.join(without)}")
     with tempfile.TemporaryDirectory() as folder:
         archive = _save(image, Path(folder))
-        subprocess.run(["kind", "load", "image-archive", archive, "--name", cluster], check=True)
+        chosen = ("--name", cluster, "--nodes", ",".join(without))
+        _run("kind", "load", "image-archive", str(archive), *chosen)
+    say(f"loaded {image.name} into {', '.join(without)}")
+
+
+def _digest_on(place: str, name: str) -> str | None:
+    done = subprocess.run(
+        ["docker", "exec", place, "crictl", "inspecti", name], capture_output=True, text=True
+    )
+    if done.returncode:
+        return None
+    found: str = json.loads(done.stdout)["status"]["id"]
+    return found.removeprefix("sha256:")
 
 
 def _save(image: Image, folder: Path) -> Path:
     archive = folder / "image.tar"
-    command = (
-        # Names without a registry are docker.io's to containerd and kubelet, as to docker.
-        [
-            "buildah",
-            "push",
-            "--quiet",
-            image.name,
-            f"docker-archive:{archive}:docker.io/library/{image.name}",
-        ]
-        if image.builder == "buildah"
-        else ["docker", "save", "--output", str(archive), image.name]
-    )
+    if image.builder == "docker":
+        _run("docker", "save", "--output", str(archive), image.name)
+    else:
+        # Without the name it would be that of buildah's store, where pods do not look.
+        _run("buildah", "push", "--quiet", image.name, f"docker-archive:{archive}:{image.name}")
+    return archive
+
+
+def _run(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise OSError(f"{image.name} could not be saved: {done.stderr.strip()}")
-    return archive
+        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise OSError(f"{' '.join(command[:3])} failed: {last[0]}")
+    return done.stdout

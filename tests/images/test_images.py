@@ -138,9 +138,21 @@ def test_a_wrong_request_is_answered_in_one_line(targets, settings, complaint):
     assert done.stderr.strip() == complaint
 
 
-def test_a_machine_without_a_builder_is_told_what_to_install(tmp_path):
-    for program in ("bash", "cat", "dirname", "id", "mktemp", "rm", "sed", "uname"):
-        (tmp_path / program).symlink_to(f"/usr/bin/{program}")
-    done = build("benchmark", PATH=str(tmp_path))
+def test_a_machine_without_a_builder_is_told_what_to_install(machine):
+    done = machine.run("images/build.sh", "benchmark")
     assert done.returncode == 2
     assert "apt-get install buildah" in done.stderr
+
+
+def test_the_wheel_of_horovod_is_kept_for_the_next_build(machine):
+    machine.has("id", "echo 0")
+    machine.has(
+        "buildah",
+        "for word; do case $word in *dest=*)\n"
+        "key=${word#*dest=}/key; mkdir $key; echo made > $key/a.whl;; esac; done",
+    )
+    done = machine.run("images/build.sh", "runtime")
+    assert done.returncode == 0, done.stderr
+    kept = machine.folder / "cache/pocketkube/horovod/key/a.whl"
+    assert kept.read_text() == "made\n"
+    assert [path for path in (machine.folder / "cache").rglob("*") if path.is_file()] == [kept]
