@@ -12,6 +12,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from pocketkube.errors import UserError
+
 Operator = schema.BuiltinOperator
 Number = schema.TensorType
 # The operations that LiteRT computes with four-bit weights, too.
@@ -20,6 +22,7 @@ IN_FOUR_BITS = (Operator.CONV_2D, Operator.DEPTHWISE_CONV_2D, Operator.FULLY_CON
 BIAS_AT = {**dict.fromkeys(IN_FOUR_BITS, 2), Operator.TRANSPOSE_CONV: 3}
 KERNEL_AT = 1
 FOUR_BITS = 4
+LARGEST_INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -168,10 +171,15 @@ def _rescale_bias(model: Any, graph: Any, operator: Any, place: int) -> None:
     was = np.asarray(bias.quantization.scale, np.float64)
     scale = float(graph.tensors[inputs].quantization.scale[0])
     now = scale * np.asarray(kernel.quantization.scale, np.float64)
-    values = np.frombuffer(_bytes_of(model, bias), np.int32) * was
+    steps = np.rint(np.frombuffer(_bytes_of(model, bias), np.int32) * was / now)
+    if np.abs(steps).max() > LARGEST_INT32:
+        raise UserError(
+            f"The biases of {kernel.name.decode()} take more than 32 bits in steps of its input times "
+            "its weights; use quantize_int8 in the place of quantize_weights."
+        )
     bias.quantization.scale = [float(one) for one in now]
     bias.quantization.zeroPoint = [0] * len(now)
-    bias.buffer = _new_buffer(model, np.rint(values / now).astype(np.int32).view(np.uint8))
+    bias.buffer = _new_buffer(model, steps.astype(np.int32).view(np.uint8))
 
 
 def _new_buffer(model: Any, data: np.ndarray) -> int:

@@ -1,5 +1,6 @@
 """Quantised models keep their accuracy, their zeros and their levels, and so do their files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -12,9 +13,12 @@ from keras import layers
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.deploy import check_agreement, convert_litert
+from pocketkube.deploy.integers import put_integers
 from pocketkube.errors import UserError
 from pocketkube.graph.kernels import kernels_of
+from pocketkube.litert import LiteRTModel
 from pocketkube.measures import Classes
+from pocketkube.packing import decode, read_forms, write_packed
 from pocketkube.quantization.aware import QuantizationAware
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.insertion import prepare
@@ -60,7 +64,11 @@ def task_of(model: keras.Model) -> Task:
 
 
 def calibrated(model: keras.Model, **settings) -> Quantized:
-    quantized = quantize(model, QuantizeWeights(**settings), CALIBRATION, 0)
+    return calibrated_on(model, *CALIBRATION, **settings)
+
+
+def calibrated_on(model: keras.Model, *examples: np.ndarray, **settings) -> Quantized:
+    quantized = quantize(model, QuantizeWeights(**settings), examples, 0)
     quantized.method.finish()
     return quantized
 
@@ -192,6 +200,76 @@ def test_training_with_levels_finds_better_ones(dense: keras.Model, ranges: str)
         columns = each.groups.split(each.kernel).numpy().T
         assert all(len(np.unique(column)) <= 2**each.bits for column in columns)
         assert (np.asarray(each.grid()[0]) != scale).any() == (ranges == "learned")
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_channels_without_weights_keep_their_biases(bits: int, granularity: str) -> None:
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    x = inputs = keras.Input((8, 8, 3))
+    for kind in (layers.Conv2D(8, 3), layers.DepthwiseConv2D(3), layers.Conv2DTranspose(8, 3)):
+        x = layers.ReLU()(kind(x))
+    model = keras.Model(inputs, layers.Dense(5)(layers.Flatten()(x)))
+    for layer in model.layers:
+        if kernels := [weight for weight in layer.weights if weight.name == "kernel"]:
+            size = np.ones(layer.bias.shape, np.float32)
+            # None, next to none, and as few as make a bias outweigh them by far.
+            size[:4] = 0.0, 1e-12, 1e-9, 1e-6
+            depthwise = isinstance(layer, layers.DepthwiseConv2D)
+            transposed = isinstance(layer, layers.Conv2DTranspose)
+            size = size[:, None] if depthwise or transposed else size
+            kernels[0].assign(np.asarray(kernels[0]) * size)
+            layer.bias.assign(rng.uniform(0.2, 1.0, layer.bias.shape))
+    images = rng.uniform(size=(500, 8, 8, 3)).astype("float32")
+    settings = {"weight_bits": bits, "first_last_bits": bits, "granularity": granularity}
+    quantized = calibrated_on(model, images, **settings)
+    given = np.concatenate([out[0] for out in LiteRTModel(written(quantized)).predict([images])])
+    wanted = quantized.model.predict(images, verbose=0)
+    step = float(quantized.model.layers[-1].grid()[0])
+    # Integer kernels and floats may round to either side.
+    assert np.abs(given - wanted).max() < 2.01 * step
+    assert np.abs(given - wanted).mean() < 0.05 * step
+    # What was next to nothing is no more than that.
+    whole = model.predict(images, verbose=0)
+    assert np.abs(wanted - whole).mean() < 0.1 * whole.std() * (1 if bits == 8 else 10)
+
+
+def test_a_bias_that_no_32_bits_hold_is_refused() -> None:
+    dense = layers.Dense(3, name="dense", kernel_initializer="zeros")
+    quantized = calibrated_on(keras.Sequential([keras.Input((4,)), dense]), np.ones((8, 4)))
+    quantized.model.get_layer("dense").bias.assign([0.0, 5.0, 0.0])
+    (kernel,) = integer_kernels(quantized.model, quantized.method.forms)
+    tiny = replace(kernel, scales=np.full(3, 1e-12, np.float32))
+    with pytest.raises(UserError, match=r"biases of .*dense.* more than 32 bits"):
+        put_integers(convert_litert(quantized.model, "int8", rounds_itself=True), [tiny])
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_levels_that_follow_extremes_are_packed_as_they_are(dense, bits: int, tmp_path: Path) -> None:
+    settings = {"weight_bits": bits, "ranges": "moving_average", "calibration": "minmax"}
+    quantized = calibrated(dense, **settings)
+    write_packed(tmp_path / "model.packed", quantized.model, quantized.method.forms)
+    found = read_forms(tmp_path / "model.packed", quantized.model)
+    assert set(found) == {kernel.variable.path for kernel in kernels_of(quantized.model)}
+
+
+def test_a_finished_course_that_is_resumed_has_its_levels(dense, tmp_path: Path) -> None:
+    course = COURSE.model_copy(update={"epochs": 1})
+    settings = QuantizeWeights(weight_bits=4, ranges="moving_average", calibration="minmax")
+    ends = []
+    for _ in range(2):
+        quantized = quantize(dense, settings, CALIBRATION, 0)
+        method = quantized.method
+        options = {"seed": 1, "method": method, "checkpoints": tmp_path}
+        train(quantized.model, DIGITS, task_of(dense), course, **options)
+        kernels = {kernel.variable.path: kernel.variable for kernel in kernels_of(quantized.model)}
+        assert set(method.forms) == set(kernels)
+        for path, form in method.forms.items():
+            np.testing.assert_array_equal(decode(form), kernels[path])
+        ends.append(quantized.model.get_weights())
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def test_zeros_stay_zero_and_are_marked_as_such(dense: keras.Model) -> None:
