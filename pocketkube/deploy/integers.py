@@ -16,8 +16,12 @@ from pocketkube.errors import UserError
 
 Operator = schema.BuiltinOperator
 Number = schema.TensorType
-# The operations that LiteRT computes with four-bit weights, too.
-IN_FOUR_BITS = (Operator.CONV_2D, Operator.DEPTHWISE_CONV_2D, Operator.FULLY_CONNECTED)
+# The operations that LiteRT computes with four-bit weights, and the inputs that they then take.
+IN_FOUR_BITS = {
+    Operator.CONV_2D: (Number.INT8, Number.FLOAT32),
+    Operator.DEPTHWISE_CONV_2D: (Number.INT8,),
+    Operator.FULLY_CONNECTED: (Number.INT8, Number.FLOAT32),
+}
 # All that multiply by a constant kernel, and the place of the bias among their inputs.
 BIAS_AT = {**dict.fromkeys(IN_FOUR_BITS, 2), Operator.TRANSPOSE_CONV: 3}
 KERNEL_AT = 1
@@ -107,11 +111,11 @@ def _operators(model: Any, graph: Any) -> Iterator[tuple[int, Any]]:
 def _all_in_four(model: Any, graph: Any, number: int) -> bool:
     """Whether all that read a kernel can do so in 4 bits."""
     readers = [
-        model.operatorCodes[operator.opcodeIndex].builtinCode
+        (model.operatorCodes[operator.opcodeIndex].builtinCode, graph.tensors[operator.inputs[0]].type)
         for operator in graph.operators
         if number in operator.inputs
     ]
-    return all(code in IN_FOUR_BITS for code in readers)
+    return all(taken in IN_FOUR_BITS.get(code, ()) for code, taken in readers)
 
 
 def _is_constant(model: Any, tensor: Any) -> bool:

@@ -13,14 +13,14 @@ from pocketkube.bundle import Bundle, load_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays, Dataset, Examples
-from pocketkube.deploy import check_agreement, convert_litert
+from pocketkube.deploy import check_agreement, convert_litert, notes_on
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
 from pocketkube.quantization.integers import integer_kernels
 from pocketkube.spec.schema import Spec
 from pocketkube.stages.facts import is_sparse, task_of
-from pocketkube.stages.formats import FileFormat, file_format
+from pocketkube.stages.formats import FileFormat, file_format, remedy
 
 CHECKED, LARGEST_SAMPLES = 1000, 2**30
 
@@ -42,11 +42,16 @@ def export_litert(
         tuple(x[:CHECKED] for x in test),
         wanted.min_agreement,
         measure=task.measure,
+        remedy=remedy(spec, position),
     )
     facts = bundle.facts | {
         "format": wanted.numbers,
         "agreement": asdict(agreement),
-        "export": {"name": wanted.name, "seconds": time.monotonic() - began},
+        "export": {
+            "name": wanted.name,
+            "seconds": time.monotonic() - began,
+            "notes": notes_on(content),
+        },
     }
     with replaced_folder(output) as folder:
         (folder / LITERT_FILE).write_bytes(content)

@@ -58,6 +58,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
             "history": None,
             "notes": [
                 measure_of(after["task"]).agreed(agreement["share"], compared),
+                *export["notes"],
                 *_packed_note(after.get("packed"), figures[1]),
             ],
         },

@@ -12,7 +12,7 @@ from keras import layers
 
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
-from pocketkube.deploy import check_agreement, convert_litert
+from pocketkube.deploy import check_agreement, convert_litert, notes_on
 from pocketkube.deploy.integers import put_integers
 from pocketkube.errors import UserError
 from pocketkube.graph.kernels import kernels_of
@@ -127,6 +127,20 @@ def test_weights_alone_on_levels_are_integers_in_a_file_of_floats(dense: keras.M
     content = written(quantized, "dynamic")
     check_agreement(content, quantized.model, TEST, 0.99, measure=Classes())
     assert len(content) < 0.5 * len(convert_litert(dense, "float32"))
+
+
+def test_four_bits_stay_out_of_what_cannot_be_run_with_them() -> None:
+    keras.utils.set_random_seed(0)
+    parts = [layers.Conv2D(64, 3), layers.DepthwiseConv2D(5), layers.Conv2D(4, 1)]
+    model = keras.Sequential([keras.Input((12, 12, 8)), *parts, layers.Flatten()])
+    images = np.random.default_rng(0).uniform(size=(50, 12, 12, 8)).astype("float32")
+    floats = {"activation_bits": None, "weight_bits": 4, "first_last_bits": 4}
+    content = written(calibrated_on(model, images, **floats), "dynamic")
+    (outputs,) = next(LiteRTModel(content).predict([images]))
+    assert outputs.std() > 0
+    assert notes_on(content) == ["Kernels in the file: 1 in 4 bits, 1 in 8 bits and 1 as floats."]
+    content = written(calibrated_on(model, images, weight_bits=4, first_last_bits=4))
+    assert notes_on(content) == ["Kernels in the file: 3 in 4 bits."]
 
 
 @pytest.mark.parametrize("bits", [2, 4])
