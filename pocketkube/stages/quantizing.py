@@ -30,7 +30,7 @@ def quantize_weights(
         method: Method = quantized.method
         if is_sparse(student.facts):
             method = Together([KeptZeros(quantized.model), method])
-        return Begun(quantized.model, method, _notes(settings))
+        return Begun(quantized.model, method, _notes(settings), quantized.renamed)
 
     train_on(spec, settings, inputs, output, scratch, begin)
 

@@ -29,6 +29,7 @@ from pocketkube.spec.schema import DatasetSettings, QuantizeWeights, Training
 from pocketkube.training.loop import evaluate, train
 from pocketkube.training.method import Together
 from pocketkube.training.task import Task, infer_task
+from tests.quantization.test_insertion import after_dense, settled
 
 DIGITS = load_dataset(DatasetSettings(builtin="digits"))
 CALIBRATION, _ = materialize(DIGITS.train, 256, 0)
@@ -141,6 +142,21 @@ def test_four_bits_stay_out_of_what_cannot_be_run_with_them() -> None:
     assert notes_on(content) == ["Kernels in the file: 1 in 4 bits, 1 in 8 bits and 1 as floats."]
     content = written(calibrated_on(model, images, weight_bits=4, first_last_bits=4))
     assert notes_on(content) == ["Kernels in the file: 3 in 4 bits."]
+
+
+def test_what_no_layer_takes_up_is_integers_too() -> None:
+    model = settled(after_dense())
+    images = np.random.default_rng(0).uniform(0, 255, (300, 6, 6, 3)).astype("float32")
+    quantized = calibrated_on(model, images, weight_bits=4, first_last_bits=6)
+    # The convolution is the first layer, not the Rescaling before it.
+    assert sorted(each.bits for each in quantized.method.kernels) == [4, 6, 6, 8, 8, 8, 8]
+    content = written(quantized)
+    assert notes_on(content) == ["Kernels in the file: 1 in 4 bits and 6 in 8 bits."]
+    check_agreement(content, quantized.model, (images,), 0.97)
+    # Eight bits compute what the floats do.
+    given = calibrated_on(model, images).model.predict(images, verbose=0)
+    whole = model.predict(images, verbose=0)
+    assert np.abs(given - whole).mean() < 0.05 * whole.std()
 
 
 @pytest.mark.parametrize("bits", [2, 4])
