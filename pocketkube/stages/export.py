@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from pocketkube.bundle import Bundle, load_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
-from pocketkube.data.dataset import Arrays, Dataset, Examples
+from pocketkube.data.dataset import Arrays, Examples
 from pocketkube.deploy import check_agreement, convert_litert, notes_on
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
@@ -34,7 +34,12 @@ def export_litert(
     bundle = load_bundle(inputs["model"])
     dataset = load_dataset(spec.dataset)
     task = task_of(bundle.facts)
-    content = _convert(bundle, wanted, dataset, spec.seed)
+    content = converted(
+        bundle,
+        wanted,
+        sparse=is_sparse(bundle.facts),
+        calibration=lambda count: materialize(dataset.train, count, spec.seed)[0],
+    )
     test, labels = _test_examples(dataset.test)
     agreement = check_agreement(
         content,
@@ -61,18 +66,26 @@ def export_litert(
         write_text(folder / FACTS_FILE, json.dumps(facts, indent=1))
 
 
-def _convert(bundle: Bundle, wanted: FileFormat, dataset: Dataset, seed: int) -> bytes:
+def converted(
+    bundle: Bundle, wanted: FileFormat, *, sparse: bool, calibration: Callable[[int], Arrays]
+) -> bytes:
+    """A bundle's model as a LiteRT file.
+
+    Args:
+        bundle: The model, and the forms of its weights.
+        wanted: The format.
+        sparse: Whether zeros are left out where that makes the file smaller.
+        calibration: Gives so many training examples; asked only where the format needs them.
+    """
     rounds_itself = _rounds_itself(bundle.model)
-    calibration = None
-    if wanted.numbers == "int8" and not rounds_itself:
-        calibration, _ = materialize(dataset.train, wanted.calibration_examples, seed)
+    needed = wanted.numbers == "int8" and not rounds_itself
     return convert_litert(
         bundle.model,
         wanted.numbers,
-        calibration=calibration,
+        calibration=calibration(wanted.calibration_examples) if needed else None,
         input_type=wanted.input_type,
         output_type=wanted.output_type,
-        store_sparse=is_sparse(bundle.facts),
+        store_sparse=sparse,
         rounds_itself=rounds_itself,
         kernels=integer_kernels(bundle.model, bundle.forms),
     )
