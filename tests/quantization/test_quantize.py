@@ -222,6 +222,8 @@ def test_training_with_levels_finds_better_ones(dense: keras.Model, ranges: str)
     before = score(calibrated(dense, weight_bits=2, ranges=ranges).model)
     quantized = quantize(dense, settings, CALIBRATION, 0)
     scales = [np.asarray(each.grid()[0]) for each in quantized.method.kernels]
+    roundings = [layer for layer in quantized.model.layers if isinstance(layer, FakeQuantize)]
+    steps = [float(layer.grid()[0]) for layer in roundings]
     course = Training(epochs=6, batch_size=64, learning_rate=2e-3)
     train(quantized.model, DIGITS, task_of(dense), course, seed=1, method=quantized.method)
     after = score(quantized.model)
@@ -230,6 +232,24 @@ def test_training_with_levels_finds_better_ones(dense: keras.Model, ranges: str)
         columns = each.groups.split(each.kernel).numpy().T
         assert all(len(np.unique(column)) <= 2**each.bits for column in columns)
         assert (np.asarray(each.grid()[0]) != scale).any() == (ranges == "learned")
+    moved = [
+        abs(float(layer.grid()[0]) / step - 1) for layer, step in zip(roundings, steps, strict=True)
+    ]
+    # Not all extremes differ from batch to batch: those of images are 0 and 1.
+    assert np.median(moved) > 1e-3
+    assert max(moved) > 0.02
+
+
+@pytest.mark.parametrize("ranges", ["learned", "moving_average"])
+def test_what_was_trained_is_what_the_file_does(dense: keras.Model, ranges: str) -> None:
+    quantized = quantize(dense, QuantizeWeights(ranges=ranges), CALIBRATION, 0)
+    course = Training(epochs=4, batch_size=32, learning_rate=1e-3)
+    train(quantized.model, DIGITS, task_of(dense), course, seed=1, method=quantized.method)
+    # A model that has learnt little is undecided, and half a step then tells classes apart.
+    assert score(quantized.model) > 0.9
+    images = np.concatenate([DIGITS.train.arrays[0][0], *TEST])
+    assert len(images) > 1600
+    check_agreement(written(quantized), quantized.model, (images,), 0.995, measure=Classes())
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])

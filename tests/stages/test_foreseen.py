@@ -33,6 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("later", [[SPARSE], [LEVELS], [SPARSE, LEVELS], [SPARSE, "quantize_float16"]])
 def test_the_file_has_the_size_that_was_foreseen(trained: Path, tmp_path: Path, later: list) -> None:
     spec, model = job(*later), trained
