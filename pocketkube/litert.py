@@ -70,10 +70,20 @@ class LiteRTModel:
         )
 
     def invoke(self, prepared: Sequence[np.ndarray]) -> None:
-        """Runs the model on what `prepare` made. This is what a benchmark times."""
+        """Runs the model on what `prepare` made. This is what a benchmark times.
+
+        Raises:
+            UserError: If it holds an operation that LiteRT does not compute with such numbers.
+        """
         for end, array in zip(self._inputs, prepared, strict=True):
             self._interpreter.set_tensor(end["index"], array)
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise UserError(
+                f"{self.name}: LiteRT cannot run it ({_first_line(str(error))}); convert it to other "
+                "numbers."
+            ) from error
 
     def outputs(self) -> tuple[np.ndarray, ...]:
         """The last run's outputs `[1, ...]`, as float32 where the file gives quantized numbers."""

@@ -1,6 +1,7 @@
 """LiteRT files: conversion from Keras, and the check that the file still does what the model does."""
 
 from pocketkube.deploy.agreement import Agreement, check_agreement
+from pocketkube.deploy.contents import notes_on
 from pocketkube.deploy.convert import SPARSE_FORMATS, convert_litert
 from pocketkube.deploy.sparse_kernels import SparseKernels, sparse_kernels
 
@@ -10,5 +11,6 @@ __all__ = [
     "SparseKernels",
     "check_agreement",
     "convert_litert",
+    "notes_on",
     "sparse_kernels",
 ]

@@ -32,6 +32,7 @@ def check_agreement(
     inputs: Arrays,
     minimum: float,
     measure: Measure = CLASSES,
+    remedy: str = "convert it anew",
 ) -> Agreement:
     """Runs file and model on the same examples, and refuses a file that strays.
 
@@ -41,6 +42,7 @@ def check_agreement(
         inputs: One array `[N, ...]` for each input; test examples.
         minimum: Least share that is accepted.
         measure: What the model's outputs mean, and so what their agreement is.
+        remedy: What the user can do about a file that strays.
 
     Returns:
         The share, and the number of examples.
@@ -61,7 +63,6 @@ def check_agreement(
     if share < minimum:
         raise UserError(
             f"{model.name}: the LiteRT file strays from the Keras model: {measure.agreement_name} "
-            f"{share:.4f} on {examples} test examples, at least {minimum:g} is wanted; calibrate on "
-            "more examples, use quantize_float16 or quantize_dynamic, or lower min_agreement."
+            f"{share:.4f} on {examples} test examples, at least {minimum:g} is wanted; {remedy}."
         )
     return Agreement(share=share, examples=examples)

@@ -12,14 +12,21 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from pocketkube.errors import UserError
+
 Operator = schema.BuiltinOperator
 Number = schema.TensorType
-# The operations that LiteRT computes with four-bit weights, too.
-IN_FOUR_BITS = (Operator.CONV_2D, Operator.DEPTHWISE_CONV_2D, Operator.FULLY_CONNECTED)
+# The operations that LiteRT computes with four-bit weights, and the inputs that they then take.
+IN_FOUR_BITS = {
+    Operator.CONV_2D: (Number.INT8, Number.FLOAT32),
+    Operator.DEPTHWISE_CONV_2D: (Number.INT8,),
+    Operator.FULLY_CONNECTED: (Number.INT8, Number.FLOAT32),
+}
 # All that multiply by a constant kernel, and the place of the bias among their inputs.
 BIAS_AT = {**dict.fromkeys(IN_FOUR_BITS, 2), Operator.TRANSPOSE_CONV: 3}
 KERNEL_AT = 1
 FOUR_BITS = 4
+LARGEST_INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -104,11 +111,11 @@ def _operators(model: Any, graph: Any) -> Iterator[tuple[int, Any]]:
 def _all_in_four(model: Any, graph: Any, number: int) -> bool:
     """Whether all that read a kernel can do so in 4 bits."""
     readers = [
-        model.operatorCodes[operator.opcodeIndex].builtinCode
+        (model.operatorCodes[operator.opcodeIndex].builtinCode, graph.tensors[operator.inputs[0]].type)
         for operator in graph.operators
         if number in operator.inputs
     ]
-    return all(code in IN_FOUR_BITS for code in readers)
+    return all(taken in IN_FOUR_BITS.get(code, ()) for code, taken in readers)
 
 
 def _is_constant(model: Any, tensor: Any) -> bool:
@@ -168,10 +175,15 @@ def _rescale_bias(model: Any, graph: Any, operator: Any, place: int) -> None:
     was = np.asarray(bias.quantization.scale, np.float64)
     scale = float(graph.tensors[inputs].quantization.scale[0])
     now = scale * np.asarray(kernel.quantization.scale, np.float64)
-    values = np.frombuffer(_bytes_of(model, bias), np.int32) * was
+    steps = np.rint(np.frombuffer(_bytes_of(model, bias), np.int32) * was / now)
+    if np.abs(steps).max() > LARGEST_INT32:
+        raise UserError(
+            f"The biases of {kernel.name.decode()} take more than 32 bits in steps of its input times "
+            "its weights; use quantize_int8 in the place of quantize_weights."
+        )
     bias.quantization.scale = [float(one) for one in now]
     bias.quantization.zeroPoint = [0] * len(now)
-    bias.buffer = _new_buffer(model, np.rint(values / now).astype(np.int32).view(np.uint8))
+    bias.buffer = _new_buffer(model, steps.astype(np.int32).view(np.uint8))
 
 
 def _new_buffer(model: Any, data: np.ndarray) -> int:

@@ -1,8 +1,9 @@
 """The lesson that teachers give: their outputs, their features and where they look."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -43,6 +44,8 @@ class FromTeachers(Lesson):
         teachers: Who teaches it, at least one.
         settings: The weights, the temperature and which layers are compared.
         seed: The projections' first values follow from it.
+        renamed: Where the student was rebuilt: for each path that a layer had before, by which
+            `settings.layers` calls it, the path that it has now.
 
     Raises:
         UserError: If a teacher does not fit the student, or layers cannot be compared.
@@ -56,6 +59,7 @@ class FromTeachers(Lesson):
         settings: Distillation,
         *,
         seed: int,
+        renamed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.told = settings.model_dump_json(exclude={"teachers"})
         self.teachers = [teacher.model for teacher in teachers]
@@ -63,15 +67,16 @@ class FromTeachers(Lesson):
         self._outputs = fitting_outputs(student, task, teachers)
         self._student: Observed | None = None
         if settings.compares_features:
-            self._compare_features(student, seed)
+            self._compare_features(student, seed, renamed)
 
-    def _compare_features(self, student: keras.Model, seed: int) -> None:
+    def _compare_features(self, student: keras.Model, seed: int, renamed: Mapping[str, str]) -> None:
         settings, first = self._settings, self._teachers[0]
         shapes = [tuple(x.shape[1:]) for x in student.inputs]
         ours, theirs = features_of(student, shapes), features_of(first.model, shapes)
         if settings.layers:
             attention = settings.attention_weight > 0
-            pairs = named_pairs(settings.layers, ours, theirs, attention=attention)
+            named = {name: ours[path] for name, path in renamed.items()} or ours
+            pairs = named_pairs(settings.layers, named, theirs, attention=attention)
         else:
             pairs = chosen_pairs(ours, theirs)
             shown = ", ".join(f"{a.path} with {b.path}" for a, b in pairs)

@@ -74,9 +74,39 @@ class QuantizedKernel:
         low, high = tf.reduce_min(values, axis=0), tf.reduce_max(values, axis=0)
         return grid_of(low, high, self.levels, self.symmetric)
 
-    def form(self) -> Grid:
-        """The kernel as levels and what they stand for."""
+    def settle(self) -> Grid:
+        """Puts kernel and bias on their levels for good.
+
+        Returns:
+            The kernel as levels and what they stand for.
+        """
         scale, zero_point = self.grid()
+        if self.bias is not None and self.fed_by is not None and self._is_known:
+            scale = self._settle_bias(self.bias, self.fed_by.grid()[0], scale)
+        form = self._form(scale, zero_point)
+        self.kernel.assign(decode(form))
+        return form
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether LiteRT's integer kernels multiply by such weights."""
+        return self.symmetric and self.groups.granularity != "bucket"
+
+    def _settle_bias(self, bias: Any, input_step: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        """Rounds the bias to whole steps of input times weight, as integer kernels add it.
+
+        Returns:
+            The scales, widened where those steps would be too many. What the weights add is then
+            less than a thousandth of the bias.
+        """
+        size = tf.abs(bias.value)
+        size = tf.reduce_max(size, keepdims=True) if self.groups.granularity == "tensor" else size
+        scale = tf.maximum(scale, size / (input_step * MOST_STEPS))
+        step = input_step * scale
+        bias.assign(tf.round(bias.value / step) * step)
+        return scale
+
+    def _form(self, scale: tf.Tensor, zero_point: tf.Tensor) -> Grid:
         levels = tf.round(self.groups.split(self.kernel.value) / scale) + zero_point
         levels = tf.clip_by_value(levels, self.levels.low, self.levels.high)
         zeros = self.groups.join(levels == zero_point).numpy()
@@ -89,15 +119,6 @@ class QuantizedKernel:
             # Where zeros take more than a bit for each weight, they are better marked than stored.
             ~zeros if zeros.sum() * self.bits > zeros.size else None,
         )
-
-    def rounded_bias(self) -> tf.Tensor | None:
-        """The bias in whole steps of input times weight, as integer kernels add it; None for none."""
-        if self.bias is None or self.fed_by is None or not self.symmetric:
-            return None
-        if self.groups.granularity == "bucket":
-            return None
-        step = self.fed_by.grid()[0] * self.grid()[0]
-        return tf.round(self.bias.value / step) * step
 
     def rounded(self) -> tf.Tensor:
         """The kernel's values on the levels."""
@@ -124,6 +145,7 @@ class QuantizationAware(Method):
         learned = settings.ranges == "learned"
         self.trained = scales if learned else []
         self.variables = [*([] if learned else scales), *(each.zero_point for each in kernels)]
+        self._forms: Mapping[str, Form] = {}
 
     def replaced(self) -> Sequence[tuple[Any, Any]]:
         """The rounded kernels."""
@@ -131,13 +153,14 @@ class QuantizationAware(Method):
 
     def finish(self) -> None:
         """The rounded weights and biases are the model's from here on."""
-        for each in self.kernels:
-            bias = each.rounded_bias()
-            if bias is not None:
-                each.bias.assign(bias)
-            each.kernel.assign(decode(each.form()))
+        self._forms = {each.kernel.path: each.settle() for each in self.kernels}
 
     @property
     def forms(self) -> Mapping[str, Form]:
-        """Each kernel's levels, by the kernel's path."""
-        return {each.kernel.path: each.form() for each in self.kernels}
+        """Each kernel's levels once training has ended, by the kernel's path."""
+        return self._forms
+
+
+# A bias may take half of what 32 bits hold, the rest is for sums; and XNNPACK's kernels for 4 bits
+# compute with sixteen times as much.
+MOST_STEPS = 2.0**26

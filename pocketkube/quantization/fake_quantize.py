@@ -55,8 +55,9 @@ class FakeQuantize(keras.layers.Layer):
         self.zero_point = self.add_weight(
             name="zero_point", initializer="zeros", trainable=False, **options
         )
-        self.low = self.add_weight(name="low", initializer="zeros", trainable=False, **options)
-        self.high = self.add_weight(name="high", initializer="ones", trainable=False, **options)
+        # "moving_", for that is what the ranks of a training bring together.
+        self.low = self.add_weight(name="moving_low", initializer="zeros", trainable=False, **options)
+        self.high = self.add_weight(name="moving_high", initializer="ones", trainable=False, **options)
         self._elements = int(np.prod([size or 1 for size in input_shape[1:]]))
 
     def span(self, low: float, high: float) -> None:

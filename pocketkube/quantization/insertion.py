@@ -28,11 +28,18 @@ class Prepared:
         model: It computes what the original does while its roundings pass values as they are.
         roundings: Each rounding, and the tensor that it rounds.
         feeding: For each layer of weights whose input is rounded, by its path, what rounds it.
+        renamed: For each layer or operation of the original, by its path, the name of the one whose
+            output has taken its output's place. A layer that has taken up the BatchNorm after it
+            stands for both.
+        elementwise: Layers that multiply each channel by one weight: a BatchNorm that no other layer
+            could take up, or a Rescaling. By their paths.
     """
 
     model: keras.Model
     roundings: tuple[tuple[FakeQuantize, Any], ...]
     feeding: Mapping[str, FakeQuantize]
+    renamed: Mapping[str, str]
+    elementwise: frozenset[str]
 
 
 @dataclass
@@ -48,8 +55,9 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
     """Builds the model to quantise from a trained one.
 
     Nested models are opened: their layers bear the path's parts joined by underscores. A separable
-    convolution becomes the two that it is made of, an activation inside a layer one of its own, and a
-    BatchNorm of images that no layer can take up a depthwise convolution.
+    convolution becomes the two that it is made of, an activation inside a layer one of its own, a
+    BatchNorm that no layer can take up a depthwise convolution, and so does a Rescaling: LiteRT has
+    integer kernels for those.
 
     Args:
         model: A functional or sequential model; it is left as it is.
@@ -72,7 +80,8 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
     given = keras.tree.pack_sequence_as(function._inputs_struct, inputs)
     built = keras.Model(given, ended, name=model.name)
     builder.carry_weights()
-    return Prepared(built, tuple(builder.roundings), builder.feeding)
+    elementwise = frozenset(layer.path for layer in builder.elementwise)
+    return Prepared(built, tuple(builder.roundings), builder.feeding, builder.renamed, elementwise)
 
 
 def _calls(function: Any) -> tuple[list[_Call], list[int]]:
@@ -109,6 +118,8 @@ class _Builder:
         self._rounded_by: dict[int, FakeQuantize] = {}
         self.roundings: list[tuple[FakeQuantize, Any]] = []
         self.feeding: dict[str, FakeQuantize] = {}
+        self.renamed: dict[str, str] = {}
+        self.elementwise: list[Any] = []
 
     def round_input(self, tensor: Any) -> Any:
         if not str(tensor.dtype).startswith("float"):
@@ -120,7 +131,12 @@ class _Builder:
         call, op = next(self._calls), node.operation
         name = path.replace("/", "_")
         given = [taken[0]] if self._takes_up(call) else self._compute(call, name, node, taken)
-        if len(given) != 1 or not str(given[0].dtype).startswith("float") or self._is_open(call):
+        self.renamed[path] = given[0]._keras_history.operation.name
+        if (
+            len(given) != 1
+            or not str(given[0].dtype).startswith("float")
+            or self._is_open(call, given[0])
+        ):
             return given
         if isinstance(op, ONLY_MOVE) or _name_of(op) in ONLY_MOVE_NAMES:
             self._inherit(taken[0], given[0])
@@ -154,15 +170,16 @@ class _Builder:
         alone = len(call.given) == len(readers) == 1 and call.given[0] not in self._ends
         return readers[0] if alone else None
 
-    def _is_open(self, call: _Call) -> bool:
-        """Whether LiteRT computes the next operation together with this one."""
+    def _is_open(self, call: _Call, y: Any) -> bool:
+        """Whether LiteRT computes the next operation together with this one, which gives `y`."""
         reader = self._reader(call)
         if reader is None:
             return False
         if self._takes_up(reader):
             return True
-        combines = isinstance(call.op, (*LINEAR, layers.BatchNormalization, *SUMS))
-        combines = combines or _name_of(call.op) in SUM_NAMES
+        combines = isinstance(call.op, (*LINEAR, *SUMS)) or _name_of(call.op) in SUM_NAMES
+        # Of what is no image the shape changes in between.
+        combines = combines or (isinstance(call.op, ELEMENTWISE) and len(y.shape) == IMAGE_RANK)
         return combines and _activation_of(call.op) == "linear" and _is_relu(reader.op)
 
     def _compute(self, call: _Call, name: str, node: Any, taken: list[Any]) -> list[Any]:
@@ -171,7 +188,7 @@ class _Builder:
             return [self._separable(call, name, taken[0])]
         if isinstance(op, LINEAR):
             return [self._linear(call, name, op, taken[0])]
-        if isinstance(op, layers.BatchNormalization) and len(taken[0].shape) == 4:
+        if _is_elementwise(op, taken[0]):
             return [self._scale_and_shift(op, name, taken[0])]
         new = self._new.get(id(op))
         if new is None:
@@ -220,13 +237,18 @@ class _Builder:
         return y
 
     def _scale_and_shift(self, op: Any, name: str, x: Any) -> Any:
+        channels = x.shape[-1]
+        is_image = len(x.shape) == IMAGE_RANK
+        image = x if is_image else layers.Reshape((-1, 1, channels), name=self._unique(f"{name}_in"))(x)
+        self._inherit(x, image)
         if id(op) not in self._new:
             new = self._new[id(op)] = layers.DepthwiseConv2D(1, name=name)
-            new.build(x.shape)
-            ones = np.ones(new.kernel.shape, np.float32)
-            zeros = np.zeros(new.bias.shape, np.float32)
-            self._carried.append(lambda: _set_folded(new, ones, zeros, (-2, -1), op))
-        return self._fed(self._new[id(op)], x)
+            new.build(image.shape)
+            new.trainable = op.trainable and bool(op.trainable_weights)
+            self.elementwise.append(new)
+            self._carried.append(lambda: _set_affine(new, *_affine(op, channels)))
+        y = self._fed(self._new[id(op)], image)
+        return y if is_image else layers.Reshape(x.shape[1:], name=self._unique(f"{name}_out"))(y)
 
     def _fed(self, layer: Any, x: Any) -> Any:
         y = layer(x)
@@ -289,11 +311,27 @@ def _set_folded(
     new.bias.assign(bias * factor + shift)
 
 
-def _affine(norm: Any, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    gamma = np.asarray(norm.gamma) if norm.scale else np.ones(channels, np.float32)
-    beta = np.asarray(norm.beta) if norm.center else np.zeros(channels, np.float32)
-    factor = gamma / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
-    return factor, beta - np.asarray(norm.moving_mean) * factor
+def _set_affine(new: Any, factor: np.ndarray, shift: np.ndarray) -> None:
+    new.kernel.assign(factor.reshape(new.kernel.shape))
+    new.bias.assign(shift)
+
+
+def _is_elementwise(op: Any, x: Any) -> bool:
+    """Whether a layer multiplies each channel by a number of its own and adds another."""
+    if not isinstance(op, ELEMENTWISE) or not str(x.dtype).startswith("float"):
+        return False
+    by_channel = getattr(op, "axis", -1) in (-1, len(x.shape) - 1)
+    return by_channel and (len(x.shape) == IMAGE_RANK or None not in x.shape[1:])
+
+
+def _affine(op: Any, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a BatchNorm or a Rescaling multiplies each channel by, and what it adds."""
+    if isinstance(op, layers.Rescaling):
+        return np.broadcast_to(op.scale, channels), np.broadcast_to(op.offset, channels)
+    gamma = np.asarray(op.gamma) if op.scale else np.ones(channels, np.float32)
+    beta = np.asarray(op.beta) if op.center else np.zeros(channels, np.float32)
+    factor = gamma / np.sqrt(np.asarray(op.moving_variance) + op.epsilon)
+    return factor, beta - np.asarray(op.moving_mean) * factor
 
 
 def _bias(layer: Any) -> np.ndarray:
@@ -362,6 +400,8 @@ LINEAR = (
     *DEPTHWISE,
     *TRANSPOSED,
 )
+ELEMENTWISE = (layers.BatchNormalization, layers.Rescaling)
+IMAGE_RANK = 4
 SUMS = (layers.Add, layers.Subtract)
 SUM_NAMES = ("Add", "Subtract")
 ONLY_MOVE = (

@@ -1,6 +1,6 @@
 """Prepares a trained model for levels: calibrated, its biases corrected, ready to be trained on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -19,6 +19,7 @@ from pocketkube.quantization.ranges import find_range
 from pocketkube.spec.schema import QuantizeWeights
 
 BATCH, SEEN = 64, 2**18
+MOST_BITS = 8
 FIXED_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
@@ -29,10 +30,12 @@ class Quantized:
     Attributes:
         model: Its activations are rounded by layers of its own, its weights by `method`.
         method: What trains it; `method.finish()` puts the rounded weights into the model.
+        renamed: For each layer of the given model, by its path, the name of the one in its place.
     """
 
     model: keras.Model
     method: QuantizationAware
+    renamed: Mapping[str, str]
 
 
 def quantize(
@@ -61,7 +64,7 @@ def quantize(
     _calibrate(prepared, settings, calibration, np.random.default_rng(seed))
     if settings.bias_correction:
         correct_biases(prepared, method, calibration)
-    return Quantized(prepared.model, method)
+    return Quantized(prepared.model, method, prepared.renamed)
 
 
 def _rounding(settings: QuantizeWeights) -> Callable[[str, str], FakeQuantize] | None:
@@ -84,7 +87,7 @@ def _kernels(prepared: Prepared, settings: QuantizeWeights) -> Iterator[Quantize
     biases = {layer.path: getattr(layer, "bias", None) for layer in model._flatten_layers()}
     if not found:
         raise UserError(f"{model.name} has no dense layer or convolution that could be quantised.")
-    bits = _bits_by_layer([kernel.layer for kernel in found], settings)
+    bits = _bits_by_layer([kernel.layer for kernel in found], prepared.elementwise, settings)
     symmetric = settings.scheme == "symmetric"
     for kernel in found:
         variable, count = kernel.variable, bits[kernel.layer]
@@ -104,15 +107,20 @@ def _kernels(prepared: Prepared, settings: QuantizeWeights) -> Iterator[Quantize
         )
 
 
-def _bits_by_layer(paths: list[str], settings: QuantizeWeights) -> dict[str, int]:
+def _bits_by_layer(
+    paths: list[str], elementwise: Collection[str], settings: QuantizeWeights
+) -> dict[str, int]:
     for name in settings.layers:
         if name not in paths:
             raise UserError(
                 f"layers: {name} is no layer that is quantised; there are: {', '.join(paths)}."
             )
     bits = dict.fromkeys(paths, settings.weight_bits)
-    for end in (paths[0], paths[-1]):
+    mixing = [path for path in paths if path not in elementwise]
+    for end in mixing[:1] + mixing[-1:]:
         bits[end] = settings.first_last_bits
+    # One weight for each channel: fewer bits would save nothing.
+    bits |= dict.fromkeys(elementwise, MOST_BITS)
     return bits | dict(settings.layers)
 
 

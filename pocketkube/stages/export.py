@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,12 +12,13 @@ import numpy as np
 from pocketkube.bundle import Bundle, load_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
-from pocketkube.data.dataset import Arrays, Dataset, Examples
+from pocketkube.data.dataset import Arrays, Examples
 from pocketkube.deploy import (
     SPARSE_FORMATS,
     SparseKernels,
     check_agreement,
     convert_litert,
+    notes_on,
     sparse_kernels,
 )
 from pocketkube.files import replaced_folder, write_text
@@ -26,7 +27,7 @@ from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
 from pocketkube.quantization.integers import integer_kernels
 from pocketkube.spec.schema import Spec
 from pocketkube.stages.facts import is_sparse, task_of
-from pocketkube.stages.formats import FileFormat, file_format
+from pocketkube.stages.formats import FileFormat, file_format, remedy
 
 CHECKED, LARGEST_SAMPLES = 1000, 2**30
 
@@ -40,7 +41,13 @@ def export_litert(
     bundle = load_bundle(inputs["model"])
     dataset = load_dataset(spec.dataset)
     task = task_of(bundle.facts)
-    content, notes = _convert(bundle, wanted, dataset, spec.seed)
+    stores_sparse = is_sparse(bundle.facts) and wanted.numbers in SPARSE_FORMATS
+    content = converted(
+        bundle,
+        wanted,
+        sparse=stores_sparse,
+        calibration=lambda count: materialize(dataset.train, count, spec.seed)[0],
+    )
     test, labels = _test_examples(dataset.test)
     agreement = check_agreement(
         content,
@@ -48,11 +55,16 @@ def export_litert(
         tuple(x[:CHECKED] for x in test),
         wanted.min_agreement,
         measure=task.measure,
+        remedy=remedy(spec, position),
     )
     facts = bundle.facts | {
         "format": wanted.numbers,
         "agreement": asdict(agreement),
-        "export": {"name": wanted.name, "seconds": time.monotonic() - began, "notes": notes},
+        "export": {
+            "name": wanted.name,
+            "seconds": time.monotonic() - began,
+            "notes": notes_on(content) + ([_told(sparse_kernels(content))] if stores_sparse else []),
+        },
     }
     with replaced_folder(output) as folder:
         (folder / LITERT_FILE).write_bytes(content)
@@ -62,20 +74,26 @@ def export_litert(
         write_text(folder / FACTS_FILE, json.dumps(facts, indent=1))
 
 
-def _convert(
-    bundle: Bundle, wanted: FileFormat, dataset: Dataset, seed: int
-) -> tuple[bytes, list[str]]:
-    """The file, and what there is to say of it."""
+def converted(
+    bundle: Bundle, wanted: FileFormat, *, sparse: bool, calibration: Callable[[int], Arrays]
+) -> bytes:
+    """A bundle's model as a LiteRT file.
+
+    Args:
+        bundle: The model, and the forms of its weights.
+        wanted: The format.
+        sparse: Whether zeros are left out where that makes the file smaller, and no runtime computes
+            it wrongly for that.
+        calibration: Gives so many training examples; asked only where the format needs them.
+    """
     rounds_itself = _rounds_itself(bundle.model)
-    calibration = None
-    if wanted.numbers == "int8" and not rounds_itself:
-        calibration, _ = materialize(dataset.train, wanted.calibration_examples, seed)
+    needed = wanted.numbers == "int8" and not rounds_itself
 
     def convert(store_sparse: bool) -> bytes:
         return convert_litert(
             bundle.model,
             wanted.numbers,
-            calibration=calibration,
+            calibration=calibration(wanted.calibration_examples) if needed else None,
             input_type=wanted.input_type,
             output_type=wanted.output_type,
             store_sparse=store_sparse,
@@ -83,11 +101,10 @@ def _convert(
             kernels=integer_kernels(bundle.model, bundle.forms),
         )
 
-    if not is_sparse(bundle.facts) or wanted.numbers not in SPARSE_FORMATS:
-        return convert(store_sparse=False), []
-    content = convert(store_sparse=True)
-    found = sparse_kernels(content)
-    return (convert(store_sparse=False) if found.wrong else content), [_told(found)]
+    content = convert(sparse)
+    if sparse and wanted.numbers in SPARSE_FORMATS and sparse_kernels(content).wrong:
+        return convert(False)
+    return content
 
 
 def _told(found: SparseKernels) -> str:

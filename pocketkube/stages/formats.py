@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pocketkube.deploy.convert import EndType, NumberFormat
 from pocketkube.quantization.fake_quantize import LITERT_BITS
-from pocketkube.spec.schema import Quantize, QuantizeWeights, Settings
+from pocketkube.spec.schema import Quantize, QuantizeWeights, Settings, Spec
 
 FORMATS: dict[str, NumberFormat] = {
     "quantize_int8": "int8",
@@ -55,6 +55,37 @@ def file_format(settings: Settings | None) -> FileFormat:
         return FileFormat("export_float32", numbers)
     least = float(Quantize.model_fields["min_agreement"].default)
     return FileFormat(f"export_{numbers}", numbers, least)
+
+
+def remedy(spec: Spec, position: int) -> str:
+    """What helps against a file that strays from its model.
+
+    Args:
+        spec: The job.
+        position: Place of the stage that says something of numbers, or -1.
+    """
+    settings = spec.stages[position] if position >= 0 else None
+    if isinstance(settings, QuantizeWeights):
+        return OF_LEVELS[file_format(settings).numbers]
+    if not isinstance(settings, Quantize):
+        return NO_REMEDY
+    if any(isinstance(stage, QuantizeWeights) for stage in spec.stages):
+        return f"lower min_agreement of {settings.name}"
+    return OF_FORMATS[settings.name]
+
+
+NO_REMEDY = "no setting changes that: report it together with the model"
+OF_LEVELS: dict[NumberFormat, str] = {
+    "int8": "end the stages with quantize_int8, whose min_agreement can be lowered",
+    "dynamic": "set activation_bits to 8: such a file rounds activations, and the model does not",
+    "float32": NO_REMEDY,
+}
+OF_FORMATS = {
+    "quantize_int8": "calibrate on more examples, use quantize_float16 or quantize_dynamic, or lower "
+    "min_agreement",
+    "quantize_dynamic": "use quantize_float16, or lower min_agreement",
+    "quantize_float16": "leave quantize_float16 out, or lower min_agreement",
+}
 
 
 def _of_levels(settings: QuantizeWeights) -> NumberFormat:

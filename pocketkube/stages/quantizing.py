@@ -30,7 +30,7 @@ def quantize_weights(
         method: Method = quantized.method
         if is_sparse(student.facts):
             method = Together([KeptZeros(quantized.model), method])
-        return Begun(quantized.model, method, _notes(settings))
+        return Begun(quantized.model, method, _notes(settings), quantized.renamed)
 
     train_on(spec, settings, inputs, output, scratch, begin)
 
@@ -49,29 +49,30 @@ def _notes(settings: QuantizeWeights) -> list[str]:
     ]
     if settings.epochs == 0:
         notes.append("They were calibrated, not trained.")
-    return [*notes, _in_the_file(settings)]
+    return [*notes, *_in_the_file(settings)]
 
 
-def _in_the_file(settings: QuantizeWeights) -> str:
+def _in_the_file(settings: QuantizeWeights) -> list[str]:
+    """What is known before there is a file; how many kernels it holds how is said once there is."""
     numbers = file_format(settings).numbers
     if numbers == "float32" and settings.activation_bits not in (None, LITERT_BITS):
-        return (
+        return [
             f"LiteRT has no kernels for {settings.activation_bits}-bit activations: the file computes "
             "in floats, rounded as the model rounds them. The packed file is small."
-        )
+        ]
     if numbers == "float32":
-        return (
+        return [
             "LiteRT has no kernels for such weights: the file holds them as floats. The packed file "
             "is small."
-        )
+        ]
     if not are_known(settings):
-        return (
+        return [
             "LiteRT has no kernels for such weights: the file holds them rounded anew to 8 bits, one "
             "scale for each channel. The packed file is small."
-        )
-    if min(settings.weight_bits, *settings.layers.values(), 8) <= FOUR_BITS:
-        return (
-            "The file holds weights of at most 4 bits in 4 bits, which LiteRT unpacks: it is smaller, "
-            "not faster, than one of 8 bits."
-        )
-    return "The file holds the weights as the whole numbers that they are."
+        ]
+    if min([settings.weight_bits, settings.first_last_bits, *settings.layers.values()]) <= FOUR_BITS:
+        return [
+            "The file holds weights of at most 4 bits in 4 bits where LiteRT computes with such. It "
+            "unpacks them: the file is smaller, not faster, than one of 8 bits."
+        ]
+    return []

@@ -10,14 +10,13 @@ import numpy as np
 from pocketkube.benchmark import benchmark
 from pocketkube.bundle import Bundle
 from pocketkube.data.dataset import Dataset
-from pocketkube.deploy import convert_litert
 from pocketkube.errors import UserError
 from pocketkube.progress import progress
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned
 from pocketkube.spec.schema import Benchmark, Spec
 from pocketkube.stages.facts import task_of
-from pocketkube.stages.formats import file_format
+from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.training.loop import evaluate
 from pocketkube.training.task import Task
 
@@ -87,11 +86,9 @@ def reach(
 
 
 def _fits(spec: Spec, model: keras.Model, calibration: Calibration, tried: list[str]) -> bool:
-    """Whether the model's file is small and fast enough, in the format that the spec ends in."""
+    """Whether the model's file will be small and fast enough after the stages that follow."""
     assert spec.target is not None
-    wanted = file_format(spec.stages[-1])
-    examples = tuple(x[: wanted.calibration_examples] for x in calibration.inputs)
-    content = convert_litert(model, wanted.numbers, calibration=examples)
+    content = foreseen_file(spec, model, calibration.inputs)
     size, latency = spec.target.max_size, spec.target.max_latency_ms
     fits = size is None or len(content) <= size
     told = f"{len(content)} bytes"

@@ -1,7 +1,8 @@
 """Whom a spec makes a stage's model learn from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import keras
 
@@ -38,15 +39,28 @@ def load_teachers(spec: Spec, uncompressed: Path | Bundle, dataset: Dataset) -> 
     )
 
 
-def lesson_of(spec: Spec, student: keras.Model, task: Task, teachers: Sequence[Teacher]) -> Lesson:
+def lesson_of(
+    spec: Spec,
+    student: keras.Model,
+    task: Task,
+    teachers: Sequence[Teacher],
+    renamed: Mapping[str, str] = MappingProxyType({}),
+) -> Lesson:
     """What the teachers add to a stage's training.
+
+    Args:
+        spec: The job.
+        student: The model that is trained.
+        task: Its task.
+        teachers: Who teaches it.
+        renamed: See `FromTeachers`.
 
     Raises:
         UserError: If a teacher does not fit the student.
     """
     if not teachers:
         return Lesson()
-    return FromTeachers(student, task, teachers, spec.distillation, seed=spec.seed)
+    return FromTeachers(student, task, teachers, spec.distillation, seed=spec.seed, renamed=renamed)
 
 
 def _uncompressed(given: Path | Bundle) -> Teacher:

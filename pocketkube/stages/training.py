@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -109,11 +109,13 @@ class Begun:
         model: The model.
         method: What takes part in its training.
         notes: Sentences for the user.
+        renamed: Where it was rebuilt: for each path of a layer before, the one now.
     """
 
     model: keras.Model
     method: Method
     notes: Sequence[str] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 def train_on(
@@ -143,7 +145,8 @@ def train_on(
     if settings.epochs == 0:
         begun.method.finish()
     else:
-        lesson = lesson_of(spec, begun.model, task, load_teachers(spec, inputs["teacher"], dataset))
+        teachers = load_teachers(spec, inputs["teacher"], dataset)
+        lesson = lesson_of(spec, begun.model, task, teachers, begun.renamed)
         notes += lesson.notes
         history = train(
             begun.model,

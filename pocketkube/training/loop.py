@@ -166,6 +166,9 @@ def train(
     )
     course = _Course(**(_resume(plan) or {}))
     ranks.broadcast(plan.variables)
+    if course.step == plan.steps:
+        # Weights of a finished course are read back, but not what the method found in finishing it.
+        _finish(plan)
     policies = _use_mixed_precision(model) if settings.mixed_precision else []
     run_step = _train_step(plan, task)
     judge = _judge(model, task, method)
@@ -174,6 +177,7 @@ def train(
         with _shown(stage, plan.steps, ranks) as shown:
             while course.step < plan.steps:
                 _epoch(plan, course, run_step, shown)
+                _average_statistics(plan)
                 if course.step == plan.steps:
                     _finish(plan)
                 _end_epoch(plan, course, judge)
@@ -256,6 +260,15 @@ def _epoch(
             _save(plan, course)
 
 
+def _average_statistics(plan: _Plan) -> None:
+    """Brings together what each rank has seen in its part of the batches."""
+    moving = [v for v in plan.model.non_trainable_variables if "moving_" in v.path]
+    if moving and plan.ranks.size > 1:
+        means = plan.ranks.average([tf.convert_to_tensor(v) for v in moving])
+        for variable, mean in zip(moving, means, strict=True):
+            variable.assign(mean)
+
+
 def _finish(plan: _Plan) -> None:
     if plan.settings.ema is not None:
         plan.optimizer.finalize_variable_values(plan.trained)
@@ -264,11 +277,6 @@ def _finish(plan: _Plan) -> None:
 
 def _end_epoch(plan: _Plan, course: _Course, judge: Judge) -> None:
     ranks = plan.ranks
-    moving = [v for v in plan.model.non_trainable_variables if "moving_" in v.path]
-    if moving and ranks.size > 1:
-        means = ranks.average([tf.convert_to_tensor(v) for v in moving])
-        for variable, mean in zip(moving, means, strict=True):
-            variable.assign(mean)
     judged = _evaluate(judge, plan.dataset.validation, 256, ranks)
     loss, score, count = np.asarray(ranks.total(tf.constant(course.sums)))
     course.sums = [0.0, 0.0, 0.0]

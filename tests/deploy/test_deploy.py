@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from pocketkube.deploy import check_agreement, convert_litert
+from pocketkube.deploy import check_agreement, convert_litert, notes_on
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.measures import Values
@@ -188,6 +188,22 @@ def test_an_operation_that_has_floats_only_still_runs_in_an_int8_file():
     content = convert_litert(model, "int8", calibration=(inputs,), input_type="int8")
     assert LiteRTModel(content).input_types == (np.dtype("int8"),)
     assert check_agreement(content, model, (inputs,), 0.9).share >= 0.95
+    assert notes_on(content) == [
+        "Kernels in the file: 2 in 8 bits.",
+        "Computed in floats, integers converted and back: ELU.",
+    ]
+    assert notes_on(convert_litert(model, "float32")) == []
+
+
+def test_an_operation_that_cannot_be_run_is_one_line(digits, monkeypatch):
+    def fail(self):
+        raise RuntimeError("Node number 1 (DEPTHWISE_CONV_2D) failed to invoke.")
+
+    model, _, test = digits
+    content = convert_litert(model, "float32")
+    monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter.invoke", fail)
+    with pytest.raises(UserError, match=r"^the converted model: LiteRT cannot run it \(Node number 1"):
+        check_agreement(content, model, (test,), 0.9)
 
 
 def test_conversion_prints_nothing(digits, capfd):

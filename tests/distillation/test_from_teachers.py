@@ -126,6 +126,18 @@ def test_looking_at_features_changes_nothing_else(teacher: Teacher) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
+def test_layers_of_a_rebuilt_student_go_by_their_old_names(teacher: Teacher) -> None:
+    settings = FEATURES.model_copy(update={"layers": {"body/conv": "conv1"}})
+    renamed = {"body/conv": "conv1", "body/out": "out"}
+    student = net(6, seed=1)
+    given = FromTeachers(student, LOGITS, (teacher,), settings, seed=0, renamed=renamed)
+    plain = lesson(student, FEATURES.model_copy(update={"layers": {"conv1": "conv1"}}), teacher)
+    assert term(settings, given, student) == term(settings, plain, student)
+    wrong = FEATURES.model_copy(update={"layers": {"conv1": "conv1"}})
+    with pytest.raises(UserError, match="conv1 is no layer of the student; there are: body/conv"):
+        FromTeachers(student, LOGITS, (teacher,), wrong, seed=0, renamed=renamed)
+
+
 class Halved(Method):
     """Computes with half of each kernel."""
 

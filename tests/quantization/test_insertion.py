@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from pocketkube.distillation.observed import Observed, features_of
 from pocketkube.models import build_model
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.insertion import prepare
@@ -74,7 +75,23 @@ def one_dimension() -> keras.Model:
     return keras.Model(inputs, x)
 
 
+def after_dense() -> keras.Model:
+    """BatchNorm and Rescaling of images, of rows and of single numbers."""
+    x = inputs = keras.Input((6, 6, 3))
+    x = layers.Rescaling(1 / 127.5, offset=-1)(x)
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    x = layers.BatchNormalization()(layers.Reshape((-1, 4))(x))
+    x = layers.Dense(8, activation="relu")(layers.Flatten()(x))
+    x = layers.Dropout(0.2)(layers.BatchNormalization()(x))
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    return keras.Model(inputs, layers.Dense(3)(x))
+
+
+TAKE_UP = {*(f"{kind}Conv2D" for kind in ("", "Separable", "Depthwise")), "Conv2DTranspose"} | {
+    *("Conv1D", "DepthwiseConv1D", "Dense")
+}
 NETWORKS = {
+    "after_dense": after_dense,
     "resnet20": lambda: build_model("resnet20", (16, 16, 3), 10),
     "mobilenet_v1": lambda: build_model("mobilenet_v1", (32, 32, 3), 10, width=0.25),
     "mobilenet_v2": lambda: build_model("mobilenet_v2", (32, 32, 3), 10, width=0.25),
@@ -109,6 +126,32 @@ def test_the_folded_model_computes_the_same(name: str) -> None:
     kinds = [type(layer) for layer in given._flatten_layers(include_self=False)]
     assert layers.BatchNormalization not in kinds
     assert layers.SeparableConv2D not in kinds
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.usefixtures("double_precision")
+def test_every_layer_has_one_in_its_place(name: str) -> None:
+    model = settled(NETWORKS[name]())
+    prepared = prepare(model, lambda name, kind: watching(FakeQuantize(8, name=name)))
+    inputs = [np.random.default_rng(1).normal(size=(4, *x.shape[1:])) for x in model.inputs]
+    shapes = [x.shape[1:] for x in inputs]
+    paths = features_of(model, shapes)
+    assert set(prepared.renamed) == set(paths)
+    before = Observed(model, list(paths))(inputs)[1]
+    after = Observed(prepared.model, [prepared.renamed[path] for path in paths])(inputs)[1]
+    differing = {
+        path
+        for path, one, other in zip(paths, before, after, strict=True)
+        if one.shape != other.shape or not np.allclose(one, other, rtol=1e-9, atol=1e-9)
+    }
+    # Only what has taken up the BatchNorm after it gives something else.
+    assert all(type(paths[path].op).__name__ in TAKE_UP for path in differing), differing
+    assert len(differing) <= len(prepared.renamed) - len(set(prepared.renamed.values()))
+
+
+def watching(layer: FakeQuantize) -> FakeQuantize:
+    layer.observing = True
+    return layer
 
 
 def test_roundings_stand_where_integer_kernels_round() -> None:

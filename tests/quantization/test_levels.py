@@ -55,6 +55,17 @@ def test_zero_is_a_level_of_every_grid(symmetric: bool) -> None:
         assert (np.abs(given - end) <= scale.numpy() / 2 + 1e-6).all()
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_a_range_of_next_to_nothing_has_the_scale_of_the_widest(symmetric: bool) -> None:
+    levels = signed_levels(8) if symmetric else unsigned_levels(8)
+    high = np.array([0.0, 1e-9, 2.0, 1e-3], np.float32)
+    scale, _ = (a.numpy() for a in grid_of(0 * high, high, levels, symmetric))
+    np.testing.assert_array_equal(scale[:2], scale[2])
+    assert scale[3] == np.float32(1e-3) / levels.high
+    nothing, _ = grid_of(np.zeros(2), np.zeros(2), levels, symmetric)
+    assert (np.asarray(nothing) > 1e-3).all()
+
+
 def test_the_range_of_least_error_beats_the_extremes_where_there_are_outliers() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=(4000, 3)).astype(np.float32)

@@ -1,5 +1,6 @@
 """Quantised models keep their accuracy, their zeros and their levels, and so do their files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -11,10 +12,13 @@ from keras import layers
 
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
-from pocketkube.deploy import check_agreement, convert_litert
+from pocketkube.deploy import check_agreement, convert_litert, notes_on
+from pocketkube.deploy.integers import put_integers
 from pocketkube.errors import UserError
 from pocketkube.graph.kernels import kernels_of
+from pocketkube.litert import LiteRTModel
 from pocketkube.measures import Classes
+from pocketkube.packing import decode, read_forms, write_packed
 from pocketkube.quantization.aware import QuantizationAware
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.insertion import prepare
@@ -25,6 +29,7 @@ from pocketkube.spec.schema import DatasetSettings, QuantizeWeights, Training
 from pocketkube.training.loop import evaluate, train
 from pocketkube.training.method import Together
 from pocketkube.training.task import Task, infer_task
+from tests.quantization.test_insertion import after_dense, settled
 
 DIGITS = load_dataset(DatasetSettings(builtin="digits"))
 CALIBRATION, _ = materialize(DIGITS.train, 256, 0)
@@ -60,7 +65,11 @@ def task_of(model: keras.Model) -> Task:
 
 
 def calibrated(model: keras.Model, **settings) -> Quantized:
-    quantized = quantize(model, QuantizeWeights(**settings), CALIBRATION, 0)
+    return calibrated_on(model, *CALIBRATION, **settings)
+
+
+def calibrated_on(model: keras.Model, *examples: np.ndarray, **settings) -> Quantized:
+    quantized = quantize(model, QuantizeWeights(**settings), examples, 0)
     quantized.method.finish()
     return quantized
 
@@ -119,6 +128,35 @@ def test_weights_alone_on_levels_are_integers_in_a_file_of_floats(dense: keras.M
     content = written(quantized, "dynamic")
     check_agreement(content, quantized.model, TEST, 0.99, measure=Classes())
     assert len(content) < 0.5 * len(convert_litert(dense, "float32"))
+
+
+def test_four_bits_stay_out_of_what_cannot_be_run_with_them() -> None:
+    keras.utils.set_random_seed(0)
+    parts = [layers.Conv2D(64, 3), layers.DepthwiseConv2D(5), layers.Conv2D(4, 1)]
+    model = keras.Sequential([keras.Input((12, 12, 8)), *parts, layers.Flatten()])
+    images = np.random.default_rng(0).uniform(size=(50, 12, 12, 8)).astype("float32")
+    floats = {"activation_bits": None, "weight_bits": 4, "first_last_bits": 4}
+    content = written(calibrated_on(model, images, **floats), "dynamic")
+    (outputs,) = next(LiteRTModel(content).predict([images]))
+    assert outputs.std() > 0
+    assert notes_on(content) == ["Kernels in the file: 1 in 4 bits, 1 in 8 bits and 1 as floats."]
+    content = written(calibrated_on(model, images, weight_bits=4, first_last_bits=4))
+    assert notes_on(content) == ["Kernels in the file: 3 in 4 bits."]
+
+
+def test_what_no_layer_takes_up_is_integers_too() -> None:
+    model = settled(after_dense())
+    images = np.random.default_rng(0).uniform(0, 255, (300, 6, 6, 3)).astype("float32")
+    quantized = calibrated_on(model, images, weight_bits=4, first_last_bits=6)
+    # The convolution is the first layer, not the Rescaling before it.
+    assert sorted(each.bits for each in quantized.method.kernels) == [4, 6, 6, 8, 8, 8, 8]
+    content = written(quantized)
+    assert notes_on(content) == ["Kernels in the file: 1 in 4 bits and 6 in 8 bits."]
+    check_agreement(content, quantized.model, (images,), 0.97)
+    # Eight bits compute what the floats do.
+    given = calibrated_on(model, images).model.predict(images, verbose=0)
+    whole = model.predict(images, verbose=0)
+    assert np.abs(given - whole).mean() < 0.05 * whole.std()
 
 
 @pytest.mark.parametrize("bits", [2, 4])
@@ -184,6 +222,8 @@ def test_training_with_levels_finds_better_ones(dense: keras.Model, ranges: str)
     before = score(calibrated(dense, weight_bits=2, ranges=ranges).model)
     quantized = quantize(dense, settings, CALIBRATION, 0)
     scales = [np.asarray(each.grid()[0]) for each in quantized.method.kernels]
+    roundings = [layer for layer in quantized.model.layers if isinstance(layer, FakeQuantize)]
+    steps = [float(layer.grid()[0]) for layer in roundings]
     course = Training(epochs=6, batch_size=64, learning_rate=2e-3)
     train(quantized.model, DIGITS, task_of(dense), course, seed=1, method=quantized.method)
     after = score(quantized.model)
@@ -192,6 +232,94 @@ def test_training_with_levels_finds_better_ones(dense: keras.Model, ranges: str)
         columns = each.groups.split(each.kernel).numpy().T
         assert all(len(np.unique(column)) <= 2**each.bits for column in columns)
         assert (np.asarray(each.grid()[0]) != scale).any() == (ranges == "learned")
+    moved = [
+        abs(float(layer.grid()[0]) / step - 1) for layer, step in zip(roundings, steps, strict=True)
+    ]
+    # Not all extremes differ from batch to batch: those of images are 0 and 1.
+    assert np.median(moved) > 1e-3
+    assert max(moved) > 0.02
+
+
+@pytest.mark.parametrize("ranges", ["learned", "moving_average"])
+def test_what_was_trained_is_what_the_file_does(dense: keras.Model, ranges: str) -> None:
+    quantized = quantize(dense, QuantizeWeights(ranges=ranges), CALIBRATION, 0)
+    course = Training(epochs=4, batch_size=32, learning_rate=1e-3)
+    train(quantized.model, DIGITS, task_of(dense), course, seed=1, method=quantized.method)
+    # A model that has learnt little is undecided, and half a step then tells classes apart.
+    assert score(quantized.model) > 0.9
+    images = np.concatenate([DIGITS.train.arrays[0][0], *TEST])
+    assert len(images) > 1600
+    check_agreement(written(quantized), quantized.model, (images,), 0.995, measure=Classes())
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_channels_without_weights_keep_their_biases(bits: int, granularity: str) -> None:
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    x = inputs = keras.Input((8, 8, 3))
+    for kind in (layers.Conv2D(8, 3), layers.DepthwiseConv2D(3), layers.Conv2DTranspose(8, 3)):
+        x = layers.ReLU()(kind(x))
+    model = keras.Model(inputs, layers.Dense(5)(layers.Flatten()(x)))
+    for layer in model.layers:
+        if kernels := [weight for weight in layer.weights if weight.name == "kernel"]:
+            size = np.ones(layer.bias.shape, np.float32)
+            # None, next to none, and as few as make a bias outweigh them by far.
+            size[:4] = 0.0, 1e-12, 1e-9, 1e-6
+            depthwise = isinstance(layer, layers.DepthwiseConv2D)
+            transposed = isinstance(layer, layers.Conv2DTranspose)
+            size = size[:, None] if depthwise or transposed else size
+            kernels[0].assign(np.asarray(kernels[0]) * size)
+            layer.bias.assign(rng.uniform(0.2, 1.0, layer.bias.shape))
+    images = rng.uniform(size=(500, 8, 8, 3)).astype("float32")
+    settings = {"weight_bits": bits, "first_last_bits": bits, "granularity": granularity}
+    quantized = calibrated_on(model, images, **settings)
+    given = np.concatenate([out[0] for out in LiteRTModel(written(quantized)).predict([images])])
+    wanted = quantized.model.predict(images, verbose=0)
+    step = float(quantized.model.layers[-1].grid()[0])
+    # Integer kernels and floats may round to either side.
+    assert np.abs(given - wanted).max() < 2.01 * step
+    assert np.abs(given - wanted).mean() < 0.05 * step
+    # What was next to nothing is no more than that.
+    whole = model.predict(images, verbose=0)
+    assert np.abs(wanted - whole).mean() < 0.1 * whole.std() * (1 if bits == 8 else 10)
+
+
+def test_a_bias_that_no_32_bits_hold_is_refused() -> None:
+    dense = layers.Dense(3, name="dense", kernel_initializer="zeros")
+    quantized = calibrated_on(keras.Sequential([keras.Input((4,)), dense]), np.ones((8, 4)))
+    quantized.model.get_layer("dense").bias.assign([0.0, 5.0, 0.0])
+    (kernel,) = integer_kernels(quantized.model, quantized.method.forms)
+    tiny = replace(kernel, scales=np.full(3, 1e-12, np.float32))
+    with pytest.raises(UserError, match=r"biases of .*dense.* more than 32 bits"):
+        put_integers(convert_litert(quantized.model, "int8", rounds_itself=True), [tiny])
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_levels_that_follow_extremes_are_packed_as_they_are(dense, bits: int, tmp_path: Path) -> None:
+    settings = {"weight_bits": bits, "ranges": "moving_average", "calibration": "minmax"}
+    quantized = calibrated(dense, **settings)
+    write_packed(tmp_path / "model.packed", quantized.model, quantized.method.forms)
+    found = read_forms(tmp_path / "model.packed", quantized.model)
+    assert set(found) == {kernel.variable.path for kernel in kernels_of(quantized.model)}
+
+
+def test_a_finished_course_that_is_resumed_has_its_levels(dense, tmp_path: Path) -> None:
+    course = COURSE.model_copy(update={"epochs": 1})
+    settings = QuantizeWeights(weight_bits=4, ranges="moving_average", calibration="minmax")
+    ends = []
+    for _ in range(2):
+        quantized = quantize(dense, settings, CALIBRATION, 0)
+        method = quantized.method
+        options = {"seed": 1, "method": method, "checkpoints": tmp_path}
+        train(quantized.model, DIGITS, task_of(dense), course, **options)
+        kernels = {kernel.variable.path: kernel.variable for kernel in kernels_of(quantized.model)}
+        assert set(method.forms) == set(kernels)
+        for path, form in method.forms.items():
+            np.testing.assert_array_equal(decode(form), kernels[path])
+        ends.append(quantized.model.get_weights())
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def test_zeros_stay_zero_and_are_marked_as_such(dense: keras.Model) -> None:

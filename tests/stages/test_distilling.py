@@ -81,6 +81,28 @@ def test_a_file_may_be_the_student(uncompressed: Path, tmp_path: Path) -> None:
     assert _layers(load_bundle(uncompressed).facts, given.facts) == []
 
 
+def test_one_spelling_of_layers_holds_where_a_stage_rebuilds_the_model(tmp_path: Path) -> None:
+    parts = [layers.Conv2D(4, 3, name="conv"), layers.BatchNormalization(name="norm")]
+    body = keras.Sequential([keras.Input((16, 16, 1)), *parts, layers.ReLU(name="act")], name="body")
+    keras.Sequential([body, layers.Flatten(), layers.Dense(10)]).save(tmp_path / "net.keras")
+    job = parse_spec(
+        {
+            "model": str(tmp_path / "net.keras"),
+            "dataset": {"builtin": "digits", "image_size": [16, 16]},
+            "stages": [{"fine_tune": {"epochs": 1}}, {"quantize_weights": {"epochs": 1}}],
+            "distillation": {
+                "features_weight": 0.1,
+                "layers": {"body/norm": "body/norm", "body/act": "body/act"},
+            },
+        }
+    )
+    run_stage("train_model", job, -1, {}, tmp_path / "whole")
+    inputs = {"model": tmp_path / "whole", "teacher": tmp_path / "whole"}
+    for position, stage in enumerate(("fine_tune_model", "quantize_weights")):
+        run_stage(stage, job, position, inputs, tmp_path / stage)
+        assert load_bundle(tmp_path / stage).facts["stages"][-1]["history"]["loss"]
+
+
 def test_a_changed_teacher_teaches_anew(uncompressed: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     file = save_net(tmp_path / "other.keras")

@@ -58,11 +58,20 @@ class TestTogether:
         zeros, total = sum((k == 0).sum() for k in found), sum(k.size for k in found)
         assert zeros == pytest.approx(0.8 * total, abs=1)
 
-    @pytest.mark.parametrize("stage", ["quantize_weights", "cluster_weights"])
-    def test_two_workers_find_values_as_good_as_one(self, tmp_path: Path, stage: str) -> None:
+    @pytest.mark.parametrize(
+        ("stage", "settings"),
+        [
+            ("quantize_weights", {"ranges": "learned"}),
+            ("quantize_weights", {"ranges": "moving_average"}),
+            ("cluster_weights", {}),
+        ],
+    )
+    def test_two_workers_find_values_as_good_as_one(
+        self, tmp_path: Path, stage: str, settings: dict
+    ) -> None:
         run_stage("train_model", spec(), -1, {}, tmp_path / "dense")
         inputs = {"model": tmp_path / "dense", "teacher": tmp_path / "dense"}
-        stages = [{stage: {"epochs": 2, "learning_rate": 1e-3}}]
+        stages = [{stage: {"epochs": 2, "learning_rate": 1e-3, **settings}}]
         for workers in (1, 2):
             training = {**SPEC["training"], "workers": workers}
             job = parse_spec({**SPEC, "stages": stages, "training": training})

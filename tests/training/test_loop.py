@@ -196,20 +196,57 @@ if workers().rank == 0:
 """
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(find_spec("horovod") is None, reason="Horovod is missing: run make horovod")
-@pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is missing: install openmpi-bin")
+def needs_horovod(test):
+    no_horovod, no_mpirun = find_spec("horovod") is None, shutil.which("mpirun") is None
+    test = pytest.mark.skipif(no_horovod, reason="Horovod is missing: run make horovod")(test)
+    test = pytest.mark.skipif(no_mpirun, reason="mpirun is missing: install openmpi-bin")(test)
+    return pytest.mark.slow(test)
+
+
+def run_ranks(ranks: int, script: str, output: Path) -> None:
+    script = script.format(tests=str(Path(__file__).parent))
+    command = [*mpirun_command(ranks), sys.executable, "-c", script, str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@needs_horovod
 def test_two_ranks_follow_one(tmp_path) -> None:
     import json
 
-    script = RANKS.format(tests=str(Path(__file__).parent))
     found = []
     for ranks in (1, 2):
         file = tmp_path / f"{ranks}.json"
-        command = [*mpirun_command(ranks), sys.executable, "-c", script, str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
-        assert done.returncode == 0, done.stderr[-2000:]
+        run_ranks(ranks, RANKS, file)
         found.append(json.loads(file.read_text()))
         assert found[-1]["workers"] == ranks
     for figure in ("loss", "val_loss", "score", "val_score"):
         np.testing.assert_allclose(found[1][figure], found[0][figure], rtol=1e-4, atol=1e-5)
+
+
+FINISHED = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_loop import *
+from pocketkube.quantization.fake_quantize import FakeQuantize
+from pocketkube.training.method import Method
+from pocketkube.training.workers import workers
+keras.utils.set_random_seed(0)
+parts = [layers.Conv2D(4, 3), layers.BatchNormalization(), FakeQuantize(8, "moving_average")]
+model = keras.Sequential([keras.Input((8, 8, 1)), *parts, layers.Flatten(), layers.Dense(10)])
+data = load_dataset(DatasetSettings(builtin="digits", image_size=(8, 8)))
+
+class Last(Method):
+    def finish(self):
+        np.savez(Path(sys.argv[1]) / f"rank{{workers().rank}}.npz", *model.get_weights())
+
+train(model, data, CLASSIFY, course(epochs=1), seed=0, method=Last())
+"""
+
+
+@needs_horovod
+def test_ranks_finish_the_same_model(tmp_path) -> None:
+    run_ranks(2, FINISHED, tmp_path)
+    one, other = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
+    for name in one.files:
+        np.testing.assert_array_equal(one[name], other[name])

@@ -1,0 +1,57 @@
+"""Foresees the file that a job will end in, from a model that its later stages have not seen yet."""
+
+import keras
+import numpy as np
+
+from pocketkube.bundle import Bundle
+from pocketkube.data.dataset import Arrays
+from pocketkube.graph.surgery import copy_model
+from pocketkube.quantization.quantize import quantize
+from pocketkube.sparsity.distribution import layer_sparsities
+from pocketkube.sparsity.kernels import kernels
+from pocketkube.sparsity.patterns import mask_of
+from pocketkube.spec.schema import QuantizeWeights, Sparsify, Spec
+from pocketkube.stages.export import converted
+from pocketkube.stages.formats import file_format
+
+
+def foreseen_file(spec: Spec, pruned: keras.Model, examples: Arrays) -> bytes:
+    """The LiteRT file of a pruned model after the stages that follow, without their training.
+
+    Its size and speed are those of the trained one: they depend on how many weights are zero and on
+    the bits of the others, not on their values.
+
+    Args:
+        spec: The job.
+        pruned: The model; it is left as it is.
+        examples: Training examples, for ranges.
+    """
+    bundle, sparse = Bundle(copy_model(pruned)), False
+    for settings in spec.stages:
+        if isinstance(settings, Sparsify):
+            _make_sparse(bundle.model, settings)
+            sparse = True
+        elif isinstance(settings, QuantizeWeights):
+            bundle = _on_levels(bundle.model, settings, examples)
+    wanted = file_format(spec.stages[-1])
+    return converted(
+        bundle, wanted, sparse=sparse, calibration=lambda count: tuple(x[:count] for x in examples)
+    )
+
+
+def _make_sparse(model: keras.Model, settings: Sparsify) -> None:
+    found = list(kernels(model))
+    values = [np.asarray(kernel) for _, kernel in found]
+    if settings.ratios:
+        parts = [settings.ratios.get(path, 0.0) for path, _ in found]
+    else:
+        parts = layer_sparsities(values, settings.sparsity, settings.distribution)
+    for (_, kernel), whole, part in zip(found, values, parts, strict=True):
+        kernel.assign(whole * mask_of(whole, part, settings.pattern))
+
+
+def _on_levels(model: keras.Model, settings: QuantizeWeights, examples: Arrays) -> Bundle:
+    quick = settings.model_copy(update={"calibration": "minmax", "bias_correction": False})
+    quantized = quantize(model, quick, examples, 0)
+    quantized.method.finish()
+    return Bundle(quantized.model, forms=quantized.method.forms)
