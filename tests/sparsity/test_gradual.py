@@ -43,6 +43,14 @@ def test_the_schedule_is_the_papers() -> None:
     assert refreshed == [10, 30, 50, 60]
 
 
+@pytest.mark.parametrize(("begin_fraction", "end_fraction"), [(0, 0.6), (0, 1), (0.5, 0.6), (0.9, 1)])
+def test_a_course_of_any_length_ends_with_the_sparsity_asked_for(begin_fraction, end_fraction) -> None:
+    for steps in range(1, 21):
+        begin, end = rise(steps, begin_fraction, end_fraction)
+        refreshed = [t for t in range(steps) if is_refreshed(t, begin=begin, end=end, every=20)]
+        assert sparsity_at(refreshed[-1], final=0.9, begin=begin, end=end) == 0.9, steps
+
+
 @pytest.mark.parametrize("distribution", ["uniform", "size", "global"])
 @pytest.mark.parametrize("sparsity", [0.5, 0.9])
 def test_layers_together_have_the_sparsity_asked_for(distribution, sparsity: float) -> None:
