@@ -343,7 +343,7 @@ class Sparsify(Settings):
         "Pattern two_of_four is uniform.",
     )
     ratios: dict[str, Ratio] = Field(
-        {}, description="Part that becomes zero, by a layer's name, instead; others stay dense."
+        {}, description="Part that becomes zero, by a layer's name, instead; others stay as they are."
     )
     pattern: Literal["element", "block", "two_of_four"] = Field(
         "element",
