@@ -627,13 +627,13 @@ class Spec(Settings):
                 "stages: quantize_int8 after quantize_weights needs activation_bits: 8; set that, or "
                 "leave quantize_int8 out: the file follows quantize_weights"
             )
-        pruning = next((s for s in self.stages if isinstance(s, PruneChannels)), None)
+        pruning = [stage for stage in self.stages if isinstance(stage, PruneChannels)]
         speedup = self.target.speedup if self.target else None
-        if pruning and pruning.ratios and speedup:
+        if pruning and speedup and all(stage.ratios for stage in pruning):
             raise ValueError(
                 "target: speedup and prune_channels' ratios contradict each other; give one"
             )
-        if pruning and not pruning.ratios and not self.target:
+        if not self.target and not all(stage.ratios for stage in pruning):
             raise ValueError(
                 "target: prune_channels needs to know how far; give target: {speedup: 2} or ratios"
             )

@@ -132,6 +132,17 @@ def test_a_latency_out_of_reach_names_the_best_that_was_measured(job, tmp_path: 
             run_inline(spec, tmp_path / "steps", lambda _: None)
 
 
+def test_pruning_twice_cuts_no_further_than_the_target(job, tmp_path: Path) -> None:
+    folder, _, _, _ = job
+    spec = parse_spec(SPEC | {"stages": [SPEC["stages"][0], SPEC["stages"][0]]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
+        folders = run_inline(spec, tmp_path / "steps", lambda _: None)
+    result = collect(folders, tmp_path)
+    assert 2.0 <= result["speedup"] <= 2.02
+    assert "Nothing is cut" in (tmp_path / "report.html").read_text()
+
+
 def test_a_drop_of_more_than_all_accuracy_is_a_mistake(job, tmp_path: Path) -> None:
     folder, _, _, _ = job
     spec = parse_spec(SPEC | {"target": {"max_accuracy_drop": 1.5}})
