@@ -383,6 +383,22 @@ class Sparsify(Settings):
         return self
 
 
+def _with_bucket_size(value: Any, size: int) -> Any:
+    """A stage's settings, with a size where there are buckets and nothing is said of it."""
+    if isinstance(value, dict) and value.get("granularity") == "bucket":
+        return {"bucket_size": size} | value
+    return value
+
+
+def _check_bucket_size(granularity: str, size: int | None) -> None:
+    if size is not None and granularity != "bucket":
+        raise ValueError(f"bucket_size {size} needs granularity bucket; received {granularity}")
+    if size is None and granularity == "bucket":
+        raise ValueError(
+            "granularity bucket needs a bucket_size; received null: leave it out, or give one"
+        )
+
+
 # One bit has no level beside 0 on both sides.
 LevelBits = Annotated[int, Field(ge=2, le=8)]
 
@@ -404,8 +420,11 @@ class QuantizeWeights(Settings):
     granularity: Literal["tensor", "channel", "bucket"] = Field(
         "channel", description="Which weights share a scale."
     )
-    bucket_size: int = Field(
-        64, ge=2, description="Weights in a bucket, of one output channel, with granularity bucket."
+    bucket_size: int | None = Field(
+        None,
+        ge=2,
+        description="Weights in a bucket, of one output channel, with granularity bucket; 64 there if "
+        "unset.",
     )
     scheme: Literal["symmetric", "affine"] = Field(
         "symmetric",
@@ -413,7 +432,8 @@ class QuantizeWeights(Settings):
     )
     ranges: Literal["learned", "moving_average"] = Field(
         "learned",
-        description="Step sizes are trained (LSQ), or follow the extremes of activations.",
+        description="Step sizes are trained (LSQ); or those of activations follow their extremes, and "
+        "those of weights stay as calibrated, unless calibration is minmax.",
     )
     calibration: Literal["minmax", "percentile", "mse"] = Field(
         "mse", description="How ranges are found first; minmax also lets them follow the weights."
@@ -426,6 +446,16 @@ class QuantizeWeights(Settings):
         None, ge=0, description="Instead of half of training's; 0 is without training."
     )
     learning_rate: float | None = Field(None, gt=0.0, description="Instead of a tenth of training's.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _buckets_have_a_size(cls, value: Any) -> Any:
+        return _with_bucket_size(value, 64)
+
+    @model_validator(mode="after")
+    def _only_buckets_have_a_size(self) -> Self:
+        _check_bucket_size(self.granularity, self.bucket_size)
+        return self
 
 
 class Cluster(Settings):
@@ -461,16 +491,11 @@ class Cluster(Settings):
     @model_validator(mode="before")
     @classmethod
     def _buckets_have_a_size(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("granularity") == "bucket":
-            return {"bucket_size": 512} | value
-        return value
+        return _with_bucket_size(value, 512)
 
     @model_validator(mode="after")
     def _only_buckets_have_a_size(self) -> Self:
-        if self.bucket_size is not None and self.granularity != "bucket":
-            raise ValueError(
-                f"bucket_size {self.bucket_size} needs granularity bucket; received {self.granularity}"
-            )
+        _check_bucket_size(self.granularity, self.bucket_size)
         return self
 
 
