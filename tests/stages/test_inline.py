@@ -270,6 +270,12 @@ def test_pruned_sparse_and_quantised_one_after_the_other(job, tmp_path: Path) ->
     ]
     assert all(0 < step["score"] <= 1 and step["macs"] > 0 for step in steps)
     assert steps[1]["macs"] == steps[3]["macs"] < steps[0]["macs"]
+    # What sparsification and bits cost shows in neither multiply-adds nor parameters.
+    assert [step["zeros"] for step in steps[:3]] == [0, 0, pytest.approx(0.5, abs=1e-3)]
+    assert [step["weight_bits"] for step in steps[:4]] == [[32], [32], [32], [4, 8]]
+    assert "packed_bytes" not in steps[1]
+    assert steps[3]["packed_bytes"] < steps[2]["packed_bytes"] / 3
+    assert steps[3]["packed_bytes"] == result["after"]["model_bytes"]
     found = [np.asarray(kernel) for _, kernel in kernels(load_model(tmp_path / "model.keras"))]
     assert sum((kernel == 0).sum() for kernel in found) >= 0.5 * sum(kernel.size for kernel in found)
     for kernel in found[1:-1]:
