@@ -19,7 +19,8 @@ def mask_of(kernel: np.ndarray, sparsity: float, pattern: Pattern) -> np.ndarray
         sparsity: Part of the weights that goes, 0 to 1.
         pattern: "element": each for itself. "block": four neighbouring outputs that read the same
             input together, as XNNPACK's sparse 1x1 convolutions compute them. "two_of_four": of each
-            four neighbouring inputs of an output the same number, two at a sparsity of 0.5.
+            four neighbouring inputs of an output the same number, two at a sparsity of 0.5; XNNPACK
+            has no kernel for it.
 
     Returns:
         A boolean for each weight, `[..., outputs]`.

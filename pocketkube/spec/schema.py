@@ -348,7 +348,8 @@ class Sparsify(Settings):
     pattern: Literal["element", "block", "two_of_four"] = Field(
         "element",
         description="Each weight for itself, four neighbouring outputs together, or two of each four "
-        "inputs.",
+        "inputs. XNNPACK has kernels for the first two, in 1x1 convolutions of over two thirds zeros; "
+        "two_of_four only makes files smaller.",
     )
     begin_fraction: float = Field(0.0, ge=0.0, lt=1.0, description="When the rise begins.")
     end_fraction: float = Field(
