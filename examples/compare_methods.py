@@ -6,11 +6,13 @@ METHODS is examples/comparisons/methods.yaml or a file like it.
 
 Writes table.md: the score on the test set in percent (an error unless it is a classifier's), of the
 LiteRT file; what the file takes, as it is and after gzip, and what model.packed; and how much faster
-the file is than the uncompressed one beside it, in the median. What is finished is not run again.
+the file is than the uncompressed one beside it, in the median: measured when nothing trains any more,
+one job after the other. What is finished is not run again.
 """
 
 import argparse
 import itertools
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,11 +22,16 @@ from typing import Any
 import yaml
 from jobs import mean_and_spread, results_of
 
+from pocketkube.benchmark import benchmark
 from pocketkube.cli.outcome import plain_ending
+from pocketkube.errors import UserError
 from pocketkube.files import write_text
 from pocketkube.measures import wording_of
 from pocketkube.spec import load_spec, resolve_paths
+from pocketkube.spec.schema import Benchmark
 
+# Medians of fewer runs differ by more than what is compared.
+LEAST_RUNS = 100
 HEAD = ("method", "score", "file, kB", "gzip, kB", "model, kB", "latency")
 
 
@@ -35,21 +42,45 @@ def main() -> None:
         base = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
         common = base.model_dump(mode="json", exclude={"target", "stages"}, exclude_none=True)
         methods = yaml.safe_load(options.methods.read_text("utf-8"))
-        names = [name for name in methods if name in (options.only or methods)]
+        names = _chosen(methods, options.only)
         # Seeds turn fastest: jobs that run at once do not train the same network.
         runs = list(itertools.product(names, options.seeds))
         specs = {f"{name}-{seed}": common | {"seed": seed} | methods[name] for name, seed in runs}
         found = results_of(specs, options.output, options.jobs)
-        table = render(dict(zip(runs, found.values(), strict=True)))
+        settings = Benchmark(runs=max(LEAST_RUNS, base.benchmark.runs), threads=(1,))
+        measured = [
+            result | {"latency_ratio": _latency_ratio(options.output / name, settings)}
+            for name, result in found.items()
+        ]
+        table = render(dict(zip(runs, measured, strict=True)))
         write_text(options.output / "table.md", table)
         print(table)
+
+
+def _chosen(methods: Mapping[str, Any], only: list[str] | None) -> list[str]:
+    unknown = [name for name in only or () if name not in methods]
+    if unknown:
+        raise UserError(
+            f"--only: there is no method {', '.join(unknown)}; there are: {', '.join(methods)}."
+        )
+    return [name for name in methods if name in (only or methods)]
+
+
+def _latency_ratio(folder: Path, settings: Benchmark) -> float:
+    """How much faster a finished run's file is than the uncompressed one beside it."""
+    kept = folder / "latency.json"
+    if not kept.is_file():
+        report = benchmark([folder / "baseline.tflite", folder / "model.tflite"], settings)
+        told = {"latency_ratio": report.latency_ratio, "runs": settings.runs}
+        write_text(kept, json.dumps(told))
+    return float(json.loads(kept.read_text("utf-8"))["latency_ratio"])
 
 
 def render(results: Mapping[tuple[str, int], Mapping[str, Any]]) -> str:
     """A Markdown table with a row for each method.
 
     Args:
-        results: result.json's content, by method and seed.
+        results: result.json's content, by method and seed; the latency is that of an idle machine.
     """
     wording = wording_of(next(iter(results.values()))["task"]["score_name"])
     dense = {seed: result["before"] for (_, seed), result in results.items()}
@@ -70,7 +101,7 @@ def _row(
         name,
         mean_and_spread([figure["score"] for figure in figures], wording),
         *(f"{mean(values) / 1000:.0f}" if values else "" for values in told),
-        f"{mean(ratios):.2f}x",
+        f"{mean(ratios):.1f}x",
     )
 
 
@@ -83,7 +114,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", help="names of methods; default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="default: 0")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="jobs that train at once")
     return parser.parse_args()
 
 

@@ -36,7 +36,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     """Writes a bundle, whole or not at all.
 
     Where weights are zero or have few values, model.packed stands beside model.keras, and the facts
-    say under "packed" what it takes.
+    say what it takes: under "packed", and of the last stage, so that the lineage tells it of each.
     """
     facts = {key: value for key, value in bundle.facts.items() if key != "packed"}
     with replaced_folder(folder) as aside:
@@ -44,6 +44,9 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         if packs(bundle.model, bundle.forms):
             size = write_packed(aside / PACKED_FILE, bundle.model, bundle.forms)
             facts["packed"] = asdict(size)
+            if facts.get("stages"):
+                *before, last = facts["stages"]
+                facts["stages"] = [*before, last | {"packed_bytes": size.file_bytes}]
         write_text(aside / FACTS_FILE, json.dumps(facts, indent=1))
 
 

@@ -1,5 +1,6 @@
 """Trains a model whose kernels hold a few values each: the values, which weight has which, or both."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,8 +74,8 @@ class Clustering(Method):
 
     @property
     def forms(self) -> Mapping[str, Form]:
-        """The codebook of each kernel, by its path."""
-        return {book.variable.path: book.codebook() for book in self._books}
+        """The codebook of each kernel, by its name."""
+        return {book.name: book.codebook() for book in self._books}
 
 
 class _Book:
@@ -87,7 +88,7 @@ class _Book:
 
     def __init__(self, kernel: Kernel, bits: int, settings: Cluster) -> None:
         weights = np.asarray(kernel.variable)
-        self.variable = kernel.variable
+        self.name, self.variable = kernel.path, kernel.variable
         self._bits = bits
         self._blocks = _blocks(kernel, settings)
         self._kept = _kept(weights)
@@ -154,6 +155,11 @@ INITIALIZATIONS = {"kmeans": kmeans, "quantile": quantiles}
 
 def _refuse(model: keras.Model, found: Sequence[Kernel], settings: Cluster) -> None:
     names = list(dict.fromkeys(kernel.layer for kernel in found))
+    for path, count in Counter(kernel.path for kernel in found).items():
+        if count > 1:
+            raise UserError(
+                f"{model.name} has {count} kernels that are called {path}: rename their layers."
+            )
     for name in settings.layers:
         if name not in names:
             raise UserError(

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from pocketkube.graph.names import named_layers
+
 layers = keras.layers
 
 
@@ -15,7 +17,7 @@ class Kernel:
     """A kernel.
 
     Attributes:
-        layer: The path of its layer.
+        layer: The name of its layer, as in left/conv.
         variable: The kernel.
         axes: Its axes of output channels.
     """
@@ -23,6 +25,11 @@ class Kernel:
     layer: str
     variable: Any
     axes: tuple[int, ...]
+
+    @property
+    def path(self) -> str:
+        """Its own name, as in left/conv/kernel."""
+        return f"{self.layer}/{self.variable.name}"
 
 
 def kernels_of(model: keras.Model) -> Iterator[Kernel]:
@@ -34,11 +41,11 @@ def kernels_of(model: keras.Model) -> Iterator[Kernel]:
     Yields:
         Each kernel; that of a shared layer once.
     """
-    for layer in model._flatten_layers(include_self=False):
+    for path, layer in named_layers(model):
         for name, axes in KERNELS.get(type(layer), {}).items():
             variable = getattr(layer, name)
             rank = len(variable.shape)
-            yield Kernel(layer.path, variable, tuple(axis % rank for axis in axes))
+            yield Kernel(path, variable, tuple(axis % rank for axis in axes))
 
 
 DENSE: Mapping[str, tuple[int, ...]] = MappingProxyType({"kernel": (-1,)})

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_file
+from pocketkube.graph.names import named_layers
 from pocketkube.loading import why_not_loaded
 from pocketkube.packing.entries import FLOAT_BYTES, Entry, Streams, read_entry, write_entry
 from pocketkube.packing.forms import Form
@@ -70,27 +71,23 @@ def write_packed(path: Path, model: keras.Model, forms: Mapping[str, Form]) -> P
     Args:
         path: The file to write.
         model: The model.
-        forms: The forms of weights that have one, by the weight's path. Zeros are found without.
+        forms: The forms of weights that have one, by the weight's name, as in left/conv/kernel. Zeros
+            are found without.
 
     Returns:
         How much it takes.
 
     Raises:
-        UserError: If the model needs files beside its weights, or two weights share a path.
-        ValueError: If there is no weight of a form's path, or it is not what the form stands for.
+        UserError: If the model needs files beside its weights.
+        ValueError: If there is no weight of a form's name, or it is not what the form stands for.
     """
     _refuse_assets(model)
     streams, entries, left = Streams(), [], dict(forms)
-    for _, store in _stores(model):
-        for value in store.values():
-            name = getattr(value, "path", "")
-            form = left.pop(name, None)
-            if form is None and name in forms:
-                raise UserError(f"{model.name} has two weights that are called {name}: rename a layer.")
-            try:
-                entries.append(write_entry(np.asarray(value), form, streams))
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
+    for name, value in _variables(_stores(model)):
+        try:
+            entries.append(write_entry(np.asarray(value), left.pop(name, None), streams))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
     if left:
         raise ValueError(f"{model.name} has no weight {', '.join(left)}")
     header = Header(format=FORMAT, weights=entries)
@@ -133,7 +130,7 @@ def load_packed(path: Path) -> keras.Model:
             raise ValueError(f"{CONFIG} describes no model")
         stores = _stores(model)
         found = _weights(archive, header, stores)
-    for layer, store in stores:
+    for _, layer, store in stores:
         values = {key: next(found)[1] for key in store}
         if values:
             layer.load_own_variables(values)
@@ -148,7 +145,7 @@ def read_forms(path: Path, model: keras.Model) -> dict[str, Form]:
         model: The model that it holds.
 
     Returns:
-        The forms of those weights that have one, by the weight's path.
+        The forms of those weights that have one, by the weight's name.
 
     Raises:
         UserError: If the file is missing, damaged, no packed file, or that of another model.
@@ -167,14 +164,27 @@ def _refuse_assets(model: keras.Model) -> None:
             )
 
 
-def _stores(model: keras.Model) -> list[tuple[Any, dict[str, Any]]]:
-    """Each layer and what it has to remember, by its own names, as Keras itself saves it."""
+Stores = Sequence[tuple[str, Any, Mapping[str, Any]]]
+
+
+def _stores(model: keras.Model) -> Stores:
+    """Each layer's name, itself and what it has to remember, by its own names, as Keras saves it."""
+    names = {id(layer): name for name, layer in named_layers(model)}
     found = []
     for layer in model._flatten_layers():
         store: dict[str, Any] = {}
         layer.save_own_variables(store)
-        found.append((layer, store))
+        found.append((names.get(id(layer), ""), layer, store))
     return found
+
+
+def _variables(stores: Stores) -> list[tuple[str, Any]]:
+    """What all layers have to remember, each by its name."""
+    return [
+        (f"{layer}/{getattr(value, 'name', '')}", value)
+        for layer, _, store in stores
+        for value in store.values()
+    ]
 
 
 def _planes(name: str, content: bytes) -> bytes:
@@ -236,17 +246,17 @@ def _content(archive: zipfile.ZipFile, name: str, largest: int) -> bytes:
 
 
 def _weights(
-    archive: zipfile.ZipFile, header: Header, stores: Sequence[tuple[Any, Mapping[str, Any]]]
+    archive: zipfile.ZipFile, header: Header, stores: Stores
 ) -> Iterator[tuple[str, np.ndarray, Form | None]]:
-    """The path of each weight, its numbers and its form; all of them checked before the first."""
-    variables = [value for _, store in stores for value in store.values()]
-    dtypes = [np.asarray(value).dtype for value in variables]
+    """The name of each weight, its numbers and its form; all of them checked before the first."""
+    variables = _variables(stores)
+    dtypes = [np.asarray(value).dtype for _, value in variables]
     if len(header.weights) != len(variables):
         raise ValueError(f"it has {len(header.weights)} weights, and its model {len(variables)}")
-    for entry, variable, dtype in zip(header.weights, variables, dtypes, strict=True):
+    for entry, (name, variable), dtype in zip(header.weights, variables, dtypes, strict=True):
         if tuple(entry.shape) != tuple(variable.shape) or entry.dtype != str(dtype):
             raise ValueError(
-                f"{variable.path} is {dtype} {tuple(variable.shape)} in its model, and "
+                f"{name} is {dtype} {tuple(variable.shape)} in its model, and "
                 f"{entry.dtype} {tuple(entry.shape)} in {HEADER}"
             )
     count = sum(int(np.prod(entry.shape)) for entry in header.weights)
@@ -258,8 +268,8 @@ def _weights(
     cursors = {name: _Cursor(name, content) for name, content in contents.items()}
     taken: dict[str, Callable[[int], bytes]] = {name: each.take for name, each in cursors.items()}
     found = [
-        (variable.path, *read_entry(entry, dtype, taken))
-        for entry, variable, dtype in zip(header.weights, variables, dtypes, strict=True)
+        (name, *read_entry(entry, dtype, taken))
+        for entry, (name, _), dtype in zip(header.weights, variables, dtypes, strict=True)
     ]
     for cursor in cursors.values():
         cursor.end()

@@ -20,13 +20,13 @@ class Groups:
         channel_axes: Its axes that count output channels.
         granularity: "tensor": one group. "channel": one for each output channel. "bucket": each
             channel's weights in their order, `bucket_size` at a time.
-        bucket_size: Weights in a bucket; the last of a channel may have fewer.
+        bucket_size: Weights in a bucket; the last of a channel may have fewer. None without buckets.
     """
 
     shape: tuple[int, ...]
     channel_axes: tuple[int, ...]
     granularity: Granularity
-    bucket_size: int
+    bucket_size: int | None
 
     @property
     def blocks(self) -> Blocks:
@@ -74,7 +74,7 @@ class Groups:
 
     @property
     def _size(self) -> int:
-        return min(self.bucket_size, self._members)
+        return min(self.bucket_size or self._members, self._members)
 
     @property
     def _buckets(self) -> int:

@@ -1,6 +1,6 @@
 """Puts the report's page together."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -13,7 +13,7 @@ from pocketkube.report.bars import layer_bars, shares
 from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.curves import training_curves
 from pocketkube.report.latency import latency_distribution
-from pocketkube.report.summary import count, rows
+from pocketkube.report.summary import count, rows, size
 
 
 def build_report(result: Mapping[str, Any]) -> str:
@@ -143,15 +143,31 @@ def _curves(result: Mapping[str, Any]) -> list[str]:
 def _stages(result: Mapping[str, Any]) -> str:
     body, notes, wording = "", [], wording_of(result["task"]["score_name"])
     for stage in result["stages"]:
-        score = "–" if stage["score"] is None else wording.shown(stage["score"])
-        cells = (score, count(stage["macs"]), count(stage["parameters"]), f"{stage['seconds']:.1f} s")
+        cells = (
+            _shown(stage.get("score"), wording.shown),
+            count(stage["macs"]),
+            count(stage["parameters"]),
+            _shown(stage.get("zeros"), lambda part: f"{100 * part:.1f} %"),
+            _shown(stage.get("weight_bits") or None, _range),
+            _shown(stage.get("packed_bytes"), size),
+            f"{stage['seconds']:.1f} s",
+        )
         body += f'<tr><th scope="row">{escape(stage["name"])}</th>'
         body += "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
         notes += [f"{stage['name']}: {note}" for note in stage["notes"]]
-    names = ("stage", wording.name, "MACs", "parameters", "time")
+    costs = ("MACs", "parameters", "zeros", "bits of a weight", "model.packed", "time")
+    names = ("stage", wording.name, *costs)
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="wide">{table}</div>{_list(notes)}'
+
+
+def _shown(figure: Any, shown: Callable[[Any], str]) -> str:
+    return "–" if figure is None else shown(figure)
+
+
+def _range(bits: Sequence[int]) -> str:
+    return f"{bits[0]}" if len(bits) == 1 else f"{bits[0]} to {bits[-1]}"
 
 
 def _again(result: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,9 @@ def layer_sparsities(
         kernels: The kernels as they are.
         sparsity: Part of all weights that is to be zero.
         distribution: "uniform": the same in each. "size": in proportion to the logarithm of the
-            kernel's number of weights, at most 1 (PocketFlow, 2018). "global": what one threshold
+            kernel's number of weights, clipped to [0, 1] (PocketFlow, 2018) and further to leave as
+            many weights as there are output channels: a layer of none gives the same whatever it is
+            shown, and all that was trained before it would be lost. "global": what one threshold
             for all gives, magnitudes in parts of what their layer has left (LAMP, Lee et al., 2021).
     """
     return DISTRIBUTIONS[distribution](kernels, sparsity)
@@ -29,17 +31,18 @@ def _uniform(kernels: Sequence[np.ndarray], sparsity: float) -> list[float]:
 
 def _by_size(kernels: Sequence[np.ndarray], sparsity: float) -> list[float]:
     sizes = np.array([kernel.size for kernel in kernels], float)
+    most = 1 - np.array([kernel.shape[-1] for kernel in kernels]) / sizes
     shares = np.log(sizes)
     result = np.zeros(len(sizes))
     free = np.ones(len(sizes), bool)
-    # A layer that would need more than all of its weights gives what it has; the others the rest.
+    # A layer that would need more than it has to give gives that; the others the rest.
     while free.any():
-        rest = sparsity * sizes.sum() - sizes[~free].sum()
+        rest = sparsity * sizes.sum() - (most * sizes)[~free].sum()
         result[free] = shares[free] * rest / max((shares * sizes)[free].sum(), 1e-12)
-        over = free & (result > 1)
+        over = free & (result > most)
         if not over.any():
             break
-        result[over], free = 1.0, free & ~over
+        result[over], free = most[over], free & ~over
     return [float(value) for value in result]
 
 

@@ -53,7 +53,8 @@ class GradualSparsification(_Masked):
     """Gradual magnitude pruning (Zhu & Gupta, 2017).
 
     A weight that goes keeps its last value aside. Whenever masks are chosen anew it is weighed with
-    it, so that it comes back where those that stayed have become smaller.
+    it, so that it comes back where those that stayed have become smaller. Weights that are zero before
+    stay so, and count: nothing more goes until the schedule asks for more than is there.
 
     Args:
         model: The model; its kernels become sparse.
@@ -68,6 +69,7 @@ class GradualSparsification(_Masked):
         self.told = settings.model_dump_json()
         self._settings = settings
         _refuse_unknown(settings.ratios, self.paths)
+        self._before = [mask.numpy() for mask in self.masks]
         self._aside = [tf.Variable(np.asarray(k), trainable=False) for k in self.kernels]
         self.variables = [*self.masks, *self._aside]
 
@@ -85,10 +87,11 @@ class GradualSparsification(_Masked):
             np.where(mask.numpy(), np.asarray(kernel), aside.numpy())
             for kernel, mask, aside in zip(self.kernels, self.masks, self._aside, strict=True)
         ]
-        for kernel, mask, aside, values, sparsity in zip(
-            self.kernels, self.masks, self._aside, whole, self._sparsities(whole, part), strict=True
+        sparsities = self._sparsities(whole, part)
+        for kernel, mask, aside, before, values, sparsity in zip(
+            self.kernels, self.masks, self._aside, self._before, whole, sparsities, strict=True
         ):
-            kept = mask_of(values, sparsity, self._settings.pattern)
+            kept = mask_of(values, sparsity, self._settings.pattern) & before
             aside.assign(values)
             mask.assign(kept)
             kernel.assign(values * kept)
@@ -110,13 +113,17 @@ def _refuse_unknown(ratios: Mapping[str, float], paths: Sequence[str]) -> None:
 
 
 def _slots(optimizer: Any, kernel: Any) -> list[Any]:
-    """Momentum and the like of a kernel."""
-    start = kernel.path.replace("/", "_") + "_"
-    return [
-        slot
-        for slot in optimizer.variables
-        if slot.path.rpartition("/")[2].startswith(start) and slot.shape == kernel.shape
-    ]
+    """Momentum and the like of a kernel.
+
+    They are found by the kernel's place among what is trained: names may be those of another's.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    place = optimizer._get_variable_index(kernel)
+    return [kept[place] for kept in (getattr(optimizer, name, None) for name in SLOTS) if kept]
+
+
+# What AdamW and SGD remember of each variable, and its average.
+SLOTS = ("_momentums", "_velocities", "momentums", "_model_variables_moving_average")
 
 
 def _nonzero(kernel: Any) -> np.ndarray:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from pocketkube.graph.kernels import kernels_of
 
@@ -24,3 +25,9 @@ def kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
         is_depthwise = len(kernel.axes) > 1
         if not is_depthwise:
             yield kernel.layer, kernel.variable
+
+
+def count_zeros(model: keras.Model) -> tuple[int, int]:
+    """How many weights of those kernels are zero, and how many there are."""
+    found = [np.asarray(kernel) for _, kernel in kernels(model)]
+    return sum(int((kernel == 0).sum()) for kernel in found), sum(kernel.size for kernel in found)

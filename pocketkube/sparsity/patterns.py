@@ -12,12 +12,15 @@ BLOCK, GROUP = 4, 4
 def mask_of(kernel: np.ndarray, sparsity: float, pattern: Pattern) -> np.ndarray:
     """The weights that stay: those of the largest magnitude, as many as `sparsity` leaves.
 
+    One stays at least: a layer of none gives the same whatever it is shown.
+
     Args:
         kernel: The kernel, `[..., outputs]`.
         sparsity: Part of the weights that goes, 0 to 1.
         pattern: "element": each for itself. "block": four neighbouring outputs that read the same
             input together, as XNNPACK's sparse 1x1 convolutions compute them. "two_of_four": of each
-            four neighbouring inputs of an output the same number, two at a sparsity of 0.5.
+            four neighbouring inputs of an output the same number, two at a sparsity of 0.5; XNNPACK
+            has no kernel for it.
 
     Returns:
         A boolean for each weight, `[..., outputs]`.
@@ -50,9 +53,9 @@ def _of_each_group(matrix: np.ndarray, sparsity: float) -> np.ndarray:
 
 
 def _largest(values: np.ndarray, gone: int) -> np.ndarray:
-    """A mask of all but the `gone` smallest."""
+    """A mask of all but the `gone` smallest, and of the largest in any case."""
     mask = np.ones(len(values), bool)
-    mask[np.argsort(values, kind="stable")[:gone]] = False
+    mask[np.argsort(values, kind="stable")[: min(gone, len(values) - 1)]] = False
     return mask
 
 

@@ -15,8 +15,9 @@ def sparsity_at(step: int, *, final: float, begin: int, end: int, power: float =
         end: The step from which on it stays, t_e.
         power: How much more is removed early than late.
     """
-    along = (step - begin) / max(end - begin, 1)
-    return final * (1 - (1 - min(max(along, 0.0), 1.0)) ** power)
+    # Where a course is so short that it begins at its end, the end counts.
+    along = 1.0 if step >= end else max((step - begin) / (end - begin), 0.0)
+    return final * (1 - (1 - along) ** power)
 
 
 def is_refreshed(step: int, *, begin: int, end: int, every: int) -> bool:

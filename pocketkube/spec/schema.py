@@ -343,12 +343,13 @@ class Sparsify(Settings):
         "Pattern two_of_four is uniform.",
     )
     ratios: dict[str, Ratio] = Field(
-        {}, description="Part that becomes zero, by a layer's name, instead; others stay dense."
+        {}, description="Part that becomes zero, by a layer's name, instead; others stay as they are."
     )
     pattern: Literal["element", "block", "two_of_four"] = Field(
         "element",
         description="Each weight for itself, four neighbouring outputs together, or two of each four "
-        "inputs.",
+        "inputs. XNNPACK has kernels for the first two, in 1x1 convolutions of over two thirds zeros; "
+        "two_of_four only makes files smaller.",
     )
     begin_fraction: float = Field(0.0, ge=0.0, lt=1.0, description="When the rise begins.")
     end_fraction: float = Field(
@@ -383,6 +384,22 @@ class Sparsify(Settings):
         return self
 
 
+def _with_bucket_size(value: Any, size: int) -> Any:
+    """A stage's settings, with a size where there are buckets and nothing is said of it."""
+    if isinstance(value, dict) and value.get("granularity") == "bucket":
+        return {"bucket_size": size} | value
+    return value
+
+
+def _check_bucket_size(granularity: str, size: int | None) -> None:
+    if size is not None and granularity != "bucket":
+        raise ValueError(f"bucket_size {size} needs granularity bucket; received {granularity}")
+    if size is None and granularity == "bucket":
+        raise ValueError(
+            "granularity bucket needs a bucket_size; received null: leave it out, or give one"
+        )
+
+
 # One bit has no level beside 0 on both sides.
 LevelBits = Annotated[int, Field(ge=2, le=8)]
 
@@ -404,8 +421,11 @@ class QuantizeWeights(Settings):
     granularity: Literal["tensor", "channel", "bucket"] = Field(
         "channel", description="Which weights share a scale."
     )
-    bucket_size: int = Field(
-        64, ge=2, description="Weights in a bucket, of one output channel, with granularity bucket."
+    bucket_size: int | None = Field(
+        None,
+        ge=2,
+        description="Weights in a bucket, of one output channel, with granularity bucket; 64 there if "
+        "unset.",
     )
     scheme: Literal["symmetric", "affine"] = Field(
         "symmetric",
@@ -413,7 +433,8 @@ class QuantizeWeights(Settings):
     )
     ranges: Literal["learned", "moving_average"] = Field(
         "learned",
-        description="Step sizes are trained (LSQ), or follow the extremes of activations.",
+        description="Step sizes are trained (LSQ); or those of activations follow their extremes, and "
+        "those of weights stay as calibrated, unless calibration is minmax.",
     )
     calibration: Literal["minmax", "percentile", "mse"] = Field(
         "mse", description="How ranges are found first; minmax also lets them follow the weights."
@@ -426,6 +447,16 @@ class QuantizeWeights(Settings):
         None, ge=0, description="Instead of half of training's; 0 is without training."
     )
     learning_rate: float | None = Field(None, gt=0.0, description="Instead of a tenth of training's.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _buckets_have_a_size(cls, value: Any) -> Any:
+        return _with_bucket_size(value, 64)
+
+    @model_validator(mode="after")
+    def _only_buckets_have_a_size(self) -> Self:
+        _check_bucket_size(self.granularity, self.bucket_size)
+        return self
 
 
 class Cluster(Settings):
@@ -461,16 +492,11 @@ class Cluster(Settings):
     @model_validator(mode="before")
     @classmethod
     def _buckets_have_a_size(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("granularity") == "bucket":
-            return {"bucket_size": 512} | value
-        return value
+        return _with_bucket_size(value, 512)
 
     @model_validator(mode="after")
     def _only_buckets_have_a_size(self) -> Self:
-        if self.bucket_size is not None and self.granularity != "bucket":
-            raise ValueError(
-                f"bucket_size {self.bucket_size} needs granularity bucket; received {self.granularity}"
-            )
+        _check_bucket_size(self.granularity, self.bucket_size)
         return self
 
 
@@ -627,13 +653,13 @@ class Spec(Settings):
                 "stages: quantize_int8 after quantize_weights needs activation_bits: 8; set that, or "
                 "leave quantize_int8 out: the file follows quantize_weights"
             )
-        pruning = next((s for s in self.stages if isinstance(s, PruneChannels)), None)
+        pruning = [stage for stage in self.stages if isinstance(stage, PruneChannels)]
         speedup = self.target.speedup if self.target else None
-        if pruning and pruning.ratios and speedup:
+        if pruning and speedup and all(stage.ratios for stage in pruning):
             raise ValueError(
                 "target: speedup and prune_channels' ratios contradict each other; give one"
             )
-        if pruning and not pruning.ratios and not self.target:
+        if not self.target and not all(stage.ratios for stage in pruning):
             raise ValueError(
                 "target: prune_channels needs to know how far; give target: {speedup: 2} or ratios"
             )

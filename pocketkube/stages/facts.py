@@ -1,7 +1,7 @@
 """What a stage writes down about the model that it hands on."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ import keras
 from pocketkube import __version__
 from pocketkube.data.dataset import Dataset
 from pocketkube.graph.cost import Profile, profile_model
+from pocketkube.graph.kernels import kernels_of
+from pocketkube.packing import Form
+from pocketkube.sparsity.kernels import count_zeros
 from pocketkube.training.loop import History, Scores, evaluate
 from pocketkube.training.task import Task, told_task
 
@@ -22,20 +25,42 @@ class Judged:
         validation: On the validation examples.
         test: On the test examples; for the report alone.
         profile: What it costs.
+        zeros: Part of the weights of kernels that is zero.
+        weight_bits: Bits of a kernel's weight, ascending: several where kernels differ.
     """
 
     validation: Scores
     test: Scores
     profile: Profile
+    zeros: float
+    weight_bits: tuple[int, ...]
 
 
-def judge(model: keras.Model, dataset: Dataset, task: Task) -> Judged:
-    """Judges a model on what it was not trained on."""
+def judge(
+    model: keras.Model, dataset: Dataset, task: Task, forms: Mapping[str, Form] | None = None
+) -> Judged:
+    """Judges a model on what it was not trained on.
+
+    Args:
+        model: The model.
+        dataset: Its validation and test examples.
+        task: The score.
+        forms: The forms of weights that have few values, by the weight's name.
+    """
+    zeros, weights = count_zeros(model)
     return Judged(
         evaluate(model, dataset.validation, task),
         evaluate(model, dataset.test, task),
         profile_model(model),
+        zeros / max(weights, 1),
+        _weight_bits(model, forms or {}),
     )
+
+
+def _weight_bits(model: keras.Model, forms: Mapping[str, Form]) -> tuple[int, ...]:
+    found = ((kernel, forms.get(kernel.path)) for kernel in kernels_of(model))
+    bits = {form.bits if form else 8 * kernel.variable.value.dtype.size for kernel, form in found}
+    return tuple(sorted(bits))
 
 
 def first_facts(model: str, dataset: Dataset, task: Task, seed: int) -> dict[str, Any]:
@@ -87,6 +112,8 @@ def after_stage(
         "val_score": judged.validation.score,
         "macs": judged.profile.macs,
         "parameters": judged.profile.parameters,
+        "zeros": judged.zeros,
+        "weight_bits": list(judged.weight_bits),
         "history": asdict(history) if history and history.loss else None,
         "notes": list(notes),
     }

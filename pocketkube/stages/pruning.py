@@ -26,7 +26,10 @@ from pocketkube.training.task import Task
 def prune_channels(
     spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
-    """Prunes a bundle's model until it reaches the spec's target, and writes the smaller one's."""
+    """Prunes a bundle's model until it reaches the spec's target, and writes the smaller one's.
+
+    A target counts from the uncompressed model, whatever other stages have done before.
+    """
     began = time.monotonic()
     settings = spec.stages[position]
     assert isinstance(settings, PruneChannels)
@@ -42,7 +45,7 @@ def prune_channels(
     teachers = load_teachers(spec, uncompressed, dataset)
     tuner = _FineTuner(spec, settings, teachers, dataset, task, scratch)
 
-    def prune_to(speedup: float | None) -> Pruned:
+    def prune_by(speedup: float | None) -> Pruned:
         return prune(
             bundle.model,
             settings,
@@ -54,10 +57,18 @@ def prune_channels(
 
     tried: list[str] = []
     if settings.ratios:
-        pruned = prune_to(None)
+        pruned = prune_by(None)
     else:
         pruned, tried = reach(
-            spec, uncompressed, dataset, task, calibration, prune_to, tuner.short_course
+            spec,
+            bundle.model,
+            settings.budget,
+            uncompressed,
+            dataset,
+            task,
+            calibration,
+            prune_by,
+            tuner.short_course,
         )
     judged = judge(pruned.model, dataset, task)
     notes = [*pruned.notes, *tried]

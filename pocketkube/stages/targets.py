@@ -11,6 +11,7 @@ from pocketkube.benchmark import benchmark
 from pocketkube.bundle import Bundle
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
+from pocketkube.graph.cost import profile_model
 from pocketkube.progress import progress
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned
@@ -27,26 +28,30 @@ NEAREST = 1.05
 
 def reach(
     spec: Spec,
+    model: keras.Model,
+    budget: str,
     uncompressed: Bundle,
     dataset: Dataset,
     task: Task,
     calibration: Calibration,
-    prune_to: Callable[[float], Pruned],
+    prune_by: Callable[[float], Pruned],
     tuned: Callable[[keras.Model], keras.Model],
 ) -> tuple[Pruned, list[str]]:
-    """Prunes a model as far as the spec's target asks.
+    """Prunes a model as far as the spec's target asks, which counts from the uncompressed model.
 
     Args:
         spec: The spec; its target says what to reach.
-        uncompressed: What the job began with; a drop of the score is one below its.
+        model: The model, which other stages may have made smaller already.
+        budget: What a speed-up counts: "macs" or "parameters".
+        uncompressed: What the job began with.
         dataset: Its validation examples judge the accuracy; test examples are never looked at.
         task: The score.
         calibration: Training examples, for the ranges of an int8 file.
-        prune_to: Prunes to a speed-up.
+        prune_by: Prunes the model by a speed-up.
         tuned: Fine-tunes a copy of a model for a short while, to see where its accuracy will be.
 
     Returns:
-        The pruned model, and what was tried.
+        The pruned model, and what was tried; the model itself where the target is reached already.
 
     Raises:
         UserError: If no pruning reaches the target; it names the best that was seen.
@@ -60,14 +65,17 @@ def reach(
             "point give 0.01."
         )
     tried: list[str] = []
-    least = target.speedup or NEAREST
+    first = profile_model(uncompressed.model)
+    done = getattr(first, budget) / getattr(profile_model(model), budget)
+    prune_to = _from_uncompressed(model, done, prune_by)
+    least, farthest = max(target.speedup or NEAREST, done), FARTHEST * done
     pruned = prune_to(least)
     if target.judges_the_file:
 
         def small(candidate: Pruned) -> bool:
             return _fits(spec, candidate.model, calibration, tried)
 
-        pruned = _nearest(pruned, least, small, prune_to, tried)
+        pruned = _nearest(pruned, least, farthest, small, prune_to, tried)
     elif drop is not None and target.speedup is None:
         before = evaluate(uncompressed.model, dataset.validation, task_of(uncompressed.facts))
         floor = before.score - drop
@@ -75,14 +83,40 @@ def reach(
         def good(candidate: Pruned) -> bool:
             score = evaluate(tuned(candidate.model), dataset.validation, task).score
             tried.append(
-                f"tried {candidate.before.macs / candidate.after.macs:.2f}x: validation "
+                f"tried {first.macs / candidate.after.macs:.2f}x: validation "
                 f"{wording.name} {wording.shown(score)} after a short fine-tuning, "
                 f"{wording.shown(floor)} asked for"
             )
             return score >= floor
 
-        pruned = _farthest(pruned, least, good, prune_to, tried)
+        pruned = _farthest(pruned, least, farthest / 4, good, prune_to, tried)
     return pruned, tried
+
+
+def _from_uncompressed(
+    model: keras.Model, done: float, prune_by: Callable[[float], Pruned]
+) -> Callable[[float], Pruned]:
+    """Prunes to a speed-up that counts from the uncompressed model, which `model` is `done` from."""
+
+    def prune_to(speedup: float) -> Pruned:
+        if speedup <= done:
+            profile = profile_model(model)
+            note = (
+                f"Nothing is cut: the model costs {done:.2f}x less than the uncompressed one already."
+            )
+            return Pruned(model, profile, profile, {}, (note,))
+        try:
+            return prune_by(speedup / done)
+        except UserError as error:
+            if done == 1:
+                raise
+            # What it says counts from the model that it was given.
+            raise UserError(
+                f"The target of {speedup:.2f}x cannot be reached from a model that costs {done:.2f}x "
+                f"less already: {error}"
+            ) from error
+
+    return prune_to
 
 
 def _fits(spec: Spec, model: keras.Model, calibration: Calibration, tried: list[str]) -> bool:
@@ -107,6 +141,7 @@ def _fits(spec: Spec, model: keras.Model, calibration: Calibration, tried: list[
 def _nearest(
     pruned: Pruned,
     low: float,
+    high: float,
     fits: Callable[[Pruned], bool],
     prune_to: Callable[[float], Pruned],
     tried: list[str],
@@ -114,7 +149,7 @@ def _nearest(
     """The least pruned model that fits."""
     if fits(pruned):
         return pruned
-    _, found = _bisect(low, FARTHEST, prune_to, fits)
+    _, found = _bisect(low, high, prune_to, fits)
     if found is None:
         raise UserError(f"The target cannot be reached by pruning; {tried[-1]} was the best seen.")
     return found
@@ -123,12 +158,13 @@ def _nearest(
 def _farthest(
     pruned: Pruned,
     low: float,
+    high: float,
     good: Callable[[Pruned], bool],
     prune_to: Callable[[float], Pruned],
     tried: list[str],
 ) -> Pruned:
     """The most pruned model that is good."""
-    found, _ = _bisect(low, FARTHEST / 4, prune_to, lambda candidate: not good(candidate))
+    found, _ = _bisect(low, high, prune_to, lambda candidate: not good(candidate))
     if found is None and not good(pruned):
         raise UserError(f"The target max_accuracy_drop cannot be reached by pruning: {tried[-1]}.")
     return found or pruned

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from pocketkube.bundle import Bundle, load_bundle, save_bundle
 from pocketkube.clustering import Clustering
@@ -14,7 +13,7 @@ from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
-from pocketkube.sparsity.kernels import kernels
+from pocketkube.sparsity.kernels import count_zeros
 from pocketkube.spec.schema import (
     Cluster,
     DistillModel,
@@ -159,8 +158,8 @@ def train_on(
             method=begun.method,
             checkpoints=scratch,
         )
-    judged = judge(begun.model, dataset, task)
     forms = begun.method.forms
+    judged = judge(begun.model, dataset, task, forms)
     notes += [*begun.notes, *_zeros(begun.model), *_few_values(forms)]
     facts = after_stage(student.facts, settings.name, judged, began, history=history, notes=notes)
     if workers().rank == 0:
@@ -169,9 +168,7 @@ def train_on(
 
 def _zeros(model: keras.Model) -> list[str]:
     """What part of the kernels is zero, where that is worth a sentence."""
-    found = [np.asarray(kernel) for _, kernel in kernels(model)]
-    zeros = sum(int((kernel == 0).sum()) for kernel in found)
-    total = sum(kernel.size for kernel in found)
+    zeros, total = count_zeros(model)
     if not zeros:
         return []
     return [f"{zeros / total:.1%} of the {total} weights of kernels are zero."]

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from pocketkube.bundle import Bundle, load_bundle, load_model, save_bundle
 from pocketkube.clustering import Clustering
 from pocketkube.clustering.lloyd import kmeans, nearest, quantiles
 from pocketkube.data import load_dataset
@@ -19,6 +20,7 @@ from pocketkube.packing import decode
 from pocketkube.spec.schema import Cluster, DatasetSettings, Training
 from pocketkube.training.loop import evaluate, train
 from pocketkube.training.task import infer_task
+from tests.graph.nets import twins
 
 DIGITS = load_dataset(DatasetSettings(builtin="digits"))
 COURSE = Training(epochs=2, batch_size=64)
@@ -156,6 +158,36 @@ def test_what_cannot_be_clustered_is_named(dense) -> None:
     bare = keras.Sequential([keras.Input((4,)), layers.ReLU()])
     with pytest.raises(UserError, match="no dense layer or convolution that could be clustered"):
         Clustering(bare, Cluster())
+
+
+def test_layers_of_nested_models_are_told_apart_by_whose_they_are(tmp_path: Path) -> None:
+    twins().save(tmp_path / "net.keras")
+    model = load_model(tmp_path / "net.keras")
+    method = Clustering(model, Cluster(bits=2, layers={"right/conv": 3}))
+    method.finish()
+    save_bundle(tmp_path / "bundle", Bundle(model, {"stages": []}, method.forms))
+    again = load_bundle(tmp_path / "bundle")
+    assert {path: form.bits for path, form in again.forms.items()} == {
+        **dict.fromkeys(("left/conv/kernel", "left/dense/kernel", "right/dense/kernel"), 2),
+        "right/conv/kernel": 3,
+        "out/kernel": 2,
+    }
+    for kernel in kernels_of(again.model):
+        np.testing.assert_array_equal(kernel.variable, decode(again.forms[kernel.path]))
+
+
+def test_layers_that_cannot_be_told_apart_are_refused() -> None:
+    class Pair(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="pair")
+            self.one, self.other = layers.Dense(4, name="dense"), layers.Dense(4, name="dense")
+
+        def call(self, x):
+            return self.other(self.one(x))
+
+    model = keras.Sequential([keras.Input((4,)), Pair()])
+    with pytest.raises(UserError, match="has 2 kernels that are called pair/dense/kernel: rename"):
+        Clustering(model, Cluster())
 
 
 @pytest.mark.parametrize("train_what", ["weights", "centroids", "both"])

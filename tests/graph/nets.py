@@ -123,3 +123,16 @@ NETS: dict[str, Callable[[], keras.Model]] = {
         sequential,
     )
 }
+
+
+def twins() -> keras.Model:
+    """Two nested networks whose layers bear the same names."""
+
+    def branch(name: str) -> keras.Model:
+        inputs = keras.Input((8, 8, 1))
+        x = layers.Conv2D(4, 3, activation="relu", name="conv")(inputs)
+        return keras.Model(inputs, layers.Dense(6, name="dense")(layers.Flatten()(x)), name=name)
+
+    inputs = keras.Input((8, 8, 1))
+    both = layers.Concatenate()([branch("left")(inputs), branch("right")(inputs)])
+    return keras.Model(inputs, layers.Dense(3, name="out")(both))

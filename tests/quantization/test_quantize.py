@@ -180,8 +180,9 @@ def test_few_bits_of_activations_are_rounded_in_the_file_as_in_the_model(dense: 
 @pytest.mark.parametrize("granularity", ["tensor", "channel", "bucket"])
 @pytest.mark.parametrize("scheme", ["symmetric", "affine"])
 def test_every_group_has_as_many_values_as_its_bits_allow(dense, granularity, scheme) -> None:
-    settings = {"weight_bits": 3, "granularity": granularity, "scheme": scheme, "bucket_size": 16}
-    quantized = calibrated(dense, **settings, first_last_bits=3)
+    settings = {"weight_bits": 3, "granularity": granularity, "scheme": scheme}
+    size = {"bucket_size": 16} if granularity == "bucket" else {}
+    quantized = calibrated(dense, **settings, **size, first_last_bits=3)
     for each in quantized.method.kernels:
         for column in each.groups.split(each.kernel).numpy().T:
             assert len(np.unique(column)) <= 8

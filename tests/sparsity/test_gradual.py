@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from pocketkube.data import load_dataset
@@ -18,6 +19,7 @@ from pocketkube.sparsity.schedule import is_refreshed, rise, sparsity_at
 from pocketkube.spec.schema import DatasetSettings, Sparsify, Training
 from pocketkube.training.loop import evaluate, train
 from pocketkube.training.task import infer_task
+from tests.graph.nets import twins
 
 DIGITS = load_dataset(DatasetSettings(builtin="digits"))
 COURSE = Training(epochs=2, batch_size=64)
@@ -43,6 +45,14 @@ def test_the_schedule_is_the_papers() -> None:
     assert refreshed == [10, 30, 50, 60]
 
 
+@pytest.mark.parametrize(("begin_fraction", "end_fraction"), [(0, 0.6), (0, 1), (0.5, 0.6), (0.9, 1)])
+def test_a_course_of_any_length_ends_with_the_sparsity_asked_for(begin_fraction, end_fraction) -> None:
+    for steps in range(1, 21):
+        begin, end = rise(steps, begin_fraction, end_fraction)
+        refreshed = [t for t in range(steps) if is_refreshed(t, begin=begin, end=end, every=20)]
+        assert sparsity_at(refreshed[-1], final=0.9, begin=begin, end=end) == 0.9, steps
+
+
 @pytest.mark.parametrize("distribution", ["uniform", "size", "global"])
 @pytest.mark.parametrize("sparsity", [0.5, 0.9])
 def test_layers_together_have_the_sparsity_asked_for(distribution, sparsity: float) -> None:
@@ -56,7 +66,18 @@ def test_layers_together_have_the_sparsity_asked_for(distribution, sparsity: flo
     assert total == pytest.approx(sparsity * sum(kernel.size for kernel in weights), abs=1)
     assert all(0 <= part <= 1 for part in parts)
     # A layer's scale says nothing of its importance: none is emptied for it.
-    assert max(parts) < 1 or distribution == "size"
+    assert max(parts) < 1
+
+
+@pytest.mark.parametrize("pattern", ["element", "block"])
+@pytest.mark.parametrize("distribution", ["uniform", "size", "global"])
+def test_no_layer_is_emptied(distribution, pattern) -> None:
+    model = build_model("mobilenet_v1", (32, 32, 1), 10, width=0.25, seed=0)
+    found = [np.asarray(kernel) for _, kernel in kernels(model)]
+    for kernel, part in zip(found, layer_sparsities(found, 0.95, distribution), strict=True):
+        kept = mask_of(kernel, part, pattern).sum()
+        assert kept >= (kernel.shape[-1] if distribution == "size" else 1)
+    assert mask_of(np.ones((4, 1)), 0.95, pattern).sum() == 1
 
 
 def test_masks_follow_their_pattern() -> None:
@@ -125,6 +146,73 @@ def test_a_weight_comes_back_where_those_that_stayed_have_shrunk() -> None:
     kernel.assign([[4.0], [1.5], [0.0], [0.0]])
     method.before_step(60, 100, optimizer)
     np.testing.assert_array_equal(kernel, [[4], [0], [2], [0]])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.optimizers.AdamW(use_ema=True),
+        lambda: keras.optimizers.SGD(momentum=0.9),
+        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.AdamW()),
+    ],
+    ids=["adamw and average", "sgd", "loss scale"],
+)
+def test_a_layer_is_not_taken_for_its_namesake(make) -> None:
+    model, optimizer = twins(), make()
+    optimizer.build(model.trainable_variables)
+    for slot in optimizer.variables:
+        slot.assign(np.ones(slot.shape))
+    method = GradualSparsification(model, Sparsify(ratios={"left/conv": 0.5}))
+    method.before_step(60, 100, optimizer)
+    assert zeros(model) == {
+        "left/conv": 0.5,
+        "left/dense": 0,
+        "right/conv": 0,
+        "right/dense": 0,
+        "out": 0,
+    }
+    kept = np.asarray(model.get_layer("left").get_layer("conv").kernel) != 0
+    changed = [slot for slot in optimizer.variables if not np.all(slot)]
+    own = [
+        slot for slot in optimizer.variables if slot.path.endswith(("momentum", "velocity", "average"))
+    ]
+    assert len(changed) == len(own) / len(model.trainable_variables)
+    for slot in changed:
+        np.testing.assert_array_equal(slot, kept)
+
+
+def test_a_second_course_goes_on_from_the_zeros_of_the_first() -> None:
+    model = keras.Sequential(
+        [keras.Input((20,)), layers.Dense(10, name="one"), layers.Dense(10, name="other")]
+    )
+    optimizer = keras.optimizers.AdamW()
+    optimizer.build(model.trainable_variables)
+
+    def course(**settings) -> dict[str, float]:
+        method = GradualSparsification(model, Sparsify(refresh_steps=1, **settings))
+        before = zeros(model)
+        for step in range(20):
+            method.before_step(step, 20, optimizer)
+            found = zeros(model)
+            assert all(found[name] >= before[name] for name in found)
+            if not step:
+                assert found == before
+            # A step of training: it moves what the method lets it move.
+            trained = model.trainable_variables
+            moves = method.gradients([tf.ones(v.shape) for v in trained], trained)
+            for variable, move in zip(trained, moves, strict=True):
+                variable.assign_add(1e-3 * move)
+        method.finish()
+        return zeros(model)
+
+    assert course(ratios={"one": 0.8}) == {"one": 0.8, "other": 0}
+    assert course(ratios={"other": 0.5}) == {"one": 0.8, "other": 0.5}
+    # Less than there is, in one layer: it stays as it is, the other gets what was asked for.
+    assert course(sparsity=0.6, distribution="uniform") == {"one": 0.8, "other": 0.6}
+    # At most half of each four goes, and at least what is there.
+    assert course(pattern="two_of_four")["one"] == pytest.approx(0.8, abs=0.05)
+    found = course(sparsity=0.9)
+    assert (200 * found["one"] + 100 * found["other"]) / 300 == pytest.approx(0.9)
 
 
 def test_training_on_keeps_the_zeros() -> None:

@@ -56,6 +56,17 @@ def test_short_forms_take_the_defaults(tmp_path: Path) -> None:
         (("fine_tune", "cluster_weights"), 4, "end with quantize_float16"),
         (("fine_tune", "cluster_weights: {bits: 9}"), 6, "at most 8"),
         (("fine_tune", "cluster_weights: {bucket_size: 64}"), 6, "needs granularity bucket"),
+        (("fine_tune", "quantize_weights: {bucket_size: 16}"), 6, "needs granularity bucket"),
+        (
+            ("fine_tune", "quantize_weights: {granularity: bucket, bucket_size: null}"),
+            6,
+            "granularity bucket needs a bucket_size",
+        ),
+        (
+            ("fine_tune", "cluster_weights: {granularity: bucket, bucket_size: null}"),
+            6,
+            "granularity bucket needs a bucket_size",
+        ),
         (
             ("fine_tune", "sparsify_weights: {pattern: two_of_four, sparsity: 0.8}"),
             6,
@@ -133,6 +144,18 @@ def test_contradictory_targets_are_refused(tmp_path: Path) -> None:
         load(tmp_path, GOOD.replace("criterion: l1", "ratios: {conv: 0.5}"))
 
 
+def test_each_of_several_prunings_knows_how_far() -> None:
+    ratios = {"prune_channels": {"ratios": {"conv1": 0.5}}}
+    spec = {"model": "lenet", "dataset": "digits"}
+    for stages in ([ratios, "prune_channels"], ["prune_channels", ratios]):
+        with pytest.raises(UserError, match="prune_channels needs to know how far"):
+            parse_spec(spec | {"stages": stages})
+        parse_spec(spec | {"stages": stages, "target": {"speedup": 2}})
+    parse_spec(spec | {"stages": [ratios, ratios]})
+    with pytest.raises(UserError, match="contradict each other"):
+        parse_spec(spec | {"stages": [ratios, ratios], "target": {"speedup": 2}})
+
+
 @pytest.mark.parametrize(
     "text", ["", "- a\n- b\n", "model: [\n", "model: a\nmodel: b\n", "\tmodel: a\n", "model: a\x07\n"]
 )
@@ -154,9 +177,14 @@ def test_parameters_of_a_pipeline_may_be_floats() -> None:
         parse_spec(document | {"training": {"epochs": 3.5}})
 
 
-def test_a_spec_survives_being_a_parameter() -> None:
+@pytest.mark.parametrize(("stage", "size"), [("quantize_weights", 64), ("cluster_weights", 512)])
+def test_a_spec_survives_being_a_parameter(stage: str, size: int) -> None:
     spec = parse_spec(yaml.safe_load(GOOD))
     assert parse_spec(spec.model_dump(mode="json", exclude_none=True)) == spec
+    for settings, wanted in (({}, None), ({"granularity": "bucket"}, size)):
+        spec = parse_spec({"model": "lenet", "dataset": "digits", "stages": [{stage: settings}]})
+        assert spec.stages[0].bucket_size == wanted
+        assert parse_spec(spec.model_dump(mode="json", exclude_none=True)) == spec
 
 
 def test_paths_start_at_the_specs_folder(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from keras import layers
 
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
+from pocketkube.facts import load_facts
 from pocketkube.spec import parse_spec
 from pocketkube.spec.schema import Spec
 from pocketkube.stages.plan import plan
@@ -68,6 +69,30 @@ def test_the_student_goes_on_in_the_models_place(uncompressed: Path, tmp_path: P
     inputs = {"model": tmp_path / "student", "teacher": uncompressed}
     run_stage("fine_tune_model", job, 1, inputs, tmp_path / "tuned")
     assert load_bundle(tmp_path / "tuned").model.get_layer("conv2").filters == 8
+
+
+def test_a_target_counts_from_the_uncompressed_model(uncompressed: Path, tmp_path: Path) -> None:
+    def pruned(speedup: float) -> tuple[float, list[str]]:
+        stages = [{"distill_model": STUDENT | {"epochs": 1}}, {"prune_channels": {"round_to": 1}}]
+        given = spec().model_dump(mode="json", exclude_none=True)
+        job = parse_spec(given | {"stages": stages, "target": {"speedup": speedup}})
+        if not (tmp_path / "student").exists():
+            distill(job, uncompressed, tmp_path / "student")
+        inputs = {"model": tmp_path / "student", "teacher": uncompressed}
+        run_stage("prune_channels", job, 1, inputs, tmp_path / "pruned")
+        first, last = load_facts(tmp_path / "pruned")["stages"][0::2]
+        return first["macs"] / last["macs"], last["notes"]
+
+    reached, notes = pruned(2)
+    assert notes == [
+        f"Nothing is cut: the model costs {reached:.2f}x less than the uncompressed one already."
+    ]
+    further = pruned(2 * reached)[0]
+    assert 2 * reached <= further < 3 * reached
+    with pytest.raises(
+        UserError, match=r"target of 9999.00x cannot be reached from a model that costs"
+    ):
+        pruned(9999)
 
 
 def test_a_file_may_be_the_student(uncompressed: Path, tmp_path: Path) -> None:

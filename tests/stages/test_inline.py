@@ -132,6 +132,17 @@ def test_a_latency_out_of_reach_names_the_best_that_was_measured(job, tmp_path: 
             run_inline(spec, tmp_path / "steps", lambda _: None)
 
 
+def test_pruning_twice_cuts_no_further_than_the_target(job, tmp_path: Path) -> None:
+    folder, _, _, _ = job
+    spec = parse_spec(SPEC | {"stages": [SPEC["stages"][0], SPEC["stages"][0]]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
+        folders = run_inline(spec, tmp_path / "steps", lambda _: None)
+    result = collect(folders, tmp_path)
+    assert 2.0 <= result["speedup"] <= 2.02
+    assert "Nothing is cut" in (tmp_path / "report.html").read_text()
+
+
 def test_a_drop_of_more_than_all_accuracy_is_a_mistake(job, tmp_path: Path) -> None:
     folder, _, _, _ = job
     spec = parse_spec(SPEC | {"target": {"max_accuracy_drop": 1.5}})
@@ -259,6 +270,12 @@ def test_pruned_sparse_and_quantised_one_after_the_other(job, tmp_path: Path) ->
     ]
     assert all(0 < step["score"] <= 1 and step["macs"] > 0 for step in steps)
     assert steps[1]["macs"] == steps[3]["macs"] < steps[0]["macs"]
+    # What sparsification and bits cost shows in neither multiply-adds nor parameters.
+    assert [step["zeros"] for step in steps[:3]] == [0, 0, pytest.approx(0.5, abs=1e-3)]
+    assert [step["weight_bits"] for step in steps[:4]] == [[32], [32], [32], [4, 8]]
+    assert "packed_bytes" not in steps[1]
+    assert steps[3]["packed_bytes"] < steps[2]["packed_bytes"] / 3
+    assert steps[3]["packed_bytes"] == result["after"]["model_bytes"]
     found = [np.asarray(kernel) for _, kernel in kernels(load_model(tmp_path / "model.keras"))]
     assert sum((kernel == 0).sum() for kernel in found) >= 0.5 * sum(kernel.size for kernel in found)
     for kernel in found[1:-1]:
