@@ -44,19 +44,20 @@ def dense() -> keras.Model:
     x = inputs = keras.Input((32, 32, 1))
 
     def block(x, layer, name: str):
-        x = layers.BatchNormalization(name=f"{name}_norm")(layer(x))
+        x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(layer(x))
         return layers.ReLU(6.0, name=f"{name}_relu")(x)
 
     x = block(x, layers.Conv2D(16, 3, strides=2, padding="same", name="stem"), "stem")
     for number in (1, 2):
         y = block(x, layers.DepthwiseConv2D(3, padding="same", name=f"d{number}"), f"d{number}")
         y = layers.Conv2D(16, 1, use_bias=False, name=f"p{number}")(y)
-        y = layers.BatchNormalization(name=f"p{number}_norm")(y)
+        y = layers.BatchNormalization(momentum=0.9, name=f"p{number}_norm")(y)
         x = layers.Add(name=f"sum{number}")([x, y])
     x = block(layers.AveragePooling2D(2)(x), layers.Conv2D(48, 3, padding="same", name="c"), "c")
     x = layers.GlobalAveragePooling2D()(layers.MaxPooling2D(2)(x))
     model = keras.Model(inputs, layers.Dense(10, name="logits")(x), name="small")
     train(model, DIGITS, task_of(model), Training(epochs=10, batch_size=32, learning_rate=5e-3), seed=0)
+    assert score(model) > 0.9
     return model
 
 
@@ -172,9 +173,15 @@ def test_activations_take_no_more_values_than_their_bits_allow(dense: keras.Mode
 
 
 def test_few_bits_of_activations_are_rounded_in_the_file_as_in_the_model(dense: keras.Model) -> None:
-    quantized = calibrated(dense, activation_bits=4)
-    content = convert_litert(quantized.model, "float32", rounds_itself=True)
-    check_agreement(content, quantized.model, TEST, 0.995, measure=Classes())
+    model = calibrated(dense, activation_bits=4).model
+    # Averages of four levels often lie halfway between two, where a float's last bit decides.
+    pool = next(layer for layer in model.layers if isinstance(layer, layers.AveragePooling2D))
+    model = keras.Model(model.inputs, pool.input)
+    wanted = model.predict(TEST[0], verbose=0)
+    file = LiteRTModel(convert_litert(model, "float32", rounds_itself=True))
+    given = np.concatenate([outputs[0] for outputs in file.predict(TEST)])
+    assert len(np.unique(wanted)) <= 16
+    assert (np.abs(given - wanted) < 1e-5).mean() > 0.9999
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "channel", "bucket"])
