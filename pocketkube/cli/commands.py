@@ -151,15 +151,18 @@ def stage(options: Namespace) -> None:
     """`pocketkube stage`: one stage, as launchers call it."""
     from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.remote import run_stage_at
+    from pocketkube.storage import repeatable
 
     job = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
-    if options.position >= len(job.stages):
-        raise UserError(f"--position: the spec has {len(job.stages)} stages, counted from 0.")
-    inputs = {}
+    inputs: dict[str, str] = {}
     for given in options.input:
         role, equals, place = given.partition("=")
         if not equals:
-            raise UserError(f"--input: {given} needs the form ROLE=PLACE, as in model=runs/a/model.")
+            raise UserError(
+                f"--input: {repeatable(given)} needs the form ROLE=PLACE, as in model=runs/a/model."
+            )
+        if role in inputs:
+            raise UserError(f"--input: {role} is given twice.")
         inputs[role] = place
     run_stage_at(options.name, job, options.position, inputs, options.output)
 

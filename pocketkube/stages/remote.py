@@ -1,21 +1,35 @@
 """Runs a stage whose folders may live on an S3 server."""
 
+import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from pocketkube.errors import UserError
 from pocketkube.spec.schema import Spec
-from pocketkube.stages.run import STAGES, run_stage
-from pocketkube.storage import fetch_folder, is_uri, parse_uri, refuse_unwritable, send_folder
+from pocketkube.stages.run import refuse_wrong_call, run_stage
+from pocketkube.storage import (
+    Place,
+    ServerAway,
+    fetch_folder,
+    is_uri,
+    parse_uri,
+    refuse_unwritable,
+    send_folder,
+)
 from pocketkube.training.mpirun import started_first
+
+# Some ten minutes: as long as a server's machine may take to come back.
+PAUSES_S = (5, 10, 20, 40, 80, 160, 300)
 
 
 def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str], output: str) -> bool:
     """Runs a stage where its folders are: on this machine, or below s3:// URIs.
 
     Inputs are fetched into the folder for temporary files, the output is made there and sent when it is
-    complete. Of several processes that train together, each fetches and the first one sends.
+    complete: again and again for some ten minutes where the server is away, and where that is in vain
+    it is kept. Of several processes that train together, each fetches and the first one sends.
 
     Args:
         name: The stage.
@@ -28,32 +42,70 @@ def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str]
         Whether the output came from the cache.
 
     Raises:
-        UserError: If a URI is wrong, its server refuses or lacks it, or `run_stage` refuses.
+        UserError: If a URI is wrong, its server refuses or lacks it, the output is to replace an input,
+            or `run_stage` refuses.
     """
-    if name not in STAGES or not any(map(is_uri, (*inputs.values(), output))):
-        folders = {role: Path(place).resolve() for role, place in inputs.items()}
-        return run_stage(name, spec, position, folders, Path(output).resolve())
-    target = parse_uri(output) if is_uri(output) else None
-    sources = {role: parse_uri(place) for role, place in inputs.items() if is_uri(place)}
+    refuse_wrong_call(name, spec, position, inputs)
+    places = {role: _place(text) for role, text in inputs.items()}
+    target = _place(output)
+    for role, place in places.items():
+        if place == target:
+            raise UserError(f"--output: {target} is the {role} that {name} reads; give another place.")
+    if not any(isinstance(place, Place) for place in (*places.values(), target)):
+        return run_stage(name, spec, position, _fetched(places, Path()), Path(output).resolve())
     with _temporary_folder() as work:
-        if target and started_first():
+        if isinstance(target, Place) and started_first():
             refuse_unwritable(target)
-        folders = {role: Path(place).resolve() for role, place in inputs.items()}
-        for number, (role, source) in enumerate(sources.items()):
-            folders[role] = Path(work) / f"input{number}"
-            fetch_folder(source, folders[role])
-        if target is None:
-            return run_stage(name, spec, position, folders, Path(output).resolve())
+        folders = _fetched(places, Path(work))
+        if isinstance(target, Path):
+            return run_stage(name, spec, position, folders, target)
         made = Path(work) / "output"
         try:
             found = run_stage(name, spec, position, folders, made)
             if started_first():
-                send_folder(made, target)
+                _send_or_keep(made, target)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"{target} was not written whole; the same command runs this stage again."
             ) from None
         return found
+
+
+def _place(text: str) -> Place | Path:
+    return parse_uri(text) if is_uri(text) else Path(text).resolve()
+
+
+def _fetched(places: Mapping[str, Place | Path], work: Path) -> dict[str, Path]:
+    """A folder for each input; one for all that are the same place, as stages compare them."""
+    folders: dict[Place | Path, Path] = {}
+    for place in places.values():
+        if isinstance(place, Path):
+            folders[place] = place
+        elif place not in folders:
+            folders[place] = work / f"input{len(folders)}"
+            fetch_folder(place, folders[place])
+    return {role: folders[place] for role, place in places.items()}
+
+
+def _send_or_keep(made: Path, target: Place) -> None:
+    try:
+        _send(made, target)
+    except UserError as error:
+        kept = Path(tempfile.mkdtemp(prefix="pocketkube-output-"))
+        made.replace(kept)
+        raise UserError(f"{error} The output is complete, and kept in {kept}.") from error
+
+
+def _send(made: Path, target: Place) -> None:
+    for pause in PAUSES_S:
+        try:
+            send_folder(made, target)
+        except ServerAway as error:
+            print(f'stage=send again_in={pause}s reason="{error}"', file=sys.stderr, flush=True)
+            time.sleep(pause)
+        else:
+            return
+    send_folder(made, target)
 
 
 def _temporary_folder() -> tempfile.TemporaryDirectory[str]:

@@ -5,17 +5,29 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any
 
 from pocketkube import __version__
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder
 from pocketkube.quiet import quiet_tensorflow
-from pocketkube.spec.schema import UNCOMPRESSED, DistillModel, Spec
+from pocketkube.spec.schema import (
+    UNCOMPRESSED,
+    Cluster,
+    DistillModel,
+    FineTune,
+    PruneChannels,
+    Quantize,
+    QuantizeWeights,
+    Sparsify,
+    Spec,
+)
+from pocketkube.storage import repeatable
 from pocketkube.training.mpirun import run_together, started_first, started_size
 
 CACHE = "POCKETKUBE_CACHE"
@@ -28,6 +40,8 @@ class Stage:
     Attributes:
         module: Where its function lives.
         parts: The parts of the spec, beside its own settings, that it depends on.
+        settings: What its own settings among the spec's stages are; None where it has none.
+        roles: Its inputs.
         shared: Whether its work is shared where training.workers asks for several processes.
         tensorflow: Whether it works on a Keras model; else it reads LiteRT files and figures only.
         cached: Whether its output is kept for the next run.
@@ -35,6 +49,8 @@ class Stage:
 
     module: str
     parts: tuple[str, ...]
+    settings: type | UnionType = NoneType
+    roles: tuple[str, ...] = ("model", "teacher")
     shared: bool = False
     tensorflow: bool = True
     cached: bool = True
@@ -44,30 +60,64 @@ STAGES = {
     "train_model": Stage(
         "pocketkube.stages.training",
         ("model", "width", "dataset", "task", "training", "seed"),
+        roles=(),
         shared=True,
     ),
     "distill_model": Stage(
-        "pocketkube.stages.distilling", ("dataset", "training", "distillation", "seed"), shared=True
+        "pocketkube.stages.distilling",
+        ("dataset", "training", "distillation", "seed"),
+        settings=DistillModel,
+        shared=True,
     ),
     "prune_channels": Stage(
-        "pocketkube.stages.pruning", ("dataset", "target", "training", "distillation", "seed")
+        "pocketkube.stages.pruning",
+        ("dataset", "target", "training", "distillation", "seed"),
+        settings=PruneChannels,
     ),
     "sparsify_weights": Stage(
-        "pocketkube.stages.training", ("dataset", "training", "distillation", "seed"), shared=True
+        "pocketkube.stages.training",
+        ("dataset", "training", "distillation", "seed"),
+        settings=Sparsify,
+        shared=True,
     ),
     "cluster_weights": Stage(
-        "pocketkube.stages.training", ("dataset", "training", "distillation", "seed"), shared=True
+        "pocketkube.stages.training",
+        ("dataset", "training", "distillation", "seed"),
+        settings=Cluster,
+        shared=True,
     ),
     "fine_tune_model": Stage(
-        "pocketkube.stages.training", ("dataset", "training", "distillation", "seed"), shared=True
+        "pocketkube.stages.training",
+        ("dataset", "training", "distillation", "seed"),
+        settings=FineTune,
+        shared=True,
     ),
     "quantize_weights": Stage(
-        "pocketkube.stages.quantizing", ("dataset", "training", "distillation", "seed"), shared=True
+        "pocketkube.stages.quantizing",
+        ("dataset", "training", "distillation", "seed"),
+        settings=QuantizeWeights,
+        shared=True,
     ),
-    "export_litert": Stage("pocketkube.stages.export", ("dataset", "seed")),
-    "benchmark_litert": Stage("pocketkube.stages.measuring", ("benchmark",), tensorflow=False),
+    "export_litert": Stage(
+        "pocketkube.stages.export",
+        ("dataset", "seed"),
+        settings=Quantize | QuantizeWeights | None,
+        roles=("model",),
+    ),
+    "benchmark_litert": Stage(
+        "pocketkube.stages.measuring",
+        ("benchmark",),
+        roles=("baseline", "result"),
+        tensorflow=False,
+    ),
     # Takes a moment, and says when and how it was made.
-    "build_report": Stage("pocketkube.stages.reporting", (), tensorflow=False, cached=False),
+    "build_report": Stage(
+        "pocketkube.stages.reporting",
+        (),
+        roles=("teacher", "model", "baseline", "result", "benchmark"),
+        tensorflow=False,
+        cached=False,
+    ),
 }
 
 
@@ -90,8 +140,7 @@ def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], 
     Raises:
         UserError: If there is no such stage, an input is missing, or the stage refuses its input.
     """
-    if name not in STAGES:
-        raise UserError(f"There is no stage {name}; use one of {', '.join(STAGES)}.")
+    refuse_wrong_call(name, spec, position, inputs)
     for role, folder in inputs.items():
         if not folder.is_dir():
             raise UserError(f"{name} needs the folder {folder} as its {role}, which is not there.")
@@ -103,9 +152,47 @@ def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], 
     found = kept.is_dir()
     if not found:
         _run(name, spec, position, inputs, kept)
-    with replaced_folder(output) as folder:
-        shutil.copytree(kept, folder, dirs_exist_ok=True)
+    # Others that train with this process have kept nothing, and may run on another machine.
+    if started_first():
+        with replaced_folder(output) as folder:
+            shutil.copytree(kept, folder, dirs_exist_ok=True)
     return found
+
+
+def refuse_wrong_call(name: str, spec: Spec, position: int, roles: Collection[str]) -> None:
+    """Refuses what `run_stage` cannot be asked for, before anything is read.
+
+    Args:
+        name: The stage.
+        spec: The job.
+        position: Place of the stage's settings in the spec's stages, or -1.
+        roles: The inputs that are given.
+
+    Raises:
+        UserError: If there is no such stage, or it takes other inputs or has no settings there.
+    """
+    if name not in STAGES:
+        raise UserError(f"There is no stage {name}; use one of {', '.join(STAGES)}.")
+    stage = STAGES[name]
+    if set(roles) != set(stage.roles):
+        raise UserError(
+            f"{name} needs {_listed(stage.roles)} as its inputs; received {_listed(sorted(roles))}."
+        )
+    fitting = [-1] if isinstance(None, stage.settings) else []
+    fitting += [at for at, found in enumerate(spec.stages) if isinstance(found, stage.settings)]
+    if not fitting:
+        raise UserError(
+            f"{name} needs settings of its own in the spec's stages, which has none of them."
+        )
+    if position not in fitting:
+        raise UserError(
+            f"{name} needs --position {' or '.join(map(str, fitting))}, the place of its settings in "
+            f"the spec's stages, -1 for none; received {position}."
+        )
+
+
+def _listed(roles: Collection[str]) -> str:
+    return ", ".join(map(repeatable, roles)) or "nothing"
 
 
 def _run(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> None:

@@ -14,7 +14,12 @@ CONTENTS_FILE = "checksums.json"
 """Written last and removed first: a folder is complete where it stands."""
 
 UNFINISHED_FILE = "unfinished.json"
-"""Stands while a folder is written, and names every file that may be left of it."""
+"""Stands while a folder is written, and names its writer and every file that may be left of it."""
+
+PROBE_FILE = "writable.json"
+"""Put and removed to find out whether that is allowed."""
+
+OUR_FILES = (CONTENTS_FILE, UNFINISHED_FILE, PROBE_FILE)
 
 MAX_NAME_BYTES = 512
 
@@ -22,7 +27,7 @@ MAX_NAME_BYTES = 512
 def _checked_name(name: str) -> str:
     if wrong := why_no_name(name, MAX_NAME_BYTES):
         raise ValueError(f"the name {name!r} is refused: {wrong}")
-    if name in (CONTENTS_FILE, UNFINISHED_FILE):
+    if name in OUR_FILES:
         raise ValueError(f"the name {name!r} is refused: it is kept for what PocketKube writes there")
     return name
 
@@ -68,10 +73,16 @@ class Contents(BaseModel):
 
 
 class Unfinished(BaseModel):
-    """Names that may be left of a folder whose writing has not ended."""
+    """What may be left of a folder whose writing has not ended.
+
+    Attributes:
+        writer: Who writes it, a word that no two of them have in common.
+        names: Its files, and those that stood there before.
+    """
 
     model_config = ConfigDict(frozen=True)
 
+    writer: str
     names: tuple[Name, ...]
 
 

@@ -1,15 +1,20 @@
 """Brings a folder from an S3 server: whole, each file as its list says, or not at all."""
 
+import errno
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from minio.error import S3Error
+from urllib3.exceptions import HTTPError
 
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder
 from pocketkube.progress import Progress, progress
 from pocketkube.storage.contents import (
     CONTENTS_FILE,
+    OUR_FILES,
     UNFINISHED_FILE,
     Contents,
     File,
@@ -17,11 +22,13 @@ from pocketkube.storage.contents import (
     Unfinished,
     read_list,
 )
+from pocketkube.storage.failures import is_missing, plain_failures
 from pocketkube.storage.places import Place
-from pocketkube.storage.server import Server, connect, is_missing, plain_failures
+from pocketkube.storage.server import Server, connect
 
 MAX_LIST_BYTES = 16 << 20
 CHUNK_BYTES = 1 << 20
+TRIES = 4
 
 
 def fetch_folder(place: Place, folder: Path) -> None:
@@ -33,14 +40,19 @@ def fetch_folder(place: Place, folder: Path) -> None:
 
     Raises:
         UserError: If the folder on the server is absent, incomplete, damaged or being overwritten, if
-            its list names files outside it, or if the server cannot be reached or refuses.
+            its list names files outside it or more than the disk holds, or if the server cannot be
+            reached or refuses.
     """
     server = connect(place)
-    with plain_failures(server, place):
+    with plain_failures(server.endpoint, place):
         contents = fetch_list(server, place, CONTENTS_FILE, Contents)
         if contents is None:
             raise UserError(_why_absent(server, place))
-        with replaced_folder(folder) as aside, progress("fetch", contents.size_bytes, "byte") as shown:
+        with (
+            replaced_folder(folder) as aside,
+            _fitting(place, contents, folder.parent),
+            progress("fetch", contents.size_bytes, "byte") as shown,
+        ):
             done = 0
             for file in contents.files:
                 _fetch_file(server, place, file, aside / file.name, shown, done)
@@ -67,34 +79,55 @@ def fetch_list(server: Server, place: Place, name: str, kind: type[List]) -> Lis
     return read_list(kind, text, source)
 
 
+def files_there(server: Server, place: Place) -> dict[str, int]:
+    """Names and sizes in bytes of all that is below a place, apart from our own lists."""
+    prefix = place.object("")
+    found = {
+        str(entry.object_name).removeprefix(prefix): entry.size or 0
+        for entry in server.client.list_objects(place.bucket, prefix=prefix, recursive=True)
+    }
+    # Consoles mark folders with empty objects whose name ends in a slash.
+    return {
+        name: size
+        for name, size in found.items()
+        if name and not name.endswith("/") and name not in OUR_FILES
+    }
+
+
 def _why_absent(server: Server, place: Place) -> str:
     if fetch_list(server, place, UNFINISHED_FILE, Unfinished) is not None:
         return (
             f"{place} is incomplete: the stage that writes it was interrupted or is still at it; "
             "wait for it, or run it again."
         )
-    others = server.client.list_objects(place.bucket, prefix=place.object(""), recursive=True)
-    if (first := next(iter(others), None)) is not None:
+    if others := files_there(server, place):
         return (
-            f"{place} is incomplete or was not written by PocketKube: {first.object_name} is there, "
-            f"but no {CONTENTS_FILE}; run the stage that writes it again."
+            f"{place} is incomplete or was not written by PocketKube: {min(others)} is there, but no "
+            f"{CONTENTS_FILE}; run the stage that writes it again."
         )
     return f"{place} is not there: {server.endpoint} has no object below it; is the URI right?"
+
+
+@contextmanager
+def _fitting(place: Place, contents: Contents, disk: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{place}, {contents.size_bytes} bytes, does not fit on the disk of {disk}; free some of "
+            "it, or set TMPDIR to a folder with more room."
+        ) from error
 
 
 def _fetch_file(
     server: Server, place: Place, file: File, target: Path, shown: Progress, before: int
 ) -> None:
-    try:
-        response = server.client.get_object(place.bucket, place.object(file.name))
-    except S3Error as error:
-        if is_missing(error):
-            raise UserError(_mismatch(place, file, "is missing")) from error
-        raise
     target.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
-    with response, target.open("wb") as stream:
-        for chunk in response.stream(CHUNK_BYTES, decode_content=False):
+    with target.open("wb") as stream:
+        for chunk in _chunks(server, place, file):
             size += len(chunk)
             if size > file.size_bytes:
                 break
@@ -107,6 +140,27 @@ def _fetch_file(
         )
     if digest.hexdigest() != file.sha256:
         raise UserError(_mismatch(place, file, "has another SHA-256 than it should have"))
+
+
+def _chunks(server: Server, place: Place, file: File) -> Iterator[bytes]:
+    """A file's content; where the connection breaks, the next one goes on from there."""
+    done = 0
+    for tries_left in reversed(range(TRIES)):
+        try:
+            response = server.client.get_object(place.bucket, place.object(file.name), offset=done)
+        except S3Error as error:
+            if is_missing(error):
+                raise UserError(_mismatch(place, file, "is missing")) from error
+            raise
+        try:
+            with response:
+                for chunk in response.stream(CHUNK_BYTES, decode_content=False):
+                    done += len(chunk)
+                    yield chunk
+            return
+        except HTTPError:
+            if not tries_left:
+                raise
 
 
 def _mismatch(place: Place, file: File, what: str) -> str:

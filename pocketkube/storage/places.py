@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from minio.helpers import check_bucket_name
+
 from pocketkube.errors import UserError
 
 SCHEMES = ("s3", "minio")
@@ -42,30 +44,36 @@ def parse_uri(text: str) -> Place:
     """
     scheme, _, rest = text.partition("://")
     bucket, _, key = rest.partition("/")
-    # What stands before an @ may be a password: such a URI is not repeated.
-    shown = f"{scheme}://…" if "@" in bucket else text
+    shown = repeatable(text)
     if scheme not in SCHEMES:
         known = "a folder or an s3://bucket/key URI"
         raise UserError(f"{text.partition(':')[0]}:/… is no place that is known here; give {known}.")
     if "@" in bucket:
         raise UserError(
-            f"{shown} has something before an @: keys come from AWS_ACCESS_KEY_ID and "
+            f"{scheme}://… has something before an @: keys come from AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, not from a URI."
         )
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket) or ".." in bucket:
+    if not _is_bucket(bucket):
         raise UserError(
-            f"{shown} names no bucket: 3 to 63 small letters, digits, dots and hyphens, as in "
-            "s3://bucket/runs/a."
+            f"{shown} names no bucket: 3 to 63 small letters, digits, single dots and hyphens, and no "
+            "IP address, as in s3://bucket/runs/a."
         )
     key = key.removesuffix("/")
     if not key:
         raise UserError(f"{shown} names a whole bucket; give a place in it, as in {shown}/runs/a.")
-    if wrong := why_no_name(key, MAX_KEY_BYTES):
-        raise UserError(f"{shown!r} cannot be read as a place: {wrong}.")
     # KFP's URIs may carry an endpoint behind a question mark, which would be taken for a name.
     if "?" in key or "#" in key:
-        raise UserError(f"{shown} holds a ? or #; the server is named by AWS_ENDPOINT_URL_S3.")
+        raise UserError(
+            f"A place in s3://{bucket} holds a ? or #; the server is named by AWS_ENDPOINT_URL_S3."
+        )
+    if wrong := why_no_name(key, MAX_KEY_BYTES):
+        raise UserError(f"{shown!r} cannot be read as a place: {wrong}.")
     return Place(bucket, key)
+
+
+def repeatable(text: str) -> str:
+    """A URI or URL as a message may repeat it: not where it may hold a password or a signature."""
+    return "a URI with an @, ? or #" if set("@?#") & set(text) else text
 
 
 def why_no_name(name: str, max_bytes: int) -> str | None:
@@ -86,3 +94,12 @@ def why_no_name(name: str, max_bytes: int) -> str | None:
     if len(encoded) > max_bytes or any(len(segment.encode()) > 255 for segment in segments):
         return "it is too long"
     return None
+
+
+def _is_bucket(name: str) -> bool:
+    try:
+        check_bucket_name(name, strict=True)
+    except ValueError:
+        return False
+    # The client's check lets one line break pass.
+    return not name.endswith("\n")

@@ -3,48 +3,62 @@
 import io
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 from pocketkube.errors import UserError
 from pocketkube.progress import Progress, progress
 from pocketkube.storage.contents import (
     CONTENTS_FILE,
+    PROBE_FILE,
     UNFINISHED_FILE,
     Contents,
     Unfinished,
     known_names,
     measure,
 )
-from pocketkube.storage.fetch import fetch_list
+from pocketkube.storage.failures import ServerAway, plain_failures
+from pocketkube.storage.fetch import fetch_list, files_there
 from pocketkube.storage.places import Place
-from pocketkube.storage.server import Server, connect, plain_failures
+from pocketkube.storage.server import Server, connect
 
 PART_BYTES = 16 << 20
+MAX_OBJECT_NAME_BYTES = 1024
 
 
 def send_folder(folder: Path, place: Place) -> None:
     """Copies a folder to the server that the environment names; what stood there before is gone.
 
     A server cannot rename. The old list of checksums is removed before anything else changes, and the
-    new one written when everything stands: whoever reads meanwhile finds the folder absent.
+    new one written when everything stands: whoever reads meanwhile finds the folder absent. Of two that
+    write at once, the one that began first gives up as soon as it sees the other.
 
     Args:
         folder: The folder.
         place: Where it goes.
 
     Raises:
-        UserError: If others' objects are there, or the server cannot be reached or refuses.
+        ServerAway: If the same may succeed later.
+        UserError: If the folder is empty, others' objects are there, another stage writes there, or the
+            server refuses.
     """
     contents = measure(folder)
+    _refuse_unsendable(folder, place, contents)
     new = {file.name for file in contents.files}
     server = connect(place)
-    with plain_failures(server, place):
+    with plain_failures(server.endpoint, place):
         old = _own_files(server, place)
-        names = Unfinished(names=tuple(sorted(old | new)))
-        _put_text(server, place, UNFINISHED_FILE, names.model_dump_json(indent=1))
+        mark = Unfinished(writer=uuid4().hex, names=tuple(sorted(old | new)))
+        _put_text(server, place, UNFINISHED_FILE, mark.model_dump_json(indent=1))
+        if not _own_files(server, place) <= {*mark.names}:
+            # Somebody finished between our look and our mark, which does not know of all that is there.
+            _remove(server, place, UNFINISHED_FILE)
+            raise UserError(_rival(place))
         _remove(server, place, CONTENTS_FILE)
         for name in sorted(old - new):
             _remove(server, place, name)
-        _put_files(server, place, folder, contents)
+        _put_files(server, place, folder, contents, mark)
+        _compare(server, place, contents)
+        _yield_to_rival(server, place, mark)
         _put_text(server, place, CONTENTS_FILE, contents.model_dump_json(indent=1))
         _remove(server, place, UNFINISHED_FILE)
 
@@ -57,41 +71,47 @@ def refuse_unwritable(place: Place) -> None:
             there.
     """
     server = connect(place)
-    with plain_failures(server, place):
+    with plain_failures(server.endpoint, place):
         _own_files(server, place)
-        if fetch_list(server, place, UNFINISHED_FILE, Unfinished) is None:
-            _put_text(server, place, UNFINISHED_FILE, Unfinished(names=()).model_dump_json())
-            _remove(server, place, UNFINISHED_FILE)
+        try:
+            _put_text(server, place, PROBE_FILE, "{}")
+        finally:
+            _remove(server, place, PROBE_FILE)
+
+
+def _refuse_unsendable(folder: Path, place: Place, contents: Contents) -> None:
+    if not contents.files:
+        raise UserError(f"{place} cannot be written: {folder} has no files.")
+    longest = max((file.name for file in contents.files), key=lambda name: len(name.encode()))
+    if len(place.object(longest).encode()) > MAX_OBJECT_NAME_BYTES:
+        raise UserError(
+            f"{place} cannot be written: with {longest} behind it, it is longer than the "
+            f"{MAX_OBJECT_NAME_BYTES} bytes that S3 allows; give a shorter place."
+        )
 
 
 def _own_files(server: Server, place: Place) -> set[str]:
     """The files that a stage has left at `place`; refuses what anybody else has put there."""
-    known = set(
-        known_names(
-            fetch_list(server, place, CONTENTS_FILE, Contents),
-            fetch_list(server, place, UNFINISHED_FILE, Unfinished),
-        )
+    known = known_names(
+        fetch_list(server, place, CONTENTS_FILE, Contents),
+        fetch_list(server, place, UNFINISHED_FILE, Unfinished),
     )
-    prefix = place.object("")
-    there = set()
-    for found in server.client.list_objects(place.bucket, prefix=prefix, recursive=True):
-        name = str(found.object_name).removeprefix(prefix)
-        # Consoles mark folders with empty objects whose name ends in a slash.
-        if name.endswith("/") or name in ("", CONTENTS_FILE, UNFINISHED_FILE):
-            continue
-        if name not in known:
-            raise UserError(
-                f"{place} cannot be written: s3://{place.bucket}/{found.object_name} is there, which "
-                "no stage has written to this place; give another place, or remove what is there."
-            )
-        there.add(name)
-    return there
+    there = files_there(server, place).keys()
+    if others := there - {*known}:
+        raise UserError(
+            f"{place} cannot be written: s3://{place.bucket}/{place.object(min(others))} is there, "
+            "which no stage has written to this place; give another place, or remove what is there."
+        )
+    return {*there}
 
 
-def _put_files(server: Server, place: Place, folder: Path, contents: Contents) -> None:
+def _put_files(
+    server: Server, place: Place, folder: Path, contents: Contents, mark: Unfinished
+) -> None:
     with progress("send", contents.size_bytes, "byte") as shown:
         done = 0
         for file in contents.files:
+            _yield_to_rival(server, place, mark)
             with (folder / file.name).open("rb") as stream:
                 server.client.put_object(
                     place.bucket,
@@ -104,6 +124,40 @@ def _put_files(server: Server, place: Place, folder: Path, contents: Contents) -
                 )
             done += file.size_bytes
             shown.update(done)
+
+
+def _yield_to_rival(server: Server, place: Place, mark: Unfinished) -> None:
+    """Gives up where somebody has begun to write after us, and takes away what they do not know of."""
+    found = fetch_list(server, place, UNFINISHED_FILE, Unfinished)
+    if found is not None and found.writer == mark.writer:
+        return
+    theirs = known_names(fetch_list(server, place, CONTENTS_FILE, Contents), found)
+    for name in sorted({*mark.names} - {*theirs}):
+        _remove(server, place, name)
+    raise UserError(_rival(place))
+
+
+def _compare(server: Server, place: Place, contents: Contents) -> None:
+    """Whether the server keeps what it said it took.
+
+    S3 may find out that it cannot join a file's parts when it has already answered that it can.
+    """
+    there = files_there(server, place)
+    wanted = {file.name: file.size_bytes for file in contents.files}
+    if others := there.keys() - wanted.keys():
+        raise UserError(f"{_rival(place)} {min(others)} has appeared there.")
+    for name, size in wanted.items():
+        if there.get(name) != size:
+            raise ServerAway(
+                f"{place}/{name} was sent, but the server did not keep its {size} bytes; try it again."
+            )
+
+
+def _rival(place: Place) -> str:
+    return (
+        f"Another stage writes to {place}: give each a place of its own, or run this one again when "
+        "the other has ended."
+    )
 
 
 class _Watched:

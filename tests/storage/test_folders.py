@@ -259,3 +259,38 @@ def test_readers_beside_a_writer_get_one_of_its_folders_or_an_error(
         done.set()
         writer.join()
     assert refusals
+
+
+@pytest.mark.parametrize("files", [None, {}], ids=["missing", "empty"])
+def test_nothing_to_send_leaves_what_is_there(sent, tmp_path: Path, files) -> None:
+    there, _ = sent
+    folder = tmp_path / "none"
+    if files is not None:
+        folder.mkdir()
+    with pytest.raises(UserError, match="none has no files"):
+        send_folder(folder, there)
+    fetch_folder(there, tmp_path / "back")
+    assert files_of(tmp_path / "back") == BUNDLE
+
+
+def test_a_name_too_long_for_s3_leaves_what_is_there(s3: Gateway, tmp_path: Path) -> None:
+    there = parse_uri(f"s3://{BUCKET}/" + "/".join(["long" * 50] * 4))
+    send_folder(write(tmp_path / "old", {"a": b"1"}), there)
+    with pytest.raises(UserError, match="1024 bytes that S3 allows"):
+        send_folder(write(tmp_path / "new", {"b" * 130 + "/" + "c" * 130: b"2"}), there)
+    fetch_folder(there, tmp_path / "back")
+    assert files_of(tmp_path / "back") == {"a": b"1"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is a device that is always full")
+def test_a_full_disk(sent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, _ = sent
+    opened = Path.open
+
+    def on_a_full_disk(path: Path, mode: str = "r", *options):
+        return opened(Path("/dev/full") if mode == "wb" else path, mode, *options)
+
+    monkeypatch.setattr(Path, "open", on_a_full_disk)
+    line = refused(there, tmp_path / "back")
+    assert "does not fit on the disk" in line
+    assert "TMPDIR" in line

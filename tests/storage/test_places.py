@@ -29,6 +29,10 @@ def test_places(text: str, bucket: str, key: str) -> None:
         ("s3:///runs", "names no bucket"),
         ("s3://Models/a", "names no bucket"),
         ("s3://a..b/c", "names no bucket"),
+        ("s3://a.-b/c", "names no bucket"),
+        ("s3://192.168.1.1/c", "names no bucket"),
+        ("s3://abc-s3alias/c", "names no bucket"),
+        ("s3://models\n/c", "names no bucket"),
         ("s3://models/../other/a", "between slashes"),
         ("s3://models/a/./b", "between slashes"),
         ("s3://models//a", "absolute"),
@@ -48,10 +52,19 @@ def test_what_is_no_place(text: str, said: str) -> None:
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gs", "minio"])
-def test_a_password_in_a_uri_is_not_repeated(scheme: str) -> None:
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *(f"{scheme}://me:hush@models/a" for scheme in ("s3", "gs", "minio")),
+        "s3://me:hu/hush@models/a",
+        "s3://models/a?X-Amz-Signature=hush",
+        "s3://models/a//b?X-Amz-Signature=hush",
+        "s3://models/a#hush",
+    ],
+)
+def test_a_secret_in_a_uri_is_not_repeated(uri: str) -> None:
     with pytest.raises(UserError) as caught:
-        parse_uri(f"{scheme}://me:hush@models/a")
+        parse_uri(uri)
     assert "hush" not in str(caught.value)
 
 

@@ -63,6 +63,9 @@ def test_the_common_endpoint_will_do(s3: Gateway, bundle: Path, tmp_path, monkey
         "http://minio:port",
         "http://minio/bucket",
         "http://me:hush@minio:9000",
+        "me:hush@minio:9000",
+        "http:me:hush@minio",
+        "http://minio:9000/?X-Amz-Signature=hush",
     ],
 )
 def test_an_endpoint_that_is_none(s3: Gateway, tmp_path, monkeypatch, endpoint: str) -> None:

@@ -24,9 +24,10 @@ from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.spec import parse_spec
 from pocketkube.stages.remote import run_stage_at
-from pocketkube.storage import fetch_folder, parse_uri
+from pocketkube.storage import fetch_folder, parse_uri, send_folder
 from pocketkube.training.mpirun import mpirun_command
 from tests.storage.gateway import BUCKET, KEYS, Gateway
+from tests.storage.relay import refusal, relay
 
 JOB = {"model": "lenet", "dataset": "digits", "stages": []}
 POCKETKUBE = [sys.executable, "-m", "pocketkube"]
@@ -143,10 +144,112 @@ def test_what_is_wrong_is_said_before_the_work(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["prune_channels"], "prune_channels needs model, teacher as its inputs; received nothing."),
+        (["prune_channels", "--input=model={}"], "received model."),
+        (
+            ["train_model", "--input=model={}"],
+            "needs nothing as its inputs; received model.",
+        ),
+        (
+            ["export_litert", "--input=modle={}"],
+            "needs model as its inputs; received modle.",
+        ),
+        (["export_litert", "--input=model={}", "--input=model={}"], "model is given twice"),
+        (["export_litert", "--input=s3://me:hush@models/a"], "a URI with an @, ? or # needs the form"),
+        (["prune_channels", "--input=model={}", "--input=teacher={}"], "needs --position 0,"),
+        (["train_model", "--position=-3"], "needs --position -1, the place of its settings"),
+        (["train_model", "--position=7"], "received 7."),
+        (["export_litert", "--position=0", "--input=model={}"], "needs --position -1"),
+        (["fine_tune_model", "--input=model={}", "--input=teacher={}"], "needs settings of its own"),
+        (["export_litert", "--input=model={}/out/"], "is the model that export_litert reads"),
+    ],
+)
+def test_a_call_that_is_wrong_is_told_before_anything_is_fetched(
+    tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    spec = write_spec(tmp_path, model="lenet", stages=["prune_channels"])
+    store = f"s3://{BUCKET}/nowhere"
+    line = refused(
+        *(argument.replace("{}", store) for argument in arguments),
+        "--spec",
+        spec,
+        "--output",
+        f"{store}/out",
+    )
+    assert said in line
+    assert "hush" not in line
+
+
+def test_a_place_for_two_roles_is_one_folder(
+    s3: Gateway, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "model.keras").write_bytes(b"weights")
+    uri = f"s3://{BUCKET}/twice"
+    send_folder(tmp_path / "made", parse_uri(uri))
+    given: list = []
+    monkeypatch.setattr(
+        "pocketkube.stages.remote.run_stage",
+        lambda name, spec, position, folders, output: given.append(folders),
+    )
+    job = parse_spec(JOB | {"stages": ["fine_tune"]})
+    inputs = {"model": uri, "teacher": f"minio://{BUCKET}/twice/"}
+    run_stage_at("fine_tune_model", job, 0, inputs, str(tmp_path / "out"))
+    assert given[0]["model"] == given[0]["teacher"]
+    log = s3.log.read_text().splitlines()
+    assert sum("s3_GetObject" in line and "twice/model.keras" in line for line in log) == 1
+
+
+class TestAServerThatIsAwayAtTheEnd:
+    @pytest.fixture(autouse=True)
+    def made(self, s3: Gateway, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def make(name, spec, position, folders, output: Path) -> bool:
+            output.mkdir()
+            (output / "model.keras").write_bytes(b"hours of work")
+            return False
+
+        monkeypatch.setattr("tempfile.tempdir", str(temporary))
+        monkeypatch.setattr("pocketkube.stages.remote.run_stage", make)
+        monkeypatch.setattr("pocketkube.stages.remote.PAUSES_S", (0.1, 0.1))
+
+    def run(self, endpoint: str, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        run_stage_at("train_model", parse_spec(JOB), -1, {}, uri)
+
+    def test_it_is_waited_for(
+        self, s3: Gateway, tmp_path: Path, temporary: Path, monkeypatch, capfd
+    ) -> None:
+        uri, left = f"s3://{BUCKET}/away/shortly", [refusal(503, "SlowDown")] * 5
+        # A request is tried 4 times before the whole is tried again.
+        away = lambda _, path: left.pop() if left and path.endswith("/model.keras") else None  # noqa: E731
+        with relay(s3, away) as endpoint:
+            self.run(endpoint, uri, monkeypatch)
+            fetch_folder(parse_uri(uri), tmp_path / "back")
+        assert (tmp_path / "back" / "model.keras").read_bytes() == b"hours of work"
+        assert capfd.readouterr().err.count("stage=send again_in=0.1s reason=") == 1
+        assert not list(temporary.iterdir())
+
+    @pytest.mark.parametrize(("status", "tries"), [(503, 3), (403, 1)])
+    def test_what_cannot_be_sent_is_kept(
+        self, s3: Gateway, temporary: Path, monkeypatch, capfd, status: int, tries: int
+    ) -> None:
+        answer = refusal(status, "Told")
+        away = lambda _, path: answer if path.endswith("/model.keras") else None  # noqa: E731
+        with relay(s3, away) as endpoint, pytest.raises(UserError) as caught:
+            self.run(endpoint, f"s3://{BUCKET}/away/{status}", monkeypatch)
+        (kept,) = temporary.iterdir()
+        assert f"The output is complete, and kept in {kept}" in str(caught.value)
+        assert (kept / "model.keras").read_bytes() == b"hours of work"
+        assert capfd.readouterr().err.count("stage=send again_in=") == tries - 1
+
+
 def test_no_place_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
     with pytest.raises(UserError, match="set TMPDIR to one that can be written"):
-        run_stage_at("build_report", parse_spec(JOB), -1, {}, f"s3://{BUCKET}/a")
+        run_stage_at("train_model", parse_spec(JOB), -1, {}, f"s3://{BUCKET}/a")
 
 
 @pytest.mark.slow
@@ -228,7 +331,8 @@ class TestTogether:
         ]
         read = [line for line in requests if "s3_GetObject" in line and "model/model.keras" in line]
         assert len(written) == 1
-        assert len(read) == 4
+        # Each of the two processes, once for both roles.
+        assert len(read) == 2
 
     def test_workers_of_the_spec(self, s3: Gateway, tmp_path: Path, temporary: Path) -> None:
         settings = {"epochs": 1, "batch_size": 64, "workers": 2}

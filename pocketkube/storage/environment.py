@@ -1,0 +1,95 @@
+"""What the environment says of the S3 server: where it is, with which keys, whom to trust."""
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import certifi
+
+from pocketkube.errors import UserError
+from pocketkube.storage.places import Place, repeatable
+
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+CERTIFICATES = "SSL_CERT_FILE"
+
+
+def endpoint(place: Place) -> str:
+    """The server's URL: a scheme, a host and perhaps a port.
+
+    Args:
+        place: What is wanted there, for messages.
+
+    Raises:
+        UserError: If none is named, or it is no such URL.
+    """
+    name, found = _first_set(ENDPOINTS)
+    if found is None:
+        raise UserError(
+            f"{place}: no server is named; set {ENDPOINTS[0]}, as in http://minio.kubeflow:9000."
+        )
+    try:
+        address = urlsplit(found)
+        port = address.port
+    except ValueError:
+        raise UserError(f"{place}: {name} is no URL of a server; its port or host is wrong.") from None
+    if address.username or address.password:
+        raise UserError(f"{place}: {name} must hold no user or password; use {ACCESS_KEY}.")
+    extra = address.path.strip("/") or address.query or address.fragment
+    if address.scheme not in ("http", "https") or not address.hostname or extra:
+        raise UserError(
+            f"{place}: {name} is {repeatable(found)}, but has to be http:// or https://, a host and "
+            "perhaps a port."
+        )
+    host = f"[{address.hostname}]" if ":" in address.hostname else address.hostname
+    return f"{address.scheme}://{host}" + (f":{port}" if port else "")
+
+
+def credential(place: Place, name: str) -> str:
+    """The key or secret in the variable `name`.
+
+    Raises:
+        UserError: If it is not set, or cannot be one.
+    """
+    found = os.environ.get(name)
+    if not found:
+        raise UserError(f"{place}: {name} is not set; the S3 server asks for it.")
+    # A secret made with echo ends in a line break, which no header can carry.
+    if not re.fullmatch(r"[!-~]+", found):
+        raise UserError(
+            f"{place}: {name} has a space, a line break or another sign that no key has; "
+            "make the secret without a line break (echo -n)."
+        )
+    return found
+
+
+def token(place: Place) -> str | None:
+    """What comes with keys that are temporary.
+
+    Raises:
+        UserError: If it cannot be one.
+    """
+    return credential(place, TOKEN) if os.environ.get(TOKEN) else None
+
+
+def region() -> str | None:
+    """The bucket's region, if it is named."""
+    return _first_set(REGIONS)[1]
+
+
+def certificates(place: Place) -> str:
+    """The file of the certificates to trust.
+
+    Raises:
+        UserError: If it is not there.
+    """
+    found = os.environ.get(CERTIFICATES)
+    if found and not Path(found).is_file():
+        raise UserError(f"{place}: {CERTIFICATES} is {found}, which is no file.")
+    return found or certifi.where()
+
+
+def _first_set(names: tuple[str, ...]) -> tuple[str, str | None]:
+    return next(((name, os.environ[name]) for name in names if os.environ.get(name)), (names[0], None))

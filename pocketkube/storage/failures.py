@@ -1,0 +1,144 @@
+"""What went wrong at the server, in one line that says what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import responses
+from xml.etree.ElementTree import ParseError
+
+from minio.error import MinioException, S3Error
+from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError, SSLError
+
+from pocketkube.errors import UserError
+from pocketkube.storage.environment import (
+    ACCESS_KEY,
+    CERTIFICATES,
+    ENDPOINTS,
+    REGIONS,
+    SECRET_KEY,
+    TOKEN,
+)
+from pocketkube.storage.places import Place
+
+# With these the same request may succeed later.
+PASSING_STATUSES = (408, 429, 500, 502, 503, 504)
+# The second is what is left of an upload that the server ended, and whose answer was lost.
+PASSING_CODES = ("RequestTimeout", "NoSuchUpload")
+
+BAD_TOKENS = ("InvalidToken", "ExpiredToken")
+# Beside the statuses 401 and 403. versitygw says XAdminUserNotFound, with 404, of a key that it lacks.
+REFUSALS = (*BAD_TOKENS, "XAdminUserNotFound")
+
+
+class ServerAway(UserError):
+    """The server cannot be reached or fails by itself: the same request may succeed later."""
+
+
+class ErrorPage(Exception):
+    """An answer that says no, in other words than an S3 server's.
+
+    Attributes:
+        status: Its HTTP status.
+    """
+
+    def __init__(self, status: int):
+        super().__init__(status)
+        self.status = status
+
+
+@contextmanager
+def plain_failures(endpoint: str, place: Place) -> Iterator[None]:
+    """Turns what the client raises into one line that names the place and the server.
+
+    Raises:
+        ServerAway: If the same may succeed later.
+        UserError: If it will not.
+    """
+    try:
+        yield
+    except S3Error as error:
+        raise _refused(error, endpoint, place) from error
+    except ErrorPage as page:
+        raise _answered(page.status, endpoint, place) from page
+    # The client's ValueError: XML that lacks what it should have, or a request that cannot be made.
+    except (MinioException, ParseError, ValueError) as error:
+        raise _another_server(_shortened(error), endpoint, place) from error
+    except HTTPError as error:
+        raise ServerAway(
+            f"{place}: the connection to {endpoint} broke off ({_reason(error)})."
+        ) from error
+
+
+def unreached(error: HTTPError, endpoint: str, place: Place) -> UserError:
+    """The failure of the very first request."""
+    if isinstance(error, MaxRetryError) and isinstance(error.reason, SSLError):
+        return UserError(
+            f"{place}: no secure connection to {endpoint} ({_reason(error)}); where its certificate is "
+            f"a private one, {CERTIFICATES} names the file of those to trust."
+        )
+    return ServerAway(
+        f"{place}: {endpoint} cannot be reached ({_reason(error)}); is {ENDPOINTS[0]} right?"
+    )
+
+
+def is_missing(error: S3Error) -> bool:
+    """Whether an object was asked for that is not there."""
+    return error.code == "NoSuchKey"
+
+
+def _refused(error: S3Error, endpoint: str, place: Place) -> UserError:
+    status = error.response.status
+    told = f"{error.code}: {_shortened(error.message or 'nothing more')}"
+    if status in PASSING_STATUSES or error.code in PASSING_CODES:
+        return _failing(f"{_phrase(status)} ({told})", endpoint, place)
+    if error.code == "NoSuchBucket":
+        return UserError(
+            f"{place}: there is no bucket {place.bucket} at {endpoint}; make it, or name another."
+        )
+    if error.code not in REFUSALS and status not in (401, 403):
+        return UserError(f"{place}: {endpoint} answers {told}.")
+    if error.code in BAD_TOKENS:
+        hint = f"{TOKEN} has expired or belongs to other keys: get new ones"
+    else:
+        hint = f"look at {ACCESS_KEY}, {SECRET_KEY} and what they may do in {place.bucket}"
+        if "location=" in (error.response.geturl() or ""):
+            hint += f"; where they may not ask for the bucket's region, set {REGIONS[0]}"
+    return UserError(f"{place}: {endpoint} refuses access ({told}); {hint}.")
+
+
+def _answered(status: int, endpoint: str, place: Place) -> UserError:
+    if status in PASSING_STATUSES:
+        return _failing(_phrase(status), endpoint, place)
+    if status == 413:
+        return UserError(
+            f"{place}: {endpoint} answers {_phrase(status)}: a proxy before the server takes no "
+            "requests of this size; raise its limit (nginx: client_max_body_size)."
+        )
+    return _another_server(_phrase(status), endpoint, place)
+
+
+def _failing(told: str, endpoint: str, place: Place) -> ServerAway:
+    return ServerAway(
+        f"{place}: {endpoint} answers {told}: it, or a proxy before it, is down or overloaded; try "
+        "again later."
+    )
+
+
+def _another_server(told: str, endpoint: str, place: Place) -> UserError:
+    return UserError(
+        f"{place}: {endpoint} does not answer as an S3 server does ({told}); {ENDPOINTS[0]} has to be "
+        "the address of its S3 API."
+    )
+
+
+def _phrase(status: int) -> str:
+    return f"{status} {responses.get(status, '')}".rstrip()
+
+
+def _reason(error: HTTPError) -> str:
+    reason = error.reason if isinstance(error, MaxRetryError) and error.reason else error
+    return _shortened(reason.args[-1] if isinstance(reason, ProtocolError) else reason)
+
+
+def _shortened(said: object) -> str:
+    """What a library said, without the objects that it names."""
+    return str(said).rpartition("): ")[2].rstrip(".")[:200]
