@@ -18,7 +18,8 @@ from pocketkube.errors import UserError
 from pocketkube.spec import parse_spec
 from pocketkube.stages.inline import run_inline
 from pocketkube.storage import Place, parse_uri
-from pocketkube.storage.server import Server, connect, plain_failures
+from pocketkube.storage.failures import plain_failures
+from pocketkube.storage.server import Server, connect
 from tests.cluster import commands
 from tests.cluster.addons import BUCKET, STORE_NAMESPACE, STORE_SECRET, STORE_SERVICE
 from tests.cluster.cluster import is_named
@@ -110,7 +111,7 @@ def store(cluster: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     place = parse_uri(f"s3://{BUCKET}/tests/{secrets.token_hex(4)}")
     try:
         server = connect(place)
-        with plain_failures(server, place):
+        with plain_failures(server.endpoint, place):
             assert not _objects(server, place)
     except UserError as error:
         _end(f"{error} AWS_ENDPOINT_URL_S3 may name a port that is forwarded to {_STORE}.")
