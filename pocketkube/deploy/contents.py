@@ -7,10 +7,10 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from pocketkube.deploy.integers import BIAS_AT, KERNEL_AT
+from pocketkube.deploy.litert_file import NAMES, code_of, is_constant, read_model
 
 Number, Operator = schema.TensorType, schema.BuiltinOperator
 CONVERSIONS = (Operator.QUANTIZE, Operator.DEQUANTIZE)
-NAMES = {code: name for name, code in vars(Operator).items() if isinstance(code, int)}
 STORED = {Number.INT4: "in 4 bits", Number.INT8: "in 8 bits", Number.FLOAT32: "as floats"}
 
 
@@ -20,14 +20,14 @@ def notes_on(content: bytes) -> list[str]:
     Args:
         content: The file's content.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
+    model = read_model(content)
     kernels = Counter(tensor.type for tensor in _kernels(model))
     counted = [f"{kernels[kind]} {how}" for kind, how in STORED.items() if kernels[kind]]
     if not kernels[Number.INT4] + kernels[Number.INT8]:
         return []
     notes = [f"Kernels in the file: {_listed(counted)}."]
-    if any(_code(model, operator) in CONVERSIONS for _, operator in _operators(model)):
-        floats = sorted({NAMES[_code(model, operator)] for operator in _in_floats(model)})
+    if any(code_of(model, operator) in CONVERSIONS for _, operator in _operators(model)):
+        floats = sorted({NAMES[code_of(model, operator)] for operator in _in_floats(model)})
         if floats:
             notes.append(f"Computed in floats, integers converted and back: {_listed(floats)}.")
     return notes
@@ -40,21 +40,13 @@ def _operators(model: Any) -> Iterator[tuple[Any, Any]]:
             yield graph, operator
 
 
-def _code(model: Any, operator: Any) -> int:
-    return int(model.operatorCodes[operator.opcodeIndex].builtinCode)
-
-
-def _is_constant(model: Any, tensor: Any) -> bool:
-    return model.buffers[tensor.buffer].data is not None
-
-
 def _kernels(model: Any) -> list[Any]:
     """Constants that convolutions and dense layers multiply by, one that is shared once."""
     found = {
         id(tensor): tensor
         for graph, operator in _operators(model)
-        if _code(model, operator) in BIAS_AT
-        and _is_constant(model, tensor := graph.tensors[operator.inputs[KERNEL_AT]])
+        if code_of(model, operator) in BIAS_AT
+        and is_constant(model, tensor := graph.tensors[operator.inputs[KERNEL_AT]])
     }
     return list(found.values())
 
@@ -64,8 +56,8 @@ def _in_floats(model: Any) -> Iterator[Any]:
         ends = [
             graph.tensors[number] for number in (*operator.inputs, *operator.outputs) if number >= 0
         ]
-        computed = [tensor.type for tensor in ends if not _is_constant(model, tensor)]
-        if Number.FLOAT32 in computed and _code(model, operator) not in CONVERSIONS:
+        computed = [tensor.type for tensor in ends if not is_constant(model, tensor)]
+        if Number.FLOAT32 in computed and code_of(model, operator) not in CONVERSIONS:
             yield operator
 
 

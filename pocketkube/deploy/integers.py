@@ -12,6 +12,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from pocketkube.deploy.litert_file import code_of, is_constant, read_model
 from pocketkube.errors import UserError
 
 Operator = schema.BuiltinOperator
@@ -72,13 +73,13 @@ def put_integers(content: bytes, kernels: Sequence[IntegerKernel]) -> bytes:
     Returns:
         The file.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
+    model = read_model(content)
     for graph in model.subgraphs:
         done: set[int] = set()
         for code, operator in _operators(model, graph):
             number = int(operator.inputs[KERNEL_AT])
             tensor = graph.tensors[number]
-            if number not in done and tensor.type == Number.INT8 and _is_constant(model, tensor):
+            if number not in done and tensor.type == Number.INT8 and is_constant(model, tensor):
                 found = _nearest(model, tensor, kernels)
                 if found is None:
                     continue
@@ -103,7 +104,7 @@ class _Builder(flatbuffers.Builder):
 
 def _operators(model: Any, graph: Any) -> Iterator[tuple[int, Any]]:
     for operator in graph.operators:
-        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        code = code_of(model, operator)
         if code in BIAS_AT:
             yield code, operator
 
@@ -111,15 +112,11 @@ def _operators(model: Any, graph: Any) -> Iterator[tuple[int, Any]]:
 def _all_in_four(model: Any, graph: Any, number: int) -> bool:
     """Whether all that read a kernel can do so in 4 bits."""
     readers = [
-        (model.operatorCodes[operator.opcodeIndex].builtinCode, graph.tensors[operator.inputs[0]].type)
+        (code_of(model, operator), graph.tensors[operator.inputs[0]].type)
         for operator in graph.operators
         if number in operator.inputs
     ]
     return all(taken in IN_FOUR_BITS.get(code, ()) for code, taken in readers)
-
-
-def _is_constant(model: Any, tensor: Any) -> bool:
-    return model.buffers[tensor.buffer].data is not None
 
 
 def _bytes_of(model: Any, tensor: Any) -> bytes:
@@ -169,7 +166,7 @@ def _rescale_bias(model: Any, graph: Any, operator: Any, place: int) -> None:
     bias = graph.tensors[operator.inputs[place]]
     if bias.type != Number.INT32:
         return
-    code = model.operatorCodes[operator.opcodeIndex].builtinCode
+    code = code_of(model, operator)
     inputs = operator.inputs[2 if code == Operator.TRANSPOSE_CONV else 0]
     kernel = graph.tensors[operator.inputs[KERNEL_AT]]
     was = np.asarray(bias.quantization.scale, np.float64)

@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from pocketkube.deploy.litert_file import code_of, is_constant, read_model
+
 Operator = schema.BuiltinOperator
-NAMES = {
-    number: name.lower()
-    for name, number in vars(Operator).items()
-    if isinstance(number, int) and not name.startswith("_")
-}
 _CONVOLUTIONS = (Operator.CONV_2D, Operator.DEPTHWISE_CONV_2D)
 _UNPACKING = (Operator.DENSIFY, Operator.DEQUANTIZE)
 # Padding holds a number before and one after each of four axes.
@@ -49,7 +46,7 @@ class LiteRtGraph:
     """
 
     def __init__(self, content: bytes):
-        self._model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
+        self._model = read_model(content)
         self._graph = self._model.subgraphs[0]
         self._made_by = {int(number): one for one in self._graph.operators for number in one.outputs}
         self.outputs = {int(number) for number in self._graph.outputs}
@@ -103,7 +100,7 @@ class LiteRtGraph:
     def _padding(self, pad: Any) -> tuple[int, ...]:
         """Empty where more than height and width is padded, or what the example says."""
         entry = self._graph.tensors[int(pad.inputs[1])]
-        if self._model.buffers[entry.buffer].data is None:
+        if not is_constant(self._model, entry):
             return ()
         kind = np.int64 if entry.type == schema.TensorType.INT64 else np.int32
         sides = self._data(entry).view(kind)
@@ -112,8 +109,7 @@ class LiteRtGraph:
         return tuple(int(side) for side in sides[_INNER])
 
     def _is_constant(self, tensor: int) -> bool:
-        entry = self._graph.tensors[self._unpacked_from(tensor)]
-        return self._model.buffers[entry.buffer].data is not None
+        return is_constant(self._model, self._graph.tensors[self._unpacked_from(tensor)])
 
     def _unpacked_from(self, tensor: int) -> int:
         while tensor in self._made_by and self._code(self._made_by[tensor]) in _UNPACKING:
@@ -121,7 +117,7 @@ class LiteRtGraph:
         return tensor
 
     def _code(self, one: Any) -> int:
-        return int(self._model.operatorCodes[one.opcodeIndex].builtinCode)
+        return code_of(self._model, one)
 
     def _data(self, entry: Any) -> np.ndarray:
         return np.ascontiguousarray(self._model.buffers[entry.buffer].data, np.uint8)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from ai_edge_litert import schema_py_generated as schema
 
-from pocketkube.deploy.litert_graph import NAMES, LiteRtGraph, Operation, Operator
+from pocketkube.deploy.litert_file import NAMES
+from pocketkube.deploy.litert_graph import LiteRtGraph, Operation, Operator
 
 _UNARY = frozenset(
     getattr(Operator, name)
@@ -95,7 +96,7 @@ def _kernel_size(graph: LiteRtGraph, one: Operation) -> tuple[int, int]:
 
 
 def _fit(graph: LiteRtGraph, one: Operation) -> _Fit:
-    name = NAMES[one.code]
+    name = NAMES[one.code].lower()
     axes = {len(graph.shape(number)) for number in one.inputs}
     if one.code == Operator.CONV_2D:
         return _fit_convolution(graph, one)
@@ -211,7 +212,7 @@ class _Chains:
                 elif producer in self.refusals:
                     self.refusals.setdefault(index, self.refusals[producer])
                 elif not self._fits[producer].passes:
-                    before = NAMES[self._graph.operations[producer].code]
+                    before = NAMES[self._graph.operations[producer].code].lower()
                     self.refusals.setdefault(index, before)
                 else:
                     self._unite(producer, index)
@@ -234,7 +235,7 @@ class _Chains:
             for number in () if fit.begins or index in self.refusals else one.inputs:
                 others = [reader for reader in self._readers(number) if not self._takes(reader)]
                 if others:
-                    name = NAMES[self._graph.operations[others[0]].code]
+                    name = NAMES[self._graph.operations[others[0]].code].lower()
                     self.refusals[index] = self.refusals.get(others[0], name)
         self._spread()
 

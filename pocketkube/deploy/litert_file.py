@@ -1,0 +1,27 @@
+"""What all that look into a LiteRT file ask of its flatbuffer."""
+
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+
+# Of operations, in capitals as the schema has them.
+NAMES = {
+    code: name
+    for name, code in vars(schema.BuiltinOperator).items()
+    if isinstance(code, int) and not name.startswith("_")
+}
+
+
+def read_model(content: bytes) -> Any:
+    """A file's `ModelT`."""
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
+
+
+def code_of(model: Any, operator: Any) -> int:
+    """An operator's `BuiltinOperator`."""
+    return int(model.operatorCodes[operator.opcodeIndex].builtinCode)
+
+
+def is_constant(model: Any, tensor: Any) -> bool:
+    """Whether the file holds a tensor's values."""
+    return model.buffers[tensor.buffer].data is not None
