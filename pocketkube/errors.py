@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake."""
+"""The one exception that stands for a user's mistake, and what its text may repeat."""
 
 
 class UserError(Exception):
@@ -12,3 +12,8 @@ class UserError(Exception):
 
     def __init__(self, message: str):
         super().__init__(" ".join(message.split()))
+
+
+def repeatable(text: str) -> str:
+    """A URI or URL as a message may repeat it: not where it may hold a password or a signature."""
+    return "a URI with an @, ? or #" if set("@?#") & set(text) else text

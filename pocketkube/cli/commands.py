@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketkube.cli.outcome import show, show_job
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, repeatable
 from pocketkube.files import replaced_file, write_text
 from pocketkube.quiet import quiet_tensorflow
 
@@ -151,7 +151,6 @@ def stage(options: Namespace) -> None:
     """`pocketkube stage`: one stage, as launchers call it."""
     from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.remote import run_stage_at
-    from pocketkube.storage import repeatable
 
     job = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
     inputs: dict[str, str] = {}

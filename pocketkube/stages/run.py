@@ -13,7 +13,7 @@ from types import NoneType, UnionType
 from typing import Any
 
 from pocketkube import __version__
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, repeatable
 from pocketkube.files import replaced_folder
 from pocketkube.quiet import quiet_tensorflow
 from pocketkube.spec.schema import (
@@ -27,7 +27,6 @@ from pocketkube.spec.schema import (
     Sparsify,
     Spec,
 )
-from pocketkube.storage import repeatable
 from pocketkube.training.mpirun import run_together, started_first, started_size
 
 CACHE = "POCKETKUBE_CACHE"
@@ -56,6 +55,8 @@ class Stage:
     cached: bool = True
 
 
+# What a stage that trains on depends on.
+LEARNING = ("dataset", "training", "distillation", "seed")
 STAGES = {
     "train_model": Stage(
         "pocketkube.stages.training",
@@ -65,36 +66,36 @@ STAGES = {
     ),
     "distill_model": Stage(
         "pocketkube.stages.distilling",
-        ("dataset", "training", "distillation", "seed"),
+        LEARNING,
         settings=DistillModel,
         shared=True,
     ),
     "prune_channels": Stage(
         "pocketkube.stages.pruning",
-        ("dataset", "target", "training", "distillation", "seed"),
+        ("target", *LEARNING),
         settings=PruneChannels,
     ),
     "sparsify_weights": Stage(
         "pocketkube.stages.training",
-        ("dataset", "training", "distillation", "seed"),
+        LEARNING,
         settings=Sparsify,
         shared=True,
     ),
     "cluster_weights": Stage(
         "pocketkube.stages.training",
-        ("dataset", "training", "distillation", "seed"),
+        LEARNING,
         settings=Cluster,
         shared=True,
     ),
     "fine_tune_model": Stage(
         "pocketkube.stages.training",
-        ("dataset", "training", "distillation", "seed"),
+        LEARNING,
         settings=FineTune,
         shared=True,
     ),
     "quantize_weights": Stage(
         "pocketkube.stages.quantizing",
-        ("dataset", "training", "distillation", "seed"),
+        LEARNING,
         settings=QuantizeWeights,
         shared=True,
     ),

@@ -2,7 +2,7 @@
 
 from pocketkube.storage.failures import ServerAway
 from pocketkube.storage.fetch import fetch_folder
-from pocketkube.storage.places import Place, is_uri, parse_uri, repeatable
+from pocketkube.storage.places import Place, is_uri, parse_uri
 from pocketkube.storage.send import refuse_unwritable, send_folder
 
 __all__ = [
@@ -12,6 +12,5 @@ __all__ = [
     "is_uri",
     "parse_uri",
     "refuse_unwritable",
-    "repeatable",
     "send_folder",
 ]

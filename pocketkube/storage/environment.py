@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import certifi
 
-from pocketkube.errors import UserError
-from pocketkube.storage.places import Place, repeatable
+from pocketkube.errors import UserError, repeatable
+from pocketkube.storage.places import Place
 
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from minio.helpers import check_bucket_name
 
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, repeatable
 
 SCHEMES = ("s3", "minio")
 MAX_KEY_BYTES = 900
@@ -69,11 +69,6 @@ def parse_uri(text: str) -> Place:
     if wrong := why_no_name(key, MAX_KEY_BYTES):
         raise UserError(f"{shown!r} cannot be read as a place: {wrong}.")
     return Place(bucket, key)
-
-
-def repeatable(text: str) -> str:
-    """A URI or URL as a message may repeat it: not where it may hold a password or a signature."""
-    return "a URI with an @, ? or #" if set("@?#") & set(text) else text
 
 
 def why_no_name(name: str, max_bytes: int) -> str | None:
