@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from pocketkube.spec.schema import FineTune, Quantize, QuantizeWeights, Spec
 
-TRAINED, BASELINE, RESULT, MEASURED, REPORTED = (
+CHECKED, TRAINED, BASELINE, RESULT, MEASURED, REPORTED = (
+    "check_export",
     "train_model",
     "baseline",
     "result",
@@ -23,17 +24,22 @@ class Step:
         stage: Which stage it is.
         position: Place of its settings in the spec's stages, or -1.
         inputs: For each of the stage's inputs, the key of the step that gives it.
+        after: Keys of steps that come first, though nothing is taken from them.
     """
 
     key: str
     stage: str
     position: int
     inputs: Mapping[str, str]
+    after: tuple[str, ...] = ()
 
 
 def plan(spec: Spec) -> tuple[Step, ...]:
     """The steps of a spec's job, each after those it needs."""
-    steps = [Step(TRAINED, "train_model", -1, {})]
+    steps = [
+        Step(CHECKED, "check_export", -1, {}),
+        Step(TRAINED, "train_model", -1, {}, after=(CHECKED,)),
+    ]
     model, quantize = TRAINED, -1
     for position, settings in enumerate(spec.stages):
         if isinstance(settings, Quantize):
