@@ -26,7 +26,9 @@ class RejectedFile(UserError):
 
     def __init__(self, reason: str, content: bytes, kept: Path | None = None):
         self.reason, self.content = reason, content
-        super().__init__(reason if kept is None else f"{reason} The file is kept as {kept}, to look at.")
+        super().__init__(
+            reason if kept is None else f"{reason} The file is kept as {kept}, to look at."
+        )
 
     def keep(self, place: Path) -> "RejectedFile":
         """Writes the file, and returns what to raise then."""

@@ -40,7 +40,10 @@ def steps_in_range(content: bytes) -> int:
     if stored & {Number.INT4, Number.INT8}:
         return 2**8
     constants = {
-        tensor.type for graph in model.subgraphs for tensor in graph.tensors if is_constant(model, tensor)
+        tensor.type
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+        if is_constant(model, tensor)
     }
     # A float's steps follow its size: these are those at the end of the range.
     return 2**11 if Number.FLOAT16 in constants else 2**20

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,9 +140,7 @@ def _converted(
         return (folder / LITERT).read_bytes()
 
 
-def _save(
-    folder: Path, listed: keras.Model, ends: tuple[Sequence[str], Sequence[str]]
-) -> None:
+def _save(folder: Path, listed: keras.Model, ends: tuple[Sequence[str], Sequence[str]]) -> None:
     """Writes a model of one example, with named ends, as TensorFlow saves functions."""
     input_names, output_names = ends
     signature = [

@@ -24,7 +24,7 @@ IDLE_LIMIT_S = 600.0
 WORK_LIMIT_S = 7200.0
 _PACKAGES = Path(__file__).parents[2]
 _LOOK_EVERY_S = 5.0
-_HOW = {
+_HOW: dict[int, str] = {
     signal.SIGSEGV: "a segmentation fault",
     signal.SIGABRT: "an abort",
     signal.SIGBUS: "a bus error",
@@ -143,7 +143,8 @@ class Child:
             self._kill()
 
     def _asked(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        assert self._process is not None and self._printed is not None
+        assert self._process is not None
+        assert self._printed is not None
         assert self._process.stdin is not None
         if not self._is_ready:
             if not self._line():
@@ -163,10 +164,12 @@ class Child:
 
     def _line(self) -> bytes:
         """The answer; empty where the process ended."""
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
+        pause = min(_LOOK_EVERY_S, self._idle_limit_s)
         looked, begun = time.monotonic(), _processor_seconds(self._process.pid)
         used = begun
-        while not select.select([self._process.stdout], [], [], _LOOK_EVERY_S)[0]:
+        while not select.select([self._process.stdout], [], [], pause)[0]:
             now, seconds = time.monotonic(), _processor_seconds(self._process.pid)
             if seconds > used:
                 looked, used = now, seconds
@@ -180,9 +183,7 @@ class Child:
         assert self._process is not None
         status = self._process.wait()
         if status < 0:
-            number = -status
-            known = {int(one): told for one, told in _HOW.items()}
-            return known.get(number, f"signal {number}")
+            return told_signal(-status)
         said = self._printed_since(begun).strip().splitlines()
         return f"exit status {status}" + (f" ({said[-1][:200]})" if said else "")
 
@@ -211,9 +212,7 @@ class Child:
         self._process = None
 
 
-def answered(
-    child: Child, request: Mapping[str, Any], died: Callable[[str], str]
-) -> dict[str, Any]:
+def answered(child: Child, request: Mapping[str, Any], died: Callable[[str], str]) -> dict[str, Any]:
     """Asks a child where any end of it is the user's to know.
 
     Args:
@@ -233,6 +232,11 @@ def answered(
         if refusal.is_users:
             raise UserError(str(refusal)) from refusal
         raise
+
+
+def told_signal(number: int) -> str:
+    """What a signal is for people, as in "a segmentation fault"."""
+    return _HOW.get(number, f"signal {number}")
 
 
 def _processor_seconds(pid: int) -> float:

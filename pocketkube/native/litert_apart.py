@@ -11,6 +11,7 @@ from pocketkube.native.child import Child, answered
 
 _CHILD = Child("pocketkube.native.run_litert")
 
+
 def outputs_of(content: bytes, inputs: Sequence[np.ndarray], origin: str) -> list[np.ndarray]:
     """Runs a file that was just converted on examples.
 
