@@ -14,7 +14,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from pocketkube.deploy.culprit import fatal_layer, kinds
-from pocketkube.deploy.integers import IntegerKernel, put_integers
+from pocketkube.deploy.integers import IntegerKernel, put_integers, with_room
 from pocketkube.deploy.recurrent import unrolled
 from pocketkube.errors import UserError
 from pocketkube.native.child import Child, ChildDied, ChildRefused
@@ -86,6 +86,8 @@ def convert_litert(
         raise _refusal(model.name, number_format, str(refusal), refusal.printed) from refusal
     if kernels and number_format in ("int8", "dynamic"):
         content = put_integers(content, kernels)
+    if number_format == "int8":
+        content = with_room(content)
     return _in_order(content, input_names, output_names)
 
 
@@ -238,8 +240,8 @@ def _death(model: keras.Model, wanted: _Wanted, how: str) -> UserError:
     layer = fatal_layer(model, is_fatal)
     if layer is None:
         return UserError(
-            f"{model.name}: TensorFlow's converter to {wanted.number_format} LiteRT dies of it, by {how}, "
-            f"though not of one of its layers alone; the layers are {kinds(model)}. Use another format, "
+            f"{model.name}: TensorFlow's converter to {wanted.number_format} LiteRT dies of it, by "
+            f"{how}, though of none of its layers alone, which are {kinds(model)}; use another format, "
             f"as {' or '.join(others)}."
         )
     return UserError(

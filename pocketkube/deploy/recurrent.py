@@ -1,7 +1,8 @@
 """Lets recurrent layers compute step after step, not in a loop, while a model is converted.
 
-TensorFlow's converter cannot calibrate loops: it ends with a segmentation fault. LiteRT's own LSTM kernel
-is no way out: it keeps its state from one example to the next, so that outputs depend on what ran before.
+TensorFlow's converter cannot calibrate loops: it ends with a segmentation fault. LiteRT's own LSTM
+kernel is no way out: it keeps its state from one example to the next, so that outputs depend on what
+ran before.
 """
 
 from collections.abc import Iterator

@@ -68,7 +68,7 @@ class ChannelGraph:
     def kept(self, channels: Channels, keep: np.ndarray) -> np.ndarray:
         """Positions of `channels` that are left where only the units in the mask `keep` are."""
         units = self.units.of(channels)
-        return np.flatnonzero((units < 0) | keep[units])
+        return np.flatnonzero((units < 0) | (keep[units] if keep.size else False))
 
     def heads(self, attention: Any) -> Channels | None:
         """The heads of an attention layer as channels of their own."""

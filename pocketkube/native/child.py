@@ -92,7 +92,7 @@ class Child:
         """Starts the process where it does not run, without waiting until it is ready."""
         if self._is_running():
             return
-        self._printed = tempfile.TemporaryFile(mode="w+b")
+        self._printed = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115
         paths = [str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", self._module],

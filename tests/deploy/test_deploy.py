@@ -292,3 +292,19 @@ def test_an_open_shape_is_refused():
     model = keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="open")
     with pytest.raises(UserError, match=r"open: input image has the open shape \(None, None, 3\)"):
         convert_litert(model, "float32")
+
+
+def test_a_layer_that_died_whole_is_there_in_int8():
+    """What it gives is 0 on all examples: the converter makes steps of 8e-9 of that."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 1))
+    live = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+    dying = keras.layers.Conv2D(4, 3, padding="same", activation="relu", bias_initializer="ones")
+    dead = dying(live)
+    dying.bias.assign([-50.0] * 4)
+    x = keras.layers.Conv2D(4, 3, bias_initializer="ones")(keras.layers.MaxPooling2D()(dead))
+    x = keras.layers.Concatenate()([keras.layers.Flatten()(x), keras.layers.Flatten()(live)])
+    model = keras.Model(image, keras.layers.Dense(3)(x), name="half_dead")
+    images = np.random.default_rng(0).random((60, 8, 8, 1), dtype=np.float32)
+    content = convert_litert(model, "int8", calibration=(images,))
+    check_agreement(content, model, (images,), 0.97, Values())
