@@ -66,9 +66,9 @@ class Classes(Measure):
             confusion = _confusion(labels[0].ravel(), predicted[0].ravel(), count)
         return Judged(float(np.mean(right)), confusion)
 
-    def agreement(self, given: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
-        """Part of the examples for which both name the same class in the first output."""
-        return float((predicted_classes(given[0]) == predicted_classes(wanted[0])).mean())
+    def agreement_of(self, given: np.ndarray, wanted: np.ndarray) -> float:
+        """Part of the examples (of the positions, where there are some) that get the same class."""
+        return float((predicted_classes(given) == predicted_classes(wanted)).mean())
 
     def agreed(self, share: float, examples: str) -> str:
         """See `Measure`."""

@@ -74,8 +74,12 @@ class Measure(ABC):
         """
 
     @abstractmethod
+    def agreement_of(self, given: np.ndarray, wanted: np.ndarray) -> float:
+        """How far one output `[N, ...]` is the one wanted; 1 is in full, 0 not at all."""
+
     def agreement(self, given: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
-        """How far outputs `[N, ...]` are those wanted; 1 is in full, 0 not at all."""
+        """The same of several outputs that this measures: that of the one where it is least."""
+        return min(self.agreement_of(a, b) for a, b in zip(given, wanted, strict=True))
 
     @abstractmethod
     def agreed(self, share: float, examples: str) -> str:

@@ -44,12 +44,12 @@ class Values(Measure):
         ]
         return Judged(-float(np.mean(errors)))
 
-    def agreement(self, given: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
-        """`1 - sum (given - wanted)² / sum (wanted - mean)²`, of the output where it is least.
+    def agreement_of(self, given: np.ndarray, wanted: np.ndarray) -> float:
+        """`1 - sum (given - wanted)² / sum (wanted - mean)²`.
 
-        That is the part of the outputs' variance which is given back, not below 0.
+        That is the part of the output's variance which is given back, not below 0.
         """
-        return min(_variance_kept(a, b) for a, b in zip(given, wanted, strict=True))
+        return _variance_kept(given, wanted)
 
     def agreed(self, share: float, examples: str) -> str:
         """See `Measure`."""
