@@ -25,13 +25,8 @@ def render_table(report: BenchmarkReport) -> Table:
         table.add_column(figures.file, justify="right")
     if compared:
         table.add_column("ratio", justify="right")
-    if report.score_name:
-        wording = wording_of(report.score_name)
-        table.add_row(
-            wording.name,
-            *(wording.shown(f.score or 0.0) for f in report.files),
-            *([""] if compared else []),
-        )
+    for name, scores in _scores(report):
+        table.add_row(name, *scores, *([""] if compared else []))
     table.add_row("format", *(f.format for f in report.files), *([""] if compared else []))
     for label, value, shown in _rows(report):
         values = [value(figures) for figures in report.files]
@@ -40,6 +35,21 @@ def render_table(report: BenchmarkReport) -> Table:
             row.append(f"{values[0] / values[-1]:.2f}x" if values[-1] else "")
         table.add_row(*row)
     return table
+
+
+def _scores(report: BenchmarkReport) -> list[tuple[str, list[str]]]:
+    """What scores are called, and each file's: of all outputs, and of each where there are several."""
+    rows = []
+    heads = report.files[0].heads
+    if report.score_name:
+        wording = wording_of(report.score_name)
+        name = f"{wording.name}, mean of {len(heads)} outputs" if len(heads) > 1 else wording.name
+        rows.append((name, [wording.shown(f.score or 0.0) for f in report.files]))
+    for place, head in enumerate(heads if len(heads) > 1 else ()):
+        wording = wording_of(head.score_name)
+        shown = [wording.shown(f.heads[place].score) for f in report.files]
+        rows.append((f"{wording.name}, {head.name}", shown))
+    return rows
 
 
 _Row = tuple[str, Callable[[FileFigures], float], Callable[[float], str]]
@@ -76,4 +86,4 @@ def _caption(report: BenchmarkReport) -> str:
     on = f"{place.cpu}, {place.cores} cores"
     if place.emulated_on:
         on += f", {shown_machine(place.machine, place.emulated_on)}: its times mean nothing"
-    return f"{on}; score on {report.examples} examples" if report.score_name else on
+    return f"{on}; score on {report.examples} examples" if report.files[0].heads else on

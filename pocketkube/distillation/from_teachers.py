@@ -66,6 +66,8 @@ class FromTeachers(Lesson):
         self._task, self._teachers, self._settings = task, teachers, settings
         self._outputs = fitting_outputs(student, task, teachers)
         self._student: Observed | None = None
+        # How many labels stand before answers that are remembered, where they are.
+        self._labels: int | None = None
         if settings.compares_features:
             self._compare_features(student, seed, renamed)
 
@@ -104,15 +106,14 @@ class FromTeachers(Lesson):
         if not (logits_alone and asked_again) or examples.arrays is None or size > LARGEST:
             return examples
         inputs, labels = examples.arrays
+        self._labels = len(labels)
         known = remember(self._softened, inputs, self._outputs, ranks)
         return replace(examples, arrays=(inputs, (*labels, *known)))
 
     def answers(self, inputs: Sequence[Any], labels: Sequence[Any]) -> tuple[Sequence[Any], _Answers]:
         """The teachers' softened outputs, remembered or asked for, and the first one's features."""
-        count = len(self._outputs)
-        labels, known = labels[:count], labels[count:]
-        if known:
-            return labels, _Answers(known, ())
+        if self._labels is not None:
+            return labels[: self._labels], _Answers(labels[self._labels :], ())
         first, features = None, ()
         if self._student:
             outputs, features = self._first(_given(inputs), training=False)

@@ -24,10 +24,13 @@ def training_curves(stage: Mapping[str, Any], wording: Wording) -> list[str]:
     if not history or not history["loss"]:
         return []
     read = [[wording.read(score) for score in history[name]] for name in ("score", "val_score")]
-    return [
-        _curves(f"{stage['name']}: loss", history["loss"], history["val_loss"]),
-        _curves(f"{stage['name']}: {wording.name}", *read),
-    ]
+    curves = [_curves(f"{stage['name']}: loss", history["loss"], history["val_loss"])]
+    # Where outputs have no common unit, the score is minus the loss.
+    return (
+        curves
+        if wording.name == "loss"
+        else [*curves, _curves(f"{stage['name']}: {wording.name}", *read)]
+    )
 
 
 def _curves(title: str, training: Sequence[float], validation: Sequence[float]) -> str:

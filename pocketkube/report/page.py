@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from pocketkube.benchmark.environment import shown_machine
-from pocketkube.measures import measure_of, wording_of
+from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.report.bars import layer_bars, shares
 from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.curves import training_curves
@@ -33,7 +33,7 @@ def build_report(result: Mapping[str, Any]) -> str:
             _section("Layers", *_layers(result)),
             _section("Latency", latency_distribution(result), *_threads(result)),
             _section("Training", *_curves(result)),
-            _section("What is taken for what", confusion_matrix(result["after"]["confusion"] or ())),
+            _section("What is taken for what", *_confusions(result)),
             _section("Stages", _stages(result)),
             _section("Do it again", *_again(result)),
         )
@@ -54,8 +54,7 @@ def _title(result: Mapping[str, Any]) -> str:
 def _headline(result: Mapping[str, Any]) -> str:
     before, after = result["before"], result["after"]
     cards = [(f"{result['speedup']:.2f}x", "fewer multiply-adds")]
-    if before["score"] is not None:
-        cards.append(_score_card(result["task"]["score_name"], before["score"], after["score"]))
+    cards += _score_cards(result)
     if result["latency_ratio"]:
         where = "under emulation, which says nothing" if _emulated(result) else "on this machine"
         cards.append((f"{result['latency_ratio']:.2f}x", f"faster {where}, one thread"))
@@ -71,6 +70,18 @@ def _headline(result: Mapping[str, Any]) -> str:
 
 def _emulated(result: Mapping[str, Any]) -> bool:
     return bool(result["environment"].get("emulated_on"))
+
+
+def _score_cards(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The score of all outputs, or of each where they have none in common."""
+    before, after = result["before"], result["after"]
+    if before["score"] is not None:
+        return [_score_card(result["task"]["score_name"], before["score"], after["score"])]
+    return [
+        (figure, f"{told} ({was['name']})")
+        for was, now in zip(before["heads"], after["heads"], strict=True)
+        for figure, told in (_score_card(was["score_name"], was["score"], now["score"]),)
+    ]
 
 
 def _score_card(score_name: str, before: float, after: float) -> tuple[str, str]:
@@ -96,7 +107,7 @@ def _table(result: Mapping[str, Any]) -> str:
     agreement = result["agreement"]
     note = ""
     if agreement is not None:
-        told = measure_of(result["task"]).agreed(agreement, "the test examples compared")
+        told = task_measure_of(result["task"]).agreed(agreement, "the test examples compared")
         note = f"<p>{escape(told)}</p>"
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="wide">{table}</div>{note}'
@@ -140,11 +151,28 @@ def _curves(result: Mapping[str, Any]) -> list[str]:
     return [f'<div class="grid2">{"".join(figures)}</div>'] if figures else []
 
 
+def _confusions(result: Mapping[str, Any]) -> list[str]:
+    """A figure for each output that tells classes apart."""
+    heads = result["after"]["heads"]
+    found = [(head["name"], confusion_matrix(head["confusion"] or ())) for head in heads]
+    return [
+        f"<h3>{escape(name)}</h3>{figure}" if len(heads) > 1 else figure
+        for name, figure in found
+        if figure
+    ]
+
+
 def _stages(result: Mapping[str, Any]) -> str:
     body, notes, wording = "", [], wording_of(result["task"]["score_name"])
+    heads = result["after"]["heads"] if len(result["after"]["heads"]) > 1 else ()
+    each = [wording_of(head["score_name"]) for head in heads]
     for stage in result["stages"]:
         cells = (
             _shown(stage.get("score"), wording.shown),
+            *(
+                one.shown(head["score"])
+                for one, head in zip(each, stage.get("heads", ()), strict=False)
+            ),
             count(stage["macs"]),
             count(stage["parameters"]),
             _shown(stage.get("zeros"), lambda part: f"{100 * part:.1f} %"),
@@ -156,7 +184,8 @@ def _stages(result: Mapping[str, Any]) -> str:
         body += "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
         notes += [f"{stage['name']}: {note}" for note in stage["notes"]]
     costs = ("MACs", "parameters", "zeros", "bits of a weight", "model.packed", "time")
-    names = ("stage", wording.name, *costs)
+    of_heads = (f"{one.name}, {head['name']}" for one, head in zip(each, heads, strict=True))
+    names = ("stage", wording.name, *of_heads, *costs)
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="wide">{table}</div>{_list(notes)}'

@@ -29,17 +29,7 @@ class Row:
 def rows(result: Mapping[str, Any]) -> list[Row]:
     """The before/after figures of a result.json."""
     before, after = result["before"], result["after"]
-    wording = wording_of(result["task"]["score_name"])
-    found = [
-        Row("Number format", before["format"], after["format"], ""),
-        _row(
-            capitalized(wording.name),
-            before["score"],
-            after["score"],
-            wording.shown,
-            lambda was, now: score_change(wording, was, now),
-        ),
-    ]
+    found = [Row("Number format", before["format"], after["format"], ""), *score_rows(result)]
     for name, value, shown in (
         ("Multiply-adds (MACs)", lambda f: f["macs"], count),
         ("Parameters", lambda f: f["parameters"], count),
@@ -54,6 +44,24 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
     if "model_bytes" in after:
         packed = before["model_bytes"], after["model_bytes"]
         found.append(_row("Keras model, then packed", *packed, size, ratio))
+    return found
+
+
+def score_rows(result: Mapping[str, Any]) -> list[Row]:
+    """The score of all outputs, where they have one in common, and of each where there are several."""
+    before, after = result["before"], result["after"]
+    pairs = list(zip(before["heads"], after["heads"], strict=True))
+    wording = wording_of(result["task"]["score_name"])
+    found = []
+    if len(pairs) < 2:
+        found.append(_score_row(capitalized(wording.name), wording, before["score"], after["score"]))
+    elif before["score"] is not None:
+        name = f"{capitalized(wording.name)}, mean of {len(pairs)} outputs"
+        found.append(_score_row(name, wording, before["score"], after["score"]))
+    for was, now in pairs if len(pairs) > 1 else ():
+        wording = wording_of(was["score_name"])
+        name = f"{capitalized(wording.name)}, {was['name']}"
+        found.append(_score_row(name, wording, was["score"], now["score"]))
     return found
 
 
@@ -105,6 +113,10 @@ def score_change(wording: Wording, before: float, after: float) -> str:
 def capitalized(name: str) -> str:
     """A name as it begins a line."""
     return name[:1].upper() + name[1:]
+
+
+def _score_row(name: str, wording: Wording, before: float | None, after: float | None) -> Row:
+    return _row(name, before, after, wording.shown, lambda was, now: score_change(wording, was, now))
 
 
 def _row(

@@ -32,10 +32,12 @@ class Scores:
     Attributes:
         loss: The task's loss.
         score: Its score.
+        heads: The score of each head that is trained.
     """
 
     loss: float
     score: float
+    heads: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -208,24 +210,26 @@ Judge = Callable[[Any, Any], tf.Tensor]
 
 
 def _judge(model: keras.Model, task: Task, method: Method) -> Judge:
-    """From a batch to its sums of loss, score and examples."""
+    """From a batch to its sums of loss, score, each head's score and examples."""
 
     @tf.function(reduce_retracing=True)
     def judge(inputs: Any, labels: Any) -> tf.Tensor:
         outputs, _ = _call(model, inputs, method, training=False)
         loss, score = task.loss(labels, outputs), task.score(labels, outputs)
+        heads = tf.unstack(tf.reduce_sum(task.scores(labels, outputs), axis=0))
         count = tf.cast(tf.size(score), tf.float32)
-        return tf.stack([tf.reduce_sum(loss), tf.reduce_sum(score), count])
+        return tf.stack([tf.reduce_sum(loss), tf.reduce_sum(score), *heads, count])
 
     return judge
 
 
 def _evaluate(judge: Judge, examples: Examples, batch_size: int, ranks: Alone) -> Scores:
-    sums = np.zeros(3)
+    sums: Any = 0.0
     for inputs, labels in batches(examples, batch_size, rank=ranks.rank, ranks=ranks.size):
-        sums += judge(inputs, labels).numpy()
-    loss, score, count = np.asarray(ranks.total(tf.constant(sums)))
-    return Scores(float(loss / count), float(score / count))
+        sums += judge(inputs, labels).numpy().astype(np.float64)
+    *totals, count = np.asarray(ranks.total(tf.constant(sums)))
+    loss, score, *heads = (float(total / count) for total in totals)
+    return Scores(loss, score, tuple(heads))
 
 
 def _epoch(

@@ -12,6 +12,11 @@ from pocketkube.report import build_report
 from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.summary import render_table
 
+
+def head(score_name: str, score: float, confusion: list | None = None, name: str = "output") -> dict:
+    return {"name": name, "score_name": score_name, "score": score, "confusion": confusion}
+
+
 FIGURES = {
     "format": "float32",
     "score": 0.9944,
@@ -24,7 +29,7 @@ FIGURES = {
     "latency_samples_ms": [0.82, 0.83, 0.81, 0.85, 0.9],
     "load_ms": 1.9,
     "peak_memory_bytes": 4_558_848,
-    "confusion": [[10, 1], [0, 12]],
+    "heads": [head("accuracy", 0.9944, [[10, 1], [0, 12]])],
     "op_latency_ms": {"conv": 0.5, "dense": 0.1},
 }
 HISTORY = {
@@ -39,7 +44,11 @@ RESULT = {
     "command": "pocketkube run digits.yaml --output runs/digits",
     "spec": {"model": "resnet20", "dataset": {"builtin": "digits"}},
     "seed": 0,
-    "task": {"kind": "classification", "score_name": "accuracy", "description": "cross-entropy"},
+    "task": {
+        "score_name": "accuracy",
+        "description": "cross-entropy",
+        "heads": [{"name": "output", "kind": "classification"}],
+    },
     "before": FIGURES | {"file": "baseline.tflite"},
     "after": FIGURES
     | {
@@ -156,11 +165,12 @@ def test_names_are_shown_as_text() -> None:
 
 def test_a_regression_without_confusion_or_samples() -> None:
     result = copy.deepcopy(RESULT)
-    result["task"] = {"kind": "regression", "score_name": "negative_mae", "description": "mse"}
+    values = {"name": "output", "kind": "regression"}
+    result["task"] = {"score_name": "negative_mae", "description": "mse", "heads": [values]}
     for when in ("before", "after"):
         result[when] |= {
             "score": -0.25,
-            "confusion": None,
+            "heads": [head("negative_mae", -0.25)],
             "latency_samples_ms": [],
             "op_latency_ms": {},
         }
@@ -172,10 +182,11 @@ def test_a_regression_without_confusion_or_samples() -> None:
 
 def test_landmarks_are_told_by_their_error() -> None:
     result = copy.deepcopy(RESULT)
-    told = {"kind": "landmarks", "score_name": "negative_nme", "description": "smooth L1"}
-    result["task"] = told | {"normalize_by": [0, 1]}
-    result["before"] |= {"score": -0.0301, "confusion": None}
-    result["after"] |= {"score": -0.0342, "confusion": None}
+    points = {"name": "output", "kind": "landmarks", "normalize_by": [0, 1]}
+    told = {"score_name": "negative_nme", "description": "smooth L1", "heads": [points]}
+    result["task"] = told
+    result["before"] |= {"score": -0.0301, "heads": [head("negative_nme", -0.0301)]}
+    result["after"] |= {"score": -0.0342, "heads": [head("negative_nme", -0.0342)]}
     history = {"score": [-0.9, -0.04], "val_score": [-0.8, -0.035]}
     result["stages"][0] |= {"score": -0.0301, "history": HISTORY | history}
     page = words(build_report(result))
