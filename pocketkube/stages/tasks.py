@@ -67,5 +67,5 @@ def _refuse_unknown_labels(spec: Spec, task: Task, dataset: Dataset) -> None:
             if value:
                 raise UserError(
                     f"training: {setting} makes rows of class numbers, but the loss {head.loss.name} "
-                    f"of output {head.name} takes numbers; leave it out, or give one-hot rows as labels."
+                    f"of output {head.name} takes numbers; leave it out, or give one-hot rows."
                 )

@@ -9,11 +9,11 @@ import keras
 from pocketkube.data.dataset import Labels
 from pocketkube.errors import UserError
 from pocketkube.measures import Classes, Values, label_places
+from pocketkube.structure import output_names
 from pocketkube.training.compiled import (
     CompiledLoss,
     compiled_losses,
     is_compiled,
-    output_structure,
 )
 from pocketkube.training.heads import TAKE_NUMBERS, TAKE_ROWS, ClassHead, Head, ValueHead, keras_loss
 
@@ -65,19 +65,6 @@ def infer_heads(model: keras.Model, labels: Sequence[Labels]) -> tuple[Head, ...
             output_names(model), model.outputs, places, losses, strict=True
         )
     )
-
-
-def output_names(model: keras.Model) -> list[str]:
-    """A name for each output, every one once: its key where the model gives a dict, else its layer's."""
-    names: list[str] = []
-    for path, tensor in keras.tree.flatten_with_path(output_structure(model)):
-        key = path[-1] if path and isinstance(path[-1], str) else None
-        name = unique = key or tensor._keras_history.operation.name
-        number = 1
-        while unique in names:
-            unique, number = f"{name}_{number}", number + 1
-        names.append(unique)
-    return names
 
 
 def ending(output: keras.KerasTensor) -> str:

@@ -12,9 +12,10 @@ from pocketkube.data.dataset import Labels
 from pocketkube.errors import UserError
 from pocketkube.measures import Points, TaskMeasure, Wording, label_places
 from pocketkube.measures.heads import NO_UNIT
+from pocketkube.structure import output_names
 from pocketkube.training.compiled import compiled_losses, is_compiled
 from pocketkube.training.heads import ClassHead, Head, PointHead, keras_loss, told_head
-from pocketkube.training.infer import ending, infer_heads, output_names
+from pocketkube.training.infer import ending, infer_heads
 from pocketkube.training.losses import LandmarkLoss
 
 
