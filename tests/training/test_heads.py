@@ -353,8 +353,8 @@ def test_teachers_are_compared_by_each_heads_own_distance() -> None:
             "logits, values",
             [OF_LOGITS, "mse"],
             (4, 3),
-            "Output head1 of the model net is compiled with mse, but the labels of y1 are class numbers: "
-            "compile it with a cross-entropy, or give values (floats) as labels.",
+            "Output head1 of the model net is compiled with mse, but the labels of y1 are class "
+            "numbers: compile it with a cross-entropy, or give values (floats) as labels.",
         ),
         (
             "logits, classes",
@@ -367,8 +367,8 @@ def test_teachers_are_compared_by_each_heads_own_distance() -> None:
             "logits, values",
             None,
             (4, Labels(None, shape=(2,))),
-            "Output head1 of the model net gives values of the shape (3,) an example, but the labels of "
-            "y1 have (2,).",
+            "Output head1 of the model net gives values of the shape (3,) an example, but the labels "
+            "of y1 have (2,).",
         ),
         (
             "steps",
@@ -381,8 +381,8 @@ def test_teachers_are_compared_by_each_heads_own_distance() -> None:
             "values",
             losses.BinaryCrossentropy(from_logits=True),
             (None,),
-            "The model net gives logits, but the labels of the dataset are values: end it in a sigmoid, "
-            "so that they can be compared.",
+            "The model net gives logits, but the labels of the dataset are values: end it in a "
+            "sigmoid, so that they can be compared.",
         ),
         (
             "logits, unit",
