@@ -112,8 +112,9 @@ class FromTeachers(Lesson):
 
     def answers(self, inputs: Sequence[Any], labels: Sequence[Any]) -> tuple[Sequence[Any], _Answers]:
         """The teachers' softened outputs, remembered or asked for, and the first one's features."""
-        if self._labels is not None:
-            return labels[: self._labels], _Answers(labels[self._labels :], ())
+        own = self._labels
+        if own is not None and len(labels) > own:
+            return labels[:own], _Answers(labels[own:], ())
         first, features = None, ()
         if self._student:
             outputs, features = self._first(_given(inputs), training=False)
