@@ -16,7 +16,7 @@ from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.insertion import Prepared, prepare
 from pocketkube.quantization.levels import signed_levels, unsigned_levels
 from pocketkube.quantization.ranges import find_range
-from pocketkube.spec.schema import QuantizeWeights
+from pocketkube.spec.schema import FLOAT, QuantizeWeights
 
 BATCH, SEEN = 64, 2**18
 MOST_BITS = 8
@@ -69,7 +69,7 @@ def quantize(
 
 def _rounding(settings: QuantizeWeights) -> Callable[[str, str], FakeQuantize] | None:
     bits = settings.activation_bits
-    if bits is None:
+    if bits == FLOAT:
         return None
 
     def rounding(name: str, kind: str) -> FakeQuantize:

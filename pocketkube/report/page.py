@@ -5,8 +5,6 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from pocketkube.benchmark.environment import shown_machine
 from pocketkube.measures import measure_of, wording_of
 from pocketkube.report.bars import layer_bars, shares
@@ -14,6 +12,7 @@ from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.curves import training_curves
 from pocketkube.report.latency import latency_distribution
 from pocketkube.report.summary import count, rows, size
+from pocketkube.spec import yaml_of
 
 
 def build_report(result: Mapping[str, Any]) -> str:
@@ -171,7 +170,7 @@ def _range(bits: Sequence[int]) -> str:
 
 
 def _again(result: Mapping[str, Any]) -> list[str]:
-    spec = yaml.safe_dump(result["spec"], sort_keys=False, allow_unicode=True)
+    spec = yaml_of(result["spec"])
     told = result["environment"]
     machine = shown_machine(told["machine"], told.get("emulated_on"))
     packages = ", ".join(f"{name} {version}" for name, version in told["packages"].items())
@@ -182,7 +181,7 @@ def _again(result: Mapping[str, Any]) -> list[str]:
     ]
     return [
         f'<pre class="wide"><code>{escape(result["command"])}</code></pre>',
-        "<details><summary>The spec, with all defaults</summary>"
+        "<details><summary>The spec: what differs from the defaults</summary>"
         f'<pre class="wide">{escape(spec)}</pre></details>',
         _list(lines),
     ]

@@ -16,7 +16,7 @@ from pocketkube.layout import BENCHMARK_FILE, MODEL_FILE, REPORT_FILE, RESULT_FI
 from pocketkube.measures import measure_of
 from pocketkube.report import build_report as html_of
 from pocketkube.report.summary import size
-from pocketkube.spec.schema import Spec
+from pocketkube.spec import Spec, document_of
 
 
 def build_report(
@@ -66,7 +66,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
     result = {
         "pocketkube": __version__,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "spec": spec.model_dump(mode="json", exclude_none=True),
+        "spec": document_of(spec),
         "seed": spec.seed,
         "task": before["task"],
         "before": figures[0] | {"file": "baseline.tflite"},

@@ -16,6 +16,7 @@ from pocketkube import __version__
 from pocketkube.errors import UserError, repeatable
 from pocketkube.files import replaced_folder
 from pocketkube.quiet import quiet_tensorflow
+from pocketkube.spec import document_of, yaml_of
 from pocketkube.spec.schema import (
     UNCOMPRESSED,
     Cluster,
@@ -214,7 +215,7 @@ def _run_shared(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]
     environment = {name: value for name, value in os.environ.items() if name != CACHE}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "spec.yaml"
-        file.write_text(spec.model_dump_json(exclude_none=True), "utf-8")
+        file.write_text(yaml_of(document_of(spec)), "utf-8")
         arguments = ["stage", name, "--spec", str(file), "--position", str(position)]
         arguments += [f"--input={role}={place}" for role, place in inputs.items()]
         arguments += ["--output", str(output)]
@@ -223,6 +224,7 @@ def _run_shared(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]
 
 def _key(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]) -> str:
     parts = STAGES[name].parts
+    # With defaults: another checkout of the same version may have others.
     told = spec.model_dump(mode="json", include=set(parts))
     told["stage"] = spec.stages[position].model_dump(mode="json") if position >= 0 else None
     if name == "prune_channels" and spec.target is not None and spec.target.judges_the_file:
