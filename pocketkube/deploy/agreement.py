@@ -50,6 +50,8 @@ def check_agreement(
     Raises:
         UserError: If the share is below the minimum, or the inputs do not fit the file.
     """
+    if not 0 <= minimum <= 1:
+        raise UserError(f"check_agreement: minimum has to be between 0 and 1; received {minimum}.")
     file = LiteRTModel(litert)
     file.fit_inputs(inputs, "The examples to compare on")
     examples = len(inputs[0])

@@ -9,9 +9,10 @@ import numpy as np
 from pocketkube.errors import UserError
 from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.dependency import ChannelGraph, trace_channels
+from pocketkube.graph.inputs import refuse_other_examples
 from pocketkube.graph.surgery import copy_model, remove_channels
 from pocketkube.progress import progress
-from pocketkube.pruning.allocation import allocate, keep_best, rank_units
+from pocketkube.pruning.allocation import allocate, counts_from_ratios, keep_best, rank_units
 from pocketkube.pruning.auxiliary_heads import attach_heads
 from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.budget import CostEstimate
@@ -81,17 +82,17 @@ def prune(
 
     Raises:
         UserError: If the target cannot be reached, a layer in `settings.ratios` has no channels to
-            cut, or the criterion needs examples and there are none.
+            cut, the criterion needs examples and there are none, or the arguments make no sense.
     """
+    _refuse_wrong_request(model, settings, speedup, calibration, seed)
     before = profile_model(model)
     graph = trace_channels(model)
     if not graph.groups:
         raise UserError(f"The model {model.name} has no channels that may be cut.")
     scores = score_units(model, graph, settings.criterion, calibration)
-    if settings.ratios:
-        counts = counts_from_ratios(graph, settings.ratios)
+    if speedup is None:
+        counts = counts_from_ratios(graph, scores, settings.ratios, settings.round_to)
     else:
-        assert speedup is not None
         counts = _solve(model, graph, scores, before, settings, speedup)
     wanted = {g.layers: int(n) for g, n in zip(graph.groups, counts, strict=True)}
     kept = {g.name: (wanted[g.layers], len(g.units)) for g in graph.groups}
@@ -112,33 +113,30 @@ def prune(
     return Pruned(model, before, profile_model(model), kept, tuple(dict.fromkeys(notes)))
 
 
-def counts_from_ratios(graph: ChannelGraph, ratios: Mapping[str, float]) -> np.ndarray:
-    """Units that each group keeps where parts to cut are given by a layer's name.
-
-    Raises:
-        UserError: If a name is that of no layer with channels to cut, or two names of one group
-            contradict each other.
-    """
-    given: dict[int, tuple[str, float]] = {}
-    for name, ratio in ratios.items():
-        found = [i for i, group in enumerate(graph.groups) if name in group.layers]
-        if not found:
-            names = ", ".join(group.name for group in graph.groups)
-            raise UserError(
-                f"ratios: {name} is no layer whose channels may be cut; there are: {names}."
-            )
-        for i in found:
-            if given.get(i, (name, ratio))[1] != ratio:
-                raise UserError(
-                    f"ratios: {name} and {given[i][0]} share their channels and need the same ratio."
-                )
-            given[i] = (name, ratio)
-    return np.array(
-        [
-            max(1, round(len(group.units) * (1 - given.get(i, ("", 0.0))[1])))
-            for i, group in enumerate(graph.groups)
-        ]
-    )
+def _refuse_wrong_request(
+    model: keras.Model,
+    settings: PruneChannels,
+    speedup: float | None,
+    calibration: Calibration | None,
+    seed: int,
+) -> None:
+    if speedup is None and not settings.ratios:
+        raise UserError(
+            "prune: needs to know how far; give a speedup, as 2.0, or settings with ratios; received "
+            "neither."
+        )
+    if speedup is not None and settings.ratios:
+        raise UserError(
+            f"prune: speedup and ratios contradict each other; give one; received {speedup!r} and "
+            f"{dict(settings.ratios)}."
+        )
+    is_number = isinstance(speedup, float | int | np.number) and not isinstance(speedup, bool)
+    if speedup is not None and not (is_number and 1 < speedup < np.inf):
+        raise UserError(f"prune: speedup has to be a number above 1; received {speedup!r}.")
+    if seed < 0:
+        raise UserError(f"prune: seed has to be at least 0; received {seed}.")
+    if calibration is not None:
+        refuse_other_examples(model, calibration.inputs)
 
 
 def _solve(

@@ -8,6 +8,7 @@ import numpy as np
 
 from pocketkube.data.dataset import Arrays
 from pocketkube.errors import UserError
+from pocketkube.graph.inputs import refuse_other_examples
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.quantization.aware import QuantizationAware, QuantizedKernel
 from pocketkube.quantization.correction import correct_biases
@@ -56,8 +57,12 @@ def quantize(
         The quantised model.
 
     Raises:
-        UserError: If there is nothing to quantise, or `settings` names a layer that is not there.
+        UserError: If there is nothing to quantise, `settings` names a layer that is not there, or the
+            examples are none for this model.
     """
+    if seed < 0:
+        raise UserError(f"quantize: seed has to be at least 0; received {seed}.")
+    refuse_other_examples(model, calibration)
     prepared = prepare(model, _rounding(settings))
     kernels = list(_kernels(prepared, settings))
     method = QuantizationAware(kernels, settings)

@@ -391,3 +391,20 @@ def test_a_quantised_model_is_saved_and_loaded(dense: keras.Model, tmp_path: Pat
     model.save(tmp_path / "net.keras")
     loaded = keras.saving.load_model(tmp_path / "net.keras", safe_mode=True)
     np.testing.assert_array_equal(loaded.predict(TEST[0][:32]), model.predict(TEST[0][:32]))
+
+
+@pytest.mark.parametrize(
+    ("examples", "said"),
+    [
+        ((), r"an array for each input, of the shapes .*; received \[\]"),
+        ((np.zeros((0, 4), np.float32),), "needs examples, as many for each input; received 0"),
+        ((np.zeros((2, 3), np.float32),), r"of the shapes \[\(4,\)\] an example; received \[\(3,\)\]"),
+        ((np.full((2, 4), np.inf, np.float32),), "have to be finite numbers; received inf"),
+    ],
+)
+def test_examples_that_are_none_for_the_model_are_refused(examples: tuple, said: str) -> None:
+    net = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    with pytest.raises(UserError, match=said):
+        quantize(net, QuantizeWeights(), examples, 0)
+    with pytest.raises(UserError, match="seed has to be at least 0; received -1"):
+        quantize(net, QuantizeWeights(), (np.zeros((2, 4), np.float32),), -1)
