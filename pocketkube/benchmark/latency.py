@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from time import perf_counter
 
@@ -49,7 +48,10 @@ class Latencies:
 
 
 def measure_latencies(
-    files: Sequence[Path], settings: Benchmark, examples: Samples | None = None
+    files: Sequence[Path],
+    settings: Benchmark,
+    examples: Samples | None = None,
+    limit_ms: float | None = None,
 ) -> Latencies:
     """Runs LiteRT files in turn until `settings.precision` is reached, or its limits.
 
@@ -57,18 +59,26 @@ def measure_latencies(
         files: The files.
         settings: How many runs, how precise, how long, with how many threads.
         examples: What the files run on; random numbers where there are none.
+        limit_ms: What the last file's median is to be told from, if it can be.
 
     Raises:
         UserError: If examples do not fit a file.
     """
     watch = Watch()
     threads = {
-        count: _times(files, settings, count, examples) for count in dict.fromkeys(settings.threads)
+        number: _times(files, settings, number, examples, limit_ms)
+        for number in dict.fromkeys(settings.threads)
     }
     return Latencies(threads, load_of(watch.stop(), [times.runs_ms for times in threads.values()]))
 
 
-def _times(files: Sequence[Path], settings: Benchmark, threads: int, examples: Samples | None) -> Times:
+def _times(
+    files: Sequence[Path],
+    settings: Benchmark,
+    threads: int,
+    examples: Samples | None,
+    limit_ms: float | None,
+) -> Times:
     models = [LiteRTModel(file, threads) for file in files]
     rounds = Rounds(models, _shared_inputs(models, examples))
     stage = f"latency, {threads} thread{'s' if threads > 1 else ''}"
@@ -76,10 +86,9 @@ def _times(files: Sequence[Path], settings: Benchmark, threads: int, examples: S
     rounds.warm_up(settings.warmup_runs)
     runs = settings.runs
     while runs:
-        steps = count(1)
         with progress(stage, runs, "round") as shown:
-            rounds.run(runs, lambda steps=steps, shown=shown: shown.update(next(steps)))
-        runs = further_runs(rounds.times_ms, settings, perf_counter() - began)
+            rounds.run(runs, shown.update)
+        runs = further_runs(rounds.times_ms, settings, perf_counter() - began, limit_ms)
         if runs:
             # What the judging left in the processor's caches is none of the models'.
             rounds.warm_up(1)
@@ -91,7 +100,12 @@ def _times(files: Sequence[Path], settings: Benchmark, threads: int, examples: S
     )
 
 
-def further_runs(times_ms: Sequence[Sequence[float]], settings: Benchmark, seconds: float) -> int:
+def further_runs(
+    times_ms: Sequence[Sequence[float]],
+    settings: Benchmark,
+    seconds: float,
+    limit_ms: float | None = None,
+) -> int:
     """How many runs more it takes: none when the interval is narrow, or a limit is reached.
 
     They are as many as were made, so that the interval is looked at a few times only: to stop at the
@@ -101,10 +115,12 @@ def further_runs(times_ms: Sequence[Sequence[float]], settings: Benchmark, secon
         times_ms: For each file, each run so far.
         settings: The precision and the limits.
         seconds: How long that took.
+        limit_ms: What the last file's median is to be told from.
     """
-    done = len(times_ms[0])
-    last = ratio_estimate(times_ms[0], times_ms[-1]) if len(times_ms) > 1 else None
-    if (last or median_estimate(times_ms[0])).relative_width <= settings.precision:
+    done, last = len(times_ms[0]), median_estimate(times_ms[-1])
+    judged = ratio_estimate(times_ms[0], times_ms[-1]) if len(times_ms) > 1 else last
+    told_apart = limit_ms is None or not last.low <= limit_ms <= last.high
+    if judged.relative_width <= settings.precision and told_apart:
         return 0
     in_time = int(done * (settings.max_seconds - seconds) / seconds)
     return max(0, min(done, MOST_TIMES * settings.runs - done, in_time))

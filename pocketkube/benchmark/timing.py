@@ -37,27 +37,29 @@ class Rounds:
         self.run(count)
         self.times_ms = kept
 
-    def run(self, count: int, after_each: Callable[[], None] = lambda: None) -> None:
+    def run(self, count: int, after_each: Callable[[int], None] = lambda done: None) -> None:
         """Runs each model `count` times more.
 
         Args:
             count: How often.
-            after_each: Called, outside of the timed part, whenever each model has run once.
+            after_each: Called, outside of the timed part, whenever each model has run once, with the
+                number of times.
         """
         self._prepare(self._done + count)
         # A collection in the middle of a run would be counted as the model's.
         collecting = gc.isenabled()
         gc.disable()
         try:
-            for number in range(self._done, self._done + count):
+            for done in range(count):
+                number = (self._done + done) % len(self._inputs[0])
                 for model, examples, measured in zip(
                     self._models, self._prepared, self.times_ms, strict=True
                 ):
-                    example = examples[number % len(self._inputs[0])]
+                    example = examples[number]
                     began = time.perf_counter_ns()
                     model.invoke(example)
                     measured.append((time.perf_counter_ns() - began) / 1e6)
-                after_each()
+                after_each(done + 1)
         finally:
             if collecting:
                 gc.enable()

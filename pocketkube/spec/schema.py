@@ -266,8 +266,8 @@ class Benchmark(Settings):
     runs: int = Field(
         100,
         ge=5,
-        description="Timed runs of each model and thread count; up to ten times as many until precision "
-        "is reached.",
+        description="Timed runs of each model and thread count; up to ten times as many until "
+        "precision is reached.",
     )
     precision: float = Field(
         0.05,
