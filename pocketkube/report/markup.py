@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+_BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|s|[kMG]?B|[kMG]|points)(?!\w))")
+
 
 @dataclass(frozen=True)
 class Markup:
@@ -20,7 +22,7 @@ def html_of(content: Cell) -> str:
     """HTML of a cell: a string is escaped, and no line ends between a number and its unit."""
     if isinstance(content, Markup):
         return content.html
-    return re.sub(r"(?<=\d) (?=(%|ms|s|[kMG]?B?|points)\b|%)", "\u00a0", escape(content))
+    return _BEFORE_A_UNIT.sub("\u00a0", escape(content))
 
 
 def table(
