@@ -229,6 +229,7 @@ def _key(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]) -> st
     told["stage"] = spec.stages[position].model_dump(mode="json") if position >= 0 else None
     if name == "prune_channels" and spec.target is not None and spec.target.judges_the_file:
         told["stages"] = [settings.model_dump(mode="json") for settings in spec.stages]
+        told["benchmark"] = spec.benchmark.model_dump(mode="json")
     digest = hashlib.sha256(json.dumps([__version__, name, told], sort_keys=True).encode())
     for place in _places(spec, position, parts):
         digest.update(_stamp(place).encode())
