@@ -29,6 +29,7 @@ def build_report(result: Mapping[str, Any]) -> str:
     body = "".join(
         (
             _headline(result),
+            _section("Warnings", _list(result.get("warnings", ()))),
             _section("Before and after", _table(result), _targets(result)),
             _section("Layers", *_layers(result)),
             _section("Latency", latency_distribution(result), *_threads(result)),

@@ -94,6 +94,7 @@ def after_stage(
     *,
     history: History | None = None,
     notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Facts with one stage more.
 
@@ -104,6 +105,8 @@ def after_stage(
         began: When it began, by time.monotonic().
         history: How training went, where it trained.
         notes: Sentences for the user.
+        warnings: The same, of what may have gone wrong: said at the end of the stage, too, and of the
+            whole job.
     """
     stage = {
         "name": name,
@@ -116,5 +119,6 @@ def after_stage(
         "weight_bits": list(judged.weight_bits),
         "history": asdict(history) if history and history.loss else None,
         "notes": list(notes),
+        "warnings": list(warnings),
     }
     return {**facts, "stages": [*facts["stages"], stage], "profile": judged.profile.to_dict()}

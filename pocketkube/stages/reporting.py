@@ -61,6 +61,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
                 *export["notes"],
                 *_packed_note(after.get("packed"), figures[1]),
             ],
+            "warnings": export.get("warnings", []),
         },
     ]
     result = {
@@ -75,6 +76,9 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
         "latency_ratio": measured["latency_ratio"],
         "agreement": agreement["share"],
         "stages": stages,
+        "warnings": [
+            f"{stage['name']}: {warning}" for stage in stages for warning in stage.get("warnings", ())
+        ],
         "layers": _layers(before, after),
         "environment": measured["environment"]
         | {"packages": package_versions(), "when": datetime.now(UTC).isoformat(timespec="seconds")},

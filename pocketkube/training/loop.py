@@ -32,10 +32,12 @@ class Scores:
     Attributes:
         loss: The task's loss.
         score: Its score.
+        each: The score of each example, in the split's order, `[n]`.
     """
 
     loss: float
     score: float
+    each: np.ndarray = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -208,24 +210,26 @@ Judge = Callable[[Any, Any], tf.Tensor]
 
 
 def _judge(model: keras.Model, task: Task, method: Method) -> Judge:
-    """From a batch to its sums of loss, score and examples."""
+    """From a batch to loss and score of each example, `[2, batch]`."""
 
     @tf.function(reduce_retracing=True)
     def judge(inputs: Any, labels: Any) -> tf.Tensor:
         outputs, _ = _call(model, inputs, method, training=False)
-        loss, score = task.loss(labels, outputs), task.score(labels, outputs)
-        count = tf.cast(tf.size(score), tf.float32)
-        return tf.stack([tf.reduce_sum(loss), tf.reduce_sum(score), count])
+        return tf.stack([task.loss(labels, outputs), task.score(labels, outputs)])
 
     return judge
 
 
 def _evaluate(judge: Judge, examples: Examples, batch_size: int, ranks: Alone) -> Scores:
-    sums = np.zeros(3)
-    for inputs, labels in batches(examples, batch_size, rank=ranks.rank, ranks=ranks.size):
-        sums += judge(inputs, labels).numpy()
-    loss, score, count = np.asarray(ranks.total(tf.constant(sums)))
-    return Scores(float(loss / count), float(score / count))
+    figures = np.zeros((2, examples.size))
+    for number, (inputs, labels) in enumerate(
+        batches(examples, batch_size, rank=ranks.rank, ranks=ranks.size)
+    ):
+        # Each rank has every so many rows of a batch.
+        own = slice(number * batch_size + ranks.rank, (number + 1) * batch_size, ranks.size)
+        figures[:, own] = judge(inputs, labels).numpy()
+    losses, scores = np.asarray(ranks.total(tf.constant(figures)))
+    return Scores(float(losses.mean()), float(scores.mean()), scores.astype(np.float32))
 
 
 def _epoch(
