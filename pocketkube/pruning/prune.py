@@ -220,11 +220,12 @@ def _cut(
 ) -> keras.Model:
     criterion = settings.criterion
     fits = criterion == "lasso" or settings.reconstruct
-    if calibration is not None and not calibration.can_be_fitted_to:
+    enough = calibration is not None and calibration.can_be_fitted_to
+    if calibration is not None and not enough:
         if fits or criterion == "dcp":
             notes.append(
-                f"Weights were not fitted: {calibration.size} calibration_examples are too few, {FEWEST} "
-                "are needed to hold a fit against some that it has not seen."
+                f"Weights were not fitted: {calibration.size} calibration_examples are too few, "
+                f"{FEWEST} are needed to hold a fit against some that it has not seen."
             )
         fits = False
     if calibration is None or not (criterion in STEPWISE or fits):
@@ -264,9 +265,7 @@ def _cut(
                 keep[rank_units(graph, scores)[place][int(count) :]] = False
                 if criterion == "dcp":
                     for reader, response in measured.items():
-                        keep_where_better(
-                            layers[reader], response, keep, fits=calibration.can_be_fitted_to
-                        )
+                        keep_where_better(layers[reader], response, keep, fits=enough)
             if not keep.all():
                 silence(graph, ~keep)
                 if fits:
@@ -275,7 +274,7 @@ def _cut(
                     why_not = write_fit(layers[path], responses[path], keep)
                     if why_not:
                         not_fitted[path] = why_not
-                if calibration.can_be_fitted_to:
+                if enough:
                     recalibrate(working, calibration.others)
             shown.update(number + 1)
     for place, (group, count) in enumerate(zip(graph.groups, counts, strict=True)):

@@ -78,8 +78,8 @@ class Moments:
 class Response:
     """What a layer reads and what it should give.
 
-    A bias makes up for means: where the layer has one, `gram` and `cross` are about the mean, else about
-    zero.
+    A bias makes up for means: where the layer has one, `gram` and `cross` are about the mean, else
+    about zero.
 
     Attributes:
         gram: Of the layer's inputs as rows of patches, `[patch, patch]`.
