@@ -14,13 +14,16 @@ from pocketkube.graph.surgery import copy_model, remove_channels
 from pocketkube.progress import progress
 from pocketkube.pruning.allocation import allocate, counts_from_ratios, keep_best, rank_units
 from pocketkube.pruning.auxiliary_heads import attach_heads
-from pocketkube.pruning.batch_statistics import recalibrate
+from pocketkube.pruning.batch_statistics import recalibrate, recalibrate_where_better
 from pocketkube.pruning.budget import CostEstimate
-from pocketkube.pruning.calibration import Calibration
+from pocketkube.pruning.calibration import FEWEST, Calibration
 from pocketkube.pruning.criteria import score_units
 from pocketkube.pruning.discrimination import select_by_discrimination
 from pocketkube.pruning.reconstruction import (
+    MOST_INPUTS,
     Response,
+    inputs_of,
+    keep_where_better,
     measure,
     readers,
     select_by_lasso,
@@ -100,16 +103,18 @@ def prune(
         [g.layers for g in graph.groups if wanted[g.layers] < len(g.units)], settings.group_size
     )
     notes = list(graph.left_whole)
+    not_fitted: dict[str, str] = {}
     for number, names in enumerate(lists):
         if number:
             graph = trace_channels(model)
             scores = score_units(model, graph, settings.criterion, calibration)
         now = np.array([wanted[g.layers] if g.layers in names else len(g.units) for g in graph.groups])
-        model = _cut(model, graph, scores, now, settings, calibration, seed, notes)
+        model = _cut(model, graph, scores, now, settings, calibration, seed, notes, not_fitted)
         if calibration is not None:
-            recalibrate(model, calibration)
+            notes += recalibrate_where_better(model, calibration)
         if between is not None and settings.group_size is not None:
             model = between(model, number)
+    notes += _told(not_fitted)
     return Pruned(model, before, profile_model(model), kept, tuple(dict.fromkeys(notes)))
 
 
@@ -137,6 +142,16 @@ def _refuse_wrong_request(
         raise UserError(f"prune: seed has to be at least 0; received {seed}.")
     if calibration is not None:
         refuse_other_examples(model, calibration.inputs)
+
+
+def _told(not_fitted: Mapping[str, str]) -> list[str]:
+    """A sentence for each reason why layers were not fitted."""
+    layers: dict[str, list[str]] = {}
+    for path, reason in not_fitted.items():
+        layers.setdefault(reason, []).append(path)
+    return [
+        f"Weights were not fitted in {', '.join(paths)}: {reason}." for reason, paths in layers.items()
+    ]
 
 
 def _solve(
@@ -199,9 +214,19 @@ def _cut(
     calibration: Calibration | None,
     seed: int,
     notes: list[str],
+    not_fitted: dict[str, str],
 ) -> keras.Model:
     criterion = settings.criterion
-    if calibration is None or not (criterion in STEPWISE or settings.reconstruct):
+    fits = criterion == "lasso" or settings.reconstruct
+    enough = calibration is not None and calibration.can_be_fitted_to
+    if calibration is not None and not enough:
+        if fits or criterion == "dcp":
+            notes.append(
+                f"Weights were not fitted: {calibration.size} calibration_examples are too few, "
+                f"{FEWEST} are needed to hold a fit against some that it has not seen."
+            )
+        fits = False
+    if calibration is None or not (criterion in STEPWISE or fits):
         return remove_channels(model, graph, keep_best(rank_units(graph, scores), counts))
     working = copy_model(model)
     heads = attach_heads(working, calibration) if criterion == "dcp" else ()
@@ -211,6 +236,10 @@ def _cut(
     to_fit = [path for path in layers if any(path in paths for paths in readers_of.values())]
     keep, chosen, scores = np.ones(graph.units.count, bool), set(), scores.copy()
     rng = np.random.default_rng(seed)
+    for path in [path for path in to_fit if inputs_of(layers[path]) > MOST_INPUTS]:
+        not_fitted[path] = f"it has {inputs_of(layers[path])} inputs, {MOST_INPUTS} are the most"
+        to_fit.remove(path)
+        readers_of = {name: [p for p in paths if p != path] for name, paths in readers_of.items()}
     with progress("reconstruct", len(to_fit), "layer") as shown:
         for number, path in enumerate(to_fit):
             responses: dict[str, Response] = {}
@@ -232,13 +261,19 @@ def _cut(
                         working, heads, layers, measured, group.units, int(count), calibration
                     )
                 keep[rank_units(graph, scores)[place][int(count) :]] = False
+                if criterion == "dcp":
+                    for reader, response in measured.items():
+                        keep_where_better(layers[reader], response, keep, fits=enough)
             if not keep.all():
                 silence(graph, ~keep)
-                if criterion == "lasso" or settings.reconstruct:
+                if fits:
                     if path not in responses:
                         responses = measure(working, model, graph, [path], calibration, rng)
-                    write_fit(layers[path], responses[path], keep)
-                recalibrate(working, calibration)
+                    why_not = write_fit(layers[path], responses[path], keep)
+                    if why_not:
+                        not_fitted[path] = why_not
+                if enough:
+                    recalibrate(working, calibration.others)
             shown.update(number + 1)
     for place, (group, count) in enumerate(zip(graph.groups, counts, strict=True)):
         if group.name not in chosen and count < len(group.units):

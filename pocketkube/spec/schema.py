@@ -203,6 +203,12 @@ class Training(Settings):
     ema: float | None = Field(
         None, gt=0.0, lt=1.0, description="Decay of an average of the weights that is kept instead."
     )
+    keep: Literal["best", "last"] = Field(
+        "best",
+        description="Whose weights training ends with: those of the epoch with the best validation "
+        "score, the later one of two that are alike, or those of the last epoch. Where a stage makes "
+        "weights zero step by step, epochs count once all of them are.",
+    )
     workers: int = Field(
         1, ge=1, description="Horovod processes that train together; more than one needs make horovod."
     )

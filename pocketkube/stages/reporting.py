@@ -70,6 +70,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
                 *export["notes"],
                 *_packed_note(after.get("packed"), figures[1]),
             ],
+            "warnings": export.get("warnings", []),
         },
     ]
     result = {
@@ -84,7 +85,14 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
         **{key: measured[key] for key in LATENCY},
         "agreement": agreement["share"],
         "stages": stages,
-        "warnings": measured["load"]["warnings"],
+        "warnings": [
+            *(
+                f"{stage['name']}: {warning}"
+                for stage in stages
+                for warning in stage.get("warnings", ())
+            ),
+            *measured["load"]["warnings"],
+        ],
         "layers": _layers(before, after),
         "environment": measured["environment"]
         | {"packages": package_versions(), "when": datetime.now(UTC).isoformat(timespec="seconds")},

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 from pocketkube import __version__
 from pocketkube.errors import UserError, repeatable
+from pocketkube.facts import load_warnings
 from pocketkube.files import replaced_folder
 from pocketkube.quiet import quiet_tensorflow
 from pocketkube.spec import document_of, yaml_of
@@ -158,6 +160,8 @@ def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], 
     if started_first():
         with replaced_folder(output) as folder:
             shutil.copytree(kept, folder, dirs_exist_ok=True)
+        if found:
+            _warn(output)
     return found
 
 
@@ -208,6 +212,12 @@ def _run(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], outpu
     getattr(import_module(stage.module), name)(spec, position, inputs, output, scratch)
     if started_first():
         shutil.rmtree(scratch, ignore_errors=True)
+        _warn(output)
+
+
+def _warn(output: Path) -> None:
+    for warning in load_warnings(output):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def _run_shared(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> None:

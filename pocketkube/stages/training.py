@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from pocketkube.bundle import Bundle, load_bundle, save_bundle
+from pocketkube.bundle import NOW, Bundle, load_bundle, save_bundle
 from pocketkube.clustering import Clustering
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
@@ -23,6 +23,7 @@ from pocketkube.spec.schema import (
     Spec,
     Training,
 )
+from pocketkube.stages.comparison import UNRECOVERED, worse_by_training
 from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
@@ -51,7 +52,7 @@ def train_model(
     judged = judge(model, dataset, task)
     facts = after_stage(facts, "train_model", judged, began, history=history)
     if workers().rank == 0:
-        save_bundle(output, Bundle(model, facts))
+        save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
 
 
 def _refuse_unfit_student(spec: Spec, dataset: Dataset) -> None:
@@ -140,6 +141,7 @@ def train_on(
     student = load_bundle(inputs["model"])
     task = task_of(student.facts)
     begun, history = begin(student, dataset), None
+    course = fine_tuning(spec.training, settings)
     notes: list[str] = []
     if settings.epochs == 0:
         begun.method.finish()
@@ -151,7 +153,7 @@ def train_on(
             begun.model,
             dataset,
             task,
-            fine_tuning(spec.training, settings),
+            course,
             seed=spec.seed + 1,
             stage=settings.name,
             lesson=lesson,
@@ -161,9 +163,17 @@ def train_on(
     forms = begun.method.forms
     judged = judge(begun.model, dataset, task, forms)
     notes += [*begun.notes, *_zeros(begun.model), *_few_values(forms)]
-    facts = after_stage(student.facts, settings.name, judged, began, history=history, notes=notes)
+    warnings = worse_by_training(student, judged, settings, course, task)
+    facts = after_stage(
+        student.facts, settings.name, judged, began, history=history, notes=notes, warnings=warnings
+    )
+    scores = {NOW: judged.validation.each}
+    if history is None:
+        scores = {**student.scores, **scores}
+    else:
+        facts[UNRECOVERED] = []
     if workers().rank == 0:
-        save_bundle(output, Bundle(begun.model, facts, forms))
+        save_bundle(output, Bundle(begun.model, facts, forms, scores))
 
 
 def _zeros(model: keras.Model) -> list[str]:
