@@ -18,11 +18,13 @@ class Kernel:
 
     Attributes:
         layer: The name of its layer, as in left/conv.
+        owner: The layer.
         variable: The kernel.
         axes: Its axes of output channels.
     """
 
     layer: str
+    owner: Any
     variable: Any
     axes: tuple[int, ...]
 
@@ -45,7 +47,7 @@ def kernels_of(model: keras.Model) -> Iterator[Kernel]:
         for name, axes in KERNELS.get(type(layer), {}).items():
             variable = getattr(layer, name)
             rank = len(variable.shape)
-            yield Kernel(path, variable, tuple(axis % rank for axis in axes))
+            yield Kernel(path, layer, variable, tuple(axis % rank for axis in axes))
 
 
 DENSE: Mapping[str, tuple[int, ...]] = MappingProxyType({"kernel": (-1,)})

@@ -108,13 +108,15 @@ class Begun:
         model: The model.
         method: What takes part in its training.
         notes: Sentences for the user.
-        renamed: Where it was rebuilt: for each path of a layer before, the one now.
+        renamed: Where it was rebuilt: see `FromTeachers`.
+        folded: Layers that others have taken up, by their paths, and the paths of those.
     """
 
     model: keras.Model
     method: Method
     notes: Sequence[str] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    folded: Mapping[str, str] = field(default_factory=dict)
 
 
 def train_on(
@@ -162,6 +164,7 @@ def train_on(
     judged = judge(begun.model, dataset, task, forms)
     notes += [*begun.notes, *_zeros(begun.model), *_few_values(forms)]
     facts = after_stage(student.facts, settings.name, judged, began, history=history, notes=notes)
+    facts["folded"] = {**facts.get("folded", {}), **begun.folded}
     if workers().rank == 0:
         save_bundle(output, Bundle(begun.model, facts, forms))
 
