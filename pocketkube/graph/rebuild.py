@@ -27,8 +27,8 @@ class Rebuilder:
         begun = [self.begin(x._keras_history.operation.name, x) for x in inputs]
         return self._model_of(model, function, inputs, begun, "")[0]
 
-    def begin(self, path: str, tensor: Any) -> Any:
-        """What layers see in the place of an input of the model, or of a nested one that is shared."""
+    def begin(self, name: str, tensor: Any) -> Any:
+        """What layers see in the place of an input of the model; not of a nested one."""
         return tensor
 
     def compute(self, path: str, node: Any, taken: list[Any]) -> Sequence[Any]:
@@ -61,10 +61,7 @@ class Rebuilder:
             if self._times[id(model)] == 1:
                 for source, target in zip(taken, inputs, strict=True):
                     self.pass_on(source, target)
-                begun = inputs
-            else:
-                begun = [self.begin(f"{path}/{x._keras_history.operation.name}", x) for x in inputs]
-            self._models[id(model)] = self._model_of(model, function, inputs, begun, f"{path}/")
+            self._models[id(model)] = self._model_of(model, function, inputs, inputs, f"{path}/")
         new, ended = self._models[id(model)]
         args, kwargs = filled_in(node, taken)
         given = keras.tree.flatten(new(*args, **kwargs))

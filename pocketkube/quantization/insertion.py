@@ -182,11 +182,11 @@ class _Builder(Rebuilder):
         self.elementwise: list[str] = []
         self.closed: list[str] = []
 
-    def begin(self, path: str, tensor: Any) -> Any:
+    def begin(self, name: str, tensor: Any) -> Any:
         """See `Rebuilder`."""
         if not str(tensor.dtype).startswith("float"):
             return tensor
-        return self._round(tensor, path, "learned")
+        return self._round(tensor, name, "learned")
 
     def pass_on(self, source: Any, target: Any) -> None:
         """See `Rebuilder`."""
@@ -213,9 +213,8 @@ class _Builder(Rebuilder):
         if isinstance(op, ONLY_MOVE) or _name_of(op) in ONLY_MOVE_NAMES:
             self._inherit(taken[0], given[0])
             return given
-        if isinstance(op, SAME_RANGE) and id(taken[0]) not in self._from_elsewhere:
-            own = self._rounded_by.get(id(taken[0]))
-            return [self._reuse(own, given[0])] if own is not None else given
+        if isinstance(op, SAME_RANGE):
+            return [self._round_alike(taken[0], given[0], path)]
         return [self._round(given[0], path, FIXED.get(_activation_of(op), "learned"))]
 
     def carry_weights(self) -> None:
@@ -359,9 +358,18 @@ class _Builder(Rebuilder):
             return tensor
         layer = self._rounding(self._unique(f"{path}_quantized"), kind)
         self.roundings.append(layer)
-        return self._reuse(layer, tensor)
+        return self._rounded(layer, tensor)
 
-    def _reuse(self, layer: FakeQuantize, tensor: Any) -> Any:
+    def _round_alike(self, source: Any, tensor: Any, path: str) -> Any:
+        """Rounds a tensor as another one is; where that differs from call to call, not at all."""
+        layer = self._rounded_by.get(id(source))
+        if layer is None:
+            return tensor
+        if id(source) in self._from_elsewhere:
+            layer = layer.twin(self._unique(f"{path}_quantized"), tensor.shape)
+        return self._rounded(layer, tensor)
+
+    def _rounded(self, layer: FakeQuantize, tensor: Any) -> Any:
         given = layer(tensor)
         self._rounded_by[id(given)] = layer
         if id(tensor) in self._paths:

@@ -148,7 +148,9 @@ def _calibrate(
             ends = find_range(seen[id(layer)], layer.levels, False, settings.calibration)
             low, high = (float(end[0]) for end in ends)
         layer.span(low, high)
-        layer.observing = False
+    for _, layer in named_layers(prepared.model):
+        if isinstance(layer, FakeQuantize):
+            layer.observing = False
 
 
 def _observe(
