@@ -19,11 +19,13 @@ class Kernel:
 
     Attributes:
         layer: The name of its layer, as in left/conv.
+        owner: The layer.
         variable: The kernel.
         axes: Its axes of output channels.
     """
 
     layer: str
+    owner: Any
     variable: Any
     axes: tuple[int, ...]
 
@@ -55,7 +57,7 @@ def kernels_of(model: keras.Model) -> Iterator[Kernel]:
         for name, axes in axes_by_name.items():
             variable = getattr(layer, name)
             rank = len(variable.shape)
-            yield Kernel(path, variable, tuple(axis % rank for axis in axes))
+            yield Kernel(path, layer, variable, tuple(axis % rank for axis in axes))
 
 
 DENSE: Mapping[str, tuple[int, ...]] = MappingProxyType({"kernel": (-1,)})

@@ -8,7 +8,8 @@ from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
 from pocketkube.deploy.integers import FOUR_BITS
 from pocketkube.quantization.fake_quantize import LITERT_BITS
-from pocketkube.quantization.quantize import quantize
+from pocketkube.quantization.insertion import Prepared
+from pocketkube.quantization.quantize import left_whole, quantize
 from pocketkube.sparsity import KeptZeros
 from pocketkube.spec.schema import FLOAT, QuantizeWeights, Spec
 from pocketkube.stages.facts import is_sparse
@@ -30,7 +31,9 @@ def quantize_weights(
         method: Method = quantized.method
         if is_sparse(student.facts):
             method = Together([KeptZeros(quantized.model), method])
-        return Begun(quantized.model, method, _notes(settings), quantized.renamed)
+        prepared = quantized.prepared
+        notes = [*_notes(settings), *_notes_on(prepared)]
+        return Begun(quantized.model, method, notes, prepared.renamed, prepared.folded)
 
     train_on(spec, settings, inputs, output, scratch, begin)
 
@@ -50,6 +53,22 @@ def _notes(settings: QuantizeWeights) -> list[str]:
     if settings.epochs == 0:
         notes.append("They were calibrated, not trained.")
     return [*notes, *_in_the_file(settings)]
+
+
+def _notes_on(prepared: Prepared) -> list[str]:
+    """What became of layers that are no longer there, or not on levels."""
+    notes = []
+    if prepared.folded:
+        count = len(prepared.folded)
+        notes.append(f"{count} BatchNormalization layers are folded into the weights before them.")
+    if prepared.closed:
+        notes.append(
+            "Activations are not rounded between the layers inside of others, which LiteRT computes in "
+            f"floats: {', '.join(prepared.closed)}."
+        )
+    if whole := left_whole(prepared.model):
+        notes.append(f"Weights of these layers stay floats: {', '.join(whole)}.")
+    return notes
 
 
 def _in_the_file(settings: QuantizeWeights) -> list[str]:

@@ -13,6 +13,7 @@ from pocketkube.benchmark.environment import package_versions
 from pocketkube.facts import load_facts
 from pocketkube.figures import size
 from pocketkube.files import replaced_folder, write_text
+from pocketkube.graph.paths import is_within
 from pocketkube.layout import BENCHMARK_FILE, MODEL_FILE, REPORT_FILE, RESULT_FILE
 from pocketkube.measures import measure_of
 from pocketkube.report import build_report as html_of
@@ -138,21 +139,26 @@ def _layers(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any
     """Layers that have weights, side by side; none where the networks are different ones."""
     if before["model"] != after["model"]:
         return []
-    now = {layer["name"]: layer for layer in after["profile"]["layers"]}
+    folded = after.get("folded", {})
+    now = [layer for layer in after["profile"]["layers"] if layer["kind"] != "FakeQuantize"]
     rows = []
     for was in before["profile"]["layers"]:
-        left = now.get(was["name"])
-        if was["parameters"] and left and was["output_shape"]:
+        name = was["name"]
+        # A layer that became several has them inside; one that was taken up is part of another.
+        left = [layer for layer in now if is_within(layer["name"], name)]
+        shown = left or [layer for layer in now if layer["name"] == folded.get(name)]
+        if was["parameters"] and was["output_shape"] and shown:
             rows.append(
                 {
-                    "name": was["name"],
+                    "name": name,
                     "kind": was["kind"],
+                    "folded_into": folded.get(name),
                     "channels_before": was["output_shape"][-1],
-                    "channels_after": left["output_shape"][-1],
+                    "channels_after": shown[-1]["output_shape"][-1],
+                    **{f"{figure}_before": was[figure] for figure in ("macs", "parameters")},
                     **{
-                        f"{figure}_{when}": layer[figure]
+                        f"{figure}_after": sum(layer[figure] for layer in left)
                         for figure in ("macs", "parameters")
-                        for when, layer in (("before", was), ("after", left))
                     },
                 }
             )

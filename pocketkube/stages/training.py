@@ -109,13 +109,15 @@ class Begun:
         model: The model.
         method: What takes part in its training.
         notes: Sentences for the user.
-        renamed: Where it was rebuilt: for each path of a layer before, the one now.
+        renamed: Where it was rebuilt: see `FromTeachers`.
+        folded: Layers that others have taken up, by their paths, and the paths of those.
     """
 
     model: keras.Model
     method: Method
     notes: Sequence[str] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    folded: Mapping[str, str] = field(default_factory=dict)
 
 
 def train_on(
@@ -167,6 +169,7 @@ def train_on(
     facts = after_stage(
         student.facts, settings.name, judged, began, history=history, notes=notes, warnings=warnings
     )
+    facts["folded"] = {**facts.get("folded", {}), **begun.folded}
     scores = {NOW: judged.validation.each}
     if history is None:
         scores = {**student.scores, **scores}

@@ -17,6 +17,7 @@ from pocketkube.data.dataset import Dataset, Examples
 from pocketkube.errors import UserError
 from pocketkube.progress import Progress, Silent, progress
 from pocketkube.spec.schema import Training
+from pocketkube.structure import arranged
 from pocketkube.training.checkpoints import load_checkpoint, save_checkpoint
 from pocketkube.training.finite import Applied, refuse_loss, refuse_weights
 from pocketkube.training.lesson import Lesson
@@ -389,7 +390,7 @@ def _call(
 ) -> tuple[Any, Sequence[Any]]:
     """What `compute`, the model itself if None, gives; and the losses that layers add to the task's."""
     compute = compute or model
-    given = inputs[0] if len(inputs) == 1 else list(inputs)
+    given = arranged(model, inputs)
     replaced = method.replaced()
     if not replaced:
         outputs = compute(given, training=training)
