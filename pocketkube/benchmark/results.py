@@ -6,16 +6,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from pocketkube.benchmark.environment import Environment
+from pocketkube.benchmark.intervals import Estimate
+from pocketkube.benchmark.load import Load
 from pocketkube.measures import HeadScore
 
 
 @dataclass(frozen=True)
 class Percentiles:
-    """What half, nine tenths and 99 in a hundred of the runs stayed within, in milliseconds."""
+    """What half, nine tenths and 99 in a hundred of the runs stayed within, in milliseconds.
+
+    Attributes:
+        p50: The median.
+        p90: What 9 in 10 runs stayed within.
+        p99: What 99 in 100 did.
+        p50_interval: The median's interval of 95 % confidence: from, to.
+    """
 
     p50: float
     p90: float
     p99: float
+    p50_interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,11 @@ class BenchmarkReport:
 
     Attributes:
         files: One entry for each file, in the order given.
-        latency_ratio: Median latency of the first file over that of the last, from runs taken in
-            turn; None for a single file.
+        latency_ratio: Latency of the first file over that of the last: the median of the ratios pair
+            by pair, from runs taken in turn, with `reference_threads`; None for a single file.
+        latency_ratio_interval: Its interval of 95 % confidence: from, to.
+        latency_ratios: The ratio and its interval by number of threads; empty for a single file.
+        load: What the machine did while latency was measured, with reasons for distrust.
         reference_threads: The number of threads of `latency_ms`, load time and memory: one where
             that is measured.
         score_name: "accuracy", "negative_mae" or "negative_nme"; None where there is no score.
@@ -71,13 +84,16 @@ class BenchmarkReport:
 
     files: tuple[FileFigures, ...]
     latency_ratio: float | None
+    latency_ratio_interval: tuple[float, float] | None
+    latency_ratios: dict[str, Estimate]
+    load: Load
     reference_threads: int
     score_name: str | None
     examples: int
     environment: Environment
 
 
-def percentiles(samples_ms: Sequence[float]) -> Percentiles:
-    """The three percentiles of some runs, in milliseconds."""
-    p50, p90, p99 = (float(value) for value in np.percentile(samples_ms, (50, 90, 99)))
-    return Percentiles(p50=p50, p90=p90, p99=p99)
+def percentiles(samples_ms: Sequence[float], median: Estimate) -> Percentiles:
+    """The three percentiles of some runs, in milliseconds, with the median's interval."""
+    p90, p99 = (float(value) for value in np.percentile(samples_ms, (90, 99)))
+    return Percentiles(median.value, p90, p99, (median.low, median.high))

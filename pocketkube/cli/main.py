@@ -74,7 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument(
         "--samples", type=Path, help="an .npz with x (or x0, x1, …) and y: real inputs"
     )
-    benchmark.add_argument("--runs", type=int, default=100, help="timed runs of each (default: 100)")
+    benchmark.add_argument(
+        "--runs",
+        type=int,
+        default=100,
+        help="timed runs of each, and up to ten times as many until the ratio is sure (default: 100)",
+    )
     benchmark.add_argument(
         "--threads", type=int, nargs="+", default=[1, 2], help="thread counts (default: 1 2)"
     )

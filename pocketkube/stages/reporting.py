@@ -11,12 +11,22 @@ from typing import Any
 from pocketkube import __version__
 from pocketkube.benchmark.environment import package_versions
 from pocketkube.facts import load_facts
+from pocketkube.figures import size
 from pocketkube.files import replaced_folder, write_text
+from pocketkube.graph.paths import is_within
 from pocketkube.layout import BENCHMARK_FILE, MODEL_FILE, REPORT_FILE, RESULT_FILE
 from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.report import build_report as html_of
-from pocketkube.report.summary import size
-from pocketkube.spec.schema import Spec
+from pocketkube.spec import Spec, document_of
+
+# What result.json takes over from the benchmark as it is.
+LATENCY = (
+    "latency_ratio",
+    "latency_ratio_interval",
+    "latency_ratios",
+    "reference_threads",
+    "load",
+)
 
 
 def build_report(
@@ -62,20 +72,29 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
                 *export["notes"],
                 *_packed_note(after.get("packed"), figures[1]),
             ],
+            "warnings": export.get("warnings", []),
         },
     ]
     result = {
         "pocketkube": __version__,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "spec": spec.model_dump(mode="json", exclude_none=True),
+        "command": _command(),
+        "spec": document_of(spec),
         "seed": spec.seed,
         "task": before["task"],
         "before": figures[0] | {"file": "baseline.tflite"},
         "after": figures[1] | {"file": "model.tflite"},
         "speedup": figures[0]["macs"] / max(figures[1]["macs"], 1),
-        "latency_ratio": measured["latency_ratio"],
+        **{key: measured[key] for key in LATENCY},
         "agreement": agreement["share"],
         "stages": stages,
+        "warnings": [
+            *(
+                f"{stage['name']}: {warning}"
+                for stage in stages
+                for warning in stage.get("warnings", ())
+            ),
+            *measured["load"]["warnings"],
+        ],
         "layers": _layers(before, after),
         "environment": measured["environment"]
         | {"packages": package_versions(), "when": datetime.now(UTC).isoformat(timespec="seconds")},
@@ -85,6 +104,15 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
         result["after"]["model_bytes"] = after["packed"]["file_bytes"]
     result["targets"] = _targets(spec, result)
     return result
+
+
+def _command() -> str | None:
+    """How a person started the whole job; None where a runner started this stage of it alone."""
+    program, *words = sys.argv
+    if words[:1] != ["run"]:
+        return None
+    as_module = Path(program).name == "__main__.py"
+    return shlex.join(["python", "-m", "pocketkube", *words] if as_module else ["pocketkube", *words])
 
 
 def _figures(facts: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
@@ -123,21 +151,26 @@ def _layers(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any
     """Layers that have weights, side by side; none where the networks are different ones."""
     if before["model"] != after["model"]:
         return []
-    now = {layer["name"]: layer for layer in after["profile"]["layers"]}
+    folded = after.get("folded", {})
+    now = [layer for layer in after["profile"]["layers"] if layer["kind"] != "FakeQuantize"]
     rows = []
     for was in before["profile"]["layers"]:
-        left = now.get(was["name"])
-        if was["parameters"] and left and was["output_shape"]:
+        name = was["name"]
+        # A layer that became several has them inside; one that was taken up is part of another.
+        left = [layer for layer in now if is_within(layer["name"], name)]
+        shown = left or [layer for layer in now if layer["name"] == folded.get(name)]
+        if was["parameters"] and was["output_shape"] and shown:
             rows.append(
                 {
-                    "name": was["name"],
+                    "name": name,
                     "kind": was["kind"],
+                    "folded_into": folded.get(name),
                     "channels_before": was["output_shape"][-1],
-                    "channels_after": left["output_shape"][-1],
+                    "channels_after": shown[-1]["output_shape"][-1],
+                    **{f"{figure}_before": was[figure] for figure in ("macs", "parameters")},
                     **{
-                        f"{figure}_{when}": layer[figure]
+                        f"{figure}_after": sum(layer[figure] for layer in left)
                         for figure in ("macs", "parameters")
-                        for when, layer in (("before", was), ("after", left))
                     },
                 }
             )
@@ -159,6 +192,7 @@ def _targets(spec: Spec, result: dict[str, Any]) -> list[dict[str, Any]]:
         reached["max_accuracy_drop"] = (target.max_accuracy_drop, drop, False)
     return [
         {"name": name, "asked": asked, "reached": got, "met": got >= asked if more else got <= asked}
+        | ({"interval": after["latency_ms"]["p50_interval"]} if name == "max_latency_ms" else {})
         for name, (asked, got, more) in reached.items()
         if asked is not None
     ]

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pocketkube.benchmark import benchmark, environment, render_table
 from pocketkube.benchmark.memory import measure_loading
-from pocketkube.benchmark.timing import interleaved_latencies_ms
+from pocketkube.benchmark.timing import Rounds
 from pocketkube.deploy import convert_litert
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
@@ -80,12 +80,30 @@ def test_latency_is_told_for_every_thread_count(report):
         assert list(figures.threads) == ["1", "2"]
         for each in figures.threads.values():
             assert 0 < each.p50 <= each.p90 <= each.p99
-        assert len(figures.latency_samples_ms) == 8
+        assert 8 <= len(figures.latency_samples_ms) <= 80
         assert figures.latency_ms == figures.threads["1"]
         assert figures.latency_ms.p50 == pytest.approx(np.median(figures.latency_samples_ms))
-    first, last = (np.median(figures.latency_samples_ms) for figures in report.files)
-    assert report.latency_ratio == pytest.approx(first / last)
+        low, high = figures.latency_ms.p50_interval
+        assert low <= figures.latency_ms.p50 <= high
+
+
+def test_the_ratio_is_the_median_pair_by_pair_with_its_interval(report):
+    first, last = (figures.latency_samples_ms for figures in report.files)
+    pairs = sorted(a / b for a, b in zip(first, last, strict=True))
+    assert report.latency_ratio == pytest.approx(np.median(pairs))
+    low, high = report.latency_ratio_interval
+    assert pairs[0] <= low <= report.latency_ratio <= high <= pairs[-1]
+    assert list(report.latency_ratios) == ["1", "2"]
+    assert report.latency_ratios["1"].value == report.latency_ratio
     assert report.reference_threads == 1
+
+
+def test_beside_programs_that_work_it_says_that_the_machine_was_busy(place, burners):
+    found = benchmark([place / "plain.tflite", place / "int8.tflite"], FEW)
+    assert found.load.warnings[0].startswith("The machine was busy: other programs kept")
+    screen = io.StringIO()
+    Console(file=screen, width=200).print(render_table(found))
+    assert found.load.warnings[0] in " ".join(screen.getvalue().split())
 
 
 def test_names_sizes_and_loading_are_those_of_the_files(report, place):
@@ -106,7 +124,11 @@ def test_the_report_goes_through_json_unchanged_with_the_keys_of_result_json(rep
         *("file", "format", "score", "size_bytes", "gzip_bytes", "latency_ms", "threads"),
         *("latency_samples_ms", "load_ms", "peak_memory_bytes", "heads", "op_latency_ms"),
     }
-    assert read["files"][0]["threads"]["2"].keys() == {"p50", "p90", "p99"}
+    assert read["files"][0]["threads"]["2"].keys() == {"p50", "p90", "p99", "p50_interval"}
+    assert read["latency_ratio_interval"] == list(report.latency_ratio_interval)
+    assert read["latency_ratios"]["2"].keys() == {"value", "low", "high"}
+    assert read["load"].keys() == {"activity", "spread", "slowdown", "warnings"}
+    assert read["load"]["activity"].keys() == {"cores", "others_cores", "load_average"}
     assert set(read["environment"]) == {
         *("cpu", "cpu_features", "cores", "machine", "emulated_on", "python", "packages", "when"),
     }
@@ -135,7 +157,8 @@ def test_without_examples_there_is_no_score(place):
     assert (found.score_name, found.files[0].score, found.files[0].heads) == (None, None, ())
     assert found.latency_ratio is None
     assert found.reference_threads == 2
-    assert len(found.files[0].latency_samples_ms) == 5
+    assert (found.latency_ratio_interval, found.latency_ratios) == (None, {})
+    assert 5 <= len(found.files[0].latency_samples_ms) <= 50
 
 
 class Witness:
@@ -153,9 +176,15 @@ class Witness:
 
 def test_models_run_in_turn_on_the_same_examples():
     log: list[tuple[str, int]] = []
-    times = interleaved_latencies_ms([Witness("A", log), Witness("B", log)], (np.arange(3),), 4, 1)
+    rounds = Rounds([Witness("A", log), Witness("B", log)], (np.arange(3),))
+    rounds.warm_up(1)
+    assert rounds.times_ms == [[], []]
+    done: list[int] = []
+    for more in (2, 2):
+        rounds.run(more, done.append)
     assert log == [(name, place) for place in (0, 1, 2, 0, 1) for name in ("A", "B")]
-    assert [len(of_model) for of_model in times] == [4, 4]
+    assert done == [1, 2, 1, 2]
+    assert [len(of_model) for of_model in rounds.times_ms] == [4, 4]
 
 
 def test_peak_memory_grows_with_the_model_and_leaves_the_runtime_out(tmp_path):
@@ -308,7 +337,8 @@ def test_the_table_shows_both_files_and_the_ratio(report):
     row = {line.split("│")[1].strip(): line for line in lines if line.count("│") > 3}
     assert "83.33 %" in row["accuracy"]
     sizes = [figures.size_bytes for figures in report.files]
-    assert f"{sizes[0] / sizes[1]:.2f}x" in row["size"]
+    assert f"{sizes[0] / sizes[1]:.2f}x smaller" in row["size"]
+    assert "faster" in row["95 % interval"] or "slower" in row["95 % interval"]
     for threads in ("1 thread", "2 threads"):
         for name in ("p50", "p90", "p99"):
             assert "ms" in row[f"latency {name}, {threads}"]

@@ -49,6 +49,9 @@ def build_report(
     found = json.loads(Path(figures.path).read_text("utf-8"))
     metrics.log_metric("speedup", found["speedup"])
     metrics.log_metric("latency_ratio", found["latency_ratio"])
+    low, high = found["latency_ratio_interval"]
+    metrics.log_metric("latency_ratio_low", low)
+    metrics.log_metric("latency_ratio_high", high)
     metrics.log_metric("size_bytes", found["after"]["size_bytes"])
     if found["after"]["score"] is not None:
         metrics.log_metric(found["task"]["score_name"], found["after"]["score"])
