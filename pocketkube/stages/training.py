@@ -23,6 +23,7 @@ from pocketkube.spec.schema import (
     Spec,
     Training,
 )
+from pocketkube.stages.chance import at_chance
 from pocketkube.stages.comparison import UNRECOVERED, worse_by_training
 from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
 from pocketkube.stages.networks import network
@@ -51,7 +52,8 @@ def train_model(
         )
     facts = first_facts(spec.model, dataset, task, spec.seed)
     judged = judge(model, dataset, task)
-    facts = after_stage(facts, first_stage(spec), judged, began, history=history)
+    warnings = at_chance(spec, model, dataset)
+    facts = after_stage(facts, first_stage(spec), judged, began, history=history, warnings=warnings)
     if workers().rank == 0:
         save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
 
