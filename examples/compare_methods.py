@@ -28,7 +28,7 @@ from pocketkube.cli.outcome import plain_ending
 from pocketkube.errors import UserError
 from pocketkube.files import write_text
 from pocketkube.measures import wording_of
-from pocketkube.spec import load_spec, resolve_paths
+from pocketkube.spec import document_of, load_spec, resolve_paths
 from pocketkube.spec.schema import Benchmark
 
 # Medians of fewer runs differ by more than what is compared.
@@ -41,7 +41,7 @@ def main() -> None:
     options = _options()
     with plain_ending():
         base = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
-        common = base.model_dump(mode="json", exclude={"target", "stages"}, exclude_none=True)
+        common = {k: v for k, v in document_of(base).items() if k not in ("target", "stages")}
         methods = yaml.safe_load(options.methods.read_text("utf-8"))
         names = _chosen(methods, options.only)
         # Seeds turn fastest: jobs that run at once do not train the same network.

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras.src import backend
 
 from pocketkube.errors import UserError
+from pocketkube.structure import arranged
 from pocketkube.training.task import Task
 
 
@@ -71,8 +72,7 @@ def fitting_outputs(
 
 def _outputs_of(model: keras.Model, task: Task, student: keras.Model) -> list[tuple[int, ...]]:
     def run(*inputs: tf.Tensor) -> Any:
-        given = inputs[0] if len(inputs) == 1 else list(inputs)
-        return task.softened(model(given, training=False), 1.0)
+        return task.softened(model(arranged(model, inputs), training=False), 1.0)
 
     specs = [keras.KerasTensor(x.shape, dtype=x.dtype) for x in student.inputs]
     return [tuple(x.shape[1:]) for x in backend.compute_output_spec(run, *specs)]

@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from pocketkube.graph.paths import unique
+
 
 def named_layers(model: keras.Model) -> Iterator[tuple[str, Any]]:
     """The layers of a model, those inside of others included.
@@ -21,10 +23,13 @@ def named_layers(model: keras.Model) -> Iterator[tuple[str, Any]]:
     seen: set[int] = set()
 
     def within(outer: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+        names: set[str] = set()
         for layer in outer._layers:
             if id(layer) not in seen:
                 seen.add(id(layer))
-                yield prefix + layer.name, layer
-                yield from within(layer, f"{prefix}{layer.name}/")
+                name = unique(layer.name, names)
+                names.add(name)
+                yield prefix + name, layer
+                yield from within(layer, f"{prefix}{name}/")
 
     yield from within(model, "")

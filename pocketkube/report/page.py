@@ -5,8 +5,6 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from pocketkube.benchmark.environment import shown_machine
 from pocketkube.figures import NUMBER, SAME, SIZE, TIME, count, ratio, ratio_between, ratio_words, size
 from pocketkube.measures import measure_of, wording_of
@@ -16,6 +14,7 @@ from pocketkube.report.latency import latency_figure, latency_table
 from pocketkube.report.layers import layer_table, operation_shares
 from pocketkube.report.markup import details, listed, section, table
 from pocketkube.report.summary import rows, told_target
+from pocketkube.spec import yaml_of
 
 
 def build_report(result: Mapping[str, Any]) -> str:
@@ -172,8 +171,7 @@ def _range(bits: Sequence[int]) -> str:
 
 
 def _again(result: Mapping[str, Any]) -> list[str]:
-    spec = yaml.safe_dump(result["spec"], sort_keys=False, allow_unicode=True)
-    spec = f"<pre><code>{escape(spec)}</code></pre>"
+    spec = f"<pre><code>{escape(yaml_of(result['spec']))}</code></pre>"
     told = result["environment"]
     machine = shown_machine(told["machine"], told.get("emulated_on"))
     packages = ", ".join(f"{name} {version}" for name, version in told["packages"].items())
@@ -184,7 +182,7 @@ def _again(result: Mapping[str, Any]) -> list[str]:
     ]
     command = result.get("command")
     if command:
-        how = [_code(command), details("The spec, with all defaults", spec)]
+        how = [_code(command), details("The spec: what differs from the defaults", spec)]
     else:
         # A pipeline's runner was given the spec itself: there is no file to name.
         how = [

@@ -86,6 +86,16 @@ def is_sparse(facts: dict[str, Any]) -> bool:
     return any(stage["name"] == "sparsify_weights" for stage in facts["stages"])
 
 
+def _kept(history: History | None) -> list[str]:
+    """Which epoch's weights the model has, where they are not the last one's."""
+    if history is None or history.kept_epoch == len(history.loss):
+        return []
+    return [
+        f"The weights are those of epoch {history.kept_epoch} of {len(history.loss)}, which did best "
+        "on the validation examples."
+    ]
+
+
 def after_stage(
     facts: dict[str, Any],
     name: str,
@@ -94,6 +104,7 @@ def after_stage(
     *,
     history: History | None = None,
     notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Facts with one stage more.
 
@@ -104,6 +115,8 @@ def after_stage(
         began: When it began, by time.monotonic().
         history: How training went, where it trained.
         notes: Sentences for the user.
+        warnings: The same, of what may have gone wrong: said at the end of the stage, too, and of the
+            whole job.
     """
     stage = {
         "name": name,
@@ -115,6 +128,7 @@ def after_stage(
         "zeros": judged.zeros,
         "weight_bits": list(judged.weight_bits),
         "history": asdict(history) if history and history.loss else None,
-        "notes": list(notes),
+        "notes": [*_kept(history), *notes],
+        "warnings": list(warnings),
     }
     return {**facts, "stages": [*facts["stages"], stage], "profile": judged.profile.to_dict()}

@@ -13,10 +13,11 @@ from pocketkube.benchmark.environment import package_versions
 from pocketkube.facts import load_facts
 from pocketkube.figures import size
 from pocketkube.files import replaced_folder, write_text
+from pocketkube.graph.paths import is_within
 from pocketkube.layout import BENCHMARK_FILE, MODEL_FILE, REPORT_FILE, RESULT_FILE
 from pocketkube.measures import measure_of
 from pocketkube.report import build_report as html_of
-from pocketkube.spec.schema import Spec
+from pocketkube.spec import Spec, document_of
 
 # What result.json takes over from the benchmark as it is.
 LATENCY = (
@@ -70,12 +71,13 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
                 *export["notes"],
                 *_packed_note(after.get("packed"), figures[1]),
             ],
+            "warnings": export.get("warnings", []),
         },
     ]
     result = {
         "pocketkube": __version__,
         "command": _command(),
-        "spec": spec.model_dump(mode="json", exclude_none=True),
+        "spec": document_of(spec),
         "seed": spec.seed,
         "task": before["task"],
         "before": figures[0] | {"file": "baseline.tflite"},
@@ -84,7 +86,14 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
         **{key: measured[key] for key in LATENCY},
         "agreement": agreement["share"],
         "stages": stages,
-        "warnings": measured["load"]["warnings"],
+        "warnings": [
+            *(
+                f"{stage['name']}: {warning}"
+                for stage in stages
+                for warning in stage.get("warnings", ())
+            ),
+            *measured["load"]["warnings"],
+        ],
         "layers": _layers(before, after),
         "environment": measured["environment"]
         | {"packages": package_versions(), "when": datetime.now(UTC).isoformat(timespec="seconds")},
@@ -130,21 +139,26 @@ def _layers(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any
     """Layers that have weights, side by side; none where the networks are different ones."""
     if before["model"] != after["model"]:
         return []
-    now = {layer["name"]: layer for layer in after["profile"]["layers"]}
+    folded = after.get("folded", {})
+    now = [layer for layer in after["profile"]["layers"] if layer["kind"] != "FakeQuantize"]
     rows = []
     for was in before["profile"]["layers"]:
-        left = now.get(was["name"])
-        if was["parameters"] and left and was["output_shape"]:
+        name = was["name"]
+        # A layer that became several has them inside; one that was taken up is part of another.
+        left = [layer for layer in now if is_within(layer["name"], name)]
+        shown = left or [layer for layer in now if layer["name"] == folded.get(name)]
+        if was["parameters"] and was["output_shape"] and shown:
             rows.append(
                 {
-                    "name": was["name"],
+                    "name": name,
                     "kind": was["kind"],
+                    "folded_into": folded.get(name),
                     "channels_before": was["output_shape"][-1],
-                    "channels_after": left["output_shape"][-1],
+                    "channels_after": shown[-1]["output_shape"][-1],
+                    **{f"{figure}_before": was[figure] for figure in ("macs", "parameters")},
                     **{
-                        f"{figure}_{when}": layer[figure]
+                        f"{figure}_after": sum(layer[figure] for layer in left)
                         for figure in ("macs", "parameters")
-                        for when, layer in (("before", was), ("after", left))
                     },
                 }
             )

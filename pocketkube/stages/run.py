@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from typing import Any
 
 from pocketkube import __version__
 from pocketkube.errors import UserError, repeatable
+from pocketkube.facts import load_warnings
 from pocketkube.files import replaced_folder
 from pocketkube.quiet import quiet_tensorflow
+from pocketkube.spec import document_of, yaml_of
 from pocketkube.spec.schema import (
     UNCOMPRESSED,
     Cluster,
@@ -157,6 +160,8 @@ def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], 
     if started_first():
         with replaced_folder(output) as folder:
             shutil.copytree(kept, folder, dirs_exist_ok=True)
+        if found:
+            _warn(output)
     return found
 
 
@@ -207,6 +212,12 @@ def _run(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], outpu
     getattr(import_module(stage.module), name)(spec, position, inputs, output, scratch)
     if started_first():
         shutil.rmtree(scratch, ignore_errors=True)
+        _warn(output)
+
+
+def _warn(output: Path) -> None:
+    for warning in load_warnings(output):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def _run_shared(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> None:
@@ -214,7 +225,7 @@ def _run_shared(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]
     environment = {name: value for name, value in os.environ.items() if name != CACHE}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "spec.yaml"
-        file.write_text(spec.model_dump_json(exclude_none=True), "utf-8")
+        file.write_text(yaml_of(document_of(spec)), "utf-8")
         arguments = ["stage", name, "--spec", str(file), "--position", str(position)]
         arguments += [f"--input={role}={place}" for role, place in inputs.items()]
         arguments += ["--output", str(output)]
@@ -223,6 +234,7 @@ def _run_shared(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]
 
 def _key(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]) -> str:
     parts = STAGES[name].parts
+    # With defaults: another checkout of the same version may have others.
     told = spec.model_dump(mode="json", include=set(parts))
     told["stage"] = spec.stages[position].model_dump(mode="json") if position >= 0 else None
     if name == "prune_channels" and spec.target is not None and spec.target.judges_the_file:

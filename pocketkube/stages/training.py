@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from pocketkube.bundle import Bundle, load_bundle, save_bundle
+from pocketkube.bundle import NOW, Bundle, load_bundle, save_bundle
 from pocketkube.clustering import Clustering
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
@@ -23,6 +23,7 @@ from pocketkube.spec.schema import (
     Spec,
     Training,
 )
+from pocketkube.stages.comparison import UNRECOVERED, worse_by_training
 from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
@@ -51,7 +52,7 @@ def train_model(
     judged = judge(model, dataset, task)
     facts = after_stage(facts, "train_model", judged, began, history=history)
     if workers().rank == 0:
-        save_bundle(output, Bundle(model, facts))
+        save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
 
 
 def _refuse_unfit_student(spec: Spec, dataset: Dataset) -> None:
@@ -108,13 +109,15 @@ class Begun:
         model: The model.
         method: What takes part in its training.
         notes: Sentences for the user.
-        renamed: Where it was rebuilt: for each path of a layer before, the one now.
+        renamed: Where it was rebuilt: see `FromTeachers`.
+        folded: Layers that others have taken up, by their paths, and the paths of those.
     """
 
     model: keras.Model
     method: Method
     notes: Sequence[str] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    folded: Mapping[str, str] = field(default_factory=dict)
 
 
 def train_on(
@@ -140,6 +143,7 @@ def train_on(
     student = load_bundle(inputs["model"])
     task = task_of(student.facts)
     begun, history = begin(student, dataset), None
+    course = fine_tuning(spec.training, settings)
     notes: list[str] = []
     if settings.epochs == 0:
         begun.method.finish()
@@ -151,7 +155,7 @@ def train_on(
             begun.model,
             dataset,
             task,
-            fine_tuning(spec.training, settings),
+            course,
             seed=spec.seed + 1,
             stage=settings.name,
             lesson=lesson,
@@ -161,9 +165,18 @@ def train_on(
     forms = begun.method.forms
     judged = judge(begun.model, dataset, task, forms)
     notes += [*begun.notes, *_zeros(begun.model), *_few_values(forms)]
-    facts = after_stage(student.facts, settings.name, judged, began, history=history, notes=notes)
+    warnings = worse_by_training(student, judged, settings, course, task)
+    facts = after_stage(
+        student.facts, settings.name, judged, began, history=history, notes=notes, warnings=warnings
+    )
+    facts["folded"] = {**facts.get("folded", {}), **begun.folded}
+    scores = {NOW: judged.validation.each}
+    if history is None:
+        scores = {**student.scores, **scores}
+    else:
+        facts[UNRECOVERED] = []
     if workers().rank == 0:
-        save_bundle(output, Bundle(begun.model, facts, forms))
+        save_bundle(output, Bundle(begun.model, facts, forms, scores))
 
 
 def _zeros(model: keras.Model) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from pocketkube.errors import UserError
-from pocketkube.spec import explain, json_schema, load_spec, parse_spec, resolve_paths
+from pocketkube.spec import document_of, explain, json_schema, load_spec, parse_spec, resolve_paths
 from pocketkube.spec.schema import STAGE_NAMES
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -110,7 +110,7 @@ def test_a_task_has_short_forms(tmp_path: Path) -> None:
     ):
         spec = load(tmp_path, text)
         assert spec.task.landmarks.normalize_by == by
-        assert parse_spec(spec.model_dump(mode="json", exclude_none=True)) == spec
+        assert parse_spec(document_of(spec)) == spec
         jsonschema.validate(
             yaml.safe_load(text.replace("landmarks:\n", "landmarks: {}\n")), json_schema()
         )
@@ -180,11 +180,11 @@ def test_parameters_of_a_pipeline_may_be_floats() -> None:
 @pytest.mark.parametrize(("stage", "size"), [("quantize_weights", 64), ("cluster_weights", 512)])
 def test_a_spec_survives_being_a_parameter(stage: str, size: int) -> None:
     spec = parse_spec(yaml.safe_load(GOOD))
-    assert parse_spec(spec.model_dump(mode="json", exclude_none=True)) == spec
+    assert parse_spec(document_of(spec)) == spec
     for settings, wanted in (({}, None), ({"granularity": "bucket"}, size)):
         spec = parse_spec({"model": "lenet", "dataset": "digits", "stages": [{stage: settings}]})
         assert spec.stages[0].bucket_size == wanted
-        assert parse_spec(spec.model_dump(mode="json", exclude_none=True)) == spec
+        assert parse_spec(document_of(spec)) == spec
 
 
 def test_paths_start_at_the_specs_folder(tmp_path: Path) -> None:
@@ -203,6 +203,7 @@ def test_explain_names_every_field_and_stage() -> None:
     told = explain()
     for word in (*STAGE_NAMES, "criterion", "max_latency_ms", "checkpoint_steps", "temperature"):
         assert f"{word}:" in told
+    assert "activation_bits: 8  # at least 2, at most 8, or float" in told
     assert "max_ratio: 0.9  # at least 0, less than 1" in told
     assert "threads: [1, 2]  # each at least 1" in told
 

@@ -15,7 +15,7 @@ from components.compression.prune_channels import prune_channels
 from components.compression.quantize_weights import quantize_weights
 from components.compression.sparsify_weights import sparsify_weights
 from components.compression.train_model import train_model
-from pocketkube.spec import Spec
+from pocketkube.spec import Spec, document_of
 from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, Step, plan
 
 COMPONENTS: dict[str, Callable[..., Any]] = {
@@ -65,8 +65,7 @@ def compress_model(spec: Spec) -> Any:
         The KFP pipeline.
     """
     steps = plan(spec)
-    # KFP writes defaults down as they are: nothing that is unset may stand in them.
-    default = spec.model_dump(mode="json", exclude_none=True)
+    default = document_of(spec)
 
     @dsl.pipeline(
         name="compress-model",
