@@ -95,7 +95,9 @@ def _outputs(node: Any, taken: Sequence[Any], args: Any, kwargs: Any) -> list[An
     made = made or [_alone(x) for x in node.outputs]
     if any(None in x.shape for x in made):
         # What a layer declares may be open where what it computes is not.
-        made = _spec(lambda *a, **k: backend.compute_output_spec(op.call, *a, **k), args, kwargs) or made
+        made = (
+            _spec(lambda *a, **k: backend.compute_output_spec(op.call, *a, **k), args, kwargs) or made
+        )
     return made
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.graph.bounds import Bound, Speedup, compare_macs, macs_bound
 from pocketkube.graph.calls import LayerCall, layer_calls
 from pocketkube.graph.float_operations import count_other_flops
 from pocketkube.graph.macs import count_macs
@@ -63,13 +64,22 @@ class Profile:
     unknown: tuple[str, ...]
 
     @property
+    def bound(self) -> Bound:
+        """What multiply-adds and float operations are, compared to `macs` and `flops`."""
+        return macs_bound(self.unknown)
+
+    def speedup_to(self, smaller: "Profile") -> Speedup:
+        """How many times fewer multiply-adds `smaller` takes."""
+        return compare_macs(self.macs, self.unknown, smaller.macs, smaller.unknown)
+
+    @property
     def flops(self) -> int:
         """Float operations: two for a multiply-add, and all others."""
         return 2 * self.macs + sum(layer.other_flops for layer in self.layers)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
-        return {**asdict(self), "flops": self.flops}
+        return {**asdict(self), "flops": self.flops, "bound": self.bound}
 
 
 def profile_model(model: keras.Model) -> Profile:

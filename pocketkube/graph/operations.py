@@ -30,13 +30,13 @@ def macs_of_operation(op: Any) -> int | None:
 
 
 def other_flops_of_operation(op: Any) -> int:
-    """Float operations of one operation that are no multiply-adds, as TensorFlow's profiler counts them."""
+    """Float operations of one operation beside multiply-adds, as TensorFlow's profiler counts them."""
     try:
         if op.type in POOLING:
             return math.prod(op.get_attr("ksize")) * _size(op.outputs[0])
         if op.type in REDUCTIONS:
             return REDUCTIONS[op.type] * _size(op.inputs[0])
-        return FLOPS.get(op.type, 0) * _size(op.outputs[0]) if op.type in FLOPS else 0
+        return FLOPS[op.type] * _size(op.outputs[0]) if op.type in FLOPS else 0
     except ValueError:
         return 0
 

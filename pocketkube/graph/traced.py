@@ -140,7 +140,9 @@ def _branches(counts: list[Count]) -> Count:
 
 
 def _loop(op: Any) -> Count:
-    condition, body = (op.graph._get_function(op.get_attr(name).name).graph for name in ("cond", "body"))
+    condition, body = (
+        op.graph._get_function(op.get_attr(name).name).graph for name in ("cond", "body")
+    )
     once, times = _within([body]), _trips(op, condition, body)
     if times is not None:
         return once.times(times)

@@ -13,7 +13,7 @@ from pocketkube.report.bars import layer_bars, shares
 from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.curves import training_curves
 from pocketkube.report.latency import latency_distribution
-from pocketkube.report.summary import count, rows, size
+from pocketkube.report.summary import bounded, count, rows, size, uncounted, verdict
 
 
 def build_report(result: Mapping[str, Any]) -> str:
@@ -53,7 +53,8 @@ def _title(result: Mapping[str, Any]) -> str:
 
 def _headline(result: Mapping[str, Any]) -> str:
     before, after = result["before"], result["after"]
-    cards = [(f"{result['speedup']:.2f}x", "fewer multiply-adds")]
+    speedup = bounded(f"{result['speedup']:.2f}x", result, "speedup_bound")
+    cards = [(speedup, "fewer multiply-adds")]
     if before["score"] is not None:
         cards.append(_score_card(result["task"]["score_name"], before["score"], after["score"]))
     if result["latency_ratio"]:
@@ -104,8 +105,8 @@ def _table(result: Mapping[str, Any]) -> str:
 
 def _targets(result: Mapping[str, Any]) -> str:
     lines = (
-        f"Target {target['name']} {target['asked']:g}: {target['reached']:.4g}, "
-        f"{'reached' if target['met'] else 'not reached'}."
+        f"Target {target['name']} {target['asked']:g}: "
+        f"{bounded(format(target['reached'], '.4g'), target)}, {verdict(target).lower()}."
         for target in result.get("targets", ())
     )
     return _list(lines)
@@ -116,8 +117,17 @@ def _layers(result: Mapping[str, Any]) -> list[str]:
     return [
         layer_bars(layers, "channels", "Channels left of each layer"),
         layer_bars(layers, "macs", "Multiply-adds left of each layer"),
+        *_uncounted(result),
         shares(result["after"]["op_latency_ms"], "Share of the latency, by operation"),
     ]
+
+
+def _uncounted(result: Mapping[str, Any]) -> list[str]:
+    names = uncounted(result)
+    if not names:
+        return []
+    told = f"Multiply-adds that are not known, and not counted: {', '.join(names)}."
+    return [f"<p>{escape(told)}</p>"]
 
 
 def _threads(result: Mapping[str, Any]) -> list[str]:
@@ -145,7 +155,7 @@ def _stages(result: Mapping[str, Any]) -> str:
     for stage in result["stages"]:
         cells = (
             _shown(stage.get("score"), wording.shown),
-            count(stage["macs"]),
+            bounded(count(stage["macs"]), stage, "macs_bound"),
             count(stage["parameters"]),
             _shown(stage.get("zeros"), lambda part: f"{100 * part:.1f} %"),
             _shown(stage.get("weight_bits") or None, _range),

@@ -40,8 +40,8 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
             lambda was, now: score_change(wording, was, now),
         ),
     ]
+    found.append(_macs(result))
     for name, value, shown in (
-        ("Multiply-adds (MACs)", lambda f: f["macs"], count),
         ("Parameters", lambda f: f["parameters"], count),
         ("File size", lambda f: f["size_bytes"], size),
         ("File size, gzipped", lambda f: f["gzip_bytes"], size),
@@ -66,11 +66,35 @@ def render_table(result: Mapping[str, Any]) -> Table:
     for row in rows(result):
         table.add_row(row.name, row.before, row.after, row.change)
     for target in result.get("targets", ()):
-        met = "reached" if target["met"] else "NOT reached"
-        table.add_row(
-            f"Target {target['name']}", f"{target['asked']:g}", f"{target['reached']:.4g}", met
-        )
+        reached = bounded(f"{target['reached']:.4g}", target)
+        table.add_row(f"Target {target['name']}", f"{target['asked']:g}", reached, verdict(target))
+    unknown = uncounted(result)
+    if unknown:
+        table.caption = f"Multiply-adds that are not known, and not counted: {', '.join(unknown)}."
     return table
+
+
+def bounded(shown: str, figure: Mapping[str, Any], key: str = "bound") -> str:
+    """A figure with the word that says how sure it is: "at most 2.06"."""
+    bound = figure.get(key, "exact")
+    return shown if bound == "exact" else f"{bound} {shown}"
+
+
+def verdict(target: Mapping[str, Any]) -> str:
+    """Whether a target is reached, in words."""
+    if target["met"]:
+        return "reached"
+    # What is at most 1.8 is certainly not 2; what is at most 2.1 may be.
+    sure = target.get("bound", "exact") == "exact"
+    sure |= target["bound"] == "at most" and target["reached"] < target["asked"]
+    return "NOT reached" if sure else "NOT certain"
+
+
+def uncounted(result: Mapping[str, Any]) -> list[str]:
+    """Layers of the baseline or the result whose multiply-adds are not all known."""
+    return list(
+        dict.fromkeys([*result["before"].get("unknown", ()), *result["after"].get("unknown", ())])
+    )
 
 
 def count(value: float) -> str:
@@ -105,6 +129,20 @@ def score_change(wording: Wording, before: float, after: float) -> str:
 def capitalized(name: str) -> str:
     """A name as it begins a line."""
     return name[:1].upper() + name[1:]
+
+
+def _macs(result: Mapping[str, Any]) -> Row:
+    before, after = result["before"], result["after"]
+    row = _row("Multiply-adds (MACs)", before["macs"], after["macs"], count, ratio)
+    bound = result.get("speedup_bound", "exact")
+    if before["macs"] < after["macs"]:
+        bound = {"at least": "at most", "at most": "at least"}.get(bound, bound)
+    return Row(
+        row.name,
+        bounded(row.before, before, "macs_bound"),
+        bounded(row.after, after, "macs_bound"),
+        bounded(row.change, {"bound": bound}),
+    )
 
 
 def _row(

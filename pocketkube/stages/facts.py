@@ -111,6 +111,7 @@ def after_stage(
         "score": judged.test.score,
         "val_score": judged.validation.score,
         "macs": judged.profile.macs,
+        "macs_bound": judged.profile.bound,
         "parameters": judged.profile.parameters,
         "zeros": judged.zeros,
         "weight_bits": list(judged.weight_bits),

@@ -12,6 +12,7 @@ from pocketkube import __version__
 from pocketkube.benchmark.environment import package_versions
 from pocketkube.facts import load_facts
 from pocketkube.files import replaced_folder, write_text
+from pocketkube.graph.bounds import Speedup, compare_macs, macs_bound
 from pocketkube.layout import BENCHMARK_FILE, MODEL_FILE, REPORT_FILE, RESULT_FILE
 from pocketkube.measures import measure_of
 from pocketkube.report import build_report as html_of
@@ -54,6 +55,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
             "score": figures[1]["score"],
             "val_score": None,
             "macs": figures[1]["macs"],
+            "macs_bound": figures[1]["macs_bound"],
             "parameters": figures[1]["parameters"],
             "history": None,
             "notes": [
@@ -63,6 +65,8 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
             ],
         },
     ]
+    counted = [figure[key] for figure in figures for key in ("macs", "unknown")]
+    speedup = compare_macs(*counted)
     result = {
         "pocketkube": __version__,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -71,7 +75,8 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
         "task": before["task"],
         "before": figures[0] | {"file": "baseline.tflite"},
         "after": figures[1] | {"file": "model.tflite"},
-        "speedup": figures[0]["macs"] / max(figures[1]["macs"], 1),
+        "speedup": speedup.value,
+        "speedup_bound": speedup.bound,
         "latency_ratio": measured["latency_ratio"],
         "agreement": agreement["share"],
         "stages": stages,
@@ -82,7 +87,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
     if "packed" in after:
         result["before"]["model_bytes"] = (inputs["teacher"] / MODEL_FILE).stat().st_size
         result["after"]["model_bytes"] = after["packed"]["file_bytes"]
-    result["targets"] = _targets(spec, result)
+    result["targets"] = _targets(spec, result, speedup)
     return result
 
 
@@ -93,6 +98,8 @@ def _figures(facts: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
         **error,
         "format": facts["format"],
         "macs": facts["profile"]["macs"],
+        "macs_bound": macs_bound(facts["profile"]["unknown"]),
+        "unknown": facts["profile"]["unknown"],
         "parameters": facts["profile"]["parameters"],
     }
 
@@ -132,21 +139,25 @@ def _layers(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any
     return rows
 
 
-def _targets(spec: Spec, result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each part of the target, what was reached, and whether that is enough."""
+def _targets(spec: Spec, result: dict[str, Any], speedup: Speedup) -> list[dict[str, Any]]:
+    """Each part of the target, what was reached, how sure that is, and whether it is enough."""
     if spec.target is None:
         return []
     before, after, target = result["before"], result["after"], spec.target
-    reached: dict[str, tuple[float | None, float, bool]] = {
-        "speedup": (target.speedup, result["speedup"], True),
-        "max_size": (target.max_size, after["size_bytes"], False),
-        "max_latency_ms": (target.max_latency_ms, after["latency_ms"]["p50"], False),
+    reached: dict[str, tuple[float | None, float]] = {
+        "max_size": (target.max_size, after["size_bytes"]),
+        "max_latency_ms": (target.max_latency_ms, after["latency_ms"]["p50"]),
     }
     if before["score"] is not None:
         drop = before["score"] - after["score"]
-        reached["max_accuracy_drop"] = (target.max_accuracy_drop, drop, False)
-    return [
-        {"name": name, "asked": asked, "reached": got, "met": got >= asked if more else got <= asked}
-        for name, (asked, got, more) in reached.items()
+        reached["max_accuracy_drop"] = (target.max_accuracy_drop, drop)
+    targets = [
+        {"name": name, "asked": asked, "reached": got, "bound": "exact", "met": got <= asked}
+        for name, (asked, got) in reached.items()
         if asked is not None
     ]
+    if target.speedup is not None:
+        asked = target.speedup
+        found = {"reached": speedup.value, "bound": speedup.bound, "met": speedup.reaches(asked)}
+        targets.insert(0, {"name": "speedup", "asked": asked, **found})
+    return targets
