@@ -144,16 +144,15 @@ class _Tracer:
 
         They may read it in any way: a decoder takes its encoder's kernel transposed.
         """
-        told: dict[tuple[str, ...], None] = {}
-        for reader, paths in self._shared.readers().items():
-            use = self.uses[reader]
-            for channels in (*use.inputs, *use.outputs):
-                if channels is not None:
-                    self.ledger.fix(channels.ids)
-            if isinstance(use.op, keras.layers.MultiHeadAttention):
-                self.ledger.fix(self.ledger.fresh(heads_key(use.op), use.op.num_heads))
-            told[tuple(sorted(paths))] = None
-        self.left_whole += [f"{', '.join(paths)} share weights: they are left whole" for paths in told]
+        for group in self._shared.groups():
+            for use in (self.uses[reader] for reader in group):
+                for channels in (*use.inputs, *use.outputs):
+                    if channels is not None:
+                        self.ledger.fix(channels.ids)
+                if isinstance(use.op, keras.layers.MultiHeadAttention):
+                    self.ledger.fix(self.ledger.fresh(heads_key(use.op), use.op.num_heads))
+            names = ", ".join(sorted(group.values()))
+            self.left_whole.append(f"{names} share weights: they are left whole")
 
     def _tie_calls(self, now: Sequence[Channels | None], before: Sequence[Channels | None]) -> None:
         """One layer, called again: the same weights meet both calls' channels."""

@@ -39,11 +39,15 @@ def kernels_of(model: keras.Model) -> Iterator[Kernel]:
         model: The model, built.
 
     Yields:
-        Each kernel; that of a shared layer once.
+        Each kernel; that of a shared layer, or one that several layers share, once.
     """
+    seen: set[int] = set()
     for path, layer in named_layers(model):
         for name, axes in KERNELS.get(type(layer), {}).items():
             variable = getattr(layer, name)
+            if id(variable) in seen:
+                continue
+            seen.add(id(variable))
             rank = len(variable.shape)
             yield Kernel(path, variable, tuple(axis % rank for axis in axes))
 

@@ -23,7 +23,6 @@ class SharedVariables:
 
     def __init__(self) -> None:
         self._readers: dict[int, dict[int, str]] = {}
-        self._names: dict[int, str] = {}
 
     def read(self, path: str, op: Any, arguments: Any) -> None:
         """Takes note of a call's variables: a layer's weights, those of layers in it, its arguments."""
@@ -32,16 +31,16 @@ class SharedVariables:
             *_variables_in((arguments.args, arguments.kwargs)),
         ):
             self._readers.setdefault(id(variable), {})[id(op)] = path
-            self._names[id(variable)] = variable.path
 
-    def readers(self) -> dict[int, tuple[str, ...]]:
-        """For each layer or operation that shares a variable, by its id, the paths of all that do."""
-        found: dict[int, dict[str, None]] = {}
+    def groups(self) -> list[dict[int, str]]:
+        """The layers and operations that share variables with each other: their ids and paths."""
+        found: list[dict[int, str]] = []
         for readers in self._readers.values():
             if len(readers) > 1:
-                for reader in readers:
-                    found.setdefault(reader, {}).update(dict.fromkeys(readers.values()))
-        return {reader: tuple(paths) for reader, paths in found.items()}
+                joined = [group for group in found if group.keys() & readers.keys()]
+                found = [group for group in found if group not in joined]
+                found.append({k: path for group in (*joined, readers) for k, path in group.items()})
+        return found
 
 
 class LayerMaker:
@@ -89,14 +88,15 @@ class LayerMaker:
         try:
             if not held:
                 return type(op).from_config({**op.get_config(), **self._changes(op)})
-            new = {id(x): self.make(x) for x in held if not is_model(x)}
+            new = {id(x): self._held(x) for x in held}
             with ObjectSharingScope():
                 for layer in held:
                     # From the second time on, Keras writes down who it is instead of how it is made.
                     serialize_keras_object(layer)
                 config = op.get_config()
                 for layer_id, made in new.items():
-                    record_object_after_deserialization(made, layer_id)
+                    if made is not None:
+                        record_object_after_deserialization(made, layer_id)
                 return type(op).from_config({**config, **self._changes(op)})
         except UserError:
             raise
@@ -107,6 +107,14 @@ class LayerMaker:
                 f"{path} ({type(op).__name__}) cannot be made anew from its get_config(): {told}; give "
                 "it a get_config() that has all that its __init__ takes."
             ) from error
+
+    def _held(self, layer: Any) -> Any:
+        """What stands for a layer inside another one; None for a model that is not made yet."""
+        return self._new.get(id(layer)) if is_model(layer) else self.make(layer)
+
+    def made(self, model: keras.Model, new: keras.Model) -> None:
+        """Takes note of a nested model that was rebuilt."""
+        self._new[id(model)] = new
 
     def arguments(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """A call's arguments with the new variables in place of the old ones."""

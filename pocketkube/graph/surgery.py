@@ -87,6 +87,7 @@ class _Surgeon:
         if is_model(op):
             if id(op) not in self._models:
                 self._models[id(op)] = self._smaller_model(op, taken)
+                self._maker.made(op, self._models[id(op)])
             return self._models[id(op)]
         if id(op) not in self._made:
             self._made[id(op)] = op, self._maker.make(op)

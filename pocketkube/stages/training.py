@@ -11,6 +11,7 @@ from pocketkube.bundle import Bundle, load_bundle, save_bundle
 from pocketkube.clustering import Clustering
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
+from pocketkube.graph.untied import untied
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import count_zeros
@@ -49,7 +50,8 @@ def train_model(
         )
     facts = first_facts(spec.model, dataset, task, spec.seed)
     judged = judge(model, dataset, task)
-    facts = after_stage(facts, "train_model", judged, began, history=history)
+    notes = untied(model) if history is None else ()
+    facts = after_stage(facts, "train_model", judged, began, history=history, notes=notes)
     if workers().rank == 0:
         save_bundle(output, Bundle(model, facts))
 

@@ -1,18 +1,22 @@
 """Variables that are shared stay shared: counted by identity, through surgery, save and load."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 
+from pocketkube.errors import UserError
 from pocketkube.graph.cost import profile_model
 from pocketkube.graph.dependency import trace_channels
 from pocketkube.graph.surgery import copy_model, remove_channels
+from pocketkube.graph.untied import untied
 from pocketkube.packing import load_packed, write_packed
+from pocketkube.pruning.prune import prune
+from pocketkube.spec.schema import PruneChannels
 from tests.graph.silence import silence_every_other_unit
 from tests.graph.test_surgery import random_inputs, random_weights
-from tests.graph.tied_layers import TIED, assigned, given_to_an_operation
-
-IN_MEMORY = {build.__name__: build for build in (assigned, given_to_an_operation)}
+from tests.graph.tied_layers import IN_MEMORY, TIED
 
 
 def distinct(model: keras.Model) -> list[tuple[int, ...]]:
@@ -105,3 +109,56 @@ def test_layers_that_share_are_named(name, sharing):
     notes = [note for note in trace_channels(made(name)[0]).left_whole if "share" in note]
     assert bool(notes) == bool(sharing)
     assert all(note == f"{sharing}: they are left whole" for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("assigned", r"other/kernel has the numbers of one/kernel .* 256 parameters more"),
+        ("given_to_an_operation", r"matmul\S* computes with a copy of encoder/kernel"),
+    ],
+)
+def test_what_a_file_unties_is_told_once_it_is_loaded(name, said, tmp_path):
+    model, _ = made(name)
+    assert untied(model) == []
+    model.save(tmp_path / "net.keras")
+    (sentence,) = untied(keras.saving.load_model(tmp_path / "net.keras"))
+    assert re.search(said, sentence)
+
+
+def test_what_a_file_keeps_tied_is_not_told_of(tmp_path):
+    made("autoencoder")[0].save(tmp_path / "net.keras")
+    assert untied(keras.saving.load_model(tmp_path / "net.keras")) == []
+
+
+class Nameless(keras.layers.Layer):
+    """Its config does not say what it is made with."""
+
+    def __init__(self, encoder, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder = encoder
+
+    def call(self, x):
+        return keras.ops.matmul(x, keras.ops.transpose(self.encoder.kernel))
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+def test_a_layer_that_cannot_be_made_anew_is_a_mistake_in_its_config():
+    inputs = keras.Input((8,))
+    encoder = keras.layers.Dense(4)
+    model = keras.Model(inputs, Nameless(encoder, name="mine")(encoder(inputs)))
+    with pytest.raises(UserError, match=r"mine \(Nameless\) cannot be made anew .*get_config"):
+        copy_model(model)
+
+
+def test_an_autoencoder_keeps_its_tie_while_it_is_pruned():
+    model, _ = made("autoencoder")
+    pruned = prune(model, PruneChannels(criterion="l2", round_to=1), speedup=1.3)
+    assert pruned.before.parameters == model.count_params() == 1232
+    assert len(distinct(pruned.model)) == len(distinct(model)) == 7
+    assert pruned.after.parameters == pruned.model.count_params() < 1232
+    assert any("decoder, encoder share weights" in note for note in pruned.notes)
+    decoder, encoder = (pruned.model.get_layer(name) for name in ("decoder", "encoder"))
+    assert decoder.encoder is encoder

@@ -43,6 +43,26 @@ class Vocabulary(Decoder):
         return ops.matmul(x, ops.transpose(self.encoder.embeddings))
 
 
+@keras.saving.register_keras_serializable("tests")
+class Holder(layers.Layer):
+    """Calls the layer or model that it holds."""
+
+    def __init__(self, inner, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = inner
+
+    def call(self, x):
+        return self.inner(x) + 1
+
+    def get_config(self):
+        return {**super().get_config(), "inner": keras.saving.serialize_keras_object(self.inner)}
+
+    @classmethod
+    def from_config(cls, config):
+        inner = keras.saving.deserialize_keras_object(config.pop("inner"))
+        return cls(inner, **config)
+
+
 def autoencoder() -> keras.Model:
     inputs = keras.Input((24,))
     encoder = layers.Dense(16, activation="relu", name="encoder")
@@ -99,6 +119,26 @@ def inside_and_outside() -> keras.Model:
     return keras.Model(inputs, layers.Dense(4, name="head")(shared(inner(inner(x)))))
 
 
+def _wide(x):
+    x = layers.Dense(32, activation="relu", name="wide")(x)
+    return layers.Dense(16, name="narrow")(x)
+
+
+def model_in_a_layer() -> keras.Model:
+    inner_inputs = keras.Input((16,))
+    x = layers.Dense(20, activation="relu", name="inner_wide")(inner_inputs)
+    inner = keras.Model(inner_inputs, layers.Dense(16, name="inner_end")(x), name="inner")
+    inputs = keras.Input((16,))
+    return keras.Model(inputs, Holder(inner, name="holder")(_wide(inner(inputs))))
+
+
+def wrapped() -> keras.Model:
+    inputs = keras.Input((5, 16))
+    shared = layers.Dense(16, name="shared")
+    x = layers.TimeDistributed(shared, name="wrapper")(_wide(shared(inputs)))
+    return keras.Model(inputs, x)
+
+
 TIED: dict[str, Callable[[], keras.Model]] = {
     build.__name__: build
     for build in (
@@ -108,6 +148,8 @@ TIED: dict[str, Callable[[], keras.Model]] = {
         reversible_embedding,
         called_twice,
         inside_and_outside,
+        model_in_a_layer,
+        wrapped,
     )
 }
 
@@ -130,3 +172,16 @@ def given_to_an_operation() -> keras.Model:
     x = layers.Dense(32, activation="relu", name="wide")(encoder(inputs))
     x = layers.Dense(24, activation="relu", name="narrow")(x)
     return keras.Model(inputs, ops.matmul(x, encoder.kernel))
+
+
+def holder_first() -> keras.Model:
+    """A layer that comes after the one which holds it."""
+    inputs = keras.Input((16,))
+    held = layers.Dense(16, name="held")
+    held.build((None, 16))
+    return keras.Model(inputs, held(_wide(Holder(held, name="holder")(inputs))))
+
+
+IN_MEMORY: dict[str, Callable[[], keras.Model]] = {
+    build.__name__: build for build in (assigned, given_to_an_operation, holder_first)
+}
