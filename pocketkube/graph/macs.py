@@ -30,7 +30,7 @@ def count_macs(call: LayerCall) -> int | None:
     if _is_foreign(getattr(op, "activation", None)):
         return None
     if isinstance(op, layers.Layer):
-        rule = MACS.get(type(op))
+        rule = MACS.get(type(op)) or REGISTERED.get(keras.saving.get_registered_name(type(op)))
         return rule(call) if rule is not None else None
     # Bare operations (x + y on symbolic tensors) have no public classes: their names are keras.ops'.
     if not type(op).__module__.startswith("keras.src.ops."):
@@ -194,6 +194,12 @@ MACS: dict[type, Rule] = {
         _none,
     ),
 }  # fmt: skip
+
+# Layers that this package has of its own, by the name under which Keras knows them.
+REGISTERED: dict[str, Rule] = {
+    # What it rounds, LiteRT's kernels round as a part of the operation before.
+    "pocketkube>FakeQuantize": _none,
+}
 
 OPERATION_MACS: dict[str, Callable[[LayerCall], int | None]] = {
     "Matmul": _matmul,
