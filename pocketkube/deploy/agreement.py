@@ -8,7 +8,8 @@ import numpy as np
 from pocketkube.deploy.convert import Arrays
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
-from pocketkube.measures import Classes, Measure
+from pocketkube.measures import Classes, Measure, TaskMeasure
+from pocketkube.structure import arranged
 
 CLASSES = Classes()
 
@@ -31,7 +32,7 @@ def check_agreement(
     model: keras.Model,
     inputs: Arrays,
     minimum: float,
-    measure: Measure = CLASSES,
+    measure: Measure | TaskMeasure = CLASSES,
     remedy: str = "convert it anew",
 ) -> Agreement:
     """Runs file and model on the same examples, and refuses a file that strays.
@@ -50,14 +51,16 @@ def check_agreement(
     Raises:
         UserError: If the share is below the minimum, or the inputs do not fit the file.
     """
+    if not 0 <= minimum <= 1:
+        raise UserError(f"check_agreement: minimum has to be between 0 and 1; received {minimum}.")
     file = LiteRTModel(litert)
     file.fit_inputs(inputs, "The examples to compare on")
     examples = len(inputs[0])
     if examples == 0:
         raise UserError(f"{model.name}: there are no examples to compare the LiteRT file on.")
     runs = list(file.predict(inputs))
-    listed = keras.Model(model.inputs, model.outputs)
-    wanted = keras.tree.flatten(listed.predict(list(inputs), batch_size=256, verbose=0))
+    taken = arranged(model, inputs)
+    wanted = keras.tree.flatten(model.predict(taken, batch_size=256, verbose=0))
     given = [np.concatenate(one) for one in zip(*runs, strict=True)]
     share = measure.agreement(given, wanted)
     if share < minimum:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from pocketkube.deploy.integers import IntegerKernel, put_integers
 from pocketkube.errors import UserError
 from pocketkube.quiet import captured_stderr
+from pocketkube.structure import arranged, input_names, output_names
 
 Arrays = tuple[np.ndarray, ...]
 NumberFormat = Literal["float32", "float16", "dynamic", "int8"]
@@ -36,7 +37,8 @@ def convert_litert(
 ) -> bytes:
     """Converts a model to a LiteRT file that takes one example at a time.
 
-    The file's inputs and outputs stand in the model's order and bear its names. The batch axis is
+    The file's inputs and outputs stand in the model's order. Its signature calls them as the model
+    does: by the keys where they are a dict, else by their layers. The batch axis is
     fixed to 1, as a phone uses it, so that the runtime can plan all memory when it loads the file.
 
     Args:
@@ -56,18 +58,17 @@ def convert_litert(
         The file's content.
 
     Raises:
-        UserError: If a shape is open, calibration is missing or does not fit, types and format
-            contradict, or an operation of the model is not there in LiteRT in this format.
+        UserError: If inputs cannot be seen or a shape is open, calibration is missing or does not fit,
+            types and format contradict, or an operation of the model is not there in LiteRT in this
+            format.
     """
+    _refuse_unknown(number_format, input_type, output_type)
     _refuse_what_does_not_fit(model, number_format, input_type, output_type)
     if number_format == "int8" and not rounds_itself:
         _refuse_other_examples(model, calibration)
-    input_names = _plain_names([tensor.name for tensor in model.inputs])
-    # Inputs may be nested in a dict; this takes them as a list in the order of model.inputs.
-    listed = keras.Model(model.inputs, model.outputs)
-    output_names = _plain_names(list(listed.output_names))
+    names_in, names_out = _plain_names(input_names(model)), _plain_names(output_names(model))
     with captured_stderr() as said:
-        function, owner = _one_example_function(listed, input_names, output_names)
+        function, owner = _one_example_function(model, names_in, names_out)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function], owner)
         converter.optimizations = _optimizations(number_format, store_sparse)
         if number_format == "float16":
@@ -75,7 +76,7 @@ def convert_litert(
         if number_format == "int8":
             if not rounds_itself:
                 assert calibration is not None
-                converter.representative_dataset = _feeder(model, input_names, calibration)
+                converter.representative_dataset = _feeder(model, names_in, calibration)
                 converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = tf.as_dtype(input_type)
             converter.inference_output_type = tf.as_dtype(output_type)
@@ -85,7 +86,7 @@ def convert_litert(
             raise _refusal(model.name, number_format, f"{error}\n{said.text}") from error
     if kernels and number_format in ("int8", "dynamic"):
         content = put_integers(content, kernels)
-    return _in_order(content, input_names, output_names)
+    return _in_order(content, names_in, names_out)
 
 
 def _optimizations(number_format: NumberFormat, store_sparse: bool) -> list[Any]:
@@ -95,6 +96,18 @@ def _optimizations(number_format: NumberFormat, store_sparse: bool) -> list[Any]
     return wanted
 
 
+def _refuse_unknown(number_format: str, input_type: str, output_type: str) -> None:
+    for name, given, known in (
+        ("number_format", number_format, get_args(NumberFormat)),
+        ("input_type", input_type, get_args(EndType)),
+        ("output_type", output_type, get_args(EndType)),
+    ):
+        if given not in known:
+            raise UserError(
+                f"convert_litert: {name} has to be one of {', '.join(known)}; received {given!r}."
+            )
+
+
 def _refuse_what_does_not_fit(
     model: keras.Model,
     number_format: str,
@@ -102,6 +115,12 @@ def _refuse_what_does_not_fit(
     output_type: str,
 ) -> None:
     name = model.name
+    # Models that are subclassed, or not built, have none.
+    if not getattr(model, "inputs", None):
+        raise UserError(
+            f"{name}: its inputs cannot be seen: build it, with the functional API or as a Sequential; "
+            f"received a {type(model).__name__} without any."
+        )
     for tensor in model.inputs:
         if None in tensor.shape[1:]:
             raise UserError(
@@ -151,23 +170,23 @@ def _plain_names(names: Sequence[str]) -> list[str]:
 
 
 def _one_example_function(
-    listed: keras.Model, input_names: Sequence[str], output_names: Sequence[str]
+    model: keras.Model, names_in: Sequence[str], names_out: Sequence[str]
 ) -> tuple[Callable, tf.Module]:
     """A concrete function of one example, with named ends, and what owns its weights."""
     signature = [
         tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, name=name)
-        for tensor, name in zip(listed.inputs, input_names, strict=True)
+        for tensor, name in zip(model.inputs, names_in, strict=True)
     ]
 
     @tf.function(input_signature=signature)
     def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = keras.tree.flatten(listed(list(inputs), training=False))
-        return dict(zip(output_names, outputs, strict=True))
+        outputs = keras.tree.flatten(model(arranged(model, inputs), training=False))
+        return dict(zip(names_out, outputs, strict=True))
 
     # A Keras model is not saved by TensorFlow's own means with its variables initialised.
     owner = tf.Module()
     owner.run = run
-    owner.weights = [variable.value for variable in listed.variables]
+    owner.weights = [variable.value for variable in model.variables]
     return run.get_concrete_function(), owner
 
 
@@ -197,7 +216,7 @@ def _refusal(name: str, number_format: str, said: str) -> UserError:
     return UserError(f"{name}: cannot be converted to {number_format} LiteRT: {cause[:300]}")
 
 
-def _in_order(content: bytes, input_names: Sequence[str], output_names: Sequence[str]) -> bytes:
+def _in_order(content: bytes, names_in: Sequence[str], names_out: Sequence[str]) -> bytes:
     """Puts inputs and outputs into the model's order, which the converter does not keep.
 
     Only the numbers in the two lists of the flatbuffer change places; nothing moves.
@@ -206,8 +225,8 @@ def _in_order(content: bytes, input_names: Sequence[str], output_names: Sequence
     root = schema.Model.GetRootAs(buffer, 0)
     signature, graph = root.SignatureDefs(0), root.Subgraphs(0)
     ends = (
-        (graph.InputsAsNumpy(), signature.Inputs, signature.InputsLength(), input_names),
-        (graph.OutputsAsNumpy(), signature.Outputs, signature.OutputsLength(), output_names),
+        (graph.InputsAsNumpy(), signature.Inputs, signature.InputsLength(), names_in),
+        (graph.OutputsAsNumpy(), signature.Outputs, signature.OutputsLength(), names_out),
     )
     for listed, entry, count, names in ends:
         number = {

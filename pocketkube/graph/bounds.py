@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pocketkube.figures import bounded
+
 Bound = Literal["exact", "at least", "at most", "about"]
 
 
@@ -56,11 +58,6 @@ def compare_macs(
         return Speedup(value, "about")
     # The same is missing on both sides: whatever it is, it brings the ratio nearer to 1.
     return Speedup(value, "at most" if value > 1 else "at least")
-
-
-def bounded(figure: str, bound: Bound) -> str:
-    """A figure with the word that says how sure it is: "at most 2.06x"."""
-    return figure if bound == "exact" else f"{bound} {figure}"
 
 
 def uncounted_note(unknown: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
 from rich import box
 from rich.table import Table
 
-from pocketkube.graph.bounds import bounded, macs_bound
+from pocketkube.figures import bounded
+from pocketkube.graph.bounds import macs_bound
 from pocketkube.graph.cost import LayerCost, Profile
 
 
