@@ -9,8 +9,9 @@ import numpy as np
 from pocketkube.deploy.contents import output_ranges, steps_in_range
 from pocketkube.deploy.convert import Arrays
 from pocketkube.errors import RejectedFile, UserError
-from pocketkube.measures import Classes, Measure, Values
+from pocketkube.measures import Classes, Measure, TaskMeasure, Values
 from pocketkube.native.litert_apart import outputs_of
+from pocketkube.structure import arranged, output_names
 
 CLASSES = Classes()
 # Rounding in every layer adds up to some steps of the output; this many are not held against a file.
@@ -56,7 +57,7 @@ def check_agreement(
     model: keras.Model,
     inputs: Arrays,
     minimum: float,
-    measure: Measure = CLASSES,
+    measure: Measure | TaskMeasure = CLASSES,
     remedy: str = "convert it anew",
 ) -> Agreement:
     """Runs file and model on the same examples, and refuses a file that strays in any output.
@@ -82,17 +83,19 @@ def check_agreement(
         RejectedFile: If the share of an output is below the minimum.
         UserError: If the inputs do not fit the file, or LiteRT cannot run it.
     """
+    if not 0 <= minimum <= 1:
+        raise UserError(f"check_agreement: minimum has to be between 0 and 1; received {minimum}.")
     examples = len(inputs[0])
     if examples == 0:
         raise UserError(f"{model.name}: there are no examples to compare the LiteRT file on.")
     given = outputs_of(litert, inputs, "The examples to compare on")
-    listed = keras.Model(model.inputs, model.outputs)
-    wanted = keras.tree.flatten(listed.predict(list(inputs), batch_size=256, verbose=0))
+    taken = arranged(model, inputs)
+    wanted = keras.tree.flatten(model.predict(taken, batch_size=256, verbose=0))
     steps, ranges = steps_in_range(litert), output_ranges(litert)
     found = tuple(
         _compared(name, ours, np.asarray(theirs), one, span, steps)
         for name, ours, theirs, one, span in zip(
-            listed.output_names, given, wanted, _measures(measure, len(given)), ranges, strict=True
+            output_names(model), given, wanted, _measures(measure, len(given)), ranges, strict=True
         )
     )
     agreement = Agreement(min(one.share for one in found), examples, found)
@@ -101,8 +104,10 @@ def check_agreement(
     return agreement
 
 
-def _measures(measure: Measure, outputs: int) -> Sequence[Measure]:
+def _measures(measure: Measure | TaskMeasure, outputs: int) -> Sequence[Measure]:
     """What measures each output."""
+    if isinstance(measure, TaskMeasure):
+        return [head.measure for head in measure.heads]
     return [measure] * outputs
 
 
@@ -117,7 +122,7 @@ def _compared(
         floor = NOISE_STEPS * span / steps
         share = _part_kept(float(squares.mean()), float(np.maximum(variances, floor**2).mean()))
     else:
-        share = measure.agreement([given], [wanted])
+        share = measure.agreement_of(given, wanted)
     error, spread = float(np.sqrt(squares.mean())), float(np.sqrt(variances.mean()))
     return OutputAgreement(name, share, error, spread, span)
 
@@ -131,7 +136,9 @@ def _part_kept(error: float, spread: float) -> float:
     return max(0.0, 1.0 - error / spread)
 
 
-def _told(name: str, agreement: Agreement, minimum: float, measure: Measure, remedy: str) -> str:
+def _told(
+    name: str, agreement: Agreement, minimum: float, measure: Measure | TaskMeasure, remedy: str
+) -> str:
     several = len(agreement.outputs) > 1
     measures = _measures(measure, len(agreement.outputs))
     strays = [

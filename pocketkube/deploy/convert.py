@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ from pocketkube.errors import UserError
 from pocketkube.native.child import Child, ChildDied, ChildRefused
 from pocketkube.native.convert_saved_model import CALIBRATION, LITERT, SAVED_MODEL, SIGNATURE
 from pocketkube.quiet import captured_stderr
+from pocketkube.structure import arranged, input_names, output_names
 
 Arrays = tuple[np.ndarray, ...]
 NumberFormat = Literal["float32", "float16", "dynamic", "int8"]
@@ -46,7 +47,8 @@ def convert_litert(
 ) -> bytes:
     """Converts a model to a LiteRT file that takes one example at a time.
 
-    The file's inputs and outputs stand in the model's order and bear its names. The batch axis is
+    The file's inputs and outputs stand in the model's order. Its signature calls them as the model
+    does: by the keys where they are a dict, else by their layers. The batch axis is
     fixed to 1, as a phone uses it, so that the runtime can plan all memory when it loads the file.
 
     Args:
@@ -66,20 +68,18 @@ def convert_litert(
         The file's content.
 
     Raises:
-        UserError: If a shape is open, calibration is missing or does not fit, types and format
-            contradict, or an operation of the model is not there in LiteRT in this format.
+        UserError: If inputs cannot be seen or a shape is open, calibration is missing or does not fit,
+            types and format contradict, or an operation of the model is not there in LiteRT in this
+            format.
     """
+    _refuse_unknown(number_format, input_type, output_type)
     _refuse_what_does_not_fit(model, number_format, input_type, output_type)
     if number_format == "int8" and not rounds_itself:
         _refuse_other_examples(model, calibration)
-    input_names = _plain_names([tensor.name for tensor in model.inputs])
-    # Inputs may be nested in a dict; this takes them as a list in the order of model.inputs.
-    listed = keras.Model(model.inputs, model.outputs)
-    output_names = _plain_names(list(listed.output_names))
+    ends = (_plain_names(input_names(model)), _plain_names(output_names(model)))
     wanted = _Wanted(number_format, input_type, output_type, store_sparse, rounds_itself)
-    ends = (input_names, output_names)
     try:
-        content = _converted(listed, ends, wanted, calibration)
+        content = _converted(model, ends, wanted, calibration)
     except ChildDied as death:
         raise _death(model, wanted, death.how) from death
     except ChildRefused as refusal:
@@ -88,7 +88,7 @@ def convert_litert(
         content = put_integers(content, kernels)
     if number_format == "int8":
         content = with_room(content)
-    return _in_order(content, input_names, output_names)
+    return _in_order(content, *ends)
 
 
 @dataclass(frozen=True)
@@ -108,25 +108,25 @@ class _Wanted:
 
 
 def _converted(
-    listed: keras.Model,
+    model: keras.Model,
     ends: tuple[Sequence[str], Sequence[str]],
     wanted: _Wanted,
     calibration: Arrays | None,
 ) -> bytes:
     """What the converter makes of a model, its inputs and outputs in an order of their own."""
-    input_names, _ = ends
+    names_in, _ = ends
     with tempfile.TemporaryDirectory(prefix="pocketkube-") as name:
         folder = Path(name)
         # It imports TensorFlow while the model is written.
         _CONVERTER.start()
         # Calibration dies of loops; floats keep them.
-        with unrolled(listed) if wanted.calibrated else nullcontext(), captured_stderr():
-            _save(folder, listed, ends)
+        with unrolled(model) if wanted.calibrated else nullcontext(), captured_stderr():
+            _save(folder, model, ends)
         if wanted.calibrated:
             assert calibration is not None
             arrays: Any = {
                 f"x{place}": np.asarray(array, dtype=tensor.dtype)
-                for place, (tensor, array) in enumerate(zip(listed.inputs, calibration, strict=True))
+                for place, (tensor, array) in enumerate(zip(model.inputs, calibration, strict=True))
             }
             np.savez(folder / CALIBRATION, **arrays)
         _CONVERTER.ask(
@@ -136,24 +136,24 @@ def _converted(
                 "store_sparse": wanted.store_sparse and wanted.number_format in SPARSE_FORMATS,
                 "input_type": wanted.input_type,
                 "output_type": wanted.output_type,
-                "calibration": list(input_names) if wanted.calibrated else None,
+                "calibration": list(names_in) if wanted.calibrated else None,
             }
         )
         return (folder / LITERT).read_bytes()
 
 
-def _save(folder: Path, listed: keras.Model, ends: tuple[Sequence[str], Sequence[str]]) -> None:
+def _save(folder: Path, model: keras.Model, ends: tuple[Sequence[str], Sequence[str]]) -> None:
     """Writes a model of one example, with named ends, as TensorFlow saves functions."""
-    input_names, output_names = ends
+    names_in, names_out = ends
     signature = [
         tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, name=name)
-        for tensor, name in zip(listed.inputs, input_names, strict=True)
+        for tensor, name in zip(model.inputs, names_in, strict=True)
     ]
 
     @tf.function(input_signature=signature)
     def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = keras.tree.flatten(listed(list(inputs), training=False))
-        return dict(zip(output_names, outputs, strict=True))
+        outputs = keras.tree.flatten(model(arranged(model, inputs), training=False))
+        return dict(zip(names_out, outputs, strict=True))
 
     # A Keras model is not saved by TensorFlow's own means with its variables initialised.
     owner = tf.Module()
@@ -163,6 +163,18 @@ def _save(folder: Path, listed: keras.Model, ends: tuple[Sequence[str], Sequence
     tf.saved_model.save(owner, str(folder / SAVED_MODEL), signatures={SIGNATURE: function})
 
 
+def _refuse_unknown(number_format: str, input_type: str, output_type: str) -> None:
+    for name, given, known in (
+        ("number_format", number_format, get_args(NumberFormat)),
+        ("input_type", input_type, get_args(EndType)),
+        ("output_type", output_type, get_args(EndType)),
+    ):
+        if given not in known:
+            raise UserError(
+                f"convert_litert: {name} has to be one of {', '.join(known)}; received {given!r}."
+            )
+
+
 def _refuse_what_does_not_fit(
     model: keras.Model,
     number_format: str,
@@ -170,6 +182,12 @@ def _refuse_what_does_not_fit(
     output_type: str,
 ) -> None:
     name = model.name
+    # Models that are subclassed, or not built, have none.
+    if not getattr(model, "inputs", None):
+        raise UserError(
+            f"{name}: its inputs cannot be seen: build it, with the functional API or as a Sequential; "
+            f"received a {type(model).__name__} without any."
+        )
     for tensor in model.inputs:
         if None in tensor.shape[1:]:
             raise UserError(
@@ -262,7 +280,7 @@ def _refusal(name: str, number_format: str, error: str, printed: str) -> UserErr
     return UserError(f"{name}: cannot be converted to {number_format} LiteRT: {cause[:300]}")
 
 
-def _in_order(content: bytes, input_names: Sequence[str], output_names: Sequence[str]) -> bytes:
+def _in_order(content: bytes, names_in: Sequence[str], names_out: Sequence[str]) -> bytes:
     """Puts inputs and outputs into the model's order, which the converter does not keep.
 
     Only the numbers in the two lists of the flatbuffer change places; nothing moves.
@@ -271,8 +289,8 @@ def _in_order(content: bytes, input_names: Sequence[str], output_names: Sequence
     root = schema.Model.GetRootAs(buffer, 0)
     signature, graph = root.SignatureDefs(0), root.Subgraphs(0)
     ends = (
-        (graph.InputsAsNumpy(), signature.Inputs, signature.InputsLength(), input_names),
-        (graph.OutputsAsNumpy(), signature.Outputs, signature.OutputsLength(), output_names),
+        (graph.InputsAsNumpy(), signature.Inputs, signature.InputsLength(), names_in),
+        (graph.OutputsAsNumpy(), signature.Outputs, signature.OutputsLength(), names_out),
     )
     for listed, entry, count, names in ends:
         number = {

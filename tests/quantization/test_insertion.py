@@ -78,7 +78,7 @@ def one_dimension() -> keras.Model:
 def after_dense() -> keras.Model:
     """BatchNorm and Rescaling of images, of rows and of single numbers."""
     x = inputs = keras.Input((6, 6, 3))
-    x = layers.Rescaling(1 / 127.5, offset=-1)(x)
+    x = layers.Rescaling(1 / 128, offset=-1)(x)
     x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
     x = layers.BatchNormalization()(layers.Reshape((-1, 4))(x))
     x = layers.Dense(8, activation="relu")(layers.Flatten()(x))
@@ -157,12 +157,12 @@ def watching(layer: FakeQuantize) -> FakeQuantize:
 def test_roundings_stand_where_integer_kernels_round() -> None:
     model = settled(before_activation())
     prepared = prepare(model, lambda name, kind: FakeQuantize(8, name=name))
-    rounded = {layer.name.removesuffix("_quantized") for layer, _ in prepared.roundings}
+    rounded = {layer.name.removesuffix("_quantized") for layer in prepared.roundings}
     wanted = {type(layer).__name__ for layer in model.layers if layer.name in rounded}
     # Not the sum that a BatchNorm follows, for it is read once; nor what max-pooling moves.
     assert "MaxPooling2D" not in wanted
     assert "BatchNormalization" not in wanted
     assert {"InputLayer", "ReLU", "Concatenate", "GlobalAveragePooling2D", "Dense"} <= wanted
     # An average has its input's range, but is rounded.
-    calls = [len(layer._inbound_nodes) for layer, _ in prepared.roundings]
+    calls = [len(layer._inbound_nodes) for layer in prepared.roundings]
     assert sorted(set(calls)) == [1, 2]
