@@ -130,6 +130,19 @@ def test_an_average_of_weights_brings_none_back() -> None:
     assert gone == pytest.approx(0.8 * sum(kernel.size for kernel in found), abs=1)
 
 
+def test_no_epoch_is_kept_that_is_not_yet_as_sparse_as_asked() -> None:
+    """Though the model does better with more of its weights."""
+    model = build_model("lenet", (32, 32, 1), 10, seed=0)
+    task = infer_task(model, 10)
+    train(model, DIGITS, task, COURSE, seed=0)
+    method = GradualSparsification(model, Sparsify(sparsity=0.99, distribution="uniform"))
+    history = train(model, DIGITS, task, COURSE.model_copy(update={"epochs": 4}), seed=1, method=method)
+    assert history.val_score[0] > history.val_score[history.kept_epoch - 1]
+    assert history.kept_epoch >= 3
+    # A layer keeps a weight at least, which counts in small ones.
+    assert sum(zeros(model).values()) / len(zeros(model)) > 0.98
+
+
 def test_a_weight_comes_back_where_those_that_stayed_have_shrunk() -> None:
     model = keras.Sequential([keras.Input((4,)), layers.Dense(1, use_bias=False, name="dense")])
     kernel = model.get_layer("dense").kernel
