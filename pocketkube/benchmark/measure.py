@@ -58,6 +58,7 @@ def benchmark(
             file=name,
             format=number_format(file),
             score=score.judged.score if score else None,
+            heads=score.judged.heads if score else (),
             size_bytes=file.stat().st_size,
             gzip_bytes=len(gzip.compress(file.read_bytes(), mtime=0)),
             latency_ms=_percentiles(times[reference], place),
@@ -65,7 +66,6 @@ def benchmark(
             latency_samples_ms=times[reference].runs_ms[place],
             load_ms=load.load_ms,
             peak_memory_bytes=load.peak_memory_bytes,
-            confusion=score.judged.confusion if score else None,
             op_latency_ms={},
         )
         for place, (name, file, score, load) in enumerate(
@@ -80,7 +80,7 @@ def benchmark(
         latency_ratios={str(threads): each.ratio for threads, each in times.items() if each.ratio},
         load=latencies.load,
         reference_threads=reference,
-        score_name=scores[0].measure.wording.score_name if scores[0] else None,
+        score_name=_score_name(scores[0]),
         examples=len(examples.inputs[0]) if examples else 0,
         environment=environment(),
     )
@@ -88,6 +88,10 @@ def benchmark(
 
 def _percentiles(times: Times, place: int) -> Percentiles:
     return percentiles(times.runs_ms[place], times.medians_ms[place])
+
+
+def _score_name(score: Score | None) -> str | None:
+    return None if score is None or score.judged.score is None else score.wording.score_name
 
 
 def _check_inputs(model: LiteRTModel, examples: Samples | None) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from pocketkube.benchmark.environment import Environment
 from pocketkube.benchmark.intervals import Estimate
 from pocketkube.benchmark.load import Load
+from pocketkube.measures import HeadScore
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class FileFigures:
     Attributes:
         file: The file's name; its path where two files bear the same name.
         format: "float32", "float16", "dynamic" or "int8".
-        score: Accuracy, or minus an error, over all test examples; None without them.
+        score: Accuracy, or minus an error, over all test examples; the mean over the outputs. None
+            without examples, and where outputs are scored in different units.
+        heads: The score of each output by itself.
         size_bytes: Size of the file.
         gzip_bytes: Size after gzip, as an app's download is compressed: zeros and repeated weights
             count for little there even where the file holds them.
@@ -44,13 +47,13 @@ class FileFigures:
         load_ms: Time to open the file and plan its memory, in a fresh process; median of a few.
         peak_memory_bytes: How far a fresh process's resident memory rises over that of the loaded
             runtime while it loads and runs the file; median of a few.
-        confusion: How often row's class was taken for column's; None if it is no classification.
         op_latency_ms: Time by operation; empty where the runtime does not tell.
     """
 
     file: str
     format: str
     score: float | None
+    heads: tuple[HeadScore, ...]
     size_bytes: int
     gzip_bytes: int
     latency_ms: Percentiles
@@ -58,7 +61,6 @@ class FileFigures:
     latency_samples_ms: tuple[float, ...]
     load_ms: float
     peak_memory_bytes: int
-    confusion: tuple[tuple[int, ...], ...] | None
     op_latency_ms: dict[str, float]
 
 
@@ -75,7 +77,7 @@ class BenchmarkReport:
         load: What the machine did while latency was measured, with reasons for distrust.
         reference_threads: The number of threads of `latency_ms`, load time and memory: one where
             that is measured.
-        score_name: "accuracy", "negative_mae" or "negative_nme"; None without test examples.
+        score_name: "accuracy", "negative_mae" or "negative_nme"; None where there is no score.
         examples: Number of test examples behind the score.
         environment: The device and its software.
     """

@@ -19,7 +19,7 @@ from pocketkube.figures import (
     ratio_words,
     size,
 )
-from pocketkube.measures import wording_of
+from pocketkube.measures import HeadScore, wording_of
 
 
 def render_table(report: BenchmarkReport) -> Table:
@@ -52,11 +52,9 @@ class _Row:
 
 
 def _rows(report: BenchmarkReport) -> list[_Row]:
-    rows = [_Row("format", lambda f: f.format)]
-    if report.score_name:
-        wording = wording_of(report.score_name)
-        rows.insert(0, _Row(wording.name, lambda f: wording.shown(f.score or 0.0)))
-    rows += [
+    rows = [
+        *_scores(report),
+        _Row("format", lambda f: f.format),
         _cost(report, "size", lambda f: f.size_bytes, size, SIZE),
         _cost(report, "size, gzipped", lambda f: f.gzip_bytes, size, SIZE),
     ]
@@ -67,6 +65,21 @@ def _rows(report: BenchmarkReport) -> list[_Row]:
         _cost(report, "peak memory", lambda f: f.peak_memory_bytes, size, COST),
         _cost(report, "load time", lambda f: f.load_ms, milliseconds, TIME),
     ]
+
+
+def _scores(report: BenchmarkReport) -> list[_Row]:
+    """The score of all outputs, where they have one in common, and of each where there are several."""
+    heads, rows = report.files[0].heads, []
+    if report.score_name:
+        wording = wording_of(report.score_name)
+        name = f"{wording.name}, mean of {len(heads)} outputs" if len(heads) > 1 else wording.name
+        rows.append(_Row(name, lambda f: wording.shown(f.score or 0.0)))
+    return [*rows, *(_score_of(n, head) for n, head in enumerate(heads) if len(heads) > 1)]
+
+
+def _score_of(place: int, head: HeadScore) -> _Row:
+    wording = wording_of(head.score_name)
+    return _Row(f"{wording.name}, {head.name}", lambda f: wording.shown(f.heads[place].score))
 
 
 def _latency(report: BenchmarkReport, threads: str) -> list[_Row]:
@@ -105,7 +118,7 @@ def _caption(report: BenchmarkReport) -> str:
     on = f"{place.cpu}, {place.cores} cores"
     if place.emulated_on:
         on += f", {shown_machine(place.machine, place.emulated_on)}: its times mean nothing"
-    if report.score_name:
+    if report.files[0].heads:
         on += f"; score on {report.examples} examples"
     runs = len(report.files[0].latency_samples_ms)
     return "\n".join([f"{on}; {runs} runs of each", *report.load.warnings])

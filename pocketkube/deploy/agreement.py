@@ -8,7 +8,7 @@ import numpy as np
 from pocketkube.deploy.convert import Arrays
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
-from pocketkube.measures import Classes, Measure
+from pocketkube.measures import Classes, Measure, TaskMeasure
 from pocketkube.structure import arranged
 
 CLASSES = Classes()
@@ -32,7 +32,7 @@ def check_agreement(
     model: keras.Model,
     inputs: Arrays,
     minimum: float,
-    measure: Measure = CLASSES,
+    measure: Measure | TaskMeasure = CLASSES,
     remedy: str = "convert it anew",
 ) -> Agreement:
     """Runs file and model on the same examples, and refuses a file that strays.

@@ -189,7 +189,10 @@ def _fill(
     goal: float,
 ) -> Counts:
     """Gives back, one step of a group at a time, what rounding took too much: the best value first."""
-    ranked = [np.cumsum(np.sort(scores[group.units])[::-1]) for group in graph.groups]
+    # What always stays (infinite) is the same in all options, and tells none from another.
+    finite = np.where(np.isinf(scores), 0.0, scores)
+    best_first = [g.units[np.argsort(-scores[g.units], kind="stable")] for g in graph.groups]
+    ranked = [np.cumsum(finite[units]) for units in best_first]
 
     def worth(option: Counts) -> float:
         return sum(sums[count - 1] for sums, count in zip(ranked, option, strict=True))

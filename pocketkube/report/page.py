@@ -7,7 +7,7 @@ from typing import Any
 
 from pocketkube.benchmark.environment import shown_machine
 from pocketkube.figures import SAME, SIZE, TIME, bounded, count, ratio, ratio_between, ratio_words, size
-from pocketkube.measures import measure_of, wording_of
+from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.curves import training_curves
 from pocketkube.report.latency import latency_figure, latency_table
@@ -130,7 +130,7 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
         "p50 is the median: half of the runs took no longer; p90 is what 9 in 10 stayed within.",
     ]
     if result["agreement"] is not None:
-        measure = measure_of(result["task"])
+        measure = task_measure_of(result["task"])
         told.append(measure.agreed(result["agreement"], "the test examples compared"))
     return [listed(met), *(f"<p>{escape(sentence)}</p>" for sentence in told)]
 
@@ -155,14 +155,13 @@ def _curves(result: Mapping[str, Any]) -> str:
 
 def _confusions(result: Mapping[str, Any]) -> list[str]:
     """A figure for each output that tells classes apart."""
-    after = result["after"]
-    heads = after.get("heads") or [{"name": "", "confusion": after.get("confusion")}]
-    found = []
-    for head in heads:
-        drawn = confusion_matrix(head.get("confusion") or ())
-        named = drawn and len(heads) > 1
-        found.append(f"<h3>{escape(head['name'])}</h3>{drawn}" if named else drawn)
-    return found
+    heads = result["after"]["heads"]
+    found = [(head["name"], confusion_matrix(head["confusion"] or ())) for head in heads]
+    return [
+        f"<h3>{escape(name)}</h3>{figure}" if len(heads) > 1 else figure
+        for name, figure in found
+        if figure
+    ]
 
 
 def _stages(result: Mapping[str, Any]) -> str:

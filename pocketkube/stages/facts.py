@@ -69,7 +69,6 @@ def first_facts(model: str, dataset: Dataset, task: Task, seed: int) -> dict[str
         "pocketkube": __version__,
         "model": model,
         "dataset": dataset.name,
-        "num_classes": dataset.num_classes,
         "task": task.told,
         "seed": seed,
         "stages": [],
@@ -123,6 +122,7 @@ def after_stage(
         "seconds": time.monotonic() - began,
         "score": judged.test.score,
         "val_score": judged.validation.score,
+        "heads": _head_scores(task_of(facts), judged),
         "macs": judged.profile.macs,
         "parameters": judged.profile.parameters,
         "zeros": judged.zeros,
@@ -132,3 +132,17 @@ def after_stage(
         "warnings": list(warnings),
     }
     return {**facts, "stages": [*facts["stages"], stage], "profile": judged.profile.to_dict()}
+
+
+def _head_scores(task: Task, judged: Judged) -> list[dict[str, Any]]:
+    """What each output that is scored comes to by itself."""
+    scores = zip(task.trained, judged.test.heads, judged.validation.heads, strict=True)
+    return [
+        {
+            "name": head.name,
+            "score_name": head.measure.wording.score_name,
+            "score": test,
+            "val_score": validation,
+        }
+        for head, test, validation in scores
+    ]

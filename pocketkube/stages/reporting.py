@@ -15,7 +15,7 @@ from pocketkube.figures import size
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.graph.paths import is_within
 from pocketkube.layout import BENCHMARK_FILE, MODEL_FILE, REPORT_FILE, RESULT_FILE
-from pocketkube.measures import measure_of
+from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.report import build_report as html_of
 from pocketkube.spec import Spec, document_of
 
@@ -63,11 +63,12 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
             "seconds": export["seconds"],
             "score": figures[1]["score"],
             "val_score": None,
+            "heads": [_without_validation(head) for head in figures[1]["heads"]],
             "macs": figures[1]["macs"],
             "parameters": figures[1]["parameters"],
             "history": None,
             "notes": [
-                measure_of(after["task"]).agreed(agreement["share"], compared),
+                task_measure_of(after["task"]).agreed(agreement["share"], compared),
                 *export["notes"],
                 *_packed_note(after.get("packed"), figures[1]),
             ],
@@ -115,14 +116,25 @@ def _command() -> str | None:
 
 
 def _figures(facts: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
-    wording = measure_of(facts["task"]).wording
-    error = {wording.short.lower(): wording.read(file["score"])} if wording.is_error else {}
     return file | {
-        **error,
+        **_error(facts["task"]["score_name"], file["score"]),
+        "heads": [head | _error(head["score_name"], head["score"]) for head in file["heads"]],
         "format": facts["format"],
         "macs": facts["profile"]["macs"],
         "parameters": facts["profile"]["parameters"],
     }
+
+
+def _error(score_name: str, score: float | None) -> dict[str, float]:
+    """The error that a score is minus of, by its short name."""
+    wording = wording_of(score_name)
+    if score is None or not wording.is_error:
+        return {}
+    return {wording.short.lower(): wording.read(score)}
+
+
+def _without_validation(head: dict[str, Any]) -> dict[str, Any]:
+    return {name: head[name] for name in ("name", "score_name", "score")} | {"val_score": None}
 
 
 def _packed_note(packed: dict[str, int] | None, file: dict[str, Any]) -> list[str]:

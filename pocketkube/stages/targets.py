@@ -13,6 +13,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.figures import milliseconds, milliseconds_between
 from pocketkube.graph.cost import profile_model
+from pocketkube.measures.heads import NO_UNIT
 from pocketkube.progress import progress
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned
@@ -61,7 +62,13 @@ def reach(
     """
     target = spec.target
     assert target is not None
-    wording, drop = task.measure.wording, target.max_accuracy_drop
+    wording, drop = task.wording, target.max_accuracy_drop
+    if drop is not None and wording is NO_UNIT:
+        raise UserError(
+            "target.max_accuracy_drop: the outputs have no score in common, but each its own ("
+            f"{', '.join(f'{head.name}: {head.measure.wording.name}' for head in task.trained)}); "
+            "give speedup, max_size or max_latency_ms."
+        )
     if drop is not None and drop >= 1 and wording.is_share:
         raise UserError(
             f"target.max_accuracy_drop: {drop:g} is {drop * 100:g} points of {wording.short}; for one "

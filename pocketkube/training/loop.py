@@ -34,11 +34,13 @@ class Scores:
     Attributes:
         loss: The task's loss.
         score: Its score.
-        each: The score of each example, in the split's order, `[n]`.
+        heads: The score of each head that is trained.
+        each: The score of each example, all heads together, in the split's order, `[n]`.
     """
 
     loss: float
     score: float
+    heads: tuple[float, ...]
     each: np.ndarray = field(repr=False, compare=False)
 
 
@@ -238,26 +240,31 @@ Judge = Callable[[Any, Any], tf.Tensor]
 
 
 def _judge(model: keras.Model, task: Task, method: Method) -> Judge:
-    """From a batch to loss and score of each example, `[2, batch]`."""
+    """From a batch to loss, score and each head's score of each example, `[2 + heads, batch]`."""
 
     @tf.function(reduce_retracing=True)
     def judge(inputs: Any, labels: Any) -> tf.Tensor:
         outputs, _ = _call(model, inputs, method, training=False)
-        return tf.stack([task.loss(labels, outputs), task.score(labels, outputs)])
+        loss, score = task.loss(labels, outputs), task.score(labels, outputs)
+        return tf.stack([loss, score, *tf.unstack(task.scores(labels, outputs), axis=1)])
 
     return judge
 
 
 def _evaluate(judge: Judge, examples: Examples, batch_size: int, ranks: Alone) -> Scores:
-    figures = np.zeros((2, examples.size))
+    figures = np.zeros((0, examples.size))
     for number, (inputs, labels) in enumerate(
         batches(examples, batch_size, rank=ranks.rank, ranks=ranks.size)
     ):
+        found = judge(inputs, labels).numpy()
+        if not number:
+            figures = np.zeros((len(found), examples.size))
         # Each rank has every so many rows of a batch.
         own = slice(number * batch_size + ranks.rank, (number + 1) * batch_size, ranks.size)
-        figures[:, own] = judge(inputs, labels).numpy()
-    losses, scores = np.asarray(ranks.total(tf.constant(figures)))
-    return Scores(float(losses.mean()), float(scores.mean()), scores.astype(np.float32))
+        figures[:, own] = found
+    figures = np.asarray(ranks.total(tf.constant(figures)))
+    loss, score, *heads = figures.mean(axis=1).tolist()
+    return Scores(loss, score, tuple(heads), figures[1].astype(np.float32))
 
 
 def _epoch(

@@ -71,7 +71,7 @@ def test_the_confusion_has_true_classes_in_rows(report, place):
     with np.load(place / "right.npz") as known:
         wanted = np.zeros((3, 3), int)
         np.add.at(wanted, (known["labels"], known["predicted"]), 1)
-    assert np.array(report.files[0].confusion).tolist() == wanted.tolist()
+    assert np.array(report.files[0].heads[0].confusion).tolist() == wanted.tolist()
     assert not np.array_equal(wanted, wanted.T), "would not tell rows from columns"
 
 
@@ -122,7 +122,7 @@ def test_the_report_goes_through_json_unchanged_with_the_keys_of_result_json(rep
     read = json.loads(json.dumps(as_dict))
     assert set(read["files"][0]) == {
         *("file", "format", "score", "size_bytes", "gzip_bytes", "latency_ms", "threads"),
-        *("latency_samples_ms", "load_ms", "peak_memory_bytes", "confusion", "op_latency_ms"),
+        *("latency_samples_ms", "load_ms", "peak_memory_bytes", "heads", "op_latency_ms"),
     }
     assert read["files"][0]["threads"]["2"].keys() == {"p50", "p90", "p99", "p50_interval"}
     assert read["latency_ratio_interval"] == list(report.latency_ratio_interval)
@@ -154,7 +154,7 @@ def test_integer_ends_are_scaled_on_the_way_in_and_out(place):
 
 def test_without_examples_there_is_no_score(place):
     found = benchmark([place / "plain.tflite"], Benchmark(runs=5, warmup_runs=0, threads=(2,)))
-    assert (found.score_name, found.files[0].score, found.files[0].confusion) == (None, None, None)
+    assert (found.score_name, found.files[0].score, found.files[0].heads) == (None, None, ())
     assert found.latency_ratio is None
     assert found.reference_threads == 2
     assert (found.latency_ratio_interval, found.latency_ratios) == (None, {})
@@ -209,7 +209,7 @@ def test_a_regression_is_scored_by_its_error(tmp_path):
     found = benchmark([tmp_path / "sum.tflite"], Benchmark(runs=5, threads=(1,)), tmp_path / "test.npz")
     assert found.score_name == "negative_mae"
     assert found.files[0].score == pytest.approx(-0.75)
-    assert found.files[0].confusion is None
+    assert found.files[0].heads[0].confusion is None
 
 
 def test_landmarks_are_scored_by_the_task_that_the_examples_tell(tmp_path):
@@ -219,7 +219,7 @@ def test_landmarks_are_scored_by_the_task_that_the_examples_tell(tmp_path):
     )
     given = np.array([[0, 0, 3, 4], [1, 1, 3, 1]], "float32")
     true = np.array([[[0, 1], [3, 5]], [[1, 1], [1, 1.5]]], "float32")
-    told = json.dumps({"kind": "landmarks", "normalize_by": [0, 1]})
+    told = json.dumps({"heads": [{"kind": "landmarks", "normalize_by": [0, 1]}]})
     np.savez(tmp_path / "test.npz", x=given, y=true, task=told)
     settings = Benchmark(runs=5, threads=(1,))
     found = benchmark([tmp_path / "same.tflite"], settings, tmp_path / "test.npz")
@@ -231,7 +231,7 @@ def test_landmarks_are_scored_by_the_task_that_the_examples_tell(tmp_path):
         screen.print(render_table(found))
     (row,) = (line for line in shown.get().splitlines() if "normalised mean error" in line)
     assert "113.08 %" in row
-    for wrong in ("what?", '{"kind": "depth"}', '{"kind": "landmarks", "normalize_by": "eyes"}'):
+    for wrong in ("what?", '{"heads": [{"kind": "depth"}]}', told.replace("[0, 1]", '"eyes"')):
         np.savez(tmp_path / "test.npz", x=given, y=true, task=wrong)
         with pytest.raises(UserError, match=r"test\.npz: its task is none that is known here"):
             benchmark([tmp_path / "same.tflite"], settings, tmp_path / "test.npz")
@@ -247,7 +247,7 @@ def test_one_unit_tells_two_classes_apart(tmp_path, activation):
     settings = Benchmark(runs=5, threads=(1,))
     figures = benchmark([tmp_path / "sign.tflite"], settings, tmp_path / "test.npz").files[0]
     assert figures.score == 0.75
-    assert figures.confusion == ((1, 0), (1, 2))
+    assert figures.heads[0].confusion == ((1, 0), (1, 2))
 
 
 def test_several_inputs_and_outputs_are_taken_in_the_models_order(tmp_path):

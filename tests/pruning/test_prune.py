@@ -12,6 +12,7 @@ from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria import score_units
 from pocketkube.pruning.prune import prune
 from pocketkube.spec.schema import PruneChannels
+from pocketkube.training.task import infer_task
 from tests.graph.nets import NETS
 
 CRITERIA = ("l1", "l2", "bn_scale", "fpgm", "taylor", "lasso")
@@ -328,3 +329,22 @@ def test_group_after_group_with_fine_tuning_between() -> None:
     settings = PruneChannels(criterion="l1", ratios={"stem": 0.5, "inner": 0.5}, group_size=1)
     prune(model, settings, between=between)
     assert seen == [(0, 4, 12), (1, 4, 6)]
+
+
+def test_what_only_feeds_an_output_without_a_loss_is_not_cut() -> None:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 1))
+    shared = layers.Conv2D(16, 3, padding="same", activation="relu", name="shared")(image)
+    ends = []
+    for name in ("digit", "spare"):
+        h = layers.Conv2D(16, 3, activation="relu", name=f"{name}_conv")(shared)
+        ends.append(layers.Dense(5, name=name)(layers.GlobalAveragePooling2D()(h)))
+    model = keras.Model(image, ends)
+    model.compile(loss=[keras.losses.SparseCategoricalCrossentropy(from_logits=True), None])
+    given = images((8, 8, 1), 32)
+    task = infer_task(model, 5)
+    calibration = Calibration(given.inputs, given.labels, task.loss)
+    pruned = prune(model, PruneChannels(round_to=1), speedup=1.4, calibration=calibration)
+    kept = {name: left for name, (left, _) in pruned.kept.items()}
+    assert kept["spare_conv"] == 16
+    assert kept["digit_conv"] < 16

@@ -5,6 +5,14 @@ from typing import Any
 
 import numpy as np
 
+
+def head(
+    score_name: str, score: float, confusion: list[list[int]] | None = None, name: str = "output"
+) -> dict[str, Any]:
+    """What is known of one output of a file."""
+    return {"name": name, "score_name": score_name, "score": score, "confusion": confusion}
+
+
 FIGURES = {
     "format": "float32",
     "score": 0.9944,
@@ -20,7 +28,7 @@ FIGURES = {
     "latency_samples_ms": [0.82, 0.83, 0.81, 0.85, 0.9],
     "load_ms": 1.9,
     "peak_memory_bytes": 4_558_848,
-    "confusion": [[10, 1], [0, 12]],
+    "heads": [head("accuracy", 0.9944, [[10, 1], [0, 12]])],
     "op_latency_ms": {"conv": 0.5, "dense": 0.1},
 }
 HISTORY = {
@@ -35,7 +43,11 @@ RESULT = {
     "command": "pocketkube run digits.yaml --output runs/digits",
     "spec": {"model": "resnet20", "dataset": {"builtin": "digits"}},
     "seed": 0,
-    "task": {"kind": "classification", "score_name": "accuracy", "description": "cross-entropy"},
+    "task": {
+        "score_name": "accuracy",
+        "description": "cross-entropy",
+        "heads": [{"name": "output", "kind": "classification"}],
+    },
     "before": FIGURES | {"file": "baseline.tflite"},
     "after": FIGURES
     | {
@@ -77,6 +89,7 @@ RESULT = {
             "val_score": 0.99,
             "macs": 40_518_272,
             "parameters": 273_754,
+            "heads": [head("accuracy", 0.9944)],
             "history": HISTORY,
             "notes": ["a_layer (Odd) is not known: left whole"],
         },
@@ -87,6 +100,7 @@ RESULT = {
             "val_score": 0.99,
             "macs": 40_518_272,
             "parameters": 273_754,
+            "heads": [head("accuracy", 0.99)],
             "zeros": 0.503,
             "weight_bits": [4, 8],
             "packed_bytes": 71_000,
@@ -168,15 +182,14 @@ def samples(scale: float) -> list[float]:
 def _nme() -> dict[str, Any]:
     result = changed(
         task={
-            "kind": "landmarks",
             "score_name": "negative_nme",
             "description": "smooth L1",
-            "normalize_by": [0, 1],
+            "heads": [{"name": "points", "kind": "landmarks", "normalize_by": [0, 1]}],
         },
         targets=[{"name": "max_accuracy_drop", "asked": 0.001, "reached": 0.0041, "met": False}],
     )
-    result["before"] |= {"score": -0.0301, "confusion": None}
-    result["after"] |= {"score": -0.0342, "confusion": None}
+    result["before"] |= {"score": -0.0301, "heads": [head("negative_nme", -0.0301)]}
+    result["after"] |= {"score": -0.0342, "heads": [head("negative_nme", -0.0342)]}
     history = HISTORY | {"score": [-0.9, -0.04], "val_score": [-0.8, -0.035]}
     result["stages"][0] |= {"score": -0.0301, "history": history}
     result["stages"][1] |= {"score": -0.0342}
@@ -212,11 +225,40 @@ def _busy() -> dict[str, Any]:
 
 def _many_classes(classes: int) -> dict[str, Any]:
     result = changed()
-    result["after"]["confusion"] = confusion(classes)
+    result["after"]["heads"] = [head("accuracy", 0.9904, confusion(classes))]
     return result
 
 
 def _three_heads() -> dict[str, Any]:
+    """Two that tell classes apart and one that gives values: they have no score in common."""
+    kinds = {"digit": "classification", "is_odd": "classification", "ink": "regression"}
+    result = changed(
+        task={
+            "score_name": "negative_loss",
+            "description": "digit: sparse categorical crossentropy of logits; is_odd: sparse "
+            "categorical crossentropy; ink: huber, times 0.1; as the model was compiled; the score is "
+            "minus the loss, for want of one unit",
+            "heads": [{"name": name, "kind": kind} for name, kind in kinds.items()],
+        }
+    )
+
+    def heads(digit: float, odd: float, ink: float, classes: bool = False) -> list[dict[str, Any]]:
+        return [
+            head("accuracy", digit, confusion(10) if classes else None, "digit"),
+            head("accuracy", odd, [[90, 3], [4, 88]] if classes else None, "is_odd"),
+            head("negative_mae", ink, None, "ink"),
+        ]
+
+    result["before"] |= {"score": None, "heads": heads(0.9812, 0.9944, -0.0212, True)}
+    result["after"] |= {"score": None, "heads": heads(0.9756, 0.9931, -0.0254, True)}
+    falls = {"score": [-2.0, -1.0], "val_score": [-2.1, -1.2]}
+    result["stages"][0] |= {"score": -0.31, "heads": heads(0.9812, 0.9944, -0.0212)}
+    result["stages"][0]["history"] = HISTORY | falls
+    result["stages"][1] |= {"score": None, "heads": heads(0.9756, 0.9931, -0.0254)}
+    return result
+
+
+def _three_classifiers() -> dict[str, Any]:
     """Each output scored by itself; the long one's name is that of a nested model's layer."""
     result = changed()
     names = ("digit", "is_even", "detector/classification_head_17/per_anchor_logits")
@@ -269,11 +311,12 @@ CASES: dict[str, dict[str, Any]] = {
     "many epochs": changed(stages=trained(160)),
     "nothing trained": changed(stages=[RESULT["stages"][0] | {"history": None}]),
     "landmarks": _nme(),
+    "three heads": _three_heads(),
     "busy": _busy(),
     "by a pipeline": changed(command=None),
     "10 classes": _many_classes(10),
     "12 classes": _many_classes(12),
     "40 classes": _many_classes(40),
-    "three heads": _three_heads(),
+    "three classifiers": _three_classifiers(),
     "not all counted": _not_all_counted(),
 }

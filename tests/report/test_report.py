@@ -10,7 +10,7 @@ from pocketkube.figures import TIME, ratio, ratio_between, ratio_words
 from pocketkube.report import build_report
 from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.summary import render_table
-from tests.report.cases import CASES, HISTORY, RESULT
+from tests.report.cases import CASES, HISTORY, RESULT, head
 
 
 def words(page: str) -> str:
@@ -68,11 +68,12 @@ def test_names_are_shown_as_text() -> None:
 
 def test_a_regression_without_confusion_or_samples() -> None:
     result = copy.deepcopy(RESULT)
-    result["task"] = {"kind": "regression", "score_name": "negative_mae", "description": "mse"}
+    values = {"name": "output", "kind": "regression"}
+    result["task"] = {"score_name": "negative_mae", "description": "mse", "heads": [values]}
     for when in ("before", "after"):
         result[when] |= {
             "score": -0.25,
-            "confusion": None,
+            "heads": [head("negative_mae", -0.25)],
             "latency_samples_ms": [],
             "op_latency_ms": {},
         }
@@ -84,10 +85,11 @@ def test_a_regression_without_confusion_or_samples() -> None:
 
 def test_landmarks_are_told_by_their_error() -> None:
     result = copy.deepcopy(RESULT)
-    told = {"kind": "landmarks", "score_name": "negative_nme", "description": "smooth L1"}
-    result["task"] = told | {"normalize_by": [0, 1]}
-    result["before"] |= {"score": -0.0301, "confusion": None}
-    result["after"] |= {"score": -0.0342, "confusion": None}
+    points = {"name": "output", "kind": "landmarks", "normalize_by": [0, 1]}
+    told = {"score_name": "negative_nme", "description": "smooth L1", "heads": [points]}
+    result["task"] = told
+    result["before"] |= {"score": -0.0301, "heads": [head("negative_nme", -0.0301)]}
+    result["after"] |= {"score": -0.0342, "heads": [head("negative_nme", -0.0342)]}
     history = {"score": [-0.9, -0.04], "val_score": [-0.8, -0.035]}
     result["stages"][0] |= {"score": -0.0301, "history": HISTORY | history}
     page = words(build_report(result))
@@ -101,6 +103,32 @@ def test_landmarks_are_told_by_their_error() -> None:
         assert said in page
     assert "-0.0" not in page
     assert "accuracy" not in page
+
+
+def test_outputs_without_a_common_unit_are_told_each_by_itself() -> None:
+    result = CASES["three heads"]
+    page = words(build_report(result))
+    for said in (
+        "-0.56 points of accuracy, to 97.56 % (digit)",
+        "0.0254 mean absolute error, from 0.0212 (ink)",
+        "Accuracy, digit 98.12 % 97.56 % -0.56 points",
+        "Accuracy, is_odd 99.44 % 99.31 % -0.13 points",
+        "Mean absolute error, ink 0.0212 0.0254",
+        "train_model 0.31 ",
+        "digit: accuracy 98.12 % 97.56 %",
+        "is_odd: accuracy 99.44 % 99.31 %",
+        "ink: mean absolute error 0.0212 0.0254",
+    ):
+        assert said in page
+    assert page.count("Rows are true classes") == 2
+    assert "mean of 3 outputs" not in page
+    # Two class outputs have a mean.
+    both = copy.deepcopy(result)
+    both["task"]["score_name"] = "accuracy"
+    for when in ("before", "after"):
+        both[when]["heads"] = both[when]["heads"][:2]
+        both[when]["score"] = sum(each["score"] for each in both[when]["heads"]) / 2
+    assert "Accuracy, mean of 2 outputs 98.78 % 98.44 % -0.34 points" in words(build_report(both))
 
 
 def test_a_figure_that_is_missing_is_a_dash() -> None:
@@ -174,7 +202,7 @@ def test_the_epoch_that_was_kept_is_shown() -> None:
 
 
 def test_each_output_has_its_score() -> None:
-    page = words(build_report(CASES["three heads"]))
+    page = words(build_report(CASES["three classifiers"]))
     for said in (
         "Accuracy, mean of 3 outputs 95.67 % 93.50 % -2.17 points",
         "Accuracy, digit 99.00 % 98.00 % -1.00 points",
@@ -183,7 +211,7 @@ def test_each_output_has_its_score() -> None:
         "output train_model quantize_weights digit: accuracy 98.00 % 98.00 % is_even: accuracy 97.50 %",
     ):
         assert said in page
-    names = re.findall("<h3>(.*?)</h3>", build_report(CASES["three heads"]))
+    names = re.findall("<h3>(.*?)</h3>", build_report(CASES["three classifiers"]))
     assert names[:3] == ["digit", "is_even", "detector/classification_head_17/per_anchor_logits"]
 
 
