@@ -100,11 +100,19 @@ def load_model(path: Path) -> keras.Model:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is damaged or cut short: it is no archive, as .keras files are.")
     try:
-        return _in_float32(keras.saving.load_model(path, safe_mode=True))
+        model = _in_float32(keras.saving.load_model(path, safe_mode=True))
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise UserError(f"{path} is damaged or cut short: {first_line(error)}") from error
     except Exception as error:
         raise UserError(why_not_loaded(path, error)) from error
+    for weight in model.weights:
+        value = np.asarray(weight)
+        if np.issubdtype(value.dtype, np.floating) and np.isnan(value).any():
+            raise UserError(
+                f"{path}: {weight.path} holds NaN, from a training that went astray: save the model of "
+                "an earlier epoch, or train it anew with a lower learning rate."
+            )
+    return model
 
 
 def _in_float32(model: keras.Model) -> keras.Model:

@@ -10,6 +10,10 @@ from pocketkube.pruning.calibration import Calibration
 
 # A channel whose variance is less than this part of what it was, or of its mean squared, is constant.
 CONSTANT = 1e-10
+# Statistics are taken back where the loss is so many times what it was, and more than chance explains:
+# of a network that is far off its loss says little.
+CLEARLY_WORSE = 1.1
+STANDARD_ERRORS = 2.0
 
 
 def recalibrate(model: keras.Model, calibration: Calibration) -> None:
@@ -38,7 +42,7 @@ def recalibrate(model: keras.Model, calibration: Calibration) -> None:
 
 
 def recalibrate_where_better(model: keras.Model, calibration: Calibration) -> list[str]:
-    """The same, unless the loss is lower with the statistics as they are.
+    """The same, unless the loss is clearly lower with the statistics as they are.
 
     They are estimated on some examples and held against the others.
 
@@ -59,17 +63,18 @@ def recalibrate_where_better(model: keras.Model, calibration: Calibration) -> li
         ]
     before = [(np.array(norm.moving_mean), np.array(norm.moving_variance)) for norm in norms]
     held_back = calibration.held_back
-    as_they_were = _loss(model, held_back)
+    as_they_were = _losses(model, held_back)
     recalibrate(model, calibration.others)
-    anew = _loss(model, held_back)
-    if anew <= as_they_were or not np.isfinite(as_they_were):
+    anew = _losses(model, held_back)
+    if not _is_worse(as_they_were, anew):
         return []
     for norm, (mean, variance) in zip(norms, before, strict=True):
         norm.moving_mean.assign(mean)
         norm.moving_variance.assign(variance)
     return [
         "BatchNorm's statistics stay as they were: estimated anew, they make the loss of "
-        f"{held_back.size} examples held back {anew:.4g} instead of {as_they_were:.4g}."
+        f"{held_back.size} examples held back {anew.mean():.4g} instead of "
+        f"{as_they_were.mean():.4g}."
     ]
 
 
@@ -77,12 +82,20 @@ def _norms(model: keras.Model) -> list[Normalization]:
     return [layer for layer in model._flatten_layers() if isinstance(layer, Normalization)]
 
 
-def _loss(model: keras.Model, calibration: Calibration) -> float:
+def _is_worse(before: np.ndarray, after: np.ndarray) -> bool:
+    if not np.isfinite(after).all():
+        return bool(np.isfinite(before).all())
+    more = after - before
+    noise = STANDARD_ERRORS * more.std() / np.sqrt(len(more))
+    return bool(after.mean() > CLEARLY_WORSE * before.mean() and more.mean() > noise)
+
+
+def _losses(model: keras.Model, calibration: Calibration) -> np.ndarray:
     losses = [
         np.asarray(calibration.loss(labels, replay(model, [tf.constant(x) for x in inputs], _pass)))
         for inputs, labels in calibration.batches()
     ]
-    return float(np.concatenate(losses).mean(dtype=np.float64))
+    return np.concatenate(losses).astype(np.float64)
 
 
 class _Moments:

@@ -26,6 +26,8 @@ from pocketkube.spec.schema import FLOAT, QuantizeWeights
 
 BATCH, SEEN = 64, 2**18
 MOST_BITS = 8
+# Weights of several axes that each stand for themselves, as those of attention heads and of PReLU.
+BY_CHANNEL = ("bias", "alpha")
 FIXED_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
@@ -83,7 +85,10 @@ def left_whole(model: keras.Model) -> list[str]:
     return [
         name
         for name, layer in named_layers(model)
-        if any(len(w.shape) > 1 and id(w) not in rounded for w in layer._trainable_variables)
+        if any(
+            len(weight.shape) > 1 and weight.name not in BY_CHANNEL and id(weight) not in rounded
+            for weight in layer._trainable_variables
+        )
     ]
 
 

@@ -156,6 +156,8 @@ def _of_levels(settings: QuantizeWeights) -> list[str]:
         tried.append(f"more than {settings.activation_bits} activation_bits")
     if settings.granularity == "tensor":
         tried.append("granularity: channel")
+    if settings.calibration != "percentile" and settings.epochs == 0:
+        tried.append("calibration: percentile, which outliers do not touch")
     return [*tried, *(["epochs, which are 0"] if settings.epochs == 0 else [])]
 
 

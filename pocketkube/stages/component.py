@@ -28,7 +28,7 @@ def run_component(
     """
     try:
         folders = {role: Path(folder).resolve() for role, folder in inputs.items()}
-        if run_stage(stage, parse_spec(spec), int(position), folders, Path(output).resolve()):
+        if run_stage(stage, parse_spec(spec), int(position), folders, Path(output).resolve()).cached:
             print("unchanged since the last run", file=sys.stderr)
     except UserError as error:
         # A back end shows no more than the last line of standard error.

@@ -63,8 +63,8 @@ def _notes_on(prepared: Prepared) -> list[str]:
         notes.append(f"{count} BatchNormalization layers are folded into the weights before them.")
     if prepared.closed:
         notes.append(
-            "Activations are not rounded between the layers inside of others, which LiteRT computes in "
-            f"floats: {', '.join(prepared.closed)}."
+            "Between the layers that are inside of these, activations are not rounded: "
+            f"{', '.join(prepared.closed)}."
         )
     if whole := left_whole(prepared.model):
         notes.append(f"Weights of these layers stay floats: {', '.join(whole)}.")

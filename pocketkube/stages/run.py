@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -125,7 +126,20 @@ STAGES = {
 }
 
 
-def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> bool:
+@dataclass(frozen=True)
+class Ran:
+    """How a stage came to its output.
+
+    Attributes:
+        cached: Whether it was kept from an earlier run.
+        seconds: How long the stage's own work took; what it needs, as TensorFlow, was there before.
+    """
+
+    cached: bool
+    seconds: float
+
+
+def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> Ran:
     """Runs a stage.
 
     Where the environment variable POCKETKUBE_CACHE names a folder, finished stages are kept there,
@@ -138,9 +152,6 @@ def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], 
         inputs: A folder for each of the stage's inputs; nothing is written into them.
         output: The folder to write; complete or absent.
 
-    Returns:
-        Whether the output came from the cache.
-
     Raises:
         UserError: If there is no such stage, an input is missing, or the stage refuses its input.
     """
@@ -150,19 +161,18 @@ def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], 
             raise UserError(f"{name} needs the folder {folder} as its {role}, which is not there.")
     cache = os.environ.get(CACHE)
     if not cache or not STAGES[name].cached:
-        _run(name, spec, position, inputs, output)
-        return False
+        return Ran(False, _run(name, spec, position, inputs, output))
     kept = Path(cache) / f"{name}-{_key(name, spec, position, inputs)}"
-    found = kept.is_dir()
+    found, seconds = kept.is_dir(), 0.0
     if not found:
-        _run(name, spec, position, inputs, kept)
+        seconds = _run(name, spec, position, inputs, kept)
     # Others that train with this process have kept nothing, and may run on another machine.
     if started_first():
         with replaced_folder(output) as folder:
             shutil.copytree(kept, folder, dirs_exist_ok=True)
         if found:
             _warn(output)
-    return found
+    return Ran(found, seconds)
 
 
 def refuse_wrong_call(name: str, spec: Spec, position: int, roles: Collection[str]) -> None:
@@ -201,18 +211,25 @@ def _listed(roles: Collection[str]) -> str:
     return ", ".join(map(repeatable, roles)) or "nothing"
 
 
-def _run(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> None:
+def _run(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> float:
     stage = STAGES[name]
+    began = time.monotonic()
     if stage.shared and spec.training.workers > 1 and started_size() == 1:
         _run_shared(name, spec, position, inputs, output)
-        return
+        return time.monotonic() - began
+    starts = stage.tensorflow and "tensorflow" not in sys.modules
     if stage.tensorflow:
         quiet_tensorflow()
+    work = getattr(import_module(stage.module), name)
+    if starts and started_first():
+        print(f"TensorFlow started in {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+    began = time.monotonic()
     scratch = output.parent / f".{output.name}.partial"
-    getattr(import_module(stage.module), name)(spec, position, inputs, output, scratch)
+    work(spec, position, inputs, output, scratch)
     if started_first():
         shutil.rmtree(scratch, ignore_errors=True)
         _warn(output)
+    return time.monotonic() - began
 
 
 def _warn(output: Path) -> None:

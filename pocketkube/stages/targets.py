@@ -154,7 +154,7 @@ def _fits(
         median = measured.threads[1].medians_ms[-1]
         between = milliseconds_between(median.low, median.high)
         told += f", {milliseconds(median.value)} (95 % interval {between})"
-        told += "".join(f"; {warning.rstrip('.')}" for warning in measured.load.warnings)
+        told += "".join(f"; {said[0].lower()}{said[1:].rstrip('.')}" for said in measured.load.warnings)
         fits = fits and median.high <= latency
     tried.append(f"tried {model.count_params()} parameters: {told}")
     return fits

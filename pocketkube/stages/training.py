@@ -13,7 +13,7 @@ from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
-from pocketkube.sparsity.kernels import count_zeros
+from pocketkube.sparsity.kernels import count_zeros, depthwise_note
 from pocketkube.spec.schema import (
     Cluster,
     DistillModel,
@@ -23,9 +23,11 @@ from pocketkube.spec.schema import (
     Spec,
     Training,
 )
+from pocketkube.stages.chance import at_chance
 from pocketkube.stages.comparison import UNRECOVERED, worse_by_training
 from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
 from pocketkube.stages.networks import network
+from pocketkube.stages.plan import first_stage
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import lesson_of, load_teachers
 from pocketkube.training.loop import train
@@ -50,7 +52,8 @@ def train_model(
         )
     facts = first_facts(spec.model, dataset, task, spec.seed)
     judged = judge(model, dataset, task)
-    facts = after_stage(facts, "train_model", judged, began, history=history)
+    warnings = at_chance(spec, model, dataset)
+    facts = after_stage(facts, first_stage(spec), judged, began, history=history, warnings=warnings)
     if workers().rank == 0:
         save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
 
@@ -83,7 +86,8 @@ def sparsify_weights(
     assert isinstance(settings, Sparsify)
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
-        return Begun(student.model, GradualSparsification(student.model, settings))
+        method = GradualSparsification(student.model, settings)
+        return Begun(student.model, method, depthwise_note(student.model))
 
     train_on(spec, settings, inputs, output, scratch, begin)
 

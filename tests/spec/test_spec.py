@@ -268,3 +268,20 @@ def test_methods_follow_each_other_in_any_order_that_makes_sense() -> None:
         names = [{"distill_model": {"student": "lenet"}} if s == "distill_model" else s for s in stages]
         spec = {"model": "resnet20", "dataset": "digits", "target": {"speedup": 2}, "stages": names}
         assert [stage.name for stage in parse_spec(spec).stages] == stages
+
+
+def test_all_that_is_wrong_is_said_with_its_line(tmp_path: Path) -> None:
+    text = GOOD.replace("criterion: l1", "criterion: l3").replace("epochs: 3", "epochs: 0")
+    first = "line 5: stages.prune_channels.criterion: 'l3' is not known; use one of l1, l2, bn_scale"
+    second = "line 8: training.epochs: must be at least 1; received 0"
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, text)
+    assert str(caught.value).startswith(f"spec.yaml {first}")
+    assert str(caught.value).endswith(f" (and 1 more problem: {second})")
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, text.replace("speedup: 2.5", "speedup: 0.5"))
+    assert str(caught.value).startswith("spec.yaml line 3: target.speedup: must be above 1; received")
+    assert f" (and 2 more problems: {first}" in str(caught.value)
+    assert str(caught.value).endswith(f" | {second})")
+    with pytest.raises(UserError, match=r"\(and 1 more problem: training\.epochs: must be at least 1"):
+        parse_spec(yaml.safe_load(text))

@@ -328,7 +328,7 @@ from test_loop import *
 from pocketkube.training.workers import workers
 model = net(norm=False)
 data = load_dataset(DatasetSettings(builtin="digits", image_size=(8, 8)))
-settings = course(epochs=4, augmentation=Augmentation(shift=1), schedule="constant", learning_rate=0.1)
+settings = course(**UNSTEADY | {{"learning_rate": 0.5}}, augmentation=Augmentation(shift=1))
 history = train(model, data, CLASSIFY, settings, seed=0)
 if workers().rank == 0:
     Path(sys.argv[1]).write_text(json.dumps(asdict(history)))
@@ -361,6 +361,7 @@ def test_two_ranks_follow_one(tmp_path) -> None:
         assert found[-1]["workers"] == ranks
     for figure in ("loss", "val_loss", "score", "val_score"):
         np.testing.assert_allclose(found[1][figure], found[0][figure], rtol=1e-4, atol=1e-5)
+    assert found[1]["kept_epoch"] == found[0]["kept_epoch"]
 
 
 FINISHED = """
@@ -379,7 +380,8 @@ class Last(Method):
     def finish(self):
         np.savez(Path(sys.argv[1]) / f"rank{{workers().rank}}.npz", *model.get_weights())
 
-train(model, data, CLASSIFY, course(epochs=1), seed=0, method=Last())
+history = train(model, data, CLASSIFY, course(**UNSTEADY), seed=0, method=Last())
+assert history.kept_epoch < 5
 """
 
 

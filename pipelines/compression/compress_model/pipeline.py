@@ -98,9 +98,7 @@ def _output(tasks: dict[str, Any], steps: tuple[Step, ...], key: str) -> Any:
 
 
 def _harden(task: Any, step: Step) -> None:
-    task.set_display_name(
-        f"{step.stage} ({step.key})" if step.key in (BASELINE, RESULT) else step.stage
-    )
+    task.set_display_name(step.title)
     kubernetes.set_security_context(task, run_as_user=1000, run_as_group=0, run_as_non_root=True)
     if step.key == MEASURED:
         # A latency of another day says nothing of this machine.
