@@ -52,7 +52,7 @@ def train_model(
         )
     facts = first_facts(spec.model, dataset, task, spec.seed)
     judged = judge(model, dataset, task)
-    warnings = at_chance(spec, model, dataset)
+    warnings = at_chance(spec, model, dataset, task)
     facts = after_stage(facts, first_stage(spec), judged, began, history=history, warnings=warnings)
     if workers().rank == 0:
         save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
