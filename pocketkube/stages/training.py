@@ -11,6 +11,7 @@ from pocketkube.bundle import Bundle, load_bundle, save_bundle
 from pocketkube.clustering import Clustering
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
+from pocketkube.graph.unwrapping import SPECTRAL, unwrapped
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import count_zeros
@@ -95,7 +96,9 @@ def cluster_weights(
     assert isinstance(settings, Cluster)
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
-        return Begun(student.model, Clustering(student.model, settings))
+        # That layer sets its weights in each step, and computes with others than the codebooks' then.
+        model = unwrapped(student.model, SPECTRAL)
+        return Begun(model, Clustering(model, settings))
 
     train_on(spec, settings, inputs, output, scratch, begin)
 
