@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
 from pocketkube.files import replaced_folder, write_text
-from pocketkube.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE
+from pocketkube.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_FILE
 from pocketkube.loading import first_line, why_not_loaded
 from pocketkube.packing import Form, packs, read_forms, write_packed
+
+NOW, UNPRUNED = "now", "unpruned"
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,14 @@ class Bundle:
         model: The model.
         facts: What is known of it, ready for JSON: its data set, figures and the stages before.
         forms: The forms of weights that have few values, by the weight's path.
+        scores: Scores of the validation examples `[n]`, by the model that they are of: NOW is this one,
+            UNPRUNED what it was before pruning that no training has followed yet.
     """
 
     model: keras.Model
     facts: dict[str, Any] = field(default_factory=dict)
     forms: Mapping[str, Form] = field(default_factory=dict)
+    scores: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -47,6 +53,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             if facts.get("stages"):
                 *before, last = facts["stages"]
                 facts["stages"] = [*before, last | {"packed_bytes": size.file_bytes}]
+        if bundle.scores:
+            np.savez(aside / SCORES_FILE, **bundle.scores)  # type: ignore[arg-type]
         write_text(aside / FACTS_FILE, json.dumps(facts, indent=1))
 
 
@@ -58,7 +66,16 @@ def load_bundle(folder: Path) -> Bundle:
     """
     model, packed = load_model(folder / MODEL_FILE), folder / PACKED_FILE
     forms = read_forms(packed, model) if packed.is_file() else {}
-    return Bundle(model, load_facts(folder), forms)
+    return Bundle(model, load_facts(folder), forms, load_scores(folder))
+
+
+def load_scores(folder: Path) -> dict[str, np.ndarray]:
+    """The scores of the validation examples that a bundle has; see `Bundle`."""
+    file = folder / SCORES_FILE
+    if not file.is_file():
+        return {}
+    with np.load(file, allow_pickle=False) as found:
+        return dict(found)
 
 
 def load_model(path: Path) -> keras.Model:
@@ -83,11 +100,19 @@ def load_model(path: Path) -> keras.Model:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is damaged or cut short: it is no archive, as .keras files are.")
     try:
-        return _in_float32(keras.saving.load_model(path, safe_mode=True))
+        model = _in_float32(keras.saving.load_model(path, safe_mode=True))
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise UserError(f"{path} is damaged or cut short: {first_line(error)}") from error
     except Exception as error:
         raise UserError(why_not_loaded(path, error)) from error
+    for weight in model.weights:
+        value = np.asarray(weight)
+        if np.issubdtype(value.dtype, np.floating) and np.isnan(value).any():
+            raise UserError(
+                f"{path}: {weight.path} holds NaN, from a training that went astray: save the model of "
+                "an earlier epoch, or train it anew with a lower learning rate."
+            )
+    return model
 
 
 def _in_float32(model: keras.Model) -> keras.Model:

@@ -20,3 +20,12 @@ def load_facts(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{folder} is no model bundle: it needs a {FACTS_FILE} that is JSON."
         ) from error
+
+
+def load_warnings(folder: Path) -> list[str]:
+    """What the stage that wrote a folder warns of, after its name; nothing where it wrote no facts."""
+    if not (folder / FACTS_FILE).is_file():
+        return []
+    facts = load_facts(folder)
+    last = facts.get("export") or facts["stages"][-1]
+    return [f"{last['name']}: {warning}" for warning in last.get("warnings", ())]

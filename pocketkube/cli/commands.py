@@ -178,5 +178,5 @@ def _calibration(options: Namespace, model: Any) -> Any:
     name = options.dataset
     settings = DatasetSettings(npz=name) if name.endswith(".npz") else DatasetSettings(builtin=name)
     dataset = load_dataset(settings)
-    task = infer_task(model, dataset.num_classes)
+    task = infer_task(model, *dataset.labels)
     return Calibration(*materialize(dataset.train, 512, 0), loss=task.loss)

@@ -1,13 +1,13 @@
 """Reads the command line, calls what it asks for, and turns a user's mistake into one line."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pocketkube import __version__
 from pocketkube.cli import commands
 from pocketkube.cli.outcome import plain_ending
+from pocketkube.quiet import quiet_libraries
 
 CRITERIA = ("l1", "l2", "bn_scale", "fpgm")
 DATA_CRITERIA = ("taylor", "lasso", "dcp")
@@ -23,8 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: The words after the program's name; the process's own if None.
     """
-    # TensorFlow's C++ code speaks of its build on standard error otherwise.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_libraries()
     options = _parser().parse_args(arguments)
     with plain_ending():
         options.command(options)
@@ -74,7 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument(
         "--samples", type=Path, help="an .npz with x (or x0, x1, …) and y: real inputs"
     )
-    benchmark.add_argument("--runs", type=int, default=100, help="timed runs of each (default: 100)")
+    benchmark.add_argument(
+        "--runs",
+        type=int,
+        default=100,
+        help="timed runs of each, and up to ten times as many until the ratio is sure (default: 100)",
+    )
     benchmark.add_argument(
         "--threads", type=int, nargs="+", default=[1, 2], help="thread counts (default: 1 2)"
     )

@@ -45,4 +45,6 @@ def show_job(result: Mapping[str, Any], output: Path) -> None:
     from pocketkube.report.summary import render_table
 
     show(render_table(result))
+    for warning in result.get("warnings", ()):
+        print(f"Warning: {warning}")
     print(f"Report:  {output / 'report.html'}\nModel:   {output / 'model.tflite'}")

@@ -11,7 +11,8 @@ def kmeans(values: np.ndarray, owners: np.ndarray, blocks: int, count: int) -> n
     """Centroids of each block's numbers with the least sum of squared distances.
 
     On a line, clusters are runs of the sorted numbers, so that dynamic programming finds the best (Wang
-    & Song, 2011), for a block of more than 1024 numbers the best of as many bins. From there Lloyd's
+    & Song, 2011), for a block of more than 1024 numbers the best
+    of as many bins by value, and some more by rank. From there Lloyd's
     algorithm (1982) goes on with all numbers until nothing moves. Nothing is random.
 
     Args:
@@ -159,9 +160,14 @@ def _ends(line: _Line) -> tuple[np.ndarray, np.ndarray]:
     lengths = np.diff(line.starts)
     owner = np.repeat(np.arange(len(lengths)), lengths)
     place = np.arange(len(line.z))
-    bins = np.where(lengths[owner] > POINTS, np.floor(line.z * POINTS), place - line.starts[owner] + 1)
+    rank = place - line.starts[owner]
+    many = lengths[owner] > POINTS
+    by_value = np.where(many, np.floor(line.z * POINTS), rank)
+    # Beside a number far from all others, these are in one bin by their values.
+    by_rank = np.where(many, rank * (POINTS // 4) // np.maximum(lengths[owner], 1), rank)
     # A number that differs from the one before it in its bin begins a point, which ends the last one.
-    inner = np.flatnonzero((np.diff(bins) != 0) & (np.diff(owner) == 0)) + 1
+    changes = (np.diff(by_value) != 0) | (np.diff(by_rank) != 0)
+    inner = np.flatnonzero(changes & (np.diff(owner) == 0)) + 1
     filled = lengths > 0
     every = np.concatenate([inner, line.starts[:-1], line.starts[1:][filled]])
     whose = np.concatenate([owner[inner], np.arange(len(lengths)), np.flatnonzero(filled)])

@@ -8,7 +8,7 @@ import numpy as np
 from pocketkube.deploy.convert import Arrays
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
-from pocketkube.measures import Classes, Measure
+from pocketkube.measures import Classes, Measure, TaskMeasure
 from pocketkube.structure import arranged
 
 CLASSES = Classes()
@@ -32,7 +32,7 @@ def check_agreement(
     model: keras.Model,
     inputs: Arrays,
     minimum: float,
-    measure: Measure = CLASSES,
+    measure: Measure | TaskMeasure = CLASSES,
     remedy: str = "convert it anew",
 ) -> Agreement:
     """Runs file and model on the same examples, and refuses a file that strays.
@@ -51,6 +51,8 @@ def check_agreement(
     Raises:
         UserError: If the share is below the minimum, or the inputs do not fit the file.
     """
+    if not 0 <= minimum <= 1:
+        raise UserError(f"check_agreement: minimum has to be between 0 and 1; received {minimum}.")
     file = LiteRTModel(litert)
     file.fit_inputs(inputs, "The examples to compare on")
     examples = len(inputs[0])

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -58,9 +58,11 @@ def convert_litert(
         The file's content.
 
     Raises:
-        UserError: If a shape is open, calibration is missing or does not fit, types and format
-            contradict, or an operation of the model is not there in LiteRT in this format.
+        UserError: If inputs cannot be seen or a shape is open, calibration is missing or does not fit,
+            types and format contradict, or an operation of the model is not there in LiteRT in this
+            format.
     """
+    _refuse_unknown(number_format, input_type, output_type)
     _refuse_what_does_not_fit(model, number_format, input_type, output_type)
     if number_format == "int8" and not rounds_itself:
         _refuse_other_examples(model, calibration)
@@ -94,6 +96,18 @@ def _optimizations(number_format: NumberFormat, store_sparse: bool) -> list[Any]
     return wanted
 
 
+def _refuse_unknown(number_format: str, input_type: str, output_type: str) -> None:
+    for name, given, known in (
+        ("number_format", number_format, get_args(NumberFormat)),
+        ("input_type", input_type, get_args(EndType)),
+        ("output_type", output_type, get_args(EndType)),
+    ):
+        if given not in known:
+            raise UserError(
+                f"convert_litert: {name} has to be one of {', '.join(known)}; received {given!r}."
+            )
+
+
 def _refuse_what_does_not_fit(
     model: keras.Model,
     number_format: str,
@@ -101,6 +115,12 @@ def _refuse_what_does_not_fit(
     output_type: str,
 ) -> None:
     name = model.name
+    # Models that are subclassed, or not built, have none.
+    if not getattr(model, "inputs", None):
+        raise UserError(
+            f"{name}: its inputs cannot be seen: build it, with the functional API or as a Sequential; "
+            f"received a {type(model).__name__} without any."
+        )
     for tensor in model.inputs:
         if None in tensor.shape[1:]:
             raise UserError(

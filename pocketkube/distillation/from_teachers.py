@@ -67,6 +67,8 @@ class FromTeachers(Lesson):
         self._task, self._teachers, self._settings = task, teachers, settings
         self._outputs = fitting_outputs(student, task, teachers)
         self._student: Observed | None = None
+        # How many labels stand before answers that are remembered, where they are.
+        self._labels: int | None = None
         if settings.compares_features:
             self._compare_features(student, seed, renamed)
 
@@ -105,15 +107,15 @@ class FromTeachers(Lesson):
         if not (logits_alone and asked_again) or examples.arrays is None or size > LARGEST:
             return examples
         inputs, labels = examples.arrays
+        self._labels = len(labels)
         known = remember(self._softened, inputs, self._outputs, ranks)
         return replace(examples, arrays=(inputs, (*labels, *known)))
 
     def answers(self, inputs: Sequence[Any], labels: Sequence[Any]) -> tuple[Sequence[Any], _Answers]:
         """The teachers' softened outputs, remembered or asked for, and the first one's features."""
-        count = len(self._outputs)
-        labels, known = labels[:count], labels[count:]
-        if known:
-            return labels, _Answers(known, ())
+        own = self._labels
+        if own is not None and len(labels) > own:
+            return labels[:own], _Answers(labels[own:], ())
         first, features = None, ()
         if self._student:
             teacher = self._teachers[0]

@@ -50,10 +50,9 @@ def fitting_outputs(
     shapes = [tuple(x.shape[1:]) for x in student.inputs]
     wanted = _outputs_of(student, task, student)
     for teacher in teachers:
-        if teacher.task.kind != task.kind:
-            raise UserError(
-                f"The teacher {teacher.name} is for {teacher.task.kind}, the student for {task.kind}."
-            )
+        ours, theirs = (_kinds(each) for each in (task, teacher.task))
+        if ours != theirs:
+            raise UserError(f"The teacher {teacher.name} is for {theirs}, the student for {ours}.")
         taken = [tuple(x.shape[1:]) for x in getattr(teacher.model, "inputs", None) or student.inputs]
         if not _takes(taken, shapes):
             raise UserError(
@@ -62,12 +61,16 @@ def fitting_outputs(
             )
         given = _outputs_of(teacher.model, teacher.task, student)
         if given != wanted:
-            what = "classes" if task.kind == "classification" else "values"
+            what = "classes" if ours == "classification" else "values"
             raise UserError(
                 f"The teacher {teacher.name} gives {_shown(given)} {what}, but the student "
                 f"{_shown(wanted)}: both need the same."
             )
     return wanted
+
+
+def _kinds(task: Task) -> str:
+    return " and ".join(head.kind for head in task.trained)
 
 
 def _outputs_of(model: keras.Model, task: Task, student: keras.Model) -> list[tuple[int, ...]]:

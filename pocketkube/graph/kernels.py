@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from pocketkube.errors import UserError
 from pocketkube.graph.names import named_layers
 
 layers = keras.layers
@@ -42,9 +43,18 @@ def kernels_of(model: keras.Model) -> Iterator[Kernel]:
 
     Yields:
         Each kernel; that of a shared layer once.
+
+    Raises:
+        UserError: If the model is not built.
     """
     for path, layer in named_layers(model):
-        for name, axes in KERNELS.get(type(layer), {}).items():
+        axes_by_name = KERNELS.get(type(layer), {})
+        if axes_by_name and not layer.built:
+            raise UserError(
+                f"The model {model.name} has no input shape yet: build it, or add a keras.Input; "
+                f"received {path} without weights."
+            )
+        for name, axes in axes_by_name.items():
             variable = getattr(layer, name)
             rank = len(variable.shape)
             yield Kernel(path, layer, variable, tuple(axis % rank for axis in axes))

@@ -1,34 +1,126 @@
 """Estimates BatchNorm's statistics anew after channels went."""
 
 import keras
+import numpy as np
 import tensorflow as tf
+from keras.layers import BatchNormalization as Normalization
 
 from pocketkube.graph.replay import replay
 from pocketkube.pruning.calibration import Calibration
 
-Normalization = keras.layers.BatchNormalization
+# A channel whose variance is less than this part of what it was, or of its mean squared, is constant.
+CONSTANT = 1e-10
+# Statistics are taken back where the loss is so many times what it was, and more than chance explains:
+# of a network that is far off its loss says little.
+CLEARLY_WORSE = 1.1
+STANDARD_ERRORS = 2.0
 
 
 def recalibrate(model: keras.Model, calibration: Calibration) -> None:
-    """Sets every BatchNorm's moving statistics to their mean over the calibration batches.
+    """Sets every BatchNorm's moving statistics to those of all calibration examples together.
+
+    Each layer sees what those before it make of a batch in training mode. Of a channel that is the
+    same in all of them, the examples do not tell the variance, which stays as it was.
 
     Args:
         model: The model; changed in place.
         calibration: Examples; the labels are not looked at.
     """
-    norms = [layer for layer in model._flatten_layers() if isinstance(layer, Normalization)]
-    if not norms:
+    found = {id(norm): _Moments(norm) for norm in _norms(model)}
+    if not found:
         return
-    momenta = [norm.momentum for norm in norms]
-    try:
-        for step, (inputs, _) in enumerate(calibration.batches()):
-            for norm in norms:
-                # The running mean of all batches so far.
-                norm.momentum = step / (step + 1)
-            replay(model, [tf.constant(x) for x in inputs], _pass, in_training=Normalization)
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+
+    def look(path: str, op: object, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        if id(op) in found:
+            found[id(op)].add(tensors[0])
+        return tensors
+
+    for inputs, _ in calibration.batches():
+        replay(model, [tf.constant(x) for x in inputs], look, in_training=Normalization)
+    for each in found.values():
+        each.write()
+
+
+def recalibrate_where_better(model: keras.Model, calibration: Calibration) -> list[str]:
+    """The same, unless the loss is clearly lower with the statistics as they are.
+
+    They are estimated on some examples and held against the others.
+
+    Args:
+        model: The model; changed in place.
+        calibration: Examples, labels and the loss.
+
+    Returns:
+        A sentence for the user where the statistics stay as they are.
+    """
+    norms = _norms(model)
+    if not norms:
+        return []
+    if not calibration.can_be_fitted_to:
+        return [
+            f"BatchNorm's statistics stay as they were: {calibration.size} calibration_examples are "
+            "too few to estimate them anew."
+        ]
+    before = [(np.array(norm.moving_mean), np.array(norm.moving_variance)) for norm in norms]
+    held_back = calibration.held_back
+    as_they_were = _losses(model, held_back)
+    recalibrate(model, calibration.others)
+    anew = _losses(model, held_back)
+    if not _is_worse(as_they_were, anew):
+        return []
+    for norm, (mean, variance) in zip(norms, before, strict=True):
+        norm.moving_mean.assign(mean)
+        norm.moving_variance.assign(variance)
+    return [
+        "BatchNorm's statistics stay as they were: estimated anew, they make the loss of "
+        f"{held_back.size} examples held back {anew.mean():.4g} instead of "
+        f"{as_they_were.mean():.4g}."
+    ]
+
+
+def _norms(model: keras.Model) -> list[Normalization]:
+    return [layer for layer in model._flatten_layers() if isinstance(layer, Normalization)]
+
+
+def _is_worse(before: np.ndarray, after: np.ndarray) -> bool:
+    if not np.isfinite(after).all():
+        return bool(np.isfinite(before).all())
+    more = after - before
+    noise = STANDARD_ERRORS * more.std() / np.sqrt(len(more))
+    return bool(after.mean() > CLEARLY_WORSE * before.mean() and more.mean() > noise)
+
+
+def _losses(model: keras.Model, calibration: Calibration) -> np.ndarray:
+    losses = [
+        np.asarray(calibration.loss(labels, replay(model, [tf.constant(x) for x in inputs], _pass)))
+        for inputs, labels in calibration.batches()
+    ]
+    return np.concatenate(losses).astype(np.float64)
+
+
+class _Moments:
+    """Sums over all that goes into a BatchNorm."""
+
+    def __init__(self, norm: Normalization) -> None:
+        self._norm = norm
+        self._before = np.array(norm.moving_variance, np.float64)
+        self._count, self._sum, self._squares = 0, np.float64(0.0), np.float64(0.0)
+
+    def add(self, x: tf.Tensor) -> None:
+        """Adds a batch, `[b, …]`."""
+        values = np.moveaxis(np.asarray(x, np.float64), self._norm.axis, -1)
+        values = values.reshape(-1, values.shape[-1])
+        self._count += len(values)
+        self._sum += values.sum(axis=0)
+        self._squares += np.square(values).sum(axis=0)
+
+    def write(self) -> None:
+        """Gives the layer the statistics of all batches together."""
+        mean = self._sum / self._count
+        variance = self._squares / self._count - mean**2
+        changes = variance > CONSTANT * np.maximum(self._before, mean**2)
+        self._norm.moving_mean.assign(mean)
+        self._norm.moving_variance.assign(np.where(changes, variance, self._before))
 
 
 def _pass(path: str, op: object, tensors: list[tf.Tensor]) -> list[tf.Tensor]:

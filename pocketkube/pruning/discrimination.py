@@ -15,12 +15,13 @@ from scipy.linalg import cho_factor, cho_solve
 from pocketkube.graph.narrows import mixing_calls
 from pocketkube.pruning.auxiliary_heads import Head, loss_at, tensors
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.reconstruction import Response, with_ridge
+from pocketkube.pruning.reconstruction import Response
 
 STEPS = 4
 LAMBDA = 1.0
 LARGEST_MOVE = 0.1
 SMALLEST_POWER = 1e-6
+RIDGE = 1e-5
 TINY = 1e-12
 
 
@@ -142,7 +143,9 @@ class _Reading:
         self._rows = np.flatnonzero(taken[self._member])
         self.matrix = np.zeros_like(self._start)
         if len(self._rows):
-            gram, ridge = with_ridge(self._gram[np.ix_(self._rows, self._rows)])
+            gram = self._gram[np.ix_(self._rows, self._rows)]
+            ridge = RIDGE * float(np.trace(gram)) / len(gram) + TINY
+            gram = gram + ridge * np.eye(len(gram))
             self._factor = cho_factor(gram)
             right = self._target[self._rows] + ridge * self._start[self._rows]
             self.matrix[self._rows] = cho_solve(self._factor, right)
@@ -185,7 +188,7 @@ class _Reading:
         whole[self._mine] = self.matrix
         self._layer.kernel.assign(whole.reshape(self._layer.kernel.shape))
         if self._layer.use_bias:
-            self._layer.bias.assign(self._response.bias_with(whole))
+            self._layer.bias.assign(self._response.with_bias(whole).bias)
 
 
 def _gradients(

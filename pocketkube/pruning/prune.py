@@ -9,17 +9,21 @@ import numpy as np
 from pocketkube.errors import UserError
 from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.dependency import ChannelGraph, trace_channels
+from pocketkube.graph.inputs import refuse_other_examples
 from pocketkube.graph.surgery import copy_model, remove_channels
 from pocketkube.progress import progress
-from pocketkube.pruning.allocation import allocate, keep_best, rank_units
+from pocketkube.pruning.allocation import allocate, counts_from_ratios, keep_best, rank_units
 from pocketkube.pruning.auxiliary_heads import attach_heads
-from pocketkube.pruning.batch_statistics import recalibrate
+from pocketkube.pruning.batch_statistics import recalibrate, recalibrate_where_better
 from pocketkube.pruning.budget import CostEstimate
-from pocketkube.pruning.calibration import Calibration
+from pocketkube.pruning.calibration import FEWEST, Calibration
 from pocketkube.pruning.criteria import score_units
 from pocketkube.pruning.discrimination import select_by_discrimination
 from pocketkube.pruning.reconstruction import (
+    MOST_INPUTS,
     Response,
+    inputs_of,
+    keep_where_better,
     measure,
     readers,
     select_by_lasso,
@@ -81,17 +85,17 @@ def prune(
 
     Raises:
         UserError: If the target cannot be reached, a layer in `settings.ratios` has no channels to
-            cut, or the criterion needs examples and there are none.
+            cut, the criterion needs examples and there are none, or the arguments make no sense.
     """
+    _refuse_wrong_request(model, settings, speedup, calibration, seed)
     before = profile_model(model)
     graph = trace_channels(model)
     if not graph.groups:
         raise UserError(f"The model {model.name} has no channels that may be cut.")
     scores = score_units(model, graph, settings.criterion, calibration)
-    if settings.ratios:
-        counts = counts_from_ratios(graph, settings.ratios)
+    if speedup is None:
+        counts = counts_from_ratios(graph, scores, settings.ratios, settings.round_to)
     else:
-        assert speedup is not None
         counts = _solve(model, graph, scores, before, settings, speedup)
     wanted = {g.layers: int(n) for g, n in zip(graph.groups, counts, strict=True)}
     kept = {g.name: (wanted[g.layers], len(g.units)) for g in graph.groups}
@@ -99,46 +103,55 @@ def prune(
         [g.layers for g in graph.groups if wanted[g.layers] < len(g.units)], settings.group_size
     )
     notes = list(graph.left_whole)
+    not_fitted: dict[str, str] = {}
     for number, names in enumerate(lists):
         if number:
             graph = trace_channels(model)
             scores = score_units(model, graph, settings.criterion, calibration)
         now = np.array([wanted[g.layers] if g.layers in names else len(g.units) for g in graph.groups])
-        model = _cut(model, graph, scores, now, settings, calibration, seed, notes)
+        model = _cut(model, graph, scores, now, settings, calibration, seed, notes, not_fitted)
         if calibration is not None:
-            recalibrate(model, calibration)
+            notes += recalibrate_where_better(model, calibration)
         if between is not None and settings.group_size is not None:
             model = between(model, number)
+    notes += _told(not_fitted)
     return Pruned(model, before, profile_model(model), kept, tuple(dict.fromkeys(notes)))
 
 
-def counts_from_ratios(graph: ChannelGraph, ratios: Mapping[str, float]) -> np.ndarray:
-    """Units that each group keeps where parts to cut are given by a layer's name.
+def _refuse_wrong_request(
+    model: keras.Model,
+    settings: PruneChannels,
+    speedup: float | None,
+    calibration: Calibration | None,
+    seed: int,
+) -> None:
+    if speedup is None and not settings.ratios:
+        raise UserError(
+            "prune: needs to know how far; give a speedup, as 2.0, or settings with ratios; received "
+            "neither."
+        )
+    if speedup is not None and settings.ratios:
+        raise UserError(
+            f"prune: speedup and ratios contradict each other; give one; received {speedup!r} and "
+            f"{dict(settings.ratios)}."
+        )
+    is_number = isinstance(speedup, float | int | np.number) and not isinstance(speedup, bool)
+    if speedup is not None and not (is_number and 1 < speedup < np.inf):
+        raise UserError(f"prune: speedup has to be a number above 1; received {speedup!r}.")
+    if seed < 0:
+        raise UserError(f"prune: seed has to be at least 0; received {seed}.")
+    if calibration is not None:
+        refuse_other_examples(model, calibration.inputs)
 
-    Raises:
-        UserError: If a name is that of no layer with channels to cut, or two names of one group
-            contradict each other.
-    """
-    given: dict[int, tuple[str, float]] = {}
-    for name, ratio in ratios.items():
-        found = [i for i, group in enumerate(graph.groups) if name in group.layers]
-        if not found:
-            names = ", ".join(group.name for group in graph.groups)
-            raise UserError(
-                f"ratios: {name} is no layer whose channels may be cut; there are: {names}."
-            )
-        for i in found:
-            if given.get(i, (name, ratio))[1] != ratio:
-                raise UserError(
-                    f"ratios: {name} and {given[i][0]} share their channels and need the same ratio."
-                )
-            given[i] = (name, ratio)
-    return np.array(
-        [
-            max(1, round(len(group.units) * (1 - given.get(i, ("", 0.0))[1])))
-            for i, group in enumerate(graph.groups)
-        ]
-    )
+
+def _told(not_fitted: Mapping[str, str]) -> list[str]:
+    """A sentence for each reason why layers were not fitted."""
+    layers: dict[str, list[str]] = {}
+    for path, reason in not_fitted.items():
+        layers.setdefault(reason, []).append(path)
+    return [
+        f"Weights were not fitted in {', '.join(paths)}: {reason}." for reason, paths in layers.items()
+    ]
 
 
 def _solve(
@@ -201,9 +214,19 @@ def _cut(
     calibration: Calibration | None,
     seed: int,
     notes: list[str],
+    not_fitted: dict[str, str],
 ) -> keras.Model:
     criterion = settings.criterion
-    if calibration is None or not (criterion in STEPWISE or settings.reconstruct):
+    fits = criterion == "lasso" or settings.reconstruct
+    enough = calibration is not None and calibration.can_be_fitted_to
+    if calibration is not None and not enough:
+        if fits or criterion == "dcp":
+            notes.append(
+                f"Weights were not fitted: {calibration.size} calibration_examples are too few, "
+                f"{FEWEST} are needed to hold a fit against some that it has not seen."
+            )
+        fits = False
+    if calibration is None or not (criterion in STEPWISE or fits):
         return remove_channels(model, graph, keep_best(rank_units(graph, scores), counts))
     working = copy_model(model)
     heads = attach_heads(working, calibration) if criterion == "dcp" else ()
@@ -213,6 +236,10 @@ def _cut(
     to_fit = [path for path in layers if any(path in paths for paths in readers_of.values())]
     keep, chosen, scores = np.ones(graph.units.count, bool), set(), scores.copy()
     rng = np.random.default_rng(seed)
+    for path in [path for path in to_fit if inputs_of(layers[path]) > MOST_INPUTS]:
+        not_fitted[path] = f"it has {inputs_of(layers[path])} inputs, {MOST_INPUTS} are the most"
+        to_fit.remove(path)
+        readers_of = {name: [p for p in paths if p != path] for name, paths in readers_of.items()}
     with progress("reconstruct", len(to_fit), "layer") as shown:
         for number, path in enumerate(to_fit):
             responses: dict[str, Response] = {}
@@ -234,13 +261,19 @@ def _cut(
                         working, heads, layers, measured, group.units, int(count), calibration
                     )
                 keep[rank_units(graph, scores)[place][int(count) :]] = False
+                if criterion == "dcp":
+                    for reader, response in measured.items():
+                        keep_where_better(layers[reader], response, keep, fits=enough)
             if not keep.all():
                 silence(graph, ~keep)
-                if criterion == "lasso" or settings.reconstruct:
+                if fits:
                     if path not in responses:
                         responses = measure(working, model, graph, [path], calibration, rng)
-                    write_fit(layers[path], responses[path], keep)
-                recalibrate(working, calibration)
+                    why_not = write_fit(layers[path], responses[path], keep)
+                    if why_not:
+                        not_fitted[path] = why_not
+                if enough:
+                    recalibrate(working, calibration.others)
             shown.update(number + 1)
     for place, (group, count) in enumerate(zip(graph.groups, counts, strict=True)):
         if group.name not in chosen and count < len(group.units):

@@ -5,7 +5,7 @@ them: layer by layer, inputs from the already pruned network, targets from the o
 channels are coupled, one selection serves all layers that read them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +20,66 @@ from pocketkube.graph.replay import replay
 from pocketkube.pruning.calibration import Calibration
 
 POSITIONS = 64
-RIDGE = 1e-5
+# What is tried for the ridge, in parts of the largest eigenvalue of the inputs' Gram matrix.
+RIDGES = tuple(10.0**power for power in range(-8, 1))
+# A fit is taken where it leaves at most this part of the error of the weights as they were cut,
+BETTER = 0.99
+# and where no weight is larger than so many times the layer's largest before.
+LARGEST_GROWTH = 4.0
+# Outputs that differ by less than this part of their size are taken for the same.
+SAME = 1e-9
+# With more inputs, its Gram matrices alone would take a gigabyte.
+MOST_INPUTS = 8192
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over rows of patches `x` and wanted outputs `y`, bias left out: of fixed size.
+
+    Attributes:
+        count: Rows.
+        gram: `sum x xT`, `[patch, patch]`.
+        cross: `sum x yT`, `[patch, outputs]`.
+        inputs: `sum x`, `[patch]`.
+        outputs: `sum y`, `[outputs]`.
+        square: `sum |y|²`.
+    """
+
+    count: int
+    gram: np.ndarray
+    cross: np.ndarray
+    inputs: np.ndarray
+    outputs: np.ndarray
+    square: float
+
+    @classmethod
+    def of(cls, rows: np.ndarray, wanted: np.ndarray) -> "Moments":
+        """Those of some rows."""
+        square = float(np.square(wanted).sum())
+        return cls(
+            len(rows), rows.T @ rows, rows.T @ wanted, rows.sum(axis=0), wanted.sum(axis=0), square
+        )
+
+    def __add__(self, other: "Moments") -> "Moments":
+        mine, theirs = vars(self).values(), vars(other).values()
+        return Moments(*(a + b for a, b in zip(mine, theirs, strict=True)))
+
+    def error(self, matrix: np.ndarray, offset: np.ndarray) -> float:
+        """Mean over rows of `|y - matrixT x - offset|²`."""
+        product = self.gram @ matrix
+        total = self.square + float(((product - 2 * self.cross) * matrix).sum())
+        total += float(
+            (offset * (2 * (self.inputs @ matrix - self.outputs) + self.count * offset)).sum()
+        )
+        return max(total, 0.0) / self.count
 
 
 @dataclass(frozen=True)
 class Response:
-    """What a layer reads and what it should give, as sums over examples: of fixed size.
+    """What a layer reads and what it should give.
 
-    A bias makes up for means: where the layer has one, all is about the mean, else about zero.
+    A bias makes up for means: where the layer has one, `gram` and `cross` are about the mean, else
+    about zero.
 
     Attributes:
         gram: Of the layer's inputs as rows of patches, `[patch, patch]`.
@@ -37,6 +89,8 @@ class Response:
         units: Unit of each patch entry, or -1.
         matrix: The layer's kernel as it is, `[patch, outputs]`.
         bias: The original layer's, `[outputs]`; zeros where it has none.
+        held_back: The same sums over examples that the others leave out.
+        has_bias: Whether the layer has one.
     """
 
     gram: np.ndarray
@@ -46,6 +100,8 @@ class Response:
     units: np.ndarray
     matrix: np.ndarray
     bias: np.ndarray
+    held_back: Moments
+    has_bias: bool
 
     def contributions(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gram of what the units `members` add to the output, and its products with the target.
@@ -61,27 +117,107 @@ class Response:
         products = self.gram[np.ix_(mine, mine)] * (self.matrix[mine] @ self.matrix[mine].T)
         return sums @ products @ sums.T, sums @ (wanted[mine] * self.matrix[mine]).sum(axis=1)
 
-    def fitted(self, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The kernel that is best in the least-squares sense with only the patch entries `keep`.
+    def kept(self, keep_units: np.ndarray) -> np.ndarray:
+        """Which patch entries belong to the units in the mask `keep_units`, or to none."""
+        return (self.units < 0) | keep_units[self.units]
 
-        Returns:
-            The kernel, `[patch, outputs]`, and the bias, `[outputs]`.
+    def cut(self, keep: np.ndarray) -> "Weights":
+        """The weights as they are with only the patch entries `keep`, the bias the original's."""
+        return Weights(np.where(keep[:, None], self.matrix, 0.0), self.bias)
+
+    def candidates(self, keep: np.ndarray) -> Iterator["Weights"]:
+        """Weights that are fitted with only the patch entries `keep`, the most regularised first.
+
+        First the bias alone is. Then a ridge holds the weights to what they are, not to zero, where the
+        inputs say little; it falls from the largest eigenvalue of the Gram matrix to next to nothing.
         """
-        gram, ridge = with_ridge(self.gram[np.ix_(keep, keep)])
-        matrix = np.zeros_like(self.matrix)
-        # Towards the weights as they are, not towards zero, where the inputs say nothing.
-        matrix[keep] = np.linalg.solve(gram, self.cross[keep] + ridge * self.matrix[keep])
-        return matrix, self.bias_with(matrix)
+        cut = self.cut(keep).matrix
+        if self.has_bias:
+            yield self.with_bias(cut)
+        eigenvalues, vectors = np.linalg.eigh(self.gram[np.ix_(keep, keep)])
+        largest = eigenvalues[-1] if len(eigenvalues) else 0.0
+        if not largest > 0:
+            return
+        eigenvalues = np.maximum(eigenvalues, 0.0)
+        missing = vectors.T @ (self.cross[keep] - self.gram[keep] @ cut)
+        for ridge in reversed(RIDGES):
+            matrix = cut.copy()
+            matrix[keep] += vectors @ (missing / (eigenvalues + ridge * largest)[:, None])
+            yield self.with_bias(matrix)
 
-    def bias_with(self, matrix: np.ndarray) -> np.ndarray:
-        """The bias with which the kernel `matrix` gives the wanted mean, `[outputs]`."""
-        return self.bias + self.output_mean - self.input_mean @ matrix
+    def with_bias(self, matrix: np.ndarray) -> "Weights":
+        """A kernel with the bias that gives the wanted mean."""
+        return Weights(matrix, self.bias + self.output_mean - self.input_mean @ matrix)
+
+    def error(self, weights: "Weights") -> float:
+        """The mean squared error of the outputs, on the examples held back."""
+        return self.held_back.error(weights.matrix, weights.bias - self.bias)
+
+    def growth(self, weights: "Weights") -> float:
+        """How many times larger than the layer's largest weight the largest of `weights` is."""
+        return float(np.abs(weights.matrix).max() / max(np.abs(self.matrix).max(), TINY))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all that was seen is a number."""
+        return bool(
+            np.isfinite(self.gram).all()
+            and np.isfinite(self.cross).all()
+            and np.isfinite(self.held_back.gram).all()
+            and np.isfinite(self.held_back.cross).all()
+        )
 
 
-def with_ridge(gram: np.ndarray) -> tuple[np.ndarray, float]:
-    """A Gram matrix that can be solved with, and what was added to its diagonal."""
-    ridge = RIDGE * float(np.trace(gram)) / max(len(gram), 1) + 1e-12
-    return gram + ridge * np.eye(len(gram)), ridge
+@dataclass(frozen=True)
+class Weights:
+    """What a layer computes with.
+
+    Attributes:
+        matrix: Its kernel, `[patch, outputs]`.
+        bias: `[outputs]`.
+    """
+
+    matrix: np.ndarray
+    bias: np.ndarray
+
+
+TINY = 1e-30
+
+
+def best_of(
+    response: Response, keep: np.ndarray, candidates: Iterable[Weights]
+) -> tuple[Weights, str | None]:
+    """Which weights a layer is to have: the best on examples that none of them was fitted to.
+
+    Args:
+        response: What the layer reads.
+        keep: The patch entries that are left.
+        candidates: Fitted weights.
+
+    Returns:
+        The weights, and why those as they were cut are kept where they are; None where a fit is taken
+        or there was nothing to make up for.
+    """
+    cut = response.cut(keep)
+    if not response.is_finite:
+        return cut, "what it reads is not finite on all examples"
+    error = response.error(cut)
+    if error <= SAME * response.held_back.square / response.held_back.count:
+        return cut, None
+    limit, best = BETTER * error, cut
+    least, refused, growth = limit, np.inf, 0.0
+    for weights in candidates:
+        found = response.error(weights)
+        if response.growth(weights) > LARGEST_GROWTH:
+            if found < refused:
+                refused, growth = found, response.growth(weights)
+        elif found < least:
+            least, best = found, weights
+    if best is not cut:
+        return best, None
+    if refused < limit:
+        return cut, f"its largest weight would be {growth:.3g} times as large"
+    return cut, "examples held back are no nearer to what they were"
 
 
 def readers(graph: ChannelGraph, group: Group) -> list[str]:
@@ -119,38 +255,51 @@ def measure(
     """
     now = {use.path: use.op for use in graph.uses}
     units = {side.path: side.units for side in consumers(graph)}
-    totals: dict[str, list[Any]] = {}
-    for inputs, _ in calibration.batches():
-        tensors = [tf.constant(x) for x in inputs]
-        before, after = _Inputs(paths), _Inputs(paths)
-        for network, seen in ((original, before), (pruned, after)):
-            with suppress(_AllSeenError):
-                replay(network, tensors, seen)
-        for path in paths:
-            rows = _patches(now[path], after.seen[path])
-            wanted = _patches(before.layers[path], before.seen[path])
-            rows, wanted = _sample(rows, wanted, rng)
-            wanted = wanted @ _matrix(before.layers[path])
-            sums = (rows.T @ rows, rows.T @ wanted, rows.sum(axis=0), wanted.sum(axis=0), len(rows))
-            so_far = totals.get(path, [0.0] * len(sums))
-            totals[path] = [a + b for a, b in zip(so_far, sums, strict=True)]
+    before_layers: dict[str, Any] = {}
+
+    def total(examples: Calibration) -> dict[str, Moments]:
+        totals: dict[str, Moments] = {}
+        for inputs, _ in examples.batches():
+            tensors = [tf.constant(x) for x in inputs]
+            before, after = _Inputs(paths), _Inputs(paths)
+            for network, seen in ((original, before), (pruned, after)):
+                with suppress(_AllSeenError):
+                    replay(network, tensors, seen)
+            before_layers.update(before.layers)
+            for path in paths:
+                rows = _patches(now[path], after.seen[path])
+                wanted = _patches(before.layers[path], before.seen[path])
+                rows, wanted = _sample(rows, wanted, rng)
+                found = Moments.of(rows, wanted @ _matrix(before.layers[path]))
+                totals[path] = totals[path] + found if path in totals else found
+        return totals
+
+    if calibration.can_be_fitted_to:
+        fitted, held_back = total(calibration.others), total(calibration.held_back)
+    else:
+        # Enough to choose by; nothing is fitted to them.
+        fitted = held_back = total(calibration)
     return {
-        path: _response(now[path], before.layers[path], totals[path], units[path]) for path in paths
+        path: _response(now[path], before_layers[path], fitted[path], held_back[path], units[path])
+        for path in paths
     }
 
 
-def _response(layer: Any, original: Any, totals: Sequence[Any], units: np.ndarray) -> Response:
-    gram, cross, inputs, outputs, count = totals
-    free = float(layer.use_bias)
-    input_mean, output_mean = free * inputs / count, free * outputs / count
+def _response(
+    layer: Any, original: Any, fitted: Moments, held_back: Moments, units: np.ndarray
+) -> Response:
+    free, count = float(layer.use_bias), fitted.count
+    input_mean, output_mean = free * fitted.inputs / count, free * fitted.outputs / count
     return Response(
-        gram - count * np.outer(input_mean, input_mean),
-        cross - count * np.outer(input_mean, output_mean),
+        fitted.gram - count * np.outer(input_mean, input_mean),
+        fitted.cross - count * np.outer(input_mean, output_mean),
         input_mean,
         output_mean,
-        np.tile(units, len(gram) // len(units)),
+        np.tile(units, len(fitted.gram) // len(units)),
         _matrix(layer),
-        np.array(original.bias) if original.use_bias else np.zeros(len(outputs)),
+        np.asarray(original.bias, np.float64) if original.use_bias else np.zeros(len(output_mean)),
+        held_back,
+        bool(layer.use_bias),
     )
 
 
@@ -207,13 +356,44 @@ def _coordinate_descent(
     return beta
 
 
-def write_fit(layer: Any, response: Response, keep_units: np.ndarray) -> None:
-    """Gives `layer` the weights that fit best with only the units in the mask `keep_units`."""
-    keep = (response.units < 0) | keep_units[response.units]
-    matrix, bias = response.fitted(keep)
-    layer.kernel.assign(matrix.reshape(layer.kernel.shape))
+def write_fit(layer: Any, response: Response, keep_units: np.ndarray) -> str | None:
+    """Gives `layer` weights that make up for the units that are not in the mask `keep_units`.
+
+    Returns:
+        Why it keeps those it has, where it does and something was to be made up for.
+    """
+    keep = response.kept(keep_units)
+    weights, why_not = best_of(response, keep, response.candidates(keep))
+    write(layer, weights)
+    return why_not
+
+
+def keep_where_better(layer: Any, response: Response, keep_units: np.ndarray, *, fits: bool) -> None:
+    """Leaves `layer` the weights that it was given since `response` was measured, if they are better.
+
+    Args:
+        layer: The layer.
+        response: Measured with the weights that it had before.
+        keep_units: Mask of the units that are left.
+        fits: Whether there are examples enough to tell.
+    """
+    keep = response.kept(keep_units)
+    bias = np.asarray(layer.bias, np.float64) if layer.use_bias else response.bias
+    given = Weights(np.where(keep[:, None], _matrix(layer), 0.0), bias)
+    weights, _ = best_of(response, keep, [given] if fits else [])
+    write(layer, weights)
+
+
+def inputs_of(layer: Any) -> int:
+    """How many inputs each output of a layer has: the size of a patch."""
+    return int(np.prod(layer.kernel.shape[:-1]))
+
+
+def write(layer: Any, weights: Weights) -> None:
+    """Gives a layer weights."""
+    layer.kernel.assign(weights.matrix.reshape(layer.kernel.shape))
     if layer.use_bias:
-        layer.bias.assign(bias)
+        layer.bias.assign(weights.bias)
 
 
 def silence(graph: ChannelGraph, gone: np.ndarray) -> None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from pocketkube.data.dataset import Arrays
 from pocketkube.errors import UserError
+from pocketkube.graph.inputs import refuse_other_examples
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.graph.names import named_layers
 from pocketkube.graph.paths import is_within
@@ -21,7 +22,7 @@ from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.insertion import Prepared, prepare
 from pocketkube.quantization.levels import signed_levels, unsigned_levels
 from pocketkube.quantization.ranges import find_range
-from pocketkube.spec.schema import QuantizeWeights
+from pocketkube.spec.schema import FLOAT, QuantizeWeights
 
 BATCH, SEEN = 64, 2**18
 MOST_BITS = 8
@@ -63,8 +64,12 @@ def quantize(
         The quantised model.
 
     Raises:
-        UserError: If there is nothing to quantise, or `settings` names a layer that is not there.
+        UserError: If there is nothing to quantise, `settings` names a layer that is not there, or the
+            examples are none for this model.
     """
+    if seed < 0:
+        raise UserError(f"quantize: seed has to be at least 0; received {seed}.")
+    refuse_other_examples(model, calibration)
     prepared = prepare(model, _rounding(settings))
     kernels = list(_kernels(prepared, settings))
     method = QuantizationAware(kernels, settings)
@@ -89,7 +94,7 @@ def left_whole(model: keras.Model) -> list[str]:
 
 def _rounding(settings: QuantizeWeights) -> Callable[[str, str], FakeQuantize] | None:
     bits = settings.activation_bits
-    if bits is None:
+    if bits == FLOAT:
         return None
 
     def rounding(name: str, kind: str) -> FakeQuantize:

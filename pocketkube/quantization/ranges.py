@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from pocketkube.errors import UserError
 from pocketkube.quantization.levels import Levels, grid_of
 
 Calibration = Literal["minmax", "percentile", "mse"]
@@ -27,7 +28,15 @@ def find_range(
 
     Returns:
         Lower and upper ends `[groups]`.
+
+    Raises:
+        UserError: If a value is not finite.
     """
+    if not np.isfinite(values).all():
+        raise UserError(
+            "quantize_weights: some weights or activations are not finite on the training examples "
+            "and have no range; look for such values in the data, or train with a lower learning_rate."
+        )
     return CALIBRATIONS[calibration](np.asarray(values, np.float32), levels, symmetric)
 
 

@@ -81,6 +81,11 @@ class GradualSparsification(_Masked):
             part = sparsity_at(step, final=1.0, begin=begin, end=end, power=settings.power)
             self._refresh(part, optimizer)
 
+    def has_final_form(self, step: int, steps: int) -> bool:
+        """Once a step was taken with the last masks."""
+        _, end = rise(steps, self._settings.begin_fraction, self._settings.end_fraction)
+        return step > end
+
     def _refresh(self, part: float, optimizer: Any) -> None:
         """Makes the model as sparse as it is to be after `part` of the way."""
         whole = [

@@ -4,10 +4,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from pocketkube.bundle import Bundle, save_bundle
+from pocketkube.bundle import NOW, Bundle, load_scores, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.facts import load_facts
 from pocketkube.spec.schema import DistillModel, Spec
+from pocketkube.stages.comparison import remedies, warning
 from pocketkube.stages.facts import after_stage, judge
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
@@ -45,6 +46,21 @@ def distill_model(
     )
     begun = load_facts(inputs["model"]) | {"model": settings.student, "task": task.told}
     judged = judge(model, dataset, task)
-    facts = after_stage(begun, settings.name, judged, began, history=history, notes=lesson.notes)
+    scores = judged.validation.each
+    facts = after_stage(
+        begun,
+        settings.name,
+        judged,
+        began,
+        history=history,
+        notes=lesson.notes,
+        warnings=warning(
+            load_scores(inputs["model"]).get(NOW),
+            scores,
+            task.measure.wording,
+            remedies(settings, course),
+            "by the uncompressed network",
+        ),
+    )
     if workers().rank == 0:
-        save_bundle(output, Bundle(model, facts))
+        save_bundle(output, Bundle(model, facts, scores={NOW: scores}))

@@ -26,6 +26,7 @@ from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
 from pocketkube.quantization.integers import integer_kernels
 from pocketkube.spec.schema import Spec
+from pocketkube.stages.comparison import worse_by_pruning
 from pocketkube.stages.facts import is_sparse, task_of
 from pocketkube.stages.formats import FileFormat, file_format, remedy
 
@@ -64,6 +65,7 @@ def export_litert(
             "name": wanted.name,
             "seconds": time.monotonic() - began,
             "notes": notes_on(content) + ([_told(sparse_kernels(content))] if stores_sparse else []),
+            "warnings": worse_by_pruning(bundle, task.measure.wording),
         },
     }
     with replaced_folder(output) as folder:

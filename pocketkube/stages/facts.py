@@ -69,7 +69,6 @@ def first_facts(model: str, dataset: Dataset, task: Task, seed: int) -> dict[str
         "pocketkube": __version__,
         "model": model,
         "dataset": dataset.name,
-        "num_classes": dataset.num_classes,
         "task": task.told,
         "seed": seed,
         "stages": [],
@@ -86,6 +85,16 @@ def is_sparse(facts: dict[str, Any]) -> bool:
     return any(stage["name"] == "sparsify_weights" for stage in facts["stages"])
 
 
+def _kept(history: History | None) -> list[str]:
+    """Which epoch's weights the model has, where they are not the last one's."""
+    if history is None or history.kept_epoch == len(history.loss):
+        return []
+    return [
+        f"The weights are those of epoch {history.kept_epoch} of {len(history.loss)}, which did best "
+        "on the validation examples."
+    ]
+
+
 def after_stage(
     facts: dict[str, Any],
     name: str,
@@ -94,6 +103,7 @@ def after_stage(
     *,
     history: History | None = None,
     notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Facts with one stage more.
 
@@ -104,17 +114,35 @@ def after_stage(
         began: When it began, by time.monotonic().
         history: How training went, where it trained.
         notes: Sentences for the user.
+        warnings: The same, of what may have gone wrong: said at the end of the stage, too, and of the
+            whole job.
     """
     stage = {
         "name": name,
         "seconds": time.monotonic() - began,
         "score": judged.test.score,
         "val_score": judged.validation.score,
+        "heads": _head_scores(task_of(facts), judged),
         "macs": judged.profile.macs,
         "parameters": judged.profile.parameters,
         "zeros": judged.zeros,
         "weight_bits": list(judged.weight_bits),
         "history": asdict(history) if history and history.loss else None,
-        "notes": list(notes),
+        "notes": [*_kept(history), *notes],
+        "warnings": list(warnings),
     }
     return {**facts, "stages": [*facts["stages"], stage], "profile": judged.profile.to_dict()}
+
+
+def _head_scores(task: Task, judged: Judged) -> list[dict[str, Any]]:
+    """What each output that is scored comes to by itself."""
+    scores = zip(task.trained, judged.test.heads, judged.validation.heads, strict=True)
+    return [
+        {
+            "name": head.name,
+            "score_name": head.measure.wording.score_name,
+            "score": test,
+            "val_score": validation,
+        }
+        for head, test, validation in scores
+    ]

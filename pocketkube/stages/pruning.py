@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from pocketkube.bundle import Bundle, load_bundle, save_bundle
+from pocketkube.bundle import NOW, UNPRUNED, Bundle, load_bundle, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
@@ -15,6 +15,7 @@ from pocketkube.graph.surgery import copy_model
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned, prune
 from pocketkube.spec.schema import FineTune, PruneChannels, Spec
+from pocketkube.stages.comparison import UNRECOVERED
 from pocketkube.stages.facts import after_stage, judge, task_of
 from pocketkube.stages.targets import reach
 from pocketkube.stages.teaching import lesson_of, load_teachers
@@ -74,7 +75,11 @@ def prune_channels(
     notes = [*pruned.notes, *tried]
     facts = after_stage(bundle.facts, settings.name, judged, began, notes=notes)
     facts["kept"] = {name: list(counts) for name, counts in pruned.kept.items()}
-    save_bundle(output, Bundle(pruned.model, facts))
+    # What pruning costs shows when the model has been trained on: whether that makes up for it is said
+    # then, or where the model is exported without.
+    facts[UNRECOVERED] = [*facts.get(UNRECOVERED, []), settings.model_dump(mode="json")]
+    scores = {UNPRUNED: bundle.scores[NOW]} | dict(bundle.scores) if bundle.scores else {}
+    save_bundle(output, Bundle(pruned.model, facts, scores=scores | {NOW: judged.validation.each}))
 
 
 class _FineTuner:

@@ -11,7 +11,7 @@ from pocketkube.quantization.fake_quantize import LITERT_BITS
 from pocketkube.quantization.insertion import Prepared
 from pocketkube.quantization.quantize import left_whole, quantize
 from pocketkube.sparsity import KeptZeros
-from pocketkube.spec.schema import QuantizeWeights, Spec
+from pocketkube.spec.schema import FLOAT, QuantizeWeights, Spec
 from pocketkube.stages.facts import is_sparse
 from pocketkube.stages.formats import are_known, file_format
 from pocketkube.stages.training import Begun, train_on
@@ -42,7 +42,7 @@ def _notes(settings: QuantizeWeights) -> list[str]:
     """What became of the numbers, and what the file holds of it."""
     activations = (
         "activations are floats"
-        if settings.activation_bits is None
+        if settings.activation_bits == FLOAT
         else f"activations have {settings.activation_bits} bits"
     )
     shared = {"tensor": "layer", "channel": "channel", "bucket": f"{settings.bucket_size} weights"}
@@ -74,7 +74,7 @@ def _notes_on(prepared: Prepared) -> list[str]:
 def _in_the_file(settings: QuantizeWeights) -> list[str]:
     """What is known before there is a file; how many kernels it holds how is said once there is."""
     numbers = file_format(settings).numbers
-    if numbers == "float32" and settings.activation_bits not in (None, LITERT_BITS):
+    if numbers == "float32" and settings.activation_bits not in (FLOAT, LITERT_BITS):
         return [
             f"LiteRT has no kernels for {settings.activation_bits}-bit activations: the file computes "
             "in floats, rounded as the model rounds them. The packed file is small."

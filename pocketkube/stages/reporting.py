@@ -11,13 +11,22 @@ from typing import Any
 from pocketkube import __version__
 from pocketkube.benchmark.environment import package_versions
 from pocketkube.facts import load_facts
+from pocketkube.figures import size
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.graph.paths import is_within
 from pocketkube.layout import BENCHMARK_FILE, MODEL_FILE, REPORT_FILE, RESULT_FILE
-from pocketkube.measures import measure_of
+from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.report import build_report as html_of
-from pocketkube.report.summary import size
-from pocketkube.spec.schema import Spec
+from pocketkube.spec import Spec, document_of
+
+# What result.json takes over from the benchmark as it is.
+LATENCY = (
+    "latency_ratio",
+    "latency_ratio_interval",
+    "latency_ratios",
+    "reference_threads",
+    "load",
+)
 
 
 def build_report(
@@ -54,28 +63,38 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
             "seconds": export["seconds"],
             "score": figures[1]["score"],
             "val_score": None,
+            "heads": [_without_validation(head) for head in figures[1]["heads"]],
             "macs": figures[1]["macs"],
             "parameters": figures[1]["parameters"],
             "history": None,
             "notes": [
-                measure_of(after["task"]).agreed(agreement["share"], compared),
+                task_measure_of(after["task"]).agreed(agreement["share"], compared),
                 *export["notes"],
                 *_packed_note(after.get("packed"), figures[1]),
             ],
+            "warnings": export.get("warnings", []),
         },
     ]
     result = {
         "pocketkube": __version__,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "spec": spec.model_dump(mode="json", exclude_none=True),
+        "command": _command(),
+        "spec": document_of(spec),
         "seed": spec.seed,
         "task": before["task"],
         "before": figures[0] | {"file": "baseline.tflite"},
         "after": figures[1] | {"file": "model.tflite"},
         "speedup": figures[0]["macs"] / max(figures[1]["macs"], 1),
-        "latency_ratio": measured["latency_ratio"],
+        **{key: measured[key] for key in LATENCY},
         "agreement": agreement["share"],
         "stages": stages,
+        "warnings": [
+            *(
+                f"{stage['name']}: {warning}"
+                for stage in stages
+                for warning in stage.get("warnings", ())
+            ),
+            *measured["load"]["warnings"],
+        ],
         "layers": _layers(before, after),
         "environment": measured["environment"]
         | {"packages": package_versions(), "when": datetime.now(UTC).isoformat(timespec="seconds")},
@@ -87,15 +106,35 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
     return result
 
 
+def _command() -> str | None:
+    """How a person started the whole job; None where a runner started this stage of it alone."""
+    program, *words = sys.argv
+    if words[:1] != ["run"]:
+        return None
+    as_module = Path(program).name == "__main__.py"
+    return shlex.join(["python", "-m", "pocketkube", *words] if as_module else ["pocketkube", *words])
+
+
 def _figures(facts: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
-    wording = measure_of(facts["task"]).wording
-    error = {wording.short.lower(): wording.read(file["score"])} if wording.is_error else {}
     return file | {
-        **error,
+        **_error(facts["task"]["score_name"], file["score"]),
+        "heads": [head | _error(head["score_name"], head["score"]) for head in file["heads"]],
         "format": facts["format"],
         "macs": facts["profile"]["macs"],
         "parameters": facts["profile"]["parameters"],
     }
+
+
+def _error(score_name: str, score: float | None) -> dict[str, float]:
+    """The error that a score is minus of, by its short name."""
+    wording = wording_of(score_name)
+    if score is None or not wording.is_error:
+        return {}
+    return {wording.short.lower(): wording.read(score)}
+
+
+def _without_validation(head: dict[str, Any]) -> dict[str, Any]:
+    return {name: head[name] for name in ("name", "score_name", "score")} | {"val_score": None}
 
 
 def _packed_note(packed: dict[str, int] | None, file: dict[str, Any]) -> list[str]:
@@ -153,6 +192,7 @@ def _targets(spec: Spec, result: dict[str, Any]) -> list[dict[str, Any]]:
         reached["max_accuracy_drop"] = (target.max_accuracy_drop, drop, False)
     return [
         {"name": name, "asked": asked, "reached": got, "met": got >= asked if more else got <= asked}
+        | ({"interval": after["latency_ms"]["p50_interval"]} if name == "max_latency_ms" else {})
         for name, (asked, got, more) in reached.items()
         if asked is not None
     ]

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import keras
 
-from pocketkube.bundle import Bundle, load_bundle, save_bundle
+from pocketkube.bundle import NOW, Bundle, load_bundle, save_bundle
 from pocketkube.clustering import Clustering
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
 from pocketkube.graph.unwrapping import SPECTRAL, unwrapped
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
-from pocketkube.sparsity.kernels import count_zeros
+from pocketkube.sparsity.kernels import count_zeros, depthwise_note
 from pocketkube.spec.schema import (
     Cluster,
     DistillModel,
@@ -24,8 +24,11 @@ from pocketkube.spec.schema import (
     Spec,
     Training,
 )
+from pocketkube.stages.chance import at_chance
+from pocketkube.stages.comparison import UNRECOVERED, worse_by_training
 from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
 from pocketkube.stages.networks import network
+from pocketkube.stages.plan import first_stage
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import lesson_of, load_teachers
 from pocketkube.training.loop import train
@@ -50,9 +53,10 @@ def train_model(
         )
     facts = first_facts(spec.model, dataset, task, spec.seed)
     judged = judge(model, dataset, task)
-    facts = after_stage(facts, "train_model", judged, began, history=history)
+    warnings = at_chance(spec, model, dataset)
+    facts = after_stage(facts, first_stage(spec), judged, began, history=history, warnings=warnings)
     if workers().rank == 0:
-        save_bundle(output, Bundle(model, facts))
+        save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
 
 
 def _refuse_unfit_student(spec: Spec, dataset: Dataset) -> None:
@@ -83,7 +87,8 @@ def sparsify_weights(
     assert isinstance(settings, Sparsify)
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
-        return Begun(student.model, GradualSparsification(student.model, settings))
+        method = GradualSparsification(student.model, settings)
+        return Begun(student.model, method, depthwise_note(student.model))
 
     train_on(spec, settings, inputs, output, scratch, begin)
 
@@ -145,6 +150,7 @@ def train_on(
     student = load_bundle(inputs["model"])
     task = task_of(student.facts)
     begun, history = begin(student, dataset), None
+    course = fine_tuning(spec.training, settings)
     notes: list[str] = []
     if settings.epochs == 0:
         begun.method.finish()
@@ -156,7 +162,7 @@ def train_on(
             begun.model,
             dataset,
             task,
-            fine_tuning(spec.training, settings),
+            course,
             seed=spec.seed + 1,
             stage=settings.name,
             lesson=lesson,
@@ -166,10 +172,18 @@ def train_on(
     forms = begun.method.forms
     judged = judge(begun.model, dataset, task, forms)
     notes += [*begun.notes, *_zeros(begun.model), *_few_values(forms)]
-    facts = after_stage(student.facts, settings.name, judged, began, history=history, notes=notes)
+    warnings = worse_by_training(student, judged, settings, course, task)
+    facts = after_stage(
+        student.facts, settings.name, judged, began, history=history, notes=notes, warnings=warnings
+    )
     facts["folded"] = {**facts.get("folded", {}), **begun.folded}
+    scores = {NOW: judged.validation.each}
+    if history is None:
+        scores = {**student.scores, **scores}
+    else:
+        facts[UNRECOVERED] = []
     if workers().rank == 0:
-        save_bundle(output, Bundle(begun.model, facts, forms))
+        save_bundle(output, Bundle(begun.model, facts, forms, scores))
 
 
 def _zeros(model: keras.Model) -> list[str]:

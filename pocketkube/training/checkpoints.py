@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,26 @@ import numpy as np
 from pocketkube.files import replaced_file
 
 
-def save_checkpoint(path: Path, course: str, state: dict[str, Any], variables: Sequence[Any]) -> None:
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is read back of a checkpoint, beside the variables.
+
+    Attributes:
+        state: The numbers and lists that were to be remembered.
+        kept: The arrays of the best epoch so far; none where there is none.
+    """
+
+    state: dict[str, Any]
+    kept: list[np.ndarray]
+
+
+def save_checkpoint(
+    path: Path,
+    course: str,
+    state: dict[str, Any],
+    variables: Sequence[Any],
+    kept: Sequence[np.ndarray],
+) -> None:
     """Writes a checkpoint.
 
     Args:
@@ -19,13 +39,15 @@ def save_checkpoint(path: Path, course: str, state: dict[str, Any], variables: S
         course: What identifies the course of training: its settings and where it started.
         state: Numbers and lists to remember, ready for JSON.
         variables: All variables that training changes.
+        kept: The arrays of the best epoch so far.
     """
     arrays = {f"v{i}": np.asarray(variable) for i, variable in enumerate(variables)}
+    arrays |= {f"k{i}": array for i, array in enumerate(kept)}
     with replaced_file(path) as aside:
         np.savez(aside, state=json.dumps({"course": course, **state}), **arrays)  # type: ignore[arg-type]
 
 
-def load_checkpoint(path: Path, course: str, variables: Sequence[Any]) -> dict[str, Any] | None:
+def load_checkpoint(path: Path, course: str, variables: Sequence[Any]) -> Checkpoint | None:
     """Sets `variables` to a checkpoint's values.
 
     Args:
@@ -34,7 +56,7 @@ def load_checkpoint(path: Path, course: str, variables: Sequence[Any]) -> dict[s
         variables: The variables, in the order in which they were saved.
 
     Returns:
-        The state that was saved, or None where there is no checkpoint of this course.
+        What else was saved, or None where there is no checkpoint of this course.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -42,8 +64,9 @@ def load_checkpoint(path: Path, course: str, variables: Sequence[Any]) -> dict[s
             if state.pop("course") != course:
                 return None
             values = [file[f"v{i}"] for i in range(len(variables))]
+            kept = [file[f"k{i}"] for i in range(sum(name.startswith("k") for name in file.files))]
     except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError):
         return None
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    return dict(state)
+    return Checkpoint(state, kept)

@@ -2,8 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pocketkube.progress import Progress, Silent, progress
 from pocketkube.spec.schema import Training
 from pocketkube.structure import arranged
 from pocketkube.training.checkpoints import load_checkpoint, save_checkpoint
+from pocketkube.training.finite import Applied, refuse_loss, refuse_weights
 from pocketkube.training.lesson import Lesson
 from pocketkube.training.method import Method
 from pocketkube.training.schedules import learning_rate
@@ -33,10 +34,14 @@ class Scores:
     Attributes:
         loss: The task's loss.
         score: Its score.
+        heads: The score of each head that is trained.
+        each: The score of each example, all heads together, in the split's order, `[n]`.
     """
 
     loss: float
     score: float
+    heads: tuple[float, ...]
+    each: np.ndarray = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class History:
         learning_rate: The rate at the end of the epoch.
         seconds: How long training took, resumed parts not counted.
         workers: How many processes shared it.
+        kept_epoch: The epoch whose weights the model has, from 1.
     """
 
     loss: tuple[float, ...] = ()
@@ -60,14 +66,27 @@ class History:
     learning_rate: tuple[float, ...] = ()
     seconds: float = 0.0
     workers: int = 1
+    kept_epoch: int = 0
 
 
 @dataclass
 class _Course:
-    """Where training stands."""
+    """Where training stands.
+
+    Attributes:
+        step: Steps done.
+        applied: How many of them changed the weights, with mixed precision.
+        sums: Of loss, score and steps in this epoch.
+        kept_epoch: The epoch whose weights are kept, from 1; 0 where there is none yet.
+        kept_score: Its validation score.
+        epochs: Figures of each epoch.
+    """
 
     step: int = 0
+    applied: Applied = field(default_factory=Applied)
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    kept_epoch: int = 0
+    kept_score: float = float("-inf")
     epochs: dict[str, list[float]] = field(
         default_factory=lambda: {
             name: [] for name in ("loss", "score", "val_loss", "val_score", "learning_rate")
@@ -90,6 +109,8 @@ class _Plan:
     lesson: Lesson
     file: Path | None
     identity: str
+    # The arrays of the epoch that is kept, on the first rank alone.
+    kept: list[np.ndarray] = field(default_factory=list)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -102,6 +123,11 @@ class _Plan:
     @property
     def trained(self) -> list[Any]:
         return _trained(self.model, self.method, self.lesson)
+
+    @property
+    def judged(self) -> list[Any]:
+        """All that the validation score depends on."""
+        return [*self.model.variables, *self.method.trained, *self.method.variables]
 
     @property
     def variables(self) -> list[Any]:
@@ -128,8 +154,10 @@ def train(
 ) -> History:
     """Trains a model in place.
 
-    The same seed gives the same weights on the same machine. Where mpirun started several
-    processes, they share every batch, and only the first one writes and shows progress.
+    It ends with the weights of the epoch that `settings.keep` says: all that judging uses, the average
+    of the weights where there is one. The same seed gives the same weights on the same machine. Where
+    mpirun started several processes, they share every batch, and only the first one writes and shows
+    progress.
 
     Args:
         model: The model.
@@ -146,7 +174,8 @@ def train(
         The course that training took.
 
     Raises:
-        UserError: If the batch cannot be shared evenly, or the loss is no longer a number.
+        UserError: If the batch cannot be shared evenly, the loss or a weight is no longer a number, or
+            mixed precision finds no gradients that are.
     """
     ranks = workers()
     method, lesson = method or Method(), lesson or Lesson()
@@ -165,11 +194,11 @@ def train(
         checkpoints / "checkpoint.npz" if checkpoints else None,
         _identity(model, settings, seed, method, lesson),
     )
-    course = _Course(**(_resume(plan) or {}))
+    course = _resume(plan)
     ranks.broadcast(plan.variables)
     if course.step == plan.steps:
         # Weights of a finished course are read back, but not what the method found in finishing it.
-        _finish(plan)
+        method.finish()
     policies = _use_mixed_precision(model) if settings.mixed_precision else []
     run_step = _train_step(plan, task)
     judge = _judge(model, task, method)
@@ -179,15 +208,17 @@ def train(
             while course.step < plan.steps:
                 _epoch(plan, course, run_step, shown)
                 _average_statistics(plan)
-                if course.step == plan.steps:
-                    _finish(plan)
+                refuse_weights(plan.judged, course.step, settings)
                 _end_epoch(plan, course, judge)
+                if course.step == plan.steps:
+                    _end_with_kept(plan, course)
                 _save(plan, course)
     finally:
         for layer, policy in policies:
             layer.dtype_policy = policy
     epochs = {name: tuple(values) for name, values in course.epochs.items()}
-    return History(**epochs, seconds=time.monotonic() - began, workers=ranks.size)
+    seconds = time.monotonic() - began
+    return History(**epochs, seconds=seconds, workers=ranks.size, kept_epoch=course.kept_epoch)
 
 
 def evaluate(model: keras.Model, examples: Examples, task: Task, batch_size: int = 256) -> Scores:
@@ -209,24 +240,31 @@ Judge = Callable[[Any, Any], tf.Tensor]
 
 
 def _judge(model: keras.Model, task: Task, method: Method) -> Judge:
-    """From a batch to its sums of loss, score and examples."""
+    """From a batch to loss, score and each head's score of each example, `[2 + heads, batch]`."""
 
     @tf.function(reduce_retracing=True)
     def judge(inputs: Any, labels: Any) -> tf.Tensor:
         outputs, _ = _call(model, inputs, method, training=False)
         loss, score = task.loss(labels, outputs), task.score(labels, outputs)
-        count = tf.cast(tf.size(score), tf.float32)
-        return tf.stack([tf.reduce_sum(loss), tf.reduce_sum(score), count])
+        return tf.stack([loss, score, *tf.unstack(task.scores(labels, outputs), axis=1)])
 
     return judge
 
 
 def _evaluate(judge: Judge, examples: Examples, batch_size: int, ranks: Alone) -> Scores:
-    sums = np.zeros(3)
-    for inputs, labels in batches(examples, batch_size, rank=ranks.rank, ranks=ranks.size):
-        sums += judge(inputs, labels).numpy()
-    loss, score, count = np.asarray(ranks.total(tf.constant(sums)))
-    return Scores(float(loss / count), float(score / count))
+    figures = np.zeros((0, examples.size))
+    for number, (inputs, labels) in enumerate(
+        batches(examples, batch_size, rank=ranks.rank, ranks=ranks.size)
+    ):
+        found = judge(inputs, labels).numpy()
+        if not number:
+            figures = np.zeros((len(found), examples.size))
+        # Each rank has every so many rows of a batch.
+        own = slice(number * batch_size + ranks.rank, (number + 1) * batch_size, ranks.size)
+        figures[:, own] = found
+    figures = np.asarray(ranks.total(tf.constant(figures)))
+    loss, score, *heads = figures.mean(axis=1).tolist()
+    return Scores(loss, score, tuple(heads), figures[1].astype(np.float32))
 
 
 def _epoch(
@@ -249,13 +287,12 @@ def _epoch(
         plan.optimizer.learning_rate = learning_rate(settings, course.step, plan.steps)
         plan.method.before_step(course.step, plan.steps, plan.optimizer)
         loss, score = run_step(inputs, labels).numpy().tolist()
-        if not np.isfinite(loss) and not settings.mixed_precision:
-            raise UserError(
-                f"The loss is no number at step {course.step}: lower training.learning_rate "
-                f"(now {settings.learning_rate}) or set training.clip_norm."
-            )
+        refuse_loss(loss, course.step, settings)
         course.sums = [course.sums[0] + loss, course.sums[1] + score, course.sums[2] + 1]
         course.step += 1
+        if settings.mixed_precision:
+            applied, last = int(plan.optimizer.iterations), course.step == plan.steps
+            course.applied.after_step(applied, settings, last=last)
         shown.update(course.step, loss=course.sums[0] / course.sums[2])
         if course.step % settings.checkpoint_steps == 0 and course.step % plan.steps_per_epoch:
             _save(plan, course)
@@ -276,9 +313,45 @@ def _finish(plan: _Plan) -> None:
     plan.method.finish()
 
 
+@contextmanager
+def _finished(plan: _Plan) -> Iterator[None]:
+    """The model as it would be if training ended here."""
+    if plan.settings.ema is None and type(plan.method) is Method:
+        yield
+        return
+    before = [np.array(variable) for variable in plan.judged]
+    _finish(plan)
+    yield
+    _assign(plan.judged, before)
+
+
+def _end_with_kept(plan: _Plan, course: _Course) -> None:
+    if course.kept_epoch == 0:
+        course.kept_epoch = plan.settings.epochs
+        _finish(plan)
+        return
+    if plan.ranks.rank == 0:
+        _assign(plan.judged, plan.kept)
+    plan.ranks.broadcast(plan.judged)
+    # The weights are finished, but not what the method tells of them.
+    plan.method.finish()
+    plan.kept.clear()
+
+
+def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
 def _end_epoch(plan: _Plan, course: _Course, judge: Judge) -> None:
-    ranks = plan.ranks
-    judged = _evaluate(judge, plan.dataset.validation, 256, ranks)
+    ranks, method = plan.ranks, plan.method
+    with _finished(plan):
+        judged = _evaluate(judge, plan.dataset.validation, 256, ranks)
+        counts = plan.settings.keep == "best" and method.has_final_form(course.step, plan.steps)
+        if counts and judged.score >= course.kept_score:
+            course.kept_epoch, course.kept_score = course.step // plan.steps_per_epoch, judged.score
+            if ranks.rank == 0:
+                plan.kept[:] = [np.array(variable) for variable in plan.judged]
     loss, score, count = np.asarray(ranks.total(tf.constant(course.sums)))
     course.sums = [0.0, 0.0, 0.0]
     rate = float(plan.optimizer.learning_rate)
@@ -399,16 +472,21 @@ def _identity(model: keras.Model, settings: Training, seed: int, method: Method,
     return digest.hexdigest()
 
 
-def _resume(plan: _Plan) -> dict[str, Any] | None:
+def _resume(plan: _Plan) -> _Course:
     state = None
     if plan.file is not None and plan.ranks.rank == 0:
-        state = load_checkpoint(plan.file, plan.identity, plan.variables)
-    return plan.ranks.broadcast_object(state)
+        found = load_checkpoint(plan.file, plan.identity, plan.variables)
+        if found is not None:
+            state, plan.kept[:] = found.state, found.kept
+    state = plan.ranks.broadcast_object(state)
+    if state is None:
+        return _Course()
+    return _Course(**(state | {"applied": Applied(**state["applied"])}))
 
 
 def _save(plan: _Plan, course: _Course) -> None:
     if plan.file is not None and plan.ranks.rank == 0:
-        save_checkpoint(plan.file, plan.identity, asdict(course), plan.variables)
+        save_checkpoint(plan.file, plan.identity, asdict(course), plan.variables, plan.kept)
 
 
 def _shown(stage: str, steps: int, ranks: Alone) -> Any:

@@ -42,8 +42,23 @@ class Method:
         """
         return gradients
 
+    def has_final_form(self, step: int, steps: int) -> bool:
+        """Whether the model has the form that it is to end in, as sparse or coarse as is asked for.
+
+        Epochs that end before are not kept, however well the model does: it is not yet what is asked.
+
+        Args:
+            step: How many steps are done, 1 to `steps`.
+            steps: How many there are.
+        """
+        return True
+
     def finish(self) -> None:
-        """Called after the last step, before the model is judged."""
+        """Gives the model what it has computed with.
+
+        Called after each epoch, for the model is judged as it would be if training ended there; what
+        it does to variables is then taken back. Called for good after the last step.
+        """
 
     @property
     def forms(self) -> Mapping[str, Form]:
@@ -78,6 +93,10 @@ class Together(Method):
         for method in self._methods:
             gradients = method.gradients(gradients, variables)
         return gradients
+
+    def has_final_form(self, step: int, steps: int) -> bool:
+        """See `Method`."""
+        return all(method.has_final_form(step, steps) for method in self._methods)
 
     def finish(self) -> None:
         """See `Method`."""

@@ -17,7 +17,8 @@ from pocketkube.errors import UserError
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.models import build_model
 from pocketkube.packing import decode
-from pocketkube.spec.schema import Cluster, DatasetSettings, Training
+from pocketkube.sparsity import GradualSparsification
+from pocketkube.spec.schema import Cluster, DatasetSettings, Sparsify, Training
 from pocketkube.training.loop import evaluate, train
 from pocketkube.training.task import infer_task
 from tests.graph.nets import twins
@@ -306,3 +307,12 @@ def test_two_bits_are_enough_for_digits_and_four_lose_nothing() -> None:
     for bits, drop in ((4, 0.01), (2, 0.01)):
         clusters, _ = clustered(weights, course.model_copy(update={"epochs": 5}), bits=bits)
         assert evaluate(clusters, DIGITS.test, task).score > dense - drop
+
+
+@pytest.mark.parametrize(
+    "method",
+    [lambda net: Clustering(net, Cluster()), lambda net: GradualSparsification(net, Sparsify())],
+)
+def test_a_model_that_is_not_built_is_refused(method) -> None:
+    with pytest.raises(UserError, match="has no input shape yet"):
+        method(keras.Sequential([layers.Dense(3)]))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from pocketkube.deploy import check_agreement, convert_litert, notes_on
+from pocketkube.deploy import check_agreement, convert_litert, notes_on, sparse_kernels
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.measures import Values
@@ -226,11 +226,37 @@ def test_conversion_prints_nothing(digits, capfd):
             {"number_format": "float16", "input_type": "int8"},
             "int8 input and float32 output need the number format int8, not float16",
         ),
+        ({"number_format": "int4"}, "number_format has to be one of .*int8; received 'int4'"),
+        (
+            {"number_format": "int8", "output_type": "int16"},
+            "output_type has to be one of float32, int8, uint8; received 'int16'",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(digits, arguments, message):
     with pytest.raises(UserError, match=message):
         convert_litert(digits[0], **arguments)
+
+
+def test_a_model_without_inputs_is_refused():
+    unbuilt = keras.Sequential([keras.layers.Dense(3)], name="unbuilt")
+    with pytest.raises(UserError, match=r"unbuilt: .* received a Sequential without any"):
+        convert_litert(unbuilt, "float32")
+
+
+def test_what_is_no_litert_file_is_refused(digits):
+    cut = convert_litert(digits[0], "dynamic")[:2000]
+    for read in (notes_on, sparse_kernels):
+        with pytest.raises(UserError, match="is not a LiteRT file"):
+            read(b"garbage of some length")
+        with pytest.raises(UserError, match="damaged or cut short; received 2000 bytes"):
+            read(cut)
+
+
+@pytest.mark.parametrize("minimum", [-0.1, 1.5, float("nan")])
+def test_a_minimum_that_is_no_share_is_refused(digits, minimum):
+    with pytest.raises(UserError, match=rf"between 0 and 1; received {minimum}"):
+        check_agreement(convert_litert(digits[0], "float32"), digits[0], (digits[2][:5],), minimum)
 
 
 def test_an_open_shape_is_refused():

@@ -12,7 +12,7 @@ import yaml
 
 from pipelines.compression.compress_model import compress_model
 from pipelines.compression.compress_model.pipeline import COMPONENTS
-from pocketkube.spec import load_spec, parse_spec
+from pocketkube.spec import document_of, load_spec, parse_spec
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +26,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
         {"distill_model": {"student": "lenet"}},
         *("prune_channels", "sparsify_weights", "fine_tune", "cluster_weights", "quantize_float16"),
     ]
-    spec = parse_spec(load_spec(ROOT / "examples" / "digits.yaml").model_dump() | {"stages": stages})
+    spec = parse_spec(document_of(load_spec(ROOT / "examples" / "digits.yaml")) | {"stages": stages})
     compiler.Compiler().compile(compress_model(spec), str(path))
     return list(yaml.safe_load_all(path.read_text()))
 

@@ -13,7 +13,7 @@ from pocketkube.errors import UserError
 from pocketkube.models import build_model
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.distribution import layer_sparsities
-from pocketkube.sparsity.kernels import kernels
+from pocketkube.sparsity.kernels import depthwise_note, kernels
 from pocketkube.sparsity.patterns import mask_of
 from pocketkube.sparsity.schedule import is_refreshed, rise, sparsity_at
 from pocketkube.spec.schema import DatasetSettings, Sparsify, Training
@@ -128,6 +128,19 @@ def test_an_average_of_weights_brings_none_back() -> None:
     found = [np.asarray(kernel) for _, kernel in kernels(trained(Sparsify(sparsity=0.8), course))]
     gone = sum((kernel == 0).sum() for kernel in found)
     assert gone == pytest.approx(0.8 * sum(kernel.size for kernel in found), abs=1)
+
+
+def test_no_epoch_is_kept_that_is_not_yet_as_sparse_as_asked() -> None:
+    """Though the model does better with more of its weights."""
+    model = build_model("lenet", (32, 32, 1), 10, seed=0)
+    task = infer_task(model, 10)
+    train(model, DIGITS, task, COURSE, seed=0)
+    method = GradualSparsification(model, Sparsify(sparsity=0.99, distribution="uniform"))
+    history = train(model, DIGITS, task, COURSE.model_copy(update={"epochs": 4}), seed=1, method=method)
+    assert history.val_score[0] > history.val_score[history.kept_epoch - 1]
+    assert history.kept_epoch >= 3
+    # A layer keeps a weight at least, which counts in small ones.
+    assert sum(zeros(model).values()) / len(zeros(model)) > 0.98
 
 
 def test_a_weight_comes_back_where_those_that_stayed_have_shrunk() -> None:
@@ -262,3 +275,18 @@ def test_four_fifths_of_a_networks_weights_are_not_needed() -> None:
     method = GradualSparsification(model, Sparsify(sparsity=0.8))
     train(model, DIGITS, task, course, seed=1, method=method)
     assert evaluate(model, DIGITS.test, task).score > dense - 0.01
+
+
+def test_what_stays_dense_is_told() -> None:
+    parts = [
+        keras.Input((8, 8, 3)),
+        layers.DepthwiseConv2D(3, depth_multiplier=2),
+        layers.SeparableConv2D(10, 3),
+        layers.Flatten(),
+        layers.Dense(5),
+    ]
+    (told,) = depthwise_note(keras.Sequential(parts))
+    # Both depthwise kernels, the pointwise one, and the dense layer's of 4 x 4 x 10 inputs.
+    dense, others = 3 * 3 * 3 * 2 + 3 * 3 * 6, 6 * 10 + 4 * 4 * 10 * 5
+    assert f"they hold {dense} of the {dense + others} weights of kernels (11.2%)" in told
+    assert depthwise_note(keras.Sequential([keras.Input((3,)), layers.Dense(5)])) == []

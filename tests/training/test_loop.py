@@ -11,17 +11,20 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
 from pocketkube.spec.schema import Augmentation, DatasetSettings, Training
 from pocketkube.training.loop import evaluate, train
+from pocketkube.training.method import Method
 from pocketkube.training.mpirun import mpirun_command
 from pocketkube.training.schedules import learning_rate
-from pocketkube.training.task import Classification, infer_task
+from pocketkube.training.task import infer_task
+from tests.tasks import class_task
 
-CLASSIFY = Classification("cross-entropy", True)
+CLASSIFY = class_task()
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +68,82 @@ def test_training_learns_the_digits(digits, changes) -> None:
     history = train(model, digits, CLASSIFY, course(epochs=epochs, **changes), seed=0)
     after = evaluate(model, digits.validation, CLASSIFY)
     assert after.score > 0.85 > before.score
-    assert history.val_score[-1] == pytest.approx(after.score)
-    # With mixed precision the last epoch was judged in float16.
+    kept = history.kept_epoch - 1
+    assert history.val_score[kept] == pytest.approx(after.score)
+    # With mixed precision the epochs were judged in float16.
     precision = 1e-3 if changes.get("mixed_precision") else 1e-5
-    assert history.val_loss[-1] == pytest.approx(after.loss, rel=precision)
+    assert history.val_loss[kept] == pytest.approx(after.loss, rel=precision)
     assert len(history.loss) == epochs
     assert history.loss[-1] < history.loss[0]
     assert all(str(layer.dtype_policy.name) == "float32" for layer in model.layers)
+
+
+UNSTEADY = {"epochs": 5, "optimizer": "sgd", "learning_rate": 3.0, "schedule": "constant"}
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.8}])
+def test_the_best_epoch_is_kept(digits, changes) -> None:
+    """Its weights and statistics are those that gave its score, as Keras computes it."""
+    model = net()
+    history = train(model, digits, CLASSIFY, course(**UNSTEADY, **changes), seed=0)
+    best = max(history.val_score)
+    assert best > history.val_score[-1]
+    # Of two that are alike, the later one.
+    assert history.kept_epoch == 5 - history.val_score[::-1].index(best)
+    (images,), (labels,) = digits.validation.arrays
+    right = model.predict(images, verbose=0).argmax(axis=1) == labels
+    assert right.mean() == pytest.approx(best, abs=1e-6)
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for(digits) -> None:
+    models = [net() for _ in range(2)]
+    histories = [
+        train(model, digits, CLASSIFY, course(**UNSTEADY, keep=keep), seed=0)
+        for model, keep in zip(models, ("best", "last"), strict=True)
+    ]
+    assert histories[0].val_score == histories[1].val_score
+    assert histories[1].kept_epoch == 5
+    last = evaluate(models[1], digits.validation, CLASSIFY)
+    assert last.score == pytest.approx(histories[1].val_score[-1])
+    assert not same(*models)
+
+
+class Stops(Exception):
+    pass
+
+
+class Stopping(Method):
+    """Ends training before a step, as an interruption does."""
+
+    told = "interrupted"
+
+    def __init__(self, at: int | None) -> None:
+        self._at = at
+
+    def before_step(self, step, steps, optimizer) -> None:
+        if step == self._at:
+            raise Stops
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.8}])
+def test_the_best_epoch_outlasts_an_interruption(digits, tmp_path, changes) -> None:
+    """Whether training goes on from the last epoch's end, from within one, or has ended."""
+    settings = course(**UNSTEADY, **changes, checkpoint_steps=7)
+    whole, cut = net(), None
+    wanted = train(whole, digits, CLASSIFY, settings, seed=0, method=Stopping(None))
+    assert wanted.kept_epoch < 5
+    steps = digits.train.size // 64
+    for at in (steps * wanted.kept_epoch, 5 * steps - 1):
+        with pytest.raises(Stops):
+            train(net(), digits, CLASSIFY, settings, seed=0, method=Stopping(at), checkpoints=tmp_path)
+    for _ in range(2):
+        cut = net()
+        history = train(
+            cut, digits, CLASSIFY, settings, seed=0, method=Stopping(None), checkpoints=tmp_path
+        )
+        assert same(whole, cut)
+        assert history.val_score == wanted.val_score
+        assert history.kept_epoch == wanted.kept_epoch
 
 
 def test_the_seed_decides(digits) -> None:
@@ -95,7 +167,7 @@ def test_probabilities_are_understood() -> None:
     probabilities = np.exp(logits) / np.exp(logits).sum()
     labels = (np.array([1]),)
     whole = CLASSIFY.loss(labels, logits)
-    given = Classification("cross-entropy", False).loss(labels, probabilities)
+    given = class_task(3, from_logits=False).loss(labels, probabilities)
     np.testing.assert_allclose(whole, given, rtol=1e-5)
 
 
@@ -105,14 +177,14 @@ def test_probabilities_are_understood() -> None:
 )
 def test_the_task_is_read_off_the_model(last, logits) -> None:
     model = keras.Sequential([keras.Input((3,)), last])
-    assert infer_task(model, 4).from_logits is logits
-    assert infer_task(model, None).kind == "regression"
+    assert infer_task(model, 4).heads[0].from_logits is logits
+    assert infer_task(model, None).heads[0].kind == "regression"
 
 
 def test_compile_settings_decide_the_task() -> None:
     model = keras.Sequential([keras.Input((3,)), layers.Dense(4, activation="softmax")])
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    assert infer_task(model, 4).from_logits is True
+    assert infer_task(model, 4).heads[0].from_logits is True
     model.compile(loss="mse")
     with pytest.raises(UserError, match="compile it with a cross-entropy"):
         infer_task(model, 4)
@@ -130,6 +202,73 @@ def test_schedules_climb_to_the_peak_and_do_not_rise_after(schedule) -> None:
 def test_a_loss_that_is_no_number_says_what_to_change(digits) -> None:
     with pytest.raises(UserError, match=r"lower training\.learning_rate"):
         train(net(), digits, CLASSIFY, course(optimizer="sgd", learning_rate=1e30), seed=0)
+
+
+def overflowing() -> keras.Model:
+    """Its sums are beyond what 16 bits hold, and within what 32 do."""
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Flatten(),
+            layers.Dense(16, kernel_initializer=keras.initializers.Constant(1e4)),
+            layers.Dense(10, kernel_initializer=keras.initializers.Constant(1e-6)),
+        ]
+    )
+
+
+def test_a_loss_that_is_no_number_is_refused_with_mixed_precision(digits) -> None:
+    settings = course(epochs=1, learning_rate=1e-9)
+    train(overflowing(), digits, CLASSIFY, settings, seed=0)
+    with pytest.raises(UserError, match=r"loss is no number at step 0: .*mixed_precision: false"):
+        train(
+            overflowing(),
+            digits,
+            CLASSIFY,
+            settings.model_copy(update={"mixed_precision": True}),
+            seed=0,
+        )
+
+
+class NoNumbers(Method):
+    """Spoils the gradients from a step on, as an overflow on the way back does."""
+
+    told = "no numbers"
+
+    def __init__(self, since: int) -> None:
+        self._since, self._step = since, tf.Variable(0, trainable=False)
+
+    def before_step(self, step, steps, optimizer) -> None:
+        self._step.assign(step)
+
+    def gradients(self, gradients, variables):
+        spoiled = tf.where(self._step >= self._since, np.float32(np.inf), 1.0)
+        return [g * tf.cast(spoiled, g.dtype) for g in gradients]
+
+
+@pytest.mark.parametrize(("since", "epochs", "steps"), [(0, 1, "20"), (0, 3, "32"), (20, 4, "32")])
+def test_steps_that_mixed_precision_leaves_out_are_counted(digits, since, epochs, steps) -> None:
+    settings = course(epochs=epochs, mixed_precision=True)
+    with pytest.raises(UserError, match=rf"gradients of {steps} steps in a row .* nothing is learnt"):
+        train(net(), digits, CLASSIFY, settings, seed=0, method=NoNumbers(since))
+
+
+def test_a_few_steps_left_out_are_no_fault(digits) -> None:
+    settings = course(epochs=3, mixed_precision=True)
+    history = train(net(), digits, CLASSIFY, settings, seed=0, method=NoNumbers(20 * 3 - 5))
+    assert len(history.loss) == 3
+
+
+def test_weights_that_are_no_numbers_are_refused(digits) -> None:
+    """Training does not look at BatchNorm's statistics: its loss stays finite."""
+
+    class Spoiling(Method):
+        def before_step(self, step, steps, optimizer) -> None:
+            if step == 16:
+                model.layers[1].moving_variance.assign([np.nan] * 8)
+
+    model = net()
+    with pytest.raises(UserError, match=r"moving_variance is no number after 20 steps: lower"):
+        train(model, digits, CLASSIFY, course(), seed=0, method=Spoiling())
 
 
 def test_a_checkpoint_of_another_course_is_left_alone(digits, tmp_path) -> None:
@@ -189,7 +328,7 @@ from test_loop import *
 from pocketkube.training.workers import workers
 model = net(norm=False)
 data = load_dataset(DatasetSettings(builtin="digits", image_size=(8, 8)))
-settings = course(epochs=2, augmentation=Augmentation(shift=1))
+settings = course(**UNSTEADY | {{"learning_rate": 0.5}}, augmentation=Augmentation(shift=1))
 history = train(model, data, CLASSIFY, settings, seed=0)
 if workers().rank == 0:
     Path(sys.argv[1]).write_text(json.dumps(asdict(history)))
@@ -222,6 +361,7 @@ def test_two_ranks_follow_one(tmp_path) -> None:
         assert found[-1]["workers"] == ranks
     for figure in ("loss", "val_loss", "score", "val_score"):
         np.testing.assert_allclose(found[1][figure], found[0][figure], rtol=1e-4, atol=1e-5)
+    assert found[1]["kept_epoch"] == found[0]["kept_epoch"]
 
 
 FINISHED = """
@@ -240,7 +380,8 @@ class Last(Method):
     def finish(self):
         np.savez(Path(sys.argv[1]) / f"rank{{workers().rank}}.npz", *model.get_weights())
 
-train(model, data, CLASSIFY, course(epochs=1), seed=0, method=Last())
+history = train(model, data, CLASSIFY, course(**UNSTEADY), seed=0, method=Last())
+assert history.kept_epoch < 5
 """
 
 

@@ -15,7 +15,7 @@ from components.compression.prune_channels import prune_channels
 from components.compression.quantize_weights import quantize_weights
 from components.compression.sparsify_weights import sparsify_weights
 from components.compression.train_model import train_model
-from pocketkube.spec import Spec
+from pocketkube.spec import Spec, document_of
 from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, Step, plan
 
 COMPONENTS: dict[str, Callable[..., Any]] = {
@@ -65,8 +65,7 @@ def compress_model(spec: Spec) -> Any:
         The KFP pipeline.
     """
     steps = plan(spec)
-    # KFP writes defaults down as they are: nothing that is unset may stand in them.
-    default = spec.model_dump(mode="json", exclude_none=True)
+    default = document_of(spec)
 
     @dsl.pipeline(
         name="compress-model",
@@ -99,9 +98,7 @@ def _output(tasks: dict[str, Any], steps: tuple[Step, ...], key: str) -> Any:
 
 
 def _harden(task: Any, step: Step) -> None:
-    task.set_display_name(
-        f"{step.stage} ({step.key})" if step.key in (BASELINE, RESULT) else step.stage
-    )
+    task.set_display_name(step.title)
     kubernetes.set_security_context(task, run_as_user=1000, run_as_group=0, run_as_non_root=True)
     if step.key == MEASURED:
         # A latency of another day says nothing of this machine.

@@ -1,0 +1,181 @@
+"""Says so where a stage's model is worse than the one it began with by more than chance explains."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest, ttest_rel
+
+from pocketkube.bundle import NOW, UNPRUNED, Bundle
+from pocketkube.measures import Wording
+from pocketkube.spec.schema import (
+    Cluster,
+    DistillModel,
+    FineTune,
+    QuantizeWeights,
+    Sparsify,
+    Training,
+)
+from pocketkube.stages.facts import Judged
+from pocketkube.training.task import Task
+
+# What lies beyond two standard errors, on one side.
+CHANCE = 0.0228
+# Among a bundle's facts: the settings of each pruning that no training has followed yet.
+UNRECOVERED = "unrecovered"
+# Weights of so many bits hardly differ from floats.
+FINE_BITS = 8
+
+
+def is_worse(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether scores are lower than those of the same examples before, by more than chance explains.
+
+    Of examples that are right or wrong, those that changed are counted: McNemar's test, exact. Other
+    scores are compared by Student's t-test of their differences. One-sided, two standard errors each.
+
+    Args:
+        before: Scores of the examples `[n]`; the higher the better.
+        after: Scores of the same examples `[n]`.
+    """
+    lost = before.astype(np.float64) - after
+    if not np.isfinite(after).all():
+        return bool(np.isfinite(before).all())
+    if np.isin(before, (0, 1)).all() and np.isin(after, (0, 1)).all():
+        wrong, right = int((lost > 0).sum()), int((lost < 0).sum())
+        return wrong > right and binomtest(wrong, wrong + right, alternative="greater").pvalue < CHANCE
+    if len(lost) < 2 or lost.mean() <= 0:
+        return False
+    spread = lost.std()
+    return spread == 0 or bool(ttest_rel(before, after, alternative="greater").pvalue < CHANCE)
+
+
+def warning(
+    before: np.ndarray | None,
+    after: np.ndarray,
+    wording: Wording,
+    remedies: Sequence[str],
+    since: str = "",
+) -> list[str]:
+    """A sentence on what became worse, with what to try; none where that may be chance.
+
+    Args:
+        before: Scores of the validation examples `[n]`, those of the model that came in;
+            None where they are not known.
+        after: The same of the model that goes out.
+        wording: How a score is read.
+        remedies: What to try.
+        since: Which model was better, as in "before prune_channels", where it is not the one that came
+            into the stage.
+    """
+    if before is None or len(before) != len(after) or not is_worse(before, after):
+        return []
+    was, now = wording.shown(float(before.mean())), wording.shown(float(after.mean()))
+    told = f"validation {wording.name} is {now}, where it was {was} {since or 'before'}"
+    advice = f": try {_either(remedies)}" if remedies else ""
+    return [f"{told}, more than chance explains on {len(after)} examples{advice}."]
+
+
+def worse_by_training(
+    student: Bundle, judged: Judged, settings: Any, course: Training, task: Task
+) -> list[str]:
+    """The warning of a stage that trains, or is to; said once where pruning came before.
+
+    Args:
+        student: The bundle that came in.
+        judged: The model that goes out.
+        settings: The stage's settings.
+        course: How it trained, unless its epochs are 0.
+        task: The score.
+    """
+    scores, wording, tried = judged.validation.each, task.measure.wording, remedies(settings, course)
+    found = warning(student.scores.get(NOW), scores, wording, tried)
+    if found or settings.epochs == 0:
+        return found
+    return _worse_than_unpruned(student, scores, wording, tried)
+
+
+def worse_by_pruning(bundle: Bundle, wording: Wording) -> list[str]:
+    """The warning of a model that is exported, where no training has followed its pruning."""
+    now = bundle.scores.get(NOW)
+    return [] if now is None else _worse_than_unpruned(bundle, now, wording, ["fine_tune after it"])
+
+
+def _worse_than_unpruned(
+    bundle: Bundle, scores: np.ndarray, wording: Wording, remedies: Sequence[str]
+) -> list[str]:
+    tried = [*_less_pruning(bundle.facts.get(UNRECOVERED, [])), *remedies]
+    return warning(bundle.scores.get(UNPRUNED), scores, wording, tried, "before prune_channels")
+
+
+def remedies(settings: Any, course: Training) -> list[str]:
+    """What to try where a stage has made its model worse.
+
+    Args:
+        settings: The stage's settings.
+        course: How it trained.
+    """
+    return [*REMEDIES[type(settings)](settings), *(_longer(course) if settings.epochs != 0 else [])]
+
+
+def _less_pruning(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    tried = ["smaller ratios" if all(each["ratios"] for each in settings) else "a smaller target"]
+    if any(each["reconstruct"] and each["criterion"] != "lasso" for each in settings):
+        tried.append("reconstruct: false")
+    if all(each["group_size"] is None for each in settings):
+        tried.append("group_size: 1, which fine-tunes between")
+    return tried
+
+
+def _longer(course: Training) -> list[str]:
+    rate = f"a learning_rate below {course.learning_rate:g}"
+    return [f"more than {course.epochs} epochs", rate]
+
+
+def _of_fine_tuning(settings: FineTune) -> list[str]:
+    return []
+
+
+def _of_sparsity(settings: Sparsify) -> list[str]:
+    if settings.ratios:
+        return ["smaller ratios"]
+    return [] if settings.pattern == "two_of_four" else [f"a sparsity below {settings.sparsity:g}"]
+
+
+def _of_codebooks(settings: Cluster) -> list[str]:
+    tried = [f"more than {settings.bits} bits"] if settings.bits < FINE_BITS else []
+    if settings.granularity == "tensor":
+        tried.append("granularity: channel")
+    return [*tried, *(["epochs, which are 0"] if settings.epochs == 0 else [])]
+
+
+def _of_levels(settings: QuantizeWeights) -> list[str]:
+    tried = []
+    if settings.weight_bits < FINE_BITS:
+        tried.append(f"more than {settings.weight_bits} weight_bits")
+    if isinstance(settings.activation_bits, int) and settings.activation_bits < FINE_BITS:
+        tried.append(f"more than {settings.activation_bits} activation_bits")
+    if settings.granularity == "tensor":
+        tried.append("granularity: channel")
+    if settings.calibration != "percentile" and settings.epochs == 0:
+        tried.append("calibration: percentile, which outliers do not touch")
+    return [*tried, *(["epochs, which are 0"] if settings.epochs == 0 else [])]
+
+
+def _of_a_student(settings: DistillModel) -> list[str]:
+    if settings.student.endswith(".keras"):
+        return ["a larger student"]
+    return [f"a width above {settings.width:g}"]
+
+
+REMEDIES: Mapping[type, Callable[[Any], list[str]]] = {
+    DistillModel: _of_a_student,
+    FineTune: _of_fine_tuning,
+    Sparsify: _of_sparsity,
+    Cluster: _of_codebooks,
+    QuantizeWeights: _of_levels,
+}
+
+
+def _either(remedies: Sequence[str]) -> str:
+    *others, last = remedies
+    return f"{', '.join(others)} or {last}" if others else last
