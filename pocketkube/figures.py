@@ -58,6 +58,11 @@ def ratio_words(before_over_after: float, words: Words = COST) -> str:
     return SAME if times == "1.00" else f"{times}x {words.fallen if fallen else words.risen}"
 
 
+def bounded(shown: str, bound: str = "exact") -> str:
+    """A figure with the words that say how sure it is: at most 2.06x fewer."""
+    return shown if bound == "exact" else f"{bound} {shown}"
+
+
 def ratio_between(low: float, high: float, words: Words = COST) -> str:
     """An interval of ratios, the lower first: 1.93x to 1.99x faster; 1.02x slower to 1.03x faster."""
     one, other = ratio_words(low, words), ratio_words(high, words)

@@ -14,7 +14,11 @@ _AT_ONCE = 1_000_000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A median with its interval of 95 % confidence, in the unit of what was measured."""
+    """A median with its interval of 95 % confidence, in the unit of what was measured.
+
+    The interval tells how sure the median is of these measurements, on the machine as it was: what lay
+    on it all along (another program, a slow clock) it does not know of.
+    """
 
     value: float
     low: float

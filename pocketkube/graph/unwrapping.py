@@ -35,8 +35,25 @@ def unwrapped(model: keras.Model, kinds: tuple[type, ...] = WRAPPERS) -> keras.M
     )
     wrappers = {id(node.operation) for node in nodes if isinstance(node.operation, kinds)}
     wrappers -= {id(node.operation) for node in nodes if not _opens(node, masked=masked)}
+    if not wrappers:
+        return model
+    opened = _Unwrapper(wrappers).rebuild(model)
+    if model.compiled:
+        opened.compile_from_config(model.get_compile_config())
     # One wrapper may be around another.
-    return unwrapped(_Unwrapper(wrappers).rebuild(model), kinds) if wrappers else model
+    return unwrapped(opened, kinds)
+
+
+def spectral_note(model: keras.Model) -> list[str]:
+    """A sentence for the user where a model is about to lose its spectral normalisation."""
+    calls = static_calls(functional_graph(model))
+    paths = dict.fromkeys(path for path, node in calls if isinstance(node.operation, SPECTRAL))
+    if not paths:
+        return []
+    return [
+        "Layers keep the weights that SpectralNormalization gave them, and are trained without it from "
+        f"here on: {', '.join(paths)}."
+    ]
 
 
 def _opens(node: Any, *, masked: bool) -> bool:

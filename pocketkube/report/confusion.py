@@ -28,7 +28,8 @@ def confusion_matrix(matrix: Sequence[Sequence[int]]) -> str:
         return confused
     keys = (("after", "right"), ("wrong", "taken for another class"))
     drawn = _numbered(matrix) if size <= _MOST_NUMBERED else _coloured(matrix)
-    return figure("Rows are true classes, columns predicted ones", drawn, keys=keys) + confused
+    matrix_drawn = figure("Rows are true classes, columns predicted ones", drawn, keys=keys)
+    return f'<div class="halves">{matrix_drawn}<div>{confused}</div></div>'
 
 
 def _numbered(matrix: Sequence[Sequence[int]]) -> str:

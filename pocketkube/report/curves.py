@@ -6,7 +6,7 @@ from typing import Any
 
 from pocketkube.measures import Wording
 from pocketkube.report.markup import details, figure, table
-from pocketkube.report.plot import Axis, line, plot, ticks
+from pocketkube.report.plot import Axis, line, plot, ticks, upright
 
 _KEYS = (("before line", "training"), ("after line", "validation"))
 
@@ -24,17 +24,17 @@ def training_curves(stage: Mapping[str, Any], wording: Wording) -> list[str]:
     history = stage.get("history")
     if not history or not history["loss"]:
         return []
-    read = [[wording.read(score) for score in history[name]] for name in ("score", "val_score")]
-    curves = [_curves(f"{stage['name']}: loss", history["loss"], history["val_loss"])]
-    # Where outputs have no common unit, the score is minus the loss.
-    return (
-        curves
-        if wording.name == "loss"
-        else [*curves, _curves(f"{stage['name']}: {wording.name}", *read)]
+    score, val_score = (
+        [wording.read(score) for score in history[name]] for name in ("score", "val_score")
     )
+    kept = history.get("kept_epoch", 0)
+    found = [_curves(f"{stage['name']}: loss", history["loss"], history["val_loss"], kept)]
+    if wording.name != "loss":
+        found.append(_curves(f"{stage['name']}: {wording.name}", score, val_score, kept))
+    return found
 
 
-def _curves(title: str, training: Sequence[float], validation: Sequence[float]) -> str:
+def _curves(title: str, training: Sequence[float], validation: Sequence[float], kept: int) -> str:
     epochs = len(training)
     rows = [
         (str(epoch), f"{one:.4g}", f"{other:.4g}")
@@ -58,4 +58,8 @@ def _curves(title: str, training: Sequence[float], validation: Sequence[float]) 
         f"{title}, {epochs} epochs: training from {training[0]:.4g} to {training[-1]:.4g}, "
         f"validation from {validation[0]:.4g} to {validation[-1]:.4g}"
     )
-    return figure(title, plot(x, y, marks, told, "epoch"), details("Numbers", numbers), keys=_KEYS)
+    keys = list(_KEYS)
+    if kept:
+        marks.insert(0, upright(x, kept, "kept"))
+        keys.append(("kept line", f"kept: epoch {kept}"))
+    return figure(title, plot(x, y, marks, told, "epoch"), details("Numbers", numbers), keys=keys)

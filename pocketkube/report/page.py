@@ -6,14 +6,14 @@ from importlib.resources import files
 from typing import Any
 
 from pocketkube.benchmark.environment import shown_machine
-from pocketkube.figures import NUMBER, SAME, SIZE, TIME, count, ratio, ratio_between, ratio_words, size
+from pocketkube.figures import SAME, SIZE, TIME, bounded, count, ratio, ratio_between, ratio_words, size
 from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.curves import training_curves
 from pocketkube.report.latency import latency_figure, latency_table
 from pocketkube.report.layers import layer_table, operation_shares
 from pocketkube.report.markup import details, listed, section, table
-from pocketkube.report.summary import rows, told_target
+from pocketkube.report.summary import rows, speedup_change, told_target, uncounted
 from pocketkube.spec import yaml_of
 
 
@@ -38,7 +38,7 @@ def build_report(result: Mapping[str, Any]) -> str:
             section("Layers", layer_table(result["layers"]), _operations(result)),
             section("Training", _curves(result)),
             section("What is taken for what", *_confusions(result)),
-            section("Stages", _stages(result), listed(_stage_notes(result))),
+            section("Stages", _stages(result), _head_scores(result), listed(_stage_notes(result))),
             section("Do it again", *_again(result)),
         )
     )
@@ -57,8 +57,7 @@ def _title(result: Mapping[str, Any]) -> str:
 
 def _headline(result: Mapping[str, Any]) -> str:
     before, after = result["before"], result["after"]
-    cards = [_ratio_card(ratio_words(result["speedup"], NUMBER), "multiply-adds")]
-    cards += _score_cards(result)
+    cards = [_ratio_card(speedup_change(result), "multiply-adds"), *_score_cards(result)]
     if result["latency_ratio"]:
         cards.append(_latency_card(result))
     cards.append(_ratio_card(ratio(before["size_bytes"], after["size_bytes"], SIZE), "file"))
@@ -74,7 +73,7 @@ def _headline(result: Mapping[str, Any]) -> str:
 def _ratio_card(change: str, what: str) -> tuple[str, str]:
     if change == SAME:
         return "1.00x", f"{what}: {SAME}"
-    number, _, word = change.partition(" ")
+    number, _, word = change.rpartition(" ")
     return number, f"{word} {what}"
 
 
@@ -95,11 +94,11 @@ def _score_cards(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     before, after = result["before"], result["after"]
     if before["score"] is not None:
         return [_score_card(result["task"]["score_name"], before["score"], after["score"])]
-    return [
-        (figure, f"{told} ({was['name']})")
-        for was, now in zip(before["heads"], after["heads"], strict=True)
-        for figure, told in (_score_card(was["score_name"], was["score"], now["score"]),)
-    ]
+    cards = []
+    for was, now in zip(before.get("heads", ()), after.get("heads", ()), strict=True):
+        shown, told = _score_card(was["score_name"], was["score"], now["score"])
+        cards.append((shown, f"{told} ({was['name']})"))
+    return cards
 
 
 def _score_card(score_name: str, before: float, after: float) -> tuple[str, str]:
@@ -113,7 +112,11 @@ def _score_card(score_name: str, before: float, after: float) -> tuple[str, str]
 def _warnings(result: Mapping[str, Any]) -> list[str]:
     """What a reader has to know before the figures."""
     missed = [target for target in result.get("targets", ()) if not target["met"]]
-    return [*(_target(result, target) for target in missed), *result.get("warnings", ())]
+    return [
+        *(_target(result, target) for target in missed),
+        *uncounted(result),
+        *result.get("warnings", ()),
+    ]
 
 
 def _table(result: Mapping[str, Any]) -> str:
@@ -163,16 +166,12 @@ def _confusions(result: Mapping[str, Any]) -> list[str]:
 
 def _stages(result: Mapping[str, Any]) -> str:
     wording = wording_of(result["task"]["score_name"])
-    heads = result["after"]["heads"] if len(result["after"]["heads"]) > 1 else ()
-    each = [wording_of(head["score_name"]) for head in heads]
-    of_heads = [f"{one.name}, {head['name']}" for one, head in zip(each, heads, strict=True)]
     costs = ("MACs", "parameters", "zeros", "bits of a weight", "model.packed", "time")
     shown = [
         (
             stage["name"],
             _shown(stage.get("score"), wording.shown),
-            *(one.shown(head["score"]) for one, head in zip(each, stage["heads"], strict=False)),
-            count(stage["macs"]),
+            bounded(count(stage["macs"]), stage.get("macs_bound", "exact")),
             count(stage["parameters"]),
             _shown(stage.get("zeros"), lambda part: f"{100 * part:.1f} %"),
             _shown(stage.get("weight_bits") or None, _range),
@@ -181,7 +180,21 @@ def _stages(result: Mapping[str, Any]) -> str:
         )
         for stage in result["stages"]
     ]
-    return table(("stage", wording.name, *of_heads, *costs), shown, stacks=True)
+    return table(("stage", wording.name, *costs), shown, stacks=True)
+
+
+def _head_scores(result: Mapping[str, Any]) -> str:
+    """The score of each output after each stage, where there are several."""
+    heads, stages = result["after"].get("heads", ()), result["stages"]
+    if len(heads) < 2:
+        return ""
+    shown = []
+    for place, head in enumerate(heads):
+        wording = wording_of(head["score_name"])
+        scores = [wording.shown(stage["heads"][place]["score"]) for stage in stages]
+        shown.append([f"{head['name']}: {wording.name}", *scores])
+    names = [stage["name"] for stage in stages]
+    return f"<h3>Each output</h3>{table(('output', *names), shown, stacks=True)}"
 
 
 def _stage_notes(result: Mapping[str, Any]) -> list[str]:

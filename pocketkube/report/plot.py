@@ -80,6 +80,11 @@ def line(x: Axis, y: Axis, points: Sequence[tuple[float, float]], kind: str) -> 
 MOST_DOTS = 30
 
 
+def upright(x: Axis, value: float, kind: str) -> str:
+    """A line from bottom to top."""
+    return f'<path class="{kind}" d="M{x.part(value):.2f} 0V100"/>'
+
+
 def bars(heights: Sequence[float], kind: str) -> str:
     """Bars side by side from left to right, the highest as high as the plot."""
     top, step = max(heights, default=0) or 1.0, 100 / max(len(heights), 1)

@@ -12,6 +12,7 @@ from pocketkube.figures import (
     SIZE,
     TIME,
     Words,
+    bounded,
     count,
     milliseconds,
     milliseconds_between,
@@ -43,9 +44,12 @@ class Row:
 def rows(result: Mapping[str, Any]) -> list[Row]:
     """The before/after figures of a result.json."""
     before, after = result["before"], result["after"]
-    found = [Row("Number format", before["format"], after["format"], ""), *_score_rows(result)]
+    found = [
+        Row("Number format", before["format"], after["format"], ""),
+        *_score_rows(result),
+        _macs_row(result),
+    ]
     for name, key, shown, words in (
-        ("Multiply-adds (MACs)", "macs", count, NUMBER),
         ("Parameters", "parameters", count, NUMBER),
         ("File size", "size_bytes", size, SIZE),
         ("File size, gzipped", "gzip_bytes", size, SIZE),
@@ -74,6 +78,8 @@ def render_table(result: Mapping[str, Any]) -> Table:
         told = told_target(target, wording_of(result["task"]["score_name"]))
         verdict = told.verdict.replace("not", "NOT") + (", not sure" if told.doubt else "")
         table.add_row(f"Target {target['name']}", told.asked, told.reached, verdict)
+    table.caption = "\n".join(uncounted(result)) or None
+    table.caption_justify = "left"
     return table
 
 
@@ -108,12 +114,31 @@ def told_target(target: Mapping[str, Any], wording: Wording) -> ToldTarget:
         "max_accuracy_drop": lambda value: _drop(value, wording),
     }[target["name"]]
     low, high = target.get("interval") or (target["reached"],) * 2
+    bound = target.get("bound", "exact")
+    # What is at most 1.8 is surely not 2; what is at most 2.1 may be.
+    missed = bound == "exact" or (bound == "at most" and target["reached"] < target["asked"])
     return ToldTarget(
         shown(target["asked"]),
-        shown(target["reached"]),
-        "reached" if target["met"] else "not reached",
+        bounded(shown(target["reached"]), bound),
+        "reached" if target["met"] else "not reached" if missed else "not certain",
         f"95 % interval {milliseconds_between(low, high)}" if low <= target["asked"] < high else "",
     )
+
+
+def speedup_change(result: Mapping[str, Any]) -> str:
+    """How multiply-adds compare: 2.50x fewer, or a bound where not all are known."""
+    speedup, bound = result["speedup"], result.get("speedup_bound", "exact")
+    if speedup < 1:
+        # Told by how many times more there are: at least 0.50x fewer is at most 2.00x more.
+        bound = {"at least": "at most", "at most": "at least"}.get(bound, bound)
+    return bounded(ratio_words(speedup, NUMBER), bound)
+
+
+def uncounted(result: Mapping[str, Any]) -> list[str]:
+    """A sentence on the layers whose multiply-adds are not all known, where there are any."""
+    found = [layer for when in ("before", "after") for layer in result[when].get("unknown", ())]
+    names = ", ".join(dict.fromkeys(found))
+    return [f"Multiply-adds that are not known, and not counted: {names}."] if names else []
 
 
 def score_change(wording: Wording, before: float, after: float) -> str:
@@ -133,24 +158,6 @@ def _drop(value: float, wording: Wording) -> str:
     return f"{100 * value:.3g} points" if wording.is_share else f"{value:.4g}"
 
 
-def _score_rows(result: Mapping[str, Any]) -> list[Row]:
-    """The score of all outputs, where they have one in common, and of each where there are several."""
-    before, after = result["before"], result["after"]
-    pairs = list(zip(before["heads"], after["heads"], strict=True))
-    wording = wording_of(result["task"]["score_name"])
-    found = []
-    if len(pairs) < 2:
-        found.append(_score_row(capitalized(wording.name), wording, before["score"], after["score"]))
-    elif before["score"] is not None:
-        name = f"{capitalized(wording.name)}, mean of {len(pairs)} outputs"
-        found.append(_score_row(name, wording, before["score"], after["score"]))
-    for was, now in pairs if len(pairs) > 1 else ():
-        wording = wording_of(was["score_name"])
-        name = f"{capitalized(wording.name)}, {was['name']}"
-        found.append(_score_row(name, wording, was["score"], now["score"]))
-    return found
-
-
 def _latency_rows(result: Mapping[str, Any]) -> list[Row]:
     """The change of the median is that pair by pair, which load from elsewhere hardly moves."""
     before, after = (result[when]["latency_ms"] or {} for when in ("before", "after"))
@@ -166,6 +173,33 @@ def _latency_rows(result: Mapping[str, Any]) -> list[Row]:
         low, high = result["latency_ratio_interval"]
         sure = [Row("  95 % interval", "", "", ratio_between(low, high, TIME))]
     return [known, *sure, p90]
+
+
+def _macs_row(result: Mapping[str, Any]) -> Row:
+    before, after = (
+        bounded(count(result[when]["macs"]), result[when].get("macs_bound", "exact"))
+        for when in ("before", "after")
+    )
+    return Row("Multiply-adds (MACs)", before, after, speedup_change(result))
+
+
+def _score_rows(result: Mapping[str, Any]) -> list[Row]:
+    """The score of all outputs, where they have one in common, and of each where there are several."""
+    before, after = result["before"], result["after"]
+    wording = wording_of(result["task"]["score_name"])
+    heads = list(zip(before.get("heads", ()), after.get("heads", ()), strict=True))
+    name = capitalized(wording.name)
+    if len(heads) < 2:
+        return [_score_row(name, wording, before["score"], after["score"])]
+    found = []
+    if before["score"] is not None:
+        mean = f"{name}, mean of {len(heads)} outputs"
+        found.append(_score_row(mean, wording, before["score"], after["score"]))
+    for was, now in heads:
+        wording = wording_of(was["score_name"])
+        name = f"{capitalized(wording.name)}, {was['name']}"
+        found.append(_score_row(name, wording, was["score"], now["score"]))
+    return found
 
 
 def _score_row(name: str, wording: Wording, before: float | None, after: float | None) -> Row:

@@ -124,6 +124,7 @@ def after_stage(
         "val_score": judged.validation.score,
         "heads": _head_scores(task_of(facts), judged),
         "macs": judged.profile.macs,
+        "macs_bound": judged.profile.bound,
         "parameters": judged.profile.parameters,
         "zeros": judged.zeros,
         "weight_bits": list(judged.weight_bits),

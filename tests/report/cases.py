@@ -162,6 +162,7 @@ def trained(epochs: int) -> list[dict[str, Any]]:
         "val_loss": [*(0.2 + 2.2 * fall)],
         "val_score": [*(0.97 - 0.8 * fall)],
         "learning_rate": [0.01] * epochs,
+        "kept_epoch": 3 * epochs // 4 or 1,
     }
     return stages
 
@@ -257,6 +258,38 @@ def _three_heads() -> dict[str, Any]:
     return result
 
 
+def _three_classifiers() -> dict[str, Any]:
+    """Each output scored by itself; the long one's name is that of a nested model's layer."""
+    result = changed()
+    names = ("digit", "is_even", "detector/classification_head_17/per_anchor_logits")
+    scores = {"before": (0.99, 0.97, 0.91), "after": (0.98, 0.975, 0.85)}
+    for when, of_heads in scores.items():
+        result[when] |= {"score": sum(of_heads) / 3}
+        result[when]["heads"] = [
+            {
+                "name": name,
+                "score_name": "accuracy",
+                "score": score,
+                "confusion": confusion(classes),
+            }
+            for name, score, classes in zip(names, of_heads, (10, 2, 20), strict=True)
+        ]
+    for stage in result["stages"]:
+        stage["heads"] = result["after"]["heads"]
+    return result
+
+
+def _not_all_counted() -> dict[str, Any]:
+    result = changed(
+        speedup_bound="at most",
+        targets=[{"name": "speedup", "asked": 2.5, "reached": 2.505, "bound": "at most", "met": False}],
+    )
+    for when in ("before", "after"):
+        result[when] |= {"macs_bound": "at least", "unknown": ["spectrum (Odd)", "mixer (Custom)"]}
+    result["stages"][0]["macs_bound"] = "at least"
+    return result
+
+
 CASES: dict[str, dict[str, Any]] = {
     "plain": RESULT,
     "deep": changed(
@@ -284,4 +317,6 @@ CASES: dict[str, dict[str, Any]] = {
     "10 classes": _many_classes(10),
     "12 classes": _many_classes(12),
     "40 classes": _many_classes(40),
+    "three classifiers": _three_classifiers(),
+    "not all counted": _not_all_counted(),
 }

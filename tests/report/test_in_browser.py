@@ -102,7 +102,7 @@ def faults(browser: Any, width: int) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("width", [360, 390, 768, 1200])
+@pytest.mark.parametrize("width", [360, 390, 768, 1000, 1200])
 @pytest.mark.parametrize("name", CASES)
 def test_every_text_has_its_place(browser: Any, tmp_path: Path, name: str, width: int) -> None:
     result = CASES[name]

@@ -114,8 +114,10 @@ def test_outputs_without_a_common_unit_are_told_each_by_itself() -> None:
         "Accuracy, digit 98.12 % 97.56 % -0.56 points",
         "Accuracy, is_odd 99.44 % 99.31 % -0.13 points",
         "Mean absolute error, ink 0.0212 0.0254",
-        "train_model 0.31 98.12 % 99.44 % 0.0212",
-        "quantize_weights – 97.56 % 99.31 % 0.0254",
+        "train_model 0.31 ",
+        "digit: accuracy 98.12 % 97.56 %",
+        "is_odd: accuracy 99.44 % 99.31 %",
+        "ink: mean absolute error 0.0212 0.0254",
     ):
         assert said in page
     assert page.count("Rows are true classes") == 2
@@ -190,6 +192,41 @@ def test_one_epoch_is_told_in_numbers() -> None:
     assert "train_model: loss epoch training validation 1 2.3 2.4" in words(page)
     # Of two histograms; there is no curve.
     assert page.count("<svg") == 2
+
+
+def test_the_epoch_that_was_kept_is_shown() -> None:
+    page = build_report(CASES["many epochs"])
+    assert words(page).count("kept: epoch 120") == 2
+    # 119 of 159 steps along the axis.
+    assert page.count('<path class="kept" d="M74.84 0V100"/>') == 2
+
+
+def test_each_output_has_its_score() -> None:
+    page = words(build_report(CASES["three classifiers"]))
+    for said in (
+        "Accuracy, mean of 3 outputs 95.67 % 93.50 % -2.17 points",
+        "Accuracy, digit 99.00 % 98.00 % -1.00 points",
+        "Accuracy, is_even 97.00 % 97.50 % +0.50 points",
+        "Accuracy, detector/classification_head_17/per_anchor_logits 91.00 % 85.00 % -6.00 points",
+        "output train_model quantize_weights digit: accuracy 98.00 % 98.00 % is_even: accuracy 97.50 %",
+    ):
+        assert said in page
+    names = re.findall("<h3>(.*?)</h3>", build_report(CASES["three classifiers"]))
+    assert names[:3] == ["digit", "is_even", "detector/classification_head_17/per_anchor_logits"]
+
+
+def test_what_is_not_counted_makes_figures_bounds() -> None:
+    page = words(build_report(CASES["not all counted"]))
+    for said in (
+        "at most 2.50x fewer multiply-adds",
+        "Multiply-adds (MACs) at least 40.5 M at least 16.2 M at most 2.50x fewer",
+        "train_model 99.44 % at least 40.5 M",
+        "Target speedup: 2.5x asked for, not certain with at most 2.505x.",
+        "Multiply-adds that are not known, and not counted: spectrum (Odd), mixer (Custom).",
+    ):
+        assert said in page
+    more = copy.deepcopy(CASES["not all counted"]) | {"speedup": 0.5}
+    assert "at least 2.00x more multiply-adds" in words(build_report(more))
 
 
 def test_a_run_without_training_has_no_curves() -> None:
