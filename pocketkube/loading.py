@@ -1,6 +1,7 @@
 """Says in one line why a model file cannot be loaded."""
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ def why_not_loaded(path: Path, error: Exception) -> str:
             f"{path} uses {' and '.join(unknown)}, which {are} not known here: decorate {them} with "
             "@keras.saving.register_keras_serializable() and import the module before loading "
             "(python -c 'import your_module, pocketkube.cli as c; c.main()' ...)."
+        )
+    held_twice = re.search(r"Layer '(\S+)' expected \d+ variables, but received 0", text)
+    if held_twice:
+        return (
+            f"{path} has no weights for the layer {held_twice[1]} where it is needed a second time: "
+            "Keras's file loses that two layers hold the same third one, or that a nested model and "
+            "the one around it call it. Call it in the model itself, before the layers that hold it."
         )
     if "config.json" in text or "zip" in text.lower():
         return f"{path} is damaged or cut short: {first_line(error)}"

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from pocketkube.bundle import load_model
 from pocketkube.errors import UserError
 from pocketkube.graph.cost import profile_model
 from pocketkube.graph.dependency import trace_channels
@@ -124,6 +125,13 @@ def test_what_a_file_unties_is_told_once_it_is_loaded(name, said, tmp_path):
     model.save(tmp_path / "net.keras")
     (sentence,) = untied(keras.saving.load_model(tmp_path / "net.keras"))
     assert re.search(said, sentence)
+
+
+@pytest.mark.parametrize("name", ["two_holders", "inside_and_outside"])
+def test_a_file_that_keras_cannot_load_again_names_the_layer_that_is_held_twice(name, tmp_path):
+    made(name)[0].save(tmp_path / "net.keras")
+    with pytest.raises(UserError, match=r"no weights for the layer (held|shared) where .* second time"):
+        load_model(tmp_path / "net.keras")
 
 
 def test_what_a_file_keeps_tied_is_not_told_of(tmp_path):
