@@ -18,7 +18,8 @@ from jobs import mean_and_spread, results_of
 from pocketkube.cli.outcome import plain_ending
 from pocketkube.files import write_text
 from pocketkube.measures import wording_of
-from pocketkube.spec import Spec, load_spec, resolve_paths
+from pocketkube.spec import Spec, document_of, load_spec, resolve_paths
+from pocketkube.spec.schema import PruneChannels
 
 CRITERIA = ("taylor", "l2", "lasso", "dcp", "fpgm", "l1", "bn_scale")
 SPEEDUPS = (2.5, 3.3, 5.0)
@@ -45,12 +46,12 @@ def _results(options: argparse.Namespace) -> dict[tuple[str, float, int], dict[s
 
 
 def _job(spec: Spec, criterion: str, speedup: float, seed: int) -> dict[str, Any]:
-    job = spec.model_dump(mode="json", exclude_none=True) | {"seed": seed}
-    job["target"] = {"speedup": speedup}
-    for stage in job["stages"]:
-        if stage["name"] == "prune_channels":
-            stage["criterion"] = criterion
-    return job
+    stages = tuple(
+        stage.model_copy(update={"criterion": criterion}) if isinstance(stage, PruneChannels) else stage
+        for stage in spec.stages
+    )
+    job = document_of(spec.model_copy(update={"stages": stages}))
+    return job | {"target": {"speedup": speedup}, "seed": seed}
 
 
 def render(results: dict[tuple[str, float, int], dict[str, Any]]) -> str:
@@ -89,7 +90,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="folder for all runs and the table"
     )
-    parser.add_argument("--criteria", nargs="+", default=CRITERIA, help="default: all")
+    parser.add_argument(
+        "--criteria", nargs="+", choices=CRITERIA, default=CRITERIA, help="default: all"
+    )
     parser.add_argument(
         "--speedups", nargs="+", type=float, default=SPEEDUPS, help="default: 2.5 3.3 5"
     )

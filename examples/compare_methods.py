@@ -6,14 +6,15 @@ METHODS is examples/comparisons/methods.yaml or a file like it.
 
 Writes table.md: the score on the test set in percent (an error unless it is a classifier's), of the
 LiteRT file; what the file takes, as it is and after gzip, and what model.packed; and how much faster
-the file is than the uncompressed one beside it, in the median: measured when nothing trains any more,
-one job after the other. What is finished is not run again.
+the file is than the uncompressed one beside it, in the median pair by pair: measured when nothing
+trains any more, one job after the other. What is finished is not run again.
 """
 
 import argparse
 import itertools
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
@@ -27,7 +28,7 @@ from pocketkube.cli.outcome import plain_ending
 from pocketkube.errors import UserError
 from pocketkube.files import write_text
 from pocketkube.measures import wording_of
-from pocketkube.spec import load_spec, resolve_paths
+from pocketkube.spec import document_of, load_spec, resolve_paths
 from pocketkube.spec.schema import Benchmark
 
 # Medians of fewer runs differ by more than what is compared.
@@ -40,7 +41,7 @@ def main() -> None:
     options = _options()
     with plain_ending():
         base = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
-        common = base.model_dump(mode="json", exclude={"target", "stages"}, exclude_none=True)
+        common = {k: v for k, v in document_of(base).items() if k not in ("target", "stages")}
         methods = yaml.safe_load(options.methods.read_text("utf-8"))
         names = _chosen(methods, options.only)
         # Seeds turn fastest: jobs that run at once do not train the same network.
@@ -71,7 +72,14 @@ def _latency_ratio(folder: Path, settings: Benchmark) -> float:
     kept = folder / "latency.json"
     if not kept.is_file():
         report = benchmark([folder / "baseline.tflite", folder / "model.tflite"], settings)
-        told = {"latency_ratio": report.latency_ratio, "runs": settings.runs}
+        told = {
+            "latency_ratio": report.latency_ratio,
+            "latency_ratio_interval": report.latency_ratio_interval,
+            "runs": len(report.files[0].latency_samples_ms),
+            "warnings": report.load.warnings,
+        }
+        for warning in report.load.warnings:
+            print(f"{folder.name}: {warning}", file=sys.stderr)
         write_text(kept, json.dumps(told))
     return float(json.loads(kept.read_text("utf-8"))["latency_ratio"])
 

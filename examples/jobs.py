@@ -10,10 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pocketkube.files import write_text
 from pocketkube.measures import Wording, wording_of
+from pocketkube.spec import yaml_of
 
 
 def results_of(specs: Mapping[str, Mapping[str, Any]], output: Path, jobs: int) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def _result(name: str, spec: Mapping[str, Any], output: Path) -> dict[str, Any]:
     folder = output / name
     file = folder / "result.json"
     if not file.is_file():
-        write_text(folder / "spec.yaml", yaml.safe_dump(dict(spec)))
+        write_text(folder / "spec.yaml", yaml_of(spec))
         _run(folder, output / "cache")
     result: dict[str, Any] = json.loads(file.read_text("utf-8"))
     wording = wording_of(result["task"]["score_name"])

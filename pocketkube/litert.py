@@ -39,7 +39,7 @@ class LiteRTModel:
                 operations that LiteRT does not have.
         """
         self.name = source.name if isinstance(source, Path) else "the converted model"
-        _refuse_what_is_no_model(source, self.name)
+        refuse_other_files(source, self.name)
         with captured_stderr() as said:
             try:
                 if isinstance(source, Path):
@@ -140,8 +140,16 @@ class LiteRTModel:
         self.output_shapes = tuple(tuple(map(int, end["shape"])) for end in self._outputs)
 
 
-def _refuse_what_is_no_model(source: Path | bytes, name: str) -> None:
-    """The runtime's own message for these names neither file nor remedy."""
+def refuse_other_files(source: Path | bytes, name: str) -> None:
+    """Refuses what is no LiteRT file: the runtime's own message names neither file nor remedy.
+
+    Args:
+        source: A file, or the content of one.
+        name: What messages call it.
+
+    Raises:
+        UserError: If there is no such file, or it does not begin as LiteRT files do.
+    """
     if isinstance(source, Path):
         if not source.is_file():
             raise UserError(f"{source}: there is no such file; give the path of a .tflite file.")

@@ -24,31 +24,29 @@ def why_not_loaded(path: Path, error: Exception) -> str:
             f"{path} has a Lambda layer, whose code safe mode does not run: replace it with a built-in "
             "layer, or with a class of your own under @keras.saving.register_keras_serializable()."
         )
-    for class_name in _unknown_classes(path):
+    unknown = _unknown(path)
+    if unknown:
+        are, them = ("is", "it") if len(unknown) == 1 else ("are", "them")
         return (
-            f"{path} uses the class {class_name}, which is not known here: decorate it with "
-            "@keras.saving.register_keras_serializable() and import its module before loading "
-            f"(python -c 'import your_module, pocketkube.cli as c; c.main()' ...)."
+            f"{path} uses {' and '.join(unknown)}, which {are} not known here: decorate {them} with "
+            "@keras.saving.register_keras_serializable() and import the module before loading "
+            "(python -c 'import your_module, pocketkube.cli as c; c.main()' ...)."
         )
     if "config.json" in text or "zip" in text.lower():
         return f"{path} is damaged or cut short: {first_line(error)}"
     return f"{path} cannot be loaded: {first_line(error)}"
 
 
-def _unknown_classes(path: Path) -> list[str]:
-    """Classes that a file names and that no one registered."""
+def _unknown(path: Path) -> list[str]:
+    """Classes and functions that a file names and that no one registered, each once."""
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
     found: list[str] = []
 
     def visit(node: Any) -> None:
         if isinstance(node, dict):
-            name = node.get("class_name")
-            if isinstance(name, str) and "config" in node:
-                registered = node.get("registered_name") or name
-                custom = not str(node.get("module") or "").startswith(("keras", "builtins"))
-                if custom and keras.saving.get_registered_object(registered) is None:
-                    found.append(name)
+            if isinstance(node.get("class_name"), str) and "config" in node and not _is_known(node):
+                found.append(_called(node))
             for value in node.values():
                 visit(value)
         elif isinstance(node, list):
@@ -57,6 +55,31 @@ def _unknown_classes(path: Path) -> list[str]:
 
     visit(config)
     return list(dict.fromkeys(found))
+
+
+def _is_known(node: dict[str, Any]) -> bool:
+    name = node["class_name"]
+    # Keras writes tensors, slices and the like down as if they were of such classes.
+    if name.startswith("__") and name.endswith("__"):
+        return True
+    if name == FUNCTION:
+        try:
+            keras.saving.deserialize_keras_object(node)
+        except (TypeError, ValueError):
+            return False
+        return True
+    if str(node.get("module")).split(".")[0] in ("keras", "builtins"):
+        return True
+    return keras.saving.get_registered_object(node.get("registered_name") or name) is not None
+
+
+def _called(node: dict[str, Any]) -> str:
+    if node["class_name"] == FUNCTION:
+        return f"the function {str(node['config']).rsplit('>')[-1]}"
+    return f"the class {node['class_name']}"
+
+
+FUNCTION = "function"
 
 
 def first_line(error: Exception) -> str:

@@ -3,11 +3,14 @@
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import IO
 
 _STANDARD_ERROR = 2
+# What TensorFlow's native code says: 0 is everything, 3 its last words only.
+LEVEL, FATAL_ALONE = "TF_CPP_MIN_LOG_LEVEL", "3"
 
 
 class Captured:
@@ -48,12 +51,32 @@ def captured_stderr() -> Iterator[Captured]:
             os.close(kept)
 
 
+def quiet_libraries() -> bool:
+    """Keeps what libraries warn of from the terminal: theirs is not what the user can put right.
+
+    Whoever sets TF_CPP_MIN_LOG_LEVEL to less than 3, as TensorFlow itself knows it, gets all of it;
+    Python's warnings alone come with PYTHONWARNINGS or -W.
+
+    Returns:
+        Whether they are quiet.
+    """
+    if os.environ.setdefault(LEVEL, FATAL_ALONE) != FATAL_ALONE:
+        return False
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    return True
+
+
 def quiet_tensorflow() -> None:
-    """Imports TensorFlow without what its native code says of its own build."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    """Imports TensorFlow, as quiet as `quiet_libraries` says, Keras included."""
+    if not quiet_libraries():
+        return
     with captured_stderr():
         import tensorflow as tf
+        from absl import logging
 
         # The first operation is what sets it talking.
         tf.constant(0.0) + 1.0
-        tf.get_logger().setLevel("ERROR")
+    # Retracing and the like go to TensorFlow's logger, Keras's own remarks to absl's.
+    tf.get_logger().setLevel("ERROR")
+    logging.set_verbosity(logging.ERROR)

@@ -4,6 +4,7 @@ It needs neither TensorFlow nor Keras, so that it runs on a phone-class board as
 """
 
 from pocketkube.benchmark.environment import Environment, environment
+from pocketkube.benchmark.latency import measure_latencies
 from pocketkube.benchmark.measure import benchmark
 from pocketkube.benchmark.results import BenchmarkReport, FileFigures, Percentiles
 from pocketkube.benchmark.table import render_table
@@ -15,5 +16,6 @@ __all__ = [
     "Percentiles",
     "benchmark",
     "environment",
+    "measure_latencies",
     "render_table",
 ]

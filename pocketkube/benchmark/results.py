@@ -6,15 +6,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from pocketkube.benchmark.environment import Environment
+from pocketkube.benchmark.intervals import Estimate
+from pocketkube.benchmark.load import Load
+from pocketkube.measures import HeadScore
 
 
 @dataclass(frozen=True)
 class Percentiles:
-    """What half, nine tenths and 99 in a hundred of the runs stayed within, in milliseconds."""
+    """What half, nine tenths and 99 in a hundred of the runs stayed within, in milliseconds.
+
+    Attributes:
+        p50: The median.
+        p90: What 9 in 10 runs stayed within.
+        p99: What 99 in 100 did.
+        p50_interval: The median's interval of 95 % confidence: from, to.
+    """
 
     p50: float
     p90: float
     p99: float
+    p50_interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -24,7 +35,9 @@ class FileFigures:
     Attributes:
         file: The file's name; its path where two files bear the same name.
         format: "float32", "float16", "dynamic" or "int8".
-        score: Accuracy, or minus an error, over all test examples; None without them.
+        score: Accuracy, or minus an error, over all test examples; the mean over the outputs. None
+            without examples, and where outputs are scored in different units.
+        heads: The score of each output by itself.
         size_bytes: Size of the file.
         gzip_bytes: Size after gzip, as an app's download is compressed: zeros and repeated weights
             count for little there even where the file holds them.
@@ -34,13 +47,13 @@ class FileFigures:
         load_ms: Time to open the file and plan its memory, in a fresh process; median of a few.
         peak_memory_bytes: How far a fresh process's resident memory rises over that of the loaded
             runtime while it loads and runs the file; median of a few.
-        confusion: How often row's class was taken for column's; None if it is no classification.
         op_latency_ms: Time by operation; empty where the runtime does not tell.
     """
 
     file: str
     format: str
     score: float | None
+    heads: tuple[HeadScore, ...]
     size_bytes: int
     gzip_bytes: int
     latency_ms: Percentiles
@@ -48,7 +61,6 @@ class FileFigures:
     latency_samples_ms: tuple[float, ...]
     load_ms: float
     peak_memory_bytes: int
-    confusion: tuple[tuple[int, ...], ...] | None
     op_latency_ms: dict[str, float]
 
 
@@ -58,24 +70,30 @@ class BenchmarkReport:
 
     Attributes:
         files: One entry for each file, in the order given.
-        latency_ratio: Median latency of the first file over that of the last, from runs taken in
-            turn; None for a single file.
+        latency_ratio: Latency of the first file over that of the last: the median of the ratios pair
+            by pair, from runs taken in turn, with `reference_threads`; None for a single file.
+        latency_ratio_interval: Its interval of 95 % confidence: from, to.
+        latency_ratios: The ratio and its interval by number of threads; empty for a single file.
+        load: What the machine did while latency was measured, with reasons for distrust.
         reference_threads: The number of threads of `latency_ms`, load time and memory: one where
             that is measured.
-        score_name: "accuracy", "negative_mae" or "negative_nme"; None without test examples.
+        score_name: "accuracy", "negative_mae" or "negative_nme"; None where there is no score.
         examples: Number of test examples behind the score.
         environment: The device and its software.
     """
 
     files: tuple[FileFigures, ...]
     latency_ratio: float | None
+    latency_ratio_interval: tuple[float, float] | None
+    latency_ratios: dict[str, Estimate]
+    load: Load
     reference_threads: int
     score_name: str | None
     examples: int
     environment: Environment
 
 
-def percentiles(samples_ms: Sequence[float]) -> Percentiles:
-    """The three percentiles of some runs, in milliseconds."""
-    p50, p90, p99 = (float(value) for value in np.percentile(samples_ms, (50, 90, 99)))
-    return Percentiles(p50=p50, p90=p90, p99=p99)
+def percentiles(samples_ms: Sequence[float], median: Estimate) -> Percentiles:
+    """The three percentiles of some runs, in milliseconds, with the median's interval."""
+    p90, p99 = (float(value) for value in np.percentile(samples_ms, (90, 99)))
+    return Percentiles(median.value, p90, p99, (median.low, median.high))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pocketkube.errors import UserError
-from pocketkube.measures import Measure, measure_of
+from pocketkube.measures import TaskMeasure, task_measure_of
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,15 @@ class Samples:
     Attributes:
         origin: What messages call them.
         inputs: One array `[N, ...]` for each input of the model.
-        labels: One array `[N, ...]` for each output: integers are class numbers, floats are values.
-            Empty if unknown.
-        measure: How outputs are judged by them; None where their type is to tell.
+        labels: One array `[N, ...]` for each output, or each that is scored: integers are class
+            numbers, one-hot rows classes, other floats values. Empty if unknown.
+        measure: How outputs are judged by them; None where the labels are to tell.
     """
 
     origin: str
     inputs: tuple[np.ndarray, ...]
     labels: tuple[np.ndarray, ...]
-    measure: Measure | None = None
+    measure: TaskMeasure | None = None
 
 
 def load_samples(path: Path) -> Samples:
@@ -88,13 +88,13 @@ def random_samples(shapes: tuple[tuple[int, ...], ...], types: tuple[np.dtype, .
     return Samples(origin="random numbers", inputs=inputs, labels=())
 
 
-def _measure(path: Path, told: str) -> Measure:
+def _measure(path: Path, told: str) -> TaskMeasure:
     try:
-        return measure_of(json.loads(told))
+        return task_measure_of(json.loads(told))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: its task is none that is known here: {told:.80}; leave task out to judge "
-            "integers as class numbers and floats as values."
+            "integers and one-hot rows as classes and floats as values."
         ) from error
 
 

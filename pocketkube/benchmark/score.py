@@ -8,7 +8,7 @@ import numpy as np
 from pocketkube.benchmark.samples import Samples
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
-from pocketkube.measures import Classes, Judged, Measure, Values
+from pocketkube.measures import TaskScore, Wording, measure_of_labels
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,12 @@ class Score:
     """How right a file is.
 
     Attributes:
-        measure: What judged it, and how its score is read.
-        judged: The score over all examples.
+        wording: How the score of all outputs is read.
+        judged: The score over all examples, and that of each output.
     """
 
-    measure: Measure
-    judged: Judged
+    wording: Wording
+    judged: TaskScore
 
 
 def score_file(
@@ -29,12 +29,12 @@ def score_file(
 ) -> Score:
     """Runs a file on all examples and compares with their labels.
 
-    Where the examples do not tell their task, labels that are integers are class numbers and floats
-    are values to be met.
+    Where the examples do not tell their task, labels that are integers or one-hot rows are classes and
+    other floats values to be met.
 
     Args:
         model: The file, loaded.
-        samples: Examples with labels for every output.
+        samples: Examples with labels for every output, or every one that their task scores.
         after_each: Called after each example.
 
     Returns:
@@ -44,21 +44,16 @@ def score_file(
         UserError: If labels do not fit the outputs.
     """
     shapes, labels = model.output_shapes, samples.labels
-    if len(labels) != len(shapes):
+    measure = samples.measure or measure_of_labels(labels)
+    if len(shapes) != len(measure.heads):
         raise UserError(
             f"{samples.origin} has labels for {len(labels)} outputs, but {model.name} has "
             f"{len(shapes)}; give y0, y1, ... in their order."
         )
-    measure = samples.measure or _inferred(samples)
     measure.refuse_unfit(labels, shapes, samples.origin, model.name)
-    kept: list[list[np.ndarray]] = [[] for _ in shapes]
+    runs = []
     for outputs in model.predict(samples.inputs):
-        for rows, output in zip(kept, outputs, strict=True):
-            rows.append(measure.kept(output))
+        runs.append(measure.kept(outputs))
         after_each()
-    return Score(measure, measure.judge(labels, [np.concatenate(rows) for rows in kept], shapes))
-
-
-def _inferred(samples: Samples) -> Measure:
-    whole = all(np.issubdtype(labels.dtype, np.integer) for labels in samples.labels)
-    return Classes() if whole else Values()
+    kept = [np.concatenate(rows) for rows in zip(*runs, strict=True)]
+    return Score(measure.wording, measure.judge(labels, kept, shapes))

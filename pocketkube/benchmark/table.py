@@ -1,16 +1,29 @@
 """Shows a benchmark as a table in the terminal: a row for each figure, a column for each file."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from rich.table import Table
 
 from pocketkube.benchmark.environment import shown_machine
 from pocketkube.benchmark.results import BenchmarkReport, FileFigures
-from pocketkube.measures import wording_of
+from pocketkube.figures import (
+    COST,
+    SIZE,
+    TIME,
+    Words,
+    milliseconds,
+    milliseconds_between,
+    ratio,
+    ratio_between,
+    ratio_words,
+    size,
+)
+from pocketkube.measures import HeadScore, wording_of
 
 
 def render_table(report: BenchmarkReport) -> Table:
-    """The figures of all files side by side; with two files or more, the first over the last.
+    """The figures of all files side by side; with two files or more, how the last compares.
 
     Args:
         report: What was measured.
@@ -19,56 +32,85 @@ def render_table(report: BenchmarkReport) -> Table:
         The table, for a rich console.
     """
     compared = len(report.files) > 1
-    table = Table(caption=_caption(report))
+    table = Table(caption=_caption(report), caption_justify="left")
     table.add_column("")
     for figures in report.files:
         table.add_column(figures.file, justify="right")
     if compared:
-        table.add_column("ratio", justify="right")
-    if report.score_name:
-        wording = wording_of(report.score_name)
-        table.add_row(
-            wording.name,
-            *(wording.shown(f.score or 0.0) for f in report.files),
-            *([""] if compared else []),
-        )
-    table.add_row("format", *(f.format for f in report.files), *([""] if compared else []))
-    for label, value, shown in _rows(report):
-        values = [value(figures) for figures in report.files]
-        row = [label, *(shown(one) for one in values)]
-        if compared:
-            row.append(f"{values[0] / values[-1]:.2f}x" if values[-1] else "")
-        table.add_row(*row)
+        table.add_column("change", justify="right")
+    for row in _rows(report):
+        cells = [row.shown(figures) for figures in report.files]
+        table.add_row(row.label, *cells, *([row.change] if compared else []))
     return table
 
 
-_Row = tuple[str, Callable[[FileFigures], float], Callable[[float], str]]
+@dataclass(frozen=True)
+class _Row:
+    label: str
+    shown: Callable[[FileFigures], str]
+    change: str = ""
 
 
 def _rows(report: BenchmarkReport) -> list[_Row]:
-    rows: list[_Row] = [
-        ("size", lambda f: f.size_bytes, _bytes),
-        ("size, gzipped", lambda f: f.gzip_bytes, _bytes),
+    rows = [
+        *_scores(report),
+        _Row("format", lambda f: f.format),
+        _cost(report, "size", lambda f: f.size_bytes, size, SIZE),
+        _cost(report, "size, gzipped", lambda f: f.gzip_bytes, size, SIZE),
     ]
     for threads in report.files[0].threads:
-        word = "thread" if threads == "1" else "threads"
-        for name in ("p50", "p90", "p99"):
-            rows.append((f"latency {name}, {threads} {word}", _latency(threads, name), _milliseconds))
-    rows.append(("peak memory", lambda f: f.peak_memory_bytes, _bytes))
-    rows.append(("load time", lambda f: f.load_ms, _milliseconds))
-    return rows
+        rows += _latency(report, threads)
+    return [
+        *rows,
+        _cost(report, "peak memory", lambda f: f.peak_memory_bytes, size, COST),
+        _cost(report, "load time", lambda f: f.load_ms, milliseconds, TIME),
+    ]
 
 
-def _latency(threads: str, name: str) -> Callable[[FileFigures], float]:
-    return lambda figures: getattr(figures.threads[threads], name)
+def _scores(report: BenchmarkReport) -> list[_Row]:
+    """The score of all outputs, where they have one in common, and of each where there are several."""
+    heads, rows = report.files[0].heads, []
+    if report.score_name:
+        wording = wording_of(report.score_name)
+        name = f"{wording.name}, mean of {len(heads)} outputs" if len(heads) > 1 else wording.name
+        rows.append(_Row(name, lambda f: wording.shown(f.score or 0.0)))
+    return [*rows, *(_score_of(n, head) for n, head in enumerate(heads) if len(heads) > 1)]
 
 
-def _bytes(value: float) -> str:
-    return f"{value / 1e6:.2f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB"
+def _score_of(place: int, head: HeadScore) -> _Row:
+    wording = wording_of(head.score_name)
+    return _Row(f"{wording.name}, {head.name}", lambda f: wording.shown(f.heads[place].score))
 
 
-def _milliseconds(value: float) -> str:
-    return f"{value:.3g} ms"
+def _latency(report: BenchmarkReport, threads: str) -> list[_Row]:
+    label = f"{threads} thread{'' if threads == '1' else 's'}"
+    known = report.latency_ratios.get(threads)
+    return [
+        _Row(
+            f"latency p50, {label}",
+            lambda f: milliseconds(f.threads[threads].p50),
+            ratio_words(known.value, TIME) if known else "",
+        ),
+        _Row(
+            "  95 % interval",
+            lambda f: milliseconds_between(*f.threads[threads].p50_interval),
+            ratio_between(known.low, known.high, TIME) if known else "",
+        ),
+        _cost(report, f"latency p90, {label}", lambda f: f.threads[threads].p90, milliseconds, TIME),
+        _cost(report, f"latency p99, {label}", lambda f: f.threads[threads].p99, milliseconds, TIME),
+    ]
+
+
+def _cost(
+    report: BenchmarkReport,
+    label: str,
+    value: Callable[[FileFigures], float],
+    shown: Callable[[float], str],
+    words: Words,
+) -> _Row:
+    first, last = value(report.files[0]), value(report.files[-1])
+    change = ratio(first, last, words) if first and last else ""
+    return _Row(label, lambda figures: shown(value(figures)), change)
 
 
 def _caption(report: BenchmarkReport) -> str:
@@ -76,4 +118,7 @@ def _caption(report: BenchmarkReport) -> str:
     on = f"{place.cpu}, {place.cores} cores"
     if place.emulated_on:
         on += f", {shown_machine(place.machine, place.emulated_on)}: its times mean nothing"
-    return f"{on}; score on {report.examples} examples" if report.score_name else on
+    if report.files[0].heads:
+        on += f"; score on {report.examples} examples"
+    runs = len(report.files[0].latency_samples_ms)
+    return "\n".join([f"{on}; {runs} runs of each", *report.load.warnings])

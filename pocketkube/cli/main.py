@@ -1,19 +1,20 @@
 """Reads the command line, calls what it asks for, and turns a user's mistake into one line."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pocketkube import __version__
 from pocketkube.cli import commands
 from pocketkube.cli.outcome import plain_ending
+from pocketkube.quiet import quiet_libraries
 
 CRITERIA = ("l1", "l2", "bn_scale", "fpgm")
 DATA_CRITERIA = ("taylor", "lasso", "dcp")
 EPILOG = """\
 A first run:   pocketkube run examples/digits.yaml --output runs/digits
 Exit codes:    0 done; 2 something in the request is wrong (one line says what); 130 interrupted.
+Warnings:      those of libraries are shown where TF_CPP_MIN_LOG_LEVEL=0 is in the environment.
 """
 
 
@@ -23,8 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: The words after the program's name; the process's own if None.
     """
-    # TensorFlow's C++ code speaks of its build on standard error otherwise.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_libraries()
     options = _parser().parse_args(arguments)
     with plain_ending():
         options.command(options)
@@ -74,7 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument(
         "--samples", type=Path, help="an .npz with x (or x0, x1, …) and y: real inputs"
     )
-    benchmark.add_argument("--runs", type=int, default=100, help="timed runs of each (default: 100)")
+    benchmark.add_argument(
+        "--runs",
+        type=int,
+        default=100,
+        help="timed runs of each, and up to ten times as many until the ratio is sure (default: 100)",
+    )
     benchmark.add_argument(
         "--threads", type=int, nargs="+", default=[1, 2], help="thread counts (default: 1 2)"
     )

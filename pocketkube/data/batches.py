@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.data.augmentation import change_images, draw, is_image, mixed, refuse_unfit
-from pocketkube.data.dataset import Arrays, Examples
+from pocketkube.data.dataset import Arrays, Examples, Labels
 from pocketkube.spec.schema import Augmentation
 
 # How many streamed examples are shuffled among each other.
@@ -43,8 +43,8 @@ def batches(
             arrays, else they are read.
 
     Returns:
-        Batches of `(inputs, labels)`: tuples of tensors `[b, ...]`. Labels of a classification are
-        int32 `[b]`; with mixup they are float32 rows `[b, num_classes]` that sum to 1.
+        Batches of `(inputs, labels)`: tuples of tensors `[b, ...]`. Class numbers are int32 `[b]`;
+        with mixup they are float32 rows `[b, num_classes]` that sum to 1.
 
     Raises:
         UserError: If the augmentation does not fit the examples.
@@ -81,7 +81,7 @@ def batches(
         others, their_labels = changed(rows_of, (rows + 1) % size, draws.uniform)
         share = tf.gather(draws.share, rows)
         ours, theirs = (
-            tuple(_weighable(y, examples.num_classes) for y in column)
+            tuple(_weighable(y, kind) for y, kind in zip(column, examples.labels, strict=True))
             for column in (labels, their_labels)
         )
         return (
@@ -194,9 +194,9 @@ def _rows(inputs: tuple, labels: tuple, rows: tf.Tensor) -> tuple:
     return tuple(tf.gather(x, rows) for x in inputs), tuple(tf.gather(y, rows) for y in labels)
 
 
-def _weighable(labels: tf.Tensor, num_classes: int | None) -> tf.Tensor:
-    """Labels as something that can be averaged: classes as one-hot rows."""
+def _weighable(labels: tf.Tensor, kind: Labels) -> tf.Tensor:
+    """Labels as something that can be averaged: class numbers as one-hot rows."""
     if labels.dtype.is_floating:
         return labels
-    assert num_classes is not None
-    return tf.one_hot(labels, num_classes)
+    assert kind.num_classes is not None
+    return tf.one_hot(labels, kind.num_classes)

@@ -10,6 +10,21 @@ Arrays = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
+class Labels:
+    """What the labels of one output are.
+
+    Attributes:
+        num_classes: Number of classes; None where they are values.
+        rows: Whether classes are told by one-hot rows `[num_classes]`, not by numbers.
+        shape: Of one example's labels; None where it is that of the output, whatever that is.
+    """
+
+    num_classes: int | None
+    rows: bool = False
+    shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Examples:
     """A split: `size` examples, each a tuple of inputs and a tuple of labels, in a fixed order.
 
@@ -17,15 +32,15 @@ class Examples:
         size: How many examples there are.
         open: Opens the examples as an unbatched tf.data.Dataset of `(inputs, labels)`, two tuples
             of tensors: float32 inputs (int32 where the source has integers that are no image), and
-            labels: int32 scalars for classification, float32 for regression.
+            labels: int32 scalars for class numbers, float32 for one-hot rows and values.
         arrays: The same as arrays with a leading axis of `size`, where they fit into memory.
-        num_classes: Number of classes; None for regression.
+        labels: What the labels of each output are.
     """
 
     size: int
     open: Callable[[], tf.data.Dataset]
     arrays: tuple[Arrays, Arrays] | None = None
-    num_classes: int | None = None
+    labels: tuple[Labels, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,7 +50,7 @@ class Dataset:
     Attributes:
         name: What to call it, as in "digits".
         input_shapes: Shape of each input without the batch axis.
-        num_classes: Number of classes; None for regression.
+        labels: What the labels of each output are; outputs without a loss may have none.
         train: For training and calibration.
         validation: For decisions (search, pruning, early stopping).
         test: For the report's figures only.
@@ -43,7 +58,7 @@ class Dataset:
 
     name: str
     input_shapes: tuple[tuple[int, ...], ...]
-    num_classes: int | None
+    labels: tuple[Labels, ...]
     train: Examples
     validation: Examples
     test: Examples

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
-from pocketkube.data.dataset import Dataset, Examples
+from pocketkube.data.dataset import Dataset, Examples, Labels
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.data.splits import hold_out
 from pocketkube.errors import UserError
@@ -69,12 +69,12 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
             raise UserError(f"{folder}: too few images; none are left for the {name} set.")
     total = len(train.paths) + len(parts["validation"].paths) + len(parts["test"].paths)
     fits = total * form.size[0] * form.size[1] * form.channels * 4 <= _IN_MEMORY_BYTES
+    labels = (Labels(len(classes), shape=()),)
     splits = [
-        _examples(part, form, len(classes), fits)
-        for part in (train, parts["validation"], parts["test"])
+        _examples(part, form, labels, fits) for part in (train, parts["validation"], parts["test"])
     ]
     shape = (*form.size, form.channels)
-    return Dataset(str(folder), (shape,), len(classes), *splits)
+    return Dataset(str(folder), (shape,), labels, *splits)
 
 
 def _parts(folder: Path) -> tuple[dict[str, _Files], list[str]]:
@@ -147,11 +147,11 @@ def _header(path: str) -> tuple[tuple[int, int], str]:
         raise UserError(f"{path}: is not a readable image.") from error
 
 
-def _examples(files: _Files, form: _Form, num_classes: int, fits: bool) -> Examples:
+def _examples(files: _Files, form: _Form, labels: tuple[Labels, ...], fits: bool) -> Examples:
     if fits:
         with ThreadPoolExecutor() as pool:
             images = list(pool.map(lambda path: _decoded(path, form), files.paths.tolist()))
-        return examples_of_arrays((np.stack(images),), (files.labels,), num_classes)
+        return examples_of_arrays((np.stack(images),), (files.labels,), labels)
 
     def decode(path: tf.Tensor, label: tf.Tensor) -> tuple:
         # Through Python, so that the message of a broken image names the file.
@@ -162,7 +162,7 @@ def _examples(files: _Files, form: _Form, num_classes: int, fits: bool) -> Examp
         pairs = tf.data.Dataset.from_tensor_slices((files.paths, files.labels))
         return pairs.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
 
-    return Examples(len(files.labels), open_files, None, num_classes)
+    return Examples(len(files.labels), open_files, None, labels)
 
 
 def _decoded(path: str, form: _Form) -> np.ndarray:

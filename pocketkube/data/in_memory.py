@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from pocketkube.data.dataset import Arrays, Dataset, Examples
+from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels
 from pocketkube.data.splits import hold_out
 from pocketkube.errors import UserError
+from pocketkube.predictions import are_one_hot
 from pocketkube.spec.schema import DatasetSettings
 
 
@@ -40,71 +41,80 @@ def in_memory_dataset(
         finish: Brings some rows of one input to the type and the range that a model takes.
 
     Returns:
-        The data set; integer labels make it a classification.
+        The data set; labels that are integers or one-hot rows are classes, other floats values.
 
     Raises:
         UserError: If labels or inputs are unusable, or too few for three splits.
     """
-    num_classes = _checked_classes(name, train, test)
+    kinds = _checked_labels(name, train, test)
     for part in (train,) if test is None else (train, test):
         _refuse_nan(name, "inputs", part.inputs)
         _refuse_nan(name, "labels", part.labels)
     if test is None:
-        rows, held = hold_out(_strata(train.labels, num_classes), settings.test_fraction)
+        rows, held = hold_out(_strata(train.labels, kinds), settings.test_fraction)
         test, train = _take(train, held), _take(train, rows)
     if settings.max_train is not None:
         train = _take(train, np.arange(min(settings.max_train, len(train.labels[0]))))
-    rows, held = hold_out(_strata(train.labels, num_classes), settings.validation_fraction)
+    rows, held = hold_out(_strata(train.labels, kinds), settings.validation_fraction)
     if not (len(rows) and len(held) and len(test.labels[0])):
         raise UserError(
             f"{name}: too few examples for a training, a validation and a test set; "
             f"{len(train.labels[0])} to train on, {len(test.labels[0])} to test on."
         )
     splits = tuple(
-        _examples(name, part, num_classes, finish)
-        for part in (_take(train, rows), _take(train, held), test)
+        _examples(part, kinds, finish) for part in (_take(train, rows), _take(train, held), test)
     )
     assert splits[0].arrays is not None
     shapes = tuple(array.shape[1:] for array in splits[0].arrays[0])
-    return Dataset(name, shapes, num_classes, *splits)
+    return Dataset(name, shapes, kinds, *splits)
 
 
-def examples_of_arrays(inputs: Arrays, labels: Arrays, num_classes: int | None) -> Examples:
+def examples_of_arrays(inputs: Arrays, labels: Arrays, kinds: tuple[Labels, ...]) -> Examples:
     """Wraps arrays that are ready for a model."""
 
     def open_arrays() -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices((inputs, labels))
 
-    return Examples(len(labels[0]), open_arrays, (inputs, labels), num_classes)
+    return Examples(len(labels[0]), open_arrays, (inputs, labels), kinds)
 
 
 def _examples(
-    name: str, part: Labelled, num_classes: int | None, finish: Callable[[np.ndarray], np.ndarray]
+    part: Labelled, kinds: tuple[Labels, ...], finish: Callable[[np.ndarray], np.ndarray]
 ) -> Examples:
     inputs = tuple(finish(array) for array in part.inputs)
-    if num_classes is None:
+    labels = tuple(_finished(array, kind) for array, kind in zip(part.labels, kinds, strict=True))
+    return examples_of_arrays(inputs, labels, kinds)
+
+
+def _finished(labels: np.ndarray, kind: Labels) -> np.ndarray:
+    if kind.num_classes is None or kind.rows:
         # A column, as a Dense layer of one unit gives it: [B] against [B, 1] would broadcast.
-        labels = tuple(
-            (y[:, None] if y.ndim == 1 else y).astype(np.float32, copy=False) for y in part.labels
-        )
-    else:
-        labels = tuple(y.reshape(-1).astype(np.int32, copy=False) for y in part.labels)
-    return examples_of_arrays(inputs, labels, num_classes)
+        return (labels[:, None] if labels.ndim == 1 else labels).astype(np.float32, copy=False)
+    return labels.reshape(-1).astype(np.int32, copy=False)
 
 
-def _checked_classes(name: str, train: Labelled, test: Labelled | None) -> int | None:
-    """The number of classes; None if the labels are floats."""
+def _checked_labels(name: str, train: Labelled, test: Labelled | None) -> tuple[Labels, ...]:
+    """What the labels of each output are."""
     parts = (train,) if test is None else (train, test)
-    labels = [array for part in parts for array in part.labels]
-    whole = [np.issubdtype(array.dtype, np.integer) or array.dtype == bool for array in labels]
-    if not any(whole):
-        return None
-    if not all(whole):
-        raise UserError(
-            f"{name}: some labels are integers (classification), some floats (regression); "
-            "give all of one kind."
-        )
-    for array in labels:
+    kinds = []
+    for number, arrays in enumerate(zip(*(part.labels for part in parts), strict=True)):
+        y = f"{name}: y{number}" if len(train.labels) > 1 else name
+        shape = arrays[0].shape[1:]
+        if all(are_one_hot(array) for array in arrays):
+            kinds.append(Labels(shape[0], rows=True, shape=shape))
+        elif any(np.issubdtype(array.dtype, np.floating) for array in arrays):
+            kinds.append(Labels(None, shape=shape or (1,)))
+        else:
+            kinds.append(Labels(_count_classes(y, arrays), shape=()))
+    if all(kind.num_classes is not None for kind in kinds) and all(
+        len(np.unique(array, axis=0)) < 2 for array in train.labels
+    ):
+        raise UserError(f"{name}: all examples are of one class; it takes two to tell apart.")
+    return tuple(kinds)
+
+
+def _count_classes(name: str, arrays: Arrays) -> int:
+    for array in arrays:
         if array.size != len(array):
             raise UserError(
                 f"{name}: integer labels are one class an example, of shape ({len(array)},). "
@@ -115,9 +125,7 @@ def _checked_classes(name: str, train: Labelled, test: Labelled | None) -> int |
                 f"{name}: labels must be 0 or more. Received: {array.min()} in example "
                 f"{int(array.argmin())}."
             )
-    if all(len(np.unique(array)) < 2 for array in train.labels):
-        raise UserError(f"{name}: all examples are of one class; it takes two to tell apart.")
-    return 1 + max(int(array.max()) for array in labels if array.size)
+    return 1 + max(int(array.max()) for array in arrays if array.size)
 
 
 def _refuse_nan(name: str, what: str, arrays: Arrays) -> None:
@@ -131,8 +139,12 @@ def _refuse_nan(name: str, what: str, arrays: Arrays) -> None:
                 )
 
 
-def _strata(labels: Arrays, num_classes: int | None) -> np.ndarray | int:
-    return len(labels[0]) if num_classes is None else labels[0].reshape(-1)
+def _strata(labels: Arrays, kinds: tuple[Labels, ...]) -> np.ndarray | int:
+    """The classes of the first labels that are classes; else the number of examples."""
+    for array, kind in zip(labels, kinds, strict=True):
+        if kind.num_classes is not None:
+            return array.argmax(axis=1) if kind.rows else array.reshape(-1)
+    return len(labels[0])
 
 
 def _take(part: Labelled, rows: np.ndarray) -> Labelled:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from pocketkube.data.dataset import Dataset, Examples
+from pocketkube.data.dataset import Dataset, Examples, Labels
 from pocketkube.data.image_folder import in_form
 from pocketkube.errors import UserError
 from pocketkube.spec.schema import DatasetSettings
@@ -61,12 +61,10 @@ def load(pattern: Path, settings: DatasetSettings) -> Dataset:
     for part, count in found.counts.items():
         if not count:
             raise UserError(f"{pattern}: too few records; none are left for the {part} set.")
-    num_classes = found.highest_label + 1
+    labels = (Labels(found.highest_label + 1, shape=()),)
     shape = _shape(pattern, streams["train"](), settings)
-    splits = [
-        _examples(streams[part], found.counts[part], shape, settings, num_classes) for part in _PARTS
-    ]
-    return Dataset(str(pattern), (shape,), num_classes, *splits)
+    splits = [_examples(streams[part], found.counts[part], shape, settings, labels) for part in _PARTS]
+    return Dataset(str(pattern), (shape,), labels, *splits)
 
 
 def _part_of(name: str) -> _Part:
@@ -152,7 +150,7 @@ def _examples(
     size: int,
     shape: tuple[int, int, int],
     settings: DatasetSettings,
-    num_classes: int,
+    labels: tuple[Labels, ...],
 ) -> Examples:
     def decode(record: tf.Tensor) -> tuple:
         features = tf.io.parse_single_example(record, _FEATURES)
@@ -170,4 +168,4 @@ def _examples(
     def open_images() -> tf.data.Dataset:
         return stream().map(decode, num_parallel_calls=tf.data.AUTOTUNE)
 
-    return Examples(size, open_images, None, num_classes)
+    return Examples(size, open_images, None, labels)

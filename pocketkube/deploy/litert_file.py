@@ -1,8 +1,13 @@
 """What all that look into a LiteRT file ask of its flatbuffer."""
 
+import struct
 from typing import Any
 
+import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
+
+from pocketkube.errors import UserError
+from pocketkube.litert import refuse_other_files
 
 # Of operations, in capitals as the schema has them.
 NAMES = {
@@ -13,8 +18,33 @@ NAMES = {
 
 
 def read_model(content: bytes) -> Any:
-    """A file's `ModelT`."""
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
+    """A file's `ModelT`.
+
+    Raises:
+        UserError: If it is no LiteRT file, or cut short.
+    """
+    refuse_other_files(content, "What was given")
+    try:
+        return schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
+    except (struct.error, IndexError, TypeError, ValueError) as error:
+        raise UserError(
+            f"The LiteRT file is damaged or cut short; received {len(content)} bytes."
+        ) from error
+
+
+def write_model(model: Any, size: int) -> bytes:
+    """The file of a `ModelT`, some `size` bytes long."""
+    builder = _Builder(size)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+class _Builder(flatbuffers.Builder):
+    """Aligns byte vectors as the runtime likes them when it maps a file into memory."""
+
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
+        """Begins a vector; see flatbuffers."""
+        return super().StartVector(elemSize, numElems, 16 if elemSize == 1 else alignment)
 
 
 def code_of(model: Any, operator: Any) -> int:

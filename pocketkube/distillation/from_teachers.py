@@ -17,6 +17,7 @@ from pocketkube.distillation.remembered import LARGEST, remember
 from pocketkube.distillation.teacher import Teacher, fitting_outputs
 from pocketkube.distillation.terms import attention_distance, feature_distance
 from pocketkube.spec.schema import Distillation, Training
+from pocketkube.structure import arranged
 from pocketkube.training.lesson import Lesson
 from pocketkube.training.task import Task
 from pocketkube.training.workers import Alone
@@ -44,8 +45,8 @@ class FromTeachers(Lesson):
         teachers: Who teaches it, at least one.
         settings: The weights, the temperature and which layers are compared.
         seed: The projections' first values follow from it.
-        renamed: Where the student was rebuilt: for each path that a layer had before, by which
-            `settings.layers` calls it, the path that it has now.
+        renamed: Where the student was rebuilt: for each layer that it had, by its path, the path of the
+            one that gives its output now. Layers go by the paths that they had.
 
     Raises:
         UserError: If a teacher does not fit the student, or layers cannot be compared.
@@ -66,22 +67,24 @@ class FromTeachers(Lesson):
         self._task, self._teachers, self._settings = task, teachers, settings
         self._outputs = fitting_outputs(student, task, teachers)
         self._student: Observed | None = None
+        # How many labels stand before answers that are remembered, where they are.
+        self._labels: int | None = None
         if settings.compares_features:
             self._compare_features(student, seed, renamed)
 
     def _compare_features(self, student: keras.Model, seed: int, renamed: Mapping[str, str]) -> None:
         settings, first = self._settings, self._teachers[0]
         shapes = [tuple(x.shape[1:]) for x in student.inputs]
-        ours, theirs = features_of(student, shapes), features_of(first.model, shapes)
+        found, theirs = features_of(student, shapes), features_of(first.model, shapes)
+        ours = {name: replace(found[path], path=name) for name, path in renamed.items()} or found
         if settings.layers:
             attention = settings.attention_weight > 0
-            named = {name: ours[path] for name, path in renamed.items()} or ours
-            pairs = named_pairs(settings.layers, named, theirs, attention=attention)
+            pairs = named_pairs(settings.layers, ours, theirs, attention=attention)
         else:
             pairs = chosen_pairs(ours, theirs)
             shown = ", ".join(f"{a.path} with {b.path}" for a, b in pairs)
             self.notes = (f"Layers compared with those of {first.name}: {shown}.",)
-        self._student = Observed(student, [mine.path for mine, _ in pairs])
+        self._student = Observed(student, [renamed.get(mine.path, mine.path) for mine, _ in pairs])
         self._first = Observed(first.model, [other.path for _, other in pairs])
         self._projections: list[tuple[Any, Any]] = []
         if settings.features_weight:
@@ -104,19 +107,20 @@ class FromTeachers(Lesson):
         if not (logits_alone and asked_again) or examples.arrays is None or size > LARGEST:
             return examples
         inputs, labels = examples.arrays
+        self._labels = len(labels)
         known = remember(self._softened, inputs, self._outputs, ranks)
         return replace(examples, arrays=(inputs, (*labels, *known)))
 
     def answers(self, inputs: Sequence[Any], labels: Sequence[Any]) -> tuple[Sequence[Any], _Answers]:
         """The teachers' softened outputs, remembered or asked for, and the first one's features."""
-        count = len(self._outputs)
-        labels, known = labels[:count], labels[count:]
-        if known:
-            return labels, _Answers(known, ())
+        own = self._labels
+        if own is not None and len(labels) > own:
+            return labels[:own], _Answers(labels[own:], ())
         first, features = None, ()
         if self._student:
-            outputs, features = self._first(_given(inputs), training=False)
-            first = self._teachers[0].task.softened(outputs, self._settings.temperature)
+            teacher = self._teachers[0]
+            outputs, features = self._first(arranged(teacher.model, inputs), training=False)
+            first = teacher.task.softened(outputs, self._settings.temperature)
         said = self._softened(inputs, first) if self._settings.weight else ()
         return labels, _Answers(said, features)
 
@@ -155,7 +159,7 @@ class FromTeachers(Lesson):
         temperature = self._settings.temperature
         said = [] if first is None else [first]
         for teacher in self._teachers[len(said) :]:
-            outputs = teacher.model(_given(inputs), training=False)
+            outputs = teacher.model(arranged(teacher.model, inputs), training=False)
             said.append(teacher.task.softened(outputs, temperature))
         return self._task.mean_of_softened(said)
 
@@ -171,7 +175,3 @@ def _projection(number: int, channels: int, wanted: int, generator: np.random.Ge
         keras.Variable(kernel.astype("float32"), name=f"projection_{number}_kernel"),
         keras.Variable(np.zeros(wanted, "float32"), name=f"projection_{number}_bias"),
     )
-
-
-def _given(inputs: Sequence[Any]) -> Any:
-    return inputs[0] if len(inputs) == 1 else list(inputs)

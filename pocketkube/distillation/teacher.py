@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras.src import backend
 
 from pocketkube.errors import UserError
+from pocketkube.structure import arranged
 from pocketkube.training.task import Task
 
 
@@ -49,10 +50,9 @@ def fitting_outputs(
     shapes = [tuple(x.shape[1:]) for x in student.inputs]
     wanted = _outputs_of(student, task, student)
     for teacher in teachers:
-        if teacher.task.kind != task.kind:
-            raise UserError(
-                f"The teacher {teacher.name} is for {teacher.task.kind}, the student for {task.kind}."
-            )
+        ours, theirs = (_kinds(each) for each in (task, teacher.task))
+        if ours != theirs:
+            raise UserError(f"The teacher {teacher.name} is for {theirs}, the student for {ours}.")
         taken = [tuple(x.shape[1:]) for x in getattr(teacher.model, "inputs", None) or student.inputs]
         if not _takes(taken, shapes):
             raise UserError(
@@ -61,7 +61,7 @@ def fitting_outputs(
             )
         given = _outputs_of(teacher.model, teacher.task, student)
         if given != wanted:
-            what = "classes" if task.kind == "classification" else "values"
+            what = "classes" if ours == "classification" else "values"
             raise UserError(
                 f"The teacher {teacher.name} gives {_shown(given)} {what}, but the student "
                 f"{_shown(wanted)}: both need the same."
@@ -69,10 +69,13 @@ def fitting_outputs(
     return wanted
 
 
+def _kinds(task: Task) -> str:
+    return " and ".join(head.kind for head in task.trained)
+
+
 def _outputs_of(model: keras.Model, task: Task, student: keras.Model) -> list[tuple[int, ...]]:
     def run(*inputs: tf.Tensor) -> Any:
-        given = inputs[0] if len(inputs) == 1 else list(inputs)
-        return task.softened(model(given, training=False), 1.0)
+        return task.softened(model(arranged(model, inputs), training=False), 1.0)
 
     specs = [keras.KerasTensor(x.shape, dtype=x.dtype) for x in student.inputs]
     return [tuple(x.shape[1:]) for x in backend.compute_output_spec(run, *specs)]

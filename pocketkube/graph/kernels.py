@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from pocketkube.errors import UserError
 from pocketkube.graph.names import named_layers
 
 layers = keras.layers
@@ -18,11 +19,13 @@ class Kernel:
 
     Attributes:
         layer: The name of its layer, as in left/conv.
+        owner: The layer.
         variable: The kernel.
         axes: Its axes of output channels.
     """
 
     layer: str
+    owner: Any
     variable: Any
     axes: tuple[int, ...]
 
@@ -39,13 +42,26 @@ def kernels_of(model: keras.Model) -> Iterator[Kernel]:
         model: The model, built.
 
     Yields:
-        Each kernel; that of a shared layer once.
+        Each kernel; that of a shared layer, or one that several layers share, once.
+
+    Raises:
+        UserError: If the model is not built.
     """
+    seen: set[int] = set()
     for path, layer in named_layers(model):
-        for name, axes in KERNELS.get(type(layer), {}).items():
+        axes_by_name = KERNELS.get(type(layer), {})
+        if axes_by_name and not layer.built:
+            raise UserError(
+                f"The model {model.name} has no input shape yet: build it, or add a keras.Input; "
+                f"received {path} without weights."
+            )
+        for name, axes in axes_by_name.items():
             variable = getattr(layer, name)
+            if id(variable) in seen:
+                continue
+            seen.add(id(variable))
             rank = len(variable.shape)
-            yield Kernel(path, variable, tuple(axis % rank for axis in axes))
+            yield Kernel(path, layer, variable, tuple(axis % rank for axis in axes))
 
 
 DENSE: Mapping[str, tuple[int, ...]] = MappingProxyType({"kernel": (-1,)})

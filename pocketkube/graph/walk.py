@@ -24,10 +24,7 @@ def walk(function: Any, inputs: Sequence[Any], visit: Visit, prefix: str = "") -
         The values that reach the model's output tensors.
     """
     values = dict(zip(map(id, function.inputs), inputs, strict=True))
-    for node in ordered_nodes(function):
-        # Calls of shared layers that belong to another model have inputs from there.
-        if any(id(x) not in values for x in node.input_tensors):
-            continue
+    for node in own_nodes(function):
         taken = [values[id(x)] for x in node.input_tensors]
         path = prefix + node.operation.name
         if is_model(node.operation):
@@ -64,6 +61,20 @@ def ordered_nodes(function: Any) -> Iterator[Any]:
         for node in function._nodes_by_depth[depth]:
             if node.operation and not node.is_input:
                 yield node
+
+
+def own_nodes(function: Any) -> Iterator[Any]:
+    """Those of them that belong to the model, and not to another one that shares a layer with it."""
+    known = set(map(id, function.inputs))
+    for node in ordered_nodes(function):
+        if all(id(x) in known for x in node.input_tensors):
+            known.update(map(id, node.outputs))
+            yield node
+
+
+def filled_in(node: Any, taken: Sequence[Any]) -> tuple[Any, Any]:
+    """A call's arguments with `taken` in the place of its input tensors: positional and by name."""
+    return node.arguments.fill_in(dict(zip(map(id, node.input_tensors), taken, strict=True)))
 
 
 def is_model(op: Any) -> bool:

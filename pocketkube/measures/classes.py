@@ -1,6 +1,5 @@
 """Judges a classification: part of the examples whose most likely class is right."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,58 +16,60 @@ _MOST_CONFUSABLE_CLASSES = 200
 
 @dataclass(frozen=True)
 class Classes(Measure):
-    """Labels are class numbers `[N, ...]`, outputs probabilities or logits `[N, ..., C]`."""
+    """Outputs are probabilities or logits `[N, ..., C]`, labels class numbers or rows over classes.
+
+    Attributes:
+        cut: What a single unit has to exceed to name the second of two classes; None where its values
+            are to tell (see `predicted_classes`).
+    """
+
+    cut: float | None = None
 
     kind: ClassVar[str] = "classification"
     wording: ClassVar[Wording] = Wording("accuracy", "accuracy", "accuracy", False, True)
     agreement_name: ClassVar[str] = "top-1 agreement"
 
-    def refuse_unfit(
-        self, labels: Sequence[np.ndarray], shapes: Sequence[Shape], origin: str, model: str
-    ) -> None:
+    def refuse_unfit(self, labels: np.ndarray, shape: Shape, origin: str, output: str) -> None:
         """See `Measure`."""
-        for position, (array, shape) in enumerate(zip(labels, shapes, strict=True)):
-            example = shape[1:]
-            if not np.issubdtype(array.dtype, np.integer):
+        example = shape[1:] or (1,)
+        if np.issubdtype(labels.dtype, np.floating):
+            if labels.shape[1:-1] != example[:-1] or not 0 < labels.shape[-1] <= example[-1]:
                 raise UserError(
-                    f"{origin}: labels must be all class numbers or all values, not some of each."
+                    f"{origin} holds rows of the shape {labels.shape[1:]} an example, but {output} "
+                    f"gives {example}: give class numbers, or a row over all classes."
                 )
-            if array[0].size != int(np.prod(example[:-1])):
-                raise UserError(
-                    f"{origin}: class numbers of output {position} have the shape {array.shape[1:]} "
-                    f"an example, but {model} gives {example}: one number for each row of classes."
-                )
-            least, most, count = int(array.min()), int(array.max()), _classes_of(shape)
-            if least < 0 or most >= count:
-                raise UserError(
-                    f"{origin}: class numbers run from {least} to {most}, but {model} tells {count} "
-                    f"classes apart, 0 to {count - 1}."
-                )
+            return
+        if labels[0].size != int(np.prod(example[:-1])):
+            raise UserError(
+                f"{origin} holds class numbers of the shape {labels.shape[1:]} an example, but "
+                f"{output} gives {example}: one number for each row of classes."
+            )
+        least, most, count = int(labels.min()), int(labels.max()), _classes_of(shape)
+        if least < 0 or most >= count:
+            raise UserError(
+                f"{origin}: class numbers run from {least} to {most}, but {output} tells {count} "
+                f"classes apart, 0 to {count - 1}."
+            )
 
     def kept(self, output: np.ndarray) -> np.ndarray:
         """Class numbers; a single unit's outputs, whose sense shows only when all are seen."""
         return output if _is_single(output.shape) else predicted_classes(output)
 
-    def judge(
-        self, labels: Sequence[np.ndarray], outputs: Sequence[np.ndarray], shapes: Sequence[Shape]
-    ) -> Judged:
-        """See `Measure`; the mean over the outputs."""
-        predicted = [
-            predicted_classes(kept) if _is_single(shape) else kept
-            for kept, shape in zip(outputs, shapes, strict=True)
-        ]
-        right = [
-            float((ours == theirs.reshape(ours.shape)).mean())
-            for ours, theirs in zip(predicted, labels, strict=True)
-        ]
-        count, confusion = _classes_of(shapes[0]), None
+    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judged:
+        """See `Measure`."""
+        predicted = predicted_classes(kept, self.cut) if _is_single(shape) else kept
+        if np.issubdtype(labels.dtype, np.floating):
+            labels = predicted_classes(labels, 0.5)
+        right = float((predicted == labels.reshape(predicted.shape)).mean())
+        count, confusion = _classes_of(shape), None
         if count <= _MOST_CONFUSABLE_CLASSES:
-            confusion = _confusion(labels[0].ravel(), predicted[0].ravel(), count)
-        return Judged(float(np.mean(right)), confusion)
+            confusion = _confusion(labels.ravel(), predicted.ravel(), count)
+        return Judged(right, confusion)
 
-    def agreement(self, given: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
-        """Part of the examples for which both name the same class in the first output."""
-        return float((predicted_classes(given[0]) == predicted_classes(wanted[0])).mean())
+    def agreement_of(self, given: np.ndarray, wanted: np.ndarray) -> float:
+        """Part of the examples (of the positions, where there are some) that get the same class."""
+        ours, theirs = (predicted_classes(each, self.cut) for each in (given, wanted))
+        return float((ours == theirs).mean())
 
     def agreed(self, share: float, examples: str) -> str:
         """See `Measure`."""

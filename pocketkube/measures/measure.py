@@ -1,4 +1,4 @@
-"""What every measure answers of a model's outputs."""
+"""What every measure answers of one output of a model."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,13 +15,12 @@ Confusion = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class Judged:
-    """How right outputs are.
+    """How right an output is.
 
     Attributes:
         score: The higher the better.
-        confusion: Of the first output: rows are the true classes, columns the predicted ones;
-            outputs that are no numbers are in no column. None where there are no classes, or more
-            than 200.
+        confusion: Rows are the true classes, columns the predicted ones; outputs that are no numbers
+            are in no column. None where there are no classes, or more than 200.
     """
 
     score: float
@@ -29,12 +28,12 @@ class Judged:
 
 
 class Measure(ABC):
-    """Judges outputs by labels, and a converted file's outputs by its model's.
+    """Judges one output by its labels, and a converted file's output by its model's.
 
     Attributes:
         kind: The task that it measures, as facts name it.
         wording: How its score is read.
-        agreement_name: What `agreement` gives.
+        agreement_name: What `agreement_of` gives.
     """
 
     kind: ClassVar[str]
@@ -42,19 +41,17 @@ class Measure(ABC):
     agreement_name: ClassVar[str]
 
     @abstractmethod
-    def refuse_unfit(
-        self, labels: Sequence[np.ndarray], shapes: Sequence[Shape], origin: str, model: str
-    ) -> None:
+    def refuse_unfit(self, labels: np.ndarray, shape: Shape, origin: str, output: str) -> None:
         """Checks labels against what a model gives.
 
         Args:
-            labels: One array `[N, ...]` for each output.
-            shapes: Shape of each output, with the batch axis.
-            origin: What messages call the labels' source.
-            model: What they call the model.
+            labels: `[N, ...]`.
+            shape: Of the output, with the batch axis.
+            origin: What messages call the labels, as in "faces.npz".
+            output: What they call the output, as in "net" or "output odd of net".
 
         Raises:
-            UserError: If the outputs cannot be judged by these labels.
+            UserError: If the output cannot be judged by these labels.
         """
 
     def kept(self, output: np.ndarray) -> np.ndarray:
@@ -62,20 +59,22 @@ class Measure(ABC):
         return output
 
     @abstractmethod
-    def judge(
-        self, labels: Sequence[np.ndarray], outputs: Sequence[np.ndarray], shapes: Sequence[Shape]
-    ) -> Judged:
+    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judged:
         """Judges what was `kept` of all examples.
 
         Args:
-            labels: One array `[N, ...]` for each output, not refused.
-            outputs: What was kept, `[N, ...]` for each output.
-            shapes: Shape of each output, with the batch axis.
+            labels: `[N, ...]`, not refused.
+            kept: What was kept, `[N, ...]`.
+            shape: Of the output, with the batch axis.
         """
 
     @abstractmethod
+    def agreement_of(self, given: np.ndarray, wanted: np.ndarray) -> float:
+        """How far an output `[N, ...]` is the one wanted; 1 is in full, 0 not at all."""
+
     def agreement(self, given: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
-        """How far outputs `[N, ...]` are those wanted; 1 is in full, 0 not at all."""
+        """The same of several outputs that this measures: that of the one where it is least."""
+        return min(self.agreement_of(a, b) for a, b in zip(given, wanted, strict=True))
 
     @abstractmethod
     def agreed(self, share: float, examples: str) -> str:

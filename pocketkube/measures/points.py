@@ -1,7 +1,6 @@
 """Judges landmarks: the mean distance of the points, over a length in each image."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -39,16 +38,9 @@ class Points(Values):
         if by not in boxes and not (pair and all(isinstance(n, int) and n >= 0 for n in by)):
             raise ValueError(f"normalize_by: {by!r} is neither {' nor '.join(boxes)} nor two points")
 
-    def refuse_unfit(
-        self, labels: Sequence[np.ndarray], shapes: Sequence[Shape], origin: str, model: str
-    ) -> None:
+    def refuse_unfit(self, labels: np.ndarray, shape: Shape, origin: str, output: str) -> None:
         """See `Measure`; also where a normaliser has no length."""
-        if len(labels) != 1 or len(shapes) != 1:
-            raise UserError(
-                f"task: landmarks are one array of points from one output; {origin} has {len(labels)} "
-                f"and {model} has {len(shapes)}."
-            )
-        (points,) = labels
+        points = labels
         if np.issubdtype(points.dtype, np.integer):
             raise UserError(
                 f"task: landmarks are floats, [N, K, 2] or [N, 2K], but the labels of {origin} are "
@@ -61,11 +53,11 @@ class Points(Values):
                 f"task: landmarks are floats, [N, K, 2] or [N, 2K], but the labels of {origin} have "
                 f"the shape {example} an example, which cannot be points."
             )
-        count, given = math.prod(example) // 2, shapes[0][1:]
+        count, given = math.prod(example) // 2, shape[1:]
         if None in given or math.prod(given) != 2 * count:
             raise UserError(
                 f"task: {origin} has {count} landmarks, which are {2 * count} numbers an example, but "
-                f"{model} gives {given}."
+                f"{output} gives {given}."
             )
         if not isinstance(self.normalize_by, str) and max(self.normalize_by) >= count:
             raise UserError(
@@ -80,11 +72,9 @@ class Points(Values):
                 f"{empty[0]}; name two points that are apart, or box_diagonal."
             )
 
-    def judge(
-        self, labels: Sequence[np.ndarray], outputs: Sequence[np.ndarray], shapes: Sequence[Shape]
-    ) -> Judged:
+    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judged:
         """See `Measure`."""
-        return Judged(-float(normalized_errors(labels[0], outputs[0], self.normalize_by).mean()))
+        return Judged(-float(normalized_errors(labels, kept, self.normalize_by).mean()))
 
 
 def normalized_errors(labels: Any, outputs: Any, by: Normalizer, ops: Any = np) -> Any:

@@ -1,10 +1,11 @@
-"""Finds the measure again that facts tell of, and the wording of a score's name."""
+"""Finds the measures again that facts tell of, and the wording of a score's name."""
 
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from pocketkube.measures.classes import Classes
+from pocketkube.measures.heads import NO_UNIT, HeadMeasure, TaskMeasure
 from pocketkube.measures.measure import Measure
 from pocketkube.measures.points import Points
 from pocketkube.measures.values import Values
@@ -13,11 +14,29 @@ from pocketkube.measures.wording import Wording
 MEASURES: dict[str, type[Measure]] = {kind.kind: kind for kind in (Classes, Values, Points)}
 
 
-def measure_of(told: Mapping[str, Any]) -> Measure:
-    """The measure of a task as bundles, results and samples tell of it.
+def task_measure_of(told: Mapping[str, Any]) -> TaskMeasure:
+    """How the outputs of a task are judged, which bundles, results and samples tell of.
 
     Args:
-        told: Its `kind`, and the fields of the kind's measure; what else there is stays unread.
+        told: Its `heads`, each with what `measure_of` reads and, where there is more than labels to
+            tell by, a `name` and whether it is `scored`; what else there is stays unread.
+
+    Raises:
+        KeyError: If there is no such kind.
+    """
+    return TaskMeasure(
+        tuple(
+            HeadMeasure(head.get("name", f"y{number}"), measure_of(head), head.get("scored", True))
+            for number, head in enumerate(told["heads"])
+        )
+    )
+
+
+def measure_of(told: Mapping[str, Any]) -> Measure:
+    """The measure of one output.
+
+    Args:
+        told: Its `kind`, and the fields of the kind's measure.
 
     Raises:
         KeyError: If there is no such kind.
@@ -30,6 +49,5 @@ def measure_of(told: Mapping[str, Any]) -> Measure:
 
 def wording_of(score_name: str) -> Wording:
     """How a score of that name is read."""
-    return next(
-        measure.wording for measure in MEASURES.values() if measure.wording.score_name == score_name
-    )
+    known = [*(measure.wording for measure in MEASURES.values()), NO_UNIT]
+    return next(wording for wording in known if wording.score_name == score_name)

@@ -1,6 +1,5 @@
 """Judges a regression: the mean absolute error."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,37 +18,29 @@ class Values(Measure):
     wording: ClassVar[Wording] = Wording("negative_mae", "mean absolute error", "MAE", True, False)
     agreement_name: ClassVar[str] = "share of variance kept"
 
-    def refuse_unfit(
-        self, labels: Sequence[np.ndarray], shapes: Sequence[Shape], origin: str, model: str
-    ) -> None:
+    def refuse_unfit(self, labels: np.ndarray, shape: Shape, origin: str, output: str) -> None:
         """See `Measure`."""
-        for position, (array, shape) in enumerate(zip(labels, shapes, strict=True)):
-            if np.issubdtype(array.dtype, np.integer):
-                raise UserError(
-                    f"{origin}: labels must be all class numbers or all values, not some of each."
-                )
-            if array[0].size != int(np.prod(shape[1:])):
-                raise UserError(
-                    f"{origin}: labels of output {position} have the shape {array.shape[1:]} an "
-                    f"example, but {model} gives {shape[1:]}."
-                )
+        if np.issubdtype(labels.dtype, np.integer):
+            raise UserError(
+                f"{origin} holds integers, which are class numbers, but {output} gives values: save "
+                "values as floats."
+            )
+        if labels[0].size != int(np.prod(shape[1:])):
+            raise UserError(
+                f"{origin} holds values of the shape {labels.shape[1:]} an example, but {output} gives "
+                f"{shape[1:]}."
+            )
 
-    def judge(
-        self, labels: Sequence[np.ndarray], outputs: Sequence[np.ndarray], shapes: Sequence[Shape]
-    ) -> Judged:
-        """See `Measure`; the mean over the outputs."""
-        errors = [
-            float(np.abs(given.reshape(wanted.shape) - wanted).mean())
-            for given, wanted in zip(outputs, labels, strict=True)
-        ]
-        return Judged(-float(np.mean(errors)))
+    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judged:
+        """See `Measure`."""
+        return Judged(-float(np.abs(kept.reshape(labels.shape) - labels).mean()))
 
-    def agreement(self, given: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
-        """`1 - sum (given - wanted)² / sum (wanted - mean)²`, of the output where it is least.
+    def agreement_of(self, given: np.ndarray, wanted: np.ndarray) -> float:
+        """`1 - sum (given - wanted)² / sum (wanted - mean)²`.
 
-        That is the part of the outputs' variance which is given back, not below 0.
+        That is the part of the output's variance which is given back, not below 0.
         """
-        return min(_variance_kept(a, b) for a, b in zip(given, wanted, strict=True))
+        return _variance_kept(given, wanted)
 
     def agreed(self, share: float, examples: str) -> str:
         """See `Measure`."""

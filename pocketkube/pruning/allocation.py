@@ -1,10 +1,11 @@
 """How many units every group keeps, so that the whole costs what it may."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from pocketkube.errors import UserError
+from pocketkube.graph.bounds import compare_macs, uncounted_note
 from pocketkube.graph.dependency import ChannelGraph, Group
 
 Counts = np.ndarray
@@ -22,6 +23,7 @@ def allocate(
     scope: str,
     max_ratio: float,
     round_to: int,
+    unknown: Sequence[str] = (),
 ) -> Counts:
     """Solves for how many units each group keeps.
 
@@ -34,6 +36,7 @@ def allocate(
         max_ratio: Most of a group's units that may go.
         round_to: Counts are multiples of this. A group of fewer than four times as many units uses
             half of it, and so on, so that small groups have a choice too; attention heads use 1.
+        unknown: Layers that cost more than `cost` counts.
 
     Returns:
         Units to keep in each of the graph's groups, `[groups]`.
@@ -55,10 +58,12 @@ def allocate(
 
     full, smallest = of_counts(sizes), of_counts(least)
     if smallest > goal:
+        most = compare_macs(full, unknown, smallest, unknown)
         raise UserError(
             f"The target of {full / goal:.2f}x cannot be reached: at most {max_ratio:.0%} of a group's "
-            f"channels may go, which gives {full / smallest:.2f}x; ask for less, or raise max_ratio. "
+            f"channels may go, which gives {most}; ask for less, or raise max_ratio. "
             + "".join(f"{sentence}. " for sentence in graph.left_whole)
+            + (uncounted_note(unknown) if unknown else "")
         )
     removed = _global_order(graph, scores) if scope == "global" else _uniform_order(sizes)
 
@@ -74,6 +79,49 @@ def allocate(
     if of_counts(counts) > goal:
         counts = least
     return _fill(graph, scores, counts, least, steps, sizes, of_counts, goal)
+
+
+def counts_from_ratios(
+    graph: ChannelGraph, scores: np.ndarray, ratios: Mapping[str, float], round_to: int
+) -> Counts:
+    """Units that each group keeps where parts to cut are given by a layer's name.
+
+    Args:
+        graph: The channel graph.
+        scores: Each unit's score.
+        ratios: Part of the units that goes, by the name of any layer of the group; a group without
+            keeps all.
+        round_to: See `allocate`.
+
+    Returns:
+        Units to keep in each of the graph's groups, `[groups]`: the nearest multiple, and enough for
+        every layer to have a channel.
+
+    Raises:
+        UserError: If a name is that of no layer with channels to cut, or two names of one group
+            contradict each other.
+    """
+    given: dict[int, tuple[str, float]] = {}
+    for name, ratio in ratios.items():
+        found = [i for i, group in enumerate(graph.groups) if name in group.layers]
+        if not found:
+            names = ", ".join(group.name for group in graph.groups)
+            raise UserError(
+                f"ratios: {name} is no layer whose channels may be cut; there are: {names}."
+            )
+        for i in found:
+            if given.get(i, (name, ratio))[1] != ratio:
+                raise UserError(
+                    f"ratios: {name} and {given[i][0]} share their channels and need the same ratio."
+                )
+            given[i] = (name, ratio)
+    parts = np.array([given[i][1] if i in given else 0.0 for i in range(len(graph.groups))])
+    sizes = np.array([len(group.units) for group in graph.groups])
+    steps = np.array([_step(group, round_to) for group in graph.groups])
+    needed = _needed_units(graph, scores)
+    least = np.array([needed[group.units].sum() for group in graph.groups])
+    kept = np.maximum(_rounded(sizes * (1 - parts), steps, sizes, np.rint), least)
+    return np.where(parts > 0, kept, sizes)
 
 
 def rank_units(graph: ChannelGraph, scores: np.ndarray) -> list[np.ndarray]:
@@ -146,7 +194,10 @@ def _fill(
     goal: float,
 ) -> Counts:
     """Gives back, one step of a group at a time, what rounding took too much: the best value first."""
-    ranked = [np.cumsum(np.sort(scores[group.units])[::-1]) for group in graph.groups]
+    # What always stays (infinite) is the same in all options, and tells none from another.
+    finite = np.where(np.isinf(scores), 0.0, scores)
+    best_first = [g.units[np.argsort(-scores[g.units], kind="stable")] for g in graph.groups]
+    ranked = [np.cumsum(finite[units]) for units in best_first]
 
     def worth(option: Counts) -> float:
         return sum(sums[count - 1] for sums, count in zip(ranked, option, strict=True))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pocketkube.data.dataset import Arrays
+from pocketkube.errors import UserError
 
 BATCH = 64
 # One example in so many is held back, to hold against it what was found on the others.
@@ -23,11 +24,22 @@ class Calibration:
         inputs: An array for each input of the model, with a leading axis of examples.
         labels: An array for each of its outputs.
         loss: From labels and outputs to the loss of each example, `[batch]`.
+
+    Raises:
+        UserError: If there are none, or not as many of each.
     """
 
     inputs: Arrays
     labels: Arrays
     loss: Callable[[Any, Any], Any]
+
+    def __post_init__(self) -> None:
+        lengths = [len(array) for array in (*self.inputs, *self.labels)]
+        if not self.inputs or min(lengths) == 0 or len(set(lengths)) > 1:
+            raise UserError(
+                "calibration needs examples, as many inputs as labels; received "
+                f"{', '.join(map(str, lengths)) or 'none'}."
+            )
 
     @property
     def size(self) -> int:

@@ -110,12 +110,15 @@ def taylor_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibrat
 
     A unit's change is the sum of activation times gradient wherever it is mixed into other channels
     (Molchanov et al., 2019; squared for each example as in Theis et al., 2018). It is in units of
-    the loss, so that groups compare without normalising.
+    the loss, so that groups compare without normalising. Of what only feeds outputs without a loss it
+    says nothing.
     """
     count = graph.units.count
     ends = {use.path: use.inputs[0] for use in graph.uses if consumes(use)}
     head_sides = list(heads(graph))
     scores = np.zeros(count)
+    # Units that something reads, and those that the loss depends on.
+    read, counted = np.zeros(count, bool), np.zeros(count, bool)
     for inputs, labels in calibration.batches():
         changes = np.zeros((len(inputs[0]), count))
         with tf.GradientTape() as tape:
@@ -125,18 +128,24 @@ def taylor_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibrat
         weights = [getattr(side.weight, "value", side.weight) for side in head_sides]
         found = tape.gradient(loss, [*taps.values(), *weights])
         for (path, tensor), gradient in zip(taps.items(), found, strict=False):
+            units = graph.units.of(ends[path])  # type: ignore[arg-type]
+            known = np.flatnonzero(units >= 0)
+            read[units[known]] = True
             if gradient is not None:
+                counted[units[known]] = True
                 product = (tensor * tf.convert_to_tensor(gradient)).numpy()
                 by_channel = product.reshape(len(product), -1, product.shape[-1]).sum(axis=1)
-                units = graph.units.of(ends[path])  # type: ignore[arg-type]
-                known = np.flatnonzero(units >= 0)
                 np.add.at(changes.T, units[known], by_channel[:, known].T)
         scores += (changes**2).sum(axis=0)
         for side, gradient in zip(head_sides, found[len(taps) :], strict=True):
             # Heads meet inside their layer: their change is known for the batch, not each example.
-            product = np.asarray(side.weight) * gradient.numpy()
-            scores += side.sums(product, count) ** 2 / len(inputs[0])
-    return scores / calibration.size
+            units = side.units[side.units >= 0]
+            read[units] = True
+            if gradient is not None:
+                counted[units] = True
+                product = np.asarray(side.weight) * gradient.numpy()
+                scores += side.sums(product, count) ** 2 / len(inputs[0])
+    return np.where(read & ~counted, np.inf, scores / calibration.size)
 
 
 def energy_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibration) -> np.ndarray:

@@ -7,11 +7,14 @@ import keras
 import numpy as np
 
 from pocketkube.errors import UserError
+from pocketkube.graph.bounds import uncounted_note
 from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.dependency import ChannelGraph, trace_channels
+from pocketkube.graph.inputs import refuse_other_examples
 from pocketkube.graph.surgery import copy_model, remove_channels
+from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.progress import progress
-from pocketkube.pruning.allocation import allocate, keep_best, rank_units
+from pocketkube.pruning.allocation import allocate, counts_from_ratios, keep_best, rank_units
 from pocketkube.pruning.auxiliary_heads import attach_heads
 from pocketkube.pruning.batch_statistics import recalibrate, recalibrate_where_better
 from pocketkube.pruning.budget import CostEstimate
@@ -84,24 +87,27 @@ def prune(
 
     Raises:
         UserError: If the target cannot be reached, a layer in `settings.ratios` has no channels to
-            cut, or the criterion needs examples and there are none.
+            cut, the criterion needs examples and there are none, or the arguments make no sense.
     """
-    before = profile_model(model)
+    _refuse_wrong_request(model, settings, speedup, calibration, seed)
+    before, notes = profile_model(model), spectral_note(model)
+    model = unwrapped(model, SPECTRAL)
     graph = trace_channels(model)
     if not graph.groups:
         raise UserError(f"The model {model.name} has no channels that may be cut.")
     scores = score_units(model, graph, settings.criterion, calibration)
-    if settings.ratios:
-        counts = counts_from_ratios(graph, settings.ratios)
+    if speedup is None:
+        counts = counts_from_ratios(graph, scores, settings.ratios, settings.round_to)
     else:
-        assert speedup is not None
         counts = _solve(model, graph, scores, before, settings, speedup)
     wanted = {g.layers: int(n) for g, n in zip(graph.groups, counts, strict=True)}
     kept = {g.name: (wanted[g.layers], len(g.units)) for g in graph.groups}
     lists = _lists(
         [g.layers for g in graph.groups if wanted[g.layers] < len(g.units)], settings.group_size
     )
-    notes = list(graph.left_whole)
+    notes += graph.left_whole
+    if before.unknown:
+        notes.append(uncounted_note(before.unknown))
     not_fitted: dict[str, str] = {}
     for number, names in enumerate(lists):
         if number:
@@ -117,6 +123,32 @@ def prune(
     return Pruned(model, before, profile_model(model), kept, tuple(dict.fromkeys(notes)))
 
 
+def _refuse_wrong_request(
+    model: keras.Model,
+    settings: PruneChannels,
+    speedup: float | None,
+    calibration: Calibration | None,
+    seed: int,
+) -> None:
+    if speedup is None and not settings.ratios:
+        raise UserError(
+            "prune: needs to know how far; give a speedup, as 2.0, or settings with ratios; received "
+            "neither."
+        )
+    if speedup is not None and settings.ratios:
+        raise UserError(
+            f"prune: speedup and ratios contradict each other; give one; received {speedup!r} and "
+            f"{dict(settings.ratios)}."
+        )
+    is_number = isinstance(speedup, float | int | np.number) and not isinstance(speedup, bool)
+    if speedup is not None and not (is_number and 1 < speedup < np.inf):
+        raise UserError(f"prune: speedup has to be a number above 1; received {speedup!r}.")
+    if seed < 0:
+        raise UserError(f"prune: seed has to be at least 0; received {seed}.")
+    if calibration is not None:
+        refuse_other_examples(model, calibration.inputs)
+
+
 def _told(not_fitted: Mapping[str, str]) -> list[str]:
     """A sentence for each reason why layers were not fitted."""
     layers: dict[str, list[str]] = {}
@@ -125,35 +157,6 @@ def _told(not_fitted: Mapping[str, str]) -> list[str]:
     return [
         f"Weights were not fitted in {', '.join(paths)}: {reason}." for reason, paths in layers.items()
     ]
-
-
-def counts_from_ratios(graph: ChannelGraph, ratios: Mapping[str, float]) -> np.ndarray:
-    """Units that each group keeps where parts to cut are given by a layer's name.
-
-    Raises:
-        UserError: If a name is that of no layer with channels to cut, or two names of one group
-            contradict each other.
-    """
-    given: dict[int, tuple[str, float]] = {}
-    for name, ratio in ratios.items():
-        found = [i for i, group in enumerate(graph.groups) if name in group.layers]
-        if not found:
-            names = ", ".join(group.name for group in graph.groups)
-            raise UserError(
-                f"ratios: {name} is no layer whose channels may be cut; there are: {names}."
-            )
-        for i in found:
-            if given.get(i, (name, ratio))[1] != ratio:
-                raise UserError(
-                    f"ratios: {name} and {given[i][0]} share their channels and need the same ratio."
-                )
-            given[i] = (name, ratio)
-    return np.array(
-        [
-            max(1, round(len(group.units) * (1 - given.get(i, ("", 0.0))[1])))
-            for i, group in enumerate(graph.groups)
-        ]
-    )
 
 
 def _solve(
@@ -178,6 +181,7 @@ def _solve(
             scope=settings.scope,
             max_ratio=settings.max_ratio,
             round_to=settings.round_to,
+            unknown=before.unknown if budget == "macs" else (),
         )
         keep = keep_best(rank_units(graph, scores), counts)
         real = getattr(profile_model(remove_channels(model, graph, keep)), budget)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.graph.kernels import Kernel
 from pocketkube.packing import Form, Grid, decode
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.groups import Groups
@@ -21,6 +22,7 @@ class QuantizedKernel:
     """A kernel and the levels that it is rounded to.
 
     Attributes:
+        name: The kernel's, as in left/conv/kernel.
         kernel: The variable; whole until training has ended.
         groups: Which weights share a scale.
         bits: Bits of a weight.
@@ -33,6 +35,7 @@ class QuantizedKernel:
         fed_by: What rounds the layer's input, or None.
     """
 
+    name: str
     kernel: Any
     groups: Groups
     bits: int
@@ -46,14 +49,13 @@ class QuantizedKernel:
     @classmethod
     def calibrated(
         cls,
-        kernel: Any,
+        kernel: Kernel,
         groups: Groups,
         bits: int,
         levels: Levels,
         low: np.ndarray,
         high: np.ndarray,
         settings: QuantizeWeights,
-        bias: Any,
         fed_by: FakeQuantize | None,
     ) -> Self:
         """Levels that span a range for each group, `low` to `high`."""
@@ -64,7 +66,18 @@ class QuantizedKernel:
         follows = not learned and settings.calibration == "minmax"
         log_scale = None if follows else keras.Variable(tf.math.log(scale), trainable=learned)
         zero = keras.Variable(zero_point, trainable=False)
-        return cls(kernel, groups, bits, levels, symmetric, log_scale, zero, bias, fed_by)
+        return cls(
+            kernel.path,
+            kernel.variable,
+            groups,
+            bits,
+            levels,
+            symmetric,
+            log_scale,
+            zero,
+            getattr(kernel.owner, "bias", None),
+            fed_by,
+        )
 
     def grid(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Scales and zero points as they are, `[groups]`."""
@@ -153,11 +166,11 @@ class QuantizationAware(Method):
 
     def finish(self) -> None:
         """The rounded weights and biases are the model's from here on."""
-        self._forms = {each.kernel.path: each.settle() for each in self.kernels}
+        self._forms = {each.name: each.settle() for each in self.kernels}
 
     @property
     def forms(self) -> Mapping[str, Form]:
-        """Each kernel's levels once training has ended, by the kernel's path."""
+        """Each kernel's levels once training has ended, by the kernel's name."""
         return self._forms
 
 

@@ -58,7 +58,20 @@ class FakeQuantize(keras.layers.Layer):
         # "moving_", for that is what the ranks of a training bring together.
         self.low = self.add_weight(name="moving_low", initializer="zeros", trainable=False, **options)
         self.high = self.add_weight(name="moving_high", initializer="ones", trainable=False, **options)
-        self._elements = int(np.prod([size or 1 for size in input_shape[1:]]))
+        self._elements = _size(input_shape)
+
+    def twin(self, name: str, input_shape: Any) -> "FakeQuantize":
+        """Another layer with this one's variables, for Keras saves no layer that two models share.
+
+        Once saved and loaded, each has its own; they are alike.
+        """
+        twin = FakeQuantize(self.bits, self.ranges, self.momentum, name=name)
+        twin.log_scale, twin.zero_point = self.log_scale, self.zero_point
+        twin.low, twin.high = self.low, self.high
+        twin.observing, twin.kind = self.observing, self.kind
+        twin._elements = _size(input_shape)
+        twin.built = True
+        return twin
 
     def span(self, low: float, high: float) -> None:
         """Sets the range."""
@@ -111,3 +124,8 @@ class FakeQuantize(keras.layers.Layer):
         """What makes the layer anew."""
         own = {"bits": self.bits, "ranges": self.ranges, "momentum": self.momentum}
         return {**super().get_config(), **own}
+
+
+def _size(shape: Any) -> int:
+    """How many values an example has."""
+    return int(np.prod([size or 1 for size in shape[1:]]))

@@ -12,7 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from pocketkube.graph.walk import functional_graph, walk
+from pocketkube.graph.kernels import KERNELS
+from pocketkube.graph.names import named_layers
+from pocketkube.graph.paths import beside, unique
+from pocketkube.graph.rebuild import Rebuilder, static_calls
+from pocketkube.graph.sharing import LayerMaker, SharedVariables, paired_variables
+from pocketkube.graph.unwrapping import unwrapped
+from pocketkube.graph.walk import filled_in, functional_graph, is_model, own_nodes
 from pocketkube.quantization.fake_quantize import FakeQuantize
 
 layers = keras.layers
@@ -26,38 +32,34 @@ class Prepared:
 
     Attributes:
         model: It computes what the original does while its roundings pass values as they are.
-        roundings: Each rounding, and the tensor that it rounds.
-        feeding: For each layer of weights whose input is rounded, by its path, what rounds it.
-        renamed: For each layer or operation of the original, by its path, the name of the one whose
-            output has taken its output's place. A layer that has taken up the BatchNorm after it
-            stands for both.
+        roundings: What rounds its activations.
+        feeding: For each layer of weights whose input is rounded, by its id, what rounds it.
+        renamed: For each layer or operation of the original, by its path, the path of the one whose
+            output has taken its output's place: its own, but for one that was folded into another, or
+            that gives its activation to a layer of its own.
+        folded: For each BatchNorm that another layer has taken up, by its path, the path of that one.
         elementwise: Layers that multiply each channel by one weight: a BatchNorm that no other layer
             could take up, or a Rescaling. By their paths.
+        closed: Layers with layers of their own inside, whose activations are not rounded. By their
+            paths.
     """
 
     model: keras.Model
-    roundings: tuple[tuple[FakeQuantize, Any], ...]
-    feeding: Mapping[str, FakeQuantize]
+    roundings: tuple[FakeQuantize, ...]
+    feeding: Mapping[int, FakeQuantize]
     renamed: Mapping[str, str]
+    folded: Mapping[str, str]
     elementwise: frozenset[str]
-
-
-@dataclass
-class _Call:
-    """A call of an operation, and the numbers of the tensors that go in and come out."""
-
-    op: Any
-    taken: tuple[int, ...]
-    given: tuple[int, ...]
+    closed: tuple[str, ...]
 
 
 def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
     """Builds the model to quantise from a trained one.
 
-    Nested models are opened: their layers bear the path's parts joined by underscores. A separable
-    convolution becomes the two that it is made of, an activation inside a layer one of its own, a
-    BatchNorm that no layer can take up a depthwise convolution, and so does a Rescaling: LiteRT has
-    integer kernels for those.
+    Layers keep their names, and nested models stay nested. A layer that becomes two, as a separable
+    convolution, or that was in a wrapper, becomes a nested model of its name. An activation inside a
+    layer becomes one of its own, a BatchNorm that no layer can take up a depthwise convolution, and so
+    does a Rescaling: LiteRT has integer kernels for those.
 
     Args:
         model: A functional or sequential model; it is left as it is.
@@ -67,71 +69,158 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
     Returns:
         The model; its weights are the given one's, folded.
     """
-    function = functional_graph(model)
-    calls, outputs = _calls(function)
-    builder = _Builder(calls, outputs, rounding)
-    inputs = [
-        keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x._keras_history.operation.name)
-        for x in function.inputs
-    ]
-    begun = [builder.round_input(x) for x in inputs]
-    ended = walk(function, begun, builder.visit)
-    ended = keras.tree.pack_sequence_as(function._outputs_struct, ended)
-    given = keras.tree.pack_sequence_as(function._inputs_struct, inputs)
-    built = keras.Model(given, ended, name=model.name)
+    opened = unwrapped(model)
+    builder = _Builder(_Graph(functional_graph(opened)), rounding)
+    built = builder.rebuild(opened)
     builder.carry_weights()
-    elementwise = frozenset(layer.path for layer in builder.elementwise)
-    return Prepared(built, tuple(builder.roundings), builder.feeding, builder.renamed, elementwise)
+    return Prepared(
+        built,
+        tuple(builder.roundings),
+        builder.feeding,
+        builder.renamed,
+        builder.folded,
+        frozenset(builder.elementwise),
+        tuple(builder.closed),
+    )
 
 
-def _calls(function: Any) -> tuple[list[_Call], list[int]]:
-    """All calls in the order of computation, nested models opened, and the outputs' numbers."""
-    calls: list[_Call] = []
-    count = len(function.inputs)
+@dataclass
+class _Call:
+    """A call of an operation, and the numbers of the tensors that go in and come out."""
 
-    def visit(path: str, node: Any, taken: list[Any]) -> list[int]:
-        nonlocal count
-        given = tuple(range(count, count + len(node.outputs)))
-        count += len(node.outputs)
-        calls.append(_Call(node.operation, tuple(taken), given))
-        return list(given)
-
-    outputs = walk(function, range(count), visit)
-    return calls, outputs
+    op: Any
+    taken: tuple[int, ...]
+    given: tuple[int, ...]
+    rank: int
 
 
-class _Builder:
-    def __init__(
-        self, calls: Sequence[_Call], outputs: Sequence[int], rounding: Rounding | None
-    ) -> None:
-        self._calls, self._rounding = iter(calls), rounding
-        self._maker = {number: call for call in calls for number in call.given}
+class _Graph:
+    """Who makes and who reads each tensor of a model.
+
+    A nested model that is called once is looked through. One that is shared has ends of its own: what
+    comes before and after differs from call to call.
+
+    Attributes:
+        ops: All that is called, by its path.
+        sharing: Ids of the layers and operations that share weights with others.
+    """
+
+    def __init__(self, function: Any) -> None:
+        calls = list(static_calls(function))
+        self.ops = {path: node.operation for path, node in calls}
+        self.sharing = _sharing(calls)
+        self._times = Counter(id(node.operation) for _, node in calls)
+        self._count = 0
+        self._calls: dict[int, _Call] = {}
+        self._shared: set[int] = set()
+        self._ends: set[int] = set()
+        self._ends |= set(self._number(function, self._new(function.inputs)))
+        self._maker = {number: call for call in self._calls.values() for number in call.given}
         self._readers: dict[int, list[_Call]] = {}
-        for call in calls:
+        for call in self._calls.values():
             for number in call.taken:
                 self._readers.setdefault(number, []).append(call)
-        self._ends = set(outputs)
-        self._uses = Counter(id(call.op) for call in calls)
-        self._names: Counter[str] = Counter()
+
+    def call(self, node: Any) -> _Call:
+        """The call that a node is."""
+        return self._calls[id(node)]
+
+    def maker(self, number: int) -> _Call | None:
+        """The call that gives a tensor; None where it comes from outside."""
+        return self._maker.get(number)
+
+    def reader(self, call: _Call) -> _Call | None:
+        """The one call that reads a call's one output, where that is all that becomes of it."""
+        readers = self._readers.get(call.given[0], [])
+        alone = len(call.given) == len(readers) == 1 and call.given[0] not in self._ends
+        return readers[0] if alone else None
+
+    def is_shared(self, op: Any) -> bool:
+        """Whether a layer is called more than once."""
+        return self._times[id(op)] > 1
+
+    def _number(self, function: Any, inputs: list[int]) -> list[int]:
+        numbers = dict(zip(map(id, function.inputs), inputs, strict=True))
+        for node in own_nodes(function):
+            taken = [numbers[id(x)] for x in node.input_tensors]
+            if is_model(node.operation):
+                given = self._number_model(node, taken)
+            else:
+                given = self._new(node.outputs)
+                rank = len(node.outputs[0].shape)
+                self._calls[id(node)] = _Call(node.operation, tuple(taken), tuple(given), rank)
+            numbers |= zip(map(id, node.outputs), given, strict=True)
+        return [numbers[id(x)] for x in function.outputs]
+
+    def _number_model(self, node: Any, taken: list[int]) -> list[int]:
+        function = functional_graph(node.operation)
+        if not self.is_shared(node.operation):
+            return self._number(function, taken)
+        self._ends |= set(taken)
+        if id(function) not in self._shared:
+            self._shared.add(id(function))
+            self._ends |= set(self._number(function, self._new(function.inputs)))
+        return self._new(node.outputs)
+
+    def _new(self, tensors: Sequence[Any]) -> list[int]:
+        self._count += len(tensors)
+        return list(range(self._count - len(tensors), self._count))
+
+
+def _sharing(calls: Sequence[tuple[str, Any]]) -> set[int]:
+    shared = SharedVariables()
+    for path, node in calls:
+        if not is_model(node.operation):
+            shared.read(path, node.operation, node.arguments)
+    return {op for group in shared.groups() for op in group}
+
+
+class _Builder(Rebuilder):
+    def __init__(self, graph: _Graph, rounding: Rounding | None) -> None:
+        super().__init__()
+        self._graph, self._rounding = graph, rounding
+        self._names = set(graph.ops)
+        self._remade = LayerMaker(graph.ops)
         self._new: dict[int, Any] = {}
         self._carried: list[Callable[[], None]] = []
+        # Of tensors of the new model, by their ids.
+        self._paths: dict[int, str] = {}
         self._rounded_by: dict[int, FakeQuantize] = {}
-        self.roundings: list[tuple[FakeQuantize, Any]] = []
-        self.feeding: dict[str, FakeQuantize] = {}
+        self._from_elsewhere: set[int] = set()
+        self.roundings: list[FakeQuantize] = []
+        self.feeding: dict[int, FakeQuantize] = {}
         self.renamed: dict[str, str] = {}
-        self.elementwise: list[Any] = []
+        self.folded: dict[str, str] = {}
+        self.elementwise: list[str] = []
+        self.closed: list[str] = []
 
-    def round_input(self, tensor: Any) -> Any:
+    def begin(self, name: str, tensor: Any) -> Any:
+        """See `Rebuilder`."""
         if not str(tensor.dtype).startswith("float"):
             return tensor
-        return self._round(tensor, tensor._keras_history.operation.name, "learned")
+        return self._round(tensor, name, "learned")
 
-    def visit(self, path: str, node: Any, taken: list[Any]) -> list[Any]:
+    def pass_on(self, source: Any, target: Any) -> None:
+        """See `Rebuilder`."""
+        self._inherit(source, target)
+        self._from_elsewhere.add(id(target))
+        if id(source) in self._paths:
+            self._paths[id(target)] = self._paths[id(source)]
+
+    def _compute_model(self, path: str, node: Any, taken: list[Any]) -> list[Any]:
+        given = super()._compute_model(path, node, taken)
+        self._remade.made(node.operation, self._models[id(node.operation)][0])
+        return given
+
+    def compute(self, path: str, node: Any, taken: list[Any]) -> list[Any]:
         """Computes a call of the original in the new model."""
-        call, op = next(self._calls), node.operation
-        name = path.replace("/", "_")
-        given = [taken[0]] if self._takes_up(call) else self._compute(call, name, node, taken)
-        self.renamed[path] = given[0]._keras_history.operation.name
+        call, op = self._graph.call(node), node.operation
+        if self._takes_up(call):
+            given = [taken[0]]
+            self.folded[path] = self._paths[id(taken[0])]
+        else:
+            given = self._computed(call, path, node, taken)
+        self.renamed[path] = self._paths[id(given[0])]
         if (
             len(given) != 1
             or not str(given[0].dtype).startswith("float")
@@ -142,11 +231,11 @@ class _Builder:
             self._inherit(taken[0], given[0])
             return given
         if isinstance(op, SAME_RANGE):
-            own = self._rounded_by.get(id(taken[0]))
-            return [self._reuse(own, given[0])] if own is not None else given
-        return [self._round(given[0], name, FIXED.get(_activation_of(op), "learned"))]
+            return [self._round_alike(taken[0], given[0], path)]
+        return [self._round(given[0], path, FIXED.get(_activation_of(op), "learned"))]
 
     def carry_weights(self) -> None:
+        self._remade.share()
         for carry in self._carried:
             carry()
 
@@ -154,25 +243,21 @@ class _Builder:
         """Whether a call is a BatchNorm that the layer before takes up."""
         if not isinstance(call.op, layers.BatchNormalization):
             return False
-        maker = self._maker.get(call.taken[0])
+        maker = self._graph.maker(call.taken[0])
         return (
             maker is not None
             and isinstance(maker.op, LINEAR)
+            and id(maker.op) not in self._graph.sharing
             and _activation_of(maker.op) == "linear"
-            and self._uses[id(maker.op)] == self._uses[id(call.op)] == 1
-            and self._reader(maker) is call
-            and call.op.axis in (-1, len(maker.op.output.shape) - 1)
+            and not self._graph.is_shared(maker.op)
+            and not self._graph.is_shared(call.op)
+            and self._graph.reader(maker) is call
+            and call.op.axis in (-1, maker.rank - 1)
         )
-
-    def _reader(self, call: _Call) -> _Call | None:
-        """The one call that reads a call's one output, where that is all that becomes of it."""
-        readers = self._readers.get(call.given[0], [])
-        alone = len(call.given) == len(readers) == 1 and call.given[0] not in self._ends
-        return readers[0] if alone else None
 
     def _is_open(self, call: _Call, y: Any) -> bool:
         """Whether LiteRT computes the next operation together with this one, which gives `y`."""
-        reader = self._reader(call)
+        reader = self._graph.reader(call)
         if reader is None:
             return False
         if self._takes_up(reader):
@@ -182,78 +267,101 @@ class _Builder:
         combines = combines or (isinstance(call.op, ELEMENTWISE) and len(y.shape) == IMAGE_RANK)
         return combines and _activation_of(call.op) == "linear" and _is_relu(reader.op)
 
-    def _compute(self, call: _Call, name: str, node: Any, taken: list[Any]) -> list[Any]:
+    def _computed(self, call: _Call, path: str, node: Any, taken: list[Any]) -> list[Any]:
         op = call.op
-        if isinstance(op, layers.SeparableConv1D | layers.SeparableConv2D):
-            return [self._separable(call, name, taken[0])]
-        if isinstance(op, LINEAR):
-            return [self._linear(call, name, op, taken[0])]
-        if _is_elementwise(op, taken[0]):
-            return [self._scale_and_shift(op, name, taken[0])]
-        new = self._new.get(id(op))
-        if new is None:
-            config = op.get_config()
-            new = type(op).from_config(config | ({"name": name} if "name" in config else {}))
-            self._new[id(op)] = new
+        # Others read the weights that they share in ways that nobody knows: those stay as they are.
+        if id(op) not in self._graph.sharing:
+            if isinstance(op, layers.SeparableConv1D | layers.SeparableConv2D):
+                return [self._separable(call, path, taken[0])]
+            if isinstance(op, LINEAR):
+                return [self._linear(call, path, op, taken[0])]
+            if _is_elementwise(op, taken[0]):
+                return [self._scale_and_shift(op, path, taken[0])]
+        if id(op) not in self._new:
+            self._new[id(op)] = new = self._remade.make(op)
             self._carry(op, new)
-        args, kwargs = node.arguments.fill_in(
-            dict(zip(map(id, node.input_tensors), taken, strict=True))
-        )
-        return keras.tree.flatten(new(*args, **kwargs))
+            if isinstance(op, keras.layers.Layer) and any(
+                type(inner) in KERNELS for _, inner in named_layers(op)
+            ):
+                self.closed.append(path)
+        args, kwargs = self._remade.arguments(*filled_in(node, taken))
+        given = keras.tree.flatten(self._new[id(op)](*args, **kwargs))
+        self._paths[id(given[0])] = beside(path, self._new[id(op)].name)
+        return given
 
-    def _linear(self, call: _Call, name: str, op: Any, x: Any) -> Any:
+    def _linear(self, call: _Call, path: str, op: Any, x: Any) -> Any:
         """A layer of weights with the BatchNorm that follows it, and its activation as one apart."""
-        reader = self._reader(call)
-        norm = reader.op if reader is not None and self._takes_up(reader) else None
+        norm = self._norm_after(call)
         new = self._new.get(id(op))
         if new is None:
-            config = op.get_config() | {"name": name, "activation": "linear"}
+            config = op.get_config() | {"activation": "linear"}
             config |= {"use_bias": True} if norm is not None else {}
             new = self._new[id(op)] = type(op).from_config(config)
             self._carried.append(lambda: _fold(new, op, norm))
-        return self._activated(op, name, self._fed(new, x))
+        return self._activated(op, path, self._fed(new, x, path))
 
-    def _activated(self, op: Any, name: str, y: Any) -> Any:
+    def _norm_after(self, call: _Call) -> Any:
+        """The BatchNorm that a layer takes up, or None."""
+        reader = self._graph.reader(call)
+        return reader.op if reader is not None and self._takes_up(reader) else None
+
+    def _activated(self, op: Any, path: str, y: Any) -> Any:
         activation = _activation_of(op)
         if activation == "linear":
             return y
         if activation not in RELUS:
-            y = self._round(y, f"{name}_linear", "learned")
-        return layers.Activation(op.activation, name=self._unique(f"{name}_activation"))(y)
+            y = self._round(y, f"{path}_linear", "learned")
+        return self._placed(layers.Activation, f"{path}_activation", y, op.activation)
 
-    def _separable(self, call: _Call, name: str, x: Any) -> Any:
+    def _separable(self, call: _Call, path: str, x: Any) -> Any:
         op = call.op
-        first, second = _parts(op, name)
-        reader = self._reader(call)
-        norm = reader.op if reader is not None and self._takes_up(reader) else None
-        middle = self._round(self._fed(first, x), f"{name}_depthwise", "learned")
-        y = self._activated(op, name, self._fed(second, middle))
+        if id(op) not in self._new:
+            first, second = _parts(op)
+            norm = self._norm_after(call)
+            inputs = keras.Input(batch_shape=x.shape, dtype=x.dtype)
+            self._inherit(x, inputs)
+            middle = self._fed(first, inputs, f"{path}/{first.name}")
+            middle = self._round(middle, f"{path}/{first.name}", "learned")
+            ended = self._fed(second, middle, f"{path}/{second.name}")
+            ended = self._activated(op, f"{path}/{second.name}", ended)
+            self._new[id(op)] = keras.Model(inputs, ended, name=op.name), ended
 
-        def carry() -> None:
-            first.kernel.assign(op.depthwise_kernel)
-            _set_folded(second, np.asarray(op.pointwise_kernel), _bias(op), (-1,), norm)
+            def carry() -> None:
+                first.kernel.assign(op.depthwise_kernel)
+                _set_folded(second, np.asarray(op.pointwise_kernel), _bias(op), (-1,), norm)
 
-        self._carried.append(carry)
+            self._carried.append(carry)
+        both, ended = self._new[id(op)]
+        y = both(x)
+        self._paths[id(y)] = self._paths[id(ended)]
         return y
 
-    def _scale_and_shift(self, op: Any, name: str, x: Any) -> Any:
+    def _scale_and_shift(self, op: Any, path: str, x: Any) -> Any:
         channels = x.shape[-1]
         is_image = len(x.shape) == IMAGE_RANK
-        image = x if is_image else layers.Reshape((-1, 1, channels), name=self._unique(f"{name}_in"))(x)
+        image = x if is_image else self._placed(layers.Reshape, f"{path}_in", x, (-1, 1, channels))
         self._inherit(x, image)
         if id(op) not in self._new:
-            new = self._new[id(op)] = layers.DepthwiseConv2D(1, name=name)
+            new = self._new[id(op)] = layers.DepthwiseConv2D(1, name=op.name)
             new.build(image.shape)
             new.trainable = op.trainable and bool(op.trainable_weights)
-            self.elementwise.append(new)
+            self.elementwise.append(path)
             self._carried.append(lambda: _set_affine(new, *_affine(op, channels)))
-        y = self._fed(self._new[id(op)], image)
-        return y if is_image else layers.Reshape(x.shape[1:], name=self._unique(f"{name}_out"))(y)
+        y = self._fed(self._new[id(op)], image, path)
+        return y if is_image else self._placed(layers.Reshape, f"{path}_out", y, x.shape[1:])
 
-    def _fed(self, layer: Any, x: Any) -> Any:
+    def _fed(self, layer: Any, x: Any, path: str) -> Any:
         y = layer(x)
+        self._paths[id(y)] = path
         if id(x) in self._rounded_by:
-            self.feeding[layer.path] = self._rounded_by[id(x)]
+            self.feeding[id(layer)] = self._rounded_by[id(x)]
+        return y
+
+    def _placed(self, kind: type, path: str, x: Any, setting: Any) -> Any:
+        """What a new layer of a kind gives."""
+        name = self._unique(path)
+        y = kind(setting, name=name)(x)
+        self._paths[id(y)] = beside(path, name)
         return y
 
     def _carry(self, old: Any, new: Any) -> None:
@@ -261,31 +369,45 @@ class _Builder:
             return
 
         def carry() -> None:
-            for now, was in zip(new.variables, old.variables, strict=True):
+            for was, now in paired_variables(old, new):
                 now.assign(was)
 
         self._carried.append(carry)
 
-    def _round(self, tensor: Any, name: str, kind: str) -> Any:
+    def _round(self, tensor: Any, path: str, kind: str) -> Any:
         if self._rounding is None:
             return tensor
-        layer = self._rounding(self._unique(f"{name}_quantized"), kind)
-        self.roundings.append((layer, tensor))
-        return self._reuse(layer, tensor)
+        layer = self._rounding(self._unique(f"{path}_quantized"), kind)
+        self.roundings.append(layer)
+        return self._rounded(layer, tensor)
 
-    def _reuse(self, layer: FakeQuantize, tensor: Any) -> Any:
+    def _round_alike(self, source: Any, tensor: Any, path: str) -> Any:
+        """Rounds a tensor as another one is; where that differs from call to call, not at all."""
+        layer = self._rounded_by.get(id(source))
+        if layer is None:
+            return tensor
+        if id(source) in self._from_elsewhere:
+            layer = layer.twin(self._unique(f"{path}_quantized"), tensor.shape)
+        return self._rounded(layer, tensor)
+
+    def _rounded(self, layer: FakeQuantize, tensor: Any) -> Any:
         given = layer(tensor)
         self._rounded_by[id(given)] = layer
+        if id(tensor) in self._paths:
+            self._paths[id(given)] = self._paths[id(tensor)]
         return given
 
-    def _unique(self, name: str) -> str:
-        """The name, numbered where a shared layer is called again."""
-        self._names[name] += 1
-        return name if self._names[name] == 1 else f"{name}_{self._names[name]}"
+    def _unique(self, path: str) -> str:
+        """The name at the end of a path, numbered where it is taken: a shared layer is called again."""
+        found = unique(path, self._names)
+        self._names.add(found)
+        return found.rpartition("/")[2]
 
     def _inherit(self, source: Any, target: Any) -> None:
         if id(source) in self._rounded_by:
             self._rounded_by[id(target)] = self._rounded_by[id(source)]
+        if id(source) in self._from_elsewhere:
+            self._from_elsewhere.add(id(target))
 
 
 def _fold(new: Any, old: Any, norm: Any) -> None:
@@ -345,7 +467,7 @@ def _bias(layer: Any) -> np.ndarray:
     return np.zeros(int(np.prod([layer.kernel.shape[axis] for axis in axes])), np.float32)
 
 
-def _parts(op: Any, name: str) -> tuple[Any, Any]:
+def _parts(op: Any) -> tuple[Any, Any]:
     """The depthwise and the pointwise convolution of a separable one."""
     one = isinstance(op, layers.SeparableConv1D)
     depthwise, pointwise = (
@@ -358,9 +480,9 @@ def _parts(op: Any, name: str) -> tuple[Any, Any]:
         depth_multiplier=op.depth_multiplier,
         dilation_rate=op.dilation_rate,
         use_bias=False,
-        name=f"{name}_depthwise",
+        name="depthwise",
     )
-    second = pointwise(op.filters, 1, name=f"{name}_pointwise")
+    second = pointwise(op.filters, 1, name="pointwise")
     return first, second
 
 

@@ -17,11 +17,11 @@ def integer_kernels(model: keras.Model, forms: Mapping[str, Form]) -> list[Integ
 
     Args:
         model: The model.
-        forms: The forms of its weights, by their paths.
+        forms: The forms of its weights, by their names.
     """
     found = []
     for kernel in kernels_of(model):
-        form = forms.get(kernel.variable.path)
+        form = forms.get(kernel.path)
         if not isinstance(form, Grid) or form.zero_points is not None or form.blocks.bucket_size:
             continue
         channels = int(np.prod([kernel.variable.shape[axis] for axis in kernel.axes]))

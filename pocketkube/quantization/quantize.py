@@ -1,14 +1,20 @@
 """Prepares a trained model for levels: calibrated, its biases corrected, ready to be trained on."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from pocketkube.data.dataset import Arrays
 from pocketkube.errors import UserError
+from pocketkube.graph.inputs import refuse_other_examples
 from pocketkube.graph.kernels import kernels_of
+from pocketkube.graph.names import named_layers
+from pocketkube.graph.paths import is_within
+from pocketkube.graph.replay import replay
 from pocketkube.quantization.aware import QuantizationAware, QuantizedKernel
 from pocketkube.quantization.correction import correct_biases
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
@@ -16,10 +22,12 @@ from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.insertion import Prepared, prepare
 from pocketkube.quantization.levels import signed_levels, unsigned_levels
 from pocketkube.quantization.ranges import find_range
-from pocketkube.spec.schema import QuantizeWeights
+from pocketkube.spec.schema import FLOAT, QuantizeWeights
 
 BATCH, SEEN = 64, 2**18
 MOST_BITS = 8
+# Weights of several axes that each stand for themselves, as those of attention heads and of PReLU.
+BY_CHANNEL = ("bias", "alpha")
 FIXED_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
@@ -30,12 +38,12 @@ class Quantized:
     Attributes:
         model: Its activations are rounded by layers of its own, its weights by `method`.
         method: What trains it; `method.finish()` puts the rounded weights into the model.
-        renamed: For each layer of the given model, by its path, the name of the one in its place.
+        prepared: What became of the given model's layers.
     """
 
     model: keras.Model
     method: QuantizationAware
-    renamed: Mapping[str, str]
+    prepared: Prepared
 
 
 def quantize(
@@ -56,20 +64,37 @@ def quantize(
         The quantised model.
 
     Raises:
-        UserError: If there is nothing to quantise, or `settings` names a layer that is not there.
+        UserError: If there is nothing to quantise, `settings` names a layer that is not there, or the
+            examples are none for this model.
     """
+    if seed < 0:
+        raise UserError(f"quantize: seed has to be at least 0; received {seed}.")
+    refuse_other_examples(model, calibration)
     prepared = prepare(model, _rounding(settings))
     kernels = list(_kernels(prepared, settings))
     method = QuantizationAware(kernels, settings)
     _calibrate(prepared, settings, calibration, np.random.default_rng(seed))
     if settings.bias_correction:
         correct_biases(prepared, method, calibration)
-    return Quantized(prepared.model, method, prepared.renamed)
+    return Quantized(prepared.model, method, prepared)
+
+
+def left_whole(model: keras.Model) -> list[str]:
+    """Names of the layers whose own weights multiply, but are of no kind that is put on levels."""
+    rounded = {id(kernel.variable) for kernel in kernels_of(model)}
+    return [
+        name
+        for name, layer in named_layers(model)
+        if any(
+            len(weight.shape) > 1 and weight.name not in BY_CHANNEL and id(weight) not in rounded
+            for weight in layer._trainable_variables
+        )
+    ]
 
 
 def _rounding(settings: QuantizeWeights) -> Callable[[str, str], FakeQuantize] | None:
     bits = settings.activation_bits
-    if bits is None:
+    if bits == FLOAT:
         return None
 
     def rounding(name: str, kind: str) -> FakeQuantize:
@@ -84,7 +109,6 @@ def _rounding(settings: QuantizeWeights) -> Callable[[str, str], FakeQuantize] |
 def _kernels(prepared: Prepared, settings: QuantizeWeights) -> Iterator[QuantizedKernel]:
     model = prepared.model
     found = list(kernels_of(model))
-    biases = {layer.path: getattr(layer, "bias", None) for layer in model._flatten_layers()}
     if not found:
         raise UserError(f"{model.name} has no dense layer or convolution that could be quantised.")
     bits = _bits_by_layer([kernel.layer for kernel in found], prepared.elementwise, settings)
@@ -94,34 +118,28 @@ def _kernels(prepared: Prepared, settings: QuantizeWeights) -> Iterator[Quantize
         groups = Groups(tuple(variable.shape), kernel.axes, settings.granularity, settings.bucket_size)
         levels = signed_levels(count) if symmetric else unsigned_levels(count)
         low, high = find_range(groups.split(variable).numpy(), levels, symmetric, settings.calibration)
-        yield QuantizedKernel.calibrated(
-            variable,
-            groups,
-            count,
-            levels,
-            low,
-            high,
-            settings,
-            biases[kernel.layer],
-            prepared.feeding.get(kernel.layer),
-        )
+        fed_by = prepared.feeding.get(id(kernel.owner))
+        yield QuantizedKernel.calibrated(kernel, groups, count, levels, low, high, settings, fed_by)
 
 
 def _bits_by_layer(
     paths: list[str], elementwise: Collection[str], settings: QuantizeWeights
 ) -> dict[str, int]:
-    for name in settings.layers:
-        if name not in paths:
-            raise UserError(
-                f"layers: {name} is no layer that is quantised; there are: {', '.join(paths)}."
-            )
     bits = dict.fromkeys(paths, settings.weight_bits)
     mixing = [path for path in paths if path not in elementwise]
     for end in mixing[:1] + mixing[-1:]:
         bits[end] = settings.first_last_bits
     # One weight for each channel: fewer bits would save nothing.
     bits |= dict.fromkeys(elementwise, MOST_BITS)
-    return bits | dict(settings.layers)
+    # Of two that hold for a layer, the longer name is that of the layer inside.
+    for name in sorted(settings.layers, key=len):
+        meant = [path for path in paths if is_within(path, name)]
+        if not meant:
+            raise UserError(
+                f"layers: {name} is no layer that is quantised; there are: {', '.join(paths)}."
+            )
+        bits |= dict.fromkeys(meant, settings.layers[name])
+    return bits
 
 
 def _calibrate(
@@ -131,31 +149,37 @@ def _calibrate(
     if not prepared.roundings:
         return
     seen = _observe(prepared, calibration, rng)
-    for (layer, _), values in zip(prepared.roundings, seen, strict=True):
+    for layer in prepared.roundings:
         if layer.kind in FIXED_RANGES:
             low, high = FIXED_RANGES[layer.kind]
             # LiteRT's integer kernels leave the uppermost end out, to have a power of two.
             high -= (high - low) / 2**LITERT_BITS if layer.bits == LITERT_BITS else 0.0
         else:
-            ends = find_range(values, layer.levels, False, settings.calibration)
+            ends = find_range(seen[id(layer)], layer.levels, False, settings.calibration)
             low, high = (float(end[0]) for end in ends)
         layer.span(low, high)
-        layer.observing = False
+    for _, layer in named_layers(prepared.model):
+        if isinstance(layer, FakeQuantize):
+            layer.observing = False
 
 
-def _observe(prepared: Prepared, calibration: Arrays, rng: np.random.Generator) -> list[np.ndarray]:
+def _observe(
+    prepared: Prepared, calibration: Arrays, rng: np.random.Generator
+) -> dict[int, np.ndarray]:
     """What goes through each rounding, `[values, 1]`: all of it, or a sample with both extremes."""
-    tensors = [tensor for _, tensor in prepared.roundings]
-    watcher = keras.Model(prepared.model.inputs, tensors)
+    seen: dict[int, list[np.ndarray]] = {id(layer): [] for layer in prepared.roundings}
     examples = len(calibration[0])
     share = SEEN * BATCH // max(examples, 1)
-    seen: list[list[np.ndarray]] = [[] for _ in tensors]
-    for start in range(0, examples, BATCH):
-        given = [x[start : start + BATCH] for x in calibration]
-        for found, values in zip(seen, watcher(given, training=False), strict=True):
-            flat = np.asarray(values, np.float32).ravel()
+
+    def look(path: str, op: Any, tensors: list[Any]) -> list[Any]:
+        if id(op) in seen:
+            flat = np.asarray(tensors[0], np.float32).ravel()
             if len(flat) > share:
                 chosen = flat[rng.integers(0, len(flat), share)]
                 flat = np.append(chosen, [flat.min(), flat.max()]).astype(np.float32)
-            found.append(flat)
-    return [np.concatenate(found)[:, None] for found in seen]
+            seen[id(op)].append(flat)
+        return tensors
+
+    for start in range(0, examples, BATCH):
+        replay(prepared.model, [tf.constant(x[start : start + BATCH]) for x in calibration], look)
+    return {key: np.concatenate(found)[:, None] for key, found in seen.items()}

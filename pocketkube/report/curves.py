@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pocketkube.measures import Wording
-from pocketkube.report.svg import figure, line, text, ticks
+from pocketkube.report.markup import details, figure, table
+from pocketkube.report.plot import Axis, line, plot, ticks, upright
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 360, 220, 46, 30, 34
+_KEYS = (("before line", "training"), ("after line", "validation"))
 
 
 def training_curves(stage: Mapping[str, Any], wording: Wording) -> list[str]:
@@ -23,46 +24,42 @@ def training_curves(stage: Mapping[str, Any], wording: Wording) -> list[str]:
     history = stage.get("history")
     if not history or not history["loss"]:
         return []
-    read = [[wording.read(score) for score in history[name]] for name in ("score", "val_score")]
-    return [
-        _curves(f"{stage['name']}: loss", history["loss"], history["val_loss"]),
-        _curves(f"{stage['name']}: {wording.name}", *read),
-    ]
-
-
-def _curves(title: str, training: Sequence[float], validation: Sequence[float]) -> str:
-    values = [value for value in (*training, *validation) if math.isfinite(value)]
-    if not values:
-        return ""
-    low, high = min(values), max(values)
-    span = (high - low) or 1.0
-
-    def x(epoch: int) -> float:
-        return LEFT + (WIDTH - LEFT - 12) * (epoch / max(len(training) - 1, 1))
-
-    def y(value: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * (value - low) / span
-
-    parts = [text(0, 14, title, kind="h")]
-    for tick in ticks(low, high):
-        parts += [
-            line([(LEFT, y(tick)), (WIDTH - 12, y(tick))], "grid"),
-            text(LEFT - 6, y(tick) + 4, f"{tick:.3g}", kind="muted", anchor="end"),
-        ]
-    for values_of, kind in ((training, "line-before"), (validation, "line-after")):
-        # Training that diverged has epochs without a place on the axis.
-        points = [(x(i), y(value)) for i, value in enumerate(values_of) if math.isfinite(value)]
-        if len(points) == 1:
-            points = [(LEFT, points[0][1]), *points]
-        if points:
-            parts.append(line(points, kind))
-    parts += [
-        text(LEFT, HEIGHT - 8, "epoch 1", kind="muted"),
-        text(WIDTH - 12, HEIGHT - 8, f"epoch {len(training)}", kind="muted", anchor="end"),
-        text(WIDTH - 12, 14, "— validation", kind="key-after", anchor="end"),
-        text(WIDTH - 100, 14, "— training", kind="key-before", anchor="end"),
-    ]
-    description = (
-        f"Training from {training[0]:.4g} to {training[-1]:.4g}, validation to {validation[-1]:.4g}"
+    score, val_score = (
+        [wording.read(score) for score in history[name]] for name in ("score", "val_score")
     )
-    return figure(title, description, WIDTH, HEIGHT, parts)
+    kept = history.get("kept_epoch", 0)
+    found = [_curves(f"{stage['name']}: loss", history["loss"], history["val_loss"], kept)]
+    if wording.name != "loss":
+        found.append(_curves(f"{stage['name']}: {wording.name}", score, val_score, kept))
+    return found
+
+
+def _curves(title: str, training: Sequence[float], validation: Sequence[float], kept: int) -> str:
+    epochs = len(training)
+    rows = [
+        (str(epoch), f"{one:.4g}", f"{other:.4g}")
+        for epoch, (one, other) in enumerate(zip(training, validation, strict=True), start=1)
+    ]
+    numbers = table(("epoch", "training", "validation"), rows)
+    finite = [value for value in (*training, *validation) if math.isfinite(value)]
+    if epochs < 2 or not finite:
+        # A point is no line: what there is to see are two numbers.
+        return figure(title, numbers)
+    low, high = min(finite), max(finite)
+    margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    y = Axis(low - margin, high + margin, ticks(low - margin, high + margin))
+    x = Axis(1, epochs, ticks(1, epochs, 5, least_step=1))
+    # Training that diverged has epochs without a place on the axis.
+    marks = [
+        line(x, y, [(i, v) for i, v in enumerate(values, start=1) if math.isfinite(v)], kind)
+        for values, kind in ((training, "before"), (validation, "after"))
+    ]
+    told = (
+        f"{title}, {epochs} epochs: training from {training[0]:.4g} to {training[-1]:.4g}, "
+        f"validation from {validation[0]:.4g} to {validation[-1]:.4g}"
+    )
+    keys = list(_KEYS)
+    if kept:
+        marks.insert(0, upright(x, kept, "kept"))
+        keys.append(("kept line", f"kept: epoch {kept}"))
+    return figure(title, plot(x, y, marks, told, "epoch"), details("Numbers", numbers), keys=keys)

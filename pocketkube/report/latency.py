@@ -1,17 +1,26 @@
-"""How the measured times spread, before and after."""
+"""How the measured times spread, before and after, and how they compare."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from pocketkube.report.svg import bar, figure, line, text, ticks
+from pocketkube.figures import (
+    TIME,
+    milliseconds,
+    milliseconds_between,
+    ratio,
+    ratio_between,
+    ratio_words,
+)
+from pocketkube.report.markup import figure, table
+from pocketkube.report.plot import Axis, bars, plot, ticks
 
-WIDTH, HEIGHT, BASE, TOP, BINS = 360, 200, 160, 30, 60
+_BINS = 60
 
 
-def latency_distribution(result: Mapping[str, Any]) -> str:
-    """Two histograms over one axis of milliseconds; the slowest hundredth is left out.
+def latency_figure(result: Mapping[str, Any]) -> str:
+    """Two histograms over the same milliseconds; the slowest hundredth is left out.
 
     Args:
         result: A result.json.
@@ -23,28 +32,43 @@ def latency_distribution(result: Mapping[str, Any]) -> str:
     if any(not len(values) for values in samples.values()):
         return ""
     top = max(float(np.percentile(values, 99)) for values in samples.values()) * 1.05
-    edges = np.linspace(0, top, BINS + 1)
-    heights = {when: np.histogram(values, edges)[0] / len(values) for when, values in samples.items()}
-    most = max(float(height.max()) for height in heights.values()) or 1.0
-    step = WIDTH / BINS
-    parts = [text(0, 14, "Latency of single runs", kind="h")]
-    for when, height in heights.items():
-        for i, share in enumerate(height):
-            tall = (BASE - TOP) * share / most
-            parts.append(bar(i * step, BASE - tall, step - 1, tall, f"{when} see-through"))
-    for tick in ticks(0, top, 6):
-        x = tick / top * WIDTH
-        parts.append(
-            text(min(max(x, 12), WIDTH - 22), BASE + 16, f"{tick:.3g}", kind="muted", anchor="middle")
+    axis = Axis(0, top, ticks(0, top, 5))
+    drawn = []
+    for when, values in samples.items():
+        heights = np.histogram(values, np.linspace(0, top, _BINS + 1))[0] / len(values)
+        low, median, high = np.percentile(values, (5, 50, 95))
+        told = (
+            f"Times of {len(values)} runs {when}: the median {milliseconds(median)}, 9 in 10 from "
+            f"{milliseconds_between(low, high)}"
         )
-    parts += [
-        line([(0, BASE), (WIDTH, BASE)], "grid"),
-        text(WIDTH, HEIGHT - 4, "milliseconds", kind="muted", anchor="end"),
-        text(WIDTH, 14, "■ after", kind="key-after", anchor="end"),
-        text(WIDTH - 60, 14, "■ before", kind="key-before", anchor="end"),
-    ]
-    medians = {when: float(np.median(values)) for when, values in samples.items()}
-    told = (
-        f"Half of the runs within {medians['before']:.3g} ms before and {medians['after']:.3g} ms after"
-    )
-    return figure("Latency of single runs", told, WIDTH, HEIGHT, parts)
+        drawn.append(
+            figure(
+                f"Single runs, {when}",
+                plot(axis, None, [bars([float(h) for h in heights], when)], told, "milliseconds"),
+            )
+        )
+    return f'<div class="short">{"".join(drawn)}</div>'
+
+
+def latency_table(result: Mapping[str, Any]) -> str:
+    """Medians and their intervals by number of threads, with how they compare."""
+    rows = []
+    for threads, before in result["before"]["threads"].items():
+        after = result["after"]["threads"][threads]
+        known = result.get("latency_ratios", {}).get(threads)
+        change = ratio(before["p50"], after["p50"], TIME)
+        sure = ""
+        if known:
+            change = ratio_words(known["value"], TIME)
+            sure = ratio_between(known["low"], known["high"], TIME)
+        name = f"p50, {threads} thread{'' if threads == '1' else 's'}"
+        rows.append((name, milliseconds(before["p50"]), milliseconds(after["p50"]), change))
+        if sure:
+            rows.append(("95 % interval", _interval(before), _interval(after), sure))
+        was, now = before["p90"], after["p90"]
+        rows.append(("p90", milliseconds(was), milliseconds(now), ratio(was, now, TIME)))
+    return table(("latency", "before", "after", "change"), rows)
+
+
+def _interval(figures: Mapping[str, Any]) -> str:
+    return milliseconds_between(*figures["p50_interval"]) if "p50_interval" in figures else "–"

@@ -1,19 +1,20 @@
 """Puts the report's page together."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from pocketkube.benchmark.environment import shown_machine
-from pocketkube.measures import measure_of, wording_of
-from pocketkube.report.bars import layer_bars, shares
+from pocketkube.figures import SAME, SIZE, TIME, bounded, count, ratio, ratio_between, ratio_words, size
+from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.curves import training_curves
-from pocketkube.report.latency import latency_distribution
-from pocketkube.report.summary import count, rows, size
+from pocketkube.report.latency import latency_figure, latency_table
+from pocketkube.report.layers import layer_table, operation_shares
+from pocketkube.report.markup import details, listed, section, table
+from pocketkube.report.summary import rows, speedup_change, told_target, uncounted
+from pocketkube.spec import yaml_of
 
 
 def build_report(result: Mapping[str, Any]) -> str:
@@ -29,14 +30,16 @@ def build_report(result: Mapping[str, Any]) -> str:
     body = "".join(
         (
             _headline(result),
-            _section("Warnings", _list(result.get("warnings", ()))),
-            _section("Before and after", _table(result), _targets(result)),
-            _section("Layers", *_layers(result)),
-            _section("Latency", latency_distribution(result), *_threads(result)),
-            _section("Training", *_curves(result)),
-            _section("What is taken for what", confusion_matrix(result["after"]["confusion"] or ())),
-            _section("Stages", _stages(result)),
-            _section("Do it again", *_again(result)),
+            section("Warnings", listed(_warnings(result)), kind="warnings"),
+            '<div class="halves">',
+            section("Before and after", _table(result), *_notes(result)),
+            section("Latency", latency_table(result), latency_figure(result)),
+            "</div>",
+            section("Layers", layer_table(result["layers"]), _operations(result)),
+            section("Training", _curves(result)),
+            section("What is taken for what", *_confusions(result)),
+            section("Stages", _stages(result), _head_scores(result), listed(_stage_notes(result))),
+            section("Do it again", *_again(result)),
         )
     )
     return (
@@ -54,13 +57,10 @@ def _title(result: Mapping[str, Any]) -> str:
 
 def _headline(result: Mapping[str, Any]) -> str:
     before, after = result["before"], result["after"]
-    cards = [(f"{result['speedup']:.2f}x", "fewer multiply-adds")]
-    if before["score"] is not None:
-        cards.append(_score_card(result["task"]["score_name"], before["score"], after["score"]))
+    cards = [_ratio_card(speedup_change(result), "multiply-adds"), *_score_cards(result)]
     if result["latency_ratio"]:
-        where = "under emulation, which says nothing" if _emulated(result) else "on this machine"
-        cards.append((f"{result['latency_ratio']:.2f}x", f"faster {where}, one thread"))
-    cards.append((f"{before['size_bytes'] / after['size_bytes']:.1f}x", "smaller file"))
+        cards.append(_latency_card(result))
+    cards.append(_ratio_card(ratio(before["size_bytes"], after["size_bytes"], SIZE), "file"))
     environment = result["environment"]
     told = " · ".join((environment["when"], environment["cpu"], result["task"]["description"]))
     shown = "".join(f"<li><strong>{escape(a)}</strong> {escape(b)}</li>" for a, b in cards)
@@ -70,8 +70,35 @@ def _headline(result: Mapping[str, Any]) -> str:
     )
 
 
-def _emulated(result: Mapping[str, Any]) -> bool:
-    return bool(result["environment"].get("emulated_on"))
+def _ratio_card(change: str, what: str) -> tuple[str, str]:
+    if change == SAME:
+        return "1.00x", f"{what}: {SAME}"
+    number, _, word = change.rpartition(" ")
+    return number, f"{word} {what}"
+
+
+def _latency_card(result: Mapping[str, Any]) -> tuple[str, str]:
+    where = "on this machine"
+    if result["environment"].get("emulated_on"):
+        where = "under emulation, which says nothing"
+    threads = result.get("reference_threads", 1)
+    where += f", {threads} thread{'' if threads == 1 else 's'}"
+    if result.get("latency_ratio_interval"):
+        low, high = result["latency_ratio_interval"]
+        where += f"; 95 % interval {ratio_between(low, high, TIME)}"
+    return _ratio_card(ratio_words(result["latency_ratio"], TIME), where)
+
+
+def _score_cards(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The score of all outputs, or of each where they have none in common."""
+    before, after = result["before"], result["after"]
+    if before["score"] is not None:
+        return [_score_card(result["task"]["score_name"], before["score"], after["score"])]
+    cards = []
+    for was, now in zip(before.get("heads", ()), after.get("heads", ()), strict=True):
+        shown, told = _score_card(was["score_name"], was["score"], now["score"])
+        cards.append((shown, f"{told} ({was['name']})"))
+    return cards
 
 
 def _score_card(score_name: str, before: float, after: float) -> tuple[str, str]:
@@ -82,85 +109,96 @@ def _score_card(score_name: str, before: float, after: float) -> tuple[str, str]
     return wording.shown(after), f"{wording.name}, from {wording.shown(before)}"
 
 
-def _section(title: str, *parts: str) -> str:
-    content = "".join(parts)
-    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
+def _warnings(result: Mapping[str, Any]) -> list[str]:
+    """What a reader has to know before the figures."""
+    missed = [target for target in result.get("targets", ()) if not target["met"]]
+    return [
+        *(_target(result, target) for target in missed),
+        *uncounted(result),
+        *result.get("warnings", ()),
+    ]
 
 
 def _table(result: Mapping[str, Any]) -> str:
-    body = "".join(
-        f'<tr><th scope="row">{escape(row.name)}</th><td>{escape(row.before)}</td>'
-        f"<td>{escape(row.after)}</td><td>{escape(row.change)}</td></tr>"
-        for row in rows(result)
+    shown = ((row.name, row.before, row.after, row.change) for row in rows(result))
+    return table(("", "before", "after", "change"), shown)
+
+
+def _notes(result: Mapping[str, Any]) -> list[str]:
+    met = [_target(result, target) for target in result.get("targets", ()) if target["met"]]
+    told = [
+        "p50 is the median: half of the runs took no longer; p90 is what 9 in 10 stayed within.",
+    ]
+    if result["agreement"] is not None:
+        measure = task_measure_of(result["task"])
+        told.append(measure.agreed(result["agreement"], "the test examples compared"))
+    return [listed(met), *(f"<p>{escape(sentence)}</p>" for sentence in told)]
+
+
+def _target(result: Mapping[str, Any], target: Mapping[str, Any]) -> str:
+    told = told_target(target, wording_of(result["task"]["score_name"]))
+    doubt = f", which is not sure: {told.doubt}" if told.doubt else ""
+    return (
+        f"Target {target['name']}: {told.asked} asked for, {told.verdict} with {told.reached}{doubt}."
     )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("", "before", "after", "change"))
-    agreement = result["agreement"]
-    note = ""
-    if agreement is not None:
-        told = measure_of(result["task"]).agreed(agreement, "the test examples compared")
-        note = f"<p>{escape(told)}</p>"
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide">{table}</div>{note}'
 
 
-def _targets(result: Mapping[str, Any]) -> str:
-    lines = (
-        f"Target {target['name']} {target['asked']:g}: {target['reached']:.4g}, "
-        f"{'reached' if target['met'] else 'not reached'}."
-        for target in result.get("targets", ())
-    )
-    return _list(lines)
+def _operations(result: Mapping[str, Any]) -> str:
+    return operation_shares(result["after"]["op_latency_ms"])
 
 
-def _layers(result: Mapping[str, Any]) -> list[str]:
-    layers = result["layers"]
+def _curves(result: Mapping[str, Any]) -> str:
+    wording = wording_of(result["task"]["score_name"])
+    figures = [curve for stage in result["stages"] for curve in training_curves(stage, wording)]
+    return f'<div class="halves">{"".join(figures)}</div>' if figures else ""
+
+
+def _confusions(result: Mapping[str, Any]) -> list[str]:
+    """A figure for each output that tells classes apart."""
+    heads = result["after"]["heads"]
+    found = [(head["name"], confusion_matrix(head["confusion"] or ())) for head in heads]
     return [
-        layer_bars(layers, "channels", "Channels left of each layer"),
-        layer_bars(layers, "macs", "Multiply-adds left of each layer"),
-        shares(result["after"]["op_latency_ms"], "Share of the latency, by operation"),
+        f"<h3>{escape(name)}</h3>{figure}" if len(heads) > 1 else figure
+        for name, figure in found
+        if figure
     ]
-
-
-def _threads(result: Mapping[str, Any]) -> list[str]:
-    body = "".join(
-        f'<tr><th scope="row">{escape(str(threads))}</th><td>{before["p50"]:.3g} ms</td>'
-        f"<td>{result['after']['threads'][threads]['p50']:.3g} ms</td></tr>"
-        for threads, before in result["before"]["threads"].items()
-    )
-    head = "".join(f'<th scope="col">{n}</th>' for n in ("threads", "before, median", "after, median"))
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return [f'<div class="wide">{table}</div>'] if body else []
-
-
-def _curves(result: Mapping[str, Any]) -> list[str]:
-    figures = [
-        curve
-        for stage in result["stages"]
-        for curve in training_curves(stage, wording_of(result["task"]["score_name"]))
-    ]
-    return [f'<div class="grid2">{"".join(figures)}</div>'] if figures else []
 
 
 def _stages(result: Mapping[str, Any]) -> str:
-    body, notes, wording = "", [], wording_of(result["task"]["score_name"])
-    for stage in result["stages"]:
-        cells = (
+    wording = wording_of(result["task"]["score_name"])
+    costs = ("MACs", "parameters", "zeros", "bits of a weight", "model.packed", "time")
+    shown = [
+        (
+            stage["name"],
             _shown(stage.get("score"), wording.shown),
-            count(stage["macs"]),
+            bounded(count(stage["macs"]), stage.get("macs_bound", "exact")),
             count(stage["parameters"]),
             _shown(stage.get("zeros"), lambda part: f"{100 * part:.1f} %"),
             _shown(stage.get("weight_bits") or None, _range),
             _shown(stage.get("packed_bytes"), size),
             f"{stage['seconds']:.1f} s",
         )
-        body += f'<tr><th scope="row">{escape(stage["name"])}</th>'
-        body += "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-        notes += [f"{stage['name']}: {note}" for note in stage["notes"]]
-    costs = ("MACs", "parameters", "zeros", "bits of a weight", "model.packed", "time")
-    names = ("stage", wording.name, *costs)
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide">{table}</div>{_list(notes)}'
+        for stage in result["stages"]
+    ]
+    return table(("stage", wording.name, *costs), shown, stacks=True)
+
+
+def _head_scores(result: Mapping[str, Any]) -> str:
+    """The score of each output after each stage, where there are several."""
+    heads, stages = result["after"].get("heads", ()), result["stages"]
+    if len(heads) < 2:
+        return ""
+    shown = []
+    for place, head in enumerate(heads):
+        wording = wording_of(head["score_name"])
+        scores = [wording.shown(stage["heads"][place]["score"]) for stage in stages]
+        shown.append([f"{head['name']}: {wording.name}", *scores])
+    names = [stage["name"] for stage in stages]
+    return f"<h3>Each output</h3>{table(('output', *names), shown, stacks=True)}"
+
+
+def _stage_notes(result: Mapping[str, Any]) -> list[str]:
+    return [f"{stage['name']}: {note}" for stage in result["stages"] for note in stage["notes"]]
 
 
 def _shown(figure: Any, shown: Callable[[Any], str]) -> str:
@@ -172,7 +210,7 @@ def _range(bits: Sequence[int]) -> str:
 
 
 def _again(result: Mapping[str, Any]) -> list[str]:
-    spec = yaml.safe_dump(result["spec"], sort_keys=False, allow_unicode=True)
+    spec = f"<pre><code>{escape(yaml_of(result['spec']))}</code></pre>"
     told = result["environment"]
     machine = shown_machine(told["machine"], told.get("emulated_on"))
     packages = ", ".join(f"{name} {version}" for name, version in told["packages"].items())
@@ -181,14 +219,19 @@ def _again(result: Mapping[str, Any]) -> list[str]:
         f"{told['cpu']}, {told['cores']} cores, {machine}; {' '.join(told['cpu_features'])}",
         f"Seed {result['seed']}",
     ]
-    return [
-        f'<pre class="wide"><code>{escape(result["command"])}</code></pre>',
-        "<details><summary>The spec, with all defaults</summary>"
-        f'<pre class="wide">{escape(spec)}</pre></details>',
-        _list(lines),
-    ]
+    command = result.get("command")
+    if command:
+        how = [_code(command), details("The spec: what differs from the defaults", spec)]
+    else:
+        # A pipeline's runner was given the spec itself: there is no file to name.
+        how = [
+            "<p>Save this as <code>spec.yaml</code>:</p>",
+            spec,
+            "<p>and run:</p>",
+            _code("pocketkube run spec.yaml --output runs/again"),
+        ]
+    return [*how, listed(lines)]
 
 
-def _list(lines: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f"<ul>{items}</ul>" if items else ""
+def _code(command: str) -> str:
+    return f"<pre><code>{escape(command)}</code></pre>"

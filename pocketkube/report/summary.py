@@ -6,6 +6,21 @@ from typing import Any
 
 from rich.table import Table
 
+from pocketkube.figures import (
+    COST,
+    NUMBER,
+    SIZE,
+    TIME,
+    Words,
+    bounded,
+    count,
+    milliseconds,
+    milliseconds_between,
+    ratio,
+    ratio_between,
+    ratio_words,
+    size,
+)
 from pocketkube.measures import Wording, wording_of
 
 
@@ -29,31 +44,25 @@ class Row:
 def rows(result: Mapping[str, Any]) -> list[Row]:
     """The before/after figures of a result.json."""
     before, after = result["before"], result["after"]
-    wording = wording_of(result["task"]["score_name"])
     found = [
         Row("Number format", before["format"], after["format"], ""),
-        _row(
-            capitalized(wording.name),
-            before["score"],
-            after["score"],
-            wording.shown,
-            lambda was, now: score_change(wording, was, now),
-        ),
+        *_score_rows(result),
+        _macs_row(result),
     ]
-    for name, value, shown in (
-        ("Multiply-adds (MACs)", lambda f: f["macs"], count),
-        ("Parameters", lambda f: f["parameters"], count),
-        ("File size", lambda f: f["size_bytes"], size),
-        ("File size, gzipped", lambda f: f["gzip_bytes"], size),
-        ("Latency, half within", lambda f: (f["latency_ms"] or {}).get("p50"), milliseconds),
-        ("Latency, 9 in 10 within", lambda f: (f["latency_ms"] or {}).get("p90"), milliseconds),
-        ("Peak memory", lambda f: f["peak_memory_bytes"], size),
-        ("Time to load", lambda f: f["load_ms"], milliseconds),
+    for name, key, shown, words in (
+        ("Parameters", "parameters", count, NUMBER),
+        ("File size", "size_bytes", size, SIZE),
+        ("File size, gzipped", "gzip_bytes", size, SIZE),
     ):
-        found.append(_row(name, value(before), value(after), shown, ratio))
+        found.append(_cost_row(name, before[key], after[key], shown, words))
+    found += [
+        *_latency_rows(result),
+        _cost_row("Peak memory", before["peak_memory_bytes"], after["peak_memory_bytes"], size, COST),
+        _cost_row("Time to load", before["load_ms"], after["load_ms"], milliseconds, TIME),
+    ]
     if "model_bytes" in after:
         packed = before["model_bytes"], after["model_bytes"]
-        found.append(_row("Keras model, then packed", *packed, size, ratio))
+        found.append(_cost_row("Keras model, then packed", *packed, size, SIZE))
     return found
 
 
@@ -66,40 +75,78 @@ def render_table(result: Mapping[str, Any]) -> Table:
     for row in rows(result):
         table.add_row(row.name, row.before, row.after, row.change)
     for target in result.get("targets", ()):
-        met = "reached" if target["met"] else "NOT reached"
-        table.add_row(
-            f"Target {target['name']}", f"{target['asked']:g}", f"{target['reached']:.4g}", met
-        )
+        told = told_target(target, wording_of(result["task"]["score_name"]))
+        verdict = told.verdict.replace("not", "NOT") + (", not sure" if told.doubt else "")
+        table.add_row(f"Target {target['name']}", told.asked, told.reached, verdict)
+    table.caption = "\n".join(uncounted(result)) or None
+    table.caption_justify = "left"
     return table
 
 
-def count(value: float) -> str:
-    """A large number, to three digits: 40.8 M."""
-    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= unit:
-            return f"{value / unit:.3g}{name}"
-    return f"{value:.3g}"
+@dataclass(frozen=True)
+class ToldTarget:
+    """A part of the target in words.
+
+    Attributes:
+        asked: What was asked for.
+        reached: What came out.
+        verdict: Whether that is enough.
+        doubt: Where the measurement is not sure of it, what it is sure of; else empty.
+    """
+
+    asked: str
+    reached: str
+    verdict: str
+    doubt: str
 
 
-def size(value: float) -> str:
-    """A number of bytes: 276 kB."""
-    return f"{count(value)}B" if value >= 1e3 else f"{value:.0f} B"
+def told_target(target: Mapping[str, Any], wording: Wording) -> ToldTarget:
+    """Puts a part of the target into words.
+
+    Args:
+        target: One of a result.json's targets.
+        wording: How the score is read.
+    """
+    shown = {
+        "speedup": lambda value: f"{value:.4g}x",
+        "max_size": size,
+        "max_latency_ms": milliseconds,
+        "max_accuracy_drop": lambda value: _drop(value, wording),
+    }[target["name"]]
+    low, high = target.get("interval") or (target["reached"],) * 2
+    bound = target.get("bound", "exact")
+    # What is at most 1.8 is surely not 2; what is at most 2.1 may be.
+    missed = bound == "exact" or (bound == "at most" and target["reached"] < target["asked"])
+    return ToldTarget(
+        shown(target["asked"]),
+        bounded(shown(target["reached"]), bound),
+        "reached" if target["met"] else "not reached" if missed else "not certain",
+        f"95 % interval {milliseconds_between(low, high)}" if low <= target["asked"] < high else "",
+    )
 
 
-def milliseconds(value: float) -> str:
-    """A time: 0.82 ms."""
-    return f"{value:#.3g} ms"
+def speedup_change(result: Mapping[str, Any]) -> str:
+    """How multiply-adds compare: 2.50x fewer, or a bound where not all are known."""
+    speedup, bound = result["speedup"], result.get("speedup_bound", "exact")
+    if speedup < 1:
+        # Told by how many times more there are: at least 0.50x fewer is at most 2.00x more.
+        bound = {"at least": "at most", "at most": "at least"}.get(bound, bound)
+    return bounded(ratio_words(speedup, NUMBER), bound)
 
 
-def ratio(before: float, after: float) -> str:
-    """How many times less the result takes: 2.51x."""
-    return f"{before / after:.2f}x less" if before >= after > 0 else f"{after / before:.2f}x more"
+def uncounted(result: Mapping[str, Any]) -> list[str]:
+    """A sentence on the layers whose multiply-adds are not all known, where there are any."""
+    found = [layer for when in ("before", "after") for layer in result[when].get("unknown", ())]
+    names = ", ".join(dict.fromkeys(found))
+    return [f"Multiply-adds that are not known, and not counted: {names}."] if names else []
 
 
 def score_change(wording: Wording, before: float, after: float) -> str:
     """How scores compare as they are read: in percentage points, -0.40 points, or as a ratio."""
     before, after = wording.read(before), wording.read(after)
-    return f"{(after - before) * 100:+.2f} points" if wording.is_share else ratio(before, after)
+    if wording.is_share:
+        return f"{(after - before) * 100:+.2f} points"
+    return ratio(before, after) if before > 0 and after > 0 else ""
 
 
 def capitalized(name: str) -> str:
@@ -107,14 +154,69 @@ def capitalized(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-def _row(
+def _drop(value: float, wording: Wording) -> str:
+    return f"{100 * value:.3g} points" if wording.is_share else f"{value:.4g}"
+
+
+def _latency_rows(result: Mapping[str, Any]) -> list[Row]:
+    """The change of the median is that pair by pair, which load from elsewhere hardly moves."""
+    before, after = (result[when]["latency_ms"] or {} for when in ("before", "after"))
+    p50, p90 = (
+        _cost_row(f"Latency {name}", before.get(name), after.get(name), milliseconds, TIME)
+        for name in ("p50", "p90")
+    )
+    if not result["latency_ratio"]:
+        return [p50, p90]
+    known = Row(p50.name, p50.before, p50.after, ratio_words(result["latency_ratio"], TIME))
+    sure = []
+    if result.get("latency_ratio_interval"):
+        low, high = result["latency_ratio_interval"]
+        sure = [Row("  95 % interval", "", "", ratio_between(low, high, TIME))]
+    return [known, *sure, p90]
+
+
+def _macs_row(result: Mapping[str, Any]) -> Row:
+    before, after = (
+        bounded(count(result[when]["macs"]), result[when].get("macs_bound", "exact"))
+        for when in ("before", "after")
+    )
+    return Row("Multiply-adds (MACs)", before, after, speedup_change(result))
+
+
+def _score_rows(result: Mapping[str, Any]) -> list[Row]:
+    """The score of all outputs, where they have one in common, and of each where there are several."""
+    before, after = result["before"], result["after"]
+    wording = wording_of(result["task"]["score_name"])
+    heads = list(zip(before.get("heads", ()), after.get("heads", ()), strict=True))
+    name = capitalized(wording.name)
+    if len(heads) < 2:
+        return [_score_row(name, wording, before["score"], after["score"])]
+    found = []
+    if before["score"] is not None:
+        mean = f"{name}, mean of {len(heads)} outputs"
+        found.append(_score_row(mean, wording, before["score"], after["score"]))
+    for was, now in heads:
+        wording = wording_of(was["score_name"])
+        name = f"{capitalized(wording.name)}, {was['name']}"
+        found.append(_score_row(name, wording, was["score"], now["score"]))
+    return found
+
+
+def _score_row(name: str, wording: Wording, before: float | None, after: float | None) -> Row:
+    if before is None or after is None:
+        return Row(name, "–", "–", "")
+    change = score_change(wording, before, after)
+    return Row(name, wording.shown(before), wording.shown(after), change)
+
+
+def _cost_row(
     name: str,
     before: float | None,
     after: float | None,
     shown: Callable[[float], str],
-    compare: Callable[[float, float], str],
+    words: Words,
 ) -> Row:
     if before is None or after is None:
         return Row(name, "–", "–", "")
-    change = compare(before, after) if before and after else ""
+    change = ratio(before, after, words) if before and after else ""
     return Row(name, shown(before), shown(after), change)

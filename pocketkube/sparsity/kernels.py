@@ -1,12 +1,13 @@
 """Which weights of a model are sparsified: those that multiply many channels into many."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from pocketkube.graph.kernels import kernels_of
+from pocketkube.graph.kernels import Kernel, kernels_of
 
 
 def kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
@@ -22,9 +23,25 @@ def kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
         The path of a layer and its kernel; a shared layer comes once.
     """
     for kernel in kernels_of(model):
-        is_depthwise = len(kernel.axes) > 1
-        if not is_depthwise:
+        if not is_depthwise(kernel):
             yield kernel.layer, kernel.variable
+
+
+def is_depthwise(kernel: Kernel) -> bool:
+    """Whether each of its outputs reads one input only."""
+    return len(kernel.axes) > 1
+
+
+def depthwise_note(model: keras.Model) -> list[str]:
+    """A sentence on the kernels that stay dense, and how many of all weights they hold."""
+    dense = sum(math.prod(k.variable.shape) for k in kernels_of(model) if is_depthwise(k))
+    if not dense:
+        return []
+    total = dense + sum(math.prod(kernel.shape) for _, kernel in kernels(model))
+    return [
+        "Depthwise kernels stay dense, as each of their few weights counts: they hold "
+        f"{dense} of the {total} weights of kernels ({dense / total:.1%})."
+    ]
 
 
 def count_zeros(model: keras.Model) -> tuple[int, int]:

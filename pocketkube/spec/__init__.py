@@ -3,5 +3,15 @@
 from pocketkube.spec.explain import explain, json_schema
 from pocketkube.spec.loading import load_spec, parse_spec, resolve_paths
 from pocketkube.spec.schema import Spec
+from pocketkube.spec.writing import document_of, yaml_of
 
-__all__ = ["Spec", "explain", "json_schema", "load_spec", "parse_spec", "resolve_paths"]
+__all__ = [
+    "Spec",
+    "document_of",
+    "explain",
+    "json_schema",
+    "load_spec",
+    "parse_spec",
+    "resolve_paths",
+    "yaml_of",
+]

@@ -3,7 +3,8 @@
 import json
 import textwrap
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -84,9 +85,7 @@ def _described(name: str, field: FieldInfo, indent: str, nested: bool) -> Iterat
         yield f"{indent}{name}:{'' if field.is_required() else '  # may be left out'}"
     else:
         default = "(needed)" if field.is_required() else _yaml(field.get_default())
-        choices = _choices(field.annotation)
-        allowed = f"  # one of: {', '.join(map(str, choices))}" if choices else _limits(field)
-        yield f"{indent}{name}: {default}{allowed}"
+        yield f"{indent}{name}: {default}{_allowed(field)}"
     yield from _wrapped(field.description or "", indent + "  ")
 
 
@@ -95,9 +94,29 @@ def _wrapped(text: str, indent: str) -> Iterator[str]:
     yield from textwrap.wrap(text, WIDTH, initial_indent=lead, subsequent_indent=lead)
 
 
-def _limits(field: FieldInfo) -> str:
-    found = _bounds(field.metadata) + [f"each {b}" for b in _inner_bounds(field.annotation)]
-    return f"  # {', '.join(found)}" if found else ""
+def _allowed(field: FieldInfo) -> str:
+    choices, limits = ", ".join(map(str, _choices(field.annotation))), ", ".join(_limits(field))
+    if choices and limits:
+        return f"  # {limits}, or {choices}"
+    if choices:
+        return f"  # one of: {choices}"
+    return f"  # {limits}" if limits else ""
+
+
+def _limits(field: FieldInfo) -> list[str]:
+    """Bounds of a field, of one form of it, or of each of its entries."""
+    annotation = field.annotation
+    forms = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    own = [bound for form in forms for bound in _bounds(_rules(form))]
+    entries = [f"each {bound}" for bound in ([] if own else _inner_bounds(annotation))]
+    return _bounds(field.metadata) + own + entries
+
+
+def _rules(annotation: Any) -> list[Any]:
+    """What `Annotated` says beside a type."""
+    if get_origin(annotation) is not Annotated:
+        return []
+    return [rule for extra in get_args(annotation)[1:] for rule in getattr(extra, "metadata", ())]
 
 
 def _bounds(rules: Iterable[Any]) -> list[str]:
@@ -114,10 +133,7 @@ def _inner_bounds(annotation: Any) -> list[str]:
     """Bounds of the entries of a list or a mapping, once each."""
     found = []
     for part in get_args(annotation):
-        if get_origin(part) is Annotated:
-            rules = (r for extra in get_args(part)[1:] for r in getattr(extra, "metadata", ()))
-            found += _bounds(rules)
-        found += _inner_bounds(part)
+        found += _bounds(_rules(part)) + _inner_bounds(part)
     return list(dict.fromkeys(found))
 
 

@@ -1,6 +1,6 @@
 """Reads a spec, refusing what is wrong with the line it stands on and what would be right."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,17 @@ def load_spec(path: Path) -> Spec:
 
     Raises:
         UserError: If the file is missing, is not YAML, or asks for something unknown, impossible
-            or contradictory. Names the file, the line and what would be right; where several
-            things are wrong, the first in the file and how many more there are.
+            or contradictory. Names the file and, of each thing that is wrong, the line and what would
+            be right, in the order of the lines.
     """
     document, root = read_document(path)
     try:
         return _validated(document)
     except ValidationError as error:
-        problems = problems_of(error, document)
-        lines = [line_of(root, problem.steps) for problem in problems]
-        first = min(range(len(problems)), key=lambda index: lines[index])
-        where = f"{path.name} line {lines[first]}"
-        raise UserError(_sentence(where, problems[first], len(problems) - 1)) from None
+        placed = [(line_of(root, problem.steps), problem) for problem in problems_of(error, document)]
+        placed.sort(key=lambda pair: pair[0])
+        sentences = [f"line {line}: {_sentence(problem)}" for line, problem in placed]
+        raise UserError(f"{path.name} {_listed(sentences)}") from None
 
 
 def parse_spec(document: Mapping[str, Any]) -> Spec:
@@ -57,8 +56,9 @@ def parse_spec(document: Mapping[str, Any]) -> Spec:
     try:
         return _validated(document)
     except ValidationError as error:
-        problems = problems_of(error, document)
-        raise UserError(_sentence("spec", problems[0], len(problems) - 1)) from None
+        raise UserError(
+            f"spec: {_listed(list(map(_sentence, problems_of(error, document))))}"
+        ) from None
 
 
 def resolve_paths(spec: Spec, base: Path) -> Spec:
@@ -114,6 +114,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _sentence(where: str, problem: Problem, more: int) -> str:
-    what = f"{problem.path}: {problem.message}" if problem.path else problem.message
-    return f"{where}: {what}{f' (and {more} more)' if more else ''}"
+def _sentence(problem: Problem) -> str:
+    return f"{problem.path}: {problem.message}" if problem.path else problem.message
+
+
+def _listed(sentences: Sequence[str]) -> str:
+    first, *others = sentences
+    if not others:
+        return first
+    counted = "1 more problem" if len(others) == 1 else f"{len(others)} more problems"
+    return f"{first} (and {counted}: {' | '.join(others)})"

@@ -1,6 +1,6 @@
 """The fields of a spec: names, defaults, allowed values and what each one means."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -10,10 +10,26 @@ Bits = Annotated[int, Field(ge=1, le=8)]
 Place = Annotated[str, Field(min_length=1)]
 
 
+# Pipelines hand numbers on as doubles, which hold all whole numbers up to here.
+LARGEST_WHOLE = 2**53
+
+
 class Settings(BaseModel):
-    """Refuses unknown keys, and cannot be changed after it was read."""
+    """Refuses unknown keys, and cannot be changed after it was read.
+
+    Null is the same as leaving a field out: where a setting can be switched off and is on by default,
+    it has a word for that, for a pipeline's parameters hold no null.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _survives_as_a_double(cls, value: Any) -> Any:
+        for number in value if isinstance(value, tuple) else (value,):
+            if type(number) is int and number > LARGEST_WHOLE:
+                raise ValueError(f"must be at most {LARGEST_WHOLE}; received {number}")
+        return value
 
 
 class Target(Settings):
@@ -269,7 +285,20 @@ class Distillation(Settings):
 class Benchmark(Settings):
     """How latency is measured."""
 
-    runs: int = Field(100, ge=5, description="Timed runs of each model and thread count.")
+    runs: int = Field(
+        100,
+        ge=5,
+        description="Timed runs of each model and thread count; up to ten times as many until "
+        "precision is reached.",
+    )
+    precision: float = Field(
+        0.05,
+        gt=0.0,
+        description="How wide the 95 % interval of the latency ratio may be, as a part of the ratio.",
+    )
+    max_seconds: float = Field(
+        30.0, gt=0.0, description="No further runs after this long, for each thread count."
+    )
     warmup_runs: int = Field(10, ge=0, description="Runs before the timed ones.")
     threads: tuple[Count, ...] = Field((1, 2), min_length=1, description="Thread counts to measure.")
 
@@ -408,6 +437,8 @@ def _check_bucket_size(granularity: str, size: int | None) -> None:
 
 # One bit has no level beside 0 on both sides.
 LevelBits = Annotated[int, Field(ge=2, le=8)]
+# Says of activations that they are not rounded.
+FLOAT: Final = "float"
 
 
 class QuantizeWeights(Settings):
@@ -418,9 +449,9 @@ class QuantizeWeights(Settings):
 
     name: Literal["quantize_weights"] = "quantize_weights"
     weight_bits: LevelBits = Field(8, description="Bits of a weight.")
-    activation_bits: LevelBits | None = Field(
+    activation_bits: LevelBits | Literal["float"] = Field(
         8,
-        description="Bits of an activation; null leaves them in floats. Files hold 8, or floats.",
+        description="Bits of an activation; float leaves them in floats. Files hold 8, or floats.",
     )
     first_last_bits: LevelBits = Field(8, description="Bits of the first and last layers' weights.")
     layers: dict[str, LevelBits] = Field({}, description="Bits of weights by a layer's name, instead.")
@@ -453,6 +484,15 @@ class QuantizeWeights(Settings):
         None, ge=0, description="Instead of half of training's; 0 is without training."
     )
     learning_rate: float | None = Field(None, gt=0.0, description="Instead of a tenth of training's.")
+
+    @field_validator("activation_bits", mode="before")
+    @classmethod
+    def _bits_or_float(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError(f"write {FLOAT} to leave activations in floats; received null")
+        if value == FLOAT or (type(value) is int and 2 <= value <= 8):
+            return value
+        raise ValueError(f"must be 2 to 8 bits, or {FLOAT}; received {value!r}")
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Reads a YAML file into plain values, together with the line of every key."""
+"""The YAML of specs: reads a file into plain values, together with the line of every key."""
 
 import re
 from collections.abc import Sequence
@@ -17,11 +17,27 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 1e-3 as a number, as YAML 1.2 and everyone's editor do."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:[0-9]+|\.[0-9]+|[0-9]+\.[0-9]*)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
+class Dumper(yaml.SafeDumper):
+    """SafeDumper whose texts `read_document` gives back as they are.
+
+    1e-3 is quoted, and so is what YAML takes for the end of a line besides the usual.
+    """
+
+    def analyze_scalar(self, scalar: str) -> Any:
+        """PyYAML's, which would write such line ends as they are where Unicode is allowed."""
+        analysis = super().analyze_scalar(scalar)
+        if set(scalar) & set("\x85\u2028\u2029"):
+            analysis.allow_flow_plain = analysis.allow_block_plain = False
+            analysis.allow_single_quoted = analysis.allow_block = False
+        return analysis
+
+
+for _side in (_Loader, Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(?:[0-9]+|\.[0-9]+|[0-9]+\.[0-9]*)[eE][-+]?[0-9]+$"),
+        list("-+.0123456789"),
+    )
 
 
 def read_document(path: Path) -> tuple[dict[Any, Any], yaml.MappingNode]:

@@ -1,7 +1,7 @@
 """What every KFP component does: brings its parameters back into shape and runs its stage."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def run_component(
     """
     try:
         folders = {role: Path(folder).resolve() for role, folder in inputs.items()}
-        if run_stage(stage, parse_spec(spec), int(position), folders, Path(output).resolve()):
+        if run_stage(stage, parse_spec(spec), int(position), folders, Path(output).resolve()).cached:
             print("unchanged since the last run", file=sys.stderr)
     except UserError as error:
         # A back end shows no more than the last line of standard error.
@@ -42,8 +42,13 @@ def metrics_of(folder: str) -> dict[str, float]:
     shown = {
         facts["task"]["score_name"]: last["score"],
         f"validation_{facts['task']['score_name']}": last["val_score"],
-        "macs": last["macs"],
+        **(_of_heads(last["heads"]) if len(last["heads"]) > 1 else {}),
+        "macs" if last["macs_bound"] == "exact" else "macs_at_least": last["macs"],
         "parameters": last["parameters"],
         "seconds": last["seconds"],
     }
     return {name: float(value) for name, value in shown.items() if value is not None}
+
+
+def _of_heads(heads: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    return {f"{head['name']}_{head['score_name']}": head["score"] for head in heads}

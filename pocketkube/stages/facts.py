@@ -13,7 +13,7 @@ from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.packing import Form
 from pocketkube.sparsity.kernels import count_zeros
-from pocketkube.training.loop import History, Scores, evaluate
+from pocketkube.training.loop import History, Scores, evaluate_all
 from pocketkube.training.task import Task, told_task
 
 
@@ -48,9 +48,10 @@ def judge(
         forms: The forms of weights that have few values, by the weight's name.
     """
     zeros, weights = count_zeros(model)
+    validation, test = evaluate_all(model, [dataset.validation, dataset.test], task)
     return Judged(
-        evaluate(model, dataset.validation, task),
-        evaluate(model, dataset.test, task),
+        validation,
+        test,
         profile_model(model),
         zeros / max(weights, 1),
         _weight_bits(model, forms or {}),
@@ -69,7 +70,6 @@ def first_facts(model: str, dataset: Dataset, task: Task, seed: int) -> dict[str
         "pocketkube": __version__,
         "model": model,
         "dataset": dataset.name,
-        "num_classes": dataset.num_classes,
         "task": task.told,
         "seed": seed,
         "stages": [],
@@ -123,7 +123,9 @@ def after_stage(
         "seconds": time.monotonic() - began,
         "score": judged.test.score,
         "val_score": judged.validation.score,
+        "heads": _head_scores(task_of(facts), judged),
         "macs": judged.profile.macs,
+        "macs_bound": judged.profile.bound,
         "parameters": judged.profile.parameters,
         "zeros": judged.zeros,
         "weight_bits": list(judged.weight_bits),
@@ -132,3 +134,17 @@ def after_stage(
         "warnings": list(warnings),
     }
     return {**facts, "stages": [*facts["stages"], stage], "profile": judged.profile.to_dict()}
+
+
+def _head_scores(task: Task, judged: Judged) -> list[dict[str, Any]]:
+    """What each output that is scored comes to by itself."""
+    scores = zip(task.trained, judged.test.heads, judged.validation.heads, strict=True)
+    return [
+        {
+            "name": head.name,
+            "score_name": head.measure.wording.score_name,
+            "score": test,
+            "val_score": validation,
+        }
+        for head, test, validation in scores
+    ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pocketkube.deploy.convert import EndType, NumberFormat
 from pocketkube.quantization.fake_quantize import LITERT_BITS
-from pocketkube.spec.schema import Quantize, QuantizeWeights, Settings, Spec
+from pocketkube.spec.schema import FLOAT, Quantize, QuantizeWeights, Settings, Spec
 
 FORMATS: dict[str, NumberFormat] = {
     "quantize_int8": "int8",
@@ -89,7 +89,7 @@ OF_FORMATS = {
 
 
 def _of_levels(settings: QuantizeWeights) -> NumberFormat:
-    if settings.activation_bits is None:
+    if settings.activation_bits == FLOAT:
         return "dynamic" if are_known(settings) else "float32"
     return "int8" if settings.activation_bits == LITERT_BITS else "float32"
 

@@ -1,12 +1,11 @@
 """Runs a spec's whole job in this process, step after step."""
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from pocketkube.spec.schema import Spec
-from pocketkube.stages.plan import Step, plan
+from pocketkube.stages.plan import plan
 from pocketkube.stages.run import run_stage
 
 
@@ -29,14 +28,9 @@ def run_inline(
     outputs: dict[str, Path] = {}
     steps = plan(spec)
     for number, step in enumerate(steps, start=1):
-        say(f"[{number}/{len(steps)}] {_title(step)}")
-        began = time.monotonic()
+        say(f"[{number}/{len(steps)}] {step.title}")
         inputs = {role: outputs[key] for role, key in step.inputs.items()}
         outputs[step.key] = work / step.key
-        cached = run_stage(step.stage, spec, step.position, inputs, outputs[step.key])
-        say(f"[{number}/{len(steps)}] {'unchanged' if cached else f'{time.monotonic() - began:.1f} s'}")
+        ran = run_stage(step.stage, spec, step.position, inputs, outputs[step.key])
+        say(f"[{number}/{len(steps)}] {'unchanged' if ran.cached else f'{ran.seconds:.1f} s'}")
     return outputs
-
-
-def _title(step: Step) -> str:
-    return step.stage if step.key == step.stage or step.position >= 0 else f"{step.stage} ({step.key})"

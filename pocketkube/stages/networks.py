@@ -30,12 +30,13 @@ def network(key: str, name: str, width: float, dataset: Dataset, seed: int) -> k
         model = load_model(Path(name))
         _check_inputs(key, name, model, dataset)
         return model
-    if dataset.num_classes is None or len(dataset.input_shapes) != 1:
+    labels = dataset.labels[0]
+    if labels.num_classes is None or len(dataset.labels) != 1 or len(dataset.input_shapes) != 1:
         raise UserError(
             f"{key}: {name} classifies one image; this dataset has other inputs or labels: "
             "give the path of a .keras file."
         )
-    return build_model(name, dataset.input_shapes[0], dataset.num_classes, width=width, seed=seed)
+    return build_model(name, dataset.input_shapes[0], labels.num_classes, width=width, seed=seed)
 
 
 def _check_inputs(key: str, name: str, model: keras.Model, dataset: Dataset) -> None:

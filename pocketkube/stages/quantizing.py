@@ -7,10 +7,12 @@ from pocketkube.bundle import Bundle
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
 from pocketkube.deploy.integers import FOUR_BITS
+from pocketkube.graph.unwrapping import spectral_note
 from pocketkube.quantization.fake_quantize import LITERT_BITS
-from pocketkube.quantization.quantize import quantize
+from pocketkube.quantization.insertion import Prepared
+from pocketkube.quantization.quantize import left_whole, quantize
 from pocketkube.sparsity import KeptZeros
-from pocketkube.spec.schema import QuantizeWeights, Spec
+from pocketkube.spec.schema import FLOAT, QuantizeWeights, Spec
 from pocketkube.stages.facts import is_sparse
 from pocketkube.stages.formats import are_known, file_format
 from pocketkube.stages.training import Begun, train_on
@@ -30,7 +32,9 @@ def quantize_weights(
         method: Method = quantized.method
         if is_sparse(student.facts):
             method = Together([KeptZeros(quantized.model), method])
-        return Begun(quantized.model, method, _notes(settings), quantized.renamed)
+        prepared = quantized.prepared
+        notes = [*_notes(settings), *spectral_note(student.model), *_notes_on(prepared)]
+        return Begun(quantized.model, method, notes, prepared.renamed, prepared.folded)
 
     train_on(spec, settings, inputs, output, scratch, begin)
 
@@ -39,7 +43,7 @@ def _notes(settings: QuantizeWeights) -> list[str]:
     """What became of the numbers, and what the file holds of it."""
     activations = (
         "activations are floats"
-        if settings.activation_bits is None
+        if settings.activation_bits == FLOAT
         else f"activations have {settings.activation_bits} bits"
     )
     shared = {"tensor": "layer", "channel": "channel", "bucket": f"{settings.bucket_size} weights"}
@@ -52,10 +56,26 @@ def _notes(settings: QuantizeWeights) -> list[str]:
     return [*notes, *_in_the_file(settings)]
 
 
+def _notes_on(prepared: Prepared) -> list[str]:
+    """What became of layers that are no longer there, or not on levels."""
+    notes = []
+    if prepared.folded:
+        count = len(prepared.folded)
+        notes.append(f"{count} BatchNormalization layers are folded into the weights before them.")
+    if prepared.closed:
+        notes.append(
+            "Between the layers that are inside of these, activations are not rounded: "
+            f"{', '.join(prepared.closed)}."
+        )
+    if whole := left_whole(prepared.model):
+        notes.append(f"Weights of these layers stay floats: {', '.join(whole)}.")
+    return notes
+
+
 def _in_the_file(settings: QuantizeWeights) -> list[str]:
     """What is known before there is a file; how many kernels it holds how is said once there is."""
     numbers = file_format(settings).numbers
-    if numbers == "float32" and settings.activation_bits not in (None, LITERT_BITS):
+    if numbers == "float32" and settings.activation_bits not in (FLOAT, LITERT_BITS):
         return [
             f"LiteRT has no kernels for {settings.activation_bits}-bit activations: the file computes "
             "in floats, rounded as the model rounds them. The packed file is small."

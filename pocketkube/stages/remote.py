@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from pocketkube.errors import UserError
+from pocketkube.errors import RejectedFile, UserError
 from pocketkube.spec.schema import Spec
-from pocketkube.stages.run import refuse_wrong_call, run_stage
+from pocketkube.stages.run import Ran, refuse_wrong_call, run_stage
 from pocketkube.storage import (
     Place,
     ServerAway,
@@ -24,7 +24,7 @@ from pocketkube.training.mpirun import started_first
 PAUSES_S = (5, 10, 20, 40, 80, 160, 300)
 
 
-def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str], output: str) -> bool:
+def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str], output: str) -> Ran:
     """Runs a stage where its folders are: on this machine, or below s3:// URIs.
 
     Inputs are fetched into the folder for temporary files, the output is made there and sent when it is
@@ -37,9 +37,6 @@ def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str]
         position: Place of the stage's settings in the spec's stages, or -1.
         inputs: A folder or URI for each of the stage's inputs.
         output: The folder or URI to write; complete or absent.
-
-    Returns:
-        Whether the output came from the cache.
 
     Raises:
         UserError: If a URI is wrong, its server refuses or lacks it, the output is to replace an input,
@@ -61,14 +58,17 @@ def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str]
             return run_stage(name, spec, position, folders, target)
         made = Path(work) / "output"
         try:
-            found = run_stage(name, spec, position, folders, made)
+            ran = run_stage(name, spec, position, folders, made)
             if started_first():
                 _send_or_keep(made, target)
+        except RejectedFile as error:
+            kept = Path(tempfile.mkdtemp(prefix="pocketkube-output-"))
+            raise error.keep(kept / "rejected.tflite") from error
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"{target} was not written whole; the same command runs this stage again."
             ) from None
-        return found
+        return ran
 
 
 def _place(text: str) -> Place | Path:

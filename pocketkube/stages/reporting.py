@@ -11,12 +11,23 @@ from typing import Any
 from pocketkube import __version__
 from pocketkube.benchmark.environment import package_versions
 from pocketkube.facts import load_facts
+from pocketkube.figures import size
 from pocketkube.files import replaced_folder, write_text
+from pocketkube.graph.bounds import Speedup, compare_macs, macs_bound
+from pocketkube.graph.paths import is_within
 from pocketkube.layout import BENCHMARK_FILE, MODEL_FILE, REPORT_FILE, RESULT_FILE
-from pocketkube.measures import measure_of
+from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.report import build_report as html_of
-from pocketkube.report.summary import size
-from pocketkube.spec.schema import Spec
+from pocketkube.spec import Spec, document_of
+
+# What result.json takes over from the benchmark as it is.
+LATENCY = (
+    "latency_ratio",
+    "latency_ratio_interval",
+    "latency_ratios",
+    "reference_threads",
+    "load",
+)
 
 
 def build_report(
@@ -53,31 +64,41 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
             "seconds": export["seconds"],
             "score": figures[1]["score"],
             "val_score": None,
+            "heads": [_without_validation(head) for head in figures[1]["heads"]],
             "macs": figures[1]["macs"],
+            "macs_bound": figures[1]["macs_bound"],
             "parameters": figures[1]["parameters"],
             "history": None,
             "notes": [
-                measure_of(after["task"]).agreed(agreement["share"], compared),
+                task_measure_of(after["task"]).agreed(agreement["share"], compared),
                 *export["notes"],
                 *_packed_note(after.get("packed"), figures[1]),
             ],
             "warnings": export.get("warnings", []),
         },
     ]
+    counted = [figure[key] for figure in figures for key in ("macs", "unknown")]
+    speedup = compare_macs(*counted)
     result = {
         "pocketkube": __version__,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "spec": spec.model_dump(mode="json", exclude_none=True),
+        "command": _command(),
+        "spec": document_of(spec),
         "seed": spec.seed,
         "task": before["task"],
         "before": figures[0] | {"file": "baseline.tflite"},
         "after": figures[1] | {"file": "model.tflite"},
-        "speedup": figures[0]["macs"] / max(figures[1]["macs"], 1),
-        "latency_ratio": measured["latency_ratio"],
+        "speedup": speedup.value,
+        "speedup_bound": speedup.bound,
+        **{key: measured[key] for key in LATENCY},
         "agreement": agreement["share"],
         "stages": stages,
         "warnings": [
-            f"{stage['name']}: {warning}" for stage in stages for warning in stage.get("warnings", ())
+            *(
+                f"{stage['name']}: {warning}"
+                for stage in stages
+                for warning in stage.get("warnings", ())
+            ),
+            *measured["load"]["warnings"],
         ],
         "layers": _layers(before, after),
         "environment": measured["environment"]
@@ -86,19 +107,41 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
     if "packed" in after:
         result["before"]["model_bytes"] = (inputs["teacher"] / MODEL_FILE).stat().st_size
         result["after"]["model_bytes"] = after["packed"]["file_bytes"]
-    result["targets"] = _targets(spec, result)
+    result["targets"] = _targets(spec, result, speedup)
     return result
 
 
+def _command() -> str | None:
+    """How a person started the whole job; None where a runner started this stage of it alone."""
+    program, *words = sys.argv
+    if words[:1] != ["run"]:
+        return None
+    as_module = Path(program).name == "__main__.py"
+    return shlex.join(["python", "-m", "pocketkube", *words] if as_module else ["pocketkube", *words])
+
+
 def _figures(facts: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
-    wording = measure_of(facts["task"]).wording
-    error = {wording.short.lower(): wording.read(file["score"])} if wording.is_error else {}
     return file | {
-        **error,
+        **_error(facts["task"]["score_name"], file["score"]),
+        "heads": [head | _error(head["score_name"], head["score"]) for head in file["heads"]],
         "format": facts["format"],
         "macs": facts["profile"]["macs"],
+        "macs_bound": macs_bound(facts["profile"]["unknown"]),
+        "unknown": facts["profile"]["unknown"],
         "parameters": facts["profile"]["parameters"],
     }
+
+
+def _error(score_name: str, score: float | None) -> dict[str, float]:
+    """The error that a score is minus of, by its short name."""
+    wording = wording_of(score_name)
+    if score is None or not wording.is_error:
+        return {}
+    return {wording.short.lower(): wording.read(score)}
+
+
+def _without_validation(head: dict[str, Any]) -> dict[str, Any]:
+    return {name: head[name] for name in ("name", "score_name", "score")} | {"val_score": None}
 
 
 def _packed_note(packed: dict[str, int] | None, file: dict[str, Any]) -> list[str]:
@@ -115,42 +158,52 @@ def _layers(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any
     """Layers that have weights, side by side; none where the networks are different ones."""
     if before["model"] != after["model"]:
         return []
-    now = {layer["name"]: layer for layer in after["profile"]["layers"]}
+    folded = after.get("folded", {})
+    now = [layer for layer in after["profile"]["layers"] if layer["kind"] != "FakeQuantize"]
     rows = []
     for was in before["profile"]["layers"]:
-        left = now.get(was["name"])
-        if was["parameters"] and left and was["output_shape"]:
+        name = was["name"]
+        # A layer that became several has them inside; one that was taken up is part of another.
+        left = [layer for layer in now if is_within(layer["name"], name)]
+        shown = left or [layer for layer in now if layer["name"] == folded.get(name)]
+        if was["parameters"] and was["output_shape"] and shown:
             rows.append(
                 {
-                    "name": was["name"],
+                    "name": name,
                     "kind": was["kind"],
+                    "folded_into": folded.get(name),
                     "channels_before": was["output_shape"][-1],
-                    "channels_after": left["output_shape"][-1],
+                    "channels_after": shown[-1]["output_shape"][-1],
+                    **{f"{figure}_before": was[figure] for figure in ("macs", "parameters")},
                     **{
-                        f"{figure}_{when}": layer[figure]
+                        f"{figure}_after": sum(layer[figure] for layer in left)
                         for figure in ("macs", "parameters")
-                        for when, layer in (("before", was), ("after", left))
                     },
                 }
             )
     return rows
 
 
-def _targets(spec: Spec, result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each part of the target, what was reached, and whether that is enough."""
+def _targets(spec: Spec, result: dict[str, Any], speedup: Speedup) -> list[dict[str, Any]]:
+    """Each part of the target, what was reached, how sure that is, and whether it is enough."""
     if spec.target is None:
         return []
     before, after, target = result["before"], result["after"], spec.target
-    reached: dict[str, tuple[float | None, float, bool]] = {
-        "speedup": (target.speedup, result["speedup"], True),
-        "max_size": (target.max_size, after["size_bytes"], False),
-        "max_latency_ms": (target.max_latency_ms, after["latency_ms"]["p50"], False),
+    reached: dict[str, tuple[float | None, float]] = {
+        "max_size": (target.max_size, after["size_bytes"]),
+        "max_latency_ms": (target.max_latency_ms, after["latency_ms"]["p50"]),
     }
     if before["score"] is not None:
         drop = before["score"] - after["score"]
-        reached["max_accuracy_drop"] = (target.max_accuracy_drop, drop, False)
-    return [
-        {"name": name, "asked": asked, "reached": got, "met": got >= asked if more else got <= asked}
-        for name, (asked, got, more) in reached.items()
+        reached["max_accuracy_drop"] = (target.max_accuracy_drop, drop)
+    targets = [
+        {"name": name, "asked": asked, "reached": got, "bound": "exact", "met": got <= asked}
+        | ({"interval": after["latency_ms"]["p50_interval"]} if name == "max_latency_ms" else {})
+        for name, (asked, got) in reached.items()
         if asked is not None
     ]
+    if target.speedup is not None:
+        asked = target.speedup
+        found = {"reached": speedup.value, "bound": speedup.bound, "met": speedup.reaches(asked)}
+        targets.insert(0, {"name": "speedup", "asked": asked, **found})
+    return targets

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,10 +15,11 @@ from types import NoneType, UnionType
 from typing import Any
 
 from pocketkube import __version__
-from pocketkube.errors import UserError, repeatable
+from pocketkube.errors import RejectedFile, UserError, repeatable
 from pocketkube.facts import load_warnings
 from pocketkube.files import replaced_folder
 from pocketkube.quiet import quiet_tensorflow
+from pocketkube.spec import document_of, yaml_of
 from pocketkube.spec.schema import (
     UNCOMPRESSED,
     Cluster,
@@ -60,6 +62,11 @@ class Stage:
 # What a stage that trains on depends on.
 LEARNING = ("dataset", "training", "distillation", "seed")
 STAGES = {
+    "check_export": Stage(
+        "pocketkube.stages.checking",
+        ("model", "width", "dataset", "stages", "seed"),
+        roles=(),
+    ),
     "train_model": Stage(
         "pocketkube.stages.training",
         ("model", "width", "dataset", "task", "training", "seed"),
@@ -124,7 +131,20 @@ STAGES = {
 }
 
 
-def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> bool:
+@dataclass(frozen=True)
+class Ran:
+    """How a stage came to its output.
+
+    Attributes:
+        cached: Whether it was kept from an earlier run.
+        seconds: How long the stage's own work took; what it needs, as TensorFlow, was there before.
+    """
+
+    cached: bool
+    seconds: float
+
+
+def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> Ran:
     """Runs a stage.
 
     Where the environment variable POCKETKUBE_CACHE names a folder, finished stages are kept there,
@@ -137,31 +157,38 @@ def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], 
         inputs: A folder for each of the stage's inputs; nothing is written into them.
         output: The folder to write; complete or absent.
 
-    Returns:
-        Whether the output came from the cache.
-
     Raises:
+        RejectedFile: If a LiteRT file strays from its model; it is kept beside `output`.
         UserError: If there is no such stage, an input is missing, or the stage refuses its input.
     """
     refuse_wrong_call(name, spec, position, inputs)
     for role, folder in inputs.items():
         if not folder.is_dir():
             raise UserError(f"{name} needs the folder {folder} as its {role}, which is not there.")
+    rejected = output.with_name(f"{output.name}.rejected.tflite")
+    try:
+        ran = _run_or_take(name, spec, position, inputs, output)
+    except RejectedFile as error:
+        raise error.keep(rejected) from error
+    rejected.unlink(missing_ok=True)
+    return ran
+
+
+def _run_or_take(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> Ran:
     cache = os.environ.get(CACHE)
     if not cache or not STAGES[name].cached:
-        _run(name, spec, position, inputs, output)
-        return False
+        return Ran(False, _run(name, spec, position, inputs, output))
     kept = Path(cache) / f"{name}-{_key(name, spec, position, inputs)}"
-    found = kept.is_dir()
+    found, seconds = kept.is_dir(), 0.0
     if not found:
-        _run(name, spec, position, inputs, kept)
+        seconds = _run(name, spec, position, inputs, kept)
     # Others that train with this process have kept nothing, and may run on another machine.
     if started_first():
         with replaced_folder(output) as folder:
             shutil.copytree(kept, folder, dirs_exist_ok=True)
         if found:
             _warn(output)
-    return found
+    return Ran(found, seconds)
 
 
 def refuse_wrong_call(name: str, spec: Spec, position: int, roles: Collection[str]) -> None:
@@ -200,18 +227,25 @@ def _listed(roles: Collection[str]) -> str:
     return ", ".join(map(repeatable, roles)) or "nothing"
 
 
-def _run(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> None:
+def _run(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> float:
     stage = STAGES[name]
+    began = time.monotonic()
     if stage.shared and spec.training.workers > 1 and started_size() == 1:
         _run_shared(name, spec, position, inputs, output)
-        return
+        return time.monotonic() - began
+    starts = stage.tensorflow and "tensorflow" not in sys.modules
     if stage.tensorflow:
         quiet_tensorflow()
+    work = getattr(import_module(stage.module), name)
+    if starts and started_first():
+        print(f"TensorFlow started in {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+    began = time.monotonic()
     scratch = output.parent / f".{output.name}.partial"
-    getattr(import_module(stage.module), name)(spec, position, inputs, output, scratch)
+    work(spec, position, inputs, output, scratch)
     if started_first():
         shutil.rmtree(scratch, ignore_errors=True)
         _warn(output)
+    return time.monotonic() - began
 
 
 def _warn(output: Path) -> None:
@@ -224,7 +258,7 @@ def _run_shared(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]
     environment = {name: value for name, value in os.environ.items() if name != CACHE}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "spec.yaml"
-        file.write_text(spec.model_dump_json(exclude_none=True), "utf-8")
+        file.write_text(yaml_of(document_of(spec)), "utf-8")
         arguments = ["stage", name, "--spec", str(file), "--position", str(position)]
         arguments += [f"--input={role}={place}" for role, place in inputs.items()]
         arguments += ["--output", str(output)]
@@ -233,10 +267,12 @@ def _run_shared(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]
 
 def _key(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]) -> str:
     parts = STAGES[name].parts
+    # With defaults: another checkout of the same version may have others.
     told = spec.model_dump(mode="json", include=set(parts))
     told["stage"] = spec.stages[position].model_dump(mode="json") if position >= 0 else None
     if name == "prune_channels" and spec.target is not None and spec.target.judges_the_file:
         told["stages"] = [settings.model_dump(mode="json") for settings in spec.stages]
+        told["benchmark"] = spec.benchmark.model_dump(mode="json")
     digest = hashlib.sha256(json.dumps([__version__, name, told], sort_keys=True).encode())
     for place in _places(spec, position, parts):
         digest.update(_stamp(place).encode())
@@ -252,9 +288,10 @@ def _key(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]) -> st
 def _places(spec: Spec, position: int, parts: tuple[str, ...]) -> list[Path]:
     """Files and folders outside that the stage reads."""
     places = []
-    settings = spec.stages[position] if position >= 0 else None
-    if isinstance(settings, DistillModel) and settings.student.endswith(".keras"):
-        places.append(Path(settings.student))
+    own = spec.stages if "stages" in parts else spec.stages[position : position + 1]
+    for settings in own if position >= 0 or "stages" in parts else ():
+        if isinstance(settings, DistillModel) and settings.student.endswith(".keras"):
+            places.append(Path(settings.student))
     if "distillation" in parts and spec.distillation.teaches:
         places += [Path(place) for place in spec.distillation.teachers if place != UNCOMPRESSED]
     if "model" in parts and spec.model.endswith(".keras"):

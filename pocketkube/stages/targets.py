@@ -7,17 +7,22 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pocketkube.benchmark import benchmark
+from pocketkube.benchmark import measure_latencies
 from pocketkube.bundle import Bundle
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
+from pocketkube.figures import milliseconds, milliseconds_between
+from pocketkube.graph.bounds import Bound, Speedup
 from pocketkube.graph.cost import profile_model
+from pocketkube.measures.heads import NO_UNIT
 from pocketkube.progress import progress
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned
-from pocketkube.spec.schema import Benchmark, Spec
+from pocketkube.spec.schema import Spec
+from pocketkube.stages.export import converted
 from pocketkube.stages.facts import task_of
 from pocketkube.stages.foreseen import foreseen_file
+from pocketkube.stages.formats import file_format
 from pocketkube.training.loop import evaluate
 from pocketkube.training.task import Task
 
@@ -58,7 +63,13 @@ def reach(
     """
     target = spec.target
     assert target is not None
-    wording, drop = task.measure.wording, target.max_accuracy_drop
+    wording, drop = task.wording, target.max_accuracy_drop
+    if drop is not None and wording is NO_UNIT:
+        raise UserError(
+            "target.max_accuracy_drop: the outputs have no score in common, but each its own ("
+            f"{', '.join(f'{head.name}: {head.measure.wording.name}' for head in task.trained)}); "
+            "give speedup, max_size or max_latency_ms."
+        )
     if drop is not None and drop >= 1 and wording.is_share:
         raise UserError(
             f"target.max_accuracy_drop: {drop:g} is {drop * 100:g} points of {wording.short}; for one "
@@ -66,14 +77,22 @@ def reach(
         )
     tried: list[str] = []
     first = profile_model(uncompressed.model)
-    done = getattr(first, budget) / getattr(profile_model(model), budget)
-    prune_to = _from_uncompressed(model, done, prune_by)
+    now = profile_model(model)
+    done = getattr(first, budget) / getattr(now, budget)
+    bound = first.speedup_to(now).bound if budget == "macs" else "exact"
+    prune_to = _from_uncompressed(model, done, bound, prune_by)
     least, farthest = max(target.speedup or NEAREST, done), FARTHEST * done
     pruned = prune_to(least)
     if target.judges_the_file:
+        baseline = None
+        if target.max_latency_ms is not None:
+            # Latency is judged as it will be in the end: in turn with the uncompressed model's file.
+            baseline = converted(
+                uncompressed, file_format(None), sparse=False, calibration=lambda _: calibration.inputs
+            )
 
         def small(candidate: Pruned) -> bool:
-            return _fits(spec, candidate.model, calibration, tried)
+            return _fits(spec, candidate.model, baseline, calibration, tried)
 
         pruned = _nearest(pruned, least, farthest, small, prune_to, tried)
     elif drop is not None and target.speedup is None:
@@ -83,7 +102,7 @@ def reach(
         def good(candidate: Pruned) -> bool:
             score = evaluate(tuned(candidate.model), dataset.validation, task).score
             tried.append(
-                f"tried {first.macs / candidate.after.macs:.2f}x: validation "
+                f"tried {first.speedup_to(candidate.after)}: validation "
                 f"{wording.name} {wording.shown(score)} after a short fine-tuning, "
                 f"{wording.shown(floor)} asked for"
             )
@@ -94,16 +113,16 @@ def reach(
 
 
 def _from_uncompressed(
-    model: keras.Model, done: float, prune_by: Callable[[float], Pruned]
+    model: keras.Model, done: float, bound: Bound, prune_by: Callable[[float], Pruned]
 ) -> Callable[[float], Pruned]:
     """Prunes to a speed-up that counts from the uncompressed model, which `model` is `done` from."""
+
+    already = Speedup(done, bound)
 
     def prune_to(speedup: float) -> Pruned:
         if speedup <= done:
             profile = profile_model(model)
-            note = (
-                f"Nothing is cut: the model costs {done:.2f}x less than the uncompressed one already."
-            )
+            note = f"Nothing is cut: the model costs {already} less than the uncompressed one already."
             return Pruned(model, profile, profile, {}, (note,))
         try:
             return prune_by(speedup / done)
@@ -112,28 +131,34 @@ def _from_uncompressed(
                 raise
             # What it says counts from the model that it was given.
             raise UserError(
-                f"The target of {speedup:.2f}x cannot be reached from a model that costs {done:.2f}x "
+                f"The target of {speedup:.2f}x cannot be reached from a model that costs {already} "
                 f"less already: {error}"
             ) from error
 
     return prune_to
 
 
-def _fits(spec: Spec, model: keras.Model, calibration: Calibration, tried: list[str]) -> bool:
-    """Whether the model's file will be small and fast enough after the stages that follow."""
+def _fits(
+    spec: Spec, model: keras.Model, baseline: bytes | None, calibration: Calibration, tried: list[str]
+) -> bool:
+    """Whether the model's file will be small enough, and surely fast enough, after what follows."""
     assert spec.target is not None
     content = foreseen_file(spec, model, calibration.inputs)
-    size, latency = spec.target.max_size, spec.target.max_latency_ms
-    fits = size is None or len(content) <= size
+    limit, latency = spec.target.max_size, spec.target.max_latency_ms
+    fits = limit is None or len(content) <= limit
     told = f"{len(content)} bytes"
-    if latency is not None:
+    if latency is not None and baseline is not None:
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "model.tflite"
-            file.write_bytes(content)
-            measured = benchmark([file], Benchmark(runs=30, threads=(1,)), None)
-        median = measured.files[0].latency_ms.p50
-        told += f", {median:.3f} ms"
-        fits = fits and median <= latency
+            files = [Path(folder) / name for name in ("baseline.tflite", "model.tflite")]
+            for file, written in zip(files, (baseline, content), strict=True):
+                file.write_bytes(written)
+            settings = spec.benchmark.model_copy(update={"threads": (1,)})
+            measured = measure_latencies(files, settings, limit_ms=latency)
+        median = measured.threads[1].medians_ms[-1]
+        between = milliseconds_between(median.low, median.high)
+        told += f", {milliseconds(median.value)} (95 % interval {between})"
+        told += "".join(f"; {said[0].lower()}{said[1:].rstrip('.')}" for said in measured.load.warnings)
+        fits = fits and median.high <= latency
     tried.append(f"tried {model.count_params()} parameters: {told}")
     return fits
 

@@ -5,8 +5,9 @@ import keras
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
-from pocketkube.measures import Points
+from pocketkube.measures import Points, label_places
 from pocketkube.spec.schema import Spec
+from pocketkube.training.heads import TAKE_ROWS, keras_loss
 from pocketkube.training.task import Task, infer_task, landmark_task
 
 
@@ -22,14 +23,20 @@ def settled_task(spec: Spec, model: keras.Model, dataset: Dataset) -> Task:
         UserError: If model, labels and task do not fit each other.
     """
     if spec.task is None:
-        return infer_task(model, dataset.num_classes)
-    if dataset.num_classes is not None:
+        task = infer_task(model, *dataset.labels)
+        _refuse_unknown_labels(spec, task, dataset)
+        return task
+    if len(model.outputs) != 1 or len(dataset.labels) != 1:
+        raise UserError(
+            f"task: landmarks are one array of points from one output; {dataset.name} has "
+            f"{len(dataset.labels)} and {model.name} has {len(model.outputs)}."
+        )
+    if dataset.labels[0].num_classes is not None:
         raise UserError(
             f"task: landmarks are floats, [N, K, 2] or [N, 2K], but the labels of {dataset.name} are "
             "class numbers."
         )
-    points = Points(spec.task.landmarks.normalize_by)
-    task = landmark_task(model, points)
+    task = landmark_task(model, Points(spec.task.landmarks.normalize_by))
     shapes = [tuple(output.shape) for output in model.outputs]
     for split, examples in (
         ("training", dataset.train),
@@ -37,5 +44,28 @@ def settled_task(spec: Spec, model: keras.Model, dataset: Dataset) -> Task:
         ("test", dataset.test),
     ):
         _, labels = materialize(examples, None, 0)
-        points.refuse_unfit(labels, shapes, f"{dataset.name} ({split})", model.name)
+        task.measure.refuse_unfit(labels, shapes, f"{dataset.name} ({split})", model.name)
     return task
+
+
+def _refuse_unknown_labels(spec: Spec, task: Task, dataset: Dataset) -> None:
+    """Says when labels would become rows, and a loss of the user's own is known to take numbers."""
+    training = spec.training
+    changing = {
+        "label_smoothing": training.label_smoothing,
+        "augmentation.mixup": training.augmentation.mixup,
+    }
+    numbers = [not kind.rows and kind.num_classes is not None for kind in dataset.labels]
+    scored = [head.loss is not None for head in task.heads]
+    places = label_places(scored, len(numbers), dataset.name, "the model")
+    for head, place in zip(task.trained, places, strict=True):
+        assert head.loss is not None
+        makes_rows = keras_loss(head.loss) in (*TAKE_ROWS, "sparse_categorical_crossentropy")
+        if not numbers[place] or makes_rows:
+            continue
+        for setting, value in changing.items():
+            if value:
+                raise UserError(
+                    f"training: {setting} makes rows of class numbers, but the loss {head.loss.name} "
+                    f"of output {head.name} takes numbers; leave it out, or give one-hot rows."
+                )

@@ -11,9 +11,11 @@ from pocketkube.bundle import NOW, Bundle, load_bundle, save_bundle
 from pocketkube.clustering import Clustering
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
+from pocketkube.graph.untied import untied
+from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
-from pocketkube.sparsity.kernels import count_zeros
+from pocketkube.sparsity.kernels import count_zeros, depthwise_note
 from pocketkube.spec.schema import (
     Cluster,
     DistillModel,
@@ -23,9 +25,11 @@ from pocketkube.spec.schema import (
     Spec,
     Training,
 )
+from pocketkube.stages.chance import at_chance
 from pocketkube.stages.comparison import UNRECOVERED, worse_by_training
 from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
 from pocketkube.stages.networks import network
+from pocketkube.stages.plan import first_stage
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import lesson_of, load_teachers
 from pocketkube.training.loop import train
@@ -50,7 +54,17 @@ def train_model(
         )
     facts = first_facts(spec.model, dataset, task, spec.seed)
     judged = judge(model, dataset, task)
-    facts = after_stage(facts, "train_model", judged, began, history=history)
+    notes = untied(model) if history is None else ()
+    warnings = at_chance(spec, model, dataset, task)
+    facts = after_stage(
+        facts,
+        first_stage(spec),
+        judged,
+        began,
+        history=history,
+        notes=notes,
+        warnings=warnings,
+    )
     if workers().rank == 0:
         save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
 
@@ -83,7 +97,8 @@ def sparsify_weights(
     assert isinstance(settings, Sparsify)
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
-        return Begun(student.model, GradualSparsification(student.model, settings))
+        method = GradualSparsification(student.model, settings)
+        return Begun(student.model, method, depthwise_note(student.model))
 
     train_on(spec, settings, inputs, output, scratch, begin)
 
@@ -96,7 +111,9 @@ def cluster_weights(
     assert isinstance(settings, Cluster)
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
-        return Begun(student.model, Clustering(student.model, settings))
+        # That layer sets its weights in each step, and computes with others than the codebooks' then.
+        model = unwrapped(student.model, SPECTRAL)
+        return Begun(model, Clustering(model, settings), spectral_note(student.model))
 
     train_on(spec, settings, inputs, output, scratch, begin)
 
@@ -109,13 +126,15 @@ class Begun:
         model: The model.
         method: What takes part in its training.
         notes: Sentences for the user.
-        renamed: Where it was rebuilt: for each path of a layer before, the one now.
+        renamed: Where it was rebuilt: see `FromTeachers`.
+        folded: Layers that others have taken up, by their paths, and the paths of those.
     """
 
     model: keras.Model
     method: Method
     notes: Sequence[str] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    folded: Mapping[str, str] = field(default_factory=dict)
 
 
 def train_on(
@@ -167,6 +186,7 @@ def train_on(
     facts = after_stage(
         student.facts, settings.name, judged, began, history=history, notes=notes, warnings=warnings
     )
+    facts["folded"] = {**facts.get("folded", {}), **begun.folded}
     scores = {NOW: judged.validation.each}
     if history is None:
         scores = {**student.scores, **scores}

@@ -17,6 +17,7 @@ from pocketkube.data.dataset import Dataset, Examples
 from pocketkube.errors import UserError
 from pocketkube.progress import Progress, Silent, progress
 from pocketkube.spec.schema import Training
+from pocketkube.structure import arranged
 from pocketkube.training.checkpoints import load_checkpoint, save_checkpoint
 from pocketkube.training.finite import Applied, refuse_loss, refuse_weights
 from pocketkube.training.lesson import Lesson
@@ -33,11 +34,13 @@ class Scores:
     Attributes:
         loss: The task's loss.
         score: Its score.
-        each: The score of each example, in the split's order, `[n]`.
+        heads: The score of each head that is trained.
+        each: The score of each example, all heads together, in the split's order, `[n]`.
     """
 
     loss: float
     score: float
+    heads: tuple[float, ...]
     each: np.ndarray = field(repr=False, compare=False)
 
 
@@ -230,33 +233,46 @@ def evaluate(model: keras.Model, examples: Examples, task: Task, batch_size: int
     Returns:
         Means over all examples.
     """
-    return _evaluate(_judge(model, task, Method()), examples, batch_size, workers())
+    return evaluate_all(model, [examples], task, batch_size)[0]
+
+
+def evaluate_all(
+    model: keras.Model, splits: Sequence[Examples], task: Task, batch_size: int = 256
+) -> list[Scores]:
+    """The same for several splits; the model is traced once for all."""
+    judge = _judge(model, task, Method())
+    return [_evaluate(judge, examples, batch_size, workers()) for examples in splits]
 
 
 Judge = Callable[[Any, Any], tf.Tensor]
 
 
 def _judge(model: keras.Model, task: Task, method: Method) -> Judge:
-    """From a batch to loss and score of each example, `[2, batch]`."""
+    """From a batch to loss, score and each head's score of each example, `[2 + heads, batch]`."""
 
     @tf.function(reduce_retracing=True)
     def judge(inputs: Any, labels: Any) -> tf.Tensor:
         outputs, _ = _call(model, inputs, method, training=False)
-        return tf.stack([task.loss(labels, outputs), task.score(labels, outputs)])
+        loss, score = task.loss(labels, outputs), task.score(labels, outputs)
+        return tf.stack([loss, score, *tf.unstack(task.scores(labels, outputs), axis=1)])
 
     return judge
 
 
 def _evaluate(judge: Judge, examples: Examples, batch_size: int, ranks: Alone) -> Scores:
-    figures = np.zeros((2, examples.size))
+    figures = np.zeros((0, examples.size))
     for number, (inputs, labels) in enumerate(
         batches(examples, batch_size, rank=ranks.rank, ranks=ranks.size)
     ):
+        found = judge(inputs, labels).numpy()
+        if not number:
+            figures = np.zeros((len(found), examples.size))
         # Each rank has every so many rows of a batch.
         own = slice(number * batch_size + ranks.rank, (number + 1) * batch_size, ranks.size)
-        figures[:, own] = judge(inputs, labels).numpy()
-    losses, scores = np.asarray(ranks.total(tf.constant(figures)))
-    return Scores(float(losses.mean()), float(scores.mean()), scores.astype(np.float32))
+        figures[:, own] = found
+    figures = np.asarray(ranks.total(tf.constant(figures)))
+    loss, score, *heads = figures.mean(axis=1).tolist()
+    return Scores(loss, score, tuple(heads), figures[1].astype(np.float32))
 
 
 def _epoch(
@@ -389,7 +405,7 @@ def _call(
 ) -> tuple[Any, Sequence[Any]]:
     """What `compute`, the model itself if None, gives; and the losses that layers add to the task's."""
     compute = compute or model
-    given = inputs[0] if len(inputs) == 1 else list(inputs)
+    given = arranged(model, inputs)
     replaced = method.replaced()
     if not replaced:
         outputs = compute(given, training=training)

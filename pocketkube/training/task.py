@@ -1,83 +1,106 @@
-"""What a model is to learn: its loss, its score and how far it is from teachers."""
+"""What a model is to learn: the heads that its outputs are, composed."""
 
-import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import ops
 
+from pocketkube.data.dataset import Labels
 from pocketkube.errors import UserError
-from pocketkube.measures import Classes, Measure, Points, Values, measure_of
-from pocketkube.measures.points import as_points, normalized_errors, normalizers
+from pocketkube.measures import Points, TaskMeasure, Wording, label_places
+from pocketkube.measures.heads import NO_UNIT
+from pocketkube.structure import output_names
+from pocketkube.training.compiled import compiled_losses, is_compiled
+from pocketkube.training.heads import ClassHead, Head, PointHead, keras_loss, told_head
+from pocketkube.training.infer import ending, infer_heads
+from pocketkube.training.losses import LandmarkLoss
 
-TINY = 1e-7
-# Errors beneath this part of the normaliser count squared. The best models are off by some three
-# times as much on 300-W: there, all points pull alike.
-SQUARED_BELOW = 0.01
 
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A loss and a score for each example: the sum of the heads' losses, each with its weight.
 
-@dataclass(frozen=True)
-class Task(ABC):
-    """A loss and a score for each example.
+    The score is the mean of the heads' scores where all are of one kind. Others have no common unit
+    (accuracy, and errors in whatever the values are measured in): there the score is minus the loss, in
+    which the weights that the model is compiled with say how the heads count.
 
     Attributes:
+        heads: One for each of the model's outputs, in their order.
         description: What the loss is and how that is known, in a sentence.
-        measure: How its outputs are judged where there is no TensorFlow; also its kind, and how its
-            score is read.
     """
 
+    heads: tuple[Head, ...]
     description: str
-    measure: Measure = field(kw_only=True)
+
+    @cached_property
+    def trained(self) -> tuple[Head, ...]:
+        """The heads that are trained and scored."""
+        return tuple(head for head in self.heads if head.loss is not None)
+
+    @cached_property
+    def measure(self) -> TaskMeasure:
+        """How the outputs are judged where there is no TensorFlow."""
+        return TaskMeasure(tuple(head.judged for head in self.heads))
 
     @property
-    def kind(self) -> str:
-        """What facts call the task."""
-        return self.measure.kind
-
-    @property
-    def score_name(self) -> str:
-        """What machines call `score`."""
-        return self.measure.wording.score_name
+    def wording(self) -> Wording:
+        """How `score` is read."""
+        return self.measure.wording
 
     @property
     def told(self) -> dict[str, Any]:
         """What `told_task` makes the task of again, as plain JSON values."""
-        names = {"kind": self.kind, "score_name": self.score_name, "description": self.description}
-        return names | asdict(self.measure)  # type: ignore[call-overload]
+        return {
+            "score_name": self.wording.score_name,
+            "description": self.description,
+            "heads": [head.told for head in self.heads],
+        }
 
-    @abstractmethod
     def loss(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
-        """The loss of each example, summed over the model's outputs.
+        """The loss of each example.
 
         Args:
-            labels: For each output, class numbers `[batch]` or rows `[batch, classes]`; or values.
+            labels: For each output, or each that is trained: class numbers `[batch, ...]`, rows over
+                classes `[batch, ..., classes]`, or values.
             outputs: The model's output or outputs, `[batch, …]`.
-            smoothing: Part of each label that is spread over all classes.
+            smoothing: Part of each class label that is spread over all classes.
 
         Returns:
-            `[batch]`.
+            `[batch]`; its mean is what Keras gives for the batch.
         """
+        return tf.add_n(
+            [head.weight * head.losses(y, z, smoothing) for head, y, z in self._given(labels, outputs)]
+        )
 
-    @abstractmethod
+    def scores(self, labels: Any, outputs: Any) -> tf.Tensor:
+        """How right each example is in each head that is trained; the higher the better.
+
+        Returns:
+            `[batch, heads]`.
+        """
+        return tf.stack([head.score(y, z) for head, y, z in self._given(labels, outputs)], axis=1)
+
     def score(self, labels: Any, outputs: Any) -> tf.Tensor:
-        """How right each example is, the mean over the model's outputs; the higher the better.
+        """How right each example is, all heads together; the higher the better.
 
         Returns:
             `[batch]`.
         """
+        if self.wording is NO_UNIT:
+            return -self.loss(labels, outputs)
+        return tf.reduce_mean(self.scores(labels, outputs), axis=1)
 
     def softened(self, outputs: Any, temperature: float) -> list[tf.Tensor]:
         """What a model says, in a form in which models of any architecture can be compared.
 
         Returns:
-            For each output: for classification logarithms of the distribution over all classes,
-            softened by the temperature; else the values.
+            See `Head.softened`, for each head that is trained.
         """
-        return [tf.cast(z, tf.float32) for z in _flat(outputs)]
+        pairs = zip(self.heads, keras.tree.flatten(outputs), strict=True)
+        return [head.softened(z, temperature) for head, z in pairs if head.loss is not None]
 
     def mean_of_softened(self, said: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
         """What several models say together: the mean of their distributions or values.
@@ -88,10 +111,11 @@ class Task(ABC):
         Returns:
             The same for all of them together.
         """
-        return [tf.reduce_mean(tf.stack(column), axis=0) for column in zip(*said, strict=True)]
+        columns = zip(*said, strict=True)
+        return [head.mean_of_softened(c) for head, c in zip(self.trained, columns, strict=True)]
 
     def distance_to(self, outputs: Any, wanted: Sequence[tf.Tensor], temperature: float) -> tf.Tensor:
-        """How far each example's outputs are from what teachers say, taken for the truth.
+        """How far each example's outputs are from what teachers say, each head with its weight.
 
         Args:
             outputs: The student's outputs.
@@ -101,129 +125,50 @@ class Task(ABC):
         Returns:
             `[batch]`.
         """
-        return self.loss(wanted, outputs)
+        return tf.add_n(
+            [
+                head.weight * head.distance_to(z, said, temperature)
+                for head, said, z in self._given(wanted, outputs)
+            ]
+        )
 
-
-@dataclass(frozen=True)
-class Classification(Task):
-    """Cross-entropy with class numbers or rows; the score is 1 where the likeliest class is right.
-
-    The distance is `T² KL(teachers ‖ student)` of the distributions softened by the temperature `T`
-    (Hinton et al., 2015).
-
-    Attributes:
-        from_logits: Whether the outputs are logits, not probabilities.
-    """
-
-    from_logits: bool
-    measure: Measure = field(default=Classes(), kw_only=True)
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """See `Task`."""
-        return super().told | {"from_logits": self.from_logits}
-
-    def loss(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
-        """See `Task`."""
-        return _sum([self._loss_of_one(y, z, smoothing) for y, z in _pairs(labels, outputs)])
-
-    def score(self, labels: Any, outputs: Any) -> tf.Tensor:
-        """See `Task`."""
-        return _mean([self._hit(y, z) for y, z in _pairs(labels, outputs)])
-
-    def softened(self, outputs: Any, temperature: float) -> list[tf.Tensor]:
-        """See `Task`."""
-        return [tf.nn.log_softmax(self._logits(z) / temperature) for z in _flat(outputs)]
-
-    def mean_of_softened(self, said: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
-        """See `Task`."""
-        columns = [tf.stack(column) for column in zip(*said, strict=True)]
-        return [tf.reduce_logsumexp(column, axis=0) - math.log(len(said)) for column in columns]
-
-    def distance_to(self, outputs: Any, wanted: Sequence[tf.Tensor], temperature: float) -> tf.Tensor:
-        """See `Task`."""
-        pairs = zip(wanted, self.softened(outputs, temperature), strict=True)
-        divergences = [tf.reduce_sum(tf.exp(t) * (t - s), axis=-1) for t, s in pairs]
-        return temperature**2 * _sum([_mean_over_positions(each) for each in divergences])
-
-    def _loss_of_one(self, labels: Any, outputs: Any, smoothing: float) -> tf.Tensor:
-        logits = self._logits(outputs)
-        rows = _rows(labels, logits)
-        rows = rows * (1 - smoothing) + smoothing / rows.shape[-1]
-        return _mean_over_positions(-tf.reduce_sum(rows * tf.nn.log_softmax(logits), axis=-1))
-
-    def _hit(self, labels: Any, outputs: Any) -> tf.Tensor:
-        logits = self._logits(outputs)
-        right = tf.argmax(_rows(labels, logits), -1) == tf.argmax(logits, -1)
-        return _mean_over_positions(tf.cast(right, tf.float32))
-
-    def _logits(self, outputs: Any) -> tf.Tensor:
-        outputs = tf.cast(outputs, tf.float32)
-        if outputs.shape[-1] == 1:
-            # One output stands for the second of two classes.
-            logit = outputs if self.from_logits else _log(outputs) - _log(1 - outputs)
-            return tf.concat([tf.zeros_like(logit), logit], axis=-1)
-        return outputs if self.from_logits else _log(outputs)
-
-
-@dataclass(frozen=True)
-class Regression(Task):
-    """The squared error; the score is minus the absolute one."""
-
-    measure: Measure = field(default=Values(), kw_only=True)
-
-    def loss(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
-        """See `Task`."""
-        return _sum([_squared_error(y, z) for y, z in _pairs(labels, outputs)])
-
-    def score(self, labels: Any, outputs: Any) -> tf.Tensor:
-        """See `Task`."""
-        return _mean([_negative_error(y, z) for y, z in _pairs(labels, outputs)])
-
-
-@dataclass(frozen=True)
-class Landmarks(Task):
-    """Smooth L1 (Girshick, 2015) of the points' errors over the normaliser; the score is minus NME.
-
-    Squared errors leave the small ones, which the NME is made of in the end, without a pull (Feng et
-    al., 2018). Over the normaliser, the loss is the same in pixels and in parts of the image.
-    """
-
-    measure: Points = field(kw_only=True)
-
-    def loss(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
-        """See `Task`; the mean over the coordinates."""
-        ((points, given),) = _pairs(labels, outputs)
-        points, given = (as_points(tf.cast(each, tf.float32), ops) for each in (points, given))
-        # A label's normaliser was seen to have a length; that of a teacher's points is not known to.
-        lengths = tf.maximum(normalizers(points, self.measure.normalize_by, ops), TINY)
-        errors = tf.abs(given - points) / lengths[:, None, None]
-        squared = tf.square(errors) / (2 * SQUARED_BELOW)
-        smooth = tf.where(errors < SQUARED_BELOW, squared, errors - SQUARED_BELOW / 2)
-        return _mean_over_positions(smooth)
-
-    def score(self, labels: Any, outputs: Any) -> tf.Tensor:
-        """See `Task`."""
-        ((points, given),) = _pairs(labels, outputs)
-        points, given = tf.cast(points, tf.float32), tf.cast(given, tf.float32)
-        return -normalized_errors(points, given, self.measure.normalize_by, ops)
-
-
-TASKS: dict[str, type[Task]] = {
-    Classes.kind: Classification,
-    Values.kind: Regression,
-    Points.kind: Landmarks,
-}
+    def _given(self, labels: Any, outputs: Any) -> list[tuple[Head, Any, Any]]:
+        """Each head that is trained with its labels and its output."""
+        labels, outputs = keras.tree.flatten(labels), keras.tree.flatten(outputs)
+        scored = [head.loss is not None for head in self.heads]
+        places = label_places(scored, len(labels), "the batch", "the model")
+        pairs = zip(self.heads, outputs, strict=True)
+        trained = [(head, z) for head, z in pairs if head.loss is not None]
+        return [(head, labels[n], z) for n, (head, z) in zip(places, trained, strict=True)]
 
 
 def told_task(told: Mapping[str, Any]) -> Task:
-    """The task that `Task.told` told of."""
-    logits = {"from_logits": told["from_logits"]} if "from_logits" in told else {}
-    return TASKS[told["kind"]](told["description"], measure=measure_of(told), **logits)
+    """The task that `Task.told` told of.
+
+    Raises:
+        UserError: If the loss of an output is not known here.
+    """
+    return Task(tuple(told_head(head) for head in told["heads"]), told["description"])
 
 
-def landmark_task(model: keras.Model, points: Points) -> Landmarks:
-    """The task of a model that finds points.
+def infer_task(model: keras.Model, *labels: Labels | int | None) -> Task:
+    """The task of a model: what it was compiled for, or else what its outputs look like.
+
+    Args:
+        model: The model.
+        labels: Of each output, or each that has a loss; in short their number of classes, or None where
+            they are values.
+
+    Raises:
+        UserError: If an output has fewer units than there are classes, or no loss that fits.
+    """
+    known = [each if isinstance(each, Labels) else Labels(each) for each in labels]
+    heads = infer_heads(model, known)
+    return Task(heads, _description(heads, is_compiled(model)))
+
+
+def landmark_task(model: keras.Model, points: Points) -> Task:
+    """The task of a model that finds points; it has one output.
 
     Args:
         model: The model.
@@ -232,9 +177,12 @@ def landmark_task(model: keras.Model, points: Points) -> Landmarks:
     Raises:
         UserError: If the model is a classifier.
     """
-    compiled = _compiled_loss(model)
-    why = "is compiled with a cross-entropy" if compiled and "crossentropy" in compiled[0] else ""
-    if not compiled and _ending(model) == "softmax":
+    why = ""
+    if is_compiled(model):
+        losses = [keras_loss(found.loss) for found in compiled_losses(model, model.outputs) if found]
+        if any("crossentropy" in (name or "") for name in losses):
+            why = "is compiled with a cross-entropy"
+    elif ending(model.outputs[0]) == "softmax":
         why = "ends in a softmax"
     if why:
         raise UserError(
@@ -243,111 +191,33 @@ def landmark_task(model: keras.Model, points: Points) -> Landmarks:
         )
     by = points.normalize_by
     over = by.replace("_", " ") if isinstance(by, str) else f"distance of points {by[0]} and {by[1]}"
-    return Landmarks(f"smooth L1 of the landmarks' errors over the {over}", measure=points)
+    head = PointHead(output_names(model)[0], points, LandmarkLoss(by))
+    return Task((head,), f"smooth L1 of the landmarks' errors over the {over}")
 
 
-def infer_task(model: keras.Model, num_classes: int | None) -> Task:
-    """The task of a model: what it was compiled for, or else what its outputs look like.
+def _description(heads: Sequence[Head], compiled: bool) -> str:
+    if len(heads) == 1:
+        return f"{_told_loss(heads[0])}, {_origin(heads[0], compiled)}"
+    told = "; ".join(f"{head.name}: {_told_loss(head)}" for head in heads)
+    units = {head.measure.wording for head in heads if head.loss is not None}
+    one_unit, no_unit = "the mean of the outputs' scores", "minus the loss, for want of one unit"
+    score = one_unit if len(units) == 1 else no_unit
+    how = "as the model was compiled" if compiled else "as outputs end and labels are"
+    return f"{told}; {how}; the score is {score}"
 
-    Args:
-        model: The model.
-        num_classes: The data set's number of classes; None where its labels are values.
 
-    Returns:
-        The task.
+def _told_loss(head: Head) -> str:
+    if head.loss is None:
+        return "no loss, so that it is neither trained nor scored"
+    told = (keras_loss(head.loss) or head.loss.name).replace("_", " ")
+    if isinstance(head, ClassHead) and head.from_logits:
+        told += " of logits"
+    return told if head.weight == 1 else f"{told}, times {head.weight:g}"
 
-    Raises:
-        UserError: If the model has fewer outputs than there are classes, or no loss that fits.
-    """
-    compiled = _compiled_loss(model)
-    if num_classes is None:
-        if compiled and "crossentropy" in compiled[0]:
-            raise UserError(
-                f"The model {model.name} is compiled for classification, but the dataset's labels are "
-                "no class numbers: give integer labels."
-            )
-        return Regression("mean squared error, as the labels are values")
-    if compiled and "crossentropy" not in compiled[0]:
-        raise UserError(
-            f"The model {model.name} is compiled with {compiled[0]}, but the dataset's labels are "
-            "class numbers: compile it with a cross-entropy, or give values as labels."
-        )
-    for output in model.outputs:
-        size = output.shape[-1]
-        classes = 2 if size == 1 else size
-        if classes < num_classes:
-            raise UserError(
-                f"The model {model.name} tells {classes} classes apart, but the dataset has "
-                f"{num_classes}."
-            )
+
+def _origin(head: Head, compiled: bool) -> str:
     if compiled:
-        logits = compiled[1]
-        where = "as the model was compiled"
-    else:
-        logits = _ending(model) not in ("softmax", "sigmoid")
-        where = "from logits" if logits else "from the probabilities that the model ends in"
-    return Classification(f"cross-entropy, {where}", logits)
-
-
-def _compiled_loss(model: keras.Model) -> tuple[str, bool] | None:
-    """Name of the loss that a model is compiled with, and whether it takes logits."""
-    if not model.compiled:
-        return None
-    loss = model.loss
-    if isinstance(loss, dict | list | tuple):
-        loss = keras.tree.flatten(loss)[0]
-    if loss is None:
-        return None
-    name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", "loss"))
-    config = loss.get_config() if hasattr(loss, "get_config") else {}
-    return name.replace("_", "").lower(), bool(config.get("from_logits", False))
-
-
-def _ending(model: keras.Model) -> str:
-    """Name of the activation that the first output ends in, or of its layer."""
-    operation = model.outputs[0]._keras_history.operation
-    while hasattr(operation, "outputs") and isinstance(operation, keras.Model):
-        operation = operation.outputs[0]._keras_history.operation
-    name = getattr(getattr(operation, "activation", None), "__name__", type(operation).__name__)
-    return name.lower()
-
-
-def _pairs(labels: Any, outputs: Any) -> list[tuple[Any, Any]]:
-    return list(zip(_flat(labels), _flat(outputs), strict=True))
-
-
-def _flat(values: Any) -> Sequence[Any]:
-    return keras.tree.flatten(values)
-
-
-def _sum(terms: Sequence[tf.Tensor]) -> tf.Tensor:
-    return tf.add_n(list(terms))
-
-
-def _mean(terms: Sequence[tf.Tensor]) -> tf.Tensor:
-    return _sum(terms) / len(terms)
-
-
-def _rows(labels: Any, logits: tf.Tensor) -> tf.Tensor:
-    labels = tf.convert_to_tensor(labels)
-    if labels.dtype.is_floating:
-        return tf.cast(labels, tf.float32)
-    if len(labels.shape) == len(logits.shape):
-        labels = tf.squeeze(labels, -1)
-    return tf.one_hot(labels, logits.shape[-1])
-
-
-def _mean_over_positions(values: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.reshape(values, (tf.shape(values)[0], -1)), axis=1)
-
-
-def _squared_error(labels: Any, outputs: Any) -> tf.Tensor:
-    return _mean_over_positions(tf.square(tf.cast(labels, tf.float32) - tf.cast(outputs, tf.float32)))
-
-
-def _negative_error(labels: Any, outputs: Any) -> tf.Tensor:
-    return -_mean_over_positions(tf.abs(tf.cast(labels, tf.float32) - tf.cast(outputs, tf.float32)))
-
-
-def _log(probabilities: tf.Tensor) -> tf.Tensor:
-    return ops.log(ops.clip(probabilities, TINY, 1.0))
+        return "as the model was compiled"
+    if isinstance(head, ClassHead):
+        return f"from {'logits' if head.from_logits else 'the probabilities that the model ends in'}"
+    return "as the labels are values"

@@ -10,12 +10,14 @@ import sys
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from rich.console import Console
 
 from pocketkube.benchmark import benchmark, environment, render_table
 from pocketkube.benchmark.memory import measure_loading
-from pocketkube.benchmark.timing import interleaved_latencies_ms
+from pocketkube.benchmark.timing import Rounds
 from pocketkube.deploy import convert_litert
+from pocketkube.deploy.litert_file import write_model
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.spec.schema import Benchmark
@@ -71,7 +73,7 @@ def test_the_confusion_has_true_classes_in_rows(report, place):
     with np.load(place / "right.npz") as known:
         wanted = np.zeros((3, 3), int)
         np.add.at(wanted, (known["labels"], known["predicted"]), 1)
-    assert np.array(report.files[0].confusion).tolist() == wanted.tolist()
+    assert np.array(report.files[0].heads[0].confusion).tolist() == wanted.tolist()
     assert not np.array_equal(wanted, wanted.T), "would not tell rows from columns"
 
 
@@ -80,12 +82,30 @@ def test_latency_is_told_for_every_thread_count(report):
         assert list(figures.threads) == ["1", "2"]
         for each in figures.threads.values():
             assert 0 < each.p50 <= each.p90 <= each.p99
-        assert len(figures.latency_samples_ms) == 8
+        assert 8 <= len(figures.latency_samples_ms) <= 80
         assert figures.latency_ms == figures.threads["1"]
         assert figures.latency_ms.p50 == pytest.approx(np.median(figures.latency_samples_ms))
-    first, last = (np.median(figures.latency_samples_ms) for figures in report.files)
-    assert report.latency_ratio == pytest.approx(first / last)
+        low, high = figures.latency_ms.p50_interval
+        assert low <= figures.latency_ms.p50 <= high
+
+
+def test_the_ratio_is_the_median_pair_by_pair_with_its_interval(report):
+    first, last = (figures.latency_samples_ms for figures in report.files)
+    pairs = sorted(a / b for a, b in zip(first, last, strict=True))
+    assert report.latency_ratio == pytest.approx(np.median(pairs))
+    low, high = report.latency_ratio_interval
+    assert pairs[0] <= low <= report.latency_ratio <= high <= pairs[-1]
+    assert list(report.latency_ratios) == ["1", "2"]
+    assert report.latency_ratios["1"].value == report.latency_ratio
     assert report.reference_threads == 1
+
+
+def test_beside_programs_that_work_it_says_that_the_machine_was_busy(place, burners):
+    found = benchmark([place / "plain.tflite", place / "int8.tflite"], FEW)
+    assert found.load.warnings[0].startswith("The machine was busy: other programs kept")
+    screen = io.StringIO()
+    Console(file=screen, width=200).print(render_table(found))
+    assert found.load.warnings[0] in " ".join(screen.getvalue().split())
 
 
 def test_names_sizes_and_loading_are_those_of_the_files(report, place):
@@ -104,9 +124,13 @@ def test_the_report_goes_through_json_unchanged_with_the_keys_of_result_json(rep
     read = json.loads(json.dumps(as_dict))
     assert set(read["files"][0]) == {
         *("file", "format", "score", "size_bytes", "gzip_bytes", "latency_ms", "threads"),
-        *("latency_samples_ms", "load_ms", "peak_memory_bytes", "confusion", "op_latency_ms"),
+        *("latency_samples_ms", "load_ms", "peak_memory_bytes", "heads", "op_latency_ms"),
     }
-    assert read["files"][0]["threads"]["2"].keys() == {"p50", "p90", "p99"}
+    assert read["files"][0]["threads"]["2"].keys() == {"p50", "p90", "p99", "p50_interval"}
+    assert read["latency_ratio_interval"] == list(report.latency_ratio_interval)
+    assert read["latency_ratios"]["2"].keys() == {"value", "low", "high"}
+    assert read["load"].keys() == {"activity", "spread", "slowdown", "warnings"}
+    assert read["load"]["activity"].keys() == {"cores", "others_cores", "load_average"}
     assert set(read["environment"]) == {
         *("cpu", "cpu_features", "cores", "machine", "emulated_on", "python", "packages", "when"),
     }
@@ -132,10 +156,11 @@ def test_integer_ends_are_scaled_on_the_way_in_and_out(place):
 
 def test_without_examples_there_is_no_score(place):
     found = benchmark([place / "plain.tflite"], Benchmark(runs=5, warmup_runs=0, threads=(2,)))
-    assert (found.score_name, found.files[0].score, found.files[0].confusion) == (None, None, None)
+    assert (found.score_name, found.files[0].score, found.files[0].heads) == (None, None, ())
     assert found.latency_ratio is None
     assert found.reference_threads == 2
-    assert len(found.files[0].latency_samples_ms) == 5
+    assert (found.latency_ratio_interval, found.latency_ratios) == (None, {})
+    assert 5 <= len(found.files[0].latency_samples_ms) <= 50
 
 
 class Witness:
@@ -153,9 +178,15 @@ class Witness:
 
 def test_models_run_in_turn_on_the_same_examples():
     log: list[tuple[str, int]] = []
-    times = interleaved_latencies_ms([Witness("A", log), Witness("B", log)], (np.arange(3),), 4, 1)
+    rounds = Rounds([Witness("A", log), Witness("B", log)], (np.arange(3),))
+    rounds.warm_up(1)
+    assert rounds.times_ms == [[], []]
+    done: list[int] = []
+    for more in (2, 2):
+        rounds.run(more, done.append)
     assert log == [(name, place) for place in (0, 1, 2, 0, 1) for name in ("A", "B")]
-    assert [len(of_model) for of_model in times] == [4, 4]
+    assert done == [1, 2, 1, 2]
+    assert [len(of_model) for of_model in rounds.times_ms] == [4, 4]
 
 
 def test_peak_memory_grows_with_the_model_and_leaves_the_runtime_out(tmp_path):
@@ -180,7 +211,7 @@ def test_a_regression_is_scored_by_its_error(tmp_path):
     found = benchmark([tmp_path / "sum.tflite"], Benchmark(runs=5, threads=(1,)), tmp_path / "test.npz")
     assert found.score_name == "negative_mae"
     assert found.files[0].score == pytest.approx(-0.75)
-    assert found.files[0].confusion is None
+    assert found.files[0].heads[0].confusion is None
 
 
 def test_landmarks_are_scored_by_the_task_that_the_examples_tell(tmp_path):
@@ -190,7 +221,7 @@ def test_landmarks_are_scored_by_the_task_that_the_examples_tell(tmp_path):
     )
     given = np.array([[0, 0, 3, 4], [1, 1, 3, 1]], "float32")
     true = np.array([[[0, 1], [3, 5]], [[1, 1], [1, 1.5]]], "float32")
-    told = json.dumps({"kind": "landmarks", "normalize_by": [0, 1]})
+    told = json.dumps({"heads": [{"kind": "landmarks", "normalize_by": [0, 1]}]})
     np.savez(tmp_path / "test.npz", x=given, y=true, task=told)
     settings = Benchmark(runs=5, threads=(1,))
     found = benchmark([tmp_path / "same.tflite"], settings, tmp_path / "test.npz")
@@ -202,7 +233,7 @@ def test_landmarks_are_scored_by_the_task_that_the_examples_tell(tmp_path):
         screen.print(render_table(found))
     (row,) = (line for line in shown.get().splitlines() if "normalised mean error" in line)
     assert "113.08 %" in row
-    for wrong in ("what?", '{"kind": "depth"}', '{"kind": "landmarks", "normalize_by": "eyes"}'):
+    for wrong in ("what?", '{"heads": [{"kind": "depth"}]}', told.replace("[0, 1]", '"eyes"')):
         np.savez(tmp_path / "test.npz", x=given, y=true, task=wrong)
         with pytest.raises(UserError, match=r"test\.npz: its task is none that is known here"):
             benchmark([tmp_path / "same.tflite"], settings, tmp_path / "test.npz")
@@ -218,7 +249,7 @@ def test_one_unit_tells_two_classes_apart(tmp_path, activation):
     settings = Benchmark(runs=5, threads=(1,))
     figures = benchmark([tmp_path / "sign.tflite"], settings, tmp_path / "test.npz").files[0]
     assert figures.score == 0.75
-    assert figures.confusion == ((1, 0), (1, 2))
+    assert figures.heads[0].confusion == ((1, 0), (1, 2))
 
 
 def test_several_inputs_and_outputs_are_taken_in_the_models_order(tmp_path):
@@ -275,6 +306,43 @@ def test_files_that_are_no_models_are_refused_before_anything_runs(place, tmp_pa
     assert "stage=" not in capfd.readouterr().err
 
 
+def test_a_file_that_crashes_the_interpreter_is_told_by_its_name(place, tmp_path, capfd):
+    (tmp_path / "endless.tflite").write_bytes(endless())
+    with pytest.raises(UserError, match=r"endless\.tflite: LiteRT dies of it, by a segmentation fault"):
+        benchmark([place / "plain.tflite", tmp_path / "endless.tflite"], FEW, place / "test.npz")
+    assert "stage=" not in capfd.readouterr().err
+
+
+def endless() -> bytes:
+    """A file of a graph that calls itself whatever the condition."""
+
+    def graph():
+        graph = schema.SubGraphT()
+        graph.tensors = [tensor("condition", schema.TensorType.BOOL)]
+        graph.tensors += [tensor(name, schema.TensorType.FLOAT32) for name in ("x", "y")]
+        call = schema.OperatorT()
+        call.opcodeIndex = 0
+        call.inputs, call.outputs = np.array([0, 0, 1], np.int32), np.array([2], np.int32)
+        call.builtinOptionsType = schema.BuiltinOptions.IfOptions
+        call.builtinOptions = schema.IfOptionsT()
+        call.builtinOptions.thenSubgraphIndex = call.builtinOptions.elseSubgraphIndex = 1
+        graph.operators = [call]
+        graph.inputs, graph.outputs = np.array([0, 1], np.int32), np.array([2], np.int32)
+        return graph
+
+    def tensor(name, kind):
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type, tensor.buffer = name, np.array([1], np.int32), kind, 0
+        return tensor
+
+    model, code = schema.ModelT(), schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.IF
+    code.version = 1
+    model.version, model.description, model.buffers = 3, "endless", [schema.BufferT()]
+    model.operatorCodes, model.subgraphs = [code], [graph(), graph()]
+    return write_model(model, 1024)
+
+
 def test_it_needs_neither_tensorflow_nor_keras(place):
     program = (
         "import sys; from pathlib import Path; import pocketkube.benchmark as b; "
@@ -308,7 +376,8 @@ def test_the_table_shows_both_files_and_the_ratio(report):
     row = {line.split("│")[1].strip(): line for line in lines if line.count("│") > 3}
     assert "83.33 %" in row["accuracy"]
     sizes = [figures.size_bytes for figures in report.files]
-    assert f"{sizes[0] / sizes[1]:.2f}x" in row["size"]
+    assert f"{sizes[0] / sizes[1]:.2f}x smaller" in row["size"]
+    assert "faster" in row["95 % interval"] or "slower" in row["95 % interval"]
     for threads in ("1 thread", "2 threads"):
         for name in ("p50", "p90", "p99"):
             assert "ms" in row[f"latency {name}, {threads}"]

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from pocketkube.data.batches import batches, materialize
-from pocketkube.data.dataset import Examples
+from pocketkube.data.dataset import Examples, Labels
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.errors import UserError
 from pocketkube.spec.schema import Augmentation
@@ -13,11 +13,11 @@ EVERYTHING = Augmentation(shift=2, flip=True, cutout=3, mixup=0.4)
 
 def images(count: int = 22) -> Examples:
     x = np.random.default_rng(0).random((count, 8, 8, 1), dtype=np.float32) + 1.0
-    return examples_of_arrays((x,), (np.arange(count, dtype=np.int32) % 5,), 5)
+    return examples_of_arrays((x,), (np.arange(count, dtype=np.int32) % 5,), (Labels(5),))
 
 
 def streamed(examples: Examples) -> Examples:
-    return Examples(examples.size, examples.open, None, examples.num_classes)
+    return Examples(examples.size, examples.open, None, examples.labels)
 
 
 def served(examples, batch_size=8, **settings):
@@ -84,7 +84,7 @@ def test_mixup_mixes_labels_as_it_mixes_images():
     labels = np.arange(16, dtype=np.int32) % 2
     x = np.broadcast_to(labels[:, None, None, None], (16, 4, 4, 1)).astype(np.float32)
     got = served(
-        examples_of_arrays((x,), (labels,), 2),
+        examples_of_arrays((x,), (labels,), (Labels(2),)),
         16,
         epoch_seed=(0, 0),
         augmentation=Augmentation(mixup=1.0),
@@ -147,12 +147,12 @@ def test_materialize_chooses_without_repeating(examples):
 
 
 def test_refuses_what_cannot_be_augmented():
-    rows = examples_of_arrays((np.zeros((4, 3), np.float32),), (np.zeros(4, np.int32),), 2)
+    rows = examples_of_arrays((np.zeros((4, 3), np.float32),), (np.zeros(4, np.int32),), (Labels(2),))
     with pytest.raises(
         UserError, match=r"shift, flip and cutout need images .* Received: inputs of \(3,\)"
     ):
         batches(rows, 2, epoch_seed=(0, 0), augmentation=Augmentation(shift=1))
-    tokens = examples_of_arrays((np.zeros((4, 3), np.int32),), (np.zeros(4, np.int32),), 2)
+    tokens = examples_of_arrays((np.zeros((4, 3), np.int32),), (np.zeros(4, np.int32),), (Labels(2),))
     with pytest.raises(UserError, match="mixup needs inputs of real numbers"):
         batches(tokens, 2, epoch_seed=(0, 0), augmentation=Augmentation(mixup=0.2))
     with pytest.raises(ValueError, match="augmentation needs epoch_seed"):

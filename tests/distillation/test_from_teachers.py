@@ -16,11 +16,12 @@ from pocketkube.spec.schema import Augmentation, DatasetSettings, Distillation, 
 from pocketkube.training.lesson import Lesson
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
-from pocketkube.training.task import Classification, Regression, Task
+from pocketkube.training.task import Task
 from pocketkube.training.workers import Alone
+from tests.tasks import class_task, value_task
 
-LOGITS = Classification("", True)
-PROBABILITIES = Classification("", False)
+LOGITS = class_task()
+PROBABILITIES = class_task(from_logits=False)
 DIGITS = load_dataset(DatasetSettings(builtin="digits", image_size=(8, 8)))
 COURSE = Training(epochs=3, batch_size=64, learning_rate=0.01)
 FEATURES = Distillation(weight=0.0, features_weight=1.0)
@@ -272,7 +273,7 @@ def test_a_checkpoint_of_another_lesson_is_left_alone(teacher: Teacher, tmp_path
             LOGITS,
             "takes inputs of 9 x 9 x 1, but the student takes 8 x 8 x 1",
         ),
-        (net(), Regression(""), "is for regression, the student for classification"),
+        (net(), value_task(), "is for regression, the student for classification"),
     ],
 )
 def test_teachers_that_do_not_fit_are_refused(model: keras.Model, task: Task, said: str) -> None:

@@ -10,7 +10,7 @@ from pocketkube.distillation.pairs import chosen_pairs, named_pairs
 from pocketkube.distillation.terms import attention_distance, feature_distance
 from pocketkube.errors import UserError
 from pocketkube.models import build_model
-from pocketkube.training.task import Classification, Regression
+from tests.tasks import class_task, value_task
 
 RNG = np.random.default_rng(0)
 
@@ -62,10 +62,10 @@ def test_sizes_that_do_not_divide_are_averaged_by_their_overlap() -> None:
 def test_teachers_together_say_the_mean_of_their_distributions() -> None:
     outputs = normal(2, 6, 4)
     probabilities = np.exp(outputs / 2) / np.exp(outputs / 2).sum(-1, keepdims=True)
-    task = Classification("", True)
+    task = class_task(4)
     (given,) = task.mean_of_softened([task.softened(each, 2.0) for each in outputs])
     np.testing.assert_allclose(np.exp(given), probabilities.mean(axis=0), rtol=1e-4)
-    regression = Regression("")
+    regression = value_task()
     (mean,) = regression.mean_of_softened([regression.softened(each, 2.0) for each in outputs])
     np.testing.assert_allclose(mean, outputs.mean(axis=0), rtol=1e-5)
 

@@ -40,7 +40,7 @@ def test_rows_are_criteria_and_finished_runs_stay(tmp_path: Path) -> None:
         for seed in (0, 1):
             result = json.loads((out / f"{criterion}-1.5-{seed}" / "result.json").read_text())
             assert result["seed"] == seed
-            assert result["spec"]["stages"][0]["criterion"] == criterion
+            assert result["spec"]["stages"] == [{"prune_channels": {"criterion": criterion}}]
             assert result["speedup"] >= 1.5
             scores[criterion, seed] = 100 * result["after"]["score"]
     rows = [line.split("|")[1:-1] for line in (out / "table.md").read_text().splitlines()]

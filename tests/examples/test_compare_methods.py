@@ -45,7 +45,7 @@ def test_latency_is_measured_once_all_have_trained(tmp_path: Path) -> None:
     trained = max((folder / "result.json").stat().st_mtime_ns for folder in folders)
     assert all(file.stat().st_mtime_ns > trained for file in measured)
     ratios = [json.loads(file.read_text()) for file in measured]
-    assert [ratio["runs"] for ratio in ratios] == [100, 100]
+    assert all(100 <= ratio["runs"] <= 1000 for ratio in ratios)
     rows = [line.split("|")[1:-1] for line in (tmp_path / "out" / "table.md").read_text().splitlines()]
     assert [row[0].strip() for row in rows[2:]] == ["(dense)", "zeros", "calibrated"]
     told = [f"{ratio['latency_ratio']:.1f}x" for ratio in ratios]

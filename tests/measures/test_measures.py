@@ -1,5 +1,7 @@
 """The normalised mean error and the landmarks' loss, against figures worked out apart."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +9,9 @@ import tensorflow as tf
 from pocketkube.errors import UserError
 from pocketkube.measures import Classes, Points, Values, measure_of, wording_of
 from pocketkube.measures.points import normalized_errors, normalizers
-from pocketkube.training.task import SQUARED_BELOW, Landmarks, told_task
+from pocketkube.training.losses import SQUARED_BELOW
+from pocketkube.training.task import told_task
+from tests.tasks import point_task
 
 # Two faces; the second one's points all lie 0.5 off.
 TRUE = np.array([[[0, 0], [4, 0], [2, 3]], [[1, 1], [1, 3], [2, 2]]], "float32")
@@ -27,16 +31,16 @@ def test_nme_is_the_mean_distance_over_the_normaliser(by, lengths) -> None:
     np.testing.assert_allclose(normalizers(TRUE, by), lengths, rtol=1e-6)
     np.testing.assert_allclose(normalized_errors(TRUE, GIVEN, by), distances / lengths, rtol=1e-6)
     measure = Points(by)
-    judged = measure.judge([TRUE], [GIVEN.reshape(2, 6)], [(None, 6)])
+    judged = measure.judge(TRUE, GIVEN.reshape(2, 6), (None, 6))
     assert judged.score == pytest.approx(-np.mean(distances / lengths))
     assert judged.confusion is None
-    task = Landmarks("", measure=measure)
+    task = point_task(measure)
     for labels in (TRUE, TRUE.reshape(2, 6)):
         np.testing.assert_allclose(task.score([labels], GIVEN), -distances / lengths, rtol=1e-6)
 
 
 def test_the_loss_is_smooth_l1_over_the_normaliser_whatever_the_unit() -> None:
-    task = Landmarks("", measure=Points((0, 1)))
+    task = point_task(Points((0, 1)))
     given = TRUE.copy()
     given[0, 0, 0] += 0.02  # a two hundredth of the normaliser: squared
     given[0, 2, 1] -= 2.0  # half of it
@@ -49,7 +53,7 @@ def test_the_loss_is_smooth_l1_over_the_normaliser_whatever_the_unit() -> None:
 
 
 def test_the_loss_has_a_gradient_where_nothing_is_off() -> None:
-    task = Landmarks("", measure=Points("box_diagonal"))
+    task = point_task(Points("box_diagonal"))
     given = tf.Variable(TRUE)
     with tf.GradientTape() as tape:
         loss = task.loss([TRUE], given)
@@ -70,7 +74,7 @@ def test_the_loss_has_a_gradient_where_nothing_is_off() -> None:
 )
 def test_labels_that_cannot_be_judged_are_one_line(by, labels, units, said) -> None:
     with pytest.raises(UserError) as caught:
-        Points(by).refuse_unfit([labels], [(None, units)], "faces", "net")
+        Points(by).refuse_unfit(labels, (None, units), "faces", "net")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -82,12 +86,16 @@ def test_what_is_no_normaliser_is_no_measure(by) -> None:
 
 
 def test_a_task_is_restored_from_what_is_told() -> None:
-    told = Landmarks("points", measure=Points((0, 1))).told
-    assert told["kind"] == "landmarks"
+    told = json.loads(json.dumps(point_task(Points((0, 1))).told))
+    assert told["heads"][0]["kind"] == "landmarks"
     assert told["score_name"] == "negative_nme"
-    as_json = told | {"normalize_by": [0, 1]}
-    assert told_task(as_json) == Landmarks("points", measure=Points((0, 1)))
-    assert measure_of(as_json) == Points((0, 1))
+    restored = told_task(told)
+    assert json.loads(json.dumps(restored.told)) == told
+    assert restored.heads[0].measure == measure_of(told["heads"][0]) == Points((0, 1))
+    given = GIVEN.reshape(2, 6)
+    np.testing.assert_array_equal(
+        restored.loss([TRUE], given), point_task(Points((0, 1))).loss([TRUE], given)
+    )
     assert measure_of({"kind": "classification", "from_logits": True}) == Classes()
     assert measure_of({"kind": "regression"}) == Values()
 

@@ -9,10 +9,10 @@ from pocketkube.pruning.auxiliary_heads import attach_heads, loss_at, tensors
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned, prune
 from pocketkube.spec.schema import PruneChannels
-from pocketkube.training.task import Classification, Regression
 from tests.graph.nets import NETS
+from tests.tasks import class_task, value_task
 
-LOGITS = Classification("", True)
+LOGITS = class_task()
 TELLING = [0, 2, 4, 6]
 
 
@@ -168,7 +168,7 @@ def test_values_as_labels_and_a_map_as_output() -> None:
     x = layers.Conv2DTranspose(4, 2, strides=2, activation="relu", name="up")(x)
     model = keras.Model(inputs, layers.Conv2D(1, 1, name="head")(x))
     images = np.random.default_rng(0).normal(size=(128, 8, 8, 2)).astype(np.float32)
-    task = Regression("")
+    task = value_task()
     calibration = Calibration((images,), (1000 * images.sum(axis=-1, keepdims=True),), task.loss)
     heads = attach_heads(model, calibration)
     assert heads

@@ -12,6 +12,7 @@ from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria import score_units
 from pocketkube.pruning.prune import prune
 from pocketkube.spec.schema import PruneChannels
+from pocketkube.training.task import infer_task
 from tests.graph.nets import NETS
 
 CRITERIA = ("l1", "l2", "bn_scale", "fpgm", "taylor", "lasso")
@@ -89,6 +90,61 @@ def test_ratios_for_an_unknown_layer_name_the_known_ones() -> None:
 def test_ratios_that_contradict_each_other() -> None:
     with pytest.raises(UserError, match="last and stem share their channels"):
         prune(NETS["residual"](), PruneChannels(criterion="l1", ratios={"stem": 0.5, "last": 0.25}))
+
+
+@pytest.mark.parametrize(
+    ("round_to", "ratio", "left"),
+    [(8, 0.5, 12), (8, 0.4, 16), (4, 0.4, 16), (1, 0.4, 14), (8, 0.95, 4)],
+)
+def test_ratios_leave_multiples(round_to: int, ratio: float, left: int) -> None:
+    """A group of 24 has multiples of 4 where 8 are asked for, as it has fewer than four times 8."""
+    net = [keras.Input((8, 8, 3)), layers.Conv2D(24, 3, name="conv"), layers.Flatten(), layers.Dense(5)]
+    settings = PruneChannels(criterion="l1", ratios={"conv": ratio}, round_to=round_to)
+    assert prune(keras.Sequential(net), settings).model.get_layer("conv").filters == left
+
+
+@pytest.mark.parametrize("criterion", ["l1", "taylor", "lasso"])
+def test_ratios_leave_every_layer_a_channel(criterion: str) -> None:
+    model = concatenation_that_is_added_to()
+    settings = PruneChannels(criterion=criterion, ratios={"one": 0.95}, round_to=1)  # type: ignore[arg-type]
+    pruned = prune(model, settings, calibration=images((8, 8, 3)))
+    assert pruned.kept == {"one": (2, 12)}
+    assert [pruned.model.get_layer(name).filters for name in ("one", "two", "three")] == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("speedup", "ratios", "said"),
+    [
+        (0.5, {}, "speedup has to be a number above 1; received 0.5."),
+        (1, {}, "speedup has to be a number above 1; received 1."),
+        (-3.0, {}, "speedup has to be a number above 1; received -3.0."),
+        (np.inf, {}, "speedup has to be a number above 1; received inf."),
+        (np.nan, {}, "speedup has to be a number above 1; received nan."),
+        ("2", {}, "speedup has to be a number above 1; received '2'."),
+        (None, {}, "give a speedup, as 2.0, or settings with ratios; received neither."),
+        (2.0, {"stem": 0.5}, "give one; received 2.0 and {'stem': 0.5}."),
+    ],
+)
+def test_a_request_that_makes_no_sense(speedup, ratios: dict, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        prune(NETS["residual"](), PruneChannels(criterion="l1", ratios=ratios), speedup=speedup)
+    assert str(caught.value).endswith(said)
+
+
+def test_examples_that_are_none_for_the_model() -> None:
+    settings, model = PruneChannels(criterion="l1"), NETS["residual"]()
+    with pytest.raises(
+        UserError, match=r"of the shapes \[\(8, 8, 3\)\] an example; received \[\(8, 8, 1\)"
+    ):
+        prune(model, settings, speedup=1.5, calibration=images((8, 8, 1)))
+    with pytest.raises(UserError, match="seed has to be at least 0; received -1"):
+        prune(model, settings, speedup=1.5, seed=-1)
+    with pytest.raises(UserError, match="as many inputs as labels; received 0, 0"):
+        images((8, 8, 3), 0)
+    spoiled = images((8, 8, 3))
+    spoiled.inputs[0][3, 0, 0, 0] = np.nan
+    with pytest.raises(UserError, match="input 0 have to be finite numbers; received nan"):
+        prune(model, settings, speedup=1.5, calibration=spoiled)
 
 
 def test_bn_scale_without_batch_norm_says_what_to_use() -> None:
@@ -244,14 +300,18 @@ def test_recalibration_gives_the_statistics_of_the_data() -> None:
     assert norm.momentum == 0.9
 
 
-def test_every_layer_keeps_a_channel_where_a_concatenation_is_added_to() -> None:
+def concatenation_that_is_added_to() -> keras.Model:
     x = inputs = keras.Input((8, 8, 3))
     one = layers.Conv2D(6, 3, padding="same", name="one")(x)
     two = layers.Conv2D(6, 3, padding="same", name="two")(x)
     x = layers.Concatenate()([one, two])
     x = layers.Add()([x, layers.Conv2D(12, 3, padding="same", name="three")(x)])
     x = layers.Dense(5)(layers.GlobalAveragePooling2D()(x))
-    model = keras.Model(inputs, x)
+    return keras.Model(inputs, x)
+
+
+def test_every_layer_keeps_a_channel_where_a_concatenation_is_added_to() -> None:
+    model = concatenation_that_is_added_to()
     scale_units(model, "two", [1e-6] * 6)
     pruned = prune(model, PruneChannels(criterion="l1", round_to=1), speedup=4)
     assert pruned.model.get_layer("two").filters >= 1
@@ -269,3 +329,22 @@ def test_group_after_group_with_fine_tuning_between() -> None:
     settings = PruneChannels(criterion="l1", ratios={"stem": 0.5, "inner": 0.5}, group_size=1)
     prune(model, settings, between=between)
     assert seen == [(0, 4, 12), (1, 4, 6)]
+
+
+def test_what_only_feeds_an_output_without_a_loss_is_not_cut() -> None:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 1))
+    shared = layers.Conv2D(16, 3, padding="same", activation="relu", name="shared")(image)
+    ends = []
+    for name in ("digit", "spare"):
+        h = layers.Conv2D(16, 3, activation="relu", name=f"{name}_conv")(shared)
+        ends.append(layers.Dense(5, name=name)(layers.GlobalAveragePooling2D()(h)))
+    model = keras.Model(image, ends)
+    model.compile(loss=[keras.losses.SparseCategoricalCrossentropy(from_logits=True), None])
+    given = images((8, 8, 1), 32)
+    task = infer_task(model, 5)
+    calibration = Calibration(given.inputs, given.labels, task.loss)
+    pruned = prune(model, PruneChannels(round_to=1), speedup=1.4, calibration=calibration)
+    kept = {name: left for name, (left, _) in pruned.kept.items()}
+    assert kept["spare_conv"] == 16
+    assert kept["digit_conv"] < 16

@@ -124,7 +124,7 @@ def test_four_bits_are_stored_in_four_and_stand_for_the_models_weights(dense, gr
 
 
 def test_weights_alone_on_levels_are_integers_in_a_file_of_floats(dense: keras.Model) -> None:
-    quantized = calibrated(dense, weight_bits=6, activation_bits=None)
+    quantized = calibrated(dense, weight_bits=6, activation_bits="float")
     assert not any(isinstance(layer, FakeQuantize) for layer in quantized.model.layers)
     content = written(quantized, "dynamic")
     check_agreement(content, quantized.model, TEST, 0.99, measure=Classes())
@@ -136,7 +136,7 @@ def test_four_bits_stay_out_of_what_cannot_be_run_with_them() -> None:
     parts = [layers.Conv2D(64, 3), layers.DepthwiseConv2D(5), layers.Conv2D(4, 1)]
     model = keras.Sequential([keras.Input((12, 12, 8)), *parts, layers.Flatten()])
     images = np.random.default_rng(0).uniform(size=(50, 12, 12, 8)).astype("float32")
-    floats = {"activation_bits": None, "weight_bits": 4, "first_last_bits": 4}
+    floats = {"activation_bits": "float", "weight_bits": 4, "first_last_bits": 4}
     content = written(calibrated_on(model, images, **floats), "dynamic")
     (outputs,) = next(LiteRTModel(content).predict([images]))
     assert outputs.std() > 0
@@ -391,3 +391,20 @@ def test_a_quantised_model_is_saved_and_loaded(dense: keras.Model, tmp_path: Pat
     model.save(tmp_path / "net.keras")
     loaded = keras.saving.load_model(tmp_path / "net.keras", safe_mode=True)
     np.testing.assert_array_equal(loaded.predict(TEST[0][:32]), model.predict(TEST[0][:32]))
+
+
+@pytest.mark.parametrize(
+    ("examples", "said"),
+    [
+        ((), r"an array for each input, of the shapes .*; received \[\]"),
+        ((np.zeros((0, 4), np.float32),), "needs examples, as many for each input; received 0"),
+        ((np.zeros((2, 3), np.float32),), r"of the shapes \[\(4,\)\] an example; received \[\(3,\)\]"),
+        ((np.full((2, 4), np.inf, np.float32),), "have to be finite numbers; received inf"),
+    ],
+)
+def test_examples_that_are_none_for_the_model_are_refused(examples: tuple, said: str) -> None:
+    net = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    with pytest.raises(UserError, match=said):
+        quantize(net, QuantizeWeights(), examples, 0)
+    with pytest.raises(UserError, match="seed has to be at least 0; received -1"):
+        quantize(net, QuantizeWeights(), (np.zeros((2, 4), np.float32),), -1)

@@ -13,7 +13,7 @@ from pocketkube.errors import UserError
 from pocketkube.models import build_model
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.distribution import layer_sparsities
-from pocketkube.sparsity.kernels import kernels
+from pocketkube.sparsity.kernels import depthwise_note, kernels
 from pocketkube.sparsity.patterns import mask_of
 from pocketkube.sparsity.schedule import is_refreshed, rise, sparsity_at
 from pocketkube.spec.schema import DatasetSettings, Sparsify, Training
@@ -275,3 +275,18 @@ def test_four_fifths_of_a_networks_weights_are_not_needed() -> None:
     method = GradualSparsification(model, Sparsify(sparsity=0.8))
     train(model, DIGITS, task, course, seed=1, method=method)
     assert evaluate(model, DIGITS.test, task).score > dense - 0.01
+
+
+def test_what_stays_dense_is_told() -> None:
+    parts = [
+        keras.Input((8, 8, 3)),
+        layers.DepthwiseConv2D(3, depth_multiplier=2),
+        layers.SeparableConv2D(10, 3),
+        layers.Flatten(),
+        layers.Dense(5),
+    ]
+    (told,) = depthwise_note(keras.Sequential(parts))
+    # Both depthwise kernels, the pointwise one, and the dense layer's of 4 x 4 x 10 inputs.
+    dense, others = 3 * 3 * 3 * 2 + 3 * 3 * 6, 6 * 10 + 4 * 4 * 10 * 5
+    assert f"they hold {dense} of the {dense + others} weights of kernels (11.2%)" in told
+    assert depthwise_note(keras.Sequential([keras.Input((3,)), layers.Dense(5)])) == []

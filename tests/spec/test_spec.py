@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from pocketkube.errors import UserError
-from pocketkube.spec import explain, json_schema, load_spec, parse_spec, resolve_paths
+from pocketkube.spec import document_of, explain, json_schema, load_spec, parse_spec, resolve_paths
 from pocketkube.spec.schema import STAGE_NAMES
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -110,7 +110,7 @@ def test_a_task_has_short_forms(tmp_path: Path) -> None:
     ):
         spec = load(tmp_path, text)
         assert spec.task.landmarks.normalize_by == by
-        assert parse_spec(spec.model_dump(mode="json", exclude_none=True)) == spec
+        assert parse_spec(document_of(spec)) == spec
         jsonschema.validate(
             yaml.safe_load(text.replace("landmarks:\n", "landmarks: {}\n")), json_schema()
         )
@@ -180,11 +180,11 @@ def test_parameters_of_a_pipeline_may_be_floats() -> None:
 @pytest.mark.parametrize(("stage", "size"), [("quantize_weights", 64), ("cluster_weights", 512)])
 def test_a_spec_survives_being_a_parameter(stage: str, size: int) -> None:
     spec = parse_spec(yaml.safe_load(GOOD))
-    assert parse_spec(spec.model_dump(mode="json", exclude_none=True)) == spec
+    assert parse_spec(document_of(spec)) == spec
     for settings, wanted in (({}, None), ({"granularity": "bucket"}, size)):
         spec = parse_spec({"model": "lenet", "dataset": "digits", "stages": [{stage: settings}]})
         assert spec.stages[0].bucket_size == wanted
-        assert parse_spec(spec.model_dump(mode="json", exclude_none=True)) == spec
+        assert parse_spec(document_of(spec)) == spec
 
 
 def test_paths_start_at_the_specs_folder(tmp_path: Path) -> None:
@@ -203,6 +203,7 @@ def test_explain_names_every_field_and_stage() -> None:
     told = explain()
     for word in (*STAGE_NAMES, "criterion", "max_latency_ms", "checkpoint_steps", "temperature"):
         assert f"{word}:" in told
+    assert "activation_bits: 8  # at least 2, at most 8, or float" in told
     assert "max_ratio: 0.9  # at least 0, less than 1" in told
     assert "threads: [1, 2]  # each at least 1" in told
 
@@ -267,3 +268,20 @@ def test_methods_follow_each_other_in_any_order_that_makes_sense() -> None:
         names = [{"distill_model": {"student": "lenet"}} if s == "distill_model" else s for s in stages]
         spec = {"model": "resnet20", "dataset": "digits", "target": {"speedup": 2}, "stages": names}
         assert [stage.name for stage in parse_spec(spec).stages] == stages
+
+
+def test_all_that_is_wrong_is_said_with_its_line(tmp_path: Path) -> None:
+    text = GOOD.replace("criterion: l1", "criterion: l3").replace("epochs: 3", "epochs: 0")
+    first = "line 5: stages.prune_channels.criterion: 'l3' is not known; use one of l1, l2, bn_scale"
+    second = "line 8: training.epochs: must be at least 1; received 0"
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, text)
+    assert str(caught.value).startswith(f"spec.yaml {first}")
+    assert str(caught.value).endswith(f" (and 1 more problem: {second})")
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, text.replace("speedup: 2.5", "speedup: 0.5"))
+    assert str(caught.value).startswith("spec.yaml line 3: target.speedup: must be above 1; received")
+    assert f" (and 2 more problems: {first}" in str(caught.value)
+    assert str(caught.value).endswith(f" | {second})")
+    with pytest.raises(UserError, match=r"\(and 1 more problem: training\.epochs: must be at least 1"):
+        parse_spec(yaml.safe_load(text))

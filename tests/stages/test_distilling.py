@@ -9,7 +9,7 @@ from keras import layers
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
-from pocketkube.spec import parse_spec
+from pocketkube.spec import document_of, parse_spec
 from pocketkube.spec.schema import Spec
 from pocketkube.stages.plan import plan
 from pocketkube.stages.reporting import _layers
@@ -74,7 +74,7 @@ def test_the_student_goes_on_in_the_models_place(uncompressed: Path, tmp_path: P
 def test_a_target_counts_from_the_uncompressed_model(uncompressed: Path, tmp_path: Path) -> None:
     def pruned(speedup: float) -> tuple[float, list[str]]:
         stages = [{"distill_model": STUDENT | {"epochs": 1}}, {"prune_channels": {"round_to": 1}}]
-        given = spec().model_dump(mode="json", exclude_none=True)
+        given = document_of(spec())
         job = parse_spec(given | {"stages": stages, "target": {"speedup": speedup}})
         if not (tmp_path / "student").exists():
             distill(job, uncompressed, tmp_path / "student")

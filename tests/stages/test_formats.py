@@ -5,7 +5,7 @@ import pytest
 from pocketkube.spec import parse_spec
 from pocketkube.stages.formats import remedy
 
-WEIGHTS_ALONE = {"quantize_weights": {"activation_bits": None}}
+WEIGHTS_ALONE = {"quantize_weights": {"activation_bits": "float"}}
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,10 @@ from pocketkube.training.loop import evaluate, train
 from pocketkube.training.method import Method
 from pocketkube.training.mpirun import mpirun_command
 from pocketkube.training.schedules import learning_rate
-from pocketkube.training.task import Classification, infer_task
+from pocketkube.training.task import infer_task
+from tests.tasks import class_task
 
-CLASSIFY = Classification("cross-entropy", True)
+CLASSIFY = class_task()
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,7 @@ def test_probabilities_are_understood() -> None:
     probabilities = np.exp(logits) / np.exp(logits).sum()
     labels = (np.array([1]),)
     whole = CLASSIFY.loss(labels, logits)
-    given = Classification("cross-entropy", False).loss(labels, probabilities)
+    given = class_task(3, from_logits=False).loss(labels, probabilities)
     np.testing.assert_allclose(whole, given, rtol=1e-5)
 
 
@@ -176,14 +177,14 @@ def test_probabilities_are_understood() -> None:
 )
 def test_the_task_is_read_off_the_model(last, logits) -> None:
     model = keras.Sequential([keras.Input((3,)), last])
-    assert infer_task(model, 4).from_logits is logits
-    assert infer_task(model, None).kind == "regression"
+    assert infer_task(model, 4).heads[0].from_logits is logits
+    assert infer_task(model, None).heads[0].kind == "regression"
 
 
 def test_compile_settings_decide_the_task() -> None:
     model = keras.Sequential([keras.Input((3,)), layers.Dense(4, activation="softmax")])
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    assert infer_task(model, 4).from_logits is True
+    assert infer_task(model, 4).heads[0].from_logits is True
     model.compile(loss="mse")
     with pytest.raises(UserError, match="compile it with a cross-entropy"):
         infer_task(model, 4)

@@ -47,7 +47,17 @@ def build_report(
         shutil.copyfile(made / "report.html", report.path)
         shutil.copyfile(made / "result.json", figures.path)
     found = json.loads(Path(figures.path).read_text("utf-8"))
-    metrics.log_metric("speedup", found["speedup"])
+    certain = (
+        "" if found["speedup_bound"] == "exact" else f"_{found['speedup_bound']}".replace(" ", "_")
+    )
+    metrics.log_metric(f"speedup{certain}", found["speedup"])
     metrics.log_metric("latency_ratio", found["latency_ratio"])
+    low, high = found["latency_ratio_interval"]
+    metrics.log_metric("latency_ratio_low", low)
+    metrics.log_metric("latency_ratio_high", high)
     metrics.log_metric("size_bytes", found["after"]["size_bytes"])
-    metrics.log_metric(found["task"]["score_name"], found["after"]["score"])
+    if found["after"]["score"] is not None:
+        metrics.log_metric(found["task"]["score_name"], found["after"]["score"])
+    if len(found["after"]["heads"]) > 1:
+        for head in found["after"]["heads"]:
+            metrics.log_metric(f"{head['name']}_{head['score_name']}", head["score"])

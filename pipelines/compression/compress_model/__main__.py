@@ -12,6 +12,7 @@ from pipelines.local_log import short_log
 from pocketkube.cli.outcome import plain_ending, show_job
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_file
+from pocketkube.quiet import quiet_libraries
 from pocketkube.spec import Spec, load_spec, resolve_paths
 from pocketkube.stages.outputs import collect_files
 from pocketkube.stages.run import CACHE
@@ -46,7 +47,7 @@ def run_locally(spec: Spec, output: Path) -> None:
         UserError: If a component failed; what it said stands above.
     """
     os.environ.setdefault(CACHE, str(output / ".cache"))
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_libraries()
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(output / "kfp"))
     try:
         with short_log():

@@ -7,6 +7,7 @@ from kfp import dsl, kubernetes
 
 from components.compression.benchmark_litert import benchmark_litert
 from components.compression.build_report import build_report
+from components.compression.check_export import check_export
 from components.compression.cluster_weights import cluster_weights
 from components.compression.distill_model import distill_model
 from components.compression.export_litert import export_litert
@@ -15,10 +16,11 @@ from components.compression.prune_channels import prune_channels
 from components.compression.quantize_weights import quantize_weights
 from components.compression.sparsify_weights import sparsify_weights
 from components.compression.train_model import train_model
-from pocketkube.spec import Spec
+from pocketkube.spec import Spec, document_of
 from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, Step, plan
 
 COMPONENTS: dict[str, Callable[..., Any]] = {
+    "check_export": check_export,
     "train_model": train_model,
     "distill_model": distill_model,
     "prune_channels": prune_channels,
@@ -65,8 +67,7 @@ def compress_model(spec: Spec) -> Any:
         The KFP pipeline.
     """
     steps = plan(spec)
-    # KFP writes defaults down as they are: nothing that is unset may stand in them.
-    default = spec.model_dump(mode="json", exclude_none=True)
+    default = document_of(spec)
 
     @dsl.pipeline(
         name="compress-model",
@@ -79,6 +80,7 @@ def compress_model(spec: Spec) -> Any:
             if step.position >= 0 or step.stage == "export_litert":
                 inputs["position"] = step.position
             tasks[step.key] = COMPONENTS[step.stage](spec=spec, **inputs)
+            tasks[step.key].after(*(tasks[key] for key in step.after))
             _harden(tasks[step.key], step)
         report = tasks[REPORTED]
         last = next(s for s in steps if s.key == RESULT).inputs["model"]
@@ -99,9 +101,7 @@ def _output(tasks: dict[str, Any], steps: tuple[Step, ...], key: str) -> Any:
 
 
 def _harden(task: Any, step: Step) -> None:
-    task.set_display_name(
-        f"{step.stage} ({step.key})" if step.key in (BASELINE, RESULT) else step.stage
-    )
+    task.set_display_name(step.title)
     kubernetes.set_security_context(task, run_as_user=1000, run_as_group=0, run_as_non_root=True)
     if step.key == MEASURED:
         # A latency of another day says nothing of this machine.

@@ -1,0 +1,125 @@
+"""Whether the machine was busy or slowed down while latency was measured, and so what it is worth."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+
+# Below these, a machine that runs nothing else was seen to stay.
+_BUSY_SHARE = 0.25
+_WIDE_SPREAD = 0.25
+_SLOWED_DOWN = 1.1
+# Processor time is counted in hundredths of a second: too coarse for less.
+_LEAST_SECONDS = 0.25
+# A quarter of fewer runs is no median.
+_LEAST_RUNS = 40
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a machine did beside this program.
+
+    Attributes:
+        cores: Number of logical cores of the machine.
+        others_cores: How many of them other programs kept busy meanwhile, in the mean.
+        load_average: Programs that ran or waited to, this one among them, over the last minute; None
+            where the system does not tell.
+    """
+
+    cores: int
+    others_cores: float
+    load_average: float | None
+
+
+@dataclass(frozen=True)
+class Load:
+    """What was going on while latency was measured.
+
+    Attributes:
+        activity: What other programs did.
+        spread: How far the ratios of pairs (of a single file: the times) are apart: the middle half of
+            them, as a part of their median.
+        slowdown: How many times longer runs of the last quarter took than those of the first.
+        warnings: Why the figures are not to be trusted as they are, a sentence each; empty where the
+            machine was quiet.
+    """
+
+    activity: Activity
+    spread: float
+    slowdown: float
+    warnings: tuple[str, ...]
+
+
+class Watch:
+    """Watches what other programs do from its making until `stop`."""
+
+    def __init__(self) -> None:
+        self._began, self._others = time.perf_counter(), _others_seconds()
+
+    def stop(self) -> Activity:
+        """What they did meanwhile; waits a moment where that was too short to tell."""
+        time.sleep(max(0.0, _LEAST_SECONDS - (time.perf_counter() - self._began)))
+        seconds = time.perf_counter() - self._began
+        others = max(0.0, _others_seconds() - self._others) / seconds
+        average = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        cores = psutil.cpu_count() or 1
+        return Activity(cores, min(others, float(cores)), average)
+
+
+def load_of(activity: Activity, series: Sequence[Sequence[Sequence[float]]]) -> Load:
+    """Judges whether times were taken on a quiet machine.
+
+    Args:
+        activity: What other programs did meanwhile.
+        series: For each number of threads, for each file, its times in turn; the worst counts.
+    """
+    spread, slowdown = max(map(_spread, series)), max(map(_slowdown, series))
+    warnings = []
+    if activity.others_cores > _BUSY_SHARE * activity.cores:
+        average = activity.load_average
+        told = "" if average is None else f" (load average {average:.1f})"
+        warnings.append(
+            f"The machine was busy: other programs kept {activity.others_cores:.1f} of its "
+            f"{activity.cores} cores busy while latency was measured{told}; measure again when "
+            "nothing else runs."
+        )
+    if spread > _WIDE_SPREAD:
+        what = "the ratios of pairs of runs" if len(series[0]) > 1 else "the runs"
+        warnings.append(
+            f"Latency was unsteady: the middle half of {what} spans {100 * spread:.0f} % of the median."
+        )
+    if slowdown > _SLOWED_DOWN:
+        warnings.append(
+            f"The machine slowed down: runs of the last quarter took {slowdown:.2f}x as long as those "
+            "of the first; it was throttled, as hot processors are, or another program began."
+        )
+    return Load(activity, spread, slowdown, tuple(warnings))
+
+
+def _others_seconds() -> float:
+    """Processor time of all programs but this one and those it started, since the machine's start."""
+    machine, own = psutil.cpu_times(), psutil.Process().cpu_times()
+    idle = machine.idle + getattr(machine, "iowait", 0.0)
+    # Linux counts the time of virtual machines in user's, too.
+    whole = sum(machine) - getattr(machine, "guest", 0.0) - getattr(machine, "guest_nice", 0.0)
+    return whole - idle - sum(own[:4])
+
+
+def _spread(times_ms: Sequence[Sequence[float]]) -> float:
+    series = np.asarray(times_ms[0], np.float64)
+    if len(times_ms) > 1:
+        series = series / np.asarray(times_ms[-1])
+    low, median, high = np.percentile(series, (25, 50, 75))
+    return float((high - low) / median)
+
+
+def _slowdown(times_ms: Sequence[Sequence[float]]) -> float:
+    """The geometric mean over the files."""
+    quarter = len(times_ms[0]) // 4
+    if 4 * quarter < _LEAST_RUNS:
+        return 1.0
+    ratios = [np.median(times[-quarter:]) / np.median(times[:quarter]) for times in times_ms]
+    return float(np.exp(np.mean(np.log(ratios))))

@@ -1,0 +1,51 @@
+"""Writes a spec down for others to read: a pipeline's parameter, a worker, a report, a person."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from pocketkube.spec.schema import Spec, Stage
+from pocketkube.spec.source import Dumper
+
+
+def document_of(spec: Spec) -> dict[str, Any]:
+    """What a spec file would hold: what differs from the defaults, in its shortest form.
+
+    `parse_spec(document_of(spec)) == spec`, also after the document went through YAML, or through a
+    pipeline's JSON, which makes floats of whole numbers.
+
+    Args:
+        spec: The job.
+
+    Returns:
+        Keys and plain JSON values; null is not among them.
+    """
+    document = _different(spec)
+    document["stages"] = [_short(stage) for stage in spec.stages]
+    if list(document["dataset"]) == ["builtin"]:
+        document["dataset"] = document["dataset"]["builtin"]
+    if document.get("task") == {"landmarks": {}}:
+        document["task"] = "landmarks"
+    return document
+
+
+def yaml_of(document: Mapping[str, Any]) -> str:
+    """The text of a spec file, as `load_spec` reads it.
+
+    Args:
+        document: What `document_of` gives.
+    """
+    return yaml.dump(
+        dict(document), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=float("inf")
+    )
+
+
+def _short(stage: Stage) -> str | dict[str, Any]:
+    settings = _different(stage)
+    settings.pop("name", None)
+    return {stage.name: settings} if settings else stage.name
+
+
+def _different(settings: Spec | Stage) -> dict[str, Any]:
+    return settings.model_dump(mode="json", exclude_defaults=True)

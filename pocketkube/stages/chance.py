@@ -1,0 +1,153 @@
+"""Says so where a model's outputs tell nothing of the labels: it may have been shown other inputs."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from scipy.stats import ttest_rel
+
+from pocketkube.data.batches import materialize
+from pocketkube.data.dataset import Dataset
+from pocketkube.measures import Classes, label_places
+from pocketkube.measures.wording import percent
+from pocketkube.predictions import predicted_classes
+from pocketkube.spec.schema import Spec
+from pocketkube.stages.comparison import CHANCE
+from pocketkube.training.heads import Head
+from pocketkube.training.task import Task
+
+EXAMPLES, BATCH = 512, 64
+# Enough to tell two standard errors from chance.
+SHUFFLES = 499
+
+
+def at_chance(spec: Spec, model: keras.Model, dataset: Dataset, task: Task) -> list[str]:
+    """A warning for each output that is no better than chance on validation examples.
+
+    Args:
+        spec: The job.
+        model: The uncompressed model.
+        dataset: Its data; of many validation examples some are looked at.
+        task: What its outputs are; those without a loss are left out.
+    """
+    inputs, labels = materialize(dataset.validation, EXAMPLES, spec.seed)
+    outputs = _outputs(model, inputs)
+    scored = [head.loss is not None for head in task.heads]
+    trained = [z for z, is_scored in zip(outputs, scored, strict=True) if is_scored]
+    warnings = []
+    for place, head, output in zip(
+        label_places(scored, len(labels), dataset.name, model.name), task.trained, trained, strict=True
+    ):
+        name = f"output {head.name}: " if len(outputs) > 1 else ""
+        told = _told(head, labels[place], output, spec.seed)
+        warnings += [f"{name}{told} {_question(spec, dataset)}"] if told else []
+    return warnings
+
+
+def classes_at_chance(labels: np.ndarray, predicted: np.ndarray, seed: int) -> float | None:
+    """Whether predicted classes agree with labels no more than with those of other examples.
+
+    A permutation test, one-sided, of two standard errors: exact for any share of the classes, so that a
+    rare class which is found is no chance, and the same class for all examples is.
+
+    Args:
+        labels: Class numbers `[n, ...]`.
+        predicted: The model's, likewise.
+        seed: Of the order of others.
+
+    Returns:
+        The share that agrees by chance; None where more agree, or there are too few labels to tell.
+    """
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(labels)) for _ in range(SHUFFLES)]
+
+    def by_luck(given: np.ndarray) -> tuple[float, float]:
+        shares = np.array([(given[order] == labels).mean() for order in orders])
+        as_good = int((shares >= (given == labels).mean()).sum())
+        return (1 + as_good) / (1 + SHUFFLES), float(shares.mean())
+
+    if by_luck(labels)[0] >= CHANCE:
+        return None
+    probability, share = by_luck(predicted)
+    return share if probability >= CHANCE else None
+
+
+def values_at_chance(labels: np.ndarray, outputs: np.ndarray) -> tuple[float, float] | None:
+    """Whether outputs are no nearer to labels than the labels' mean is, by Student's t-test.
+
+    Args:
+        labels: Values `[n, ...]`.
+        outputs: The model's, as many.
+
+    Returns:
+        The mean absolute error of the outputs, and of the labels' mean; None where the outputs are
+        nearer, or there are too few labels to tell.
+    """
+    wanted = labels.reshape(len(labels), -1).astype(np.float64)
+    errors = np.abs(outputs.reshape(wanted.shape) - wanted).mean(axis=1)
+    without = np.abs(wanted - wanted.mean(axis=0)).mean(axis=1)
+    if len(wanted) < 3 or not _is_less(np.zeros(len(wanted)), without) or _is_less(errors, without):
+        return None
+    return float(errors.mean()), float(without.mean())
+
+
+def _is_less(these: np.ndarray, those: np.ndarray) -> bool:
+    if not np.isfinite(these).all() or these.mean() >= those.mean():
+        return False
+    # Where all differ by the same, there is no spread to compare with.
+    return bool(
+        np.ptp(those - these) == 0 or ttest_rel(those, these, alternative="greater").pvalue < CHANCE
+    )
+
+
+def _outputs(model: keras.Model, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    listed = keras.Model(model.inputs, model.outputs)
+    starts = range(0, len(inputs[0]), BATCH)
+    parts = [listed([x[at : at + BATCH] for x in inputs], training=False) for at in starts]
+    columns = zip(*(keras.tree.flatten(part) for part in parts), strict=True)
+    return [np.concatenate([np.asarray(part) for part in column]) for column in columns]
+
+
+def _told(head: Head, labels: np.ndarray, outputs: np.ndarray, seed: int) -> str:
+    if isinstance(head.measure, Classes):
+        return _of_classes(labels, outputs, head.measure.cut, seed)
+    return _of_values(labels, outputs)
+
+
+def _of_classes(labels: np.ndarray, outputs: np.ndarray, cut: float | None, seed: int) -> str:
+    predicted = predicted_classes(outputs, cut)
+    if np.issubdtype(labels.dtype, np.floating):
+        labels = predicted_classes(labels, 0.5)
+    labels = labels.reshape(predicted.shape)
+    share = classes_at_chance(labels, predicted, seed)
+    if share is None:
+        return ""
+    classes, right = max(outputs.shape[-1], 2), float((predicted == labels).mean())
+    return (
+        f"accuracy {percent(right)} on {len(labels)} validation examples is "
+        f"chance for {classes} classes ({percent(share)} with the labels of others):"
+    )
+
+
+def _of_values(labels: np.ndarray, outputs: np.ndarray) -> str:
+    found = values_at_chance(labels, outputs)
+    if found is None:
+        return ""
+    error, without = found
+    return (
+        f"a mean absolute error of {error:.4g} on {len(labels)} validation examples is no better than "
+        f"that of the labels' mean for all of them, {without:.4g}:"
+    )
+
+
+def _question(spec: Spec, dataset: Dataset) -> str:
+    """What to look at."""
+    if not spec.model.endswith(".keras"):
+        return "try more training.epochs or another training.learning_rate."
+    low, high = spec.dataset.value_range
+    scale = f"dataset.value_range, now [{low:g}, {high:g}],"
+    if not any(len(shape) == 3 for shape in dataset.input_shapes):
+        return "are inputs and labels those that the model was trained with?"
+    if spec.dataset.source[0] == "npz":
+        scale = f"x, or for uint8 images {scale}"
+    return f"is {scale} what the model was trained with, and are the labels the same?"

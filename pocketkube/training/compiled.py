@@ -1,0 +1,90 @@
+"""The losses that a model is compiled with, sorted by its outputs as Keras sorts them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras.src.losses.losses import LossFunctionWrapper
+from keras.src.trainers.compile_utils import CompileLoss
+
+from pocketkube.errors import UserError
+
+
+@dataclass(frozen=True)
+class CompiledLoss:
+    """What one output is compiled with.
+
+    Attributes:
+        loss: The loss.
+        weight: What it is multiplied by before all are summed up.
+    """
+
+    loss: keras.losses.Loss
+    weight: float
+
+
+def is_compiled(model: keras.Model) -> bool:
+    """Whether a model is compiled with a loss for any of its outputs."""
+    return bool(model.compiled) and any(
+        loss is not None for loss in keras.tree.flatten(getattr(model, "loss", None))
+    )
+
+
+def compiled_losses(
+    model: keras.Model, labels: Sequence[keras.KerasTensor]
+) -> list[CompiledLoss | None]:
+    """The loss of each output in the order of `model.outputs`; None where an output has none.
+
+    Keras itself resolves names, lists, dicts and weights, so that what is trained is what `fit` trains.
+
+    Args:
+        model: A model that is compiled with a loss.
+        labels: Shape and type of each output's labels, by which Keras tells what "crossentropy" is.
+
+    Raises:
+        UserError: If settings and outputs do not fit each other, or one output has several losses.
+    """
+    theirs = model._compile_loss
+    structure = output_structure(model)
+    resolved = CompileLoss(
+        theirs._user_loss,
+        theirs._user_loss_weights,
+        output_names=getattr(model, "output_names", None),
+    )
+    try:
+        resolved.build(_packed(structure, labels), _packed(structure, model.outputs))
+    except (ValueError, TypeError, KeyError) as error:
+        told = str(error).strip("'\"").splitlines()[0]
+        raise UserError(
+            f"The model {model.name} is compiled with losses that do not fit its outputs: {told[:300]}"
+        ) from error
+    places = _packed(structure, range(len(model.outputs)))
+    found: list[CompiledLoss | None] = [None] * len(model.outputs)
+    for path, loss, weight, name in resolved._flat_losses:
+        place = places
+        for key in path:
+            place = place[key]
+        if found[place] is not None:
+            raise UserError(
+                f"The model {model.name} is compiled with several losses for its output {name}: give "
+                "it one, which may be a function of your own that adds them up."
+            )
+        found[place] = CompiledLoss(_plain(loss), 1.0 if weight is None else float(weight))
+    return found
+
+
+def output_structure(model: keras.Model) -> Any:
+    """What a call of the model gives: one tensor, or a list or dict of them."""
+    return (getattr(model, "_functional", None) or model)._outputs_struct
+
+
+def _packed(structure: Any, values: Any) -> Any:
+    return keras.tree.pack_sequence_as(structure, list(values))
+
+
+def _plain(loss: keras.losses.Loss) -> keras.losses.Loss:
+    """Keras's own losses as function and arguments: some of their configs leave arguments out."""
+    if isinstance(loss, LossFunctionWrapper) and type(loss).__module__.startswith("keras."):
+        return LossFunctionWrapper(loss.fn, loss.reduction, loss.name, **loss._fn_kwargs)
+    return loss

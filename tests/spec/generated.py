@@ -1,0 +1,151 @@
+"""Specs at random: every field that the schema has, within its bounds, for property tests."""
+
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from pocketkube.spec.problems import stage_model
+from pocketkube.spec.schema import LARGEST_WHOLE, SOURCES, DatasetSettings, Landmarks, Spec
+
+# What a reader of YAML takes for something else than the text it is.
+TRAPS = [
+    "1e3",
+    "null",
+    "~",
+    "yes",
+    "0x10",
+    "1_000",
+    "2026-01-01",
+    "- a",
+    "a: b",
+    "#",
+    "<<",
+    "=",
+    "é😀",
+    "a\x85b",
+    "a\u2028",
+]
+TEXT = st.sampled_from(TRAPS) | st.text(
+    st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12
+)
+# No stage undoes what another did.
+ORDERS = [
+    ["distill_model", "prune_channels", "fine_tune", "sparsify_weights", "cluster_weights"],
+    ["prune_channels", "sparsify_weights", "fine_tune", "quantize_weights"],
+    ["prune_channels", "fine_tune", "quantize_int8"],
+    ["sparsify_weights", "quantize_float16"],
+    ["fine_tune", "quantize_dynamic"],
+]
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> Spec:
+    """A spec with any of its fields given."""
+    names = draw(st.sampled_from(ORDERS))
+    fields = {name: field for name, field in Spec.model_fields.items() if name != "stages"}
+    given = _some(draw, fields)
+    given["stages"] = tuple(draw(settings_of(stage_model(name), name=name)) for name in names)
+    try:
+        return Spec.model_validate(given, strict=True)
+    except ValidationError:
+        # Fields that contradict each other, as a target that nothing reaches.
+        given |= {"target": None, "width": 1.0, "task": None}
+        given |= {"distillation": Spec.model_fields["distillation"].default}
+        if "prune_channels" in names:
+            given["target"] = {"speedup": draw(st.floats(1.5, 9))}
+        try:
+            return Spec.model_validate(given, strict=True)
+        except ValidationError:
+            return draw(st.nothing())
+
+
+def settings_of(model: type[BaseModel], **fixed: Any) -> st.SearchStrategy[BaseModel]:
+    """Settings of a model that are allowed."""
+
+    @st.composite
+    def build(draw: st.DrawFn) -> BaseModel | None:
+        fields = {name: field for name, field in model.model_fields.items() if name not in fixed}
+        if model is DatasetSettings:
+            source = draw(st.sampled_from(SOURCES))
+            fields = {name: field for name, field in fields.items() if name not in SOURCES}
+            given = {source: draw(_of_field(model.model_fields[source]).filter(bool))}
+        else:
+            given = {}
+        try:
+            return model.model_validate(fixed | given | _some(draw, fields), strict=True)
+        except ValidationError:
+            return None
+
+    return build().filter(lambda settings: settings is not None)
+
+
+def _some(draw: st.DrawFn, fields: dict[str, FieldInfo]) -> dict[str, Any]:
+    return {
+        name: draw(_of_field(field))
+        for name, field in fields.items()
+        if field.is_required() or draw(st.sampled_from([True, False, True]))
+    }
+
+
+def _of_field(field: FieldInfo) -> st.SearchStrategy[Any]:
+    if field is Landmarks.model_fields["normalize_by"]:
+        return st.sampled_from(["box_size", "box_diagonal", (36, 45), (0, 2)])
+    return _of(field.annotation, field.metadata)
+
+
+def _of(annotation: Any, rules: list[Any]) -> st.SearchStrategy[Any]:
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        inner = [rule for extra in parts[1:] for rule in getattr(extra, "metadata", [extra])]
+        return _of(parts[0], rules + inner)
+    if origin in (Union, types.UnionType):
+        return st.one_of(_of(part, rules) for part in parts)
+    if origin is Literal:
+        return st.sampled_from(parts)
+    if origin is tuple and parts[-1] is Ellipsis:
+        return st.lists(_of(parts[0], []), min_size=_bound(rules, "min_length", 0), max_size=3).map(
+            tuple
+        )
+    if origin is tuple:
+        return st.tuples(*(_of(part, []) for part in parts))
+    if origin is dict:
+        return st.dictionaries(TEXT, _of(parts[1], []), max_size=3)
+    if annotation is type(None):
+        return st.none()
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return settings_of(annotation)
+    return PLAIN[annotation](rules)
+
+
+def _whole(rules: list[Any]) -> st.SearchStrategy[int]:
+    low = max(_bound(rules, "ge", -LARGEST_WHOLE), _bound(rules, "gt", -LARGEST_WHOLE - 1) + 1)
+    return st.integers(low, _bound(rules, "le", LARGEST_WHOLE))
+
+
+def _real(rules: list[Any]) -> st.SearchStrategy[float]:
+    low, high = _bound(rules, "ge", None), _bound(rules, "le", None)
+    above, below = _bound(rules, "gt", None), _bound(rules, "lt", None)
+    return st.floats(
+        low if above is None else above,
+        high if below is None else below,
+        exclude_min=above is not None,
+        exclude_max=below is not None,
+        allow_nan=False,
+        allow_infinity=False,
+    )
+
+
+def _bound(rules: list[Any], name: str, otherwise: Any) -> Any:
+    found = [getattr(rule, name) for rule in rules if getattr(rule, name, None) is not None]
+    return found[0] if found else otherwise
+
+
+PLAIN = {
+    int: _whole,
+    float: _real,
+    bool: lambda rules: st.booleans(),
+    str: lambda rules: TEXT,
+}
