@@ -139,7 +139,7 @@ def test_pruning_is_judged_once_the_model_was_trained_on(trained: Path, tmp_path
 @pytest.mark.slow
 def test_the_run_and_its_report_say_what_became_worse(trained: Path, tmp_path: Path, capsys) -> None:
     spec = job(trained, {"fine_tune": {"epochs": 1, "learning_rate": 3.0}})
-    (tmp_path / "spec.yaml").write_text(spec.model_dump_json(exclude_none=True))
+    PLACEHOLDER
     main(["run", str(tmp_path / "spec.yaml"), "--output", str(tmp_path / "out")])
     said = capsys.readouterr()
     result = json.loads((tmp_path / "out" / "result.json").read_text())
