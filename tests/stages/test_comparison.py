@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from pocketkube.bundle import NOW, UNPRUNED, load_scores
 from pocketkube.cli import main
 from pocketkube.facts import load_facts
-from pocketkube.spec import parse_spec
+from pocketkube.spec import document_of, parse_spec, yaml_of
 from pocketkube.spec.schema import Cluster, FineTune, QuantizeWeights, Sparsify, Training
 from pocketkube.stages.comparison import CHANCE, is_worse, remedies
 from pocketkube.stages.run import run_stage
@@ -139,7 +139,7 @@ def test_pruning_is_judged_once_the_model_was_trained_on(trained: Path, tmp_path
 @pytest.mark.slow
 def test_the_run_and_its_report_say_what_became_worse(trained: Path, tmp_path: Path, capsys) -> None:
     spec = job(trained, {"fine_tune": {"epochs": 1, "learning_rate": 3.0}})
-    PLACEHOLDER
+    (tmp_path / "spec.yaml").write_text(yaml_of(document_of(spec)))
     main(["run", str(tmp_path / "spec.yaml"), "--output", str(tmp_path / "out")])
     said = capsys.readouterr()
     result = json.loads((tmp_path / "out" / "result.json").read_text())
