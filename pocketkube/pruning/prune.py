@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from pocketkube.errors import UserError
+from pocketkube.graph.bounds import uncounted_note
 from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.dependency import ChannelGraph, trace_channels
 from pocketkube.graph.inputs import refuse_other_examples
@@ -103,6 +104,8 @@ def prune(
         [g.layers for g in graph.groups if wanted[g.layers] < len(g.units)], settings.group_size
     )
     notes = list(graph.left_whole)
+    if before.unknown:
+        notes.append(uncounted_note(before.unknown))
     not_fitted: dict[str, str] = {}
     for number, names in enumerate(lists):
         if number:
@@ -176,6 +179,7 @@ def _solve(
             scope=settings.scope,
             max_ratio=settings.max_ratio,
             round_to=settings.round_to,
+            unknown=before.unknown if budget == "macs" else (),
         )
         keep = keep_best(rank_units(graph, scores), counts)
         real = getattr(profile_model(remove_channels(model, graph, keep)), budget)

@@ -11,6 +11,7 @@ from pocketkube.bundle import NOW, Bundle, load_bundle, save_bundle
 from pocketkube.clustering import Clustering
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
+from pocketkube.graph.untied import untied
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import count_zeros, depthwise_note
@@ -52,8 +53,17 @@ def train_model(
         )
     facts = first_facts(spec.model, dataset, task, spec.seed)
     judged = judge(model, dataset, task)
-    warnings = at_chance(spec, model, dataset)
-    facts = after_stage(facts, first_stage(spec), judged, began, history=history, warnings=warnings)
+    notes = untied(model) if history is None else ()
+    warnings = at_chance(spec, model, dataset, task)
+    facts = after_stage(
+        facts,
+        first_stage(spec),
+        judged,
+        began,
+        history=history,
+        notes=notes,
+        warnings=warnings,
+    )
     if workers().rank == 0:
         save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
 
