@@ -17,9 +17,9 @@ from pocketkube.graph.names import named_layers
 from pocketkube.graph.paths import beside, unique
 from pocketkube.graph.rebuild import Rebuilder, static_calls
 from pocketkube.graph.sharing import LayerMaker, SharedVariables, paired_variables
+from pocketkube.graph.unwrapping import unwrapped
 from pocketkube.graph.walk import filled_in, functional_graph, is_model, own_nodes
 from pocketkube.quantization.fake_quantize import FakeQuantize
-from pocketkube.quantization.unwrapping import unwrapped
 
 layers = keras.layers
 # Makes the layer that rounds a tensor, from the layer's name and the tensor's kind of range.
