@@ -114,8 +114,10 @@ def test_outputs_without_a_common_unit_are_told_each_by_itself() -> None:
         "Accuracy, digit 98.12 % 97.56 % -0.56 points",
         "Accuracy, is_odd 99.44 % 99.31 % -0.13 points",
         "Mean absolute error, ink 0.0212 0.0254",
-        "train_model 0.31 98.12 % 99.44 % 0.0212",
-        "quantize_weights – 97.56 % 99.31 % 0.0254",
+        "train_model 0.31 40.5 M",
+        "quantize_weights – 40.5 M",
+        "digit: accuracy 98.12 % 97.56 %",
+        "ink: mean absolute error 0.0212 0.0254",
     ):
         assert said in page
     assert page.count("Rows are true classes") == 2
