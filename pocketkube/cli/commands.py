@@ -66,10 +66,14 @@ def prune(options: Namespace) -> None:
     with replaced_file(options.output) as aside:
         pruned.model.save(aside)
     before, after = pruned.before, pruned.after
+    speedup = before.speedup_to(after)
     facts = {
         "file": str(options.output),
-        "speedup": before.macs / after.macs,
+        "speedup": speedup.value,
+        "speedup_bound": speedup.bound,
         "macs": {"before": before.macs, "after": after.macs},
+        "macs_bound": after.bound,
+        "unknown": list(after.unknown),
         "parameters": {"before": before.parameters, "after": after.parameters},
         "kept": {name: {"after": n, "before": of} for name, (n, of) in pruned.kept.items()},
         "notes": list(pruned.notes),
@@ -78,11 +82,17 @@ def prune(options: Namespace) -> None:
         print(json.dumps(facts, indent=1))
         return
     print(
-        f"{options.output}: {facts['speedup']:.2f}x fewer MACs ({before.macs:,} -> {after.macs:,}), "
+        f"{options.output}: {speedup} fewer MACs ({_macs(before)} -> {_macs(after)}), "
         f"parameters {before.parameters:,} -> {after.parameters:,}"
     )
     for note in pruned.notes:
         print(f"note: {note}")
+
+
+def _macs(profile: Any) -> str:
+    from pocketkube.figures import bounded
+
+    return bounded(f"{profile.macs:,}", profile.bound)
 
 
 def unpack(options: Namespace) -> None:

@@ -23,6 +23,8 @@ class LayerCall:
         outputs: Shapes of the output tensors, likewise.
         dtypes: Number types of the output tensors.
         arguments: What was passed, by parameter name; tensors as their shapes.
+        args: What was passed by position; tensors as symbolic ones at batch size 1.
+        kwargs: What was passed by keyword, likewise.
     """
 
     path: str
@@ -31,6 +33,8 @@ class LayerCall:
     outputs: tuple[tuple[int, ...], ...]
     dtypes: tuple[str, ...]
     arguments: dict[str, Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 def layer_calls(model: keras.Model) -> list[LayerCall]:
@@ -65,38 +69,64 @@ def layer_calls(model: keras.Model) -> list[LayerCall]:
                 tuple(_shape(x, path) for x in made),
                 tuple(str(x.dtype) for x in made),
                 _by_name(node.operation, args, kwargs, path),
+                tuple(args),
+                dict(kwargs),
             )
         )
         return made
 
-    walk(function, function.inputs, visit)
+    walk(function, [_alone(x) for x in function.inputs], visit)
     return calls
 
 
+def _alone(tensor: Any) -> Any:
+    """A tensor of one example."""
+    shape = (1, *tensor.shape[1:]) if tensor.shape else ()
+    return keras.KerasTensor(shape, tensor.dtype, sparse=tensor.sparse)
+
+
 def _outputs(node: Any, taken: Sequence[Any], args: Any, kwargs: Any) -> list[Any]:
-    made = list(node.outputs)
-    # A model with open shapes, nested where they are fixed, has to be gone through again.
-    if any(x.shape[1:] != y.shape[1:] for x, y in zip(taken, node.input_tensors, strict=True)):
-        made = keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs))
-    if any(None in x.shape[1:] for x in made):
-        # What EinsumDense declares may be open where what it computes is not.
-        spec = backend.compute_output_spec(node.operation.call, *args, **kwargs)
-        made = keras.tree.flatten(spec)
+    op = node.operation
+    before = [(1, *x.shape[1:]) if x.shape else () for x in node.input_tensors]
+    # A model with open shapes, nested where they are fixed, has to be gone through again; so have
+    # operations, which may move the batch or fold positions into it.
+    again = not isinstance(op, keras.layers.Layer) or [x.shape for x in taken] != before
+    made = _spec(op.compute_output_spec, args, kwargs) if again else None
+    made = made or [_alone(x) for x in node.outputs]
+    if any(None in x.shape for x in made):
+        # What a layer declares may be open where what it computes is not.
+        made = (
+            _spec(lambda *a, **k: backend.compute_output_spec(op.call, *a, **k), args, kwargs) or made
+        )
     return made
 
 
+def _spec(spec: Any, args: Any, kwargs: Any) -> list[Any] | None:
+    """The output tensors, or None where a number of examples is written into the network."""
+    try:
+        return list(keras.tree.flatten(spec(*args, **kwargs)))
+    except Exception:
+        return None
+
+
 def _shape(tensor: Any, path: str) -> tuple[int, ...]:
-    if None in tensor.shape[1:]:
+    if None in tensor.shape:
         raise UserError(
             f"A tensor at {path} has the shape {tensor.shape}, in which only the first, the batch, may "
             "be None: give the layer fixed sizes."
         )
-    return (1, *tensor.shape[1:]) if tensor.shape else ()
+    return tuple(tensor.shape)
 
 
 def _by_name(op: Any, args: Any, kwargs: Any, path: str) -> dict[str, Any]:
-    bound = inspect.signature(op.call).bind(*args, **kwargs).arguments
+    signature = inspect.signature(op.call)
+    # Keras lets every layer be told these, and keeps them from one that does not ask.
+    asked = {k: v for k, v in kwargs.items() if k in signature.parameters or k not in IMPLIED}
+    bound = signature.bind(*args, **asked).arguments
     return {
         name: _shape(value, path) if isinstance(value, keras.KerasTensor) else value
         for name, value in bound.items()
     }
+
+
+IMPLIED = ("training", "mask")

@@ -9,9 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.graph.bounds import Bound, Speedup, compare_macs, macs_bound
 from pocketkube.graph.calls import LayerCall, layer_calls
 from pocketkube.graph.float_operations import count_other_flops
 from pocketkube.graph.macs import count_macs
+from pocketkube.graph.traced import Count, count_traced
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,15 @@ class LayerCost:
     Attributes:
         name: Its path: "backbone/conv1".
         kind: Its class: "Conv2D".
-        macs: Multiply-adds of convolutions, dense layers and attention; 0 where unknown.
+        macs: Multiply-adds of convolutions, dense layers and attention, those within other layers too;
+            at least so many where something is uncounted.
         parameters: Numbers in its weights, trainable or not, counted at one layer only where shared.
         activation_bytes: Size of its outputs.
         output_shape: Shape of its first output, without the batch.
         calls: How often it is called.
         other_flops: Float operations that are no multiply-adds: biases, normalisation, pooling and
             element-wise work, each counted as TensorFlow's profiler does.
+        uncounted: What is in neither number, in words: "the operation PyFunc".
     """
 
     name: str
@@ -38,6 +42,7 @@ class LayerCost:
     output_shape: tuple[int, ...]
     calls: int
     other_flops: int
+    uncounted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,10 @@ class Profile:
 
     Attributes:
         layers: Its layers in the order of computation, nested models opened.
-        macs: Multiply-adds of all layers.
+        macs: Multiply-adds of all layers; at least so many where some are unknown.
         parameters: Numbers in all weights.
         activation_bytes: Size of all layers' outputs together.
-        unknown: Name and kind of each layer whose multiply-adds are not known and not in `macs`.
+        unknown: Name and kind of each layer that may multiply what is not in `macs`.
     """
 
     layers: tuple[LayerCost, ...]
@@ -59,13 +64,22 @@ class Profile:
     unknown: tuple[str, ...]
 
     @property
+    def bound(self) -> Bound:
+        """What multiply-adds and float operations are, compared to `macs` and `flops`."""
+        return macs_bound(self.unknown)
+
+    def speedup_to(self, smaller: "Profile") -> Speedup:
+        """How many times fewer multiply-adds `smaller` takes."""
+        return compare_macs(self.macs, self.unknown, smaller.macs, smaller.unknown)
+
+    @property
     def flops(self) -> int:
         """Float operations: two for a multiply-add, and all others."""
         return 2 * self.macs + sum(layer.other_flops for layer in self.layers)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
-        return {**asdict(self), "flops": self.flops}
+        return {**asdict(self), "flops": self.flops, "bound": self.bound}
 
 
 def profile_model(model: keras.Model) -> Profile:
@@ -88,20 +102,22 @@ def profile_model(model: keras.Model) -> Profile:
     layers, unknown = [], []
     for same in calls.values():
         op = same[0].op
-        macs = [count_macs(call) for call in same]
+        counts = [_count(call) for call in same]
         kind = type(op).__name__
-        if None in macs:
+        uncounted = tuple(dict.fromkeys(what for count in counts for what in count.uncounted))
+        if uncounted:
             unknown.append(f"{same[0].path} ({kind})")
         layers.append(
             LayerCost(
                 name=same[0].path,
                 kind=kind,
-                macs=sum(count or 0 for count in macs),
+                macs=sum(count.macs for count in counts),
                 parameters=_parameters(getattr(op, "weights", ()), seen),
                 activation_bytes=sum(_activation_bytes(call) for call in same),
                 output_shape=same[0].outputs[0][1:],
                 calls=len(same),
-                other_flops=sum(count_other_flops(call) for call in same),
+                other_flops=sum(count.other_flops for count in counts),
+                uncounted=uncounted,
             )
         )
     return Profile(
@@ -111,6 +127,11 @@ def profile_model(model: keras.Model) -> Profile:
         activation_bytes=sum(layer.activation_bytes for layer in layers),
         unknown=tuple(unknown),
     )
+
+
+def _count(call: LayerCall) -> Count:
+    macs = count_macs(call)
+    return count_traced(call) if macs is None else Count(macs, count_other_flops(call))
 
 
 def _parameters(weights: Iterable[Any], seen: set[int]) -> int:

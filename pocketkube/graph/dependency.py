@@ -9,6 +9,7 @@ import numpy as np
 
 from pocketkube.graph.channels import Channels, Ledger, Units
 from pocketkube.graph.propagation import Call, heads_key, propagate
+from pocketkube.graph.sharing import SharedVariables
 from pocketkube.graph.walk import functional_graph, walk
 
 
@@ -68,7 +69,8 @@ class ChannelGraph:
     def kept(self, channels: Channels, keep: np.ndarray) -> np.ndarray:
         """Positions of `channels` that are left where only the units in the mask `keep` are."""
         units = self.units.of(channels)
-        return np.flatnonzero((units < 0) | keep[units])
+        # What is in no unit, -1, is kept.
+        return np.flatnonzero(np.append(keep, True)[units])
 
     def heads(self, attention: Any) -> Channels | None:
         """The heads of an attention layer as channels of their own."""
@@ -95,6 +97,7 @@ def trace_channels(model: keras.Model) -> ChannelGraph:
     for channels in outputs:
         if channels is not None:
             tracer.ledger.fix(channels.ids)
+    tracer.leave_sharing_layers_whole()
     units = tracer.ledger.settle()
     uses = tuple(tracer.uses.values())
     return ChannelGraph(uses, units, tuple(_groups(uses, units)), tuple(tracer.left_whole))
@@ -105,10 +108,12 @@ class _Tracer:
         self.ledger = Ledger()
         self.uses: dict[int, Use] = {}
         self.left_whole: list[str] = []
+        self._shared = SharedVariables()
 
     def call(self, path: str, node: Any, taken: list[Channels | None]) -> list[Channels | None]:
         """Channels of the outputs of one call, whose inputs have the channels `taken`."""
         op = node.operation
+        self._shared.read(path, op, node.arguments)
         call = Call(
             op,
             path,
@@ -133,6 +138,21 @@ class _Tracer:
                     f"{path} ({type(op).__name__}) is not known: what goes in and out is left whole"
                 )
         return given
+
+    def leave_sharing_layers_whole(self) -> None:
+        """Fixes what goes in and out of different layers that read the same variables.
+
+        They may read it in any way: a decoder takes its encoder's kernel transposed.
+        """
+        for group in self._shared.groups():
+            for use in (self.uses[reader] for reader in group):
+                for channels in (*use.inputs, *use.outputs):
+                    if channels is not None:
+                        self.ledger.fix(channels.ids)
+                if isinstance(use.op, keras.layers.MultiHeadAttention):
+                    self.ledger.fix(self.ledger.fresh(heads_key(use.op), use.op.num_heads))
+            names = ", ".join(sorted(group.values()))
+            self.left_whole.append(f"{names} share weights: they are left whole")
 
     def _tie_calls(self, now: Sequence[Channels | None], before: Sequence[Channels | None]) -> None:
         """One layer, called again: the same weights meet both calls' channels."""

@@ -42,11 +42,12 @@ def kernels_of(model: keras.Model) -> Iterator[Kernel]:
         model: The model, built.
 
     Yields:
-        Each kernel; that of a shared layer once.
+        Each kernel; that of a shared layer, or one that several layers share, once.
 
     Raises:
         UserError: If the model is not built.
     """
+    seen: set[int] = set()
     for path, layer in named_layers(model):
         axes_by_name = KERNELS.get(type(layer), {})
         if axes_by_name and not layer.built:
@@ -56,6 +57,9 @@ def kernels_of(model: keras.Model) -> Iterator[Kernel]:
             )
         for name, axes in axes_by_name.items():
             variable = getattr(layer, name)
+            if id(variable) in seen:
+                continue
+            seen.add(id(variable))
             rank = len(variable.shape)
             yield Kernel(path, layer, variable, tuple(axis % rank for axis in axes))
 

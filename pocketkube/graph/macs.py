@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras.src.applications.convnext import LayerScale, StochasticDepth
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from pocketkube.graph.calls import LayerCall
 
@@ -22,21 +24,26 @@ def count_macs(call: LayerCall) -> int | None:
         call: The call.
 
     Returns:
-        Their number, or None where no rule knows the layer.
+        Their number, or None where no rule knows it.
     """
     op = call.op
-    rule = MACS.get(type(op))
-    if rule is not None:
-        return rule(call)
-    if not type(op).__module__.startswith("keras.src."):
+    if _is_foreign(getattr(op, "activation", None)):
         return None
-    if not isinstance(op, layers.Layer):
-        operation = OPERATION_MACS.get(type(op).__name__)
-        if operation is not None:
-            return operation(call)
-    if type(op).__name__ in UNCOUNTED or getattr(op, "weights", None):
+    if isinstance(op, layers.Layer):
+        rule = MACS.get(type(op)) or REGISTERED.get(keras.saving.get_registered_name(type(op)))
+        return rule(call) if rule is not None else None
+    # Bare operations (x + y on symbolic tensors) have no public classes: their names are keras.ops'.
+    if not type(op).__module__.startswith("keras.src.ops."):
         return None
-    return 0
+    if type(op).__name__ in FREE_OPERATIONS:
+        return 0
+    operation = OPERATION_MACS.get(type(op).__name__)
+    return operation(call) if operation is not None else None
+
+
+def _is_foreign(activation: Any) -> bool:
+    """Whether an activation is a function of the user's own, which may multiply."""
+    return activation is not None and not getattr(activation, "__module__", "").startswith("keras.")
 
 
 def _none(call: LayerCall) -> int:
@@ -163,16 +170,35 @@ MACS: dict[type, Rule] = {
     layers.Attention: _dot_attention,
     layers.Dot: _dot_layer,
     **dict.fromkeys((layers.LSTM, layers.GRU, layers.SimpleRNN), _recurrent),
-    # Layers with weights and no products that count.
-    layers.Embedding: _none,
-    layers.BatchNormalization: _none,
-    layers.LayerNormalization: _none,
-    layers.GroupNormalization: _none,
-    layers.RMSNormalization: _none,
-    layers.UnitNormalization: _none,
-    layers.Normalization: _none,
-    layers.PReLU: _none,
-    keras.src.applications.convnext.LayerScale: _none,
+    # Layers without products that count.
+    **dict.fromkeys(
+        (
+            layers.Activation, layers.ActivityRegularization, layers.Add, layers.AlphaDropout,
+            layers.Average, layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D,
+            layers.BatchNormalization, layers.CategoryEncoding, layers.CenterCrop, layers.Concatenate,
+            layers.Cropping1D, layers.Cropping2D, layers.Cropping3D, layers.Discretization,
+            layers.Dropout, layers.ELU, layers.Embedding, layers.Flatten, layers.GaussianDropout,
+            layers.GaussianNoise, layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D,
+            layers.GlobalAveragePooling3D, layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D,
+            layers.GlobalMaxPooling3D, layers.GroupNormalization, layers.Identity,
+            layers.IntegerLookup, layers.LayerNormalization, layers.LeakyReLU, layers.Masking,
+            layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D, layers.Maximum,
+            layers.Minimum, layers.Multiply, layers.Normalization, layers.PReLU, layers.Permute,
+            layers.RMSNormalization, layers.ReLU, layers.RepeatVector, layers.Rescaling,
+            layers.Reshape, layers.Resizing, layers.Softmax, layers.SpatialDropout1D,
+            layers.SpatialDropout2D, layers.SpatialDropout3D, layers.StringLookup, layers.Subtract,
+            layers.UnitNormalization, layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D,
+            layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D, LayerScale,
+            StochasticDepth, CustomScaleLayer,
+        ),
+        _none,
+    ),
+}  # fmt: skip
+
+# Layers that this package has of its own, by the name under which Keras knows them.
+REGISTERED: dict[str, Rule] = {
+    # What it rounds, LiteRT's kernels round as a part of the operation before.
+    "pocketkube>FakeQuantize": _none,
 }
 
 OPERATION_MACS: dict[str, Callable[[LayerCall], int | None]] = {
@@ -181,9 +207,12 @@ OPERATION_MACS: dict[str, Callable[[LayerCall], int | None]] = {
     "Einsum": _einsum,
 }
 
-# Keras's own that multiply, have no weights that would say so, and no rule above.
-UNCOUNTED = {
-    "Lambda", "AdditiveAttention", "MelSpectrogram", "STFTSpectrogram", "Conv", "ConvTranspose",
-    "DepthwiseConv", "SeparableConv", "DotProductAttention", "Tensordot", "Einsum", "Vdot",
-    "Inner", "Outer", "Correlate",
+# What of keras.ops is without products that count; the rest is traced where it has no rule.
+FREE_OPERATIONS = {
+    "Abs", "Absolute", "Add", "BroadcastTo", "Cast", "Clip", "Concatenate", "Divide", "Elu", "Exp",
+    "ExpandDims", "Flip", "Gelu", "GetItem", "HardSigmoid", "HardSilu", "Identity", "LeakyRelu", "Log",
+    "LogSoftmax", "Max", "MaxPool", "Maximum", "Mean", "Min", "Minimum", "Multiply", "Negative", "Pad",
+    "Power", "Reciprocal", "Relu", "Relu6", "Repeat", "Reshape", "Rsqrt", "Selu", "Sigmoid", "Silu",
+    "Slice", "Softmax", "Softplus", "Softsign", "Split", "Sqrt", "Square", "Squeeze", "Stack",
+    "Subtract", "Sum", "SwapAxes", "Take", "Tanh", "Tile", "Transpose", "TrueDivide", "Where",
 }  # fmt: skip

@@ -3,6 +3,8 @@
 from rich import box
 from rich.table import Table
 
+from pocketkube.figures import bounded
+from pocketkube.graph.bounds import macs_bound
 from pocketkube.graph.cost import LayerCost, Profile
 
 
@@ -13,13 +15,18 @@ def render_profile(profile: Profile) -> Table:
         profile: What `profile_model` found.
 
     Returns:
-        The table. It leaves out what costs neither; where the multiply-adds are not known it shows a
-        question mark.
+        The table. It leaves out what costs neither; where not all multiply-adds are known it says "at
+        least", and why below.
     """
-    caption = f"Multiply-adds not known: {', '.join(profile.unknown)}." if profile.unknown else None
+    uncounted = [
+        f"{layer.name} ({layer.kind}): {', '.join(layer.uncounted)}"
+        for layer in profile.layers
+        if layer.uncounted
+    ]
+    flops = bounded(f"{profile.flops:,}", profile.bound)
     table = Table(
-        title=f"{profile.flops:,} float operations, {_bytes(profile.activation_bytes)} of activations",
-        caption=caption,
+        title=f"{flops} float operations, {_bytes(profile.activation_bytes)} of activations",
+        caption=f"Not counted in {'; '.join(uncounted)}." if uncounted else None,
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
         show_footer=True,
@@ -28,24 +35,23 @@ def render_profile(profile: Profile) -> Table:
     table.add_column("kind", overflow="fold")
     table.add_column("output", justify="right", no_wrap=True)
     for heading, total in (
-        ("MACs", f"{profile.macs:,}"),
-        ("share", "100.0 %" if profile.macs else ""),
+        ("MACs", bounded(f"{profile.macs:,}", profile.bound)),
+        ("share" if not uncounted else "share of counted", "100.0 %" if profile.macs else ""),
         ("parameters", f"{profile.parameters:,}"),
     ):
         table.add_column(heading, total, justify="right", no_wrap=True)
     for layer in profile.layers:
-        known = f"{layer.name} ({layer.kind})" not in profile.unknown
-        if layer.macs or layer.parameters or not known:
-            table.add_row(*_row(layer, known, profile.macs))
+        if layer.macs or layer.parameters or layer.uncounted:
+            table.add_row(*_row(layer, profile.macs))
     return table
 
 
-def _row(layer: LayerCost, known: bool, total: int) -> tuple[str, ...]:
+def _row(layer: LayerCost, total: int) -> tuple[str, ...]:
     return (
         layer.name,
         layer.kind if layer.calls == 1 else f"{layer.kind}, {layer.calls} calls",
         "x".join(map(str, layer.output_shape)),
-        f"{layer.macs:,}" if known else "?",
+        bounded(f"{layer.macs:,}", macs_bound(layer.uncounted)),
         f"{100 * layer.macs / total:.1f} %" if layer.macs else "",
         f"{layer.parameters:,}",
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from pocketkube.graph.cuts import Cut, Left, cut_layer, left_of
 from pocketkube.graph.dependency import ChannelGraph, Use, trace_channels
+from pocketkube.graph.sharing import LayerMaker, paired_variables
 from pocketkube.graph.walk import functional_graph, is_model, ordered_nodes
 
 
@@ -55,8 +56,9 @@ class _Surgeon:
         self._uses = {id(use.op): use for use in graph.uses}
         self._left = {id(use.op): left_of(graph, use, keep) for use in graph.uses}
         self._cuts = {id(use.op): cut_layer(use, self._left[id(use.op)]) for use in graph.uses}
-        self._new: dict[int, Any] = {}
-        self._old: dict[int, Any] = {}
+        self._maker = LayerMaker({use.path: use.op for use in graph.uses}, self._changes)
+        self._models: dict[int, keras.Model] = {}
+        self._made: dict[int, tuple[Any, Any]] = {}
 
     def rebuild_model(self, model: keras.Model) -> keras.Model:
         function = functional_graph(model)
@@ -72,7 +74,7 @@ class _Surgeon:
             if any(id(x) not in new for x in node.input_tensors):
                 continue
             taken = [new[id(x)] for x in node.input_tensors]
-            args, kwargs = node.arguments.fill_in(new)
+            args, kwargs = self._maker.arguments(*node.arguments.fill_in(new))
             given = self._smaller(node.operation, taken)(*args, **kwargs)
             new |= zip(map(id, node.outputs), keras.tree.flatten(given), strict=True)
         outputs = keras.tree.map_structure(lambda x: new[id(x)], function._outputs_struct)
@@ -82,16 +84,20 @@ class _Surgeon:
         return smaller
 
     def _smaller(self, op: Any, taken: Sequence[Any]) -> Any:
-        if id(op) not in self._new:
-            if is_model(op):
-                self._new[id(op)] = self._smaller_model(op, taken)
-            else:
-                use = self._uses[id(op)]
-                config = op.get_config() | self._cuts[id(op)].config
-                config |= _shape_config(use, self._left[id(op)])
-                self._new[id(op)] = type(op).from_config(config)
-                self._old[id(op)] = op
-        return self._new[id(op)]
+        if is_model(op):
+            if id(op) not in self._models:
+                self._models[id(op)] = self._smaller_model(op, taken)
+                self._maker.made(op, self._models[id(op)])
+            return self._models[id(op)]
+        if id(op) not in self._made:
+            self._made[id(op)] = op, self._maker.make(op)
+        return self._made[id(op)][1]
+
+    def _changes(self, op: Any) -> Mapping[str, Any]:
+        if id(op) not in self._uses:
+            return {}
+        shape = _shape_config(self._uses[id(op)], self._left[id(op)])
+        return {**self._cuts[id(op)].config, **shape}
 
     def _smaller_model(self, model: keras.Model, taken: Sequence[Any]) -> keras.Model:
         function = functional_graph(model)
@@ -104,12 +110,10 @@ class _Surgeon:
         return self._rebuild(model, function, new)
 
     def carry_weights(self) -> None:
-        for key, old in self._old.items():
-            new = self._new[key]
-            if not isinstance(old, keras.layers.Layer) or not old.variables:
-                continue
+        self._maker.share()
+        for key, (old, new) in self._made.items():
             cut: Cut = self._cuts[key]
-            for now, was in zip(new.variables, old.variables, strict=True):
+            for was, now in paired_variables(old, new):
                 now.assign(cut.apply(_end_of_path(was, old), np.asarray(was)))
 
 

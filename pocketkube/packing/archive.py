@@ -4,6 +4,7 @@ import json
 import lzma
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.saving.serialization_lib import ObjectSharingScope
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pocketkube.errors import UserError
@@ -23,6 +25,8 @@ from pocketkube.packing.forms import Form
 
 FORMAT = "pocketkube-packed-1"
 HEADER, CONFIG = "packed.json", "config.json"
+# Keras's word for an object that a configuration holds more than once.
+SAME = "shared_object_id"
 STREAMS = ("zeros", "indices", "floats", "others")
 LARGEST_TEXT = 2**27
 # A form of its own is worth it from so many zeros on: a bit for each weight.
@@ -93,7 +97,7 @@ def write_packed(path: Path, model: keras.Model, forms: Mapping[str, Form]) -> P
     header = Header(format=FORMAT, weights=entries)
     members = {
         HEADER: header.model_dump_json(exclude_defaults=True).encode(),
-        CONFIG: json.dumps(keras.saving.serialize_keras_object(model)).encode(),
+        CONFIG: json.dumps(_config(model)).encode(),
         **{name: _planes(name, bytes(getattr(streams, name))) for name in STREAMS},
     }
     with replaced_file(path) as aside:
@@ -123,7 +127,8 @@ def load_packed(path: Path) -> keras.Model:
         header = _header(archive)
         config = json.loads(_text(archive, CONFIG))
         try:
-            model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+            with ObjectSharingScope():
+                model = keras.saving.deserialize_keras_object(config, safe_mode=True)
         except Exception as error:
             raise UserError(why_not_loaded(path, error)) from error
         if not isinstance(model, keras.Model):
@@ -153,6 +158,35 @@ def read_forms(path: Path, model: keras.Model) -> dict[str, Form]:
     with _opened(path) as archive:
         weights = _weights(archive, _header(archive), _stores(model))
         return {name: form for name, _, form in weights if form is not None}
+
+
+def _config(model: keras.Model) -> Any:
+    """The model's configuration, in which a layer that several others hold is told to be one."""
+    with ObjectSharingScope():
+        # Keras marks what it has met before: the second time on, that is everything.
+        keras.saving.serialize_keras_object(model)
+        config = keras.saving.serialize_keras_object(model)
+    # It does so by places in memory, but the same model is to give the same file.
+    layers = {id(layer): number for number, layer in enumerate(model._flatten_layers())}
+    marked = list(_marked(config))
+    met = Counter(node[SAME] for node in marked)
+    for node in marked:
+        place = node.pop(SAME)
+        if place in layers and met[place] > 1:
+            node[SAME] = layers[place]
+    return config
+
+
+def _marked(node: Any) -> Iterator[dict[str, Any]]:
+    """The parts of a configuration that Keras has marked."""
+    if isinstance(node, dict):
+        if SAME in node:
+            yield node
+        node = node.values()
+    elif not isinstance(node, list | tuple):
+        return
+    for part in node:
+        yield from _marked(part)
 
 
 def _refuse_assets(model: keras.Model) -> None:

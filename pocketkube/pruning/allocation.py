@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from pocketkube.errors import UserError
+from pocketkube.graph.bounds import compare_macs, uncounted_note
 from pocketkube.graph.dependency import ChannelGraph, Group
 
 Counts = np.ndarray
@@ -22,6 +23,7 @@ def allocate(
     scope: str,
     max_ratio: float,
     round_to: int,
+    unknown: Sequence[str] = (),
 ) -> Counts:
     """Solves for how many units each group keeps.
 
@@ -34,6 +36,7 @@ def allocate(
         max_ratio: Most of a group's units that may go.
         round_to: Counts are multiples of this. A group of fewer than four times as many units uses
             half of it, and so on, so that small groups have a choice too; attention heads use 1.
+        unknown: Layers that cost more than `cost` counts.
 
     Returns:
         Units to keep in each of the graph's groups, `[groups]`.
@@ -55,10 +58,12 @@ def allocate(
 
     full, smallest = of_counts(sizes), of_counts(least)
     if smallest > goal:
+        most = compare_macs(full, unknown, smallest, unknown)
         raise UserError(
             f"The target of {full / goal:.2f}x cannot be reached: at most {max_ratio:.0%} of a group's "
-            f"channels may go, which gives {full / smallest:.2f}x; ask for less, or raise max_ratio. "
+            f"channels may go, which gives {most}; ask for less, or raise max_ratio. "
             + "".join(f"{sentence}. " for sentence in graph.left_whole)
+            + (uncounted_note(unknown) if unknown else "")
         )
     removed = _global_order(graph, scores) if scope == "global" else _uniform_order(sizes)
 

@@ -33,7 +33,8 @@ class CostEstimate:
     def __init__(self, graph: ChannelGraph, profile: Profile) -> None:
         macs = {layer.name: layer.macs for layer in profile.layers}
         weighted = [use for use in graph.uses if getattr(use.op, "weights", None)]
-        self._layers = [_LayerCost(graph, use, macs.get(use.path, 0)) for use in weighted]
+        seen: set[int] = set()
+        self._layers = [_LayerCost(graph, use, macs.get(use.path, 0), seen) for use in weighted]
         paths = {use.path for use in weighted}
         self._constant = sum(x.macs for x in profile.layers if x.name not in paths)
 
@@ -46,13 +47,18 @@ class CostEstimate:
 class _LayerCost:
     """What one layer costs. An answer is kept: a search asks the same again and again."""
 
-    def __init__(self, graph: ChannelGraph, use: Use, macs: float) -> None:
+    def __init__(self, graph: ChannelGraph, use: Use, macs: float, seen: set[int]) -> None:
         sides = [*use.inputs, *use.outputs, graph.heads(use.op)]
         units = [graph.units.of(channels) for channels in sides if channels is not None]
         around = np.unique(np.concatenate(units)) if units else np.empty(0, int)
         self._around = around[around >= 0]
         self._graph, self._use, self._macs = graph, use, macs
-        self._weights = [(_end(weight, use), tuple(weight.shape)) for weight in use.op.weights]
+        # What another layer has counted already counts once.
+        own = {id(weight) for weight in use.op.weights} - seen
+        seen |= own
+        self._weights = [
+            (_end(weight, use), tuple(weight.shape), id(weight) in own) for weight in use.op.weights
+        ]
         self._known: dict[bytes, tuple[float, int]] = {}
 
     def __call__(self, keep: np.ndarray) -> tuple[float, int]:
@@ -64,10 +70,12 @@ class _LayerCost:
 
     def _cost(self, keep: np.ndarray) -> tuple[float, int]:
         cut = cut_layer(self._use, left_of(self._graph, self._use, keep))
-        sizes = [cut.size(end, shape) for end, shape in self._weights]
-        left = sum(s for s, (_, shape) in zip(sizes, self._weights, strict=True) if len(shape) > 1)
-        whole = sum(math.prod(shape) for _, shape in self._weights if len(shape) > 1)
-        return self._macs * left / max(whole, 1), sum(sizes)
+        sizes = [(cut.size(end, shape), shape, own) for end, shape, own in self._weights]
+        left = sum(size for size, shape, _ in sizes if len(shape) > 1)
+        whole = sum(math.prod(shape) for _, shape, _ in sizes if len(shape) > 1)
+        # A layer whose weights are vectors alone, or none, multiplies as much as before.
+        part = left / whole if whole else 1.0
+        return self._macs * part, sum(size for size, _, own in sizes if own)
 
 
 def _end(weight: object, use: Use) -> str:

@@ -43,7 +43,7 @@ def metrics_of(folder: str) -> dict[str, float]:
         facts["task"]["score_name"]: last["score"],
         f"validation_{facts['task']['score_name']}": last["val_score"],
         **(_of_heads(last["heads"]) if len(last["heads"]) > 1 else {}),
-        "macs": last["macs"],
+        "macs" if last["macs_bound"] == "exact" else "macs_at_least": last["macs"],
         "parameters": last["parameters"],
         "seconds": last["seconds"],
     }

@@ -12,6 +12,7 @@ from pocketkube.bundle import Bundle
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.figures import milliseconds, milliseconds_between
+from pocketkube.graph.bounds import Bound, Speedup
 from pocketkube.graph.cost import profile_model
 from pocketkube.measures.heads import NO_UNIT
 from pocketkube.progress import progress
@@ -76,8 +77,10 @@ def reach(
         )
     tried: list[str] = []
     first = profile_model(uncompressed.model)
-    done = getattr(first, budget) / getattr(profile_model(model), budget)
-    prune_to = _from_uncompressed(model, done, prune_by)
+    now = profile_model(model)
+    done = getattr(first, budget) / getattr(now, budget)
+    bound = first.speedup_to(now).bound if budget == "macs" else "exact"
+    prune_to = _from_uncompressed(model, done, bound, prune_by)
     least, farthest = max(target.speedup or NEAREST, done), FARTHEST * done
     pruned = prune_to(least)
     if target.judges_the_file:
@@ -99,7 +102,7 @@ def reach(
         def good(candidate: Pruned) -> bool:
             score = evaluate(tuned(candidate.model), dataset.validation, task).score
             tried.append(
-                f"tried {first.macs / candidate.after.macs:.2f}x: validation "
+                f"tried {first.speedup_to(candidate.after)}: validation "
                 f"{wording.name} {wording.shown(score)} after a short fine-tuning, "
                 f"{wording.shown(floor)} asked for"
             )
@@ -110,16 +113,16 @@ def reach(
 
 
 def _from_uncompressed(
-    model: keras.Model, done: float, prune_by: Callable[[float], Pruned]
+    model: keras.Model, done: float, bound: Bound, prune_by: Callable[[float], Pruned]
 ) -> Callable[[float], Pruned]:
     """Prunes to a speed-up that counts from the uncompressed model, which `model` is `done` from."""
+
+    already = Speedup(done, bound)
 
     def prune_to(speedup: float) -> Pruned:
         if speedup <= done:
             profile = profile_model(model)
-            note = (
-                f"Nothing is cut: the model costs {done:.2f}x less than the uncompressed one already."
-            )
+            note = f"Nothing is cut: the model costs {already} less than the uncompressed one already."
             return Pruned(model, profile, profile, {}, (note,))
         try:
             return prune_by(speedup / done)
@@ -128,7 +131,7 @@ def _from_uncompressed(
                 raise
             # What it says counts from the model that it was given.
             raise UserError(
-                f"The target of {speedup:.2f}x cannot be reached from a model that costs {done:.2f}x "
+                f"The target of {speedup:.2f}x cannot be reached from a model that costs {already} "
                 f"less already: {error}"
             ) from error
 

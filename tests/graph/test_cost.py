@@ -2,6 +2,7 @@ import json
 
 import keras
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 from rich.console import Console
 
@@ -113,13 +114,6 @@ def test_products_of_tensors():
     assert [layer.macs for layer in profile_model(model).layers] == [5 * 4 * 6] * 3
 
 
-def test_an_einsum_over_any_number_of_axes_is_unknown():
-    one, other = keras.Input((5, 4)), keras.Input((4, 6))
-    model = keras.Model([one, other], ops.einsum("...ij,...jk->...ik", one, other))
-    (named,) = profile_model(model).unknown
-    assert named.endswith("(Einsum)")
-
-
 def test_a_shared_layer_multiplies_at_each_call_and_has_its_weights_once():
     one, other = keras.Input((8, 8, 3)), keras.Input((4, 4, 3))
     shared = layers.Conv2D(5, 3, name="shared")
@@ -151,21 +145,14 @@ def test_activations_have_the_size_of_their_number_type():
     assert (sizes["half"], sizes["full"]) == (8 * 6 * 2, 8 * 6 * 4)
 
 
-@keras.saving.register_keras_serializable("tests")
-class Scaled(layers.Layer):
+class Spectrum(layers.Layer):
+    """Multiplies in an operation that no rule knows."""
+
     def build(self, shape):
         self.scale = self.add_weight(shape=(shape[-1],), name="scale")
 
     def call(self, inputs):
-        return inputs * self.scale
-
-
-def test_an_unknown_layer_is_named_and_not_guessed():
-    inputs = keras.Input((4,))
-    model = keras.Model(inputs, layers.Dense(3)(Scaled(name="mine")(inputs)))
-    profile = profile_model(model)
-    assert profile.unknown == ("mine (Scaled)",)
-    assert (profile.macs, profile.parameters) == (12, model.count_params())
+        return ops.real(tf.signal.fft(tf.cast(inputs * self.scale, tf.complex64)))
 
 
 def test_an_open_shape_is_refused_with_the_input_and_the_remedy():
@@ -198,14 +185,17 @@ def test_the_table_shows_shares_and_a_total_and_marks_the_unknown():
     inputs = keras.Input((4,))
     x = layers.Dense(6, name="wide")(inputs)
     x = layers.ReLU(name="costs_nothing")(x)
-    x = Scaled(name="mine")(layers.Dense(2, name="narrow")(x))
+    x = Spectrum(name="mine")(layers.Dense(2, name="narrow")(x))
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     console.print(render_profile(profile_model(keras.Model(inputs, x))))
-    rows = {line.split()[0]: line for line in console.export_text().splitlines() if line.strip()}
+    text = console.export_text()
+    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
     assert "66.7 %" in rows["wide"]
     assert "33.3 %" in rows["narrow"]
-    assert "?" in rows["mine"]
-    assert rows["total"].split() == ["total", "36", "100.0", "%", "46"]
+    assert rows["mine"].split() == ["mine", "Spectrum", "2", "at", "least", "0", "2"]
+    assert rows["total"].split() == ["total", "at", "least", "36", "100.0", "%", "46"]
+    assert "at least 82 float operations" in rows["at"]
+    assert "Not counted in mine (Spectrum): the operation FFT." in text
     assert "costs_nothing" not in rows
 
 

@@ -258,7 +258,7 @@ def _classes_and_values() -> dict[str, Any]:
     return result
 
 
-def _three_heads() -> dict[str, Any]:
+def _three_classifiers() -> dict[str, Any]:
     """Each output scored by itself; the long one's name is that of a nested model's layer."""
     result = changed()
     names = ("digit", "is_even", "detector/classification_head_17/per_anchor_logits")
@@ -317,6 +317,6 @@ CASES: dict[str, dict[str, Any]] = {
     "10 classes": _many_classes(10),
     "12 classes": _many_classes(12),
     "40 classes": _many_classes(40),
-    "three heads": _three_heads(),
+    "three classifiers": _three_classifiers(),
     "not all counted": _not_all_counted(),
 }

@@ -114,9 +114,9 @@ def test_outputs_without_a_common_unit_are_told_each_by_itself() -> None:
         "Accuracy, digit 98.12 % 97.56 % -0.56 points",
         "Accuracy, is_odd 99.44 % 99.31 % -0.13 points",
         "Mean absolute error, ink 0.0212 0.0254",
-        "train_model 0.31 40.5 M",
-        "quantize_weights – 40.5 M",
+        "train_model 0.31 ",
         "digit: accuracy 98.12 % 97.56 %",
+        "is_odd: accuracy 99.44 % 99.31 %",
         "ink: mean absolute error 0.0212 0.0254",
     ):
         assert said in page
@@ -202,7 +202,7 @@ def test_the_epoch_that_was_kept_is_shown() -> None:
 
 
 def test_each_output_has_its_score() -> None:
-    page = words(build_report(CASES["three heads"]))
+    page = words(build_report(CASES["three classifiers"]))
     for said in (
         "Accuracy, mean of 3 outputs 95.67 % 93.50 % -2.17 points",
         "Accuracy, digit 99.00 % 98.00 % -1.00 points",
@@ -211,7 +211,7 @@ def test_each_output_has_its_score() -> None:
         "output train_model quantize_weights digit: accuracy 98.00 % 98.00 % is_even: accuracy 97.50 %",
     ):
         assert said in page
-    names = re.findall("<h3>(.*?)</h3>", build_report(CASES["three heads"]))
+    names = re.findall("<h3>(.*?)</h3>", build_report(CASES["three classifiers"]))
     assert names[:3] == ["digit", "is_even", "detector/classification_head_17/per_anchor_logits"]
 
 

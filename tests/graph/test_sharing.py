@@ -1,0 +1,164 @@
+"""Variables that are shared stay shared: counted by identity, through surgery, save and load."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from pocketkube.errors import UserError
+from pocketkube.graph.cost import profile_model
+from pocketkube.graph.dependency import trace_channels
+from pocketkube.graph.surgery import copy_model, remove_channels
+from pocketkube.graph.untied import untied
+from pocketkube.packing import load_packed, write_packed
+from pocketkube.pruning.prune import prune
+from pocketkube.spec.schema import PruneChannels
+from tests.graph.silence import silence_every_other_unit
+from tests.graph.test_surgery import random_inputs, random_weights
+from tests.graph.tied_layers import IN_MEMORY, TIED
+
+
+def distinct(model: keras.Model) -> list[tuple[int, ...]]:
+    """Shapes of a model's variables, each object once, however many layers have it."""
+    found = {id(v): tuple(v.shape) for layer in model._flatten_layers() for v in layer.weights}
+    return sorted(found.values())
+
+
+def made(name: str) -> tuple[keras.Model, np.ndarray]:
+    keras.utils.set_random_seed(0)
+    model = (TIED | IN_MEMORY)[name]()
+    random_weights(model, np.random.default_rng(0))
+    return model, random_inputs(model, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("name", [*TIED, *IN_MEMORY])
+def test_a_copy_shares_what_the_model_shares_and_nothing_with_the_model(name):
+    model, inputs = made(name)
+    copy = copy_model(model)
+    assert distinct(copy) == distinct(model)
+    before = model(inputs, training=False)
+    np.testing.assert_array_equal(copy(inputs, training=False), before)
+    # Trained on, the copy is still tied where the model is, and leaves the model alone.
+    for variable in copy.trainable_variables:
+        variable.assign(2 * variable)
+    np.testing.assert_array_equal(model(inputs, training=False), before)
+    for variable in model.trainable_variables:
+        variable.assign(2 * variable)
+    np.testing.assert_array_equal(copy(inputs, training=False), model(inputs, training=False))
+
+
+@pytest.mark.parametrize("name", [*TIED, *IN_MEMORY])
+def test_what_is_cut_is_cut_in_all_places_or_in_none(name):
+    model, inputs = made(name)
+    graph = trace_channels(model)
+    assert graph.groups
+    keep = silence_every_other_unit(graph)
+    smaller = remove_channels(model, graph, keep)
+    np.testing.assert_allclose(
+        smaller(inputs, training=False), model(inputs, training=False), rtol=1e-4, atol=1e-4
+    )
+    assert len(distinct(smaller)) == len(distinct(model))
+    assert smaller.count_params() < model.count_params()
+    assert profile_model(smaller).parameters == smaller.count_params()
+
+
+def same(one: keras.Model, other: keras.Model, inputs: np.ndarray) -> None:
+    assert distinct(one) == distinct(other)
+    np.testing.assert_array_equal(one(inputs, training=False), other(inputs, training=False))
+
+
+# Keras does not load the others again: a file of its own loses who holds whom.
+@pytest.mark.parametrize("name", sorted({*TIED} - {"two_holders", "inside_and_outside"}))
+def test_ties_outlast_saving(name, tmp_path):
+    model, inputs = made(name)
+    graph = trace_channels(model)
+    smaller = remove_channels(model, graph, silence_every_other_unit(graph))
+    smaller.save(tmp_path / "small.keras")
+    again = keras.saving.load_model(tmp_path / "small.keras")
+    same(again, smaller, inputs)
+    same(copy_model(again), smaller, inputs)
+
+
+@pytest.mark.parametrize("name", sorted({*TIED} - {"inside_and_outside"}))
+def test_ties_outlast_packing(name, tmp_path):
+    model, inputs = made(name)
+    graph = trace_channels(model)
+    smaller = remove_channels(model, graph, silence_every_other_unit(graph))
+    write_packed(tmp_path / "small.packed", smaller, {})
+    same(load_packed(tmp_path / "small.packed"), smaller, inputs)
+
+
+def test_the_same_model_packs_to_the_same_file(tmp_path):
+    model, _ = made("autoencoder")
+    for name, one in (("one", model), ("other", copy_model(model))):
+        write_packed(tmp_path / name, one, {})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "sharing"),
+    [
+        ("autoencoder", "decoder, encoder share weights"),
+        ("two_holders", "one, two share weights"),
+        ("assigned", "one, other share weights"),
+        ("called_twice", ""),
+    ],
+)
+def test_layers_that_share_are_named(name, sharing):
+    notes = [note for note in trace_channels(made(name)[0]).left_whole if "share" in note]
+    assert bool(notes) == bool(sharing)
+    assert all(note == f"{sharing}: they are left whole" for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("assigned", r"other/kernel has the numbers of one/kernel .* 256 parameters more"),
+        ("given_to_an_operation", r"matmul\S* computes with a copy of encoder/kernel"),
+    ],
+)
+def test_what_a_file_unties_is_told_once_it_is_loaded(name, said, tmp_path):
+    model, _ = made(name)
+    assert untied(model) == []
+    model.save(tmp_path / "net.keras")
+    (sentence,) = untied(keras.saving.load_model(tmp_path / "net.keras"))
+    assert re.search(said, sentence)
+
+
+def test_what_a_file_keeps_tied_is_not_told_of(tmp_path):
+    made("autoencoder")[0].save(tmp_path / "net.keras")
+    assert untied(keras.saving.load_model(tmp_path / "net.keras")) == []
+
+
+class Nameless(keras.layers.Layer):
+    """Its config does not say what it is made with."""
+
+    def __init__(self, encoder, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder = encoder
+
+    def call(self, x):
+        return keras.ops.matmul(x, keras.ops.transpose(self.encoder.kernel))
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+def test_a_layer_that_cannot_be_made_anew_is_a_mistake_in_its_config():
+    inputs = keras.Input((8,))
+    encoder = keras.layers.Dense(4)
+    model = keras.Model(inputs, Nameless(encoder, name="mine")(encoder(inputs)))
+    with pytest.raises(UserError, match=r"mine \(Nameless\) cannot be made anew .*get_config"):
+        copy_model(model)
+
+
+def test_an_autoencoder_keeps_its_tie_while_it_is_pruned():
+    model, _ = made("autoencoder")
+    pruned = prune(model, PruneChannels(criterion="l2", round_to=1), speedup=1.3)
+    assert pruned.before.parameters == model.count_params() == 1232
+    assert len(distinct(pruned.model)) == len(distinct(model)) == 7
+    assert pruned.after.parameters == pruned.model.count_params() < 1232
+    assert any("decoder, encoder share weights" in note for note in pruned.notes)
+    decoder, encoder = (pruned.model.get_layer(name) for name in ("decoder", "encoder"))
+    assert decoder.encoder is encoder

@@ -1,0 +1,30 @@
+"""quantize_weights on networks whose layers share weights."""
+
+import numpy as np
+import pytest
+
+from pocketkube.quantization.insertion import prepare
+from pocketkube.quantization.quantize import quantize
+from pocketkube.spec.schema import QuantizeWeights
+from tests.graph.test_sharing import distinct, made
+from tests.graph.tied_layers import IN_MEMORY, TIED
+
+
+@pytest.mark.parametrize("name", sorted({*TIED, *IN_MEMORY}))
+def test_what_is_shared_is_shared_in_the_model_to_quantise(name):
+    model, inputs = made(name)
+    prepared = prepare(model, None)
+    np.testing.assert_allclose(
+        prepared.model(inputs, training=False), model(inputs, training=False), rtol=1e-5, atol=1e-5
+    )
+    assert distinct(prepared.model) == distinct(model)
+
+
+def test_a_kernel_that_two_layers_read_is_put_on_levels_once():
+    model, inputs = made("autoencoder")
+    quantized = quantize(model, QuantizeWeights(weight_bits=4, first_last_bits=4), (inputs,), 0)
+    quantized.method.finish()
+    encoder, decoder = (quantized.model.get_layer(name) for name in ("encoder", "decoder"))
+    assert decoder.encoder.kernel is encoder.kernel
+    for column in np.asarray(encoder.kernel).T:
+        assert len(np.unique(column)) <= 15
