@@ -1,6 +1,6 @@
 """Says so where a model's outputs tell nothing of the labels: it may have been shown other inputs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -8,33 +8,40 @@ from scipy.stats import ttest_rel
 
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
+from pocketkube.measures import Classes, label_places
 from pocketkube.measures.wording import percent
 from pocketkube.predictions import predicted_classes
 from pocketkube.spec.schema import Spec
 from pocketkube.stages.comparison import CHANCE
+from pocketkube.training.heads import ClassHead, Head
+from pocketkube.training.task import Task
 
 EXAMPLES, BATCH = 512, 64
 # Enough to tell two standard errors from chance.
 SHUFFLES = 499
 
 
-def at_chance(spec: Spec, model: keras.Model, dataset: Dataset) -> list[str]:
+def at_chance(spec: Spec, model: keras.Model, dataset: Dataset, task: Task) -> list[str]:
     """A warning for each output that is no better than chance on validation examples.
 
     Args:
         spec: The job.
         model: The uncompressed model.
         dataset: Its data; of many validation examples some are looked at.
+        task: What its outputs are.
     """
     inputs, labels = materialize(dataset.validation, EXAMPLES, spec.seed)
-    outputs = _outputs(model, inputs)
-    found = [_told(y, z, spec.seed) for y, z in zip(labels, outputs, strict=True)]
-    several = len(outputs) > 1
-    return [
-        f"{f'output {number}: ' if several else ''}{told} {_question(spec, dataset)}"
-        for number, told in enumerate(found)
-        if told
-    ]
+    scored = [head.loss is not None for head in task.heads]
+    places = label_places(scored, len(labels), dataset.name, model.name)
+    pairs = zip(task.heads, _outputs(model, inputs), strict=True)
+    given = [(head, z) for head, z in pairs if head.loss is not None]
+    question = _question(spec, dataset)
+    warnings = []
+    for place, (head, output) in zip(places, given, strict=True):
+        told = _told(head, labels[place], output, spec.seed)
+        name = f"output {head.name}: " if len(task.heads) > 1 else ""
+        warnings += [f"{name}{told} {question}"] if told else []
+    return warnings
 
 
 def classes_at_chance(labels: np.ndarray, predicted: np.ndarray, seed: int) -> float | None:
@@ -101,26 +108,28 @@ def _outputs(model: keras.Model, inputs: Sequence[np.ndarray]) -> list[np.ndarra
     return [np.concatenate([np.asarray(part) for part in column]) for column in columns]
 
 
-def _told(labels: np.ndarray, outputs: np.ndarray, seed: int) -> str:
-    kind: Callable[..., str] = _of_classes if np.issubdtype(labels.dtype, np.integer) else _of_values
-    return kind(labels, outputs, seed)
+def _told(head: Head, labels: np.ndarray, output: np.ndarray, seed: int) -> str:
+    if isinstance(head, ClassHead):
+        return _of_classes(head, labels, output, seed)
+    return _of_values(labels, output)
 
 
-def _of_classes(labels: np.ndarray, outputs: np.ndarray, seed: int) -> str:
-    predicted = predicted_classes(outputs)
-    labels = labels.reshape(predicted.shape)
-    share = classes_at_chance(labels, predicted, seed)
+def _of_classes(head: ClassHead, labels: np.ndarray, output: np.ndarray, seed: int) -> str:
+    cut = head.measure.cut if isinstance(head.measure, Classes) else None
+    predicted = predicted_classes(output, cut)
+    known = predicted_classes(labels, 0.5) if np.issubdtype(labels.dtype, np.floating) else labels
+    known = known.reshape(predicted.shape)
+    share, right = classes_at_chance(known, predicted, seed), float((predicted == known).mean())
     if share is None:
         return ""
-    classes, right = max(outputs.shape[-1], 2), float((predicted == labels).mean())
     return (
         f"accuracy {percent(right)} on {len(labels)} validation examples is "
-        f"chance for {classes} classes ({percent(share)} with the labels of others):"
+        f"chance for {head.num_classes} classes ({percent(share)} with the labels of others):"
     )
 
 
-def _of_values(labels: np.ndarray, outputs: np.ndarray, seed: int) -> str:
-    found = values_at_chance(labels, outputs)
+def _of_values(labels: np.ndarray, output: np.ndarray) -> str:
+    found = values_at_chance(labels, output)
     if found is None:
         return ""
     error, without = found
