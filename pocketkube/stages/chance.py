@@ -13,7 +13,7 @@ from pocketkube.measures.wording import percent
 from pocketkube.predictions import predicted_classes
 from pocketkube.spec.schema import Spec
 from pocketkube.stages.comparison import CHANCE
-from pocketkube.training.heads import ClassHead, Head
+from pocketkube.training.heads import Head
 from pocketkube.training.task import Task
 
 EXAMPLES, BATCH = 512, 64
@@ -28,19 +28,19 @@ def at_chance(spec: Spec, model: keras.Model, dataset: Dataset, task: Task) -> l
         spec: The job.
         model: The uncompressed model.
         dataset: Its data; of many validation examples some are looked at.
-        task: What its outputs are.
+        task: What its outputs are; those without a loss are left out.
     """
     inputs, labels = materialize(dataset.validation, EXAMPLES, spec.seed)
+    outputs = _outputs(model, inputs)
     scored = [head.loss is not None for head in task.heads]
-    places = label_places(scored, len(labels), dataset.name, model.name)
-    pairs = zip(task.heads, _outputs(model, inputs), strict=True)
-    given = [(head, z) for head, z in pairs if head.loss is not None]
-    question = _question(spec, dataset)
+    trained = [z for z, is_scored in zip(outputs, scored, strict=True) if is_scored]
     warnings = []
-    for place, (head, output) in zip(places, given, strict=True):
+    for place, head, output in zip(
+        label_places(scored, len(labels), dataset.name, model.name), task.trained, trained, strict=True
+    ):
+        name = f"output {head.name}: " if len(outputs) > 1 else ""
         told = _told(head, labels[place], output, spec.seed)
-        name = f"output {head.name}: " if len(task.heads) > 1 else ""
-        warnings += [f"{name}{told} {question}"] if told else []
+        warnings += [f"{name}{told} {_question(spec, dataset)}"] if told else []
     return warnings
 
 
@@ -108,28 +108,29 @@ def _outputs(model: keras.Model, inputs: Sequence[np.ndarray]) -> list[np.ndarra
     return [np.concatenate([np.asarray(part) for part in column]) for column in columns]
 
 
-def _told(head: Head, labels: np.ndarray, output: np.ndarray, seed: int) -> str:
-    if isinstance(head, ClassHead):
-        return _of_classes(head, labels, output, seed)
-    return _of_values(labels, output)
+def _told(head: Head, labels: np.ndarray, outputs: np.ndarray, seed: int) -> str:
+    if isinstance(head.measure, Classes):
+        return _of_classes(labels, outputs, head.measure.cut, seed)
+    return _of_values(labels, outputs)
 
 
-def _of_classes(head: ClassHead, labels: np.ndarray, output: np.ndarray, seed: int) -> str:
-    cut = head.measure.cut if isinstance(head.measure, Classes) else None
-    predicted = predicted_classes(output, cut)
-    known = predicted_classes(labels, 0.5) if np.issubdtype(labels.dtype, np.floating) else labels
-    known = known.reshape(predicted.shape)
-    share, right = classes_at_chance(known, predicted, seed), float((predicted == known).mean())
+def _of_classes(labels: np.ndarray, outputs: np.ndarray, cut: float | None, seed: int) -> str:
+    predicted = predicted_classes(outputs, cut)
+    if np.issubdtype(labels.dtype, np.floating):
+        labels = predicted_classes(labels, 0.5)
+    labels = labels.reshape(predicted.shape)
+    share = classes_at_chance(labels, predicted, seed)
     if share is None:
         return ""
+    classes, right = max(outputs.shape[-1], 2), float((predicted == labels).mean())
     return (
         f"accuracy {percent(right)} on {len(labels)} validation examples is "
-        f"chance for {head.num_classes} classes ({percent(share)} with the labels of others):"
+        f"chance for {classes} classes ({percent(share)} with the labels of others):"
     )
 
 
-def _of_values(labels: np.ndarray, output: np.ndarray) -> str:
-    found = values_at_chance(labels, output)
+def _of_values(labels: np.ndarray, outputs: np.ndarray) -> str:
+    found = values_at_chance(labels, outputs)
     if found is None:
         return ""
     error, without = found
