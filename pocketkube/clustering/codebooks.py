@@ -1,6 +1,5 @@
 """Trains a model whose kernels hold a few values each: the values, which weight has which, or both."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -155,11 +154,6 @@ INITIALIZATIONS = {"kmeans": kmeans, "quantile": quantiles}
 
 def _refuse(model: keras.Model, found: Sequence[Kernel], settings: Cluster) -> None:
     names = list(dict.fromkeys(kernel.layer for kernel in found))
-    for path, count in Counter(kernel.path for kernel in found).items():
-        if count > 1:
-            raise UserError(
-                f"{model.name} has {count} kernels that are called {path}: rename their layers."
-            )
     for name in settings.layers:
         if name not in names:
             raise UserError(

@@ -12,6 +12,7 @@ from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.dependency import ChannelGraph, trace_channels
 from pocketkube.graph.inputs import refuse_other_examples
 from pocketkube.graph.surgery import copy_model, remove_channels
+from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.progress import progress
 from pocketkube.pruning.allocation import allocate, counts_from_ratios, keep_best, rank_units
 from pocketkube.pruning.auxiliary_heads import attach_heads
@@ -89,7 +90,8 @@ def prune(
             cut, the criterion needs examples and there are none, or the arguments make no sense.
     """
     _refuse_wrong_request(model, settings, speedup, calibration, seed)
-    before = profile_model(model)
+    before, notes = profile_model(model), spectral_note(model)
+    model = unwrapped(model, SPECTRAL)
     graph = trace_channels(model)
     if not graph.groups:
         raise UserError(f"The model {model.name} has no channels that may be cut.")
@@ -103,7 +105,7 @@ def prune(
     lists = _lists(
         [g.layers for g in graph.groups if wanted[g.layers] < len(g.units)], settings.group_size
     )
-    notes = list(graph.left_whole)
+    notes += graph.left_whole
     if before.unknown:
         notes.append(uncounted_note(before.unknown))
     not_fitted: dict[str, str] = {}

@@ -16,9 +16,10 @@ from pocketkube.graph.kernels import KERNELS
 from pocketkube.graph.names import named_layers
 from pocketkube.graph.paths import beside, unique
 from pocketkube.graph.rebuild import Rebuilder, static_calls
+from pocketkube.graph.sharing import LayerMaker, SharedVariables, paired_variables
+from pocketkube.graph.unwrapping import unwrapped
 from pocketkube.graph.walk import filled_in, functional_graph, is_model, own_nodes
 from pocketkube.quantization.fake_quantize import FakeQuantize
-from pocketkube.quantization.unwrapping import unwrapped
 
 layers = keras.layers
 # Makes the layer that rounds a tensor, from the layer's name and the tensor's kind of range.
@@ -100,12 +101,14 @@ class _Graph:
     comes before and after differs from call to call.
 
     Attributes:
-        names: Paths of all that is called.
+        ops: All that is called, by its path.
+        sharing: Ids of the layers and operations that share weights with others.
     """
 
     def __init__(self, function: Any) -> None:
         calls = list(static_calls(function))
-        self.names = {path for path, _ in calls}
+        self.ops = {path: node.operation for path, node in calls}
+        self.sharing = _sharing(calls)
         self._times = Counter(id(node.operation) for _, node in calls)
         self._count = 0
         self._calls: dict[int, _Call] = {}
@@ -164,11 +167,20 @@ class _Graph:
         return list(range(self._count - len(tensors), self._count))
 
 
+def _sharing(calls: Sequence[tuple[str, Any]]) -> set[int]:
+    shared = SharedVariables()
+    for path, node in calls:
+        if not is_model(node.operation):
+            shared.read(path, node.operation, node.arguments)
+    return {op for group in shared.groups() for op in group}
+
+
 class _Builder(Rebuilder):
     def __init__(self, graph: _Graph, rounding: Rounding | None) -> None:
         super().__init__()
         self._graph, self._rounding = graph, rounding
-        self._names = set(graph.names)
+        self._names = set(graph.ops)
+        self._remade = LayerMaker(graph.ops)
         self._new: dict[int, Any] = {}
         self._carried: list[Callable[[], None]] = []
         # Of tensors of the new model, by their ids.
@@ -195,6 +207,11 @@ class _Builder(Rebuilder):
         if id(source) in self._paths:
             self._paths[id(target)] = self._paths[id(source)]
 
+    def _compute_model(self, path: str, node: Any, taken: list[Any]) -> list[Any]:
+        given = super()._compute_model(path, node, taken)
+        self._remade.made(node.operation, self._models[id(node.operation)][0])
+        return given
+
     def compute(self, path: str, node: Any, taken: list[Any]) -> list[Any]:
         """Computes a call of the original in the new model."""
         call, op = self._graph.call(node), node.operation
@@ -218,6 +235,7 @@ class _Builder(Rebuilder):
         return [self._round(given[0], path, FIXED.get(_activation_of(op), "learned"))]
 
     def carry_weights(self) -> None:
+        self._remade.share()
         for carry in self._carried:
             carry()
 
@@ -229,6 +247,7 @@ class _Builder(Rebuilder):
         return (
             maker is not None
             and isinstance(maker.op, LINEAR)
+            and id(maker.op) not in self._graph.sharing
             and _activation_of(maker.op) == "linear"
             and not self._graph.is_shared(maker.op)
             and not self._graph.is_shared(call.op)
@@ -250,20 +269,22 @@ class _Builder(Rebuilder):
 
     def _computed(self, call: _Call, path: str, node: Any, taken: list[Any]) -> list[Any]:
         op = call.op
-        if isinstance(op, layers.SeparableConv1D | layers.SeparableConv2D):
-            return [self._separable(call, path, taken[0])]
-        if isinstance(op, LINEAR):
-            return [self._linear(call, path, op, taken[0])]
-        if _is_elementwise(op, taken[0]):
-            return [self._scale_and_shift(op, path, taken[0])]
+        # Others read the weights that they share in ways that nobody knows: those stay as they are.
+        if id(op) not in self._graph.sharing:
+            if isinstance(op, layers.SeparableConv1D | layers.SeparableConv2D):
+                return [self._separable(call, path, taken[0])]
+            if isinstance(op, LINEAR):
+                return [self._linear(call, path, op, taken[0])]
+            if _is_elementwise(op, taken[0]):
+                return [self._scale_and_shift(op, path, taken[0])]
         if id(op) not in self._new:
-            self._new[id(op)] = new = type(op).from_config(op.get_config())
+            self._new[id(op)] = new = self._remade.make(op)
             self._carry(op, new)
             if isinstance(op, keras.layers.Layer) and any(
                 type(inner) in KERNELS for _, inner in named_layers(op)
             ):
                 self.closed.append(path)
-        args, kwargs = filled_in(node, taken)
+        args, kwargs = self._remade.arguments(*filled_in(node, taken))
         given = keras.tree.flatten(self._new[id(op)](*args, **kwargs))
         self._paths[id(given[0])] = beside(path, self._new[id(op)].name)
         return given
@@ -348,7 +369,7 @@ class _Builder(Rebuilder):
             return
 
         def carry() -> None:
-            for now, was in zip(new.variables, old.variables, strict=True):
+            for was, now in paired_variables(old, new):
                 now.assign(was)
 
         self._carried.append(carry)

@@ -7,6 +7,7 @@ from pocketkube.bundle import Bundle
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
 from pocketkube.deploy.integers import FOUR_BITS
+from pocketkube.graph.unwrapping import spectral_note
 from pocketkube.quantization.fake_quantize import LITERT_BITS
 from pocketkube.quantization.insertion import Prepared
 from pocketkube.quantization.quantize import left_whole, quantize
@@ -32,7 +33,7 @@ def quantize_weights(
         if is_sparse(student.facts):
             method = Together([KeptZeros(quantized.model), method])
         prepared = quantized.prepared
-        notes = [*_notes(settings), *_notes_on(prepared)]
+        notes = [*_notes(settings), *spectral_note(student.model), *_notes_on(prepared)]
         return Begun(quantized.model, method, notes, prepared.renamed, prepared.folded)
 
     train_on(spec, settings, inputs, output, scratch, begin)

@@ -12,6 +12,7 @@ from pocketkube.clustering import Clustering
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
 from pocketkube.graph.untied import untied
+from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import count_zeros, depthwise_note
@@ -54,7 +55,7 @@ def train_model(
     facts = first_facts(spec.model, dataset, task, spec.seed)
     judged = judge(model, dataset, task)
     notes = untied(model) if history is None else ()
-    warnings = at_chance(spec, model, dataset)
+    warnings = at_chance(spec, model, dataset, task)
     facts = after_stage(
         facts,
         first_stage(spec),
@@ -110,7 +111,9 @@ def cluster_weights(
     assert isinstance(settings, Cluster)
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
-        return Begun(student.model, Clustering(student.model, settings))
+        # That layer sets its weights in each step, and computes with others than the codebooks' then.
+        model = unwrapped(student.model, SPECTRAL)
+        return Begun(model, Clustering(model, settings), spectral_note(student.model))
 
     train_on(spec, settings, inputs, output, scratch, begin)
 

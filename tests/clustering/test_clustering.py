@@ -177,18 +177,40 @@ def test_layers_of_nested_models_are_told_apart_by_whose_they_are(tmp_path: Path
         np.testing.assert_array_equal(kernel.variable, decode(again.forms[kernel.path]))
 
 
-def test_layers_that_cannot_be_told_apart_are_refused() -> None:
-    class Pair(layers.Layer):
-        def __init__(self) -> None:
-            super().__init__(name="pair")
-            self.one, self.other = layers.Dense(4, name="dense"), layers.Dense(4, name="dense")
+@keras.saving.register_keras_serializable("tests.clustering")
+class Pair(layers.Layer):
+    """Two layers of the same kind, with one name that is given to both or with those of Keras."""
 
-        def call(self, x):
-            return self.other(self.one(x))
+    def __init__(self, inner: str | None = None, **options) -> None:
+        super().__init__(**options)
+        self.inner = inner
+        self.one, self.other = layers.Dense(4, name=inner), layers.Dense(4, name=inner)
 
-    model = keras.Sequential([keras.Input((4,)), Pair()])
-    with pytest.raises(UserError, match="has 2 kernels that are called pair/dense/kernel: rename"):
-        Clustering(model, Cluster())
+    def build(self, shape):
+        for layer in (self.one, self.other):
+            layer.build(shape)
+
+    def call(self, x):
+        return self.other(self.one(x))
+
+    def get_config(self):
+        return {**super().get_config(), "inner": self.inner}
+
+
+@pytest.mark.parametrize("inner", ["same", None])
+def test_layers_that_a_layer_makes_itself_are_called_the_same_when_loaded(tmp_path, inner) -> None:
+    model = keras.Sequential([keras.Input((4,)), Pair(inner, name="pair")])
+    method = Clustering(model, Cluster(bits=2, layers={f"pair/{inner or 'dense'}_2": 1}))
+    method.finish()
+    save_bundle(tmp_path / "bundle", Bundle(model, {"stages": []}, method.forms))
+    # Layers without a name are numbered on.
+    layers.Dense(1)
+    again = load_bundle(tmp_path / "bundle")
+    name = f"pair/{inner or 'dense'}"
+    bits = {path: form.bits for path, form in again.forms.items()}
+    assert bits == {f"{name}/kernel": 2, f"{name}_2/kernel": 1}
+    for kernel in kernels_of(again.model):
+        np.testing.assert_array_equal(kernel.variable, decode(again.forms[kernel.path]))
 
 
 @pytest.mark.parametrize("train_what", ["weights", "centroids", "both"])

@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 from pocketkube.distillation.observed import Observed, features_of
+from pocketkube.graph.kernels import kernels_of
 from pocketkube.models import build_model
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.insertion import prepare
@@ -53,10 +54,10 @@ def nested_and_shared() -> keras.Model:
     tower = keras.Sequential(
         [
             keras.Input((8, 8, 2)),
-            layers.Conv2D(4, 3, use_bias=False),
+            layers.Conv2D(4, 3, use_bias=False, name="one"),
             layers.BatchNormalization(),
             layers.ReLU(),
-            layers.Conv2DTranspose(5, 3, strides=2),
+            layers.Conv2DTranspose(5, 3, strides=2, name="two"),
             layers.BatchNormalization(),
         ],
         name="tower",
@@ -65,6 +66,37 @@ def nested_and_shared() -> keras.Model:
     x = layers.Concatenate()([tower(left), tower(right)])
     x = layers.Flatten()(x * 2.0 + 1.0)
     return keras.Model([left, right], {"a": layers.Dense(3)(x), "b": layers.Dense(2, "tanh")(x)})
+
+
+def border() -> keras.Model:
+    """Operations that belong together, on both sides of a nested model's border."""
+    inner = keras.Input((8, 8, 4), name="inner")
+    x = layers.AveragePooling2D(2)(layers.ReLU()(layers.BatchNormalization(name="norm")(inner)))
+    body = keras.Model(inner, layers.Conv2D(6, 3, name="last")(x), name="body")
+    only = keras.Sequential(
+        [keras.Input((2, 2, 6)), layers.BatchNormalization(name="norm")], name="only"
+    )
+    inputs = keras.Input((8, 8, 3))
+    x = only(body(layers.Conv2D(4, 3, padding="same", name="first")(inputs)))
+    x = layers.AveragePooling2D(2)(layers.ReLU()(x))
+    return keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+
+
+def wrapped() -> keras.Model:
+    """Layers in wrappers, one of them around another, one around a model."""
+    frame = keras.Sequential(
+        [keras.Input((8, 8, 2)), layers.Conv2D(4, 3, name="conv"), layers.BatchNormalization()],
+        name="frame",
+    )
+    inputs = keras.Input((5, 8, 8, 2))
+    x = layers.TimeDistributed(frame, name="frames")(inputs)
+    x = layers.TimeDistributed(layers.ReLU())(x)
+    conv = layers.SpectralNormalization(layers.Conv2D(6, 3, name="conv"), name="inner")
+    x = layers.TimeDistributed(conv, name="both")(x)
+    x = layers.TimeDistributed(layers.BatchNormalization())(x)
+    x = layers.TimeDistributed(layers.GlobalAveragePooling2D())(x)
+    x = layers.SpectralNormalization(layers.Dense(6, activation="tanh", name="dense"), name="alone")(x)
+    return keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
 
 
 def one_dimension() -> keras.Model:
@@ -99,6 +131,7 @@ NETWORKS = {
     "before_activation": before_activation,
     "nested_and_shared": nested_and_shared,
     "one_dimension": one_dimension,
+    "border": border,
 }
 
 
@@ -112,10 +145,10 @@ def double_precision() -> Iterator[None]:
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, "wrapped"])
 @pytest.mark.usefixtures("double_precision")
 def test_the_folded_model_computes_the_same(name: str) -> None:
-    model = settled(NETWORKS[name]())
+    model = settled((NETWORKS | {"wrapped": wrapped})[name]())
     rng = np.random.default_rng(1)
     inputs = [rng.normal(size=(8, *x.shape[1:])) for x in model.inputs]
     given = prepare(model, None).model
@@ -147,6 +180,26 @@ def test_every_layer_has_one_in_its_place(name: str) -> None:
     # Only what has taken up the BatchNorm after it gives something else.
     assert all(type(paths[path].op).__name__ in TAKE_UP for path in differing), differing
     assert len(differing) <= len(prepared.renamed) - len(set(prepared.renamed.values()))
+
+
+def test_layers_keep_their_names() -> None:
+    def kernels(model: keras.Model) -> list[str]:
+        return [kernel.path for kernel in kernels_of(model)]
+
+    for model in (wrapped(), border()):
+        assert set(kernels(model)) == set(kernels(prepare(model, None).model))
+    assert "frames/frame/conv/kernel" in kernels(wrapped())
+    assert "both/inner/conv/kernel" in kernels(wrapped())
+    # What becomes several is a model of its name.
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.SeparableConv2D(4, 3, name="sep")])
+    assert kernels(prepare(model, None).model) == ["sep/depthwise/kernel", "sep/pointwise/kernel"]
+
+
+def test_batch_normalization_is_folded_across_borders_and_in_shared_models() -> None:
+    folded = prepare(border(), None).folded
+    assert folded == {"body/norm": "first", "only/norm": "body/last"}
+    # A tower that is called twice has its own.
+    assert set(prepare(nested_and_shared(), None).folded.values()) == {"tower/one", "tower/two"}
 
 
 def watching(layer: FakeQuantize) -> FakeQuantize:

@@ -9,10 +9,11 @@ from pocketkube.graph.rebuild import Rebuilder, static_calls
 from pocketkube.graph.walk import functional_graph
 
 layers = keras.layers
-WRAPPERS = (layers.SpectralNormalization, layers.TimeDistributed)
+SPECTRAL = (layers.SpectralNormalization,)
+WRAPPERS = (*SPECTRAL, layers.TimeDistributed)
 
 
-def unwrapped(model: keras.Model) -> keras.Model:
+def unwrapped(model: keras.Model, kinds: tuple[type, ...] = WRAPPERS) -> keras.Model:
     """A model of the same layers that computes the same at inference, without wrappers around them.
 
     `SpectralNormalization` divides its layer's weights while it is trained; what is left is the layer.
@@ -21,9 +22,10 @@ def unwrapped(model: keras.Model) -> keras.Model:
 
     Args:
         model: A functional or sequential model.
+        kinds: Which wrappers are taken away.
 
     Returns:
-        The model itself where it has no such wrappers.
+        A model of its own that has the same layers; the given one where it has no such wrappers.
     """
     nodes = [node for _, node in static_calls(functional_graph(model))]
     # What a mask leaves out is known to the steps of a sequence, not to a batch.
@@ -31,10 +33,27 @@ def unwrapped(model: keras.Model) -> keras.Model:
         isinstance(node.operation, layers.Masking) or getattr(node.operation, "mask_zero", False)
         for node in nodes
     )
-    wrappers = {id(node.operation) for node in nodes if isinstance(node.operation, WRAPPERS)}
+    wrappers = {id(node.operation) for node in nodes if isinstance(node.operation, kinds)}
     wrappers -= {id(node.operation) for node in nodes if not _opens(node, masked=masked)}
+    if not wrappers:
+        return model
+    opened = _Unwrapper(wrappers).rebuild(model)
+    if model.compiled:
+        opened.compile_from_config(model.get_compile_config())
     # One wrapper may be around another.
-    return unwrapped(_Unwrapper(wrappers).rebuild(model)) if wrappers else model
+    return unwrapped(opened, kinds)
+
+
+def spectral_note(model: keras.Model) -> list[str]:
+    """A sentence for the user where a model is about to lose its spectral normalisation."""
+    calls = static_calls(functional_graph(model))
+    paths = dict.fromkeys(path for path, node in calls if isinstance(node.operation, SPECTRAL))
+    if not paths:
+        return []
+    return [
+        "Layers keep the weights that SpectralNormalization gave them, and are trained without it from "
+        f"here on: {', '.join(paths)}."
+    ]
 
 
 def _opens(node: Any, *, masked: bool) -> bool:
