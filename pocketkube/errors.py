@@ -1,5 +1,7 @@
 """The one exception that stands for a user's mistake, and what its text may repeat."""
 
+from pathlib import Path
+
 
 class UserError(Exception):
     """Something the user can put right: its text is one line that says what, where and how.
@@ -12,6 +14,27 @@ class UserError(Exception):
 
     def __init__(self, message: str):
         super().__init__(" ".join(message.split()))
+
+
+class RejectedFile(UserError):
+    """A file was made that is not good enough; it is worth a look.
+
+    Attributes:
+        reason: Why.
+        content: The file's content.
+    """
+
+    def __init__(self, reason: str, content: bytes, kept: Path | None = None):
+        self.reason, self.content = reason, content
+        super().__init__(
+            reason if kept is None else f"{reason} The file is kept as {kept}, to look at."
+        )
+
+    def keep(self, place: Path) -> "RejectedFile":
+        """Writes the file, and returns what to raise then."""
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(self.content)
+        return RejectedFile(self.reason, self.content, place)
 
 
 def repeatable(text: str) -> str:

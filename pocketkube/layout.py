@@ -3,6 +3,7 @@
 MODEL_FILE = "model.keras"
 PACKED_FILE = "model.packed"
 FACTS_FILE = "bundle.json"
+CHECK_FILE = "check.json"
 SCORES_FILE = "scores.npz"
 LITERT_FILE = "model.tflite"
 SAMPLES_FILE = "samples.npz"

@@ -14,6 +14,7 @@ from pocketkube.benchmark.samples import Samples, load_samples
 from pocketkube.benchmark.score import Score, score_file
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
+from pocketkube.native.litert_apart import prove
 from pocketkube.progress import progress
 from pocketkube.spec.schema import Benchmark
 
@@ -42,9 +43,14 @@ def benchmark(
     """
     if not files:
         raise UserError("There is nothing to measure: give one .tflite file or more.")
-    # All are opened before anything is measured, so that a wrong path is told at once.
-    opened = [LiteRTModel(file, max(settings.threads)) for file in files]
     examples = load_samples(samples) if samples else None
+    # All are tried before anything is measured, so that a wrong file is told at once.
+    for file in files:
+        if examples:
+            prove(file, max(settings.threads), examples.inputs, examples.origin)
+        else:
+            prove(file, max(settings.threads))
+    opened = [LiteRTModel(file, max(settings.threads)) for file in files]
     for model in opened:
         _check_inputs(model, examples)
     scores = _scores(opened, examples)

@@ -33,6 +33,37 @@ def notes_on(content: bytes) -> list[str]:
     return notes
 
 
+def steps_in_range(content: bytes) -> int:
+    """Into how many steps a file's numbers divide a range: 256 where kernels have 8 bits or fewer."""
+    model = read_model(content)
+    stored = {tensor.type for tensor in _kernels(model)}
+    if stored & {Number.INT4, Number.INT8}:
+        return 2**8
+    constants = {
+        tensor.type
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+        if is_constant(model, tensor)
+    }
+    # A float's steps follow its size: these are those at the end of the range.
+    return 2**11 if Number.FLOAT16 in constants else 2**20
+
+
+def output_ranges(content: bytes) -> list[float]:
+    """The range that each output has room for, in its own unit; 0 where it is not integers."""
+    model = read_model(content)
+    graph = model.subgraphs[0]
+    made_by = {int(number): operator for operator in graph.operators for number in operator.outputs}
+    ranges = []
+    for number in graph.outputs:
+        maker = made_by.get(int(number))
+        if maker is not None and code_of(model, maker) == Operator.DEQUANTIZE:
+            number = maker.inputs[0]
+        scales = getattr(graph.tensors[int(number)].quantization, "scale", None)
+        ranges.append(255.0 * float(scales[0]) if scales is not None and len(scales) == 1 else 0.0)
+    return ranges
+
+
 def _operators(model: Any) -> Iterator[tuple[Any, Any]]:
     """Each operator, after its graph."""
     for graph in model.subgraphs:

@@ -1,7 +1,11 @@
 """Converts a Keras model to a LiteRT file in one of four number formats."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import keras
@@ -9,8 +13,12 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
-from pocketkube.deploy.integers import IntegerKernel, put_integers
+from pocketkube.deploy.culprit import fatal_layer, kinds
+from pocketkube.deploy.integers import IntegerKernel, put_integers, with_room
+from pocketkube.deploy.recurrent import unrolled
 from pocketkube.errors import UserError
+from pocketkube.native.child import Child, ChildDied, ChildRefused
+from pocketkube.native.convert_saved_model import CALIBRATION, LITERT, SAVED_MODEL, SIGNATURE
 from pocketkube.quiet import captured_stderr
 from pocketkube.structure import arranged, input_names, output_names
 
@@ -20,7 +28,9 @@ EndType = Literal["float32", "int8", "uint8"]
 # LiteRT reads no integer weights that are stored sparse.
 SPARSE_FORMATS: tuple[NumberFormat, ...] = ("float32", "float16")
 
-# What the converter says of an operation that only full TensorFlow has.
+# TensorFlow's converter, which some models end with a segmentation fault.
+_CONVERTER = Child("pocketkube.native.convert_saved_model")
+# What it says of an operation that only full TensorFlow has.
 _UNKNOWN = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
 
@@ -66,34 +76,91 @@ def convert_litert(
     _refuse_what_does_not_fit(model, number_format, input_type, output_type)
     if number_format == "int8" and not rounds_itself:
         _refuse_other_examples(model, calibration)
-    names_in, names_out = _plain_names(input_names(model)), _plain_names(output_names(model))
-    with captured_stderr() as said:
-        function, owner = _one_example_function(model, names_in, names_out)
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], owner)
-        converter.optimizations = _optimizations(number_format, store_sparse)
-        if number_format == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if number_format == "int8":
-            if not rounds_itself:
-                assert calibration is not None
-                converter.representative_dataset = _feeder(model, names_in, calibration)
-                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.inference_input_type = tf.as_dtype(input_type)
-            converter.inference_output_type = tf.as_dtype(output_type)
-        try:
-            content = converter.convert()
-        except Exception as error:  # The converter raises types of its own, private ones among them.
-            raise _refusal(model.name, number_format, f"{error}\n{said.text}") from error
+    ends = (_plain_names(input_names(model)), _plain_names(output_names(model)))
+    wanted = _Wanted(number_format, input_type, output_type, store_sparse, rounds_itself)
+    try:
+        content = _converted(model, ends, wanted, calibration)
+    except ChildDied as death:
+        raise _death(model, wanted, death.how) from death
+    except ChildRefused as refusal:
+        raise _refusal(model.name, number_format, str(refusal), refusal.printed) from refusal
     if kernels and number_format in ("int8", "dynamic"):
         content = put_integers(content, kernels)
-    return _in_order(content, names_in, names_out)
+    if number_format == "int8":
+        content = with_room(content)
+    return _in_order(content, *ends)
 
 
-def _optimizations(number_format: NumberFormat, store_sparse: bool) -> list[Any]:
-    wanted = [] if number_format == "float32" else [tf.lite.Optimize.DEFAULT]
-    if store_sparse and number_format in SPARSE_FORMATS:
-        wanted.append(tf.lite.Optimize.EXPERIMENTAL_SPARSITY)
-    return wanted
+@dataclass(frozen=True)
+class _Wanted:
+    """What the converter is asked for; see `convert_litert`."""
+
+    number_format: NumberFormat
+    input_type: EndType
+    output_type: EndType
+    store_sparse: bool
+    rounds_itself: bool
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether ranges come from examples."""
+        return self.number_format == "int8" and not self.rounds_itself
+
+
+def _converted(
+    model: keras.Model,
+    ends: tuple[Sequence[str], Sequence[str]],
+    wanted: _Wanted,
+    calibration: Arrays | None,
+) -> bytes:
+    """What the converter makes of a model, its inputs and outputs in an order of their own."""
+    names_in, _ = ends
+    with tempfile.TemporaryDirectory(prefix="pocketkube-") as name:
+        folder = Path(name)
+        # It imports TensorFlow while the model is written.
+        _CONVERTER.start()
+        # Calibration dies of loops; floats keep them.
+        with unrolled(model) if wanted.calibrated else nullcontext(), captured_stderr():
+            _save(folder, model, ends)
+        if wanted.calibrated:
+            assert calibration is not None
+            arrays: Any = {
+                f"x{place}": np.asarray(array, dtype=tensor.dtype)
+                for place, (tensor, array) in enumerate(zip(model.inputs, calibration, strict=True))
+            }
+            np.savez(folder / CALIBRATION, **arrays)
+        _CONVERTER.ask(
+            {
+                "folder": name,
+                "number_format": wanted.number_format,
+                "store_sparse": wanted.store_sparse and wanted.number_format in SPARSE_FORMATS,
+                "input_type": wanted.input_type,
+                "output_type": wanted.output_type,
+                "calibration": list(names_in) if wanted.calibrated else None,
+            }
+        )
+        return (folder / LITERT).read_bytes()
+
+
+def _save(folder: Path, model: keras.Model, ends: tuple[Sequence[str], Sequence[str]]) -> None:
+    """Writes a model of one example, with named ends, as TensorFlow saves functions."""
+    names_in, names_out = ends
+    signature = [
+        tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, name=name)
+        for tensor, name in zip(model.inputs, names_in, strict=True)
+    ]
+
+    @tf.function(input_signature=signature)
+    def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = keras.tree.flatten(model(arranged(model, inputs), training=False))
+        return dict(zip(names_out, outputs, strict=True))
+
+    # A Keras model is not saved by TensorFlow's own means with its variables initialised.
+    owner = tf.Module()
+    owner.run = run
+    function = run.get_concrete_function()
+    owner.weights = list(function.graph.variables)
+    tf.saved_model.save(owner, str(folder / SAVED_MODEL), signatures={SIGNATURE: function})
 
 
 def _refuse_unknown(number_format: str, input_type: str, output_type: str) -> None:
@@ -169,50 +236,47 @@ def _plain_names(names: Sequence[str]) -> list[str]:
     return plain
 
 
-def _one_example_function(
-    model: keras.Model, names_in: Sequence[str], names_out: Sequence[str]
-) -> tuple[Callable, tf.Module]:
-    """A concrete function of one example, with named ends, and what owns its weights."""
-    signature = [
-        tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, name=name)
-        for tensor, name in zip(model.inputs, names_in, strict=True)
-    ]
+def _death(model: keras.Model, wanted: _Wanted, how: str) -> UserError:
+    """What the user can do where the converter died; the layer that it dies of is found by trying."""
 
-    @tf.function(input_signature=signature)
-    def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = keras.tree.flatten(model(arranged(model, inputs), training=False))
-        return dict(zip(names_out, outputs, strict=True))
+    def is_fatal(part: keras.Model) -> bool:
+        zeros = tuple(np.zeros((2, *tensor.shape[1:]), tensor.dtype) for tensor in part.inputs)
+        ends = (
+            [f"x{place}" for place in range(len(part.inputs))],
+            [f"y{place}" for place in range(len(part.outputs))],
+        )
+        try:
+            _converted(part, ends, wanted, zeros)
+        except ChildDied:
+            return True
+        except Exception:  # Another error than the one that is looked for.
+            return False
+        return False
 
-    # A Keras model is not saved by TensorFlow's own means with its variables initialised.
-    owner = tf.Module()
-    owner.run = run
-    owner.weights = [variable.value for variable in model.variables]
-    return run.get_concrete_function(), owner
-
-
-def _feeder(
-    model: keras.Model, names: Sequence[str], calibration: Arrays
-) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
-    """Gives the converter one example after another, by name: it knows no order of its own."""
-
-    def feed() -> Iterator[dict[str, np.ndarray]]:
-        for example in zip(*calibration, strict=True):
-            yield {
-                name: np.asarray(array, dtype=tensor.dtype)[np.newaxis]
-                for name, tensor, array in zip(names, model.inputs, example, strict=True)
-            }
-
-    return feed
+    others = [one for one in ("float16", "dynamic") if one != wanted.number_format]
+    remedy = f"replace it, or convert to {' or '.join(others)} (quantize_{others[0]})"
+    layer = fatal_layer(model, is_fatal)
+    if layer is None:
+        return UserError(
+            f"{model.name}: TensorFlow's converter to {wanted.number_format} LiteRT dies of it, by "
+            f"{how}, though of none of its layers alone, which are {kinds(model)}; use another format, "
+            f"as {' or '.join(others)}."
+        )
+    return UserError(
+        f"{model.name}: TensorFlow's converter to {wanted.number_format} LiteRT dies of the layer "
+        f"{layer.name} ({type(layer).__name__}), by {how}; {remedy}."
+    )
 
 
-def _refusal(name: str, number_format: str, said: str) -> UserError:
+def _refusal(name: str, number_format: str, error: str, printed: str) -> UserError:
+    said = f"{error}\n{printed}"
     operations = sorted(set(_UNKNOWN.findall(said)))
     if operations:
         return UserError(
             f"{name}: LiteRT has no operation for TensorFlow's {', '.join(operations)}; replace the "
             "layers that use them."
         )
-    cause = next((line for line in said.splitlines() if "error" in line.lower()), said)
+    cause = next((line for line in said.splitlines() if "error" in line.lower()), error)
     return UserError(f"{name}: cannot be converted to {number_format} LiteRT: {cause[:300]}")
 
 

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from pocketkube.deploy.litert_file import code_of, is_constant, read_model
+from pocketkube.deploy.litert_file import code_of, is_constant, read_model, write_model
 from pocketkube.errors import UserError
 
 Operator = schema.BuiltinOperator
@@ -28,6 +27,9 @@ BIAS_AT = {**dict.fromkeys(IN_FOUR_BITS, 2), Operator.TRANSPOSE_CONV: 3}
 KERNEL_AT = 1
 FOUR_BITS = 4
 LARGEST_INT32 = 2**31 - 1
+# A little more than the converter's least range, from -1e-6 to 1e-6, over the steps of 8 bits.
+_DEAD_SCALE = 8e-9
+_ROOM = 2.0**-8
 
 
 @dataclass(frozen=True)
@@ -89,17 +91,39 @@ def put_integers(content: bytes, kernels: Sequence[IntegerKernel]) -> bytes:
             if number in done:
                 _rescale_bias(model, graph, operator, BIAS_AT[code])
     _drop_unused(model)
-    builder = _Builder(len(content))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return write_model(model, len(content))
 
 
-class _Builder(flatbuffers.Builder):
-    """Aligns byte vectors as the runtime likes them when it maps a file into memory."""
+def with_room(content: bytes) -> bytes:
+    """Gives integers that were 0 on all calibration examples a range, which LiteRT's kernels need.
 
-    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
-        """Begins a vector; see flatbuffers."""
-        return super().StartVector(elemSize, numElems, 16 if elemSize == 1 else alignment)
+    What a layer gives that died, as pruning may leave one, has the range from 0 to 0. The converter
+    makes steps of 8e-9 of it, by which XNNPACK refuses the file. Zero is zero in any steps.
+
+    Args:
+        content: A LiteRT file of integers.
+
+    Returns:
+        The file; as it is where nothing is dead.
+    """
+    model = read_model(content)
+    any_dead = False
+    for graph in model.subgraphs:
+        dead = set()
+        for number, tensor in enumerate(graph.tensors):
+            scales = getattr(tensor.quantization, "scale", None)
+            is_integer = tensor.type == Number.INT8 and not is_constant(model, tensor)
+            if is_integer and scales is not None and len(scales) == 1 and scales[0] < _DEAD_SCALE:
+                tensor.quantization.scale = [_ROOM]
+                dead.add(number)
+        for code, operator in _operators(model, graph):
+            if dead & set(map(int, operator.inputs)):
+                _rescale_bias(model, graph, operator, BIAS_AT[code])
+        any_dead = any_dead or bool(dead)
+    if not any_dead:
+        return content
+    _drop_unused(model)
+    return write_model(model, len(content))
 
 
 def _operators(model: Any, graph: Any) -> Iterator[tuple[int, Any]]:

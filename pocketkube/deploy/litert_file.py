@@ -3,6 +3,7 @@
 import struct
 from typing import Any
 
+import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from pocketkube.errors import UserError
@@ -29,6 +30,21 @@ def read_model(content: bytes) -> Any:
         raise UserError(
             f"The LiteRT file is damaged or cut short; received {len(content)} bytes."
         ) from error
+
+
+def write_model(model: Any, size: int) -> bytes:
+    """The file of a `ModelT`, some `size` bytes long."""
+    builder = _Builder(size)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+class _Builder(flatbuffers.Builder):
+    """Aligns byte vectors as the runtime likes them when it maps a file into memory."""
+
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
+        """Begins a vector; see flatbuffers."""
+        return super().StartVector(elemSize, numElems, 16 if elemSize == 1 else alignment)
 
 
 def code_of(model: Any, operator: Any) -> int:

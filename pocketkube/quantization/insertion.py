@@ -262,6 +262,7 @@ class _Builder(Rebuilder):
 
     def _computed(self, call: _Call, path: str, node: Any, taken: list[Any]) -> list[Any]:
         op = call.op
+        # Others read the weights that they share in ways that nobody knows: those stay as they are.
         if id(op) not in self._graph.tied:
             if isinstance(op, layers.SeparableConv1D | layers.SeparableConv2D):
                 return [self._separable(call, path, taken[0])]

@@ -1,6 +1,6 @@
 """Says so where a model's outputs tell nothing of the labels: it may have been shown other inputs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -8,33 +8,40 @@ from scipy.stats import ttest_rel
 
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
+from pocketkube.measures import Classes, label_places
 from pocketkube.measures.wording import percent
 from pocketkube.predictions import predicted_classes
 from pocketkube.spec.schema import Spec
 from pocketkube.stages.comparison import CHANCE
+from pocketkube.training.heads import Head
+from pocketkube.training.task import Task
 
 EXAMPLES, BATCH = 512, 64
 # Enough to tell two standard errors from chance.
 SHUFFLES = 499
 
 
-def at_chance(spec: Spec, model: keras.Model, dataset: Dataset) -> list[str]:
+def at_chance(spec: Spec, model: keras.Model, dataset: Dataset, task: Task) -> list[str]:
     """A warning for each output that is no better than chance on validation examples.
 
     Args:
         spec: The job.
         model: The uncompressed model.
         dataset: Its data; of many validation examples some are looked at.
+        task: What its outputs are; those without a loss are left out.
     """
     inputs, labels = materialize(dataset.validation, EXAMPLES, spec.seed)
     outputs = _outputs(model, inputs)
-    found = [_told(y, z, spec.seed) for y, z in zip(labels, outputs, strict=True)]
-    several = len(outputs) > 1
-    return [
-        f"{f'output {number}: ' if several else ''}{told} {_question(spec, dataset)}"
-        for number, told in enumerate(found)
-        if told
-    ]
+    scored = [head.loss is not None for head in task.heads]
+    trained = [z for z, is_scored in zip(outputs, scored, strict=True) if is_scored]
+    warnings = []
+    for place, head, output in zip(
+        label_places(scored, len(labels), dataset.name, model.name), task.trained, trained, strict=True
+    ):
+        name = f"output {head.name}: " if len(outputs) > 1 else ""
+        told = _told(head, labels[place], output, spec.seed)
+        warnings += [f"{name}{told} {_question(spec, dataset)}"] if told else []
+    return warnings
 
 
 def classes_at_chance(labels: np.ndarray, predicted: np.ndarray, seed: int) -> float | None:
@@ -101,13 +108,16 @@ def _outputs(model: keras.Model, inputs: Sequence[np.ndarray]) -> list[np.ndarra
     return [np.concatenate([np.asarray(part) for part in column]) for column in columns]
 
 
-def _told(labels: np.ndarray, outputs: np.ndarray, seed: int) -> str:
-    kind: Callable[..., str] = _of_classes if np.issubdtype(labels.dtype, np.integer) else _of_values
-    return kind(labels, outputs, seed)
+def _told(head: Head, labels: np.ndarray, outputs: np.ndarray, seed: int) -> str:
+    if isinstance(head.measure, Classes):
+        return _of_classes(labels, outputs, head.measure.cut, seed)
+    return _of_values(labels, outputs)
 
 
-def _of_classes(labels: np.ndarray, outputs: np.ndarray, seed: int) -> str:
-    predicted = predicted_classes(outputs)
+def _of_classes(labels: np.ndarray, outputs: np.ndarray, cut: float | None, seed: int) -> str:
+    predicted = predicted_classes(outputs, cut)
+    if np.issubdtype(labels.dtype, np.floating):
+        labels = predicted_classes(labels, 0.5)
     labels = labels.reshape(predicted.shape)
     share = classes_at_chance(labels, predicted, seed)
     if share is None:
@@ -119,7 +129,7 @@ def _of_classes(labels: np.ndarray, outputs: np.ndarray, seed: int) -> str:
     )
 
 
-def _of_values(labels: np.ndarray, outputs: np.ndarray, seed: int) -> str:
+def _of_values(labels: np.ndarray, outputs: np.ndarray) -> str:
     found = values_at_chance(labels, outputs)
     if found is None:
         return ""

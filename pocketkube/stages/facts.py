@@ -13,7 +13,7 @@ from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.packing import Form
 from pocketkube.sparsity.kernels import count_zeros
-from pocketkube.training.loop import History, Scores, evaluate
+from pocketkube.training.loop import History, Scores, evaluate_all
 from pocketkube.training.task import Task, told_task
 
 
@@ -48,9 +48,10 @@ def judge(
         forms: The forms of weights that have few values, by the weight's name.
     """
     zeros, weights = count_zeros(model)
+    validation, test = evaluate_all(model, [dataset.validation, dataset.test], task)
     return Judged(
-        evaluate(model, dataset.validation, task),
-        evaluate(model, dataset.test, task),
+        validation,
+        test,
         profile_model(model),
         zeros / max(weights, 1),
         _weight_bits(model, forms or {}),

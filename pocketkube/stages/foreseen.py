@@ -26,11 +26,11 @@ def foreseen_file(spec: Spec, pruned: keras.Model, examples: Arrays) -> bytes:
         pruned: The model; it is left as it is.
         examples: Training examples, for ranges.
     """
-    bundle, sparse = Bundle(copy_model(pruned)), False
+    sparse = any(isinstance(settings, Sparsify) for settings in spec.stages)
+    bundle = Bundle(copy_model(pruned) if sparse else pruned)
     for settings in spec.stages:
         if isinstance(settings, Sparsify):
             _make_sparse(bundle.model, settings)
-            sparse = True
         elif isinstance(settings, QuantizeWeights):
             bundle = _on_levels(bundle.model, settings, examples)
     wanted = file_format(spec.stages[-1])

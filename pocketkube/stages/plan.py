@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from pocketkube.spec.schema import FineTune, Quantize, QuantizeWeights, Spec
 
-TRAINED, BASELINE, RESULT, MEASURED, REPORTED = (
+CHECKED, TRAINED, BASELINE, RESULT, MEASURED, REPORTED = (
+    "check_export",
     "train_model",
     "baseline",
     "result",
@@ -24,6 +25,7 @@ class Step:
         position: Place of its settings in the spec's stages, or -1.
         inputs: For each of the stage's inputs, the key of the step that gives it.
         title: What people are told that it does.
+        after: Keys of steps that come first, though nothing is taken from them.
     """
 
     key: str
@@ -31,11 +33,15 @@ class Step:
     position: int
     inputs: Mapping[str, str]
     title: str
+    after: tuple[str, ...] = ()
 
 
 def plan(spec: Spec) -> tuple[Step, ...]:
     """The steps of a spec's job, each after those it needs."""
-    steps = [Step(TRAINED, "train_model", -1, {}, first_stage(spec))]
+    steps = [
+        Step(CHECKED, "check_export", -1, {}, "check_export"),
+        Step(TRAINED, "train_model", -1, {}, first_stage(spec), after=(CHECKED,)),
+    ]
     model, quantize = TRAINED, -1
     for position, settings in enumerate(spec.stages):
         if isinstance(settings, Quantize):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from pocketkube.errors import UserError
+from pocketkube.errors import RejectedFile, UserError
 from pocketkube.spec.schema import Spec
 from pocketkube.stages.run import Ran, refuse_wrong_call, run_stage
 from pocketkube.storage import (
@@ -61,6 +61,9 @@ def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str]
             ran = run_stage(name, spec, position, folders, made)
             if started_first():
                 _send_or_keep(made, target)
+        except RejectedFile as error:
+            kept = Path(tempfile.mkdtemp(prefix="pocketkube-output-"))
+            raise error.keep(kept / "rejected.tflite") from error
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"{target} was not written whole; the same command runs this stage again."

@@ -15,7 +15,7 @@ from types import NoneType, UnionType
 from typing import Any
 
 from pocketkube import __version__
-from pocketkube.errors import UserError, repeatable
+from pocketkube.errors import RejectedFile, UserError, repeatable
 from pocketkube.facts import load_warnings
 from pocketkube.files import replaced_folder
 from pocketkube.quiet import quiet_tensorflow
@@ -62,6 +62,11 @@ class Stage:
 # What a stage that trains on depends on.
 LEARNING = ("dataset", "training", "distillation", "seed")
 STAGES = {
+    "check_export": Stage(
+        "pocketkube.stages.checking",
+        ("model", "width", "dataset", "stages", "seed"),
+        roles=(),
+    ),
     "train_model": Stage(
         "pocketkube.stages.training",
         ("model", "width", "dataset", "task", "training", "seed"),
@@ -153,12 +158,23 @@ def run_stage(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], 
         output: The folder to write; complete or absent.
 
     Raises:
+        RejectedFile: If a LiteRT file strays from its model; it is kept beside `output`.
         UserError: If there is no such stage, an input is missing, or the stage refuses its input.
     """
     refuse_wrong_call(name, spec, position, inputs)
     for role, folder in inputs.items():
         if not folder.is_dir():
             raise UserError(f"{name} needs the folder {folder} as its {role}, which is not there.")
+    rejected = output.with_name(f"{output.name}.rejected.tflite")
+    try:
+        ran = _run_or_take(name, spec, position, inputs, output)
+    except RejectedFile as error:
+        raise error.keep(rejected) from error
+    rejected.unlink(missing_ok=True)
+    return ran
+
+
+def _run_or_take(name: str, spec: Spec, position: int, inputs: Mapping[str, Path], output: Path) -> Ran:
     cache = os.environ.get(CACHE)
     if not cache or not STAGES[name].cached:
         return Ran(False, _run(name, spec, position, inputs, output))
@@ -272,9 +288,10 @@ def _key(name: str, spec: Spec, position: int, inputs: Mapping[str, Path]) -> st
 def _places(spec: Spec, position: int, parts: tuple[str, ...]) -> list[Path]:
     """Files and folders outside that the stage reads."""
     places = []
-    settings = spec.stages[position] if position >= 0 else None
-    if isinstance(settings, DistillModel) and settings.student.endswith(".keras"):
-        places.append(Path(settings.student))
+    own = spec.stages if "stages" in parts else spec.stages[position : position + 1]
+    for settings in own if position >= 0 or "stages" in parts else ():
+        if isinstance(settings, DistillModel) and settings.student.endswith(".keras"):
+            places.append(Path(settings.student))
     if "distillation" in parts and spec.distillation.teaches:
         places += [Path(place) for place in spec.distillation.teachers if place != UNCOMPRESSED]
     if "model" in parts and spec.model.endswith(".keras"):

@@ -55,7 +55,7 @@ def train_model(
     facts = first_facts(spec.model, dataset, task, spec.seed)
     judged = judge(model, dataset, task)
     notes = untied(model) if history is None else ()
-    warnings = at_chance(spec, model, dataset)
+    warnings = at_chance(spec, model, dataset, task)
     facts = after_stage(
         facts,
         first_stage(spec),

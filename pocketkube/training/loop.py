@@ -233,7 +233,15 @@ def evaluate(model: keras.Model, examples: Examples, task: Task, batch_size: int
     Returns:
         Means over all examples.
     """
-    return _evaluate(_judge(model, task, Method()), examples, batch_size, workers())
+    return evaluate_all(model, [examples], task, batch_size)[0]
+
+
+def evaluate_all(
+    model: keras.Model, splits: Sequence[Examples], task: Task, batch_size: int = 256
+) -> list[Scores]:
+    """The same for several splits; the model is traced once for all."""
+    judge = _judge(model, task, Method())
+    return [_evaluate(judge, examples, batch_size, workers()) for examples in splits]
 
 
 Judge = Callable[[Any, Any], tf.Tensor]

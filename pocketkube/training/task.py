@@ -200,9 +200,8 @@ def _description(heads: Sequence[Head], compiled: bool) -> str:
         return f"{_told_loss(heads[0])}, {_origin(heads[0], compiled)}"
     told = "; ".join(f"{head.name}: {_told_loss(head)}" for head in heads)
     units = {head.measure.wording for head in heads if head.loss is not None}
-    score = (
-        "the mean of the outputs'" if len(units) == 1 else "minus the loss, as outputs have no one unit"
-    )
+    one_unit, no_unit = "the mean of the outputs' scores", "minus the loss, for want of one unit"
+    score = one_unit if len(units) == 1 else no_unit
     how = "as the model was compiled" if compiled else "as outputs end and labels are"
     return f"{told}; {how}; the score is {score}"
 

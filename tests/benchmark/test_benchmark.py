@@ -10,12 +10,14 @@ import sys
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from rich.console import Console
 
 from pocketkube.benchmark import benchmark, environment, render_table
 from pocketkube.benchmark.memory import measure_loading
 from pocketkube.benchmark.timing import Rounds
 from pocketkube.deploy import convert_litert
+from pocketkube.deploy.litert_file import write_model
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.spec.schema import Benchmark
@@ -302,6 +304,43 @@ def test_files_that_are_no_models_are_refused_before_anything_runs(place, tmp_pa
     with pytest.raises(UserError, match="nothing to measure"):
         benchmark([], FEW)
     assert "stage=" not in capfd.readouterr().err
+
+
+def test_a_file_that_crashes_the_interpreter_is_told_by_its_name(place, tmp_path, capfd):
+    (tmp_path / "endless.tflite").write_bytes(endless())
+    with pytest.raises(UserError, match=r"endless\.tflite: LiteRT dies of it, by a segmentation fault"):
+        benchmark([place / "plain.tflite", tmp_path / "endless.tflite"], FEW, place / "test.npz")
+    assert "stage=" not in capfd.readouterr().err
+
+
+def endless() -> bytes:
+    """A file of a graph that calls itself whatever the condition."""
+
+    def graph():
+        graph = schema.SubGraphT()
+        graph.tensors = [tensor("condition", schema.TensorType.BOOL)]
+        graph.tensors += [tensor(name, schema.TensorType.FLOAT32) for name in ("x", "y")]
+        call = schema.OperatorT()
+        call.opcodeIndex = 0
+        call.inputs, call.outputs = np.array([0, 0, 1], np.int32), np.array([2], np.int32)
+        call.builtinOptionsType = schema.BuiltinOptions.IfOptions
+        call.builtinOptions = schema.IfOptionsT()
+        call.builtinOptions.thenSubgraphIndex = call.builtinOptions.elseSubgraphIndex = 1
+        graph.operators = [call]
+        graph.inputs, graph.outputs = np.array([0, 1], np.int32), np.array([2], np.int32)
+        return graph
+
+    def tensor(name, kind):
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type, tensor.buffer = name, np.array([1], np.int32), kind, 0
+        return tensor
+
+    model, code = schema.ModelT(), schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.IF
+    code.version = 1
+    model.version, model.description, model.buffers = 3, "endless", [schema.BufferT()]
+    model.operatorCodes, model.subgraphs = [code], [graph(), graph()]
+    return write_model(model, 1024)
 
 
 def test_it_needs_neither_tensorflow_nor_keras(place):

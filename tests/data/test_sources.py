@@ -95,6 +95,35 @@ def test_npz_of_several_inputs_and_float_labels_is_a_regression(tmp_path):
     assert labels[0].dtype == np.float32
 
 
+def test_each_outputs_labels_are_of_their_own_kind(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    numbers, flags = rng.integers(0, 4, 40), rng.random(40) < 0.5
+    ages, rows = rng.normal(size=40), np.eye(3)[rng.integers(0, 3, 40)]
+    soft = rng.dirichlet(np.ones(3), 40)
+    labels = {"y0": ages, "y1": numbers, "y2": rows, "y3": rows.astype(int), "y4": flags, "y5": soft}
+    np.savez(tmp_path / "a.npz", x=np.arange(40.0)[:, None], **labels)
+    dataset = load(tmp_path, npz="a.npz")
+    one_hot = Labels(3, rows=True, shape=(3,))
+    assert dataset.labels == (
+        Labels(None, shape=(1,)),
+        Labels(4, shape=()),
+        one_hot,
+        one_hot,
+        Labels(2, shape=()),
+        Labels(None, shape=(3,)),
+    )
+    found = {}
+    for part in (dataset.train, dataset.validation, dataset.test):
+        ((x,), kinds) = part.arrays
+        assert [y.dtype.kind for y in kinds] == ["f", "i", "f", "f", "i", "f"]
+        for place, y in enumerate(kinds):
+            found.setdefault(f"y{place}", np.zeros_like(labels[f"y{place}"], float))[
+                x[:, 0].astype(int)
+            ] = y.reshape(-1) if y.shape[1:] == (1,) else y
+    for name, y in labels.items():
+        np.testing.assert_allclose(found[name], y, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

@@ -6,7 +6,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from pocketkube.deploy import check_agreement, convert_litert, notes_on, sparse_kernels
-from pocketkube.errors import UserError
+from pocketkube.errors import RejectedFile, UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.measures import Values
 
@@ -195,15 +195,70 @@ def test_an_operation_that_has_floats_only_still_runs_in_an_int8_file():
     assert notes_on(convert_litert(model, "float32")) == []
 
 
-def test_an_operation_that_cannot_be_run_is_one_line(digits, monkeypatch):
-    def fail(self):
-        raise RuntimeError("Node number 1 (DEPTHWISE_CONV_2D) failed to invoke.")
+class Quotient(keras.layers.Layer):
+    def call(self, x):
+        return keras.ops.floor_divide(x[:, :1], x[:, 1:])
 
-    model, _, test = digits
+
+def test_an_operation_that_cannot_be_run_is_one_line():
+    numbers = keras.Input((2,), dtype="int32")
+    model = keras.Model(numbers, Quotient(dtype="int32")(numbers), name="quotient")
     content = convert_litert(model, "float32")
-    monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter.invoke", fail)
-    with pytest.raises(UserError, match=r"^the converted model: LiteRT cannot run it \(Node number 1"):
-        check_agreement(content, model, (test,), 0.9)
+    examples = np.array([[6, 3], [5, 0]], "int32")
+    with pytest.raises(
+        UserError,
+        match=r"^the converted model: LiteRT cannot run it \(Division by 0.*FLOOR_DIV.*\); conv",
+    ):
+        check_agreement(content, model, (examples,), 0.9)
+
+
+def test_each_output_is_judged_by_its_own_range():
+    """Three outputs, as MTCNN's O-Net has: one hardly varies on the examples, and does elsewhere."""
+    keras.utils.set_random_seed(0)
+    given = keras.Input((12,))
+    x = keras.layers.Dense(32, activation="relu")(given)
+    face = keras.layers.Dense(1, activation="sigmoid", name="face")(x)
+    outputs = [face, *(keras.layers.Dense(n, name=name)(x) for n, name in ((4, "box"), (10, "points")))]
+    model = keras.Model(given, outputs, name="onet")
+    rng = np.random.default_rng(0)
+    train = rng.normal(size=(200, 12)).astype("float32")
+    # Much like each other: the first output moves by less than a step of 8 bits.
+    alike = (train[:1] + 1e-3 * rng.normal(size=(50, 12))).astype("float32")
+    content = convert_litert(model, "int8", calibration=(train,))
+    found = check_agreement(content, model, (alike,), 0.97, Values())
+    assert [one.name for one in found.outputs] == ["face", "box", "points"]
+    assert found.outputs[0].spread < 1 / 256
+    assert found.outputs[0].range == pytest.approx(1.0, abs=0.01)
+    assert found.share == min(one.share for one in found.outputs)
+    varied = check_agreement(content, model, (train,), 0.97, Values())
+    given_back = [
+        np.concatenate(one) for one in zip(*LiteRTModel(content).predict((train,)), strict=True)
+    ]
+    for one, ours, theirs in zip(varied.outputs, given_back, model(train), strict=True):
+        theirs = theirs.numpy()
+        kept = 1 - np.square(ours - theirs).mean() / theirs.var(axis=0).mean()
+        assert one.share == pytest.approx(kept, abs=1e-3)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_the_output_that_strays_is_named_and_the_file_kept(alike):
+    keras.utils.set_random_seed(0)
+    given = keras.Input((12,))
+    outputs = [keras.layers.Dense(4, name=name)(given) for name in ("box", "points")]
+    model = keras.Model(given, outputs, name="onet")
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(60, 12)).astype("float32")
+    content = convert_litert(model, "int8", calibration=(inputs,))
+    kernel = model.get_layer("points").kernel
+    kernel.assign(-kernel)
+    if alike:
+        inputs = (inputs[:1] + 1e-3 * rng.normal(size=(60, 12))).astype("float32")
+    with pytest.raises(
+        RejectedFile, match=r"model: of output points share of variance kept 0\.\d{4} \(error \S+, spr"
+    ) as caught:
+        check_agreement(content, model, (inputs,), 0.97, Values())
+    assert "output box" not in str(caught.value)
+    assert caught.value.content == content
 
 
 def test_conversion_prints_nothing(digits, capfd):
@@ -264,3 +319,19 @@ def test_an_open_shape_is_refused():
     model = keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="open")
     with pytest.raises(UserError, match=r"open: input image has the open shape \(None, None, 3\)"):
         convert_litert(model, "float32")
+
+
+def test_a_layer_that_died_whole_is_there_in_int8():
+    """What it gives is 0 on all examples: the converter makes steps of 8e-9 of that."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 1))
+    live = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+    dying = keras.layers.Conv2D(4, 3, padding="same", activation="relu", bias_initializer="ones")
+    dead = dying(live)
+    dying.bias.assign([-50.0] * 4)
+    x = keras.layers.Conv2D(4, 3, bias_initializer="ones")(keras.layers.MaxPooling2D()(dead))
+    x = keras.layers.Concatenate()([keras.layers.Flatten()(x), keras.layers.Flatten()(live)])
+    model = keras.Model(image, keras.layers.Dense(3)(x), name="half_dead")
+    images = np.random.default_rng(0).random((60, 8, 8, 1), dtype=np.float32)
+    content = convert_litert(model, "int8", calibration=(images,))
+    check_agreement(content, model, (images,), 0.97, Values())

@@ -1,5 +1,9 @@
 """The pipeline compiles to what a back end takes, and its components run on this machine."""
 
+import html
+import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -108,6 +112,30 @@ def test_the_pipeline_runs_on_this_machine(tmp_path: Path) -> None:
     assert run_pipeline(tmp_path).returncode == 0
     again = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / ".cache").iterdir()}
     assert again == kept
+    check_how_to_do_it_again(tmp_path)
+
+
+def check_how_to_do_it_again(folder: Path) -> None:
+    """A report names a command that a person can run, or else what to run it on."""
+    by_pipeline = json.loads((folder / "out" / "result.json").read_text())
+    assert by_pipeline["command"] is None
+    page = html.unescape((folder / "out" / "report.html").read_text())
+    (shown,) = re.findall(
+        r"Save this as <code>spec.yaml</code>:</p><pre><code>(.*?)</code>", page, re.S
+    )
+    assert parse_spec(yaml.safe_load(shown)) == parse_spec(by_pipeline["spec"])
+    assert parse_spec(by_pipeline["spec"]) == parse_spec(yaml.safe_load(SPEC))
+
+    words = ["run", "spec.yaml", "--output", "by hand"]
+    subprocess.run(
+        [sys.executable, "-m", "pocketkube", *words],
+        cwd=folder,
+        env=os.environ | {"POCKETKUBE_CACHE": str(folder / "out" / ".cache")},
+        check=True,
+        capture_output=True,
+    )
+    by_hand = json.loads((folder / "by hand" / "result.json").read_text())
+    assert by_hand["command"] == "python -m pocketkube run spec.yaml --output 'by hand'"
 
 
 @pytest.mark.slow

@@ -68,6 +68,7 @@ def growth(pruned: Pruned, model: keras.Model) -> float:
     return max(
         float(np.abs(layer.kernel).max() / np.abs(model.get_layer(layer.name).kernel).max())
         for layer in pruned.model.layers
+        if hasattr(layer, "kernel")
     )
 
 

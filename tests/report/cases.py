@@ -229,7 +229,7 @@ def _many_classes(classes: int) -> dict[str, Any]:
     return result
 
 
-def _three_heads() -> dict[str, Any]:
+def _classes_and_values() -> dict[str, Any]:
     """Two that tell classes apart and one that gives values: they have no score in common."""
     kinds = {"digit": "classification", "is_odd": "classification", "ink": "regression"}
     result = changed(
@@ -311,7 +311,7 @@ CASES: dict[str, dict[str, Any]] = {
     "many epochs": changed(stages=trained(160)),
     "nothing trained": changed(stages=[RESULT["stages"][0] | {"history": None}]),
     "landmarks": _nme(),
-    "three heads": _three_heads(),
+    "classes and values": _classes_and_values(),
     "busy": _busy(),
     "by a pipeline": changed(command=None),
     "10 classes": _many_classes(10),

@@ -106,7 +106,7 @@ def test_landmarks_are_told_by_their_error() -> None:
 
 
 def test_outputs_without_a_common_unit_are_told_each_by_itself() -> None:
-    result = CASES["three heads"]
+    result = CASES["classes and values"]
     page = words(build_report(result))
     for said in (
         "-0.56 points of accuracy, to 97.56 % (digit)",

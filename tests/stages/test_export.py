@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
+from pocketkube.errors import UserError
+from pocketkube.litert import LiteRTModel
 from pocketkube.spec import parse_spec
 from pocketkube.stages.inline import run_inline
 from pocketkube.stages.outputs import collect
@@ -39,3 +41,36 @@ def test_zeros_are_stored_where_sparse_kernels_would_compute_them_wrongly(tmp_pa
     else:
         assert size > floats
         assert notes[1].startswith("The file holds its zeros")
+
+
+def test_a_file_that_strays_is_kept_to_look_at_and_never_served(tmp_path, monkeypatch) -> None:
+    """Two outputs whose sizes lie so far apart that 8 bits cannot hold their sum's small part."""
+    monkeypatch.setenv("POCKETKUBE_CACHE", str(tmp_path / "cache"))
+    keras.utils.set_random_seed(0)
+    given = keras.Input((6,))
+    large = layers.Dense(6, kernel_initializer=keras.initializers.Constant(100.0))(given)
+    small = layers.Dense(6, kernel_initializer="orthogonal")(given)
+    odd = layers.Subtract()([layers.Add()([large, small]), large])
+    keras.Model(given, [layers.Identity(name="fine")(small), layers.Identity(name="odd")(odd)]).save(
+        tmp_path / "model.keras"
+    )
+    x = np.random.default_rng(0).normal(size=(80, 6)).astype("float32")
+    np.savez(tmp_path / "data.npz", x=x, y0=x, y1=x)
+    spec = parse_spec(
+        {
+            "model": str(tmp_path / "model.keras"),
+            "dataset": {"npz": str(tmp_path / "data.npz")},
+            "stages": ["quantize_int8"],
+        }
+    )
+    kept = tmp_path / "steps" / "result.rejected.tflite"
+    for _ in range(2):
+        with pytest.raises(
+            UserError, match=r"of output odd .*error .*rejected\.tflite, to look at"
+        ) as told:
+            run_inline(spec, tmp_path / "steps", lambda _: None)
+        assert str(kept) in str(told.value)
+        assert "output fine" not in str(told.value)
+        assert LiteRTModel(kept).output_shapes == ((1, 6), (1, 6))
+        kept.unlink()
+    assert not (tmp_path / "steps" / "result").exists()

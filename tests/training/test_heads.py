@@ -14,7 +14,9 @@ from pocketkube.bundle import load_model
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset, Labels
 from pocketkube.errors import UserError
+from pocketkube.spec import document_of, parse_spec
 from pocketkube.spec.schema import DatasetSettings
+from pocketkube.stages.tasks import settled_task
 from pocketkube.training.loop import evaluate
 from pocketkube.training.task import Task, infer_task, told_task
 
@@ -47,6 +49,12 @@ def mean_of_all(y_true, y_pred):
 def own_crossentropy(y_true, y_pred):
     """Of one-hot rows."""
     return -ops.sum(y_true * ops.log(y_pred + 1e-3), axis=-1)
+
+
+@keras.saving.register_keras_serializable("tests")
+def own_of_numbers(y_true, y_pred):
+    rows = ops.one_hot(ops.cast(y_true, "int32"), y_pred.shape[-1])
+    return -ops.sum(rows * ops.log(y_pred + 1e-3), axis=-1)
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -421,3 +429,24 @@ def test_a_loss_that_is_not_known_any_more_is_named() -> None:
     told = json.loads(json.dumps(infer_task(model, None).told).replace("tests>Powered", "tests>Gone"))
     with pytest.raises(UserError, match="The loss of output head0 is not known here: decorate it"):
         told_task(told)
+
+
+def test_a_loss_of_ones_own_that_takes_numbers_is_given_no_rows(tmp_path: Path) -> None:
+    model = net("classes, unit")
+    model.compile(loss=[own_of_numbers, "binary_crossentropy"])
+    dataset = data_of(tmp_path, [Y["four"], Y["two"]])
+    plain = parse_spec({"model": "net.keras", "dataset": {"npz": "data.npz"}, "stages": []})
+    task = settled_task(plain, model, dataset)
+    labels = [Y["four"], Y["two"]]
+    assert ours(task, model, labels) == pytest.approx(theirs(model, labels), rel=1e-5)
+    for changing, named in (
+        ({"label_smoothing": 0.1}, "label_smoothing"),
+        ({"augmentation": {"mixup": 0.2}}, "augmentation.mixup"),
+    ):
+        spec = parse_spec(document_of(plain) | {"training": changing})
+        with pytest.raises(UserError) as caught:
+            settled_task(spec, model, dataset)
+        assert str(caught.value) == (
+            f"training: {named} makes rows of class numbers, but the loss own_of_numbers of output "
+            "head0 takes numbers; leave it out, or give one-hot rows."
+        )

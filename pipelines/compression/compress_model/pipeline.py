@@ -7,6 +7,7 @@ from kfp import dsl, kubernetes
 
 from components.compression.benchmark_litert import benchmark_litert
 from components.compression.build_report import build_report
+from components.compression.check_export import check_export
 from components.compression.cluster_weights import cluster_weights
 from components.compression.distill_model import distill_model
 from components.compression.export_litert import export_litert
@@ -19,6 +20,7 @@ from pocketkube.spec import Spec, document_of
 from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, Step, plan
 
 COMPONENTS: dict[str, Callable[..., Any]] = {
+    "check_export": check_export,
     "train_model": train_model,
     "distill_model": distill_model,
     "prune_channels": prune_channels,
@@ -78,6 +80,7 @@ def compress_model(spec: Spec) -> Any:
             if step.position >= 0 or step.stage == "export_litert":
                 inputs["position"] = step.position
             tasks[step.key] = COMPONENTS[step.stage](spec=spec, **inputs)
+            tasks[step.key].after(*(tasks[key] for key in step.after))
             _harden(tasks[step.key], step)
         report = tasks[REPORTED]
         last = next(s for s in steps if s.key == RESULT).inputs["model"]

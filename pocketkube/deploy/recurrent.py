@@ -1,0 +1,64 @@
+"""Lets recurrent layers compute step after step, not in a loop, while a model is converted.
+
+TensorFlow's converter cannot calibrate loops: it ends with a segmentation fault. LiteRT's own LSTM
+kernel is no way out: it keeps its state from one example to the next, so that outputs depend on what
+ran before.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from pocketkube.errors import UserError
+
+# Of all recurrent layers together: a step takes some ten to thirty operations of the file.
+MOST_STEPS = 256
+
+
+@contextmanager
+def unrolled(model: keras.Model) -> Iterator[None]:
+    """Recurrent layers are unrolled within the block, whose weights stay where they are.
+
+    Args:
+        model: The model; it is as before when the block ends.
+
+    Raises:
+        UserError: If that takes more than `MOST_STEPS` steps, or their number is open.
+    """
+    found = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    before = [layer.unroll for layer in found]
+    _refuse_too_long(model.name, [layer for layer in found if not layer.unroll])
+    for layer in found:
+        layer.unroll = True
+    try:
+        yield
+    finally:
+        for layer, was in zip(found, before, strict=True):
+            layer.unroll = was
+
+
+def _refuse_too_long(name: str, layers: list[Any]) -> None:
+    steps = {layer: _steps(layer) for layer in layers}
+    for layer, count in steps.items():
+        if count is None:
+            raise UserError(
+                f"{name}: the sequence that {layer.name} ({type(layer).__name__}) takes has no fixed "
+                "length; give the model's input one to convert it to int8, or use quantize_float16."
+            )
+    total = sum(count for count in steps.values() if count)
+    if total > MOST_STEPS:
+        told = ", ".join(f"{layer.name} of {count} steps" for layer, count in steps.items())
+        raise UserError(
+            f"{name}: an int8 file holds each step of recurrent layers by itself, at most {MOST_STEPS} "
+            f"of all layers together, but there are {total} ({told}); use quantize_dynamic or "
+            "quantize_float16, which keep loops, or shorter sequences."
+        )
+
+
+def _steps(layer: Any) -> int | None:
+    """How many steps a layer takes, of what it was built for."""
+    config = layer.get_build_config() or {}
+    shape = config.get("input_shape") or config.get("sequences_shape")
+    return None if shape is None or shape[1] is None else int(shape[1])

@@ -1,0 +1,60 @@
+"""The stage that tries the conversions that a job ends in, before anything is trained."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+
+from pocketkube.bundle import Bundle
+from pocketkube.data import load_dataset
+from pocketkube.data.batches import materialize
+from pocketkube.data.dataset import Arrays
+from pocketkube.files import replaced_folder, write_text
+from pocketkube.layout import CHECK_FILE
+from pocketkube.native.litert_apart import outputs_of
+from pocketkube.spec.schema import DistillModel, Spec
+from pocketkube.stages.export import converted
+from pocketkube.stages.foreseen import foreseen_file
+from pocketkube.stages.formats import file_format
+from pocketkube.stages.networks import network
+
+# Ranges need not be right, for the file is only loaded and run.
+EXAMPLES = 8
+
+
+def check_export(
+    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+) -> None:
+    """Converts the job's networks as they are, and runs the files on one example.
+
+    A built-in network has the weights that it would be trained from. The last format is tried with all
+    that the stages do to numbers: zeros, levels, types of inputs and outputs. Where a student takes the
+    model's place, both are tried, the model in the floats that it is compared in.
+    """
+    began = time.monotonic()
+    dataset = load_dataset(spec.dataset)
+    examples, _ = materialize(dataset.train, EXAMPLES, spec.seed)
+    model = network("model", spec.model, spec.width, dataset, spec.seed)
+    first = spec.stages[0] if spec.stages else None
+    if isinstance(first, DistillModel):
+        _run(_in_floats(model, examples), examples)
+        model = network("student", first.student, first.width, dataset, spec.seed + 1)
+    content = foreseen_file(spec, model, examples)
+    _run(content, examples)
+    told = {
+        "format": file_format(spec.stages[-1] if spec.stages else None).numbers,
+        "uncompressed_bytes": len(content),
+        "seconds": time.monotonic() - began,
+    }
+    with replaced_folder(output) as folder:
+        write_text(folder / CHECK_FILE, json.dumps(told, indent=1))
+
+
+def _in_floats(model: keras.Model, examples: Arrays) -> bytes:
+    return converted(Bundle(model), file_format(None), sparse=False, calibration=lambda _: examples)
+
+
+def _run(content: bytes, examples: Arrays) -> None:
+    outputs_of(content, [array[:1] for array in examples], "The training examples")

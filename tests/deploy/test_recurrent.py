@@ -1,0 +1,95 @@
+"""Recurrent layers in LiteRT files, on rows of digits."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from sklearn.datasets import load_digits
+
+from pocketkube.deploy import check_agreement, convert_litert
+from pocketkube.errors import UserError
+from pocketkube.native.litert_apart import outputs_of
+
+IMAGES, LABELS = load_digits(return_X_y=True)
+ROWS = (IMAGES / 16).reshape(-1, 8, 8).astype("float32")
+
+
+def network(*recurrent):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 8)), *recurrent, layers.Dense(10)], name="rows")
+    model.compile(
+        keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    model.fit(ROWS[:1200], LABELS[:1200], epochs=6, batch_size=32, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def lstm():
+    return network(layers.LSTM(12))
+
+
+@pytest.mark.parametrize("number_format", ["float32", "float16", "dynamic", "int8"])
+def test_an_lstm_agrees_with_its_model_in_every_format(lstm, number_format) -> None:
+    config, test = lstm.get_config(), (ROWS[1200:],)
+    content = convert_litert(lstm, number_format, calibration=(ROWS[:200],))
+    agreement = check_agreement(content, lstm, test, 0.97)
+    assert agreement.share >= (0.97 if number_format == "int8" else 0.99)
+    assert lstm.get_config() == config
+
+
+def test_an_example_leaves_no_trace_in_the_next(lstm) -> None:
+    # LiteRT's own LSTM kernel would keep its state.
+    content = convert_litert(lstm, "int8", calibration=(ROWS[:50],))
+    (twice,) = outputs_of(content, (np.stack([ROWS[0], ROWS[1], ROWS[0]]),), "rows")
+    np.testing.assert_array_equal(twice[0], twice[2])
+
+
+@pytest.mark.parametrize(
+    "recurrent",
+    [
+        [layers.GRU(12)],
+        [layers.SimpleRNN(12)],
+        [layers.Bidirectional(layers.LSTM(8))],
+        [layers.LSTM(8, return_sequences=True), layers.GRU(12, go_backwards=True)],
+        [layers.GRU(8, return_sequences=True), layers.Flatten()],
+    ],
+    ids=["gru", "rnn", "bidirectional", "stacked", "sequences"],
+)
+def test_recurrent_layers_of_all_kinds_are_there_in_int8(recurrent) -> None:
+    model = network(*recurrent)
+    content = convert_litert(model, "int8", calibration=(ROWS[:200],))
+    check_agreement(content, model, (ROWS[1200:],), 0.97)
+
+
+def test_long_sequences_are_told_before_anything_is_converted() -> None:
+    given = keras.Input((1000, 2))
+    h = layers.LSTM(4, name="listens")(given)
+    model = keras.Model(given, layers.Dense(2)(h), name="sound")
+    with pytest.raises(
+        UserError, match=r"at most 256 .* 1000 \(listens of 1000 steps\); use quantize_dy"
+    ):
+        convert_litert(model, "int8", calibration=(np.zeros((1, 1000, 2), "float32"),))
+    # Loops are kept there.
+    assert convert_litert(model, "float16")
+
+
+@keras.saving.register_keras_serializable("tests")
+class Loop(layers.Layer):
+    def call(self, x):
+        return keras.ops.fori_loop(0, 4, lambda _, h: keras.ops.tanh(h) * 0.5 + x, x)
+
+
+def test_a_layer_that_the_converter_dies_of_is_named(capfd) -> None:
+    given = keras.Input((8, 8))
+    inner = keras.Sequential([keras.Input((64,)), layers.Dense(4), Loop(name="round_and_round")])
+    h = inner(layers.Flatten()(given))
+    model = keras.Model(given, layers.Dense(3)(h), name="odd")
+    with pytest.raises(
+        UserError,
+        match=r"^odd: .* int8 LiteRT dies of the layer round_and_round \(Loop\), by a segm"
+        r"entation fault; replace it, or convert to float16 or dynamic",
+    ):
+        convert_litert(model, "int8", calibration=(ROWS[:10],))
+    assert convert_litert(model, "float16")
+    assert capfd.readouterr().err == ""

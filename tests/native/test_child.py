@@ -1,0 +1,94 @@
+"""Native code may die without the process that asks for it."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pocketkube.native.child import Child, ChildDied, ChildRefused
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def child():
+    child = Child("tests.native.answers", idle_limit_s=2.0)
+    yield child
+    child.end()
+
+
+def test_one_process_answers_one_request_after_the_other(child) -> None:
+    first, second = (child.ask({"do": "tell", "what": word}) for word in ("one", "two\nlines"))
+    assert (first["told"], second["told"]) == ("one", "two\nlines")
+    assert first["pid"] == second["pid"] == child.pid
+    process = psutil.Process(child.pid)
+    child.end()
+    assert child.pid is None
+    assert not process.is_running()
+
+
+@pytest.mark.parametrize(
+    ("do", "how"),
+    [
+        ("crash", "a segmentation fault"),
+        ("leave", r"exit status 3 \(the last word\)"),
+        ("wait", "no step forward in 2 s"),
+    ],
+)
+def test_what_ends_it_is_told_and_the_next_request_is_answered(child, do, how) -> None:
+    child.start()
+    was = child.pid
+    with pytest.raises(ChildDied, match=how):
+        child.ask({"do": do})
+    assert child.ask({"do": "tell", "what": "again"})["pid"] not in (None, was)
+
+
+def test_errors_of_python_come_back_as_such(child) -> None:
+    with pytest.raises(ChildRefused, match="Give something else") as users:
+        child.ask({"do": "refuse"})
+    with pytest.raises(ChildRefused, match="odd") as ours:
+        child.ask({"do": "raise"})
+    assert (users.value.is_users, ours.value.is_users) == (True, False)
+    assert (users.value.printed, ours.value.printed) == ("", "a hint\n")
+
+
+def test_one_that_was_killed_while_it_waited_is_started_anew(child) -> None:
+    was = child.ask({"do": "tell", "what": ""})["pid"]
+    psutil.Process(was).kill()
+    psutil.Process(was).wait(timeout=10)
+    assert child.ask({"do": "tell", "what": ""})["pid"] != was
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_it_ends_with_its_parent_and_leaves_nothing(tmp_path, how) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    program = (
+        "import sys; from pocketkube.native.child import Child; c = Child('tests.native.answers');"
+        "c.start(); print(c.pid, flush=True); c.ask({'do': 'wait', 'folder': sys.argv[1]})"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        # Until it waits.
+        deadline = time.monotonic() + 60
+        while child.cpu_times().user == 0 or child.status() != psutil.STATUS_SLEEPING:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        time.sleep(1.0)
+        parent.send_signal(how)
+        parent.wait(timeout=60)
+    _, alive = psutil.wait_procs([child], timeout=30)
+    assert not alive
+    # What interrupts this process comes as an exception to whoever made the folder.
+    assert folder.exists() == (how == signal.SIGINT)
