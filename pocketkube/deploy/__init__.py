@@ -3,6 +3,7 @@
 from pocketkube.deploy.agreement import Agreement, check_agreement
 from pocketkube.deploy.contents import notes_on
 from pocketkube.deploy.convert import SPARSE_FORMATS, convert_litert
+from pocketkube.deploy.recurrent import notes_on_steps
 from pocketkube.deploy.sparse_kernels import SparseKernels, sparse_kernels
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "check_agreement",
     "convert_litert",
     "notes_on",
+    "notes_on_steps",
     "sparse_kernels",
 ]

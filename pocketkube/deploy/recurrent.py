@@ -39,6 +39,18 @@ def unrolled(model: keras.Model) -> Iterator[None]:
             layer.unroll = was
 
 
+def notes_on_steps(model: keras.Model) -> list[str]:
+    """Sentences for the user about a file that was calibrated with its recurrent layers unrolled."""
+    found = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    if not found:
+        return []
+    told = ", ".join(f"{layer.name} of {_steps(layer)} steps" for layer in found)
+    return [
+        f"The file holds each step of recurrent layers by itself ({told}), which takes more room than "
+        "the loops of quantize_dynamic and quantize_float16."
+    ]
+
+
 def _refuse_too_long(name: str, layers: list[Any]) -> None:
     steps = {layer: _steps(layer) for layer in layers}
     for layer, count in steps.items():

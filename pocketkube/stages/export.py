@@ -19,6 +19,7 @@ from pocketkube.deploy import (
     check_agreement,
     convert_litert,
     notes_on,
+    notes_on_steps,
     sparse_kernels,
 )
 from pocketkube.files import replaced_folder, write_text
@@ -50,6 +51,7 @@ def export_litert(
         calibration=lambda count: materialize(dataset.train, count, spec.seed)[0],
     )
     test, labels = _test_examples(dataset.test)
+    is_calibrated = wanted.numbers == "int8" and not _rounds_itself(bundle.model)
     agreement = check_agreement(
         content,
         bundle.model,
@@ -64,7 +66,11 @@ def export_litert(
         "export": {
             "name": wanted.name,
             "seconds": time.monotonic() - began,
-            "notes": notes_on(content) + ([_told(sparse_kernels(content))] if stores_sparse else []),
+            "notes": [
+                *notes_on(content),
+                *([_told(sparse_kernels(content))] if stores_sparse else []),
+                *(notes_on_steps(bundle.model) if is_calibrated else []),
+            ],
             "warnings": worse_by_pruning(bundle, task.measure.wording),
         },
     }

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 from sklearn.datasets import load_digits
 
-from pocketkube.deploy import check_agreement, convert_litert
+from pocketkube.deploy import check_agreement, convert_litert, notes_on_steps
 from pocketkube.errors import UserError
 from pocketkube.native.litert_apart import outputs_of
 
@@ -36,6 +36,12 @@ def test_an_lstm_agrees_with_its_model_in_every_format(lstm, number_format) -> N
     agreement = check_agreement(content, lstm, test, 0.97)
     assert agreement.share >= (0.97 if number_format == "int8" else 0.99)
     assert lstm.get_config() == config
+
+
+def test_the_user_is_told_of_its_steps(lstm) -> None:
+    (told,) = notes_on_steps(lstm)
+    assert f"({lstm.layers[0].name} of 8 steps)" in told
+    assert notes_on_steps(keras.Sequential([keras.Input((2,)), layers.Dense(1)])) == []
 
 
 def test_an_example_leaves_no_trace_in_the_next(lstm) -> None:

@@ -73,7 +73,7 @@ def test_the_first_stage_refuses_and_nothing_is_trained(
 
 
 def test_a_student_is_tried_before_its_teacher_is_trained(tmp_path: Path) -> None:
-    given = keras.Input((8, 8, 1))
+    given = keras.Input((16, 16, 1))
     student = save(tmp_path, given, Inverse()(layers.Flatten()(given)))
     spec = parse_spec(job(tmp_path, "lenet", {"distill_model": {"student": student}}))
     with pytest.raises(UserError, match="net: LiteRT has no operation for TensorFlow's Erfinv"):
