@@ -9,7 +9,7 @@ import numpy as np
 from pocketkube.deploy.contents import output_ranges, steps_in_range
 from pocketkube.deploy.convert import Arrays
 from pocketkube.errors import RejectedFile, UserError
-from pocketkube.measures import Classes, Measure, TaskMeasure, Values
+from pocketkube.measures import Classes, Measure, TaskMeasure
 from pocketkube.native.litert_apart import outputs_of
 from pocketkube.structure import arranged, output_names
 
@@ -118,11 +118,11 @@ def _compared(
     squares = np.square(ours - theirs)
     variances = theirs.var(axis=0)
     span = max(span, float(max(theirs.max(), 0.0) - min(theirs.min(), 0.0)))
-    if isinstance(measure, Values):
+    if isinstance(measure, Classes):
+        share = measure.agreement_of(given, wanted)
+    else:
         floor = NOISE_STEPS * span / steps
         share = _part_kept(float(squares.mean()), float(np.maximum(variances, floor**2).mean()))
-    else:
-        share = measure.agreement_of(given, wanted)
     error, spread = float(np.sqrt(squares.mean())), float(np.sqrt(variances.mean()))
     return OutputAgreement(name, share, error, spread, span)
 

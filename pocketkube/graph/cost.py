@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -130,6 +130,9 @@ def profile_model(model: keras.Model) -> Profile:
 
 
 def _count(call: LayerCall) -> Count:
+    if isinstance(call.op, keras.layers.SpectralNormalization):
+        # Beside training it is the layer inside.
+        return _count(replace(call, op=call.op.layer))
     macs = count_macs(call)
     return count_traced(call) if macs is None else Count(macs, count_other_flops(call))
 

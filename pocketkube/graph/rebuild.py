@@ -53,6 +53,9 @@ class Rebuilder:
             target: The same on the other side.
         """
 
+    def rebuilt(self, model: keras.Model, new: keras.Model) -> None:
+        """Called when a nested model was rebuilt, before it is called."""
+
     def _compute_model(self, path: str, node: Any, taken: list[Any]) -> list[Any]:
         model = node.operation
         if id(model) not in self._models:
@@ -62,6 +65,7 @@ class Rebuilder:
                 for source, target in zip(taken, inputs, strict=True):
                     self.pass_on(source, target)
             self._models[id(model)] = self._model_of(model, function, inputs, inputs, f"{path}/")
+            self.rebuilt(model, self._models[id(model)][0])
         new, ended = self._models[id(model)]
         args, kwargs = filled_in(node, taken)
         given = keras.tree.flatten(new(*args, **kwargs))

@@ -43,6 +43,19 @@ class SharedVariables:
         return found
 
 
+def tied_operations(calls: Iterable[tuple[str, Any]]) -> set[int]:
+    """Ids of the layers and operations that share variables with others of them.
+
+    Args:
+        calls: Paths and nodes, nested models and what is called in them.
+    """
+    shared = SharedVariables()
+    for path, node in calls:
+        if not is_model(node.operation):
+            shared.read(path, node.operation, node.arguments)
+    return {key for group in shared.groups() for key in group}
+
+
 class LayerMaker:
     """Makes layers anew, one after the other.
 
@@ -164,6 +177,11 @@ def paired_variables(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
         for name, variable in vars(was).items():
             if isinstance(variable, keras.Variable):
                 yield variable, vars(now)[name]
+
+
+def layers_inside(op: Any) -> list[Any]:
+    """The layers that a layer holds; those of a nested model stand in its own graph."""
+    return [] if is_model(op) else _inner(op)
 
 
 def _inner(op: Any) -> list[Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from pocketkube.graph.rebuild import Rebuilder, static_calls
+from pocketkube.graph.sharing import tied_operations
 from pocketkube.graph.walk import functional_graph
 
 layers = keras.layers
@@ -27,7 +28,8 @@ def unwrapped(model: keras.Model, kinds: tuple[type, ...] = WRAPPERS) -> keras.M
     Returns:
         A model of its own that has the same layers; the given one where it has no such wrappers.
     """
-    nodes = [node for _, node in static_calls(functional_graph(model))]
+    calls = list(static_calls(functional_graph(model)))
+    nodes = [node for _, node in calls]
     # What a mask leaves out is known to the steps of a sequence, not to a batch.
     masked = any(
         isinstance(node.operation, layers.Masking) or getattr(node.operation, "mask_zero", False)
@@ -35,6 +37,8 @@ def unwrapped(model: keras.Model, kinds: tuple[type, ...] = WRAPPERS) -> keras.M
     )
     wrappers = {id(node.operation) for node in nodes if isinstance(node.operation, kinds)}
     wrappers -= {id(node.operation) for node in nodes if not _opens(node, masked=masked)}
+    # Of a layer that is in two models, Keras's files make two.
+    wrappers -= tied_operations(calls)
     if not wrappers:
         return model
     opened = _Unwrapper(wrappers).rebuild(model)

@@ -67,7 +67,7 @@ class Classes(Measure):
         return Judged(right, confusion)
 
     def agreement_of(self, given: np.ndarray, wanted: np.ndarray) -> float:
-        """Part of the examples (of the positions, where there are some) that get the same class."""
+        """Part of the examples, or of their positions, that two outputs `[N, ...]` give one class."""
         ours, theirs = (predicted_classes(each, self.cut) for each in (given, wanted))
         return float((ours == theirs).mean())
 

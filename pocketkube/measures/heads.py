@@ -130,19 +130,6 @@ class TaskMeasure:
         mean = float(np.mean([head.score for head in found])) if one_unit else None
         return TaskScore(mean, tuple(found))
 
-    @property
-    def agreement_name(self) -> str:
-        """What `agreement` gives."""
-        names = {head.measure.agreement_name for head in self.heads}
-        return names.pop() if len(names) == 1 else "agreement"
-
-    def agreement(self, given: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
-        """How far outputs are those wanted: that of the one where it is least."""
-        return min(
-            head.measure.agreement_of(ours, theirs)
-            for head, ours, theirs in zip(self.heads, given, wanted, strict=True)
-        )
-
     def agreed(self, share: float, examples: str) -> str:
         """A sentence that tells how far a LiteRT file agrees with its Keras model."""
         if len({head.measure.kind for head in self.heads}) == 1:

@@ -1,7 +1,6 @@
 """What every measure answers of one output of a model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,7 +32,7 @@ class Measure(ABC):
     Attributes:
         kind: The task that it measures, as facts name it.
         wording: How its score is read.
-        agreement_name: What `agreement_of` gives.
+        agreement_name: What a file's share of agreement with its model is.
     """
 
     kind: ClassVar[str]
@@ -69,18 +68,10 @@ class Measure(ABC):
         """
 
     @abstractmethod
-    def agreement_of(self, given: np.ndarray, wanted: np.ndarray) -> float:
-        """How far an output `[N, ...]` is the one wanted; 1 is in full, 0 not at all."""
-
-    def agreement(self, given: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
-        """The same of several outputs that this measures: that of the one where it is least."""
-        return min(self.agreement_of(a, b) for a, b in zip(given, wanted, strict=True))
-
-    @abstractmethod
     def agreed(self, share: float, examples: str) -> str:
         """A sentence that tells how far a LiteRT file agrees with its Keras model.
 
         Args:
-            share: What `agreement` gave.
+            share: Of agreement; 1 is in full, 0 not at all.
             examples: Of what, as in "297 test examples".
         """

@@ -42,7 +42,7 @@ def correct_biases(prepared: Prepared, method: QuantizationAware, calibration: A
             return [(taken[0][0], op(taken[0][1]))]
         kernel: Any = getattr(op, "kernel", None)
         bias: Any = getattr(op, "bias", None)
-        corrected = isinstance(op, LINEAR) and bias is not None and id(kernel) in rounded
+        corrected = _is_linear(op) and bias is not None and id(kernel) in rounded
         first = corrected and id(bias) not in whole_biases
         if first:
             whole_biases[id(bias)] = tf.identity(bias.value)
@@ -57,6 +57,11 @@ def correct_biases(prepared: Prepared, method: QuantizationAware, calibration: A
         return list(zip(whole, on_levels, strict=True))
 
     walk(functional_graph(prepared.model), [(x, x) for x in inputs], visit)
+
+
+def _is_linear(op: Any) -> bool:
+    """Whether a layer's bias is the last thing that it adds."""
+    return isinstance(op, LINEAR) and op.activation is keras.activations.linear
 
 
 def _shift(missing: np.ndarray) -> np.ndarray:

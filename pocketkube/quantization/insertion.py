@@ -14,9 +14,9 @@ import numpy as np
 
 from pocketkube.graph.kernels import KERNELS
 from pocketkube.graph.names import named_layers
-from pocketkube.graph.paths import beside, unique
+from pocketkube.graph.paths import beside, is_within, unique
 from pocketkube.graph.rebuild import Rebuilder, static_calls
-from pocketkube.graph.sharing import LayerMaker, SharedVariables, paired_variables
+from pocketkube.graph.sharing import LayerMaker, layers_inside, paired_variables, tied_operations
 from pocketkube.graph.unwrapping import unwrapped
 from pocketkube.graph.walk import filled_in, functional_graph, is_model, own_nodes
 from pocketkube.quantization.fake_quantize import FakeQuantize
@@ -102,13 +102,16 @@ class _Graph:
 
     Attributes:
         ops: All that is called, by its path.
-        sharing: Ids of the layers and operations that share weights with others.
+        tied: Ids of what shares variables with something else, and has to stay as it is.
+        held: Paths of nested models that other layers hold, too, and that have to stay as they are.
     """
 
     def __init__(self, function: Any) -> None:
         calls = list(static_calls(function))
         self.ops = {path: node.operation for path, node in calls}
-        self.sharing = _sharing(calls)
+        self.tied = tied_operations(calls)
+        inside = {id(x) for op in self.ops.values() for x in layers_inside(op)}
+        self.held = {p for p, op in self.ops.items() if is_model(op) and id(op) in inside}
         self._times = Counter(id(node.operation) for _, node in calls)
         self._count = 0
         self._calls: dict[int, _Call] = {}
@@ -167,20 +170,12 @@ class _Graph:
         return list(range(self._count - len(tensors), self._count))
 
 
-def _sharing(calls: Sequence[tuple[str, Any]]) -> set[int]:
-    shared = SharedVariables()
-    for path, node in calls:
-        if not is_model(node.operation):
-            shared.read(path, node.operation, node.arguments)
-    return {op for group in shared.groups() for op in group}
-
-
 class _Builder(Rebuilder):
     def __init__(self, graph: _Graph, rounding: Rounding | None) -> None:
         super().__init__()
         self._graph, self._rounding = graph, rounding
         self._names = set(graph.ops)
-        self._remade = LayerMaker(graph.ops)
+        self._maker = LayerMaker(graph.ops)
         self._new: dict[int, Any] = {}
         self._carried: list[Callable[[], None]] = []
         # Of tensors of the new model, by their ids.
@@ -207,10 +202,9 @@ class _Builder(Rebuilder):
         if id(source) in self._paths:
             self._paths[id(target)] = self._paths[id(source)]
 
-    def _compute_model(self, path: str, node: Any, taken: list[Any]) -> list[Any]:
-        given = super()._compute_model(path, node, taken)
-        self._remade.made(node.operation, self._models[id(node.operation)][0])
-        return given
+    def rebuilt(self, model: keras.Model, new: keras.Model) -> None:
+        """See `Rebuilder`."""
+        self._maker.made(model, new)
 
     def compute(self, path: str, node: Any, taken: list[Any]) -> list[Any]:
         """Computes a call of the original in the new model."""
@@ -235,7 +229,7 @@ class _Builder(Rebuilder):
         return [self._round(given[0], path, FIXED.get(_activation_of(op), "learned"))]
 
     def carry_weights(self) -> None:
-        self._remade.share()
+        self._maker.share()
         for carry in self._carried:
             carry()
 
@@ -247,10 +241,9 @@ class _Builder(Rebuilder):
         return (
             maker is not None
             and isinstance(maker.op, LINEAR)
-            and id(maker.op) not in self._graph.sharing
             and _activation_of(maker.op) == "linear"
-            and not self._graph.is_shared(maker.op)
-            and not self._graph.is_shared(call.op)
+            and not any(self._graph.is_shared(op) for op in (maker.op, call.op))
+            and not {id(maker.op), id(call.op)} & self._graph.tied
             and self._graph.reader(maker) is call
             and call.op.axis in (-1, maker.rank - 1)
         )
@@ -270,7 +263,7 @@ class _Builder(Rebuilder):
     def _computed(self, call: _Call, path: str, node: Any, taken: list[Any]) -> list[Any]:
         op = call.op
         # Others read the weights that they share in ways that nobody knows: those stay as they are.
-        if id(op) not in self._graph.sharing:
+        if id(op) not in self._graph.tied:
             if isinstance(op, layers.SeparableConv1D | layers.SeparableConv2D):
                 return [self._separable(call, path, taken[0])]
             if isinstance(op, LINEAR):
@@ -278,13 +271,13 @@ class _Builder(Rebuilder):
             if _is_elementwise(op, taken[0]):
                 return [self._scale_and_shift(op, path, taken[0])]
         if id(op) not in self._new:
-            self._new[id(op)] = new = self._remade.make(op)
-            self._carry(op, new)
+            self._new[id(op)] = new = self._maker.make(op)
+            self._carried.append(lambda: _carry(op, new))
             if isinstance(op, keras.layers.Layer) and any(
                 type(inner) in KERNELS for _, inner in named_layers(op)
             ):
                 self.closed.append(path)
-        args, kwargs = self._remade.arguments(*filled_in(node, taken))
+        args, kwargs = self._maker.arguments(*filled_in(node, taken))
         given = keras.tree.flatten(self._new[id(op)](*args, **kwargs))
         self._paths[id(given[0])] = beside(path, self._new[id(op)].name)
         return given
@@ -364,18 +357,8 @@ class _Builder(Rebuilder):
         self._paths[id(y)] = beside(path, name)
         return y
 
-    def _carry(self, old: Any, new: Any) -> None:
-        if not isinstance(old, keras.layers.Layer):
-            return
-
-        def carry() -> None:
-            for was, now in paired_variables(old, new):
-                now.assign(was)
-
-        self._carried.append(carry)
-
     def _round(self, tensor: Any, path: str, kind: str) -> Any:
-        if self._rounding is None:
+        if self._rounding is None or any(is_within(path, held) for held in self._graph.held):
             return tensor
         layer = self._rounding(self._unique(f"{path}_quantized"), kind)
         self.roundings.append(layer)
@@ -408,6 +391,11 @@ class _Builder(Rebuilder):
             self._rounded_by[id(target)] = self._rounded_by[id(source)]
         if id(source) in self._from_elsewhere:
             self._from_elsewhere.add(id(target))
+
+
+def _carry(old: Any, new: Any) -> None:
+    for was, now in paired_variables(old, new):
+        now.assign(was)
 
 
 def _fold(new: Any, old: Any, norm: Any) -> None:

@@ -95,7 +95,7 @@ def _score_cards(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if before["score"] is not None:
         return [_score_card(result["task"]["score_name"], before["score"], after["score"])]
     cards = []
-    for was, now in zip(before.get("heads", ()), after.get("heads", ()), strict=True):
+    for was, now in zip(before["heads"], after["heads"], strict=True):
         shown, told = _score_card(was["score_name"], was["score"], now["score"])
         cards.append((shown, f"{told} ({was['name']})"))
     return cards
@@ -185,7 +185,7 @@ def _stages(result: Mapping[str, Any]) -> str:
 
 def _head_scores(result: Mapping[str, Any]) -> str:
     """The score of each output after each stage, where there are several."""
-    heads, stages = result["after"].get("heads", ()), result["stages"]
+    heads, stages = result["after"]["heads"], result["stages"]
     if len(heads) < 2:
         return ""
     shown = []

@@ -187,7 +187,7 @@ def _score_rows(result: Mapping[str, Any]) -> list[Row]:
     """The score of all outputs, where they have one in common, and of each where there are several."""
     before, after = result["before"], result["after"]
     wording = wording_of(result["task"]["score_name"])
-    heads = list(zip(before.get("heads", ()), after.get("heads", ()), strict=True))
+    heads = list(zip(before["heads"], after["heads"], strict=True))
     name = capitalized(wording.name)
     if len(heads) < 2:
         return [_score_row(name, wording, before["score"], after["score"])]

@@ -348,3 +348,18 @@ def test_what_only_feeds_an_output_without_a_loss_is_not_cut() -> None:
     kept = {name: left for name, (left, _) in pruned.kept.items()}
     assert kept["spare_conv"] == 16
     assert kept["digit_conv"] < 16
+
+
+def test_a_layer_in_spectral_normalization_is_cut_like_any_other() -> None:
+    inputs = keras.Input((8, 8, 3))
+    conv = keras.layers.Conv2D(8, 3, activation="relu", name="conv")
+    x = keras.layers.SpectralNormalization(conv, name="spectral")(inputs)
+    x = keras.layers.Dense(4, name="head")(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, x)
+    settings = PruneChannels(criterion="l1", ratios={"spectral/conv": 0.5}, round_to=1)
+    pruned = prune(model, settings)
+    assert pruned.kept == {"spectral/conv": (4, 8)}
+    # As a plain convolution: 6 x 6 positions, 3 x 3 x 3 inputs, and the head.
+    assert pruned.before.macs == 36 * 27 * 8 + 8 * 4
+    assert pruned.after.macs == 36 * 27 * 4 + 4 * 4
+    assert any("SpectralNormalization" in note and "spectral" in note for note in pruned.notes)

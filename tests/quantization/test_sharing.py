@@ -28,3 +28,17 @@ def test_a_kernel_that_two_layers_read_is_put_on_levels_once():
     assert decoder.encoder.kernel is encoder.kernel
     for column in np.asarray(encoder.kernel).T:
         assert len(np.unique(column)) <= 15
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*TIED, *IN_MEMORY} - {"language_model", "reversible_embedding"})
+)
+def test_roundings_leave_what_is_shared_as_it_is(name):
+    model, inputs = made(name)
+    settings = QuantizeWeights(bias_correction=False, calibration="minmax")
+    quantized = quantize(model, settings, (inputs,), 0)
+    shapes = distinct(quantized.model)
+    assert all(shapes.count(shape) == distinct(model).count(shape) for shape in shapes if shape)
+    quantized.method.finish()
+    given, wanted = (np.asarray(each(inputs, training=False)) for each in (quantized.model, model))
+    assert np.abs(given - wanted).max() < 0.2 * np.abs(wanted).max()

@@ -108,3 +108,22 @@ def test_values_of_another_scale_are_asked_for(tmp_path: Path) -> None:
     (warning,) = first_stage(tmp_path / "wrong", files["wrong"], data)
     assert "is no better than that of the labels' mean for all of them" in warning
     assert "are inputs and labels those that the model was trained with?" in warning
+
+
+def test_each_output_is_held_against_its_own_labels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 4)).astype(np.float32)
+    rows = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 400)]
+    np.savez(tmp_path / "data.npz", x=x, y0=(x[:, 0] > 0).astype(np.int64), y1=rows)
+    inputs = keras.Input((4,))
+    outputs = [layers.Dense(1, name="sign")(inputs), layers.Dense(3, name="guess")(inputs)]
+    model = keras.Model(inputs, outputs)
+    model.get_layer("sign").set_weights([np.eye(4, 1), np.zeros(1)])
+    losses = [keras.losses.BinaryCrossentropy(from_logits=True)]
+    losses.append(keras.losses.CategoricalCrossentropy(from_logits=True))
+    model.compile(loss=losses)
+    model.save(tmp_path / "net.keras")
+    data = {"npz": str(tmp_path / "data.npz")}
+    (warning,) = first_stage(tmp_path / "first", tmp_path / "net.keras", data)
+    assert warning.startswith("load_model: output guess: accuracy")
+    assert "is chance for 3 classes" in warning

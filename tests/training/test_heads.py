@@ -14,7 +14,7 @@ from pocketkube.bundle import load_model
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset, Labels
 from pocketkube.errors import UserError
-from pocketkube.spec import parse_spec
+from pocketkube.spec import document_of, parse_spec
 from pocketkube.spec.schema import DatasetSettings
 from pocketkube.stages.tasks import settled_task
 from pocketkube.training.loop import evaluate
@@ -443,7 +443,7 @@ def test_a_loss_of_ones_own_that_takes_numbers_is_given_no_rows(tmp_path: Path) 
         ({"label_smoothing": 0.1}, "label_smoothing"),
         ({"augmentation": {"mixup": 0.2}}, "augmentation.mixup"),
     ):
-        spec = parse_spec(plain.model_dump(mode="json", exclude_none=True) | {"training": changing})
+        spec = parse_spec(document_of(plain) | {"training": changing})
         with pytest.raises(UserError) as caught:
             settled_task(spec, model, dataset)
         assert str(caught.value) == (
