@@ -232,6 +232,8 @@ def readers(graph: ChannelGraph, group: Group) -> list[str]:
     ]
 
 
+# What is not finite is told of where it is known which layer reads it.
+@np.errstate(invalid="ignore", over="ignore")
 def measure(
     pruned: keras.Model,
     original: keras.Model,
