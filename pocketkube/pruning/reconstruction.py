@@ -200,7 +200,7 @@ def best_of(
     """
     cut = response.cut(keep)
     if not response.is_finite:
-        return cut, "what it reads is not finite on all examples"
+        return cut, "what goes in is not finite on all examples"
     error = response.error(cut)
     if error <= SAME * response.held_back.square / response.held_back.count:
         return cut, None
@@ -217,7 +217,7 @@ def best_of(
         return best, None
     if refused < limit:
         return cut, f"its largest weight would be {growth:.3g} times as large"
-    return cut, "examples held back are no nearer to what they were"
+    return cut, "on examples held back, outputs would be no nearer to what they were"
 
 
 def readers(graph: ChannelGraph, group: Group) -> list[str]:
@@ -232,6 +232,8 @@ def readers(graph: ChannelGraph, group: Group) -> list[str]:
     ]
 
 
+# What is not finite is told of where it is known which layer reads it.
+@np.errstate(invalid="ignore", over="ignore")
 def measure(
     pruned: keras.Model,
     original: keras.Model,

@@ -377,11 +377,15 @@ model = keras.Sequential([keras.Input((8, 8, 1)), *parts, layers.Flatten(), laye
 data = load_dataset(DatasetSettings(builtin="digits", image_size=(8, 8)))
 
 class Last(Method):
+    def has_final_form(self, step, steps):
+        # So that an earlier epoch is kept.
+        return step < steps
+
     def finish(self):
         np.savez(Path(sys.argv[1]) / f"rank{{workers().rank}}.npz", *model.get_weights())
 
-history = train(model, data, CLASSIFY, course(**UNSTEADY), seed=0, method=Last())
-assert history.kept_epoch < 5
+history = train(model, data, CLASSIFY, course(epochs=2), seed=0, method=Last())
+assert history.kept_epoch == 1
 """
 
 
