@@ -4,10 +4,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
 from pocketkube.bundle import load_model
 from pocketkube.deploy import convert_litert
+from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 
 
@@ -30,3 +32,11 @@ def test_a_model_of_mixed_precision_computes_in_float32(tmp_path: Path) -> None:
     np.testing.assert_allclose(whole, half, atol=2**-9 * np.abs(half).max())
     (converted,) = zip(*LiteRTModel(convert_litert(loaded, "float32")).predict([images]), strict=True)
     np.testing.assert_allclose(np.concatenate(converted), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_whose_training_went_astray_is_refused(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="head")])
+    model.layers[-1].bias.assign([0.0, np.nan, 0.0])
+    model.save(tmp_path / "net.keras")
+    with pytest.raises(UserError, match=r"net\.keras: .*head/bias holds NaN"):
+        load_model(tmp_path / "net.keras")

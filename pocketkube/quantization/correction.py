@@ -18,14 +18,17 @@ LARGEST = 2**29
 MOST = 256
 # One example in so many is held back.
 HELD_BACK = 4
+# A mean counts that is this many of its standard errors from zero: one example alone makes none.
+SURE = 2.0
 
 
 def correct_biases(prepared: Prepared, method: QuantizationAware, calibration: Arrays) -> None:
     """Shifts each bias so that its layer's mean output is that of the whole model.
 
     Layer after layer, each on inputs that come from layers already corrected (empirical bias
-    correction, Nagel et al., 2019). A channel's shift is taken only where it brings the mean nearer on
-    examples that are held back, one in four; with a single example there are none, and no shift.
+    correction, Nagel et al., 2019). A channel's shift is taken only where it is two standard errors
+    from zero and brings the mean nearer on examples that are held back, one in four; of fewer than four
+    examples none is.
 
     Args:
         prepared: The model, its roundings calibrated; biases are changed in place.
@@ -65,7 +68,7 @@ def _is_linear(op: Any) -> bool:
 
 
 def _shift(missing: np.ndarray) -> np.ndarray:
-    """The mean of what is missing in each channel, where examples held back miss the same way.
+    """The mean of what is missing in each channel, where it is no chance and examples held back agree.
 
     Args:
         missing: `[n, …, channels]`.
@@ -73,14 +76,15 @@ def _shift(missing: np.ndarray) -> np.ndarray:
     Returns:
         `[channels]`.
     """
-    axes, count = tuple(range(missing.ndim - 1)), len(missing)
-    held_back = np.arange(count) % HELD_BACK == HELD_BACK - 1
-    if count < HELD_BACK:
-        held_back[-1:] = True
-    if held_back.all():
-        return np.zeros(missing.shape[-1], np.float32)
-    shift, wanted = missing[~held_back].mean(axis=axes), missing[held_back].mean(axis=axes)
-    return np.where(np.abs(wanted - shift) < np.abs(wanted), shift, 0.0).astype(np.float32)
+    each = missing.mean(axis=tuple(range(1, missing.ndim - 1)))
+    held_back = np.arange(len(each)) % HELD_BACK == HELD_BACK - 1
+    seen, others = each[~held_back], each[held_back]
+    if len(seen) < 2 or not len(others):
+        return np.zeros(each.shape[-1], np.float32)
+    shift, wanted = seen.mean(axis=0), others.mean(axis=0)
+    doubt = seen.std(axis=0, ddof=1) / np.sqrt(len(seen))
+    taken = (np.abs(shift) > SURE * doubt) & (np.abs(wanted - shift) < np.abs(wanted))
+    return np.where(taken, shift, 0.0).astype(np.float32)
 
 
 def _fitting(model: keras.Model) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from sklearn.cluster import KMeans
 
 from pocketkube.bundle import Bundle, load_bundle, load_model, save_bundle
 from pocketkube.clustering import Clustering
@@ -79,6 +80,16 @@ def test_many_numbers_are_as_near_to_their_centroids_as_theory_has_it() -> None:
         # Nothing would move any more: each centroid is amid its members.
         for value in centroids[0]:
             assert values[decoded == value].mean() == pytest.approx(value, abs=1e-4)
+
+
+def test_one_number_far_away_costs_the_others_nothing_but_its_own_centroid() -> None:
+    values = np.random.default_rng(0).normal(scale=0.05, size=5000)
+    # In steps of that size, all others would be one.
+    centroids = kmeans(np.append(values, 100.0), np.zeros(5001, int), 1, 16)
+    assert centroids.max() == pytest.approx(100.0)
+    error = np.square(values[:, None] - centroids).min(axis=1).sum()
+    alone = KMeans(15, n_init=10, random_state=0).fit(values[:, None])
+    assert error <= 1.01 * alone.inertia_
 
 
 def test_quantiles_are_taken_equally_often() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pocketkube.errors import UserError
 from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.levels import (
     Levels,
@@ -85,6 +86,15 @@ def test_the_range_of_least_error_beats_the_extremes_where_there_are_outliers() 
         for s in np.linspace(0.05, 4.3, 2000, dtype=np.float32)
     )
     assert error("mse")[0] <= 1.02 * best
+
+
+@pytest.mark.parametrize("calibration", ["minmax", "percentile", "mse"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_has_no_range(calibration, value: float) -> None:
+    values = np.ones((100, 2), np.float32)
+    values[7, 1] = value
+    with pytest.raises(UserError, match="not finite on the training examples"):
+        find_range(values, signed_levels(8), True, calibration)
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "channel", "bucket"])

@@ -224,6 +224,26 @@ def test_bias_correction_brings_means_back(dense: keras.Model) -> None:
     assert off(True) < 0.1 * off(False)
 
 
+def test_a_bias_is_not_corrected_for_an_example_that_is_unlike_the_others() -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(16), layers.Dense(4)])
+    ordinary = np.random.default_rng(0).normal(1.0, size=(31, 8)).astype("float32")
+    # What rounding to two bits changes in its outputs is hundreds of times what it changes in theirs.
+    outlier = np.full((1, 8), 300, "float32")
+    wanted = model(ordinary)
+
+    def error(examples: np.ndarray, correction: bool) -> float:
+        settings = {"weight_bits": 2, "first_last_bits": 2, "activation_bits": "float"}
+        given = calibrated_on(model, examples, bias_correction=correction, **settings).model(ordinary)
+        return float(tf.reduce_mean(tf.square(given - wanted)))
+
+    with_outlier = np.concatenate([outlier, ordinary])
+    assert error(with_outlier, True) <= error(with_outlier, False)
+    # Of a single example nothing is held back.
+    assert error(outlier, True) == error(outlier, False)
+    assert error(ordinary, True) < error(ordinary, False)
+
+
 @pytest.mark.parametrize("ranges", ["learned", "moving_average"])
 def test_training_with_levels_finds_better_ones(dense: keras.Model, ranges: str) -> None:
     settings = QuantizeWeights(weight_bits=2, ranges=ranges)
