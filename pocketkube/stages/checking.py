@@ -17,8 +17,9 @@ from pocketkube.native.litert_apart import outputs_of
 from pocketkube.spec.schema import DistillModel, Spec
 from pocketkube.stages.export import converted
 from pocketkube.stages.foreseen import foreseen_file
-from pocketkube.stages.formats import file_format
+from pocketkube.stages.formats import file_format, last_format
 from pocketkube.stages.networks import network
+from pocketkube.stages.tasks import settled_task
 
 # Ranges need not be right, for the file is only loaded and run.
 EXAMPLES = 8
@@ -29,6 +30,8 @@ def check_export(
 ) -> None:
     """Converts the job's networks as they are, and runs the files on one example.
 
+    Whether networks, labels and task fit each other is seen first.
+
     A built-in network has the weights that it would be trained from. The last format is tried with all
     that the stages do to numbers: zeros, levels, types of inputs and outputs. Where a student takes the
     model's place, both are tried, the model in the floats that it is compared in.
@@ -37,14 +40,16 @@ def check_export(
     dataset = load_dataset(spec.dataset)
     examples, _ = materialize(dataset.train, EXAMPLES, spec.seed)
     model = network("model", spec.model, spec.width, dataset, spec.seed)
+    settled_task(spec, model, dataset)
     first = spec.stages[0] if spec.stages else None
     if isinstance(first, DistillModel):
         _run(_in_floats(model, examples), examples)
         model = network("student", first.student, first.width, dataset, spec.seed + 1)
+        settled_task(spec, model, dataset)
     content = foreseen_file(spec, model, examples)
     _run(content, examples)
     told = {
-        "format": file_format(spec.stages[-1] if spec.stages else None).numbers,
+        "format": last_format(spec).numbers,
         "uncompressed_bytes": len(content),
         "seconds": time.monotonic() - began,
     }

@@ -12,7 +12,7 @@ from pocketkube.sparsity.kernels import kernels
 from pocketkube.sparsity.patterns import mask_of
 from pocketkube.spec.schema import QuantizeWeights, Sparsify, Spec
 from pocketkube.stages.export import converted
-from pocketkube.stages.formats import file_format
+from pocketkube.stages.formats import last_format
 
 
 def foreseen_file(spec: Spec, pruned: keras.Model, examples: Arrays) -> bytes:
@@ -33,7 +33,7 @@ def foreseen_file(spec: Spec, pruned: keras.Model, examples: Arrays) -> bytes:
             _make_sparse(bundle.model, settings)
         elif isinstance(settings, QuantizeWeights):
             bundle = _on_levels(bundle.model, settings, examples)
-    wanted = file_format(spec.stages[-1])
+    wanted = last_format(spec)
     return converted(
         bundle, wanted, sparse=sparse, calibration=lambda count: tuple(x[:count] for x in examples)
     )

@@ -57,6 +57,11 @@ def file_format(settings: Settings | None) -> FileFormat:
     return FileFormat(f"export_{numbers}", numbers, least)
 
 
+def last_format(spec: Spec) -> FileFormat:
+    """The format of the file that a job ends in, by its last stage."""
+    return file_format(spec.stages[-1] if spec.stages else None)
+
+
 def remedy(spec: Spec, position: int) -> str:
     """What helps against a file that strays from its model.
 

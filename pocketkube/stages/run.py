@@ -64,7 +64,7 @@ LEARNING = ("dataset", "training", "distillation", "seed")
 STAGES = {
     "check_export": Stage(
         "pocketkube.stages.checking",
-        ("model", "width", "dataset", "stages", "seed"),
+        ("model", "width", "dataset", "task", "stages", "seed"),
         roles=(),
     ),
     "train_model": Stage(

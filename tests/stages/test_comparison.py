@@ -72,7 +72,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = keras.Sequential(
         [
             keras.Input((8, 8, 1)),
-            layers.Conv2D(16, 3, activation="relu"),
+            layers.Conv2D(16, 3, activation="relu", name="conv2d"),
             layers.Conv2D(16, 3, activation="relu"),
             layers.Flatten(),
             layers.Dense(10, activation="softmax"),

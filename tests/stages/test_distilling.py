@@ -13,7 +13,7 @@ from pocketkube.spec import document_of, parse_spec
 from pocketkube.spec.schema import Spec
 from pocketkube.stages.plan import plan
 from pocketkube.stages.reporting import _layers
-from pocketkube.stages.run import CACHE, run_stage
+from pocketkube.stages.run import CACHE, Ran, run_stage
 
 STUDENT = {"student": "lenet", "width": 0.5, "epochs": 8}
 
@@ -37,7 +37,7 @@ def uncompressed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def distill(job: Spec, uncompressed: Path, output: Path) -> bool:
+def distill(job: Spec, uncompressed: Path, output: Path) -> Ran:
     inputs = {"model": uncompressed, "teacher": uncompressed}
     return run_stage("distill_model", job, 0, inputs, output)
 
@@ -62,7 +62,7 @@ def test_the_student_goes_on_in_the_models_place(uncompressed: Path, tmp_path: P
     assert made["notes"] == [
         "Layers compared with those of the uncompressed model: conv1 with conv1, conv2 with conv2."
     ]
-    assert [step.inputs for step in plan(job)[1:3]] == [
+    assert [step.inputs for step in plan(job)[2:4]] == [
         {"model": "train_model", "teacher": "train_model"},
         {"model": "1_distill_model", "teacher": "train_model"},
     ]
@@ -136,7 +136,7 @@ def test_a_changed_teacher_teaches_anew(uncompressed: Path, tmp_path: Path, monk
     done = [distill(job, uncompressed, tmp_path / "student") for _ in range(2)]
     save_net(file)
     done.append(distill(job, uncompressed, tmp_path / "student"))
-    assert done == [False, True, False]
+    assert [each.cached for each in done] == [False, True, False]
 
 
 @pytest.mark.parametrize(

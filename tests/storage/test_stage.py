@@ -102,7 +102,7 @@ def test_stages_on_a_server_do_what_they_do_in_folders(
         is_local = where.startswith("/")
         bundles[is_local] = load_bundle(Path(pruned)) if is_local else here(pruned, tmp_path / "back")
     remote, local = bundles[False], bundles[True]
-    assert [s["name"] for s in remote.facts["stages"]] == ["train_model", "prune_channels"]
+    assert [s["name"] for s in remote.facts["stages"]] == ["load_model", "prune_channels"]
     assert remote.facts["profile"] == local.facts["profile"]
     for theirs, ours in zip(remote.model.get_weights(), local.model.get_weights(), strict=True):
         np.testing.assert_array_equal(theirs, ours)
