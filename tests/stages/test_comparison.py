@@ -72,7 +72,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = keras.Sequential(
         [
             keras.Input((8, 8, 1)),
-            layers.Conv2D(16, 3, activation="relu", name="conv2d"),
+            layers.Conv2D(16, 3, activation="relu", name="one"),
             layers.Conv2D(16, 3, activation="relu"),
             layers.Flatten(),
             layers.Dense(10, activation="softmax"),
@@ -112,7 +112,7 @@ def test_a_fine_tuning_that_spoils_its_model_says_so(trained: Path, tmp_path: Pa
 
 def test_pruning_is_judged_once_the_model_was_trained_on(trained: Path, tmp_path: Path, capsys) -> None:
     """It is worse before that in any case; where nothing trains it on, the export says so."""
-    settings = {"criterion": "l1", "ratios": {"conv2d": 0.75}, "round_to": 1, "reconstruct": False}
+    settings = {"criterion": "l1", "ratios": {"one": 0.75}, "round_to": 1, "reconstruct": False}
     fine_tune = {"fine_tune": {"epochs": 1, "learning_rate": 1e-9}}
     spec = job(trained, {"prune_channels": settings}, fine_tune)
     first, pruned, tuned = trained / "train_model", tmp_path / "pruned", tmp_path / "tuned"
