@@ -11,9 +11,9 @@ def kmeans(values: np.ndarray, owners: np.ndarray, blocks: int, count: int) -> n
     """Centroids of each block's numbers with the least sum of squared distances.
 
     On a line, clusters are runs of the sorted numbers, so that dynamic programming finds the best (Wang
-    & Song, 2011), for a block of more than 1024 numbers the best
-    of as many bins by value, and some more by rank. From there Lloyd's
-    algorithm (1982) goes on with all numbers until nothing moves. Nothing is random.
+    & Song, 2011), for a block of more than 1024 numbers the best of as many bins by value, and some
+    more by rank. From there Lloyd's algorithm (1982) goes on with all numbers until nothing moves.
+    Nothing is random.
 
     Args:
         values: The numbers, `[n]`.
