@@ -7,14 +7,14 @@ from pathlib import Path
 from pocketkube.bundle import NOW, Bundle, load_scores, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.facts import load_facts
+from pocketkube.ranks import started_first
 from pocketkube.spec.schema import DistillModel, Spec
 from pocketkube.stages.comparison import remedies, warning
 from pocketkube.stages.facts import after_stage, judge
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.teaching import lesson_of, load_teachers
+from pocketkube.stages.teaching import distillation_term, load_teachers
 from pocketkube.training.loop import train
-from pocketkube.training.workers import workers
 
 
 def distill_model(
@@ -27,7 +27,7 @@ def distill_model(
     dataset = load_dataset(spec.dataset)
     model = network("student", settings.student, settings.width, dataset, spec.seed + 1)
     task = settled_task(spec, model, dataset)
-    lesson = lesson_of(spec, model, task, load_teachers(spec, inputs["teacher"], dataset))
+    term = distillation_term(spec, model, task, load_teachers(spec, inputs["teacher"], dataset))
     course = spec.training.model_copy(
         update={
             "epochs": settings.epochs or spec.training.epochs,
@@ -41,10 +41,10 @@ def distill_model(
         course,
         seed=spec.seed + 1,
         stage=settings.name,
-        lesson=lesson,
+        distillation=term,
         checkpoints=scratch,
     )
-    begun = load_facts(inputs["model"]) | {"model": settings.student, "task": task.told}
+    begun = load_facts(inputs["model"]) | {"model": settings.student, "task": task.config}
     judged = judge(model, dataset, task)
     scores = judged.validation.each
     facts = after_stage(
@@ -53,7 +53,7 @@ def distill_model(
         judged,
         began,
         history=history,
-        notes=lesson.notes,
+        notes=term.notes,
         warnings=warning(
             load_scores(inputs["model"]).get(NOW),
             scores,
@@ -62,5 +62,5 @@ def distill_model(
             "by the uncompressed network",
         ),
     )
-    if workers().rank == 0:
+    if started_first():
         save_bundle(output, Bundle(model, facts, scores={NOW: scores}))

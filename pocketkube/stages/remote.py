@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
+from pocketkube.ranks import started_first
 from pocketkube.spec.schema import Spec
 from pocketkube.stages.run import Ran, refuse_wrong_call, run_stage
 from pocketkube.storage import (
@@ -18,7 +19,6 @@ from pocketkube.storage import (
     refuse_unwritable,
     send_folder,
 )
-from pocketkube.training.mpirun import started_first
 
 # Some ten minutes: as long as a server's machine may take to come back.
 PAUSES_S = (5, 10, 20, 40, 80, 160, 300)

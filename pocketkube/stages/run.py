@@ -19,6 +19,7 @@ from pocketkube.errors import RejectedFile, UserError, repeatable
 from pocketkube.facts import load_warnings
 from pocketkube.files import replaced_folder
 from pocketkube.quiet import quiet_tensorflow
+from pocketkube.ranks import started_first, started_size
 from pocketkube.spec import document_of, yaml_of
 from pocketkube.spec.schema import (
     UNCOMPRESSED,
@@ -31,7 +32,7 @@ from pocketkube.spec.schema import (
     Sparsify,
     Spec,
 )
-from pocketkube.training.mpirun import run_together, started_first, started_size
+from pocketkube.training.mpirun import run_together
 
 CACHE = "POCKETKUBE_CACHE"
 

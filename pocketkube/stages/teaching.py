@@ -1,4 +1,4 @@
-"""Whom a spec makes a stage's model learn from."""
+"""The teachers that a spec gives to a stage's model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from pocketkube.errors import UserError
 from pocketkube.spec.schema import UNCOMPRESSED, Spec
 from pocketkube.stages.facts import task_of
 from pocketkube.stages.tasks import settled_task
-from pocketkube.training.lesson import Lesson
+from pocketkube.training.distillation_term import DistillationTerm
 from pocketkube.training.task import Task
 
 
@@ -39,27 +39,27 @@ def load_teachers(spec: Spec, uncompressed: Path | Bundle, dataset: Dataset) -> 
     )
 
 
-def lesson_of(
+def distillation_term(
     spec: Spec,
     student: keras.Model,
     task: Task,
     teachers: Sequence[Teacher],
     renamed: Mapping[str, str] = MappingProxyType({}),
-) -> Lesson:
-    """What the teachers add to a stage's training.
+) -> DistillationTerm:
+    """What teachers add to the loss of a stage's training.
 
     Args:
         spec: The job.
         student: The model that is trained.
         task: Its task.
-        teachers: Who teaches it.
+        teachers: Its teachers.
         renamed: See `FromTeachers`.
 
     Raises:
         UserError: If a teacher does not fit the student.
     """
     if not teachers:
-        return Lesson()
+        return DistillationTerm()
     return FromTeachers(student, task, teachers, spec.distillation, seed=spec.seed, renamed=renamed)
 
 

@@ -14,6 +14,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.graph.untied import untied
 from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.packing import Codebook, Form
+from pocketkube.ranks import started_first
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import count_zeros, depthwise_note
 from pocketkube.spec.schema import (
@@ -31,10 +32,9 @@ from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, 
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.teaching import lesson_of, load_teachers
+from pocketkube.stages.teaching import distillation_term, load_teachers
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
-from pocketkube.training.workers import workers
 
 Trained = FineTune | Sparsify | Cluster | QuantizeWeights
 
@@ -65,7 +65,7 @@ def train_model(
         notes=notes,
         warnings=warnings,
     )
-    if workers().rank == 0:
+    if started_first():
         save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
 
 
@@ -166,8 +166,8 @@ def train_on(
         begun.method.finish()
     else:
         teachers = load_teachers(spec, inputs["teacher"], dataset)
-        lesson = lesson_of(spec, begun.model, task, teachers, begun.renamed)
-        notes += lesson.notes
+        term = distillation_term(spec, begun.model, task, teachers, begun.renamed)
+        notes += term.notes
         history = train(
             begun.model,
             dataset,
@@ -175,7 +175,7 @@ def train_on(
             course,
             seed=spec.seed + 1,
             stage=settings.name,
-            lesson=lesson,
+            distillation=term,
             method=begun.method,
             checkpoints=scratch,
         )
@@ -192,7 +192,7 @@ def train_on(
         scores = {**student.scores, **scores}
     else:
         facts[UNRECOVERED] = []
-    if workers().rank == 0:
+    if started_first():
         save_bundle(output, Bundle(begun.model, facts, forms, scores))
 
 

@@ -17,7 +17,8 @@ from keras import layers
 from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
 from pocketkube.spec.schema import Augmentation, DatasetSettings, Training
-from pocketkube.training.loop import evaluate, train
+from pocketkube.training.evaluation import evaluate
+from pocketkube.training.loop import train
 from pocketkube.training.method import Method
 from pocketkube.training.mpirun import mpirun_command
 from pocketkube.training.schedules import learning_rate
@@ -115,7 +116,7 @@ class Stops(Exception):
 class Stopping(Method):
     """Ends training before a step, as an interruption does."""
 
-    told = "interrupted"
+    fingerprint = "interrupted"
 
     def __init__(self, at: int | None) -> None:
         self._at = at
@@ -232,7 +233,7 @@ def test_a_loss_that_is_no_number_is_refused_with_mixed_precision(digits) -> Non
 class NoNumbers(Method):
     """Spoils the gradients from a step on, as an overflow on the way back does."""
 
-    told = "no numbers"
+    fingerprint = "no numbers"
 
     def __init__(self, since: int) -> None:
         self._since, self._step = since, tf.Variable(0, trainable=False)
