@@ -11,7 +11,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.measures import Classes, label_places
 from pocketkube.measures.wording import percent
 from pocketkube.predictions import predicted_classes
-from pocketkube.spec.schema import Spec
+from pocketkube.spec.spec import Spec
 from pocketkube.stages.comparison import CHANCE
 from pocketkube.training.heads import Head
 from pocketkube.training.task import Task

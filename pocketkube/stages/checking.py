@@ -14,7 +14,8 @@ from pocketkube.data.dataset import Arrays
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import CHECK_FILE
 from pocketkube.native.litert_apart import outputs_of
-from pocketkube.spec.schema import DistillModel, Spec
+from pocketkube.spec.sections import DistillModel
+from pocketkube.spec.spec import Spec
 from pocketkube.stages.export import converted
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format, last_format

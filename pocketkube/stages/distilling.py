@@ -7,7 +7,8 @@ from pathlib import Path
 from pocketkube.bundle import NOW, Bundle, load_scores, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.facts import load_facts
-from pocketkube.spec.schema import DistillModel, Spec
+from pocketkube.spec.sections import DistillModel
+from pocketkube.spec.spec import Spec
 from pocketkube.stages.comparison import remedies, warning
 from pocketkube.stages.facts import after_stage, judge
 from pocketkube.stages.networks import network

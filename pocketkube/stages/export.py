@@ -26,7 +26,7 @@ from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
 from pocketkube.quantization.integers import integer_kernels
-from pocketkube.spec.schema import Spec
+from pocketkube.spec.spec import Spec
 from pocketkube.stages.comparison import worse_by_pruning
 from pocketkube.stages.facts import is_sparse, task_of
 from pocketkube.stages.formats import FileFormat, file_format, remedy

@@ -10,7 +10,8 @@ from pocketkube.quantization.quantize import quantize
 from pocketkube.sparsity.distribution import layer_sparsities
 from pocketkube.sparsity.kernels import kernels
 from pocketkube.sparsity.patterns import mask_of
-from pocketkube.spec.schema import QuantizeWeights, Sparsify, Spec
+from pocketkube.spec.sections import QuantizeWeights, SparsifyWeights
+from pocketkube.spec.spec import Spec
 from pocketkube.stages.export import converted
 from pocketkube.stages.formats import last_format
 
@@ -26,10 +27,10 @@ def foreseen_file(spec: Spec, pruned: keras.Model, examples: Arrays) -> bytes:
         pruned: The model; it is left as it is.
         examples: Training examples, for ranges.
     """
-    sparse = any(isinstance(settings, Sparsify) for settings in spec.stages)
+    sparse = any(isinstance(settings, SparsifyWeights) for settings in spec.stages)
     bundle = Bundle(copy_model(pruned) if sparse else pruned)
     for settings in spec.stages:
-        if isinstance(settings, Sparsify):
+        if isinstance(settings, SparsifyWeights):
             _make_sparse(bundle.model, settings)
         elif isinstance(settings, QuantizeWeights):
             bundle = _on_levels(bundle.model, settings, examples)
@@ -39,7 +40,7 @@ def foreseen_file(spec: Spec, pruned: keras.Model, examples: Arrays) -> bytes:
     )
 
 
-def _make_sparse(model: keras.Model, settings: Sparsify) -> None:
+def _make_sparse(model: keras.Model, settings: SparsifyWeights) -> None:
     found = list(kernels(model))
     values = [np.asarray(kernel) for _, kernel in found]
     if settings.ratios:

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from pocketkube.deploy.convert import EndType, NumberFormat
 from pocketkube.quantization.fake_quantize import LITERT_BITS
-from pocketkube.spec.schema import FLOAT, Quantize, QuantizeWeights, Settings, Spec
+from pocketkube.spec.sections import FLOAT, Quantize, QuantizeWeights
+from pocketkube.spec.settings import Settings
+from pocketkube.spec.spec import Spec
 
 FORMATS: dict[str, NumberFormat] = {
     "quantize_int8": "int8",

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pocketkube.spec.schema import Spec
+from pocketkube.spec.spec import Spec
 from pocketkube.stages.plan import plan
 from pocketkube.stages.run import run_stage
 

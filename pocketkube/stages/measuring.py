@@ -8,7 +8,7 @@ from pathlib import Path
 from pocketkube.benchmark import benchmark
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import BENCHMARK_FILE, LITERT_FILE, SAMPLES_FILE
-from pocketkube.spec.schema import Spec
+from pocketkube.spec.spec import Spec
 
 
 def benchmark_litert(

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pocketkube.spec.schema import FineTune, Quantize, QuantizeWeights, Spec
+from pocketkube.spec.sections import FineTune, Quantize, QuantizeWeights
+from pocketkube.spec.spec import Spec
 
 CHECKED, TRAINED, BASELINE, RESULT, MEASURED, REPORTED = (
     "check_export",

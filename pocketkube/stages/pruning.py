@@ -14,7 +14,8 @@ from pocketkube.distillation import Teacher
 from pocketkube.graph.surgery import copy_model
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned, prune
-from pocketkube.spec.schema import FineTune, PruneChannels, Spec
+from pocketkube.spec.sections import FineTune, PruneChannels
+from pocketkube.spec.spec import Spec
 from pocketkube.stages.comparison import UNRECOVERED
 from pocketkube.stages.facts import after_stage, judge, task_of
 from pocketkube.stages.targets import reach

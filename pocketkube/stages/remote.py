@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
-from pocketkube.spec.schema import Spec
+from pocketkube.spec.spec import Spec
 from pocketkube.stages.run import Ran, refuse_wrong_call, run_stage
 from pocketkube.storage import (
     Place,

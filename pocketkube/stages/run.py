@@ -20,17 +20,17 @@ from pocketkube.facts import load_warnings
 from pocketkube.files import replaced_folder
 from pocketkube.quiet import quiet_tensorflow
 from pocketkube.spec import document_of, yaml_of
-from pocketkube.spec.schema import (
+from pocketkube.spec.sections import (
     UNCOMPRESSED,
-    Cluster,
+    ClusterWeights,
     DistillModel,
     FineTune,
     PruneChannels,
     Quantize,
     QuantizeWeights,
-    Sparsify,
-    Spec,
+    SparsifyWeights,
 )
+from pocketkube.spec.spec import Spec
 from pocketkube.training.mpirun import run_together, started_first, started_size
 
 CACHE = "POCKETKUBE_CACHE"
@@ -87,13 +87,13 @@ STAGES = {
     "sparsify_weights": Stage(
         "pocketkube.stages.training",
         LEARNING,
-        settings=Sparsify,
+        settings=SparsifyWeights,
         shared=True,
     ),
     "cluster_weights": Stage(
         "pocketkube.stages.training",
         LEARNING,
-        settings=Cluster,
+        settings=ClusterWeights,
         shared=True,
     ),
     "fine_tune_model": Stage(

@@ -18,7 +18,7 @@ from pocketkube.measures.heads import NO_UNIT
 from pocketkube.progress import progress
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned
-from pocketkube.spec.schema import Spec
+from pocketkube.spec.spec import Spec
 from pocketkube.stages.export import converted
 from pocketkube.stages.facts import task_of
 from pocketkube.stages.foreseen import foreseen_file

@@ -10,7 +10,8 @@ from pocketkube.bundle import Bundle, load_bundle, load_model
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import FromTeachers, Teacher
 from pocketkube.errors import UserError
-from pocketkube.spec.schema import UNCOMPRESSED, Spec
+from pocketkube.spec.sections import UNCOMPRESSED
+from pocketkube.spec.spec import Spec
 from pocketkube.stages.facts import task_of
 from pocketkube.stages.tasks import settled_task
 from pocketkube.training.lesson import Lesson

@@ -16,15 +16,15 @@ from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import count_zeros, depthwise_note
-from pocketkube.spec.schema import (
-    Cluster,
+from pocketkube.spec.sections import (
+    ClusterWeights,
     DistillModel,
     FineTune,
     QuantizeWeights,
-    Sparsify,
-    Spec,
+    SparsifyWeights,
     Training,
 )
+from pocketkube.spec.spec import Spec
 from pocketkube.stages.chance import at_chance
 from pocketkube.stages.comparison import UNRECOVERED, worse_by_training
 from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
@@ -36,7 +36,7 @@ from pocketkube.training.loop import train
 from pocketkube.training.method import Method
 from pocketkube.training.workers import workers
 
-Trained = FineTune | Sparsify | Cluster | QuantizeWeights
+Trained = FineTune | SparsifyWeights | ClusterWeights | QuantizeWeights
 
 
 def train_model(
@@ -94,7 +94,7 @@ def sparsify_weights(
 ) -> None:
     """Trains a model while its weights become zero, and writes the sparse one's bundle."""
     settings = spec.stages[position]
-    assert isinstance(settings, Sparsify)
+    assert isinstance(settings, SparsifyWeights)
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
         method = GradualSparsification(student.model, settings)
@@ -108,7 +108,7 @@ def cluster_weights(
 ) -> None:
     """Gives a model's kernels a few values each, and writes the clustered one's bundle."""
     settings = spec.stages[position]
-    assert isinstance(settings, Cluster)
+    assert isinstance(settings, ClusterWeights)
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
         # That layer sets its weights in each step, and computes with others than the codebooks' then.
