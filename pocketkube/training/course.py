@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from pocketkube.data.dataset import Dataset
-from pocketkube.spec.schema import Training
+from pocketkube.spec.sections import Training
 from pocketkube.training.distillation_term import DistillationTerm
 from pocketkube.training.method import Method
 from pocketkube.training.task import Task

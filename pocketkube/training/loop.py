@@ -14,7 +14,7 @@ from pocketkube.data.batches import batches
 from pocketkube.data.dataset import Dataset, Examples
 from pocketkube.errors import UserError
 from pocketkube.progress import Progress, Silent, progress
-from pocketkube.spec.schema import Training
+from pocketkube.spec.sections import Training
 from pocketkube.training.best_epoch import end_with_kept, finished, keep_if_best
 from pocketkube.training.course import Course, course_identity
 from pocketkube.training.distillation_term import DistillationTerm

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from pocketkube.spec.schema import Training
+from pocketkube.spec.sections import Training
 
 
 def build_optimizer(model: keras.Model, extra: Sequence[Any], settings: Training) -> Any:

@@ -149,22 +149,15 @@ def test_what_is_wrong_is_said_before_the_work(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["prune_channels"], "prune_channels needs model, teacher as its inputs; received nothing."),
-        (["prune_channels", "--input=model={}"], "received model."),
-        (
-            ["train_model", "--input=model={}"],
-            "needs nothing as its inputs; received model.",
-        ),
-        (
-            ["export_litert", "--input=modle={}"],
-            "needs model as its inputs; received modle.",
-        ),
+        (["prune_channels"], "needs model as its inputs, and may take teacher; received nothing."),
+        (["prune_channels", "--input=teacher={}"], "received teacher."),
+        (["train_model", "--input=model={}"], "needs nothing as its inputs; received model."),
+        (["result", "--input=modle={}"], "needs model as its inputs; received modle."),
         (["export_litert", "--input=model={}", "--input=model={}"], "model is given twice"),
         (["export_litert", "--input=s3://me:hush@models/a"], "a URI with an @, ? or # needs the form"),
         (["export_litert", "--input=model={}"], "has several steps export_litert; use one of baseline"),
         (["fine_tune_model", "--input=model={}"], "no step fine_tune_model; use one of check_export"),
-        (["fine_tune_model", "--input=model={}", "--input=teacher={}"], "needs settings of its own"),
-        (["export_litert", "--input=model={}/out/"], "is the model that export_litert reads"),
+        (["result", "--input=model={}/out/"], "is the model that export_litert reads"),
     ],
 )
 def test_a_call_that_is_wrong_is_told_before_anything_is_fetched(

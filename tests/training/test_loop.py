@@ -16,7 +16,7 @@ from keras import layers
 
 from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
-from pocketkube.spec.schema import Augmentation, DatasetSettings, Training
+from pocketkube.spec.sections import Augmentation, DatasetSettings, Training
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
@@ -317,8 +317,7 @@ def test_killed_and_resumed_training_ends_at_the_same_weights(tmp_path) -> None:
 
 
 def _checkpoint_time(folder: Path) -> int:
-    file = folder / "checkpoint.npz"
-    return file.stat().st_mtime_ns if file.exists() else 0
+    return max((file.stat().st_mtime_ns for file in folder.glob("checkpoint-*.npz")), default=0)
 
 
 RANKS = """
@@ -326,12 +325,12 @@ import json, sys
 sys.path.insert(0, {tests!r})
 from dataclasses import asdict
 from test_loop import *
-from pocketkube.training.workers import workers
+from pocketkube.ranks import started_first
 model = net(norm=False)
 data = load_dataset(DatasetSettings(builtin="digits", image_size=(8, 8)))
 settings = course(**UNSTEADY | {{"learning_rate": 0.5}}, augmentation=Augmentation(shift=1))
 history = train(model, data, CLASSIFY, settings, seed=0)
-if workers().rank == 0:
+if started_first():
     Path(sys.argv[1]).write_text(json.dumps(asdict(history)))
 """
 
@@ -371,7 +370,7 @@ sys.path.insert(0, {tests!r})
 from test_loop import *
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.training.method import Method
-from pocketkube.training.workers import workers
+from pocketkube.ranks import started_first
 keras.utils.set_random_seed(0)
 parts = [layers.Conv2D(4, 3), layers.BatchNormalization(), FakeQuantize(8, "moving_average")]
 model = keras.Sequential([keras.Input((8, 8, 1)), *parts, layers.Flatten(), layers.Dense(10)])
@@ -383,7 +382,7 @@ class Last(Method):
         return step < steps
 
     def finish(self):
-        np.savez(Path(sys.argv[1]) / f"rank{{workers().rank}}.npz", *model.get_weights())
+        np.savez(Path(sys.argv[1]) / f"rank{{int(not started_first())}}.npz", *model.get_weights())
 
 history = train(model, data, CLASSIFY, course(epochs=2), seed=0, method=Last())
 assert history.kept_epoch == 1
