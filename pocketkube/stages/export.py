@@ -51,7 +51,6 @@ def export_litert(
         calibration=lambda count: materialize(dataset.train, count, config.seed)[0],
     )
     test, labels = _test_examples(dataset.test)
-    is_calibrated = wanted.numbers == "int8" and not _rounds_itself(bundle.model)
     agreement = check_agreement(
         content,
         bundle.model,
@@ -66,11 +65,7 @@ def export_litert(
         "export": {
             "name": wanted.name,
             "seconds": time.monotonic() - began,
-            "notes": [
-                *notes_on(content),
-                *([_told(sparse_kernels(content))] if stores_sparse else []),
-                *(notes_on_steps(bundle.model) if is_calibrated else []),
-            ],
+            "notes": notes_on_file(content, bundle.model, wanted, sparse=stores_sparse),
             "warnings": worse_by_pruning(bundle, task.measure.wording),
         },
     }
@@ -113,6 +108,23 @@ def converted(
     if sparse and wanted.numbers in SPARSE_FORMATS and sparse_kernels(content).wrong:
         return convert(False)
     return content
+
+
+def notes_on_file(content: bytes, model: keras.Model, wanted: FileFormat, *, sparse: bool) -> list[str]:
+    """Sentences on what a file holds and what LiteRT makes of it.
+
+    Args:
+        content: The file.
+        model: The model that it was converted from.
+        wanted: The format that was asked for.
+        sparse: Whether zeros were to be left out.
+    """
+    is_calibrated = wanted.numbers == "int8" and not _rounds_itself(model)
+    return [
+        *notes_on(content),
+        *([_told(sparse_kernels(content))] if sparse else []),
+        *(notes_on_steps(model) if is_calibrated else []),
+    ]
 
 
 def _told(found: SparseKernels) -> str:
