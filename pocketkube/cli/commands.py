@@ -110,8 +110,8 @@ def unpack(options: Namespace) -> None:
 
 def benchmark(options: Namespace) -> None:
     """`pocketkube benchmark`: LiteRT files side by side."""
-    from pocketkube.benchmark import benchmark as measure
-    from pocketkube.benchmark.table import render_table
+    from pocketkube.benchmarking import benchmark as measure
+    from pocketkube.benchmarking.table import render_table
     from pocketkube.spec.sections import Benchmark
 
     if options.runs < 5:

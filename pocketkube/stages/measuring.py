@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from pocketkube.benchmark import benchmark
+from pocketkube.benchmarking import benchmark
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import BENCHMARK_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.stages.configs import BenchmarkLitertConfig

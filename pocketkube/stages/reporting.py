@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketkube import __version__
-from pocketkube.benchmark.environment import package_versions
+from pocketkube.benchmarking.environment import package_versions
 from pocketkube.facts import load_facts
 from pocketkube.figures import size
 from pocketkube.files import replaced_folder, write_text

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pocketkube.benchmark.environment import Environment
-from pocketkube.benchmark.intervals import Estimate
-from pocketkube.benchmark.load import Load
+from pocketkube.benchmarking.environment import Environment
+from pocketkube.benchmarking.intervals import Estimate
+from pocketkube.benchmarking.load import Load
 from pocketkube.measures import HeadScore
 
 
