@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
+from pocketkube.ranks import started_first
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.run import Ran, run_stage
 from pocketkube.storage import (
@@ -19,7 +20,6 @@ from pocketkube.storage import (
     refuse_unwritable,
     send_folder,
 )
-from pocketkube.training.mpirun import started_first
 
 # Some ten minutes: as long as a server's machine may take to come back.
 PAUSES_S = (5, 10, 20, 40, 80, 160, 300)
