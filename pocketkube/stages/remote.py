@@ -1,35 +1,32 @@
 """Runs a stage whose folders may live on an S3 server."""
 
-import sys
 import tempfile
-import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.spec.schema import Spec
 from pocketkube.stages.run import Ran, refuse_wrong_call, run_stage
 from pocketkube.storage import (
-    Place,
-    ServerAway,
-    fetch_folder,
-    is_uri,
-    parse_uri,
+    LocalLocation,
+    S3Address,
+    S3Location,
+    parse_location,
+    patiently,
     refuse_unwritable,
     send_folder,
 )
 from pocketkube.training.mpirun import started_first
 
-# Some ten minutes: as long as a server's machine may take to come back.
-PAUSES_S = (5, 10, 20, 40, 80, 160, 300)
-
 
 def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str], output: str) -> Ran:
     """Runs a stage where its folders are: on this machine, or below s3:// URIs.
 
-    Inputs are fetched into the folder for temporary files, the output is made there and sent when it is
-    complete: again and again for some ten minutes where the server is away, and where that is in vain
-    it is kept. Of several processes that train together, each fetches and the first one sends.
+    Inputs are fetched into the cache of downloads, once for all processes of a machine. The output is
+    made in the folder for temporary files and sent when it is complete, by the first of several
+    processes that train together: again and again for some ten minutes where the server is away, and
+    where that is in vain it is kept.
 
     Args:
         name: The stage.
@@ -43,24 +40,26 @@ def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str]
             or `run_stage` refuses.
     """
     refuse_wrong_call(name, spec, position, inputs)
-    places = {role: _place(text) for role, text in inputs.items()}
-    target = _place(output)
-    for role, place in places.items():
-        if place == target:
+    locations = {role: _location(text) for role, text in inputs.items()}
+    target = _location(output)
+    for role, location in locations.items():
+        if location == target:
             raise UserError(f"--output: {target} is the {role} that {name} reads; give another place.")
-    if not any(isinstance(place, Place) for place in (*places.values(), target)):
-        return run_stage(name, spec, position, _fetched(places, Path()), Path(output).resolve())
-    with _temporary_folder() as work:
-        if isinstance(target, Place) and started_first():
-            refuse_unwritable(target)
-        folders = _fetched(places, Path(work))
-        if isinstance(target, Path):
-            return run_stage(name, spec, position, folders, target)
-        made = Path(work) / "output"
+    with ExitStack() as stack:
+        if isinstance(target, S3Location):
+            made = Path(stack.enter_context(_temporary_folder())) / "output"
+            if started_first():
+                refuse_unwritable(target.address)
+        folders = {
+            role: stack.enter_context(location.fetched(sealed=True))
+            for role, location in locations.items()
+        }
+        if isinstance(target, LocalLocation):
+            return run_stage(name, spec, position, folders, target.path)
         try:
             ran = run_stage(name, spec, position, folders, made)
             if started_first():
-                _send_or_keep(made, target)
+                _send_or_keep(made, target.address)
         except RejectedFile as error:
             kept = Path(tempfile.mkdtemp(prefix="pocketkube-output-"))
             raise error.keep(kept / "rejected.tflite") from error
@@ -71,41 +70,19 @@ def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str]
         return ran
 
 
-def _place(text: str) -> Place | Path:
-    return parse_uri(text) if is_uri(text) else Path(text).resolve()
+def _location(text: str) -> LocalLocation | S3Location:
+    """Where `text` is; two texts for one folder are equal then."""
+    location = parse_location(text)
+    return location if isinstance(location, S3Location) else LocalLocation(Path(text).resolve())
 
 
-def _fetched(places: Mapping[str, Place | Path], work: Path) -> dict[str, Path]:
-    """A folder for each input; one for all that are the same place, as stages compare them."""
-    folders: dict[Place | Path, Path] = {}
-    for place in places.values():
-        if isinstance(place, Path):
-            folders[place] = place
-        elif place not in folders:
-            folders[place] = work / f"input{len(folders)}"
-            fetch_folder(place, folders[place])
-    return {role: folders[place] for role, place in places.items()}
-
-
-def _send_or_keep(made: Path, target: Place) -> None:
+def _send_or_keep(made: Path, target: S3Address) -> None:
     try:
-        _send(made, target)
+        patiently("send", lambda: send_folder(made, target))
     except UserError as error:
         kept = Path(tempfile.mkdtemp(prefix="pocketkube-output-"))
         made.replace(kept)
         raise UserError(f"{error} The output is complete, and kept in {kept}.") from error
-
-
-def _send(made: Path, target: Place) -> None:
-    for pause in PAUSES_S:
-        try:
-            send_folder(made, target)
-        except ServerAway as error:
-            print(f'stage=send again_in={pause}s reason="{error}"', file=sys.stderr, flush=True)
-            time.sleep(pause)
-        else:
-            return
-    send_folder(made, target)
 
 
 def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
