@@ -16,14 +16,14 @@ from pocketkube.quiet import quiet_tensorflow
 def run(options: Namespace) -> None:
     """`pocketkube run`: a spec's whole job."""
     from pocketkube.spec import load_spec, resolve_paths
+    from pocketkube.stages.component import CACHE
     from pocketkube.stages.inline import run_inline
     from pocketkube.stages.outputs import collect
-    from pocketkube.stages.run import CACHE
 
     spec = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
     output = options.output.resolve()
-    os.environ.setdefault(CACHE, str(output / ".cache"))
-    folders = run_inline(spec, output / "steps")
+    cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
+    folders = run_inline(spec, output / "steps", cache=cache)
     result = collect(folders, output)
     if options.json:
         print(json.dumps(result, indent=1))
@@ -34,11 +34,10 @@ def run(options: Namespace) -> None:
 def profile(options: Namespace) -> None:
     """`pocketkube profile`: what a model costs."""
     quiet_tensorflow()
-    from pocketkube.bundle import load_model
     from pocketkube.graph.cost import profile_model
     from pocketkube.graph.profile_table import render_profile
 
-    found = profile_model(load_model(Path(options.model)))
+    found = profile_model(_model(options.model))
     if options.json:
         print(json.dumps(found.to_dict(), indent=1))
     else:
@@ -48,9 +47,8 @@ def profile(options: Namespace) -> None:
 def prune(options: Namespace) -> None:
     """`pocketkube prune`: a smaller .keras file."""
     quiet_tensorflow()
-    from pocketkube.bundle import load_model
     from pocketkube.pruning.prune import prune as prune_model
-    from pocketkube.spec.schema import PruneChannels
+    from pocketkube.spec.sections import PruneChannels
 
     if options.output.suffix != ".keras":
         raise UserError(f"--output: {options.output} has to end in .keras.")
@@ -58,7 +56,7 @@ def prune(options: Namespace) -> None:
         raise UserError(f"--speedup: {options.speedup:g} makes nothing faster; give more than 1.")
     if options.round_to < 1:
         raise UserError(f"--round-to: {options.round_to} is no multiple; give 1 or more.")
-    model = load_model(Path(options.model))
+    model = _model(options.model)
     settings = PruneChannels(criterion=options.criterion, round_to=options.round_to)
     pruned = prune_model(
         model, settings, speedup=options.speedup, calibration=_calibration(options, model)
@@ -112,7 +110,7 @@ def benchmark(options: Namespace) -> None:
     """`pocketkube benchmark`: LiteRT files side by side."""
     from pocketkube.benchmark import benchmark as measure
     from pocketkube.benchmark.table import render_table
-    from pocketkube.spec.schema import Benchmark
+    from pocketkube.spec.sections import Benchmark
 
     if options.runs < 5:
         raise UserError(f"--runs: {options.runs} is too few to say anything; give 5 or more.")
@@ -159,21 +157,47 @@ def spec(options: Namespace) -> None:
 
 def stage(options: Namespace) -> None:
     """`pocketkube stage`: one stage, as launchers call it."""
-    from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.remote import run_stage_at
 
-    job = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
+    run_stage_at(_stage_call(options))
+
+
+def _stage_call(options: Namespace) -> Any:
+    from pocketkube.spec import load_spec, resolve_paths
+    from pocketkube.stages.call import StageCall, config_of
+    from pocketkube.stages.plan import step_named
+
     inputs: dict[str, str] = {}
-    for given in options.input:
-        role, equals, place = given.partition("=")
+    for word in options.input:
+        name, equals, place = word.partition("=")
         if not equals:
             raise UserError(
-                f"--input: {repeatable(given)} needs the form ROLE=PLACE, as in model=runs/a/model."
+                f"--input: {repeatable(word)} needs the form NAME=PLACE, as in model=runs/a/model."
             )
-        if role in inputs:
-            raise UserError(f"--input: {role} is given twice.")
-        inputs[role] = place
-    run_stage_at(options.name, job, options.position, inputs, options.output)
+        if name in inputs:
+            raise UserError(f"--input: {name} is given twice.")
+        inputs[name] = place
+    if options.spec is None:
+        config = config_of(options.name, _json_of(options.config))
+        return StageCall(options.name, config, inputs, options.output)
+    job = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
+    step = step_named(job, options.name)
+    return StageCall(step.stage, step.config, inputs, options.output)
+
+
+def _json_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UserError(f"--config: is no JSON: {error}.") from None
+
+
+def _model(text: str) -> Any:
+    from pocketkube.bundle import load_model
+    from pocketkube.storage import parse_location
+
+    with parse_location(text).fetched() as path:
+        return load_model(path)
 
 
 def _calibration(options: Namespace, model: Any) -> Any:
@@ -182,7 +206,7 @@ def _calibration(options: Namespace, model: Any) -> Any:
     from pocketkube.data import load_dataset
     from pocketkube.data.batches import materialize
     from pocketkube.pruning.calibration import Calibration
-    from pocketkube.spec.schema import DatasetSettings
+    from pocketkube.spec.sections import DatasetSettings
     from pocketkube.training.task import infer_task
 
     name = options.dataset

@@ -32,7 +32,7 @@ from pocketkube.pruning.reconstruction import (
     silence,
     write_fit,
 )
-from pocketkube.spec.schema import PruneChannels
+from pocketkube.spec.sections import PruneChannels
 
 TOLERANCE = 0.01
 # Criteria whose scores are losses: what counts is the loss for what a unit costs.

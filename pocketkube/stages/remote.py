@@ -1,13 +1,13 @@
 """Runs a stage whose folders may live on an S3 server."""
 
 import tempfile
-from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
-from pocketkube.spec.schema import Spec
-from pocketkube.stages.run import Ran, refuse_wrong_call, run_stage
+from pocketkube.stages.call import StageCall
+from pocketkube.stages.run import Ran, run_stage
 from pocketkube.storage import (
     LocalLocation,
     S3Address,
@@ -20,7 +20,7 @@ from pocketkube.storage import (
 from pocketkube.training.mpirun import started_first
 
 
-def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str], output: str) -> Ran:
+def run_stage_at(call: StageCall) -> Ran:
     """Runs a stage where its folders are: on this machine, or below s3:// URIs.
 
     Inputs are fetched into the cache of downloads, once for all processes of a machine. The output is
@@ -29,35 +29,32 @@ def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str]
     where that is in vain it is kept.
 
     Args:
-        name: The stage.
-        spec: The job.
-        position: Place of the stage's settings in the spec's stages, or -1.
-        inputs: A folder or URI for each of the stage's inputs.
-        output: The folder or URI to write; complete or absent.
+        call: The call.
 
     Raises:
         UserError: If a URI is wrong, its server refuses or lacks it, the output is to replace an input,
             or `run_stage` refuses.
     """
-    refuse_wrong_call(name, spec, position, inputs)
-    locations = {role: _location(text) for role, text in inputs.items()}
-    target = _location(output)
-    for role, location in locations.items():
+    locations = {name: _location(text) for name, text in call.inputs.items()}
+    target = _location(call.output)
+    for name, location in locations.items():
         if location == target:
-            raise UserError(f"--output: {target} is the {role} that {name} reads; give another place.")
+            raise UserError(
+                f"--output: {target} is the {name} that {call.stage} reads; give another place."
+            )
     with ExitStack() as stack:
         if isinstance(target, S3Location):
             made = Path(stack.enter_context(_temporary_folder())) / "output"
             if started_first():
                 refuse_unwritable(target.address)
         folders = {
-            role: stack.enter_context(location.fetched(sealed=True))
-            for role, location in locations.items()
+            name: str(stack.enter_context(location.fetched(sealed=True)))
+            for name, location in locations.items()
         }
         if isinstance(target, LocalLocation):
-            return run_stage(name, spec, position, folders, target.path)
+            return run_stage(replace(call, inputs=folders, output=str(target)))
         try:
-            ran = run_stage(name, spec, position, folders, made)
+            ran = run_stage(replace(call, inputs=folders, output=str(made)))
             if started_first():
                 _send_or_keep(made, target.address)
         except RejectedFile as error:

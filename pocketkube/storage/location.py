@@ -35,6 +35,16 @@ class Fetched:
     path: Path
     held: Held | None = None
 
+    @contextmanager
+    def called(self, name: str) -> Iterator[None]:
+        """Makes errors of the block speak of `name` instead of the path."""
+        try:
+            yield
+        except UserError as error:
+            if type(error) is not UserError or str(self.path) == name:
+                raise
+            raise UserError(str(error).replace(str(self.path), name)) from error
+
 
 class Location(ABC):
     """Where a file, a folder or, by a pattern such as `train-*`, several files are.
@@ -80,11 +90,8 @@ class Location(ABC):
         """What `fetch` brings, until the block ends; errors name this location, not the copy."""
         copy = self.fetch(sealed=sealed)
         try:
-            yield copy.path
-        except UserError as error:
-            if type(error) is not UserError or str(copy.path) == str(self):
-                raise
-            raise UserError(str(error).replace(str(copy.path), str(self))) from error
+            with copy.called(str(self)):
+                yield copy.path
         finally:
             if copy.held:
                 copy.held.close()

@@ -1,0 +1,33 @@
+"""Where what a stage reads from outside a job is: models, students, teachers, data."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pocketkube.spec.sections import UNCOMPRESSED, DatasetSettings, Distillation, DistillModel
+from pocketkube.stages.configs import StageConfig
+from pocketkube.storage import Location, parse_location
+
+
+def outside_locations(config: StageConfig) -> list[Location]:
+    """What a config names, in the order of its fields."""
+    return [
+        parse_location(text)
+        for name in type(config).model_fields
+        for text in _named(name, getattr(config, name))
+    ]
+
+
+def _named(name: str, value: Any) -> Iterator[str]:
+    if name == "model" and value.endswith(".keras"):
+        yield value
+    elif isinstance(value, DistillModel) and value.student.endswith(".keras"):
+        yield value.student
+    elif isinstance(value, Distillation) and value.teaches:
+        yield from (teacher for teacher in value.teachers if teacher != UNCOMPRESSED)
+    elif isinstance(value, DatasetSettings):
+        kind, where = value.source
+        if kind != "builtin":
+            yield where
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _named(name, each)
