@@ -102,17 +102,21 @@ def _parser() -> argparse.ArgumentParser:
         "The server of s3:// places is named by AWS_ENDPOINT_URL_S3, and its keys by AWS_ACCESS_KEY_ID "
         "and AWS_SECRET_ACCESS_KEY.",
     )
-    stage.add_argument("name", help="train_model, prune_channels, fine_tune_model, export_litert, …")
-    stage.add_argument("--spec", type=Path, required=True, help="the spec")
     stage.add_argument(
-        "--position", type=int, default=-1, help="place of its settings in stages, from 0"
+        "name",
+        help="train_model, prune_channels, …; or a step of the spec's job, as 2_fine_tune or result",
+    )
+    told = stage.add_mutually_exclusive_group(required=True)
+    told.add_argument("--spec", type=Path, help="the spec whose job it is a step of")
+    told.add_argument(
+        "--config", metavar="JSON", help="all that the stage is told, as launchers write it"
     )
     stage.add_argument(
         "--input",
         action="append",
         default=[],
-        metavar="ROLE=PLACE",
-        help="an input by its role: a folder, or s3://bucket/key",
+        metavar="NAME=PLACE",
+        help="an input by its name: a folder, or s3://bucket/key",
     )
     stage.add_argument(
         "--output", "-o", metavar="PLACE", required=True, help="the folder or s3://bucket/key to write"
