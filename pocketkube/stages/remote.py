@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
+from pocketkube.ranks import started_first
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.run import Ran, run_stage
 from pocketkube.storage import (
@@ -17,7 +18,6 @@ from pocketkube.storage import (
     refuse_unwritable,
     send_folder,
 )
-from pocketkube.training.mpirun import started_first
 
 
 def run_stage_at(call: StageCall) -> Ran:

@@ -1,4 +1,4 @@
-"""Whom a spec makes a stage's model learn from."""
+"""The teachers of the model that a stage trains."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from pocketkube.stages.facts import task_of
 from pocketkube.stages.registry import TEACHER
 from pocketkube.stages.tasks import settled_task
 from pocketkube.storage import parse_location
-from pocketkube.training.lesson import Lesson
+from pocketkube.training.distillation_term import DistillationTerm
 from pocketkube.training.task import Task
 
 
@@ -49,27 +49,27 @@ def uncompressed(inputs: Mapping[str, Path]) -> Path:
     return inputs.get(TEACHER, inputs["model"])
 
 
-def lesson_of(
+def distillation_term(
     config: LearningConfig,
     student: keras.Model,
     task: Task,
     teachers: Sequence[Teacher],
     renamed: Mapping[str, str] = MappingProxyType({}),
-) -> Lesson:
-    """What the teachers add to a stage's training.
+) -> DistillationTerm:
+    """What teachers add to the loss of a stage's training.
 
     Args:
         config: The stage's.
         student: The model that is trained.
         task: Its task.
-        teachers: Who teaches it.
+        teachers: Its teachers.
         renamed: See `FromTeachers`.
 
     Raises:
         UserError: If a teacher does not fit the student.
     """
     if not teachers:
-        return Lesson()
+        return DistillationTerm()
     return FromTeachers(student, task, teachers, config.distillation, seed=config.seed, renamed=renamed)
 
 

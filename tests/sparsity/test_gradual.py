@@ -17,7 +17,8 @@ from pocketkube.sparsity.kernels import depthwise_note, kernels
 from pocketkube.sparsity.patterns import mask_of
 from pocketkube.sparsity.schedule import is_refreshed, rise, sparsity_at
 from pocketkube.spec.sections import DatasetSettings, SparsifyWeights, Training
-from pocketkube.training.loop import evaluate, train
+from pocketkube.training.evaluation import evaluate
+from pocketkube.training.loop import train
 from pocketkube.training.task import infer_task
 from tests.graph.nets import twins
 
