@@ -22,7 +22,7 @@ from pocketkube.packing import decode, read_forms, write_packed
 from pocketkube.quantization.aware import QuantizationAware
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.insertion import prepare
-from pocketkube.quantization.integers import integer_kernels
+from pocketkube.quantization.integer_kernels import integer_kernels
 from pocketkube.quantization.quantize import Quantized, quantize
 from pocketkube.sparsity import KeptZeros
 from pocketkube.spec.sections import DatasetSettings, QuantizeWeights, Training
