@@ -140,7 +140,7 @@ class _TensorFlow:
         return self._maker.get(number)
 
     def reader(self, call: _NumberedCall) -> _NumberedCall | None:
-        """The only reader of a call's only output; None if there are several, or the model returns it."""
+        """The only reader of the only output; None if there are several, or the model returns it."""
         readers = self._readers.get(call.outputs[0], [])
         alone = len(call.outputs) == len(readers) == 1 and call.outputs[0] not in self._ends
         return readers[0] if alone else None
