@@ -35,7 +35,7 @@ class Clustering(Method):
     def __init__(self, model: keras.Model, settings: ClusterWeights) -> None:
         found = list(kernels_of(model))
         _refuse(model, found, settings)
-        self.told = settings.model_dump_json()
+        self.fingerprint = settings.model_dump_json()
         self._settings = settings
         bits = [settings.layers.get(kernel.layer, settings.bits) for kernel in found]
         self._codebooks = [

@@ -152,7 +152,7 @@ class QuantizationAware(Method):
     """
 
     def __init__(self, kernels: Sequence[QuantizedKernel], settings: QuantizeWeights) -> None:
-        self.told = settings.model_dump_json()
+        self.fingerprint = settings.model_dump_json()
         self.kernels = kernels
         scales = [each.log_scale for each in kernels if each.log_scale is not None]
         learned = settings.ranges == "learned"

@@ -46,7 +46,7 @@ class _Masked(Method):
 class KeptZeros(_Masked):
     """Trains a sparse model on without filling its zeros."""
 
-    told = "kept_zeros"
+    fingerprint = "kept_zeros"
 
 
 class GradualSparsification(_Masked):
@@ -66,7 +66,7 @@ class GradualSparsification(_Masked):
 
     def __init__(self, model: keras.Model, settings: SparsifyWeights) -> None:
         super().__init__(model)
-        self.told = settings.model_dump_json()
+        self.fingerprint = settings.model_dump_json()
         self._settings = settings
         _refuse_unknown(settings.ratios, self.paths)
         self._before = [mask.numpy() for mask in self.masks]

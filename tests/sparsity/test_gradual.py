@@ -14,10 +14,11 @@ from pocketkube.models import build_model
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.distribution import layer_sparsities
 from pocketkube.sparsity.patterns import mask_of
-from pocketkube.sparsity.schedule import is_refreshed, rise, sparsity_at
+from pocketkube.sparsity.schedule import schedule_steps, sparsity_at, updates_masks
 from pocketkube.sparsity.selection import depthwise_note, sparsifiable_kernels
 from pocketkube.spec.sections import DatasetSettings, SparsifyWeights, Training
-from pocketkube.training.loop import evaluate, train
+from pocketkube.training.evaluation import evaluate
+from pocketkube.training.loop import train
 from pocketkube.training.task import infer_task
 from tests.graph.nets import twins
 
@@ -41,17 +42,17 @@ def trained(settings: SparsifyWeights, course: Training = COURSE, **options) -> 
 def test_the_schedule_is_the_papers() -> None:
     asked = [sparsity_at(t, final=0.8, begin=10, end=30) for t in (0, 10, 20, 30, 99)]
     assert asked == pytest.approx([0, 0, 0.8 * 0.875, 0.8, 0.8])
-    assert rise(100, 0.1, 0.6) == (10, 60)
-    assert rise(5, 0.0, 1.0) == (0, 4)
-    refreshed = [t for t in range(100) if is_refreshed(t, begin=10, end=60, every=20)]
+    assert schedule_steps(100, 0.1, 0.6) == (10, 60)
+    assert schedule_steps(5, 0.0, 1.0) == (0, 4)
+    refreshed = [t for t in range(100) if updates_masks(t, begin=10, end=60, every=20)]
     assert refreshed == [10, 30, 50, 60]
 
 
 @pytest.mark.parametrize(("begin_fraction", "end_fraction"), [(0, 0.6), (0, 1), (0.5, 0.6), (0.9, 1)])
 def test_a_course_of_any_length_ends_with_the_sparsity_asked_for(begin_fraction, end_fraction) -> None:
     for steps in range(1, 21):
-        begin, end = rise(steps, begin_fraction, end_fraction)
-        refreshed = [t for t in range(steps) if is_refreshed(t, begin=begin, end=end, every=20)]
+        begin, end = schedule_steps(steps, begin_fraction, end_fraction)
+        refreshed = [t for t in range(steps) if updates_masks(t, begin=begin, end=end, every=20)]
         assert sparsity_at(refreshed[-1], final=0.9, begin=begin, end=end) == 0.9, steps
 
 
