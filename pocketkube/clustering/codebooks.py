@@ -42,9 +42,9 @@ class Clustering(Method):
             _KernelCodebooks(k, b, settings) for k, b in zip(found, bits, strict=True) if b
         ]
         self._sparse = [
-            (k.variable, kept)
+            (k.variable, nonzero)
             for k, b in zip(found, bits, strict=True)
-            if not b and (kept := _nonzero(np.asarray(k.variable))) is not None
+            if not b and (nonzero := _nonzero(np.asarray(k.variable))) is not None
         ]
         centroids = [codebooks.centroids for codebooks in self._codebooks]
         self.trained = [] if settings.train == "weights" else centroids

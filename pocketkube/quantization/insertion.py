@@ -71,7 +71,7 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
         The model; its weights are those of `model`, BatchNorm folded into them.
     """
     opened = unwrapped(model)
-    builder = _QuantizableBuilder(_TensorFlow(functional_graph(opened)), rounding)
+    builder = _QuantizableBuilder(_TensorUses(functional_graph(opened)), rounding)
     built = builder.rebuild(opened)
     builder.carry_weights()
     return Prepared(
@@ -93,7 +93,8 @@ class _NumberedCall:
         op: The operation or layer.
         inputs: Numbers of the tensors that it takes.
         outputs: Numbers of the tensors that it returns.
-        rank: How many axes its first output has, the batch axis included."""
+        rank: How many axes its first output has, the batch axis included.
+    """
 
     op: Any
     inputs: tuple[int, ...]
@@ -101,7 +102,7 @@ class _NumberedCall:
     rank: int
 
 
-class _TensorFlow:
+class _TensorUses:
     """Which call produces and which calls read each tensor of a model.
 
     A nested model that is called once is looked through. One that is shared has ends of its own: what
@@ -180,7 +181,7 @@ class _TensorFlow:
 
 
 class _QuantizableBuilder(Rebuilder):
-    def __init__(self, graph: _TensorFlow, rounding: Rounding | None) -> None:
+    def __init__(self, graph: _TensorUses, rounding: Rounding | None) -> None:
         super().__init__()
         self._graph, self._rounding = graph, rounding
         self._names = set(graph.ops)
