@@ -28,8 +28,8 @@ def plain_ending() -> Iterator[None]:
         print(f"{UserError.PREFIX}{error}", file=sys.stderr)
         sys.exit(UserError.EXIT_CODE)
     except KeyboardInterrupt as interrupt:
-        told = str(interrupt) or "the same command goes on from here."
-        print(f"{UserError.PREFIX}interrupted; {told}", file=sys.stderr)
+        remedy = str(interrupt) or "the same command goes on from here."
+        print(f"{UserError.PREFIX}interrupted; {remedy}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 
