@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from pocketkube.errors import UserError
-from pocketkube.training.mpirun import started_size
+from pocketkube.ranks import started_size
 
 INTERRUPTED = 130
 

@@ -13,7 +13,7 @@ from pocketkube.packing import Form, Grid, decode
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.levels import Levels, fake_quantize, grid_of, scaled_gradient
-from pocketkube.spec.schema import QuantizeWeights
+from pocketkube.spec.sections import QuantizeWeights
 from pocketkube.training.method import Method
 
 
@@ -152,7 +152,7 @@ class QuantizationAware(Method):
     """
 
     def __init__(self, kernels: Sequence[QuantizedKernel], settings: QuantizeWeights) -> None:
-        self.told = settings.model_dump_json()
+        self.fingerprint = settings.model_dump_json()
         self.kernels = kernels
         scales = [each.log_scale for each in kernels if each.log_scale is not None]
         learned = settings.ranges == "learned"

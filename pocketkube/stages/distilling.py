@@ -12,9 +12,8 @@ from pocketkube.stages.configs import DistillModelConfig
 from pocketkube.stages.facts import after_stage, judge
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.teaching import lesson_of, load_teachers, uncompressed
+from pocketkube.stages.teaching import distillation_term, load_teachers, uncompressed
 from pocketkube.training.loop import train
-from pocketkube.training.workers import workers
 
 
 def distill_model(
@@ -26,7 +25,7 @@ def distill_model(
     dataset = load_dataset(config.dataset)
     model = network("student", settings.student, settings.width, dataset, config.seed + 1)
     task = settled_task(config, model, dataset)
-    lesson = lesson_of(config, model, task, load_teachers(config, uncompressed(inputs), dataset))
+    term = distillation_term(config, model, task, load_teachers(config, uncompressed(inputs), dataset))
     course = config.training.model_copy(
         update={
             "epochs": settings.epochs or config.training.epochs,
@@ -40,10 +39,10 @@ def distill_model(
         course,
         seed=config.seed + 1,
         stage=settings.name,
-        lesson=lesson,
+        distillation=term,
         checkpoints=scratch,
     )
-    begun = load_facts(inputs["model"]) | {"model": settings.student, "task": task.told}
+    begun = load_facts(inputs["model"]) | {"model": settings.student, "task": task.config}
     judged = judge(model, dataset, task)
     scores = judged.validation.each
     facts = after_stage(
@@ -52,7 +51,7 @@ def distill_model(
         judged,
         began,
         history=history,
-        notes=lesson.notes,
+        notes=term.notes,
         warnings=warning(
             load_scores(inputs["model"]).get(NOW),
             scores,
@@ -61,5 +60,4 @@ def distill_model(
             "by the uncompressed network",
         ),
     )
-    if workers().rank == 0:
-        save_bundle(output, Bundle(model, facts, scores={NOW: scores}))
+    save_bundle(output, Bundle(model, facts, scores={NOW: scores}))

@@ -13,8 +13,9 @@ from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.packing import Form
 from pocketkube.sparsity.kernels import count_zeros
-from pocketkube.training.loop import History, Scores, evaluate_all
-from pocketkube.training.task import Task, told_task
+from pocketkube.training.evaluation import Scores, evaluate_all
+from pocketkube.training.history import History
+from pocketkube.training.task import Task, task_of_config
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def first_facts(model: str, dataset: Dataset, task: Task, seed: int) -> dict[str
         "pocketkube": __version__,
         "model": model,
         "dataset": dataset.name,
-        "task": task.told,
+        "task": task.config,
         "seed": seed,
         "stages": [],
     }
@@ -78,7 +79,7 @@ def first_facts(model: str, dataset: Dataset, task: Task, seed: int) -> dict[str
 
 def task_of(facts: dict[str, Any]) -> Task:
     """The task that the first stage settled on."""
-    return told_task(facts["task"])
+    return task_of_config(facts["task"])
 
 
 def is_sparse(facts: dict[str, Any]) -> bool:

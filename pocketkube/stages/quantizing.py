@@ -12,12 +12,12 @@ from pocketkube.quantization.fake_quantize import LITERT_BITS
 from pocketkube.quantization.insertion import Prepared
 from pocketkube.quantization.quantize import left_whole, quantize
 from pocketkube.sparsity import KeptZeros
-from pocketkube.spec.schema import FLOAT, QuantizeWeights
+from pocketkube.spec.sections import FLOAT, QuantizeWeights
 from pocketkube.stages.configs import QuantizeWeightsConfig
 from pocketkube.stages.facts import is_sparse
 from pocketkube.stages.formats import are_known, file_format
 from pocketkube.stages.training import Begun, train_on
-from pocketkube.training.method import Method, Together
+from pocketkube.training.method import CombinedMethod, Method
 
 
 def quantize_weights(
@@ -31,7 +31,7 @@ def quantize_weights(
         quantized = quantize(student.model, settings, calibration, config.seed)
         method: Method = quantized.method
         if is_sparse(student.facts):
-            method = Together([KeptZeros(quantized.model), method])
+            method = CombinedMethod([KeptZeros(quantized.model), method])
         prepared = quantized.prepared
         notes = [*_notes(settings), *spectral_note(student.model), *_notes_on(prepared)]
         return Begun(quantized.model, method, notes, prepared.renamed, prepared.folded)

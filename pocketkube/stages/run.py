@@ -10,10 +10,11 @@ from pathlib import Path
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.facts import load_warnings
 from pocketkube.quiet import quiet_tensorflow
+from pocketkube.ranks import started_first, started_size, written_by_the_first
 from pocketkube.stages.cache import hand_out, kept_place
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import LearningConfig, NetworkConfig
-from pocketkube.training.mpirun import run_together, started_first, started_size
+from pocketkube.training.mpirun import run_together
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def _run(call: StageCall) -> Ran:
         print(f"TensorFlow started in {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
     began = time.monotonic()
     scratch = output.parent / f".{output.name}.partial"
-    work(call.config, {name: Path(folder) for name, folder in call.inputs.items()}, output, scratch)
+    inputs = {name: Path(folder) for name, folder in call.inputs.items()}
+    with written_by_the_first(output) as own:
+        work(call.config, inputs, own, scratch)
     if started_first():
         shutil.rmtree(scratch, ignore_errors=True)
         _warn(output)

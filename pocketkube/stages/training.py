@@ -16,11 +16,11 @@ from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import count_zeros, depthwise_note
-from pocketkube.spec.schema import (
-    Cluster,
+from pocketkube.spec.sections import (
+    ClusterWeights,
     FineTune,
     QuantizeWeights,
-    Sparsify,
+    SparsifyWeights,
     Training,
 )
 from pocketkube.stages.chance import at_chance
@@ -36,12 +36,11 @@ from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, 
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.teaching import lesson_of, load_teachers, uncompressed
+from pocketkube.stages.teaching import distillation_term, load_teachers, uncompressed
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
-from pocketkube.training.workers import workers
 
-Trained = FineTune | Sparsify | Cluster | QuantizeWeights
+Trained = FineTune | SparsifyWeights | ClusterWeights | QuantizeWeights
 TrainedConfig = (
     FineTuneModelConfig | SparsifyWeightsConfig | ClusterWeightsConfig | QuantizeWeightsConfig
 )
@@ -72,8 +71,7 @@ def train_model(
         notes=notes,
         warnings=warnings,
     )
-    if workers().rank == 0:
-        save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
+    save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
 
 
 def fine_tune_model(
@@ -158,8 +156,8 @@ def train_on(
         begun.method.finish()
     else:
         teachers = load_teachers(config, uncompressed(inputs), dataset)
-        lesson = lesson_of(config, begun.model, task, teachers, begun.renamed)
-        notes += lesson.notes
+        term = distillation_term(config, begun.model, task, teachers, begun.renamed)
+        notes += term.notes
         history = train(
             begun.model,
             dataset,
@@ -167,7 +165,7 @@ def train_on(
             course,
             seed=config.seed + 1,
             stage=settings.name,
-            lesson=lesson,
+            distillation=term,
             method=begun.method,
             checkpoints=scratch,
         )
@@ -184,8 +182,7 @@ def train_on(
         scores = {**student.scores, **scores}
     else:
         facts[UNRECOVERED] = []
-    if workers().rank == 0:
-        save_bundle(output, Bundle(begun.model, facts, forms, scores))
+    save_bundle(output, Bundle(begun.model, facts, forms, scores))
 
 
 def _zeros(model: keras.Model) -> list[str]:

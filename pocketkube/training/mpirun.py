@@ -9,19 +9,6 @@ from importlib.util import find_spec
 
 from pocketkube.errors import UserError
 
-SIZES = ("OMPI_COMM_WORLD_SIZE", "HOROVOD_SIZE")
-RANKS = ("OMPI_COMM_WORLD_RANK", "HOROVOD_RANK")
-
-
-def started_size() -> int:
-    """How many processes this one was started with, itself included."""
-    return max(int(os.environ.get(name, "1")) for name in SIZES)
-
-
-def started_first() -> bool:
-    """Whether this process is the first of them, or alone."""
-    return all(os.environ.get(name, "0") == "0" for name in RANKS)
-
 
 def mpirun_command(count: int) -> list[str]:
     """What starts `count` processes on this machine; the program and its arguments follow."""

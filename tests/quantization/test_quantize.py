@@ -25,9 +25,10 @@ from pocketkube.quantization.insertion import prepare
 from pocketkube.quantization.integers import integer_kernels
 from pocketkube.quantization.quantize import Quantized, quantize
 from pocketkube.sparsity import KeptZeros
-from pocketkube.spec.schema import DatasetSettings, QuantizeWeights, Training
-from pocketkube.training.loop import evaluate, train
-from pocketkube.training.method import Together
+from pocketkube.spec.sections import DatasetSettings, QuantizeWeights, Training
+from pocketkube.training.evaluation import evaluate
+from pocketkube.training.loop import train
+from pocketkube.training.method import CombinedMethod
 from pocketkube.training.task import Task, infer_task
 from tests.quantization.test_insertion import after_dense, settled
 
@@ -358,7 +359,7 @@ def test_zeros_stay_zero_and_are_marked_as_such(dense: keras.Model) -> None:
         kernel.variable.assign(values * (np.abs(values) > np.quantile(np.abs(values), 0.6)))
     quantized = quantize(sparse, QuantizeWeights(weight_bits=4), CALIBRATION, 0)
     zeros = [np.asarray(kernel.variable) == 0 for kernel in kernels_of(quantized.model)]
-    method = Together([KeptZeros(quantized.model), quantized.method])
+    method = CombinedMethod([KeptZeros(quantized.model), quantized.method])
     train(quantized.model, DIGITS, task_of(dense), COURSE, seed=1, method=method)
     for kernel, zero in zip(kernels_of(quantized.model), zeros, strict=True):
         if len(kernel.axes) == 1:
