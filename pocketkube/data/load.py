@@ -5,6 +5,7 @@ from pathlib import Path
 from pocketkube.data import cifar, digits, idx, image_folder, npz, tfrecord
 from pocketkube.data.dataset import Dataset
 from pocketkube.data.images import place
+from pocketkube.errors import DataError, UserError
 from pocketkube.spec.sections import DatasetSettings
 
 
@@ -22,8 +23,15 @@ def load_dataset(settings: DatasetSettings, base: Path = Path()) -> Dataset:
         The data set, its images float32 `[height, width, channels]` in `settings.value_range`.
 
     Raises:
-        UserError: If the source is missing or damaged, or its labels or inputs are unusable.
+        DataError: If the source is missing or damaged, or its labels or inputs are unusable.
     """
+    try:
+        return _load(settings, base)
+    except UserError as error:
+        raise DataError(str(error)) from error
+
+
+def _load(settings: DatasetSettings, base: Path) -> Dataset:
     kind, where = settings.source
     if kind == "builtin":
         return digits.load(settings)
