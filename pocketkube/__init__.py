@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pocketkube.api.quantize import quantize
     from pocketkube.api.sparsify import sparsify
     from pocketkube.errors import RejectedFile, UserError
+    from pocketkube.pruning.pruner import Pruner
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ __all__ = [
     "Exported",
     "ModelProfile",
     "Network",
+    "Pruner",
     "RejectedFile",
     "Splits",
     "UserError",
@@ -59,6 +61,7 @@ _CLASSES = {
     "Exported": "api.export",
     "ModelProfile": "api.profile",
     "Network": "api.network",
+    "Pruner": "pruning.pruner",
     "RejectedFile": "errors",
     "Splits": "api.data",
     "UserError": "errors",

@@ -21,7 +21,7 @@ from pocketkube.figures import size
 from pocketkube.files import replaced_file
 from pocketkube.measures import Classes, HeadMeasure, Measure, TaskMeasure, Values
 from pocketkube.measures.wording import percent
-from pocketkube.native.litert_apart import prove
+from pocketkube.native.litert_in_child import prove
 from pocketkube.spec.sections import Quantize, QuantizeWeights
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.export import CHECKED, converted, notes_on_file

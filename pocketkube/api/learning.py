@@ -68,7 +68,8 @@ def learn(
     if settings.epochs == 0:
         begun.method.finish()
     else:
-        assert dataset is not None and task is not None
+        assert dataset is not None
+        assert task is not None
         teachers = teachers_of(function, teacher, learning, task, dataset)
         history, notes = train_begun(begun, settings, learning, dataset, task, teachers)
     step = Step(settings, (*notes, *notes_on(begun)), history)

@@ -17,12 +17,21 @@ from pocketkube.figures import NUMBER, bounded, count, ratio
 from pocketkube.files import replaced_file
 from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.packing import Form, write_packed
-from pocketkube.sparsity.kernels import count_zeros
+from pocketkube.sparsity.selection import count_zeros
 from pocketkube.spec.order import broken_order
 from pocketkube.spec.sections import Quantize, QuantizeWeights, StageBase, Trait
 from pocketkube.spec.stage_settings import StageSettings
 from pocketkube.training.history import History
 from pocketkube.training.task import Task
+
+# What the API calls stages.
+CALLS = {
+    "prune_channels": "prune",
+    "sparsify_weights": "sparsify",
+    "cluster_weights": "cluster",
+    "quantize_weights": "quantize",
+    "distill_model": "distil",
+}
 
 
 @dataclass(frozen=True)
@@ -134,7 +143,7 @@ class Network(Shown):
 
     def table(self) -> Table:
         """The costs before and after."""
-        shown = Table(title=" → ".join([self.original.name, *(s.settings.name for s in self.steps)]))
+        shown = Table(title=self.model.name, caption=self._done, caption_justify="left")
         for name in ("", "before", "after", "change"):
             shown.add_column(name, justify="right" if name else "left")
         for row in cost_rows(self.before, self.profile):
@@ -145,8 +154,12 @@ class Network(Shown):
         return shown
 
     def __repr__(self) -> str:
-        done = ", ".join(step.settings.name for step in self.steps) or "as it came"
-        return f"<Network {self.model.name}: {done}; {self.before.speedup_to(self.profile)} fewer MACs>"
+        fewer = self.before.speedup_to(self.profile)
+        return f"<Network {self.model.name}: {self._done or 'as it came'}; {fewer} fewer MACs>"
+
+    @property
+    def _done(self) -> str:
+        return " → ".join(CALLS.get(step.settings.name, step.settings.name) for step in self.steps)
 
 
 ModelLike: TypeAlias = keras.Model | Network
@@ -185,14 +198,16 @@ def refuse_order(function: str, network: Network, settings: StageBase) -> None:
     """
     problem = broken_order([*(step.settings for step in network.steps), settings])
     if problem:
+        for name, call in CALLS.items():
+            problem = problem.replace(name, call)
         raise UserError(f"{function}: {problem}.")
 
 
 def cost_rows(before: Profile, after: Profile) -> list[tuple[str, str, str, str]]:
     """Multiply-adds and parameters before and after."""
-    macs = [bounded(count(each.macs), each.bound) for each in (before, after)]
+    was, now = (bounded(count(each.macs), each.bound) for each in (before, after))
     return [
-        ("Multiply-adds (MACs)", *macs, f"{before.speedup_to(after)} fewer"),
+        ("Multiply-adds (MACs)", was, now, f"{before.speedup_to(after)} fewer"),
         (
             "Parameters",
             count(before.parameters),

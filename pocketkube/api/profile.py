@@ -57,6 +57,6 @@ def profile(model: ModelLike) -> ModelProfile:
         >>> from pocketkube.models import build_model
         >>> found = pk.profile(build_model("lenet", (28, 28, 1), 10))
         >>> found.parameters, found.layers[0].kind
-        (431080, 'Conv2D')
+        (61706, 'Conv2D')
     """
     return ModelProfile(network_of("profile", model).profile)

@@ -14,7 +14,7 @@ from pocketkube.benchmarking.samples import Samples, load_samples
 from pocketkube.benchmarking.score import Score, score_file
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
-from pocketkube.native.litert_apart import prove
+from pocketkube.native.litert_in_child import prove
 from pocketkube.progress import progress
 from pocketkube.spec.sections import Benchmark
 
@@ -32,8 +32,8 @@ def benchmark(
     Args:
         files: One .tflite file or more, as a rule the baseline first and the result last.
         settings: Number of runs, how precise the ratio is to be, and the thread counts.
-        samples: Test examples, or an .npz of such, see `load_samples`; without any latency is measured on
-            random numbers and there is no score.
+        samples: Test examples, or an .npz of such, see `load_samples`; without any
+            latency is measured on random numbers and there is no score.
 
     Returns:
         The figures, in the order of the files.

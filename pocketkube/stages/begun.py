@@ -13,7 +13,7 @@ from pocketkube.quantization.fake_quantize import LITERT_BITS
 from pocketkube.quantization.insertion import Prepared
 from pocketkube.quantization.quantize import left_whole, quantize
 from pocketkube.sparsity import GradualSparsification, KeptZeros
-from pocketkube.sparsity.kernels import depthwise_note
+from pocketkube.sparsity.selection import depthwise_note
 from pocketkube.spec.sections import FLOAT, ClusterWeights, QuantizeWeights, SparsifyWeights
 from pocketkube.stages.formats import are_known, file_format
 from pocketkube.training.method import CombinedMethod, Method

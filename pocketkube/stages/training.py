@@ -12,7 +12,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
 from pocketkube.graph.untied import untied
 from pocketkube.packing import Codebook, Form
-from pocketkube.sparsity.kernels import count_zeros
+from pocketkube.sparsity.selection import count_zeros
 from pocketkube.spec.sections import (
     ClusterWeights,
     FineTune,
