@@ -29,8 +29,8 @@ def plain_ending() -> Iterator[None]:
         in_a_rank = started_size() > 1 and isinstance(error, DataError)
         sys.exit(DataError.RANK_EXIT_CODE if in_a_rank else UserError.EXIT_CODE)
     except KeyboardInterrupt as interrupt:
-        told = str(interrupt) or "the same command goes on from here."
-        print(f"{UserError.PREFIX}interrupted; {told}", file=sys.stderr)
+        remedy = str(interrupt) or "the same command goes on from here."
+        print(f"{UserError.PREFIX}interrupted; {remedy}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

@@ -15,6 +15,7 @@ from pocketkube.stages.configs import LearningConfig
 from pocketkube.stages.facts import task_of
 from pocketkube.stages.registry import TEACHER
 from pocketkube.stages.tasks import settled_task
+from pocketkube.storage import parse_location
 from pocketkube.training.distillation_term import DistillationTerm
 from pocketkube.training.task import Task
 
@@ -38,7 +39,7 @@ def load_teachers(
     if not config.distillation.teaches:
         return ()
     return tuple(
-        _uncompressed(first) if place == UNCOMPRESSED else _load(config, Path(place), dataset)
+        _uncompressed(first) if place == UNCOMPRESSED else _load(config, place, dataset)
         for place in config.distillation.teachers or (UNCOMPRESSED,)
     )
 
@@ -77,12 +78,13 @@ def _uncompressed(given: Path | Bundle) -> Teacher:
     return Teacher("the uncompressed model", bundle.model, task_of(bundle.facts))
 
 
-def _load(config: LearningConfig, place: Path, dataset: Dataset) -> Teacher:
+def _load(config: LearningConfig, place: str, dataset: Dataset) -> Teacher:
     try:
-        if place.is_dir():
-            bundle = load_bundle(place)
-            return Teacher(str(place), bundle.model, task_of(bundle.facts))
-        model = load_model(place)
-        return Teacher(str(place), model, settled_task(config, model, dataset))
+        with parse_location(place).fetched() as path:
+            if path.is_dir():
+                bundle = load_bundle(path)
+                return Teacher(place, bundle.model, task_of(bundle.facts))
+            model = load_model(path)
+        return Teacher(place, model, settled_task(config, model, dataset))
     except UserError as error:
         raise UserError(f"distillation.teachers: {place}: {error}") from error
