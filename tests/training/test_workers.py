@@ -1,13 +1,10 @@
 """Training that several workers share, who may be other ones, and more or fewer, later on."""
 
 import json
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from pocketkube.training.history import Epoch
 from pocketkube.training.loop import train
@@ -26,64 +23,11 @@ from tests.training.test_loop import (
 )
 
 
-class ThreadWorkers(SingleProcess):
-    """A worker of several in threads, whose means and sums are taken by NumPy in double precision."""
+class Ranked(SingleProcess):
+    """One of several workers."""
 
-    def __init__(self, rank: int, shared: list, barrier: threading.Barrier) -> None:
-        self.rank, self.size, self._shared, self._barrier = rank, len(shared), shared, barrier
-
-    def _all(self, value):
-        self._shared[self.rank] = value
-        self._barrier.wait(60)
-        found = list(self._shared)
-        self._barrier.wait(60)
-        return found
-
-    def average(self, tensors):
-        columns = zip(*self._all([np.asarray(t, np.float64) for t in tensors]), strict=True)
-        means = [sum(column) / self.size for column in columns]
-        return [tf.constant(m, t.dtype) for m, t in zip(means, tensors, strict=True)]
-
-    def total(self, tensor):
-        return tf.constant(sum(np.asarray(t) for t in self._all(tensor)))
-
-    def broadcast(self, variables):
-        for variable, value in zip(
-            variables, self._all([np.array(v) for v in variables])[0], strict=True
-        ):
-            variable.assign(value)
-
-    def broadcast_object(self, value):
-        return self._all(value)[0]
-
-
-def in_threads(size: int, work: Callable[[ThreadWorkers], None]) -> None:
-    shared: list = [None] * size
-    barrier = threading.Barrier(size)
-    errors: list[BaseException] = []
-
-    def run(rank: int) -> None:
-        try:
-            work(ThreadWorkers(rank, shared, barrier))
-        except BaseException as error:
-            errors.append(error)
-            barrier.abort()
-
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-
-
-@pytest.fixture
-def eager():
-    """Threads meet in the middle of a step only where steps are no graphs."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
 
 
 @pytest.mark.parametrize(("batch", "size"), [(128, 3), (128, 2), (5, 4), (7, 1)])
@@ -91,30 +35,9 @@ def test_shares_weigh_as_their_rows(batch: int, size: int) -> None:
     """Each row counts the same in the mean over workers of their means over rows."""
     rows, mean = np.random.default_rng(0).normal(size=batch), 0.0
     for rank in range(size):
-        worker = ThreadWorkers(rank, [None] * size, threading.Barrier(size))
+        worker = Ranked(rank, size)
         mean += rows[rank::size].mean() * share_weight(batch, worker) / size
     assert mean == pytest.approx(rows.mean(), rel=1e-12)
-
-
-def test_three_workers_share_128_examples_as_one_trains_on_them(digits, eager) -> None:  # noqa: F811
-    settings = course(epochs=1, batch_size=128, optimizer="sgd", learning_rate=0.1, clip_norm=1.0)
-    alone = net(norm=False)
-    wanted = train(alone, digits, CLASSIFY, settings, seed=0)
-    models = [net(norm=False) for _ in range(3)]
-    histories = {}
-
-    def work(worker: ThreadWorkers) -> None:
-        histories[worker.rank] = train(
-            models[worker.rank], digits, CLASSIFY, settings, seed=0, workers=lambda: worker
-        )
-
-    in_threads(3, work)
-    for rank, model in enumerate(models):
-        for ours, theirs in zip(model.get_weights(), alone.get_weights(), strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
-        assert histories[rank].loss == pytest.approx(wanted.loss, rel=1e-5)
-        assert histories[rank].score == pytest.approx(wanted.score)
-        assert histories[rank].workers == 3
 
 
 class Leaving(SingleProcess):
