@@ -13,6 +13,7 @@ import numpy as np
 from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
 from pocketkube.files import replaced_folder, write_text
+from pocketkube.keras_private import flat_layers
 from pocketkube.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_FILE
 from pocketkube.loading import first_line, why_not_loaded
 from pocketkube.packing import Form, packs, read_forms, write_packed
@@ -116,7 +117,7 @@ def load_model(path: Path) -> keras.Model:
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
-    for layer in model._flatten_layers():
+    for layer in flat_layers(model):
         if layer.dtype_policy.compute_dtype != layer.dtype_policy.variable_dtype:
             layer.dtype_policy = layer.dtype_policy.variable_dtype
     return model
