@@ -12,7 +12,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.packing import Form
-from pocketkube.sparsity.kernels import count_zeros
+from pocketkube.sparsity.selection import count_zeros
 from pocketkube.training.evaluation import Scores, evaluate_all
 from pocketkube.training.history import History
 from pocketkube.training.task import Task, task_of_config

@@ -15,7 +15,7 @@ from pocketkube.graph.untied import untied
 from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
-from pocketkube.sparsity.kernels import count_zeros, depthwise_note
+from pocketkube.sparsity.selection import count_zeros, depthwise_note
 from pocketkube.spec.sections import (
     ClusterWeights,
     FineTune,

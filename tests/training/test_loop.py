@@ -16,11 +16,11 @@ from keras import layers
 
 from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
+from pocketkube.launch.mpirun import mpirun_command
 from pocketkube.spec.sections import Augmentation, DatasetSettings, Training
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
-from pocketkube.training.mpirun import mpirun_command
 from pocketkube.training.schedules import learning_rate
 from pocketkube.training.task import infer_task
 from tests.tasks import class_task
