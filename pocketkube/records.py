@@ -94,8 +94,10 @@ def text_of(document: Document) -> str:
 
 
 def _problem(detail: ErrorDetails) -> str:
-    place = ".".join(map(str, detail["loc"])) or "it"
+    place = ".".join(map(str, detail["loc"]))
     if detail["type"] == "missing":
         return f"{place} is missing"
-    message = detail["msg"]
+    message = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:
+        return message
     return f"{place}: {message[0].lower()}{message[1:]}; received {detail['input']!r:.60}"
