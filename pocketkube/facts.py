@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from pocketkube import __version__
 from pocketkube.errors import UserError
@@ -120,7 +120,7 @@ class LayerFacts(Record):
     macs: int
     parameters: int
     activation_bytes: int
-    output_shape: tuple[int | None, ...]
+    output_shape: tuple[int, ...]
     calls: int
     other_flops: int
     uncounted: tuple[str, ...] = ()
@@ -181,8 +181,8 @@ class BundleFacts(Document):
     stages: tuple[StageFacts, ...]
     made_by: str
     profile: ProfileFacts
-    kept: dict[str, tuple[int, ...]] = {}
-    folded: dict[str, str] = {}
+    kept: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    folded: dict[str, str] = Field(default_factory=dict)
     unrecovered: tuple[PruningFacts, ...] = ()
     packed: PackedFacts | None = None
 

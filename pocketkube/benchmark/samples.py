@@ -121,7 +121,6 @@ def save_samples(
     facts = SamplesFacts(task=task)
     np.savez(
         path,
-        allow_pickle=False,
         schema_version=np.asarray(facts.schema_version),
         task=np.asarray(json.dumps(task.model_dump(mode="json"))),
         **arrays,

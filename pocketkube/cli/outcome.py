@@ -3,12 +3,15 @@
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from pocketkube.report.result import Result
 
 from pocketkube.errors import UserError
 from pocketkube.training.mpirun import started_size
@@ -40,11 +43,11 @@ def show(table: Any) -> None:
     Console(width=width).print(table)
 
 
-def show_job(result: Mapping[str, Any], output: Path) -> None:
+def show_job(result: "Result", output: Path) -> None:
     """Prints the table that ends a job, and where its files are."""
     from pocketkube.report.summary import render_table
 
     show(render_table(result))
-    for warning in result.get("warnings", ()):
+    for warning in result.warnings:
         print(f"Warning: {warning}")
     print(f"Report:  {output / 'report.html'}\nModel:   {output / 'model.tflite'}")
