@@ -123,7 +123,7 @@ def save_samples(
         path,
         schema_version=np.asarray(facts.schema_version),
         task=np.asarray(json.dumps(task.model_dump(mode="json"))),
-        **arrays,
+        **arrays,  # type: ignore[arg-type]
     )
 
 

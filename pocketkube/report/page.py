@@ -61,7 +61,7 @@ def _headline(result: Result) -> str:
     before, after = result.before, result.after
     cards = [_ratio_card(speedup_change(result), "multiply-adds"), *_score_cards(result)]
     if result.latency_ratio:
-        cards.append(_latency_card(result))
+        cards.append(_latency_card(result, result.latency_ratio))
     cards.append(_ratio_card(ratio(before.size_bytes, after.size_bytes, SIZE), "file"))
     environment = result.environment
     subtitle = " · ".join((environment.when, environment.cpu, result.task.description))
@@ -79,7 +79,7 @@ def _ratio_card(change: str, what: str) -> tuple[str, str]:
     return number, f"{word} {what}"
 
 
-def _latency_card(result: Result) -> tuple[str, str]:
+def _latency_card(result: Result, latency_ratio: float) -> tuple[str, str]:
     where = "on this machine"
     if result.environment.emulated_on:
         where = "under emulation, which says nothing"
@@ -88,13 +88,13 @@ def _latency_card(result: Result) -> tuple[str, str]:
     if result.latency_ratio_interval:
         low, high = result.latency_ratio_interval
         where += f"; 95 % interval {ratio_between(low, high, TIME)}"
-    return _ratio_card(ratio_words(result.latency_ratio, TIME), where)
+    return _ratio_card(ratio_words(latency_ratio, TIME), where)
 
 
 def _score_cards(result: Result) -> list[tuple[str, str]]:
     """The score of all outputs, or of each where they have none in common."""
     before, after = result.before, result.after
-    if before.score is not None:
+    if before.score is not None and after.score is not None:
         return [_score_card(result.task.score_name, before.score, after.score)]
     cards = []
     for was, now in zip(before.heads, after.heads, strict=True):
