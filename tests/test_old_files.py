@@ -1,4 +1,4 @@
-"""Files that PocketKube wrote before they had a version; made by a run of 2026-11-26, examples cut to 4."""
+"""Files of the time before they had a version: of a run of 2026-11-26, its examples cut to four."""
 
 import json
 from pathlib import Path

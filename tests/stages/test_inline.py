@@ -51,6 +51,7 @@ def test_the_result_is_smaller_faster_and_about_as_good(job) -> None:
             "reached": result["speedup"],
             "bound": "exact",
             "met": True,
+            "interval": None,
         }
     ]
 
