@@ -14,7 +14,8 @@ def arranged(model: keras.Model, inputs: Sequence[Any]) -> Any:
     """Inputs in the structure that a model is called with.
 
     Args:
-        model: The model; of a subclassed one no structure is known: it is given one tensor or a list.
+        model: The model; a subclassed one, whose structure is unknown, is called with one tensor or a
+            list.
         inputs: A tensor or array for each input, in the order of `model.inputs`.
 
     Example:

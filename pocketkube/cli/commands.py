@@ -34,11 +34,10 @@ def run(options: Namespace) -> None:
 def profile(options: Namespace) -> None:
     """`pocketkube profile`: what a model costs."""
     quiet_tensorflow()
-    from pocketkube.bundle import load_model
     from pocketkube.graph.cost import profile_model
     from pocketkube.graph.profile_table import render_profile
 
-    found = profile_model(load_model(Path(options.model)))
+    found = profile_model(_model(options.model))
     if options.json:
         print(json.dumps(found.to_dict(), indent=1))
     else:
@@ -48,7 +47,6 @@ def profile(options: Namespace) -> None:
 def prune(options: Namespace) -> None:
     """`pocketkube prune`: a smaller .keras file."""
     quiet_tensorflow()
-    from pocketkube.bundle import load_model
     from pocketkube.pruning.prune import prune as prune_model
     from pocketkube.spec.sections import PruneChannels
 
@@ -58,7 +56,7 @@ def prune(options: Namespace) -> None:
         raise UserError(f"--speedup: {options.speedup:g} makes nothing faster; give more than 1.")
     if options.round_to < 1:
         raise UserError(f"--round-to: {options.round_to} is no multiple; give 1 or more.")
-    model = load_model(Path(options.model))
+    model = _model(options.model)
     settings = PruneChannels(criterion=options.criterion, round_to=options.round_to)
     pruned = prune_model(
         model, settings, speedup=options.speedup, calibration=_calibration(options, model)
@@ -188,6 +186,14 @@ def _json_of(text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise UserError(f"--config: is no JSON: {error}.") from None
+
+
+def _model(text: str) -> Any:
+    from pocketkube.bundle import load_model
+    from pocketkube.storage import parse_location
+
+    with parse_location(text).fetched() as path:
+        return load_model(path)
 
 
 def _calibration(options: Namespace, model: Any) -> Any:

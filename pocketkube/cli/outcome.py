@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from pocketkube.errors import DataError, UserError
+from pocketkube.ranks import started_size
+
 if TYPE_CHECKING:
     from pocketkube.report.result import Result
-
-from pocketkube.errors import UserError
-from pocketkube.training.mpirun import started_size
 
 INTERRUPTED = 130
 
@@ -29,10 +29,11 @@ def plain_ending() -> Iterator[None]:
         yield
     except UserError as error:
         print(f"{UserError.PREFIX}{error}", file=sys.stderr)
-        sys.exit(UserError.EXIT_CODE)
+        in_a_rank = started_size() > 1 and isinstance(error, DataError)
+        sys.exit(DataError.RANK_EXIT_CODE if in_a_rank else UserError.EXIT_CODE)
     except KeyboardInterrupt as interrupt:
-        told = str(interrupt) or "the same command goes on from here."
-        print(f"{UserError.PREFIX}interrupted; {told}", file=sys.stderr)
+        remedy = str(interrupt) or "the same command goes on from here."
+        print(f"{UserError.PREFIX}interrupted; {remedy}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

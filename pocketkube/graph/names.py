@@ -32,7 +32,7 @@ def named_layers(model: keras.Model) -> Iterator[tuple[str, Any]]:
         for layer in outer._layers:
             if id(layer) not in seen:
                 seen.add(id(layer))
-                name = unique(layer.name if _keeps_names(outer) else _given_name(layer), names)
+                name = unique(layer.name if _keeps_names(outer) else _plain_name(layer), names)
                 names.add(name)
                 yield prefix + name, layer
                 yield from within(layer, f"{prefix}{name}/")
@@ -45,7 +45,7 @@ def _keeps_names(outer: Any) -> bool:
     return is_model(outer) or isinstance(outer, keras.layers.Wrapper)
 
 
-def _given_name(layer: Any) -> str:
+def _plain_name(layer: Any) -> str:
     """A layer's name without the number that Keras gives where there is none."""
     kind = to_snake_case(type(layer).__name__)
     return kind if re.fullmatch(rf"{kind}(_\d+)?", layer.name) else str(layer.name)

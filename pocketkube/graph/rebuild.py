@@ -31,18 +31,18 @@ class Rebuilder:
         """What layers see in the place of an input of the model; not of a nested one."""
         return tensor
 
-    def compute(self, path: str, node: Any, taken: list[Any]) -> Sequence[Any]:
+    def compute(self, path: str, node: Any, tensors: list[Any]) -> Sequence[Any]:
         """Computes a call.
 
         Args:
             path: The layer's or operation's name, with those of the models around it.
             node: The call in the old model.
-            taken: The new model's tensors in the place of the call's inputs.
+            tensors: The new model's tensors in the place of the call's inputs.
 
         Returns:
             Those in the place of its outputs.
         """
-        args, kwargs = filled_in(node, taken)
+        args, kwargs = filled_in(node, tensors)
         return keras.tree.flatten(node.operation(*args, **kwargs))
 
     def pass_on(self, source: Any, target: Any) -> None:
@@ -56,22 +56,22 @@ class Rebuilder:
     def rebuilt(self, model: keras.Model, new: keras.Model) -> None:
         """Called when a nested model was rebuilt, before it is called."""
 
-    def _compute_model(self, path: str, node: Any, taken: list[Any]) -> list[Any]:
+    def _compute_model(self, path: str, node: Any, tensors: list[Any]) -> list[Any]:
         model = node.operation
         if id(model) not in self._models:
             function = functional_graph(model)
             inputs = [_input_like(x) for x in function.inputs]
             if self._times[id(model)] == 1:
-                for source, target in zip(taken, inputs, strict=True):
+                for source, target in zip(tensors, inputs, strict=True):
                     self.pass_on(source, target)
             self._models[id(model)] = self._model_of(model, function, inputs, inputs, f"{path}/")
             self.rebuilt(model, self._models[id(model)][0])
         new, ended = self._models[id(model)]
-        args, kwargs = filled_in(node, taken)
-        given = keras.tree.flatten(new(*args, **kwargs))
-        for source, target in zip(ended, given, strict=True):
+        args, kwargs = filled_in(node, tensors)
+        results = keras.tree.flatten(new(*args, **kwargs))
+        for source, target in zip(ended, results, strict=True):
             self.pass_on(source, target)
-        return given
+        return results
 
     def _model_of(
         self, model: keras.Model, function: Any, inputs: list[Any], begun: list[Any], prefix: str
@@ -79,10 +79,10 @@ class Rebuilder:
         new = dict(zip(map(id, function.inputs), begun, strict=True))
         for node in own_nodes(function):
             op = node.operation
-            taken = [new[id(x)] for x in node.input_tensors]
+            tensors = [new[id(x)] for x in node.input_tensors]
             compute = self._compute_model if is_model(op) else self.compute
-            given = compute(prefix + op.name, node, taken)
-            new |= zip(map(id, node.outputs), given, strict=True)
+            results = compute(prefix + op.name, node, tensors)
+            new |= zip(map(id, node.outputs), results, strict=True)
         ended = [new[id(x)] for x in function.outputs]
         outer = keras.tree.pack_sequence_as(function._inputs_struct, inputs)
         outputs = keras.tree.pack_sequence_as(function._outputs_struct, ended)

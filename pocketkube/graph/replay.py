@@ -31,9 +31,9 @@ def replay(
     """
     function = functional_graph(model)
 
-    def visit(path: str, node: Any, taken: list[Any]) -> list[Any]:
+    def visit(path: str, node: Any, tensors: list[Any]) -> list[Any]:
         op = node.operation
-        seen = zip(map(id, node.input_tensors), tap(path, op, taken), strict=True)
+        seen = zip(map(id, node.input_tensors), tap(path, op, tensors), strict=True)
         args, kwargs = node.arguments.fill_in(dict(seen))
         if in_training and isinstance(op, in_training):
             kwargs["training"] = True

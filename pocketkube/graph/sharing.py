@@ -115,10 +115,10 @@ class LayerMaker:
             raise
         except Exception as error:
             path = self._paths.get(id(op), op.name)
-            told = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"{path} ({type(op).__name__}) cannot be made anew from its get_config(): {told}; give "
-                "it a get_config() that has all that its __init__ takes."
+                f"{path} ({type(op).__name__}) cannot be made anew from its get_config(): {reason}; "
+                "give it a get_config() that has all that its __init__ takes."
             ) from error
 
     def _held(self, layer: Any) -> Any:

@@ -60,10 +60,10 @@ def _constants(model: keras.Model) -> Iterator[tuple[str, np.ndarray]]:
     """The numbers that operations are given, by the operation's path."""
     found: list[tuple[str, np.ndarray]] = []
 
-    def visit(path: str, node: Any, taken: list[None]) -> list[None]:
+    def visit(path: str, node: Any, tensors: list[None]) -> list[None]:
         for value in keras.tree.flatten((node.arguments.args, node.arguments.kwargs)):
-            given = not isinstance(value, keras.KerasTensor | keras.Variable)
-            if given and len(getattr(value, "shape", ())) > 1:
+            is_array = not isinstance(value, keras.KerasTensor | keras.Variable)
+            if is_array and len(getattr(value, "shape", ())) > 1:
                 found.append((path, np.asarray(value)))
         return [None] * len(node.outputs)
 

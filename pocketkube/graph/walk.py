@@ -25,13 +25,13 @@ def walk(function: Any, inputs: Sequence[Any], visit: Visit, prefix: str = "") -
     """
     values = dict(zip(map(id, function.inputs), inputs, strict=True))
     for node in own_nodes(function):
-        taken = [values[id(x)] for x in node.input_tensors]
+        input_values = [values[id(x)] for x in node.input_tensors]
         path = prefix + node.operation.name
         if is_model(node.operation):
-            given = walk(functional_graph(node.operation), taken, visit, f"{path}/")
+            output_values = walk(functional_graph(node.operation), input_values, visit, f"{path}/")
         else:
-            given = list(visit(path, node, taken))
-        values |= zip(map(id, node.outputs), given, strict=True)
+            output_values = list(visit(path, node, input_values))
+        values |= zip(map(id, node.outputs), output_values, strict=True)
     return [values[id(x)] for x in function.outputs]
 
 
@@ -72,9 +72,9 @@ def own_nodes(function: Any) -> Iterator[Any]:
             yield node
 
 
-def filled_in(node: Any, taken: Sequence[Any]) -> tuple[Any, Any]:
-    """A call's arguments with `taken` in the place of its input tensors: positional and by name."""
-    return node.arguments.fill_in(dict(zip(map(id, node.input_tensors), taken, strict=True)))
+def filled_in(node: Any, input_values: Sequence[Any]) -> tuple[Any, Any]:
+    """A call's arguments, positional and by name, with these values as its input tensors."""
+    return node.arguments.fill_in(dict(zip(map(id, node.input_tensors), input_values, strict=True)))
 
 
 def is_model(op: Any) -> bool:

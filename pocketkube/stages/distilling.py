@@ -12,9 +12,8 @@ from pocketkube.stages.configs import DistillModelConfig
 from pocketkube.stages.facts import assess, first_facts, stage_facts
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.teaching import lesson_of, load_teachers, teacher_parents, uncompressed
+from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
 from pocketkube.training.loop import train
-from pocketkube.training.workers import workers
 
 
 def distill_model(
@@ -26,7 +25,7 @@ def distill_model(
     dataset = load_dataset(config.dataset)
     model = network("student", settings.student, settings.width, dataset, config.seed + 1)
     task = settled_task(config, model, dataset)
-    lesson = lesson_of(config, model, task, load_teachers(config, uncompressed(inputs), dataset))
+    term = distillation_term(config, model, task, load_teachers(config, uncompressed(inputs), dataset))
     course = config.training.model_copy(
         update={
             "epochs": settings.epochs or config.training.epochs,
@@ -40,7 +39,7 @@ def distill_model(
         course,
         seed=config.seed + 1,
         stage=settings.name,
-        lesson=lesson,
+        distillation=term,
         checkpoints=scratch,
     )
     found = assess(model, dataset, task)
@@ -53,7 +52,7 @@ def distill_model(
         found,
         began,
         history=history,
-        notes=lesson.notes,
+        notes=term.notes,
         warnings=warning(
             load_scores(inputs["model"]).get(NOW),
             scores,
@@ -64,5 +63,4 @@ def distill_model(
     )
     before = merged(first.stages, load_facts(inputs["model"]).stages)
     facts = first_facts(settings.student, dataset, task, config.seed, stage, found, before)
-    if workers().rank == 0:
-        save_bundle(output, Bundle(model, facts, scores={NOW: scores}))
+    save_bundle(output, Bundle(model, facts, scores={NOW: scores}))

@@ -25,7 +25,7 @@ from pocketkube.facts import AgreementFacts, ExportedFacts, ExportFacts
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
-from pocketkube.quantization.integers import integer_kernels
+from pocketkube.quantization.integer_kernels import integer_kernels
 from pocketkube.records import text_of
 from pocketkube.stages.comparison import worse_by_pruning
 from pocketkube.stages.configs import ExportLitertConfig

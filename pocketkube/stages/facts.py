@@ -21,9 +21,10 @@ from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.measures.task_facts import TaskFacts
 from pocketkube.packing import Form
-from pocketkube.sparsity.kernels import count_zeros
-from pocketkube.training.loop import History, Scores, evaluate_all
-from pocketkube.training.task import Task, told_task
+from pocketkube.sparsity.selection import count_zeros
+from pocketkube.training.evaluation import Scores, evaluate_all
+from pocketkube.training.history import History
+from pocketkube.training.task import Task, task_of_config
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def first_facts(
     return BundleFacts(
         model=model,
         dataset=dataset.name,
-        task=TaskFacts.model_validate(task.told),
+        task=TaskFacts.model_validate(task.config),
         seed=seed,
         stages=(*before, stage),
         made_by=stage.id,
@@ -169,7 +170,7 @@ def stage_facts(
 
 def task_of(facts: BundleFacts) -> Task:
     """The task that the first stage settled on."""
-    return told_task(facts.task.model_dump(mode="json"))
+    return task_of_config(facts.task.model_dump(mode="json"))
 
 
 def is_sparse(facts: BundleFacts) -> bool:

@@ -14,13 +14,14 @@ from pocketkube.distillation import Teacher
 from pocketkube.facts import Parent, PruningFacts
 from pocketkube.graph.surgery import copy_model
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.prune import Pruned, prune
+from pocketkube.pruning.prune import prune_with, pruner_for
+from pocketkube.pruning.pruner import Pruned
 from pocketkube.spec.sections import FineTune
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.facts import after_stage, assess, stage_facts, task_of
 from pocketkube.stages.registry import TEACHER
 from pocketkube.stages.targets import reach
-from pocketkube.stages.teaching import lesson_of, load_teachers
+from pocketkube.stages.teaching import distillation_term, load_teachers
 from pocketkube.stages.training import fine_tuning
 from pocketkube.training.loop import train
 from pocketkube.training.task import Task
@@ -45,15 +46,10 @@ def prune_channels(
     teachers = load_teachers(config, first, dataset)
     tuner = _FineTuner(config, teachers, dataset, task, scratch)
 
+    pruner = pruner_for(bundle.model, settings, calibration=calibration, seed=config.seed)
+
     def prune_by(speedup: float | None) -> Pruned:
-        return prune(
-            bundle.model,
-            settings,
-            speedup=speedup,
-            calibration=calibration,
-            seed=config.seed,
-            between=tuner,
-        )
+        return prune_with(pruner, settings, speedup=speedup, between=tuner)
 
     tried: list[str] = []
     if settings.ratios:
@@ -110,16 +106,16 @@ class _FineTuner:
 
     def __call__(self, model: keras.Model, number: int) -> keras.Model:
         """Trains a model in place after list `number` was pruned."""
-        self._train(model, f"list {number + 1}", number, self._scratch / f"list{number}")
+        self._train(model, f"list {number + 1}", number)
         return model
 
     def short_course(self, model: keras.Model) -> keras.Model:
         """A fine-tuned copy of a model."""
         copy = copy_model(model)
-        self._train(copy, "trial", 0, None)
+        self._train(copy, "trial", 0)
         return copy
 
-    def _train(self, model: keras.Model, stage: str, number: int, scratch: Path | None) -> None:
+    def _train(self, model: keras.Model, stage: str, number: int) -> None:
         train(
             model,
             self._dataset,
@@ -127,6 +123,6 @@ class _FineTuner:
             self._course,
             seed=self._config.seed + 100 + number,
             stage=stage,
-            lesson=lesson_of(self._config, model, self._task, self._teachers),
-            checkpoints=scratch,
+            distillation=distillation_term(self._config, model, self._task, self._teachers),
+            checkpoints=self._scratch,
         )

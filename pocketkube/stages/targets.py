@@ -17,13 +17,13 @@ from pocketkube.graph.cost import profile_model
 from pocketkube.measures.heads import NO_UNIT
 from pocketkube.progress import progress
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.prune import Pruned
+from pocketkube.pruning.pruner import Pruned
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.export import converted
 from pocketkube.stages.facts import task_of
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format
-from pocketkube.training.loop import evaluate
+from pocketkube.training.evaluation import evaluate
 from pocketkube.training.task import Task
 
 TRIALS = 7

@@ -16,7 +16,7 @@ from pocketkube.graph.untied import untied
 from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
-from pocketkube.sparsity.kernels import count_zeros, depthwise_note
+from pocketkube.sparsity.selection import count_zeros, depthwise_note
 from pocketkube.spec.sections import (
     ClusterWeights,
     FineTune,
@@ -37,10 +37,9 @@ from pocketkube.stages.facts import after_stage, assess, first_facts, is_sparse,
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.teaching import lesson_of, load_teachers, teacher_parents, uncompressed
+from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
-from pocketkube.training.workers import workers
 
 Trained = FineTune | SparsifyWeights | ClusterWeights | QuantizeWeights
 TrainedConfig = (
@@ -74,8 +73,7 @@ def train_model(
         warnings=warnings,
     )
     facts = first_facts(config.model, dataset, task, config.seed, stage, found)
-    if workers().rank == 0:
-        save_bundle(output, Bundle(model, facts, scores={NOW: found.validation.each}))
+    save_bundle(output, Bundle(model, facts, scores={NOW: found.validation.each}))
 
 
 def fine_tune_model(
@@ -162,9 +160,9 @@ def train_on(
         begun.method.finish()
     else:
         teachers = load_teachers(config, uncompressed(inputs), dataset)
-        lesson = lesson_of(config, begun.model, task, teachers, begun.renamed)
+        term = distillation_term(config, begun.model, task, teachers, begun.renamed)
         parents += teacher_parents(config, first)
-        notes += lesson.notes
+        notes += term.notes
         history = train(
             begun.model,
             dataset,
@@ -172,7 +170,7 @@ def train_on(
             course,
             seed=config.seed + 1,
             stage=settings.name,
-            lesson=lesson,
+            distillation=term,
             method=begun.method,
             checkpoints=scratch,
         )
@@ -191,8 +189,7 @@ def train_on(
         scores = {**student.scores, **scores}
     else:
         facts = facts.model_copy(update={"unrecovered": ()})
-    if workers().rank == 0:
-        save_bundle(output, Bundle(begun.model, facts, forms, scores))
+    save_bundle(output, Bundle(begun.model, facts, forms, scores))
 
 
 def _zeros(model: keras.Model) -> list[str]:

@@ -20,7 +20,8 @@ from pocketkube.models import build_model
 from pocketkube.packing import decode
 from pocketkube.sparsity import GradualSparsification
 from pocketkube.spec.sections import ClusterWeights, DatasetSettings, SparsifyWeights, Training
-from pocketkube.training.loop import evaluate, train
+from pocketkube.training.evaluation import evaluate
+from pocketkube.training.loop import train
 from pocketkube.training.task import infer_task
 from tests.graph.nets import twins
 

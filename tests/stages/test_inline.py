@@ -13,7 +13,7 @@ from pocketkube.facts import load_exported
 from pocketkube.graph.cost import profile_model
 from pocketkube.litert import LiteRTModel
 from pocketkube.packing import load_packed
-from pocketkube.sparsity.kernels import kernels
+from pocketkube.sparsity.selection import sparsifiable_kernels
 from pocketkube.spec import parse_spec
 from pocketkube.stages.inline import run_inline
 from pocketkube.stages.outputs import collect
@@ -204,7 +204,9 @@ def test_a_pruned_and_sparse_network_is_clustered(tmp_path: Path) -> None:
     result = collect(folders, tmp_path).model_dump(mode="json")
     before = load_bundle(folders["2_sparsify_weights"]).model
     after = load_bundle(folders["3_cluster_weights"])
-    for (_, was), (_, now) in zip(kernels(before), kernels(after.model), strict=True):
+    for (_, was), (_, now) in zip(
+        sparsifiable_kernels(before), sparsifiable_kernels(after.model), strict=True
+    ):
         np.testing.assert_array_equal(np.asarray(now) == 0, np.asarray(was) == 0)
         assert len(np.unique(now)) <= 2**3 + 1
         assert after.forms[now.path].bits == 3
@@ -226,7 +228,7 @@ def test_a_sparse_network_stays_sparse_to_the_end(tmp_path: Path) -> None:
     folders = run_inline(parse_spec(spec), tmp_path / "steps")
     result = collect(folders, tmp_path).model_dump(mode="json")
     model = keras.saving.load_model(tmp_path / "model.keras")
-    found = [np.asarray(kernel) for _, kernel in kernels(model)]
+    found = [np.asarray(kernel) for _, kernel in sparsifiable_kernels(model)]
     zeros, total = sum((k == 0).sum() for k in found), sum(k.size for k in found)
     assert zeros == pytest.approx(0.8 * total, abs=1)
     stages = {stage["name"]: stage for stage in result["stages"]}
@@ -266,10 +268,12 @@ def test_pruned_sparse_and_quantised_one_after_the_other(job, tmp_path: Path) ->
     # What sparsification and bits cost shows in neither multiply-adds nor parameters.
     assert [step["zeros"] for step in steps[:3]] == [0, 0, pytest.approx(0.5, abs=1e-3)]
     assert [step["weight_bits"] for step in steps[:4]] == [[32], [32], [32], [4, 8]]
-    assert "packed_bytes" not in steps[1]
+    assert steps[1]["packed_bytes"] is None
     assert steps[3]["packed_bytes"] < steps[2]["packed_bytes"] / 3
     assert steps[3]["packed_bytes"] == result["after"]["model_bytes"]
-    found = [np.asarray(kernel) for _, kernel in kernels(load_model(tmp_path / "model.keras"))]
+    found = [
+        np.asarray(kernel) for _, kernel in sparsifiable_kernels(load_model(tmp_path / "model.keras"))
+    ]
     assert sum((kernel == 0).sum() for kernel in found) >= 0.5 * sum(kernel.size for kernel in found)
     for kernel in found[1:-1]:
         columns = kernel.reshape(-1, kernel.shape[-1]).T

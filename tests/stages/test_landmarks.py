@@ -19,7 +19,7 @@ from pocketkube.training.loop import train
 from pocketkube.training.task import landmark_task
 from tests.landmarks import EYES, draw_faces
 
-COURSE = {"epochs": 20, "batch_size": 64, "learning_rate": 0.01}
+COURSE = {"epochs": 14, "batch_size": 64, "learning_rate": 0.01}
 CHAINS = {
     "taylor": [
         {"prune_channels": {"criterion": "taylor"}},
@@ -28,9 +28,9 @@ CHAINS = {
         "quantize_int8",
     ],
     "lasso": [
-        {"distill_model": {"student": "STUDENT"}},
+        {"distill_model": {"student": "STUDENT", "epochs": 10}},
         {"prune_channels": {"criterion": "lasso"}},
-        {"sparsify_weights": {"sparsity": 0.5, "epochs": 8}},
+        {"sparsify_weights": {"sparsity": 0.5, "epochs": 6}},
         {"quantize_weights": {"epochs": 4}},
     ],
 }
@@ -50,7 +50,7 @@ def net(units: int = 10, activation: str | None = None, width: float = 1.0) -> k
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("faces")
-    images, points = draw_faces(5000, seed=0)
+    images, points = draw_faces(4000, seed=0)
     np.savez(folder / "faces.npz", x=images, y=points)
     return folder
 
@@ -86,7 +86,8 @@ def test_landmarks_are_found_after_all_methods(
     # The student is narrower, and knows nothing yet.
     net(width=0.75).save(tmp_path / "student.keras")
     if "distill_model" in stages[0]:
-        stages = [{"distill_model": {"student": str(tmp_path / "student.keras")}}, *stages[1:]]
+        settings = stages[0]["distill_model"] | {"student": str(tmp_path / "student.keras")}
+        stages = [{"distill_model": settings}, *stages[1:]]
     spec = parse_spec(job(faces, trained, stages=stages, target=target))
     folders = run_inline(spec, tmp_path / "steps", lambda _: None)
     result = collect(folders, tmp_path).model_dump(mode="json")

@@ -10,7 +10,7 @@ import pytest
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.packing import decode
-from pocketkube.sparsity.kernels import kernels
+from pocketkube.sparsity.selection import sparsifiable_kernels
 from pocketkube.spec import parse_spec
 from tests.steps import run_step
 
@@ -54,7 +54,7 @@ class TestTogether:
         run_step(job, "train_model", {}, tmp_path / "dense")
         inputs = {"model": tmp_path / "dense", "teacher": tmp_path / "dense"}
         run_step(job, "sparsify_weights", inputs, tmp_path / "sparse")
-        found = [np.asarray(k) for _, k in kernels(load_bundle(tmp_path / "sparse").model)]
+        found = [np.asarray(k) for _, k in sparsifiable_kernels(load_bundle(tmp_path / "sparse").model)]
         zeros, total = sum((k == 0).sum() for k in found), sum(k.size for k in found)
         assert zeros == pytest.approx(0.8 * total, abs=1)
 
@@ -85,8 +85,8 @@ class TestTogether:
             np.testing.assert_array_equal(weights[path], decode(form))
 
     def test_a_refusal_is_one_line_and_leaves_nothing(self, tmp_path: Path, capfd) -> None:
-        with pytest.raises(UserError, match=r"^training.batch_size: 65 cannot be shared by 2 workers"):
-            run_step(spec(workers=2, batch_size=65), "train_model", {}, tmp_path / "model")
+        with pytest.raises(UserError, match=r"^training.batch_size: 1 cannot be shared by 2 workers"):
+            run_step(spec(workers=2, batch_size=1), "train_model", {}, tmp_path / "model")
         assert not list(tmp_path.iterdir())
         assert "Traceback" not in capfd.readouterr().err
 
