@@ -90,7 +90,7 @@ def test_landmarks_are_found_after_all_methods(
         stages = [{"distill_model": settings}, *stages[1:]]
     spec = parse_spec(job(faces, trained, stages=stages, target=target))
     folders = run_inline(spec, tmp_path / "steps", lambda _: None)
-    result = collect(folders, tmp_path)
+    result = collect(folders, tmp_path).model_dump(mode="json")
     before, after = result["before"], result["after"]
     samples = np.load(folders["result"] / "samples.npz")
     points = samples["y0"]
