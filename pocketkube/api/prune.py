@@ -12,6 +12,7 @@ from pocketkube.api.network import ModelLike, Network, Step, network_of, refuse_
 from pocketkube.data.batches import materialize
 from pocketkube.errors import UserError
 from pocketkube.pruning.calibration import Calibration
+from pocketkube.pruning.criteria import known_criteria
 from pocketkube.pruning.prune import prune as pruned
 from pocketkube.spec.sections import PruneChannels
 from pocketkube.stages.configs import Learning
@@ -20,7 +21,6 @@ from pocketkube.training.task import Task
 
 ONE_CALL = "prune and fine-tune in turn instead"
 WITHOUT_DATA, WITH_LABELS = "l2", "taylor"
-NEED_LABELS = ("taylor", "dcp")
 
 
 def prune(
@@ -37,7 +37,8 @@ def prune(
         speedup: Multiply-adds before over after, or parameters with `budget="parameters"`. Counted
             from the model as it is given.
         data: Examples: `(x, y)`, a tf.data.Dataset, a keras.utils.PyDataset, a spec's dataset or `x`
-            alone. With them weights that are left are fitted to what they read.
+            alone. With them weights that are left are fitted to what they
+            read; with labels, too, channels can be judged by them.
         settings: Those of a spec's prune_channels: criterion ("taylor" with labels, else "l2"), scope,
             ratios, budget, max_ratio, round_to, reconstruct, calibration_examples; and task, seed.
 
@@ -65,9 +66,9 @@ def prune(
     own, others = split({**criterion, **settings}, PruneChannels, Learning)
     parsed = settings_of("prune", PruneChannels, own)
     learning = settings_of("prune", Learning, others)
-    if parsed.criterion in NEED_LABELS and not labelled:
+    if known_criteria()[parsed.criterion].needs_data and not labelled:
         raise UserError(
-            f"prune: criterion {parsed.criterion} judges by the loss; give data=(x, y), or "
+            f"prune: criterion {parsed.criterion} judges by examples with labels; give data=(x, y), or "
             f'criterion="{WITHOUT_DATA}".'
         )
     refuse_order("prune", network, parsed)

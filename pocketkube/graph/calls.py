@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras.src import backend
 
 from pocketkube.errors import UserError
 from pocketkube.graph.walk import functional_graph, walk
+from pocketkube.keras_private import computed_spec
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,7 @@ def _outputs(node: Any, tensors: Sequence[Any], args: Any, kwargs: Any) -> list[
     made = made or [_alone(x) for x in node.outputs]
     if any(None in x.shape for x in made):
         # What a layer declares may be open where what it computes is not.
-        made = (
-            _spec(lambda *a, **k: backend.compute_output_spec(op.call, *a, **k), args, kwargs) or made
-        )
+        made = _spec(lambda *a, **k: computed_spec(op.call, *a, **k), args, kwargs) or made
     return made
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.applications.convnext import LayerScale
 
 from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.propagation import cuts_whole_groups
+from pocketkube.keras_private import LayerScale, attention_output_shape
 
 layers = keras.layers
 
@@ -188,8 +188,12 @@ def _attention(use: Use, kept: Kept) -> LayerEdit:
     (out,) = kept.outputs
     key = 2 if len(use.inputs) > 2 else 1
     config: dict[str, Any] = {"num_heads": len(heads)}
-    if op._output_shape is not None or len(out) != len(use.outputs[0].ids) or _into(use, kept):
-        config["output_shape"] = (*(op._output_shape or (0,))[:-1], len(out))
+    if (
+        attention_output_shape(op) is not None
+        or len(out) != len(use.outputs[0].ids)
+        or _into(use, kept)
+    ):
+        config["output_shape"] = (*(attention_output_shape(op) or (0,))[:-1], len(out))
     weights = {"attention_output/kernel": ((0, heads), (-1, out)), "attention_output/bias": ((0, out),)}
     for name, position in (("query", 0), ("value", 1), ("key", key)):
         weights[f"{name}/kernel"] = (*_axis(0, _into(use, kept, position)), (1, heads))

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras.src.utils.naming import to_snake_case
 
 from pocketkube.graph.paths import unique
 from pocketkube.graph.walk import is_model
+from pocketkube.keras_private import inner_layers, to_snake_case
 
 
 def named_layers(model: keras.Model) -> Iterator[tuple[str, Any]]:
@@ -29,7 +29,7 @@ def named_layers(model: keras.Model) -> Iterator[tuple[str, Any]]:
 
     def within(outer: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         names: set[str] = set()
-        for layer in outer._layers:
+        for layer in inner_layers(outer):
             if id(layer) not in seen:
                 seen.add(id(layer))
                 name = unique(layer.name if _keeps_names(outer) else _plain_name(layer), names)

@@ -6,10 +6,14 @@ from typing import Any, TypeGuard
 
 import keras
 import numpy as np
-from keras.src.applications.convnext import LayerScale, StochasticDepth
-from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from pocketkube.graph.channels import FIXED, Channels, Ledger
+from pocketkube.keras_private import (
+    CustomScaleLayer,
+    LayerScale,
+    StochasticDepth,
+    attention_output_shape,
+)
 
 Shape = tuple[int | None, ...]
 layers = keras.layers
@@ -185,7 +189,7 @@ def _attention(call: ChannelFlow) -> Channels | None:
         call.last(2)
     # The heads are units of their own: no tensor outside carries them.
     call.ledger.fresh(heads_key(call.op), call.op.num_heads)
-    shape = call.op._output_shape
+    shape = attention_output_shape(call.op)
     width = (shape[-1] if shape else None) or call.shapes[0][-1]
     return Channels(-1, call.ledger.fresh(_key(call), int(width)))  # type: ignore[arg-type]
 

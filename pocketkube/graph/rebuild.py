@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from pocketkube.graph.walk import filled_in, functional_graph, is_model, own_nodes
+from pocketkube.keras_private import inputs_structure, origin, outputs_structure
 
 
 class Rebuilder:
@@ -24,7 +25,7 @@ class Rebuilder:
         function = functional_graph(model)
         self._times = Counter(id(node.operation) for _, node in static_calls(function))
         inputs = [_input_like(x) for x in function.inputs]
-        begun = [self.begin(x._keras_history.operation.name, x) for x in inputs]
+        begun = [self.begin(origin(x)[0].name, x) for x in inputs]
         return self._model_of(model, function, inputs, begun, "")[0]
 
     def begin(self, name: str, tensor: Any) -> Any:
@@ -84,8 +85,8 @@ class Rebuilder:
             results = compute(prefix + op.name, node, tensors)
             new |= zip(map(id, node.outputs), results, strict=True)
         ended = [new[id(x)] for x in function.outputs]
-        outer = keras.tree.pack_sequence_as(function._inputs_struct, inputs)
-        outputs = keras.tree.pack_sequence_as(function._outputs_struct, ended)
+        outer = keras.tree.pack_sequence_as(inputs_structure(function), inputs)
+        outputs = keras.tree.pack_sequence_as(outputs_structure(function), ended)
         return keras.Model(outer, outputs, name=model.name), ended
 
 
@@ -112,5 +113,5 @@ def static_calls(function: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _input_like(tensor: Any) -> Any:
-    name = tensor._keras_history.operation.name
+    name = origin(tensor)[0].name
     return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name, sparse=tensor.sparse)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from pocketkube.graph.walk import functional_graph, walk
+from pocketkube.keras_private import outputs_structure
 
 # Sees an operation's path, the operation and its input tensors; gives back those to use.
 Tap = Callable[[str, Any, list[Any]], list[Any]]
@@ -40,4 +41,4 @@ def replay(
         return keras.tree.flatten(op(*args, **kwargs))
 
     outputs = walk(function, inputs, visit)
-    return keras.tree.pack_sequence_as(function._outputs_struct, outputs)
+    return keras.tree.pack_sequence_as(outputs_structure(function), outputs)

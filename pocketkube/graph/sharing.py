@@ -5,14 +5,15 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.saving.serialization_lib import (
-    ObjectSharingScope,
-    record_object_after_deserialization,
-    serialize_keras_object,
-)
 
 from pocketkube.errors import UserError
 from pocketkube.graph.walk import is_model
+from pocketkube.keras_private import (
+    ObjectSharingScope,
+    flat_layers,
+    record_object_after_deserialization,
+    serialize_keras_object,
+)
 
 
 class SharedVariables:
@@ -187,7 +188,7 @@ def layers_inside(op: Any) -> list[Any]:
 def _inner(op: Any) -> list[Any]:
     if not isinstance(op, keras.layers.Layer):
         return []
-    return list(op._flatten_layers(include_self=False))
+    return flat_layers(op, include_self=False)
 
 
 def _holds(op: Any, variable: Any) -> bool:

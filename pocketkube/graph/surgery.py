@@ -10,6 +10,7 @@ from pocketkube.graph.dependency import ChannelGraph, Use, trace_channels
 from pocketkube.graph.layer_edits import Kept, LayerEdit, edit_of, kept_around
 from pocketkube.graph.sharing import LayerMaker, paired_variables
 from pocketkube.graph.walk import functional_graph, is_model, ordered_nodes
+from pocketkube.keras_private import inputs_structure, origin, outputs_structure
 
 
 def remove_channels(model: keras.Model, graph: ChannelGraph, keep: np.ndarray) -> keras.Model:
@@ -69,7 +70,7 @@ class _Surgeon:
         return self._rebuild(model, function, new)
 
     def _rebuild(self, model: keras.Model, function: Any, new: dict[int, Any]) -> keras.Model:
-        inputs = keras.tree.map_structure(lambda x: new[id(x)], function._inputs_struct)
+        inputs = keras.tree.map_structure(lambda x: new[id(x)], inputs_structure(function))
         for node in ordered_nodes(function):
             if any(id(x) not in new for x in node.input_tensors):
                 continue
@@ -77,7 +78,7 @@ class _Surgeon:
             args, kwargs = self._maker.arguments(*node.arguments.fill_in(new))
             results = self._smaller(node.operation, tensors)(*args, **kwargs)
             new |= zip(map(id, node.outputs), keras.tree.flatten(results), strict=True)
-        outputs = keras.tree.map_structure(lambda x: new[id(x)], function._outputs_struct)
+        outputs = keras.tree.map_structure(lambda x: new[id(x)], outputs_structure(function))
         smaller = keras.Model(inputs, outputs, name=model.name)
         if not model.trainable:
             smaller.trainable = False
@@ -118,7 +119,7 @@ class _Surgeon:
 
 
 def _input_name(tensor: Any) -> str:
-    return str(tensor._keras_history.operation.name)
+    return str(origin(tensor)[0].name)
 
 
 def _end_of_path(variable: Any, layer: Any) -> str:

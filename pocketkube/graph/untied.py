@@ -8,6 +8,7 @@ import numpy as np
 
 from pocketkube.graph.names import named_layers
 from pocketkube.graph.walk import functional_graph, walk
+from pocketkube.keras_private import own_variables
 
 
 def untied(model: keras.Model) -> list[str]:
@@ -48,7 +49,7 @@ def _matrices(model: keras.Model) -> Iterator[tuple[str, np.ndarray]]:
     """The kernels and the like, by name: what could not be equal by chance."""
     seen: set[int] = set()
     for name, layer in named_layers(model):
-        for variable in (*layer._trainable_variables, *layer._non_trainable_variables):
+        for variable in own_variables(layer):
             if id(variable) not in seen and len(variable.shape) > 1:
                 seen.add(id(variable))
                 value = np.asarray(variable)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from pocketkube.errors import UserError
+from pocketkube.keras_private import functional_of, has_graph, nodes_by_depth
 
 # From a call's path, its node and the values of its input tensors to those of its output tensors.
 Visit = Callable[[str, Any, list[Any]], Sequence[Any]]
@@ -46,8 +47,8 @@ def functional_graph(model: keras.Model) -> Any:
             raise UserError(
                 f"The model {model.name} has no input shape yet: build it, or add a keras.Input."
             )
-        return model._functional
-    if not hasattr(model, "_nodes_by_depth"):
+        return functional_of(model)
+    if not has_graph(model):
         raise UserError(
             f"The model {model.name} is a subclassed one ({type(model).__name__}), whose graph cannot "
             "be seen: build it with the functional API or as a Sequential."
@@ -57,8 +58,8 @@ def functional_graph(model: keras.Model) -> Any:
 
 def ordered_nodes(function: Any) -> Iterator[Any]:
     """The calls of a functional model, in an order in which they can be computed."""
-    for depth in sorted(function._nodes_by_depth, reverse=True):
-        for node in function._nodes_by_depth[depth]:
+    for depth in sorted(nodes_by_depth(function), reverse=True):
+        for node in nodes_by_depth(function)[depth]:
             if node.operation and not node.is_input:
                 yield node
 
@@ -79,4 +80,4 @@ def filled_in(node: Any, input_values: Sequence[Any]) -> tuple[Any, Any]:
 
 def is_model(op: Any) -> bool:
     """Whether a layer is a nested model whose own layers can be seen."""
-    return isinstance(op, keras.Sequential) or hasattr(op, "_nodes_by_depth")
+    return isinstance(op, keras.Sequential) or has_graph(op)

@@ -13,12 +13,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.saving.serialization_lib import ObjectSharingScope
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_file
 from pocketkube.graph.names import named_layers
+from pocketkube.keras_private import ObjectSharingScope, flat_layers
 from pocketkube.loading import why_not_loaded
 from pocketkube.packing.entries import FLOAT_BYTES, Entry, Streams, read_entry, write_entry
 from pocketkube.packing.forms import Form
@@ -167,7 +167,7 @@ def _config(model: keras.Model) -> Any:
         keras.saving.serialize_keras_object(model)
         config = keras.saving.serialize_keras_object(model)
     # It does so by places in memory, but the same model is to give the same file.
-    layers = {id(layer): number for number, layer in enumerate(model._flatten_layers())}
+    layers = {id(layer): number for number, layer in enumerate(flat_layers(model))}
     marked = list(_marked(config))
     met = Counter(node[SHARED_ID] for node in marked)
     for node in marked:
@@ -190,7 +190,7 @@ def _marked(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def _refuse_assets(model: keras.Model) -> None:
-    for layer in model._flatten_layers():
+    for layer in flat_layers(model):
         if hasattr(layer, "save_assets"):
             raise UserError(
                 f"{layer.name} ({type(layer).__name__}) keeps files beside its weights, which a packed "
@@ -205,7 +205,7 @@ def _stores(model: keras.Model) -> Stores:
     """Each layer's name, itself and what it has to remember, by its own names, as Keras saves it."""
     names = {id(layer): name for name, layer in named_layers(model)}
     found = []
-    for layer in model._flatten_layers():
+    for layer in flat_layers(model):
         store: dict[str, Any] = {}
         layer.save_own_variables(store)
         found.append((names.get(id(layer), ""), layer, store))

@@ -15,6 +15,7 @@ import tensorflow as tf
 from pocketkube.graph.bottleneck import Bottleneck, find_bottlenecks
 from pocketkube.graph.replay import replay
 from pocketkube.graph.walk import functional_graph, is_model
+from pocketkube.keras_private import calls_of, origin, outputs_structure
 from pocketkube.progress import progress
 from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.calibration import Calibration
@@ -194,13 +195,13 @@ def _finish(output: keras.KerasTensor) -> tuple[Callable[[Any], Any], ...]:
     """What the model does last to the values of an output, such as a softmax."""
     steps: list[Callable[[Any], Any]] = []
     while True:
-        op, node, place = output._keras_history
+        op, node, place = origin(output)
         if is_model(op):
             output = functional_graph(op).outputs[place]
             continue
         if callable(getattr(op, "activation", None)):
             return (op.activation, *steps)
-        inputs = op._inbound_nodes[node].input_tensors
+        inputs = calls_of(op)[node].input_tensors
         if getattr(op, "weights", ()) or len(inputs) != 1 or inputs[0].shape != output.shape:
             return tuple(steps)
         steps.insert(0, op)
@@ -241,7 +242,7 @@ def _training_step(
 
 
 def _packed(model: keras.Model, outputs: list[tf.Tensor]) -> Any:
-    return keras.tree.pack_sequence_as(functional_graph(model)._outputs_struct, outputs)
+    return keras.tree.pack_sequence_as(outputs_structure(functional_graph(model)), outputs)
 
 
 class _AllSeenError(Exception):

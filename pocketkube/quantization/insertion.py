@@ -86,7 +86,7 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
 
 
 @dataclass
-class _NumberedCall:
+class _CallOfTensors:
     """A call of an operation, its tensors by their numbers.
 
     Attributes:
@@ -122,25 +122,25 @@ class _TensorUses:
         self.held = {p for p, op in self.ops.items() if is_model(op) and id(op) in inside}
         self._times = Counter(id(node.operation) for _, node in calls)
         self._count = 0
-        self._calls: dict[int, _NumberedCall] = {}
+        self._calls: dict[int, _CallOfTensors] = {}
         self._shared: set[int] = set()
         self._ends: set[int] = set()
         self._ends |= set(self._number(function, self._new(function.inputs)))
         self._maker = {number: call for call in self._calls.values() for number in call.outputs}
-        self._readers: dict[int, list[_NumberedCall]] = {}
+        self._readers: dict[int, list[_CallOfTensors]] = {}
         for call in self._calls.values():
             for number in call.inputs:
                 self._readers.setdefault(number, []).append(call)
 
-    def call(self, node: Any) -> _NumberedCall:
+    def call(self, node: Any) -> _CallOfTensors:
         """The call that a node is."""
         return self._calls[id(node)]
 
-    def maker(self, number: int) -> _NumberedCall | None:
+    def maker(self, number: int) -> _CallOfTensors | None:
         """The call that returns a tensor; None for an input of the model."""
         return self._maker.get(number)
 
-    def reader(self, call: _NumberedCall) -> _NumberedCall | None:
+    def reader(self, call: _CallOfTensors) -> _CallOfTensors | None:
         """The only reader of the only output; None if there are several, or the model returns it."""
         readers = self._readers.get(call.outputs[0], [])
         alone = len(call.outputs) == len(readers) == 1 and call.outputs[0] not in self._ends
@@ -159,7 +159,7 @@ class _TensorUses:
             else:
                 outputs = self._new(node.outputs)
                 rank = len(node.outputs[0].shape)
-                self._calls[id(node)] = _NumberedCall(
+                self._calls[id(node)] = _CallOfTensors(
                     node.operation, tuple(inputs), tuple(outputs), rank
                 )
             numbers |= zip(map(id, node.outputs), outputs, strict=True)
@@ -243,7 +243,7 @@ class _QuantizableBuilder(Rebuilder):
         for carry in self._carried:
             carry()
 
-    def _takes_up(self, call: _NumberedCall) -> bool:
+    def _takes_up(self, call: _CallOfTensors) -> bool:
         """Whether a call is a BatchNorm that the layer before takes up."""
         if not isinstance(call.op, layers.BatchNormalization):
             return False
@@ -258,7 +258,7 @@ class _QuantizableBuilder(Rebuilder):
             and call.op.axis in (-1, maker.rank - 1)
         )
 
-    def _is_open(self, call: _NumberedCall, y: Any) -> bool:
+    def _is_open(self, call: _CallOfTensors, y: Any) -> bool:
         """Whether LiteRT computes the next operation together with this one, which gives `y`."""
         reader = self._graph.reader(call)
         if reader is None:
@@ -270,7 +270,7 @@ class _QuantizableBuilder(Rebuilder):
         combines = combines or (isinstance(call.op, ELEMENTWISE) and len(y.shape) == IMAGE_RANK)
         return combines and _activation_of(call.op) == "linear" and _is_relu(reader.op)
 
-    def _computed(self, call: _NumberedCall, path: str, node: Any, inputs: list[Any]) -> list[Any]:
+    def _computed(self, call: _CallOfTensors, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         op = call.op
         # Others read the weights that they share in ways that nobody knows: those stay as they are.
         if id(op) not in self._graph.tied:
@@ -292,7 +292,7 @@ class _QuantizableBuilder(Rebuilder):
         self._paths[id(outputs[0])] = beside(path, self._new[id(op)].name)
         return outputs
 
-    def _linear(self, call: _NumberedCall, path: str, op: Any, x: Any) -> Any:
+    def _linear(self, call: _CallOfTensors, path: str, op: Any, x: Any) -> Any:
         """A layer of weights with the BatchNorm that follows it, and its activation as one apart."""
         norm = self._norm_after(call)
         new = self._new.get(id(op))
@@ -303,7 +303,7 @@ class _QuantizableBuilder(Rebuilder):
             self._carried.append(lambda: _fold(new, op, norm))
         return self._activated(op, path, self._applied(new, x, path))
 
-    def _norm_after(self, call: _NumberedCall) -> Any:
+    def _norm_after(self, call: _CallOfTensors) -> Any:
         """The BatchNorm that a layer takes up, or None."""
         reader = self._graph.reader(call)
         return reader.op if reader is not None and self._takes_up(reader) else None
@@ -316,7 +316,7 @@ class _QuantizableBuilder(Rebuilder):
             y = self._round(y, f"{path}_linear", "learned")
         return self._placed(layers.Activation, f"{path}_activation", y, op.activation)
 
-    def _separable(self, call: _NumberedCall, path: str, x: Any) -> Any:
+    def _separable(self, call: _CallOfTensors, path: str, x: Any) -> Any:
         op = call.op
         if id(op) not in self._new:
             first, second = _parts(op)

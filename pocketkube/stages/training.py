@@ -10,6 +10,7 @@ from pocketkube.bundle import NOW, Bundle, load_bundle, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
+from pocketkube.facts import Parent, load_facts
 from pocketkube.graph.untied import untied
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity.selection import count_zeros
@@ -22,7 +23,7 @@ from pocketkube.spec.sections import (
 )
 from pocketkube.stages.begun import Begun, begin_clustering, begin_fine_tuning, begin_sparsifying
 from pocketkube.stages.chance import at_chance
-from pocketkube.stages.comparison import UNRECOVERED, worse_by_training
+from pocketkube.stages.comparison import worse_by_training
 from pocketkube.stages.configs import (
     ClusterWeightsConfig,
     FineTuneModelConfig,
@@ -31,11 +32,11 @@ from pocketkube.stages.configs import (
     SparsifyWeightsConfig,
     TrainModelConfig,
 )
-from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
+from pocketkube.stages.facts import after_stage, assess, first_facts, is_sparse, stage_facts, task_of
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.teaching import distillation_term, load_teachers, uncompressed
+from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
 from pocketkube.training.history import History
 from pocketkube.training.loop import train
 from pocketkube.training.task import Task
@@ -58,20 +59,21 @@ def train_model(
         history = train(
             model, dataset, task, config.training, seed=config.seed, stage="train", checkpoints=scratch
         )
-    facts = first_facts(config.model, dataset, task, config.seed)
-    judged = judge(model, dataset, task)
+    found = assess(model, dataset, task)
     notes = untied(model) if history is None else ()
     warnings = at_chance(config, model, dataset, task)
-    facts = after_stage(
-        facts,
+    stage = stage_facts(
         first_stage(config.model),
-        judged,
+        (),
+        task,
+        found,
         began,
         history=history,
         notes=notes,
         warnings=warnings,
     )
-    save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
+    facts = first_facts(config.model, dataset, task, config.seed, stage, found)
+    save_bundle(output, Bundle(model, facts, scores={NOW: found.validation.each}))
 
 
 def fine_tune_model(
@@ -130,24 +132,29 @@ def train_on(
     begun, history = begin(student, dataset), None
     course = fine_tuning(config.training, settings)
     notes: list[str] = []
+    first = load_facts(uncompressed(inputs))
+    parents = [Parent(role="model", stage=student.facts.made_by)]
     if settings.epochs == 0:
         begun.method.finish()
     else:
         teachers = load_teachers(config, uncompressed(inputs), dataset)
+        parents += teacher_parents(config, first)
         history, notes = train_begun(begun, settings, config, dataset, task, teachers, scratch)
     forms = begun.method.forms
-    judged = judge(begun.model, dataset, task, forms)
+    found = assess(begun.model, dataset, task, forms)
     notes += notes_on(begun)
-    warnings = worse_by_training(student, judged, settings, course, task)
-    facts = after_stage(
-        student.facts, settings.name, judged, began, history=history, notes=notes, warnings=warnings
+    warnings = worse_by_training(student, found, settings, course, task)
+    stage = stage_facts(
+        settings.name, parents, task, found, began, history=history, notes=notes, warnings=warnings
     )
-    facts["folded"] = {**facts.get("folded", {}), **begun.folded}
-    scores = {NOW: judged.validation.each}
+    facts = after_stage(student.facts, stage, found, first.stages).model_copy(
+        update={"folded": {**student.facts.folded, **begun.folded}}
+    )
+    scores = {NOW: found.validation.each}
     if history is None:
         scores = {**student.scores, **scores}
     else:
-        facts[UNRECOVERED] = []
+        facts = facts.model_copy(update={"unrecovered": ()})
     save_bundle(output, Bundle(begun.model, facts, forms, scores))
 
 

@@ -54,6 +54,6 @@ def test_rows_are_criteria_and_finished_runs_stay(tmp_path: Path) -> None:
 
 
 def test_a_run_that_fails_is_named(tmp_path: Path) -> None:
-    done = compare(tmp_path, "--criteria", "l1", "--speedups", "0.5", "--seeds", "0")
+    done = compare(tmp_path, "--criteria", "l1", "--speedups", "900", "--seeds", "0")
     assert done.returncode == 1
-    assert done.stderr.startswith("l1-0.5-0 failed: pocketkube: ")
+    assert done.stderr.startswith("l1-900-0 failed: pocketkube: ")

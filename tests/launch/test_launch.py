@@ -39,10 +39,10 @@ rank = int(os.environ["OMPI_COMM_WORLD_RANK"])
 
 @needs_mpirun
 def test_lines_of_ranks_are_merged_and_say_whose_they_are() -> None:
-    job = ranks("print('out', rank); print('[1,0]<stdout>:odd', file=sys.stderr)")
+    job = ranks("print('out', rank); sys.stderr.write('a'); sys.stderr.write('b\\nc')")
     lines = list(job.follow())
     assert sorted(lines) == sorted(
-        f"[rank {rank}] {text}" for rank in (0, 1) for text in (f"out {rank}", "[1,0]<stdout>:odd")
+        f"[rank {rank}] {text}" for rank in (0, 1) for text in (f"out {rank}", "ab", "c")
     )
     assert job.outcome.cause is Cause.DONE
     assert job.outcome.exit_code == 0
@@ -154,7 +154,11 @@ def test_ranks_end_with_the_process_that_started_them(number: signal.Signals) ->
         [sys.executable, "-c", FOLLOWED], stderr=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stderr is not None
-        pids = [int(parent.stderr.readline().split("] ")[1]) for _ in range(2)]
-        parent.send_signal(number)
-        assert gone(pids)
+        try:
+            pids = [int(parent.stderr.readline().split("] ")[1]) for _ in range(2)]
+            parent.send_signal(number)
+            assert gone(pids)
+            parent.wait(15)
+        finally:
+            parent.kill()
     assert parent.returncode == (-9 if number == signal.SIGKILL else 130)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pocketkube.bundle import Bundle, load_bundle, load_model, save_bundle
+from pocketkube.bundle import NOTHING, Bundle, load_bundle, load_model, save_bundle
 from pocketkube.errors import UserError
-from pocketkube.facts import load_facts
+from pocketkube.facts import PackedFacts, load_facts
 from pocketkube.models import build_model
 from pocketkube.packing import Blocks, Codebook, Form, Grid, decode, load_packed, write_packed
 from pocketkube.packing.bits import gaps_of, kept_of, pack_bits, unpack_bits
@@ -115,7 +115,7 @@ FORMS = {
 def test_a_bundle_and_its_packed_file_hold_the_same_numbers(form: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     model, forms = lenet(lambda shape: FORMS[form](shape, rng))
-    save_bundle(tmp_path / "bundle", Bundle(model, {"stages": []}, forms))
+    save_bundle(tmp_path / "bundle", Bundle(model, forms=forms))
     assert_same(
         load_packed(tmp_path / "bundle" / "model.packed"), load_model(tmp_path / "bundle/model.keras")
     )
@@ -151,18 +151,19 @@ def test_zeros_are_left_out_and_negative_zeros_are_not(tmp_path: Path) -> None:
         values = rng.normal(size=kernel.shape).astype("float32")
         kernel.assign(np.where(rng.random(kernel.shape) < 0.1, values, 0))
     model.weights[0].assign(np.full(model.weights[0].shape, -0.0))
-    save_bundle(tmp_path / "bundle", Bundle(model, {"stages": []}))
+    save_bundle(tmp_path / "bundle", Bundle(model))
     assert_same(load_packed(tmp_path / "bundle" / "model.packed"), model)
-    size = load_facts(tmp_path / "bundle")["packed"]["file_bytes"]
+    size = load_facts(tmp_path / "bundle").packed.file_bytes
     # A tenth of the numbers, and for each number's place the 0.47 bits of its entropy.
     assert size < 1.1 * model.count_params() * (0.1 * 4 + 0.469 / 8) + 3000
 
 
 def test_a_dense_model_has_no_packed_file_and_its_facts_say_nothing_of_one(tmp_path: Path) -> None:
     model = build_model("lenet", (32, 32, 1), 10, seed=0)
-    save_bundle(tmp_path / "bundle", Bundle(model, {"packed": {"file_bytes": 1}}))
+    packed = PackedFacts(file_bytes=1, huffman_bytes=1)
+    save_bundle(tmp_path / "bundle", Bundle(model, NOTHING.model_copy(update={"packed": packed})))
     assert not (tmp_path / "bundle" / "model.packed").exists()
-    assert "packed" not in load_facts(tmp_path / "bundle")
+    assert load_facts(tmp_path / "bundle").packed is None
 
 
 def test_layers_of_every_kind_come_back(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pocketkube.pruning.criteria import criterion_named, known_criteria, registe
 from pocketkube.pruning.criteria.base import Criterion
 from pocketkube.pruning.prune import prune
 from pocketkube.pruning.pruner import Pruned, Pruner
-from pocketkube.spec.schema import PruneChannels
+from pocketkube.spec.sections import PruneChannels
 from tests.graph.nets import NETS
 
 

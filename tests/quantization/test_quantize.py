@@ -266,7 +266,7 @@ def test_training_with_levels_finds_better_ones(dense: keras.Model, ranges: str)
     scales = [np.asarray(each.grid()[0]) for each in quantized.method.kernels]
     roundings = [layer for layer in quantized.model.layers if isinstance(layer, FakeQuantize)]
     steps = [float(layer.grid()[0]) for layer in roundings]
-    course = Training(epochs=4, batch_size=64, learning_rate=2e-3)
+    course = Training(epochs=6, batch_size=64, learning_rate=2e-3)
     train(quantized.model, DIGITS, task_of(dense), course, seed=1, method=quantized.method)
     after = score(quantized.model)
     assert after > before + 0.02, (before, after, score(dense))
@@ -285,7 +285,7 @@ def test_training_with_levels_finds_better_ones(dense: keras.Model, ranges: str)
 @pytest.mark.parametrize("ranges", ["learned", "moving_average"])
 def test_what_was_trained_is_what_the_file_does(dense: keras.Model, ranges: str) -> None:
     quantized = quantize(dense, QuantizeWeights(ranges=ranges), CALIBRATION, 0)
-    course = Training(epochs=2, batch_size=32, learning_rate=1e-3)
+    course = Training(epochs=4, batch_size=32, learning_rate=1e-3)
     train(quantized.model, DIGITS, task_of(dense), course, seed=1, method=quantized.method)
     # A model that has learnt little is undecided, and half a step then tells classes apart.
     assert score(quantized.model) > 0.9

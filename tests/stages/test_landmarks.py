@@ -19,7 +19,7 @@ from pocketkube.training.loop import train
 from pocketkube.training.task import landmark_task
 from tests.landmarks import EYES, draw_faces
 
-COURSE = {"epochs": 14, "batch_size": 64, "learning_rate": 0.01}
+COURSE = {"epochs": 20, "batch_size": 64, "learning_rate": 0.01}
 CHAINS = {
     "taylor": [
         {"prune_channels": {"criterion": "taylor"}},
@@ -28,9 +28,9 @@ CHAINS = {
         "quantize_int8",
     ],
     "lasso": [
-        {"distill_model": {"student": "STUDENT", "epochs": 10}},
+        {"distill_model": {"student": "STUDENT"}},
         {"prune_channels": {"criterion": "lasso"}},
-        {"sparsify_weights": {"sparsity": 0.5, "epochs": 6}},
+        {"sparsify_weights": {"sparsity": 0.5, "epochs": 8}},
         {"quantize_weights": {"epochs": 4}},
     ],
 }
@@ -50,7 +50,7 @@ def net(units: int = 10, activation: str | None = None, width: float = 1.0) -> k
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("faces")
-    images, points = draw_faces(4000, seed=0)
+    images, points = draw_faces(5000, seed=0)
     np.savez(folder / "faces.npz", x=images, y=points)
     return folder
 
@@ -90,7 +90,7 @@ def test_landmarks_are_found_after_all_methods(
         stages = [{"distill_model": settings}, *stages[1:]]
     spec = parse_spec(job(faces, trained, stages=stages, target=target))
     folders = run_inline(spec, tmp_path / "steps", lambda _: None)
-    result = collect(folders, tmp_path)
+    result = collect(folders, tmp_path).model_dump(mode="json")
     before, after = result["before"], result["after"]
     samples = np.load(folders["result"] / "samples.npz")
     points = samples["y0"]

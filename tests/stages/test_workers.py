@@ -39,12 +39,12 @@ class TestTogether:
         for workers in (1, 2):
             run_step(spec(workers=workers), "train_model", {}, tmp_path / str(workers))
         one, two = (load_bundle(tmp_path / str(workers)) for workers in (1, 2))
-        told = [bundle.facts["stages"][0]["history"]["workers"] for bundle in (one, two)]
+        told = [bundle.facts.stages[0].history.workers for bundle in (one, two)]
         assert told == [1, 2]
         for ours, theirs in zip(two.model.get_weights(), one.model.get_weights(), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=2e-3)
-        assert two.facts["stages"][0]["history"]["loss"] == pytest.approx(
-            one.facts["stages"][0]["history"]["loss"], rel=1e-3
+        assert two.facts.stages[0].history.loss == pytest.approx(
+            one.facts.stages[0].history.loss, rel=1e-3
         )
         assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
@@ -77,7 +77,7 @@ class TestTogether:
             job = parse_spec({**SPEC, "stages": stages, "training": training})
             run_step(job, stage, inputs, tmp_path / str(workers))
         one, two = (load_bundle(tmp_path / str(workers)) for workers in (1, 2))
-        losses = [bundle.facts["stages"][1]["history"]["loss"] for bundle in (one, two)]
+        losses = [bundle.facts.stages[1].history.loss for bundle in (one, two)]
         assert losses[1] == pytest.approx(losses[0], rel=0.02)
         assert set(two.forms) == set(one.forms)
         weights = {weight.path: np.asarray(weight) for weight in two.model.weights}
