@@ -152,7 +152,7 @@ def test_levels_in_a_keras_file_are_seen(notebook, tmp_path: Path) -> None:
         (lambda m: pk.prune(m, speedup=2, criterion="tailor"), "did you mean taylor"),
         (
             lambda m: pk.prune(m, speedup=2, criterion="taylor"),
-            "judges by examples with labels; give data=",
+            "judges by examples with labels",
         ),
         (lambda m: pk.prune(m, speedup=2, group_size=1), "prune and fine-tune in turn"),
         (lambda m: pk.prune("net.keras", speedup=2), "takes a Keras model.*'net.keras'"),
