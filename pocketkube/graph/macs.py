@@ -13,6 +13,7 @@ from pocketkube.keras_private import (
     StochasticDepth,
     attention_axes,
     attention_projection,
+    is_operation,
 )
 
 layers = keras.layers
@@ -38,7 +39,7 @@ def count_macs(call: LayerCall) -> int | None:
         rule = MACS.get(type(op)) or REGISTERED.get(keras.saving.get_registered_name(type(op)))
         return rule(call) if rule is not None else None
     # Bare operations (x + y on symbolic tensors) have no public classes: their names are keras.ops'.
-    if not type(op).__module__.startswith("keras.src.ops."):
+    if not is_operation(op):
         return None
     if type(op).__name__ in FREE_OPERATIONS:
         return 0
