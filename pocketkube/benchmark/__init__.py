@@ -7,7 +7,7 @@ from pocketkube.benchmark.environment import Environment, environment
 from pocketkube.benchmark.latency import measure_latencies
 from pocketkube.benchmark.measure import benchmark
 from pocketkube.benchmark.results import BenchmarkReport, FileFigures, Percentiles
-from pocketkube.benchmark.table import render_table
+from pocketkube.benchmark.rendering import render_table
 
 __all__ = [
     "BenchmarkReport",

@@ -111,7 +111,7 @@ def unpack(options: Namespace) -> None:
 def benchmark(options: Namespace) -> None:
     """`pocketkube benchmark`: LiteRT files side by side."""
     from pocketkube.benchmark import benchmark as measure
-    from pocketkube.benchmark.table import render_table
+    from pocketkube.benchmark.rendering import render_table
     from pocketkube.spec.schema import Benchmark
 
     if options.runs < 5:

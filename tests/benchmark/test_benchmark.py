@@ -17,7 +17,7 @@ from pocketkube.benchmark import benchmark, environment, render_table
 from pocketkube.benchmark.memory import measure_loading
 from pocketkube.benchmark.timing import Rounds
 from pocketkube.deploy import convert_litert
-from pocketkube.deploy.litert_file import write_model
+from pocketkube.litert_file import write_model
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.spec.schema import Benchmark
