@@ -21,7 +21,7 @@ def single_operation_file(
     """A file that computes an operation several times on the same input.
 
     Copies have weights of their own, and outputs of their own, which are all the file's outputs: none
-    can be left out. Weights are random; a padding that the runtime merges into the operation stands
+    can be left out. Weights are any numbers; a padding that the runtime merges into the operation stands
     before each copy.
 
     Args:
@@ -78,24 +78,23 @@ def _constant(
     in_channels: int | None,
     out_channels: int | None,
 ) -> int:
-    """A constant of the operation in the new file: random where its size may be another."""
+    """A constant of the operation in the new file, as large as it has to be there."""
     number = operation.constants[place]
     if in_channels is None or out_channels is None:
-        return file.constant(number, graph.shape(number), None)
+        return file.constant(number)
     shape = graph.shape(number)
     if place == BIAS_AT:
-        return file.constant(number, (out_channels,), file.rng)
+        return file.weights(number, (out_channels,))
     assert place == KERNEL_AT
     if operation.code == Operator.DEPTHWISE_CONV_2D:
-        return file.constant(number, (*shape[:-1], out_channels), file.rng)
-    return file.constant(number, (out_channels, *shape[1:-1], in_channels), file.rng)
+        return file.weights(number, (*shape[:-1], out_channels))
+    return file.weights(number, (out_channels, *shape[1:-1], in_channels))
 
 
 class _File:
     """A file in the making, out of parts of another."""
 
     def __init__(self, graph: LiteRtGraph):
-        self.rng = np.random.default_rng(0)
         self._source = graph
         self._model = schema.ModelT()
         self._model.version = 3
@@ -110,14 +109,17 @@ class _File:
         """Adds a tensor like one of the source, in another shape."""
         return self._add_tensor(self._source.tensors[source], shape, data)
 
-    def constant(self, source: int, shape: Sequence[int], rng: np.random.Generator | None) -> int:
-        """Adds a constant like one of the source: random, or a copy of its values."""
+    def constant(self, source: int) -> int:
+        """Adds a constant of the source."""
         stored = self._source.stored(source)
-        if rng is None:
-            return self._add_tensor(stored, shape, self._source.model.buffers[stored.buffer].data)
+        data = self._source.model.buffers[stored.buffer].data
+        return self._add_tensor(stored, stored.shape, data)
+
+    def weights(self, source: int, shape: Sequence[int]) -> int:
+        """Adds weights like those of the source, in another shape."""
         # Halves and sparse weights are unpacked once, when a file is loaded.
         entry = self._source.tensors[source]
-        return self._add_tensor(entry, shape, _random(rng, shape, entry.type))
+        return self._add_tensor(entry, shape, _some(shape, entry.type))
 
     def padded(self, source: int, number: int, padding: Sequence[int]) -> int:
         """Adds a padding of height and width, and gives what it makes."""
@@ -133,7 +135,7 @@ class _File:
         pad.builtinOptionsType, pad.builtinOptions = schema.BuiltinOptions.PadOptions, schema.PadOptionsT()
         pad.inputs, pad.outputs = [number, amounts], [made]
         code = schema.OperatorCodeT()
-        code.deprecatedBuiltinCode, code.builtinCode, code.version = Operator.PAD, Operator.PAD, 1
+        code.deprecatedBuiltinCode, code.builtinCode = Operator.PAD, Operator.PAD
         # Integers are padded from the second version on.
         code.version = 2
         pad.opcodeIndex = self._code(code)
@@ -186,12 +188,17 @@ def _fitted(quantization: Any, shape: Sequence[int]) -> Any:
     return fitted
 
 
-def _random(rng: np.random.Generator, shape: Sequence[int], kind: int) -> np.ndarray:
+def _some(shape: Sequence[int], kind: int) -> np.ndarray:
+    """Numbers of a type, of which some may repeat: their values change no time."""
+    size = int(np.prod(shape))
     if kind == Number.FLOAT32:
-        return rng.normal(0, 0.05, shape).astype(np.float32)
+        return np.resize(_NUMBERS * np.float32(0.05), size)
     if kind == Number.INT8:
-        return rng.integers(-127, 128, shape, np.int8)
+        return np.resize(np.clip(_NUMBERS * 40, -127, 127).astype(np.int8), size)
     if kind == Number.INT4:
         # Two in a byte.
-        return rng.integers(0, 256, (int(np.prod(shape)) + 1) // 2, np.uint8)
-    return rng.integers(-1000, 1000, shape, np.int32)
+        return np.resize(np.clip(_NUMBERS * 40, -127, 127).astype(np.int8), (size + 1) // 2)
+    return np.resize(_NUMBERS * 1000, size).astype(np.int32)
+
+
+_NUMBERS = np.random.default_rng(0).normal(size=2**14).astype(np.float32)
