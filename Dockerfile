@@ -37,8 +37,6 @@ FROM tools AS application
 WORKDIR /source
 COPY pyproject.toml README.md ./
 COPY pocketkube pocketkube
-COPY components components
-COPY pipelines pipelines
 RUN uv build --quiet --wheel --no-build-isolation --python /opt/build/tools/bin/python --out-dir /wheel \
     && uv pip install --quiet --no-deps --offline --python /opt/pocketkube/bin/python --prefix /application \
         /wheel/*.whl \

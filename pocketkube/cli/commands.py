@@ -16,14 +16,14 @@ from pocketkube.quiet import quiet_tensorflow
 def run(options: Namespace) -> None:
     """`pocketkube run`: a spec's whole job."""
     from pocketkube.spec import load_spec, resolve_paths
+    from pocketkube.stages.component import CACHE
     from pocketkube.stages.inline import run_inline
     from pocketkube.stages.outputs import collect
-    from pocketkube.stages.run import CACHE
 
     spec = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
     output = options.output.resolve()
-    os.environ.setdefault(CACHE, str(output / ".cache"))
-    folders = run_inline(spec, output / "steps")
+    cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
+    folders = run_inline(spec, output / "steps", cache=cache)
     result = collect(folders, output)
     if options.json:
         print(json.dumps(result, indent=1))
@@ -159,21 +159,39 @@ def spec(options: Namespace) -> None:
 
 def stage(options: Namespace) -> None:
     """`pocketkube stage`: one stage, as launchers call it."""
-    from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.remote import run_stage_at
 
-    job = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
+    run_stage_at(_stage_call(options))
+
+
+def _stage_call(options: Namespace) -> Any:
+    from pocketkube.spec import load_spec, resolve_paths
+    from pocketkube.stages.call import StageCall, config_of
+    from pocketkube.stages.plan import step_named
+
     inputs: dict[str, str] = {}
-    for given in options.input:
-        role, equals, place = given.partition("=")
+    for word in options.input:
+        name, equals, place = word.partition("=")
         if not equals:
             raise UserError(
-                f"--input: {repeatable(given)} needs the form ROLE=PLACE, as in model=runs/a/model."
+                f"--input: {repeatable(word)} needs the form NAME=PLACE, as in model=runs/a/model."
             )
-        if role in inputs:
-            raise UserError(f"--input: {role} is given twice.")
-        inputs[role] = place
-    run_stage_at(options.name, job, options.position, inputs, options.output)
+        if name in inputs:
+            raise UserError(f"--input: {name} is given twice.")
+        inputs[name] = place
+    if options.spec is None:
+        config = config_of(options.name, _json_of(options.config))
+        return StageCall(options.name, config, inputs, options.output)
+    job = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
+    step = step_named(job, options.name)
+    return StageCall(step.stage, step.config, inputs, options.output)
+
+
+def _json_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UserError(f"--config: is no JSON: {error}.") from None
 
 
 def _calibration(options: Namespace, model: Any) -> Any:

@@ -1,9 +1,9 @@
 """What the user asks for: one YAML file, read, checked and completed with defaults."""
 
 from pocketkube.spec.explain import explain, json_schema
-from pocketkube.spec.loading import load_spec, parse_spec, resolve_paths
+from pocketkube.spec.loading import load_spec, parse_settings, parse_spec, resolve_paths
 from pocketkube.spec.schema import Spec
-from pocketkube.spec.writing import document_of, yaml_of
+from pocketkube.spec.writing import document_of, settings_document, yaml_of
 
 __all__ = [
     "Spec",
@@ -11,7 +11,9 @@ __all__ = [
     "explain",
     "json_schema",
     "load_spec",
+    "parse_settings",
     "parse_spec",
     "resolve_paths",
+    "settings_document",
     "yaml_of",
 ]

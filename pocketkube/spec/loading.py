@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from pocketkube.errors import UserError
 from pocketkube.spec.problems import Problem, problems_of
-from pocketkube.spec.schema import UNCOMPRESSED, DistillModel, Spec, Stage
+from pocketkube.spec.schema import UNCOMPRESSED, DistillModel, Settings, Spec, Stage
 from pocketkube.spec.source import line_of, read_document
+
+Kind = TypeVar("Kind", bound=Settings)
 
 
 def load_spec(path: Path) -> Spec:
@@ -51,14 +53,27 @@ def parse_spec(document: Mapping[str, Any]) -> Spec:
     Raises:
         UserError: As `load_spec` does, naming the path of the key, for there are no lines.
     """
+    return parse_settings(Spec, document, "spec")
+
+
+def parse_settings(kind: type[Kind], document: Any, what: str) -> Kind:
+    """Checks settings that arrive as a mapping, such as those that a stage is told.
+
+    Args:
+        kind: Which settings.
+        document: Their keys and values; whole numbers may be floats, as for `parse_spec`.
+        what: What messages call them.
+
+    Raises:
+        UserError: As `parse_spec` does.
+    """
     if not isinstance(document, Mapping):
-        raise UserError(f"spec: must be a mapping of keys to values; received {document!r:.60}")
+        raise UserError(f"{what}: must be a mapping of keys to values; received {document!r:.60}")
     try:
-        return _validated(document)
+        return kind.model_validate(_plain(document), strict=True)
     except ValidationError as error:
-        raise UserError(
-            f"spec: {_listed(list(map(_sentence, problems_of(error, document))))}"
-        ) from None
+        problems = problems_of(error, document, kind)
+        raise UserError(f"{what}: {_listed(list(map(_sentence, problems)))}") from None
 
 
 def resolve_paths(spec: Spec, base: Path) -> Spec:

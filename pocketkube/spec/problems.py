@@ -27,22 +27,23 @@ class Problem:
     message: str
 
 
-def problems_of(error: ValidationError, document: Any) -> list[Problem]:
+def problems_of(error: ValidationError, document: Any, root: type[BaseModel] = Spec) -> list[Problem]:
     """Puts pydantic's errors in a spec user's words.
 
     Args:
         error: What validating the document raised.
         document: The document as it was written, short forms and all.
+        root: What it was validated as.
 
     Returns:
         At least one problem.
     """
-    return [_problem(detail, document) for detail in error.errors()]
+    return [_problem(detail, document, root) for detail in error.errors()]
 
 
-def _problem(detail: ErrorDetails, document: Any) -> Problem:
+def _problem(detail: ErrorDetails, document: Any, root: type[BaseModel]) -> Problem:
     loc = [part for part in detail["loc"] if part != "[key]"]
-    message = _message(detail, loc)
+    message = _message(detail, loc, root)
     if not loc and ": " in message:
         # Checks over the whole spec begin with the key that they speak of.
         key, message = message.split(": ", 1)
@@ -82,7 +83,7 @@ def _place(loc: Sequence[str | int], document: Any) -> tuple[tuple[str | int, ..
     return tuple(steps), "".join(words).removeprefix(".")
 
 
-def _message(detail: ErrorDetails, loc: Sequence[str | int]) -> str:
+def _message(detail: ErrorDetails, loc: Sequence[str | int], root: type[BaseModel]) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     received = f"received {_shown(detail['input'])}"
     if kind in _BOUNDS:
@@ -109,9 +110,9 @@ def _message(detail: ErrorDetails, loc: Sequence[str | int]) -> str:
     if kind == "missing" and loc and isinstance(loc[-1], int):
         return f"a value is missing: give {loc[-1] + 1}"
     if kind == "missing":
-        return f"is missing; give {_description(loc)}"
+        return f"is missing; give {_description(loc, root)}"
     if kind == "extra_forbidden":
-        return _unknown_key(loc)
+        return _unknown_key(loc, root)
     if kind in ("too_short", "too_long"):
         word, limit = ("least", "min_length") if kind == "too_short" else ("most", "max_length")
         return f"must have at {word} {context[limit]} values; {received}"
@@ -158,9 +159,9 @@ def _hint_of_source(loc: Sequence[str | int], value: Any) -> str:
     return ""
 
 
-def _unknown_key(loc: Sequence[str | int]) -> str:
+def _unknown_key(loc: Sequence[str | int], root: type[BaseModel]) -> str:
     key = str(loc[-1])
-    known = list(_model_at(loc[:-1]).model_fields)
+    known = list(_model_at(loc[:-1], root).model_fields)
     # A stage's name is not one of its settings.
     known = [name for name in known if not (name == "name" and len(loc) > 1)]
     close = difflib.get_close_matches(key, known, n=1)
@@ -168,7 +169,7 @@ def _unknown_key(loc: Sequence[str | int]) -> str:
         return f"is not a known key; did you mean {close[0]}?"
     owners = [
         name
-        for name, field in Spec.model_fields.items()
+        for name, field in root.model_fields.items()
         if (model := _model_in(field.annotation)) and key in model.model_fields
     ]
     if owners and len(loc) == 1:
@@ -176,8 +177,8 @@ def _unknown_key(loc: Sequence[str | int]) -> str:
     return f"is not a known key; use one of {', '.join(known)}"
 
 
-def _description(loc: Sequence[str | int]) -> str:
-    field = _model_at(loc[:-1]).model_fields[str(loc[-1])]
+def _description(loc: Sequence[str | int], root: type[BaseModel]) -> str:
+    field = _model_at(loc[:-1], root).model_fields[str(loc[-1])]
     text = (field.description or "a value").rstrip(".")
     return f"{text[0].lower()}{text[1:]}"
 
@@ -186,9 +187,9 @@ def _is_stage(loc: Sequence[str | int]) -> bool:
     return len(loc) == 2 and loc[0] == "stages"
 
 
-def _model_at(loc: Sequence[str | int]) -> type[BaseModel]:
+def _model_at(loc: Sequence[str | int], root: type[BaseModel]) -> type[BaseModel]:
     """The model whose fields stand at a location."""
-    model: type[BaseModel] = Spec
+    model = root
     for part in loc:
         if part in STAGE_NAMES:
             model = stage_model(str(part))

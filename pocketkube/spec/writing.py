@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from pocketkube.spec.schema import Spec, Stage
+from pocketkube.spec.schema import Settings, Spec, Stage
 from pocketkube.spec.source import Dumper
 
 
@@ -30,6 +30,26 @@ def document_of(spec: Spec) -> dict[str, Any]:
     return document
 
 
+def settings_document(settings: Settings) -> dict[str, Any]:
+    """What differs from the defaults of any settings, as `parse_settings` reads it.
+
+    Args:
+        settings: The settings; stages below them bear their names.
+
+    Returns:
+        Keys and plain JSON values; null is not among them.
+    """
+    fields = type(settings).model_fields
+    document = {
+        name: _plain(value)
+        for name, value in settings
+        if value != fields[name].get_default(call_default_factory=True)
+    }
+    # One class may stand for several stages, and tells them apart by their names.
+    name = getattr(settings, "name", None)
+    return document if name is None else {"name": name} | document
+
+
 def yaml_of(document: Mapping[str, Any]) -> str:
     """The text of a spec file, as `load_spec` reads it.
 
@@ -39,6 +59,16 @@ def yaml_of(document: Mapping[str, Any]) -> str:
     return yaml.dump(
         dict(document), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=float("inf")
     )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Settings):
+        return settings_document(value)
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return value
 
 
 def _short(stage: Stage) -> str | dict[str, Any]:

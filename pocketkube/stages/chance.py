@@ -11,8 +11,8 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.measures import Classes, label_places
 from pocketkube.measures.wording import percent
 from pocketkube.predictions import predicted_classes
-from pocketkube.spec.schema import Spec
 from pocketkube.stages.comparison import CHANCE
+from pocketkube.stages.configs import TrainModelConfig
 from pocketkube.training.heads import Head
 from pocketkube.training.task import Task
 
@@ -21,16 +21,16 @@ EXAMPLES, BATCH = 512, 64
 SHUFFLES = 499
 
 
-def at_chance(spec: Spec, model: keras.Model, dataset: Dataset, task: Task) -> list[str]:
+def at_chance(config: TrainModelConfig, model: keras.Model, dataset: Dataset, task: Task) -> list[str]:
     """A warning for each output that is no better than chance on validation examples.
 
     Args:
-        spec: The job.
+        config: The stage's.
         model: The uncompressed model.
         dataset: Its data; of many validation examples some are looked at.
         task: What its outputs are; those without a loss are left out.
     """
-    inputs, labels = materialize(dataset.validation, EXAMPLES, spec.seed)
+    inputs, labels = materialize(dataset.validation, EXAMPLES, config.seed)
     outputs = _outputs(model, inputs)
     scored = [head.loss is not None for head in task.heads]
     trained = [z for z, is_scored in zip(outputs, scored, strict=True) if is_scored]
@@ -39,8 +39,8 @@ def at_chance(spec: Spec, model: keras.Model, dataset: Dataset, task: Task) -> l
         label_places(scored, len(labels), dataset.name, model.name), task.trained, trained, strict=True
     ):
         name = f"output {head.name}: " if len(outputs) > 1 else ""
-        told = _told(head, labels[place], output, spec.seed)
-        warnings += [f"{name}{told} {_question(spec, dataset)}"] if told else []
+        told = _told(head, labels[place], output, config.seed)
+        warnings += [f"{name}{told} {_question(config, dataset)}"] if told else []
     return warnings
 
 
@@ -140,14 +140,14 @@ def _of_values(labels: np.ndarray, outputs: np.ndarray) -> str:
     )
 
 
-def _question(spec: Spec, dataset: Dataset) -> str:
+def _question(config: TrainModelConfig, dataset: Dataset) -> str:
     """What to look at."""
-    if not spec.model.endswith(".keras"):
+    if not config.model.endswith(".keras"):
         return "try more training.epochs or another training.learning_rate."
-    low, high = spec.dataset.value_range
+    low, high = config.dataset.value_range
     scale = f"dataset.value_range, now [{low:g}, {high:g}],"
     if not any(len(shape) == 3 for shape in dataset.input_shapes):
         return "are inputs and labels those that the model was trained with?"
-    if spec.dataset.source[0] == "npz":
+    if config.dataset.source[0] == "npz":
         scale = f"x, or for uint8 images {scale}"
     return f"is {scale} what the model was trained with, and are the labels the same?"

@@ -14,7 +14,8 @@ from pocketkube.data.dataset import Arrays
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import CHECK_FILE
 from pocketkube.native.litert_apart import outputs_of
-from pocketkube.spec.schema import DistillModel, Spec
+from pocketkube.spec.schema import DistillModel
+from pocketkube.stages.configs import CheckExportConfig
 from pocketkube.stages.export import converted
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format, last_format
@@ -26,7 +27,7 @@ EXAMPLES = 8
 
 
 def check_export(
-    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+    config: CheckExportConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Converts the job's networks as they are, and runs the files on one example.
 
@@ -37,19 +38,19 @@ def check_export(
     model's place, both are tried, the model in the floats that it is compared in.
     """
     began = time.monotonic()
-    dataset = load_dataset(spec.dataset)
-    examples, _ = materialize(dataset.train, EXAMPLES, spec.seed)
-    model = network("model", spec.model, spec.width, dataset, spec.seed)
-    settled_task(spec, model, dataset)
-    first = spec.stages[0] if spec.stages else None
+    dataset = load_dataset(config.dataset)
+    examples, _ = materialize(dataset.train, EXAMPLES, config.seed)
+    model = network("model", config.model, config.width, dataset, config.seed)
+    settled_task(config, model, dataset)
+    first = config.stages[0] if config.stages else None
     if isinstance(first, DistillModel):
         _run(_in_floats(model, examples), examples)
-        model = network("student", first.student, first.width, dataset, spec.seed + 1)
-        settled_task(spec, model, dataset)
-    content = foreseen_file(spec, model, examples)
+        model = network("student", first.student, first.width, dataset, config.seed + 1)
+        settled_task(config, model, dataset)
+    content = foreseen_file(config.stages, model, examples)
     _run(content, examples)
     told = {
-        "format": last_format(spec).numbers,
+        "format": last_format(config.stages).numbers,
         "uncompressed_bytes": len(content),
         "seconds": time.monotonic() - began,
     }

@@ -1,5 +1,6 @@
 """What every KFP component does: brings its parameters back into shape and runs its stage."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,32 +8,47 @@ from typing import Any
 
 from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
-from pocketkube.spec import parse_spec
+from pocketkube.stages.call import StageCall, config_of
 from pocketkube.stages.run import run_stage
+
+# Names a folder where components that run on one machine keep what they have finished.
+CACHE = "POCKETKUBE_CACHE"
 
 
 def run_component(
-    stage: str, spec: Mapping[str, Any], inputs: Mapping[str, str], output: str, position: float = -1
+    stage: str,
+    parameters: Mapping[str, Any],
+    output: str,
+    inputs: Mapping[str, Any] | None = None,
 ) -> None:
     """Runs a stage inside a KFP component; ends the process where the stage refuses.
 
     KFP hands numbers over as it likes (2.0 as 2 on a back end, 2 as 2.0 on one machine): they are
-    brought back to what the spec declares.
+    brought back to what the stage declares. A parameter that is empty has its default.
 
     Args:
         stage: The stage.
-        spec: The spec as a dict.
-        inputs: A folder for each input.
+        parameters: Its config, a parameter for each field.
         output: The folder to write.
-        position: Place of the stage's settings in the spec's stages, or -1.
+        inputs: An artifact for each input; None where an optional one is left out.
     """
+    cache = os.environ.get(CACHE)
     try:
-        folders = {role: Path(folder).resolve() for role, folder in inputs.items()}
-        if run_stage(stage, parse_spec(spec), int(position), folders, Path(output).resolve()).cached:
+        document = {name: value for name, value in parameters.items() if value not in EMPTY}
+        folders = {
+            name: str(Path(artifact.path).resolve())
+            for name, artifact in (inputs or {}).items()
+            if artifact is not None
+        }
+        call = StageCall(stage, config_of(stage, document), folders, str(Path(output).resolve()))
+        if run_stage(call, Path(cache) if cache else None).cached:
             print("unchanged since the last run", file=sys.stderr)
     except UserError as error:
         # A back end shows no more than the last line of standard error.
         sys.exit(f"{UserError.PREFIX}{error}")
+
+
+EMPTY: tuple[Any, ...] = (None, "", {}, [])
 
 
 def metrics_of(folder: str) -> dict[str, float]:

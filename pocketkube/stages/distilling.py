@@ -7,31 +7,30 @@ from pathlib import Path
 from pocketkube.bundle import NOW, Bundle, load_scores, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.facts import load_facts
-from pocketkube.spec.schema import DistillModel, Spec
 from pocketkube.stages.comparison import remedies, warning
+from pocketkube.stages.configs import DistillModelConfig
 from pocketkube.stages.facts import after_stage, judge
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.teaching import lesson_of, load_teachers
+from pocketkube.stages.teaching import lesson_of, load_teachers, uncompressed
 from pocketkube.training.loop import train
 from pocketkube.training.workers import workers
 
 
 def distill_model(
-    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+    config: DistillModelConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Trains the student and writes its bundle, which later stages go on with."""
     began = time.monotonic()
-    settings = spec.stages[position]
-    assert isinstance(settings, DistillModel)
-    dataset = load_dataset(spec.dataset)
-    model = network("student", settings.student, settings.width, dataset, spec.seed + 1)
-    task = settled_task(spec, model, dataset)
-    lesson = lesson_of(spec, model, task, load_teachers(spec, inputs["teacher"], dataset))
-    course = spec.training.model_copy(
+    settings = config.settings
+    dataset = load_dataset(config.dataset)
+    model = network("student", settings.student, settings.width, dataset, config.seed + 1)
+    task = settled_task(config, model, dataset)
+    lesson = lesson_of(config, model, task, load_teachers(config, uncompressed(inputs), dataset))
+    course = config.training.model_copy(
         update={
-            "epochs": settings.epochs or spec.training.epochs,
-            "learning_rate": settings.learning_rate or spec.training.learning_rate,
+            "epochs": settings.epochs or config.training.epochs,
+            "learning_rate": settings.learning_rate or config.training.learning_rate,
         }
     )
     history = train(
@@ -39,7 +38,7 @@ def distill_model(
         dataset,
         task,
         course,
-        seed=spec.seed + 1,
+        seed=config.seed + 1,
         stage=settings.name,
         lesson=lesson,
         checkpoints=scratch,

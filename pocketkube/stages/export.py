@@ -26,29 +26,29 @@ from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
 from pocketkube.quantization.integers import integer_kernels
-from pocketkube.spec.schema import Spec
 from pocketkube.stages.comparison import worse_by_pruning
-from pocketkube.stages.facts import is_sparse, task_of
+from pocketkube.stages.configs import ExportLitertConfig
+from pocketkube.stages.facts import is_sparse, task_of, was_done
 from pocketkube.stages.formats import FileFormat, file_format, remedy
 
 CHECKED, LARGEST_SAMPLES = 1000, 2**30
 
 
 def export_litert(
-    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+    config: ExportLitertConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Writes model.tflite, the test examples to judge it by, and what is known of it."""
     began = time.monotonic()
-    wanted = file_format(spec.stages[position] if position >= 0 else None)
+    wanted = file_format(config.settings)
     bundle = load_bundle(inputs["model"])
-    dataset = load_dataset(spec.dataset)
+    dataset = load_dataset(config.dataset)
     task = task_of(bundle.facts)
     stores_sparse = is_sparse(bundle.facts) and wanted.numbers in SPARSE_FORMATS
     content = converted(
         bundle,
         wanted,
         sparse=stores_sparse,
-        calibration=lambda count: materialize(dataset.train, count, spec.seed)[0],
+        calibration=lambda count: materialize(dataset.train, count, config.seed)[0],
     )
     test, labels = _test_examples(dataset.test)
     is_calibrated = wanted.numbers == "int8" and not _rounds_itself(bundle.model)
@@ -58,7 +58,7 @@ def export_litert(
         tuple(x[:CHECKED] for x in test),
         wanted.min_agreement,
         measure=task.measure,
-        remedy=remedy(spec, position),
+        remedy=remedy(config.settings, on_levels=was_done(bundle.facts, "quantize_weights")),
     )
     facts = bundle.facts | {
         "format": wanted.numbers,

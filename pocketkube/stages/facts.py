@@ -83,7 +83,12 @@ def task_of(facts: dict[str, Any]) -> Task:
 
 def is_sparse(facts: dict[str, Any]) -> bool:
     """Whether a stage has made weights zero, which later ones are to leave so."""
-    return any(stage["name"] == "sparsify_weights" for stage in facts["stages"])
+    return was_done(facts, "sparsify_weights")
+
+
+def was_done(facts: dict[str, Any], stage: str) -> bool:
+    """Whether a model has been through a stage."""
+    return any(done["name"] == stage for done in facts["stages"])
 
 
 def _kept(history: History | None) -> list[str]:

@@ -1,5 +1,7 @@
 """Foresees the file that a job will end in, from a model that its later stages have not seen yet."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -10,30 +12,30 @@ from pocketkube.quantization.quantize import quantize
 from pocketkube.sparsity.distribution import layer_sparsities
 from pocketkube.sparsity.kernels import kernels
 from pocketkube.sparsity.patterns import mask_of
-from pocketkube.spec.schema import QuantizeWeights, Sparsify, Spec
+from pocketkube.spec.schema import QuantizeWeights, Sparsify, Stage
 from pocketkube.stages.export import converted
 from pocketkube.stages.formats import last_format
 
 
-def foreseen_file(spec: Spec, pruned: keras.Model, examples: Arrays) -> bytes:
+def foreseen_file(stages: Sequence[Stage], pruned: keras.Model, examples: Arrays) -> bytes:
     """The LiteRT file of a pruned model after the stages that follow, without their training.
 
     Its size and speed are those of the trained one: they depend on how many weights are zero and on
     the bits of the others, not on their values.
 
     Args:
-        spec: The job.
+        stages: Settings of all of the job's stages.
         pruned: The model; it is left as it is.
         examples: Training examples, for ranges.
     """
-    sparse = any(isinstance(settings, Sparsify) for settings in spec.stages)
+    sparse = any(isinstance(settings, Sparsify) for settings in stages)
     bundle = Bundle(copy_model(pruned) if sparse else pruned)
-    for settings in spec.stages:
+    for settings in stages:
         if isinstance(settings, Sparsify):
             _make_sparse(bundle.model, settings)
         elif isinstance(settings, QuantizeWeights):
             bundle = _on_levels(bundle.model, settings, examples)
-    wanted = last_format(spec)
+    wanted = last_format(stages)
     return converted(
         bundle, wanted, sparse=sparse, calibration=lambda count: tuple(x[:count] for x in examples)
     )

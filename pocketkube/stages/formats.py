@@ -1,10 +1,11 @@
 """Which LiteRT file a job ends in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pocketkube.deploy.convert import EndType, NumberFormat
 from pocketkube.quantization.fake_quantize import LITERT_BITS
-from pocketkube.spec.schema import FLOAT, Quantize, QuantizeWeights, Settings, Spec
+from pocketkube.spec.schema import FLOAT, Quantize, QuantizeWeights, Settings, Stage
 
 FORMATS: dict[str, NumberFormat] = {
     "quantize_int8": "int8",
@@ -57,24 +58,23 @@ def file_format(settings: Settings | None) -> FileFormat:
     return FileFormat(f"export_{numbers}", numbers, least)
 
 
-def last_format(spec: Spec) -> FileFormat:
-    """The format of the file that a job ends in, by its last stage."""
-    return file_format(spec.stages[-1] if spec.stages else None)
+def last_format(stages: Sequence[Stage]) -> FileFormat:
+    """The format of the file that a job ends in, by the settings of its stages."""
+    return file_format(stages[-1] if stages else None)
 
 
-def remedy(spec: Spec, position: int) -> str:
+def remedy(settings: Quantize | QuantizeWeights | None, *, on_levels: bool) -> str:
     """What helps against a file that strays from its model.
 
     Args:
-        spec: The job.
-        position: Place of the stage that says something of numbers, or -1.
+        settings: Of the stage that says something of numbers.
+        on_levels: Whether quantize_weights was among the stages.
     """
-    settings = spec.stages[position] if position >= 0 else None
     if isinstance(settings, QuantizeWeights):
         return OF_LEVELS[file_format(settings).numbers]
     if not isinstance(settings, Quantize):
         return NO_REMEDY
-    if any(isinstance(stage, QuantizeWeights) for stage in spec.stages):
+    if on_levels:
         return f"lower min_agreement of {settings.name}"
     return OF_FORMATS[settings.name]
 

@@ -4,13 +4,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pocketkube.spec.schema import Spec
+from pocketkube.spec import Spec
 from pocketkube.stages.plan import plan
 from pocketkube.stages.run import run_stage
 
 
 def run_inline(
-    spec: Spec, work: Path, say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
+    spec: Spec,
+    work: Path,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    *,
+    cache: Path | None = None,
 ) -> dict[str, Path]:
     """Runs all steps of a spec.
 
@@ -18,6 +22,7 @@ def run_inline(
         spec: The job, its paths absolute.
         work: Folder for the steps' outputs.
         say: Told when a step begins and ends.
+        cache: See `run_stage`.
 
     Returns:
         The output folder of each step, by its key.
@@ -25,12 +30,11 @@ def run_inline(
     Raises:
         UserError: If a step refuses its input.
     """
-    outputs: dict[str, Path] = {}
+    outputs: dict[str, str] = {}
     steps = plan(spec)
     for number, step in enumerate(steps, start=1):
         say(f"[{number}/{len(steps)}] {step.title}")
-        inputs = {role: outputs[key] for role, key in step.inputs.items()}
-        outputs[step.key] = work / step.key
-        ran = run_stage(step.stage, spec, step.position, inputs, outputs[step.key])
+        outputs[step.key] = str(work / step.key)
+        ran = run_stage(step.call(outputs, outputs[step.key]), cache)
         say(f"[{number}/{len(steps)}] {'unchanged' if ran.cached else f'{ran.seconds:.1f} s'}")
-    return outputs
+    return {key: Path(folder) for key, folder in outputs.items()}

@@ -8,14 +8,14 @@ from pathlib import Path
 from pocketkube.benchmark import benchmark
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import BENCHMARK_FILE, LITERT_FILE, SAMPLES_FILE
-from pocketkube.spec.schema import Spec
+from pocketkube.stages.configs import BenchmarkLitertConfig
 
 
 def benchmark_litert(
-    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+    config: BenchmarkLitertConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Measures the baseline's and the result's file side by side."""
     files = [inputs[role] / LITERT_FILE for role in ("baseline", "result")]
-    report = benchmark(files, spec.benchmark, inputs["baseline"] / SAMPLES_FILE)
+    report = benchmark(files, config.benchmark, inputs["baseline"] / SAMPLES_FILE)
     with replaced_folder(output) as folder:
         write_text(folder / BENCHMARK_FILE, json.dumps(asdict(report), indent=1))

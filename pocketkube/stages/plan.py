@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pocketkube.spec.schema import FineTune, Quantize, QuantizeWeights, Spec
+from pocketkube.errors import UserError
+from pocketkube.spec.schema import FineTune, Quantize, QuantizeWeights, Spec, Stage
+from pocketkube.stages.call import StageCall
+from pocketkube.stages.configs import StageConfig
+from pocketkube.stages.registry import STAGES, TEACHER, stage_named
 
 CHECKED, TRAINED, BASELINE, RESULT, MEASURED, REPORTED = (
     "check_export",
@@ -22,64 +26,102 @@ class Step:
     Attributes:
         key: Its own name in the job.
         stage: Which stage it is.
-        position: Place of its settings in the spec's stages, or -1.
-        inputs: For each of the stage's inputs, the key of the step that gives it.
+        config: What the stage is told.
+        inputs: For each of the stage's inputs, the key of the step that gives it; none gives two.
         title: What people are told that it does.
         after: Keys of steps that come first, though nothing is taken from them.
     """
 
     key: str
     stage: str
-    position: int
+    config: StageConfig
     inputs: Mapping[str, str]
     title: str
     after: tuple[str, ...] = ()
 
+    def call(self, outputs: Mapping[str, str], output: str) -> StageCall:
+        """The step as a call.
+
+        Args:
+            outputs: Places of other steps' outputs, by their keys.
+            output: Place of its own.
+        """
+        inputs = {name: outputs[key] for name, key in self.inputs.items()}
+        return StageCall(self.stage, self.config, inputs, output)
+
 
 def plan(spec: Spec) -> tuple[Step, ...]:
     """The steps of a spec's job, each after those it needs."""
+
+    def step(
+        key: str,
+        stage: str,
+        inputs: Mapping[str, str],
+        title: str = "",
+        settings: Stage | None = None,
+        after: tuple[str, ...] = (),
+    ) -> Step:
+        config = STAGES[stage].config.of(spec, settings)
+        return Step(key, stage, config, inputs, title or stage, after)
+
     steps = [
-        Step(CHECKED, "check_export", -1, {}, "check_export"),
-        Step(TRAINED, "train_model", -1, {}, first_stage(spec), after=(CHECKED,)),
+        step(CHECKED, "check_export", {}),
+        step(TRAINED, "train_model", {}, first_stage(spec.model), after=(CHECKED,)),
     ]
-    model, quantize = TRAINED, -1
-    for position, settings in enumerate(spec.stages):
+    model, quantize = TRAINED, None
+    for number, settings in enumerate(spec.stages, start=1):
+        if isinstance(settings, Quantize | QuantizeWeights):
+            quantize = settings
         if isinstance(settings, Quantize):
-            quantize = position
             continue
-        if isinstance(settings, QuantizeWeights):
-            quantize = position
         stage = "fine_tune_model" if isinstance(settings, FineTune) else settings.name
-        key = f"{position + 1}_{settings.name}"
-        steps.append(Step(key, stage, position, {"model": model, "teacher": TRAINED}, stage))
+        key = f"{number}_{settings.name}"
+        # A back end of Kubeflow Pipelines refuses one output as two inputs of a task.
+        teacher = {} if model == TRAINED else {TEACHER: TRAINED}
+        steps.append(step(key, stage, {"model": model} | teacher, settings=settings))
         model = key
     return (
         *steps,
-        Step(BASELINE, "export_litert", -1, {"model": TRAINED}, "export_litert (baseline)"),
-        Step(RESULT, "export_litert", quantize, {"model": model}, "export_litert (result)"),
-        Step(
-            MEASURED,
-            "benchmark_litert",
-            -1,
-            {"baseline": BASELINE, "result": RESULT},
-            "benchmark_litert",
-        ),
-        Step(
+        step(BASELINE, "export_litert", {"model": TRAINED}, "export_litert (baseline)"),
+        step(RESULT, "export_litert", {"model": model}, "export_litert (result)", quantize),
+        step(MEASURED, "benchmark_litert", {"baseline": BASELINE, "result": RESULT}),
+        step(
             REPORTED,
             "build_report",
-            -1,
-            {
-                "teacher": TRAINED,
-                "model": model,
-                "baseline": BASELINE,
-                "result": RESULT,
-                "benchmark": MEASURED,
-            },
-            "build_report",
+            {"uncompressed": TRAINED, "baseline": BASELINE, "result": RESULT, "measured": MEASURED},
         ),
     )
 
 
-def first_stage(spec: Spec) -> str:
-    """What the first stage is called: it trains a built-in network, or loads a file."""
-    return "load_model" if spec.model.endswith(".keras") else "train_model"
+def step_named(spec: Spec, name: str) -> Step:
+    """The step of a spec's job that a person names.
+
+    Args:
+        spec: The job.
+        name: A step's key, or the stage of one step alone.
+
+    Raises:
+        UserError: If no step is called so, or several are.
+    """
+    steps = plan(spec)
+    found = [step for step in steps if step.key == name] or [s for s in steps if s.stage == name]
+    if not found:
+        stage_named(name)
+        raise UserError(
+            f"The spec's job has no step {name}; use one of {', '.join(step.key for step in steps)}."
+        )
+    if len(found) > 1:
+        raise UserError(
+            f"The spec's job has several steps {name}; use one of "
+            f"{', '.join(step.key for step in found)}."
+        )
+    return found[0]
+
+
+def first_stage(model: str) -> str:
+    """What the first stage is called: it trains a built-in network, or loads a file.
+
+    Args:
+        model: The spec's model.
+    """
+    return "load_model" if model.endswith(".keras") else "train_model"

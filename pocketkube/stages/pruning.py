@@ -13,10 +13,13 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
 from pocketkube.graph.surgery import copy_model
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.prune import Pruned, prune
-from pocketkube.spec.schema import FineTune, PruneChannels, Spec
+from pocketkube.pruning.prune import prune_with, pruner_for
+from pocketkube.pruning.pruner import Pruned
+from pocketkube.spec.schema import FineTune
 from pocketkube.stages.comparison import UNRECOVERED
+from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.facts import after_stage, judge, task_of
+from pocketkube.stages.registry import TEACHER
 from pocketkube.stages.targets import reach
 from pocketkube.stages.teaching import lesson_of, load_teachers
 from pocketkube.stages.training import fine_tuning
@@ -25,46 +28,37 @@ from pocketkube.training.task import Task
 
 
 def prune_channels(
-    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+    config: PruneChannelsConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Prunes a bundle's model until it reaches the spec's target, and writes the smaller one's.
 
     A target counts from the uncompressed model, whatever other stages have done before.
     """
     began = time.monotonic()
-    settings = spec.stages[position]
-    assert isinstance(settings, PruneChannels)
-    dataset = load_dataset(spec.dataset)
+    settings = config.settings
+    dataset = load_dataset(config.dataset)
     bundle = load_bundle(inputs["model"])
     task = task_of(bundle.facts)
-    examples = materialize(dataset.train, settings.calibration_examples, spec.seed)
+    examples = materialize(dataset.train, settings.calibration_examples, config.seed)
     calibration = Calibration(*examples, loss=task.loss)
 
-    # The first stage of a job is given one folder for both.
-    alone = inputs["teacher"] == inputs["model"]
-    uncompressed = bundle if alone else load_bundle(inputs["teacher"])
-    teachers = load_teachers(spec, uncompressed, dataset)
-    tuner = _FineTuner(spec, settings, teachers, dataset, task, scratch)
+    first = load_bundle(inputs[TEACHER]) if TEACHER in inputs else bundle
+    teachers = load_teachers(config, first, dataset)
+    tuner = _FineTuner(config, teachers, dataset, task, scratch)
+
+    pruner = pruner_for(bundle.model, settings, calibration=calibration, seed=config.seed)
 
     def prune_by(speedup: float | None) -> Pruned:
-        return prune(
-            bundle.model,
-            settings,
-            speedup=speedup,
-            calibration=calibration,
-            seed=spec.seed,
-            between=tuner,
-        )
+        return prune_with(pruner, settings, speedup=speedup, between=tuner)
 
     tried: list[str] = []
     if settings.ratios:
         pruned = prune_by(None)
     else:
         pruned, tried = reach(
-            spec,
+            config,
             bundle.model,
-            settings.budget,
-            uncompressed,
+            first,
             dataset,
             task,
             calibration,
@@ -87,16 +81,15 @@ class _FineTuner:
 
     def __init__(
         self,
-        spec: Spec,
-        settings: PruneChannels,
+        config: PruneChannelsConfig,
         teachers: Sequence[Teacher],
         dataset: Dataset,
         task: Task,
         scratch: Path,
     ) -> None:
-        self._spec, self._teachers, self._scratch = spec, teachers, scratch
+        self._config, self._teachers, self._scratch = config, teachers, scratch
         self._dataset, self._task = dataset, task
-        self._course = fine_tuning(spec.training, FineTune(epochs=settings.group_epochs))
+        self._course = fine_tuning(config.training, FineTune(epochs=config.settings.group_epochs))
 
     def __call__(self, model: keras.Model, number: int) -> keras.Model:
         """Trains a model in place after list `number` was pruned."""
@@ -115,8 +108,8 @@ class _FineTuner:
             self._dataset,
             self._task,
             self._course,
-            seed=self._spec.seed + 100 + number,
+            seed=self._config.seed + 100 + number,
             stage=stage,
-            lesson=lesson_of(self._spec, model, self._task, self._teachers),
+            lesson=lesson_of(self._config, model, self._task, self._teachers),
             checkpoints=scratch,
         )

@@ -12,7 +12,8 @@ from pocketkube.quantization.fake_quantize import LITERT_BITS
 from pocketkube.quantization.insertion import Prepared
 from pocketkube.quantization.quantize import left_whole, quantize
 from pocketkube.sparsity import KeptZeros
-from pocketkube.spec.schema import FLOAT, QuantizeWeights, Spec
+from pocketkube.spec.schema import FLOAT, QuantizeWeights
+from pocketkube.stages.configs import QuantizeWeightsConfig
 from pocketkube.stages.facts import is_sparse
 from pocketkube.stages.formats import are_known, file_format
 from pocketkube.stages.training import Begun, train_on
@@ -20,15 +21,14 @@ from pocketkube.training.method import Method, Together
 
 
 def quantize_weights(
-    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+    config: QuantizeWeightsConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Calibrates a model's levels, trains it with them, and writes the bundle of what it becomes."""
-    settings = spec.stages[position]
-    assert isinstance(settings, QuantizeWeights)
+    settings = config.settings
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
-        calibration, _ = materialize(dataset.train, settings.calibration_examples, spec.seed)
-        quantized = quantize(student.model, settings, calibration, spec.seed)
+        calibration, _ = materialize(dataset.train, settings.calibration_examples, config.seed)
+        quantized = quantize(student.model, settings, calibration, config.seed)
         method: Method = quantized.method
         if is_sparse(student.facts):
             method = Together([KeptZeros(quantized.model), method])
@@ -36,7 +36,7 @@ def quantize_weights(
         notes = [*_notes(settings), *spectral_note(student.model), *_notes_on(prepared)]
         return Begun(quantized.model, method, notes, prepared.renamed, prepared.folded)
 
-    train_on(spec, settings, inputs, output, scratch, begin)
+    train_on(config, inputs, output, scratch, begin)
 
 
 def _notes(settings: QuantizeWeights) -> list[str]:

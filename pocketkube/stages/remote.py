@@ -4,11 +4,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
-from pocketkube.spec.schema import Spec
-from pocketkube.stages.run import Ran, refuse_wrong_call, run_stage
+from pocketkube.stages.call import StageCall
+from pocketkube.stages.run import Ran, run_stage
 from pocketkube.storage import (
     Place,
     ServerAway,
@@ -24,7 +25,7 @@ from pocketkube.training.mpirun import started_first
 PAUSES_S = (5, 10, 20, 40, 80, 160, 300)
 
 
-def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str], output: str) -> Ran:
+def run_stage_at(call: StageCall) -> Ran:
     """Runs a stage where its folders are: on this machine, or below s3:// URIs.
 
     Inputs are fetched into the folder for temporary files, the output is made there and sent when it is
@@ -32,33 +33,30 @@ def run_stage_at(name: str, spec: Spec, position: int, inputs: Mapping[str, str]
     it is kept. Of several processes that train together, each fetches and the first one sends.
 
     Args:
-        name: The stage.
-        spec: The job.
-        position: Place of the stage's settings in the spec's stages, or -1.
-        inputs: A folder or URI for each of the stage's inputs.
-        output: The folder or URI to write; complete or absent.
+        call: The call.
 
     Raises:
         UserError: If a URI is wrong, its server refuses or lacks it, the output is to replace an input,
             or `run_stage` refuses.
     """
-    refuse_wrong_call(name, spec, position, inputs)
-    places = {role: _place(text) for role, text in inputs.items()}
-    target = _place(output)
-    for role, place in places.items():
+    places = {name: _place(text) for name, text in call.inputs.items()}
+    target = _place(call.output)
+    for name, place in places.items():
         if place == target:
-            raise UserError(f"--output: {target} is the {role} that {name} reads; give another place.")
+            raise UserError(
+                f"--output: {target} is the {name} that {call.stage} reads; give another place."
+            )
     if not any(isinstance(place, Place) for place in (*places.values(), target)):
-        return run_stage(name, spec, position, _fetched(places, Path()), Path(output).resolve())
+        return run_stage(replace(call, inputs=_fetched(places, Path()), output=str(target)))
     with _temporary_folder() as work:
         if isinstance(target, Place) and started_first():
             refuse_unwritable(target)
-        folders = _fetched(places, Path(work))
+        local = replace(call, inputs=_fetched(places, Path(work)))
         if isinstance(target, Path):
-            return run_stage(name, spec, position, folders, target)
+            return run_stage(replace(local, output=str(target)))
         made = Path(work) / "output"
         try:
-            ran = run_stage(name, spec, position, folders, made)
+            ran = run_stage(replace(local, output=str(made)))
             if started_first():
                 _send_or_keep(made, target)
         except RejectedFile as error:
@@ -75,8 +73,8 @@ def _place(text: str) -> Place | Path:
     return parse_uri(text) if is_uri(text) else Path(text).resolve()
 
 
-def _fetched(places: Mapping[str, Place | Path], work: Path) -> dict[str, Path]:
-    """A folder for each input; one for all that are the same place, as stages compare them."""
+def _fetched(places: Mapping[str, Place | Path], work: Path) -> dict[str, str]:
+    """A folder for each input; one for all that are the same place."""
     folders: dict[Place | Path, Path] = {}
     for place in places.values():
         if isinstance(place, Path):
@@ -84,7 +82,7 @@ def _fetched(places: Mapping[str, Place | Path], work: Path) -> dict[str, Path]:
         elif place not in folders:
             folders[place] = work / f"input{len(folders)}"
             fetch_folder(place, folders[place])
-    return {role: folders[place] for role, place in places.items()}
+    return {name: str(folders[place]) for name, place in places.items()}
 
 
 def _send_or_keep(made: Path, target: Place) -> None:

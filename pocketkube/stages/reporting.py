@@ -19,6 +19,7 @@ from pocketkube.layout import BENCHMARK_FILE, MODEL_FILE, REPORT_FILE, RESULT_FI
 from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.report import build_report as html_of
 from pocketkube.spec import Spec, document_of
+from pocketkube.stages.configs import BuildReportConfig
 
 # What result.json takes over from the benchmark as it is.
 LATENCY = (
@@ -31,10 +32,10 @@ LATENCY = (
 
 
 def build_report(
-    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+    config: BuildReportConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Writes result.json and report.html."""
-    result = gather(spec, inputs)
+    result = gather(config, inputs)
     with replaced_folder(output) as folder:
         write_text(folder / RESULT_FILE, json.dumps(result, indent=1))
         write_text(folder / REPORT_FILE, html_of(result))
@@ -45,13 +46,13 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
 
     Args:
         spec: The job.
-        inputs: Output folders of its steps: teacher, model, baseline, result and benchmark.
+        inputs: Output folders of its steps: uncompressed, baseline, result and measured.
 
     Returns:
         The content of result.json.
     """
     before, after = load_facts(inputs["baseline"]), load_facts(inputs["result"])
-    measured = json.loads((inputs["benchmark"] / BENCHMARK_FILE).read_text("utf-8"))
+    measured = json.loads((inputs["measured"] / BENCHMARK_FILE).read_text("utf-8"))
     figures = [
         _figures(facts, file) for facts, file in zip((before, after), measured["files"], strict=True)
     ]
@@ -105,7 +106,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> dict[str, Any]:
         | {"packages": package_versions(), "when": datetime.now(UTC).isoformat(timespec="seconds")},
     }
     if "packed" in after:
-        result["before"]["model_bytes"] = (inputs["teacher"] / MODEL_FILE).stat().st_size
+        result["before"]["model_bytes"] = (inputs["uncompressed"] / MODEL_FILE).stat().st_size
         result["after"]["model_bytes"] = after["packed"]["file_bytes"]
     result["targets"] = _targets(spec, result, speedup)
     return result

@@ -17,8 +17,8 @@ from pocketkube.graph.cost import profile_model
 from pocketkube.measures.heads import NO_UNIT
 from pocketkube.progress import progress
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.prune import Pruned
-from pocketkube.spec.schema import Spec
+from pocketkube.pruning.pruner import Pruned
+from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.export import converted
 from pocketkube.stages.facts import task_of
 from pocketkube.stages.foreseen import foreseen_file
@@ -32,9 +32,8 @@ NEAREST = 1.05
 
 
 def reach(
-    spec: Spec,
+    config: PruneChannelsConfig,
     model: keras.Model,
-    budget: str,
     uncompressed: Bundle,
     dataset: Dataset,
     task: Task,
@@ -45,9 +44,8 @@ def reach(
     """Prunes a model as far as the spec's target asks, which counts from the uncompressed model.
 
     Args:
-        spec: The spec; its target says what to reach.
+        config: The stage's; its target says what to reach.
         model: The model, which other stages may have made smaller already.
-        budget: What a speed-up counts: "macs" or "parameters".
         uncompressed: What the job began with.
         dataset: Its validation examples judge the accuracy; test examples are never looked at.
         task: The score.
@@ -61,7 +59,7 @@ def reach(
     Raises:
         UserError: If no pruning reaches the target; it names the best that was seen.
     """
-    target = spec.target
+    target, budget = config.target, config.settings.budget
     assert target is not None
     wording, drop = task.wording, target.max_accuracy_drop
     if drop is not None and wording is NO_UNIT:
@@ -92,7 +90,7 @@ def reach(
             )
 
         def small(candidate: Pruned) -> bool:
-            return _fits(spec, candidate.model, baseline, calibration, tried)
+            return _fits(config, candidate.model, baseline, calibration, tried)
 
         pruned = _nearest(pruned, least, farthest, small, prune_to, tried)
     elif drop is not None and target.speedup is None:
@@ -139,12 +137,16 @@ def _from_uncompressed(
 
 
 def _fits(
-    spec: Spec, model: keras.Model, baseline: bytes | None, calibration: Calibration, tried: list[str]
+    config: PruneChannelsConfig,
+    model: keras.Model,
+    baseline: bytes | None,
+    calibration: Calibration,
+    tried: list[str],
 ) -> bool:
     """Whether the model's file will be small enough, and surely fast enough, after what follows."""
-    assert spec.target is not None
-    content = foreseen_file(spec, model, calibration.inputs)
-    limit, latency = spec.target.max_size, spec.target.max_latency_ms
+    assert config.target is not None
+    content = foreseen_file(config.stages, model, calibration.inputs)
+    limit, latency = config.target.max_size, config.target.max_latency_ms
     fits = limit is None or len(content) <= limit
     told = f"{len(content)} bytes"
     if latency is not None and baseline is not None:
@@ -152,7 +154,7 @@ def _fits(
             files = [Path(folder) / name for name in ("baseline.tflite", "model.tflite")]
             for file, written in zip(files, (baseline, content), strict=True):
                 file.write_bytes(written)
-            settings = spec.benchmark.model_copy(update={"threads": (1,)})
+            settings = config.benchmark.model_copy(update={"threads": (1,)})
             measured = measure_latencies(files, settings, limit_ms=latency)
         median = measured.threads[1].medians_ms[-1]
         between = milliseconds_between(median.low, median.high)

@@ -6,25 +6,26 @@ from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.measures import Points, label_places
-from pocketkube.spec.schema import Spec
+from pocketkube.spec.schema import Training
+from pocketkube.stages.configs import LearningConfig, NetworkConfig
 from pocketkube.training.heads import TAKE_ROWS, keras_loss
 from pocketkube.training.task import Task, infer_task, landmark_task
 
 
-def settled_task(spec: Spec, model: keras.Model, dataset: Dataset) -> Task:
-    """The task that a spec names, or else that of the model and its labels.
+def settled_task(config: NetworkConfig | LearningConfig, model: keras.Model, dataset: Dataset) -> Task:
+    """The task that the spec names, or else that of the model and its labels.
 
     Args:
-        spec: The job.
+        config: The stage's.
         model: The uncompressed model.
         dataset: Its examples; all labels are looked at where the spec names a task.
 
     Raises:
         UserError: If model, labels and task do not fit each other.
     """
-    if spec.task is None:
+    if config.task is None:
         task = infer_task(model, *dataset.labels)
-        _refuse_unknown_labels(spec, task, dataset)
+        _refuse_unknown_labels(config.training, task, dataset)
         return task
     if len(model.outputs) != 1 or len(dataset.labels) != 1:
         raise UserError(
@@ -36,7 +37,7 @@ def settled_task(spec: Spec, model: keras.Model, dataset: Dataset) -> Task:
             f"task: landmarks are floats, [N, K, 2] or [N, 2K], but the labels of {dataset.name} are "
             "class numbers."
         )
-    task = landmark_task(model, Points(spec.task.landmarks.normalize_by))
+    task = landmark_task(model, Points(config.task.landmarks.normalize_by))
     shapes = [tuple(output.shape) for output in model.outputs]
     for split, examples in (
         ("training", dataset.train),
@@ -48,9 +49,8 @@ def settled_task(spec: Spec, model: keras.Model, dataset: Dataset) -> Task:
     return task
 
 
-def _refuse_unknown_labels(spec: Spec, task: Task, dataset: Dataset) -> None:
+def _refuse_unknown_labels(training: Training, task: Task, dataset: Dataset) -> None:
     """Says when labels would become rows, and a loss of the user's own is known to take numbers."""
-    training = spec.training
     changing = {
         "label_smoothing": training.label_smoothing,
         "augmentation.mixup": training.augmentation.mixup,

@@ -18,47 +18,54 @@ from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import count_zeros, depthwise_note
 from pocketkube.spec.schema import (
     Cluster,
-    DistillModel,
     FineTune,
     QuantizeWeights,
     Sparsify,
-    Spec,
     Training,
 )
 from pocketkube.stages.chance import at_chance
 from pocketkube.stages.comparison import UNRECOVERED, worse_by_training
+from pocketkube.stages.configs import (
+    ClusterWeightsConfig,
+    FineTuneModelConfig,
+    QuantizeWeightsConfig,
+    SparsifyWeightsConfig,
+    TrainModelConfig,
+)
 from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.teaching import lesson_of, load_teachers
+from pocketkube.stages.teaching import lesson_of, load_teachers, uncompressed
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
 from pocketkube.training.workers import workers
 
 Trained = FineTune | Sparsify | Cluster | QuantizeWeights
+TrainedConfig = (
+    FineTuneModelConfig | SparsifyWeightsConfig | ClusterWeightsConfig | QuantizeWeightsConfig
+)
 
 
 def train_model(
-    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+    config: TrainModelConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Trains a built-in network, or takes a .keras file as it is, and writes its bundle."""
     began = time.monotonic()
-    dataset = load_dataset(spec.dataset)
-    _refuse_unfit_student(spec, dataset)
-    model, history = network("model", spec.model, spec.width, dataset, spec.seed), None
-    task = settled_task(spec, model, dataset)
-    if not spec.model.endswith(".keras"):
+    dataset = load_dataset(config.dataset)
+    model, history = network("model", config.model, config.width, dataset, config.seed), None
+    task = settled_task(config, model, dataset)
+    if not config.model.endswith(".keras"):
         history = train(
-            model, dataset, task, spec.training, seed=spec.seed, stage="train", checkpoints=scratch
+            model, dataset, task, config.training, seed=config.seed, stage="train", checkpoints=scratch
         )
-    facts = first_facts(spec.model, dataset, task, spec.seed)
+    facts = first_facts(config.model, dataset, task, config.seed)
     judged = judge(model, dataset, task)
     notes = untied(model) if history is None else ()
-    warnings = at_chance(spec, model, dataset, task)
+    warnings = at_chance(config, model, dataset, task)
     facts = after_stage(
         facts,
-        first_stage(spec),
+        first_stage(config.model),
         judged,
         began,
         history=history,
@@ -69,53 +76,40 @@ def train_model(
         save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
 
 
-def _refuse_unfit_student(spec: Spec, dataset: Dataset) -> None:
-    """Says at once what would only come to light once the teacher is trained."""
-    for stage in spec.stages:
-        if isinstance(stage, DistillModel):
-            network("student", stage.student, stage.width, dataset, spec.seed)
-
-
 def fine_tune_model(
-    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+    config: FineTuneModelConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Trains a compressed model on and writes its bundle."""
-    settings = spec.stages[position]
-    assert isinstance(settings, FineTune)
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
         return Begun(student.model, KeptZeros(student.model) if is_sparse(student.facts) else Method())
 
-    train_on(spec, settings, inputs, output, scratch, begin)
+    train_on(config, inputs, output, scratch, begin)
 
 
 def sparsify_weights(
-    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+    config: SparsifyWeightsConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Trains a model while its weights become zero, and writes the sparse one's bundle."""
-    settings = spec.stages[position]
-    assert isinstance(settings, Sparsify)
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
-        method = GradualSparsification(student.model, settings)
+        method = GradualSparsification(student.model, config.settings)
         return Begun(student.model, method, depthwise_note(student.model))
 
-    train_on(spec, settings, inputs, output, scratch, begin)
+    train_on(config, inputs, output, scratch, begin)
 
 
 def cluster_weights(
-    spec: Spec, position: int, inputs: Mapping[str, Path], output: Path, scratch: Path
+    config: ClusterWeightsConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Gives a model's kernels a few values each, and writes the clustered one's bundle."""
-    settings = spec.stages[position]
-    assert isinstance(settings, Cluster)
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
         # That layer sets its weights in each step, and computes with others than the codebooks' then.
         model = unwrapped(student.model, SPECTRAL)
-        return Begun(model, Clustering(model, settings), spectral_note(student.model))
+        return Begun(model, Clustering(model, config.settings), spectral_note(student.model))
 
-    train_on(spec, settings, inputs, output, scratch, begin)
+    train_on(config, inputs, output, scratch, begin)
 
 
 @dataclass(frozen=True)
@@ -138,8 +132,7 @@ class Begun:
 
 
 def train_on(
-    spec: Spec,
-    settings: Trained,
+    config: TrainedConfig,
     inputs: Mapping[str, Path],
     output: Path,
     scratch: Path,
@@ -148,32 +141,31 @@ def train_on(
     """Trains a stage's model with its method and teachers, and writes the bundle of what it becomes.
 
     Args:
-        spec: The job.
-        settings: The stage's; with 0 epochs its method finishes without training.
+        config: The stage's; with 0 epochs its method finishes without training.
         inputs: Folders of the model and of the uncompressed one.
         output: The folder to write.
         scratch: Folder for checkpoints.
         begin: From the bundle that comes in to what is trained.
     """
-    began = time.monotonic()
-    dataset = load_dataset(spec.dataset)
+    began, settings = time.monotonic(), config.settings
+    dataset = load_dataset(config.dataset)
     student = load_bundle(inputs["model"])
     task = task_of(student.facts)
     begun, history = begin(student, dataset), None
-    course = fine_tuning(spec.training, settings)
+    course = fine_tuning(config.training, settings)
     notes: list[str] = []
     if settings.epochs == 0:
         begun.method.finish()
     else:
-        teachers = load_teachers(spec, inputs["teacher"], dataset)
-        lesson = lesson_of(spec, begun.model, task, teachers, begun.renamed)
+        teachers = load_teachers(config, uncompressed(inputs), dataset)
+        lesson = lesson_of(config, begun.model, task, teachers, begun.renamed)
         notes += lesson.notes
         history = train(
             begun.model,
             dataset,
             task,
             course,
-            seed=spec.seed + 1,
+            seed=config.seed + 1,
             stage=settings.name,
             lesson=lesson,
             method=begun.method,

@@ -32,7 +32,7 @@ def mpirun_command(count: int) -> list[str]:
     return [*command, "--mca", "btl_vader_single_copy_mechanism", "none"]
 
 
-def run_together(arguments: Sequence[str], count: int, environment: dict[str, str]) -> None:
+def run_together(arguments: Sequence[str], count: int) -> None:
     """Runs `python -m pocketkube` in `count` processes under mpirun, and waits for them.
 
     What they print goes to standard error.
@@ -40,14 +40,13 @@ def run_together(arguments: Sequence[str], count: int, environment: dict[str, st
     Args:
         arguments: The command line after `pocketkube`.
         count: How many processes; they share the machine's cores.
-        environment: Their environment.
 
     Raises:
         UserError: If Horovod or mpirun is missing, or a process refuses its work.
     """
     _refuse_without_horovod(count)
     cores = max(1, (os.cpu_count() or count) // count)
-    environment = {"TF_NUM_INTRAOP_THREADS": str(cores), "OMP_NUM_THREADS": str(cores), **environment}
+    environment = {"TF_NUM_INTRAOP_THREADS": str(cores), "OMP_NUM_THREADS": str(cores), **os.environ}
     command = [*mpirun_command(count), sys.executable, "-m", "pocketkube", *arguments]
     refusals: list[str] = []
     with subprocess.Popen(

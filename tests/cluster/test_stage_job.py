@@ -33,7 +33,7 @@ def test_a_stage_on_the_cluster_writes_the_bundle_it_writes_here(
         namespace,
         arch,
         "prune_channels",
-        *("--position", "0", "--output", f"{store}/pruned"),
+        *("--output", f"{store}/pruned"),
         *(f"--input={role}={store}/dense" for role in ("model", "teacher")),
     )
     wait_for_job(namespace, job, seconds=240)
@@ -51,7 +51,7 @@ def test_a_stage_without_its_input_fails_with_one_line_and_writes_nothing(
         namespace,
         arch,
         "prune_channels",
-        *("--position", "0", "--output", f"{store}/pruned"),
+        *("--output", f"{store}/pruned"),
         *(f"--input={role}={store}/dense" for role in ("model", "teacher")),
     )
     with pytest.raises(NotDone, match=rf"pocketkube: .*{store}/dense") as told:

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from pocketkube.facts import load_facts, load_warnings
 from pocketkube.spec import parse_spec
 from pocketkube.stages.chance import classes_at_chance, values_at_chance
-from pocketkube.stages.run import run_stage
+from tests.steps import run_step
 
 
 def test_a_guess_is_chance_as_often_as_the_test_says() -> None:
@@ -78,7 +78,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def first_stage(folder: Path, net: Path, dataset: dict) -> list[str]:
     spec = parse_spec({"model": str(net), "dataset": dataset, "stages": []})
-    run_stage("train_model", spec, -1, {}, folder)
+    run_step(spec, "train_model", {}, folder)
     (stage,) = load_facts(folder)["stages"]
     assert stage["name"] == "load_model"
     return load_warnings(folder)

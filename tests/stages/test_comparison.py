@@ -16,7 +16,7 @@ from pocketkube.facts import load_facts
 from pocketkube.spec import document_of, parse_spec, yaml_of
 from pocketkube.spec.schema import Cluster, FineTune, QuantizeWeights, Sparsify, Training
 from pocketkube.stages.comparison import CHANCE, is_worse, remedies
-from pocketkube.stages.run import run_stage
+from tests.steps import run_step
 
 
 def by_exchange(before: np.ndarray, after: np.ndarray) -> float:
@@ -81,7 +81,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
     model.fit(x[:1000], digits.target[:1000], epochs=8, batch_size=32, verbose=0)
     model.save(folder / "net.keras")
-    run_stage("train_model", job(folder), -1, {}, folder / "train_model")
+    run_step(job(folder), "train_model", {}, folder / "train_model")
     return folder
 
 
@@ -100,7 +100,7 @@ def job(folder: Path, *stages, **more):
 def test_a_fine_tuning_that_spoils_its_model_says_so(trained: Path, tmp_path: Path, capsys) -> None:
     spec = job(trained, {"fine_tune": {"epochs": 1, "learning_rate": 3.0}})
     first = trained / "train_model"
-    run_stage("fine_tune_model", spec, 0, {"model": first, "teacher": first}, tmp_path / "tuned")
+    run_step(spec, "fine_tune_model", {"model": first, "teacher": first}, tmp_path / "tuned")
     stage = load_facts(tmp_path / "tuned")["stages"][-1]
     (warning,) = stage["warnings"]
     assert f"warning: fine_tune: {warning}\n" in capsys.readouterr().err
@@ -116,23 +116,23 @@ def test_pruning_is_judged_once_the_model_was_trained_on(trained: Path, tmp_path
     fine_tune = {"fine_tune": {"epochs": 1, "learning_rate": 1e-9}}
     spec = job(trained, {"prune_channels": settings}, fine_tune)
     first, pruned, tuned = trained / "train_model", tmp_path / "pruned", tmp_path / "tuned"
-    run_stage("prune_channels", spec, 0, {"model": first, "teacher": first}, pruned)
+    run_step(spec, "prune_channels", {"model": first, "teacher": first}, pruned)
     assert load_facts(pruned)["stages"][-1]["warnings"] == []
     assert "warning" not in capsys.readouterr().err
     scores = load_scores(pruned)
     assert scores[NOW].mean() < scores[UNPRUNED].mean() - 0.1
 
-    run_stage("fine_tune_model", spec, 1, {"model": pruned, "teacher": first}, tuned)
+    run_step(spec, "fine_tune_model", {"model": pruned, "teacher": first}, tuned)
     (warning,) = load_facts(tuned)["stages"][-1]["warnings"]
     assert "before prune_channels" in warning
     assert "smaller ratios, group_size: 1" in warning
     assert set(load_scores(tuned)) == {NOW}
 
-    run_stage("export_litert", spec, -1, {"model": pruned}, tmp_path / "file")
+    run_step(spec, "baseline", {"model": pruned}, tmp_path / "file")
     (warning,) = load_facts(tmp_path / "file")["export"]["warnings"]
     assert "before prune_channels" in warning
     assert "fine_tune after it" in warning
-    run_stage("export_litert", spec, -1, {"model": tuned}, tmp_path / "file")
+    run_step(spec, "baseline", {"model": tuned}, tmp_path / "file")
     assert load_facts(tmp_path / "file")["export"]["warnings"] == []
 
 

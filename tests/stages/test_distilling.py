@@ -13,7 +13,8 @@ from pocketkube.spec import document_of, parse_spec
 from pocketkube.spec.schema import Spec
 from pocketkube.stages.plan import plan
 from pocketkube.stages.reporting import _layers
-from pocketkube.stages.run import CACHE, Ran, run_stage
+from pocketkube.stages.run import Ran
+from tests.steps import run_step
 
 STUDENT = {"student": "lenet", "width": 0.5, "epochs": 8}
 
@@ -33,13 +34,13 @@ def spec(student: dict | None = None, **distillation) -> Spec:
 @pytest.fixture(scope="module")
 def uncompressed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("job") / "uncompressed"
-    run_stage("train_model", spec(), -1, {}, folder)
+    run_step(spec(), "train_model", {}, folder)
     return folder
 
 
 def distill(job: Spec, uncompressed: Path, output: Path) -> Ran:
     inputs = {"model": uncompressed, "teacher": uncompressed}
-    return run_stage("distill_model", job, 0, inputs, output)
+    return run_step(job, "distill_model", inputs, output)
 
 
 def save_net(path: Path, *, size: int = 16, classes: int = 10) -> Path:
@@ -63,11 +64,11 @@ def test_the_student_goes_on_in_the_models_place(uncompressed: Path, tmp_path: P
         "Layers compared with those of the uncompressed model: conv1 with conv1, conv2 with conv2."
     ]
     assert [step.inputs for step in plan(job)[2:4]] == [
-        {"model": "train_model", "teacher": "train_model"},
+        {"model": "train_model"},
         {"model": "1_distill_model", "teacher": "train_model"},
     ]
     inputs = {"model": tmp_path / "student", "teacher": uncompressed}
-    run_stage("fine_tune_model", job, 1, inputs, tmp_path / "tuned")
+    run_step(job, "fine_tune_model", inputs, tmp_path / "tuned")
     assert load_bundle(tmp_path / "tuned").model.get_layer("conv2").filters == 8
 
 
@@ -79,7 +80,7 @@ def test_a_target_counts_from_the_uncompressed_model(uncompressed: Path, tmp_pat
         if not (tmp_path / "student").exists():
             distill(job, uncompressed, tmp_path / "student")
         inputs = {"model": tmp_path / "student", "teacher": uncompressed}
-        run_stage("prune_channels", job, 1, inputs, tmp_path / "pruned")
+        run_step(job, "prune_channels", inputs, tmp_path / "pruned")
         first, last = load_facts(tmp_path / "pruned")["stages"][0::2]
         return first["macs"] / last["macs"], last["notes"]
 
@@ -121,21 +122,25 @@ def test_one_spelling_of_layers_holds_where_a_stage_rebuilds_the_model(tmp_path:
             },
         }
     )
-    run_stage("train_model", job, -1, {}, tmp_path / "whole")
+    run_step(job, "train_model", {}, tmp_path / "whole")
     inputs = {"model": tmp_path / "whole", "teacher": tmp_path / "whole"}
-    for position, stage in enumerate(("fine_tune_model", "quantize_weights")):
-        run_stage(stage, job, position, inputs, tmp_path / stage)
+    for stage in ("fine_tune_model", "quantize_weights"):
+        run_step(job, stage, inputs, tmp_path / stage)
         assert load_bundle(tmp_path / stage).facts["stages"][-1]["history"]["loss"]
 
 
-def test_a_changed_teacher_teaches_anew(uncompressed: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+def test_a_changed_teacher_teaches_anew(uncompressed: Path, tmp_path: Path) -> None:
     file = save_net(tmp_path / "other.keras")
     student = {**STUDENT, "epochs": 1}
     job = spec(student, teachers=["model", str(file), str(uncompressed)])
-    done = [distill(job, uncompressed, tmp_path / "student") for _ in range(2)]
+    inputs = {"model": uncompressed}
+
+    def again() -> Ran:
+        return run_step(job, "distill_model", inputs, tmp_path / "student", tmp_path / "cache")
+
+    done = [again() for _ in range(2)]
     save_net(file)
-    done.append(distill(job, uncompressed, tmp_path / "student"))
+    done.append(again())
     assert [each.cached for each in done] == [False, True, False]
 
 
@@ -173,5 +178,5 @@ def test_a_student_that_cannot_be_is_refused_before_its_teacher_is_trained(
     save_net(tmp_path / "big.keras", size=20)
     job = spec({"student": student.format(folder=tmp_path)})
     with pytest.raises(UserError, match=said):
-        run_stage("train_model", job, -1, {}, tmp_path / "model")
-    assert not (tmp_path / "model").exists()
+        run_step(job, "check_export", {}, tmp_path / "check")
+    assert not (tmp_path / "check").exists()

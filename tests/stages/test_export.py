@@ -43,9 +43,8 @@ def test_zeros_are_stored_where_sparse_kernels_would_compute_them_wrongly(tmp_pa
         assert notes[1].startswith("The file holds its zeros")
 
 
-def test_a_file_that_strays_is_kept_to_look_at_and_never_served(tmp_path, monkeypatch) -> None:
+def test_a_file_that_strays_is_kept_to_look_at_and_never_served(tmp_path) -> None:
     """Two outputs whose sizes lie so far apart that 8 bits cannot hold their sum's small part."""
-    monkeypatch.setenv("POCKETKUBE_CACHE", str(tmp_path / "cache"))
     keras.utils.set_random_seed(0)
     given = keras.Input((6,))
     large = layers.Dense(6, kernel_initializer=keras.initializers.Constant(100.0))(given)
@@ -68,7 +67,7 @@ def test_a_file_that_strays_is_kept_to_look_at_and_never_served(tmp_path, monkey
         with pytest.raises(
             UserError, match=r"of output odd .*error .*rejected\.tflite, to look at"
         ) as told:
-            run_inline(spec, tmp_path / "steps", lambda _: None)
+            run_inline(spec, tmp_path / "steps", lambda _: None, cache=tmp_path / "cache")
         assert str(kept) in str(told.value)
         assert "output fine" not in str(told.value)
         assert LiteRTModel(kept).output_shapes == ((1, 6), (1, 6))

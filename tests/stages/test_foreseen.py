@@ -7,7 +7,7 @@ import pytest
 from pocketkube.facts import load_facts
 from pocketkube.spec import parse_spec
 from pocketkube.spec.schema import Spec
-from pocketkube.stages.run import run_stage
+from tests.steps import run_step
 
 SPARSE = {"sparsify_weights": {"sparsity": 0.9, "epochs": 1}}
 LEVELS = {"quantize_weights": {"weight_bits": 4, "epochs": 0}}
@@ -29,7 +29,7 @@ def job(*later: dict, max_size: int = 10**9) -> Spec:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("job") / "trained"
-    run_stage("train_model", job(), -1, {}, folder)
+    run_step(job(), "train_model", {}, folder)
     return folder
 
 
@@ -41,9 +41,8 @@ def test_the_file_has_the_size_that_was_foreseen(trained: Path, tmp_path: Path, 
         if settings.name == "quantize_float16":
             break
         inputs, model = {"model": model, "teacher": trained}, tmp_path / str(position)
-        run_stage(settings.name, spec, position, inputs, model)
-    last = next((i for i in (2, 1) if i < len(spec.stages) and "quant" in spec.stages[i].name), -1)
-    run_stage("export_litert", spec, last, {"model": model}, tmp_path / "file")
+        run_step(spec, settings.name, inputs, model)
+    run_step(spec, "result", {"model": model}, tmp_path / "file")
     # Nothing was cut but the least that a search begins with.
     (told,) = [note for note in load_facts(tmp_path / "0")["stages"][-1]["notes"] if "tried" in note]
     foreseen = int(told.split(": ")[1].split()[0])

@@ -21,8 +21,9 @@ WEIGHTS_ALONE = {"quantize_weights": {"activation_bits": "float"}}
 )
 def test_the_remedy_can_be_taken(stages: list, wanted: str) -> None:
     spec = parse_spec({"model": "lenet", "dataset": "digits", "stages": stages})
-    position = -1 if stages == ["fine_tune"] else len(stages) - 1
-    assert wanted in remedy(spec, position)
+    settings = None if stages == ["fine_tune"] else spec.stages[-1]
+    on_levels = "quantize_weights" in str(stages)
+    assert wanted in remedy(settings, on_levels=on_levels)
     # What leaves the levels of quantize_weights is refused after it.
-    if "quantize_weights" in str(stages):
-        assert "float16" not in remedy(spec, position)
+    if on_levels:
+        assert "float16" not in remedy(settings, on_levels=True)

@@ -58,9 +58,7 @@ def trained(folder: Path, heads: dict, labels: list[np.ndarray], loss, weights=N
 
 
 def done(spec: dict, folder: Path) -> tuple[dict[str, Path], dict]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
-        folders = run_inline(parse_spec(spec), folder / "steps", lambda _: None)
+    folders = run_inline(parse_spec(spec), folder / "steps", lambda _: None, cache=folder / "cache")
     return folders, collect(folders, folder)
 
 

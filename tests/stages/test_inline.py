@@ -32,12 +32,10 @@ SPEC = {
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("job")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
-        said: list[str] = []
-        folders = run_inline(parse_spec(SPEC), folder / "steps", said.append)
-        result = collect(folders, folder)
-        yield folder, folders, result, said
+    said: list[str] = []
+    folders = run_inline(parse_spec(SPEC), folder / "steps", said.append, cache=folder / "cache")
+    result = collect(folders, folder)
+    return folder, folders, result, said
 
 
 def test_the_result_is_smaller_faster_and_about_as_good(job) -> None:
@@ -78,9 +76,7 @@ def test_a_second_run_takes_everything_from_the_cache(job) -> None:
     folder, _, _, said = job
     assert not any("unchanged" in line for line in said)
     again: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
-        run_inline(parse_spec(SPEC), folder / "again", again.append)
+    run_inline(parse_spec(SPEC), folder / "again", again.append, cache=folder / "cache")
     assert sum("unchanged" in line for line in again) == len(plan(parse_spec(SPEC))) - 1
 
 
@@ -88,9 +84,7 @@ def test_a_changed_stage_is_run_anew_and_the_training_before_it_is_not(job) -> N
     folder, _, _, _ = job
     changed = SPEC | {"stages": [{"prune_channels": {"criterion": "l1"}}]}
     again: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
-        folders = run_inline(parse_spec(changed), folder / "changed", again.append)
+    folders = run_inline(parse_spec(changed), folder / "changed", again.append, cache=folder / "cache")
     checked, trained, pruned = again[1:6:2]
     assert "unchanged" in trained
     assert "unchanged" not in checked + pruned
@@ -119,9 +113,12 @@ def test_bundles_tell_their_lineage(job) -> None:
 )
 def test_other_targets_are_reached(job, tmp_path: Path, target: dict, name: str) -> None:
     folder, _, _, _ = job
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
-        folders = run_inline(parse_spec(SPEC | {"target": target}), tmp_path / "steps", lambda _: None)
+    folders = run_inline(
+        parse_spec(SPEC | {"target": target}),
+        tmp_path / "steps",
+        lambda _: None,
+        cache=folder / "cache",
+    )
     result = collect(folders, tmp_path)
     assert result["speedup"] > 1.04
     (reached,) = result["targets"]
@@ -133,20 +130,16 @@ def test_other_targets_are_reached(job, tmp_path: Path, target: dict, name: str)
 def test_a_latency_out_of_reach_names_the_best_that_was_measured(job, tmp_path: Path) -> None:
     folder, _, _, _ = job
     spec = parse_spec(SPEC | {"target": {"max_latency_ms": 1e-6}})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
-        with pytest.raises(
-            UserError, match=r"cannot be reached by pruning; tried .* bytes, .* ms \(95 % interval"
-        ):
-            run_inline(spec, tmp_path / "steps", lambda _: None)
+    with pytest.raises(
+        UserError, match=r"cannot be reached by pruning; tried .* bytes, .* ms \(95 % interval"
+    ):
+        run_inline(spec, tmp_path / "steps", lambda _: None, cache=folder / "cache")
 
 
 def test_pruning_twice_cuts_no_further_than_the_target(job, tmp_path: Path) -> None:
     folder, _, _, _ = job
     spec = parse_spec(SPEC | {"stages": [SPEC["stages"][0], SPEC["stages"][0]]})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
-        folders = run_inline(spec, tmp_path / "steps", lambda _: None)
+    folders = run_inline(spec, tmp_path / "steps", lambda _: None, cache=folder / "cache")
     result = collect(folders, tmp_path)
     assert 2.0 <= result["speedup"] <= 2.02
     assert "Nothing is cut" in (tmp_path / "report.html").read_text()
@@ -155,30 +148,22 @@ def test_pruning_twice_cuts_no_further_than_the_target(job, tmp_path: Path) -> N
 def test_a_drop_of_more_than_all_accuracy_is_a_mistake(job, tmp_path: Path) -> None:
     folder, _, _, _ = job
     spec = parse_spec(SPEC | {"target": {"max_accuracy_drop": 1.5}})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
-        with pytest.raises(
-            UserError, match=r"1\.5 is 150 points of accuracy; for one point give 0\.01"
-        ):
-            run_inline(spec, tmp_path / "steps", lambda _: None)
+    with pytest.raises(UserError, match=r"1\.5 is 150 points of accuracy; for one point give 0\.01"):
+        run_inline(spec, tmp_path / "steps", lambda _: None, cache=folder / "cache")
 
 
 def test_a_later_stage_does_not_prune_anew(job, tmp_path: Path) -> None:
     folder, _, _, _ = job
     said: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
-        shorter = parse_spec(SPEC | {"stages": [*SPEC["stages"][:2], "quantize_float16"]})
-        run_inline(shorter, tmp_path / "steps", said.append)
+    shorter = parse_spec(SPEC | {"stages": [*SPEC["stages"][:2], "quantize_float16"]})
+    run_inline(shorter, tmp_path / "steps", said.append, cache=folder / "cache")
     assert [line.endswith("unchanged") for line in said[3:10:2]] == [True, True, True, True]
 
 
 def test_clusters_reach_the_user_as_a_packed_file(job, tmp_path: Path) -> None:
     folder, _, _, _ = job
     spec = parse_spec(SPEC | {"target": None, "stages": [{"cluster_weights": {"epochs": 0}}]})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
-        folders = run_inline(spec, tmp_path / "steps", lambda _: None)
+    folders = run_inline(spec, tmp_path / "steps", lambda _: None, cache=folder / "cache")
     result = collect(folders, tmp_path)
     packed = tmp_path / "model.packed"
     before, after = result["before"], result["after"]
@@ -265,9 +250,7 @@ def test_pruned_sparse_and_quantised_one_after_the_other(job, tmp_path: Path) ->
         {"quantize_int8": {"input_type": "int8", "output_type": "int8", "min_agreement": 0.98}},
     ]
     spec = parse_spec(SPEC | {"stages": stages})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POCKETKUBE_CACHE", str(folder / "cache"))
-        folders = run_inline(spec, tmp_path / "steps", lambda _: None)
+    folders = run_inline(spec, tmp_path / "steps", lambda _: None, cache=folder / "cache")
     result = collect(folders, tmp_path)
     steps = result["stages"]
     assert [step["name"] for step in steps] == [

@@ -12,7 +12,7 @@ from pocketkube.errors import UserError
 from pocketkube.packing import decode
 from pocketkube.sparsity.kernels import kernels
 from pocketkube.spec import parse_spec
-from pocketkube.stages.run import run_stage
+from tests.steps import run_step
 
 SPEC = {
     "model": "lenet",
@@ -37,7 +37,7 @@ class TestTogether:
 
     def test_two_workers_write_the_bundle_of_one(self, tmp_path: Path) -> None:
         for workers in (1, 2):
-            run_stage("train_model", spec(workers=workers), -1, {}, tmp_path / str(workers))
+            run_step(spec(workers=workers), "train_model", {}, tmp_path / str(workers))
         one, two = (load_bundle(tmp_path / str(workers)) for workers in (1, 2))
         told = [bundle.facts["stages"][0]["history"]["workers"] for bundle in (one, two)]
         assert told == [1, 2]
@@ -51,9 +51,9 @@ class TestTogether:
     def test_two_workers_choose_the_same_weights_to_be_zero(self, tmp_path: Path) -> None:
         stages = [{"sparsify_weights": {"sparsity": 0.8, "epochs": 2}}]
         job = parse_spec({**SPEC, "stages": stages, "training": {**SPEC["training"], "workers": 2}})
-        run_stage("train_model", job, -1, {}, tmp_path / "dense")
+        run_step(job, "train_model", {}, tmp_path / "dense")
         inputs = {"model": tmp_path / "dense", "teacher": tmp_path / "dense"}
-        run_stage("sparsify_weights", job, 0, inputs, tmp_path / "sparse")
+        run_step(job, "sparsify_weights", inputs, tmp_path / "sparse")
         found = [np.asarray(k) for _, k in kernels(load_bundle(tmp_path / "sparse").model)]
         zeros, total = sum((k == 0).sum() for k in found), sum(k.size for k in found)
         assert zeros == pytest.approx(0.8 * total, abs=1)
@@ -69,13 +69,13 @@ class TestTogether:
     def test_two_workers_find_values_as_good_as_one(
         self, tmp_path: Path, stage: str, settings: dict
     ) -> None:
-        run_stage("train_model", spec(), -1, {}, tmp_path / "dense")
+        run_step(spec(), "train_model", {}, tmp_path / "dense")
         inputs = {"model": tmp_path / "dense", "teacher": tmp_path / "dense"}
         stages = [{stage: {"epochs": 2, "learning_rate": 1e-3, **settings}}]
         for workers in (1, 2):
             training = {**SPEC["training"], "workers": workers}
             job = parse_spec({**SPEC, "stages": stages, "training": training})
-            run_stage(stage, job, 0, inputs, tmp_path / str(workers))
+            run_step(job, stage, inputs, tmp_path / str(workers))
         one, two = (load_bundle(tmp_path / str(workers)) for workers in (1, 2))
         losses = [bundle.facts["stages"][1]["history"]["loss"] for bundle in (one, two)]
         assert losses[1] == pytest.approx(losses[0], rel=0.02)
@@ -86,7 +86,7 @@ class TestTogether:
 
     def test_a_refusal_is_one_line_and_leaves_nothing(self, tmp_path: Path, capfd) -> None:
         with pytest.raises(UserError, match=r"^training.batch_size: 65 cannot be shared by 2 workers"):
-            run_stage("train_model", spec(workers=2, batch_size=65), -1, {}, tmp_path / "model")
+            run_step(spec(workers=2, batch_size=65), "train_model", {}, tmp_path / "model")
         assert not list(tmp_path.iterdir())
         assert "Traceback" not in capfd.readouterr().err
 
@@ -94,4 +94,4 @@ class TestTogether:
 def test_without_mpirun_it_says_what_is_missing(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"training.workers: 2 processes need .*mpirun"):
-        run_stage("train_model", spec(workers=2), -1, {}, tmp_path / "model")
+        run_step(spec(workers=2), "train_model", {}, tmp_path / "model")

@@ -1,8 +1,8 @@
 """A job is the same job wherever its spec is read: in this process, in a worker's, in a component."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -11,16 +11,15 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-from pipelines.compression.compress_model import compress_model
 from pocketkube.cli import main
 from pocketkube.facts import load_facts
 from pocketkube.litert import LiteRTModel
-from pocketkube.spec import Spec, document_of, parse_spec, yaml_of
+from pocketkube.spec import Spec, document_of, parse_spec, settings_document, yaml_of
+from pocketkube.stages.call import StageCall
 from pocketkube.stages.component import run_component
 from pocketkube.stages.run import run_stage
 from tests.spec.test_writing import as_floats
-
-Run = Callable[[str, int, dict[str, Path], Path], Any]
+from tests.steps import call_of
 
 
 @pytest.fixture(scope="module")
@@ -41,31 +40,25 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Spec:
     )
 
 
-def here(spec: Spec, folder: Path) -> Run:
-    return lambda *call: run_stage(call[0], spec, *call[1:])
+def here(call: StageCall) -> None:
+    run_stage(call)
 
 
-def in_a_worker(spec: Spec, folder: Path) -> Run:
-    file = folder / "spec.yaml"
-    file.write_text(yaml_of(document_of(spec)), "utf-8")
-
-    def run(name: str, position: int, inputs: dict[str, Path], output: Path) -> None:
-        arguments = ["stage", name, "--spec", str(file), "--position", str(position)]
-        arguments += [f"--input={role}={place}" for role, place in inputs.items()]
-        main([*arguments, "--output", str(output)])
-
-    return run
+def in_a_worker(call: StageCall) -> None:
+    main(call.argv())
 
 
-def in_a_component(spec: Spec, folder: Path) -> Run:
-    (parameter,) = compress_model(spec).component_spec.inputs.values()
-    sent = as_floats(json.loads(json.dumps(parameter.default)))
+def in_a_component(call: StageCall) -> None:
+    sent = as_floats(json.loads(json.dumps(settings_document(call.config))))
+    artifacts = {name: SimpleNamespace(path=folder) for name, folder in call.inputs.items()}
+    run_component(call.stage, sent, call.output, artifacts)
 
-    def run(name: str, position: int, inputs: dict[str, Path], output: Path) -> None:
-        places = {role: str(place) for role, place in inputs.items()}
-        run_component(name, sent, places, str(output), float(position))
 
-    return run
+def by_hand(call: StageCall, key: str, job: Spec) -> None:
+    file = Path(call.output).with_suffix(".yaml")
+    file.write_text(yaml_of(document_of(job)), "utf-8")
+    inputs = [f"--input={name}={folder}" for name, folder in call.inputs.items()]
+    main(["stage", key, "--spec", str(file), *inputs, "--output", call.output])
 
 
 def contents(file: Path) -> list[tuple[Any, ...]]:
@@ -80,14 +73,17 @@ def contents(file: Path) -> list[tuple[Any, ...]]:
 
 def test_the_same_file_comes_of_it(job: Spec, tmp_path: Path) -> None:
     files = []
-    for way in (here, in_a_worker, in_a_component):
+    for way in (here, in_a_worker, in_a_component, by_hand):
         folder = tmp_path / way.__name__
         folder.mkdir()
-        run = way(job, folder)
-        run("train_model", -1, {}, folder / "first")
-        models = {"model": folder / "first", "teacher": folder / "first"}
-        run("quantize_weights", 0, models, folder / "levels")
-        run("export_litert", 0, {"model": folder / "levels"}, folder / "file")
+
+        def run(name: str, inputs: dict[str, Path], output: Path, way: Any = way) -> None:
+            call = call_of(job, name, inputs, output)
+            way(call, name, job) if way is by_hand else way(call)
+
+        run("train_model", {}, folder / "first")
+        run("quantize_weights", {"model": folder / "first"}, folder / "levels")
+        run("result", {"model": folder / "levels"}, folder / "file")
         assert load_facts(folder / "file")["format"] == "dynamic"
         files.append(folder / "file" / "model.tflite")
     first, *others = map(contents, files)

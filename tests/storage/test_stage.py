@@ -23,9 +23,11 @@ from keras import layers
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.spec import parse_spec
+from pocketkube.stages.call import StageCall
 from pocketkube.stages.remote import run_stage_at
 from pocketkube.storage import fetch_folder, parse_uri, send_folder
 from pocketkube.training.mpirun import mpirun_command
+from tests.steps import call_of
 from tests.storage.gateway import BUCKET, KEYS, Gateway
 from tests.storage.relay import refusal, relay
 
@@ -97,7 +99,7 @@ def test_stages_on_a_server_do_what_they_do_in_folders(
         done = stage("train_model", "--spec", spec, "--output", model)
         assert done.returncode == 0, done.stderr
         inputs = [f"--input=model={model}", f"--input=teacher={model}"]
-        done = stage("prune_channels", "--spec", spec, "--position", 0, *inputs, "-o", pruned)
+        done = stage("prune_channels", "--spec", spec, *inputs, "-o", pruned)
         assert done.returncode == 0, done.stderr
         is_local = where.startswith("/")
         bundles[is_local] = load_bundle(Path(pruned)) if is_local else here(pruned, tmp_path / "back")
@@ -120,7 +122,7 @@ def test_an_output_of_a_server_may_be_a_folder(
     model = f"minio://{BUCKET}/mixed/train_model"
     assert stage("train_model", "--spec", spec, "-o", model).returncode == 0
     inputs = [f"--input=model={model}", f"--input=teacher={model}"]
-    done = stage("prune_channels", "--spec", spec, "--position", 0, *inputs, "-o", tmp_path / "out")
+    done = stage("prune_channels", "--spec", spec, *inputs, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert load_bundle(tmp_path / "out").facts["stages"][1]["name"] == "prune_channels"
     assert not list(temporary.iterdir())
@@ -133,7 +135,7 @@ def test_what_is_wrong_is_said_before_the_work(
     assert "gs:/… is no place" in refused(*job, "gs://models/a")
     assert "there is no bucket nowhere" in refused(*job, "s3://nowhere/a")
     absent = f"s3://{BUCKET}/absent"
-    pruning = ("prune_channels", "--spec", spec, "--position", 0, "--output", tmp_path / "out")
+    pruning = ("prune_channels", "--spec", spec, "--output", tmp_path / "out")
     line = refused(*pruning, "--input", f"model={absent}", "--input", f"teacher={absent}")
     assert f"{absent} is not there" in line
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
@@ -147,24 +149,15 @@ def test_what_is_wrong_is_said_before_the_work(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["prune_channels"], "prune_channels needs model, teacher as its inputs; received nothing."),
-        (["prune_channels", "--input=model={}"], "received model."),
-        (
-            ["train_model", "--input=model={}"],
-            "needs nothing as its inputs; received model.",
-        ),
-        (
-            ["export_litert", "--input=modle={}"],
-            "needs model as its inputs; received modle.",
-        ),
+        (["prune_channels"], "needs model as its inputs, and may take teacher; received nothing."),
+        (["prune_channels", "--input=teacher={}"], "received teacher."),
+        (["train_model", "--input=model={}"], "needs nothing as its inputs; received model."),
+        (["result", "--input=modle={}"], "needs model as its inputs; received modle."),
         (["export_litert", "--input=model={}", "--input=model={}"], "model is given twice"),
         (["export_litert", "--input=s3://me:hush@models/a"], "a URI with an @, ? or # needs the form"),
-        (["prune_channels", "--input=model={}", "--input=teacher={}"], "needs --position 0,"),
-        (["train_model", "--position=-3"], "needs --position -1, the place of its settings"),
-        (["train_model", "--position=7"], "received 7."),
-        (["export_litert", "--position=0", "--input=model={}"], "needs --position -1"),
-        (["fine_tune_model", "--input=model={}", "--input=teacher={}"], "needs settings of its own"),
-        (["export_litert", "--input=model={}/out/"], "is the model that export_litert reads"),
+        (["export_litert", "--input=model={}"], "has several steps export_litert; use one of baseline"),
+        (["fine_tune_model", "--input=model={}"], "no step fine_tune_model; use one of check_export"),
+        (["result", "--input=model={}/out/"], "is the model that export_litert reads"),
     ],
 )
 def test_a_call_that_is_wrong_is_told_before_anything_is_fetched(
@@ -193,11 +186,11 @@ def test_a_place_for_two_roles_is_one_folder(
     given: list = []
     monkeypatch.setattr(
         "pocketkube.stages.remote.run_stage",
-        lambda name, spec, position, folders, output: given.append(folders),
+        lambda call: given.append(call.inputs),
     )
     job = parse_spec(JOB | {"stages": ["fine_tune"]})
     inputs = {"model": uri, "teacher": f"minio://{BUCKET}/twice/"}
-    run_stage_at("fine_tune_model", job, 0, inputs, str(tmp_path / "out"))
+    run_stage_at(call_of(job, "fine_tune_model", inputs, tmp_path / "out"))
     assert given[0]["model"] == given[0]["teacher"]
     log = s3.log.read_text().splitlines()
     assert sum("s3_GetObject" in line and "twice/model.keras" in line for line in log) == 1
@@ -206,7 +199,8 @@ def test_a_place_for_two_roles_is_one_folder(
 class TestAServerThatIsAwayAtTheEnd:
     @pytest.fixture(autouse=True)
     def made(self, s3: Gateway, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def make(name, spec, position, folders, output: Path) -> bool:
+        def make(call: StageCall) -> bool:
+            output = Path(call.output)
             output.mkdir()
             (output / "model.keras").write_bytes(b"hours of work")
             return False
@@ -217,7 +211,7 @@ class TestAServerThatIsAwayAtTheEnd:
 
     def run(self, endpoint: str, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
-        run_stage_at("train_model", parse_spec(JOB), -1, {}, uri)
+        run_stage_at(call_of(parse_spec(JOB), "train_model", {}, uri))
 
     def test_it_is_waited_for(
         self, s3: Gateway, tmp_path: Path, temporary: Path, monkeypatch, capfd
@@ -249,7 +243,7 @@ class TestAServerThatIsAwayAtTheEnd:
 def test_no_place_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
     with pytest.raises(UserError, match="set TMPDIR to one that can be written"):
-        run_stage_at("train_model", parse_spec(JOB), -1, {}, f"s3://{BUCKET}/a")
+        run_stage_at(call_of(parse_spec(JOB), "train_model", {}, f"s3://{BUCKET}/a"))
 
 
 @pytest.mark.slow
@@ -321,7 +315,7 @@ class TestTogether:
         model, tuned = (f"s3://{BUCKET}/together/{name}" for name in ("model", "tuned"))
         self.together("train_model", "--spec", spec, "--output", model)
         inputs = [f"--input=model={model}", f"--input=teacher={model}"]
-        self.together("fine_tune_model", "--spec", spec, "--position", 0, *inputs, "--output", tuned)
+        self.together("fine_tune_model", "--spec", spec, *inputs, "--output", tuned)
         facts = here(tuned, tmp_path / "back").facts
         assert [done["name"] for done in facts["stages"]] == ["train_model", "fine_tune"]
         assert not [path for path in temporary.iterdir() if path.name.startswith("pocketkube-")]

@@ -4,33 +4,47 @@ import os
 
 from kfp import dsl
 
-IMAGE = os.environ.get("POCKETKUBE_IMAGE", "pocketkube:0.1.0")
 
-
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=os.environ["POCKETKUBE_IMAGE"], install_kfp_package=False)
 def build_report(
-    teacher: dsl.Input[dsl.Model],
-    model: dsl.Input[dsl.Model],
+    uncompressed: dsl.Input[dsl.Model],
     baseline: dsl.Input[dsl.Model],
     result: dsl.Input[dsl.Model],
-    benchmark: dsl.Input[dsl.Artifact],
-    spec: dict,
+    measured: dsl.Input[dsl.Artifact],
+    model: str,
+    dataset: dict,
+    stages: list,
     report: dsl.Output[dsl.HTML],
     figures: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
+    width: float = 1.0,
+    task: dict = {},
+    target: dict = {},
+    training: dict = {},
+    distillation: dict = {},
+    benchmark: dict = {},
+    seed: int = 0,
 ) -> None:
     """Gathers all figures of a job into one HTML report.
 
     Args:
-        teacher: Bundle of the uncompressed network.
-        model: Bundle of the compressed one.
+        uncompressed: Bundle of the uncompressed network.
         baseline: What export_litert made of the uncompressed network.
         result: What it made of the compressed one.
-        benchmark: What benchmark_litert measured.
-        spec: The job, as `pocketkube spec --explain` tells.
+        measured: What benchmark_litert measured.
+        model: A built-in network's name, or the path of a .keras file.
+        dataset: Where the examples are, as in {builtin: digits}.
+        stages: Settings of all of the job's stages, each with its name.
         report: Gets the report, a page that needs no network.
         figures: Gets result.json: the same for machines.
         metrics: Gets the figures of the result that people ask for first.
+        width: Width multiplier of a built-in network.
+        task: What the labels are, where they do not tell, as in {landmarks: {}}.
+        target: What the compressed network has to reach, as in {speedup: 2}.
+        training: How networks are trained; empty for the defaults.
+        distillation: The teachers' part; empty for the defaults.
+        benchmark: How files are measured; empty for the defaults.
+        seed: Everything random follows from it.
     """
     import json
     import shutil
@@ -41,9 +55,28 @@ def build_report(
 
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "report"
-        inputs = {"teacher": teacher, "model": model, "baseline": baseline, "result": result}
-        paths = {role: artifact.path for role, artifact in inputs.items()}
-        run_component("build_report", spec, paths | {"benchmark": benchmark.path}, str(made))
+        run_component(
+            "build_report",
+            {
+                "model": model,
+                "dataset": dataset,
+                "stages": stages,
+                "width": width,
+                "task": task,
+                "target": target,
+                "training": training,
+                "distillation": distillation,
+                "benchmark": benchmark,
+                "seed": seed,
+            },
+            str(made),
+            {
+                "uncompressed": uncompressed,
+                "baseline": baseline,
+                "result": result,
+                "measured": measured,
+            },
+        )
         shutil.copyfile(made / "report.html", report.path)
         shutil.copyfile(made / "result.json", figures.path)
     found = json.loads(Path(figures.path).read_text("utf-8"))

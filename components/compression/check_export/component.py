@@ -4,20 +4,42 @@ import os
 
 from kfp import dsl
 
-IMAGE = os.environ.get("POCKETKUBE_IMAGE", "pocketkube:0.1.0")
 
-
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=os.environ["POCKETKUBE_IMAGE"], install_kfp_package=False)
 def check_export(
-    spec: dict,
+    model: str,
+    dataset: dict,
     check: dsl.Output[dsl.Artifact],
+    width: float = 1.0,
+    task: dict = {},
+    training: dict = {},
+    stages: list = [],
+    seed: int = 0,
 ) -> None:
     """Tries the conversions that a job ends in, before anything is trained.
 
     Args:
-        spec: The job, as `pocketkube spec --explain` tells.
+        model: A built-in network's name, or the path of a .keras file.
+        dataset: Where the examples are, as in {builtin: digits}.
         check: Gets check.json: the format, and the size of the file before anything is cut.
+        width: Width multiplier of a built-in network.
+        task: What the labels are, where they do not tell, as in {landmarks: {}}.
+        training: How networks are trained; empty for the defaults.
+        stages: Settings of all of the job's stages, each with its name.
+        seed: Everything random follows from it.
     """
     from pocketkube.stages.component import run_component
 
-    run_component("check_export", spec, {}, check.path)
+    run_component(
+        "check_export",
+        {
+            "model": model,
+            "dataset": dataset,
+            "width": width,
+            "task": task,
+            "training": training,
+            "stages": stages,
+            "seed": seed,
+        },
+        check.path,
+    )

@@ -4,28 +4,38 @@ import os
 
 from kfp import dsl
 
-IMAGE = os.environ.get("POCKETKUBE_IMAGE", "pocketkube:0.1.0")
 
-
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=os.environ["POCKETKUBE_IMAGE"], install_kfp_package=False)
 def export_litert(
     model: dsl.Input[dsl.Model],
-    spec: dict,
+    dataset: dict,
     litert: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-    position: int = -1,
+    settings: dict = {},
+    seed: int = 0,
 ) -> None:
     """Converts a network to LiteRT and checks the file against it on test examples.
 
     Args:
         model: Bundle of the network.
-        spec: The job, as `pocketkube spec --explain` tells.
+        dataset: Where the examples are, as in {builtin: digits}.
         litert: Gets model.tflite, samples.npz and bundle.json.
         metrics: Gets the score, multiply-adds and parameters.
-        position: Place of this stage's settings in the spec's stages, from 0; -1 for none.
+        settings: Settings, with its name, of the stage that says what the file's numbers are, as in
+            {name: quantize_int8}; empty for floats.
+        seed: Everything random follows from it.
     """
     from pocketkube.stages.component import metrics_of, run_component
 
-    run_component("export_litert", spec, {"model": model.path}, litert.path, position)
+    run_component(
+        "export_litert",
+        {
+            "dataset": dataset,
+            "settings": settings,
+            "seed": seed,
+        },
+        litert.path,
+        {"model": model},
+    )
     for name, value in metrics_of(litert.path).items():
         metrics.log_metric(name, value)

@@ -4,32 +4,57 @@ import os
 
 from kfp import dsl
 
-IMAGE = os.environ.get("POCKETKUBE_IMAGE", "pocketkube:0.1.0")
 
-
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=os.environ["POCKETKUBE_IMAGE"], install_kfp_package=False)
 def prune_channels(
     model: dsl.Input[dsl.Model],
-    teacher: dsl.Input[dsl.Model],
-    spec: dict,
+    dataset: dict,
     pruned: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-    position: int = -1,
+    teacher: dsl.Input[dsl.Model] | None = None,
+    settings: dict = {},
+    target: dict = {},
+    task: dict = {},
+    training: dict = {},
+    distillation: dict = {},
+    seed: int = 0,
+    stages: list = [],
+    benchmark: dict = {},
 ) -> None:
     """Cuts the least important channels of a network until it reaches the target.
 
     Args:
         model: Bundle of the network to prune.
-        teacher: Bundle of the uncompressed network; teaches where groups are fine-tuned in turn.
-        spec: The job, as `pocketkube spec --explain` tells.
+        dataset: Where the examples are, as in {builtin: digits}.
         pruned: Gets the bundle of the smaller network.
         metrics: Gets the score, multiply-adds and parameters.
-        position: Place of this stage's settings in the spec's stages, from 0; -1 for none.
+        teacher: Bundle of the uncompressed network; the network itself if it is left out.
+        settings: This stage's settings, as under its name in a spec; empty for the defaults.
+        target: What the compressed network has to reach, as in {speedup: 2}.
+        task: What the labels are, where they do not tell, as in {landmarks: {}}.
+        training: How networks are trained; empty for the defaults.
+        distillation: The teachers' part; empty for the defaults.
+        seed: Everything random follows from it.
+        stages: Settings of all of the job's stages, where the target is a file's size or latency.
+        benchmark: How files are measured, for a target of latency.
     """
     from pocketkube.stages.component import metrics_of, run_component
 
     run_component(
-        "prune_channels", spec, {"model": model.path, "teacher": teacher.path}, pruned.path, position
+        "prune_channels",
+        {
+            "dataset": dataset,
+            "settings": settings,
+            "target": target,
+            "task": task,
+            "training": training,
+            "distillation": distillation,
+            "seed": seed,
+            "stages": stages,
+            "benchmark": benchmark,
+        },
+        pruned.path,
+        {"model": model, "teacher": teacher},
     )
     for name, value in metrics_of(pruned.path).items():
         metrics.log_metric(name, value)

@@ -4,32 +4,48 @@ import os
 
 from kfp import dsl
 
-IMAGE = os.environ.get("POCKETKUBE_IMAGE", "pocketkube:0.1.0")
 
-
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=os.environ["POCKETKUBE_IMAGE"], install_kfp_package=False)
 def sparsify_weights(
     model: dsl.Input[dsl.Model],
-    teacher: dsl.Input[dsl.Model],
-    spec: dict,
+    dataset: dict,
     sparse: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-    position: int = -1,
+    teacher: dsl.Input[dsl.Model] | None = None,
+    settings: dict = {},
+    task: dict = {},
+    training: dict = {},
+    distillation: dict = {},
+    seed: int = 0,
 ) -> None:
     """Trains a network while more and more of its weights become zero.
 
     Args:
-        model: Bundle of the network to make sparse.
-        teacher: Bundle of the uncompressed network.
-        spec: The job, as `pocketkube spec --explain` tells.
+        model: Bundle of the network.
+        dataset: Where the examples are, as in {builtin: digits}.
         sparse: Gets the bundle of the sparse network.
         metrics: Gets the score, multiply-adds and parameters.
-        position: Place of this stage's settings in the spec's stages, from 0; -1 for none.
+        teacher: Bundle of the uncompressed network; the network itself if it is left out.
+        settings: This stage's settings, as under its name in a spec; empty for the defaults.
+        task: What the labels are, where they do not tell, as in {landmarks: {}}.
+        training: How networks are trained; empty for the defaults.
+        distillation: The teachers' part; empty for the defaults.
+        seed: Everything random follows from it.
     """
     from pocketkube.stages.component import metrics_of, run_component
 
     run_component(
-        "sparsify_weights", spec, {"model": model.path, "teacher": teacher.path}, sparse.path, position
+        "sparsify_weights",
+        {
+            "dataset": dataset,
+            "settings": settings,
+            "task": task,
+            "training": training,
+            "distillation": distillation,
+            "seed": seed,
+        },
+        sparse.path,
+        {"model": model, "teacher": teacher},
     )
     for name, value in metrics_of(sparse.path).items():
         metrics.log_metric(name, value)

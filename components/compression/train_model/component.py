@@ -4,24 +4,43 @@ import os
 
 from kfp import dsl
 
-IMAGE = os.environ.get("POCKETKUBE_IMAGE", "pocketkube:0.1.0")
 
-
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=os.environ["POCKETKUBE_IMAGE"], install_kfp_package=False)
 def train_model(
-    spec: dict,
-    model: dsl.Output[dsl.Model],
+    model: str,
+    dataset: dict,
+    trained: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
+    width: float = 1.0,
+    task: dict = {},
+    training: dict = {},
+    seed: int = 0,
 ) -> None:
     """Trains a built-in network from scratch, or takes a .keras file as it is.
 
     Args:
-        spec: The job, as `pocketkube spec --explain` tells.
-        model: Gets the bundle: model.keras and bundle.json.
+        model: A built-in network's name, or the path of a .keras file.
+        dataset: Where the examples are, as in {builtin: digits}.
+        trained: Gets the bundle: model.keras and bundle.json.
         metrics: Gets the score, multiply-adds and parameters.
+        width: Width multiplier of a built-in network.
+        task: What the labels are, where they do not tell, as in {landmarks: {}}.
+        training: How networks are trained; empty for the defaults.
+        seed: Everything random follows from it.
     """
     from pocketkube.stages.component import metrics_of, run_component
 
-    run_component("train_model", spec, {}, model.path)
-    for name, value in metrics_of(model.path).items():
+    run_component(
+        "train_model",
+        {
+            "model": model,
+            "dataset": dataset,
+            "width": width,
+            "task": task,
+            "training": training,
+            "seed": seed,
+        },
+        trained.path,
+    )
+    for name, value in metrics_of(trained.path).items():
         metrics.log_metric(name, value)

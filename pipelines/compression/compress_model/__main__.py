@@ -14,8 +14,8 @@ from pocketkube.errors import UserError
 from pocketkube.files import replaced_file
 from pocketkube.quiet import quiet_libraries
 from pocketkube.spec import Spec, load_spec, resolve_paths
+from pocketkube.stages.component import CACHE
 from pocketkube.stages.outputs import collect_files
-from pocketkube.stages.run import CACHE
 
 
 def main() -> None:

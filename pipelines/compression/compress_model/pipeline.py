@@ -1,5 +1,6 @@
 """The pipeline that compresses a network: the steps of a spec, joined."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from components.compression.prune_channels import prune_channels
 from components.compression.quantize_weights import quantize_weights
 from components.compression.sparsify_weights import sparsify_weights
 from components.compression.train_model import train_model
-from pocketkube.spec import Spec, document_of
+from pocketkube.spec import Spec, settings_document
 from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, Step, plan
 
 COMPONENTS: dict[str, Callable[..., Any]] = {
@@ -34,7 +35,7 @@ COMPONENTS: dict[str, Callable[..., Any]] = {
 }
 # The output of each component that others take.
 HANDED_ON = {
-    "train_model": "model",
+    "train_model": "trained",
     "distill_model": "student",
     "prune_channels": "pruned",
     "sparsify_weights": "sparse",
@@ -43,6 +44,18 @@ HANDED_ON = {
     "quantize_weights": "quantized",
     "export_litert": "litert",
     "benchmark_litert": "figures",
+}
+# Parts of a spec that a run may change; its stages are the pipeline's own.
+PARAMETERS: dict[str, type] = {
+    "model": str,
+    "width": float,
+    "dataset": dict,
+    "task": dict,
+    "target": dict,
+    "training": dict,
+    "distillation": dict,
+    "benchmark": dict,
+    "seed": int,
 }
 
 
@@ -60,26 +73,21 @@ def compress_model(spec: Spec) -> Any:
     """Builds the pipeline for a spec's stages.
 
     Args:
-        spec: The job. Its stages make the pipeline's shape, and the whole of it is the default of
-            the pipeline's one parameter, so that all other settings can be changed for each run.
+        spec: The job. Its stages and their settings are the pipeline's shape; its other parts are the
+            defaults of the pipeline's parameters, so that they can be changed for each run.
 
     Returns:
         The KFP pipeline.
     """
     steps = plan(spec)
-    default = document_of(spec)
 
-    @dsl.pipeline(
-        name="compress-model",
-        description="Makes a trained Keras network smaller and faster, and shows by how much.",
-    )
-    def pipeline(spec: dict = default) -> Compressed:
+    def pipeline(*values: Any) -> Compressed:
+        parameters = dict(zip(PARAMETERS, values, strict=True))
         tasks: dict[str, Any] = {}
         for step in steps:
-            inputs = {role: _output(tasks, steps, key) for role, key in step.inputs.items()}
-            if step.position >= 0 or step.stage == "export_litert":
-                inputs["position"] = step.position
-            tasks[step.key] = COMPONENTS[step.stage](spec=spec, **inputs)
+            inputs = {name: _output(tasks, steps, key) for name, key in step.inputs.items()}
+            told = _told(step, parameters)
+            tasks[step.key] = COMPONENTS[step.stage](**told, **inputs)
             tasks[step.key].after(*(tasks[key] for key in step.after))
             _harden(tasks[step.key], step)
         report = tasks[REPORTED]
@@ -92,7 +100,38 @@ def compress_model(spec: Spec) -> Any:
             figures=report.outputs["figures"],
         )
 
-    return pipeline
+    pipeline.__signature__ = _signature(spec)  # type: ignore[attr-defined]
+    return dsl.pipeline(
+        name="compress-model",
+        description="Makes a trained Keras network smaller and faster, and shows by how much.",
+    )(pipeline)
+
+
+def _signature(spec: Spec) -> inspect.Signature:
+    """The pipeline's parameters, whose defaults are a spec's."""
+    defaults = {"task": {}, "target": {}} | {name: getattr(spec, name) for name in ("width", "seed")}
+    document = settings_document(spec)
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=document.get(name, defaults.get(name, {})),
+                annotation=kind,
+            )
+            for name, kind in PARAMETERS.items()
+        ],
+        return_annotation=Compressed,
+    )
+
+
+def _told(step: Step, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What a component is told: parts that a run may change, and those that the steps are made of."""
+    own = settings_document(step.config)
+    fields = own if step.stage == "prune_channels" else type(step.config).model_fields
+    return {name: value for name, value in own.items() if name not in parameters} | {
+        name: parameters[name] for name in fields if name in parameters
+    }
 
 
 def _output(tasks: dict[str, Any], steps: tuple[Step, ...], key: str) -> Any:

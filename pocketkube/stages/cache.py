@@ -1,0 +1,54 @@
+"""Where finished stages are kept, so that none runs again while nothing that it depends on changed."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from pocketkube.files import replaced_folder
+from pocketkube.stages.call import StageCall
+from pocketkube.stages.code import code_digest
+from pocketkube.stages.configs import StageConfig
+from pocketkube.stages.outside import outside_files
+
+
+def kept_place(cache: Path, call: StageCall) -> Path:
+    """Where a call's output is kept, or will be.
+
+    The name follows from the call's config, with defaults, for other code may have others; from the
+    content of its inputs; from size and time of files outside that it reads; and from the code.
+
+    Args:
+        cache: The folder of all that is kept.
+        call: The call, its inputs folders on this machine.
+    """
+    told = [call.stage, call.config.model_dump(mode="json"), code_digest(call.definition.module)]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    digest.update(_stamps(call.config).encode())
+    for name, folder in sorted(call.inputs.items()):
+        digest.update(name.encode())
+        _update_by_content(digest, Path(folder))
+    return cache / f"{call.stage}-{digest.hexdigest()[:16]}"
+
+
+def hand_out(kept: Path, output: Path) -> None:
+    """Copies what is kept to where it was asked for."""
+    with replaced_folder(output) as folder:
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+
+
+def _update_by_content(digest: "hashlib._Hash", folder: Path) -> None:
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+
+
+def _stamps(config: StageConfig) -> str:
+    """Changes when a file that a config names does, without reading them all."""
+    stamps: list[tuple[str, int, int]] = []
+    for place in outside_files(config):
+        files = sorted(place.rglob("*")) if place.is_dir() else [place]
+        stats = {file: file.stat() for file in files if file.is_file()}
+        stamps += [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats.items()]
+    return json.dumps(stamps)

@@ -1,0 +1,156 @@
+"""What each stage depends on: its own settings, and parts of the spec."""
+
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from pocketkube.spec.schema import (
+    Benchmark,
+    Cluster,
+    DatasetSettings,
+    Distillation,
+    DistillModel,
+    FineTune,
+    PruneChannels,
+    Quantize,
+    QuantizeWeights,
+    Settings,
+    Sparsify,
+    Spec,
+    Stage,
+    Target,
+    TaskSettings,
+    Training,
+)
+
+
+class StageConfig(Settings):
+    """All that a stage is told beside its inputs.
+
+    The fields are the rule of every cache, here and on Kubeflow: what is no field of a stage's config
+    cannot change its output. A field has the name of the spec's part that it takes; `settings` are the
+    stage's own.
+    """
+
+    @classmethod
+    def of(cls, spec: Spec, settings: Stage | None = None) -> Self:
+        """The config of a stage of a spec's job.
+
+        Args:
+            spec: The job.
+            settings: The stage's own settings, where it has any.
+        """
+        return cls(**cls._parts(spec, settings))
+
+    @classmethod
+    def _parts(cls, spec: Spec, settings: Stage | None) -> dict[str, Any]:
+        names = [name for name in cls.model_fields if name != "settings"]
+        parts = {name: getattr(spec, name) for name in names}
+        return parts | {"settings": settings} if "settings" in cls.model_fields else parts
+
+
+class _Common(StageConfig):
+    dataset: DatasetSettings
+    seed: int = Field(0, ge=0)
+
+
+class NetworkConfig(_Common):
+    """Of stages that bring the job's model into being, and settle its task."""
+
+    model: str
+    width: float = Field(1.0, gt=0.0)
+    task: TaskSettings | None = None
+    training: Training = Training()
+
+
+class CheckExportConfig(NetworkConfig):
+    """Of `check_export`: all stages have a part in the file."""
+
+    stages: tuple[Stage, ...] = ()
+
+
+class TrainModelConfig(NetworkConfig):
+    """Of `train_model`."""
+
+
+class LearningConfig(_Common):
+    """Of stages that train a model on, with teachers."""
+
+    task: TaskSettings | None = None
+    training: Training = Training()
+    distillation: Distillation = Distillation()
+
+
+class DistillModelConfig(LearningConfig):
+    """Of `distill_model`."""
+
+    settings: DistillModel
+
+
+class PruneChannelsConfig(LearningConfig):
+    """Of `prune_channels`.
+
+    A target that only the file can meet depends on what follows, and on how it is measured: `stages`
+    are all of the job's then, and else none.
+    """
+
+    settings: PruneChannels = PruneChannels()
+    target: Target | None = None
+    stages: tuple[Stage, ...] = ()
+    benchmark: Benchmark = Benchmark()
+
+    @classmethod
+    def _parts(cls, spec: Spec, settings: Stage | None) -> dict[str, Any]:
+        parts = super()._parts(spec, settings)
+        if spec.target is None or not spec.target.judges_the_file:
+            del parts["stages"], parts["benchmark"]
+        return parts
+
+    @model_validator(mode="after")
+    def _what_follows_is_known(self) -> Self:
+        if self.target is not None and self.target.judges_the_file and not self.stages:
+            raise ValueError(
+                "stages: a target of max_size or max_latency_ms is judged by the file that the job "
+                "ends in; give the settings of all of its stages"
+            )
+        return self
+
+
+class SparsifyWeightsConfig(LearningConfig):
+    """Of `sparsify_weights`."""
+
+    settings: Sparsify = Sparsify()
+
+
+class ClusterWeightsConfig(LearningConfig):
+    """Of `cluster_weights`."""
+
+    settings: Cluster = Cluster()
+
+
+class FineTuneModelConfig(LearningConfig):
+    """Of `fine_tune_model`."""
+
+    settings: FineTune = FineTune()
+
+
+class QuantizeWeightsConfig(LearningConfig):
+    """Of `quantize_weights`."""
+
+    settings: QuantizeWeights = QuantizeWeights()
+
+
+class ExportLitertConfig(_Common):
+    """Of `export_litert`; the file is in floats without settings."""
+
+    settings: Quantize | QuantizeWeights | None = Field(None, discriminator="name")
+
+
+class BenchmarkLitertConfig(StageConfig):
+    """Of `benchmark_litert`."""
+
+    benchmark: Benchmark = Benchmark()
+
+
+class BuildReportConfig(Spec, StageConfig):
+    """Of `build_report`, which shows the whole job: all parts of the spec."""
