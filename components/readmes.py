@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-KINDS = ("Input", "Output")
+ARTIFACTS = ("Model", "Metrics", "HTML", "Artifact")
 
 
 def main() -> None:
@@ -57,8 +57,8 @@ def readme_of(component: Any) -> str:
             *rows,
             "",
             "Parameters that are mappings hold what a spec holds under the same name, as",
-            "`pocketkube spec --explain` tells. The component runs in the PocketKube image (environment",
-            "variable `POCKETKUBE_IMAGE` while compiling) and does what",
+            "`pocketkube spec --explain` tells. The component runs in the PocketKube image",
+            "(environment variable `POCKETKUBE_IMAGE` while compiling) and does what",
             f"`python -m pocketkube stage {name}` does: the same code runs on one machine.",
             "",
             "Written by `python -m components.readmes`.",
@@ -68,18 +68,19 @@ def readme_of(component: Any) -> str:
 
 
 def _kind(parameter: inspect.Parameter) -> str:
-    words = re.findall(r"\w+", str(parameter.annotation).removeprefix("<class '"))
-    kind = next((word.lower() for word in words if word in KINDS), None)
-    if kind is None:
-        return f"parameter, {parameter.annotation.__name__}"
-    return f"{kind}, {_artifact(parameter)}"
-
-
-def _artifact(parameter: inspect.Parameter) -> str:
-    return next(word for word in ("Model", "Metrics", "HTML", "Artifact") if word in str(parameter.annotation))
+    annotation = str(parameter.annotation)
+    for kind in ("Input", "Output"):
+        if f"{kind}Annotation" in annotation:
+            artifact = next(word for word in ARTIFACTS if f".{word}" in annotation)
+            return f"{kind.lower()}, {artifact}"
+    return f"parameter, {parameter.annotation.__name__}"
 
 
 def _default(parameter: inspect.Parameter) -> str:
     if parameter.default is inspect.Parameter.empty:
         return ""
     return "left out" if parameter.default is None else f"`{parameter.default}`"
+
+
+if __name__ == "__main__":
+    main()

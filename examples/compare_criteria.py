@@ -19,7 +19,7 @@ from pocketkube.cli.outcome import plain_ending
 from pocketkube.files import write_text
 from pocketkube.measures import wording_of
 from pocketkube.spec import Spec, document_of, load_spec, resolve_paths
-from pocketkube.spec.schema import PruneChannels
+from pocketkube.spec.sections import PruneChannels
 
 CRITERIA = ("taylor", "l2", "lasso", "dcp", "fpgm", "l1", "bn_scale")
 SPEEDUPS = (2.5, 3.3, 5.0)

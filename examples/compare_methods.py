@@ -29,7 +29,7 @@ from pocketkube.errors import UserError
 from pocketkube.files import write_text
 from pocketkube.measures import wording_of
 from pocketkube.spec import document_of, load_spec, resolve_paths
-from pocketkube.spec.schema import Benchmark
+from pocketkube.spec.sections import Benchmark
 
 # Medians of fewer runs differ by more than what is compared.
 LEAST_RUNS = 100

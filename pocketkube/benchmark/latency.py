@@ -13,7 +13,7 @@ from pocketkube.benchmark.samples import Samples, random_samples
 from pocketkube.benchmark.timing import Rounds
 from pocketkube.litert import LiteRTModel
 from pocketkube.progress import progress
-from pocketkube.spec.schema import Benchmark
+from pocketkube.spec.sections import Benchmark
 
 # How many times benchmark.runs there are at most.
 MOST_TIMES = 10

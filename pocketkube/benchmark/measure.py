@@ -16,7 +16,7 @@ from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.native.litert_apart import prove
 from pocketkube.progress import progress
-from pocketkube.spec.schema import Benchmark
+from pocketkube.spec.sections import Benchmark
 
 
 def benchmark(

@@ -50,7 +50,7 @@ def prune(options: Namespace) -> None:
     quiet_tensorflow()
     from pocketkube.bundle import load_model
     from pocketkube.pruning.prune import prune as prune_model
-    from pocketkube.spec.schema import PruneChannels
+    from pocketkube.spec.sections import PruneChannels
 
     if options.output.suffix != ".keras":
         raise UserError(f"--output: {options.output} has to end in .keras.")
@@ -112,7 +112,7 @@ def benchmark(options: Namespace) -> None:
     """`pocketkube benchmark`: LiteRT files side by side."""
     from pocketkube.benchmark import benchmark as measure
     from pocketkube.benchmark.rendering import render_table
-    from pocketkube.spec.schema import Benchmark
+    from pocketkube.spec.sections import Benchmark
 
     if options.runs < 5:
         raise UserError(f"--runs: {options.runs} is too few to say anything; give 5 or more.")
@@ -200,7 +200,7 @@ def _calibration(options: Namespace, model: Any) -> Any:
     from pocketkube.data import load_dataset
     from pocketkube.data.batches import materialize
     from pocketkube.pruning.calibration import Calibration
-    from pocketkube.spec.schema import DatasetSettings
+    from pocketkube.spec.sections import DatasetSettings
     from pocketkube.training.task import infer_task
 
     name = options.dataset

@@ -11,7 +11,7 @@ from pocketkube.clustering.lloyd import kmeans, nearest, quantiles
 from pocketkube.errors import UserError
 from pocketkube.graph.kernels import Kernel, kernels_of
 from pocketkube.packing import Blocks, Codebook, Form, decode
-from pocketkube.spec.schema import Cluster
+from pocketkube.spec.sections import ClusterWeights
 from pocketkube.training.method import Method
 
 
@@ -32,7 +32,7 @@ class Clustering(Method):
         UserError: If there is nothing to cluster, or `settings` names a layer that is not there.
     """
 
-    def __init__(self, model: keras.Model, settings: Cluster) -> None:
+    def __init__(self, model: keras.Model, settings: ClusterWeights) -> None:
         found = list(kernels_of(model))
         _refuse(model, found, settings)
         self.told = settings.model_dump_json()
@@ -85,7 +85,7 @@ class _Book:
     next to nothing for those of large ones.
     """
 
-    def __init__(self, kernel: Kernel, bits: int, settings: Cluster) -> None:
+    def __init__(self, kernel: Kernel, bits: int, settings: ClusterWeights) -> None:
         weights = np.asarray(kernel.variable)
         self.name, self.variable = kernel.path, kernel.variable
         self._bits = bits
@@ -152,7 +152,7 @@ UNIT = 10.0
 INITIALIZATIONS = {"kmeans": kmeans, "quantile": quantiles}
 
 
-def _refuse(model: keras.Model, found: Sequence[Kernel], settings: Cluster) -> None:
+def _refuse(model: keras.Model, found: Sequence[Kernel], settings: ClusterWeights) -> None:
     names = list(dict.fromkeys(kernel.layer for kernel in found))
     for name in settings.layers:
         if name not in names:
@@ -166,7 +166,7 @@ def _refuse(model: keras.Model, found: Sequence[Kernel], settings: Cluster) -> N
         )
 
 
-def _blocks(kernel: Kernel, settings: Cluster) -> Blocks:
+def _blocks(kernel: Kernel, settings: ClusterWeights) -> Blocks:
     if settings.granularity == "tensor":
         return Blocks()
     bucket = settings.bucket_size if settings.granularity == "bucket" else None

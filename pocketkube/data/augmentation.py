@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from pocketkube.data.dataset import Examples
 from pocketkube.errors import UserError
-from pocketkube.spec.schema import Augmentation
+from pocketkube.spec.sections import Augmentation
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from pocketkube.data.augmentation import change_images, draw, is_image, mixed, refuse_unfit
 from pocketkube.data.dataset import Arrays, Examples, Labels
-from pocketkube.spec.schema import Augmentation
+from pocketkube.spec.sections import Augmentation
 
 # How many streamed examples are shuffled among each other.
 _SHUFFLE_BUFFER = 8192

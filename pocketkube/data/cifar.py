@@ -15,7 +15,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.data.images import resized, to_range
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.errors import UserError
-from pocketkube.spec.schema import DatasetSettings
+from pocketkube.spec.sections import DatasetSettings
 
 _PIXELS = 3 * 32 * 32
 # The files' names: training, then test.

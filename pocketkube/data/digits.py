@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 from pocketkube.data.dataset import Dataset
 from pocketkube.data.images import resized, to_range
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
-from pocketkube.spec.schema import DatasetSettings
+from pocketkube.spec.sections import DatasetSettings
 
 DEFAULT_SIZE = (32, 32)
 

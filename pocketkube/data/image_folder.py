@@ -13,7 +13,7 @@ from pocketkube.data.dataset import Dataset, Examples, Labels
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.data.splits import hold_out
 from pocketkube.errors import UserError
-from pocketkube.spec.schema import DatasetSettings
+from pocketkube.spec.sections import DatasetSettings
 
 _ENDINGS = {".png", ".jpg", ".jpeg"}
 _SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}

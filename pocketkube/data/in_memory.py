@@ -10,7 +10,7 @@ from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels
 from pocketkube.data.splits import hold_out
 from pocketkube.errors import UserError
 from pocketkube.predictions import are_one_hot
-from pocketkube.spec.schema import DatasetSettings
+from pocketkube.spec.sections import DatasetSettings
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from pocketkube.data import cifar, digits, idx, image_folder, npz, tfrecord
 from pocketkube.data.dataset import Dataset
 from pocketkube.data.images import place
-from pocketkube.spec.schema import DatasetSettings
+from pocketkube.spec.sections import DatasetSettings
 
 
 def load_dataset(settings: DatasetSettings, base: Path = Path()) -> Dataset:

@@ -10,7 +10,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.data.images import to_range
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.errors import UserError
-from pocketkube.spec.schema import DatasetSettings
+from pocketkube.spec.sections import DatasetSettings
 
 
 def load(path: Path, settings: DatasetSettings) -> Dataset:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from pocketkube.data.dataset import Dataset, Examples, Labels
 from pocketkube.data.image_folder import in_form
 from pocketkube.errors import UserError
-from pocketkube.spec.schema import DatasetSettings
+from pocketkube.spec.sections import DatasetSettings
 
 _FEATURES = {
     "image/encoded": tf.io.FixedLenFeature([], tf.string),

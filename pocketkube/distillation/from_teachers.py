@@ -16,7 +16,7 @@ from pocketkube.distillation.pairs import chosen_pairs, named_pairs
 from pocketkube.distillation.remembered import LARGEST, remember
 from pocketkube.distillation.teacher import Teacher, fitting_outputs
 from pocketkube.distillation.terms import attention_distance, feature_distance
-from pocketkube.spec.schema import Distillation, Training
+from pocketkube.spec.sections import Distillation, Training
 from pocketkube.structure import arranged
 from pocketkube.training.lesson import Lesson
 from pocketkube.training.task import Task

@@ -7,7 +7,7 @@ import keras
 from pocketkube.errors import UserError
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.pruner import Pruned, Pruner, pruned, refuse_wrong_speedup
-from pocketkube.spec.schema import PruneChannels
+from pocketkube.spec.sections import PruneChannels
 
 # Fine-tunes a model after a list of groups was pruned, and is told the list's number.
 Between = Callable[[keras.Model, int], keras.Model]

@@ -13,7 +13,7 @@ from pocketkube.packing import Form, Grid, decode
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.levels import Levels, fake_quantize, grid_of, scaled_gradient
-from pocketkube.spec.schema import QuantizeWeights
+from pocketkube.spec.sections import QuantizeWeights
 from pocketkube.training.method import Method
 
 

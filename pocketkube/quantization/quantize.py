@@ -22,7 +22,7 @@ from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.insertion import Prepared, prepare
 from pocketkube.quantization.levels import signed_levels, unsigned_levels
 from pocketkube.quantization.ranges import find_range
-from pocketkube.spec.schema import FLOAT, QuantizeWeights
+from pocketkube.spec.sections import FLOAT, QuantizeWeights
 
 BATCH, SEEN = 64, 2**18
 MOST_BITS = 8

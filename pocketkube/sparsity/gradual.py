@@ -12,7 +12,7 @@ from pocketkube.sparsity.distribution import layer_sparsities
 from pocketkube.sparsity.kernels import kernels
 from pocketkube.sparsity.patterns import mask_of
 from pocketkube.sparsity.schedule import is_refreshed, rise, sparsity_at
-from pocketkube.spec.schema import Sparsify
+from pocketkube.spec.sections import SparsifyWeights
 from pocketkube.training.method import Method
 
 
@@ -64,7 +64,7 @@ class GradualSparsification(_Masked):
         UserError: If there is nothing to make sparse, or `settings` names a layer that is not there.
     """
 
-    def __init__(self, model: keras.Model, settings: Sparsify) -> None:
+    def __init__(self, model: keras.Model, settings: SparsifyWeights) -> None:
         super().__init__(model)
         self.told = settings.model_dump_json()
         self._settings = settings

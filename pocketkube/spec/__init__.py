@@ -2,7 +2,7 @@
 
 from pocketkube.spec.explain import explain, json_schema
 from pocketkube.spec.loading import load_spec, parse_settings, parse_spec, resolve_paths
-from pocketkube.spec.schema import Spec
+from pocketkube.spec.spec import Spec
 from pocketkube.spec.writing import document_of, settings_document, yaml_of
 
 __all__ = [

@@ -11,7 +11,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pocketkube.spec.problems import models_in, stage_model
-from pocketkube.spec.schema import SOURCES, STAGE_NAMES, DatasetSettings, Spec, Target, TaskSettings
+from pocketkube.spec.sections import SOURCES, DatasetSettings, Target, TaskSettings
+from pocketkube.spec.spec import Spec
+from pocketkube.spec.stage_settings import STAGE_NAMES
 
 WIDTH = 100
 

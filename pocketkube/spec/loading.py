@@ -8,8 +8,11 @@ from pydantic import ValidationError
 
 from pocketkube.errors import UserError
 from pocketkube.spec.problems import Problem, problems_of
-from pocketkube.spec.schema import UNCOMPRESSED, DistillModel, Settings, Spec, Stage
+from pocketkube.spec.sections import UNCOMPRESSED, DistillModel
+from pocketkube.spec.settings import Settings
 from pocketkube.spec.source import line_of, read_document
+from pocketkube.spec.spec import Spec
+from pocketkube.spec.stage_settings import StageSettings
 
 Kind = TypeVar("Kind", bound=Settings)
 
@@ -103,7 +106,7 @@ def resolve_paths(spec: Spec, base: Path) -> Spec:
     return spec.model_copy(update=changes)
 
 
-def _absolute_student(stage: Stage, base: Path) -> Stage:
+def _absolute_student(stage: StageSettings, base: Path) -> StageSettings:
     if isinstance(stage, DistillModel) and stage.student.endswith(".keras"):
         return stage.model_copy(update={"student": _absolute(stage.student, base)})
     return stage

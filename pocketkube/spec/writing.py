@@ -5,8 +5,10 @@ from typing import Any
 
 import yaml
 
-from pocketkube.spec.schema import Settings, Spec, Stage
+from pocketkube.spec.settings import Settings
 from pocketkube.spec.source import Dumper
+from pocketkube.spec.spec import Spec
+from pocketkube.spec.stage_settings import StageSettings
 
 
 def document_of(spec: Spec) -> dict[str, Any]:
@@ -71,11 +73,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _short(stage: Stage) -> str | dict[str, Any]:
+def _short(stage: StageSettings) -> str | dict[str, Any]:
     settings = _different(stage)
     settings.pop("name", None)
     return {stage.name: settings} if settings else stage.name
 
 
-def _different(settings: Spec | Stage) -> dict[str, Any]:
+def _different(settings: Spec | StageSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude_defaults=True)

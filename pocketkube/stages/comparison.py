@@ -9,12 +9,12 @@ from scipy.stats import binomtest, ttest_rel
 from pocketkube.bundle import NOW, UNPRUNED, Bundle
 from pocketkube.measures import Wording
 from pocketkube.pruning.criteria import known_criteria
-from pocketkube.spec.schema import (
-    Cluster,
+from pocketkube.spec.sections import (
+    ClusterWeights,
     DistillModel,
     FineTune,
     QuantizeWeights,
-    Sparsify,
+    SparsifyWeights,
     Training,
 )
 from pocketkube.stages.facts import Judged
@@ -137,13 +137,13 @@ def _of_fine_tuning(settings: FineTune) -> list[str]:
     return []
 
 
-def _of_sparsity(settings: Sparsify) -> list[str]:
+def _of_sparsity(settings: SparsifyWeights) -> list[str]:
     if settings.ratios:
         return ["smaller ratios"]
     return [] if settings.pattern == "two_of_four" else [f"a sparsity below {settings.sparsity:g}"]
 
 
-def _of_codebooks(settings: Cluster) -> list[str]:
+def _of_codebooks(settings: ClusterWeights) -> list[str]:
     tried = [f"more than {settings.bits} bits"] if settings.bits < FINE_BITS else []
     if settings.granularity == "tensor":
         tried.append("granularity: channel")
@@ -172,8 +172,8 @@ def _of_a_student(settings: DistillModel) -> list[str]:
 REMEDIES: Mapping[type, Callable[[Any], list[str]]] = {
     DistillModel: _of_a_student,
     FineTune: _of_fine_tuning,
-    Sparsify: _of_sparsity,
-    Cluster: _of_codebooks,
+    SparsifyWeights: _of_sparsity,
+    ClusterWeights: _of_codebooks,
     QuantizeWeights: _of_levels,
 }
 

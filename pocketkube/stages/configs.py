@@ -4,9 +4,9 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from pocketkube.spec.schema import (
+from pocketkube.spec.sections import (
     Benchmark,
-    Cluster,
+    ClusterWeights,
     DatasetSettings,
     Distillation,
     DistillModel,
@@ -14,14 +14,14 @@ from pocketkube.spec.schema import (
     PruneChannels,
     Quantize,
     QuantizeWeights,
-    Settings,
-    Sparsify,
-    Spec,
-    Stage,
+    SparsifyWeights,
     Target,
     TaskSettings,
     Training,
 )
+from pocketkube.spec.settings import Settings
+from pocketkube.spec.spec import Spec
+from pocketkube.spec.stage_settings import StageSettings
 
 
 class StageConfig(Settings):
@@ -33,7 +33,7 @@ class StageConfig(Settings):
     """
 
     @classmethod
-    def of(cls, spec: Spec, settings: Stage | None = None) -> Self:
+    def of(cls, spec: Spec, settings: StageSettings | None = None) -> Self:
         """The config of a stage of a spec's job.
 
         Args:
@@ -43,7 +43,7 @@ class StageConfig(Settings):
         return cls(**cls._parts(spec, settings))
 
     @classmethod
-    def _parts(cls, spec: Spec, settings: Stage | None) -> dict[str, Any]:
+    def _parts(cls, spec: Spec, settings: StageSettings | None) -> dict[str, Any]:
         names = [name for name in cls.model_fields if name != "settings"]
         parts = {name: getattr(spec, name) for name in names}
         return parts | {"settings": settings} if "settings" in cls.model_fields else parts
@@ -66,7 +66,7 @@ class NetworkConfig(_Common):
 class CheckExportConfig(NetworkConfig):
     """Of `check_export`: all stages have a part in the file."""
 
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[StageSettings, ...] = ()
 
 
 class TrainModelConfig(NetworkConfig):
@@ -96,11 +96,11 @@ class PruneChannelsConfig(LearningConfig):
 
     settings: PruneChannels = PruneChannels()
     target: Target | None = None
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[StageSettings, ...] = ()
     benchmark: Benchmark = Benchmark()
 
     @classmethod
-    def _parts(cls, spec: Spec, settings: Stage | None) -> dict[str, Any]:
+    def _parts(cls, spec: Spec, settings: StageSettings | None) -> dict[str, Any]:
         parts = super()._parts(spec, settings)
         if spec.target is None or not spec.target.judges_the_file:
             del parts["stages"], parts["benchmark"]
@@ -119,13 +119,13 @@ class PruneChannelsConfig(LearningConfig):
 class SparsifyWeightsConfig(LearningConfig):
     """Of `sparsify_weights`."""
 
-    settings: Sparsify = Sparsify()
+    settings: SparsifyWeights = SparsifyWeights()
 
 
 class ClusterWeightsConfig(LearningConfig):
     """Of `cluster_weights`."""
 
-    settings: Cluster = Cluster()
+    settings: ClusterWeights = ClusterWeights()
 
 
 class FineTuneModelConfig(LearningConfig):

@@ -12,12 +12,13 @@ from pocketkube.quantization.quantize import quantize
 from pocketkube.sparsity.distribution import layer_sparsities
 from pocketkube.sparsity.kernels import kernels
 from pocketkube.sparsity.patterns import mask_of
-from pocketkube.spec.schema import QuantizeWeights, Sparsify, Stage
+from pocketkube.spec.sections import QuantizeWeights, SparsifyWeights
+from pocketkube.spec.stage_settings import StageSettings
 from pocketkube.stages.export import converted
 from pocketkube.stages.formats import last_format
 
 
-def foreseen_file(stages: Sequence[Stage], pruned: keras.Model, examples: Arrays) -> bytes:
+def foreseen_file(stages: Sequence[StageSettings], pruned: keras.Model, examples: Arrays) -> bytes:
     """The LiteRT file of a pruned model after the stages that follow, without their training.
 
     Its size and speed are those of the trained one: they depend on how many weights are zero and on
@@ -28,10 +29,10 @@ def foreseen_file(stages: Sequence[Stage], pruned: keras.Model, examples: Arrays
         pruned: The model; it is left as it is.
         examples: Training examples, for ranges.
     """
-    sparse = any(isinstance(settings, Sparsify) for settings in stages)
+    sparse = any(isinstance(settings, SparsifyWeights) for settings in stages)
     bundle = Bundle(copy_model(pruned) if sparse else pruned)
     for settings in stages:
-        if isinstance(settings, Sparsify):
+        if isinstance(settings, SparsifyWeights):
             _make_sparse(bundle.model, settings)
         elif isinstance(settings, QuantizeWeights):
             bundle = _on_levels(bundle.model, settings, examples)
@@ -41,7 +42,7 @@ def foreseen_file(stages: Sequence[Stage], pruned: keras.Model, examples: Arrays
     )
 
 
-def _make_sparse(model: keras.Model, settings: Sparsify) -> None:
+def _make_sparse(model: keras.Model, settings: SparsifyWeights) -> None:
     found = list(kernels(model))
     values = [np.asarray(kernel) for _, kernel in found]
     if settings.ratios:

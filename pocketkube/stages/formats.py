@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from pocketkube.deploy.convert import EndType, NumberFormat
 from pocketkube.quantization.fake_quantize import LITERT_BITS
-from pocketkube.spec.schema import FLOAT, Quantize, QuantizeWeights, Settings, Stage
+from pocketkube.spec.sections import FLOAT, Quantize, QuantizeWeights
+from pocketkube.spec.settings import Settings
+from pocketkube.spec.stage_settings import StageSettings
 
 FORMATS: dict[str, NumberFormat] = {
     "quantize_int8": "int8",
@@ -58,7 +60,7 @@ def file_format(settings: Settings | None) -> FileFormat:
     return FileFormat(f"export_{numbers}", numbers, least)
 
 
-def last_format(stages: Sequence[Stage]) -> FileFormat:
+def last_format(stages: Sequence[StageSettings]) -> FileFormat:
     """The format of the file that a job ends in, by the settings of its stages."""
     return file_format(stages[-1] if stages else None)
 

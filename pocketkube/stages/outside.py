@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pocketkube.spec.schema import UNCOMPRESSED, DatasetSettings, Distillation, DistillModel
+from pocketkube.spec.sections import UNCOMPRESSED, DatasetSettings, Distillation, DistillModel
 from pocketkube.stages.configs import StageConfig
 
 

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pocketkube.errors import UserError
-from pocketkube.spec.schema import FineTune, Quantize, QuantizeWeights, Spec, Stage
+from pocketkube.spec.sections import FineTune, Quantize, QuantizeWeights
+from pocketkube.spec.spec import Spec
+from pocketkube.spec.stage_settings import StageSettings
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import StageConfig
 from pocketkube.stages.registry import STAGES, TEACHER, stage_named
@@ -58,7 +60,7 @@ def plan(spec: Spec) -> tuple[Step, ...]:
         stage: str,
         inputs: Mapping[str, str],
         title: str = "",
-        settings: Stage | None = None,
+        settings: StageSettings | None = None,
         after: tuple[str, ...] = (),
     ) -> Step:
         config = STAGES[stage].config.of(spec, settings)

@@ -15,7 +15,7 @@ from pocketkube.graph.surgery import copy_model
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import prune_with, pruner_for
 from pocketkube.pruning.pruner import Pruned
-from pocketkube.spec.schema import FineTune
+from pocketkube.spec.sections import FineTune
 from pocketkube.stages.comparison import UNRECOVERED
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.facts import after_stage, judge, task_of

@@ -12,7 +12,7 @@ from pocketkube.quantization.fake_quantize import LITERT_BITS
 from pocketkube.quantization.insertion import Prepared
 from pocketkube.quantization.quantize import left_whole, quantize
 from pocketkube.sparsity import KeptZeros
-from pocketkube.spec.schema import FLOAT, QuantizeWeights
+from pocketkube.spec.sections import FLOAT, QuantizeWeights
 from pocketkube.stages.configs import QuantizeWeightsConfig
 from pocketkube.stages.facts import is_sparse
 from pocketkube.stages.formats import are_known, file_format

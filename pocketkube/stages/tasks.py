@@ -6,7 +6,7 @@ from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.measures import Points, label_places
-from pocketkube.spec.schema import Training
+from pocketkube.spec.sections import Training
 from pocketkube.stages.configs import LearningConfig, NetworkConfig
 from pocketkube.training.heads import TAKE_ROWS, keras_loss
 from pocketkube.training.task import Task, infer_task, landmark_task

@@ -10,7 +10,7 @@ from pocketkube.bundle import Bundle, load_bundle, load_model
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import FromTeachers, Teacher
 from pocketkube.errors import UserError
-from pocketkube.spec.schema import UNCOMPRESSED
+from pocketkube.spec.sections import UNCOMPRESSED
 from pocketkube.stages.configs import LearningConfig
 from pocketkube.stages.facts import task_of
 from pocketkube.stages.registry import TEACHER

@@ -16,11 +16,11 @@ from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.kernels import count_zeros, depthwise_note
-from pocketkube.spec.schema import (
-    Cluster,
+from pocketkube.spec.sections import (
+    ClusterWeights,
     FineTune,
     QuantizeWeights,
-    Sparsify,
+    SparsifyWeights,
     Training,
 )
 from pocketkube.stages.chance import at_chance
@@ -41,7 +41,7 @@ from pocketkube.training.loop import train
 from pocketkube.training.method import Method
 from pocketkube.training.workers import workers
 
-Trained = FineTune | Sparsify | Cluster | QuantizeWeights
+Trained = FineTune | SparsifyWeights | ClusterWeights | QuantizeWeights
 TrainedConfig = (
     FineTuneModelConfig | SparsifyWeightsConfig | ClusterWeightsConfig | QuantizeWeightsConfig
 )

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.errors import UserError
-from pocketkube.spec.schema import Training
+from pocketkube.spec.sections import Training
 
 # Steps in a row that mixed precision may leave out. Each one halves the scale of the loss, 2^15 at
 # first: with so many, gradients are lost at its other end, too.

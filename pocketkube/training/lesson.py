@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pocketkube.data.dataset import Examples
-from pocketkube.spec.schema import Training
+from pocketkube.spec.sections import Training
 from pocketkube.training.workers import Alone
 
 

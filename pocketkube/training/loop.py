@@ -16,7 +16,7 @@ from pocketkube.data.batches import batches
 from pocketkube.data.dataset import Dataset, Examples
 from pocketkube.errors import UserError
 from pocketkube.progress import Progress, Silent, progress
-from pocketkube.spec.schema import Training
+from pocketkube.spec.sections import Training
 from pocketkube.structure import arranged
 from pocketkube.training.checkpoints import load_checkpoint, save_checkpoint
 from pocketkube.training.finite import Applied, refuse_loss, refuse_weights

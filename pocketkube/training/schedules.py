@@ -2,7 +2,7 @@
 
 import math
 
-from pocketkube.spec.schema import Training
+from pocketkube.spec.sections import Training
 
 FINAL_PART = 1e-3
 

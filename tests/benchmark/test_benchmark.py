@@ -20,7 +20,7 @@ from pocketkube.deploy import convert_litert
 from pocketkube.litert_file import write_model
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
-from pocketkube.spec.schema import Benchmark
+from pocketkube.spec.sections import Benchmark
 
 FEW = Benchmark(runs=8, warmup_runs=2, threads=(1, 2))
 
@@ -346,7 +346,7 @@ def endless() -> bytes:
 def test_it_needs_neither_tensorflow_nor_keras(place):
     program = (
         "import sys; from pathlib import Path; import pocketkube.benchmark as b; "
-        "from pocketkube.spec.schema import Benchmark; "
+        "from pocketkube.spec.sections import Benchmark; "
         "f = Path(sys.argv[1]); r = b.benchmark([f / 'plain.tflite'], Benchmark(runs=5), "
         "f / 'test.npz');"
         "b.render_table(r); assert r.files[0].score > 0.8; "

@@ -7,7 +7,7 @@ import pytest
 
 from pocketkube.benchmark.latency import further_runs
 from pocketkube.benchmark.load import Activity, Watch, load_of
-from pocketkube.spec.schema import Benchmark
+from pocketkube.spec.sections import Benchmark
 
 QUIET = Activity(cores=2, others_cores=0.1, load_average=0.4)
 SETTINGS = Benchmark(runs=100, precision=0.05, max_seconds=30)

@@ -19,7 +19,7 @@ from pocketkube.graph.kernels import kernels_of
 from pocketkube.models import build_model
 from pocketkube.packing import decode
 from pocketkube.sparsity import GradualSparsification
-from pocketkube.spec.schema import Cluster, DatasetSettings, Sparsify, Training
+from pocketkube.spec.sections import ClusterWeights, DatasetSettings, SparsifyWeights, Training
 from pocketkube.training.loop import evaluate, train
 from pocketkube.training.task import infer_task
 from tests.graph.nets import twins
@@ -43,7 +43,7 @@ def dense() -> list[np.ndarray]:
 def clustered(dense, course: Training = COURSE, **settings) -> tuple[keras.Model, Clustering]:
     model = lenet()
     model.set_weights(dense)
-    method = Clustering(model, Cluster(**settings))
+    method = Clustering(model, ClusterWeights(**settings))
     train(model, DIGITS, infer_task(model, 10), course, seed=1, method=method)
     return model, method
 
@@ -122,7 +122,7 @@ def test_the_nearest_centroid_is_found_whatever_their_order() -> None:
 def test_training_is_better_than_none_and_the_values_stay_few(dense, train_what: str) -> None:
     untrained = lenet()
     untrained.set_weights(dense)
-    Clustering(untrained, Cluster(bits=2)).finish()
+    Clustering(untrained, ClusterWeights(bits=2)).finish()
     task = infer_task(untrained, 10)
     model, method = clustered(dense, bits=2, train=train_what)
     assert evaluate(model, DIGITS.train, task).loss < evaluate(untrained, DIGITS.train, task).loss
@@ -163,19 +163,19 @@ def test_layers_have_the_bits_that_are_asked_for_and_zero_bits_leave_them(dense)
 def test_what_cannot_be_clustered_is_named(dense) -> None:
     model = lenet()
     with pytest.raises(UserError, match=r"layers: nose is no layer that can be clustered; there are: "):
-        Clustering(model, Cluster(layers={"nose": 2}))
+        Clustering(model, ClusterWeights(layers={"nose": 2}))
     names = {kernel.layer: 0 for kernel in kernels_of(model)}
     with pytest.raises(UserError, match="layers gives all of them 0 bits"):
-        Clustering(model, Cluster(layers=names))
+        Clustering(model, ClusterWeights(layers=names))
     bare = keras.Sequential([keras.Input((4,)), layers.ReLU()])
     with pytest.raises(UserError, match="no dense layer or convolution that could be clustered"):
-        Clustering(bare, Cluster())
+        Clustering(bare, ClusterWeights())
 
 
 def test_layers_of_nested_models_are_told_apart_by_whose_they_are(tmp_path: Path) -> None:
     twins().save(tmp_path / "net.keras")
     model = load_model(tmp_path / "net.keras")
-    method = Clustering(model, Cluster(bits=2, layers={"right/conv": 3}))
+    method = Clustering(model, ClusterWeights(bits=2, layers={"right/conv": 3}))
     method.finish()
     save_bundle(tmp_path / "bundle", Bundle(model, {"stages": []}, method.forms))
     again = load_bundle(tmp_path / "bundle")
@@ -211,7 +211,7 @@ class Pair(layers.Layer):
 @pytest.mark.parametrize("inner", ["same", None])
 def test_layers_that_a_layer_makes_itself_are_called_the_same_when_loaded(tmp_path, inner) -> None:
     model = keras.Sequential([keras.Input((4,)), Pair(inner, name="pair")])
-    method = Clustering(model, Cluster(bits=2, layers={f"pair/{inner or 'dense'}_2": 1}))
+    method = Clustering(model, ClusterWeights(bits=2, layers={f"pair/{inner or 'dense'}_2": 1}))
     method.finish()
     save_bundle(tmp_path / "bundle", Bundle(model, {"stages": []}, method.forms))
     # Layers without a name are numbered on.
@@ -241,7 +241,7 @@ def test_gradients_of_centroids_are_the_sums_of_their_members() -> None:
     x = layers.Conv2DTranspose(5, 3, name="transposed")(x)
     model = keras.Model(inputs, layers.Dense(4, name="dense")(layers.Flatten()(x)))
     images = np.random.default_rng(0).normal(size=(8, 6, 6, 3)).astype("float32")
-    method = Clustering(model, Cluster(bits=2, granularity="channel", train="both"))
+    method = Clustering(model, ClusterWeights(bits=2, granularity="channel", train="both"))
 
     def loss() -> tf.Tensor:
         return tf.reduce_sum(tf.tanh(model(images)) ** 2)
@@ -283,7 +283,7 @@ def test_a_course_that_was_cut_off_ends_at_the_same_weights(
     def course_of(**options) -> list[np.ndarray]:
         model = lenet()
         model.set_weights(dense)
-        method = Clustering(model, Cluster(bits=3, train=train_what))
+        method = Clustering(model, ClusterWeights(bits=3, train=train_what))
         train(model, DIGITS, infer_task(model, 10), course, seed=1, method=method, **options)
         return model.get_weights()
 
@@ -322,7 +322,10 @@ def test_two_bits_are_enough_for_digits_and_four_lose_nothing() -> None:
 
 @pytest.mark.parametrize(
     "method",
-    [lambda net: Clustering(net, Cluster()), lambda net: GradualSparsification(net, Sparsify())],
+    [
+        lambda net: Clustering(net, ClusterWeights()),
+        lambda net: GradualSparsification(net, SparsifyWeights()),
+    ],
 )
 def test_a_model_that_is_not_built_is_refused(method) -> None:
     with pytest.raises(UserError, match="has no input shape yet"):

@@ -6,7 +6,7 @@ from pocketkube.data.batches import batches, materialize
 from pocketkube.data.dataset import Examples, Labels
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.errors import UserError
-from pocketkube.spec.schema import Augmentation
+from pocketkube.spec.sections import Augmentation
 
 EVERYTHING = Augmentation(shift=2, flip=True, cutout=3, mixup=0.4)
 

@@ -13,7 +13,7 @@ from pocketkube.data.batches import batches, materialize
 from pocketkube.data.dataset import Labels
 from pocketkube.data.splits import hold_out
 from pocketkube.errors import UserError
-from pocketkube.spec.schema import DatasetSettings
+from pocketkube.spec.sections import DatasetSettings
 
 GENERATOR = np.random.default_rng(7)
 

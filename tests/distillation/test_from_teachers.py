@@ -12,7 +12,13 @@ from pocketkube.data.dataset import Examples
 from pocketkube.distillation import FromTeachers, Teacher
 from pocketkube.errors import UserError
 from pocketkube.sparsity import GradualSparsification
-from pocketkube.spec.schema import Augmentation, DatasetSettings, Distillation, Sparsify, Training
+from pocketkube.spec.sections import (
+    Augmentation,
+    DatasetSettings,
+    Distillation,
+    SparsifyWeights,
+    Training,
+)
 from pocketkube.training.lesson import Lesson
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
@@ -164,7 +170,7 @@ def test_features_are_those_of_the_weights_that_a_method_computes_with(teacher: 
 
 def test_other_methods_go_together_with_features(teacher: Teacher) -> None:
     student = net(6, seed=1)
-    method = GradualSparsification(student, Sparsify(sparsity=0.5, distribution="uniform"))
+    method = GradualSparsification(student, SparsifyWeights(sparsity=0.5, distribution="uniform"))
     given = lesson(student, FEATURES, teacher)
     course = COURSE.model_copy(update={"ema": 0.9, "optimizer": "sgd", "mixed_precision": True})
     train(student, DIGITS, LOGITS, course, seed=0, method=method, lesson=given)

@@ -16,7 +16,7 @@ from pocketkube.litert import LiteRTModel
 from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import prune
-from pocketkube.spec.schema import PruneChannels
+from pocketkube.spec.sections import PruneChannels
 from tests.graph.silence import silence_every_other_unit
 
 ALL = [name for name, net in inspect.getmembers(keras.applications, inspect.isfunction)]

@@ -14,7 +14,7 @@ from pocketkube.graph.surgery import copy_model, remove_channels
 from pocketkube.graph.untied import untied
 from pocketkube.packing import load_packed, write_packed
 from pocketkube.pruning.prune import prune
-from pocketkube.spec.schema import PruneChannels
+from pocketkube.spec.sections import PruneChannels
 from tests.graph.silence import silence_every_other_unit
 from tests.graph.test_surgery import random_inputs, random_weights
 from tests.graph.tied_layers import IN_MEMORY, TIED

@@ -8,7 +8,7 @@ from pocketkube.errors import UserError
 from pocketkube.pruning.auxiliary_heads import attach_heads, loss_at, tensors
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned, prune
-from pocketkube.spec.schema import PruneChannels
+from pocketkube.spec.sections import PruneChannels
 from tests.graph.nets import NETS
 from tests.tasks import class_task, value_task
 

@@ -11,7 +11,7 @@ from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria import criterion_named
 from pocketkube.pruning.prune import prune
-from pocketkube.spec.schema import PruneChannels
+from pocketkube.spec.sections import PruneChannels
 from pocketkube.training.task import infer_task
 from tests.graph.nets import NETS
 

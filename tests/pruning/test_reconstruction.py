@@ -9,7 +9,7 @@ from pocketkube.pruning.batch_statistics import recalibrate, recalibrate_where_b
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned, prune
 from pocketkube.pruning.reconstruction import LARGEST_GROWTH
-from pocketkube.spec.schema import PruneChannels
+from pocketkube.spec.sections import PruneChannels
 
 
 def cross_entropy(labels, outputs):

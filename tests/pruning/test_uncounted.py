@@ -11,7 +11,7 @@ from keras import layers
 from pocketkube.cli import main
 from pocketkube.errors import UserError
 from pocketkube.pruning.prune import prune
-from pocketkube.spec.schema import PruneChannels
+from pocketkube.spec.sections import PruneChannels
 from tests.graph.custom_layers import Block, Frequencies
 from tests.graph.tensorflow_profiler import float_operations
 

@@ -25,7 +25,7 @@ from pocketkube.quantization.insertion import prepare
 from pocketkube.quantization.integers import integer_kernels
 from pocketkube.quantization.quantize import Quantized, quantize
 from pocketkube.sparsity import KeptZeros
-from pocketkube.spec.schema import DatasetSettings, QuantizeWeights, Training
+from pocketkube.spec.sections import DatasetSettings, QuantizeWeights, Training
 from pocketkube.training.loop import evaluate, train
 from pocketkube.training.method import Together
 from pocketkube.training.task import Task, infer_task

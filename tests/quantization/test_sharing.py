@@ -5,7 +5,7 @@ import pytest
 
 from pocketkube.quantization.insertion import prepare
 from pocketkube.quantization.quantize import quantize
-from pocketkube.spec.schema import QuantizeWeights
+from pocketkube.spec.sections import QuantizeWeights
 from tests.graph.test_sharing import distinct, made
 from tests.graph.tied_layers import IN_MEMORY, TIED
 

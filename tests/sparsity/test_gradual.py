@@ -16,7 +16,7 @@ from pocketkube.sparsity.distribution import layer_sparsities
 from pocketkube.sparsity.kernels import depthwise_note, kernels
 from pocketkube.sparsity.patterns import mask_of
 from pocketkube.sparsity.schedule import is_refreshed, rise, sparsity_at
-from pocketkube.spec.schema import DatasetSettings, Sparsify, Training
+from pocketkube.spec.sections import DatasetSettings, SparsifyWeights, Training
 from pocketkube.training.loop import evaluate, train
 from pocketkube.training.task import infer_task
 from tests.graph.nets import twins
@@ -29,7 +29,7 @@ def zeros(model: keras.Model) -> dict[str, float]:
     return {path: float((np.asarray(kernel) == 0).mean()) for path, kernel in kernels(model)}
 
 
-def trained(settings: Sparsify, course: Training = COURSE, **options) -> keras.Model:
+def trained(settings: SparsifyWeights, course: Training = COURSE, **options) -> keras.Model:
     model = build_model("lenet", (32, 32, 1), 10, seed=0)
     method = GradualSparsification(model, settings)
     train(model, DIGITS, infer_task(model, 10), course, seed=0, method=method, **options)
@@ -95,7 +95,7 @@ def test_masks_follow_their_pattern() -> None:
 
 @pytest.mark.parametrize(("pattern", "sparsity"), [("element", 0.75), ("two_of_four", 0.5)])
 def test_every_kernel_is_as_sparse_as_asked(pattern, sparsity: float) -> None:
-    model = trained(Sparsify(sparsity=sparsity, pattern=pattern, distribution="uniform"))
+    model = trained(SparsifyWeights(sparsity=sparsity, pattern=pattern, distribution="uniform"))
     for path, kernel in kernels(model):
         inputs, outputs = np.prod(kernel.shape[:-1]), kernel.shape[-1]
         # A group of inputs that is not full may keep both that it has.
@@ -105,7 +105,9 @@ def test_every_kernel_is_as_sparse_as_asked(pattern, sparsity: float) -> None:
 
 
 def test_blocks_of_a_trained_kernel_are_zero_together() -> None:
-    for _, kernel in kernels(trained(Sparsify(sparsity=0.75, pattern="block", distribution="uniform"))):
+    for _, kernel in kernels(
+        trained(SparsifyWeights(sparsity=0.75, pattern="block", distribution="uniform"))
+    ):
         kept = np.asarray(kernel).reshape(-1, kernel.shape[-1]) != 0
         blocks = [kept[:, start : start + 4] for start in range(0, kept.shape[1], 4)]
         assert all((block == block[:, :1]).all() for block in blocks)
@@ -116,16 +118,18 @@ def test_blocks_of_a_trained_kernel_are_zero_together() -> None:
 
 def test_ratios_by_layer_leave_the_others_dense() -> None:
     names = [path for path, _ in kernels(build_model("lenet", (32, 32, 1), 10))]
-    found = zeros(trained(Sparsify(ratios={names[1]: 0.8})))
+    found = zeros(trained(SparsifyWeights(ratios={names[1]: 0.8})))
     assert found[names[1]] == pytest.approx(0.8, abs=1e-2)
     assert all(part == 0 for name, part in found.items() if name != names[1])
     with pytest.raises(UserError, match=r"ratios: nose is no layer that can be sparse; there are: "):
-        trained(Sparsify(ratios={"nose": 0.5}))
+        trained(SparsifyWeights(ratios={"nose": 0.5}))
 
 
 def test_an_average_of_weights_brings_none_back() -> None:
     course = COURSE.model_copy(update={"ema": 0.9})
-    found = [np.asarray(kernel) for _, kernel in kernels(trained(Sparsify(sparsity=0.8), course))]
+    found = [
+        np.asarray(kernel) for _, kernel in kernels(trained(SparsifyWeights(sparsity=0.8), course))
+    ]
     gone = sum((kernel == 0).sum() for kernel in found)
     assert gone == pytest.approx(0.8 * sum(kernel.size for kernel in found), abs=1)
 
@@ -135,7 +139,7 @@ def test_no_epoch_is_kept_that_is_not_yet_as_sparse_as_asked() -> None:
     model = build_model("lenet", (32, 32, 1), 10, seed=0)
     task = infer_task(model, 10)
     train(model, DIGITS, task, COURSE, seed=0)
-    method = GradualSparsification(model, Sparsify(sparsity=0.99, distribution="uniform"))
+    method = GradualSparsification(model, SparsifyWeights(sparsity=0.99, distribution="uniform"))
     history = train(model, DIGITS, task, COURSE.model_copy(update={"epochs": 4}), seed=1, method=method)
     assert history.val_score[0] > history.val_score[history.kept_epoch - 1]
     assert history.kept_epoch >= 3
@@ -147,7 +151,7 @@ def test_a_weight_comes_back_where_those_that_stayed_have_shrunk() -> None:
     model = keras.Sequential([keras.Input((4,)), layers.Dense(1, use_bias=False, name="dense")])
     kernel = model.get_layer("dense").kernel
     kernel.assign([[4.0], [3.0], [2.0], [1.0]])
-    method = GradualSparsification(model, Sparsify(sparsity=0.5, refresh_steps=1))
+    method = GradualSparsification(model, SparsifyWeights(sparsity=0.5, refresh_steps=1))
     optimizer = keras.optimizers.AdamW()
     optimizer.build(model.trainable_variables)
     slot = next(v for v in optimizer.variables if "velocity" in v.path)
@@ -175,7 +179,7 @@ def test_a_layer_is_not_taken_for_its_namesake(make) -> None:
     optimizer.build(model.trainable_variables)
     for slot in optimizer.variables:
         slot.assign(np.ones(slot.shape))
-    method = GradualSparsification(model, Sparsify(ratios={"left/conv": 0.5}))
+    method = GradualSparsification(model, SparsifyWeights(ratios={"left/conv": 0.5}))
     method.before_step(60, 100, optimizer)
     assert zeros(model) == {
         "left/conv": 0.5,
@@ -202,7 +206,7 @@ def test_a_second_course_goes_on_from_the_zeros_of_the_first() -> None:
     optimizer.build(model.trainable_variables)
 
     def course(**settings) -> dict[str, float]:
-        method = GradualSparsification(model, Sparsify(refresh_steps=1, **settings))
+        method = GradualSparsification(model, SparsifyWeights(refresh_steps=1, **settings))
         before = zeros(model)
         for step in range(20):
             method.before_step(step, 20, optimizer)
@@ -229,7 +233,7 @@ def test_a_second_course_goes_on_from_the_zeros_of_the_first() -> None:
 
 
 def test_training_on_keeps_the_zeros() -> None:
-    model = trained(Sparsify(sparsity=0.9))
+    model = trained(SparsifyWeights(sparsity=0.9))
     before = {path: np.asarray(kernel) == 0 for path, kernel in kernels(model)}
     train(model, DIGITS, infer_task(model, 10), COURSE, seed=1, method=KeptZeros(model))
     for path, kernel in kernels(model):
@@ -238,7 +242,7 @@ def test_training_on_keeps_the_zeros() -> None:
 
 def test_a_course_that_was_cut_off_ends_at_the_same_weights(tmp_path: Path, monkeypatch) -> None:
     course = COURSE.model_copy(update={"checkpoint_steps": 7})
-    settings = Sparsify(sparsity=0.8, refresh_steps=3)
+    settings = SparsifyWeights(sparsity=0.8, refresh_steps=3)
     wanted = trained(settings, course)
 
     before_step = GradualSparsification.before_step
@@ -259,10 +263,10 @@ def test_a_course_that_was_cut_off_ends_at_the_same_weights(tmp_path: Path, monk
 
 
 def test_half_of_each_four_needs_no_more_said() -> None:
-    settings = Sparsify(pattern="two_of_four")
+    settings = SparsifyWeights(pattern="two_of_four")
     assert (settings.sparsity, settings.distribution) == (0.5, "uniform")
     with pytest.raises(ValueError, match="pattern two_of_four makes half of each layer zero"):
-        Sparsify(pattern="two_of_four", sparsity=0.8)
+        SparsifyWeights(pattern="two_of_four", sparsity=0.8)
 
 
 @pytest.mark.slow
@@ -272,7 +276,7 @@ def test_four_fifths_of_a_networks_weights_are_not_needed() -> None:
     task = infer_task(model, 10)
     train(model, DIGITS, task, course, seed=0)
     dense = evaluate(model, DIGITS.test, task).score
-    method = GradualSparsification(model, Sparsify(sparsity=0.8))
+    method = GradualSparsification(model, SparsifyWeights(sparsity=0.8))
     train(model, DIGITS, task, course, seed=1, method=method)
     assert evaluate(model, DIGITS.test, task).score > dense - 0.01
 

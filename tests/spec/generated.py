@@ -8,7 +8,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from pocketkube.spec.problems import stage_model
-from pocketkube.spec.schema import LARGEST_WHOLE, SOURCES, DatasetSettings, Landmarks, Spec
+from pocketkube.spec.sections import SOURCES, DatasetSettings, Landmarks
+from pocketkube.spec.settings import LARGEST_WHOLE
+from pocketkube.spec.spec import Spec
 
 # What a reader of YAML takes for something else than the text it is.
 TRAPS = [

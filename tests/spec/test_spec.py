@@ -6,7 +6,7 @@ import yaml
 
 from pocketkube.errors import UserError
 from pocketkube.spec import document_of, explain, json_schema, load_spec, parse_spec, resolve_paths
-from pocketkube.spec.schema import STAGE_NAMES
+from pocketkube.spec.stage_settings import STAGE_NAMES
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 GOOD = """\

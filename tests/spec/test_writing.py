@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from pocketkube.errors import UserError
 from pocketkube.spec import document_of, load_spec, parse_spec, yaml_of
 from pocketkube.spec.problems import models_in, stage_model
-from pocketkube.spec.schema import STAGE_NAMES, Spec
+from pocketkube.spec.spec import Spec
+from pocketkube.spec.stage_settings import STAGE_NAMES
 from tests.spec.generated import specs
 
 SHORT = {"model": "lenet", "dataset": "digits"}

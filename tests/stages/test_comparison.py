@@ -14,7 +14,13 @@ from pocketkube.bundle import NOW, UNPRUNED, load_scores
 from pocketkube.cli import main
 from pocketkube.facts import load_facts
 from pocketkube.spec import document_of, parse_spec, yaml_of
-from pocketkube.spec.schema import Cluster, FineTune, QuantizeWeights, Sparsify, Training
+from pocketkube.spec.sections import (
+    ClusterWeights,
+    FineTune,
+    QuantizeWeights,
+    SparsifyWeights,
+    Training,
+)
 from pocketkube.stages.comparison import CHANCE, is_worse, remedies
 from tests.steps import run_step
 
@@ -49,8 +55,8 @@ def test_what_is_no_number_is_worse() -> None:
     ("settings", "wanted"),
     [
         (FineTune(), ["more than 4 epochs", "a learning_rate below 0.01"]),
-        (Sparsify(sparsity=0.9), ["a sparsity below 0.9", "more than 4 epochs"]),
-        (Cluster(bits=2), ["more than 2 bits", "granularity: channel"]),
+        (SparsifyWeights(sparsity=0.9), ["a sparsity below 0.9", "more than 4 epochs"]),
+        (ClusterWeights(bits=2), ["more than 2 bits", "granularity: channel"]),
         (QuantizeWeights(weight_bits=3, epochs=0), ["more than 3 weight_bits", "epochs, which are 0"]),
     ],
 )

@@ -10,7 +10,7 @@ from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
 from pocketkube.spec import document_of, parse_spec
-from pocketkube.spec.schema import Spec
+from pocketkube.spec.spec import Spec
 from pocketkube.stages.plan import plan
 from pocketkube.stages.reporting import _layers
 from pocketkube.stages.run import Ran

@@ -6,7 +6,7 @@ import pytest
 
 from pocketkube.facts import load_facts
 from pocketkube.spec import parse_spec
-from pocketkube.spec.schema import Spec
+from pocketkube.spec.spec import Spec
 from tests.steps import run_step
 
 SPARSE = {"sparsify_weights": {"sparsity": 0.9, "epochs": 1}}

@@ -12,7 +12,7 @@ from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.measures import Points
 from pocketkube.spec import parse_spec
-from pocketkube.spec.schema import DatasetSettings, Training
+from pocketkube.spec.sections import DatasetSettings, Training
 from pocketkube.stages.inline import run_inline
 from pocketkube.stages.outputs import collect
 from pocketkube.training.loop import train

@@ -15,7 +15,7 @@ from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset, Labels
 from pocketkube.errors import UserError
 from pocketkube.spec import document_of, parse_spec
-from pocketkube.spec.schema import DatasetSettings
+from pocketkube.spec.sections import DatasetSettings
 from pocketkube.stages.tasks import settled_task
 from pocketkube.training.loop import evaluate
 from pocketkube.training.task import Task, infer_task, told_task

@@ -16,7 +16,7 @@ from keras import layers
 
 from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
-from pocketkube.spec.schema import Augmentation, DatasetSettings, Training
+from pocketkube.spec.sections import Augmentation, DatasetSettings, Training
 from pocketkube.training.loop import evaluate, train
 from pocketkube.training.method import Method
 from pocketkube.training.mpirun import mpirun_command

@@ -1,0 +1,74 @@
+"""The spec's section dataset: where the examples are."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pocketkube.spec.settings import Count, Place, Settings
+
+
+class DatasetSettings(Settings):
+    """Where the examples are. Exactly one of builtin, npz, idx, cifar10, cifar100, ...
+
+    A name alone, `dataset: digits`, means `{builtin: digits}`.
+    """
+
+    builtin: Literal["digits"] | None = Field(
+        None, description="A data set that comes with the Python packages."
+    )
+    npz: Place | None = Field(None, description="A NumPy file with x and y, or x0, x1, … y0, y1, ….")
+    idx: Place | None = Field(None, description="A folder of MNIST's IDX files, gzipped or not.")
+    cifar10: Place | None = Field(None, description="CIFAR-10's folder or archive, binary or python.")
+    cifar100: Place | None = Field(None, description="CIFAR-100's, likewise; fine labels.")
+    image_folder: Place | None = Field(
+        None, description="A folder with a folder of images for each class."
+    )
+    tfrecord: Place | None = Field(
+        None, description="A file pattern of TFRecords with image/encoded and image/class/label."
+    )
+    image_size: tuple[Count, Count] | None = Field(
+        None,
+        description="Height and width that images are brought to; needed where they differ. "
+        "idx puts its images in the middle of a black frame where this is larger, as is usual for "
+        "MNIST; all else is resized. Digits are 32 x 32 if unset.",
+    )
+    value_range: tuple[float, float] = Field(
+        (0.0, 1.0),
+        description="What an image's 0 and 255 become; [0, 255] leaves them as they are.",
+    )
+    validation_fraction: float = Field(
+        0.1, gt=0.0, lt=0.5, description="Part of the training data held out for decisions."
+    )
+    test_fraction: float = Field(
+        0.2, gt=0.0, lt=0.5, description="Part held out for the report, where there is no test set."
+    )
+    max_train: int | None = Field(
+        None, gt=0, description="Use only the first so many training examples."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_name_alone(cls, value: Any) -> Any:
+        return {"builtin": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> Self:
+        given = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"needs exactly one of {', '.join(SOURCES)}; received {' and '.join(given) or 'none'}"
+            )
+        if self.value_range[0] >= self.value_range[1]:
+            raise ValueError(
+                "value_range must rise, as in [0, 1]; received "
+                f"[{self.value_range[0]:g}, {self.value_range[1]:g}]"
+            )
+        return self
+
+    @property
+    def source(self) -> tuple[str, str]:
+        """The kind of source and where it is, as in ("npz", "faces.npz")."""
+        return next((name, getattr(self, name)) for name in SOURCES if getattr(self, name))
+
+
+SOURCES = ("builtin", "npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord")

@@ -1,0 +1,38 @@
+"""The spec's section target: what the compressed model has to reach."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from pocketkube.spec.settings import Settings
+
+
+class Target(Settings):
+    """What the compressed model has to reach. Give at least one."""
+
+    speedup: float | None = Field(
+        None, gt=1.0, description="MACs before over MACs after, as the papers count it."
+    )
+    max_accuracy_drop: float | None = Field(
+        None,
+        ge=0.0,
+        description="Most that accuracy may fall, or an error rise: 0.01 is one point of accuracy or "
+        "of NME.",
+    )
+    max_size: int | None = Field(None, gt=0, description="Most bytes model.tflite may have.")
+    max_latency_ms: float | None = Field(
+        None, gt=0.0, description="Most that the median latency may be, measured, one thread."
+    )
+
+    @model_validator(mode="after")
+    def _something_is_asked_for(self) -> Self:
+        if all(value is None for value in self.__dict__.values()):
+            raise ValueError(
+                "asks for nothing: give speedup, max_accuracy_drop, max_size or max_latency_ms"
+            )
+        return self
+
+    @property
+    def judges_the_file(self) -> bool:
+        """Whether only the converted file can tell if the target is met."""
+        return self.max_size is not None or self.max_latency_ms is not None

@@ -1,0 +1,59 @@
+"""The spec's section training: how a network is trained, from scratch or on."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from pocketkube.spec.settings import Settings
+
+
+class Augmentation(Settings):
+    """Random changes to training images. All off by default."""
+
+    shift: int = Field(0, ge=0, description="Pad by so many pixels and crop back at random.")
+    flip: bool = Field(False, description="Mirror left to right, one in two.")
+    cutout: int = Field(0, ge=0, description="Side of a square set to zero, in pixels.")
+    mixup: float = Field(0.0, ge=0.0, description="Alpha of mixup's Beta distribution.")
+
+
+class Training(Settings):
+    """One course of training, used for training from scratch and for fine-tuning."""
+
+    epochs: int = Field(8, ge=1, description="Passes over the training data.")
+    batch_size: int = Field(128, ge=1, description="Examples a step, over all workers.")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="Decoupled decay, or Nesterov.")
+    learning_rate: float = Field(2e-3, gt=0.0, description="The schedule's peak.")
+    schedule: Literal["cosine", "step", "one_cycle", "constant"] = Field(
+        "one_cycle", description="How the rate moves: step is a tenth at 1/2 and at 3/4."
+    )
+    warmup_fraction: float = Field(
+        0.2, ge=0.0, lt=1.0, description="Part of the steps on which the rate climbs to its peak."
+    )
+    weight_decay: float = Field(0.01, ge=0.0, description="On kernels, never on BatchNorm or bias.")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="For sgd.")
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="For classification.")
+    clip_norm: float | None = Field(None, gt=0.0, description="Most a step's gradient may measure.")
+    mixed_precision: bool = Field(False, description="Float16 arithmetic, for GPUs.")
+    ema: float | None = Field(
+        None, gt=0.0, lt=1.0, description="Decay of an average of the weights that is kept instead."
+    )
+    keep: Literal["best", "last"] = Field(
+        "best",
+        description="Whose weights training ends with: those of the epoch with the best validation "
+        "score, the later one of two that are alike, or those of the last epoch. Where a stage makes "
+        "weights zero step by step, epochs count once all of them are.",
+    )
+    workers: int = Field(
+        1, ge=1, description="Horovod processes that train together; more than one needs make horovod."
+    )
+    checkpoint_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
+    augmentation: Augmentation = Field(Augmentation(), description="Random changes to images.")
+
+    @model_validator(mode="after")
+    def _every_worker_has_examples(self) -> Self:
+        if self.batch_size < self.workers:
+            raise ValueError(
+                f"batch_size {self.batch_size} leaves some of {self.workers} workers without an "
+                "example; it counts the examples of all workers together"
+            )
+        return self

@@ -1,0 +1,113 @@
+"""A spec as a whole, and how its sections have to fit each other."""
+
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from pocketkube.spec.order import broken_order
+from pocketkube.spec.sections import (
+    Benchmark,
+    DatasetSettings,
+    Distillation,
+    DistillModel,
+    PruneChannels,
+    Target,
+    TaskSettings,
+    Training,
+)
+from pocketkube.spec.settings import Place, Settings
+from pocketkube.spec.stage_settings import StageSettings
+
+
+class Spec(Settings):
+    """One job: a model, its data, the target and the stages that lead there."""
+
+    model: Place = Field(description="A built-in network's name, or the path of a .keras file.")
+    width: float = Field(1.0, gt=0.0, description="Width multiplier of a built-in network.")
+    dataset: DatasetSettings = Field(description="The examples: a built-in name, or a source.")
+    task: TaskSettings | None = Field(
+        None, description="What the labels are; unset, classes if they are integers, else values."
+    )
+    target: Target | None = Field(None, description="What to reach; needed to prune by a budget.")
+    stages: tuple[StageSettings, ...] = Field(
+        description="What is done, in this order: a name, or {name: {setting: value}}."
+    )
+    training: Training = Field(Training(), description="How a built-in network is trained first.")
+    distillation: Distillation = Field(Distillation(), description="The teachers' part.")
+    benchmark: Benchmark = Field(Benchmark(), description="How the files are measured.")
+    seed: int = Field(0, ge=0, description="Everything random follows from it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("stages"), list | tuple):
+            return value | {"stages": tuple(_named_stage(stage) for stage in value["stages"])}
+        return value
+
+    @model_validator(mode="after")
+    def _stages_can_follow_each_other(self) -> Self:
+        sentence = broken_order(self.stages)
+        if sentence:
+            raise ValueError(f"stages: {sentence}")
+        return self
+
+    @model_validator(mode="after")
+    def _there_is_something_to_learn(self) -> Self:
+        if not self.distillation.teaches and any(isinstance(s, DistillModel) for s in self.stages):
+            raise ValueError(
+                "distillation: weight, features_weight and attention_weight are 0, so that "
+                "distill_model would learn nothing from its teacher; give one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pruning_knows_how_far(self) -> Self:
+        pruning = [stage for stage in self.stages if isinstance(stage, PruneChannels)]
+        speedup = self.target.speedup if self.target else None
+        if pruning and speedup and all(stage.ratios for stage in pruning):
+            raise ValueError(
+                "target: speedup and prune_channels' ratios contradict each other; give one"
+            )
+        if not self.target and not all(stage.ratios for stage in pruning):
+            raise ValueError(
+                "target: prune_channels needs to know how far; give target: {speedup: 2} or ratios"
+            )
+        if speedup and not pruning:
+            raise ValueError("target: speedup needs the stage prune_channels; nothing else cuts so far")
+        return self
+
+    @model_validator(mode="after")
+    def _width_is_of_a_built_in_network(self) -> Self:
+        if self.model.endswith(".keras") and self.width != 1.0:
+            raise ValueError(
+                f"width: multiplies built-in networks only, and model is the file {self.model}; "
+                "leave width out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _training_suits_the_task(self) -> Self:
+        augmentation = self.training.augmentation
+        if self.task and (augmentation.shift or augmentation.flip or augmentation.mixup):
+            raise ValueError(
+                "training: augmentation's shift, flip and mixup move what is in an image, but not its "
+                "landmarks; leave them out, cutout may stay"
+            )
+        if self.task and self.training.label_smoothing:
+            raise ValueError(
+                "training: label_smoothing is for classes, and landmarks have none; leave it out"
+            )
+        return self
+
+
+def _named_stage(stage: Any) -> Any:
+    """Brings a stage's short forms to {name: ..., setting: ...}; leaves what is no stage as it is."""
+    if isinstance(stage, str):
+        return {"name": stage}
+    if isinstance(stage, dict) and len(stage) == 1 and "name" not in stage:
+        ((name, settings),) = stage.items()
+        if settings is None:
+            return {"name": name}
+        if isinstance(settings, dict) and "name" not in settings:
+            return {"name": name, **settings}
+    return stage

@@ -1,0 +1,88 @@
+"""A component takes what its stage depends on, and its README says so."""
+
+import inspect
+import tomllib
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.readmes import component_folders, component_in, readme_of
+from pocketkube.spec import parse_settings, settings_document
+from pocketkube.stages.registry import STAGES
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = {folder.name: folder for folder in component_folders()}
+
+
+def test_every_stage_has_a_component() -> None:
+    assert set(FOLDERS) == set(STAGES)
+
+
+@pytest.mark.parametrize("name", sorted(FOLDERS))
+def test_component_folders_follow_the_layout(name: str) -> None:
+    folder = FOLDERS[name]
+    metadata = yaml.safe_load((folder / "metadata.yaml").read_text())
+    assert metadata["name"] == name
+    assert set(metadata) == {"name", "stability", "dependencies", "tags", "lastVerified"}
+    component = import_module(f"components.compression.{name}")
+    assert getattr(component, name) is component_in(folder)
+
+
+@pytest.mark.parametrize("name", sorted(FOLDERS))
+def test_components_import_only_kfp_and_the_standard_library(name: str) -> None:
+    source = (FOLDERS[name] / "component.py").read_text()
+    imports = [x for x in source.splitlines() if x.startswith(("import ", "from "))]
+    assert imports == ["import os", "from kfp import dsl"]
+
+
+@pytest.mark.parametrize("name", sorted(FOLDERS))
+def test_readmes_are_those_of_the_functions(name: str) -> None:
+    written = (FOLDERS[name] / "README.md").read_text()
+    assert written == readme_of(component_in(FOLDERS[name])), "run: python -m components.readmes"
+
+
+@pytest.mark.parametrize("name", sorted(FOLDERS))
+def test_a_component_takes_what_its_stage_depends_on(name: str) -> None:
+    """KFP keeps outputs by a task's inputs, the cache of one machine by the config: one rule."""
+    specification = component_in(FOLDERS[name]).component_spec  # type: ignore[attr-defined]
+    artifacts = {key: value for key, value in specification.inputs.items() if "system." in value.type}
+    parameters = {key: value for key, value in specification.inputs.items() if key not in artifacts}
+    stage = STAGES[name]
+    assert set(parameters) == set(stage.config.model_fields)
+    assert set(artifacts) == {*stage.inputs, *stage.optional}
+    assert {key for key, value in artifacts.items() if value.optional} == set(stage.optional)
+    optional = {key for key, field in stage.config.model_fields.items() if not field.is_required()}
+    assert {key for key, value in parameters.items() if value.optional} == optional
+
+
+@pytest.mark.parametrize("name", sorted(FOLDERS))
+def test_defaults_are_the_stages(name: str) -> None:
+    function = component_in(FOLDERS[name]).python_func  # type: ignore[attr-defined]
+    config = STAGES[name].config
+    for key, parameter in inspect.signature(function).parameters.items():
+        if key in config.model_fields and parameter.default is not inspect.Parameter.empty:
+            default = config.model_fields[key].get_default()
+            shown = default if isinstance(default, int | float) else empty_like(parameter.default)
+            assert parameter.default == shown
+
+
+def empty_like(value: Any) -> Any:
+    return type(value)()
+
+
+def test_what_a_stage_is_told_is_read_back_equal() -> None:
+    from pocketkube.spec import load_spec
+    from pocketkube.stages.plan import plan
+
+    for file in sorted((ROOT / "examples").glob("*.yaml")):
+        for step in plan(load_spec(file)):
+            document = settings_document(step.config)
+            assert parse_settings(type(step.config), document, step.stage) == step.config
+
+
+def test_the_wheel_holds_no_names_of_others() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["setuptools"]["packages"]["find"]["include"] == ["pocketkube*"]
