@@ -46,7 +46,7 @@ ROUNDS = 5
 # A round's figure is the median of so many runs.
 _RUNS, _NETWORK_RUNS, _WARM_UPS = 7, 15, 2
 # An operation is computed as often in a run as makes its time long against the call's.
-_LEAST_MULTIPLY_ADDS, _MOST_COPIES, _LEAST_COPIES = 2e6, 16, 2
+_LEAST_MULTIPLY_ADDS, _MOST_COPIES = 2e6, 16
 # Files of single operations that are open at a time take about so many bytes of weights.
 _BYTES_AT_ONCE, _FILES_AT_ONCE = 2**26, 64
 
@@ -109,10 +109,14 @@ def measure_table(
                 shown.update(done)
             write_table(table, file)
     table = _fitted(table, networks)
-    load = load_of(watch.stop(), [[[1.0]]])
-    table = table.model_copy(update={"warnings": load.warnings})
+    table = table.model_copy(update={"warnings": _warnings(watch)})
     write_table(table, file)
     return table
+
+
+def _warnings(watch: Watch) -> tuple[str, ...]:
+    """Whether other programs ran meanwhile; how steady single runs were does not matter here."""
+    return load_of(watch.stop(), [[[1.0]]]).warnings
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,10 @@ def _plans(networks: Sequence[Network]) -> Iterator[_Plan]:
         for number, each, _, _ in seen:
             by_network.setdefault(number, []).append(each)
         grid = tuple(
-            levels([{e.size[axis] for e in of_one} for of_one in by_network.values()], name == "in_channels")
+            levels(
+                [{e.size[axis] for e in of_one} for of_one in by_network.values()],
+                name == "in_channels",
+            )
             for axis, name in enumerate(sized.axes)
         )
         whole = multiply_adds(sized, graph, operation) / np.prod(sized.size)
@@ -212,9 +219,8 @@ def _batches(plan: _Plan, threads: int) -> Iterator[list[float]]:
     opened: list[tuple[LiteRTModel, int]] = []
     size = 0
     for point in plan.points:
-        copies = int(np.clip(ceil(_LEAST_MULTIPLY_ADDS / point.multiply_adds), _LEAST_COPIES, _MOST_COPIES))
-        wanted = SizedOperation(plan.kind, plan.axes, point.size)
-        content = single_operation_file(point.graph, point.operation, wanted, copies)
+        copies = int(np.clip(ceil(_LEAST_MULTIPLY_ADDS / point.multiply_adds), 1, _MOST_COPIES))
+        content = single_operation_file(point.graph, point.operation, plan.axes, point.size, copies)
         opened.append((_ready(content, threads), copies))
         size += len(content)
         if size > _BYTES_AT_ONCE or len(opened) >= _FILES_AT_ONCE:
@@ -295,7 +301,7 @@ def _fitted(table: LatencyTable, networks: Sequence[Network]) -> LatencyTable:
         calls[number_format] = fit_call(*zip(*chosen, strict=True))
     for network, total, mark in zip(networks, sums, marks, strict=True):
         call = calls[network.number_format]
-        predicted = (call.overhead_us + call.scale * total) / 1e3
+        predicted = float(call.latency_us(total)) / 1e3
         told[mark] = told[mark].model_copy(
             update={"predicted_ms": predicted, "fitted": network.fitted, "network": network.name}
         )
@@ -311,5 +317,7 @@ def sum_of_file(table: LatencyTable, content: bytes) -> float:
     """
     found = [sized for sized, _ in operations_of(LiteRtGraph(content))]
     return float(
-        sum_of_kinds(table, [each.kind for each in found], [np.array(each.size, float) for each in found])
+        sum_of_kinds(
+            table, [each.kind for each in found], [np.array(each.size, float) for each in found]
+        )
     )

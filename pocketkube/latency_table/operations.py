@@ -31,12 +31,18 @@ class SizedOperation:
         kind: Everything that its time depends on but its size, in words: "CONV_2D float32 32x32,
             kernel 3x3, stride 1x1, same padding".
         axes: What its size is counted in: names from `CHANNEL_AXES`, or `NUMBERS_MOVED`.
-        size: Its size along each of the axes.
+        lengths: Its size along each of the axes, as numbers to add up: of what is read and written, one
+            for each tensor.
     """
 
     kind: str
     axes: tuple[str, ...]
-    size: tuple[int, ...]
+    lengths: tuple[tuple[int, ...], ...]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Its size along each of the axes."""
+        return tuple(map(sum, self.lengths))
 
 
 def operations_of(graph: LiteRtGraph) -> list[tuple[SizedOperation, Operation]]:
@@ -54,13 +60,13 @@ def sized(graph: LiteRtGraph, operation: Operation) -> SizedOperation:
     numbers = _numbers(graph, operation)
     name = _name(graph, operation)
     if not axes:
-        moved = sum(_length(graph, tensor) for tensor in (*operation.inputs, *operation.outputs))
+        moved = tuple(_length(graph, tensor) for tensor in (*operation.inputs, *operation.outputs))
         return SizedOperation(_other_kind(name, numbers, graph, operation), NUMBERS_MOVED, (moved,))
     kernel = graph.shape(operation.constants[KERNEL_AT])
     taken = graph.shape(operation.inputs[0])
     if operation.code == Operator.FULLY_CONNECTED:
         rows = _length(graph, operation.outputs[0]) // kernel[0]
-        return SizedOperation(f"{name} {numbers}, rows {rows}", axes, (kernel[1], kernel[0]))
+        return SizedOperation(f"{name} {numbers}, rows {rows}", axes, ((kernel[1],), (kernel[0],)))
     options = operation.options
     padding = (
         "padding " + "+".join(map(str, operation.padding))
@@ -78,25 +84,23 @@ def sized(graph: LiteRtGraph, operation: Operation) -> SizedOperation:
         ),
         padding,
     ]
-    size = (kernel[3], kernel[0]) if operation.code == Operator.CONV_2D else (kernel[3],)
-    return SizedOperation(", ".join(words), axes, size)
+    made = ((kernel[0],),) if operation.code == Operator.CONV_2D else ()
+    return SizedOperation(", ".join(words), axes, ((kernel[3],), *made))
 
 
 def channel_axes(graph: LiteRtGraph, operation: Operation) -> tuple[str, ...]:
     """The axes of an operation that can be measured at any number of channels; empty for others.
 
-    Convolutions in groups and kernels that are no constants are such others.
+    Convolutions in groups, depthwise ones of several outputs for an input, and kernels that are no
+    constants are such others.
     """
     axes = CHANNEL_AXES.get(operation.code, ())
     if not axes or KERNEL_AT not in operation.constants:
         return ()
     kernel = graph.shape(operation.constants[KERNEL_AT])
     taken = graph.shape(operation.inputs[0])
-    if operation.code == Operator.CONV_2D:
-        return axes if kernel[3] == taken[3] else ()
-    if operation.code == Operator.DEPTHWISE_CONV_2D:
-        return axes if kernel[3] == taken[3] else ()
-    return axes
+    is_whole = operation.code == Operator.FULLY_CONNECTED or kernel[3] == taken[3]
+    return axes if is_whole else ()
 
 
 def multiply_adds(sized_as: SizedOperation, graph: LiteRtGraph, operation: Operation) -> float:
@@ -135,7 +139,9 @@ def _other_kind(name: str, numbers: str, graph: LiteRtGraph, operation: Operatio
     shapes = {graph.shape(tensor) for tensor in operation.inputs}
     words = [f"{name} {numbers}"]
     if len(operation.inputs) > 1:
-        words.append(f"{len(operation.inputs)} inputs" + (" of several shapes" if len(shapes) > 1 else ""))
+        words.append(
+            f"{len(operation.inputs)} inputs" + (" of several shapes" if len(shapes) > 1 else "")
+        )
     options = operation.options
     if hasattr(options, "filterHeight"):
         words.append(f"window {options.filterHeight}x{options.filterWidth}")

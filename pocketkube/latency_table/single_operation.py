@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from pocketkube.latency_table.operations import KERNEL_AT, SizedOperation
+from pocketkube.latency_table.operations import KERNEL_AT, NUMBERS_MOVED
 from pocketkube.litert_file import write_model
 from pocketkube.litert_graph import LiteRtGraph, Operation
 
@@ -16,25 +16,30 @@ BIAS_AT = 2
 
 
 def single_operation_file(
-    graph: LiteRtGraph, operation: Operation, wanted: SizedOperation, copies: int
+    graph: LiteRtGraph,
+    operation: Operation,
+    axes: Sequence[str],
+    size: Sequence[int],
+    copies: int,
 ) -> bytes:
     """A file that computes an operation several times on the same input.
 
     Copies have weights of their own, and outputs of their own, which are all the file's outputs: none
-    can be left out. Weights are any numbers; a padding that the runtime merges into the operation stands
-    before each copy.
+    can be left out. Weights are any numbers; a padding that the runtime merges into the operation
+    stands before each copy.
 
     Args:
         graph: The file that the operation is from.
         operation: The operation.
-        wanted: Its size; where that is not counted in channels, the file's own.
+        axes: What its size is counted in; see `SizedOperation`.
+        size: Its size along each axis; where that is not counted in channels, the file's own.
         copies: How often it is computed.
 
     Returns:
         The file's content.
     """
     file = _File(graph)
-    in_channels, out_channels = _channels(operation, wanted)
+    in_channels, out_channels = _channels(axes, size)
     inputs = [file.tensor(tensor, _resized(graph, tensor, in_channels)) for tensor in operation.inputs]
     outputs: list[int] = []
     for _ in range(copies):
@@ -50,19 +55,19 @@ def single_operation_file(
             else next(given)
             for place, number in enumerate(map(int, operation.entry.inputs))
         ]
-        made = [file.tensor(tensor, _resized(graph, tensor, out_channels)) for tensor in operation.outputs]
+        made = [
+            file.tensor(tensor, _resized(graph, tensor, out_channels)) for tensor in operation.outputs
+        ]
         file.add(operation.entry, taken, made)
         outputs += made
     return file.written(inputs, outputs)
 
 
-def _channels(operation: Operation, wanted: SizedOperation) -> tuple[int | None, int | None]:
+def _channels(axes: Sequence[str], size: Sequence[int]) -> tuple[int | None, int | None]:
     """Channels to read and to write; None for those of the file."""
-    if wanted.axes == ("in_channels", "out_channels"):
-        return wanted.size[0], wanted.size[1]
-    if wanted.axes == ("channels",):
-        return wanted.size[0], wanted.size[0]
-    return None, None
+    if tuple(axes) == NUMBERS_MOVED:
+        return None, None
+    return size[0], size[-1]
 
 
 def _resized(graph: LiteRtGraph, tensor: int, channels: int | None) -> tuple[int, ...]:
@@ -132,7 +137,10 @@ class _File:
         amounts = self._add_tensor(told, (4, 2), sides)
         made = self.tensor(source, (batch, height + top + bottom, width + left + right, channels))
         pad = schema.OperatorT()
-        pad.builtinOptionsType, pad.builtinOptions = schema.BuiltinOptions.PadOptions, schema.PadOptionsT()
+        pad.builtinOptionsType, pad.builtinOptions = (
+            schema.BuiltinOptions.PadOptions,
+            schema.PadOptionsT(),
+        )
         pad.inputs, pad.outputs = [number, amounts], [made]
         code = schema.OperatorCodeT()
         code.deprecatedBuiltinCode, code.builtinCode = Operator.PAD, Operator.PAD

@@ -80,7 +80,9 @@ class KindTimes(_Facts):
             weight = np.ones(sizes.shape[:-1])
             for (_, part), side in zip(places, corner, strict=True):
                 weight = weight * (part if side else 1 - part)
-            found += weight * times[tuple(low + side for (low, _), side in zip(places, corner, strict=True))]
+            found += (
+                weight * times[tuple(low + side for (low, _), side in zip(places, corner, strict=True))]
+            )
         return np.maximum(found, 0.0)
 
     @cached_property
@@ -108,6 +110,10 @@ class CallCost(_Facts):
 
     overhead_us: float
     scale: float
+
+    def latency_us(self, sum_us: np.ndarray | float) -> np.ndarray:
+        """The latency of a network whose operations take `sum_us` together."""
+        return np.asarray(self.overhead_us + self.scale * np.asarray(sum_us))
 
 
 class NetworkTime(_Facts):
@@ -150,7 +156,7 @@ class LatencyTable(_Facts):
         warnings: Why times are not to be trusted as they are; empty where the machine was quiet.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     device: Device
     threads: int
     kinds: tuple[KindTimes, ...] = ()
@@ -162,6 +168,24 @@ class LatencyTable(_Facts):
     def by_kind(self) -> dict[str, KindTimes]:
         """The times by the name of the kind."""
         return {each.kind: each for each in self.kinds}
+
+    def call(self, number_format: str) -> CallCost:
+        """The cost of a call in a number format.
+
+        Raises:
+            UserError: If it was not measured.
+        """
+        if not self.calls:
+            raise UserError(
+                "The latency table is not complete: its measurement was interrupted; start the same "
+                "command again, which goes on from there."
+            )
+        if number_format not in self.calls:
+            raise UserError(
+                f"The latency table has no times in {number_format}, only in {', '.join(self.calls)}; "
+                "measure one with pocketkube benchmark --table."
+            )
+        return self.calls[number_format]
 
     def held_out_errors(self) -> list[float]:
         """The relative errors for the networks that nothing was fitted on."""
