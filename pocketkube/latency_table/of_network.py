@@ -45,13 +45,13 @@ def measure_network(
     pruners = {scope: Pruner(model, scope=scope) for scope in ("global", "uniform")}
     networks: list[Network] = []
     for number_format in formats:
-        write = _writer(number_format)
+        write = writer(number_format)
         networks += random_prunings(pruners["global"], number_format, write).networks
         networks += held_out_prunings(pruners, number_format, write)
     return measure_table(networks, file, threads=threads, rounds=rounds)
 
 
-def _writer(number_format: NumberFormat) -> Write:
+def writer(number_format: NumberFormat) -> Write:
     """Times do not depend on values: any examples serve to find ranges."""
 
     def write(model: keras.Model) -> bytes:

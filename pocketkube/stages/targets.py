@@ -151,9 +151,9 @@ def _cost_of_file(
     calibration: Calibration,
     tried: list[str],
 ) -> float:
-    """What the model's file will surely cost after what follows, in parts of what it may: at most 1 fits.
+    """What the model's file will surely cost after what follows, in parts of what it may.
 
-    Of size and latency the one counts that is farther from its limit.
+    Of size and latency the one counts that is farther from its limit; at most 1 fits.
     """
     assert config.target is not None
     content = foreseen_file(config.stages, model, calibration.inputs)
