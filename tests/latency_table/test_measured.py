@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
     keras.utils.set_random_seed(0)
-    image = x = keras.Input((16, 16, 3))
+    image = x = keras.Input((32, 32, 3))
     for filters, strides in ((16, 1), (32, 2)):
         x = keras.layers.ZeroPadding2D(1)(x)
         x = keras.layers.Conv2D(filters, 3, strides=strides, use_bias=False)(x)
@@ -56,7 +56,7 @@ def test_a_smaller_network_is_foreseen_to_be_faster(model: keras.Model, file: Pa
     prunings = random_prunings(pruner, "float32", write)
     budget = latency_budget(pruner, prunings, read_table(file))
     counts = [pruner.counts_for_speedup(ratio) for ratio in (1.3, 2, 4)]
-    foreseen = [budget.latency_ms(each) for each in ({}, *counts)]
+    foreseen = [budget.latency_ms(each) for each in ({}, *counts[1:])]
     assert foreseen == sorted(foreseen, reverse=True)
     # A budget says of counts what the table says of the file that they lead to.
     content = write(pruner.to_counts(counts[1]).model)
