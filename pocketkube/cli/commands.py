@@ -3,7 +3,6 @@
 import json
 import os
 from argparse import Namespace
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from pocketkube.quiet import quiet_tensorflow
 
 def run(options: Namespace) -> None:
     """`pocketkube run`: a spec's whole job."""
+    from pocketkube.records import text_of
     from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.component import CACHE
     from pocketkube.stages.inline import run_inline
@@ -26,7 +26,7 @@ def run(options: Namespace) -> None:
     folders = run_inline(spec, output / "steps", cache=cache)
     result = collect(folders, output)
     if options.json:
-        print(json.dumps(result, indent=1))
+        print(text_of(result))
     else:
         show_job(result, output)
 
@@ -34,11 +34,10 @@ def run(options: Namespace) -> None:
 def profile(options: Namespace) -> None:
     """`pocketkube profile`: what a model costs."""
     quiet_tensorflow()
-    from pocketkube.bundle import load_model
     from pocketkube.graph.cost import profile_model
     from pocketkube.graph.profile_table import render_profile
 
-    found = profile_model(load_model(Path(options.model)))
+    found = profile_model(_model(options.model))
     if options.json:
         print(json.dumps(found.to_dict(), indent=1))
     else:
@@ -48,7 +47,6 @@ def profile(options: Namespace) -> None:
 def prune(options: Namespace) -> None:
     """`pocketkube prune`: a smaller .keras file."""
     quiet_tensorflow()
-    from pocketkube.bundle import load_model
     from pocketkube.pruning.prune import prune as prune_model
     from pocketkube.spec.sections import PruneChannels
 
@@ -58,7 +56,7 @@ def prune(options: Namespace) -> None:
         raise UserError(f"--speedup: {options.speedup:g} makes nothing faster; give more than 1.")
     if options.round_to < 1:
         raise UserError(f"--round-to: {options.round_to} is no multiple; give 1 or more.")
-    model = load_model(Path(options.model))
+    model = _model(options.model)
     settings = PruneChannels(criterion=options.criterion, round_to=options.round_to)
     pruned = prune_model(
         model, settings, speedup=options.speedup, calibration=_calibration(options, model)
@@ -117,6 +115,7 @@ def benchmark(options: Namespace) -> None:
         raise UserError("--output: only a latency table is written to a file; give --table, too.")
     from pocketkube.benchmark import benchmark as measure
     from pocketkube.benchmark.rendering import render_table
+    from pocketkube.benchmark.results import benchmark_document
     from pocketkube.spec.sections import Benchmark
 
     if options.runs < 5:
@@ -127,7 +126,7 @@ def benchmark(options: Namespace) -> None:
     settings = Benchmark(runs=options.runs, threads=tuple(threads))
     found = measure(options.files, settings, options.samples)
     if options.json:
-        print(json.dumps(asdict(found), indent=1))
+        print(json.dumps(benchmark_document(found), indent=1))
     else:
         show(render_table(found))
 
@@ -159,16 +158,11 @@ def _latency_table(options: Namespace) -> None:
 def report(options: Namespace) -> None:
     """`pocketkube report`: report.html from result.json."""
     from pocketkube.report import build_report
+    from pocketkube.report.result import load_result
 
     file = options.result / "result.json" if options.result.is_dir() else options.result
-    try:
-        result = json.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"There is no {file}; pocketkube run writes it.") from None
-    except ValueError as error:
-        raise UserError(f"{file} is no JSON: {error}") from None
     target = options.output or file.with_name("report.html")
-    write_text(target, build_report(result))
+    write_text(target, build_report(load_result(file)))
     print(target)
 
 
@@ -222,6 +216,14 @@ def _json_of(text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise UserError(f"--config: is no JSON: {error}.") from None
+
+
+def _model(text: str) -> Any:
+    from pocketkube.bundle import load_model
+    from pocketkube.storage import parse_location
+
+    with parse_location(text).fetched() as path:
+        return load_model(path)
 
 
 def _calibration(options: Namespace, model: Any) -> Any:

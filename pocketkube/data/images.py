@@ -1,7 +1,5 @@
 """Brings images to the size and the range of values that a model takes."""
 
-from pathlib import Path
-
 import numpy as np
 import tensorflow as tf
 
@@ -36,8 +34,3 @@ def padded(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     ]
     (rows, top), (columns, left) = frame
     return np.pad(images, ((0, 0), (top, rows - top), (left, columns - left), (0, 0)))
-
-
-def place(base: Path, written: str) -> Path:
-    """The path that a spec means: relative ones start from `base`."""
-    return base / Path(written).expanduser()

@@ -1,11 +1,17 @@
 """Loads the data set that a spec names."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import tensorflow as tf
+
 from pocketkube.data import cifar, digits, idx, image_folder, npz, tfrecord
-from pocketkube.data.dataset import Dataset
-from pocketkube.data.images import place
+from pocketkube.data.dataset import Dataset, Examples
+from pocketkube.errors import DataError, UserError
 from pocketkube.spec.sections import DatasetSettings
+from pocketkube.storage import Fetched, Location, parse_location
 
 
 def load_dataset(settings: DatasetSettings, base: Path = Path()) -> Dataset:
@@ -16,18 +22,34 @@ def load_dataset(settings: DatasetSettings, base: Path = Path()) -> Dataset:
 
     Args:
         settings: The source, and what is done to its images.
-        base: The folder that relative paths start from.
+        base: The folder that relative paths start from; s3:// addresses are what they are.
 
     Returns:
         The data set, its images float32 `[height, width, channels]` in `settings.value_range`.
 
     Raises:
-        UserError: If the source is missing or damaged, or its labels or inputs are unusable.
+        DataError: If the source is missing or damaged, or its labels or inputs are unusable.
     """
+    try:
+        return _load(settings, base)
+    except UserError as error:
+        raise DataError(str(error)) from error
+
+
+def _load(settings: DatasetSettings, base: Path) -> Dataset:
     kind, where = settings.source
     if kind == "builtin":
         return digits.load(settings)
-    path = place(base, where)
+    location = parse_location(where, base)
+    if kind == "tfrecord":
+        return tfrecord.load(location, settings)
+    copy = location.fetch()
+    with copy.called(str(location)):
+        dataset = _read(kind, copy.path, settings)
+    return _of(location, copy, dataset)
+
+
+def _read(kind: str, path: Path, settings: DatasetSettings) -> Dataset:
     match kind:
         case "npz":
             return npz.load(path, settings)
@@ -37,7 +59,25 @@ def load_dataset(settings: DatasetSettings, base: Path = Path()) -> Dataset:
             return cifar.load(path, 10, settings)
         case "cifar100":
             return cifar.load(path, 100, settings)
-        case "image_folder":
-            return image_folder.load(path, settings)
         case _:
-            return tfrecord.load(path, settings)
+            return image_folder.load(path, settings)
+
+
+def _of(location: Location, copy: Fetched, dataset: Dataset) -> Dataset:
+    """The data set under its location's name; what it reads later on stays here as long as it does."""
+
+    def kept(part: Examples) -> Examples:
+        return part if part.arrays else replace(part, open=partial(_open_held, copy, part.open))
+
+    return replace(
+        dataset,
+        name=str(location) if dataset.name == str(copy.path) else dataset.name,
+        train=kept(dataset.train),
+        validation=kept(dataset.validation),
+        test=kept(dataset.test),
+    )
+
+
+def _open_held(copy: Fetched, open_files: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
+    """Opens the files of `copy`, which whoever holds this function holds, too."""
+    return open_files()

@@ -1,10 +1,9 @@
 """TFRecords in ImageNet's layout: image/encoded and image/class/label, read as a stream."""
 
-import glob
 import re
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import tensorflow as tf
@@ -13,6 +12,7 @@ from pocketkube.data.dataset import Dataset, Examples, Labels
 from pocketkube.data.image_folder import in_form
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
+from pocketkube.storage import Fetched, LocalLocation, Location, patiently
 
 _FEATURES = {
     "image/encoded": tf.io.FixedLenFeature([], tf.string),
@@ -33,26 +33,28 @@ class _Found:
     lowest_label: int
 
 
-def load(pattern: Path, settings: DatasetSettings) -> Dataset:
+def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     """Opens the records that `pattern` matches; one pass over them counts them.
 
     Files with "validation" (or "val") or "test" in their names are that split; all others are for
     training. A split without files of its own is held out of these by a hash of each record, so
-    that equal records always fall into the same split.
+    that equal records always fall into the same split. Files elsewhere are brought here one by one,
+    when their turn comes, so that all of them together may be larger than the cache of downloads.
 
     Raises:
         UserError: If no file matches, a record is damaged or lacks a feature, a label is negative,
             or a split stays empty.
     """
-    names = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207
-    if not names:
+    found_files = pattern.matches()
+    if not found_files:
         raise UserError(f"{pattern}: no file matches; give a pattern such as data/train-*.")
-    files: dict[_Part, list[str]] = {part: [] for part in _PARTS}
-    for name in names:
-        files[_part_of(name)].append(name)
+    files: dict[_Part, list[Location]] = {part: [] for part in _PARTS}
+    for file in found_files:
+        files[_part_of(file.name)].append(file)
     if not files["train"]:
         raise UserError(f"{pattern}: matches only validation or test files, none to train on.")
-    streams = {part: _records(files, part, settings) for part in _PARTS}
+    held: deque[Fetched] = deque(maxlen=1)
+    streams = {part: _records(files, part, settings, held) for part in _PARTS}
     found = _count(files, streams)
     if found.lowest_label < 0:
         raise UserError(f"{pattern}: labels must be 0 or more. Received: {found.lowest_label}.")
@@ -68,14 +70,14 @@ def load(pattern: Path, settings: DatasetSettings) -> Dataset:
 
 
 def _part_of(name: str) -> _Part:
-    words = re.split(r"[^a-z]+", Path(name).name.lower())
+    words = re.split(r"[^a-z]+", name.lower())
     if "test" in words:
         return "test"
     return "validation" if {"val", "validation"} & set(words) else "train"
 
 
 def _records(
-    files: dict[_Part, list[str]], part: _Part, settings: DatasetSettings
+    files: dict[_Part, list[Location]], part: _Part, settings: DatasetSettings, held: deque[Fetched]
 ) -> Callable[[], tf.data.Dataset]:
     """Opens the serialized records of a split."""
     test = 0.0 if files["test"] else settings.test_fraction
@@ -88,8 +90,8 @@ def _records(
 
     def open_records() -> tf.data.Dataset:
         if files[part] and part != "train":
-            return tf.data.TFRecordDataset(files[part])
-        records = tf.data.TFRecordDataset(files["train"])
+            return _opened(files[part], held)
+        records = _opened(files["train"], held)
         if part == "test":
             return records.filter(lambda record: bucket(record) < test_ends)
         records = records.filter(lambda record: bucket(record) >= test_ends)
@@ -102,8 +104,28 @@ def _records(
     return open_records
 
 
+def _opened(files: Sequence[Location], held: deque[Fetched]) -> tf.data.Dataset:
+    """The records of files, one file after the other.
+
+    Files elsewhere are fetched when their turn comes. What was fetched last stays in `held`; the files
+    before were opened, and can be read to their ends wherever they are gone.
+    """
+    if all(isinstance(file, LocalLocation) for file in files):
+        return tf.data.TFRecordDataset([str(file) for file in files])
+
+    def fetch(number: int) -> bytes:
+        held.append(patiently("fetch", files[number].fetch))
+        return str(held[-1].path).encode()
+
+    def records(number: tf.Tensor) -> tf.data.Dataset:
+        path = tf.numpy_function(fetch, [number], tf.string)
+        return tf.data.TFRecordDataset(tf.ensure_shape(path, ()))
+
+    return tf.data.Dataset.range(len(files)).flat_map(records)
+
+
 def _count(
-    files: dict[_Part, list[str]], streams: dict[_Part, Callable[[], tf.data.Dataset]]
+    files: dict[_Part, list[Location]], streams: dict[_Part, Callable[[], tf.data.Dataset]]
 ) -> _Found:
     counts: dict[_Part, int] = {}
     lowest, highest = [], []
@@ -123,18 +145,25 @@ def _count(
     return _Found(counts, max(highest, default=0), min(lowest, default=0))
 
 
-def _damaged(names: list[str]) -> str:
-    """The first file that cannot be read to its end."""
-    for name in names:
-        try:
-            for records in tf.data.TFRecordDataset(name).batch(_READ_AT_ONCE):
-                tf.io.parse_example(records, _FEATURES)
-        except tf.errors.OpError:
-            return name
-    return names[0]
+def _damaged(files: Sequence[Location]) -> Location:
+    """The first file that cannot be read to its end.
+
+    Raises:
+        UserError: If one cannot be fetched.
+    """
+    for file in files:
+        with file.fetched() as path:
+            try:
+                for records in tf.data.TFRecordDataset(str(path)).batch(_READ_AT_ONCE):
+                    tf.io.parse_example(records, _FEATURES)
+            except tf.errors.OpError:
+                return file
+    return files[0]
 
 
-def _shape(pattern: Path, records: tf.data.Dataset, settings: DatasetSettings) -> tuple[int, int, int]:
+def _shape(
+    pattern: Location, records: tf.data.Dataset, settings: DatasetSettings
+) -> tuple[int, int, int]:
     """The first image's shape, at `image_size` where it is given."""
     first = tf.io.parse_single_example(next(iter(records)), _FEATURES)
     try:

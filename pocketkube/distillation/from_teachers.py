@@ -1,4 +1,4 @@
-"""The lesson that teachers give: their outputs, their features and where they look."""
+"""The terms that teachers add to the loss: their outputs, their features and where they look."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,21 +18,21 @@ from pocketkube.distillation.teacher import Teacher, fitting_outputs
 from pocketkube.distillation.terms import attention_distance, feature_distance
 from pocketkube.spec.sections import Distillation, Training
 from pocketkube.structure import arranged
-from pocketkube.training.lesson import Lesson
+from pocketkube.training.distillation_term import DistillationTerm
 from pocketkube.training.task import Task
-from pocketkube.training.workers import Alone
+from pocketkube.training.workers import Workers
 
 
 @dataclass(frozen=True)
 class _Answers:
-    """What the teachers say to a batch: softened outputs, and the first one's features."""
+    """The teachers' answers to a batch: softened outputs, and the first one's features."""
 
     outputs: Sequence[tf.Tensor]
     features: Sequence[tf.Tensor]
 
 
-class FromTeachers(Lesson):
-    """Teaches a model what others know.
+class FromTeachers(DistillationTerm):
+    """Trains a student to answer as its teachers do.
 
     The loss becomes `(1 - weight) task + weight logits + features_weight features +
     attention_weight attention`. Logits (Hinton et al., 2015) are compared with the mean of the
@@ -40,9 +40,9 @@ class FromTeachers(Lesson):
     the first teacher's, as means over the pairs of layers. A term whose weight is 0 is not computed.
 
     Args:
-        student: The model that is taught; it is left as it is.
+        student: The model that is trained; it is not changed here.
         task: Its task.
-        teachers: Who teaches it, at least one.
+        teachers: Its teachers, at least one.
         settings: The weights, the temperature and which layers are compared.
         seed: The projections' first values follow from it.
         renamed: Where the student was rebuilt: for each layer that it had, by its path, the path of the
@@ -62,12 +62,12 @@ class FromTeachers(Lesson):
         seed: int,
         renamed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self.told = settings.model_dump_json(exclude={"teachers"})
+        self.fingerprint = settings.model_dump_json(exclude={"teachers"})
         self.teachers = [teacher.model for teacher in teachers]
         self._task, self._teachers, self._settings = task, teachers, settings
         self._outputs = fitting_outputs(student, task, teachers)
         self._student: Observed | None = None
-        # How many labels stand before answers that are remembered, where they are.
+        # How many labels there are, where remembered answers stand behind them.
         self._labels: int | None = None
         if settings.compares_features:
             self._compare_features(student, seed, renamed)
@@ -95,24 +95,24 @@ class FromTeachers(Lesson):
             ]
         self.trained = [variable for projection in self._projections for variable in projection]
 
-    def prepared(self, examples: Examples, settings: Training, ranks: Alone) -> Examples:
-        """Lays the teachers' outputs beside examples that come as they are in every epoch.
+    def prepared(self, examples: Examples, settings: Training, workers: Workers) -> Examples:
+        """Puts the teachers' outputs beside the labels of examples that are the same in every epoch.
 
-        They are then asked once for each example. Where images change at random, the examples or the
-        outputs do not fit into memory, or features are wanted, too, they are asked at every step.
+        They are then computed once for each example. Where images change at random, the examples or the
+        outputs do not fit into memory, or features are compared, too, they are computed in every step.
         """
         size = 4 * examples.size * sum(prod(shape) for shape in self._outputs)
-        asked_again = settings.epochs > 1 and not any(settings.augmentation.model_dump().values())
+        repeats = settings.epochs > 1 and not any(settings.augmentation.model_dump().values())
         logits_alone = self._settings.weight > 0 and not self._student
-        if not (logits_alone and asked_again) or examples.arrays is None or size > LARGEST:
+        if not (logits_alone and repeats) or examples.arrays is None or size > LARGEST:
             return examples
         inputs, labels = examples.arrays
         self._labels = len(labels)
-        known = remember(self._softened, inputs, self._outputs, ranks)
+        known = remember(self._softened, inputs, self._outputs, workers)
         return replace(examples, arrays=(inputs, (*labels, *known)))
 
     def answers(self, inputs: Sequence[Any], labels: Sequence[Any]) -> tuple[Sequence[Any], _Answers]:
-        """The teachers' softened outputs, remembered or asked for, and the first one's features."""
+        """The teachers' softened outputs, remembered or computed, and the first one's features."""
         own = self._labels
         if own is not None and len(labels) > own:
             return labels[:own], _Answers(labels[own:], ())
@@ -121,8 +121,8 @@ class FromTeachers(Lesson):
             teacher = self._teachers[0]
             outputs, features = self._first(arranged(teacher.model, inputs), training=False)
             first = teacher.task.softened(outputs, self._settings.temperature)
-        said = self._softened(inputs, first) if self._settings.weight else ()
-        return labels, _Answers(said, features)
+        softened = self._softened(inputs, first) if self._settings.weight else ()
+        return labels, _Answers(softened, features)
 
     def observe(self, model: Any, inputs: Any, *, training: bool) -> tuple[Any, Any]:
         """Calls the student, and looks at the features that are compared."""
@@ -155,13 +155,13 @@ class FromTeachers(Lesson):
     def _softened(
         self, inputs: Sequence[Any], first: Sequence[tf.Tensor] | None = None
     ) -> list[tf.Tensor]:
-        """What the teachers say together; `first` is what the first one says, where that is known."""
+        """The mean of the teachers' softened outputs; `first` are the first one's if known."""
         temperature = self._settings.temperature
-        said = [] if first is None else [first]
-        for teacher in self._teachers[len(said) :]:
+        softened = [] if first is None else [first]
+        for teacher in self._teachers[len(softened) :]:
             outputs = teacher.model(arranged(teacher.model, inputs), training=False)
-            said.append(teacher.task.softened(outputs, temperature))
-        return self._task.mean_of_softened(said)
+            softened.append(teacher.task.softened(outputs, temperature))
+        return self._task.mean_of_softened(softened)
 
 
 def _projection(number: int, channels: int, wanted: int, generator: np.random.Generator) -> Any:

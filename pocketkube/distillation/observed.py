@@ -85,17 +85,17 @@ def _run(
 ) -> Any:
     function = functional_graph(model)
 
-    def visit(path: str, node: Any, taken: list[Any]) -> list[Any]:
+    def visit(path: str, node: Any, inputs: list[Any]) -> list[Any]:
         args, kwargs = node.arguments.fill_in(
-            dict(zip(map(id, node.input_tensors), taken, strict=True))
+            dict(zip(map(id, node.input_tensors), inputs, strict=True))
         )
         # A functional model's own mode comes before one that was recorded with a call.
         if isinstance(node.operation, keras.layers.Layer):
             kwargs["training"] = training
-        given = keras.tree.flatten(node.operation(*args, **kwargs))
-        see(path, node.operation, given[0])
-        return given
+        outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+        see(path, node.operation, outputs[0])
+        return outputs
 
     flat = keras.tree.flatten(inputs)
-    taken = [keras.ops.cast(x, wanted.dtype) for x, wanted in zip(flat, function.inputs, strict=True)]
-    return keras.tree.pack_sequence_as(function._outputs_struct, walk(function, taken, visit))
+    cast = [keras.ops.cast(x, own.dtype) for x, own in zip(flat, function.inputs, strict=True)]
+    return keras.tree.pack_sequence_as(function._outputs_struct, walk(function, cast, visit))

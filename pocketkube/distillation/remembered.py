@@ -1,4 +1,4 @@
-"""Asks teachers once for all that will be wanted of them."""
+"""Computes teachers' answers to all examples once, before training."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.progress import Silent, progress
-from pocketkube.training.workers import Alone
+from pocketkube.training.workers import Workers
 
 # Bytes of answers that are held in memory at most.
 LARGEST = 2**28
@@ -16,35 +16,35 @@ _BATCH = 256
 
 
 def remember(
-    ask: Callable[[Sequence[tf.Tensor]], Sequence[Any]],
+    answer: Callable[[Sequence[tf.Tensor]], Sequence[Any]],
     inputs: Sequence[np.ndarray],
     shapes: Sequence[tuple[int, ...]],
-    ranks: Alone,
+    workers: Workers,
 ) -> tuple[np.ndarray, ...]:
-    """What teachers say to all examples; several ranks ask for a part each and share it.
+    """Teachers' answers to all examples; each worker computes a part and all share them.
 
     Args:
-        ask: From a batch of inputs to the answers, `[batch, …]` each.
+        answer: From a batch of inputs to the answers, `[batch, …]` each.
         inputs: Arrays with a leading axis of examples.
         shapes: Shape of each answer, without the batch axis.
-        ranks: The processes that share the work.
+        workers: The processes that share the work.
 
     Returns:
         Answers in the order of the examples, float32.
     """
     size = len(inputs[0])
     answers = [np.zeros((size, *shape), np.float32) for shape in shapes]
-    mine = np.arange(ranks.rank, size, ranks.size)
-    asked = tf.function(ask, reduce_retracing=True)
+    own = np.arange(workers.rank, size, workers.size)
+    answered = tf.function(answer, reduce_retracing=True)
     with (
-        progress("teachers", len(mine), "example")
-        if ranks.rank == 0
+        progress("teachers", len(own), "example")
+        if workers.rank == 0
         else nullcontext(Silent()) as shown
     ):
-        for start in range(0, len(mine), _BATCH):
-            rows = mine[start : start + _BATCH]
-            said = asked(tuple(tf.convert_to_tensor(x[rows]) for x in inputs))
-            for answer, values in zip(answers, said, strict=True):
-                answer[rows] = values
+        for start in range(0, len(own), _BATCH):
+            rows = own[start : start + _BATCH]
+            found = answered(tuple(tf.convert_to_tensor(x[rows]) for x in inputs))
+            for whole, values in zip(answers, found, strict=True):
+                whole[rows] = values
             shown.update(start + len(rows))
-    return tuple(np.asarray(ranks.total(tf.constant(answer))) for answer in answers)
+    return tuple(np.asarray(workers.total(tf.constant(whole))) for whole in answers)

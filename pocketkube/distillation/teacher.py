@@ -32,12 +32,12 @@ class Teacher:
 def fitting_outputs(
     student: keras.Model, task: Task, teachers: Sequence[Teacher]
 ) -> list[tuple[int, ...]]:
-    """Shapes of what both say, refusing teachers that do not fit.
+    """Shapes of the outputs that student and teachers have in common.
 
     Args:
-        student: The model that is taught.
+        student: The model that is trained.
         task: Its task.
-        teachers: Who teaches it.
+        teachers: Its teachers.
 
     Returns:
         Shape of each softened output, without the batch axis; a classifier's last axis has an entry
@@ -53,17 +53,17 @@ def fitting_outputs(
         ours, theirs = (_kinds(each) for each in (task, teacher.task))
         if ours != theirs:
             raise UserError(f"The teacher {teacher.name} is for {theirs}, the student for {ours}.")
-        taken = [tuple(x.shape[1:]) for x in getattr(teacher.model, "inputs", None) or student.inputs]
-        if not _takes(taken, shapes):
+        inputs = [tuple(x.shape[1:]) for x in getattr(teacher.model, "inputs", None) or student.inputs]
+        if not _fits(inputs, shapes):
             raise UserError(
-                f"The teacher {teacher.name} takes inputs of {_shown(taken)}, but the student takes "
+                f"The teacher {teacher.name} takes inputs of {_shown(inputs)}, but the student takes "
                 f"{_shown(shapes)}: both need the same."
             )
-        given = _outputs_of(teacher.model, teacher.task, student)
-        if given != wanted:
+        outputs = _outputs_of(teacher.model, teacher.task, student)
+        if outputs != wanted:
             what = "classes" if ours == "classification" else "values"
             raise UserError(
-                f"The teacher {teacher.name} gives {_shown(given)} {what}, but the student "
+                f"The teacher {teacher.name} gives {_shown(outputs)} {what}, but the student "
                 f"{_shown(wanted)}: both need the same."
             )
     return wanted
@@ -81,10 +81,10 @@ def _outputs_of(model: keras.Model, task: Task, student: keras.Model) -> list[tu
     return [tuple(x.shape[1:]) for x in backend.compute_output_spec(run, *specs)]
 
 
-def _takes(taken: Sequence[tuple[int | None, ...]], shapes: Sequence[tuple[int | None, ...]]) -> bool:
-    return len(taken) == len(shapes) and all(
+def _fits(inputs: Sequence[tuple[int | None, ...]], shapes: Sequence[tuple[int | None, ...]]) -> bool:
+    return len(inputs) == len(shapes) and all(
         len(ours) == len(theirs) and all(a in (None, b) for a, b in zip(ours, theirs, strict=True))
-        for ours, theirs in zip(taken, shapes, strict=True)
+        for ours, theirs in zip(inputs, shapes, strict=True)
     )
 
 

@@ -9,14 +9,14 @@ from pocketkube.files import replaced_folder
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.code import code_digest
 from pocketkube.stages.configs import StageConfig
-from pocketkube.stages.outside import outside_files
+from pocketkube.stages.outside import outside_locations
 
 
 def kept_place(cache: Path, call: StageCall) -> Path:
     """Where a call's output is kept, or will be.
 
     The name follows from the call's config, with defaults, for other code may have others; from the
-    content of its inputs; from size and time of files outside that it reads; and from the code.
+    content of its inputs; from the stamps of what it reads from outside; and from the code.
 
     Args:
         cache: The folder of all that is kept.
@@ -45,10 +45,5 @@ def _update_by_content(digest: "hashlib._Hash", folder: Path) -> None:
 
 
 def _stamps(config: StageConfig) -> str:
-    """Changes when a file that a config names does, without reading them all."""
-    stamps: list[tuple[str, int, int]] = []
-    for place in outside_files(config):
-        files = sorted(place.rglob("*")) if place.is_dir() else [place]
-        stats = {file: file.stat() for file in files if file.is_file()}
-        stamps += [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats.items()]
-    return json.dumps(stamps)
+    """Changes when what a config names does, without reading it all."""
+    return json.dumps([location.stamp() for location in outside_locations(config)])

@@ -6,15 +6,14 @@ from pathlib import Path
 
 from pocketkube.bundle import NOW, Bundle, load_scores, save_bundle
 from pocketkube.data import load_dataset
-from pocketkube.facts import load_facts
+from pocketkube.facts import load_facts, merged
 from pocketkube.stages.comparison import remedies, warning
 from pocketkube.stages.configs import DistillModelConfig
-from pocketkube.stages.facts import after_stage, judge
+from pocketkube.stages.facts import assess, first_facts, stage_facts
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.teaching import lesson_of, load_teachers, uncompressed
+from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
 from pocketkube.training.loop import train
-from pocketkube.training.workers import workers
 
 
 def distill_model(
@@ -26,7 +25,7 @@ def distill_model(
     dataset = load_dataset(config.dataset)
     model = network("student", settings.student, settings.width, dataset, config.seed + 1)
     task = settled_task(config, model, dataset)
-    lesson = lesson_of(config, model, task, load_teachers(config, uncompressed(inputs), dataset))
+    term = distillation_term(config, model, task, load_teachers(config, uncompressed(inputs), dataset))
     course = config.training.model_copy(
         update={
             "epochs": settings.epochs or config.training.epochs,
@@ -40,19 +39,20 @@ def distill_model(
         course,
         seed=config.seed + 1,
         stage=settings.name,
-        lesson=lesson,
+        distillation=term,
         checkpoints=scratch,
     )
-    begun = load_facts(inputs["model"]) | {"model": settings.student, "task": task.told}
-    judged = judge(model, dataset, task)
-    scores = judged.validation.each
-    facts = after_stage(
-        begun,
+    found = assess(model, dataset, task)
+    scores = found.validation.each
+    first = load_facts(uncompressed(inputs))
+    stage = stage_facts(
         settings.name,
-        judged,
+        teacher_parents(config, first),
+        task,
+        found,
         began,
         history=history,
-        notes=lesson.notes,
+        notes=term.notes,
         warnings=warning(
             load_scores(inputs["model"]).get(NOW),
             scores,
@@ -61,5 +61,6 @@ def distill_model(
             "by the uncompressed network",
         ),
     )
-    if workers().rank == 0:
-        save_bundle(output, Bundle(model, facts, scores={NOW: scores}))
+    before = merged(first.stages, load_facts(inputs["model"]).stages)
+    facts = first_facts(settings.student, dataset, task, config.seed, stage, found, before)
+    save_bundle(output, Bundle(model, facts, scores={NOW: scores}))

@@ -1,13 +1,12 @@
 """The network that a spec names: built, or loaded from a .keras file, and fit for the data."""
 
-from pathlib import Path
-
 import keras
 
 from pocketkube.bundle import load_model
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.models import build_model
+from pocketkube.storage import parse_location
 
 
 def network(key: str, name: str, width: float, dataset: Dataset, seed: int) -> keras.Model:
@@ -27,7 +26,8 @@ def network(key: str, name: str, width: float, dataset: Dataset, seed: int) -> k
         UserError: If there is no such network or file, or the data are nothing for it.
     """
     if name.endswith(".keras"):
-        model = load_model(Path(name))
+        with parse_location(name).fetched() as path:
+            model = load_model(path)
         _check_inputs(key, name, model, dataset)
         return model
     labels = dataset.labels[0]

@@ -1,37 +1,33 @@
-"""The files and folders outside a job that a stage reads: models, students, teachers, data."""
+"""Where what a stage reads from outside a job is: models, students, teachers, data."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from pocketkube.spec.sections import UNCOMPRESSED, DatasetSettings, Distillation, DistillModel
 from pocketkube.stages.configs import StageConfig
+from pocketkube.storage import Location, parse_location
 
 
-def outside_files(config: StageConfig) -> list[Path]:
-    """What a config names, in the order of its fields; patterns are followed to the files there are."""
+def outside_locations(config: StageConfig) -> list[Location]:
+    """What a config names, in the order of its fields."""
     return [
-        place for name in type(config).model_fields for place in _places(name, getattr(config, name))
+        parse_location(text)
+        for name in type(config).model_fields
+        for text in _named(name, getattr(config, name))
     ]
 
 
-def _places(name: str, value: Any) -> Iterator[Path]:
+def _named(name: str, value: Any) -> Iterator[str]:
     if name == "model" and value.endswith(".keras"):
-        yield Path(value)
+        yield value
     elif isinstance(value, DistillModel) and value.student.endswith(".keras"):
-        yield Path(value.student)
+        yield value.student
     elif isinstance(value, Distillation) and value.teaches:
-        yield from (Path(place) for place in value.teachers if place != UNCOMPRESSED)
+        yield from (teacher for teacher in value.teachers if teacher != UNCOMPRESSED)
     elif isinstance(value, DatasetSettings):
-        yield from _of_dataset(value)
+        kind, where = value.source
+        if kind != "builtin":
+            yield where
     elif isinstance(value, tuple):
         for each in value:
-            yield from _places(name, each)
-
-
-def _of_dataset(dataset: DatasetSettings) -> Iterator[Path]:
-    kind, where = dataset.source
-    if kind == "tfrecord":
-        yield from sorted(Path(where).parent.glob(Path(where).name))
-    elif kind != "builtin":
-        yield Path(where)
+            yield from _named(name, each)

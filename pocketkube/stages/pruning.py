@@ -11,18 +11,18 @@ from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
+from pocketkube.facts import Parent, PruningFacts
 from pocketkube.graph.surgery import copy_model
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import prune_to_counts, prune_with, pruner_for
 from pocketkube.pruning.pruner import Pruned
 from pocketkube.spec.sections import FineTune
-from pocketkube.stages.comparison import UNRECOVERED
 from pocketkube.stages.configs import PruneChannelsConfig
-from pocketkube.stages.facts import after_stage, judge, task_of
+from pocketkube.stages.facts import after_stage, assess, stage_facts, task_of
 from pocketkube.stages.latency_target import Judge, prune_by_table
 from pocketkube.stages.registry import TEACHER
 from pocketkube.stages.targets import reach
-from pocketkube.stages.teaching import lesson_of, load_teachers
+from pocketkube.stages.teaching import distillation_term, load_teachers
 from pocketkube.stages.training import fine_tuning
 from pocketkube.training.loop import train
 from pocketkube.training.task import Task
@@ -79,15 +79,28 @@ def prune_channels(
             tuner.short_course,
             prune_for_latency,
         )
-    judged = judge(pruned.model, dataset, task)
+    found = assess(pruned.model, dataset, task)
     notes = [*pruned.notes, *tried]
-    facts = after_stage(bundle.facts, settings.name, judged, began, notes=notes)
-    facts["kept"] = {name: list(counts) for name, counts in pruned.kept.items()}
+    stage = stage_facts(settings.name, _parents(bundle, first), task, found, began, notes=notes)
     # What pruning costs shows when the model has been trained on: whether that makes up for it is said
     # then, or where the model is exported without.
-    facts[UNRECOVERED] = [*facts.get(UNRECOVERED, []), settings.model_dump(mode="json")]
+    unrecovered = PruningFacts.model_validate(settings.model_dump())
+    facts = after_stage(bundle.facts, stage, found, first.facts.stages).model_copy(
+        update={
+            "kept": {name: tuple(counts) for name, counts in pruned.kept.items()},
+            "unrecovered": (*bundle.facts.unrecovered, unrecovered),
+        }
+    )
     scores = {UNPRUNED: bundle.scores[NOW]} | dict(bundle.scores) if bundle.scores else {}
-    save_bundle(output, Bundle(pruned.model, facts, scores=scores | {NOW: judged.validation.each}))
+    save_bundle(output, Bundle(pruned.model, facts, scores=scores | {NOW: found.validation.each}))
+
+
+def _parents(bundle: Bundle, first: Bundle) -> list[Parent]:
+    """A target counts from the uncompressed model."""
+    parents = [Parent(role="model", stage=bundle.facts.made_by)]
+    if first is not bundle:
+        parents.append(Parent(role="baseline", stage=first.facts.made_by))
+    return parents
 
 
 class _FineTuner:
@@ -107,16 +120,16 @@ class _FineTuner:
 
     def __call__(self, model: keras.Model, number: int) -> keras.Model:
         """Trains a model in place after list `number` was pruned."""
-        self._train(model, f"list {number + 1}", number, self._scratch / f"list{number}")
+        self._train(model, f"list {number + 1}", number)
         return model
 
     def short_course(self, model: keras.Model) -> keras.Model:
         """A fine-tuned copy of a model."""
         copy = copy_model(model)
-        self._train(copy, "trial", 0, None)
+        self._train(copy, "trial", 0)
         return copy
 
-    def _train(self, model: keras.Model, stage: str, number: int, scratch: Path | None) -> None:
+    def _train(self, model: keras.Model, stage: str, number: int) -> None:
         train(
             model,
             self._dataset,
@@ -124,6 +137,6 @@ class _FineTuner:
             self._course,
             seed=self._config.seed + 100 + number,
             stage=stage,
-            lesson=lesson_of(self._config, model, self._task, self._teachers),
-            checkpoints=scratch,
+            distillation=distillation_term(self._config, model, self._task, self._teachers),
+            checkpoints=self._scratch,
         )

@@ -17,7 +17,7 @@ from pocketkube.stages.configs import QuantizeWeightsConfig
 from pocketkube.stages.facts import is_sparse
 from pocketkube.stages.formats import are_known, file_format
 from pocketkube.stages.training import Begun, train_on
-from pocketkube.training.method import Method, Together
+from pocketkube.training.method import CombinedMethod, Method
 
 
 def quantize_weights(
@@ -31,7 +31,7 @@ def quantize_weights(
         quantized = quantize(student.model, settings, calibration, config.seed)
         method: Method = quantized.method
         if is_sparse(student.facts):
-            method = Together([KeptZeros(quantized.model), method])
+            method = CombinedMethod([KeptZeros(quantized.model), method])
         prepared = quantized.prepared
         notes = [*_notes(settings), *spectral_note(student.model), *_notes_on(prepared)]
         return Begun(quantized.model, method, notes, prepared.renamed, prepared.folded)

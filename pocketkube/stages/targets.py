@@ -24,7 +24,7 @@ from pocketkube.stages.facts import task_of
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format
 from pocketkube.stages.latency_target import Judge
-from pocketkube.training.loop import evaluate
+from pocketkube.training.evaluation import evaluate
 from pocketkube.training.task import Task
 
 TRIALS = 7

@@ -1,4 +1,4 @@
-"""Whom a spec makes a stage's model learn from."""
+"""The teachers of the model that a stage trains."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,12 +10,14 @@ from pocketkube.bundle import Bundle, load_bundle, load_model
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import FromTeachers, Teacher
 from pocketkube.errors import UserError
+from pocketkube.facts import BundleFacts, Parent
 from pocketkube.spec.sections import UNCOMPRESSED
 from pocketkube.stages.configs import LearningConfig
 from pocketkube.stages.facts import task_of
 from pocketkube.stages.registry import TEACHER
 from pocketkube.stages.tasks import settled_task
-from pocketkube.training.lesson import Lesson
+from pocketkube.storage import parse_location
+from pocketkube.training.distillation_term import DistillationTerm
 from pocketkube.training.task import Task
 
 
@@ -38,7 +40,7 @@ def load_teachers(
     if not config.distillation.teaches:
         return ()
     return tuple(
-        _uncompressed(first) if place == UNCOMPRESSED else _load(config, Path(place), dataset)
+        _uncompressed(first) if place == UNCOMPRESSED else _load(config, place, dataset)
         for place in config.distillation.teachers or (UNCOMPRESSED,)
     )
 
@@ -48,27 +50,44 @@ def uncompressed(inputs: Mapping[str, Path]) -> Path:
     return inputs.get(TEACHER, inputs["model"])
 
 
-def lesson_of(
+def teacher_parents(config: LearningConfig, first: BundleFacts) -> tuple[Parent, ...]:
+    """Whom a stage's model learns from, as its lineage names them.
+
+    Args:
+        config: The stage's.
+        first: Facts of the model that the job began with.
+    """
+    if not config.distillation.teaches:
+        return ()
+    return tuple(
+        Parent(role="teacher", stage=first.made_by)
+        if place == UNCOMPRESSED
+        else Parent(role="teacher", place=place)
+        for place in config.distillation.teachers or (UNCOMPRESSED,)
+    )
+
+
+def distillation_term(
     config: LearningConfig,
     student: keras.Model,
     task: Task,
     teachers: Sequence[Teacher],
     renamed: Mapping[str, str] = MappingProxyType({}),
-) -> Lesson:
-    """What the teachers add to a stage's training.
+) -> DistillationTerm:
+    """What teachers add to the loss of a stage's training.
 
     Args:
         config: The stage's.
         student: The model that is trained.
         task: Its task.
-        teachers: Who teaches it.
+        teachers: Its teachers.
         renamed: See `FromTeachers`.
 
     Raises:
         UserError: If a teacher does not fit the student.
     """
     if not teachers:
-        return Lesson()
+        return DistillationTerm()
     return FromTeachers(student, task, teachers, config.distillation, seed=config.seed, renamed=renamed)
 
 
@@ -77,12 +96,13 @@ def _uncompressed(given: Path | Bundle) -> Teacher:
     return Teacher("the uncompressed model", bundle.model, task_of(bundle.facts))
 
 
-def _load(config: LearningConfig, place: Path, dataset: Dataset) -> Teacher:
+def _load(config: LearningConfig, place: str, dataset: Dataset) -> Teacher:
     try:
-        if place.is_dir():
-            bundle = load_bundle(place)
-            return Teacher(str(place), bundle.model, task_of(bundle.facts))
-        model = load_model(place)
-        return Teacher(str(place), model, settled_task(config, model, dataset))
+        with parse_location(place).fetched() as path:
+            if path.is_dir():
+                bundle = load_bundle(path)
+                return Teacher(place, bundle.model, task_of(bundle.facts))
+            model = load_model(path)
+        return Teacher(place, model, settled_task(config, model, dataset))
     except UserError as error:
         raise UserError(f"distillation.teachers: {place}: {error}") from error

@@ -1,16 +1,24 @@
-"""Folders on an S3 server, complete or absent; local ones are pocketkube.files' work."""
+"""Files and folders on an S3 server, and local ones, behind one type; `Location` is the way in."""
 
+from pocketkube.storage.address import S3Address, is_uri, parse_uri
 from pocketkube.storage.failures import ServerAway
 from pocketkube.storage.fetch import fetch_folder
-from pocketkube.storage.places import Place, is_uri, parse_uri
+from pocketkube.storage.location import Fetched, LocalLocation, Location, S3Location, parse_location
+from pocketkube.storage.patience import patiently
 from pocketkube.storage.send import refuse_unwritable, send_folder
 
 __all__ = [
-    "Place",
+    "Fetched",
+    "LocalLocation",
+    "Location",
+    "S3Address",
+    "S3Location",
     "ServerAway",
     "fetch_folder",
     "is_uri",
+    "parse_location",
     "parse_uri",
+    "patiently",
     "refuse_unwritable",
     "send_folder",
 ]

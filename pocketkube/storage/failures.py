@@ -9,7 +9,8 @@ from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError, SSLError
 
 from pocketkube.errors import UserError
-from pocketkube.storage.environment import (
+from pocketkube.storage.address import S3Address
+from pocketkube.storage.server_settings import (
     ACCESS_KEY,
     CERTIFICATES,
     ENDPOINTS,
@@ -17,7 +18,6 @@ from pocketkube.storage.environment import (
     SECRET_KEY,
     TOKEN,
 )
-from pocketkube.storage.places import Place
 
 # With these the same request may succeed later.
 PASSING_STATUSES = (408, 429, 500, 502, 503, 504)
@@ -46,8 +46,8 @@ class ErrorPage(Exception):
 
 
 @contextmanager
-def plain_failures(endpoint: str, place: Place) -> Iterator[None]:
-    """Turns what the client raises into one line that names the place and the server.
+def plain_failures(endpoint: str, address: S3Address) -> Iterator[None]:
+    """Turns what the client raises into one line that names the address and the server.
 
     Raises:
         ServerAway: If the same may succeed later.
@@ -56,27 +56,27 @@ def plain_failures(endpoint: str, place: Place) -> Iterator[None]:
     try:
         yield
     except S3Error as error:
-        raise _refused(error, endpoint, place) from error
+        raise _refused(error, endpoint, address) from error
     except ErrorPage as page:
-        raise _answered(page.status, endpoint, place) from page
+        raise _answered(page.status, endpoint, address) from page
     # The client's ValueError: XML that lacks what it should have, or a request that cannot be made.
     except (MinioException, ParseError, ValueError) as error:
-        raise _another_server(_shortened(error), endpoint, place) from error
+        raise _another_server(_shortened(error), endpoint, address) from error
     except HTTPError as error:
         raise ServerAway(
-            f"{place}: the connection to {endpoint} broke off ({_reason(error)})."
+            f"{address}: the connection to {endpoint} broke off ({_reason(error)})."
         ) from error
 
 
-def unreached(error: HTTPError, endpoint: str, place: Place) -> UserError:
+def unreached(error: HTTPError, endpoint: str, address: S3Address) -> UserError:
     """The failure of the very first request."""
     if isinstance(error, MaxRetryError) and isinstance(error.reason, SSLError):
         return UserError(
-            f"{place}: no secure connection to {endpoint} ({_reason(error)}); where its certificate is "
-            f"a private one, {CERTIFICATES} names the file of those to trust."
+            f"{address}: no secure connection to {endpoint} ({_reason(error)}); where its certificate "
+            f"is a private one, {CERTIFICATES} names the file of those to trust."
         )
     return ServerAway(
-        f"{place}: {endpoint} cannot be reached ({_reason(error)}); is {ENDPOINTS[0]} right?"
+        f"{address}: {endpoint} cannot be reached ({_reason(error)}); is {ENDPOINTS[0]} right?"
     )
 
 
@@ -85,48 +85,48 @@ def is_missing(error: S3Error) -> bool:
     return error.code == "NoSuchKey"
 
 
-def _refused(error: S3Error, endpoint: str, place: Place) -> UserError:
+def _refused(error: S3Error, endpoint: str, address: S3Address) -> UserError:
     status = error.response.status
     told = f"{error.code}: {_shortened(error.message or 'nothing more')}"
     if status in PASSING_STATUSES or error.code in PASSING_CODES:
-        return _failing(f"{_phrase(status)} ({told})", endpoint, place)
+        return _failing(f"{_phrase(status)} ({told})", endpoint, address)
     if error.code == "NoSuchBucket":
         return UserError(
-            f"{place}: there is no bucket {place.bucket} at {endpoint}; make it, or name another."
+            f"{address}: there is no bucket {address.bucket} at {endpoint}; make it, or name another."
         )
     if error.code not in REFUSALS and status not in (401, 403):
-        return UserError(f"{place}: {endpoint} answers {told}.")
+        return UserError(f"{address}: {endpoint} answers {told}.")
     if error.code in BAD_TOKENS:
         hint = f"{TOKEN} has expired or belongs to other keys: get new ones"
     else:
-        hint = f"look at {ACCESS_KEY}, {SECRET_KEY} and what they may do in {place.bucket}"
+        hint = f"look at {ACCESS_KEY}, {SECRET_KEY} and what they may do in {address.bucket}"
         if "location=" in (error.response.geturl() or ""):
             hint += f"; where they may not ask for the bucket's region, set {REGIONS[0]}"
-    return UserError(f"{place}: {endpoint} refuses access ({told}); {hint}.")
+    return UserError(f"{address}: {endpoint} refuses access ({told}); {hint}.")
 
 
-def _answered(status: int, endpoint: str, place: Place) -> UserError:
+def _answered(status: int, endpoint: str, address: S3Address) -> UserError:
     if status in PASSING_STATUSES:
-        return _failing(_phrase(status), endpoint, place)
+        return _failing(_phrase(status), endpoint, address)
     if status == 413:
         return UserError(
-            f"{place}: {endpoint} answers {_phrase(status)}: a proxy before the server takes no "
+            f"{address}: {endpoint} answers {_phrase(status)}: a proxy before the server takes no "
             "requests of this size; raise its limit (nginx: client_max_body_size)."
         )
-    return _another_server(_phrase(status), endpoint, place)
+    return _another_server(_phrase(status), endpoint, address)
 
 
-def _failing(told: str, endpoint: str, place: Place) -> ServerAway:
+def _failing(told: str, endpoint: str, address: S3Address) -> ServerAway:
     return ServerAway(
-        f"{place}: {endpoint} answers {told}: it, or a proxy before it, is down or overloaded; try "
+        f"{address}: {endpoint} answers {told}: it, or a proxy before it, is down or overloaded; try "
         "again later."
     )
 
 
-def _another_server(told: str, endpoint: str, place: Place) -> UserError:
+def _another_server(told: str, endpoint: str, address: S3Address) -> UserError:
     return UserError(
-        f"{place}: {endpoint} does not answer as an S3 server does ({told}); {ENDPOINTS[0]} has to be "
-        "the address of its S3 API."
+        f"{address}: {endpoint} does not answer as an S3 server does ({told}); {ENDPOINTS[0]} has to "
+        "be the address of its S3 API."
     )
 
 

@@ -1,41 +1,37 @@
 """Brings a folder from an S3 server: whole, each file as its list says, or not at all."""
 
 import errno
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from minio.error import S3Error
-from urllib3.exceptions import HTTPError
 
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder
-from pocketkube.progress import Progress, progress
-from pocketkube.storage.contents import (
+from pocketkube.progress import progress
+from pocketkube.storage.address import S3Address
+from pocketkube.storage.checksums import (
     CONTENTS_FILE,
     OUR_FILES,
     UNFINISHED_FILE,
     Contents,
-    File,
     List,
     Unfinished,
     read_list,
 )
 from pocketkube.storage.failures import is_missing, plain_failures
-from pocketkube.storage.places import Place
+from pocketkube.storage.objects import S3Object, download, list_objects
 from pocketkube.storage.server import Server, connect
 
 MAX_LIST_BYTES = 16 << 20
-CHUNK_BYTES = 1 << 20
-TRIES = 4
 
 
-def fetch_folder(place: Place, folder: Path) -> None:
-    """Copies a folder from the server that the environment names.
+def fetch_folder(address: S3Address, folder: Path) -> None:
+    """Copies a folder that `send_folder` has written, from the server that the environment names.
 
     Args:
-        place: The folder on the server.
+        address: The folder on the server.
         folder: The folder to create or replace.
 
     Raises:
@@ -43,31 +39,58 @@ def fetch_folder(place: Place, folder: Path) -> None:
             its list names files outside it or more than the disk holds, or if the server cannot be
             reached or refuses.
     """
-    server = connect(place)
-    with plain_failures(server.endpoint, place):
-        contents = fetch_list(server, place, CONTENTS_FILE, Contents)
-        if contents is None:
-            raise UserError(_why_absent(server, place))
+    server = connect(address)
+    with plain_failures(server.endpoint, address):
+        contents = fetch_contents(server, address)
         with (
             replaced_folder(folder) as aside,
-            _fitting(place, contents, folder.parent),
-            progress("fetch", contents.size_bytes, "byte") as shown,
+            _fitting(address, contents, folder.parent),
         ):
-            done = 0
-            for file in contents.files:
-                _fetch_file(server, place, file, aside / file.name, shown, done)
-                done += file.size_bytes
+            download_all(server, listed_objects(address, contents), address.object(""), aside)
 
 
-def fetch_list(server: Server, place: Place, name: str, kind: type[List]) -> List | None:
+def fetch_contents(server: Server, address: S3Address) -> Contents:
+    """What a folder holds that `send_folder` has written.
+
+    Raises:
+        UserError: If it is absent or incomplete, or its list is damaged.
+    """
+    contents = fetch_list(server, address, CONTENTS_FILE, Contents)
+    if contents is None:
+        raise UserError(_why_absent(server, address))
+    return contents
+
+
+def listed_objects(address: S3Address, contents: Contents) -> list[S3Object]:
+    """The objects that a list names, with its checksums."""
+    return [
+        S3Object(address.bucket, address.object(file.name), file.size_bytes, sha256=file.sha256)
+        for file in contents.files
+    ]
+
+
+def download_all(server: Server, objects: Sequence[S3Object], prefix: str, folder: Path) -> None:
+    """Copies objects into a folder, by what their names have behind `prefix`.
+
+    Raises:
+        UserError: If one is missing, or not what it should be.
+    """
+    with progress("fetch", sum(each.size_bytes for each in objects), "byte") as shown:
+        done = 0
+        for each in objects:
+            download(server, each, folder / each.key.removeprefix(prefix), shown, done)
+            done += each.size_bytes
+
+
+def fetch_list(server: Server, address: S3Address, name: str, kind: type[List]) -> List | None:
     """Reads one of the lists that stand beside a folder's files; None if it is not there.
 
     Raises:
         UserError: If it is damaged or names files outside the folder.
     """
-    source = f"{place}/{name}"
+    source = f"{address}/{name}"
     try:
-        response = server.client.get_object(place.bucket, place.object(name))
+        response = server.client.get_object(address.bucket, address.object(name))
     except S3Error as error:
         if is_missing(error):
             return None
@@ -79,92 +102,41 @@ def fetch_list(server: Server, place: Place, name: str, kind: type[List]) -> Lis
     return read_list(kind, text, source)
 
 
-def files_there(server: Server, place: Place) -> dict[str, int]:
-    """Names and sizes in bytes of all that is below a place, apart from our own lists."""
-    prefix = place.object("")
+def files_there(server: Server, address: S3Address) -> dict[str, int]:
+    """Names and sizes in bytes of all that is below an address, apart from our own lists."""
+    prefix = address.object("")
     found = {
-        str(entry.object_name).removeprefix(prefix): entry.size or 0
-        for entry in server.client.list_objects(place.bucket, prefix=prefix, recursive=True)
+        each.key.removeprefix(prefix): each.size_bytes
+        for each in list_objects(server, address.bucket, prefix)
     }
-    # Consoles mark folders with empty objects whose name ends in a slash.
-    return {
-        name: size
-        for name, size in found.items()
-        if name and not name.endswith("/") and name not in OUR_FILES
-    }
+    return {name: size for name, size in found.items() if name not in OUR_FILES}
 
 
-def _why_absent(server: Server, place: Place) -> str:
-    if fetch_list(server, place, UNFINISHED_FILE, Unfinished) is not None:
+def _why_absent(server: Server, address: S3Address) -> str:
+    if fetch_list(server, address, UNFINISHED_FILE, Unfinished) is not None:
         return (
-            f"{place} is incomplete: the stage that writes it was interrupted or is still at it; "
+            f"{address} is incomplete: the stage that writes it was interrupted or is still at it; "
             "wait for it, or run it again."
         )
-    if others := files_there(server, place):
+    if others := files_there(server, address):
         return (
-            f"{place} is incomplete or was not written by PocketKube: {min(others)} is there, but no "
+            f"{address} is incomplete or was not written by PocketKube: {min(others)} is there, but no "
             f"{CONTENTS_FILE}; run the stage that writes it again."
         )
-    return f"{place} is not there: {server.endpoint} has no object below it; is the URI right?"
+    return (
+        f"{address} is not there: {server.endpoint} has no object of this name or below it; is the URI "
+        "right?"
+    )
 
 
 @contextmanager
-def _fitting(place: Place, contents: Contents, disk: Path) -> Iterator[None]:
+def _fitting(address: S3Address, contents: Contents, disk: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(
-            f"{place}, {contents.size_bytes} bytes, does not fit on the disk of {disk}; free some of "
+            f"{address}, {contents.size_bytes} bytes, does not fit on the disk of {disk}; free some of "
             "it, or set TMPDIR to a folder with more room."
         ) from error
-
-
-def _fetch_file(
-    server: Server, place: Place, file: File, target: Path, shown: Progress, before: int
-) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    digest, size = hashlib.sha256(), 0
-    with target.open("wb") as stream:
-        for chunk in _chunks(server, place, file):
-            size += len(chunk)
-            if size > file.size_bytes:
-                break
-            digest.update(chunk)
-            stream.write(chunk)
-            shown.update(before + size)
-    if size != file.size_bytes:
-        raise UserError(
-            _mismatch(place, file, f"has not the {file.size_bytes} bytes that it should have")
-        )
-    if digest.hexdigest() != file.sha256:
-        raise UserError(_mismatch(place, file, "has another SHA-256 than it should have"))
-
-
-def _chunks(server: Server, place: Place, file: File) -> Iterator[bytes]:
-    """A file's content; where the connection breaks, the next one goes on from there."""
-    done = 0
-    for tries_left in reversed(range(TRIES)):
-        try:
-            response = server.client.get_object(place.bucket, place.object(file.name), offset=done)
-        except S3Error as error:
-            if is_missing(error):
-                raise UserError(_mismatch(place, file, "is missing")) from error
-            raise
-        try:
-            with response:
-                for chunk in response.stream(CHUNK_BYTES, decode_content=False):
-                    done += len(chunk)
-                    yield chunk
-            return
-        except HTTPError:
-            if not tries_left:
-                raise
-
-
-def _mismatch(place: Place, file: File, what: str) -> str:
-    return (
-        f"{place}/{file.name} {what}: it is damaged, or being overwritten right now; wait for the "
-        "stage that writes it, or run it again."
-    )

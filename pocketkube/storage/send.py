@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from pocketkube.errors import UserError
 from pocketkube.progress import Progress, progress
-from pocketkube.storage.contents import (
+from pocketkube.storage.address import S3Address
+from pocketkube.storage.checksums import (
     CONTENTS_FILE,
     PROBE_FILE,
     UNFINISHED_FILE,
@@ -18,14 +19,13 @@ from pocketkube.storage.contents import (
 )
 from pocketkube.storage.failures import ServerAway, plain_failures
 from pocketkube.storage.fetch import fetch_list, files_there
-from pocketkube.storage.places import Place
 from pocketkube.storage.server import Server, connect
 
 PART_BYTES = 16 << 20
 MAX_OBJECT_NAME_BYTES = 1024
 
 
-def send_folder(folder: Path, place: Place) -> None:
+def send_folder(folder: Path, address: S3Address) -> None:
     """Copies a folder to the server that the environment names; what stood there before is gone.
 
     A server cannot rename. The old list of checksums is removed before anything else changes, and the
@@ -34,7 +34,7 @@ def send_folder(folder: Path, place: Place) -> None:
 
     Args:
         folder: The folder.
-        place: Where it goes.
+        address: Where it goes.
 
     Raises:
         ServerAway: If the same may succeed later.
@@ -42,80 +42,81 @@ def send_folder(folder: Path, place: Place) -> None:
             server refuses.
     """
     contents = measure(folder)
-    _refuse_unsendable(folder, place, contents)
+    _refuse_unsendable(folder, address, contents)
     new = {file.name for file in contents.files}
-    server = connect(place)
-    with plain_failures(server.endpoint, place):
-        old = _own_files(server, place)
+    server = connect(address)
+    with plain_failures(server.endpoint, address):
+        old = _own_files(server, address)
         mark = Unfinished(writer=uuid4().hex, names=tuple(sorted(old | new)))
-        _put_text(server, place, UNFINISHED_FILE, mark.model_dump_json(indent=1))
-        if not _own_files(server, place) <= {*mark.names}:
+        _put_text(server, address, UNFINISHED_FILE, mark.model_dump_json(indent=1))
+        if not _own_files(server, address) <= {*mark.names}:
             # Somebody finished between our look and our mark, which does not know of all that is there.
-            _remove(server, place, UNFINISHED_FILE)
-            raise UserError(_rival(place))
-        _remove(server, place, CONTENTS_FILE)
+            _remove(server, address, UNFINISHED_FILE)
+            raise UserError(_rival(address))
+        _remove(server, address, CONTENTS_FILE)
         for name in sorted(old - new):
-            _remove(server, place, name)
-        _put_files(server, place, folder, contents, mark)
-        _compare(server, place, contents)
-        _yield_to_rival(server, place, mark)
-        _put_text(server, place, CONTENTS_FILE, contents.model_dump_json(indent=1))
-        _remove(server, place, UNFINISHED_FILE)
+            _remove(server, address, name)
+        _put_files(server, address, folder, contents, mark)
+        _compare(server, address, contents)
+        _yield_to_rival(server, address, mark)
+        _put_text(server, address, CONTENTS_FILE, contents.model_dump_json(indent=1))
+        _remove(server, address, UNFINISHED_FILE)
 
 
-def refuse_unwritable(place: Place) -> None:
+def refuse_unwritable(address: S3Address) -> None:
     """Finds out before the work what `send_folder` would only find out after it.
 
     Raises:
         UserError: If the server cannot be reached or refuses to write there, or others' objects are
             there.
     """
-    server = connect(place)
-    with plain_failures(server.endpoint, place):
-        _own_files(server, place)
+    server = connect(address)
+    with plain_failures(server.endpoint, address):
+        _own_files(server, address)
         try:
-            _put_text(server, place, PROBE_FILE, "{}")
+            _put_text(server, address, PROBE_FILE, "{}")
         finally:
-            _remove(server, place, PROBE_FILE)
+            _remove(server, address, PROBE_FILE)
 
 
-def _refuse_unsendable(folder: Path, place: Place, contents: Contents) -> None:
+def _refuse_unsendable(folder: Path, address: S3Address, contents: Contents) -> None:
     if not contents.files:
-        raise UserError(f"{place} cannot be written: {folder} has no files.")
+        raise UserError(f"{address} cannot be written: {folder} has no files.")
     longest = max((file.name for file in contents.files), key=lambda name: len(name.encode()))
-    if len(place.object(longest).encode()) > MAX_OBJECT_NAME_BYTES:
+    if len(address.object(longest).encode()) > MAX_OBJECT_NAME_BYTES:
         raise UserError(
-            f"{place} cannot be written: with {longest} behind it, it is longer than the "
+            f"{address} cannot be written: with {longest} behind it, it is longer than the "
             f"{MAX_OBJECT_NAME_BYTES} bytes that S3 allows; give a shorter place."
         )
 
 
-def _own_files(server: Server, place: Place) -> set[str]:
-    """The files that a stage has left at `place`; refuses what anybody else has put there."""
+def _own_files(server: Server, address: S3Address) -> set[str]:
+    """The files that a stage has left at `address`; refuses what anybody else has put there."""
     known = known_names(
-        fetch_list(server, place, CONTENTS_FILE, Contents),
-        fetch_list(server, place, UNFINISHED_FILE, Unfinished),
+        fetch_list(server, address, CONTENTS_FILE, Contents),
+        fetch_list(server, address, UNFINISHED_FILE, Unfinished),
     )
-    there = files_there(server, place).keys()
+    there = files_there(server, address).keys()
     if others := there - {*known}:
         raise UserError(
-            f"{place} cannot be written: s3://{place.bucket}/{place.object(min(others))} is there, "
-            "which no stage has written to this place; give another place, or remove what is there."
+            f"{address} cannot be written: s3://{address.bucket}/{address.object(min(others))} is "
+            "there, which no stage has written to this place; give another place, or remove what is "
+            "there."
         )
     return {*there}
 
 
 def _put_files(
-    server: Server, place: Place, folder: Path, contents: Contents, mark: Unfinished
+    server: Server, address: S3Address, folder: Path, contents: Contents, mark: Unfinished
 ) -> None:
     with progress("send", contents.size_bytes, "byte") as shown:
         done = 0
         for file in contents.files:
-            _yield_to_rival(server, place, mark)
+            _yield_to_rival(server, address, mark)
             with (folder / file.name).open("rb") as stream:
                 server.client.put_object(
-                    place.bucket,
-                    place.object(file.name),
+                    address.bucket,
+                    address.object(file.name),
                     _Watched(stream, shown, done),  # type: ignore[arg-type]
                     file.size_bytes,
                     part_size=PART_BYTES,
@@ -126,36 +127,36 @@ def _put_files(
             shown.update(done)
 
 
-def _yield_to_rival(server: Server, place: Place, mark: Unfinished) -> None:
+def _yield_to_rival(server: Server, address: S3Address, mark: Unfinished) -> None:
     """Gives up where somebody has begun to write after us, and takes away what they do not know of."""
-    found = fetch_list(server, place, UNFINISHED_FILE, Unfinished)
+    found = fetch_list(server, address, UNFINISHED_FILE, Unfinished)
     if found is not None and found.writer == mark.writer:
         return
-    theirs = known_names(fetch_list(server, place, CONTENTS_FILE, Contents), found)
+    theirs = known_names(fetch_list(server, address, CONTENTS_FILE, Contents), found)
     for name in sorted({*mark.names} - {*theirs}):
-        _remove(server, place, name)
-    raise UserError(_rival(place))
+        _remove(server, address, name)
+    raise UserError(_rival(address))
 
 
-def _compare(server: Server, place: Place, contents: Contents) -> None:
+def _compare(server: Server, address: S3Address, contents: Contents) -> None:
     """Whether the server keeps what it said it took.
 
     S3 may find out that it cannot join a file's parts when it has already answered that it can.
     """
-    there = files_there(server, place)
+    there = files_there(server, address)
     wanted = {file.name: file.size_bytes for file in contents.files}
     if others := there.keys() - wanted.keys():
-        raise UserError(f"{_rival(place)} {min(others)} has appeared there.")
+        raise UserError(f"{_rival(address)} {min(others)} has appeared there.")
     for name, size in wanted.items():
         if there.get(name) != size:
             raise ServerAway(
-                f"{place}/{name} was sent, but the server did not keep its {size} bytes; try it again."
+                f"{address}/{name} was sent, but the server did not keep its {size} bytes; try again."
             )
 
 
-def _rival(place: Place) -> str:
+def _rival(address: S3Address) -> str:
     return (
-        f"Another stage writes to {place}: give each a place of its own, or run this one again when "
+        f"Another stage writes to {address}: give each a place of its own, or run this one again when "
         "the other has ended."
     )
 
@@ -172,12 +173,16 @@ class _Watched:
         return self._stream.read(size)
 
 
-def _put_text(server: Server, place: Place, name: str, text: str) -> None:
+def _put_text(server: Server, address: S3Address, name: str, text: str) -> None:
     data = text.encode()
     server.client.put_object(
-        place.bucket, place.object(name), io.BytesIO(data), len(data), content_type="application/json"
+        address.bucket,
+        address.object(name),
+        io.BytesIO(data),
+        len(data),
+        content_type="application/json",
     )
 
 
-def _remove(server: Server, place: Place, name: str) -> None:
-    server.client.remove_object(place.bucket, place.object(name))
+def _remove(server: Server, address: S3Address, name: str) -> None:
+    server.client.remove_object(address.bucket, address.object(name))

@@ -10,9 +10,9 @@ from minio import Minio
 from urllib3.exceptions import HTTPError
 
 from pocketkube.errors import UserError
-from pocketkube.storage import environment
+from pocketkube.storage import server_settings
+from pocketkube.storage.address import S3Address
 from pocketkube.storage.failures import PASSING_STATUSES, ErrorPage, unreached
-from pocketkube.storage.places import Place
 
 # Tries are 0, 2 and 4 s apart: a server that is not there is given up after 6 to 18 s.
 KNOCK_TIMEOUT = urllib3.Timeout(connect=3, read=5)
@@ -57,39 +57,39 @@ class Server:
     client: Minio
 
 
-def connect(place: Place) -> Server:
+def connect(address: S3Address) -> Server:
     """Reaches the server that the environment names.
 
     Args:
-        place: What is wanted there, for messages.
+        address: What is wanted there, for messages.
 
     Raises:
         UserError: If the environment lacks something, or no server answers; within 20 seconds.
     """
-    endpoint = environment.endpoint(place)
-    key = environment.credential(place, environment.ACCESS_KEY)
-    secret = environment.credential(place, environment.SECRET_KEY)
-    token = environment.token(place)
-    trusted = environment.certificates(place)
-    address = urlsplit(endpoint)
+    endpoint = server_settings.endpoint(address)
+    key = server_settings.credential(address, server_settings.ACCESS_KEY)
+    secret = server_settings.credential(address, server_settings.SECRET_KEY)
+    token = server_settings.token(address)
+    trusted = server_settings.certificates(address)
+    url = urlsplit(endpoint)
     try:
         client = Minio(
-            address.netloc,
+            url.netloc,
             access_key=key,
             secret_key=secret,
             session_token=token,
-            secure=address.scheme == "https",
-            region=environment.region(),
+            secure=url.scheme == "https",
+            region=server_settings.region(),
             http_client=_Pool(timeout=WORK_TIMEOUT, retries=WORK, ca_certs=trusted),
         )
     except ValueError as error:
-        raise UserError(f"{place}: the server {endpoint} is refused: {error}.") from None
+        raise UserError(f"{address}: the server {endpoint} is refused: {error}.") from None
     try:
         # Any answer will do, and without patience: the client waits longer.
         with urllib3.PoolManager(timeout=KNOCK_TIMEOUT, retries=KNOCK, ca_certs=trusted) as door:
             door.request("GET", endpoint, preload_content=False).close()
     except HTTPError as error:
-        raise unreached(error, endpoint, place) from error
+        raise unreached(error, endpoint, address) from error
     return Server(endpoint, client)
 
 
@@ -103,8 +103,12 @@ class _Pool(urllib3.PoolManager):
             # Bytes would have to leave whole within one timeout; a stream's each block has its own.
             options["body"] = io.BytesIO(body)
         response = super().urlopen(method, url, redirect, **options)
-        # The client would decode the page, which need not be UTF-8, and hides the status.
-        if response.status >= 300 and "application/xml" not in response.headers.get("content-type", ""):
+        # The client would decode the page, which need not be UTF-8, and hides the status. What has no
+        # page it understands, but for the statuses of a server that is away.
+        is_page = "application/xml" not in response.headers.get("content-type", "")
+        if method == "HEAD":
+            is_page = response.status in PASSING_STATUSES
+        if response.status >= 300 and is_page:
             response.drain_conn()
             raise ErrorPage(response.status)
         return response

@@ -55,9 +55,9 @@ def compiled_losses(
     try:
         resolved.build(_packed(structure, labels), _packed(structure, model.outputs))
     except (ValueError, TypeError, KeyError) as error:
-        told = str(error).strip("'\"").splitlines()[0]
+        reason = str(error).strip("'\"").splitlines()[0][:300]
         raise UserError(
-            f"The model {model.name} is compiled with losses that do not fit its outputs: {told[:300]}"
+            f"The model {model.name} is compiled with losses that do not fit its outputs: {reason}"
         ) from error
     places = _packed(structure, range(len(model.outputs)))
     found: list[CompiledLoss | None] = [None] * len(model.outputs)

@@ -52,8 +52,8 @@ class Head(ABC):
         return HeadMeasure(self.name, self.measure, self.loss is not None)
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What `told_head` makes the head of again, as plain JSON values."""
+    def config(self) -> dict[str, Any]:
+        """The head as plain JSON values, of which `head_of_config` makes it again."""
         loss = None if self.loss is None else keras.saving.serialize_keras_object(self.loss)
         scored = self.loss is not None
         names = {"name": self.name, "kind": self.kind, "scored": scored, "weight": self.weight}
@@ -128,16 +128,16 @@ class ClassHead(Head):
     from_logits: bool = True
 
     @property
-    def told(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """See `Head`."""
-        return super().told | {"num_classes": self.num_classes, "from_logits": self.from_logits}
+        return super().config | {"num_classes": self.num_classes, "from_logits": self.from_logits}
 
     def losses(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
         """See `Head`."""
         assert self.loss is not None
         labels = tf.convert_to_tensor(labels)
-        own, rows_given = keras_loss(self.loss) is None, labels.dtype.is_floating
-        if not rows_given and not smoothing and (own or keras_loss(self.loss) in TAKE_NUMBERS):
+        own, are_rows = keras_loss(self.loss) is None, labels.dtype.is_floating
+        if not are_rows and not smoothing and (own or keras_loss(self.loss) in TAKE_NUMBERS):
             return self._loss_of(labels, outputs)
         outputs = _with_units(outputs)
         rows = self._rows(labels, outputs)
@@ -216,8 +216,8 @@ class PointHead(Head):
 
     def score(self, labels: Any, outputs: Any) -> tf.Tensor:
         """See `Head`."""
-        points, given = tf.cast(labels, tf.float32), tf.cast(outputs, tf.float32)
-        return -normalized_errors(points, given, self.measure.normalize_by, ops)
+        points, found = tf.cast(labels, tf.float32), tf.cast(outputs, tf.float32)
+        return -normalized_errors(points, found, self.measure.normalize_by, ops)
 
 
 HEADS: dict[str, type[Head]] = {
@@ -227,21 +227,21 @@ HEADS: dict[str, type[Head]] = {
 }
 
 
-def told_head(told: Mapping[str, Any]) -> Head:
-    """The head that `Head.told` told of.
+def head_of_config(config: Mapping[str, Any]) -> Head:
+    """The head that a `Head.config` describes.
 
     Raises:
         UserError: If its loss is made of a class or function that is not known here.
     """
-    own = {name: told[name] for name in ("num_classes", "from_logits") if name in told}
+    own = {name: config[name] for name in ("num_classes", "from_logits") if name in config}
     try:
-        loss = keras.saving.deserialize_keras_object(told["loss"])
+        loss = keras.saving.deserialize_keras_object(config["loss"])
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"The loss of output {told['name']} is not known here: decorate it with "
+            f"The loss of output {config['name']} is not known here: decorate it with "
             "@keras.saving.register_keras_serializable() and import its module before."
         ) from error
-    return HEADS[told["kind"]](told["name"], measure_of(told), loss, told["weight"], **own)
+    return HEADS[config["kind"]](config["name"], measure_of(config), loss, config["weight"], **own)
 
 
 def keras_loss(loss: keras.losses.Loss) -> str | None:

@@ -76,10 +76,10 @@ def ending(output: keras.KerasTensor) -> str:
             continue
         activation = getattr(getattr(operation, "layer", operation), "activation", operation)
         name = getattr(activation, "__name__", type(activation).__name__).lower()
-        taken = operation._inbound_nodes[node].input_tensors
-        if name not in KEEP_VALUES or len(taken) != 1 or getattr(operation, "weights", []):
+        inputs = operation._inbound_nodes[node].input_tensors
+        if name not in KEEP_VALUES or len(inputs) != 1 or getattr(operation, "weights", []):
             return name
-        output = taken[0]
+        output = inputs[0]
 
 
 class _Output:

@@ -72,10 +72,10 @@ class LandmarkLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each example, `[batch]`."""
-        points, given = as_points(y_true, ops), as_points(y_pred, ops)
+        points, found = as_points(y_true, ops), as_points(y_pred, ops)
         # A label's normaliser was seen to have a length; that of a teacher's points is not known to.
         lengths = ops.maximum(normalizers(points, self.normalize_by, ops), TINY)
-        errors = ops.abs(given - points) / lengths[:, None, None]
+        errors = ops.abs(found - points) / lengths[:, None, None]
         squared = ops.square(errors) / (2 * SQUARED_BELOW)
         smooth = ops.where(errors < SQUARED_BELOW, squared, errors - SQUARED_BELOW / 2)
         return ops.mean(smooth, axis=(1, 2))

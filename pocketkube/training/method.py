@@ -10,12 +10,12 @@ class Method:
     """A method that changes how a model is trained; this one changes nothing.
 
     Attributes:
-        told: What identifies it and its settings: a checkpoint of another one is not continued.
+        fingerprint: Identifies it and its settings: a checkpoint of another one is not continued.
         variables: What it has to remember, saved with every checkpoint.
         trained: Keras variables of its own that the optimizer changes beside the model's.
     """
 
-    told: str = ""
+    fingerprint: str = ""
     variables: Sequence[Any] = ()
     trained: Sequence[Any] = ()
 
@@ -66,7 +66,7 @@ class Method:
         return {}
 
 
-class Together(Method):
+class CombinedMethod(Method):
     """Several methods at once; each sees what those before it made of the gradients.
 
     Args:
@@ -75,7 +75,7 @@ class Together(Method):
 
     def __init__(self, methods: Sequence[Method]) -> None:
         self._methods = methods
-        self.told = " ".join(method.told for method in methods)
+        self.fingerprint = " ".join(method.fingerprint for method in methods)
         self.variables = [v for method in methods for v in method.variables]
         self.trained = [v for method in methods for v in method.trained]
 

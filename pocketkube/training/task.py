@@ -14,7 +14,7 @@ from pocketkube.measures import Points, TaskMeasure, Wording, label_places
 from pocketkube.measures.heads import NO_UNIT
 from pocketkube.structure import output_names
 from pocketkube.training.compiled import compiled_losses, is_compiled
-from pocketkube.training.heads import ClassHead, Head, PointHead, keras_loss, told_head
+from pocketkube.training.heads import ClassHead, Head, PointHead, head_of_config, keras_loss
 from pocketkube.training.infer import ending, infer_heads
 from pocketkube.training.losses import LandmarkLoss
 
@@ -51,12 +51,12 @@ class Task:
         return self.measure.wording
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What `told_task` makes the task of again, as plain JSON values."""
+    def config(self) -> dict[str, Any]:
+        """The task as plain JSON values, of which `task_of_config` makes it again."""
         return {
             "score_name": self.wording.score_name,
             "description": self.description,
-            "heads": [head.told for head in self.heads],
+            "heads": [head.config for head in self.heads],
         }
 
     def loss(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
@@ -72,7 +72,10 @@ class Task:
             `[batch]`; its mean is what Keras gives for the batch.
         """
         return tf.add_n(
-            [head.weight * head.losses(y, z, smoothing) for head, y, z in self._given(labels, outputs)]
+            [
+                head.weight * head.losses(y, z, smoothing)
+                for head, y, z in self._matched(labels, outputs)
+            ]
         )
 
     def scores(self, labels: Any, outputs: Any) -> tf.Tensor:
@@ -81,7 +84,7 @@ class Task:
         Returns:
             `[batch, heads]`.
         """
-        return tf.stack([head.score(y, z) for head, y, z in self._given(labels, outputs)], axis=1)
+        return tf.stack([head.score(y, z) for head, y, z in self._matched(labels, outputs)], axis=1)
 
     def score(self, labels: Any, outputs: Any) -> tf.Tensor:
         """How right each example is, all heads together; the higher the better.
@@ -94,7 +97,7 @@ class Task:
         return tf.reduce_mean(self.scores(labels, outputs), axis=1)
 
     def softened(self, outputs: Any, temperature: float) -> list[tf.Tensor]:
-        """What a model says, in a form in which models of any architecture can be compared.
+        """A model's outputs in a form in which models of any architecture can be compared.
 
         Returns:
             See `Head.softened`, for each head that is trained.
@@ -102,24 +105,24 @@ class Task:
         pairs = zip(self.heads, keras.tree.flatten(outputs), strict=True)
         return [head.softened(z, temperature) for head, z in pairs if head.loss is not None]
 
-    def mean_of_softened(self, said: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
-        """What several models say together: the mean of their distributions or values.
+    def mean_of_softened(self, softened: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
+        """The mean of several models' distributions or values.
 
         Args:
-            said: What each of them says, softened.
+            softened: The softened outputs of each of them.
 
         Returns:
             The same for all of them together.
         """
-        columns = zip(*said, strict=True)
+        columns = zip(*softened, strict=True)
         return [head.mean_of_softened(c) for head, c in zip(self.trained, columns, strict=True)]
 
     def distance_to(self, outputs: Any, wanted: Sequence[tf.Tensor], temperature: float) -> tf.Tensor:
-        """How far each example's outputs are from what teachers say, each head with its weight.
+        """How far each example's outputs are from the teachers' outputs, each head with its weight.
 
         Args:
             outputs: The student's outputs.
-            wanted: What the teachers say, softened by the same temperature.
+            wanted: The teachers' outputs, softened by the same temperature.
             temperature: `T`.
 
         Returns:
@@ -128,11 +131,11 @@ class Task:
         return tf.add_n(
             [
                 head.weight * head.distance_to(z, said, temperature)
-                for head, said, z in self._given(wanted, outputs)
+                for head, said, z in self._matched(wanted, outputs)
             ]
         )
 
-    def _given(self, labels: Any, outputs: Any) -> list[tuple[Head, Any, Any]]:
+    def _matched(self, labels: Any, outputs: Any) -> list[tuple[Head, Any, Any]]:
         """Each head that is trained with its labels and its output."""
         labels, outputs = keras.tree.flatten(labels), keras.tree.flatten(outputs)
         scored = [head.loss is not None for head in self.heads]
@@ -142,13 +145,13 @@ class Task:
         return [(head, labels[n], z) for n, (head, z) in zip(places, trained, strict=True)]
 
 
-def told_task(told: Mapping[str, Any]) -> Task:
-    """The task that `Task.told` told of.
+def task_of_config(config: Mapping[str, Any]) -> Task:
+    """The task that a `Task.config` describes.
 
     Raises:
         UserError: If the loss of an output is not known here.
     """
-    return Task(tuple(told_head(head) for head in told["heads"]), told["description"])
+    return Task(tuple(head_of_config(head) for head in config["heads"]), config["description"])
 
 
 def infer_task(model: keras.Model, *labels: Labels | int | None) -> Task:
@@ -197,22 +200,22 @@ def landmark_task(model: keras.Model, points: Points) -> Task:
 
 def _description(heads: Sequence[Head], compiled: bool) -> str:
     if len(heads) == 1:
-        return f"{_told_loss(heads[0])}, {_origin(heads[0], compiled)}"
-    told = "; ".join(f"{head.name}: {_told_loss(head)}" for head in heads)
+        return f"{_described_loss(heads[0])}, {_origin(heads[0], compiled)}"
+    described = "; ".join(f"{head.name}: {_described_loss(head)}" for head in heads)
     units = {head.measure.wording for head in heads if head.loss is not None}
     one_unit, no_unit = "the mean of the outputs' scores", "minus the loss, for want of one unit"
     score = one_unit if len(units) == 1 else no_unit
     how = "as the model was compiled" if compiled else "as outputs end and labels are"
-    return f"{told}; {how}; the score is {score}"
+    return f"{described}; {how}; the score is {score}"
 
 
-def _told_loss(head: Head) -> str:
+def _described_loss(head: Head) -> str:
     if head.loss is None:
         return "no loss, so that it is neither trained nor scored"
-    told = (keras_loss(head.loss) or head.loss.name).replace("_", " ")
+    described = (keras_loss(head.loss) or head.loss.name).replace("_", " ")
     if isinstance(head, ClassHead) and head.from_logits:
-        told += " of logits"
-    return told if head.weight == 1 else f"{told}, times {head.weight:g}"
+        described += " of logits"
+    return described if head.weight == 1 else f"{described}, times {head.weight:g}"
 
 
 def _origin(head: Head, compiled: bool) -> str:

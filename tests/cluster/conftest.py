@@ -17,7 +17,7 @@ from yaml import YAMLError
 from pocketkube.errors import UserError
 from pocketkube.spec import parse_spec
 from pocketkube.stages.inline import run_inline
-from pocketkube.storage import Place, parse_uri
+from pocketkube.storage import S3Address, parse_uri
 from pocketkube.storage.failures import plain_failures
 from pocketkube.storage.server import Server, connect
 from tests.cluster import commands
@@ -120,7 +120,7 @@ def store(cluster: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         server.client.remove_object(place.bucket, name)
 
 
-def _objects(server: Server, place: Place) -> list[str]:
+def _objects(server: Server, place: S3Address) -> list[str]:
     found = server.client.list_objects(place.bucket, prefix=place.object(""), recursive=True)
     return [str(each.object_name) for each in found]
 

@@ -19,11 +19,11 @@ from pocketkube.spec.sections import (
     SparsifyWeights,
     Training,
 )
-from pocketkube.training.lesson import Lesson
+from pocketkube.training.distillation_term import DistillationTerm
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
 from pocketkube.training.task import Task
-from pocketkube.training.workers import Alone
+from pocketkube.training.workers import SingleProcess, Workers
 from tests.tasks import class_task, value_task
 
 LOGITS = class_task()
@@ -48,14 +48,14 @@ def teacher() -> Teacher:
     return Teacher("big", model, LOGITS)
 
 
-def lesson(student: keras.Model, settings: Distillation, *teachers: Teacher) -> FromTeachers:
+def term_of(student: keras.Model, settings: Distillation, *teachers: Teacher) -> FromTeachers:
     return FromTeachers(student, LOGITS, teachers, settings, seed=0)
 
 
 def taught(settings: Distillation, *teachers: Teacher, course: Training = COURSE, **more):
     student = net(6, seed=1)
-    given = lesson(student, settings, *teachers)
-    train(student, DIGITS, LOGITS, course, seed=0, lesson=given, **more)
+    given = term_of(student, settings, *teachers)
+    train(student, DIGITS, LOGITS, course, seed=0, distillation=given, **more)
     return student, given
 
 
@@ -85,7 +85,7 @@ def test_a_student_ends_nearer_to_its_teacher(teacher: Teacher, settings: Distil
     student, given = taught(settings, teacher)
     alone = net(6, seed=1)
     train(alone, DIGITS, LOGITS, COURSE, seed=0)
-    untaught = lesson(alone, settings, teacher)
+    untaught = term_of(alone, settings, teacher)
     # Both are judged with the projections that were trained, where there are any.
     for ours, theirs in zip(untaught.trained, given.trained, strict=True):
         ours.assign(theirs)
@@ -101,7 +101,7 @@ def test_a_teacher_is_left_as_it_is(teacher: Teacher) -> None:
 
 def test_projections_are_trained(teacher: Teacher) -> None:
     student = net(6, seed=1)
-    before = [np.asarray(each) for each in lesson(student, FEATURES, teacher).trained]
+    before = [np.asarray(each) for each in term_of(student, FEATURES, teacher).trained]
     _, given = taught(FEATURES, teacher)
     assert [each.shape for each in before] == [(6, 16), (16,), (6, 16), (16,)]
     assert all(np.abs(now - was).max() > 1e-3 for was, now in zip(before, given.trained, strict=True))
@@ -126,8 +126,8 @@ def test_looking_at_features_changes_nothing_else(teacher: Teacher) -> None:
         keras.utils.set_random_seed(0)
         ends = [type(each).from_config(each.get_config()) for each in end]
         student = keras.Sequential([keras.Input((8, 8, 1)), body, *ends])
-        given = lesson(student, settings, teacher) if settings else Lesson()
-        train(student, DIGITS, LOGITS, COURSE, seed=0, lesson=given)
+        given = term_of(student, settings, teacher) if settings else DistillationTerm()
+        train(student, DIGITS, LOGITS, COURSE, seed=0, distillation=given)
         students.append(student.get_weights())
     for ours, theirs in zip(*students, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
@@ -138,7 +138,7 @@ def test_layers_of_a_rebuilt_student_go_by_their_old_names(teacher: Teacher) -> 
     renamed = {"body/conv": "conv1", "body/out": "out"}
     student = net(6, seed=1)
     given = FromTeachers(student, LOGITS, (teacher,), settings, seed=0, renamed=renamed)
-    plain = lesson(student, FEATURES.model_copy(update={"layers": {"conv1": "conv1"}}), teacher)
+    plain = term_of(student, FEATURES.model_copy(update={"layers": {"conv1": "conv1"}}), teacher)
     assert term(settings, given, student) == term(settings, plain, student)
     wrong = FEATURES.model_copy(update={"layers": {"conv1": "conv1"}})
     with pytest.raises(UserError, match="conv1 is no layer of the student; there are: body/conv"):
@@ -161,9 +161,9 @@ def test_features_are_those_of_the_weights_that_a_method_computes_with(teacher: 
         kernel.assign(kernel.value / 2)
     losses = []
     for student, method in ((halved, Halved(halved)), (plain, Method())):
-        given = lesson(student, Distillation(features_weight=1.0), teacher)
+        given = term_of(student, Distillation(features_weight=1.0), teacher)
         one = COURSE.model_copy(update={"epochs": 1, "batch_size": 2000, "learning_rate": 1e-9})
-        history = train(student, DIGITS, LOGITS, one, seed=0, lesson=given, method=method)
+        history = train(student, DIGITS, LOGITS, one, seed=0, distillation=given, method=method)
         losses.append(history.loss[0])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
@@ -171,9 +171,9 @@ def test_features_are_those_of_the_weights_that_a_method_computes_with(teacher: 
 def test_other_methods_go_together_with_features(teacher: Teacher) -> None:
     student = net(6, seed=1)
     method = GradualSparsification(student, SparsifyWeights(sparsity=0.5, distribution="uniform"))
-    given = lesson(student, FEATURES, teacher)
+    given = term_of(student, FEATURES, teacher)
     course = COURSE.model_copy(update={"ema": 0.9, "optimizer": "sgd", "mixed_precision": True})
-    train(student, DIGITS, LOGITS, course, seed=0, method=method, lesson=given)
+    train(student, DIGITS, LOGITS, course, seed=0, method=method, distillation=given)
     kernel = np.asarray(student.get_layer("conv2").kernel)
     assert (kernel == 0).mean() == pytest.approx(0.5, abs=0.01)
 
@@ -182,11 +182,11 @@ def test_two_teachers_count_the_same(teacher: Teacher) -> None:
     other = Teacher("other", net(4, seed=5), LOGITS)
     student = net(6, seed=1)
     x = DIGITS.validation.arrays[0][0]
-    _, both = lesson(student, Distillation(), teacher, other).answers((x,), ())
+    _, both = term_of(student, Distillation(), teacher, other).answers((x,), ())
     softened = [np.exp(LOGITS.softened(each.model(x), 4.0)[0]) for each in (teacher, other)]
     np.testing.assert_allclose(np.exp(both.outputs[0]), np.mean(softened, axis=0), rtol=1e-4)
     # Features and attention are the first one's, which is asked once for both.
-    _, seen = lesson(student, Distillation(features_weight=1.0), teacher, other).answers((x,), ())
+    _, seen = term_of(student, Distillation(features_weight=1.0), teacher, other).answers((x,), ())
     np.testing.assert_allclose(seen.outputs[0], both.outputs[0], rtol=1e-4, atol=1e-5)
     assert [each.shape[-1] for each in seen.features] == [16, 16]
 
@@ -195,7 +195,7 @@ def test_a_teacher_may_end_in_probabilities_or_in_one_output() -> None:
     student, x = net(classes=2), DIGITS.validation.arrays[0][0]
     logits, sigmoid = net(classes=1, seed=2), net(classes=1, seed=2, activation="sigmoid")
     said = [
-        lesson(student, Distillation(), Teacher("t", model, task)).answers((x,), ())[1].outputs[0]
+        term_of(student, Distillation(), Teacher("t", model, task)).answers((x,), ())[1].outputs[0]
         for model, task in ((logits, LOGITS), (sigmoid, PROBABILITIES))
     ]
     assert said[0].shape == (len(x), 2)
@@ -206,8 +206,8 @@ def test_answers_that_are_remembered_train_the_same_student(teacher: Teacher, mo
     asked: list[int] = []
     prepared = FromTeachers.prepared
 
-    def counted(self, examples: Examples, settings: Training, ranks: Alone) -> Examples:
-        given = prepared(self, examples, settings, ranks)
+    def counted(self, examples: Examples, settings: Training, workers: Workers) -> Examples:
+        given = prepared(self, examples, settings, workers)
         asked.append(len(given.arrays[1]) - len(examples.arrays[1]))
         return given
 
@@ -220,18 +220,18 @@ def test_answers_that_are_remembered_train_the_same_student(teacher: Teacher, mo
 
 
 def test_answers_are_asked_for_where_examples_change(teacher: Teacher) -> None:
-    given = lesson(net(), Distillation(), teacher)
+    given = term_of(net(), Distillation(), teacher)
     augmented = COURSE.model_copy(update={"augmentation": Augmentation(shift=1)})
-    assert given.prepared(DIGITS.train, augmented, Alone()) is DIGITS.train
-    features = lesson(net(), FEATURES, teacher)
-    assert features.prepared(DIGITS.train, COURSE, Alone()) is DIGITS.train
+    assert given.prepared(DIGITS.train, augmented, SingleProcess()) is DIGITS.train
+    features = term_of(net(), FEATURES, teacher)
+    assert features.prepared(DIGITS.train, COURSE, SingleProcess()) is DIGITS.train
 
 
 def test_ranks_share_the_asking(teacher: Teacher) -> None:
-    given = lesson(net(), Distillation(), teacher)
-    whole = given.prepared(DIGITS.train, COURSE, Alone()).arrays[1][-1]
+    given = term_of(net(), Distillation(), teacher)
+    whole = given.prepared(DIGITS.train, COURSE, SingleProcess()).arrays[1][-1]
 
-    class Rank(Alone):
+    class Rank(SingleProcess):
         def __init__(self, rank: int) -> None:
             self.rank, self.size = rank, 3
 
@@ -242,7 +242,7 @@ def test_ranks_share_the_asking(teacher: Teacher) -> None:
 
 
 @pytest.mark.parametrize("settings", [Distillation(), Distillation(features_weight=1.0)])
-def test_a_lesson_that_was_cut_off_goes_on(
+def test_distillation_that_was_cut_off_goes_on(
     teacher: Teacher, settings: Distillation, tmp_path: Path
 ) -> None:
     course = COURSE.model_copy(update={"epochs": 2, "checkpoint_steps": 7})
@@ -261,7 +261,7 @@ def test_a_lesson_that_was_cut_off_goes_on(
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_checkpoint_of_another_lesson_is_left_alone(teacher: Teacher, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_distillation_is_left_alone(teacher: Teacher, tmp_path: Path) -> None:
     course = COURSE.model_copy(update={"epochs": 1})
     one, _ = taught(Distillation(weight=0.1), teacher, course=course, checkpoints=tmp_path)
     other, _ = taught(Distillation(weight=0.9), teacher, course=course, checkpoints=tmp_path)
@@ -284,4 +284,4 @@ def test_a_checkpoint_of_another_lesson_is_left_alone(teacher: Teacher, tmp_path
 )
 def test_teachers_that_do_not_fit_are_refused(model: keras.Model, task: Task, said: str) -> None:
     with pytest.raises(UserError, match=f"^The teacher odd {said}"):
-        lesson(net(), Distillation(), Teacher("odd", model, task))
+        term_of(net(), Distillation(), Teacher("odd", model, task))

@@ -10,7 +10,7 @@ from pocketkube.errors import UserError
 from pocketkube.measures import Classes, Points, Values, measure_of, wording_of
 from pocketkube.measures.points import normalized_errors, normalizers
 from pocketkube.training.losses import SQUARED_BELOW
-from pocketkube.training.task import told_task
+from pocketkube.training.task import task_of_config
 from tests.tasks import point_task
 
 # Two faces; the second one's points all lie 0.5 off.
@@ -89,7 +89,7 @@ def test_a_task_is_restored_from_what_is_told() -> None:
     told = json.loads(json.dumps(point_task(Points((0, 1))).told))
     assert told["heads"][0]["kind"] == "landmarks"
     assert told["score_name"] == "negative_nme"
-    restored = told_task(told)
+    restored = task_of_config(told)
     assert json.loads(json.dumps(restored.told)) == told
     assert restored.heads[0].measure == measure_of(told["heads"][0]) == Points((0, 1))
     given = GIVEN.reshape(2, 6)

@@ -25,10 +25,17 @@ def gateway(versitygw: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def s3(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
-    """The server, with an environment that names it."""
+def s3(gateway: Gateway, downloads: Path, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    """The server, with an environment that names it, and nothing downloaded."""
     for name in ("AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     for name, value in gateway.environment.items():
         monkeypatch.setenv(name, value)
     return gateway
+
+
+@pytest.fixture
+def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of downloads that no other test uses."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "pocketkube" / "downloads"

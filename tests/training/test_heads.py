@@ -17,8 +17,8 @@ from pocketkube.errors import UserError
 from pocketkube.spec import document_of, parse_spec
 from pocketkube.spec.sections import DatasetSettings
 from pocketkube.stages.tasks import settled_task
-from pocketkube.training.loop import evaluate
-from pocketkube.training.task import Task, infer_task, told_task
+from pocketkube.training.evaluation import evaluate
+from pocketkube.training.task import Task, infer_task, task_of_config
 
 RNG = np.random.default_rng(0)
 COUNT = 80
@@ -183,7 +183,7 @@ def reloaded(model: keras.Model, folder: Path) -> keras.Model:
 
 
 def told_again(task: Task) -> Task:
-    return told_task(json.loads(json.dumps(task.told)))
+    return task_of_config(json.loads(json.dumps(task.config)))
 
 
 def ours(task: Task, model: keras.Model, labels: Any, smoothing: float = 0.0) -> float:
@@ -428,7 +428,7 @@ def test_a_loss_that_is_not_known_any_more_is_named() -> None:
     model.compile(loss=Powered(1.5))
     told = json.loads(json.dumps(infer_task(model, None).told).replace("tests>Powered", "tests>Gone"))
     with pytest.raises(UserError, match="The loss of output head0 is not known here: decorate it"):
-        told_task(told)
+        task_of_config(told)
 
 
 def test_a_loss_of_ones_own_that_takes_numbers_is_given_no_rows(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from keras import layers
 
 from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
+from pocketkube.launch.mpirun import mpirun_command
 from pocketkube.spec.sections import Augmentation, DatasetSettings, Training
-from pocketkube.training.loop import evaluate, train
+from pocketkube.training.evaluation import evaluate
+from pocketkube.training.loop import train
 from pocketkube.training.method import Method
-from pocketkube.training.mpirun import mpirun_command
 from pocketkube.training.schedules import learning_rate
 from pocketkube.training.task import infer_task
 from tests.tasks import class_task
@@ -115,7 +116,7 @@ class Stops(Exception):
 class Stopping(Method):
     """Ends training before a step, as an interruption does."""
 
-    told = "interrupted"
+    fingerprint = "interrupted"
 
     def __init__(self, at: int | None) -> None:
         self._at = at
@@ -232,7 +233,7 @@ def test_a_loss_that_is_no_number_is_refused_with_mixed_precision(digits) -> Non
 class NoNumbers(Method):
     """Spoils the gradients from a step on, as an overflow on the way back does."""
 
-    told = "no numbers"
+    fingerprint = "no numbers"
 
     def __init__(self, since: int) -> None:
         self._since, self._step = since, tf.Variable(0, trainable=False)
@@ -316,8 +317,7 @@ def test_killed_and_resumed_training_ends_at_the_same_weights(tmp_path) -> None:
 
 
 def _checkpoint_time(folder: Path) -> int:
-    file = folder / "checkpoint.npz"
-    return file.stat().st_mtime_ns if file.exists() else 0
+    return max((file.stat().st_mtime_ns for file in folder.glob("checkpoint-*.npz")), default=0)
 
 
 RANKS = """
@@ -325,12 +325,12 @@ import json, sys
 sys.path.insert(0, {tests!r})
 from dataclasses import asdict
 from test_loop import *
-from pocketkube.training.workers import workers
+from pocketkube.ranks import started_first
 model = net(norm=False)
 data = load_dataset(DatasetSettings(builtin="digits", image_size=(8, 8)))
 settings = course(**UNSTEADY | {{"learning_rate": 0.5}}, augmentation=Augmentation(shift=1))
 history = train(model, data, CLASSIFY, settings, seed=0)
-if workers().rank == 0:
+if started_first():
     Path(sys.argv[1]).write_text(json.dumps(asdict(history)))
 """
 
@@ -350,18 +350,20 @@ def run_ranks(ranks: int, script: str, output: Path) -> None:
 
 
 @needs_horovod
-def test_two_ranks_follow_one(tmp_path) -> None:
+def test_ranks_follow_one(tmp_path) -> None:
+    """Three share the 64 examples of a batch unevenly."""
     import json
 
     found = []
-    for ranks in (1, 2):
+    for ranks in (1, 2, 3):
         file = tmp_path / f"{ranks}.json"
         run_ranks(ranks, RANKS, file)
         found.append(json.loads(file.read_text()))
         assert found[-1]["workers"] == ranks
-    for figure in ("loss", "val_loss", "score", "val_score"):
-        np.testing.assert_allclose(found[1][figure], found[0][figure], rtol=1e-4, atol=1e-5)
-    assert found[1]["kept_epoch"] == found[0]["kept_epoch"]
+    for several in found[1:]:
+        for figure in ("loss", "val_loss", "score", "val_score"):
+            np.testing.assert_allclose(several[figure], found[0][figure], rtol=1e-4, atol=1e-5)
+        assert several["kept_epoch"] == found[0]["kept_epoch"]
 
 
 FINISHED = """
@@ -370,7 +372,7 @@ sys.path.insert(0, {tests!r})
 from test_loop import *
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.training.method import Method
-from pocketkube.training.workers import workers
+from pocketkube.ranks import started_first
 keras.utils.set_random_seed(0)
 parts = [layers.Conv2D(4, 3), layers.BatchNormalization(), FakeQuantize(8, "moving_average")]
 model = keras.Sequential([keras.Input((8, 8, 1)), *parts, layers.Flatten(), layers.Dense(10)])
@@ -382,7 +384,7 @@ class Last(Method):
         return step < steps
 
     def finish(self):
-        np.savez(Path(sys.argv[1]) / f"rank{{workers().rank}}.npz", *model.get_weights())
+        np.savez(Path(sys.argv[1]) / f"rank{{int(not started_first())}}.npz", *model.get_weights())
 
 history = train(model, data, CLASSIFY, course(epochs=2), seed=0, method=Last())
 assert history.kept_epoch == 1

@@ -8,6 +8,7 @@ import psutil
 from kfp import compiler, local
 
 from pipelines.compression.compress_model.pipeline import compress_model
+from pipelines.local_inputs import optional_inputs
 from pipelines.local_log import short_log
 from pocketkube.cli.outcome import plain_ending, show_job
 from pocketkube.errors import UserError
@@ -50,7 +51,7 @@ def run_locally(spec: Spec, output: Path) -> None:
     quiet_libraries()
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(output / "kfp"))
     try:
-        with short_log():
+        with short_log(), optional_inputs():
             run = compress_model(spec)()
     except KeyboardInterrupt:
         # kfp.local leaves the component that it waits for running.

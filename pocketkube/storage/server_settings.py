@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import certifi
 
 from pocketkube.errors import UserError, repeatable
-from pocketkube.storage.places import Place
+from pocketkube.storage.address import S3Address
 
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -16,11 +16,11 @@ ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "A
 CERTIFICATES = "SSL_CERT_FILE"
 
 
-def endpoint(place: Place) -> str:
+def endpoint(address: S3Address) -> str:
     """The server's URL: a scheme, a host and perhaps a port.
 
     Args:
-        place: What is wanted there, for messages.
+        address: What is wanted there, for messages.
 
     Raises:
         UserError: If none is named, or it is no such URL.
@@ -28,26 +28,28 @@ def endpoint(place: Place) -> str:
     name, found = _first_set(ENDPOINTS)
     if found is None:
         raise UserError(
-            f"{place}: no server is named; set {ENDPOINTS[0]}, as in http://minio.kubeflow:9000."
+            f"{address}: no server is named; set {ENDPOINTS[0]}, as in http://minio.kubeflow:9000."
         )
     try:
-        address = urlsplit(found)
-        port = address.port
+        url = urlsplit(found)
+        port = url.port
     except ValueError:
-        raise UserError(f"{place}: {name} is no URL of a server; its port or host is wrong.") from None
-    if address.username or address.password:
-        raise UserError(f"{place}: {name} must hold no user or password; use {ACCESS_KEY}.")
-    extra = address.path.strip("/") or address.query or address.fragment
-    if address.scheme not in ("http", "https") or not address.hostname or extra:
         raise UserError(
-            f"{place}: {name} is {repeatable(found)}, but has to be http:// or https://, a host and "
+            f"{address}: {name} is no URL of a server; its port or host is wrong."
+        ) from None
+    if url.username or url.password:
+        raise UserError(f"{address}: {name} must hold no user or password; use {ACCESS_KEY}.")
+    extra = url.path.strip("/") or url.query or url.fragment
+    if url.scheme not in ("http", "https") or not url.hostname or extra:
+        raise UserError(
+            f"{address}: {name} is {repeatable(found)}, but has to be http:// or https://, a host and "
             "perhaps a port."
         )
-    host = f"[{address.hostname}]" if ":" in address.hostname else address.hostname
-    return f"{address.scheme}://{host}" + (f":{port}" if port else "")
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    return f"{url.scheme}://{host}" + (f":{port}" if port else "")
 
 
-def credential(place: Place, name: str) -> str:
+def credential(address: S3Address, name: str) -> str:
     """The key or secret in the variable `name`.
 
     Raises:
@@ -55,23 +57,23 @@ def credential(place: Place, name: str) -> str:
     """
     found = os.environ.get(name)
     if not found:
-        raise UserError(f"{place}: {name} is not set; the S3 server asks for it.")
+        raise UserError(f"{address}: {name} is not set; the S3 server asks for it.")
     # A secret made with echo ends in a line break, which no header can carry.
     if not re.fullmatch(r"[!-~]+", found):
         raise UserError(
-            f"{place}: {name} has a space, a line break or another sign that no key has; "
+            f"{address}: {name} has a space, a line break or another sign that no key has; "
             "make the secret without a line break (echo -n)."
         )
     return found
 
 
-def token(place: Place) -> str | None:
+def token(address: S3Address) -> str | None:
     """What comes with keys that are temporary.
 
     Raises:
         UserError: If it cannot be one.
     """
-    return credential(place, TOKEN) if os.environ.get(TOKEN) else None
+    return credential(address, TOKEN) if os.environ.get(TOKEN) else None
 
 
 def region() -> str | None:
@@ -79,7 +81,7 @@ def region() -> str | None:
     return _first_set(REGIONS)[1]
 
 
-def certificates(place: Place) -> str:
+def certificates(address: S3Address) -> str:
     """The file of the certificates to trust.
 
     Raises:
@@ -87,7 +89,7 @@ def certificates(place: Place) -> str:
     """
     found = os.environ.get(CERTIFICATES)
     if found and not Path(found).is_file():
-        raise UserError(f"{place}: {CERTIFICATES} is {found}, which is no file.")
+        raise UserError(f"{address}: {CERTIFICATES} is {found}, which is no file.")
     return found or certifi.where()
 
 

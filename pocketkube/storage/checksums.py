@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pocketkube.errors import UserError
-from pocketkube.storage.places import why_no_name
+from pocketkube.storage.address import why_no_name
 
 CONTENTS_FILE = "checksums.json"
 """Written last and removed first: a folder is complete where it stands."""

@@ -12,7 +12,7 @@ MAX_KEY_BYTES = 900
 
 
 @dataclass(frozen=True)
-class Place:
+class S3Address:
     """A folder on an S3 server.
 
     Attributes:
@@ -36,7 +36,7 @@ def is_uri(text: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) is not None
 
 
-def parse_uri(text: str) -> Place:
+def parse_uri(text: str) -> S3Address:
     """Reads `s3://bucket/key`; `minio://bucket/key`, as KFP writes it, means the same.
 
     Raises:
@@ -68,7 +68,7 @@ def parse_uri(text: str) -> Place:
         )
     if wrong := why_no_name(key, MAX_KEY_BYTES):
         raise UserError(f"{shown!r} cannot be read as a place: {wrong}.")
-    return Place(bucket, key)
+    return S3Address(bucket, key)
 
 
 def why_no_name(name: str, max_bytes: int) -> str | None:

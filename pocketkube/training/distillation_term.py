@@ -1,49 +1,52 @@
-"""What teachers add to the training loop."""
+"""What distillation adds to the training loop."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from pocketkube.data.dataset import Examples
 from pocketkube.spec.sections import Training
-from pocketkube.training.workers import Alone
+from pocketkube.training.workers import Workers
 
 
-class Lesson:
-    """What a model is taught beside its task; this one teaches nothing.
+class DistillationTerm:
+    """What teachers add to the loss of a task; this one adds nothing.
 
     Attributes:
-        told: What identifies it and its settings: a checkpoint of another one is not continued.
+        fingerprint: Identifies it and its settings: a checkpoint of another one is not continued.
         teachers: Models whose weights identify it, too.
         trained: Variables of its own that the optimizer changes beside the model's.
-        notes: Sentences for the user: what was chosen by itself.
+        notes: Sentences for the user about what was chosen automatically.
     """
 
-    told: str = ""
+    fingerprint: str = ""
     teachers: Sequence[Any] = ()
     trained: Sequence[Any] = ()
     notes: Sequence[str] = ()
 
-    def prepared(self, examples: Examples, settings: Training, ranks: Alone) -> Examples:
-        """The training examples, with all that is known beforehand of the teachers' answers."""
+    def prepared(self, examples: Examples, settings: Training, workers: Workers) -> Examples:
+        """The training examples, with all of the teachers' answers that can be computed beforehand.
+
+        Called once for each group of workers, before its first step.
+        """
         return examples
 
     def answers(self, inputs: Sequence[Any], labels: Sequence[Any]) -> tuple[Sequence[Any], Any]:
-        """What the teachers say to a batch of prepared examples.
+        """What the teachers answer to a batch of prepared examples.
 
         It is part of a `tf.function`.
 
         Returns:
-            The labels alone, and the answers in the form that `loss` takes.
+            The task's labels alone, and the answers in the form that `loss` takes.
         """
         return labels, None
 
     def observe(self, model: Any, inputs: Any, *, training: bool) -> tuple[Any, Any]:
-        """Calls the model that is taught.
+        """Calls the student.
 
         It is part of a `tf.function`, and may run where variables are replaced.
 
         Returns:
-            Its outputs, and what else `loss` wants to see of it.
+            The student's outputs, and what else `loss` needs to see of it.
         """
         return model(inputs, training=training), None
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pocketkube.errors import UserError
-from pocketkube.storage import Place, is_uri, parse_uri
+from pocketkube.storage import S3Address, is_uri, parse_uri
 
 
 @pytest.mark.parametrize(
@@ -17,8 +17,8 @@ from pocketkube.storage import Place, is_uri, parse_uri
 )
 def test_places(text: str, bucket: str, key: str) -> None:
     assert is_uri(text)
-    assert parse_uri(text) == Place(bucket, key)
-    assert parse_uri(str(parse_uri(text))) == Place(bucket, key)
+    assert parse_uri(text) == S3Address(bucket, key)
+    assert parse_uri(str(parse_uri(text))) == S3Address(bucket, key)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,246 @@
+"""A file, a folder or a pattern of files, on this machine or on an S3 server, behind one type."""
+
+import glob
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from pocketkube.errors import UserError
+from pocketkube.storage import server_settings
+from pocketkube.storage.address import S3Address, is_uri, parse_uri, why_no_name
+from pocketkube.storage.checksums import CONTENTS_FILE, UNFINISHED_FILE
+from pocketkube.storage.download_cache import Held, hold
+from pocketkube.storage.failures import plain_failures
+from pocketkube.storage.fetch import download_all, fetch_contents, listed_objects
+from pocketkube.storage.objects import S3Object, find_object, list_objects
+from pocketkube.storage.server import Server, connect
+
+_MAX_NAME_BYTES = 900
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a location holds, on this machine.
+
+    Attributes:
+        path: The file or folder; nothing may be written into it. It has the location's name.
+        held: Keeps a download where it is, for as long as this lives.
+    """
+
+    path: Path
+    held: Held | None = None
+
+    @contextmanager
+    def called(self, name: str) -> Iterator[None]:
+        """Makes errors of the block speak of `name` instead of the path."""
+        try:
+            yield
+        except UserError as error:
+            if type(error) is not UserError or str(self.path) == name:
+                raise
+            raise UserError(str(error).replace(str(self.path), name)) from error
+
+
+class Location(ABC):
+    """Where a file, a folder or, by a pattern such as `train-*`, several files are.
+
+    `str` gives it as a person would write it.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Its last part."""
+
+    @abstractmethod
+    def fetch(self, *, sealed: bool = False) -> Fetched:
+        """Brings it to this machine, if it is elsewhere and not here already.
+
+        Args:
+            sealed: Whether a folder elsewhere has to be one that `send_folder` has finished.
+
+        Raises:
+            UserError: If it is elsewhere, and is absent, incomplete or damaged there, does not fit on
+                the disk, or the server is away or refuses.
+        """
+
+    @abstractmethod
+    def matches(self) -> tuple["Location", ...]:
+        """The files that it means as a pattern, by name: *, [abc], and ** for any folders.
+
+        Raises:
+            UserError: If it is elsewhere, and the server is away or refuses.
+        """
+
+    @abstractmethod
+    def stamp(self) -> str:
+        """Changes when what is there does, without reading it all; tells what is absent, too.
+
+        Raises:
+            UserError: If it is elsewhere, and the server is away or refuses.
+        """
+
+    @contextmanager
+    def fetched(self, *, sealed: bool = False) -> Iterator[Path]:
+        """What `fetch` brings, until the block ends; errors name this location, not the copy."""
+        copy = self.fetch(sealed=sealed)
+        try:
+            with copy.called(str(self)):
+                yield copy.path
+        finally:
+            if copy.held:
+                copy.held.close()
+
+
+def parse_location(text: str, base: Path = Path()) -> Location:
+    """Reads a path, or s3://bucket/key.
+
+    Args:
+        text: As a person writes it; ~ is the home folder.
+        base: The folder that relative paths start from.
+
+    Raises:
+        UserError: If it is a URI that is wrong, or of another kind.
+    """
+    return (
+        S3Location(parse_uri(text)) if is_uri(text) else LocalLocation(base / Path(text).expanduser())
+    )
+
+
+@dataclass(frozen=True)
+class LocalLocation(Location):
+    """A path of this machine."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """Its last part."""
+        return self.path.name
+
+    def fetch(self, *, sealed: bool = False) -> Fetched:
+        """The path itself, whether anything is there or not."""
+        return Fetched(self.path)
+
+    def matches(self) -> tuple[Location, ...]:
+        """The files that match it as a pattern."""
+        return tuple(map(LocalLocation, self._matching()))
+
+    def stamp(self) -> str:
+        """Names, sizes and times of last change of its files."""
+        there = [self.path] if self.path.exists() else self._matching()
+        files = [f for path in there for f in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+        stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+        return json.dumps(stats)
+
+    def _matching(self) -> list[Path]:
+        return [Path(name) for name in sorted(glob.glob(str(self.path), recursive=True))]  # noqa: PTH207
+
+
+@dataclass(frozen=True)
+class S3Location(Location):
+    """An object, a folder of objects, or a pattern, on the server that the environment names.
+
+    Attributes:
+        address: Where.
+        known: The object, where it has been listed.
+    """
+
+    address: S3Address
+    known: S3Object | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+    @property
+    def name(self) -> str:
+        """Its last part."""
+        return PurePosixPath(self.address.key).name
+
+    def fetch(self, *, sealed: bool = False) -> Fetched:
+        """A copy in the cache of downloads, which is checked before it counts."""
+        if self.known:
+            return self._hold([self.known])
+        server = connect(self.address)
+        with plain_failures(server.endpoint, self.address):
+            objects = self._sealed(server) if sealed else self._objects(server)
+        return self._hold(objects)
+
+    def matches(self) -> tuple[Location, ...]:
+        """The objects that match it as a pattern."""
+        server = connect(self.address)
+        with plain_failures(server.endpoint, self.address):
+            return tuple(
+                S3Location(S3Address(each.bucket, each.key), each) for each in self._matching(server)
+            )
+
+    def stamp(self) -> str:
+        """Names, sizes and etags of its objects."""
+        server = connect(self.address)
+        with plain_failures(server.endpoint, self.address):
+            objects = _at(server, self.address) or self._matching(server)
+        return json.dumps([(str(each), each.size_bytes, each.etag) for each in objects])
+
+    def _matching(self, server: Server) -> list[S3Object]:
+        pattern = self.address.key
+        begins = re.split(r"[*\[]", pattern, maxsplit=1)[0]
+        return [
+            each
+            for each in list_objects(server, self.address.bucket, begins)
+            if _match(each.key.split("/"), pattern.split("/"))
+        ]
+
+    def _objects(self, server: Server) -> list[S3Object]:
+        objects = _at(server, self.address)
+        ours = {self.address.object(name) for name in (CONTENTS_FILE, UNFINISHED_FILE)}
+        if not objects or ours & {each.key for each in objects}:
+            return self._sealed(server)
+        for each in objects:
+            if wrong := why_no_name(each.key, _MAX_NAME_BYTES):
+                raise UserError(f"{each!s:.300} cannot become a file here: {wrong}.")
+        return objects
+
+    def _sealed(self, server: Server) -> list[S3Object]:
+        return listed_objects(self.address, fetch_contents(server, self.address))
+
+    def _hold(self, objects: Sequence[S3Object]) -> Fetched:
+        size_bytes = sum(each.size_bytes for each in objects)
+        told = [(each.key, each.size_bytes, each.etag, each.sha256) for each in objects]
+        identity = json.dumps([server_settings.endpoint(self.address), self.address.bucket, told])
+
+        def fill(folder: Path) -> None:
+            server = connect(self.address)
+            prefix = self.address.key.removesuffix(self.name)
+            with plain_failures(server.endpoint, self.address):
+                download_all(server, objects, prefix, folder)
+
+        held = hold(identity, str(self), size_bytes, fill)
+        return Fetched(held.folder / self.name, held)
+
+
+def _at(server: Server, address: S3Address) -> list[S3Object]:
+    """The one object of this name, or else all below it."""
+    found = find_object(server, address.bucket, address.key)
+    return [found] if found else list_objects(server, address.bucket, address.object(""))
+
+
+def _match(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path matches a pattern, segment by segment, as Python's glob has it."""
+    if not pattern:
+        return not names
+    if pattern[0] == "**":
+        return any(_match(names[at:], pattern[1:]) for at in range(len(names) + 1))
+    return (
+        bool(names)
+        and fnmatchcase(names[0], pattern[0])
+        and not (names[0].startswith(".") and not pattern[0].startswith("."))
+        and _match(names[1:], pattern[1:])
+    )

@@ -1,0 +1,135 @@
+"""Single objects on an S3 server: what is there, and how one becomes a file here, checked."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from minio.error import S3Error
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+from urllib3.exceptions import HTTPError
+
+from pocketkube.errors import UserError
+from pocketkube.progress import Progress
+from pocketkube.storage.failures import is_missing
+from pocketkube.storage.server import Server
+
+CHUNK_BYTES = 1 << 20
+TRIES = 4
+
+
+@dataclass(frozen=True)
+class S3Object:
+    """An object, and what is known of its content.
+
+    Attributes:
+        bucket: Its bucket.
+        key: Its whole name in the bucket.
+        size_bytes: Its size.
+        etag: The server's, which changes with the content.
+        sha256: The SHA-256 of its content in hexadecimal digits.
+    """
+
+    bucket: str
+    key: str
+    size_bytes: int
+    etag: str | None = None
+    sha256: str | None = None
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+def find_object(server: Server, bucket: str, key: str) -> S3Object | None:
+    """Asks for one object; None if it is not there."""
+    try:
+        found = server.client.stat_object(bucket, key)
+    except S3Error as error:
+        if is_missing(error):
+            return None
+        raise
+    return S3Object(bucket, key, found.size or 0, found.etag or str(found.last_modified))
+
+
+def list_objects(server: Server, bucket: str, prefix: str) -> list[S3Object]:
+    """All objects whose names begin with `prefix`, in the order of their names."""
+    return [
+        S3Object(bucket, str(each.object_name), each.size or 0, each.etag or str(each.last_modified))
+        for each in server.client.list_objects(bucket, prefix=prefix, recursive=True)
+        # Consoles mark folders with empty objects whose name ends in a slash.
+        if not str(each.object_name).endswith("/")
+    ]
+
+
+def download(
+    server: Server, wanted: S3Object, target: Path, shown: Progress, before_bytes: int = 0
+) -> None:
+    """Copies an object into a file; where the connection breaks, the next one goes on from there.
+
+    The file is checked against all that is known of it. An etag is the MD5 of an object that was sent
+    in one part and is not encrypted with a key of its own (Amazon S3's API reference, "Object").
+
+    Args:
+        server: The server.
+        wanted: The object.
+        target: The file to write.
+        shown: Where to say how far it is.
+        before_bytes: How much was done before, for `shown`.
+
+    Raises:
+        UserError: If the object is missing, or not what it should be.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    etag_is_md5 = bool(re.fullmatch(r"[0-9a-f]{32}", wanted.etag or ""))
+
+    with target.open("wb") as stream:
+
+        def go_on() -> None:
+            nonlocal etag_is_md5
+            try:
+                response = server.client.get_object(wanted.bucket, wanted.key, offset=stream.tell())
+            except S3Error as error:
+                if is_missing(error):
+                    raise _mismatch(wanted, "is missing") from error
+                raise
+            with response:
+                etag_is_md5 = etag_is_md5 and not _is_encrypted_by_key(response.headers)
+                etag = response.headers.get("etag", "").strip('"')
+                if wanted.etag and etag and etag != wanted.etag:
+                    raise _mismatch(wanted, "has another etag than a moment ago")
+                for chunk in response.stream(CHUNK_BYTES, decode_content=False):
+                    if stream.tell() + len(chunk) > wanted.size_bytes:
+                        raise _mismatch(wanted, _no_such_size(wanted))
+                    md5.update(chunk)
+                    sha256.update(chunk)
+                    stream.write(chunk)
+                    shown.update(before_bytes + stream.tell())
+
+        breaks = retry_if_exception_type(HTTPError)
+        Retrying(retry=breaks, stop=stop_after_attempt(TRIES), reraise=True)(go_on)
+        if stream.tell() != wanted.size_bytes:
+            raise _mismatch(wanted, _no_such_size(wanted))
+    if etag_is_md5 and md5.hexdigest() != wanted.etag:
+        raise _mismatch(wanted, "has another MD5 than it should have")
+    if wanted.sha256 and sha256.hexdigest() != wanted.sha256:
+        raise _mismatch(wanted, "has another SHA-256 than it should have")
+
+
+def _no_such_size(wanted: S3Object) -> str:
+    return f"has not the {wanted.size_bytes} bytes that it should have"
+
+
+def _mismatch(wanted: S3Object, what: str) -> UserError:
+    return UserError(
+        f"{wanted} {what}: it is damaged, or being overwritten right now; wait for whoever "
+        "writes it, or write it again."
+    )
+
+
+def _is_encrypted_by_key(headers: Mapping[str, str]) -> bool:
+    return (
+        headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+        or "x-amz-server-side-encryption-customer-algorithm" in headers
+    )

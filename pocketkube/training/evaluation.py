@@ -1,0 +1,98 @@
+"""Judges a model on a split of examples."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pocketkube.data.batches import batches
+from pocketkube.data.dataset import Examples
+from pocketkube.training.forward import call_model
+from pocketkube.training.method import Method
+from pocketkube.training.task import Task
+from pocketkube.training.workers import Workers, started_workers
+
+# Examples at a time, over all workers.
+BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over examples.
+
+    Attributes:
+        loss: The task's loss.
+        score: Its score.
+        heads: The score of each head that is trained.
+        each: The score of each example, all heads together, in the split's order, `[n]`.
+    """
+
+    loss: float
+    score: float
+    heads: tuple[float, ...]
+    each: np.ndarray = field(repr=False, compare=False)
+
+
+def evaluate(
+    model: keras.Model, examples: Examples, task: Task, batch_size: int = BATCH_SIZE
+) -> Scores:
+    """Judges a model in inference mode, over all workers where there are several.
+
+    Args:
+        model: The model.
+        examples: What it is judged on.
+        task: The loss and the score.
+        batch_size: Examples at a time, over all workers.
+
+    Returns:
+        Means over all examples.
+    """
+    return evaluate_all(model, [examples], task, batch_size)[0]
+
+
+def evaluate_all(
+    model: keras.Model, splits: Sequence[Examples], task: Task, batch_size: int = BATCH_SIZE
+) -> list[Scores]:
+    """The same for several splits; the model is traced once for all."""
+    judge = judge_of(model, task, Method())
+    workers = started_workers()
+    return [evaluate_by(judge, examples, workers, batch_size) for examples in splits]
+
+
+# From inputs and labels of a batch to loss, score and each head's score of each example,
+# `[2 + heads, batch]`.
+Judge = Callable[[Any, Any], tf.Tensor]
+
+
+def judge_of(model: keras.Model, task: Task, method: Method) -> Judge:
+    """What judges a model as a compression method computes with it, batch by batch."""
+
+    @tf.function(reduce_retracing=True)
+    def judge(inputs: Any, labels: Any) -> tf.Tensor:
+        outputs, _ = call_model(model, inputs, method, training=False)
+        loss, score = task.loss(labels, outputs), task.score(labels, outputs)
+        return tf.stack([loss, score, *tf.unstack(task.scores(labels, outputs), axis=1)])
+
+    return judge
+
+
+def evaluate_by(
+    judge: Judge, examples: Examples, workers: Workers, batch_size: int = BATCH_SIZE
+) -> Scores:
+    """Means over all examples, each of which one of the workers judges."""
+    figures = np.zeros((0, examples.size))
+    for number, (inputs, labels) in enumerate(
+        batches(examples, batch_size, rank=workers.rank, ranks=workers.size)
+    ):
+        found = judge(inputs, labels).numpy()
+        if not number:
+            figures = np.zeros((len(found), examples.size))
+        # Each worker has every so many rows of a batch.
+        own = slice(number * batch_size + workers.rank, (number + 1) * batch_size, workers.size)
+        figures[:, own] = found
+    figures = np.asarray(workers.total(tf.constant(figures)))
+    loss, score, *heads = figures.mean(axis=1).tolist()
+    return Scores(loss, score, tuple(heads), figures[1].astype(np.float32))

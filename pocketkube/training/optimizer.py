@@ -1,0 +1,39 @@
+"""The optimizer of a course of training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from pocketkube.spec.sections import Training
+
+
+def build_optimizer(model: keras.Model, extra: Sequence[Any], settings: Training) -> Any:
+    """The optimizer that the settings ask for, built for all that it changes.
+
+    Args:
+        model: The model; what it trains comes first.
+        extra: Variables that are trained beside the model's. Weight decay spares them.
+        settings: The course of training.
+
+    Returns:
+        A Keras optimizer; with mixed precision a `LossScaleOptimizer`.
+    """
+    common: dict[str, Any] = {
+        "learning_rate": settings.learning_rate,
+        "global_clipnorm": settings.clip_norm,
+        "weight_decay": settings.weight_decay,
+    }
+    if settings.ema is not None:
+        common |= {"use_ema": True, "ema_momentum": settings.ema}
+    if settings.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(**common)
+    else:
+        optimizer = keras.optimizers.SGD(momentum=settings.momentum, nesterov=True, **common)
+    # Decay shrinks what multiplies channels into others, never a scale or an offset.
+    spared = [v for v in model.trainable_variables if len(v.shape) < 2]
+    optimizer.exclude_from_weight_decay(var_list=[*spared, *extra])
+    if settings.mixed_precision:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build([*model.trainable_variables, *extra])
+    return optimizer

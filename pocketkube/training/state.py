@@ -1,0 +1,86 @@
+"""How far a course of training has come, and its checkpoints."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pocketkube.training.checkpoints import load_checkpoint, save_checkpoint
+from pocketkube.training.course import Course
+from pocketkube.training.finite import Applied
+from pocketkube.training.history import Epoch
+from pocketkube.training.workers import Workers
+
+FIGURES = ("loss", "score", "val_loss", "val_score", "learning_rate")
+
+
+@dataclass
+class TrainState:
+    """How far training has come. It is the same in all workers, however many they are.
+
+    Attributes:
+        epoch: Epochs that have ended.
+        examples: Examples of the next one that are done, over all workers.
+        sums: Over the steps of the next epoch: the loss, the score and their number.
+        applied: How many steps changed the weights, with mixed precision.
+        stopped: Whether training was ended before its last epoch.
+        kept_epoch: The epoch whose weights are kept, from 1; 0 where there is none yet.
+        kept_score: Its validation score.
+        kept: Its arrays, in the order of `Course.judged`; empty where there is none.
+        figures: `FIGURES` of each epoch that has ended.
+    """
+
+    epoch: int = 0
+    examples: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    applied: Applied = field(default_factory=Applied)
+    stopped: bool = False
+    kept_epoch: int = 0
+    kept_score: float = float("-inf")
+    kept: list[np.ndarray] = field(default_factory=list)
+    figures: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in FIGURES})
+
+    def step(self, course: Course) -> int:
+        """How many steps of the course are done."""
+        return self.epoch * course.steps_per_epoch + self.examples // course.batch_size
+
+    def is_complete(self, course: Course) -> bool:
+        """Whether no step is left to do."""
+        return self.stopped or self.epoch == course.settings.epochs
+
+    def end_epoch(self, epoch: Epoch) -> None:
+        """Goes on to the next epoch, remembering the figures of the one that has ended."""
+        self.epoch, self.examples, self.sums = epoch.number, 0, [0.0, 0.0, 0.0]
+        for name, values in self.figures.items():
+            values.append(getattr(epoch, name))
+
+
+def restore(course: Course) -> TrainState:
+    """Sets the variables of a course to its checkpoint's.
+
+    Returns:
+        The state that belongs to them; that of the start where there is no checkpoint.
+    """
+    found = None
+    if course.checkpoint is not None:
+        found = load_checkpoint(course.checkpoint, course.identity, course.variables)
+    if found is None:
+        return TrainState()
+    values: dict[str, Any] = found.state | {"applied": Applied(**found.state["applied"])}
+    return TrainState(**values, kept=found.kept)
+
+
+def save(course: Course, state: TrainState, workers: Workers) -> None:
+    """Writes a checkpoint; the first worker does."""
+    if course.checkpoint is None or workers.rank:
+        return
+    values = asdict(state)
+    kept = values.pop("kept")
+    save_checkpoint(course.checkpoint, course.identity, values, course.variables, kept)
+
+
+def synchronize(course: Course, state: TrainState, workers: Workers) -> TrainState:
+    """Gives every worker the first one's variables and state."""
+    workers.broadcast(course.variables)
+    synchronized: TrainState = workers.broadcast_object(state)
+    return synchronized

@@ -1,0 +1,110 @@
+"""A stage runs again when something that it depends on changed, and only then."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pocketkube
+from pocketkube.spec import parse_spec
+from pocketkube.stages.cache import kept_place
+from pocketkube.stages.call import StageCall
+from pocketkube.stages.plan import plan
+from pocketkube.stages.registry import STAGES
+
+SPEC = {
+    "model": "lenet",
+    "dataset": "digits",
+    "target": {"speedup": 2},
+    "stages": ["prune_channels", "fine_tune", "quantize_int8"],
+}
+DIGESTS = """\
+import json
+from pocketkube.stages.code import code_digest
+from pocketkube.stages.registry import STAGES
+print(json.dumps({name: code_digest(stage.module) for name, stage in STAGES.items()}))
+"""
+
+
+def places(cache: Path, changes: dict) -> dict[str, Path]:
+    """Where each step's output would be kept, were its inputs alike."""
+    found = {}
+    for step in plan(parse_spec(SPEC | changes)):
+        inputs = {name: str(cache / "input") for name in step.inputs}
+        found[step.key] = kept_place(cache, StageCall(step.stage, step.config, inputs, "out"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "again"),
+    [
+        ({"benchmark": {"runs": 7}}, {"benchmark", "report"}),
+        ({"target": {"speedup": 3}}, {"1_prune_channels", "report"}),
+        (
+            {"stages": ["prune_channels", {"fine_tune": {"epochs": 1}}, "quantize_int8"]},
+            {"check_export", "2_fine_tune", "report"},
+        ),
+        (
+            {"stages": ["prune_channels", "fine_tune", {"quantize_int8": {"min_agreement": 0.5}}]},
+            {"check_export", "result", "report"},
+        ),
+        ({"distillation": {"weight": 0.1}}, {"1_prune_channels", "2_fine_tune", "report"}),
+        ({"width": 2.0}, {"check_export", "train_model", "report"}),
+    ],
+)
+def test_what_runs_again(tmp_path: Path, changes: dict, again: set[str]) -> None:
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "file").write_text("content")
+    before, after = places(tmp_path, {}), places(tmp_path, changes)
+    assert {key for key in before if before[key] != after[key]} == again
+
+
+def test_inputs_count_by_their_content(tmp_path: Path) -> None:
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "file").write_text("content")
+    before = places(tmp_path, {})
+    shutil.copytree(tmp_path / "input", tmp_path / "copy")
+    shutil.rmtree(tmp_path / "input")
+    (tmp_path / "copy").rename(tmp_path / "input")
+    assert places(tmp_path, {}) == before
+    (tmp_path / "input" / "file").write_text("Content")
+    changed = {key for key, place in places(tmp_path, {}).items() if place != before[key]}
+    assert changed == {key for key in before if key not in ("check_export", "train_model")}
+
+
+def digests(package: Path) -> dict[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", DIGESTS],
+        env={"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=package.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_code_that_changed_counts_where_it_is_used(tmp_path: Path) -> None:
+    package = tmp_path / "pocketkube"
+    shutil.copytree(
+        Path(pocketkube.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    before = digests(package)
+    assert set(before) == set(STAGES)
+    for file, again in {
+        "pruning/allocation.py": {"prune_channels"},
+        "report/page.py": {"build_report"},
+        "benchmark/intervals.py": {"benchmark_litert", "prune_channels", "build_report"},
+        "cli/main.py": set(),
+    }.items():
+        with (package / file).open("a") as module:
+            module.write("\n# changed\n")
+        after = digests(package)
+        changed = {name for name in before if before[name] != after[name]}
+        assert changed >= again
+        assert bool(changed) == bool(again), (file, changed)
+        assert len(changed) < len(before)
+        before = after
