@@ -6,8 +6,8 @@ It needs neither TensorFlow nor Keras, so that it runs on a phone-class board as
 from pocketkube.benchmark.environment import Environment, environment
 from pocketkube.benchmark.latency import measure_latencies
 from pocketkube.benchmark.measure import benchmark
+from pocketkube.benchmark.rendering import render_table
 from pocketkube.benchmark.results import BenchmarkReport, FileFigures, Percentiles
-from pocketkube.benchmark.table import render_table
 
 __all__ = [
     "BenchmarkReport",
