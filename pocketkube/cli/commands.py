@@ -113,9 +113,9 @@ def benchmark(options: Namespace) -> None:
         return
     if options.output:
         raise UserError("--output: only a latency table is written to a file; give --table, too.")
-    from pocketkube.benchmark import benchmark as measure
-    from pocketkube.benchmark.rendering import render_table
-    from pocketkube.benchmark.results import benchmark_document
+    from pocketkube.benchmarking import benchmark as measure
+    from pocketkube.benchmarking.rendering import render_table
+    from pocketkube.benchmarking.results import benchmark_document
     from pocketkube.spec.sections import Benchmark
 
     if options.runs < 5:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pocketkube.benchmark.environment import environment
-from pocketkube.benchmark.load import Watch, load_of
-from pocketkube.benchmark.samples import random_samples
-from pocketkube.benchmark.timing import Rounds
+from pocketkube.benchmarking.environment import environment
+from pocketkube.benchmarking.load import Watch, load_of
+from pocketkube.benchmarking.samples import random_samples
+from pocketkube.benchmarking.timing import Rounds
 from pocketkube.errors import UserError
 from pocketkube.latency_table.fitting import fit_call
 from pocketkube.latency_table.levels import levels

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from pocketkube.benchmark.samples import save_samples
+from pocketkube.benchmarking.samples import save_samples
 from pocketkube.bundle import Bundle, load_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
@@ -53,7 +53,6 @@ def export_litert(
         calibration=lambda count: materialize(dataset.train, count, config.seed)[0],
     )
     test, labels = _test_examples(dataset.test)
-    is_calibrated = wanted.numbers == "int8" and not _rounds_itself(bundle.model)
     agreement = check_agreement(
         content,
         bundle.model,
@@ -65,11 +64,7 @@ def export_litert(
     export = ExportFacts(
         name=wanted.name,
         seconds=time.monotonic() - began,
-        notes=(
-            *notes_on(content),
-            *([_use_of_zeros(sparse_kernels(content))] if stores_sparse else []),
-            *(notes_on_steps(bundle.model) if is_calibrated else []),
-        ),
+        notes=tuple(notes_on_file(content, bundle.model, wanted, sparse=stores_sparse)),
         warnings=tuple(worse_by_pruning(bundle, task.measure.wording)),
     )
     facts = ExportedFacts(
@@ -115,6 +110,23 @@ def converted(
     if sparse and wanted.numbers in SPARSE_FORMATS and sparse_kernels(content).wrong:
         return convert(False)
     return content
+
+
+def notes_on_file(content: bytes, model: keras.Model, wanted: FileFormat, *, sparse: bool) -> list[str]:
+    """Sentences on what a file holds and what LiteRT makes of it.
+
+    Args:
+        content: The file.
+        model: The model that it was converted from.
+        wanted: The format that was asked for.
+        sparse: Whether zeros were to be left out.
+    """
+    is_calibrated = wanted.numbers == "int8" and not _rounds_itself(model)
+    return [
+        *notes_on(content),
+        *([_use_of_zeros(sparse_kernels(content))] if sparse else []),
+        *(notes_on_steps(model) if is_calibrated else []),
+    ]
 
 
 def _use_of_zeros(found: SparseKernels) -> str:

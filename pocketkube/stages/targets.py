@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pocketkube.benchmark import measure_latencies
+from pocketkube.benchmarking import measure_latencies
 from pocketkube.bundle import Bundle
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
