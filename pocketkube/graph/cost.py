@@ -102,7 +102,7 @@ def profile_model(model: keras.Model) -> Profile:
     layers, unknown = [], []
     for same in calls.values():
         op = same[0].op
-        counts = [_count(call) for call in same]
+        counts = [count_call(call) for call in same]
         kind = type(op).__name__
         uncounted = tuple(dict.fromkeys(what for count in counts for what in count.uncounted))
         if uncounted:
@@ -129,10 +129,11 @@ def profile_model(model: keras.Model) -> Profile:
     )
 
 
-def _count(call: LayerCall) -> Count:
+def count_call(call: LayerCall) -> Count:
+    """What one call of a layer or operation takes at batch size 1, and what of it is not known."""
     if isinstance(call.op, keras.layers.SpectralNormalization):
         # Beside training it is the layer inside.
-        return _count(replace(call, op=call.op.layer))
+        return count_call(replace(call, op=call.op.layer))
     macs = count_macs(call)
     return count_traced(call) if macs is None else Count(macs, count_other_flops(call))
 

@@ -49,12 +49,12 @@ class Cut:
             weight = np.take(weight, left, axis=axis)
         return weight
 
-    def size(self, path: str, shape: tuple[int, ...]) -> int:
-        """How many numbers are left of a weight of `shape`."""
+    def shape(self, path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape that is left of a weight of `shape`."""
         sizes = list(shape)
         for axis, left in self._axes(path):
             sizes[axis] = len(left)
-        return int(np.prod(sizes))
+        return tuple(sizes)
 
     def _axes(self, path: str) -> tuple[tuple[int, np.ndarray], ...]:
         for end, axes in self.weights.items():

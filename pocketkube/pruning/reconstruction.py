@@ -305,59 +305,6 @@ def _response(
     )
 
 
-def select_by_lasso(responses: Sequence[Response], members: np.ndarray, count: int) -> np.ndarray:
-    """The `count` units of `members` that LASSO leaves.
-
-    Minimises `||Y - sum_j b_j X_j W_j||^2 / 2 + lambda |b|_1` over `b`, the layers that read the
-    units summed, lambda searched by bisection until `count` entries are left.
-
-    Args:
-        responses: The layers that read these units.
-        members: The units to choose from.
-        count: How many to keep.
-
-    Returns:
-        The importance of each member, of which the largest `count` are to be kept.
-    """
-    parts = [response.contributions(members) for response in responses]
-    gram = np.sum([part[0] for part in parts], axis=0)
-    target = np.sum([part[1] for part in parts], axis=0)
-    low, high = 0.0, float(np.abs(target).max())
-    found = beta = np.ones(len(members))
-    for _ in range(30):
-        middle = (low + high) / 2
-        beta = _coordinate_descent(gram, target, middle, beta)
-        left = int((beta != 0).sum())
-        if left >= count:
-            low, found = middle, beta
-        if left == count:
-            break
-        if left < count:
-            high = middle
-    return np.abs(found)
-
-
-def _coordinate_descent(
-    gram: np.ndarray, target: np.ndarray, penalty: float, start: np.ndarray
-) -> np.ndarray:
-    beta = start.copy()
-    residual = target - gram @ beta
-    diagonal = np.maximum(np.diag(gram), 1e-12)
-    for _ in range(100):
-        largest = 0.0
-        for j in range(len(beta)):
-            wish = residual[j] + diagonal[j] * beta[j]
-            new = np.sign(wish) * max(abs(wish) - penalty, 0.0) / diagonal[j]
-            change = new - beta[j]
-            if change:
-                residual -= gram[:, j] * change
-                beta[j] = new
-                largest = max(largest, abs(change))
-        if largest < 1e-4:
-            break
-    return beta
-
-
 def write_fit(layer: Any, response: Response, keep_units: np.ndarray) -> str | None:
     """Gives `layer` weights that make up for the units that are not in the mask `keep_units`.
 

@@ -8,6 +8,7 @@ from scipy.stats import binomtest, ttest_rel
 
 from pocketkube.bundle import NOW, UNPRUNED, Bundle
 from pocketkube.measures import Wording
+from pocketkube.pruning.criteria import known_criteria
 from pocketkube.spec.sections import (
     ClusterWeights,
     DistillModel,
@@ -119,7 +120,8 @@ def remedies(settings: Any, course: Training) -> list[str]:
 
 def _less_pruning(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     tried = ["smaller ratios" if all(each["ratios"] for each in settings) else "a smaller target"]
-    if any(each["reconstruct"] and each["criterion"] != "lasso" for each in settings):
+    known = known_criteria()
+    if any(each["reconstruct"] and not known[each["criterion"]].always_fits for each in settings):
         tried.append("reconstruct: false")
     if all(each["group_size"] is None for each in settings):
         tried.append("group_size: 1, which fine-tunes between")

@@ -13,7 +13,8 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
 from pocketkube.graph.surgery import copy_model
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.prune import Pruned, prune
+from pocketkube.pruning.prune import prune_with, pruner_for
+from pocketkube.pruning.pruner import Pruned
 from pocketkube.spec.sections import FineTune
 from pocketkube.stages.comparison import UNRECOVERED
 from pocketkube.stages.configs import PruneChannelsConfig
@@ -45,15 +46,10 @@ def prune_channels(
     teachers = load_teachers(config, first, dataset)
     tuner = _FineTuner(config, teachers, dataset, task, scratch)
 
+    pruner = pruner_for(bundle.model, settings, calibration=calibration, seed=config.seed)
+
     def prune_by(speedup: float | None) -> Pruned:
-        return prune(
-            bundle.model,
-            settings,
-            speedup=speedup,
-            calibration=calibration,
-            seed=config.seed,
-            between=tuner,
-        )
+        return prune_with(pruner, settings, speedup=speedup, between=tuner)
 
     tried: list[str] = []
     if settings.ratios:

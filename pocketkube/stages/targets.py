@@ -17,7 +17,7 @@ from pocketkube.graph.cost import profile_model
 from pocketkube.measures.heads import NO_UNIT
 from pocketkube.progress import progress
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.prune import Pruned
+from pocketkube.pruning.pruner import Pruned
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.export import converted
 from pocketkube.stages.facts import task_of

@@ -9,7 +9,7 @@ from pocketkube.graph.dependency import trace_channels
 from pocketkube.models import build_model
 from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.criteria import score_units
+from pocketkube.pruning.criteria import criterion_named
 from pocketkube.pruning.prune import prune
 from pocketkube.spec.sections import PruneChannels
 from pocketkube.training.task import infer_task
@@ -189,7 +189,7 @@ def test_fpgm_takes_the_filter_that_others_can_stand_for() -> None:
     # The middle one is the geometric median of the three, though it has the largest norm in none.
     model.get_layer("dense").kernel.assign(np.array([[1.0, 2.0, 3.0]] * 4))
     graph = trace_channels(model)
-    scores = score_units(model, graph, "fpgm", None)
+    scores = criterion_named("fpgm").scores(model, graph, None)
     assert scores.argmin() == 1
 
 
@@ -204,7 +204,7 @@ def test_taylor_scores_are_the_loss_that_is_lost() -> None:
         ]
     )
     calibration = images((6,))
-    scores = score_units(model, trace_channels(model), "taylor", calibration)
+    scores = criterion_named("taylor").scores(model, trace_channels(model), calibration)
     head = model.get_layer("head").kernel
     whole, step = np.array(head), 1e-2
 

@@ -149,7 +149,7 @@ def test_a_data_set_on_a_server_is_the_one_in_a_folder(there: str, tmp_path: Pat
 
 def test_a_broken_file_is_called_by_its_address(there: str, tmp_path: Path) -> None:
     put(file_of(tmp_path, b"no archive"), f"{there}/data.npz")
-    with pytest.raises(UserError, match="is not a readable .npz") as caught:
+    with pytest.raises(UserError, match=r"is not a readable \.npz") as caught:
         load_dataset(DatasetSettings(npz=f"{there}/data.npz"))
     assert f"{there}/data.npz" in str(caught.value)
     assert "cache" not in str(caught.value)
@@ -190,7 +190,7 @@ def test_records_that_cannot_be_fetched_say_why(there: str, s3: Gateway, tmp_pat
     tfrecord(tmp_path / "data")
     put(tmp_path / "data", there)
     (s3.objects / parse_uri(there).key / "train-1").write_bytes(b"another")
-    with pytest.raises(UserError, match="train-1 has not|train-1 has another"):
+    with pytest.raises(UserError, match=r"train-1 has not|train-1 has another"):
         load_dataset(DatasetSettings(tfrecord=f"{there}/train-*"))
     with pytest.raises(UserError, match="no file matches"):
         load_dataset(DatasetSettings(tfrecord=f"{there}/validation-*"))

@@ -1,4 +1,4 @@
-"""Discrimination-aware channel pruning (Zhuang et al., 2018): keeps what tells the labels apart.
+"""The criterion dcp: discrimination-aware channel pruning (Zhuang et al., 2018).
 
 Channels are chosen greedily by the gradient of what two losses say together: how far the next
 layers' outputs are from the original network's, and an auxiliary head's loss further on.
@@ -12,10 +12,13 @@ import numpy as np
 import tensorflow as tf
 from scipy.linalg import cho_factor, cho_solve
 
+from pocketkube.graph.dependency import ChannelGraph
 from pocketkube.graph.narrows import mixing_calls
-from pocketkube.pruning.auxiliary_heads import Head, loss_at, tensors
+from pocketkube.pruning.auxiliary_heads import Head, attach_heads, loss_at, tensors
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.reconstruction import Response
+from pocketkube.pruning.criteria.base import Criterion, Reader, Selection
+from pocketkube.pruning.criteria.taylor import taylor_scores
+from pocketkube.pruning.reconstruction import Response, keep_where_better
 
 STEPS = 4
 LAMBDA = 1.0
@@ -25,11 +28,46 @@ RIDGE = 1e-5
 TINY = 1e-12
 
 
+class DiscriminationAware(Criterion):
+    """Taylor scores say how many units each group keeps, discrimination-aware selection says which."""
+
+    name = "dcp"
+    needs_data = True
+    is_loss = True
+
+    def scores(
+        self, model: keras.Model, graph: ChannelGraph, calibration: Calibration | None
+    ) -> np.ndarray:
+        """In units of the squared loss; see `taylor_scores`."""
+        assert calibration is not None
+        return taylor_scores(model, graph, calibration)
+
+    def selection(self, model: keras.Model, calibration: Calibration) -> Selection:
+        """Trains auxiliary heads first, and the network a little with them."""
+        return _DiscriminationAwareSelection(attach_heads(model, calibration), calibration)
+
+
+class _DiscriminationAwareSelection(Selection):
+    otherwise = "taylor"
+    changes_weights = True
+
+    def __init__(self, heads: Sequence[Head], calibration: Calibration) -> None:
+        self._heads, self._calibration = heads, calibration
+
+    def choose(
+        self, model: keras.Model, readers: Mapping[str, Reader], members: np.ndarray, count: int
+    ) -> np.ndarray:
+        return select_by_discrimination(model, self._heads, readers, members, count, self._calibration)
+
+    def settle(self, readers: Mapping[str, Reader], keep: np.ndarray, *, enough: bool) -> None:
+        for reader in readers.values():
+            keep_where_better(reader.layer, reader.response, keep, fits=enough)
+
+
 def select_by_discrimination(
     model: keras.Model,
     heads: Sequence[Head],
-    layers: Mapping[str, Any],
-    responses: Mapping[str, Response],
+    readers: Mapping[str, Reader],
     members: np.ndarray,
     count: int,
     calibration: Calibration,
@@ -54,8 +92,7 @@ def select_by_discrimination(
     Args:
         model: The network so far; the layers that read the units are left with the weights found.
         heads: Its auxiliary heads.
-        layers: Layers of the model by their paths.
-        responses: Of the layers that read these units.
+        readers: The layers that read the units.
         members: The units to choose from.
         count: How many to keep.
         calibration: Examples.
@@ -63,8 +100,8 @@ def select_by_discrimination(
     Returns:
         The importance of each member: the sooner it was taken, the higher; 0 if it was not.
     """
-    readings = [_Reading(layers[path], response, members) for path, response in responses.items()]
-    gradients = _gradients(model, _head_after(model, heads, list(responses)), calibration, readings)
+    readings = [_Reading(each.layer, each.response, members) for each in readers.values()]
+    gradients = _gradients(model, _head_after(model, heads, list(readers)), calibration, readings)
     batches = tensors(calibration)
     steps = min(STEPS, count)
     taken, importance = np.zeros(len(members), bool), np.zeros(len(members))

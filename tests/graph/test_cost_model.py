@@ -1,0 +1,211 @@
+import json
+import subprocess
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+from pocketkube.errors import UserError
+from pocketkube.graph.budgets import FileBytes, Macs, Parameters
+from pocketkube.graph.cost import Profile, profile_model
+from pocketkube.graph.cost_model import CostModel
+from pocketkube.graph.cost_model_of import cost_model_of
+from pocketkube.graph.dependency import ChannelGraph, trace_channels
+from pocketkube.graph.ranking import keep_best, rank_units
+from pocketkube.graph.surgery import remove_channels
+from tests.graph.nets import NETS
+from tests.graph.test_applications import FAMILIES
+
+
+def added_concatenation() -> keras.Model:
+    """A group whose units are not alike: some are of one layer, some of another."""
+    x = inputs = keras.Input((8, 8, 3))
+    one = layers.Conv2D(6, 3, padding="same", name="one")(x)
+    two = layers.Conv2D(6, 5, padding="same", name="two")(x)
+    x = layers.Concatenate()([one, two])
+    x = layers.Add()([x, layers.Conv2D(12, 3, padding="same", name="three")(x)])
+    x = layers.Dense(5)(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, x, name="added_concatenation")
+
+
+def flattened() -> keras.Model:
+    x = inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(16, 3, activation="relu", name="conv")(x)
+    x = layers.MaxPooling2D(2)(x)
+    x = layers.Dense(32, activation="relu", name="hidden")(layers.Flatten()(x))
+    return keras.Model(inputs, layers.Dense(5, name="head")(x), name="flattened")
+
+
+SMALL = NETS | {"added_concatenation": added_concatenation, "flattened": flattened}
+KNOWN: dict[str, tuple[keras.Model, ChannelGraph]] = {}
+
+
+def traced(name: str) -> tuple[keras.Model, ChannelGraph]:
+    if name not in KNOWN:
+        model = SMALL[name]()
+        KNOWN[name] = model, trace_channels(model)
+    return KNOWN[name]
+
+
+def built(model: keras.Model, graph: ChannelGraph, scores: np.ndarray, counts: np.ndarray) -> Profile:
+    """What the model costs that surgery builds."""
+    return profile_model(remove_channels(model, graph, keep_best(rank_units(graph, scores), counts)))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_costs_of_any_assignment_are_those_of_the_model_that_surgery_builds(data: Any) -> None:
+    model, graph = traced(data.draw(st.sampled_from(sorted(SMALL))))
+    scores = np.random.default_rng(data.draw(st.integers(0, 99))).random(graph.units.count)
+    costs = cost_model_of(model, graph, scores=scores, round_to=1, max_ratio=1.0)
+    counts = np.array([data.draw(st.integers(g.least, g.size)) for g in costs.groups])
+    real = built(model, graph, scores, counts)
+    assert (costs.macs(counts), costs.parameters(counts)) == (real.macs, real.parameters)
+    calls = costs.sized(costs.assignment(counts))
+    assert sum(call.macs for call in calls) == real.macs
+    first = {call.layer.name: call for call in reversed(calls)}
+    assert {name: call.outputs[0] for name, call in first.items()} == {
+        layer.name: layer.output_shape for layer in real.layers
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_costs_are_those_of_the_model_that_surgery_builds(name: str) -> None:
+    keras.backend.clear_session()
+    network = getattr(keras.applications, name)
+    model = network(weights=None, input_shape=(96, 96, 3), classes=10)
+    graph, rng = trace_channels(model), np.random.default_rng(0)
+    scores = rng.random(graph.units.count)
+    costs = cost_model_of(model, graph, scores=scores, round_to=1)
+    assert costs.is_exact
+    whole = profile_model(model)
+    assert (costs.macs(costs.sizes), costs.parameters(costs.sizes)) == (whole.macs, whole.parameters)
+    counts = np.array([rng.integers(group.least, group.size + 1) for group in costs.groups])
+    real = built(model, graph, scores, counts)
+    assert (costs.macs(counts), costs.parameters(counts)) == (real.macs, real.parameters)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_json_gives_the_same_costs(name: str) -> None:
+    costs = cost_model_of(*traced(name))
+    again = CostModel.from_json(costs.to_json())
+    assert again == costs
+    counts = np.array([group.least for group in costs.groups])
+    assert again.macs(counts) == costs.macs(counts) < costs.macs(costs.sizes)
+
+
+def test_json_that_is_no_cost_model_is_refused() -> None:
+    for text in ("", "[]", "{}"):
+        with pytest.raises(UserError, match="This is no cost model"):
+            CostModel.from_json(text)
+    with pytest.raises(UserError, match="schema_version 99"):
+        CostModel.from_json(json.dumps({"schema_version": 99}))
+
+
+def test_a_latency_table_finds_what_a_layer_is_and_which_sizes_it_has() -> None:
+    costs = cost_model_of(*traced("squeeze_and_excite"), round_to=1)
+    sized = {call.layer.name: call for call in costs.sized({"expand": 5})}
+    depthwise, project = sized["depthwise"], sized["project"]
+    assert depthwise.inputs == ((8, 8, 5),)
+    assert depthwise.outputs == ((8, 8, 10),)
+    layer = depthwise.layer
+    assert (layer.kind, layer.kernel_size, layer.strides) == ("DepthwiseConv2D", (3, 3), (1, 1))
+    assert (layer.padding, layer.depth_multiplier, layer.use_bias) == ("same", 2, True)
+    assert layer.reads == ("expand",)
+    assert (project.inputs, project.outputs) == (((8, 8, 10),), ((6, 6, 10),))
+    assert sized["squeeze"].layer.activation == "relu"
+
+
+def test_a_grouped_convolution_has_as_many_groups_as_are_left() -> None:
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(16, 3, name="one")(inputs)
+    x = layers.Conv2D(24, 3, groups=8, name="grouped")(x)
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    sized = {call.layer.name: call for call in cost_model_of(model, round_to=1).sized({"one": 5})}
+    # Two channels go in and three come out of each group.
+    assert (sized["grouped"].groups, sized["grouped"].inputs[0][-1]) == (5, 10)
+    assert sized["grouped"].macs == 16 * 9 * 2 * 15
+
+
+def test_an_assignment_that_is_none_names_what_is_wrong() -> None:
+    costs = cost_model_of(*traced("residual"))
+    with pytest.raises(UserError, match=r"residual has no group .* named nose; there are: stem, inner"):
+        costs.counts({"nose": 3})
+    with pytest.raises(UserError, match="inner has 12 units, of which 1 to 12 can be kept; receive"):
+        costs.counts({"inner": 13})
+
+
+def test_steps_and_least_counts_are_those_that_pruning_may_use() -> None:
+    inputs = keras.Input((6, 32))
+    x = layers.MultiHeadAttention(4, 8, name="attention")(inputs, inputs)
+    x = layers.Dense(64, name="wide")(x)
+    x = layers.Dense(12, name="narrow")(x)
+    model = keras.Model(inputs, layers.Dense(3, name="head")(x))
+    costs = cost_model_of(model, round_to=8, max_ratio=0.8)
+    found = {group.name: (group.size, group.step, group.least) for group in costs.groups}
+    assert found["wide"] == (64, 8, 16)
+    assert found["narrow"] == (12, 2, 4)
+    assert found["attention/heads"] == (4, 1, 1)
+
+
+class Doubled(layers.Layer):
+    """A user's own layer: what it multiplies is traced."""
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(shape=(shape[-1], 4), name="kernel")
+
+    def call(self, inputs: Any) -> Any:
+        return keras.ops.matmul(inputs, self.kernel)
+
+
+def test_what_no_rule_knows_stays_whole_and_what_nobody_knows_is_a_bound() -> None:
+    inputs = keras.Input((8,))
+    x = layers.Dense(16, name="first")(inputs)
+    x = Doubled(name="mine")(layers.Dense(12, name="second")(x))
+    x = layers.Dense(8, activation=lambda x: keras.ops.fft((x, x))[0], name="odd")(x)
+    model = keras.Model(inputs, layers.Dense(3, name="head")(x))
+    costs = cost_model_of(model, round_to=1)
+    assert [group.name for group in costs.groups][:1] == ["first"]
+    assert any("mine (Doubled)" in sentence for sentence in costs.left_whole)
+    assert costs.unknown == profile_model(model).unknown == ("odd (Dense)",)
+    assert Macs(costs).unknown == costs.unknown
+    assert Parameters(costs).unknown == ()
+    assert costs.macs(costs.sizes) == profile_model(model).macs
+
+
+@pytest.mark.parametrize("budget", [Macs, Parameters, FileBytes])
+def test_a_budget_says_the_same_of_one_assignment_and_of_many(budget: Any) -> None:
+    costs = cost_model_of(*traced("dense_blocks"), round_to=1)
+    spent = budget(costs)
+    counts = np.array([costs.counts({"one": n}) for n in range(1, 7)] * 60)
+    many = spent.costs(counts)
+    assert many.shape == (360,)
+    assert [spent.cost({"one": n}) for n in range(1, 7)] == many[:6].tolist() == many[-6:].tolist()
+    assert (np.diff(many[:6]) > 0).all()
+
+
+def test_costs_without_keras_take_little_memory_and_time() -> None:
+    """A service imports this, with 100 Mi in all."""
+    program = """
+import json, sys, time
+from pathlib import Path
+began = time.process_time()
+import pocketkube.graph.cost_model, pocketkube.graph.budgets
+seconds = time.process_time() - began
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+heavy = [m for m in ("keras", "tensorflow", "pydantic", "scipy") if m in sys.modules]
+kilobytes = int(status["VmHWM"].split()[0])
+print(json.dumps({"kilobytes": kilobytes, "seconds": seconds, "heavy": heavy}))
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found = json.loads(run.stdout)
+    assert found["heavy"] == []
+    assert found["kilobytes"] < 60 * 1024
+    # Processor time, which other programs hardly lengthen; it is some 0.15 s.
+    assert found["seconds"] < 1.0
