@@ -14,7 +14,7 @@ from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_FILE
-from pocketkube.loading import first_line, why_not_loaded
+from pocketkube.loading import first_line, load_added_layers, why_not_loaded
 from pocketkube.packing import Form, packs, read_forms, write_packed
 
 NOW, UNPRUNED = "now", "unpruned"
@@ -100,7 +100,10 @@ def load_model(path: Path) -> keras.Model:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is damaged or cut short: it is no archive, as .keras files are.")
     try:
+        load_added_layers(path)
         model = _in_float32(keras.saving.load_model(path, safe_mode=True))
+    except UserError:
+        raise
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise UserError(f"{path} is damaged or cut short: {first_line(error)}") from error
     except Exception as error:

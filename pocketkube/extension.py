@@ -66,13 +66,13 @@ class Registry:
         def add(what: Added) -> Added:
             module = getattr(what, "__module__", None) or type(what).__module__
             known = self._found.get(name)
-            if known is not None and known is not what:
-                # A cell of a notebook that runs again says the same once more.
-                if name not in self._decorated or self._decorated[name].module != module:
-                    raise UserError(
-                        f"The module {module} adds the {self.kind} {name}, which "
-                        f"{self.origin(name).who} adds, too: give one of them another name."
-                    )
+            # A cell of a notebook that runs again says the same once more.
+            again = name in self._decorated and self._decorated[name].module == module
+            if known is not None and known is not what and not again:
+                raise UserError(
+                    f"The module {module} adds the {self.kind} {name}, which {self.origin(name).who} "
+                    "adds, too: give one of them another name."
+                )
             self._found[name] = what
             if name not in self._entry_points:
                 self._decorated[name] = Origin(module, f"the module {module}")

@@ -9,6 +9,7 @@ import numpy as np
 from keras.src.applications.convnext import LayerScale
 
 from pocketkube.graph.dependency import ChannelGraph, Use
+from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
 
 layers = keras.layers
@@ -89,7 +90,8 @@ def left_of(graph: ChannelGraph, use: Use, keep: np.ndarray) -> Left:
 
 def cut_layer(use: Use, left: Left) -> Cut:
     """How the layer of `use` has to change so that only `left` is left around it."""
-    rule = CUTS.get(type(use.op))
+    added = rules_of(use.op)
+    rule = added.cut if added else CUTS.get(type(use.op))
     return rule(use, left) if rule else Cut()
 
 

@@ -9,6 +9,7 @@ from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from pocketkube.graph.calls import LayerCall
+from pocketkube.graph.layer_rules import rules_of
 
 layers = keras.layers
 Rule = Callable[[LayerCall], int]
@@ -30,7 +31,9 @@ def count_macs(call: LayerCall) -> int | None:
     if _is_foreign(getattr(op, "activation", None)):
         return None
     if isinstance(op, layers.Layer):
+        added = rules_of(op)
         rule = MACS.get(type(op)) or REGISTERED.get(keras.saving.get_registered_name(type(op)))
+        rule = added.macs if added else rule
         return rule(call) if rule is not None else None
     # Bare operations (x + y on symbolic tensors) have no public classes: their names are keras.ops'.
     if not type(op).__module__.startswith("keras.src.ops."):

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from pocketkube.graph.matrices import MATRICES
+from pocketkube.graph.matrices import matrix_of
 from pocketkube.graph.walk import functional_graph, walk
 
 
@@ -63,7 +63,7 @@ def mixing_calls(model: keras.Model) -> dict[str, int]:
 
     def visit(path: str, node: Any, taken: list[None]) -> Sequence[None]:
         number = next(numbers)
-        if type(node.operation) in MATRICES:
+        if matrix_of(node.operation) is not None:
             places[path] = number
         return [None] * len(node.outputs)
 
@@ -79,7 +79,7 @@ def _calls(model: keras.Model) -> tuple[list[_Call], list[int]]:
 
     def visit(path: str, node: Any, taken: list[int]) -> Sequence[int]:
         gives = tuple(next(numbers) for _ in node.outputs)
-        calls.append(_Call(type(node.operation) in MATRICES, tuple(taken), gives))
+        calls.append(_Call(matrix_of(node.operation) is not None, tuple(taken), gives))
         return gives
 
     function = functional_graph(model)

@@ -10,6 +10,7 @@ from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from pocketkube.graph.channels import FIXED, Channels, Ledger
+from pocketkube.graph.layer_rules import rules_of
 
 Shape = tuple[int | None, ...]
 layers = keras.layers
@@ -69,7 +70,8 @@ def propagate(call: Call) -> list[Channels | None] | None:
         One for each output, or None where no rule knows the operation: its inputs are then fixed,
         so that it stays as it is.
     """
-    rule = RULES.get(type(call.op)) or _operation_rule(call.op)
+    added = rules_of(call.op)
+    rule = added.channels if added else RULES.get(type(call.op)) or _operation_rule(call.op)
     if rule is None:
         call.fix_all()
         return None

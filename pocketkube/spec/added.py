@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, GetJsonSchemaHandler, PlainSerializer, PlainValidator, ValidationError
+from pydantic import (
+    AfterValidator,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+)
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from pocketkube.extension import Registry
@@ -21,12 +27,12 @@ class Choice:
         self._registry, self.builtin = registry, builtin
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
-        return handler.generate_schema(Annotated[source, AfterValidator(self._known)])  # type: ignore[no-any-return]
+        return handler.generate_schema(Annotated[source, AfterValidator(self._known)])
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"anyOf": [{"enum": list(self.builtin)}, {"type": "string"}]}
+        return {"enum": list(self._registry.names(self.builtin)), "type": "string"}
 
     def _known(self, name: str) -> str:
         if name not in self.builtin and self._registry.find(name, self.builtin) is None:
@@ -73,7 +79,9 @@ def added_settings(registry: Registry, builtin: tuple[str, ...], base: type[Sett
 
     def check(value: Any) -> dict[str, Settings]:
         if not isinstance(value, Mapping) or len(value) != 1:
-            raise ValueError(f"must be one name with its settings, as in {{name: {{}}}}; received {value!r:.60}")
+            raise ValueError(
+                f"must be a name with its settings, {{name: {{}}}}; received {value!r:.60}"
+            )
         ((name, given),) = value.items()
         kind = registry.find(str(name), builtin, base)
         if kind is None:
@@ -87,7 +95,9 @@ def added_settings(registry: Registry, builtin: tuple[str, ...], base: type[Sett
         return value and {name: each.model_dump(**options) for name, each in value.items()}
 
     return Annotated[
-        dict[str, Settings], PlainValidator(check, json_schema_input_type=dict[str, Any]), PlainSerializer(dump)
+        dict[str, Settings],
+        PlainValidator(check, json_schema_input_type=dict[str, Any]),
+        PlainSerializer(dump),
     ]
 
 

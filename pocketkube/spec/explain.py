@@ -14,7 +14,7 @@ from pocketkube.extension import datasets, tasks
 from pocketkube.extension import stages as added
 from pocketkube.spec.added import Choice
 from pocketkube.spec.problems import models_in, stage_model
-from pocketkube.spec.sections import SOURCES, DatasetSettings, Target, TaskSettings
+from pocketkube.spec.sections import SOURCES, DatasetSettings, Target
 from pocketkube.spec.sections.task import TASKS
 from pocketkube.spec.spec import Spec
 from pocketkube.spec.stage_settings import STAGE_NAMES
@@ -59,9 +59,7 @@ def json_schema() -> dict[str, Any]:
                 "additionalProperties": False,
             }
         )
-    stages += [
-        {"const": name} | {"description": added.origin(name).who} for name in added.names()
-    ]
+    stages += [{"const": name} | {"description": added.origin(name).who} for name in added.names()]
     stages.append(properties["stages"]["items"])
     properties["stages"] = {**properties["stages"], "items": {"anyOf": stages}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from pocketkube.spec.spec import Spec
 from pocketkube.extension import Registry, datasets, stages, tasks
+from pocketkube.spec.spec import Spec
 from pocketkube.spec.stage_settings import STAGE_NAMES, added_stage
 
 

@@ -2,7 +2,13 @@
 
 from typing import Annotated, Any, get_args
 
-from pydantic import Field, SerializerFunctionWrapHandler, ValidatorFunctionWrapHandler, WrapSerializer, WrapValidator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidatorFunctionWrapHandler,
+    WrapSerializer,
+    WrapValidator,
+)
 
 from pocketkube.extension import stages
 from pocketkube.spec.added import checked
@@ -37,8 +43,10 @@ def added_stage(name: object) -> type[StageBase] | None:
     """The settings' class of a stage that a package adds; None if there is none of that name."""
     if not isinstance(name, str) or name in STAGE_NAMES or name not in stages.names(STAGE_NAMES):
         return None
-    kind: type[StageBase] = stages.get(name).settings
-    return kind
+    # A stage that is added brings its settings along: here alone a spec asks what stages there are.
+    from pocketkube.stages.registry import stage_named
+
+    return stage_named(name).settings
 
 
 def _read(value: Any, builtin: ValidatorFunctionWrapHandler) -> Any:

@@ -37,8 +37,11 @@ class AddedDataset(Settings):
             UserError: If the examples are missing or unusable.
         """
 
-    def files(self) -> Sequence[Path]:
-        """The files and folders that it reads; called before a stage runs, to see whether they changed."""
+    def reads(self) -> Sequence[str]:
+        """Files, folders or s3:// addresses that it reads.
+
+        Called before a stage runs, to see whether they changed since its output was kept.
+        """
         return ()
 
     def resolved(self, base: Path) -> Self:
@@ -48,7 +51,6 @@ class AddedDataset(Settings):
             base: The folder of the spec's file, which relative paths start from.
         """
         return self
-
 
 
 class DatasetSettings(Settings):
@@ -72,7 +74,7 @@ class DatasetSettings(Settings):
     )
     added: added_settings(datasets, (), AddedDataset) | None = Field(  # type: ignore[valid-type]
         None,
-        description="A data set that a package adds, with its settings; its name alone is enough, as in "
+        description="A data set that a package adds, with its settings; also without this key, as in "
         "{name: {setting: value}}.",
     )
     image_size: tuple[Count, Count] | None = Field(

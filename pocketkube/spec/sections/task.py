@@ -58,7 +58,6 @@ class AddedTask(Settings):
         """
 
 
-
 class Landmarks(Settings):
     """Points in an image, `[N, K, 2]` or `[N, 2K]`, judged by their normalised mean error (NME)."""
 
@@ -92,7 +91,7 @@ class TaskSettings(Settings):
     landmarks: Landmarks | None = Field(None, description="Points in an image.")
     added: added_settings(tasks, ("landmarks",), AddedTask) | None = Field(  # type: ignore[valid-type]
         None,
-        description="A task that a package adds, with its settings; its name alone is enough, as in "
+        description="A task that a package adds, with its settings; also without this key, as in "
         "{name: {setting: value}}.",
     )
 

@@ -1,0 +1,1 @@
+"""Adds one of each kind to PocketKube: a criterion, a data set, a task, a network, a layer and a stage."""
