@@ -35,10 +35,14 @@ class Choice:
         return {"enum": list(self._registry.names(self.builtin)), "type": "string"}
 
     def _known(self, name: str) -> str:
-        if name not in self.builtin and self._registry.find(name, self.builtin) is None:
-            names = repr_of(self._registry.names(self.builtin))
+        if name in self.builtin:
+            return name
+        # It is not loaded: a spec is read where there is no TensorFlow.
+        names = self._registry.names(self.builtin)
+        if name not in names:
             # As pydantic says it of a Literal.
-            raise PydanticCustomError("literal_error", "must be {expected}", {"expected": names})
+            expected = {"expected": repr_of(names)}
+            raise PydanticCustomError("literal_error", "must be {expected}", expected)
         return name
 
 

@@ -1,1 +1,1 @@
-"""Adds one of each kind to PocketKube: a criterion, a data set, a task, a network, a layer and a stage."""
+"""Adds one of each kind to PocketKube: criterion, data set, task, network, layer and stage."""

@@ -1,4 +1,4 @@
-"""A stage: clips the few weights that are far larger than the others, which widen ranges for nothing."""
+"""A stage: clips the few weights that are far larger than the others, which only widen ranges."""
 
 import time
 from collections.abc import Mapping
