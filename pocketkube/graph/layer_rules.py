@@ -25,8 +25,8 @@ class LayerRules:
         channels: How channels travel through it; called for each call when a model is traced. Gives the
             channels of its output, ties those that are to be cut together in `call.ledger`, and fixes
             those that have to stay; None where none of the output's may be cut.
-        macs: The multiply-adds of a call at batch size 1; called when a model is profiled. Where channels
-            are cut, the cost model takes them to be in proportion to the layer's matrices.
+        macs: The multiply-adds of a call at batch size 1; called when a model is profiled. The cost
+            model takes them to be in proportion to the layer's matrices where channels are cut.
         cut: The entries of its config that change where channels go, and the positions left along its
             weights' axes; called for each layer when a model is rebuilt. None if it has neither.
         matrix: Of a layer that mixes channels: the end of its weight's path, the axis of incoming

@@ -1,5 +1,7 @@
 """What holds of every criterion."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -29,7 +31,12 @@ class CriterionTests:
         y = layers.Conv2D(8, 3, padding="same", use_bias=False)(x)
         x = layers.Add()([x, layers.BatchNormalization()(y)])
         x = layers.GlobalAveragePooling2D()(layers.Conv2D(16, 3, 2)(x))
-        return keras.Model(image, layers.Dense(4)(x))
+        network = keras.Model(image, layers.Dense(4)(x))
+        rng = np.random.default_rng(0)
+        for layer in network.layers:
+            if isinstance(layer, layers.BatchNormalization):
+                layer.gamma.assign(rng.uniform(0.5, 1.5, layer.gamma.shape))
+        return network
 
     @pytest.fixture
     def calibration(self, criterion: Criterion, network: keras.Model) -> Calibration | None:
@@ -40,7 +47,11 @@ class CriterionTests:
         images = rng.normal(size=(64, *network.inputs[0].shape[1:])).astype("float32")
         labels = rng.integers(0, network.outputs[0].shape[-1], 64)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
-        return Calibration((images,), (labels,), loss)
+
+        def loss_of_each(labels: Any, outputs: Any) -> Any:
+            return loss(keras.tree.flatten(labels)[0], keras.tree.flatten(outputs)[0])
+
+        return Calibration((images,), (labels,), loss_of_each)
 
     def test_scores_say_something_of_each_unit(
         self, criterion: Criterion, network: keras.Model, calibration: Calibration | None

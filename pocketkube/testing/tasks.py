@@ -20,7 +20,7 @@ EXAMPLES = 32
 
 
 class TaskTests:
-    """Give the fixtures `settings`, of the task, `builder` of a network, and `dataset` that it is for."""
+    """Give the fixtures `settings`, of the task, `builder`, of a network for it, and `dataset`."""
 
     @pytest.fixture
     def settings(self) -> TaskSettings:
@@ -59,8 +59,8 @@ class TaskTests:
         assert settings.added is not None
         ((name, added),) = settings.added.items()
         assert added.measure.kind == name
-        assert dataclasses.is_dataclass(added.measure)
         assert wording_of(added.measure.wording.score_name) == added.measure.wording
+        assert dataclasses.is_dataclass(added.measure)
 
     def test_a_bundle_gives_it_back(self, task: Task, model: keras.Model, dataset: Dataset) -> None:
         """What a bundle holds of it makes a task of the same losses and scores."""

@@ -19,11 +19,11 @@ from pathlib import Path
 from pocketkube.spec import load_spec
 from pocketkube.stages.cache import kept_place
 from pocketkube.stages.plan import plan
-from dataclasses import replace
+Path("empty").mkdir(exist_ok=True)
 outputs = {}
 for step in plan(load_spec(Path("job.yaml"))):
-    outputs[step.key] = "."
-    print(step.key, kept_place(Path(), replace(step.call(outputs, "out"), inputs={})))
+    outputs[step.key] = "empty"
+    print(step.key, kept_place(Path(), step.call(outputs, "out")))
 """
 COMPILE = """
 from pathlib import Path
@@ -148,17 +148,19 @@ def test_stages_run_again_where_the_code_that_they_use_changed(installed: Path) 
     def kept() -> dict[str, str]:
         return dict(line.split() for line in python(installed, "-c", KEPT).splitlines())
 
+    before = kept()
+
     def changed(file: str) -> set[str]:
         place = installed / "site/pocketkube_bars" / file
-        before, text = kept(), place.read_text()
+        text = place.read_text()
         place.write_text(text + "\n# Changed.\n")
         after = kept()
         place.write_text(text)
         return {key for key, name in after.items() if name != before[key]}
 
-    assert changed("criterion.py") == {"1_prune_channels", "report"}
-    assert changed("stage.py") >= {"2_clip_weights"}
-    assert not changed("stage.py") & {"train_model", "1_prune_channels", "3_fine_tune"}
+    # Two stages look at the settings of all others.
+    assert changed("criterion.py") == {"check_export", "1_prune_channels", "report"}
+    assert changed("stage.py") == {"check_export", "2_clip_weights", "report"}
     # A bundle may hold any layer.
     assert changed("layer.py") >= {"train_model", "1_prune_channels", "2_clip_weights", "3_fine_tune"}
 
@@ -166,8 +168,8 @@ def test_stages_run_again_where_the_code_that_they_use_changed(installed: Path) 
 def test_a_stage_without_a_component_is_refused_by_the_pipeline(installed: Path) -> None:
     told = python(installed, "-c", COMPILE).strip()
     assert told == (
-        "The stage clip_weights of the package pocketkube-bars 1.0 has no component: run the job on one "
-        "machine, or give its StageDefinition one."
+        "The stage clip_weights of the package pocketkube-bars 1.0 has no component: run the job on "
+        "one machine, or give its StageDefinition one."
     )
 
 
@@ -175,5 +177,5 @@ def test_without_the_package_the_spec_says_what_is_not_known() -> None:
     from pocketkube.errors import UserError
     from pocketkube.spec import load_spec
 
-    with pytest.raises(UserError, match="'bars' is not a known key|dataset.bars: is not a known key"):
+    with pytest.raises(UserError, match=r"dataset\.bars: is not a known key"):
         load_spec(EXAMPLE / "job.yaml")
