@@ -18,6 +18,7 @@ from jobs import mean_and_spread, results_of
 from pocketkube.cli.outcome import plain_ending
 from pocketkube.files import write_text
 from pocketkube.measures import wording_of
+from pocketkube.report.result import Result
 from pocketkube.spec import Spec, document_of, load_spec, resolve_paths
 from pocketkube.spec.sections import PruneChannels
 
@@ -36,8 +37,8 @@ def main() -> None:
         print(table)
 
 
-def _results(options: argparse.Namespace) -> dict[tuple[str, float, int], dict[str, Any]]:
-    """result.json's content by criterion, speed-up and seed."""
+def _results(options: argparse.Namespace) -> dict[tuple[str, float, int], Result]:
+    """Figures by criterion, speed-up and seed."""
     spec = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
     # Seeds turn fastest: jobs that run at once do not train the same network.
     runs = list(itertools.product(options.criteria, options.speedups, options.seeds))
@@ -54,15 +55,15 @@ def _job(spec: Spec, criterion: str, speedup: float, seed: int) -> dict[str, Any
     return job | {"target": {"speedup": speedup}, "seed": seed}
 
 
-def render(results: dict[tuple[str, float, int], dict[str, Any]]) -> str:
+def render(results: dict[tuple[str, float, int], Result]) -> str:
     """A Markdown table: a row for each criterion, a column for each speed-up.
 
     Args:
-        results: result.json's content, by criterion, speed-up and seed.
+        results: Figures by criterion, speed-up and seed.
     """
     criteria, speedups, _ = (tuple(dict.fromkeys(column)) for column in zip(*results, strict=True))
-    wording = wording_of(next(iter(results.values()))["task"]["score_name"])
-    dense = {seed: result["before"]["score"] for (_, _, seed), result in results.items()}
+    wording = wording_of(next(iter(results.values())).task.score_name)
+    dense = {seed: result.before.score or 0.0 for (_, _, seed), result in results.items()}
     lines = [
         "| criterion | " + " | ".join(_reached(results, speedup) for speedup in speedups) + " |",
         "| --- |" + " --- |" * len(speedups),
@@ -72,7 +73,7 @@ def render(results: dict[tuple[str, float, int], dict[str, Any]]) -> str:
         cells = (
             mean_and_spread(
                 [
-                    result["after"]["score"]
+                    result.after.score or 0.0
                     for (ours, factor, _), result in results.items()
                     if (ours, factor) == (criterion, speedup)
                 ],
@@ -101,8 +102,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _reached(results: dict[tuple[str, float, int], dict[str, Any]], speedup: float) -> str:
-    reached = [result["speedup"] for (_, factor, _), result in results.items() if factor == speedup]
+def _reached(results: dict[tuple[str, float, int], Result], speedup: float) -> str:
+    reached = [result.speedup for (_, factor, _), result in results.items() if factor == speedup]
     return f"{min(reached):.2f}–{max(reached):.2f}x"
 
 

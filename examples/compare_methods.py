@@ -28,6 +28,7 @@ from pocketkube.cli.outcome import plain_ending
 from pocketkube.errors import UserError
 from pocketkube.files import write_text
 from pocketkube.measures import wording_of
+from pocketkube.report.result import Result, SideFigures
 from pocketkube.spec import document_of, load_spec, resolve_paths
 from pocketkube.spec.sections import Benchmark
 
@@ -50,7 +51,7 @@ def main() -> None:
         found = results_of(specs, options.output, options.jobs)
         settings = Benchmark(runs=max(LEAST_RUNS, base.benchmark.runs), threads=(1,))
         measured = [
-            result | {"latency_ratio": _latency_ratio(options.output / name, settings)}
+            result.model_copy(update={"latency_ratio": _latency_ratio(options.output / name, settings)})
             for name, result in found.items()
         ]
         table = render(dict(zip(runs, measured, strict=True)))
@@ -72,7 +73,7 @@ def _latency_ratio(folder: Path, settings: Benchmark) -> float:
     kept = folder / "latency.json"
     if not kept.is_file():
         report = benchmark([folder / "baseline.tflite", folder / "model.tflite"], settings)
-        told = {
+        latency = {
             "latency_ratio": report.latency_ratio,
             "latency_ratio_interval": report.latency_ratio_interval,
             "runs": len(report.files[0].latency_samples_ms),
@@ -80,35 +81,33 @@ def _latency_ratio(folder: Path, settings: Benchmark) -> float:
         }
         for warning in report.load.warnings:
             print(f"{folder.name}: {warning}", file=sys.stderr)
-        write_text(kept, json.dumps(told))
+        write_text(kept, json.dumps(latency))
     return float(json.loads(kept.read_text("utf-8"))["latency_ratio"])
 
 
-def render(results: Mapping[tuple[str, int], Mapping[str, Any]]) -> str:
+def render(results: Mapping[tuple[str, int], Result]) -> str:
     """A Markdown table with a row for each method.
 
     Args:
-        results: result.json's content, by method and seed; the latency is that of an idle machine.
+        results: Figures by method and seed; the latency is that of an idle machine.
     """
-    wording = wording_of(next(iter(results.values()))["task"]["score_name"])
-    dense = {seed: result["before"] for (_, seed), result in results.items()}
+    wording = wording_of(next(iter(results.values())).task.score_name)
+    dense = {seed: result.before for (_, seed), result in results.items()}
     rows = [HEAD, ("---",) * len(HEAD), _row("(dense)", list(dense.values()), [1.0], wording)]
     for name in dict.fromkeys(name for name, _ in results):
         ours = [result for (method, _), result in results.items() if method == name]
-        ratios = [result["latency_ratio"] for result in ours]
-        rows.append(_row(name, [result["after"] for result in ours], ratios, wording))
+        ratios = [result.latency_ratio or 1.0 for result in ours]
+        rows.append(_row(name, [result.after for result in ours], ratios, wording))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _row(
-    name: str, figures: list[Mapping[str, Any]], ratios: list[float], wording: Any
-) -> tuple[str, ...]:
+def _row(name: str, figures: list[SideFigures], ratios: list[float], wording: Any) -> tuple[str, ...]:
     sizes = ("size_bytes", "gzip_bytes", "model_bytes")
-    told = [[figure[key] for figure in figures if key in figure] for key in sizes]
+    bytes_of = [[getattr(figure, key) for figure in figures] for key in sizes]
     return (
         name,
-        mean_and_spread([figure["score"] for figure in figures], wording),
-        *(f"{mean(values) / 1000:.0f}" if values else "" for values in told),
+        mean_and_spread([figure.score or 0.0 for figure in figures], wording),
+        *(f"{mean(values) / 1000:.0f}" if None not in values else "" for values in bytes_of),
         f"{mean(ratios):.1f}x",
     )
 

@@ -1,6 +1,5 @@
 """Runs many specs, several at a time and each of them once, for comparisons."""
 
-import json
 import os
 import statistics
 import subprocess
@@ -12,10 +11,11 @@ from typing import Any
 
 from pocketkube.files import write_text
 from pocketkube.measures import Wording, wording_of
+from pocketkube.report.result import Result, load_result
 from pocketkube.spec import yaml_of
 
 
-def results_of(specs: Mapping[str, Mapping[str, Any]], output: Path, jobs: int) -> dict[str, Any]:
+def results_of(specs: Mapping[str, Mapping[str, Any]], output: Path, jobs: int) -> dict[str, Result]:
     """Runs what is missing and tells all of it.
 
     Args:
@@ -24,11 +24,11 @@ def results_of(specs: Mapping[str, Mapping[str, Any]], output: Path, jobs: int) 
         jobs: Runs at once, of one thread each.
 
     Returns:
-        Each run's result.json, by its name.
+        Each run's figures, by its name.
     """
     with ThreadPoolExecutor(jobs) as pool:
 
-        def result(name: str) -> dict[str, Any]:
+        def result(name: str) -> Result:
             try:
                 return _result(name, specs[name], output)
             except BaseException:
@@ -47,15 +47,15 @@ def mean_and_spread(scores: Iterable[float], wording: Wording) -> str:
     return f"{statistics.mean(read):.2f}{spread}"
 
 
-def _result(name: str, spec: Mapping[str, Any], output: Path) -> dict[str, Any]:
+def _result(name: str, spec: Mapping[str, Any], output: Path) -> Result:
     folder = output / name
     file = folder / "result.json"
     if not file.is_file():
         write_text(folder / "spec.yaml", yaml_of(spec))
         _run(folder, output / "cache")
-    result: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    wording = wording_of(result["task"]["score_name"])
-    before, after = (wording.shown(result[when]["score"]) for when in ("before", "after"))
+    result = load_result(file)
+    wording = wording_of(result.task.score_name)
+    before, after = (wording.shown(side.score or 0.0) for side in (result.before, result.after))
     print(f"{name}: {before} -> {after}", flush=True)
     return result
 

@@ -1,23 +1,36 @@
 """A model bundle: a folder with model.keras and, beside it, what is known of the model."""
 
-import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from pocketkube.errors import UserError
-from pocketkube.facts import load_facts
+from pocketkube.facts import BundleFacts, PackedFacts, ProfileFacts, StageFacts, load_facts
 from pocketkube.files import replaced_folder, write_text
+from pocketkube.keras_private import flat_layers
 from pocketkube.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_FILE
 from pocketkube.loading import first_line, load_added_layers, why_not_loaded
+from pocketkube.measures.task_facts import TaskFacts
 from pocketkube.packing import Form, packs, read_forms, write_packed
+from pocketkube.records import text_of
 
 NOW, UNPRUNED = "now", "unpruned"
+# Of a model that no stage has made.
+NOTHING = BundleFacts(
+    model="",
+    dataset="",
+    task=TaskFacts(score_name="", description="", heads=()),
+    seed=0,
+    stages=(StageFacts(name="", seconds=0, macs=0, parameters=0),),
+    made_by="",
+    profile=ProfileFacts(
+        layers=(), macs=0, parameters=0, activation_bytes=0, unknown=(), flops=0, bound="exact"
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -26,14 +39,14 @@ class Bundle:
 
     Attributes:
         model: The model.
-        facts: What is known of it, ready for JSON: its data set, figures and the stages before.
+        facts: What is known of it: its data set, figures and the stages that had a part in it.
         forms: The forms of weights that have few values, by the weight's path.
         scores: Scores of the validation examples `[n]`, by the model that they are of: NOW is this one,
             UNPRUNED what it was before pruning that no training has followed yet.
     """
 
     model: keras.Model
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: BundleFacts = NOTHING
     forms: Mapping[str, Form] = field(default_factory=dict)
     scores: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -42,20 +55,28 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     """Writes a bundle, whole or not at all.
 
     Where weights are zero or have few values, model.packed stands beside model.keras, and the facts
-    say what it takes: under "packed", and of the last stage, so that the lineage tells it of each.
+    say what it takes: under "packed", and of the stage that made it, so that the lineage tells it of
+    each.
     """
-    facts = {key: value for key, value in bundle.facts.items() if key != "packed"}
+    facts = bundle.facts.model_copy(update={"packed": None})
     with replaced_folder(folder) as aside:
         bundle.model.save(aside / MODEL_FILE)
         if packs(bundle.model, bundle.forms):
             size = write_packed(aside / PACKED_FILE, bundle.model, bundle.forms)
-            facts["packed"] = asdict(size)
-            if facts.get("stages"):
-                *before, last = facts["stages"]
-                facts["stages"] = [*before, last | {"packed_bytes": size.file_bytes}]
+            facts = _with_packed(facts, PackedFacts(**asdict(size)))
         if bundle.scores:
             np.savez(aside / SCORES_FILE, **bundle.scores)  # type: ignore[arg-type]
-        write_text(aside / FACTS_FILE, json.dumps(facts, indent=1))
+        write_text(aside / FACTS_FILE, text_of(facts))
+
+
+def _with_packed(facts: BundleFacts, packed: PackedFacts) -> BundleFacts:
+    stages = [
+        stage.model_copy(update={"packed_bytes": packed.file_bytes})
+        if stage.id == facts.made_by
+        else stage
+        for stage in facts.stages
+    ]
+    return facts.model_copy(update={"packed": packed, "stages": tuple(stages)})
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -119,7 +140,7 @@ def load_model(path: Path) -> keras.Model:
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
-    for layer in model._flatten_layers():
+    for layer in flat_layers(model):
         if layer.dtype_policy.compute_dtype != layer.dtype_policy.variable_dtype:
             layer.dtype_policy = layer.dtype_policy.variable_dtype
     return model

@@ -16,6 +16,16 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+class DataError(UserError):
+    """A data set is missing, damaged, or not what the spec says.
+
+    A shell is given the `EXIT_CODE` of any mistake; one of several ranks tells its launcher more.
+    """
+
+    # EX_DATAERR of sysexits.h.
+    RANK_EXIT_CODE = 65
+
+
 class RejectedFile(UserError):
     """A file was made that is not good enough; it is worth a look.
 

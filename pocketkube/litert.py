@@ -53,7 +53,7 @@ class LiteRTModel:
                     f"{self.name}: LiteRT cannot load it ({cause}); it is damaged, or needs "
                     "operations beyond LiteRT's own; convert it again."
                 ) from error
-        self._find_ends()
+        self._read_details()
 
     def prepare(self, example: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Brings one example to what the file takes: batch axis added, quantized where it asks.
@@ -65,8 +65,8 @@ class LiteRTModel:
             One array `[1, ...]` for each input, for `invoke`.
         """
         return tuple(
-            _quantized(np.asarray(array)[np.newaxis], end)
-            for array, end in zip(example, self._inputs, strict=True)
+            _quantized(np.asarray(array)[np.newaxis], detail)
+            for array, detail in zip(example, self._inputs, strict=True)
         )
 
     def invoke(self, prepared: Sequence[np.ndarray]) -> None:
@@ -75,8 +75,8 @@ class LiteRTModel:
         Raises:
             UserError: If it holds an operation that LiteRT does not compute with such numbers.
         """
-        for end, array in zip(self._inputs, prepared, strict=True):
-            self._interpreter.set_tensor(end["index"], array)
+        for detail, array in zip(self._inputs, prepared, strict=True):
+            self._interpreter.set_tensor(detail["index"], array)
         try:
             self._interpreter.invoke()
         except RuntimeError as error:
@@ -88,7 +88,8 @@ class LiteRTModel:
     def outputs(self) -> tuple[np.ndarray, ...]:
         """The last run's outputs `[1, ...]`, as float32 where the file gives quantized numbers."""
         return tuple(
-            _dequantized(self._interpreter.get_tensor(end["index"]), end) for end in self._outputs
+            _dequantized(self._interpreter.get_tensor(detail["index"]), detail)
+            for detail in self._outputs
         )
 
     def predict(self, inputs: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
@@ -118,26 +119,29 @@ class LiteRTModel:
             raise UserError(
                 f"{origin} has {len(inputs)} inputs, but {self.name} takes {len(self._inputs)}."
             )
-        for position, (array, end) in enumerate(zip(inputs, self._inputs, strict=True)):
-            wanted, given = [int(axis) for axis in end["shape_signature"]], (1, *array.shape[1:])
-            open_axes = len(wanted) == len(given) and -1 in wanted
-            if open_axes and all(a in (-1, b) for a, b in zip(wanted, given, strict=True)):
-                self._interpreter.resize_tensor_input(end["index"], given)
-            elif tuple(end["shape"][1:]) != given[1:]:
+        for position, (array, detail) in enumerate(zip(inputs, self._inputs, strict=True)):
+            expected, received = (
+                [int(axis) for axis in detail["shape_signature"]],
+                (1, *array.shape[1:]),
+            )
+            open_axes = len(expected) == len(received) and -1 in expected
+            if open_axes and all(a in (-1, b) for a, b in zip(expected, received, strict=True)):
+                self._interpreter.resize_tensor_input(detail["index"], received)
+            elif tuple(detail["shape"][1:]) != received[1:]:
                 raise UserError(
-                    f"{origin}: input {position} has the shape {given[1:]} an example, but "
-                    f"{self.name} takes {tuple(int(axis) for axis in end['shape'][1:])}."
+                    f"{origin}: input {position} has the shape {received[1:]} an example, but "
+                    f"{self.name} takes {tuple(int(axis) for axis in detail['shape'][1:])}."
                 )
         with captured_stderr():
             self._interpreter.allocate_tensors()
-        self._find_ends()
+        self._read_details()
 
-    def _find_ends(self) -> None:
+    def _read_details(self) -> None:
         self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
         self._outputs: list[dict[str, Any]] = self._interpreter.get_output_details()
-        self.input_shapes = tuple(tuple(map(int, end["shape"])) for end in self._inputs)
-        self.input_types = tuple(np.dtype(end["dtype"]) for end in self._inputs)
-        self.output_shapes = tuple(tuple(map(int, end["shape"])) for end in self._outputs)
+        self.input_shapes = tuple(tuple(map(int, detail["shape"])) for detail in self._inputs)
+        self.input_types = tuple(np.dtype(detail["dtype"]) for detail in self._inputs)
+        self.output_shapes = tuple(tuple(map(int, detail["shape"])) for detail in self._outputs)
 
 
 def refuse_other_files(source: Path | bytes, name: str) -> None:
@@ -165,9 +169,9 @@ def _first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def _quantized(array: np.ndarray, end: dict[str, Any]) -> np.ndarray:
+def _quantized(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
     """`q = round(x / scale) + zero_point`, held within the type; a cast where there is no scale."""
-    kind, (scale, zero_point) = np.dtype(end["dtype"]), end["quantization"]
+    kind, (scale, zero_point) = np.dtype(detail["dtype"]), detail["quantization"]
     if not scale or np.issubdtype(kind, np.floating):
         return np.ascontiguousarray(array, dtype=kind)
     bounds = np.iinfo(kind)
@@ -175,9 +179,9 @@ def _quantized(array: np.ndarray, end: dict[str, Any]) -> np.ndarray:
     return np.clip(levels, bounds.min, bounds.max).astype(kind)
 
 
-def _dequantized(array: np.ndarray, end: dict[str, Any]) -> np.ndarray:
+def _dequantized(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
     """`x = scale * (q - zero_point)`."""
-    scale, zero_point = end["quantization"]
+    scale, zero_point = detail["quantization"]
     if not scale or np.issubdtype(array.dtype, np.floating):
         return array
     return np.float32(scale) * (array.astype(np.float32) - np.float32(zero_point))

@@ -1,4 +1,4 @@
-"""Which class a classifier's outputs, or rows of labels, stand for."""
+"""The classes that a classifier's outputs, or one-hot labels, stand for."""
 
 import numpy as np
 

@@ -24,7 +24,7 @@ class Silent:
     """Shows nothing."""
 
     def update(self, step: int, **figures: float) -> None:
-        """Takes the news and drops it."""
+        """Shows nothing."""
 
 
 @contextmanager

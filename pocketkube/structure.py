@@ -9,12 +9,15 @@ from typing import Any
 
 import keras
 
+from pocketkube.keras_private import functional_of, inputs_structure, origin, outputs_structure
+
 
 def arranged(model: keras.Model, inputs: Sequence[Any]) -> Any:
     """Inputs in the structure that a model is called with.
 
     Args:
-        model: The model; of a subclassed one no structure is known: it is given one tensor or a list.
+        model: The model; a subclassed one, whose structure is unknown, is called with one tensor or a
+            list.
         inputs: A tensor or array for each input, in the order of `model.inputs`.
 
     Example:
@@ -23,7 +26,7 @@ def arranged(model: keras.Model, inputs: Sequence[Any]) -> Any:
         >>> arranged(model, [1.0, 2.0])
         {'b': 2.0, 'a': 1.0}
     """
-    wanted = getattr(model, "_inputs_struct", None)
+    wanted = inputs_structure(model)
     if wanted is None:
         return inputs[0] if len(inputs) == 1 else list(inputs)
     return keras.tree.pack_sequence_as(wanted, list(inputs))
@@ -36,7 +39,7 @@ def input_names(model: keras.Model) -> tuple[str, ...]:
         A dict's keys where inputs are one, joined as in "left/image" where they are nested; else the
         names of the input layers. Every name is there once.
     """
-    return _names(_structure(model)._inputs_struct)
+    return _names(inputs_structure(_structure(model)))
 
 
 def output_names(model: keras.Model) -> tuple[str, ...]:
@@ -52,19 +55,19 @@ def output_names(model: keras.Model) -> tuple[str, ...]:
         >>> output_names(keras.Model(x, {"z": z, "a": a}))
         ('a', 'z')
     """
-    return _names(_structure(model)._outputs_struct)
+    return _names(outputs_structure(_structure(model)))
 
 
 def _structure(model: keras.Model) -> Any:
     """The functional model that knows the structure; that within a sequential one."""
-    return getattr(model, "_functional", None) or model
+    return functional_of(model) or model
 
 
 def _names(tensors: Any) -> tuple[str, ...]:
     names: list[str] = []
     for path, tensor in keras.tree.flatten_with_path(tensors):
         in_dict = any(isinstance(part, str) for part in path)
-        name = "/".join(map(str, path)) if in_dict else tensor._keras_history.operation.name
+        name = "/".join(map(str, path)) if in_dict else origin(tensor)[0].name
         unique, number = name, 1
         while unique in names:
             unique, number = f"{name}_{number}", number + 1

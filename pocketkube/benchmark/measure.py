@@ -14,7 +14,7 @@ from pocketkube.benchmark.samples import Samples, load_samples
 from pocketkube.benchmark.score import Score, score_file
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
-from pocketkube.native.litert_apart import prove
+from pocketkube.native.litert_in_child import prove
 from pocketkube.progress import progress
 from pocketkube.spec.sections import Benchmark
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from pocketkube.errors import UserError
-from pocketkube.native.child import told_signal
+from pocketkube.native.child import describe_signal
 
 # Load times of a few milliseconds scatter; three processes are a second and a median.
 _PROCESSES = 3
@@ -58,7 +58,7 @@ def _one_process(file: Path, threads: int) -> dict[str, float]:
         lines = done.stderr.strip().splitlines()
         cause = lines[-1] if lines else f"exit status {done.returncode}"
         if done.returncode < 0:
-            cause = told_signal(-done.returncode)
+            cause = describe_signal(-done.returncode)
         raise UserError(f"{file}: a fresh process could not load and run it ({cause}).")
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures

@@ -1,14 +1,19 @@
 """The figures of a benchmark. `dataclasses.asdict` makes them JSON's plain dicts and numbers."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
 from pocketkube.benchmark.environment import Environment
 from pocketkube.benchmark.intervals import Estimate
 from pocketkube.benchmark.load import Load
+from pocketkube.errors import UserError
 from pocketkube.measures import HeadScore
+from pocketkube.records import Document, Upgrade, document_of
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,34 @@ class BenchmarkReport:
     score_name: str | None
     examples: int
     environment: Environment
+
+
+def benchmark_document(report: BenchmarkReport) -> dict[str, Any]:
+    """The figures as a JSON file holds them, for `load_benchmark`."""
+    return {"schema_version": len(_Stored.upgrades) + 1, **asdict(report)}
+
+
+def load_benchmark(file: Path) -> BenchmarkReport:
+    """Reads what `benchmark_document` gave.
+
+    Raises:
+        UserError: If the file is missing, damaged or newer than this program.
+    """
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} holds no benchmark: {error}") from error
+    version = content.get("schema_version", 1) if isinstance(content, dict) else 1
+    stored = {"schema_version": version, "report": content}
+    return document_of(_Stored, stored, str(file)).report
+
+
+class _Stored(Document):
+    """A benchmark.json. Version 1 had the same figures, and no version."""
+
+    schema_version: int = 2
+    report: BenchmarkReport
+    upgrades: ClassVar[tuple[Upgrade, ...]] = (lambda content: content,)
 
 
 def percentiles(samples_ms: Sequence[float], median: Estimate) -> Percentiles:

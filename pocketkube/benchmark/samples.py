@@ -2,13 +2,31 @@
 
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from pocketkube.errors import UserError
 from pocketkube.measures import TaskMeasure, task_measure_of
+from pocketkube.measures.task_facts import OutputsFacts, TaskFacts
+from pocketkube.records import Document, Upgrade, document_of
+
+
+class SamplesFacts(Document):
+    """What an .npz of examples says beside its arrays.
+
+    Attributes:
+        task: How the outputs are judged.
+    """
+
+    schema_version: int = 2
+    task: OutputsFacts
+
+    # Version 1 had the same, but for the version.
+    upgrades: ClassVar[tuple[Upgrade, ...]] = (lambda content: content,)
 
 
 @dataclass(frozen=True)
@@ -35,7 +53,7 @@ def load_samples(path: Path) -> Samples:
     Args:
         path: An .npz with x, or x0, x1, ..., in the order of the model's inputs, and y, or y0,
             y1, ..., in the order of its outputs; without a y there will be no score. What
-            export_litert writes also has `task`: a JSON text that tells the task as facts do.
+            `save_samples` writes also has `task` and `schema_version`.
 
     Returns:
         The examples.
@@ -53,7 +71,7 @@ def load_samples(path: Path) -> Samples:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no .npz of plain number arrays ({error}).") from error
-    told = arrays.pop("task", None)
+    task, version = arrays.pop("task", None), arrays.pop("schema_version", None)
     inputs, labels = _numbered(arrays, "x"), _numbered(arrays, "y")
     if not inputs:
         raise UserError(f"{path} has no array x or x0, only {', '.join(arrays) or 'nothing'}.")
@@ -63,7 +81,7 @@ def load_samples(path: Path) -> Samples:
         raise UserError(f"{path}: all arrays must have as many examples; there are {counted}.")
     if len(inputs[0]) == 0:
         raise UserError(f"{path} has no examples.")
-    measure = None if told is None else _measure(path, str(told))
+    measure = None if task is None else _measure(path, str(task), version)
     return Samples(origin=str(path), inputs=inputs, labels=labels, measure=measure)
 
 
@@ -88,12 +106,37 @@ def random_samples(shapes: tuple[tuple[int, ...], ...], types: tuple[np.dtype, .
     return Samples(origin="random numbers", inputs=inputs, labels=())
 
 
-def _measure(path: Path, told: str) -> TaskMeasure:
+def save_samples(
+    path: Path, inputs: Sequence[np.ndarray], labels: Sequence[np.ndarray], task: TaskFacts
+) -> None:
+    """Writes examples with what they are judged by, for `load_samples`.
+
+    Args:
+        path: The .npz to write.
+        inputs: One array `[N, ...]` for each input of the model.
+        labels: One array `[N, ...]` for each output that is scored.
+        task: The model's task.
+    """
+    arrays = {f"x{i}": x for i, x in enumerate(inputs)} | {f"y{i}": y for i, y in enumerate(labels)}
+    facts = SamplesFacts(task=task)
+    np.savez(
+        path,
+        schema_version=np.asarray(facts.schema_version),
+        task=np.asarray(json.dumps(task.model_dump(mode="json"))),
+        **arrays,  # type: ignore[arg-type]
+    )
+
+
+def _measure(path: Path, task: str, version: np.ndarray | None) -> TaskMeasure:
     try:
-        return task_measure_of(json.loads(told))
+        # Examples without a version were written before there was one, or by hand.
+        content = {"task": json.loads(task)}
+        if version is not None:
+            content["schema_version"] = version.item()
+        return task_measure_of(document_of(SamplesFacts, content, str(path)).task)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: its task is none that is known here: {told:.80}; leave task out to judge "
+            f"{path}: its task is none that is known here: {task:.80}; leave task out to judge "
             "integers and one-hot rows as classes and floats as values."
         ) from error
 

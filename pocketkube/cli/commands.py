@@ -3,7 +3,6 @@
 import json
 import os
 from argparse import Namespace
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from pocketkube.quiet import quiet_tensorflow
 
 def run(options: Namespace) -> None:
     """`pocketkube run`: a spec's whole job."""
+    from pocketkube.records import text_of
     from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.component import CACHE
     from pocketkube.stages.inline import run_inline
@@ -26,7 +26,7 @@ def run(options: Namespace) -> None:
     folders = run_inline(spec, output / "steps", cache=cache)
     result = collect(folders, output)
     if options.json:
-        print(json.dumps(result, indent=1))
+        print(text_of(result))
     else:
         show_job(result, output)
 
@@ -111,6 +111,7 @@ def unpack(options: Namespace) -> None:
 def benchmark(options: Namespace) -> None:
     """`pocketkube benchmark`: LiteRT files side by side."""
     from pocketkube.benchmark import benchmark as measure
+    from pocketkube.benchmark.results import benchmark_document
     from pocketkube.benchmark.table import render_table
     from pocketkube.spec.sections import Benchmark
 
@@ -121,7 +122,7 @@ def benchmark(options: Namespace) -> None:
     settings = Benchmark(runs=options.runs, threads=tuple(options.threads))
     found = measure(options.files, settings, options.samples)
     if options.json:
-        print(json.dumps(asdict(found), indent=1))
+        print(json.dumps(benchmark_document(found), indent=1))
     else:
         show(render_table(found))
 
@@ -129,16 +130,11 @@ def benchmark(options: Namespace) -> None:
 def report(options: Namespace) -> None:
     """`pocketkube report`: report.html from result.json."""
     from pocketkube.report import build_report
+    from pocketkube.report.result import load_result
 
     file = options.result / "result.json" if options.result.is_dir() else options.result
-    try:
-        result = json.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"There is no {file}; pocketkube run writes it.") from None
-    except ValueError as error:
-        raise UserError(f"{file} is no JSON: {error}") from None
     target = options.output or file.with_name("report.html")
-    write_text(target, build_report(result))
+    write_text(target, build_report(load_result(file)))
     print(target)
 
 

@@ -106,9 +106,9 @@ def _parser() -> argparse.ArgumentParser:
         "name",
         help="train_model, prune_channels, …; or a step of the spec's job, as 2_fine_tune or result",
     )
-    told = stage.add_mutually_exclusive_group(required=True)
-    told.add_argument("--spec", type=Path, help="the spec whose job it is a step of")
-    told.add_argument(
+    source = stage.add_mutually_exclusive_group(required=True)
+    source.add_argument("--spec", type=Path, help="the spec whose job it is a step of")
+    source.add_argument(
         "--config", metavar="JSON", help="all that the stage is told, as launchers write it"
     )
     stage.add_argument(

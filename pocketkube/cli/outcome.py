@@ -3,15 +3,18 @@
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from pocketkube.errors import UserError
+from pocketkube.errors import DataError, UserError
 from pocketkube.ranks import started_size
+
+if TYPE_CHECKING:
+    from pocketkube.report.result import Result
 
 INTERRUPTED = 130
 
@@ -26,10 +29,11 @@ def plain_ending() -> Iterator[None]:
         yield
     except UserError as error:
         print(f"{UserError.PREFIX}{error}", file=sys.stderr)
-        sys.exit(UserError.EXIT_CODE)
+        in_a_rank = started_size() > 1 and isinstance(error, DataError)
+        sys.exit(DataError.RANK_EXIT_CODE if in_a_rank else UserError.EXIT_CODE)
     except KeyboardInterrupt as interrupt:
-        told = str(interrupt) or "the same command goes on from here."
-        print(f"{UserError.PREFIX}interrupted; {told}", file=sys.stderr)
+        remedy = str(interrupt) or "the same command goes on from here."
+        print(f"{UserError.PREFIX}interrupted; {remedy}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 
@@ -40,11 +44,11 @@ def show(table: Any) -> None:
     Console(width=width).print(table)
 
 
-def show_job(result: Mapping[str, Any], output: Path) -> None:
+def show_job(result: "Result", output: Path) -> None:
     """Prints the table that ends a job, and where its files are."""
     from pocketkube.report.summary import render_table
 
     show(render_table(result))
-    for warning in result.get("warnings", ()):
+    for warning in result.warnings:
         print(f"Warning: {warning}")
     print(f"Report:  {output / 'report.html'}\nModel:   {output / 'model.tflite'}")

@@ -1,4 +1,4 @@
-"""Trains a model whose kernels hold a few values each: the values, which weight has which, or both."""
+"""Trains clustered kernels: their centroids, which weight has which centroid, or both."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,46 +38,48 @@ class Clustering(Method):
         self.fingerprint = settings.model_dump_json()
         self._settings = settings
         bits = [settings.layers.get(kernel.layer, settings.bits) for kernel in found]
-        self._books = [_Book(k, b, settings) for k, b in zip(found, bits, strict=True) if b]
-        self._sparse = [
-            (k.variable, kept)
-            for k, b in zip(found, bits, strict=True)
-            if not b and (kept := _kept(np.asarray(k.variable))) is not None
+        self._codebooks = [
+            _KernelCodebooks(k, b, settings) for k, b in zip(found, bits, strict=True) if b
         ]
-        centroids = [book.centroids for book in self._books]
+        self._sparse = [
+            (k.variable, nonzero)
+            for k, b in zip(found, bits, strict=True)
+            if not b and (nonzero := _nonzero(np.asarray(k.variable))) is not None
+        ]
+        centroids = [codebooks.centroids for codebooks in self._codebooks]
         self.trained = [] if settings.train == "weights" else centroids
-        self.variables = [book.indices for book in self._books]
+        self.variables = [codebooks.indices for codebooks in self._codebooks]
         if settings.train == "weights":
             self.variables += centroids
 
     def before_step(self, step: int, steps: int, optimizer: Any) -> None:
         """Gives each weight its nearest centroid, unless only centroids are trained."""
         if self._settings.train != "centroids":
-            for book in self._books:
-                book.renew(with_means=self._settings.train == "weights")
+            for codebooks in self._codebooks:
+                codebooks.reassign(with_means=self._settings.train == "weights")
 
     def replaced(self) -> Sequence[tuple[Any, Any]]:
         """The kernels' values from their codebooks."""
         train = self._settings.train
         return [
-            *((book.variable, book.values(train)) for book in self._books),
+            *((codebooks.variable, codebooks.values(train)) for codebooks in self._codebooks),
             *((k, k.value * tf.constant(kept, k.dtype)) for k, kept in self._sparse),
         ]
 
     def finish(self) -> None:
         """The kernels become what the model computed with."""
-        for book in self._books:
-            book.variable.assign(decode(book.codebook()))
+        for codebooks in self._codebooks:
+            codebooks.variable.assign(decode(codebooks.codebook()))
         for kernel, kept in self._sparse:
             kernel.assign(np.asarray(kernel) * kept)
 
     @property
     def forms(self) -> Mapping[str, Form]:
         """The codebook of each kernel, by its name."""
-        return {book.name: book.codebook() for book in self._books}
+        return {codebooks.name: codebooks.codebook() for codebooks in self._codebooks}
 
 
-class _Book:
+class _KernelCodebooks:
     """The codebooks of one kernel.
 
     Centroids are kept in tens of the kernel's root mean square. An optimizer such as AdamW moves
@@ -90,27 +92,27 @@ class _Book:
         self.name, self.variable = kernel.path, kernel.variable
         self._bits = bits
         self._blocks = _blocks(kernel, settings)
-        self._kept = _kept(weights)
+        self._nonzero = _nonzero(weights)
         self._owners = self._blocks.owners(weights.shape)
-        root = np.sqrt(np.mean(np.square(self._free(weights)))) if weights.any() else 1.0
-        self._scale = np.float32(UNIT * root)
+        root = np.sqrt(np.mean(np.square(self._nonzero_of(weights)))) if weights.any() else 1.0
+        self._scale = np.float32(CENTROID_UNIT * root)
         centroids = INITIALIZATIONS[settings.initialization](
-            self._free(weights),
-            self._free(self._owners),
+            self._nonzero_of(weights),
+            self._nonzero_of(self._owners),
             self._blocks.count(weights.shape),
             2**bits,
         )
         self.centroids = keras.Variable(centroids / self._scale, name="centroids")
         self.indices = tf.Variable(tf.zeros(weights.shape, tf.uint8), trainable=False)
-        self.renew(with_means=False)
+        self.reassign(with_means=False)
 
-    def renew(self, *, with_means: bool) -> None:
+    def reassign(self, *, with_means: bool) -> None:
         """Gives each weight its nearest centroid; with means, centroids then go amid their members."""
-        weights, owners = self._free(np.asarray(self.variable)), self._free(self._owners)
+        weights, owners = self._nonzero_of(np.asarray(self.variable)), self._nonzero_of(self._owners)
         centroids = self._decoded()
         found = nearest(weights, owners, centroids)
         indices = np.zeros(self.variable.shape, np.uint8)
-        np.place(indices, self._owners >= 0 if self._kept is None else self._kept, found)
+        np.place(indices, self._owners >= 0 if self._nonzero is None else self._nonzero, found)
         self.indices.assign(indices)
         if with_means:
             place = owners.astype(np.int64) * centroids.shape[1] + found
@@ -131,24 +133,24 @@ class _Book:
             weights = tf.convert_to_tensor(self.variable.value)
             # Adds zero, and the gradient.
             values += weights - tf.stop_gradient(weights)
-        return values if self._kept is None else values * tf.constant(self._kept, values.dtype)
+        return values if self._nonzero is None else values * tf.constant(self._nonzero, values.dtype)
 
     def codebook(self) -> Codebook:
         """The kernel's form as it stands."""
         indices = self.indices.numpy()
-        return Codebook(self._bits, self._decoded(), indices, self._blocks, self._kept)
+        return Codebook(self._bits, self._decoded(), indices, self._blocks, self._nonzero)
 
     def _decoded(self) -> np.ndarray:
         return np.asarray(self.centroids) * self._scale
 
-    def _free(self, array: np.ndarray) -> np.ndarray:
+    def _nonzero_of(self, array: np.ndarray) -> np.ndarray:
         """What belongs to weights that are not zero, in one row."""
-        return array.ravel() if self._kept is None else array[self._kept]
+        return array.ravel() if self._nonzero is None else array[self._nonzero]
 
 
 # LeNet on digits at 2 bits: 93.6 % with 1, 95.0 % with 10 where centroids alone are trained; where
 # weights are, too, 98.9 % with both, and 97.5 % with 30.
-UNIT = 10.0
+CENTROID_UNIT = 10.0
 INITIALIZATIONS = {"kmeans": kmeans, "quantile": quantiles}
 
 
@@ -173,7 +175,7 @@ def _blocks(kernel: Kernel, settings: ClusterWeights) -> Blocks:
     return Blocks(kernel.axes, bucket)
 
 
-def _kept(weights: np.ndarray) -> np.ndarray | None:
+def _nonzero(weights: np.ndarray) -> np.ndarray | None:
     """Where weights are not zero; None where none is."""
     kept = weights != 0
     return None if kept.all() else kept

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ROUNDS, POINTS = 300, 1024
+MOST_ITERATIONS, MOST_POINTS = 300, 1024
 
 
 def kmeans(values: np.ndarray, owners: np.ndarray, blocks: int, count: int) -> np.ndarray:
@@ -24,9 +24,9 @@ def kmeans(values: np.ndarray, owners: np.ndarray, blocks: int, count: int) -> n
     Returns:
         The centroids, ascending, float32 `[blocks, count]`. A block of fewer numbers repeats some.
     """
-    line = _Line.of(values, owners, blocks)
+    line = _SortedBlocks.of(values, owners, blocks)
     bounds = _best_bounds(line, count)
-    for _ in range(ROUNDS):
+    for _ in range(MOST_ITERATIONS):
         following = line.nearest(line.means(bounds))
         if np.array_equal(following, bounds):
             break
@@ -39,7 +39,7 @@ def quantiles(values: np.ndarray, owners: np.ndarray, blocks: int, count: int) -
 
     Args and result are those of `kmeans`.
     """
-    line = _Line.of(values, owners, blocks)
+    line = _SortedBlocks.of(values, owners, blocks)
     steps = np.arange(count + 1) / count
     lengths = np.diff(line.starts)
     bounds = line.starts[:-1, None] + np.rint(steps * lengths[:, None]).astype(np.int64)
@@ -72,7 +72,7 @@ def nearest(values: np.ndarray, owners: np.ndarray, centroids: np.ndarray) -> np
 
 
 @dataclass(frozen=True)
-class _Line:
+class _SortedBlocks:
     """The numbers of all blocks in ascending order, each block's brought to 0 … 1.
 
     Clusters are runs of them: bounds `[blocks, count + 1]` say where each begins and the last ends.
@@ -87,7 +87,7 @@ class _Line:
     width: np.ndarray
 
     @classmethod
-    def of(cls, values: np.ndarray, owners: np.ndarray, blocks: int) -> "_Line":
+    def of(cls, values: np.ndarray, owners: np.ndarray, blocks: int) -> "_SortedBlocks":
         order = np.lexsort((values, owners))
         x, owner = values[order].astype(np.float64), owners[order]
         starts = np.searchsorted(owner, np.arange(blocks + 1))
@@ -132,7 +132,7 @@ class _Line:
         return (centroids * self.width[:, None] + self.low[:, None]).astype(np.float32)
 
 
-def _best_bounds(line: _Line, count: int) -> np.ndarray:
+def _best_bounds(line: _SortedBlocks, count: int) -> np.ndarray:
     """The bounds of the runs of least cost: of single numbers, or of bins where there are many.
 
     With `best[c][j]` the least cost of the first j points in c runs, and i where the last one begins,
@@ -155,16 +155,16 @@ def _best_bounds(line: _Line, count: int) -> np.ndarray:
     return np.stack([begins, *bounds[::-1]], axis=1)
 
 
-def _ends(line: _Line) -> tuple[np.ndarray, np.ndarray]:
+def _ends(line: _SortedBlocks) -> tuple[np.ndarray, np.ndarray]:
     """Where a run may end, block after block, and which of these is the beginning of each block."""
     lengths = np.diff(line.starts)
     owner = np.repeat(np.arange(len(lengths)), lengths)
     place = np.arange(len(line.z))
     rank = place - line.starts[owner]
-    many = lengths[owner] > POINTS
-    by_value = np.where(many, np.floor(line.z * POINTS), rank)
+    many = lengths[owner] > MOST_POINTS
+    by_value = np.where(many, np.floor(line.z * MOST_POINTS), rank)
     # Beside a number far from all others, these are in one bin by their values.
-    by_rank = np.where(many, rank * (POINTS // 4) // np.maximum(lengths[owner], 1), rank)
+    by_rank = np.where(many, rank * (MOST_POINTS // 4) // np.maximum(lengths[owner], 1), rank)
     # A number that differs from the one before it in its bin begins a point, which ends the last one.
     changes = (np.diff(by_value) != 0) | (np.diff(by_rank) != 0)
     inner = np.flatnonzero(changes & (np.diff(owner) == 0)) + 1
@@ -176,7 +176,7 @@ def _ends(line: _Line) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _last_runs(
-    line: _Line, best: np.ndarray, ends: np.ndarray, first: np.ndarray, last: np.ndarray
+    line: _SortedBlocks, best: np.ndarray, ends: np.ndarray, first: np.ndarray, last: np.ndarray
 ) -> np.ndarray:
     """Where the last run begins in the best division up to each end.
 

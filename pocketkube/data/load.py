@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pocketkube.data import cifar, digits, idx, image_folder, npz, tfrecord
 from pocketkube.data.dataset import Dataset, Examples
-from pocketkube.errors import UserError
+from pocketkube.errors import DataError, UserError
 from pocketkube.extension import datasets
 from pocketkube.spec.sections import AddedDataset, DatasetSettings
 from pocketkube.storage import Fetched, Location, parse_location
@@ -29,8 +29,15 @@ def load_dataset(settings: DatasetSettings, base: Path = Path()) -> Dataset:
         The data set, its images float32 `[height, width, channels]` in `settings.value_range`.
 
     Raises:
-        UserError: If the source is missing or damaged, or its labels or inputs are unusable.
+        DataError: If the source is missing or damaged, or its labels or inputs are unusable.
     """
+    try:
+        return _load(settings, base)
+    except UserError as error:
+        raise DataError(str(error)) from error
+
+
+def _load(settings: DatasetSettings, base: Path) -> Dataset:
     if settings.added is not None:
         return _load_added(settings.added, settings)
     kind, where = settings.source

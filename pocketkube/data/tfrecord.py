@@ -53,7 +53,8 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
         files[_part_of(file.name)].append(file)
     if not files["train"]:
         raise UserError(f"{pattern}: matches only validation or test files, none to train on.")
-    streams = {part: _records(files, part, settings) for part in _PARTS}
+    held: deque[Fetched] = deque(maxlen=1)
+    streams = {part: _records(files, part, settings, held) for part in _PARTS}
     found = _count(files, streams)
     if found.lowest_label < 0:
         raise UserError(f"{pattern}: labels must be 0 or more. Received: {found.lowest_label}.")
@@ -76,7 +77,7 @@ def _part_of(name: str) -> _Part:
 
 
 def _records(
-    files: dict[_Part, list[Location]], part: _Part, settings: DatasetSettings
+    files: dict[_Part, list[Location]], part: _Part, settings: DatasetSettings, held: deque[Fetched]
 ) -> Callable[[], tf.data.Dataset]:
     """Opens the serialized records of a split."""
     test = 0.0 if files["test"] else settings.test_fraction
@@ -89,8 +90,8 @@ def _records(
 
     def open_records() -> tf.data.Dataset:
         if files[part] and part != "train":
-            return _opened(files[part])
-        records = _opened(files["train"])
+            return _opened(files[part], held)
+        records = _opened(files["train"], held)
         if part == "test":
             return records.filter(lambda record: bucket(record) < test_ends)
         records = records.filter(lambda record: bucket(record) >= test_ends)
@@ -103,12 +104,14 @@ def _records(
     return open_records
 
 
-def _opened(files: Sequence[Location]) -> tf.data.Dataset:
-    """The records of files, one file after the other."""
+def _opened(files: Sequence[Location], held: deque[Fetched]) -> tf.data.Dataset:
+    """The records of files, one file after the other.
+
+    Files elsewhere are fetched when their turn comes. What was fetched last stays in `held`; the files
+    before were opened, and can be read to their ends wherever they are gone.
+    """
     if all(isinstance(file, LocalLocation) for file in files):
         return tf.data.TFRecordDataset([str(file) for file in files])
-    # What was fetched last stays; the files before were opened, so that they can be read to their ends.
-    held: deque[Fetched] = deque(maxlen=1)
 
     def fetch(number: int) -> bytes:
         held.append(patiently("fetch", files[number].fetch))

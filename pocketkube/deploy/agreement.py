@@ -10,7 +10,7 @@ from pocketkube.deploy.contents import output_ranges, steps_in_range
 from pocketkube.deploy.convert import Arrays
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.measures import Classes, Measure, TaskMeasure
-from pocketkube.native.litert_apart import outputs_of
+from pocketkube.native.litert_in_child import outputs_of
 from pocketkube.structure import arranged, output_names
 
 CLASSES = Classes()

@@ -81,7 +81,7 @@ def convert_litert(
     try:
         content = _converted(model, ends, wanted, calibration)
     except ChildDied as death:
-        raise _death(model, wanted, death.how) from death
+        raise _death(model, wanted, death.cause) from death
     except ChildRefused as refusal:
         raise _refusal(model.name, number_format, str(refusal), refusal.printed) from refusal
     if kernels and number_format in ("int8", "dynamic"):

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 
 import keras
 
+from pocketkube.keras_private import Functional, calls_of
+
 
 def fatal_layer(
     model: keras.Model, is_fatal: Callable[[keras.Model], bool]
@@ -39,14 +41,14 @@ def kinds(model: keras.Model) -> str:
 def _parts(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, keras.Model]]:
     """Each layer of a functional or sequential model, and the model of it alone."""
     for layer in model.layers:
-        if isinstance(layer, keras.layers.InputLayer) or not layer._inbound_nodes:
+        if isinstance(layer, keras.layers.InputLayer) or not calls_of(layer):
             continue
-        node = layer._inbound_nodes[0]
+        node = calls_of(layer)[0]
         yield layer, keras.Model(node.input_tensors, node.output_tensors)
 
 
 def _is_nested(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, keras.Sequential | keras.src.models.Functional)
+    return isinstance(layer, keras.Sequential | Functional)
 
 
 def _is_suspect(layer: keras.layers.Layer) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from pocketkube.errors import UserError
+from pocketkube.keras_private import flat_layers
 
 # Of all recurrent layers together: a step takes some ten to thirty operations of the file.
 MOST_STEPS = 256
@@ -27,7 +28,7 @@ def unrolled(model: keras.Model) -> Iterator[None]:
     Raises:
         UserError: If that takes more than `MOST_STEPS` steps, or their number is open.
     """
-    found = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    found = [layer for layer in flat_layers(model) if isinstance(layer, keras.layers.RNN)]
     before = [layer.unroll for layer in found]
     _refuse_too_long(model.name, [layer for layer in found if not layer.unroll])
     for layer in found:
@@ -41,7 +42,7 @@ def unrolled(model: keras.Model) -> Iterator[None]:
 
 def notes_on_steps(model: keras.Model) -> list[str]:
     """Sentences for the user about a file that was calibrated with its recurrent layers unrolled."""
-    found = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    found = [layer for layer in flat_layers(model) if isinstance(layer, keras.layers.RNN)]
     if not found:
         return []
     told = ", ".join(f"{layer.name} of {_steps(layer)} steps" for layer in found)

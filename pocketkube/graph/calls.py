@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras.src import backend
 
 from pocketkube.errors import UserError
 from pocketkube.graph.walk import functional_graph, walk
+from pocketkube.keras_private import computed_spec
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,16 @@ def layer_calls(model: keras.Model) -> list[LayerCall]:
             )
     calls: list[LayerCall] = []
 
-    def visit(path: str, node: Any, taken: list[Any]) -> list[Any]:
+    def visit(path: str, node: Any, tensors: list[Any]) -> list[Any]:
         args, kwargs = node.arguments.fill_in(
-            dict(zip(map(id, node.input_tensors), taken, strict=True))
+            dict(zip(map(id, node.input_tensors), tensors, strict=True))
         )
-        made = _outputs(node, taken, args, kwargs)
+        made = _outputs(node, tensors, args, kwargs)
         calls.append(
             LayerCall(
                 path,
                 node.operation,
-                tuple(_shape(x, path) for x in taken),
+                tuple(_shape(x, path) for x in tensors),
                 tuple(_shape(x, path) for x in made),
                 tuple(str(x.dtype) for x in made),
                 _by_name(node.operation, args, kwargs, path),
@@ -85,19 +85,17 @@ def _alone(tensor: Any) -> Any:
     return keras.KerasTensor(shape, tensor.dtype, sparse=tensor.sparse)
 
 
-def _outputs(node: Any, taken: Sequence[Any], args: Any, kwargs: Any) -> list[Any]:
+def _outputs(node: Any, tensors: Sequence[Any], args: Any, kwargs: Any) -> list[Any]:
     op = node.operation
     before = [(1, *x.shape[1:]) if x.shape else () for x in node.input_tensors]
     # A model with open shapes, nested where they are fixed, has to be gone through again; so have
     # operations, which may move the batch or fold positions into it.
-    again = not isinstance(op, keras.layers.Layer) or [x.shape for x in taken] != before
+    again = not isinstance(op, keras.layers.Layer) or [x.shape for x in tensors] != before
     made = _spec(op.compute_output_spec, args, kwargs) if again else None
     made = made or [_alone(x) for x in node.outputs]
     if any(None in x.shape for x in made):
         # What a layer declares may be open where what it computes is not.
-        made = (
-            _spec(lambda *a, **k: backend.compute_output_spec(op.call, *a, **k), args, kwargs) or made
-        )
+        made = _spec(lambda *a, **k: computed_spec(op.call, *a, **k), args, kwargs) or made
     return made
 
 

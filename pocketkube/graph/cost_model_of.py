@@ -20,8 +20,8 @@ from pocketkube.graph.cost_model import (
     Shape,
     Weight,
 )
-from pocketkube.graph.cuts import cut_layer, left_of
 from pocketkube.graph.dependency import ChannelGraph, Group, Use, trace_channels
+from pocketkube.graph.layer_edits import edit_of, kept_around
 from pocketkube.graph.macs import attention_projections, count_macs
 from pocketkube.graph.ranking import needed_units, rank_units
 from pocketkube.graph.walk import functional_graph, walk
@@ -202,9 +202,9 @@ def _layer(
     whole = [tuple(variable.shape) for variable in variables]
 
     def lengths(keep: np.ndarray) -> list[int]:
-        cut = cut_layer(use, left_of(graph, use, keep))
-        shapes = (cut.shape(name, shape) for name, shape in zip(names, whole, strict=True))
-        groups = int(cut.config.get("groups", getattr(op, "groups", 1)))
+        edit = edit_of(use, kept_around(graph, use, keep))
+        shapes = (edit.shape(name, shape) for name, shape in zip(names, whole, strict=True))
+        groups = int(edit.config.get("groups", getattr(op, "groups", 1)))
         return [groups, *(size for shape in shapes for size in shape)]
 
     groups, *flat = kinds.of_lengths(use, lengths)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from pocketkube.graph.channels import Channels, Ledger, Units
-from pocketkube.graph.propagation import Call, heads_key, propagate
+from pocketkube.graph.propagation import ChannelFlow, heads_key, propagate
 from pocketkube.graph.sharing import SharedVariables
 from pocketkube.graph.walk import functional_graph, walk
 
@@ -110,34 +110,34 @@ class _Tracer:
         self.left_whole: list[str] = []
         self._shared = SharedVariables()
 
-    def call(self, path: str, node: Any, taken: list[Channels | None]) -> list[Channels | None]:
-        """Channels of the outputs of one call, whose inputs have the channels `taken`."""
+    def call(self, path: str, node: Any, inputs: list[Channels | None]) -> list[Channels | None]:
+        """Channels of the outputs of one call, whose inputs have the channels `inputs`."""
         op = node.operation
         self._shared.read(path, op, node.arguments)
-        call = Call(
+        call = ChannelFlow(
             op,
             path,
             [tuple(x.shape) for x in node.input_tensors],
-            taken,
+            inputs,
             [tuple(x.shape) for x in node.outputs],
             node.arguments,
             self.ledger,
         )
-        given = propagate(call)
-        understood = given is not None
-        if given is None:
-            given = [None] * len(node.outputs)
+        outputs = propagate(call)
+        understood = outputs is not None
+        if outputs is None:
+            outputs = [None] * len(node.outputs)
         if id(op) in self.uses:
-            self._tie_calls(taken, self.uses[id(op)].inputs)
-            self._tie_calls(given, self.uses[id(op)].outputs)
+            self._tie_calls(inputs, self.uses[id(op)].inputs)
+            self._tie_calls(outputs, self.uses[id(op)].outputs)
         else:
-            self.uses[id(op)] = Use(path, op, tuple(taken), tuple(given), understood)
+            self.uses[id(op)] = Use(path, op, tuple(inputs), tuple(outputs), understood)
             # What stands before the first channels that could go, as augmentation does, loses nothing.
-            if not understood and (getattr(op, "weights", None) or any(c is not None for c in taken)):
+            if not understood and (getattr(op, "weights", None) or any(c is not None for c in inputs)):
                 self.left_whole.append(
                     f"{path} ({type(op).__name__}) is not known: what goes in and out is left whole"
                 )
-        return given
+        return outputs
 
     def leave_sharing_layers_whole(self) -> None:
         """Fixes what goes in and out of different layers that read the same variables.

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras.src.applications.convnext import LayerScale
-from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from pocketkube.graph.calls import LayerCall
 from pocketkube.graph.macs import attention_projections
+from pocketkube.keras_private import CustomScaleLayer, LayerScale, attention_axes
 
 layers = keras.layers
 Rule = Callable[[LayerCall], int]
@@ -82,7 +81,7 @@ def _attention(call: LayerCall) -> int:
     key = call.arguments.get("key") or value
     grouped = isinstance(op, layers.GroupQueryAttention)
     heads = op.num_query_heads if grouped else op.num_heads
-    axes = (1,) if grouped else op._attention_axes
+    axes = (1,) if grouped else attention_axes(op)
     queries = math.prod(query[1:-1])
     softmax = 5 * heads * queries * math.prod(key[axis] for axis in axes)
     scaling = queries * heads * (op.head_dim if grouped else op.key_dim)

@@ -21,11 +21,11 @@ def refuse_other_examples(model: keras.Model, examples: Sequence[np.ndarray]) ->
             finite number.
     """
     wanted = [tuple(tensor.shape[1:]) for tensor in functional_graph(model).inputs]
-    given = [np.shape(array)[1:] for array in examples]
-    if len(given) != len(wanted) or not all(map(_fits, given, wanted)):
+    shapes = [np.shape(array)[1:] for array in examples]
+    if len(shapes) != len(wanted) or not all(map(_fits, shapes, wanted)):
         raise UserError(
             f"{model.name}: calibration examples have to be an array for each input, of the shapes "
-            f"{wanted} an example; received {given}."
+            f"{wanted} an example; received {shapes}."
         )
     lengths = [len(array) for array in examples]
     if min(lengths) == 0 or len(set(lengths)) > 1:
@@ -42,5 +42,7 @@ def refuse_other_examples(model: keras.Model, examples: Sequence[np.ndarray]) ->
             )
 
 
-def _fits(given: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    return len(given) == len(wanted) and all(b in (None, a) for a, b in zip(given, wanted, strict=True))
+def _fits(shapes: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(shapes) == len(wanted) and all(
+        b in (None, a) for a, b in zip(shapes, wanted, strict=True)
+    )

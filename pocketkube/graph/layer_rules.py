@@ -11,8 +11,8 @@ from pocketkube.extension import layers
 if TYPE_CHECKING:
     from pocketkube.graph.calls import LayerCall
     from pocketkube.graph.channels import Channels
-    from pocketkube.graph.cuts import Cut, Left
     from pocketkube.graph.dependency import Use
+    from pocketkube.graph.layer_edits import Kept, LayerEdit
     from pocketkube.graph.propagation import Call
 
 
@@ -27,7 +27,7 @@ class LayerRules:
             those that have to stay; None where none of the output's may be cut.
         macs: The multiply-adds of a call at batch size 1; called when a model is profiled. The cost
             model takes them to be in proportion to the layer's matrices where channels are cut.
-        cut: The entries of its config that change where channels go, and the positions left along its
+        edit: The entries of its config that change where channels go, and the positions left along its
             weights' axes; called for each layer when a model is rebuilt. None if it has neither.
         matrix: Of a layer that mixes channels: the end of its weight's path, the axis of incoming
             channels (None if that has none) and that of outgoing ones. Criteria score by it.
@@ -36,7 +36,7 @@ class LayerRules:
     layer: type[keras.layers.Layer]
     channels: "Callable[[Call], Channels | list[Channels | None] | None]"
     macs: "Callable[[LayerCall], int]"
-    cut: "Callable[[Use, Left], Cut] | None" = None
+    edit: "Callable[[Use, Kept], LayerEdit] | None" = None
     matrix: tuple[str, int | None, int] | None = None
 
 

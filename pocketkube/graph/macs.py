@@ -5,11 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras.src.applications.convnext import LayerScale, StochasticDepth
-from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from pocketkube.graph.calls import LayerCall
 from pocketkube.graph.layer_rules import rules_of
+from pocketkube.keras_private import (
+    CustomScaleLayer,
+    LayerScale,
+    StochasticDepth,
+    attention_axes,
+    attention_projection,
+)
 
 layers = keras.layers
 Rule = Callable[[LayerCall], int]
@@ -87,7 +92,7 @@ def _einsum_dense(call: LayerCall) -> int:
 
 def _multi_head_attention(call: LayerCall) -> int:
     op = call.op
-    return _attention(call, op.num_heads, op.key_dim, op.value_dim, op._attention_axes)
+    return _attention(call, op.num_heads, op.key_dim, op.value_dim, attention_axes(op))
 
 
 def _grouped_query_attention(call: LayerCall) -> int:
@@ -114,13 +119,13 @@ def attention_projections(call: LayerCall) -> list[tuple[tuple[int, ...], Any]]:
     op, query, value = call.op, call.arguments["query"], call.arguments["value"]
     key = call.arguments.get("key") or value
     projections = [
-        (query, op._query_dense),
-        (key, op._key_dense),
-        (value, op._value_dense),
-        (query, op._output_dense),
+        (query, attention_projection(op, "query")),
+        (key, attention_projection(op, "key")),
+        (value, attention_projection(op, "value")),
+        (query, attention_projection(op, "output")),
     ]
     if op.get_config()["use_gate"]:
-        projections.append((query, op._gate_dense))
+        projections.append((query, attention_projection(op, "gate")))
     return projections
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras.src.utils.naming import to_snake_case
 
 from pocketkube.graph.paths import unique
 from pocketkube.graph.walk import is_model
+from pocketkube.keras_private import inner_layers, to_snake_case
 
 
 def named_layers(model: keras.Model) -> Iterator[tuple[str, Any]]:
@@ -29,10 +29,10 @@ def named_layers(model: keras.Model) -> Iterator[tuple[str, Any]]:
 
     def within(outer: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         names: set[str] = set()
-        for layer in outer._layers:
+        for layer in inner_layers(outer):
             if id(layer) not in seen:
                 seen.add(id(layer))
-                name = unique(layer.name if _keeps_names(outer) else _given_name(layer), names)
+                name = unique(layer.name if _keeps_names(outer) else _plain_name(layer), names)
                 names.add(name)
                 yield prefix + name, layer
                 yield from within(layer, f"{prefix}{name}/")
@@ -45,7 +45,7 @@ def _keeps_names(outer: Any) -> bool:
     return is_model(outer) or isinstance(outer, keras.layers.Wrapper)
 
 
-def _given_name(layer: Any) -> str:
+def _plain_name(layer: Any) -> str:
     """A layer's name without the number that Keras gives where there is none."""
     kind = to_snake_case(type(layer).__name__)
     return kind if re.fullmatch(rf"{kind}(_\d+)?", layer.name) else str(layer.name)

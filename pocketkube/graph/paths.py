@@ -13,10 +13,10 @@ def beside(path: str, name: str) -> str:
     return f"{path.rpartition('/')[0]}/{name}".removeprefix("/")
 
 
-def unique(path: str, taken: Container[str]) -> str:
+def unique(path: str, used: Container[str]) -> str:
     """The path itself, or numbered where it is taken, as in left/conv_2."""
     found, number = path, 1
-    while found in taken:
+    while found in used:
         number += 1
         found = f"{path}_{number}"
     return found

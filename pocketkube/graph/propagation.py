@@ -6,18 +6,22 @@ from typing import Any, TypeGuard
 
 import keras
 import numpy as np
-from keras.src.applications.convnext import LayerScale, StochasticDepth
-from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from pocketkube.graph.channels import FIXED, Channels, Ledger
 from pocketkube.graph.layer_rules import rules_of
+from pocketkube.keras_private import (
+    CustomScaleLayer,
+    LayerScale,
+    StochasticDepth,
+    attention_output_shape,
+)
 
 Shape = tuple[int | None, ...]
 layers = keras.layers
 
 
 @dataclass(frozen=True)
-class Call:
+class ChannelFlow:
     """One call of an operation in the graph.
 
     Attributes:
@@ -57,10 +61,10 @@ class Call:
                 self.ledger.fix(channels.ids)
 
 
-Rule = Callable[[Call], Channels | list[Channels | None] | None]
+Rule = Callable[[ChannelFlow], Channels | list[Channels | None] | None]
 
 
-def propagate(call: Call) -> list[Channels | None] | None:
+def propagate(call: ChannelFlow) -> list[Channels | None] | None:
     """The channels of a call's outputs.
 
     Args:
@@ -88,27 +92,27 @@ def _operation_rule(op: Any) -> Rule | None:
     return OPERATION_RULES.get(type(op).__name__)
 
 
-def _same(call: Call) -> Channels | None:
+def _same(call: ChannelFlow) -> Channels | None:
     return call.channels[0]
 
 
-def _channels_last_only(call: Call) -> Channels | None:
+def _channels_last_only(call: ChannelFlow) -> Channels | None:
     if getattr(call.op, "data_format", "channels_last") == "channels_first":
         return _whole(call)
     return Channels(-1, call.last())
 
 
-def _whole(call: Call) -> Channels | None:
+def _whole(call: ChannelFlow) -> Channels | None:
     call.fix_all()
     return None
 
 
-def _activation(call: Call) -> Channels | None:
+def _activation(call: ChannelFlow) -> Channels | None:
     name = getattr(getattr(call.op, "activation", None), "__name__", "")
     return _whole(call) if "softmax" in name else _same(call)
 
 
-def _on_last_axis(call: Call) -> Channels | None:
+def _on_last_axis(call: ChannelFlow) -> Channels | None:
     """Weights for each channel of the last axis."""
     axis = getattr(call.op, "axis", -1)
     axes = list(axis) if isinstance(axis, list | tuple) else [axis]
@@ -118,11 +122,11 @@ def _on_last_axis(call: Call) -> Channels | None:
     return Channels(-1, call.last())
 
 
-def _prelu(call: Call) -> Channels | None:
+def _prelu(call: ChannelFlow) -> Channels | None:
     return _whole(call) if call.op.alpha.shape[-1] == 1 else Channels(-1, call.last())
 
 
-def _group_normalization(call: Call) -> Channels | None:
+def _group_normalization(call: ChannelFlow) -> Channels | None:
     channels = _on_last_axis(call)
     if channels is not None and call.op.groups > 0:
         # A group's statistics stay what they are only if its channels go together.
@@ -130,28 +134,28 @@ def _group_normalization(call: Call) -> Channels | None:
     return channels
 
 
-def _dense(call: Call) -> Channels | None:
+def _dense(call: ChannelFlow) -> Channels | None:
     call.last()
     return Channels(-1, call.ledger.fresh(_key(call), call.op.units))
 
 
-def _embedding(call: Call) -> Channels | None:
+def _embedding(call: ChannelFlow) -> Channels | None:
     return Channels(-1, call.ledger.fresh(_key(call), call.op.output_dim))
 
 
-def _convolution(call: Call) -> Channels | None:
+def _convolution(call: ChannelFlow) -> Channels | None:
     if call.op.data_format == "channels_first":
         return _whole(call)
     incoming = call.last()
     made = call.ledger.fresh(_key(call), call.op.filters)
     groups = call.op.groups
     if groups > 1:
-        taken, given = incoming.reshape(groups, -1), made.reshape(groups, -1)
+        inputs, outputs = incoming.reshape(groups, -1), made.reshape(groups, -1)
         if cuts_whole_groups(call.op, len(incoming)):
-            _tie_together(call.ledger, np.concatenate([taken, given], axis=1))
+            _tie_together(call.ledger, np.concatenate([inputs, outputs], axis=1))
         else:
-            _tie_together(call.ledger, taken.T)
-            _tie_together(call.ledger, given.T)
+            _tie_together(call.ledger, inputs.T)
+            _tie_together(call.ledger, outputs.T)
     return Channels(-1, made)
 
 
@@ -163,20 +167,20 @@ def cuts_whole_groups(convolution: Any, channels: int) -> bool:
     return bool(convolution.groups > channels // convolution.groups)
 
 
-def _transposed_convolution(call: Call) -> Channels | None:
+def _transposed_convolution(call: ChannelFlow) -> Channels | None:
     if call.op.data_format == "channels_first":
         return _whole(call)
     call.last()
     return Channels(-1, call.ledger.fresh(_key(call), call.op.filters))
 
 
-def _depthwise(call: Call) -> Channels | None:
+def _depthwise(call: ChannelFlow) -> Channels | None:
     if call.op.data_format == "channels_first":
         return _whole(call)
     return Channels(-1, np.repeat(call.last(), call.op.depth_multiplier))
 
 
-def _attention(call: Call) -> Channels | None:
+def _attention(call: ChannelFlow) -> Channels | None:
     arguments = call.arguments
     call.last(0)
     call.last(1)
@@ -187,12 +191,12 @@ def _attention(call: Call) -> Channels | None:
         call.last(2)
     # The heads are units of their own: no tensor outside carries them.
     call.ledger.fresh(heads_key(call.op), call.op.num_heads)
-    shape = call.op._output_shape
+    shape = attention_output_shape(call.op)
     width = (shape[-1] if shape else None) or call.shapes[0][-1]
     return Channels(-1, call.ledger.fresh(_key(call), int(width)))  # type: ignore[arg-type]
 
 
-def _elementwise(call: Call) -> Channels | None:
+def _elementwise(call: ChannelFlow) -> Channels | None:
     """Operations on tensors position by position, with broadcasting."""
     out = call.out_shapes[0]
     known = [channels for channels in call.channels if channels is not None]
@@ -226,7 +230,7 @@ def _constant_shapes(arguments: Any) -> list[Shape]:
     ]
 
 
-def _concatenate(call: Call) -> Channels | None:
+def _concatenate(call: ChannelFlow) -> Channels | None:
     rank = len(call.out_shapes[0])
     axis = call.op.axis % rank - rank
     known = [channels for channels in call.channels if channels is not None]
@@ -250,7 +254,7 @@ def _concatenate(call: Call) -> Channels | None:
     return Channels(axis, np.concatenate(pieces))
 
 
-def _reshape(call: Call) -> Channels | None:
+def _reshape(call: ChannelFlow) -> Channels | None:
     """Follows every element; where channels end on several axes, ties them until one is left."""
     channels = call.channels[0]
     if channels is None:
@@ -261,7 +265,7 @@ def _reshape(call: Call) -> Channels | None:
     return _relabel(call, _spread(channels, shape).reshape(out))
 
 
-def _transpose(call: Call) -> Channels | None:
+def _transpose(call: ChannelFlow) -> Channels | None:
     channels = call.channels[0]
     if channels is None:
         return None
@@ -274,7 +278,7 @@ def _transpose(call: Call) -> Channels | None:
     return Channels(order.index(channels.axis % rank) - rank, channels.ids)
 
 
-def _reduce(call: Call) -> Channels | None:
+def _reduce(call: ChannelFlow) -> Channels | None:
     channels = call.channels[0]
     if channels is None:
         return None
@@ -290,7 +294,7 @@ def _reduce(call: Call) -> Channels | None:
     return channels
 
 
-def _split(call: Call) -> list[Channels | None] | None:
+def _split(call: ChannelFlow) -> list[Channels | None] | None:
     channels = call.channels[0]
     if channels is None:
         return None
@@ -307,7 +311,7 @@ def _split(call: Call) -> list[Channels | None] | None:
     return [Channels(channels.axis, piece) for piece in pieces]
 
 
-def _key(call: Call) -> int:
+def _key(call: ChannelFlow) -> int:
     return id(call.op)
 
 
@@ -333,7 +337,7 @@ def _is_whole(shape: Shape) -> TypeGuard[tuple[int, ...]]:
     return None not in shape
 
 
-def _relabel(call: Call, ids: np.ndarray) -> Channels | None:
+def _relabel(call: ChannelFlow, ids: np.ndarray) -> Channels | None:
     """Brings a number for each element back to a number for each position of one axis."""
     varying = [
         axis

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from pocketkube.graph.walk import filled_in, functional_graph, is_model, own_nodes
+from pocketkube.keras_private import inputs_structure, origin, outputs_structure
 
 
 class Rebuilder:
@@ -24,25 +25,25 @@ class Rebuilder:
         function = functional_graph(model)
         self._times = Counter(id(node.operation) for _, node in static_calls(function))
         inputs = [_input_like(x) for x in function.inputs]
-        begun = [self.begin(x._keras_history.operation.name, x) for x in inputs]
+        begun = [self.begin(origin(x)[0].name, x) for x in inputs]
         return self._model_of(model, function, inputs, begun, "")[0]
 
     def begin(self, name: str, tensor: Any) -> Any:
         """What layers see in the place of an input of the model; not of a nested one."""
         return tensor
 
-    def compute(self, path: str, node: Any, taken: list[Any]) -> Sequence[Any]:
+    def compute(self, path: str, node: Any, tensors: list[Any]) -> Sequence[Any]:
         """Computes a call.
 
         Args:
             path: The layer's or operation's name, with those of the models around it.
             node: The call in the old model.
-            taken: The new model's tensors in the place of the call's inputs.
+            tensors: The new model's tensors in the place of the call's inputs.
 
         Returns:
             Those in the place of its outputs.
         """
-        args, kwargs = filled_in(node, taken)
+        args, kwargs = filled_in(node, tensors)
         return keras.tree.flatten(node.operation(*args, **kwargs))
 
     def pass_on(self, source: Any, target: Any) -> None:
@@ -56,22 +57,22 @@ class Rebuilder:
     def rebuilt(self, model: keras.Model, new: keras.Model) -> None:
         """Called when a nested model was rebuilt, before it is called."""
 
-    def _compute_model(self, path: str, node: Any, taken: list[Any]) -> list[Any]:
+    def _compute_model(self, path: str, node: Any, tensors: list[Any]) -> list[Any]:
         model = node.operation
         if id(model) not in self._models:
             function = functional_graph(model)
             inputs = [_input_like(x) for x in function.inputs]
             if self._times[id(model)] == 1:
-                for source, target in zip(taken, inputs, strict=True):
+                for source, target in zip(tensors, inputs, strict=True):
                     self.pass_on(source, target)
             self._models[id(model)] = self._model_of(model, function, inputs, inputs, f"{path}/")
             self.rebuilt(model, self._models[id(model)][0])
         new, ended = self._models[id(model)]
-        args, kwargs = filled_in(node, taken)
-        given = keras.tree.flatten(new(*args, **kwargs))
-        for source, target in zip(ended, given, strict=True):
+        args, kwargs = filled_in(node, tensors)
+        results = keras.tree.flatten(new(*args, **kwargs))
+        for source, target in zip(ended, results, strict=True):
             self.pass_on(source, target)
-        return given
+        return results
 
     def _model_of(
         self, model: keras.Model, function: Any, inputs: list[Any], begun: list[Any], prefix: str
@@ -79,13 +80,13 @@ class Rebuilder:
         new = dict(zip(map(id, function.inputs), begun, strict=True))
         for node in own_nodes(function):
             op = node.operation
-            taken = [new[id(x)] for x in node.input_tensors]
+            tensors = [new[id(x)] for x in node.input_tensors]
             compute = self._compute_model if is_model(op) else self.compute
-            given = compute(prefix + op.name, node, taken)
-            new |= zip(map(id, node.outputs), given, strict=True)
+            results = compute(prefix + op.name, node, tensors)
+            new |= zip(map(id, node.outputs), results, strict=True)
         ended = [new[id(x)] for x in function.outputs]
-        outer = keras.tree.pack_sequence_as(function._inputs_struct, inputs)
-        outputs = keras.tree.pack_sequence_as(function._outputs_struct, ended)
+        outer = keras.tree.pack_sequence_as(inputs_structure(function), inputs)
+        outputs = keras.tree.pack_sequence_as(outputs_structure(function), ended)
         return keras.Model(outer, outputs, name=model.name), ended
 
 
@@ -112,5 +113,5 @@ def static_calls(function: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _input_like(tensor: Any) -> Any:
-    name = tensor._keras_history.operation.name
+    name = origin(tensor)[0].name
     return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name, sparse=tensor.sparse)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from pocketkube.graph.walk import functional_graph, walk
+from pocketkube.keras_private import outputs_structure
 
 # Sees an operation's path, the operation and its input tensors; gives back those to use.
 Tap = Callable[[str, Any, list[Any]], list[Any]]
@@ -31,13 +32,13 @@ def replay(
     """
     function = functional_graph(model)
 
-    def visit(path: str, node: Any, taken: list[Any]) -> list[Any]:
+    def visit(path: str, node: Any, tensors: list[Any]) -> list[Any]:
         op = node.operation
-        seen = zip(map(id, node.input_tensors), tap(path, op, taken), strict=True)
+        seen = zip(map(id, node.input_tensors), tap(path, op, tensors), strict=True)
         args, kwargs = node.arguments.fill_in(dict(seen))
         if in_training and isinstance(op, in_training):
             kwargs["training"] = True
         return keras.tree.flatten(op(*args, **kwargs))
 
     outputs = walk(function, inputs, visit)
-    return keras.tree.pack_sequence_as(function._outputs_struct, outputs)
+    return keras.tree.pack_sequence_as(outputs_structure(function), outputs)

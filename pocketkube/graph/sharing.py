@@ -5,14 +5,15 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.saving.serialization_lib import (
-    ObjectSharingScope,
-    record_object_after_deserialization,
-    serialize_keras_object,
-)
 
 from pocketkube.errors import UserError
 from pocketkube.graph.walk import is_model
+from pocketkube.keras_private import (
+    ObjectSharingScope,
+    flat_layers,
+    record_object_after_deserialization,
+    serialize_keras_object,
+)
 
 
 class SharedVariables:
@@ -115,10 +116,10 @@ class LayerMaker:
             raise
         except Exception as error:
             path = self._paths.get(id(op), op.name)
-            told = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"{path} ({type(op).__name__}) cannot be made anew from its get_config(): {told}; give "
-                "it a get_config() that has all that its __init__ takes."
+                f"{path} ({type(op).__name__}) cannot be made anew from its get_config(): {reason}; "
+                "give it a get_config() that has all that its __init__ takes."
             ) from error
 
     def _held(self, layer: Any) -> Any:
@@ -187,7 +188,7 @@ def layers_inside(op: Any) -> list[Any]:
 def _inner(op: Any) -> list[Any]:
     if not isinstance(op, keras.layers.Layer):
         return []
-    return list(op._flatten_layers(include_self=False))
+    return flat_layers(op, include_self=False)
 
 
 def _holds(op: Any, variable: Any) -> bool:

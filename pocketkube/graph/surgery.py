@@ -6,10 +6,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from pocketkube.graph.cuts import Cut, Left, cut_layer, left_of
 from pocketkube.graph.dependency import ChannelGraph, Use, trace_channels
+from pocketkube.graph.layer_edits import Kept, LayerEdit, edit_of, kept_around
 from pocketkube.graph.sharing import LayerMaker, paired_variables
 from pocketkube.graph.walk import functional_graph, is_model, ordered_nodes
+from pocketkube.keras_private import inputs_structure, origin, outputs_structure
 
 
 def remove_channels(model: keras.Model, graph: ChannelGraph, keep: np.ndarray) -> keras.Model:
@@ -54,8 +55,8 @@ def copy_model(model: keras.Model) -> keras.Model:
 class _Surgeon:
     def __init__(self, graph: ChannelGraph, keep: np.ndarray) -> None:
         self._uses = {id(use.op): use for use in graph.uses}
-        self._left = {id(use.op): left_of(graph, use, keep) for use in graph.uses}
-        self._cuts = {id(use.op): cut_layer(use, self._left[id(use.op)]) for use in graph.uses}
+        self._kept = {id(use.op): kept_around(graph, use, keep) for use in graph.uses}
+        self._edits = {id(use.op): edit_of(use, self._kept[id(use.op)]) for use in graph.uses}
         self._maker = LayerMaker({use.path: use.op for use in graph.uses}, self._changes)
         self._models: dict[int, keras.Model] = {}
         self._made: dict[int, tuple[Any, Any]] = {}
@@ -69,24 +70,24 @@ class _Surgeon:
         return self._rebuild(model, function, new)
 
     def _rebuild(self, model: keras.Model, function: Any, new: dict[int, Any]) -> keras.Model:
-        inputs = keras.tree.map_structure(lambda x: new[id(x)], function._inputs_struct)
+        inputs = keras.tree.map_structure(lambda x: new[id(x)], inputs_structure(function))
         for node in ordered_nodes(function):
             if any(id(x) not in new for x in node.input_tensors):
                 continue
-            taken = [new[id(x)] for x in node.input_tensors]
+            tensors = [new[id(x)] for x in node.input_tensors]
             args, kwargs = self._maker.arguments(*node.arguments.fill_in(new))
-            given = self._smaller(node.operation, taken)(*args, **kwargs)
-            new |= zip(map(id, node.outputs), keras.tree.flatten(given), strict=True)
-        outputs = keras.tree.map_structure(lambda x: new[id(x)], function._outputs_struct)
+            results = self._smaller(node.operation, tensors)(*args, **kwargs)
+            new |= zip(map(id, node.outputs), keras.tree.flatten(results), strict=True)
+        outputs = keras.tree.map_structure(lambda x: new[id(x)], outputs_structure(function))
         smaller = keras.Model(inputs, outputs, name=model.name)
         if not model.trainable:
             smaller.trainable = False
         return smaller
 
-    def _smaller(self, op: Any, taken: Sequence[Any]) -> Any:
+    def _smaller(self, op: Any, tensors: Sequence[Any]) -> Any:
         if is_model(op):
             if id(op) not in self._models:
-                self._models[id(op)] = self._smaller_model(op, taken)
+                self._models[id(op)] = self._smaller_model(op, tensors)
                 self._maker.made(op, self._models[id(op)])
             return self._models[id(op)]
         if id(op) not in self._made:
@@ -96,36 +97,36 @@ class _Surgeon:
     def _changes(self, op: Any) -> Mapping[str, Any]:
         if id(op) not in self._uses:
             return {}
-        shape = _shape_config(self._uses[id(op)], self._left[id(op)])
-        return {**self._cuts[id(op)].config, **shape}
+        shape = _shape_config(self._uses[id(op)], self._kept[id(op)])
+        return {**self._edits[id(op)].config, **shape}
 
-    def _smaller_model(self, model: keras.Model, taken: Sequence[Any]) -> keras.Model:
+    def _smaller_model(self, model: keras.Model, tensors: Sequence[Any]) -> keras.Model:
         function = functional_graph(model)
         new = {
             id(x): keras.Input(
                 batch_shape=(x.shape[0], *now.shape[1:]), dtype=x.dtype, name=_input_name(x)
             )
-            for x, now in zip(function.inputs, taken, strict=True)
+            for x, now in zip(function.inputs, tensors, strict=True)
         }
         return self._rebuild(model, function, new)
 
     def carry_weights(self) -> None:
         self._maker.share()
         for key, (old, new) in self._made.items():
-            cut: Cut = self._cuts[key]
+            edit: LayerEdit = self._edits[key]
             for was, now in paired_variables(old, new):
-                now.assign(cut.apply(_end_of_path(was, old), np.asarray(was)))
+                now.assign(edit.apply(_end_of_path(was, old), np.asarray(was)))
 
 
 def _input_name(tensor: Any) -> str:
-    return str(tensor._keras_history.operation.name)
+    return str(origin(tensor)[0].name)
 
 
 def _end_of_path(variable: Any, layer: Any) -> str:
     return str(variable.path).removeprefix(f"{layer.path}/")
 
 
-def _shape_config(use: Use, left: Left) -> Mapping[str, Any]:
+def _shape_config(use: Use, kept: Kept) -> Mapping[str, Any]:
     """The written-down shape of a reshaping operation, with the channels that are left."""
     (name,) = {"target_shape", "newshape"} & set(vars(use.op)) or (None,)
     if name is None or use.outputs[0] is None:
@@ -133,5 +134,5 @@ def _shape_config(use: Use, left: Left) -> Mapping[str, Any]:
     shape = list(use.op.target_shape if name == "target_shape" else use.op.newshape)
     axis = use.outputs[0].axis
     if shape[axis] != -1:
-        shape[axis] = len(left.outputs[0])
+        shape[axis] = len(kept.outputs[0])
     return {name: tuple(shape)}

@@ -60,8 +60,8 @@ def _trace(call: LayerCall) -> Count:
     tensors = [x for x in keras.tree.flatten((call.args, call.kwargs)) if _is_tensor(x)]
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
 
-    def run(*given: Any) -> Any:
-        real = dict(zip(map(id, tensors), given, strict=True))
+    def run(*inputs: Any) -> Any:
+        real = dict(zip(map(id, tensors), inputs, strict=True))
         args, kwargs = keras.tree.map_structure(
             lambda x: real[id(x)] if _is_tensor(x) else x, (call.args, call.kwargs)
         )

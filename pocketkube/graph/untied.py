@@ -8,6 +8,7 @@ import numpy as np
 
 from pocketkube.graph.names import named_layers
 from pocketkube.graph.walk import functional_graph, walk
+from pocketkube.keras_private import own_variables
 
 
 def untied(model: keras.Model) -> list[str]:
@@ -48,7 +49,7 @@ def _matrices(model: keras.Model) -> Iterator[tuple[str, np.ndarray]]:
     """The kernels and the like, by name: what could not be equal by chance."""
     seen: set[int] = set()
     for name, layer in named_layers(model):
-        for variable in (*layer._trainable_variables, *layer._non_trainable_variables):
+        for variable in own_variables(layer):
             if id(variable) not in seen and len(variable.shape) > 1:
                 seen.add(id(variable))
                 value = np.asarray(variable)
@@ -60,10 +61,10 @@ def _constants(model: keras.Model) -> Iterator[tuple[str, np.ndarray]]:
     """The numbers that operations are given, by the operation's path."""
     found: list[tuple[str, np.ndarray]] = []
 
-    def visit(path: str, node: Any, taken: list[None]) -> list[None]:
+    def visit(path: str, node: Any, tensors: list[None]) -> list[None]:
         for value in keras.tree.flatten((node.arguments.args, node.arguments.kwargs)):
-            given = not isinstance(value, keras.KerasTensor | keras.Variable)
-            if given and len(getattr(value, "shape", ())) > 1:
+            is_array = not isinstance(value, keras.KerasTensor | keras.Variable)
+            if is_array and len(getattr(value, "shape", ())) > 1:
                 found.append((path, np.asarray(value)))
         return [None] * len(node.outputs)
 

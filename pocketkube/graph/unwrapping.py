@@ -74,25 +74,25 @@ class _Unwrapper(Rebuilder):
         # For steps `[batch, steps, …]`, the same as `[batch * steps, …]`.
         self._merged: dict[int, Any] = {}
 
-    def compute(self, path: str, node: Any, taken: list[Any]) -> Sequence[Any]:
+    def compute(self, path: str, node: Any, tensors: list[Any]) -> Sequence[Any]:
         """See `Rebuilder`."""
         op = node.operation
         if id(op) not in self._wrappers:
-            return super().compute(path, node, taken)
+            return super().compute(path, node, tensors)
         if isinstance(op, layers.SpectralNormalization):
-            return [self._opened_of(op, taken[0])(taken[0])]
-        steps = taken[0]
+            return [self._opened_of(op, tensors[0])(tensors[0])]
+        steps = tensors[0]
         merged = self._merged.get(id(steps))
         if merged is None:
             merged = keras.ops.reshape(steps, (-1, *steps.shape[2:]))
-        given = self._opened_of(op, merged)(merged)
-        apart = keras.ops.reshape(given, (-1, steps.shape[1], *given.shape[1:]))
-        self._merged[id(apart)] = given
+        result = self._opened_of(op, merged)(merged)
+        apart = keras.ops.reshape(result, (-1, steps.shape[1], *result.shape[1:]))
+        self._merged[id(apart)] = result
         return [apart]
 
-    def _opened_of(self, wrapper: Any, taken: Any) -> keras.Model:
+    def _opened_of(self, wrapper: Any, tensors: Any) -> keras.Model:
         if id(wrapper) not in self._opened:
-            inputs = keras.Input(batch_shape=taken.shape, dtype=taken.dtype)
+            inputs = keras.Input(batch_shape=tensors.shape, dtype=tensors.dtype)
             outputs = wrapper.layer(inputs)
             self._opened[id(wrapper)] = keras.Model(inputs, outputs, name=wrapper.name)
         return self._opened[id(wrapper)]

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from pocketkube.errors import UserError
+from pocketkube.keras_private import functional_of, has_graph, nodes_by_depth
 
 # From a call's path, its node and the values of its input tensors to those of its output tensors.
 Visit = Callable[[str, Any, list[Any]], Sequence[Any]]
@@ -25,13 +26,13 @@ def walk(function: Any, inputs: Sequence[Any], visit: Visit, prefix: str = "") -
     """
     values = dict(zip(map(id, function.inputs), inputs, strict=True))
     for node in own_nodes(function):
-        taken = [values[id(x)] for x in node.input_tensors]
+        input_values = [values[id(x)] for x in node.input_tensors]
         path = prefix + node.operation.name
         if is_model(node.operation):
-            given = walk(functional_graph(node.operation), taken, visit, f"{path}/")
+            output_values = walk(functional_graph(node.operation), input_values, visit, f"{path}/")
         else:
-            given = list(visit(path, node, taken))
-        values |= zip(map(id, node.outputs), given, strict=True)
+            output_values = list(visit(path, node, input_values))
+        values |= zip(map(id, node.outputs), output_values, strict=True)
     return [values[id(x)] for x in function.outputs]
 
 
@@ -46,8 +47,8 @@ def functional_graph(model: keras.Model) -> Any:
             raise UserError(
                 f"The model {model.name} has no input shape yet: build it, or add a keras.Input."
             )
-        return model._functional
-    if not hasattr(model, "_nodes_by_depth"):
+        return functional_of(model)
+    if not has_graph(model):
         raise UserError(
             f"The model {model.name} is a subclassed one ({type(model).__name__}), whose graph cannot "
             "be seen: build it with the functional API or as a Sequential."
@@ -57,8 +58,8 @@ def functional_graph(model: keras.Model) -> Any:
 
 def ordered_nodes(function: Any) -> Iterator[Any]:
     """The calls of a functional model, in an order in which they can be computed."""
-    for depth in sorted(function._nodes_by_depth, reverse=True):
-        for node in function._nodes_by_depth[depth]:
+    for depth in sorted(nodes_by_depth(function), reverse=True):
+        for node in nodes_by_depth(function)[depth]:
             if node.operation and not node.is_input:
                 yield node
 
@@ -72,11 +73,11 @@ def own_nodes(function: Any) -> Iterator[Any]:
             yield node
 
 
-def filled_in(node: Any, taken: Sequence[Any]) -> tuple[Any, Any]:
-    """A call's arguments with `taken` in the place of its input tensors: positional and by name."""
-    return node.arguments.fill_in(dict(zip(map(id, node.input_tensors), taken, strict=True)))
+def filled_in(node: Any, input_values: Sequence[Any]) -> tuple[Any, Any]:
+    """A call's arguments, positional and by name, with these values as its input tensors."""
+    return node.arguments.fill_in(dict(zip(map(id, node.input_tensors), input_values, strict=True)))
 
 
 def is_model(op: Any) -> bool:
     """Whether a layer is a nested model whose own layers can be seen."""
-    return isinstance(op, keras.Sequential) or hasattr(op, "_nodes_by_depth")
+    return isinstance(op, keras.Sequential) or has_graph(op)

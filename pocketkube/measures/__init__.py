@@ -13,9 +13,9 @@ from pocketkube.measures.heads import (
     label_places,
     measure_of_labels,
 )
-from pocketkube.measures.measure import Judged, Measure
+from pocketkube.measures.kinds import measure_of, task_measure_of, wording_of
+from pocketkube.measures.measure import Judgement, Measure
 from pocketkube.measures.points import Points
-from pocketkube.measures.told import measure_of, task_measure_of, wording_of
 from pocketkube.measures.values import Values
 from pocketkube.measures.wording import Wording
 
@@ -23,7 +23,7 @@ __all__ = [
     "Classes",
     "HeadMeasure",
     "HeadScore",
-    "Judged",
+    "Judgement",
     "Measure",
     "Points",
     "TaskMeasure",

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from pocketkube.errors import UserError
-from pocketkube.measures.measure import Confusion, Judged, Measure, Shape
+from pocketkube.measures.measure import Confusion, Judgement, Measure, Shape
 from pocketkube.measures.wording import Wording, percent
 from pocketkube.predictions import predicted_classes
 
@@ -55,7 +55,7 @@ class Classes(Measure):
         """Class numbers; a single unit's outputs, whose sense shows only when all are seen."""
         return output if _is_single(output.shape) else predicted_classes(output)
 
-    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judged:
+    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judgement:
         """See `Measure`."""
         predicted = predicted_classes(kept, self.cut) if _is_single(shape) else kept
         if np.issubdtype(labels.dtype, np.floating):
@@ -64,7 +64,7 @@ class Classes(Measure):
         count, confusion = _classes_of(shape), None
         if count <= _MOST_CONFUSABLE_CLASSES:
             confusion = _confusion(labels.ravel(), predicted.ravel(), count)
-        return Judged(right, confusion)
+        return Judgement(right, confusion)
 
     def agreement_of(self, given: np.ndarray, wanted: np.ndarray) -> float:
         """Part of the examples, or of their positions, that two outputs `[N, ...]` give one class."""

@@ -39,7 +39,7 @@ class HeadScore:
         name: The output's.
         score_name: What machines call the score.
         score: The higher the better.
-        confusion: See `Judged`.
+        confusion: See `Judgement`.
     """
 
     name: str

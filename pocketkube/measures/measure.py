@@ -13,7 +13,7 @@ Confusion = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
-class Judged:
+class Judgement:
     """How right an output is.
 
     Attributes:
@@ -58,7 +58,7 @@ class Measure(ABC):
         return output
 
     @abstractmethod
-    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judged:
+    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judgement:
         """Judges what was `kept` of all examples.
 
         Args:

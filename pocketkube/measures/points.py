@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from pocketkube.errors import UserError
-from pocketkube.measures.measure import Judged, Shape
+from pocketkube.measures.measure import Judgement, Shape
 from pocketkube.measures.values import Values
 from pocketkube.measures.wording import Wording
 
@@ -67,14 +67,14 @@ class Points(Values):
         empty = np.flatnonzero(~(normalizers(points, self.normalize_by) > 0))
         if empty.size:
             raise UserError(
-                f"task.landmarks.normalize_by: {_told(self.normalize_by)} has no length in "
+                f"task.landmarks.normalize_by: {_named(self.normalize_by)} has no length in "
                 f"{empty.size} of {len(points)} examples of {origin}, the first of them example "
                 f"{empty[0]}; name two points that are apart, or box_diagonal."
             )
 
-    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judged:
+    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judgement:
         """See `Measure`."""
-        return Judged(-float(normalized_errors(labels, kept, self.normalize_by).mean()))
+        return Judgement(-float(normalized_errors(labels, kept, self.normalize_by).mean()))
 
 
 def normalized_errors(labels: Any, outputs: Any, by: Normalizer, ops: Any = np) -> Any:
@@ -111,5 +111,5 @@ def as_points(values: Any, ops: Any = np) -> Any:
     return ops.reshape(values, (-1, math.prod(values.shape[1:]) // 2, 2))
 
 
-def _told(by: Normalizer) -> str:
+def _named(by: Normalizer) -> str:
     return by if isinstance(by, str) else f"from point {by[0]} to point {by[1]}"

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from pocketkube.errors import UserError
-from pocketkube.measures.measure import Judged, Measure, Shape
+from pocketkube.measures.measure import Judgement, Measure, Shape
 from pocketkube.measures.wording import Wording, percent
 
 
@@ -31,9 +31,9 @@ class Values(Measure):
                 f"{shape[1:]}."
             )
 
-    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judged:
+    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judgement:
         """See `Measure`."""
-        return Judged(-float(np.abs(kept.reshape(labels.shape) - labels).mean()))
+        return Judgement(-float(np.abs(kept.reshape(labels.shape) - labels).mean()))
 
     def agreed(self, share: float, examples: str) -> str:
         """See `Measure`."""

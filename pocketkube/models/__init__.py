@@ -1,5 +1,5 @@
 """The reference networks, by name."""
 
-from pocketkube.models.registry import MODEL_NAMES, build_model
+from pocketkube.models.build import MODEL_NAMES, build_model
 
 __all__ = ["MODEL_NAMES", "build_model"]

@@ -4,12 +4,12 @@ import keras
 from keras import layers
 
 from pocketkube.errors import UserError
-from pocketkube.models.blocks import Blocks
+from pocketkube.models.layer_factory import LayerFactory
 
 SMALLEST_IMAGE = 12
 
 
-def lenet(blocks: Blocks, images: keras.KerasTensor) -> keras.KerasTensor:
+def lenet(factory: LayerFactory, images: keras.KerasTensor) -> keras.KerasTensor:
     """Two convolutions and two Dense layers.
 
     The first convolution pads where images are smaller than the paper's 32 pixels, so that
@@ -25,11 +25,11 @@ def lenet(blocks: Blocks, images: keras.KerasTensor) -> keras.KerasTensor:
             f"Received: {height} x {width}; set the dataset's image_size."
         )
     padding = "same" if min(height, width) < 32 else "valid"
-    x = blocks.conv_with_bias(images, blocks.channels(6), 5, "conv1", padding=padding)
+    x = factory.conv_with_bias(images, factory.channels(6), 5, "conv1", padding=padding)
     x = layers.MaxPooling2D(name="pool1")(x)
-    x = blocks.conv_with_bias(x, blocks.channels(16), 5, "conv2", padding="valid")
+    x = factory.conv_with_bias(x, factory.channels(16), 5, "conv2", padding="valid")
     # A 12-pixel image leaves 2 x 2 here.
     x = layers.MaxPooling2D(name="pool2")(x)
     x = layers.Flatten(name="flatten")(x)
-    x = blocks.dense(x, blocks.channels(120), "dense1", "relu")
-    return blocks.dense(x, blocks.channels(84), "dense2", "relu")
+    x = factory.dense(x, factory.channels(120), "dense1", "relu")
+    return factory.dense(x, factory.channels(84), "dense2", "relu")

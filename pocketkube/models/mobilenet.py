@@ -6,7 +6,7 @@ Strided convolutions are padded evenly: XNNPACK's sparse kernels take nothing el
 import keras
 from keras import layers
 
-from pocketkube.models.blocks import Blocks
+from pocketkube.models.layer_factory import LayerFactory
 
 # Output channels and stride of each depthwise-separable convolution of version 1.
 _SEPARABLE = (
@@ -32,48 +32,48 @@ _INVERTED = (
 )
 
 
-def mobilenet_v1(blocks: Blocks, images: keras.KerasTensor) -> keras.KerasTensor:
+def mobilenet_v1(factory: LayerFactory, images: keras.KerasTensor) -> keras.KerasTensor:
     """13 depthwise-separable convolutions; see `build_model` for small images."""
-    undone = 2 if blocks.small_input else 0
+    undone = 2 if factory.small_input else 0
     strides, undone = _stride(2, undone)
-    x = _stem(blocks, images, strides)
+    x = _stem(factory, images, strides)
     for number, (filters, wanted) in enumerate(_SEPARABLE, start=1):
         strides, undone = _stride(wanted, undone)
-        x = blocks.depthwise(x, f"block{number}_a", strides=strides)
-        x = blocks.conv(x, blocks.channels_by_8(filters), 1, f"block{number}_b", activation="relu6")
+        x = factory.depthwise(x, f"block{number}_a", strides=strides)
+        x = factory.conv(x, factory.channels_by_8(filters), 1, f"block{number}_b", activation="relu6")
     return layers.GlobalAveragePooling2D(name="pool")(x)
 
 
-def mobilenet_v2(blocks: Blocks, images: keras.KerasTensor) -> keras.KerasTensor:
+def mobilenet_v2(factory: LayerFactory, images: keras.KerasTensor) -> keras.KerasTensor:
     """17 inverted residual blocks; see `build_model` for small images.
 
     The last convolution's 1280 channels grow with the width but never shrink, as in the paper.
     """
-    undone = 2 if blocks.small_input else 0
+    undone = 2 if factory.small_input else 0
     strides, undone = _stride(2, undone)
-    x = _stem(blocks, images, strides)
+    x = _stem(factory, images, strides)
     number = 0
     for expansion, filters, repeats, first in _INVERTED:
         strides, undone = _stride(first, undone)
         for repeat in range(repeats):
             number += 1
             x = _inverted_residual(
-                blocks,
+                factory,
                 x,
                 expansion,
-                blocks.channels_by_8(filters),
+                factory.channels_by_8(filters),
                 strides if repeat == 0 else 1,
                 f"block{number}",
             )
-    last = blocks.channels_by_8(1280) if blocks.width > 1 else 1280
-    x = blocks.conv(x, last, 1, "head", activation="relu6")
+    last = factory.channels_by_8(1280) if factory.width > 1 else 1280
+    x = factory.conv(x, last, 1, "head", activation="relu6")
     return layers.GlobalAveragePooling2D(name="pool")(x)
 
 
-def _stem(blocks: Blocks, images: keras.KerasTensor, strides: int) -> keras.KerasTensor:
-    return blocks.conv(
+def _stem(factory: LayerFactory, images: keras.KerasTensor, strides: int) -> keras.KerasTensor:
+    return factory.conv(
         images,
-        blocks.channels_by_8(32),
+        factory.channels_by_8(32),
         3,
         "stem",
         strides=strides,
@@ -83,13 +83,13 @@ def _stem(blocks: Blocks, images: keras.KerasTensor, strides: int) -> keras.Kera
 
 
 def _inverted_residual(
-    blocks: Blocks, x: keras.KerasTensor, expansion: int, filters: int, strides: int, name: str
+    factory: LayerFactory, x: keras.KerasTensor, expansion: int, filters: int, strides: int, name: str
 ) -> keras.KerasTensor:
     y = x
     if expansion > 1:
-        y = blocks.conv(y, expansion * x.shape[-1], 1, f"{name}_expand", activation="relu6")
-    y = blocks.depthwise(y, f"{name}_spatial", strides=strides)
-    y = blocks.conv(y, filters, 1, f"{name}_project", activation=None)
+        y = factory.conv(y, expansion * x.shape[-1], 1, f"{name}_expand", activation="relu6")
+    y = factory.depthwise(y, f"{name}_spatial", strides=strides)
+    y = factory.conv(y, filters, 1, f"{name}_project", activation=None)
     if strides == 1 and x.shape[-1] == filters:
         y = layers.Add(name=f"{name}_add")([x, y])
     return y

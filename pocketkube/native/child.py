@@ -23,8 +23,8 @@ from pocketkube.errors import UserError
 IDLE_LIMIT_S = 600.0
 WORK_LIMIT_S = 7200.0
 _PACKAGES = Path(__file__).parents[2]
-_LOOK_EVERY_S = 5.0
-_HOW: dict[int, str] = {
+_POLL_INTERVAL_S = 5.0
+_SIGNAL_NAMES: dict[int, str] = {
     signal.SIGSEGV: "a segmentation fault",
     signal.SIGABRT: "an abort",
     signal.SIGBUS: "a bus error",
@@ -38,12 +38,12 @@ class ChildDied(Exception):
     """A child ended before it answered.
 
     Attributes:
-        how: What ended it, as in "a segmentation fault".
+        cause: What ended it, as in "a segmentation fault".
     """
 
-    def __init__(self, how: str):
-        self.how = how
-        super().__init__(how)
+    def __init__(self, cause: str):
+        self.cause = cause
+        super().__init__(cause)
 
 
 class ChildRefused(Exception):
@@ -166,7 +166,7 @@ class Child:
         """The answer; empty where the process ended."""
         assert self._process is not None
         assert self._process.stdout is not None
-        pause = min(_LOOK_EVERY_S, self._idle_limit_s)
+        pause = min(_POLL_INTERVAL_S, self._idle_limit_s)
         looked, begun = time.monotonic(), _processor_seconds(self._process.pid)
         used = begun
         while not select.select([self._process.stdout], [], [], pause)[0]:
@@ -183,7 +183,7 @@ class Child:
         assert self._process is not None
         status = self._process.wait()
         if status < 0:
-            return told_signal(-status)
+            return describe_signal(-status)
         said = self._printed_since(begun).strip().splitlines()
         return f"exit status {status}" + (f" ({said[-1][:200]})" if said else "")
 
@@ -212,13 +212,15 @@ class Child:
         self._process = None
 
 
-def answered(child: Child, request: Mapping[str, Any], died: Callable[[str], str]) -> dict[str, Any]:
-    """Asks a child where any end of it is the user's to know.
+def ask_or_user_error(
+    child: Child, request: Mapping[str, Any], died: Callable[[str], str]
+) -> dict[str, Any]:
+    """Asks a child, and turns its death into a `UserError`.
 
     Args:
         child: The child.
         request: See `Child.ask`.
-        died: From what ended it to the sentence for the user.
+        died: Makes the user's sentence from what ended the child.
 
     Raises:
         UserError: If it died, or refused with a `UserError`.
@@ -227,16 +229,16 @@ def answered(child: Child, request: Mapping[str, Any], died: Callable[[str], str
     try:
         return child.ask(request)
     except ChildDied as death:
-        raise UserError(died(death.how)) from death
+        raise UserError(died(death.cause)) from death
     except ChildRefused as refusal:
         if refusal.is_users:
             raise UserError(str(refusal)) from refusal
         raise
 
 
-def told_signal(number: int) -> str:
-    """What a signal is for people, as in "a segmentation fault"."""
-    return _HOW.get(number, f"signal {number}")
+def describe_signal(number: int) -> str:
+    """A signal in words, as in "a segmentation fault"."""
+    return _SIGNAL_NAMES.get(number, f"signal {number}")
 
 
 def _processor_seconds(pid: int) -> float:

@@ -13,12 +13,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.saving.serialization_lib import ObjectSharingScope
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_file
 from pocketkube.graph.names import named_layers
+from pocketkube.keras_private import ObjectSharingScope, flat_layers
 from pocketkube.loading import why_not_loaded
 from pocketkube.packing.entries import FLOAT_BYTES, Entry, Streams, read_entry, write_entry
 from pocketkube.packing.forms import Form
@@ -26,7 +26,7 @@ from pocketkube.packing.forms import Form
 FORMAT = "pocketkube-packed-1"
 HEADER, CONFIG = "packed.json", "config.json"
 # Keras's word for an object that a configuration holds more than once.
-SAME = "shared_object_id"
+SHARED_ID = "shared_object_id"
 STREAMS = ("zeros", "indices", "floats", "others")
 LARGEST_TEXT = 2**27
 # A form of its own is worth it from so many zeros on: a bit for each weight.
@@ -167,20 +167,20 @@ def _config(model: keras.Model) -> Any:
         keras.saving.serialize_keras_object(model)
         config = keras.saving.serialize_keras_object(model)
     # It does so by places in memory, but the same model is to give the same file.
-    layers = {id(layer): number for number, layer in enumerate(model._flatten_layers())}
+    layers = {id(layer): number for number, layer in enumerate(flat_layers(model))}
     marked = list(_marked(config))
-    met = Counter(node[SAME] for node in marked)
+    met = Counter(node[SHARED_ID] for node in marked)
     for node in marked:
-        place = node.pop(SAME)
+        place = node.pop(SHARED_ID)
         if place in layers and met[place] > 1:
-            node[SAME] = layers[place]
+            node[SHARED_ID] = layers[place]
     return config
 
 
 def _marked(node: Any) -> Iterator[dict[str, Any]]:
     """The parts of a configuration that Keras has marked."""
     if isinstance(node, dict):
-        if SAME in node:
+        if SHARED_ID in node:
             yield node
         node = node.values()
     elif not isinstance(node, list | tuple):
@@ -190,7 +190,7 @@ def _marked(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def _refuse_assets(model: keras.Model) -> None:
-    for layer in model._flatten_layers():
+    for layer in flat_layers(model):
         if hasattr(layer, "save_assets"):
             raise UserError(
                 f"{layer.name} ({type(layer).__name__}) keeps files beside its weights, which a packed "
@@ -205,7 +205,7 @@ def _stores(model: keras.Model) -> Stores:
     """Each layer's name, itself and what it has to remember, by its own names, as Keras saves it."""
     names = {id(layer): name for name, layer in named_layers(model)}
     found = []
-    for layer in model._flatten_layers():
+    for layer in flat_layers(model):
         store: dict[str, Any] = {}
         layer.save_own_variables(store)
         found.append((names.get(id(layer), ""), layer, store))
@@ -299,32 +299,32 @@ def _weights(
     contents = {name: _content(archive, name, largest[name]) for name in STREAMS}
     floats = np.frombuffer(contents["floats"], np.uint8).reshape(FLOAT_BYTES, -1)
     contents["floats"] = floats.T.tobytes()
-    cursors = {name: _Cursor(name, content) for name, content in contents.items()}
-    taken: dict[str, Callable[[int], bytes]] = {name: each.take for name, each in cursors.items()}
+    readers = {name: _StreamReader(name, content) for name, content in contents.items()}
+    streams_in: dict[str, Callable[[int], bytes]] = {name: each.take for name, each in readers.items()}
     found = [
-        (name, *read_entry(entry, dtype, taken))
+        (name, *read_entry(entry, dtype, streams_in))
         for entry, (name, _), dtype in zip(header.weights, variables, dtypes, strict=True)
     ]
-    for cursor in cursors.values():
-        cursor.end()
+    for reader in readers.values():
+        reader.end()
     return iter(found)
 
 
-class _Cursor:
-    """Gives a stream's bytes one piece after the other."""
+class _StreamReader:
+    """Reads a stream's bytes piece by piece."""
 
     def __init__(self, name: str, content: bytes) -> None:
-        self._name, self._content, self._place = name, content, 0
+        self._name, self._content, self._offset = name, content, 0
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes."""
-        end = self._place + count
+        end = self._offset + count
         if end > len(self._content):
             raise ValueError(f"{self._name} ends after {len(self._content)} bytes of {end} or more")
-        piece, self._place = self._content[self._place : end], end
+        piece, self._offset = self._content[self._offset : end], end
         return piece
 
     def end(self) -> None:
         """Refuses bytes that are left."""
-        if self._place != len(self._content):
-            raise ValueError(f"{self._name} has {len(self._content) - self._place} bytes too many")
+        if self._offset != len(self._content):
+            raise ValueError(f"{self._name} has {len(self._content) - self._offset} bytes too many")

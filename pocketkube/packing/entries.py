@@ -22,7 +22,7 @@ FLOAT_BYTES = 4
 
 
 class Entry(BaseModel):
-    """A weight as the header tells of it.
+    """A weight as the header describes it.
 
     Attributes:
         shape: Its shape.
@@ -95,14 +95,14 @@ def write_entry(weight: np.ndarray, form: Form | None, streams: Streams) -> Entr
 
 
 def read_entry(
-    entry: Entry, dtype: np.dtype, taken: Mapping[str, Callable[[int], bytes]]
+    entry: Entry, dtype: np.dtype, streams_in: Mapping[str, Callable[[int], bytes]]
 ) -> tuple[np.ndarray, Form | None]:
     """Undoes `write_entry`.
 
     Args:
         entry: What the header says of the weight; its shape is what the model's is.
         dtype: The type of its numbers.
-        taken: For each stream, what gives its next so many bytes.
+        streams_in: A function for each stream that returns its next bytes, as many as asked for.
 
     Returns:
         The weight, and its form where it has one.
@@ -112,14 +112,14 @@ def read_entry(
     """
     count, shape = int(np.prod(entry.shape)), tuple(entry.shape)
     if dtype != np.float32:
-        return np.frombuffer(taken["others"](count * dtype.itemsize), dtype).reshape(shape), None
-    kept = None if entry.gaps is None else _read_zeros(entry.gaps, count, taken["zeros"])
+        return np.frombuffer(streams_in["others"](count * dtype.itemsize), dtype).reshape(shape), None
+    kept = None if entry.gaps is None else _read_zeros(entry.gaps, count, streams_in["zeros"])
     if entry.kind == "values":
         weight = np.zeros(count, np.float32)
         left = count if kept is None else int(kept.sum())
-        weight[slice(None) if kept is None else kept] = _floats(taken, left)
+        weight[slice(None) if kept is None else kept] = _floats(streams_in, left)
         return weight.reshape(shape), None
-    form = _read_form(entry, shape, kept, taken)
+    form = _read_form(entry, shape, kept, streams_in)
     return decode(form), form
 
 
@@ -203,7 +203,7 @@ def _read_form(
     entry: Entry,
     shape: tuple[int, ...],
     kept: np.ndarray | None,
-    taken: Mapping[str, Callable[[int], bytes]],
+    streams_in: Mapping[str, Callable[[int], bytes]],
 ) -> Form:
     if not entry.bits or len(set(entry.axes)) < len(entry.axes):
         raise ValueError("a form has neither bits nor axes twice")
@@ -212,12 +212,12 @@ def _read_form(
     blocks = Blocks(tuple(entry.axes), entry.bucket_size)
     count = blocks.count(shape)
     if entry.kind == "codebook":
-        centroids = _floats(taken, count << entry.bits).reshape(count, -1)
-        numbers = _read_numbers(entry, shape, kept, taken["indices"])
+        centroids = _floats(streams_in, count << entry.bits).reshape(count, -1)
+        numbers = _read_numbers(entry, shape, kept, streams_in["indices"])
         return Codebook(entry.bits, centroids, numbers, blocks, _shaped(kept, shape))
-    scales = _floats(taken, count)
-    zero_points = _floats(taken, count) if entry.zero_points else None
-    numbers = _read_numbers(entry, shape, kept, taken["indices"]).astype(np.int16)
+    scales = _floats(streams_in, count)
+    zero_points = _floats(streams_in, count) if entry.zero_points else None
+    numbers = _read_numbers(entry, shape, kept, streams_in["indices"]).astype(np.int16)
     form = Grid(entry.bits, scales, numbers, zero_points, blocks, _shaped(kept, shape))
     numbers += form.lowest
     return form
@@ -239,8 +239,8 @@ def _read_numbers(
     return numbers.reshape(shape)
 
 
-def _floats(taken: Mapping[str, Callable[[int], bytes]], count: int) -> np.ndarray:
-    return np.frombuffer(taken["floats"](FLOAT_BYTES * count), np.float32)
+def _floats(streams_in: Mapping[str, Callable[[int], bytes]], count: int) -> np.ndarray:
+    return np.frombuffer(streams_in["floats"](FLOAT_BYTES * count), np.float32)
 
 
 def _shaped(kept: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -12,9 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pocketkube.graph.narrows import Narrow, find_narrows
+from pocketkube.graph.bottleneck import Bottleneck, find_bottlenecks
 from pocketkube.graph.replay import replay
 from pocketkube.graph.walk import functional_graph, is_model
+from pocketkube.keras_private import calls_of, origin, outputs_structure
 from pocketkube.progress import progress
 from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.calibration import Calibration
@@ -69,7 +70,7 @@ class Head:
         branches: One for each of the model's outputs.
     """
 
-    at: Narrow
+    at: Bottleneck
     norm: keras.layers.BatchNormalization
     branches: tuple[Branch, ...]
 
@@ -152,7 +153,7 @@ def tensors(calibration: Calibration) -> list[tuple[tuple[tf.Tensor, ...], tuple
 
 
 def _new_heads(model: keras.Model, calibration: Calibration) -> tuple[Head, ...]:
-    places = _spread(find_narrows(model))
+    places = _spread(find_bottlenecks(model))
     seen = _Features(places)
     outputs = replay(model, [tf.constant(x[:2]) for x in calibration.inputs], seen)
     forms = [_finish(x) for x in functional_graph(model).outputs]
@@ -177,16 +178,16 @@ def _new_heads(model: keras.Model, calibration: Calibration) -> tuple[Head, ...]
     return tuple(heads)
 
 
-def _spread(narrows: Sequence[Narrow]) -> list[Narrow]:
+def _spread(bottlenecks: Sequence[Bottleneck]) -> list[Bottleneck]:
     """Those nearest to equal parts of the depth; none just before the network's own classifier."""
-    if not narrows:
+    if not bottlenecks:
         return []
-    last = narrows[-1].depth
-    usable = [narrow for narrow in narrows if 1 <= narrow.depth < last]
+    last = bottlenecks[-1].depth
+    usable = [bottleneck for bottleneck in bottlenecks if 1 <= bottleneck.depth < last]
     if not usable:
         return []
     wanted = [last * part / (HEADS + 1) for part in range(1, HEADS + 1)]
-    nearest = [min(usable, key=lambda narrow: abs(narrow.depth - depth)) for depth in wanted]
+    nearest = [min(usable, key=lambda bottleneck: abs(bottleneck.depth - depth)) for depth in wanted]
     return list(dict.fromkeys(nearest))
 
 
@@ -194,17 +195,17 @@ def _finish(output: keras.KerasTensor) -> tuple[Callable[[Any], Any], ...]:
     """What the model does last to the values of an output, such as a softmax."""
     steps: list[Callable[[Any], Any]] = []
     while True:
-        op, node, place = output._keras_history
+        op, node, place = origin(output)
         if is_model(op):
             output = functional_graph(op).outputs[place]
             continue
         if callable(getattr(op, "activation", None)):
             return (op.activation, *steps)
-        taken = op._inbound_nodes[node].input_tensors
-        if getattr(op, "weights", ()) or len(taken) != 1 or taken[0].shape != output.shape:
+        inputs = calls_of(op)[node].input_tensors
+        if getattr(op, "weights", ()) or len(inputs) != 1 or inputs[0].shape != output.shape:
             return tuple(steps)
         steps.insert(0, op)
-        output = taken[0]
+        output = inputs[0]
 
 
 def _training_step(
@@ -233,15 +234,15 @@ def _training_step(
         for variables, optimizer, gradients in zip(
             groups, optimizers, tape.gradient(loss, sources), strict=True
         ):
-            given = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
-            optimizer.apply_gradients(given)
+            pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
+            optimizer.apply_gradients(pairs)
         return loss / len(losses)
 
     return step
 
 
 def _packed(model: keras.Model, outputs: list[tf.Tensor]) -> Any:
-    return keras.tree.pack_sequence_as(functional_graph(model)._outputs_struct, outputs)
+    return keras.tree.pack_sequence_as(outputs_structure(functional_graph(model)), outputs)
 
 
 class _AllSeenError(Exception):
@@ -251,7 +252,7 @@ class _AllSeenError(Exception):
 class _Features:
     """A tap that remembers what heads look at; it may stop at the last of them."""
 
-    def __init__(self, places: Sequence[Narrow], *, stop: bool = False) -> None:
+    def __init__(self, places: Sequence[Bottleneck], *, stop: bool = False) -> None:
         self._places = {place.call: place.position for place in places}
         self._stop = stop
         self._calls = 0

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras.layers import BatchNormalization as Normalization
 
 from pocketkube.graph.replay import replay
+from pocketkube.keras_private import flat_layers
 from pocketkube.pruning.calibration import Calibration
 
 # A channel whose variance is less than this part of what it was, or of its mean squared, is constant.
@@ -79,7 +80,7 @@ def recalibrate_where_better(model: keras.Model, calibration: Calibration) -> li
 
 
 def _norms(model: keras.Model) -> list[Normalization]:
-    return [layer for layer in model._flatten_layers() if isinstance(layer, Normalization)]
+    return [layer for layer in flat_layers(model) if isinstance(layer, Normalization)]
 
 
 def _is_worse(before: np.ndarray, after: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""Trains a model whose weights are rounded to levels in every step, the whole ones kept beside."""
+"""Quantisation-aware training: every step computes with rounded weights and updates the float ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ class QuantizedKernel:
 
     Attributes:
         name: The kernel's, as in left/conv/kernel.
-        kernel: The variable; whole until training has ended.
+        kernel: The variable; it holds float values until training has ended.
         groups: Which weights share a scale.
         bits: Bits of a weight.
         levels: The levels.
-        symmetric: Whether 0 is the level 0.
+        symmetric: Whether the zero points are 0.
         log_scale: Logarithms of the scales `[groups]`; where they are not learned and follow the
             weights' extremes, None.
-        zero_point: The levels of 0 `[groups]`.
+        zero_point: The level that stands for 0, of each group `[groups]`.
         bias: The layer's bias, or None.
-        fed_by: What rounds the layer's input, or None.
+        input_quantizer: The layer that rounds this layer's input, or None.
     """
 
     name: str
@@ -44,7 +44,7 @@ class QuantizedKernel:
     log_scale: keras.Variable | None
     zero_point: keras.Variable
     bias: Any = None
-    fed_by: FakeQuantize | None = None
+    input_quantizer: FakeQuantize | None = None
 
     @classmethod
     def calibrated(
@@ -56,7 +56,7 @@ class QuantizedKernel:
         low: np.ndarray,
         high: np.ndarray,
         settings: QuantizeWeights,
-        fed_by: FakeQuantize | None,
+        input_quantizer: FakeQuantize | None,
     ) -> Self:
         """Levels that span a range for each group, `low` to `high`."""
         symmetric = settings.scheme == "symmetric"
@@ -76,36 +76,36 @@ class QuantizedKernel:
             log_scale,
             zero,
             getattr(kernel.owner, "bias", None),
-            fed_by,
+            input_quantizer,
         )
 
     def grid(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scales and zero points as they are, `[groups]`."""
+        """The current scales and zero points, `[groups]`."""
         if self.log_scale is not None:
             return tf.exp(self.log_scale.value), self.zero_point.value
         values = tf.stop_gradient(self.groups.split(self.kernel.value))
         low, high = tf.reduce_min(values, axis=0), tf.reduce_max(values, axis=0)
         return grid_of(low, high, self.levels, self.symmetric)
 
-    def settle(self) -> Grid:
-        """Puts kernel and bias on their levels for good.
+    def finalize(self) -> Grid:
+        """Replaces kernel and bias by their rounded values, at the end of training.
 
         Returns:
-            The kernel as levels and what they stand for.
+            The kernel's levels, scales and zero points.
         """
         scale, zero_point = self.grid()
-        if self.bias is not None and self.fed_by is not None and self._is_known:
-            scale = self._settle_bias(self.bias, self.fed_by.grid()[0], scale)
+        if self.bias is not None and self.input_quantizer is not None and self._has_integer_kernel:
+            scale = self._finalize_bias(self.bias, self.input_quantizer.grid()[0], scale)
         form = self._form(scale, zero_point)
         self.kernel.assign(decode(form))
         return form
 
     @property
-    def _is_known(self) -> bool:
+    def _has_integer_kernel(self) -> bool:
         """Whether LiteRT's integer kernels multiply by such weights."""
         return self.symmetric and self.groups.granularity != "bucket"
 
-    def _settle_bias(self, bias: Any, input_step: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    def _finalize_bias(self, bias: Any, input_step: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
         """Rounds the bias to whole steps of input times weight, as integer kernels add it.
 
         Returns:
@@ -148,7 +148,7 @@ class QuantizationAware(Method):
 
     Args:
         kernels: The kernels to round.
-        settings: What tells this course from another.
+        settings: Bits, groups and ranges; they are the method's fingerprint.
     """
 
     def __init__(self, kernels: Sequence[QuantizedKernel], settings: QuantizeWeights) -> None:
@@ -166,7 +166,7 @@ class QuantizationAware(Method):
 
     def finish(self) -> None:
         """The rounded weights and biases are the model's from here on."""
-        self._forms = {each.name: each.settle() for each in self.kernels}
+        self._forms = {each.name: each.finalize() for each in self.kernels}
 
     @property
     def forms(self) -> Mapping[str, Form]:

@@ -1,4 +1,4 @@
-"""Makes up in the biases for the mean of what rounding changes."""
+"""Bias correction: biases make up for the mean error that rounding adds to a layer's outputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from pocketkube.quantization.aware import QuantizationAware
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.insertion import LINEAR, Prepared
 
-# Bytes that all activations of the examples may take, whole and rounded.
-LARGEST = 2**29
-MOST = 256
-# One example in so many is held back.
-HELD_BACK = 4
-# A mean counts that is this many of its standard errors from zero: one example alone makes none.
-SURE = 2.0
+# Bytes that the activations of all examples may take, of the original and the quantised model together.
+MOST_BYTES = 2**29
+MOST_EXAMPLES = 256
+# Every fourth example is held out, to check a correction on it.
+HOLD_OUT_EVERY = 4
+# A shift counts if it is this many of its standard errors from zero; one example alone gives none.
+STANDARD_ERRORS = 2.0
 
 
 def correct_biases(prepared: Prepared, method: QuantizationAware, calibration: Arrays) -> None:
@@ -36,13 +36,13 @@ def correct_biases(prepared: Prepared, method: QuantizationAware, calibration: A
         calibration: Examples; as many are taken as fit into half a gibibyte.
     """
     rounded = {id(kernel): value for kernel, value in method.replaced()}
-    inputs = [tf.constant(x[: _fitting(prepared.model)]) for x in calibration]
+    examples = [tf.constant(x[: _fitting(prepared.model)]) for x in calibration]
     whole_biases: dict[int, tf.Tensor] = {}
 
-    def visit(path: str, node: Any, taken: list[Any]) -> Sequence[Any]:
+    def visit(path: str, node: Any, inputs: list[Any]) -> Sequence[Any]:
         op = node.operation
         if isinstance(op, FakeQuantize):
-            return [(taken[0][0], op(taken[0][1]))]
+            return [(inputs[0][0], op(inputs[0][1]))]
         kernel: Any = getattr(op, "kernel", None)
         bias: Any = getattr(op, "bias", None)
         corrected = _is_linear(op) and bias is not None and id(kernel) in rounded
@@ -51,15 +51,15 @@ def correct_biases(prepared: Prepared, method: QuantizationAware, calibration: A
             whole_biases[id(bias)] = tf.identity(bias.value)
         was = [(bias, whole_biases[id(bias)])] if corrected else []
         now = [(kernel, rounded[id(kernel)])] if id(kernel) in rounded else []
-        whole = _call(node, [a for a, _ in taken], was)
-        on_levels = _call(node, [b for _, b in taken], now)
+        whole = _call(node, [a for a, _ in inputs], was)
+        on_levels = _call(node, [b for _, b in inputs], now)
         if first:
             shift = _shift(np.asarray(whole[0], np.float64) - np.asarray(on_levels[0], np.float64))
             bias.assign_add(shift)
             on_levels = [on_levels[0] + shift]
         return list(zip(whole, on_levels, strict=True))
 
-    walk(functional_graph(prepared.model), [(x, x) for x in inputs], visit)
+    walk(functional_graph(prepared.model), [(x, x) for x in examples], visit)
 
 
 def _is_linear(op: Any) -> bool:
@@ -68,40 +68,40 @@ def _is_linear(op: Any) -> bool:
 
 
 def _shift(missing: np.ndarray) -> np.ndarray:
-    """The mean of what is missing in each channel, where it is no chance and examples held back agree.
+    """The mean error of each channel, where it is significant and the held-out examples agree; else 0.
 
     Args:
-        missing: `[n, …, channels]`.
+        missing: Original minus quantised outputs, `[n, …, channels]`.
 
     Returns:
         `[channels]`.
     """
     each = missing.mean(axis=tuple(range(1, missing.ndim - 1)))
-    held_back = np.arange(len(each)) % HELD_BACK == HELD_BACK - 1
+    held_back = np.arange(len(each)) % HOLD_OUT_EVERY == HOLD_OUT_EVERY - 1
     seen, others = each[~held_back], each[held_back]
     if len(seen) < 2 or not len(others):
         return np.zeros(each.shape[-1], np.float32)
     shift, wanted = seen.mean(axis=0), others.mean(axis=0)
     doubt = seen.std(axis=0, ddof=1) / np.sqrt(len(seen))
-    taken = (np.abs(shift) > SURE * doubt) & (np.abs(wanted - shift) < np.abs(wanted))
-    return np.where(taken, shift, 0.0).astype(np.float32)
+    significant = (np.abs(shift) > STANDARD_ERRORS * doubt) & (np.abs(wanted - shift) < np.abs(wanted))
+    return np.where(significant, shift, 0.0).astype(np.float32)
 
 
 def _fitting(model: keras.Model) -> int:
-    """How many examples can be in memory with all that becomes of them."""
+    """How many examples fit into memory with all their activations."""
     size = 0
 
-    def visit(path: str, node: Any, taken: list[Any]) -> list[None]:
+    def visit(path: str, node: Any, inputs: list[Any]) -> list[None]:
         nonlocal size
         size += sum(int(np.prod([n or 1 for n in x.shape[1:]])) for x in node.outputs)
         return [None] * len(node.outputs)
 
     function = functional_graph(model)
     walk(function, [None] * len(function.inputs), visit)
-    return max(1, min(MOST, LARGEST // (8 * size)))
+    return max(1, min(MOST_EXAMPLES, MOST_BYTES // (8 * size)))
 
 
-def _call(node: Any, taken: Sequence[Any], mapping: Sequence[tuple[Any, Any]]) -> list[Any]:
-    args, kwargs = node.arguments.fill_in(dict(zip(map(id, node.input_tensors), taken, strict=True)))
+def _call(node: Any, inputs: Sequence[Any], mapping: Sequence[tuple[Any, Any]]) -> list[Any]:
+    args, kwargs = node.arguments.fill_in(dict(zip(map(id, node.input_tensors), inputs, strict=True)))
     with keras.StatelessScope(state_mapping=list(mapping)):
         return keras.tree.flatten(node.operation(*args, **kwargs))

@@ -40,7 +40,7 @@ class FakeQuantize(keras.layers.Layer):
         super().__init__(**options)
         self.bits, self.ranges, self.momentum = bits, ranges, momentum
         self.supports_masking = True
-        # While ranges are looked for, values pass as they are.
+        # While ranges are calibrated, values pass unrounded.
         self.observing = False
         self.kind = ""
 
@@ -61,7 +61,7 @@ class FakeQuantize(keras.layers.Layer):
         self._elements = _size(input_shape)
 
     def twin(self, name: str, input_shape: Any) -> "FakeQuantize":
-        """Another layer with this one's variables, for Keras saves no layer that two models share.
+        """A second layer with this one's variables, as Keras cannot save a layer shared by two models.
 
         Once saved and loaded, each has its own; they are alike.
         """
@@ -87,7 +87,7 @@ class FakeQuantize(keras.layers.Layer):
         return unsigned_levels(self.bits)
 
     def grid(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scale and zero point as they are."""
+        """The current scale and zero point."""
         if self.ranges == "learned":
             return tf.exp(self.log_scale.value), tf.convert_to_tensor(self.zero_point.value)
         return grid_of(self.low.value, self.high.value, self.levels, symmetric=False)

@@ -33,7 +33,8 @@ class Prepared:
     Attributes:
         model: It computes what the original does while its roundings pass values as they are.
         roundings: What rounds its activations.
-        feeding: For each layer of weights whose input is rounded, by its id, what rounds it.
+        input_quantizers: For layers of weights whose input is rounded, by their ids, the layer that
+            rounds it.
         renamed: For each layer or operation of the original, by its path, the path of the one whose
             output has taken its output's place: its own, but for one that was folded into another, or
             that gives its activation to a layer of its own.
@@ -46,7 +47,7 @@ class Prepared:
 
     model: keras.Model
     roundings: tuple[FakeQuantize, ...]
-    feeding: Mapping[int, FakeQuantize]
+    input_quantizers: Mapping[int, FakeQuantize]
     renamed: Mapping[str, str]
     folded: Mapping[str, str]
     elementwise: frozenset[str]
@@ -67,16 +68,16 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
             "learned" for any, "sigmoid" or "tanh" for what lies in a fixed one. None rounds nothing.
 
     Returns:
-        The model; its weights are the given one's, folded.
+        The model; its weights are those of `model`, BatchNorm folded into them.
     """
     opened = unwrapped(model)
-    builder = _Builder(_Graph(functional_graph(opened)), rounding)
+    builder = _QuantizableBuilder(_TensorUses(functional_graph(opened)), rounding)
     built = builder.rebuild(opened)
     builder.carry_weights()
     return Prepared(
         built,
         tuple(builder.roundings),
-        builder.feeding,
+        builder.input_quantizers,
         builder.renamed,
         builder.folded,
         frozenset(builder.elementwise),
@@ -85,17 +86,24 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
 
 
 @dataclass
-class _Call:
-    """A call of an operation, and the numbers of the tensors that go in and come out."""
+class _CallOfTensors:
+    """A call of an operation, its tensors by their numbers.
+
+    Attributes:
+        op: The operation or layer.
+        inputs: Numbers of the tensors that it takes.
+        outputs: Numbers of the tensors that it returns.
+        rank: How many axes its first output has, the batch axis included.
+    """
 
     op: Any
-    taken: tuple[int, ...]
-    given: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
     rank: int
 
 
-class _Graph:
-    """Who makes and who reads each tensor of a model.
+class _TensorUses:
+    """Which call produces and which calls read each tensor of a model.
 
     A nested model that is called once is looked through. One that is shared has ends of its own: what
     comes before and after differs from call to call.
@@ -114,28 +122,28 @@ class _Graph:
         self.held = {p for p, op in self.ops.items() if is_model(op) and id(op) in inside}
         self._times = Counter(id(node.operation) for _, node in calls)
         self._count = 0
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _CallOfTensors] = {}
         self._shared: set[int] = set()
         self._ends: set[int] = set()
         self._ends |= set(self._number(function, self._new(function.inputs)))
-        self._maker = {number: call for call in self._calls.values() for number in call.given}
-        self._readers: dict[int, list[_Call]] = {}
+        self._maker = {number: call for call in self._calls.values() for number in call.outputs}
+        self._readers: dict[int, list[_CallOfTensors]] = {}
         for call in self._calls.values():
-            for number in call.taken:
+            for number in call.inputs:
                 self._readers.setdefault(number, []).append(call)
 
-    def call(self, node: Any) -> _Call:
+    def call(self, node: Any) -> _CallOfTensors:
         """The call that a node is."""
         return self._calls[id(node)]
 
-    def maker(self, number: int) -> _Call | None:
-        """The call that gives a tensor; None where it comes from outside."""
+    def maker(self, number: int) -> _CallOfTensors | None:
+        """The call that returns a tensor; None for an input of the model."""
         return self._maker.get(number)
 
-    def reader(self, call: _Call) -> _Call | None:
-        """The one call that reads a call's one output, where that is all that becomes of it."""
-        readers = self._readers.get(call.given[0], [])
-        alone = len(call.given) == len(readers) == 1 and call.given[0] not in self._ends
+    def reader(self, call: _CallOfTensors) -> _CallOfTensors | None:
+        """The only reader of the only output; None if there are several, or the model returns it."""
+        readers = self._readers.get(call.outputs[0], [])
+        alone = len(call.outputs) == len(readers) == 1 and call.outputs[0] not in self._ends
         return readers[0] if alone else None
 
     def is_shared(self, op: Any) -> bool:
@@ -145,21 +153,23 @@ class _Graph:
     def _number(self, function: Any, inputs: list[int]) -> list[int]:
         numbers = dict(zip(map(id, function.inputs), inputs, strict=True))
         for node in own_nodes(function):
-            taken = [numbers[id(x)] for x in node.input_tensors]
+            inputs = [numbers[id(x)] for x in node.input_tensors]
             if is_model(node.operation):
-                given = self._number_model(node, taken)
+                outputs = self._number_model(node, inputs)
             else:
-                given = self._new(node.outputs)
+                outputs = self._new(node.outputs)
                 rank = len(node.outputs[0].shape)
-                self._calls[id(node)] = _Call(node.operation, tuple(taken), tuple(given), rank)
-            numbers |= zip(map(id, node.outputs), given, strict=True)
+                self._calls[id(node)] = _CallOfTensors(
+                    node.operation, tuple(inputs), tuple(outputs), rank
+                )
+            numbers |= zip(map(id, node.outputs), outputs, strict=True)
         return [numbers[id(x)] for x in function.outputs]
 
-    def _number_model(self, node: Any, taken: list[int]) -> list[int]:
+    def _number_model(self, node: Any, inputs: list[int]) -> list[int]:
         function = functional_graph(node.operation)
         if not self.is_shared(node.operation):
-            return self._number(function, taken)
-        self._ends |= set(taken)
+            return self._number(function, inputs)
+        self._ends |= set(inputs)
         if id(function) not in self._shared:
             self._shared.add(id(function))
             self._ends |= set(self._number(function, self._new(function.inputs)))
@@ -170,8 +180,8 @@ class _Graph:
         return list(range(self._count - len(tensors), self._count))
 
 
-class _Builder(Rebuilder):
-    def __init__(self, graph: _Graph, rounding: Rounding | None) -> None:
+class _QuantizableBuilder(Rebuilder):
+    def __init__(self, graph: _TensorUses, rounding: Rounding | None) -> None:
         super().__init__()
         self._graph, self._rounding = graph, rounding
         self._names = set(graph.ops)
@@ -183,7 +193,7 @@ class _Builder(Rebuilder):
         self._rounded_by: dict[int, FakeQuantize] = {}
         self._from_elsewhere: set[int] = set()
         self.roundings: list[FakeQuantize] = []
-        self.feeding: dict[int, FakeQuantize] = {}
+        self.input_quantizers: dict[int, FakeQuantize] = {}
         self.renamed: dict[str, str] = {}
         self.folded: dict[str, str] = {}
         self.elementwise: list[str] = []
@@ -206,38 +216,38 @@ class _Builder(Rebuilder):
         """See `Rebuilder`."""
         self._maker.made(model, new)
 
-    def compute(self, path: str, node: Any, taken: list[Any]) -> list[Any]:
+    def compute(self, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         """Computes a call of the original in the new model."""
         call, op = self._graph.call(node), node.operation
         if self._takes_up(call):
-            given = [taken[0]]
-            self.folded[path] = self._paths[id(taken[0])]
+            outputs = [inputs[0]]
+            self.folded[path] = self._paths[id(inputs[0])]
         else:
-            given = self._computed(call, path, node, taken)
-        self.renamed[path] = self._paths[id(given[0])]
+            outputs = self._computed(call, path, node, inputs)
+        self.renamed[path] = self._paths[id(outputs[0])]
         if (
-            len(given) != 1
-            or not str(given[0].dtype).startswith("float")
-            or self._is_open(call, given[0])
+            len(outputs) != 1
+            or not str(outputs[0].dtype).startswith("float")
+            or self._is_open(call, outputs[0])
         ):
-            return given
+            return outputs
         if isinstance(op, ONLY_MOVE) or _name_of(op) in ONLY_MOVE_NAMES:
-            self._inherit(taken[0], given[0])
-            return given
+            self._inherit(inputs[0], outputs[0])
+            return outputs
         if isinstance(op, SAME_RANGE):
-            return [self._round_alike(taken[0], given[0], path)]
-        return [self._round(given[0], path, FIXED.get(_activation_of(op), "learned"))]
+            return [self._round_alike(inputs[0], outputs[0], path)]
+        return [self._round(outputs[0], path, FIXED.get(_activation_of(op), "learned"))]
 
     def carry_weights(self) -> None:
         self._maker.share()
         for carry in self._carried:
             carry()
 
-    def _takes_up(self, call: _Call) -> bool:
+    def _takes_up(self, call: _CallOfTensors) -> bool:
         """Whether a call is a BatchNorm that the layer before takes up."""
         if not isinstance(call.op, layers.BatchNormalization):
             return False
-        maker = self._graph.maker(call.taken[0])
+        maker = self._graph.maker(call.inputs[0])
         return (
             maker is not None
             and isinstance(maker.op, LINEAR)
@@ -248,7 +258,7 @@ class _Builder(Rebuilder):
             and call.op.axis in (-1, maker.rank - 1)
         )
 
-    def _is_open(self, call: _Call, y: Any) -> bool:
+    def _is_open(self, call: _CallOfTensors, y: Any) -> bool:
         """Whether LiteRT computes the next operation together with this one, which gives `y`."""
         reader = self._graph.reader(call)
         if reader is None:
@@ -260,16 +270,16 @@ class _Builder(Rebuilder):
         combines = combines or (isinstance(call.op, ELEMENTWISE) and len(y.shape) == IMAGE_RANK)
         return combines and _activation_of(call.op) == "linear" and _is_relu(reader.op)
 
-    def _computed(self, call: _Call, path: str, node: Any, taken: list[Any]) -> list[Any]:
+    def _computed(self, call: _CallOfTensors, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         op = call.op
         # Others read the weights that they share in ways that nobody knows: those stay as they are.
         if id(op) not in self._graph.tied:
             if isinstance(op, layers.SeparableConv1D | layers.SeparableConv2D):
-                return [self._separable(call, path, taken[0])]
+                return [self._separable(call, path, inputs[0])]
             if isinstance(op, LINEAR):
-                return [self._linear(call, path, op, taken[0])]
-            if _is_elementwise(op, taken[0]):
-                return [self._scale_and_shift(op, path, taken[0])]
+                return [self._linear(call, path, op, inputs[0])]
+            if _is_elementwise(op, inputs[0]):
+                return [self._scale_and_shift(op, path, inputs[0])]
         if id(op) not in self._new:
             self._new[id(op)] = new = self._maker.make(op)
             self._carried.append(lambda: _carry(op, new))
@@ -277,12 +287,12 @@ class _Builder(Rebuilder):
                 type(inner) in KERNELS for _, inner in named_layers(op)
             ):
                 self.closed.append(path)
-        args, kwargs = self._maker.arguments(*filled_in(node, taken))
-        given = keras.tree.flatten(self._new[id(op)](*args, **kwargs))
-        self._paths[id(given[0])] = beside(path, self._new[id(op)].name)
-        return given
+        args, kwargs = self._maker.arguments(*filled_in(node, inputs))
+        outputs = keras.tree.flatten(self._new[id(op)](*args, **kwargs))
+        self._paths[id(outputs[0])] = beside(path, self._new[id(op)].name)
+        return outputs
 
-    def _linear(self, call: _Call, path: str, op: Any, x: Any) -> Any:
+    def _linear(self, call: _CallOfTensors, path: str, op: Any, x: Any) -> Any:
         """A layer of weights with the BatchNorm that follows it, and its activation as one apart."""
         norm = self._norm_after(call)
         new = self._new.get(id(op))
@@ -291,9 +301,9 @@ class _Builder(Rebuilder):
             config |= {"use_bias": True} if norm is not None else {}
             new = self._new[id(op)] = type(op).from_config(config)
             self._carried.append(lambda: _fold(new, op, norm))
-        return self._activated(op, path, self._fed(new, x, path))
+        return self._activated(op, path, self._applied(new, x, path))
 
-    def _norm_after(self, call: _Call) -> Any:
+    def _norm_after(self, call: _CallOfTensors) -> Any:
         """The BatchNorm that a layer takes up, or None."""
         reader = self._graph.reader(call)
         return reader.op if reader is not None and self._takes_up(reader) else None
@@ -306,16 +316,16 @@ class _Builder(Rebuilder):
             y = self._round(y, f"{path}_linear", "learned")
         return self._placed(layers.Activation, f"{path}_activation", y, op.activation)
 
-    def _separable(self, call: _Call, path: str, x: Any) -> Any:
+    def _separable(self, call: _CallOfTensors, path: str, x: Any) -> Any:
         op = call.op
         if id(op) not in self._new:
             first, second = _parts(op)
             norm = self._norm_after(call)
             inputs = keras.Input(batch_shape=x.shape, dtype=x.dtype)
             self._inherit(x, inputs)
-            middle = self._fed(first, inputs, f"{path}/{first.name}")
+            middle = self._applied(first, inputs, f"{path}/{first.name}")
             middle = self._round(middle, f"{path}/{first.name}", "learned")
-            ended = self._fed(second, middle, f"{path}/{second.name}")
+            ended = self._applied(second, middle, f"{path}/{second.name}")
             ended = self._activated(op, f"{path}/{second.name}", ended)
             self._new[id(op)] = keras.Model(inputs, ended, name=op.name), ended
 
@@ -340,14 +350,14 @@ class _Builder(Rebuilder):
             new.trainable = op.trainable and bool(op.trainable_weights)
             self.elementwise.append(path)
             self._carried.append(lambda: _set_affine(new, *_affine(op, channels)))
-        y = self._fed(self._new[id(op)], image, path)
+        y = self._applied(self._new[id(op)], image, path)
         return y if is_image else self._placed(layers.Reshape, f"{path}_out", y, x.shape[1:])
 
-    def _fed(self, layer: Any, x: Any, path: str) -> Any:
+    def _applied(self, layer: Any, x: Any, path: str) -> Any:
         y = layer(x)
         self._paths[id(y)] = path
         if id(x) in self._rounded_by:
-            self.feeding[id(layer)] = self._rounded_by[id(x)]
+            self.input_quantizers[id(layer)] = self._rounded_by[id(x)]
         return y
 
     def _placed(self, kind: type, path: str, x: Any, setting: Any) -> Any:
@@ -374,14 +384,14 @@ class _Builder(Rebuilder):
         return self._rounded(layer, tensor)
 
     def _rounded(self, layer: FakeQuantize, tensor: Any) -> Any:
-        given = layer(tensor)
-        self._rounded_by[id(given)] = layer
+        outputs = layer(tensor)
+        self._rounded_by[id(outputs)] = layer
         if id(tensor) in self._paths:
-            self._paths[id(given)] = self._paths[id(tensor)]
-        return given
+            self._paths[id(outputs)] = self._paths[id(tensor)]
+        return outputs
 
     def _unique(self, path: str) -> str:
-        """The name at the end of a path, numbered where it is taken: a shared layer is called again."""
+        """The name at the end of a path, numbered where another layer has it."""
         found = unique(path, self._names)
         self._names.add(found)
         return found.rpartition("/")[2]

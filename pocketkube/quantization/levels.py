@@ -91,22 +91,22 @@ def grid_of(low: Any, high: Any, levels: Levels, symmetric: bool) -> tuple[Any, 
     low, high = tf.minimum(low, 0.0), tf.maximum(high, 0.0)
     if symmetric:
         scale = tf.maximum(tf.abs(low) / abs(levels.low), high / levels.high)
-        return _filled(scale, levels), tf.zeros_like(scale)
-    scale = _filled((high - low) / (levels.high - levels.low), levels)
+        return _without_tiny_scales(scale, levels), tf.zeros_like(scale)
+    scale = _without_tiny_scales((high - low) / (levels.high - levels.low), levels)
     zero_point = tf.round(levels.low - low / scale)
     return scale, tf.clip_by_value(zero_point, levels.low, levels.high)
 
 
-def _filled(scale: Any, levels: Levels) -> Any:
+def _without_tiny_scales(scale: Any, levels: Levels) -> Any:
     """Scales in which a range that holds next to nothing has the scale of the widest.
 
     A scale of its own would be so small that no 32 bits could hold a bias in steps of it.
     """
     widest = tf.reduce_max(scale)
-    widest = tf.where(widest > NOTHING, widest, 1 / levels.high)
-    return tf.where(scale > NARROW * widest, scale, widest)
+    widest = tf.where(widest > SMALLEST_SCALE, widest, 1 / levels.high)
+    return tf.where(scale > SMALLEST_RATIO * widest, scale, widest)
 
 
-NOTHING = np.float32(1e-30)
+SMALLEST_SCALE = np.float32(1e-30)
 # Beside the widest, such a range is less than what single precision tells apart.
-NARROW = np.float32(2**-24)
+SMALLEST_RATIO = np.float32(2**-24)

@@ -1,4 +1,4 @@
-"""Prepares a trained model for levels: calibrated, its biases corrected, ready to be trained on."""
+"""Post-training quantisation: inserts roundings, calibrates ranges and corrects biases."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from pocketkube.quantization.levels import signed_levels, unsigned_levels
 from pocketkube.quantization.ranges import find_range
 from pocketkube.spec.sections import FLOAT, QuantizeWeights
 
-BATCH, SEEN = 64, 2**18
+BATCH_SIZE, MOST_VALUES = 64, 2**18
 MOST_BITS = 8
 # Weights of several axes that each stand for themselves, as those of attention heads and of PReLU.
 BY_CHANNEL = ("bias", "alpha")
@@ -33,12 +33,12 @@ FIXED_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 @dataclass(frozen=True)
 class Quantized:
-    """A model on levels.
+    """A quantised model.
 
     Attributes:
-        model: Its activations are rounded by layers of its own, its weights by `method`.
+        model: `FakeQuantize` layers round its activations, `method` its weights.
         method: What trains it; `method.finish()` puts the rounded weights into the model.
-        prepared: What became of the given model's layers.
+        prepared: How the layers of the original and of `model` correspond.
     """
 
     model: keras.Model
@@ -58,14 +58,14 @@ def quantize(
         model: A trained functional model; it is left as it is.
         settings: Bits, groups and ranges.
         calibration: Training examples, an array `[N, ...]` for each input.
-        seed: Of the values that a range is chosen by, where there are too many.
+        seed: For the sample of values that ranges are chosen from, where there are too many values.
 
     Returns:
         The quantised model.
 
     Raises:
         UserError: If there is nothing to quantise, `settings` names a layer that is not there, or the
-            examples are none for this model.
+            examples do not fit the model's inputs.
     """
     if seed < 0:
         raise UserError(f"quantize: seed has to be at least 0; received {seed}.")
@@ -118,8 +118,10 @@ def _kernels(prepared: Prepared, settings: QuantizeWeights) -> Iterator[Quantize
         groups = Groups(tuple(variable.shape), kernel.axes, settings.granularity, settings.bucket_size)
         levels = signed_levels(count) if symmetric else unsigned_levels(count)
         low, high = find_range(groups.split(variable).numpy(), levels, symmetric, settings.calibration)
-        fed_by = prepared.feeding.get(id(kernel.owner))
-        yield QuantizedKernel.calibrated(kernel, groups, count, levels, low, high, settings, fed_by)
+        input_quantizer = prepared.input_quantizers.get(id(kernel.owner))
+        yield QuantizedKernel.calibrated(
+            kernel, groups, count, levels, low, high, settings, input_quantizer
+        )
 
 
 def _bits_by_layer(
@@ -169,7 +171,7 @@ def _observe(
     """What goes through each rounding, `[values, 1]`: all of it, or a sample with both extremes."""
     seen: dict[int, list[np.ndarray]] = {id(layer): [] for layer in prepared.roundings}
     examples = len(calibration[0])
-    share = SEEN * BATCH // max(examples, 1)
+    share = MOST_VALUES * BATCH_SIZE // max(examples, 1)
 
     def look(path: str, op: Any, tensors: list[Any]) -> list[Any]:
         if id(op) in seen:
@@ -180,6 +182,6 @@ def _observe(
             seen[id(op)].append(flat)
         return tensors
 
-    for start in range(0, examples, BATCH):
-        replay(prepared.model, [tf.constant(x[start : start + BATCH]) for x in calibration], look)
+    for start in range(0, examples, BATCH_SIZE):
+        replay(prepared.model, [tf.constant(x[start : start + BATCH_SIZE]) for x in calibration], look)
     return {key: np.concatenate(found)[:, None] for key, found in seen.items()}

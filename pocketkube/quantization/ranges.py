@@ -1,4 +1,4 @@
-"""From values that were seen to the range that the levels are to span."""
+"""Chooses a quantisation range from observed values: min-max, percentile or least squared error."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -10,7 +10,7 @@ from pocketkube.quantization.levels import Levels, grid_of
 
 Calibration = Literal["minmax", "percentile", "mse"]
 PERCENTILE = 99.99
-SHRUNK = np.linspace(0.02, 1.0, 99)
+SHRINK_FACTORS = np.linspace(0.02, 1.0, 99)
 
 
 def find_range(
@@ -53,13 +53,13 @@ def _least_error(values: np.ndarray, levels: Levels, symmetric: bool) -> tuple[n
     low, high = _extremes(values, levels, symmetric)
     best = np.full(values.shape[1], np.inf)
     ends = np.stack([low, high])
-    for part in SHRUNK[::-1]:
-        scale, zero_point = (a.numpy() for a in grid_of(low * part, high * part, levels, symmetric))
+    for factor in SHRINK_FACTORS[::-1]:
+        scale, zero_point = (a.numpy() for a in grid_of(low * factor, high * factor, levels, symmetric))
         rounded = np.clip(np.rint(values / scale), levels.low - zero_point, levels.high - zero_point)
         error = np.square(rounded * scale - values).sum(axis=0)
         better = error < best
         best = np.where(better, error, best)
-        ends = np.where(better, np.stack([low * part, high * part]), ends)
+        ends = np.where(better, np.stack([low * factor, high * factor]), ends)
     return ends[0].astype(np.float32), ends[1].astype(np.float32)
 
 

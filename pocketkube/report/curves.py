@@ -1,9 +1,9 @@
 """How training went: a line for each figure over the epochs."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from pocketkube.facts import StageFacts
 from pocketkube.measures import Wording
 from pocketkube.report.markup import details, figure, table
 from pocketkube.report.plot import Axis, line, plot, ticks, upright
@@ -11,26 +11,26 @@ from pocketkube.report.plot import Axis, line, plot, ticks, upright
 _KEYS = (("before line", "training"), ("after line", "validation"))
 
 
-def training_curves(stage: Mapping[str, Any], wording: Wording) -> list[str]:
+def training_curves(stage: StageFacts, wording: Wording) -> list[str]:
     """A figure of the loss and one of the score, training and validation.
 
     Args:
-        stage: A stage of a result.json.
+        stage: A stage of the job.
         wording: How the score is read.
 
     Returns:
         The figures; none where the stage did not train.
     """
-    history = stage.get("history")
-    if not history or not history["loss"]:
+    history = stage.history
+    if not history or not history.loss:
         return []
     score, val_score = (
-        [wording.read(score) for score in history[name]] for name in ("score", "val_score")
+        [wording.read(score) for score in scores] for scores in (history.score, history.val_score)
     )
-    kept = history.get("kept_epoch", 0)
-    found = [_curves(f"{stage['name']}: loss", history["loss"], history["val_loss"], kept)]
+    kept = history.kept_epoch
+    found = [_curves(f"{stage.name}: loss", history.loss, history.val_loss, kept)]
     if wording.name != "loss":
-        found.append(_curves(f"{stage['name']}: {wording.name}", score, val_score, kept))
+        found.append(_curves(f"{stage.name}: {wording.name}", score, val_score, kept))
     return found
 
 
@@ -54,7 +54,7 @@ def _curves(title: str, training: Sequence[float], validation: Sequence[float], 
         line(x, y, [(i, v) for i, v in enumerate(values, start=1) if math.isfinite(v)], kind)
         for values, kind in ((training, "before"), (validation, "after"))
     ]
-    told = (
+    summary = (
         f"{title}, {epochs} epochs: training from {training[0]:.4g} to {training[-1]:.4g}, "
         f"validation from {validation[0]:.4g} to {validation[-1]:.4g}"
     )
@@ -62,4 +62,4 @@ def _curves(title: str, training: Sequence[float], validation: Sequence[float], 
     if kept:
         marks.insert(0, upright(x, kept, "kept"))
         keys.append(("kept line", f"kept: epoch {kept}"))
-    return figure(title, plot(x, y, marks, told, "epoch"), details("Numbers", numbers), keys=keys)
+    return figure(title, plot(x, y, marks, summary, "epoch"), details("Numbers", numbers), keys=keys)

@@ -2,31 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
 from pocketkube.figures import count
 from pocketkube.report.markup import Markup, figure, table
+from pocketkube.report.result import LayerChange
 
 _KEYS = (("before", "before"), ("after", "after"))
 
 
-def layer_table(layers: Sequence[Mapping[str, Any]]) -> str:
+def layer_table(layers: Sequence[LayerChange]) -> str:
     """A row for each layer that computes: bars of what it had and has.
 
     Args:
-        layers: The layers of a result.json.
+        layers: Layers before and after.
 
     Returns:
         The table; empty where no layer has multiply-adds.
     """
-    shown = [layer for layer in layers if layer["macs_before"]]
+    shown = [layer for layer in layers if layer.macs_before]
     if not shown:
         return ""
-    most = {what: max(layer[f"{what}_before"] for layer in shown) for what in ("channels", "macs")}
+    most_channels = max(layer.channels_before for layer in shown)
+    most_macs = max(layer.macs_before for layer in shown)
     rows = [
         (
-            Markup(f'{escape(layer["name"])} <span class="muted">{escape(layer["kind"])}</span>'),
-            *(_bar(layer[f"{what}_before"], layer[f"{what}_after"], most[what]) for what in most),
+            Markup(f'{escape(layer.name)} <span class="muted">{escape(layer.kind)}</span>'),
+            _bar(layer.channels_before, layer.channels_after, most_channels),
+            _bar(layer.macs_before, layer.macs_after, most_macs),
         )
         for layer in shown
     ]

@@ -1,11 +1,12 @@
 """Puts the report's page together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
 
 from pocketkube.benchmark.environment import shown_machine
+from pocketkube.facts import StageFacts
 from pocketkube.figures import SAME, SIZE, TIME, bounded, count, ratio, ratio_between, ratio_words, size
 from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.report.confusion import confusion_matrix
@@ -13,15 +14,16 @@ from pocketkube.report.curves import training_curves
 from pocketkube.report.latency import latency_figure, latency_table
 from pocketkube.report.layers import layer_table, operation_shares
 from pocketkube.report.markup import details, listed, section, table
-from pocketkube.report.summary import rows, speedup_change, told_target, uncounted
+from pocketkube.report.result import Result, TargetOutcome
+from pocketkube.report.summary import rows, speedup_change, target_words, uncounted
 from pocketkube.spec import yaml_of
 
 
-def build_report(result: Mapping[str, Any]) -> str:
+def build_report(result: Result) -> str:
     """The report of a run as one HTML page that needs nothing else.
 
     Args:
-        result: The content of result.json.
+        result: The figures of the job.
 
     Returns:
         The page.
@@ -35,7 +37,7 @@ def build_report(result: Mapping[str, Any]) -> str:
             section("Before and after", _table(result), *_notes(result)),
             section("Latency", latency_table(result), latency_figure(result)),
             "</div>",
-            section("Layers", layer_table(result["layers"]), _operations(result)),
+            section("Layers", layer_table(result.layers), _operations(result)),
             section("Training", _curves(result)),
             section("What is taken for what", *_confusions(result)),
             section("Stages", _stages(result), _head_scores(result), listed(_stage_notes(result))),
@@ -51,22 +53,22 @@ def build_report(result: Mapping[str, Any]) -> str:
     )
 
 
-def _title(result: Mapping[str, Any]) -> str:
-    return f"{result['spec']['model'].rsplit('/')[-1]}, compressed"
+def _title(result: Result) -> str:
+    return f"{result.spec['model'].rsplit('/')[-1]}, compressed"
 
 
-def _headline(result: Mapping[str, Any]) -> str:
-    before, after = result["before"], result["after"]
+def _headline(result: Result) -> str:
+    before, after = result.before, result.after
     cards = [_ratio_card(speedup_change(result), "multiply-adds"), *_score_cards(result)]
-    if result["latency_ratio"]:
-        cards.append(_latency_card(result))
-    cards.append(_ratio_card(ratio(before["size_bytes"], after["size_bytes"], SIZE), "file"))
-    environment = result["environment"]
-    told = " · ".join((environment["when"], environment["cpu"], result["task"]["description"]))
+    if result.latency_ratio:
+        cards.append(_latency_card(result, result.latency_ratio))
+    cards.append(_ratio_card(ratio(before.size_bytes, after.size_bytes, SIZE), "file"))
+    environment = result.environment
+    subtitle = " · ".join((environment.when, environment.cpu, result.task.description))
     shown = "".join(f"<li><strong>{escape(a)}</strong> {escape(b)}</li>" for a, b in cards)
     return (
         f"<header><h1>{escape(_title(result))}</h1>"
-        f'<p class="muted">{escape(told)}</p><ul class="cards">{shown}</ul></header>'
+        f'<p class="muted">{escape(subtitle)}</p><ul class="cards">{shown}</ul></header>'
     )
 
 
@@ -77,27 +79,27 @@ def _ratio_card(change: str, what: str) -> tuple[str, str]:
     return number, f"{word} {what}"
 
 
-def _latency_card(result: Mapping[str, Any]) -> tuple[str, str]:
+def _latency_card(result: Result, latency_ratio: float) -> tuple[str, str]:
     where = "on this machine"
-    if result["environment"].get("emulated_on"):
+    if result.environment.emulated_on:
         where = "under emulation, which says nothing"
-    threads = result.get("reference_threads", 1)
+    threads = result.reference_threads
     where += f", {threads} thread{'' if threads == 1 else 's'}"
-    if result.get("latency_ratio_interval"):
-        low, high = result["latency_ratio_interval"]
+    if result.latency_ratio_interval:
+        low, high = result.latency_ratio_interval
         where += f"; 95 % interval {ratio_between(low, high, TIME)}"
-    return _ratio_card(ratio_words(result["latency_ratio"], TIME), where)
+    return _ratio_card(ratio_words(latency_ratio, TIME), where)
 
 
-def _score_cards(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _score_cards(result: Result) -> list[tuple[str, str]]:
     """The score of all outputs, or of each where they have none in common."""
-    before, after = result["before"], result["after"]
-    if before["score"] is not None:
-        return [_score_card(result["task"]["score_name"], before["score"], after["score"])]
+    before, after = result.before, result.after
+    if before.score is not None and after.score is not None:
+        return [_score_card(result.task.score_name, before.score, after.score)]
     cards = []
-    for was, now in zip(before["heads"], after["heads"], strict=True):
-        shown, told = _score_card(was["score_name"], was["score"], now["score"])
-        cards.append((shown, f"{told} ({was['name']})"))
+    for was, now in zip(before.heads, after.heads, strict=True):
+        shown, words = _score_card(was.score_name, was.score, now.score)
+        cards.append((shown, f"{words} ({was.name})"))
     return cards
 
 
@@ -109,54 +111,54 @@ def _score_card(score_name: str, before: float, after: float) -> tuple[str, str]
     return wording.shown(after), f"{wording.name}, from {wording.shown(before)}"
 
 
-def _warnings(result: Mapping[str, Any]) -> list[str]:
+def _warnings(result: Result) -> list[str]:
     """What a reader has to know before the figures."""
-    missed = [target for target in result.get("targets", ()) if not target["met"]]
+    missed = [target for target in result.targets if not target.met]
     return [
         *(_target(result, target) for target in missed),
         *uncounted(result),
-        *result.get("warnings", ()),
+        *result.warnings,
     ]
 
 
-def _table(result: Mapping[str, Any]) -> str:
+def _table(result: Result) -> str:
     shown = ((row.name, row.before, row.after, row.change) for row in rows(result))
     return table(("", "before", "after", "change"), shown)
 
 
-def _notes(result: Mapping[str, Any]) -> list[str]:
-    met = [_target(result, target) for target in result.get("targets", ()) if target["met"]]
-    told = [
+def _notes(result: Result) -> list[str]:
+    met = [_target(result, target) for target in result.targets if target.met]
+    sentences = [
         "p50 is the median: half of the runs took no longer; p90 is what 9 in 10 stayed within.",
     ]
-    if result["agreement"] is not None:
-        measure = task_measure_of(result["task"])
-        told.append(measure.agreed(result["agreement"], "the test examples compared"))
-    return [listed(met), *(f"<p>{escape(sentence)}</p>" for sentence in told)]
+    if result.agreement is not None:
+        measure = task_measure_of(result.task)
+        sentences.append(measure.agreed(result.agreement, "the test examples compared"))
+    return [listed(met), *(f"<p>{escape(sentence)}</p>" for sentence in sentences)]
 
 
-def _target(result: Mapping[str, Any], target: Mapping[str, Any]) -> str:
-    told = told_target(target, wording_of(result["task"]["score_name"]))
-    doubt = f", which is not sure: {told.doubt}" if told.doubt else ""
+def _target(result: Result, target: TargetOutcome) -> str:
+    words = target_words(target, wording_of(result.task.score_name))
+    doubt = f", which is not sure: {words.doubt}" if words.doubt else ""
     return (
-        f"Target {target['name']}: {told.asked} asked for, {told.verdict} with {told.reached}{doubt}."
+        f"Target {target.name}: {words.asked} asked for, {words.verdict} with {words.reached}{doubt}."
     )
 
 
-def _operations(result: Mapping[str, Any]) -> str:
-    return operation_shares(result["after"]["op_latency_ms"])
+def _operations(result: Result) -> str:
+    return operation_shares(result.after.op_latency_ms)
 
 
-def _curves(result: Mapping[str, Any]) -> str:
-    wording = wording_of(result["task"]["score_name"])
-    figures = [curve for stage in result["stages"] for curve in training_curves(stage, wording)]
+def _curves(result: Result) -> str:
+    wording = wording_of(result.task.score_name)
+    figures = [curve for stage in result.stages for curve in training_curves(stage, wording)]
     return f'<div class="halves">{"".join(figures)}</div>' if figures else ""
 
 
-def _confusions(result: Mapping[str, Any]) -> list[str]:
+def _confusions(result: Result) -> list[str]:
     """A figure for each output that tells classes apart."""
-    heads = result["after"]["heads"]
-    found = [(head["name"], confusion_matrix(head["confusion"] or ())) for head in heads]
+    heads = result.after.heads
+    found = [(head.name, confusion_matrix(head.confusion or ())) for head in heads]
     return [
         f"<h3>{escape(name)}</h3>{figure}" if len(heads) > 1 else figure
         for name, figure in found
@@ -164,41 +166,46 @@ def _confusions(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _stages(result: Mapping[str, Any]) -> str:
-    wording = wording_of(result["task"]["score_name"])
+def _stages(result: Result) -> str:
+    wording = wording_of(result.task.score_name)
     costs = ("MACs", "parameters", "zeros", "bits of a weight", "model.packed", "time")
     shown = [
         (
-            stage["name"],
-            _shown(stage.get("score"), wording.shown),
-            bounded(count(stage["macs"]), stage.get("macs_bound", "exact")),
-            count(stage["parameters"]),
-            _shown(stage.get("zeros"), lambda part: f"{100 * part:.1f} %"),
-            _shown(stage.get("weight_bits") or None, _range),
-            _shown(stage.get("packed_bytes"), size),
-            f"{stage['seconds']:.1f} s",
+            stage.name,
+            _shown(stage.score, wording.shown),
+            bounded(count(stage.macs), stage.macs_bound),
+            count(stage.parameters),
+            _shown(stage.zeros, lambda part: f"{100 * part:.1f} %"),
+            _shown(stage.weight_bits or None, _range),
+            _shown(stage.packed_bytes, size),
+            f"{stage.seconds:.1f} s",
         )
-        for stage in result["stages"]
+        for stage in result.stages
     ]
     return table(("stage", wording.name, *costs), shown, stacks=True)
 
 
-def _head_scores(result: Mapping[str, Any]) -> str:
+def _head_scores(result: Result) -> str:
     """The score of each output after each stage, where there are several."""
-    heads, stages = result["after"]["heads"], result["stages"]
+    heads, stages = result.after.heads, result.stages
     if len(heads) < 2:
         return ""
     shown = []
-    for place, head in enumerate(heads):
-        wording = wording_of(head["score_name"])
-        scores = [wording.shown(stage["heads"][place]["score"]) for stage in stages]
-        shown.append([f"{head['name']}: {wording.name}", *scores])
-    names = [stage["name"] for stage in stages]
+    for head in heads:
+        wording = wording_of(head.score_name)
+        scores = [_shown(_score_of(stage, head.name), wording.shown) for stage in stages]
+        shown.append([f"{head.name}: {wording.name}", *scores])
+    names = [stage.name for stage in stages]
     return f"<h3>Each output</h3>{table(('output', *names), shown, stacks=True)}"
 
 
-def _stage_notes(result: Mapping[str, Any]) -> list[str]:
-    return [f"{stage['name']}: {note}" for stage in result["stages"] for note in stage["notes"]]
+def _score_of(stage: StageFacts, output: str) -> float | None:
+    """The score of one output after a stage; None where its model had no such output."""
+    return next((head.score for head in stage.heads if head.name == output), None)
+
+
+def _stage_notes(result: Result) -> list[str]:
+    return [f"{stage.name}: {note}" for stage in result.stages for note in stage.notes]
 
 
 def _shown(figure: Any, shown: Callable[[Any], str]) -> str:
@@ -209,17 +216,18 @@ def _range(bits: Sequence[int]) -> str:
     return f"{bits[0]}" if len(bits) == 1 else f"{bits[0]} to {bits[-1]}"
 
 
-def _again(result: Mapping[str, Any]) -> list[str]:
-    spec = f"<pre><code>{escape(yaml_of(result['spec']))}</code></pre>"
-    told = result["environment"]
-    machine = shown_machine(told["machine"], told.get("emulated_on"))
-    packages = ", ".join(f"{name} {version}" for name, version in told["packages"].items())
+def _again(result: Result) -> list[str]:
+    spec = f"<pre><code>{escape(yaml_of(result.spec))}</code></pre>"
+    environment = result.environment
+    machine = shown_machine(environment.machine, environment.emulated_on)
+    packages = ", ".join(f"{name} {version}" for name, version in environment.packages.items())
     lines = [
-        f"PocketKube {result['pocketkube']}, Python {told['python']}, {packages}",
-        f"{told['cpu']}, {told['cores']} cores, {machine}; {' '.join(told['cpu_features'])}",
-        f"Seed {result['seed']}",
+        f"PocketKube {result.pocketkube}, Python {environment.python}, {packages}",
+        f"{environment.cpu}, {environment.cores} cores, {machine}; "
+        f"{' '.join(environment.cpu_features)}",
+        f"Seed {result.seed}",
     ]
-    command = result.get("command")
+    command = result.command
     if command:
         how = [_code(command), details("The spec: what differs from the defaults", spec)]
     else:

@@ -1,8 +1,7 @@
 """The figures that people ask for first, before and after: the table that ends a run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from rich.table import Table
 
@@ -21,7 +20,9 @@ from pocketkube.figures import (
     ratio_words,
     size,
 )
+from pocketkube.graph.bounds import Bound
 from pocketkube.measures import Wording, wording_of
+from pocketkube.report.result import Result, TargetOutcome
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class Row:
     change: str
 
 
-def rows(result: Mapping[str, Any]) -> list[Row]:
-    """The before/after figures of a result.json."""
-    before, after = result["before"], result["after"]
+def rows(result: Result) -> list[Row]:
+    """The figures before and after."""
+    before, after = result.before, result.after
     found = [
-        Row("Number format", before["format"], after["format"], ""),
+        Row("Number format", before.format, after.format, ""),
         *_score_rows(result),
         _macs_row(result),
     ]
@@ -54,19 +55,19 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
         ("File size", "size_bytes", size, SIZE),
         ("File size, gzipped", "gzip_bytes", size, SIZE),
     ):
-        found.append(_cost_row(name, before[key], after[key], shown, words))
+        found.append(_cost_row(name, getattr(before, key), getattr(after, key), shown, words))
     found += [
         *_latency_rows(result),
-        _cost_row("Peak memory", before["peak_memory_bytes"], after["peak_memory_bytes"], size, COST),
-        _cost_row("Time to load", before["load_ms"], after["load_ms"], milliseconds, TIME),
+        _cost_row("Peak memory", before.peak_memory_bytes, after.peak_memory_bytes, size, COST),
+        _cost_row("Time to load", before.load_ms, after.load_ms, milliseconds, TIME),
     ]
-    if "model_bytes" in after:
-        packed = before["model_bytes"], after["model_bytes"]
+    if after.model_bytes is not None:
+        packed = before.model_bytes, after.model_bytes
         found.append(_cost_row("Keras model, then packed", *packed, size, SIZE))
     return found
 
 
-def render_table(result: Mapping[str, Any]) -> Table:
+def render_table(result: Result) -> Table:
     """The one table that ends a run."""
     table = Table(title="Before and after", title_justify="left")
     table.add_column("")
@@ -74,17 +75,17 @@ def render_table(result: Mapping[str, Any]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows(result):
         table.add_row(row.name, row.before, row.after, row.change)
-    for target in result.get("targets", ()):
-        told = told_target(target, wording_of(result["task"]["score_name"]))
-        verdict = told.verdict.replace("not", "NOT") + (", not sure" if told.doubt else "")
-        table.add_row(f"Target {target['name']}", told.asked, told.reached, verdict)
+    for target in result.targets:
+        words = target_words(target, wording_of(result.task.score_name))
+        verdict = words.verdict.replace("not", "NOT") + (", not sure" if words.doubt else "")
+        table.add_row(f"Target {target.name}", words.asked, words.reached, verdict)
     table.caption = "\n".join(uncounted(result)) or None
     table.caption_justify = "left"
     return table
 
 
 @dataclass(frozen=True)
-class ToldTarget:
+class TargetWords:
     """A part of the target in words.
 
     Attributes:
@@ -100,11 +101,11 @@ class ToldTarget:
     doubt: str
 
 
-def told_target(target: Mapping[str, Any], wording: Wording) -> ToldTarget:
+def target_words(target: TargetOutcome, wording: Wording) -> TargetWords:
     """Puts a part of the target into words.
 
     Args:
-        target: One of a result.json's targets.
+        target: One of a result's targets.
         wording: How the score is read.
     """
     shown = {
@@ -112,31 +113,32 @@ def told_target(target: Mapping[str, Any], wording: Wording) -> ToldTarget:
         "max_size": size,
         "max_latency_ms": milliseconds,
         "max_accuracy_drop": lambda value: _drop(value, wording),
-    }[target["name"]]
-    low, high = target.get("interval") or (target["reached"],) * 2
-    bound = target.get("bound", "exact")
+    }[target.name]
+    low, high = target.interval or (target.reached,) * 2
+    bound = target.bound
     # What is at most 1.8 is surely not 2; what is at most 2.1 may be.
-    missed = bound == "exact" or (bound == "at most" and target["reached"] < target["asked"])
-    return ToldTarget(
-        shown(target["asked"]),
-        bounded(shown(target["reached"]), bound),
-        "reached" if target["met"] else "not reached" if missed else "not certain",
-        f"95 % interval {milliseconds_between(low, high)}" if low <= target["asked"] < high else "",
+    missed = bound == "exact" or (bound == "at most" and target.reached < target.asked)
+    return TargetWords(
+        shown(target.asked),
+        bounded(shown(target.reached), bound),
+        "reached" if target.met else "not reached" if missed else "not certain",
+        f"95 % interval {milliseconds_between(low, high)}" if low <= target.asked < high else "",
     )
 
 
-def speedup_change(result: Mapping[str, Any]) -> str:
+def speedup_change(result: Result) -> str:
     """How multiply-adds compare: 2.50x fewer, or a bound where not all are known."""
-    speedup, bound = result["speedup"], result.get("speedup_bound", "exact")
+    speedup, bound = result.speedup, result.speedup_bound
     if speedup < 1:
         # Told by how many times more there are: at least 0.50x fewer is at most 2.00x more.
-        bound = {"at least": "at most", "at most": "at least"}.get(bound, bound)
+        turned: dict[Bound, Bound] = {"at least": "at most", "at most": "at least"}
+        bound = turned.get(bound, bound)
     return bounded(ratio_words(speedup, NUMBER), bound)
 
 
-def uncounted(result: Mapping[str, Any]) -> list[str]:
+def uncounted(result: Result) -> list[str]:
     """A sentence on the layers whose multiply-adds are not all known, where there are any."""
-    found = [layer for when in ("before", "after") for layer in result[when].get("unknown", ())]
+    found = [layer for side in (result.before, result.after) for layer in side.unknown]
     names = ", ".join(dict.fromkeys(found))
     return [f"Multiply-adds that are not known, and not counted: {names}."] if names else []
 
@@ -158,47 +160,52 @@ def _drop(value: float, wording: Wording) -> str:
     return f"{100 * value:.3g} points" if wording.is_share else f"{value:.4g}"
 
 
-def _latency_rows(result: Mapping[str, Any]) -> list[Row]:
+def _latency_rows(result: Result) -> list[Row]:
     """The change of the median is that pair by pair, which load from elsewhere hardly moves."""
-    before, after = (result[when]["latency_ms"] or {} for when in ("before", "after"))
+    before, after = (side.latency_ms for side in (result.before, result.after))
     p50, p90 = (
-        _cost_row(f"Latency {name}", before.get(name), after.get(name), milliseconds, TIME)
+        _cost_row(
+            f"Latency {name}",
+            getattr(before, name, None),
+            getattr(after, name, None),
+            milliseconds,
+            TIME,
+        )
         for name in ("p50", "p90")
     )
-    if not result["latency_ratio"]:
+    if not result.latency_ratio:
         return [p50, p90]
-    known = Row(p50.name, p50.before, p50.after, ratio_words(result["latency_ratio"], TIME))
+    known = Row(p50.name, p50.before, p50.after, ratio_words(result.latency_ratio, TIME))
     sure = []
-    if result.get("latency_ratio_interval"):
-        low, high = result["latency_ratio_interval"]
+    if result.latency_ratio_interval:
+        low, high = result.latency_ratio_interval
         sure = [Row("  95 % interval", "", "", ratio_between(low, high, TIME))]
     return [known, *sure, p90]
 
 
-def _macs_row(result: Mapping[str, Any]) -> Row:
+def _macs_row(result: Result) -> Row:
     before, after = (
-        bounded(count(result[when]["macs"]), result[when].get("macs_bound", "exact"))
-        for when in ("before", "after")
+        bounded(count(side.macs), side.macs_bound) for side in (result.before, result.after)
     )
     return Row("Multiply-adds (MACs)", before, after, speedup_change(result))
 
 
-def _score_rows(result: Mapping[str, Any]) -> list[Row]:
+def _score_rows(result: Result) -> list[Row]:
     """The score of all outputs, where they have one in common, and of each where there are several."""
-    before, after = result["before"], result["after"]
-    wording = wording_of(result["task"]["score_name"])
-    heads = list(zip(before["heads"], after["heads"], strict=True))
+    before, after = result.before, result.after
+    wording = wording_of(result.task.score_name)
+    heads = list(zip(before.heads, after.heads, strict=True))
     name = capitalized(wording.name)
     if len(heads) < 2:
-        return [_score_row(name, wording, before["score"], after["score"])]
+        return [_score_row(name, wording, before.score, after.score)]
     found = []
-    if before["score"] is not None:
+    if before.score is not None:
         mean = f"{name}, mean of {len(heads)} outputs"
-        found.append(_score_row(mean, wording, before["score"], after["score"]))
+        found.append(_score_row(mean, wording, before.score, after.score))
     for was, now in heads:
-        wording = wording_of(was["score_name"])
-        name = f"{capitalized(wording.name)}, {was['name']}"
-        found.append(_score_row(name, wording, was["score"], now["score"]))
+        wording = wording_of(was.score_name)
+        name = f"{capitalized(wording.name)}, {was.name}"
+        found.append(_score_row(name, wording, was.score, now.score))
     return found
 
 

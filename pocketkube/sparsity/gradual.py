@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from pocketkube.errors import UserError
 from pocketkube.sparsity.distribution import layer_sparsities
-from pocketkube.sparsity.kernels import kernels
 from pocketkube.sparsity.patterns import mask_of
-from pocketkube.sparsity.schedule import is_refreshed, rise, sparsity_at
+from pocketkube.sparsity.schedule import schedule_steps, sparsity_at, updates_masks
+from pocketkube.sparsity.selection import sparsifiable_kernels
 from pocketkube.spec.sections import SparsifyWeights
 from pocketkube.training.method import Method
 
@@ -20,7 +20,7 @@ class _Masked(Method):
     """Trains what a mask leaves of each kernel; the rest is zero and stays so."""
 
     def __init__(self, model: keras.Model) -> None:
-        found = list(kernels(model))
+        found = list(sparsifiable_kernels(model))
         if not found:
             raise UserError(f"{model.name} has no dense layer or convolution that could be sparse.")
         self.paths = [path for path, _ in found]
@@ -52,9 +52,9 @@ class KeptZeros(_Masked):
 class GradualSparsification(_Masked):
     """Gradual magnitude pruning (Zhu & Gupta, 2017).
 
-    A weight that goes keeps its last value aside. Whenever masks are chosen anew it is weighed with
-    it, so that it comes back where those that stayed have become smaller. Weights that are zero before
-    stay so, and count: nothing more goes until the schedule asks for more than is there.
+    The last value of a weight that was removed is remembered. Whenever masks are chosen anew, removed
+    weights are ranked by it beside the others, and come back where those have become smaller. Weights
+    that are zero before training stay zero, and count as removed ones.
 
     Args:
         model: The model; its kernels become sparse.
@@ -70,34 +70,34 @@ class GradualSparsification(_Masked):
         self._settings = settings
         _refuse_unknown(settings.ratios, self.paths)
         self._before = [mask.numpy() for mask in self.masks]
-        self._aside = [tf.Variable(np.asarray(k), trainable=False) for k in self.kernels]
-        self.variables = [*self.masks, *self._aside]
+        self._hidden_values = [tf.Variable(np.asarray(k), trainable=False) for k in self.kernels]
+        self.variables = [*self.masks, *self._hidden_values]
 
     def before_step(self, step: int, steps: int, optimizer: Any) -> None:
         """Chooses the masks anew where it is time."""
         settings = self._settings
-        begin, end = rise(steps, settings.begin_fraction, settings.end_fraction)
-        if is_refreshed(step, begin=begin, end=end, every=settings.refresh_steps):
+        begin, end = schedule_steps(steps, settings.begin_fraction, settings.end_fraction)
+        if updates_masks(step, begin=begin, end=end, every=settings.refresh_steps):
             part = sparsity_at(step, final=1.0, begin=begin, end=end, power=settings.power)
-            self._refresh(part, optimizer)
+            self._update_masks(part, optimizer)
 
     def has_final_form(self, step: int, steps: int) -> bool:
         """Once a step was taken with the last masks."""
-        _, end = rise(steps, self._settings.begin_fraction, self._settings.end_fraction)
+        _, end = schedule_steps(steps, self._settings.begin_fraction, self._settings.end_fraction)
         return step > end
 
-    def _refresh(self, part: float, optimizer: Any) -> None:
+    def _update_masks(self, part: float, optimizer: Any) -> None:
         """Makes the model as sparse as it is to be after `part` of the way."""
         whole = [
-            np.where(mask.numpy(), np.asarray(kernel), aside.numpy())
-            for kernel, mask, aside in zip(self.kernels, self.masks, self._aside, strict=True)
+            np.where(mask.numpy(), np.asarray(kernel), hidden.numpy())
+            for kernel, mask, hidden in zip(self.kernels, self.masks, self._hidden_values, strict=True)
         ]
         sparsities = self._sparsities(whole, part)
-        for kernel, mask, aside, before, values, sparsity in zip(
-            self.kernels, self.masks, self._aside, self._before, whole, sparsities, strict=True
+        for kernel, mask, hidden, before, values, sparsity in zip(
+            self.kernels, self.masks, self._hidden_values, self._before, whole, sparsities, strict=True
         ):
             kept = mask_of(values, sparsity, self._settings.pattern) & before
-            aside.assign(values)
+            hidden.assign(values)
             mask.assign(kept)
             kernel.assign(values * kept)
             for slot in _slots(optimizer, kernel):
@@ -124,11 +124,13 @@ def _slots(optimizer: Any, kernel: Any) -> list[Any]:
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     place = optimizer._get_variable_index(kernel)
-    return [kept[place] for kept in (getattr(optimizer, name, None) for name in SLOTS) if kept]
+    return [
+        kept[place] for kept in (getattr(optimizer, name, None) for name in OPTIMIZER_SLOTS) if kept
+    ]
 
 
 # What AdamW and SGD remember of each variable, and its average.
-SLOTS = ("_momentums", "_velocities", "momentums", "_model_variables_moving_average")
+OPTIMIZER_SLOTS = ("_momentums", "_velocities", "momentums", "_model_variables_moving_average")
 
 
 def _nonzero(kernel: Any) -> np.ndarray:

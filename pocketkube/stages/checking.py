@@ -13,7 +13,7 @@ from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import CHECK_FILE
-from pocketkube.native.litert_apart import outputs_of
+from pocketkube.native.litert_in_child import outputs_of
 from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import CheckExportConfig
 from pocketkube.stages.export import converted

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import binomtest, ttest_rel
 
 from pocketkube.bundle import NOW, UNPRUNED, Bundle
+from pocketkube.facts import PruningFacts
 from pocketkube.measures import Wording
 from pocketkube.pruning.criteria import always_fits
 from pocketkube.spec.sections import (
@@ -17,13 +18,11 @@ from pocketkube.spec.sections import (
     SparsifyWeights,
     Training,
 )
-from pocketkube.stages.facts import Judged
+from pocketkube.stages.facts import Assessment
 from pocketkube.training.task import Task
 
 # What lies beyond two standard errors, on one side.
 CHANCE = 0.0228
-# Among a bundle's facts: the settings of each pruning that no training has followed yet.
-UNRECOVERED = "unrecovered"
 # Weights of so many bits hardly differ from floats.
 FINE_BITS = 8
 
@@ -77,21 +76,21 @@ def warning(
 
 
 def worse_by_training(
-    student: Bundle, judged: Judged, settings: Any, course: Training, task: Task
+    student: Bundle, found: Assessment, settings: Any, course: Training, task: Task
 ) -> list[str]:
     """The warning of a stage that trains, or is to; said once where pruning came before.
 
     Args:
         student: The bundle that came in.
-        judged: The model that goes out.
+        found: The scores of the model that goes out.
         settings: The stage's settings.
         course: How it trained, unless its epochs are 0.
         task: The score.
     """
-    scores, wording, tried = judged.validation.each, task.measure.wording, remedies(settings, course)
-    found = warning(student.scores.get(NOW), scores, wording, tried)
-    if found or settings.epochs == 0:
-        return found
+    scores, wording, tried = found.validation.each, task.measure.wording, remedies(settings, course)
+    warned = warning(student.scores.get(NOW), scores, wording, tried)
+    if warned or settings.epochs == 0:
+        return warned
     return _worse_than_unpruned(student, scores, wording, tried)
 
 
@@ -104,7 +103,7 @@ def worse_by_pruning(bundle: Bundle, wording: Wording) -> list[str]:
 def _worse_than_unpruned(
     bundle: Bundle, scores: np.ndarray, wording: Wording, remedies: Sequence[str]
 ) -> list[str]:
-    tried = [*_less_pruning(bundle.facts.get(UNRECOVERED, [])), *remedies]
+    tried = [*_less_pruning(bundle.facts.unrecovered), *remedies]
     return warning(bundle.scores.get(UNPRUNED), scores, wording, tried, "before prune_channels")
 
 
@@ -118,11 +117,11 @@ def remedies(settings: Any, course: Training) -> list[str]:
     return [*REMEDIES[type(settings)](settings), *(_longer(course) if settings.epochs != 0 else [])]
 
 
-def _less_pruning(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    tried = ["smaller ratios" if all(each["ratios"] for each in settings) else "a smaller target"]
-    if any(each["reconstruct"] and not always_fits(each["criterion"]) for each in settings):
+def _less_pruning(settings: Sequence[PruningFacts]) -> list[str]:
+    tried = ["smaller ratios" if all(each.ratios for each in settings) else "a smaller target"]
+    if any(each.reconstruct and not always_fits(each.criterion) for each in settings):
         tried.append("reconstruct: false")
-    if all(each["group_size"] is None for each in settings):
+    if all(each.group_size is None for each in settings):
         tried.append("group_size: 1, which fine-tunes between")
     return tried
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketkube.errors import UserError
-from pocketkube.facts import load_facts
+from pocketkube.facts import OutputScore, load_facts
 from pocketkube.stages.call import StageCall, config_of
 from pocketkube.stages.run import run_stage
 
@@ -52,19 +52,19 @@ EMPTY: tuple[Any, ...] = (None, "", {}, [])
 
 
 def metrics_of(folder: str) -> dict[str, float]:
-    """The figures of the last stage of a bundle, for KFP to show."""
+    """The figures of the model of a bundle, for KFP to show."""
     facts = load_facts(Path(folder))
-    last = facts["stages"][-1]
-    shown = {
-        facts["task"]["score_name"]: last["score"],
-        f"validation_{facts['task']['score_name']}": last["val_score"],
-        **(_of_heads(last["heads"]) if len(last["heads"]) > 1 else {}),
-        "macs" if last["macs_bound"] == "exact" else "macs_at_least": last["macs"],
-        "parameters": last["parameters"],
-        "seconds": last["seconds"],
+    score_name, made = facts.task.score_name, facts.made
+    shown: dict[str, float | None] = {
+        score_name: made.score,
+        f"validation_{score_name}": made.val_score,
+        **(_of_heads(made.heads) if len(made.heads) > 1 else {}),
+        "macs" if made.macs_bound == "exact" else "macs_at_least": made.macs,
+        "parameters": made.parameters,
+        "seconds": made.seconds,
     }
     return {name: float(value) for name, value in shown.items() if value is not None}
 
 
-def _of_heads(heads: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    return {f"{head['name']}_{head['score_name']}": head["score"] for head in heads}
+def _of_heads(heads: Sequence[OutputScore]) -> dict[str, float]:
+    return {f"{head.name}_{head.score_name}": head.score for head in heads}

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pocketkube.bundle import NOW, Bundle, load_scores, save_bundle
 from pocketkube.data import load_dataset
-from pocketkube.facts import load_facts
+from pocketkube.facts import load_facts, merged
 from pocketkube.stages.comparison import remedies, warning
 from pocketkube.stages.configs import DistillModelConfig
-from pocketkube.stages.facts import after_stage, judge
+from pocketkube.stages.facts import assess, first_facts, stage_facts
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.teaching import distillation_term, load_teachers, uncompressed
+from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
 from pocketkube.training.loop import train
 
 
@@ -42,13 +42,14 @@ def distill_model(
         distillation=term,
         checkpoints=scratch,
     )
-    begun = load_facts(inputs["model"]) | {"model": settings.student, "task": task.config}
-    judged = judge(model, dataset, task)
-    scores = judged.validation.each
-    facts = after_stage(
-        begun,
+    found = assess(model, dataset, task)
+    scores = found.validation.each
+    first = load_facts(uncompressed(inputs))
+    stage = stage_facts(
         settings.name,
-        judged,
+        teacher_parents(config, first),
+        task,
+        found,
         began,
         history=history,
         notes=term.notes,
@@ -60,4 +61,6 @@ def distill_model(
             "by the uncompressed network",
         ),
     )
+    before = merged(first.stages, load_facts(inputs["model"]).stages)
+    facts = first_facts(settings.student, dataset, task, config.seed, stage, found, before)
     save_bundle(output, Bundle(model, facts, scores={NOW: scores}))

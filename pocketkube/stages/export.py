@@ -1,14 +1,13 @@
 """The stage that writes a LiteRT file and checks it against its model."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import keras
-import numpy as np
 
+from pocketkube.benchmark.samples import save_samples
 from pocketkube.bundle import Bundle, load_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
@@ -22,10 +21,12 @@ from pocketkube.deploy import (
     notes_on_steps,
     sparse_kernels,
 )
+from pocketkube.facts import AgreementFacts, ExportedFacts, ExportFacts
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
-from pocketkube.quantization.integers import integer_kernels
+from pocketkube.quantization.integer_kernels import integer_kernels
+from pocketkube.records import text_of
 from pocketkube.stages.comparison import worse_by_pruning
 from pocketkube.stages.configs import ExportLitertConfig
 from pocketkube.stages.facts import is_sparse, task_of, was_done
@@ -60,26 +61,26 @@ def export_litert(
         measure=task.measure,
         remedy=remedy(config.settings, on_levels=was_done(bundle.facts, "quantize_weights")),
     )
-    facts = bundle.facts | {
-        "format": wanted.numbers,
-        "agreement": asdict(agreement),
-        "export": {
-            "name": wanted.name,
-            "seconds": time.monotonic() - began,
-            "notes": [
-                *notes_on(content),
-                *([_told(sparse_kernels(content))] if stores_sparse else []),
-                *(notes_on_steps(bundle.model) if is_calibrated else []),
-            ],
-            "warnings": worse_by_pruning(bundle, task.measure.wording),
-        },
-    }
+    export = ExportFacts(
+        name=wanted.name,
+        seconds=time.monotonic() - began,
+        notes=(
+            *notes_on(content),
+            *([_use_of_zeros(sparse_kernels(content))] if stores_sparse else []),
+            *(notes_on_steps(bundle.model) if is_calibrated else []),
+        ),
+        warnings=tuple(worse_by_pruning(bundle, task.measure.wording)),
+    )
+    facts = ExportedFacts(
+        **dict(bundle.facts),
+        format=wanted.numbers,
+        agreement=AgreementFacts.model_validate(asdict(agreement)),
+        export=export,
+    )
     with replaced_folder(output) as folder:
         (folder / LITERT_FILE).write_bytes(content)
-        arrays = {f"x{i}": x for i, x in enumerate(test)} | {f"y{i}": y for i, y in enumerate(labels)}
-        told = json.dumps(bundle.facts["task"])
-        np.savez(folder / SAMPLES_FILE, task=told, **arrays)  # type: ignore[arg-type]
-        write_text(folder / FACTS_FILE, json.dumps(facts, indent=1))
+        save_samples(folder / SAMPLES_FILE, test, labels, bundle.facts.task)
+        write_text(folder / FACTS_FILE, text_of(facts))
 
 
 def converted(
@@ -115,7 +116,7 @@ def converted(
     return content
 
 
-def _told(found: SparseKernels) -> str:
+def _use_of_zeros(found: SparseKernels) -> str:
     if found.wrong:
         return (
             "The file holds its zeros: stored sparse, XNNPACK would on ARM compute convolutions "
@@ -126,11 +127,11 @@ def _told(found: SparseKernels) -> str:
             "XNNPACK has sparse kernels for 1x1 convolutions alone, and there are none: zeros make the "
             "file small, not fast."
         )
-    told = (
+    used = (
         f"On ARM, XNNPACK computes {found.sparse} of {found.convolutions} 1x1 convolutions with sparse "
         "kernels"
     )
-    return f"{told}: {found.reason}." if found.reason else f"{told}, which skip zeros."
+    return f"{used}: {found.reason}." if found.reason else f"{used}, which skip zeros."
 
 
 def _rounds_itself(model: keras.Model) -> bool:

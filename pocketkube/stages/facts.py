@@ -3,23 +3,32 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import keras
 
 from pocketkube import __version__
 from pocketkube.data.dataset import Dataset
+from pocketkube.facts import (
+    BundleFacts,
+    HistoryFacts,
+    OutputScore,
+    Parent,
+    ProfileFacts,
+    StageFacts,
+    merged,
+)
 from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.kernels import kernels_of
+from pocketkube.measures.task_facts import TaskFacts
 from pocketkube.packing import Form
-from pocketkube.sparsity.kernels import count_zeros
+from pocketkube.sparsity.selection import count_zeros
 from pocketkube.training.evaluation import Scores, evaluate_all
 from pocketkube.training.history import History
 from pocketkube.training.task import Task, task_of_config
 
 
 @dataclass(frozen=True)
-class Judged:
+class Assessment:
     """A model's scores and cost.
 
     Attributes:
@@ -37,10 +46,10 @@ class Judged:
     weight_bits: tuple[int, ...]
 
 
-def judge(
+def assess(
     model: keras.Model, dataset: Dataset, task: Task, forms: Mapping[str, Form] | None = None
-) -> Judged:
-    """Judges a model on what it was not trained on.
+) -> Assessment:
+    """Scores a model on what it was not trained on.
 
     Args:
         model: The model.
@@ -50,7 +59,7 @@ def judge(
     """
     zeros, weights = count_zeros(model)
     validation, test = evaluate_all(model, [dataset.validation, dataset.test], task)
-    return Judged(
+    return Assessment(
         validation,
         test,
         profile_model(model),
@@ -65,31 +74,113 @@ def _weight_bits(model: keras.Model, forms: Mapping[str, Form]) -> tuple[int, ..
     return tuple(sorted(bits))
 
 
-def first_facts(model: str, dataset: Dataset, task: Task, seed: int) -> dict[str, Any]:
-    """Facts of a model that no stage has touched yet."""
-    return {
-        "pocketkube": __version__,
-        "model": model,
-        "dataset": dataset.name,
-        "task": task.config,
-        "seed": seed,
-        "stages": [],
-    }
+def first_facts(
+    model: str,
+    dataset: Dataset,
+    task: Task,
+    seed: int,
+    stage: StageFacts,
+    found: Assessment,
+    before: Sequence[StageFacts] = (),
+) -> BundleFacts:
+    """Facts of a model that a stage has brought into being.
+
+    Args:
+        model: What it began as: a built-in network's name, or a file.
+        dataset: Its data set.
+        task: Its task.
+        seed: The job's.
+        stage: The stage.
+        found: The model's scores and cost.
+        before: The stages that had a part in it.
+    """
+    return BundleFacts(
+        model=model,
+        dataset=dataset.name,
+        task=TaskFacts.model_validate(task.config),
+        seed=seed,
+        stages=(*before, stage),
+        made_by=stage.id,
+        profile=_profile_facts(found.profile),
+    )
 
 
-def task_of(facts: dict[str, Any]) -> Task:
+def after_stage(
+    facts: BundleFacts, stage: StageFacts, found: Assessment, others: Sequence[StageFacts] = ()
+) -> BundleFacts:
+    """Facts of a model that a stage has changed.
+
+    Args:
+        facts: Facts of the model that the stage took.
+        stage: The stage.
+        found: The scores and cost of the model that it gives.
+        others: Stages that had a part in it beside those of `facts`, as those of a teacher.
+    """
+    return facts.model_copy(
+        update={
+            "pocketkube": __version__,
+            "stages": (*merged(facts.stages, others), stage),
+            "made_by": stage.id,
+            "profile": _profile_facts(found.profile),
+        }
+    )
+
+
+def stage_facts(
+    name: str,
+    parents: Sequence[Parent],
+    task: Task,
+    found: Assessment,
+    began: float,
+    *,
+    history: History | None = None,
+    notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+) -> StageFacts:
+    """What a stage writes down of itself.
+
+    Args:
+        name: The stage.
+        parents: What its model came from.
+        task: The model's task.
+        found: The scores and cost of the model that it gives.
+        began: When it began, by time.monotonic().
+        history: How training went, where it trained.
+        notes: Sentences for the user.
+        warnings: The same, of what may have gone wrong: said at the end of the stage, too, and of the
+            whole job.
+    """
+    return StageFacts(
+        name=name,
+        parents=tuple(parents),
+        seconds=time.monotonic() - began,
+        score=found.test.score,
+        val_score=found.validation.score,
+        heads=_output_scores(task, found),
+        macs=found.profile.macs,
+        macs_bound=found.profile.bound,
+        parameters=found.profile.parameters,
+        zeros=found.zeros,
+        weight_bits=found.weight_bits,
+        history=HistoryFacts(**asdict(history)) if history and history.loss else None,
+        notes=(*_kept(history), *notes),
+        warnings=tuple(warnings),
+    ).identified()
+
+
+def task_of(facts: BundleFacts) -> Task:
     """The task that the first stage settled on."""
-    return task_of_config(facts["task"])
+    return task_of_config(facts.task.model_dump(mode="json"))
 
 
-def is_sparse(facts: dict[str, Any]) -> bool:
+def is_sparse(facts: BundleFacts) -> bool:
     """Whether a stage has made weights zero, which later ones are to leave so."""
     return was_done(facts, "sparsify_weights")
 
 
-def was_done(facts: dict[str, Any], stage: str) -> bool:
-    """Whether a model has been through a stage."""
-    return any(done["name"] == stage for done in facts["stages"])
+def was_done(facts: BundleFacts, stage: str) -> bool:
+    """Whether a model's own weights have been through a stage."""
+    return any(done.name == stage for done in facts.changed_by())
 
 
 def _kept(history: History | None) -> list[str]:
@@ -102,55 +193,19 @@ def _kept(history: History | None) -> list[str]:
     ]
 
 
-def after_stage(
-    facts: dict[str, Any],
-    name: str,
-    judged: Judged,
-    began: float,
-    *,
-    history: History | None = None,
-    notes: Sequence[str] = (),
-    warnings: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Facts with one stage more.
-
-    Args:
-        facts: Facts of the model that the stage took.
-        name: The stage.
-        judged: The model that it gives.
-        began: When it began, by time.monotonic().
-        history: How training went, where it trained.
-        notes: Sentences for the user.
-        warnings: The same, of what may have gone wrong: said at the end of the stage, too, and of the
-            whole job.
-    """
-    stage = {
-        "name": name,
-        "seconds": time.monotonic() - began,
-        "score": judged.test.score,
-        "val_score": judged.validation.score,
-        "heads": _head_scores(task_of(facts), judged),
-        "macs": judged.profile.macs,
-        "macs_bound": judged.profile.bound,
-        "parameters": judged.profile.parameters,
-        "zeros": judged.zeros,
-        "weight_bits": list(judged.weight_bits),
-        "history": asdict(history) if history and history.loss else None,
-        "notes": [*_kept(history), *notes],
-        "warnings": list(warnings),
-    }
-    return {**facts, "stages": [*facts["stages"], stage], "profile": judged.profile.to_dict()}
-
-
-def _head_scores(task: Task, judged: Judged) -> list[dict[str, Any]]:
-    """What each output that is scored comes to by itself."""
-    scores = zip(task.trained, judged.test.heads, judged.validation.heads, strict=True)
-    return [
-        {
-            "name": head.name,
-            "score_name": head.measure.wording.score_name,
-            "score": test,
-            "val_score": validation,
-        }
+def _output_scores(task: Task, found: Assessment) -> tuple[OutputScore, ...]:
+    """How right each output is that is scored."""
+    scores = zip(task.trained, found.test.heads, found.validation.heads, strict=True)
+    return tuple(
+        OutputScore(
+            name=head.name,
+            score_name=head.measure.wording.score_name,
+            score=test,
+            val_score=validation,
+        )
         for head, test, validation in scores
-    ]
+    )
+
+
+def _profile_facts(profile: Profile) -> ProfileFacts:
+    return ProfileFacts.model_validate(profile.to_dict())

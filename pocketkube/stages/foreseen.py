@@ -10,8 +10,8 @@ from pocketkube.data.dataset import Arrays
 from pocketkube.graph.surgery import copy_model
 from pocketkube.quantization.quantize import quantize
 from pocketkube.sparsity.distribution import layer_sparsities
-from pocketkube.sparsity.kernels import kernels
 from pocketkube.sparsity.patterns import mask_of
+from pocketkube.sparsity.selection import sparsifiable_kernels
 from pocketkube.spec.sections import QuantizeWeights, SparsifyWeights
 from pocketkube.spec.stage_settings import StageSettings
 from pocketkube.stages.export import converted
@@ -43,7 +43,7 @@ def foreseen_file(stages: Sequence[StageSettings], pruned: keras.Model, examples
 
 
 def _make_sparse(model: keras.Model, settings: SparsifyWeights) -> None:
-    found = list(kernels(model))
+    found = list(sparsifiable_kernels(model))
     values = [np.asarray(kernel) for _, kernel in found]
     if settings.ratios:
         parts = [settings.ratios.get(path, 0.0) for path, _ in found]

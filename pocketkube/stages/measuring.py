@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from pocketkube.benchmark import benchmark
+from pocketkube.benchmark.results import benchmark_document
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import BENCHMARK_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.stages.configs import BenchmarkLitertConfig
@@ -18,4 +18,4 @@ def benchmark_litert(
     files = [inputs[role] / LITERT_FILE for role in ("baseline", "result")]
     report = benchmark(files, config.benchmark, inputs["baseline"] / SAMPLES_FILE)
     with replaced_folder(output) as folder:
-        write_text(folder / BENCHMARK_FILE, json.dumps(asdict(report), indent=1))
+        write_text(folder / BENCHMARK_FILE, json.dumps(benchmark_document(report), indent=1))

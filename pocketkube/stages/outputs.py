@@ -1,17 +1,16 @@
 """Puts what the user came for at the top of the output folder."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pocketkube.files import replaced_file
 from pocketkube.layout import LITERT_FILE, MODEL_FILE, PACKED_FILE, REPORT_FILE, RESULT_FILE
+from pocketkube.report.result import Result, load_result
 from pocketkube.stages.plan import BASELINE, REPORTED, RESULT
 
 
-def collect(folders: Mapping[str, Path], output: Path) -> dict[str, Any]:
+def collect(folders: Mapping[str, Path], output: Path) -> Result:
     """Copies the files of a finished job.
 
     Args:
@@ -20,7 +19,7 @@ def collect(folders: Mapping[str, Path], output: Path) -> dict[str, Any]:
             model.packed where the model has one.
 
     Returns:
-        The content of result.json.
+        The figures of the job.
     """
     last = next(key for key in reversed(list(folders)) if (folders[key] / MODEL_FILE).is_file())
     return collect_files(
@@ -35,11 +34,11 @@ def collect(folders: Mapping[str, Path], output: Path) -> dict[str, Any]:
 
 def collect_files(
     output: Path, *, model: Path, baseline: Path, litert: Path, report: Path, result: Path
-) -> dict[str, Any]:
+) -> Result:
     """Copies the files of a finished job from the folders and files that hold them.
 
     Returns:
-        The content of result.json.
+        The figures of the job.
     """
     packed = model / PACKED_FILE
     if not packed.is_file():
@@ -54,4 +53,4 @@ def collect_files(
     ):
         with replaced_file(output / name) as aside:
             shutil.copyfile(source, aside)
-    return dict(json.loads((output / RESULT_FILE).read_text("utf-8")))
+    return load_result(output / RESULT_FILE)

@@ -11,14 +11,14 @@ from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
+from pocketkube.facts import Parent, PruningFacts
 from pocketkube.graph.surgery import copy_model
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import prune_with, pruner_for
 from pocketkube.pruning.pruner import Pruned
 from pocketkube.spec.sections import FineTune
-from pocketkube.stages.comparison import UNRECOVERED
 from pocketkube.stages.configs import PruneChannelsConfig
-from pocketkube.stages.facts import after_stage, judge, task_of
+from pocketkube.stages.facts import after_stage, assess, stage_facts, task_of
 from pocketkube.stages.registry import TEACHER
 from pocketkube.stages.targets import reach
 from pocketkube.stages.teaching import distillation_term, load_teachers
@@ -65,15 +65,28 @@ def prune_channels(
             prune_by,
             tuner.short_course,
         )
-    judged = judge(pruned.model, dataset, task)
+    found = assess(pruned.model, dataset, task)
     notes = [*pruned.notes, *tried]
-    facts = after_stage(bundle.facts, settings.name, judged, began, notes=notes)
-    facts["kept"] = {name: list(counts) for name, counts in pruned.kept.items()}
+    stage = stage_facts(settings.name, _parents(bundle, first), task, found, began, notes=notes)
     # What pruning costs shows when the model has been trained on: whether that makes up for it is said
     # then, or where the model is exported without.
-    facts[UNRECOVERED] = [*facts.get(UNRECOVERED, []), settings.model_dump(mode="json")]
+    unrecovered = PruningFacts.model_validate(settings.model_dump())
+    facts = after_stage(bundle.facts, stage, found, first.facts.stages).model_copy(
+        update={
+            "kept": {name: tuple(counts) for name, counts in pruned.kept.items()},
+            "unrecovered": (*bundle.facts.unrecovered, unrecovered),
+        }
+    )
     scores = {UNPRUNED: bundle.scores[NOW]} | dict(bundle.scores) if bundle.scores else {}
-    save_bundle(output, Bundle(pruned.model, facts, scores=scores | {NOW: judged.validation.each}))
+    save_bundle(output, Bundle(pruned.model, facts, scores=scores | {NOW: found.validation.each}))
+
+
+def _parents(bundle: Bundle, first: Bundle) -> list[Parent]:
+    """A target counts from the uncompressed model."""
+    parents = [Parent(role="model", stage=bundle.facts.made_by)]
+    if first is not bundle:
+        parents.append(Parent(role="baseline", stage=first.facts.made_by))
+    return parents
 
 
 class _FineTuner:

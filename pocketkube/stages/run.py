@@ -9,12 +9,13 @@ from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.facts import load_warnings
+from pocketkube.launch.mpirun import MpiRun
+from pocketkube.launch.waiting import wait_for
 from pocketkube.quiet import quiet_tensorflow
 from pocketkube.ranks import started_first, started_size, written_by_the_first
 from pocketkube.stages.cache import hand_out, kept_place
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import LearningConfig, NetworkConfig
-from pocketkube.training.mpirun import run_together
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _run_or_take(call: StageCall, cache: Path) -> Ran:
 def _run(call: StageCall) -> Ran:
     began = time.monotonic()
     if _workers(call) > 1 and started_size() == 1:
-        run_together(call.argv(), _workers(call))
+        wait_for(MpiRun(_workers(call)).start(call))
         return Ran(False, time.monotonic() - began)
     definition, output = call.definition, Path(call.output)
     starts = definition.tensorflow and "tensorflow" not in sys.modules

@@ -10,6 +10,7 @@ from pocketkube.bundle import Bundle, load_bundle, load_model
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import FromTeachers, Teacher
 from pocketkube.errors import UserError
+from pocketkube.facts import BundleFacts, Parent
 from pocketkube.spec.sections import UNCOMPRESSED
 from pocketkube.stages.configs import LearningConfig
 from pocketkube.stages.facts import task_of
@@ -47,6 +48,23 @@ def load_teachers(
 def uncompressed(inputs: Mapping[str, Path]) -> Path:
     """The folder of the model that a job began with: the model itself where a stage has no teacher."""
     return inputs.get(TEACHER, inputs["model"])
+
+
+def teacher_parents(config: LearningConfig, first: BundleFacts) -> tuple[Parent, ...]:
+    """Whom a stage's model learns from, as its lineage names them.
+
+    Args:
+        config: The stage's.
+        first: Facts of the model that the job began with.
+    """
+    if not config.distillation.teaches:
+        return ()
+    return tuple(
+        Parent(role="teacher", stage=first.made_by)
+        if place == UNCOMPRESSED
+        else Parent(role="teacher", place=place)
+        for place in config.distillation.teachers or (UNCOMPRESSED,)
+    )
 
 
 def distillation_term(

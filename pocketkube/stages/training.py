@@ -11,11 +11,12 @@ from pocketkube.bundle import NOW, Bundle, load_bundle, save_bundle
 from pocketkube.clustering import Clustering
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
+from pocketkube.facts import Parent, load_facts
 from pocketkube.graph.untied import untied
 from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity import GradualSparsification, KeptZeros
-from pocketkube.sparsity.kernels import count_zeros, depthwise_note
+from pocketkube.sparsity.selection import count_zeros, depthwise_note
 from pocketkube.spec.sections import (
     ClusterWeights,
     FineTune,
@@ -24,7 +25,7 @@ from pocketkube.spec.sections import (
     Training,
 )
 from pocketkube.stages.chance import at_chance
-from pocketkube.stages.comparison import UNRECOVERED, worse_by_training
+from pocketkube.stages.comparison import worse_by_training
 from pocketkube.stages.configs import (
     ClusterWeightsConfig,
     FineTuneModelConfig,
@@ -32,11 +33,11 @@ from pocketkube.stages.configs import (
     SparsifyWeightsConfig,
     TrainModelConfig,
 )
-from pocketkube.stages.facts import after_stage, first_facts, is_sparse, judge, task_of
+from pocketkube.stages.facts import after_stage, assess, first_facts, is_sparse, stage_facts, task_of
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.teaching import distillation_term, load_teachers, uncompressed
+from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
 
@@ -58,20 +59,21 @@ def train_model(
         history = train(
             model, dataset, task, config.training, seed=config.seed, stage="train", checkpoints=scratch
         )
-    facts = first_facts(config.model, dataset, task, config.seed)
-    judged = judge(model, dataset, task)
+    found = assess(model, dataset, task)
     notes = untied(model) if history is None else ()
     warnings = at_chance(config, model, dataset, task)
-    facts = after_stage(
-        facts,
+    stage = stage_facts(
         first_stage(config.model),
-        judged,
+        (),
+        task,
+        found,
         began,
         history=history,
         notes=notes,
         warnings=warnings,
     )
-    save_bundle(output, Bundle(model, facts, scores={NOW: judged.validation.each}))
+    facts = first_facts(config.model, dataset, task, config.seed, stage, found)
+    save_bundle(output, Bundle(model, facts, scores={NOW: found.validation.each}))
 
 
 def fine_tune_model(
@@ -152,11 +154,14 @@ def train_on(
     begun, history = begin(student, dataset), None
     course = fine_tuning(config.training, settings)
     notes: list[str] = []
+    first = load_facts(uncompressed(inputs))
+    parents = [Parent(role="model", stage=student.facts.made_by)]
     if settings.epochs == 0:
         begun.method.finish()
     else:
         teachers = load_teachers(config, uncompressed(inputs), dataset)
         term = distillation_term(config, begun.model, task, teachers, begun.renamed)
+        parents += teacher_parents(config, first)
         notes += term.notes
         history = train(
             begun.model,
@@ -170,18 +175,20 @@ def train_on(
             checkpoints=scratch,
         )
     forms = begun.method.forms
-    judged = judge(begun.model, dataset, task, forms)
+    found = assess(begun.model, dataset, task, forms)
     notes += [*begun.notes, *_zeros(begun.model), *_few_values(forms)]
-    warnings = worse_by_training(student, judged, settings, course, task)
-    facts = after_stage(
-        student.facts, settings.name, judged, began, history=history, notes=notes, warnings=warnings
+    warnings = worse_by_training(student, found, settings, course, task)
+    stage = stage_facts(
+        settings.name, parents, task, found, began, history=history, notes=notes, warnings=warnings
     )
-    facts["folded"] = {**facts.get("folded", {}), **begun.folded}
-    scores = {NOW: judged.validation.each}
+    facts = after_stage(student.facts, stage, found, first.stages).model_copy(
+        update={"folded": {**student.facts.folded, **begun.folded}}
+    )
+    scores = {NOW: found.validation.each}
     if history is None:
         scores = {**student.scores, **scores}
     else:
-        facts[UNRECOVERED] = []
+        facts = facts.model_copy(update={"unrecovered": ()})
     save_bundle(output, Bundle(begun.model, facts, forms, scores))
 
 

@@ -51,8 +51,8 @@ class StageTests:
         run_stage(call)
         before, after = load_bundle(folder), load_bundle(Path(call.output))
         assert {file.name: file.read_bytes() for file in folder.iterdir()} == content
-        done = [each["name"] for each in after.facts["stages"]]
-        assert done == [each["name"] for each in before.facts["stages"]] + [spec.stages[0].name]
+        done = [each.name for each in after.facts.stages]
+        assert done == [*(each.name for each in before.facts.stages), spec.stages[0].name]
         for one, other in zip(before.model.inputs, after.model.inputs, strict=True):
             assert one.shape == other.shape
         for one, other in zip(before.model.outputs, after.model.outputs, strict=True):

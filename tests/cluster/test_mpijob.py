@@ -32,10 +32,10 @@ def test_two_workers_write_the_bundle_that_one_process_writes_here(
     fetch_folder(parse_uri(f"{store}/trained"), tmp_path / "trained")
     ours, theirs = load_bundle(tmp_path / "trained"), load_bundle(steps["train_model"])
     # Two that never met would each have trained all of it.
-    assert ours.facts["stages"][0]["history"]["workers"] == 2
+    assert ours.facts.stages[0].history.workers == 2
     for there, here in zip(ours.model.get_weights(), theirs.model.get_weights(), strict=True):
         # As between one process and two on one machine: sums are added in another order.
         np.testing.assert_allclose(there, here, atol=2e-3)
-    assert ours.facts["stages"][0]["history"]["loss"] == pytest.approx(
-        theirs.facts["stages"][0]["history"]["loss"], rel=1e-3
+    assert ours.facts.stages[0].history.loss == pytest.approx(
+        theirs.facts.stages[0].history.loss, rel=1e-3
     )

@@ -39,7 +39,7 @@ def test_a_stage_on_the_cluster_writes_the_bundle_it_writes_here(
     wait_for_job(namespace, job, seconds=240)
     fetch_folder(parse_uri(f"{store}/pruned"), tmp_path / "pruned")
     ours, theirs = load_bundle(tmp_path / "pruned"), load_bundle(steps["1_prune_channels"])
-    assert ours.facts["stages"][-1]["macs"] == theirs.facts["stages"][-1]["macs"]
+    assert ours.facts.stages[-1].macs == theirs.facts.stages[-1].macs
     for there, here in zip(ours.model.get_weights(), theirs.model.get_weights(), strict=True):
         np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-6)
 

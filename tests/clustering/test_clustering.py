@@ -178,7 +178,7 @@ def test_layers_of_nested_models_are_told_apart_by_whose_they_are(tmp_path: Path
     model = load_model(tmp_path / "net.keras")
     method = Clustering(model, ClusterWeights(bits=2, layers={"right/conv": 3}))
     method.finish()
-    save_bundle(tmp_path / "bundle", Bundle(model, {"stages": []}, method.forms))
+    save_bundle(tmp_path / "bundle", Bundle(model, forms=method.forms))
     again = load_bundle(tmp_path / "bundle")
     assert {path: form.bits for path, form in again.forms.items()} == {
         **dict.fromkeys(("left/conv/kernel", "left/dense/kernel", "right/dense/kernel"), 2),
@@ -214,7 +214,7 @@ def test_layers_that_a_layer_makes_itself_are_called_the_same_when_loaded(tmp_pa
     model = keras.Sequential([keras.Input((4,)), Pair(inner, name="pair")])
     method = Clustering(model, ClusterWeights(bits=2, layers={f"pair/{inner or 'dense'}_2": 1}))
     method.finish()
-    save_bundle(tmp_path / "bundle", Bundle(model, {"stages": []}, method.forms))
+    save_bundle(tmp_path / "bundle", Bundle(model, forms=method.forms))
     # Layers without a name are numbered on.
     layers.Dense(1)
     again = load_bundle(tmp_path / "bundle")

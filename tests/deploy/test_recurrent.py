@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 from pocketkube.deploy import check_agreement, convert_litert, notes_on_steps
 from pocketkube.errors import UserError
-from pocketkube.native.litert_apart import outputs_of
+from pocketkube.native.litert_in_child import outputs_of
 
 IMAGES, LABELS = load_digits(return_X_y=True)
 ROWS = (IMAGES / 16).reshape(-1, 8, 8).astype("float32")

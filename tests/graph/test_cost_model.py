@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
+from pocketkube.deploy import convert_litert
 from pocketkube.errors import UserError
 from pocketkube.graph.budgets import FileBytes, Macs, Parameters
 from pocketkube.graph.cost import Profile, profile_model
@@ -18,6 +19,7 @@ from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.graph.dependency import ChannelGraph, trace_channels
 from pocketkube.graph.ranking import keep_best, rank_units
 from pocketkube.graph.surgery import remove_channels
+from pocketkube.models import build_model
 from tests.graph.nets import NETS
 from tests.graph.test_applications import FAMILIES
 
@@ -188,6 +190,21 @@ def test_a_budget_says_the_same_of_one_assignment_and_of_many(budget: Any) -> No
     assert many.shape == (360,)
     assert [spent.cost({"one": n}) for n in range(1, 7)] == many[:6].tolist() == many[-6:].tolist()
     assert (np.diff(many[:6]) > 0).all()
+
+
+@pytest.mark.parametrize("number_format", ["float32", "int8"])
+def test_the_estimate_of_a_file_is_near_its_size(number_format: Any) -> None:
+    model = build_model("resnet20", (16, 16, 1), 5)
+    # Weights that are all different: of equal ones a file keeps a single copy.
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.5, 1.0, weight.shape))
+    examples = (rng.normal(size=(4, 16, 16, 1)).astype(np.float32),)
+    file = convert_litert(model, number_format, calibration=examples)
+    bits = {"float32": 32, "int8": 8}[number_format]
+    assert FileBytes(cost_model_of(model), default_bits=bits).cost({}) == pytest.approx(
+        len(file), rel=0.03
+    )
 
 
 def test_costs_without_keras_take_little_memory_and_time() -> None:

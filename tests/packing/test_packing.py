@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pocketkube.bundle import Bundle, load_bundle, load_model, save_bundle
+from pocketkube.bundle import NOTHING, Bundle, load_bundle, load_model, save_bundle
 from pocketkube.errors import UserError
-from pocketkube.facts import load_facts
+from pocketkube.facts import PackedFacts, load_facts
 from pocketkube.models import build_model
 from pocketkube.packing import Blocks, Codebook, Form, Grid, decode, load_packed, write_packed
 from pocketkube.packing.bits import gaps_of, kept_of, pack_bits, unpack_bits
 from pocketkube.packing.huffman import LENGTH_BITS, code_lengths, huffman_bits
-from pocketkube.sparsity.kernels import kernels
+from pocketkube.sparsity.selection import sparsifiable_kernels
 
 
 def codebook(shape: tuple[int, ...], bits: int, blocks: Blocks, rng, kept=None) -> Codebook:
@@ -27,8 +27,8 @@ def codebook(shape: tuple[int, ...], bits: int, blocks: Blocks, rng, kept=None) 
 def lenet(form_of) -> tuple[keras.Model, dict[str, Form]]:
     """LeNet with weights that have the form which `form_of` gives for a shape."""
     model = build_model("lenet", (32, 32, 1), 10, seed=0)
-    forms = {kernel.path: form_of(tuple(kernel.shape)) for _, kernel in kernels(model)}
-    for _, kernel in kernels(model):
+    forms = {kernel.path: form_of(tuple(kernel.shape)) for _, kernel in sparsifiable_kernels(model)}
+    for _, kernel in sparsifiable_kernels(model):
         kernel.assign(decode(forms[kernel.path]))
     return model, forms
 
@@ -115,13 +115,15 @@ FORMS = {
 def test_a_bundle_and_its_packed_file_hold_the_same_numbers(form: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     model, forms = lenet(lambda shape: FORMS[form](shape, rng))
-    save_bundle(tmp_path / "bundle", Bundle(model, {"stages": []}, forms))
+    save_bundle(tmp_path / "bundle", Bundle(model, forms=forms))
     assert_same(
         load_packed(tmp_path / "bundle" / "model.packed"), load_model(tmp_path / "bundle/model.keras")
     )
     found = load_bundle(tmp_path / "bundle").forms
     # A form that takes more than the numbers themselves is not worth keeping.
-    assert found.keys() >= {kernel.path for _, kernel in kernels(model) if len(kernel.shape) == 2}
+    assert found.keys() >= {
+        kernel.path for _, kernel in sparsifiable_kernels(model) if len(kernel.shape) == 2
+    }
     for path, each in found.items():
         assert decode(each).tobytes() == decode(forms[path]).tobytes()
         assert (each.bits, each.blocks) == (forms[path].bits, forms[path].blocks)
@@ -133,7 +135,7 @@ def test_indices_take_as_many_bits_as_they_have(bits: int, tmp_path: Path) -> No
     model, forms = lenet(lambda shape: codebook(shape, bits, Blocks(), rng))
     size = write_packed(tmp_path / "model.packed", model, forms)
     assert size.file_bytes == (tmp_path / "model.packed").stat().st_size
-    numbers = [int(np.prod(kernel.shape)) for _, kernel in kernels(model)]
+    numbers = [int(np.prod(kernel.shape)) for _, kernel in sparsifiable_kernels(model)]
     # Where a codebook and its code's table take more than the weights, these are stored as they are.
     whole = [min(n * bits / 8 + (4 + 1) * 2**bits, 4 * n) for n in numbers]
     assert size.huffman_bytes == pytest.approx(sum(whole), rel=0.01)
@@ -145,22 +147,23 @@ def test_indices_take_as_many_bits_as_they_have(bits: int, tmp_path: Path) -> No
 def test_zeros_are_left_out_and_negative_zeros_are_not(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     model, _ = lenet(lambda shape: codebook(shape, 8, Blocks(), rng))
-    for _, kernel in kernels(model):
+    for _, kernel in sparsifiable_kernels(model):
         values = rng.normal(size=kernel.shape).astype("float32")
         kernel.assign(np.where(rng.random(kernel.shape) < 0.1, values, 0))
     model.weights[0].assign(np.full(model.weights[0].shape, -0.0))
-    save_bundle(tmp_path / "bundle", Bundle(model, {"stages": []}))
+    save_bundle(tmp_path / "bundle", Bundle(model))
     assert_same(load_packed(tmp_path / "bundle" / "model.packed"), model)
-    size = load_facts(tmp_path / "bundle")["packed"]["file_bytes"]
+    size = load_facts(tmp_path / "bundle").packed.file_bytes
     # A tenth of the numbers, and for each number's place the 0.47 bits of its entropy.
     assert size < 1.1 * model.count_params() * (0.1 * 4 + 0.469 / 8) + 3000
 
 
 def test_a_dense_model_has_no_packed_file_and_its_facts_say_nothing_of_one(tmp_path: Path) -> None:
     model = build_model("lenet", (32, 32, 1), 10, seed=0)
-    save_bundle(tmp_path / "bundle", Bundle(model, {"packed": {"file_bytes": 1}}))
+    packed = PackedFacts(file_bytes=1, huffman_bytes=1)
+    save_bundle(tmp_path / "bundle", Bundle(model, NOTHING.model_copy(update={"packed": packed})))
     assert not (tmp_path / "bundle" / "model.packed").exists()
-    assert "packed" not in load_facts(tmp_path / "bundle")
+    assert load_facts(tmp_path / "bundle").packed is None
 
 
 def test_layers_of_every_kind_come_back(tmp_path: Path) -> None:

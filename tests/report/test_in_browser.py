@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from pocketkube.records import document_of
 from pocketkube.report import build_report
+from pocketkube.report.result import Result
 from tests.report.cases import CASES
 
 pytestmark = [
@@ -66,7 +68,7 @@ def browser() -> Iterator[Any]:
 
 def open_report(browser: Any, folder: Path, result: dict, width: int, scheme: str = "light") -> None:
     page = folder / "report.html"
-    page.write_text(build_report(result), "utf-8")
+    page.write_text(build_report(document_of(Result, result, "result.json")), "utf-8")
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     feature = {"name": "prefers-color-scheme", "value": scheme}

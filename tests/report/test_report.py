@@ -2,15 +2,22 @@ import copy
 import math
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from pocketkube.figures import TIME, ratio, ratio_between, ratio_words
-from pocketkube.report import build_report
+from pocketkube.records import document_of
+from pocketkube.report import build_report as page_of
 from pocketkube.report.confusion import confusion_matrix
+from pocketkube.report.result import Result
 from pocketkube.report.summary import render_table
 from tests.report.cases import CASES, HISTORY, RESULT, head
+
+
+def build_report(content: dict[str, Any]) -> str:
+    return page_of(document_of(Result, content, "result.json"))
 
 
 def words(page: str) -> str:
@@ -158,7 +165,7 @@ def test_training_that_diverged_is_still_reported() -> None:
 def test_the_table_fits_and_says_it_all() -> None:
     console = Console(width=80, record=True, file=None)
     with console.capture() as capture:
-        console.print(render_table(RESULT))
+        console.print(render_table(document_of(Result, RESULT, "result.json")))
     shown = capture.get()
     for said in ("99.44 %", "-0.40 points", "2.50x fewer", "14.13x smaller", "Peak memory", "reached"):
         assert said in shown

@@ -13,9 +13,9 @@ from pocketkube.errors import UserError
 from pocketkube.models import build_model
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.distribution import layer_sparsities
-from pocketkube.sparsity.kernels import depthwise_note, kernels
 from pocketkube.sparsity.patterns import mask_of
-from pocketkube.sparsity.schedule import is_refreshed, rise, sparsity_at
+from pocketkube.sparsity.schedule import schedule_steps, sparsity_at, updates_masks
+from pocketkube.sparsity.selection import depthwise_note, sparsifiable_kernels
 from pocketkube.spec.sections import DatasetSettings, SparsifyWeights, Training
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.loop import train
@@ -27,7 +27,9 @@ COURSE = Training(epochs=2, batch_size=64)
 
 
 def zeros(model: keras.Model) -> dict[str, float]:
-    return {path: float((np.asarray(kernel) == 0).mean()) for path, kernel in kernels(model)}
+    return {
+        path: float((np.asarray(kernel) == 0).mean()) for path, kernel in sparsifiable_kernels(model)
+    }
 
 
 def trained(settings: SparsifyWeights, course: Training = COURSE, **options) -> keras.Model:
@@ -40,17 +42,17 @@ def trained(settings: SparsifyWeights, course: Training = COURSE, **options) -> 
 def test_the_schedule_is_the_papers() -> None:
     asked = [sparsity_at(t, final=0.8, begin=10, end=30) for t in (0, 10, 20, 30, 99)]
     assert asked == pytest.approx([0, 0, 0.8 * 0.875, 0.8, 0.8])
-    assert rise(100, 0.1, 0.6) == (10, 60)
-    assert rise(5, 0.0, 1.0) == (0, 4)
-    refreshed = [t for t in range(100) if is_refreshed(t, begin=10, end=60, every=20)]
+    assert schedule_steps(100, 0.1, 0.6) == (10, 60)
+    assert schedule_steps(5, 0.0, 1.0) == (0, 4)
+    refreshed = [t for t in range(100) if updates_masks(t, begin=10, end=60, every=20)]
     assert refreshed == [10, 30, 50, 60]
 
 
 @pytest.mark.parametrize(("begin_fraction", "end_fraction"), [(0, 0.6), (0, 1), (0.5, 0.6), (0.9, 1)])
 def test_a_course_of_any_length_ends_with_the_sparsity_asked_for(begin_fraction, end_fraction) -> None:
     for steps in range(1, 21):
-        begin, end = rise(steps, begin_fraction, end_fraction)
-        refreshed = [t for t in range(steps) if is_refreshed(t, begin=begin, end=end, every=20)]
+        begin, end = schedule_steps(steps, begin_fraction, end_fraction)
+        refreshed = [t for t in range(steps) if updates_masks(t, begin=begin, end=end, every=20)]
         assert sparsity_at(refreshed[-1], final=0.9, begin=begin, end=end) == 0.9, steps
 
 
@@ -74,7 +76,7 @@ def test_layers_together_have_the_sparsity_asked_for(distribution, sparsity: flo
 @pytest.mark.parametrize("distribution", ["uniform", "size", "global"])
 def test_no_layer_is_emptied(distribution, pattern) -> None:
     model = build_model("mobilenet_v1", (32, 32, 1), 10, width=0.25, seed=0)
-    found = [np.asarray(kernel) for _, kernel in kernels(model)]
+    found = [np.asarray(kernel) for _, kernel in sparsifiable_kernels(model)]
     for kernel, part in zip(found, layer_sparsities(found, 0.95, distribution), strict=True):
         kept = mask_of(kernel, part, pattern).sum()
         assert kept >= (kernel.shape[-1] if distribution == "size" else 1)
@@ -97,7 +99,7 @@ def test_masks_follow_their_pattern() -> None:
 @pytest.mark.parametrize(("pattern", "sparsity"), [("element", 0.75), ("two_of_four", 0.5)])
 def test_every_kernel_is_as_sparse_as_asked(pattern, sparsity: float) -> None:
     model = trained(SparsifyWeights(sparsity=sparsity, pattern=pattern, distribution="uniform"))
-    for path, kernel in kernels(model):
+    for path, kernel in sparsifiable_kernels(model):
         inputs, outputs = np.prod(kernel.shape[:-1]), kernel.shape[-1]
         # A group of inputs that is not full may keep both that it has.
         spare = outputs * (inputs % 4) if pattern == "two_of_four" else 0.5
@@ -106,7 +108,7 @@ def test_every_kernel_is_as_sparse_as_asked(pattern, sparsity: float) -> None:
 
 
 def test_blocks_of_a_trained_kernel_are_zero_together() -> None:
-    for _, kernel in kernels(
+    for _, kernel in sparsifiable_kernels(
         trained(SparsifyWeights(sparsity=0.75, pattern="block", distribution="uniform"))
     ):
         kept = np.asarray(kernel).reshape(-1, kernel.shape[-1]) != 0
@@ -118,7 +120,7 @@ def test_blocks_of_a_trained_kernel_are_zero_together() -> None:
 
 
 def test_ratios_by_layer_leave_the_others_dense() -> None:
-    names = [path for path, _ in kernels(build_model("lenet", (32, 32, 1), 10))]
+    names = [path for path, _ in sparsifiable_kernels(build_model("lenet", (32, 32, 1), 10))]
     found = zeros(trained(SparsifyWeights(ratios={names[1]: 0.8})))
     assert found[names[1]] == pytest.approx(0.8, abs=1e-2)
     assert all(part == 0 for name, part in found.items() if name != names[1])
@@ -129,7 +131,8 @@ def test_ratios_by_layer_leave_the_others_dense() -> None:
 def test_an_average_of_weights_brings_none_back() -> None:
     course = COURSE.model_copy(update={"ema": 0.9})
     found = [
-        np.asarray(kernel) for _, kernel in kernels(trained(SparsifyWeights(sparsity=0.8), course))
+        np.asarray(kernel)
+        for _, kernel in sparsifiable_kernels(trained(SparsifyWeights(sparsity=0.8), course))
     ]
     gone = sum((kernel == 0).sum() for kernel in found)
     assert gone == pytest.approx(0.8 * sum(kernel.size for kernel in found), abs=1)
@@ -235,9 +238,9 @@ def test_a_second_course_goes_on_from_the_zeros_of_the_first() -> None:
 
 def test_training_on_keeps_the_zeros() -> None:
     model = trained(SparsifyWeights(sparsity=0.9))
-    before = {path: np.asarray(kernel) == 0 for path, kernel in kernels(model)}
+    before = {path: np.asarray(kernel) == 0 for path, kernel in sparsifiable_kernels(model)}
     train(model, DIGITS, infer_task(model, 10), COURSE, seed=1, method=KeptZeros(model))
-    for path, kernel in kernels(model):
+    for path, kernel in sparsifiable_kernels(model):
         np.testing.assert_array_equal(np.asarray(kernel) == 0, before[path])
 
 

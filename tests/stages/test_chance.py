@@ -79,8 +79,8 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def first_stage(folder: Path, net: Path, dataset: dict) -> list[str]:
     spec = parse_spec({"model": str(net), "dataset": dataset, "stages": []})
     run_step(spec, "train_model", {}, folder)
-    (stage,) = load_facts(folder)["stages"]
-    assert stage["name"] == "load_model"
+    (stage,) = load_facts(folder).stages
+    assert stage.name == "load_model"
     return load_warnings(folder)
 
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from pocketkube.bundle import NOW, UNPRUNED, load_scores
 from pocketkube.cli import main
-from pocketkube.facts import load_facts
+from pocketkube.facts import load_exported, load_facts
 from pocketkube.spec import document_of, parse_spec, yaml_of
 from pocketkube.spec.sections import (
     ClusterWeights,
@@ -107,8 +107,8 @@ def test_a_fine_tuning_that_spoils_its_model_says_so(trained: Path, tmp_path: Pa
     spec = job(trained, {"fine_tune": {"epochs": 1, "learning_rate": 3.0}})
     first = trained / "train_model"
     run_step(spec, "fine_tune_model", {"model": first, "teacher": first}, tmp_path / "tuned")
-    stage = load_facts(tmp_path / "tuned")["stages"][-1]
-    (warning,) = stage["warnings"]
+    stage = load_facts(tmp_path / "tuned").stages[-1]
+    (warning,) = stage.warnings
     assert f"warning: fine_tune: {warning}\n" in capsys.readouterr().err
     was, now = (float(load_scores(folder)[NOW].mean()) for folder in (first, tmp_path / "tuned"))
     assert f"{now:.2%}".replace("%", " %") in warning
@@ -123,23 +123,23 @@ def test_pruning_is_judged_once_the_model_was_trained_on(trained: Path, tmp_path
     spec = job(trained, {"prune_channels": settings}, fine_tune)
     first, pruned, tuned = trained / "train_model", tmp_path / "pruned", tmp_path / "tuned"
     run_step(spec, "prune_channels", {"model": first, "teacher": first}, pruned)
-    assert load_facts(pruned)["stages"][-1]["warnings"] == []
+    assert load_facts(pruned).stages[-1].warnings == ()
     assert "warning" not in capsys.readouterr().err
     scores = load_scores(pruned)
     assert scores[NOW].mean() < scores[UNPRUNED].mean() - 0.1
 
     run_step(spec, "fine_tune_model", {"model": pruned, "teacher": first}, tuned)
-    (warning,) = load_facts(tuned)["stages"][-1]["warnings"]
+    (warning,) = load_facts(tuned).stages[-1].warnings
     assert "before prune_channels" in warning
     assert "smaller ratios, group_size: 1" in warning
     assert set(load_scores(tuned)) == {NOW}
 
     run_step(spec, "baseline", {"model": pruned}, tmp_path / "file")
-    (warning,) = load_facts(tmp_path / "file")["export"]["warnings"]
+    (warning,) = load_exported(tmp_path / "file").export.warnings
     assert "before prune_channels" in warning
     assert "fine_tune after it" in warning
     run_step(spec, "baseline", {"model": tuned}, tmp_path / "file")
-    assert load_facts(tmp_path / "file")["export"]["warnings"] == []
+    assert load_exported(tmp_path / "file").export.warnings == ()
 
 
 @pytest.mark.slow

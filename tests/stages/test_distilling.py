@@ -55,12 +55,12 @@ def test_the_student_goes_on_in_the_models_place(uncompressed: Path, tmp_path: P
     distill(job, uncompressed, tmp_path / "student")
     given, before = load_bundle(tmp_path / "student"), load_bundle(uncompressed)
     assert given.model.get_layer("conv2").filters == 8
-    assert [stage["name"] for stage in given.facts["stages"]] == ["train_model", "distill_model"]
-    made = given.facts["stages"][-1]
-    assert len(made["history"]["loss"]) == 8
-    assert made["macs"] < before.facts["stages"][-1]["macs"]
-    assert made["score"] > 0.5
-    assert made["notes"] == [
+    assert [stage.name for stage in given.facts.stages] == ["train_model", "distill_model"]
+    made = given.facts.stages[-1]
+    assert len(made.history.loss) == 8
+    assert made.macs < before.facts.stages[-1].macs
+    assert made.score > 0.5
+    assert list(made.notes) == [
         "Layers compared with those of the uncompressed model: conv1 with conv1, conv2 with conv2."
     ]
     assert [step.inputs for step in plan(job)[2:4]] == [
@@ -81,8 +81,8 @@ def test_a_target_counts_from_the_uncompressed_model(uncompressed: Path, tmp_pat
             distill(job, uncompressed, tmp_path / "student")
         inputs = {"model": tmp_path / "student", "teacher": uncompressed}
         run_step(job, "prune_channels", inputs, tmp_path / "pruned")
-        first, last = load_facts(tmp_path / "pruned")["stages"][0::2]
-        return first["macs"] / last["macs"], last["notes"]
+        first, last = load_facts(tmp_path / "pruned").stages[0::2]
+        return first.macs / last.macs, list(last.notes)
 
     reached, notes = pruned(2)
     assert notes == [
@@ -101,7 +101,7 @@ def test_a_file_may_be_the_student(uncompressed: Path, tmp_path: Path) -> None:
     job = spec({"student": str(file), "epochs": 1}, attention_weight=1.0)
     distill(job, uncompressed, tmp_path / "student")
     given = load_bundle(tmp_path / "student")
-    assert given.facts["model"] == str(file)
+    assert given.facts.model == str(file)
     assert given.model.get_layer("conv").filters == 4
     # Bars of layers would compare what has nothing to do with each other.
     assert _layers(load_bundle(uncompressed).facts, given.facts) == []
@@ -126,7 +126,7 @@ def test_one_spelling_of_layers_holds_where_a_stage_rebuilds_the_model(tmp_path:
     inputs = {"model": tmp_path / "whole", "teacher": tmp_path / "whole"}
     for stage in ("fine_tune_model", "quantize_weights"):
         run_step(job, stage, inputs, tmp_path / stage)
-        assert load_bundle(tmp_path / stage).facts["stages"][-1]["history"]["loss"]
+        assert load_bundle(tmp_path / stage).facts.stages[-1].history.loss
 
 
 def test_a_changed_teacher_teaches_anew(uncompressed: Path, tmp_path: Path) -> None:

@@ -32,7 +32,9 @@ def test_zeros_are_stored_where_sparse_kernels_would_compute_them_wrongly(tmp_pa
         "training": {"epochs": 1, "batch_size": 8},
         "benchmark": {"runs": 5, "threads": [1]},
     }
-    result = collect(run_inline(parse_spec(spec), tmp_path / "steps", lambda _: None), tmp_path)
+    result = collect(
+        run_inline(parse_spec(spec), tmp_path / "steps", lambda _: None), tmp_path
+    ).model_dump(mode="json")
     notes = result["stages"][-1]["notes"]
     size, floats = result["after"]["size_bytes"], 4 * result["after"]["parameters"]
     if right:

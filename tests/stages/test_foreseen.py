@@ -44,7 +44,7 @@ def test_the_file_has_the_size_that_was_foreseen(trained: Path, tmp_path: Path, 
         run_step(spec, settings.name, inputs, model)
     run_step(spec, "result", {"model": model}, tmp_path / "file")
     # Nothing was cut but the least that a search begins with.
-    (told,) = [note for note in load_facts(tmp_path / "0")["stages"][-1]["notes"] if "tried" in note]
+    (told,) = [note for note in load_facts(tmp_path / "0").stages[-1].notes if "tried" in note]
     foreseen = int(told.split(": ")[1].split()[0])
     size = (tmp_path / "file" / "model.tflite").stat().st_size
     assert foreseen == pytest.approx(size, rel=0.05)

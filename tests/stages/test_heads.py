@@ -59,7 +59,7 @@ def trained(folder: Path, heads: dict, labels: list[np.ndarray], loss, weights=N
 
 def done(spec: dict, folder: Path) -> tuple[dict[str, Path], dict]:
     folders = run_inline(parse_spec(spec), folder / "steps", lambda _: None, cache=folder / "cache")
-    return folders, collect(folders, folder)
+    return folders, collect(folders, folder).model_dump(mode="json")
 
 
 def predicted(folder: Path, folders: dict[str, Path]) -> tuple[dict, list[list[np.ndarray]]]:
@@ -94,7 +94,7 @@ def test_logits_and_probabilities_keep_their_own_losses_through_a_job(classes) -
     labels = [samples["y0"], samples["y1"]]
     trained_facts = load_bundle(folders["train_model"]).facts
     for outputs, found in (
-        (by_keras, trained_facts["stages"][0]),
+        (by_keras, trained_facts.stages[0].model_dump()),
         (by_files[0], result["before"]),
         (by_files[1], result["after"]),
     ):
@@ -139,14 +139,14 @@ def test_classes_beside_values_beside_an_output_without_a_loss(tmp_path: Path) -
     folders, result = done(spec, tmp_path)
     samples, (by_keras, *by_files) = predicted(tmp_path, folders)
     facts = load_bundle(folders["2_fine_tune"]).facts
-    assert facts["task"]["score_name"] == "negative_loss"
-    stage = facts["stages"][0]
+    assert facts.task.score_name == "negative_loss"
+    stage = facts.stages[0]
     loss = float(
         load_model(folders["train_model"] / "model.keras").compute_loss(
             samples["x0"], [samples[f"y{n}"] for n in range(3)], [keras.ops.array(o) for o in by_keras]
         )
     )
-    assert stage["score"] == pytest.approx(-loss, rel=1e-4)
+    assert stage.score == pytest.approx(-loss, rel=1e-4)
     for outputs, found in zip(by_files, (result["before"], result["after"]), strict=True):
         # Accuracy and an error have no mean: a file's outputs are scored each by itself.
         assert found["score"] is None
@@ -159,7 +159,7 @@ def test_classes_beside_values_beside_an_output_without_a_loss(tmp_path: Path) -
     assert f"Mean absolute error, ink {np.abs(by_files[0][1] - samples['y1']).mean():.4g}" in text
     assert "ink: mean fourth root, times 0.3" in text
     assert "spare: no loss, so that it is neither trained nor scored" in text
-    assert json.loads((tmp_path / "result.json").read_text())["task"] == facts["task"]
+    assert json.loads((tmp_path / "result.json").read_text())["task"] == facts.task.model_dump()
     unreachable = spec | {"target": {"max_accuracy_drop": 0.01}}
     with pytest.raises(
         UserError, match=r"no score in common, but each its own \(digit: accuracy, ink: "

@@ -86,10 +86,11 @@ def test_landmarks_are_found_after_all_methods(
     # The student is narrower, and knows nothing yet.
     net(width=0.75).save(tmp_path / "student.keras")
     if "distill_model" in stages[0]:
-        stages = [{"distill_model": {"student": str(tmp_path / "student.keras")}}, *stages[1:]]
+        settings = stages[0]["distill_model"] | {"student": str(tmp_path / "student.keras")}
+        stages = [{"distill_model": settings}, *stages[1:]]
     spec = parse_spec(job(faces, trained, stages=stages, target=target))
     folders = run_inline(spec, tmp_path / "steps", lambda _: None)
-    result = collect(folders, tmp_path)
+    result = collect(folders, tmp_path).model_dump(mode="json")
     before, after = result["before"], result["after"]
     samples = np.load(folders["result"] / "samples.npz")
     points = samples["y0"]

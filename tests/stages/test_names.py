@@ -109,7 +109,12 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
         "benchmark": {"runs": 5, "threads": [1]},
     }
     steps = run_inline(parse_spec(spec), folder / "steps", lambda line: None)
-    return Job(folder, steps, collect(steps, folder), {name: x[:50] for name, x in examples.items()})
+    return Job(
+        folder,
+        steps,
+        collect(steps, folder).model_dump(mode="json"),
+        {name: x[:50] for name, x in examples.items()},
+    )
 
 
 @pytest.mark.slow
@@ -134,10 +139,10 @@ def test_facts_of_all_stages_name_the_same_layers(job: Job) -> None:
     for step in ("train_model", "1_prune_channels", "2_fine_tune", "3_quantize_weights"):
         bundle = load_bundle(job.steps[step])
         # A layer itself, or what it is made of by then.
-        named = [f"{layer['name']}/" for layer in bundle.facts["profile"]["layers"]]
+        named = [f"{layer.name}/" for layer in bundle.facts.profile.layers]
         gone = {x for x in LAYERS if not any(name.startswith(f"{x}/") for name in named)}
-        assert gone == set(bundle.facts.get("folded", ()))
-    assert load_bundle(job.steps["1_prune_channels"]).facts["kept"]["encoder/one"] == [6, 8]
+        assert gone == set(bundle.facts.folded)
+    assert load_bundle(job.steps["1_prune_channels"]).facts.kept["encoder/one"] == (6, 8)
     forms = load_bundle(job.steps["3_quantize_weights"]).forms
     bits = {name: form.bits for name, form in forms.items()}
     assert bits["encoder/sep/depthwise/kernel"] == bits["encoder/sep/pointwise/kernel"] == 6

@@ -10,7 +10,7 @@ import pytest
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.packing import decode
-from pocketkube.sparsity.kernels import kernels
+from pocketkube.sparsity.selection import sparsifiable_kernels
 from pocketkube.spec import parse_spec
 from tests.steps import run_step
 
@@ -39,12 +39,12 @@ class TestTogether:
         for workers in (1, 2):
             run_step(spec(workers=workers), "train_model", {}, tmp_path / str(workers))
         one, two = (load_bundle(tmp_path / str(workers)) for workers in (1, 2))
-        told = [bundle.facts["stages"][0]["history"]["workers"] for bundle in (one, two)]
+        told = [bundle.facts.stages[0].history.workers for bundle in (one, two)]
         assert told == [1, 2]
         for ours, theirs in zip(two.model.get_weights(), one.model.get_weights(), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=2e-3)
-        assert two.facts["stages"][0]["history"]["loss"] == pytest.approx(
-            one.facts["stages"][0]["history"]["loss"], rel=1e-3
+        assert two.facts.stages[0].history.loss == pytest.approx(
+            one.facts.stages[0].history.loss, rel=1e-3
         )
         assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
@@ -54,7 +54,7 @@ class TestTogether:
         run_step(job, "train_model", {}, tmp_path / "dense")
         inputs = {"model": tmp_path / "dense", "teacher": tmp_path / "dense"}
         run_step(job, "sparsify_weights", inputs, tmp_path / "sparse")
-        found = [np.asarray(k) for _, k in kernels(load_bundle(tmp_path / "sparse").model)]
+        found = [np.asarray(k) for _, k in sparsifiable_kernels(load_bundle(tmp_path / "sparse").model)]
         zeros, total = sum((k == 0).sum() for k in found), sum(k.size for k in found)
         assert zeros == pytest.approx(0.8 * total, abs=1)
 
@@ -77,7 +77,7 @@ class TestTogether:
             job = parse_spec({**SPEC, "stages": stages, "training": training})
             run_step(job, stage, inputs, tmp_path / str(workers))
         one, two = (load_bundle(tmp_path / str(workers)) for workers in (1, 2))
-        losses = [bundle.facts["stages"][1]["history"]["loss"] for bundle in (one, two)]
+        losses = [bundle.facts.stages[1].history.loss for bundle in (one, two)]
         assert losses[1] == pytest.approx(losses[0], rel=0.02)
         assert set(two.forms) == set(one.forms)
         weights = {weight.path: np.asarray(weight) for weight in two.model.weights}
@@ -85,8 +85,8 @@ class TestTogether:
             np.testing.assert_array_equal(weights[path], decode(form))
 
     def test_a_refusal_is_one_line_and_leaves_nothing(self, tmp_path: Path, capfd) -> None:
-        with pytest.raises(UserError, match=r"^training.batch_size: 65 cannot be shared by 2 workers"):
-            run_step(spec(workers=2, batch_size=65), "train_model", {}, tmp_path / "model")
+        with pytest.raises(UserError, match=r"^training.batch_size: 1 cannot be shared by 2 workers"):
+            run_step(spec(workers=2, batch_size=1), "train_model", {}, tmp_path / "model")
         assert not list(tmp_path.iterdir())
         assert "Traceback" not in capfd.readouterr().err
 

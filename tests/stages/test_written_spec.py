@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 from pocketkube.cli import main
-from pocketkube.facts import load_facts
+from pocketkube.facts import load_exported
 from pocketkube.litert import LiteRTModel
 from pocketkube.spec import Spec, document_of, parse_spec, settings_document, yaml_of
 from pocketkube.stages.call import StageCall
@@ -84,7 +84,7 @@ def test_the_same_file_comes_of_it(job: Spec, tmp_path: Path) -> None:
         run("train_model", {}, folder / "first")
         run("quantize_weights", {"model": folder / "first"}, folder / "levels")
         run("result", {"model": folder / "levels"}, folder / "file")
-        assert load_facts(folder / "file")["format"] == "dynamic"
+        assert load_exported(folder / "file").format == "dynamic"
         files.append(folder / "file" / "model.tflite")
     first, *others = map(contents, files)
     assert np.int8 in {dtype for dtype, *_ in first}

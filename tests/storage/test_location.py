@@ -1,6 +1,7 @@
 """Data and models are read from s3:// addresses as from paths, through a bounded cache of downloads."""
 
 import gzip
+import hashlib
 import os
 import subprocess
 import sys
@@ -31,7 +32,8 @@ RNG = np.random.default_rng(3)
 @pytest.fixture
 def there(s3: Gateway, request: pytest.FixtureRequest) -> str:
     """A place on the server that no other test uses."""
-    return f"s3://{BUCKET}/locations/{request.node.name.replace('[', '/').rstrip(']')}"
+    name = hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
+    return f"s3://{BUCKET}/locations/{name}"
 
 
 def put(source: Path, uri: str) -> None:
@@ -148,8 +150,8 @@ def test_a_data_set_on_a_server_is_the_one_in_a_folder(there: str, tmp_path: Pat
 
 
 def test_a_broken_file_is_called_by_its_address(there: str, tmp_path: Path) -> None:
-    put(file_of(tmp_path, b"no archive"), f"{there}/data.npz")
-    with pytest.raises(UserError, match=r"is not a readable \.npz") as caught:
+    put(file_of(tmp_path, b"PK\x03\x04 cut short"), f"{there}/data.npz")
+    with pytest.raises(UserError, match="is not a readable") as caught:
         load_dataset(DatasetSettings(npz=f"{there}/data.npz"))
     assert f"{there}/data.npz" in str(caught.value)
     assert "cache" not in str(caught.value)
@@ -190,7 +192,7 @@ def test_records_that_cannot_be_fetched_say_why(there: str, s3: Gateway, tmp_pat
     tfrecord(tmp_path / "data")
     put(tmp_path / "data", there)
     (s3.objects / parse_uri(there).key / "train-1").write_bytes(b"another")
-    with pytest.raises(UserError, match=r"train-1 has not|train-1 has another"):
+    with pytest.raises(UserError, match="train-1 has"):
         load_dataset(DatasetSettings(tfrecord=f"{there}/train-*"))
     with pytest.raises(UserError, match="no file matches"):
         load_dataset(DatasetSettings(tfrecord=f"{there}/validation-*"))
@@ -254,11 +256,8 @@ def test_a_job_from_a_server_runs_again_where_its_data_changed(there: str, tmp_p
         return not run_stage(call, tmp_path / "kept").cached
 
     assert ran()
-    (begun, _), (loaded, _) = (
-        net.get_weights()[:2],
-        load_bundle(tmp_path / "out").model.get_weights()[:2],
-    )
-    np.testing.assert_array_equal(begun, loaded)
+    loaded = load_bundle(tmp_path / "out").model
+    np.testing.assert_array_equal(net.get_weights()[0], loaded.get_weights()[0])
     assert not ran()
     npz(tmp_path)
     put(tmp_path / "data.npz", f"{there}/data.npz")
@@ -375,8 +374,8 @@ def test_a_full_disk(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     put(file_of(tmp_path, b"1"), there)
     opened = Path.open
 
-    def on_a_full_disk(path: Path, mode: str = "r", *options):
-        return opened(Path("/dev/full") if mode == "wb" else path, mode, *options)
+    def on_a_full_disk(path: Path, mode: str = "r", *options, **named):
+        return opened(Path("/dev/full") if mode == "wb" else path, mode, *options, **named)
 
     monkeypatch.setattr(Path, "open", on_a_full_disk)
     assert "does not fit on the disk" in refused(there)

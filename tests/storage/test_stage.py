@@ -22,11 +22,11 @@ from keras import layers
 
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
+from pocketkube.launch.mpirun import mpirun_command
 from pocketkube.spec import parse_spec
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.remote import run_stage_at
 from pocketkube.storage import fetch_folder, parse_uri, send_folder
-from pocketkube.training.mpirun import mpirun_command
 from tests.steps import call_of
 from tests.storage.gateway import BUCKET, KEYS, Gateway
 from tests.storage.relay import refusal, relay
@@ -104,8 +104,8 @@ def test_stages_on_a_server_do_what_they_do_in_folders(
         is_local = where.startswith("/")
         bundles[is_local] = load_bundle(Path(pruned)) if is_local else here(pruned, tmp_path / "back")
     remote, local = bundles[False], bundles[True]
-    assert [s["name"] for s in remote.facts["stages"]] == ["load_model", "prune_channels"]
-    assert remote.facts["profile"] == local.facts["profile"]
+    assert [s.name for s in remote.facts.stages] == ["load_model", "prune_channels"]
+    assert remote.facts.profile == local.facts.profile
     for theirs, ours in zip(remote.model.get_weights(), local.model.get_weights(), strict=True):
         np.testing.assert_array_equal(theirs, ours)
     assert not list(temporary.iterdir())
@@ -124,7 +124,7 @@ def test_an_output_of_a_server_may_be_a_folder(
     inputs = [f"--input=model={model}", f"--input=teacher={model}"]
     done = stage("prune_channels", "--spec", spec, *inputs, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert load_bundle(tmp_path / "out").facts["stages"][1]["name"] == "prune_channels"
+    assert load_bundle(tmp_path / "out").facts.stages[1].name == "prune_channels"
     assert not list(temporary.iterdir())
 
 
@@ -317,7 +317,7 @@ class TestTogether:
         inputs = [f"--input=model={model}", f"--input=teacher={model}"]
         self.together("fine_tune_model", "--spec", spec, *inputs, "--output", tuned)
         facts = here(tuned, tmp_path / "back").facts
-        assert [done["name"] for done in facts["stages"]] == ["train_model", "fine_tune"]
+        assert [done.name for done in facts.stages] == ["train_model", "fine_tune"]
         assert not [path for path in temporary.iterdir() if path.name.startswith("pocketkube-")]
         requests = [line for line in s3.log.read_text().splitlines() if "together/" in line]
         written = [
@@ -334,7 +334,7 @@ class TestTogether:
         uri = f"s3://{BUCKET}/workers"
         done = stage("train_model", "--spec", spec, "--output", uri)
         assert done.returncode == 0, done.stderr
-        assert here(uri, tmp_path / "back").facts["stages"][0]["name"] == "train_model"
+        assert here(uri, tmp_path / "back").facts.stages[0].name == "train_model"
 
     def together(self, *arguments: object) -> None:
         command = [*mpirun_command(2), *POCKETKUBE, "stage", *map(str, arguments)]

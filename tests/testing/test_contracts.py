@@ -59,12 +59,12 @@ class OwnDense(keras.layers.Dense):
 class TestDenseByAnotherName(LayerTests):
     @pytest.fixture
     def rules(self) -> LayerRules:
-        from pocketkube.graph.cuts import CUTS
+        from pocketkube.graph.layer_edits import EDITS
 
         dense = keras.layers.Dense
         name = keras.saving.get_registered_name(OwnDense)
         if name not in layers.names():
-            rules = LayerRules(OwnDense, RULES[dense], MACS[dense], CUTS[dense], ("kernel", 0, 1))
+            rules = LayerRules(OwnDense, RULES[dense], MACS[dense], EDITS[dense], ("kernel", 0, 1))
             layers.register(name)(rules)
         found: LayerRules = layers.get(name)
         return found

@@ -16,11 +16,11 @@ from keras import layers
 
 from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
+from pocketkube.launch.mpirun import mpirun_command
 from pocketkube.spec.sections import Augmentation, DatasetSettings, Training
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
-from pocketkube.training.mpirun import mpirun_command
 from pocketkube.training.schedules import learning_rate
 from pocketkube.training.task import infer_task
 from tests.tasks import class_task
@@ -350,18 +350,20 @@ def run_ranks(ranks: int, script: str, output: Path) -> None:
 
 
 @needs_horovod
-def test_two_ranks_follow_one(tmp_path) -> None:
+def test_ranks_follow_one(tmp_path) -> None:
+    """Three share the 64 examples of a batch unevenly."""
     import json
 
     found = []
-    for ranks in (1, 2):
+    for ranks in (1, 2, 3):
         file = tmp_path / f"{ranks}.json"
         run_ranks(ranks, RANKS, file)
         found.append(json.loads(file.read_text()))
         assert found[-1]["workers"] == ranks
-    for figure in ("loss", "val_loss", "score", "val_score"):
-        np.testing.assert_allclose(found[1][figure], found[0][figure], rtol=1e-4, atol=1e-5)
-    assert found[1]["kept_epoch"] == found[0]["kept_epoch"]
+    for several in found[1:]:
+        for figure in ("loss", "val_loss", "score", "val_score"):
+            np.testing.assert_allclose(several[figure], found[0][figure], rtol=1e-4, atol=1e-5)
+        assert several["kept_epoch"] == found[0]["kept_epoch"]
 
 
 FINISHED = """

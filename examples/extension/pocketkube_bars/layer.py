@@ -6,8 +6,8 @@ import keras
 
 from pocketkube.graph.calls import LayerCall
 from pocketkube.graph.channels import Channels
-from pocketkube.graph.cuts import Cut, Left
 from pocketkube.graph.dependency import Use
+from pocketkube.graph.layer_edits import Kept, LayerEdit
 from pocketkube.graph.layer_rules import LayerRules
 from pocketkube.graph.propagation import Call
 
@@ -35,9 +35,9 @@ def _macs(call: LayerCall) -> int:
     return 0
 
 
-def _cut(use: Use, left: Left) -> Cut:
+def _edit(use: Use, kept: Kept) -> LayerEdit:
     """Its config names no size; its factors go with their channels."""
-    return Cut({}, {"factors": ((0, left.outputs[0]),)})
+    return LayerEdit({}, {"factors": ((0, kept.outputs[0]),)})
 
 
-CHANNEL_SCALE = LayerRules(ChannelScale, _channels, _macs, _cut)
+CHANNEL_SCALE = LayerRules(ChannelScale, _channels, _macs, _edit)

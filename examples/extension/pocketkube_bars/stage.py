@@ -33,8 +33,9 @@ def clip_weights(
 
     from pocketkube.bundle import NOW, Bundle, load_bundle, save_bundle
     from pocketkube.data import load_dataset
+    from pocketkube.facts import Parent
     from pocketkube.graph.kernels import kernels_of
-    from pocketkube.stages.facts import after_stage, judge, task_of
+    from pocketkube.stages.facts import after_stage, assess, stage_facts, task_of
 
     began = time.monotonic()
     dataset, bundle = load_dataset(config.dataset), load_bundle(inputs["model"])
@@ -45,11 +46,13 @@ def clip_weights(
         kept = np.clip(values, values.mean() - reach, values.mean() + reach)
         clipped, total = clipped + int((kept != values).sum()), total + values.size
         kernel.variable.assign(kept)
-    judged = judge(bundle.model, dataset, task_of(bundle.facts))
+    task = task_of(bundle.facts)
+    found = assess(bundle.model, dataset, task)
+    parents = [Parent(role="model", stage=bundle.facts.made_by)]
     notes = [f"{clipped} of {total} weights of kernels are clipped."]
-    facts = after_stage(bundle.facts, config.settings.name, judged, began, notes=notes)
-    scores = {**bundle.scores, NOW: judged.validation.each}
-    save_bundle(output, Bundle(bundle.model, facts, scores=scores))
+    stage = stage_facts(config.settings.name, parents, task, found, began, notes=notes)
+    scores = {**bundle.scores, NOW: found.validation.each}
+    save_bundle(output, Bundle(bundle.model, after_stage(bundle.facts, stage, found), scores=scores))
 
 
 CLIP_WEIGHTS = StageDefinition("pocketkube_bars.stage", ClipWeightsConfig)

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from scipy.linalg import cho_factor, cho_solve
 
+from pocketkube.graph.bottleneck import mixing_calls
 from pocketkube.graph.dependency import ChannelGraph
-from pocketkube.graph.narrows import mixing_calls
 from pocketkube.pruning.auxiliary_heads import Head, attach_heads, loss_at, tensors
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria.base import Criterion, Reader, Selection

@@ -12,11 +12,11 @@ from pocketkube.graph.walk import functional_graph, walk
 
 
 @dataclass(frozen=True)
-class Narrow:
+class Bottleneck:
     """A tensor through which everything passes.
 
     Attributes:
-        call: The first call that takes it, by its place in the order of computation.
+        call: The first call that reads it, by its place in the order of computation.
         position: Its place among that call's input tensors.
         depth: Calls of layers that mix channels before it.
     """
@@ -27,32 +27,32 @@ class Narrow:
 
 
 @dataclass(frozen=True)
-class _Call:
+class _NumberedCall:
     mixes: bool
-    takes: tuple[int, ...]
-    gives: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
 
 
-def find_narrows(model: keras.Model) -> tuple[Narrow, ...]:
-    """The narrow tensors of a model, the first of each depth, in the order of computation.
+def find_bottlenecks(model: keras.Model) -> tuple[Bottleneck, ...]:
+    """The bottlenecks of a model, the first of each depth, in the order of computation.
 
-    In a residual network these are what its blocks give; in a plain one, what each layer gives.
-    What an output alone takes is none of them.
+    In a residual network these are the outputs of its blocks; in a plain one, those of each layer.
+    A tensor that only an output of the model reads is none of them.
 
     Args:
         model: A functional or sequential model; nested models are opened.
     """
     calls, inputs = _calls(model)
-    last_taken = {x: number for number, call in enumerate(calls) for x in call.takes}
-    waiting = {x for x in inputs if x in last_taken}
-    found: dict[int, Narrow] = {}
+    last_read = {x: number for number, call in enumerate(calls) for x in call.inputs}
+    waiting = {x for x in inputs if x in last_read}
+    found: dict[int, Bottleneck] = {}
     depth = 0
     for number, call in enumerate(calls):
         depth += call.mixes
-        waiting = {x for x in waiting | set(call.gives) if last_taken.get(x, -1) > number}
+        waiting = {x for x in waiting | set(call.outputs) if last_read.get(x, -1) > number}
         if len(waiting) == 1 and depth not in found:
             (tensor,) = waiting
-            found[depth] = _first_taken(calls, number + 1, tensor, depth)
+            found[depth] = _first_read(calls, number + 1, tensor, depth)
     return tuple(found[d] for d in sorted(found))
 
 
@@ -61,7 +61,7 @@ def mixing_calls(model: keras.Model) -> dict[str, int]:
     places: dict[str, int] = {}
     numbers = itertools.count()
 
-    def visit(path: str, node: Any, taken: list[None]) -> Sequence[None]:
+    def visit(path: str, node: Any, tensors: list[None]) -> Sequence[None]:
         number = next(numbers)
         if matrix_of(node.operation) is not None:
             places[path] = number
@@ -72,15 +72,15 @@ def mixing_calls(model: keras.Model) -> dict[str, int]:
     return places
 
 
-def _calls(model: keras.Model) -> tuple[list[_Call], list[int]]:
+def _calls(model: keras.Model) -> tuple[list[_NumberedCall], list[int]]:
     """All calls in their order, their tensors numbered, and the numbers of the inputs."""
-    calls: list[_Call] = []
+    calls: list[_NumberedCall] = []
     numbers = itertools.count()
 
-    def visit(path: str, node: Any, taken: list[int]) -> Sequence[int]:
-        gives = tuple(next(numbers) for _ in node.outputs)
-        calls.append(_Call(matrix_of(node.operation) is not None, tuple(taken), gives))
-        return gives
+    def visit(path: str, node: Any, tensors: list[int]) -> Sequence[int]:
+        outputs = tuple(next(numbers) for _ in node.outputs)
+        calls.append(_NumberedCall(matrix_of(node.operation) is not None, tuple(tensors), outputs))
+        return outputs
 
     function = functional_graph(model)
     inputs = [next(numbers) for _ in function.inputs]
@@ -88,6 +88,6 @@ def _calls(model: keras.Model) -> tuple[list[_Call], list[int]]:
     return calls, inputs
 
 
-def _first_taken(calls: Sequence[_Call], start: int, tensor: int, depth: int) -> Narrow:
-    number = next(i for i in range(start, len(calls)) if tensor in calls[i].takes)
-    return Narrow(number, calls[number].takes.index(tensor), depth)
+def _first_read(calls: Sequence[_NumberedCall], start: int, tensor: int, depth: int) -> Bottleneck:
+    number = next(i for i in range(start, len(calls)) if tensor in calls[i].inputs)
+    return Bottleneck(number, calls[number].inputs.index(tensor), depth)

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 
-class Blocks:
+class LayerFactory:
     """Makes layers whose initial kernels follow from one seed and from the order of the calls."""
 
     def __init__(self, width: float, seed: int, *, small_input: bool):

@@ -1,7 +1,7 @@
 import keras
 from keras import layers
 
-from pocketkube.graph.narrows import find_narrows, mixing_calls
+from pocketkube.graph.bottleneck import find_bottlenecks, mixing_calls
 from pocketkube.graph.replay import replay
 from pocketkube.models import build_model
 from tests.graph.nets import NETS
@@ -16,7 +16,7 @@ def narrow_names(model: keras.Model) -> list[tuple[str, int]]:
         return tensors
 
     replay(model, [keras.ops.zeros((1, *x.shape[1:]), x.dtype) for x in model.inputs], tap)
-    return [(paths[narrow.call], narrow.depth) for narrow in find_narrows(model)]
+    return [(paths[bottleneck.call], bottleneck.depth) for bottleneck in find_bottlenecks(model)]
 
 
 def test_a_residual_network_is_narrow_after_its_blocks() -> None:

@@ -6,24 +6,24 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.applications.convnext import LayerScale
 
 from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
+from pocketkube.keras_private import LayerScale, attention_output_shape
 
 layers = keras.layers
 
 
 @dataclass(frozen=True)
-class Left:
-    """Positions that are left of each input's and output's channels.
+class Kept:
+    """Positions that are kept of each input's and output's channels.
 
     Attributes:
         sizes: How many channels each input had.
-        inputs: What is left of each input; all positions where its channels are not known.
+        inputs: What is kept of each input; all positions where its channels are not known.
         outputs: The same for each output.
-        heads: What is left of an attention layer's heads.
+        heads: What is kept of an attention layer's heads.
     """
 
     sizes: tuple[int, ...]
@@ -33,8 +33,8 @@ class Left:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """A smaller layer: what changes in its config, and what is left along the axes of its weights.
+class LayerEdit:
+    """What makes a layer smaller: changes of its config, and positions kept along its weights' axes.
 
     Attributes:
         config: Entries of the layer's config that change.
@@ -46,15 +46,15 @@ class Cut:
 
     def apply(self, path: str, weight: np.ndarray) -> np.ndarray:
         """The part of `weight` that is left."""
-        for axis, left in self._axes(path):
-            weight = np.take(weight, left, axis=axis)
+        for axis, kept in self._axes(path):
+            weight = np.take(weight, kept, axis=axis)
         return weight
 
     def shape(self, path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape that is left of a weight of `shape`."""
         sizes = list(shape)
-        for axis, left in self._axes(path):
-            sizes[axis] = len(left)
+        for axis, kept in self._axes(path):
+            sizes[axis] = len(kept)
         return tuple(sizes)
 
     def _axes(self, path: str) -> tuple[tuple[int, np.ndarray], ...]:
@@ -67,7 +67,7 @@ class Cut:
 ANY = "*"
 
 
-def left_of(graph: ChannelGraph, use: Use, keep: np.ndarray) -> Left:
+def kept_around(graph: ChannelGraph, use: Use, keep: np.ndarray) -> Kept:
     """What is left around a layer where only the units in the mask `keep` are.
 
     Args:
@@ -80,7 +80,7 @@ def left_of(graph: ChannelGraph, use: Use, keep: np.ndarray) -> Left:
         return tuple(graph.kept(c, keep) if c is not None else np.arange(0) for c in sides)
 
     heads = graph.heads(use.op)
-    return Left(
+    return Kept(
         tuple(len(c.ids) if c is not None else 0 for c in use.inputs),
         rest(use.inputs),
         rest(use.outputs),
@@ -88,69 +88,69 @@ def left_of(graph: ChannelGraph, use: Use, keep: np.ndarray) -> Left:
     )
 
 
-def cut_layer(use: Use, left: Left) -> Cut:
-    """How the layer of `use` has to change so that only `left` is left around it."""
+def edit_of(use: Use, kept: Kept) -> LayerEdit:
+    """How the layer of `use` has to change so that only `kept` is left around it."""
     added = rules_of(use.op)
-    rule = added.cut if added else CUTS.get(type(use.op))
-    return rule(use, left) if rule else Cut()
+    rule = added.edit if added else EDITS.get(type(use.op))
+    return rule(use, kept) if rule else LayerEdit()
 
 
-def _into(use: Use, left: Left, position: int = 0) -> tuple[np.ndarray, ...]:
+def _into(use: Use, kept: Kept, position: int = 0) -> tuple[np.ndarray, ...]:
     """The positions left of an input, as a tuple to splice: empty where all are."""
     known = position < len(use.inputs) and use.inputs[position] is not None
-    return (left.inputs[position],) if known else ()
+    return (kept.inputs[position],) if known else ()
 
 
 def _axis(axis: int, positions: tuple[np.ndarray, ...]) -> tuple[tuple[int, np.ndarray], ...]:
     return tuple((axis, p) for p in positions)
 
 
-def _dense(use: Use, left: Left) -> Cut:
-    (out,) = left.outputs
-    return Cut(
+def _dense(use: Use, kept: Kept) -> LayerEdit:
+    (out,) = kept.outputs
+    return LayerEdit(
         {"units": len(out)},
-        {"kernel": (*_axis(0, _into(use, left)), (1, out)), "bias": ((0, out),)},
+        {"kernel": (*_axis(0, _into(use, kept)), (1, out)), "bias": ((0, out),)},
     )
 
 
-def _embedding(use: Use, left: Left) -> Cut:
-    (out,) = left.outputs
-    return Cut({"output_dim": len(out)}, {"embeddings": ((1, out),)})
+def _embedding(use: Use, kept: Kept) -> LayerEdit:
+    (out,) = kept.outputs
+    return LayerEdit({"output_dim": len(out)}, {"embeddings": ((1, out),)})
 
 
-def _convolution(use: Use, left: Left) -> Cut:
+def _convolution(use: Use, kept: Kept) -> LayerEdit:
     if use.outputs[0] is None:
-        return Cut()
-    (out,), op = left.outputs, use.op
+        return LayerEdit()
+    (out,), op = kept.outputs, use.op
     config: dict[str, Any] = {"filters": len(out)}
-    into = _into(use, left)
+    into = _into(use, kept)
     if op.groups > 1 and into:
-        width = left.sizes[0] // op.groups
-        if cuts_whole_groups(op, left.sizes[0]):
+        width = kept.sizes[0] // op.groups
+        if cuts_whole_groups(op, kept.sizes[0]):
             config["groups"] = len(into[0]) // width
             into = ()
         else:
             into = (into[0][into[0] < width],)
-    return Cut(config, {"kernel": (*_axis(-2, into), (-1, out)), "bias": ((0, out),)})
+    return LayerEdit(config, {"kernel": (*_axis(-2, into), (-1, out)), "bias": ((0, out),)})
 
 
-def _transposed(use: Use, left: Left) -> Cut:
+def _transposed(use: Use, kept: Kept) -> LayerEdit:
     if use.outputs[0] is None:
-        return Cut()
-    (out,) = left.outputs
-    return Cut(
+        return LayerEdit()
+    (out,) = kept.outputs
+    return LayerEdit(
         {"filters": len(out)},
-        {"kernel": ((-2, out), *_axis(-1, _into(use, left))), "bias": ((0, out),)},
+        {"kernel": ((-2, out), *_axis(-1, _into(use, kept))), "bias": ((0, out),)},
     )
 
 
-def _separable(use: Use, left: Left) -> Cut:
+def _separable(use: Use, kept: Kept) -> LayerEdit:
     if use.outputs[0] is None:
-        return Cut()
-    (out,), into = left.outputs, _into(use, left)
+        return LayerEdit()
+    (out,), into = kept.outputs, _into(use, kept)
     many = use.op.depth_multiplier
     between = tuple((p[:, None] * many + np.arange(many)).ravel() for p in into)
-    return Cut(
+    return LayerEdit(
         {"filters": len(out)},
         {
             "depthwise_kernel": _axis(-2, into),
@@ -160,46 +160,50 @@ def _separable(use: Use, left: Left) -> Cut:
     )
 
 
-def _depthwise(use: Use, left: Left) -> Cut:
+def _depthwise(use: Use, kept: Kept) -> LayerEdit:
     if use.outputs[0] is None:
-        return Cut()
-    return Cut({}, {"kernel": _axis(-2, _into(use, left)), "bias": ((0, left.outputs[0]),)})
+        return LayerEdit()
+    return LayerEdit({}, {"kernel": _axis(-2, _into(use, kept)), "bias": ((0, kept.outputs[0]),)})
 
 
-def _per_channel(use: Use, left: Left) -> Cut:
-    return Cut({}, {ANY: ((-1, left.outputs[0]),)}) if use.outputs[0] is not None else Cut()
+def _per_channel(use: Use, kept: Kept) -> LayerEdit:
+    return LayerEdit({}, {ANY: ((-1, kept.outputs[0]),)}) if use.outputs[0] is not None else LayerEdit()
 
 
-def _group_normalization(use: Use, left: Left) -> Cut:
+def _group_normalization(use: Use, kept: Kept) -> LayerEdit:
     if use.outputs[0] is None or use.op.groups <= 0:
-        return _per_channel(use, left)
-    groups = use.op.groups * len(left.outputs[0]) // left.sizes[0]
-    return Cut({"groups": groups}, _per_channel(use, left).weights)
+        return _per_channel(use, kept)
+    groups = use.op.groups * len(kept.outputs[0]) // kept.sizes[0]
+    return LayerEdit({"groups": groups}, _per_channel(use, kept).weights)
 
 
-def _layer_scale(use: Use, left: Left) -> Cut:
+def _layer_scale(use: Use, kept: Kept) -> LayerEdit:
     if use.outputs[0] is None:
-        return Cut()
-    return Cut({"projection_dim": len(left.outputs[0])}, _per_channel(use, left).weights)
+        return LayerEdit()
+    return LayerEdit({"projection_dim": len(kept.outputs[0])}, _per_channel(use, kept).weights)
 
 
-def _attention(use: Use, left: Left) -> Cut:
-    heads, op = left.heads, use.op
+def _attention(use: Use, kept: Kept) -> LayerEdit:
+    heads, op = kept.heads, use.op
     if heads is None or use.outputs[0] is None:
-        return Cut()
-    (out,) = left.outputs
+        return LayerEdit()
+    (out,) = kept.outputs
     key = 2 if len(use.inputs) > 2 else 1
     config: dict[str, Any] = {"num_heads": len(heads)}
-    if op._output_shape is not None or len(out) != len(use.outputs[0].ids) or _into(use, left):
-        config["output_shape"] = (*(op._output_shape or (0,))[:-1], len(out))
+    if (
+        attention_output_shape(op) is not None
+        or len(out) != len(use.outputs[0].ids)
+        or _into(use, kept)
+    ):
+        config["output_shape"] = (*(attention_output_shape(op) or (0,))[:-1], len(out))
     weights = {"attention_output/kernel": ((0, heads), (-1, out)), "attention_output/bias": ((0, out),)}
     for name, position in (("query", 0), ("value", 1), ("key", key)):
-        weights[f"{name}/kernel"] = (*_axis(0, _into(use, left, position)), (1, heads))
+        weights[f"{name}/kernel"] = (*_axis(0, _into(use, kept, position)), (1, heads))
         weights[f"{name}/bias"] = ((0, heads),)
-    return Cut(config, weights)
+    return LayerEdit(config, weights)
 
 
-CUTS: dict[type, Callable[[Use, Left], Cut]] = {
+EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
     layers.Dense: _dense,
     layers.Embedding: _embedding,
     layers.Conv1D: _convolution,

@@ -7,12 +7,12 @@ import keras
 
 from pocketkube.errors import UserError
 from pocketkube.extension import models
-from pocketkube.models.blocks import Blocks
+from pocketkube.models.layer_factory import LayerFactory
 from pocketkube.models.lenet import lenet
 from pocketkube.models.mobilenet import mobilenet_v1, mobilenet_v2
 from pocketkube.models.resnet import bottleneck_block, cifar_resnet, plain_block, resnet
 
-_NETWORKS: dict[str, Callable[[Blocks, keras.KerasTensor], keras.KerasTensor]] = {
+_NETWORKS: dict[str, Callable[[LayerFactory, keras.KerasTensor], keras.KerasTensor]] = {
     "lenet": lenet,
     "resnet20": partial(cifar_resnet, depth=20),
     "resnet32": partial(cifar_resnet, depth=32),
@@ -69,7 +69,7 @@ def build_model(
     if width <= 0:
         raise UserError(f"{name}'s width must be above 0. Received: {width}.")
     images = keras.Input(input_shape, name="images")
-    blocks = Blocks(width, seed, small_input=max(input_shape[:2]) <= 64)
-    features = _NETWORKS[name](blocks, images)
-    logits = blocks.dense(features, num_classes, "logits")
+    factory = LayerFactory(width, seed, small_input=max(input_shape[:2]) <= 64)
+    features = _NETWORKS[name](factory, images)
+    logits = factory.dense(features, num_classes, "logits")
     return keras.Model(images, logits, name=name)

@@ -1,4 +1,4 @@
-"""Which weights of a model are sparsified: those that multiply many channels into many."""
+"""Which kernels of a model are sparsified: those that multiply many channels into many."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import numpy as np
 from pocketkube.graph.kernels import Kernel, kernels_of
 
 
-def kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
+def sparsifiable_kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
     """The kernels that may hold zeros.
 
     A depthwise kernel has few weights and each of them counts; it stays as it is, and so do biases
@@ -37,7 +37,7 @@ def depthwise_note(model: keras.Model) -> list[str]:
     dense = sum(math.prod(k.variable.shape) for k in kernels_of(model) if is_depthwise(k))
     if not dense:
         return []
-    total = dense + sum(math.prod(kernel.shape) for _, kernel in kernels(model))
+    total = dense + sum(math.prod(kernel.shape) for _, kernel in sparsifiable_kernels(model))
     return [
         "Depthwise kernels stay dense, as each of their few weights counts: they hold "
         f"{dense} of the {total} weights of kernels ({dense / total:.1%})."
@@ -46,5 +46,5 @@ def depthwise_note(model: keras.Model) -> list[str]:
 
 def count_zeros(model: keras.Model) -> tuple[int, int]:
     """How many weights of those kernels are zero, and how many there are."""
-    found = [np.asarray(kernel) for _, kernel in kernels(model)]
+    found = [np.asarray(kernel) for _, kernel in sparsifiable_kernels(model)]
     return sum(int((kernel == 0).sum()) for kernel in found), sum(kernel.size for kernel in found)

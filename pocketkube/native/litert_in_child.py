@@ -1,4 +1,4 @@
-"""Runs LiteRT files that nobody has run yet where they can do no harm: in a child process."""
+"""Runs untested LiteRT files in a child process, where a crash does no harm."""
 
 import tempfile
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pocketkube.native.child import Child, answered
+from pocketkube.native.child import Child, ask_or_user_error
 
 _CHILD = Child("pocketkube.native.run_litert")
 
@@ -24,7 +24,7 @@ def outputs_of(content: bytes, inputs: Sequence[np.ndarray], origin: str) -> lis
         One array `[N, ...]` for each output, as floats.
 
     Raises:
-        UserError: If LiteRT cannot load or run it, or dies of it.
+        UserError: If LiteRT cannot load or run it, or crashes on it.
     """
     with tempfile.TemporaryDirectory(prefix="pocketkube-") as name:
         folder = Path(name)
@@ -47,7 +47,7 @@ def prove(
         origin: What messages call the examples.
 
     Raises:
-        UserError: If LiteRT cannot load or run it, or dies of it.
+        UserError: If LiteRT cannot load or run it, or crashes on it.
     """
     with tempfile.TemporaryDirectory(prefix="pocketkube-") as name:
         first = None if inputs is None else [array[:1] for array in inputs]
@@ -63,21 +63,21 @@ def _run(
     origin: str,
     outputs: Path | None,
 ) -> None:
-    given = folder / "inputs.npz"
+    inputs_file = folder / "inputs.npz"
     if inputs is not None:
         arrays: Any = {f"x{place}": array for place, array in enumerate(inputs)}
-        np.savez(given, **arrays)
+        np.savez(inputs_file, **arrays)
     request = {
         "folder": str(folder),
         "file": str(file),
         "is_named": is_named,
         "threads": threads,
-        "inputs": None if inputs is None else str(given),
+        "inputs": None if inputs is None else str(inputs_file),
         "origin": origin,
         "outputs": None if outputs is None else str(outputs),
     }
     name = str(file) if is_named else "the converted model"
-    answered(
+    ask_or_user_error(
         _CHILD,
         request,
         lambda how: (

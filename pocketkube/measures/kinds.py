@@ -1,4 +1,4 @@
-"""Finds the measures again that facts tell of, and the wording of a score's name."""
+"""All kinds of measures: finds one by what facts say of it, and the wording of a score's name."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -9,43 +9,43 @@ from pocketkube.measures.classes import Classes
 from pocketkube.measures.heads import NO_UNIT, HeadMeasure, TaskMeasure
 from pocketkube.measures.measure import Measure
 from pocketkube.measures.points import Points
+from pocketkube.measures.task_facts import OutputsFacts
 from pocketkube.measures.values import Values
 from pocketkube.measures.wording import Wording
 
 MEASURES: dict[str, type[Measure]] = {kind.kind: kind for kind in (Classes, Values, Points)}
 
 
-def task_measure_of(told: Mapping[str, Any]) -> TaskMeasure:
-    """How the outputs of a task are judged, which bundles, results and samples tell of.
+def task_measure_of(task: OutputsFacts) -> TaskMeasure:
+    """How the outputs of a task are judged.
 
     Args:
-        told: Its `heads`, each with what `measure_of` reads and, where there is more than labels to
-            tell by, a `name` and whether it is `scored`; what else there is stays unread.
+        task: What a bundle, a result or samples say of it.
 
     Raises:
         KeyError: If there is no such kind.
     """
     return TaskMeasure(
         tuple(
-            HeadMeasure(head.get("name", f"y{number}"), measure_of(head), head.get("scored", True))
-            for number, head in enumerate(told["heads"])
+            HeadMeasure(head.name or f"y{number}", measure_of(head.model_dump()), head.scored)
+            for number, head in enumerate(task.heads)
         )
     )
 
 
-def measure_of(told: Mapping[str, Any]) -> Measure:
+def measure_of(config: Mapping[str, Any]) -> Measure:
     """The measure of one output.
 
     Args:
-        told: Its `kind`, and the fields of the kind's measure.
+        config: Its `kind`, and the fields of the kind's measure.
 
     Raises:
         KeyError: If there is no such kind.
     """
-    kind: Any = MEASURES.get(told["kind"]) or _added(told["kind"])
-    given = {field.name: told[field.name] for field in fields(kind) if field.name in told}
+    kind: Any = MEASURES.get(config["kind"]) or _added(config["kind"])
+    settings = {field.name: config[field.name] for field in fields(kind) if field.name in config}
     # JSON has lists alone.
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()})
 
 
 def wording_of(score_name: str) -> Wording:

@@ -1,0 +1,120 @@
+"""What PocketKube uses of Keras's private names, in one place: a new Keras may change them.
+
+tests/test_keras_private.py says what each of these has to give.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras.src import backend
+from keras.src.applications.convnext import LayerScale, StochasticDepth
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+from keras.src.models import Functional
+from keras.src.saving.serialization_lib import (
+    ObjectSharingScope,
+    record_object_after_deserialization,
+    serialize_keras_object,
+)
+from keras.src.utils.naming import to_snake_case
+
+__all__ = [
+    "CustomScaleLayer",
+    "Functional",
+    "LayerScale",
+    "ObjectSharingScope",
+    "StochasticDepth",
+    "attention_axes",
+    "attention_output_shape",
+    "attention_projection",
+    "calls_of",
+    "computed_spec",
+    "flat_layers",
+    "functional_of",
+    "has_graph",
+    "inner_layers",
+    "inputs_structure",
+    "nodes_by_depth",
+    "origin",
+    "outputs_structure",
+    "own_variables",
+    "record_object_after_deserialization",
+    "serialize_keras_object",
+    "to_snake_case",
+]
+
+
+def has_graph(layer: Any) -> bool:
+    """Whether a layer is a functional model, whose calls can be seen."""
+    return hasattr(layer, "_nodes_by_depth")
+
+
+def functional_of(model: keras.Model) -> Any:
+    """The functional model within a sequential one; None of a model that has none."""
+    return getattr(model, "_functional", None)
+
+
+def nodes_by_depth(function: Any) -> Mapping[int, Sequence[Any]]:
+    """The calls of a functional model: those of depth 0 give its outputs, larger ones come before."""
+    nodes: Mapping[int, Sequence[Any]] = function._nodes_by_depth
+    return nodes
+
+
+def inputs_structure(function: Any) -> Any:
+    """The tensors that a functional model takes, in their structure; None of others."""
+    return getattr(function, "_inputs_struct", None)
+
+
+def outputs_structure(function: Any) -> Any:
+    """The tensors that a functional model gives, in their structure."""
+    return function._outputs_struct
+
+
+def origin(tensor: Any) -> tuple[Any, int, int]:
+    """The operation that made a symbolic tensor, by which of its calls, and as which output."""
+    operation, call, place = tensor._keras_history
+    return operation, call, place
+
+
+def calls_of(operation: Any) -> Sequence[Any]:
+    """All calls of a layer or operation on symbolic tensors, as nodes."""
+    nodes: Sequence[Any] = operation._inbound_nodes
+    return nodes
+
+
+def flat_layers(layer: Any, *, include_self: bool = True) -> list[Any]:
+    """A layer or model and all layers within it, each once."""
+    return list(layer._flatten_layers(include_self=include_self))
+
+
+def inner_layers(layer: Any) -> Sequence[Any]:
+    """The layers that a layer or model itself holds, not those within them."""
+    layers: Sequence[Any] = layer._layers
+    return layers
+
+
+def own_variables(layer: Any) -> list[Any]:
+    """The weights that are a layer's own, not those of layers within it."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def computed_spec(call: Any, *args: Any, **kwargs: Any) -> Any:
+    """The shapes and types of what a function of tensors gives, without computing it."""
+    return backend.compute_output_spec(call, *args, **kwargs)
+
+
+def attention_output_shape(attention: Any) -> tuple[int, ...] | None:
+    """The shape that an attention layer was asked to give; None for that of its query."""
+    shape: tuple[int, ...] | None = attention._output_shape
+    return shape
+
+
+def attention_axes(attention: Any) -> tuple[int, ...]:
+    """The axes of positions over which an attention layer attends."""
+    axes: tuple[int, ...] = attention._attention_axes
+    return axes
+
+
+def attention_projection(attention: Any, name: str) -> Any:
+    """A dense layer within an attention layer: "query", "key", "value", "output" or "gate"."""
+    return getattr(attention, f"_{name}_dense")

@@ -1,0 +1,121 @@
+"""A job that is a command with processes of its own."""
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import psutil
+
+from pocketkube.errors import UserError
+from pocketkube.launch.outcome import Cause, Outcome, count_oom_kills, outcome_of_process
+
+# What a command is given to end by itself before it is killed.
+GRACE_S = 5.0
+_LINES_KEPT = 500
+
+
+class ProcessJob:
+    """A command that runs; where it is mpirun with `--tag-output`, each line has its rank.
+
+    The command ends with this process, however that ends: Linux sends it SIGTERM then, which mpirun
+    passes on to its ranks.
+
+    Args:
+        command: Program and arguments.
+        environment: All of its environment.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._oom_kills = count_oom_kills()
+        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._is_cancelled = False
+        # In a session of its own, Ctrl-C reaches this process alone, which then cancels the job.
+        self._process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The command's process id."""
+        return self._process.pid
+
+    def follow(self) -> Iterator[str]:
+        """See `Job`."""
+        assert self._process.stdout is not None
+        for rank, text in _lines_by_rank(self._process.stdout):
+            self._lines.append(text)
+            if text.strip() and not text.startswith(UserError.PREFIX):
+                yield text if rank is None else f"[rank {rank}] {text}"
+
+    def cancel(self) -> None:
+        """See `Job`."""
+        if self._process.poll() is not None:
+            return
+        self._is_cancelled = True
+        # Ranks have process groups of their own: they are found by their parents, while these live.
+        processes = [psutil.Process(self.pid)]
+        with contextlib.suppress(psutil.Error):
+            processes += processes[0].children(recursive=True)
+        self._process.terminate()
+        _, alive = psutil.wait_procs(processes, GRACE_S)
+        for process in alive:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(alive, GRACE_S)
+
+    @property
+    def outcome(self) -> Outcome:
+        """See `Job`."""
+        for _ in self.follow():
+            pass
+        code = self._process.wait()
+        if self._is_cancelled:
+            return Outcome(128 + signal.SIGTERM, Cause.INTERRUPTED, "It was cancelled.")
+        # Ranks of other jobs may be killed meanwhile: this tells a likely cause, not a sure one.
+        killed = count_oom_kills() > self._oom_kills
+        return outcome_of_process(code, list(self._lines), oom_killed=killed)
+
+
+def _lines_by_rank(stream: Iterable[str]) -> Iterator[tuple[str | None, str]]:
+    """The lines of each rank, or of None where they are mpirun's own.
+
+    Open MPI tags what a rank writes at once, be it less than a line: those pieces are put together.
+    """
+    pending: dict[tuple[str | None, str], str] = {}
+    for line in stream:
+        untagged, *tagged = _TAG.split(line)
+        pieces = [(None, "", untagged), *zip(tagged[::3], tagged[1::3], tagged[2::3], strict=True)]
+        for rank, name, piece in pieces:
+            text = pending.pop((rank, name), "") + piece
+            if text.endswith("\n"):
+                yield rank, text.removesuffix("\n")
+            elif text:
+                pending[rank, name] = text
+    for (rank, _), text in pending.items():
+        yield rank, text
+
+
+def _end_with_parent() -> None:
+    """Called in the new process before its program: asks Linux for SIGTERM when its parent dies."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+# As Open MPI tags a piece: job, rank, stream.
+_TAG = re.compile(r"\[\d+,(\d+)\]<(stdout|stderr)>:")
+_PR_SET_PDEATHSIG = 1
+# Looked up before there is a new process, which must not load anything.
+_LIBC = ctypes.CDLL(None) if os.uname().sysname == "Linux" else None

@@ -1,0 +1,31 @@
+"""Waits for a job as if its call ran in this process."""
+
+import sys
+
+from pocketkube.errors import DataError, UserError
+from pocketkube.launch.job import Job
+from pocketkube.launch.outcome import Cause
+
+
+def wait_for(job: Job) -> None:
+    """Shows what a job prints on standard error until it ends; it ends with this process.
+
+    Raises:
+        UserError: If it was not done; the text says why.
+    """
+    try:
+        for line in job.follow():
+            print(line, file=sys.stderr, flush=True)
+        outcome = job.outcome
+    except BaseException:
+        job.cancel()
+        raise
+    match outcome.cause:
+        case Cause.DONE:
+            return
+        case Cause.BAD_DATA:
+            raise DataError(outcome.reason)
+        case Cause.USER_ERROR:
+            raise UserError(outcome.reason)
+        case _:
+            raise UserError(f"{outcome.reason} The last lines of the job's processes are above.")

@@ -1,0 +1,199 @@
+"""The content of a result.json: all figures of a job, before and after."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from pocketkube import __version__
+from pocketkube.benchmark.intervals import Estimate
+from pocketkube.benchmark.load import Load
+from pocketkube.errors import UserError
+from pocketkube.facts import StageFacts, in_a_line
+from pocketkube.graph.bounds import Bound
+from pocketkube.measures.measure import Confusion
+from pocketkube.measures.task_facts import TaskFacts
+from pocketkube.records import Document, Record, Upgrade, document_of
+
+
+class OutputFigures(Record):
+    """How right one output of a file is.
+
+    Where the score is minus an error, the error stands beside it by its short name: mae, nme.
+
+    Attributes:
+        name: The output's.
+        score_name: What machines call the score.
+        score: The higher the better.
+        confusion: Rows are the true classes, columns the predicted ones, where there are classes.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    score_name: str
+    score: float
+    confusion: Confusion | None = None
+
+
+class LatencyFigures(Record):
+    """Percentiles of a run in milliseconds; see `Percentiles`."""
+
+    p50: float
+    p90: float
+    p99: float
+    p50_interval: tuple[float, float] | None = None
+
+
+class SideFigures(Record):
+    """What was measured of a file, and counted of its model; see `FileFigures` and `ProfileFacts`.
+
+    Where the score is minus an error, the error stands beside it by its short name: mae, nme.
+
+    Attributes:
+        model_bytes: What the Keras model takes, where one is packed: packed after, and as it is before.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    file: str
+    format: str
+    score: float | None
+    heads: tuple[OutputFigures, ...]
+    size_bytes: int
+    gzip_bytes: int
+    latency_ms: LatencyFigures | None
+    threads: dict[str, LatencyFigures]
+    latency_samples_ms: tuple[float, ...]
+    load_ms: float | None
+    peak_memory_bytes: int | None
+    op_latency_ms: dict[str, float]
+    macs: int
+    macs_bound: Bound = "exact"
+    unknown: tuple[str, ...] = ()
+    parameters: int
+    model_bytes: int | None = None
+
+
+class LayerChange(Record):
+    """A layer that has weights, before and after.
+
+    Attributes:
+        name: Its path.
+        kind: Its class.
+        folded_into: The layer that has taken it up, where one has.
+        channels_before: Its output's channels.
+        channels_after: The same, after.
+        macs_before: Its multiply-adds.
+        macs_after: The same, after.
+        parameters_before: The numbers in its weights.
+        parameters_after: The same, after.
+    """
+
+    name: str
+    kind: str
+    folded_into: str | None = None
+    channels_before: int
+    channels_after: int
+    macs_before: int
+    macs_after: int
+    parameters_before: int
+    parameters_after: int
+
+
+class TargetOutcome(Record):
+    """A part of the target.
+
+    Attributes:
+        name: Its key in the spec.
+        asked: What was asked for.
+        reached: What came out.
+        bound: How sure that is.
+        met: Whether it is enough.
+        interval: The interval of 95 % confidence of what was measured.
+    """
+
+    name: str
+    asked: float
+    reached: float
+    bound: Bound = "exact"
+    met: bool
+    interval: tuple[float, float] | None = None
+
+
+class MachineFacts(Record):
+    """The machine that measured, and its software; see `Environment`."""
+
+    cpu: str
+    cpu_features: tuple[str, ...]
+    cores: int
+    machine: str
+    emulated_on: str | None = None
+    python: str
+    packages: dict[str, str]
+    when: str
+
+
+class Result(Document):
+    """The content of a result.json.
+
+    Attributes:
+        pocketkube: The version that wrote it.
+        command: How a person started the job; None where a runner did.
+        spec: What the spec file would hold.
+        seed: Everything random follows from it.
+        task: What the models were trained for.
+        before: The uncompressed model's file.
+        after: The compressed one's.
+        speedup: How many times fewer multiply-adds there are after.
+        speedup_bound: How sure that is.
+        latency_ratio: See `BenchmarkReport`, as the four below.
+        agreement: How far the file does what its model does; None where it was not compared.
+        stages: What was done, each stage after its parents; the writing of the file is the last one.
+        warnings: What may have gone wrong, a sentence each.
+        layers: Layers that have weights, side by side.
+        environment: The machine.
+        targets: Each part of the target.
+    """
+
+    schema_version: int = 2
+    pocketkube: str = __version__
+    command: str | None = None
+    spec: dict[str, Any]
+    seed: int
+    task: TaskFacts
+    before: SideFigures
+    after: SideFigures
+    speedup: float
+    speedup_bound: Bound = "exact"
+    latency_ratio: float | None
+    latency_ratio_interval: tuple[float, float] | None = None
+    latency_ratios: dict[str, Estimate] = Field(default_factory=dict)
+    reference_threads: int = 1
+    load: Load
+    agreement: float | None
+    stages: tuple[StageFacts, ...]
+    warnings: tuple[str, ...] = ()
+    layers: tuple[LayerChange, ...]
+    environment: MachineFacts
+    targets: tuple[TargetOutcome, ...] = ()
+
+    upgrades: ClassVar[tuple[Upgrade, ...]] = (
+        lambda content: content | {"stages": in_a_line(content["stages"])},
+    )
+
+
+def load_result(file: Path) -> Result:
+    """Reads a result.json.
+
+    Raises:
+        UserError: If it is none, is damaged, or is newer than this program.
+    """
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no {file}; pocketkube run writes it.") from None
+    except ValueError as error:
+        raise UserError(f"{file} is no JSON: {error}") from None
+    return document_of(Result, content, str(file))

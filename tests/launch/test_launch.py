@@ -1,0 +1,164 @@
+"""Launchers, with real processes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pocketkube.errors import DataError, UserError
+from pocketkube.launch.inline import Inline
+from pocketkube.launch.mpirun import MpiRun, mpirun_command
+from pocketkube.launch.outcome import Cause, outcome_of_error, outcome_of_process
+from pocketkube.launch.processes import ProcessJob
+from pocketkube.launch.waiting import wait_for
+from pocketkube.spec import parse_spec
+from tests.steps import call_of
+
+needs_mpirun = pytest.mark.skipif(
+    shutil.which("mpirun") is None, reason="mpirun is missing: install openmpi-bin"
+)
+TAGGED = [*mpirun_command(2), "--tag-output"]
+
+
+def ranks(script: str) -> ProcessJob:
+    return ProcessJob([*TAGGED, sys.executable, "-c", RANK + script], os.environ)
+
+
+RANK = """
+import os, resource, signal, sys, time
+rank = int(os.environ["OMPI_COMM_WORLD_RANK"])
+"""
+
+
+@needs_mpirun
+def test_lines_of_ranks_are_merged_and_say_whose_they_are() -> None:
+    job = ranks("print('out', rank); sys.stderr.write('a'); sys.stderr.write('b\\nc')")
+    lines = list(job.follow())
+    assert sorted(lines) == sorted(
+        f"[rank {rank}] {text}" for rank in (0, 1) for text in (f"out {rank}", "ab", "c")
+    )
+    assert job.outcome.cause is Cause.DONE
+    assert job.outcome.exit_code == 0
+
+
+@needs_mpirun
+@pytest.mark.parametrize(
+    ("script", "cause", "code", "said"),
+    [
+        ("time.sleep(60) if rank else os.kill(os.getpid(), 9)", Cause.NODE_LOST, 137, "killed"),
+        (
+            "resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30)); time.sleep(60 * rank)\n"
+            "bytearray(2**31)",
+            Cause.OUT_OF_MEMORY,
+            1,
+            "Memory ran out: MemoryError",
+        ),
+        ("time.sleep(60 * rank); sys.exit(130)", Cause.INTERRUPTED, 130, "interrupted"),
+        ("time.sleep(60 * rank); raise KeyError('lost')", Cause.FAULT, 1, "KeyError: 'lost'"),
+    ],
+)
+def test_the_end_of_one_rank_ends_all_and_says_why(script, cause, code, said) -> None:
+    began = time.monotonic()
+    outcome = ranks(script).outcome
+    assert (outcome.cause, outcome.exit_code) == (cause, code)
+    assert said in outcome.reason
+    assert time.monotonic() - began < 30
+
+
+@needs_mpirun
+def test_a_refusal_is_the_reason_and_not_among_the_lines() -> None:
+    # TensorFlow is not needed to see that there is no such stage.
+    arguments = ["stage", "nonsense", "--config", "{}", "--output", "there"]
+    job = ProcessJob([*TAGGED, sys.executable, "-m", "pocketkube", *arguments], os.environ)
+    assert not [line for line in job.follow() if "nonsense" in line]
+    assert job.outcome.cause is Cause.USER_ERROR
+    assert job.outcome.reason.startswith("There is no stage nonsense; use one of")
+    with pytest.raises(UserError, match=r"^There is no stage nonsense"):
+        wait_for(job)
+
+
+def test_data_and_memory_are_told_from_other_reasons() -> None:
+    refusal = f"{UserError.PREFIX}There is no d.npz."
+    told = outcome_of_process(DataError.RANK_EXIT_CODE, [refusal], oom_killed=False)
+    assert (told.cause, told.reason) == (Cause.BAD_DATA, "There is no d.npz.")
+    assert outcome_of_process(-9, [], oom_killed=True).cause is Cause.OUT_OF_MEMORY
+    assert outcome_of_process(-9, [], oom_killed=False).cause is Cause.NODE_LOST
+    assert outcome_of_process(143, [], oom_killed=False).cause is Cause.INTERRUPTED
+    assert outcome_of_error(MemoryError()).cause is Cause.OUT_OF_MEMORY
+    assert outcome_of_error(KeyboardInterrupt()).exit_code == 130
+    assert outcome_of_error(ValueError("x")).reason == "ValueError: x"
+
+
+def test_a_call_in_this_process_ends_in_an_outcome(tmp_path: Path) -> None:
+    spec = parse_spec({"model": "lenet", "dataset": {"npz": str(tmp_path / "no.npz")}, "stages": []})
+    job = Inline().start(call_of(spec, "train_model", {}, tmp_path / "model"))
+    assert job.outcome.cause is Cause.BAD_DATA
+    assert "no.npz" in job.outcome.reason
+    assert list(job.follow()) == []
+    assert not list(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class UnsharedCall:
+    stage: str = "export_litert"
+
+    def argv(self) -> list[str]:
+        return []
+
+
+def test_work_that_is_not_shared_is_refused_by_a_launcher_of_several() -> None:
+    with pytest.raises(UserError, match=r"^export_litert does not share its work: .*workers to 1"):
+        MpiRun(2).start(UnsharedCall())
+
+
+SLEEPING = "print(os.getpid(), flush=True); time.sleep(300)"
+FOLLOWED = f"""
+import os, sys
+from pocketkube.cli.outcome import plain_ending
+from pocketkube.launch.processes import ProcessJob
+from pocketkube.launch.waiting import wait_for
+with plain_ending():
+    wait_for(ProcessJob([*{TAGGED!r}, sys.executable, "-c", {RANK + SLEEPING!r}], os.environ))
+"""
+
+
+def gone(pids: list[int], seconds: float = 15.0) -> bool:
+    until = time.monotonic() + seconds
+    while any(psutil.pid_exists(pid) for pid in pids) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not any(psutil.pid_exists(pid) for pid in pids)
+
+
+@needs_mpirun
+def test_cancelling_ends_all_ranks() -> None:
+    job = ranks("signal.signal(signal.SIGTERM, signal.SIG_IGN);" + SLEEPING)
+    lines = job.follow()
+    pids = [int(next(lines).split("] ")[1]) for _ in range(2)]
+    job.cancel()
+    assert gone([job.pid, *pids])
+    assert job.outcome.cause is Cause.INTERRUPTED
+    job.cancel()
+
+
+@needs_mpirun
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_ranks_end_with_the_process_that_started_them(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", FOLLOWED], stderr=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stderr is not None
+        try:
+            pids = [int(parent.stderr.readline().split("] ")[1]) for _ in range(2)]
+            parent.send_signal(number)
+            assert gone(pids)
+            parent.wait(15)
+        finally:
+            parent.kill()
+    assert parent.returncode == (-9 if number == signal.SIGKILL else 130)

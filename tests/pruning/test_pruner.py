@@ -1,0 +1,143 @@
+"""A pruner is asked more than once: it gives equal answers in any order, and plans without cutting."""
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from pocketkube.errors import UserError
+from pocketkube.extension import criteria
+from pocketkube.graph.budgets import FileBytes
+from pocketkube.graph.cost import profile_model
+from pocketkube.models import build_model
+from pocketkube.pruning.calibration import Calibration
+from pocketkube.pruning.criteria import BUILT_IN, criterion_named
+from pocketkube.pruning.criteria.base import Criterion
+from pocketkube.pruning.prune import prune
+from pocketkube.pruning.pruner import Pruned, Pruner
+from pocketkube.spec.sections import PruneChannels
+from pocketkube.spec.sections.prune_channels import CRITERIA
+from tests.graph.nets import NETS
+
+
+def images(count: int = 48) -> Calibration:
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(count, 8, 8, 3)).astype(np.float32)
+    return Calibration((inputs,), (rng.integers(0, 5, count),), cross_entropy)
+
+
+def cross_entropy(labels: Any, outputs: Any) -> Any:
+    return keras.ops.sparse_categorical_crossentropy(labels[0], outputs, from_logits=True)
+
+
+def residual() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return NETS["residual"]()
+
+
+def assert_equal(one: Pruned, other: Pruned) -> None:
+    assert (one.kept, one.notes) == (other.kept, other.notes)
+    assert (one.after.macs, one.after.parameters) == (other.after.macs, other.after.parameters)
+    for ours, theirs in zip(one.model.get_weights(), other.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("criterion", ["l2", "lasso", pytest.param("dcp", marks=pytest.mark.slow)])
+def test_answers_are_the_same_in_any_order_and_those_of_a_new_pruner(criterion: str) -> None:
+    def pruner() -> Pruner:
+        return Pruner(residual(), criterion=criterion, calibration=images(), round_to=1)
+
+    asked = pruner()
+    first, ratios = asked.to_speedup(1.5), asked.to_ratios({"inner": 0.5})
+    assert_equal(asked.to_speedup(1.5), first)
+    assert_equal(asked.to_counts({"inner": 6}), ratios)
+    assert_equal(pruner().to_ratios({"inner": 0.5}), ratios)
+    settings = PruneChannels(criterion=criterion, round_to=1)  # type: ignore[arg-type]
+    assert_equal(prune(residual(), settings, speedup=1.5, calibration=images()), first)
+
+
+def test_a_plan_is_made_without_cutting_and_costs_what_was_asked_for() -> None:
+    pruner = Pruner(build_model("resnet20", (16, 16, 1), 5))
+    began = time.process_time()
+    plans = {speedup: pruner.counts_for_speedup(speedup) for speedup in (1.5, 2, 3)}
+    planned = time.process_time() - began
+    began = time.process_time()
+    pruned = pruner.to_counts(plans[2])
+    cut = time.process_time() - began
+    assert pruned.after.macs == pruner.costs.macs(pruner.costs.counts(plans[2]))
+    assert 2 <= pruned.before.macs / pruned.after.macs <= 2.02
+    # Three plans take a fraction of what one cut does: nothing is built for them.
+    assert planned < cut
+
+
+def test_the_model_is_left_as_it_is() -> None:
+    model = residual()
+    before = [np.array(weight) for weight in model.weights]
+    pruner = Pruner(model, criterion="lasso", calibration=images(), round_to=1)
+    pruner.to_speedup(1.5)
+    nothing = pruner.to_counts({})
+    assert profile_model(nothing.model) == profile_model(model)
+    nothing.model.layers[1].kernel.assign(np.zeros(nothing.model.layers[1].kernel.shape))
+    for weight, was in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, was)
+
+
+def test_any_budget_can_be_the_target() -> None:
+    pruner = Pruner(build_model("resnet20", (16, 16, 1), 5))
+    size = FileBytes(pruner.costs, default_bits=8)
+    whole = size.cost({})
+    pruned = pruner.to_budget(size, whole / 2)
+    left = {name: count for name, (count, _) in pruned.kept.items()}
+    assert 0.98 * whole / 2 <= size.cost(left) <= whole / 2
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"nose": 3}, "counts: nose is no layer whose channels may be cut; there are: stem, inner."),
+        ({"inner": 13}, "counts: inner can keep 1 to 12 units; received 13."),
+        ({"inner": 0}, "counts: inner can keep 1 to 12 units; received 0."),
+        ({"stem": 4, "last": 3}, "counts: last and stem share their channels and need the same count."),
+    ],
+)
+def test_counts_that_make_no_sense(counts: dict[str, int], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Pruner(residual()).to_counts(counts)
+    assert str(caught.value) == said
+
+
+def test_the_package_knows_the_criteria_that_a_spec_may_name() -> None:
+    assert tuple(BUILT_IN) == CRITERIA
+    for name, known in BUILT_IN.items():
+        criterion = criterion_named(name)
+        assert (criterion.name, criterion.needs_data, criterion.always_fits) == (
+            name,
+            known.needs_data,
+            known.always_fits,
+        )
+
+
+def test_an_unknown_criterion_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UserError, match=r"no criterion l3; did you mean l2\? Use one of l1, l2"):
+        criterion_named("l3")
+
+
+def test_a_criterion_of_ones_own_is_used_by_name_or_as_it_is() -> None:
+    class LastFirst(Criterion):
+        name = "last_first"
+
+        def scores(self, model: Any, graph: Any, calibration: Any) -> np.ndarray:
+            return np.arange(graph.units.count, 0, -1.0)
+
+    criteria.register("last_first")(LastFirst)
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(8, name="dense"), layers.Dense(2, name="head")]
+    )
+    for criterion in ("last_first", LastFirst()):
+        pruned = Pruner(model, criterion=criterion, round_to=1).to_ratios({"dense": 0.5})
+        np.testing.assert_array_equal(
+            pruned.model.get_layer("dense").kernel, np.asarray(model.get_layer("dense").kernel)[:, :4]
+        )

@@ -1,0 +1,97 @@
+"""What Keras's private names have to give: the first test to look at with a new Keras."""
+
+import keras
+from keras import layers
+
+from pocketkube import keras_private as private
+
+
+def nested() -> keras.Model:
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="inside")], name="inner")
+    a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+    x = layers.Add(name="add")([inner(a), inner(b)])
+    return keras.Model({"b": b, "a": a}, {"sum": x}, name="outer")
+
+
+def test_a_functional_model_shows_its_calls_and_structure() -> None:
+    model = nested()
+    assert private.has_graph(model)
+    assert isinstance(model, private.Functional)
+    assert not private.has_graph(layers.Dense(2))
+    depths = private.nodes_by_depth(model)
+    assert [node.operation.name for node in depths[0]] == ["add"]
+    assert sorted(node.operation.name for node in depths[max(depths)]) == ["a", "b"]
+    assert sorted(private.inputs_structure(model)) == ["a", "b"]
+    assert private.outputs_structure(model)["sum"] is model.outputs[0]
+
+
+def test_a_sequential_model_has_a_functional_one_within() -> None:
+    model = nested()
+    inner = private.functional_of(model.get_layer("inner"))
+    assert private.has_graph(inner)
+    assert private.functional_of(model) is None
+    assert private.inputs_structure(layers.Dense(2)) is None
+
+
+def test_a_tensor_says_where_it_comes_from() -> None:
+    model = nested()
+    operation, call, place = private.origin(model.outputs[0])
+    assert (operation.name, call, place) == ("add", 0, 0)
+    taken = private.calls_of(operation)[call].input_tensors
+    assert [private.origin(tensor)[0].name for tensor in taken] == ["inner", "inner"]
+    # Its own call is one of three.
+    assert len(private.calls_of(model.get_layer("inner"))) >= 2
+
+
+def test_layers_and_variables_of_a_model() -> None:
+    model = nested()
+    names = [layer.name for layer in private.flat_layers(model)]
+    assert names[0] == "outer"
+    assert names.count("inside") == 1
+    assert "outer" not in [layer.name for layer in private.flat_layers(model, include_self=False)]
+    assert [layer.name for layer in private.inner_layers(model)] == [
+        layer.name for layer in model.layers
+    ]
+    norm = layers.BatchNormalization()
+    norm.build((None, 4))
+    assert [variable.name for variable in private.own_variables(norm)] == [
+        "gamma",
+        "beta",
+        "moving_mean",
+        "moving_variance",
+    ]
+
+
+def test_parts_of_attention() -> None:
+    attention = layers.MultiHeadAttention(2, 3, output_shape=5, attention_axes=(1,))
+    x = keras.Input((6, 4))
+    attention(x, x)
+    assert private.attention_output_shape(attention) == (5,)
+    assert private.attention_axes(attention) == (1,)
+    shapes = {
+        name: private.attention_projection(attention, name).kernel.shape
+        for name in ("query", "key", "value", "output")
+    }
+    assert shapes == {"query": (4, 2, 3), "key": (4, 2, 3), "value": (4, 2, 3), "output": (2, 3, 5)}
+
+
+def test_shapes_without_computing() -> None:
+    spec = private.computed_spec(lambda x: keras.ops.reshape(x, (1, 6)), keras.KerasTensor((2, 3)))
+    assert spec.shape == (1, 6)
+
+
+def test_a_shared_layer_is_written_down_once() -> None:
+    layer = layers.Dense(2, name="shared")
+    with private.ObjectSharingScope():
+        private.serialize_keras_object(layer)
+        again = private.serialize_keras_object(layer)
+        other = layers.Dense(2)
+        private.record_object_after_deserialization(other, id(layer))
+        assert keras.saving.deserialize_keras_object(again) is other
+
+
+def test_layers_of_applications_and_names() -> None:
+    assert private.to_snake_case("BatchNormalization") == "batch_normalization"
+    assert private.LayerScale(1e-6, 4).projection_dim == 4
+    assert private.StochasticDepth(0.1).drop_path_rate == 0.1
+    assert private.CustomScaleLayer(0.5).scale == 0.5
