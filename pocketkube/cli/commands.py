@@ -47,6 +47,7 @@ def profile(options: Namespace) -> None:
 def prune(options: Namespace) -> None:
     """`pocketkube prune`: a smaller .keras file."""
     quiet_tensorflow()
+    from pocketkube.pruning.criteria import criterion_named
     from pocketkube.pruning.prune import prune as prune_model
     from pocketkube.spec.sections import PruneChannels
 
@@ -56,6 +57,7 @@ def prune(options: Namespace) -> None:
         raise UserError(f"--speedup: {options.speedup:g} makes nothing faster; give more than 1.")
     if options.round_to < 1:
         raise UserError(f"--round-to: {options.round_to} is no multiple; give 1 or more.")
+    criterion_named(options.criterion)
     model = _model(options.model)
     settings = PruneChannels(criterion=options.criterion, round_to=options.round_to)
     pruned = prune_model(

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from pocketkube.graph.calls import LayerCall
+from pocketkube.graph.layer_rules import rules_of
 from pocketkube.keras_private import (
     CustomScaleLayer,
     LayerScale,
@@ -36,7 +37,9 @@ def count_macs(call: LayerCall) -> int | None:
     if _is_foreign(getattr(op, "activation", None)):
         return None
     if isinstance(op, layers.Layer):
+        added = rules_of(op)
         rule = MACS.get(type(op)) or REGISTERED.get(keras.saving.get_registered_name(type(op)))
+        rule = added.macs if added else rule
         return rule(call) if rule is not None else None
     # Bare operations (x + y on symbolic tensors) have no public classes: their names are keras.ops'.
     if not is_operation(op):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from pocketkube.graph.channels import FIXED, Channels, Ledger
+from pocketkube.graph.layer_rules import rules_of
 from pocketkube.keras_private import (
     CustomScaleLayer,
     LayerScale,
@@ -74,7 +75,8 @@ def propagate(call: ChannelFlow) -> list[Channels | None] | None:
         One for each output, or None where no rule knows the operation: its inputs are then fixed,
         so that it stays as it is.
     """
-    rule = RULES.get(type(call.op)) or _operation_rule(call.op)
+    added = rules_of(call.op)
+    rule = added.channels if added else RULES.get(type(call.op)) or _operation_rule(call.op)
     if rule is None:
         call.fix_all()
         return None

@@ -22,7 +22,7 @@ from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.pruning.allocation import allocate, by_group, counts_from_ratios, prices
 from pocketkube.pruning.batch_statistics import recalibrate_where_better
 from pocketkube.pruning.calibration import FEWEST, Calibration
-from pocketkube.pruning.criteria import criterion_named, known_criteria
+from pocketkube.pruning.criteria import BUILT_IN, criterion_named
 from pocketkube.pruning.criteria.base import Criterion, Selection
 from pocketkube.pruning.layer_by_layer import Outcome, cut_layer_by_layer
 
@@ -307,7 +307,7 @@ def _why_not_fitted(not_fitted: tuple[tuple[str, str], ...]) -> list[str]:
 
 def _refuse_missing_examples(criterion: Criterion, calibration: Calibration | None) -> None:
     if criterion.needs_data and calibration is None:
-        *others, last = [each.name for each in known_criteria().values() if not each.needs_data]
+        *others, last = [name for name, each in BUILT_IN.items() if not each.needs_data]
         raise UserError(
             f"The criterion {criterion.name} looks at examples: give a dataset, or use "
             f"{', '.join(others)} or {last}."
