@@ -13,7 +13,7 @@ from pocketkube.facts import BundleFacts, PackedFacts, ProfileFacts, StageFacts,
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.keras_private import flat_layers
 from pocketkube.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_FILE
-from pocketkube.loading import first_line, why_not_loaded
+from pocketkube.loading import first_line, load_added_layers, why_not_loaded
 from pocketkube.measures.task_facts import TaskFacts
 from pocketkube.packing import Form, packs, read_forms, write_packed
 from pocketkube.records import text_of
@@ -121,7 +121,10 @@ def load_model(path: Path) -> keras.Model:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is damaged or cut short: it is no archive, as .keras files are.")
     try:
+        load_added_layers(path)
         model = _in_float32(keras.saving.load_model(path, safe_mode=True))
+    except UserError:
+        raise
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise UserError(f"{path} is damaged or cut short: {first_line(error)}") from error
     except Exception as error:

@@ -8,8 +8,29 @@ from typing import Any
 
 import keras
 
+from pocketkube.extension import layers
+
 # Models that round their activations are made of it: who loads one has to know it.
 from pocketkube.quantization.fake_quantize import FakeQuantize as FakeQuantize
+
+
+def load_added_layers(path: Path) -> None:
+    """Imports the packages that add a layer which a file names, so that Keras knows its class.
+
+    Args:
+        path: An archive with Keras's config.json.
+
+    Raises:
+        UserError: If such a package cannot be imported.
+    """
+    names = layers.names()
+    if not names:
+        return
+    with zipfile.ZipFile(path) as archive:
+        text = archive.read("config.json").decode()
+    for name in names:
+        if json.dumps(name) in text:
+            layers.get(name)
 
 
 def why_not_loaded(path: Path, error: Exception) -> str:

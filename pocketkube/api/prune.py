@@ -12,7 +12,7 @@ from pocketkube.api.network import ModelLike, Network, Step, network_of, refuse_
 from pocketkube.data.batches import materialize
 from pocketkube.errors import UserError
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.criteria import known_criteria
+from pocketkube.pruning.criteria import criterion_named
 from pocketkube.pruning.prune import prune as pruned
 from pocketkube.spec.sections import PruneChannels
 from pocketkube.stages.configs import Learning
@@ -66,7 +66,7 @@ def prune(
     own, others = split({**criterion, **settings}, PruneChannels, Learning)
     parsed = settings_of("prune", PruneChannels, own)
     learning = settings_of("prune", Learning, others)
-    if known_criteria()[parsed.criterion].needs_data and not labelled:
+    if criterion_named(parsed.criterion).needs_data and not labelled:
         raise UserError(
             f"prune: criterion {parsed.criterion} judges by examples with labels; give data=(x, y), or "
             f'criterion="{WITHOUT_DATA}".'

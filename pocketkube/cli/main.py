@@ -7,7 +7,7 @@ from pathlib import Path
 from pocketkube import __version__
 from pocketkube.cli import commands
 from pocketkube.cli.outcome import plain_ending
-from pocketkube.pruning.criteria import known_criteria
+from pocketkube.pruning.criteria import BUILT_IN
 from pocketkube.quiet import quiet_libraries
 
 EPILOG = """\
@@ -48,16 +48,15 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("model", help="a .keras file")
     _json(profile)
 
-    criteria = known_criteria()
-    of_data = ", ".join(name for name, each in criteria.items() if each.needs_data)
+    of_data = ", ".join(name for name, each in BUILT_IN.items() if each.needs_data)
     prune = _command(sub, "prune", commands.prune, "Cut the channels of a model, without training.")
     prune.add_argument("model", help="a .keras file")
     prune.add_argument("--speedup", type=float, required=True, help="MACs before over MACs after")
     prune.add_argument(
         "--criterion",
-        choices=tuple(criteria),
         default="l2",
-        help=f"how a channel's importance is judged; {of_data} need --dataset (default: l2)",
+        help=f"how a channel's importance is judged: {', '.join(BUILT_IN)}, or what a package adds; "
+        f"{of_data} need --dataset (default: l2)",
     )
     prune.add_argument("--dataset", help="a built-in name or an .npz with x and y, to calibrate on")
     prune.add_argument("--round-to", type=int, default=8, help="channel counts are multiples of this")
@@ -68,9 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     unpack.add_argument("packed", type=Path, help="a model.packed")
     unpack.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
 
-    benchmark = _command(sub, "benchmark", commands.benchmark, "Measure LiteRT files side by side.")
+    benchmark = _command(
+        sub, "benchmark", commands.benchmark, "Measure LiteRT files side by side, or a latency table."
+    )
     benchmark.add_argument(
-        "files", nargs="+", type=Path, help=".tflite files; the first is the baseline"
+        "files",
+        nargs="+",
+        type=Path,
+        help=".tflite files; the first is the baseline (with --table: a .keras file)",
     )
     benchmark.add_argument(
         "--samples", type=Path, help="an .npz with x (or x0, x1, …) and y: real inputs"
@@ -82,7 +86,15 @@ def _parser() -> argparse.ArgumentParser:
         help="timed runs of each, and up to ten times as many until the ratio is sure (default: 100)",
     )
     benchmark.add_argument(
-        "--threads", type=int, nargs="+", default=[1, 2], help="thread counts (default: 1 2)"
+        "--threads", type=int, nargs="+", help="thread counts (default: 1 2; of a table: 1)"
+    )
+    benchmark.add_argument(
+        "--table",
+        action="store_true",
+        help="measure how long each layer of a network takes here at which number of channels",
+    )
+    benchmark.add_argument(
+        "--output", "-o", type=Path, help="with --table: the .json file to write, or to go on with"
     )
     _json(benchmark)
 

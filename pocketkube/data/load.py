@@ -1,6 +1,6 @@
 """Loads the data set that a spec names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,8 @@ import tensorflow as tf
 from pocketkube.data import cifar, digits, idx, image_folder, npz, tfrecord
 from pocketkube.data.dataset import Dataset, Examples
 from pocketkube.errors import DataError, UserError
-from pocketkube.spec.sections import DatasetSettings
+from pocketkube.extension import datasets
+from pocketkube.spec.sections import AddedDataset, DatasetSettings
 from pocketkube.storage import Fetched, Location, parse_location
 
 
@@ -37,6 +38,8 @@ def load_dataset(settings: DatasetSettings, base: Path = Path()) -> Dataset:
 
 
 def _load(settings: DatasetSettings, base: Path) -> Dataset:
+    if settings.added is not None:
+        return _load_added(settings.added, settings)
     kind, where = settings.source
     if kind == "builtin":
         return digits.load(settings)
@@ -47,6 +50,17 @@ def _load(settings: DatasetSettings, base: Path) -> Dataset:
     with copy.called(str(location)):
         dataset = _read(kind, copy.path, settings)
     return _of(location, copy, dataset)
+
+
+def _load_added(added: Mapping[str, AddedDataset], settings: DatasetSettings) -> Dataset:
+    ((name, source),) = added.items()
+    found = source.load(settings)
+    if not isinstance(found, Dataset):
+        raise UserError(
+            f"The data set {name} of {datasets.origin(name).who} loads a {type(found).__name__}, not a "
+            "pocketkube.data.Dataset."
+        )
+    return found
 
 
 def _read(kind: str, path: Path, settings: DatasetSettings) -> Dataset:

@@ -7,12 +7,14 @@ from typing import Any
 import keras
 
 from pocketkube.graph.calls import LayerCall
+from pocketkube.graph.layer_rules import rules_of
 from pocketkube.keras_private import (
     CustomScaleLayer,
     LayerScale,
     StochasticDepth,
     attention_axes,
     attention_projection,
+    is_operation,
 )
 
 layers = keras.layers
@@ -35,10 +37,12 @@ def count_macs(call: LayerCall) -> int | None:
     if _is_foreign(getattr(op, "activation", None)):
         return None
     if isinstance(op, layers.Layer):
+        added = rules_of(op)
         rule = MACS.get(type(op)) or REGISTERED.get(keras.saving.get_registered_name(type(op)))
+        rule = added.macs if added else rule
         return rule(call) if rule is not None else None
     # Bare operations (x + y on symbolic tensors) have no public classes: their names are keras.ops'.
-    if not type(op).__module__.startswith("keras.src.ops."):
+    if not is_operation(op):
         return None
     if type(op).__name__ in FREE_OPERATIONS:
         return 0

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from pocketkube.graph.dependency import ChannelGraph, Use
+from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
 
 layers = keras.layers
@@ -39,7 +40,7 @@ class Side:
 def makers(graph: ChannelGraph) -> Iterator[Side]:
     """The weights that make channels: a convolution's filters, a dense layer's columns."""
     for use in graph.uses:
-        name, _, axis = MATRICES.get(type(use.op), ("", None, 0))
+        name, _, axis = matrix_of(use.op) or ("", None, 0)
         if name and use.outputs[0] is not None:
             yield Side(use.path, weight_of(use.op, name), axis, graph.units.of(use.outputs[0]))
 
@@ -47,7 +48,7 @@ def makers(graph: ChannelGraph) -> Iterator[Side]:
 def consumers(graph: ChannelGraph) -> Iterator[Side]:
     """The weights that mix channels into others; a unit that reaches none of them is a head's."""
     for use in graph.uses:
-        name, axis, _ = MATRICES.get(type(use.op), ("", None, 0))
+        name, axis, _ = matrix_of(use.op) or ("", None, 0)
         if consumes(use) and axis is not None:
             assert use.inputs[0] is not None
             weight = weight_of(use.op, name)
@@ -67,11 +68,17 @@ def heads(graph: ChannelGraph) -> Iterator[Side]:
 
 def consumes(use: Use) -> bool:
     """Whether the channels of a layer's first input end there, in all of its outputs."""
-    if type(use.op) not in MATRICES or not use.inputs or use.inputs[0] is None:
+    if matrix_of(use.op) is None or not use.inputs or use.inputs[0] is None:
         return False
     if getattr(use.op, "groups", 1) > 1:
         return not cuts_whole_groups(use.op, len(use.inputs[0].ids))
     return getattr(use.op, "depth_multiplier", 1) == 1
+
+
+def matrix_of(op: Any) -> tuple[str, int | None, int] | None:
+    """The weight with which a layer mixes channels, as in `MATRICES`; None where it has none."""
+    added = rules_of(op)
+    return added.matrix if added else MATRICES.get(type(op))
 
 
 def weight_of(layer: Any, end: str) -> Any:

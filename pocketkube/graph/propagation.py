@@ -8,11 +8,13 @@ import keras
 import numpy as np
 
 from pocketkube.graph.channels import FIXED, Channels, Ledger
+from pocketkube.graph.layer_rules import rules_of
 from pocketkube.keras_private import (
     CustomScaleLayer,
     LayerScale,
     StochasticDepth,
     attention_output_shape,
+    is_operation,
 )
 
 Shape = tuple[int | None, ...]
@@ -73,7 +75,8 @@ def propagate(call: ChannelFlow) -> list[Channels | None] | None:
         One for each output, or None where no rule knows the operation: its inputs are then fixed,
         so that it stays as it is.
     """
-    rule = RULES.get(type(call.op)) or _operation_rule(call.op)
+    added = rules_of(call.op)
+    rule = added.channels if added else RULES.get(type(call.op)) or _operation_rule(call.op)
     if rule is None:
         call.fix_all()
         return None
@@ -85,7 +88,7 @@ def propagate(call: ChannelFlow) -> list[Channels | None] | None:
 
 def _operation_rule(op: Any) -> Rule | None:
     # Bare operations (x + y on symbolic tensors) have no public classes: their names are keras.ops'.
-    if isinstance(op, keras.layers.Layer) or not type(op).__module__.startswith("keras.src.ops."):
+    if not is_operation(op):
         return None
     return OPERATION_RULES.get(type(op).__name__)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from pocketkube.extension import tasks
 from pocketkube.measures.classes import Classes
 from pocketkube.measures.heads import NO_UNIT, HeadMeasure, TaskMeasure
 from pocketkube.measures.measure import Measure
@@ -41,7 +42,7 @@ def measure_of(config: Mapping[str, Any]) -> Measure:
     Raises:
         KeyError: If there is no such kind.
     """
-    kind: Any = MEASURES[config["kind"]]
+    kind: Any = MEASURES.get(config["kind"]) or _added(config["kind"])
     settings = {field.name: config[field.name] for field in fields(kind) if field.name in config}
     # JSON has lists alone.
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()})
@@ -50,4 +51,19 @@ def measure_of(config: Mapping[str, Any]) -> Measure:
 def wording_of(score_name: str) -> Wording:
     """How a score of that name is read."""
     known = [*(measure.wording for measure in MEASURES.values()), NO_UNIT]
-    return next(wording for wording in known if wording.score_name == score_name)
+    found = [wording for wording in known if wording.score_name == score_name]
+    added = (_added(name).wording for name in tasks.names())
+    return found[0] if found else next(each for each in added if each.score_name == score_name)
+
+
+def _added(name: str) -> type[Measure]:
+    """The measure of a task that a package adds.
+
+    Raises:
+        KeyError: If there is none of that name.
+    """
+    task = tasks.find(name, tuple(MEASURES))
+    if task is None:
+        raise KeyError(name)
+    measure: type[Measure] = task.measure
+    return measure

@@ -6,6 +6,7 @@ from functools import partial
 import keras
 
 from pocketkube.errors import UserError
+from pocketkube.extension import models
 from pocketkube.models.layer_factory import LayerFactory
 from pocketkube.models.lenet import lenet
 from pocketkube.models.mobilenet import mobilenet_v1, mobilenet_v2
@@ -56,7 +57,7 @@ def build_model(
     """
     if name not in _NETWORKS:
         raise UserError(
-            f"There is no built-in network {name!r}: give one of {', '.join(MODEL_NAMES)}, "
+            f"There is no network {name!r}: give one of {', '.join(models.names(MODEL_NAMES))}, "
             "or the path of a .keras file."
         )
     if len(input_shape) != 3 or any(not size or size < 1 for size in input_shape):

@@ -22,7 +22,7 @@ from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.pruning.allocation import allocate, by_group, counts_from_ratios, prices
 from pocketkube.pruning.batch_statistics import recalibrate_where_better
 from pocketkube.pruning.calibration import FEWEST, Calibration
-from pocketkube.pruning.criteria import criterion_named, known_criteria
+from pocketkube.pruning.criteria import BUILT_IN, criterion_named
 from pocketkube.pruning.criteria.base import Criterion, Selection
 from pocketkube.pruning.layer_by_layer import Outcome, cut_layer_by_layer
 
@@ -139,7 +139,7 @@ class Pruner:
         Raises:
             UserError: If that cannot be reached.
         """
-        return self.to_counts(self.costs.assignment(self._allocated(budget, most)))
+        return self.to_counts(self.counts_for_budget(budget, most))
 
     def to_ratios(self, ratios: Mapping[str, float]) -> Pruned:
         """Removes given parts.
@@ -185,6 +185,10 @@ class Pruner:
             # Layers of the user's own may shrink otherwise than estimated: aim lower or higher.
             goal = wanted / off
         return self.costs.assignment(counts)
+
+    def counts_for_budget(self, budget: Budget, most: float) -> dict[str, int]:
+        """How many units each group keeps for a budget, without cutting; see `to_budget`."""
+        return self.costs.assignment(self._allocated(budget, most))
 
     def counts_for_ratios(self, ratios: Mapping[str, float]) -> dict[str, int]:
         """How many units each group keeps where parts go, without cutting; see `to_ratios`."""
@@ -303,7 +307,7 @@ def _why_not_fitted(not_fitted: tuple[tuple[str, str], ...]) -> list[str]:
 
 def _refuse_missing_examples(criterion: Criterion, calibration: Calibration | None) -> None:
     if criterion.needs_data and calibration is None:
-        *others, last = [each.name for each in known_criteria().values() if not each.needs_data]
+        *others, last = [name for name, each in BUILT_IN.items() if not each.needs_data]
         raise UserError(
             f"The criterion {criterion.name} looks at examples: give a dataset, or use "
             f"{', '.join(others)} or {last}."

@@ -10,8 +10,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from pocketkube.extension import datasets, tasks
+from pocketkube.extension import stages as added
+from pocketkube.spec.added import Choice
 from pocketkube.spec.problems import models_in, stage_model
-from pocketkube.spec.sections import SOURCES, DatasetSettings, Target, TaskSettings
+from pocketkube.spec.sections import SOURCES, DatasetSettings, Target
+from pocketkube.spec.sections.task import TASKS
 from pocketkube.spec.spec import Spec
 from pocketkube.spec.stage_settings import STAGE_NAMES
 
@@ -37,8 +41,8 @@ def json_schema() -> dict[str, Any]:
     schema = Spec.model_json_schema()
     properties = schema["properties"]
     builtins = _choices(DatasetSettings.model_fields["builtin"].annotation)
-    properties["dataset"] = _either({"enum": builtins}, properties["dataset"])
-    properties["task"] = _either({"enum": list(TaskSettings.model_fields)}, properties["task"])
+    properties["dataset"] = _either({"enum": [*builtins, *datasets.names()]}, properties["dataset"])
+    properties["task"] = _either({"enum": list(tasks.names(TASKS))}, properties["task"])
     definitions = schema["$defs"]
     definitions["DatasetSettings"]["oneOf"] = _given(definitions["DatasetSettings"], SOURCES)
     definitions["Target"]["anyOf"] = _given(definitions["Target"], tuple(Target.model_fields))
@@ -55,6 +59,7 @@ def json_schema() -> dict[str, Any]:
                 "additionalProperties": False,
             }
         )
+    stages += [{"const": name} | {"description": added.origin(name).who} for name in added.names()]
     stages.append(properties["stages"]["items"])
     properties["stages"] = {**properties["stages"], "items": {"anyOf": stages}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
@@ -97,7 +102,9 @@ def _wrapped(text: str, indent: str) -> Iterator[str]:
 
 
 def _allowed(field: FieldInfo) -> str:
-    choices, limits = ", ".join(map(str, _choices(field.annotation))), ", ".join(_limits(field))
+    builtin = [name for rule in field.metadata if isinstance(rule, Choice) for name in rule.builtin]
+    choices = ", ".join(map(str, [*_choices(field.annotation), *builtin]))
+    limits = ", ".join(_limits(field))
     if choices and limits:
         return f"  # {limits}, or {choices}"
     if choices:

@@ -101,7 +101,10 @@ def resolve_paths(spec: Spec, base: Path) -> Spec:
     )
     changes["distillation"] = spec.distillation.model_copy(update={"teachers": teachers})
     kind, place = spec.dataset.source
-    if kind != "builtin":
+    if spec.dataset.added is not None:
+        added = {name: settings.resolved(base) for name, settings in spec.dataset.added.items()}
+        changes["dataset"] = spec.dataset.model_copy(update={"added": added})
+    elif kind != "builtin":
         changes["dataset"] = spec.dataset.model_copy(update={kind: _absolute(place, base)})
     return spec.model_copy(update=changes)
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pocketkube.extension import Registry, datasets, stages, tasks
 from pocketkube.spec.spec import Spec
-from pocketkube.spec.stage_settings import STAGE_NAMES
+from pocketkube.spec.stage_settings import STAGE_NAMES, added_stage
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,14 @@ def _place(loc: Sequence[str | int], document: Any) -> tuple[tuple[str | int, ..
         elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
             here = here[part]
             steps.append(part)
-            if not (depth + 1 < len(loc) and loc[depth + 1] in STAGE_NAMES):
+            if not (depth + 1 < len(loc) and _names_stage(loc[depth + 1])):
                 words.append(f"[{part}]")
             continue
         elif isinstance(here, str) and part == "builtin":
             break
+        elif part == "added" and isinstance(here, str | Mapping):
+            # Written by its name alone, without this key around it.
+            continue
         elif loc[0] == "stages" and depth == 2:
             # Written as a name alone or as {name: ...}: names the stage, leads nowhere.
             words.append(f".{part}")
@@ -100,7 +104,7 @@ def _message(detail: ErrorDetails, loc: Sequence[str | int], root: type[BaseMode
         ]
         return _unknown(detail["input"], choices) + _hint_of_source(loc, detail["input"])
     if kind == "union_tag_invalid":
-        return _unknown(context["tag"], STAGE_NAMES, "a stage")
+        return _unknown(context["tag"], stages.names(STAGE_NAMES), "a stage")
     if kind in ("union_tag_not_found", "model_type", "model_attributes_type") and _is_stage(loc):
         return (
             "a stage is a name or {name: {setting: value}}, its settings indented below its name; "
@@ -191,17 +195,26 @@ def _is_stage(loc: Sequence[str | int]) -> bool:
 def _model_at(loc: Sequence[str | int], root: type[BaseModel]) -> type[BaseModel]:
     """The model whose fields stand at a location."""
     model = root
+    added: Registry | None = None
     for part in loc:
-        if part in STAGE_NAMES:
+        if added is not None:
+            model, added = added.get(str(part)), None
+        elif _names_stage(part):
             model = stage_model(str(part))
+        elif part == "added":
+            added = datasets if loc[0] == "dataset" else tasks
         elif part in model.model_fields:
             model = _model_in(model.model_fields[str(part)].annotation) or model
     return model
 
 
+def _names_stage(part: str | int) -> bool:
+    return part in STAGE_NAMES or added_stage(part) is not None
+
+
 def stage_model(name: str) -> type[BaseModel]:
     """The settings of the stage of that name."""
-    return next(
+    return added_stage(name) or next(
         model
         for model in models_in(Spec.model_fields["stages"].annotation)
         if name in get_args(model.model_fields["name"].annotation)

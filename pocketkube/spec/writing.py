@@ -25,10 +25,13 @@ def document_of(spec: Spec) -> dict[str, Any]:
     """
     document = _different(spec)
     document["stages"] = [_short(stage) for stage in spec.stages]
-    if list(document["dataset"]) == ["builtin"]:
-        document["dataset"] = document["dataset"]["builtin"]
-    if document.get("task") == {"landmarks": {}}:
-        document["task"] = "landmarks"
+    dataset = _unnested(document["dataset"])
+    if list(dataset) == ["builtin"]:
+        dataset = dataset["builtin"]
+    document["dataset"] = dataset
+    if "task" in document:
+        ((name, settings),) = _unnested(document["task"]).items()
+        document["task"] = {name: settings} if settings else name
     return document
 
 
@@ -71,6 +74,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     return value
+
+
+def _unnested(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What was added by its name alone."""
+    return {key: value for key, value in section.items() if key != "added"} | section.get("added", {})
 
 
 def _short(stage: StageSettings) -> str | dict[str, Any]:

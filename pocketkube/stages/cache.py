@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from pocketkube.files import replaced_folder
+from pocketkube.stages.added import added_modules
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.code import code_digest
 from pocketkube.stages.configs import StageConfig
@@ -22,7 +23,8 @@ def kept_place(cache: Path, call: StageCall) -> Path:
         cache: The folder of all that is kept.
         call: The call, its inputs folders on this machine.
     """
-    told = [call.stage, call.config.model_dump(mode="json"), code_digest(call.definition.module)]
+    modules = (call.definition.module, *added_modules(call.config))
+    told = [call.stage, call.config.model_dump(mode="json"), code_digest(*modules)]
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     digest.update(_stamps(call.config).encode())
     for name, folder in sorted(call.inputs.items()):

@@ -2,29 +2,36 @@
 
 import ast
 import hashlib
+import os
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
-import pocketkube
-
-PACKAGE = pocketkube.__name__
+PACKAGE = "pocketkube"
+NO_FILE = os.urandom(16)
 # Whose arithmetic and file formats outputs depend on; TensorFlow has two names, by machine.
 LIBRARIES = ("keras", "tensorflow", "tensorflow-cpu", "ai-edge-litert", "numpy", "scikit-learn")
 
 
 @cache
-def code_digest(module: str) -> str:
-    """A digest of a module's source, of all of this package that it imports, and of the libraries.
+def code_digest(*modules: str) -> str:
+    """A digest of modules' source, of what they import of these packages, and of the libraries.
 
-    Imports are read from the source, those inside functions too; so are modules of this package whose
-    names stand in a text, as registries name them.
+    Imports are read from the source, those inside functions too; so are modules of these packages whose
+    names stand in a text, as registries name them. A module without a file, as a notebook's, is another
+    one in each process.
 
     Args:
-        module: Its dotted name.
+        modules: Their dotted names.
     """
     digest = hashlib.sha256()
-    for name in sorted(_closure(module)):
+    packages = frozenset({PACKAGE, *(module.split(".")[0] for module in modules)})
+    for module in modules:
+        if _file(module) is None:
+            digest.update(NO_FILE)
+    for name in sorted(_closure(modules, packages)):
         file = _file(name)
         assert file is not None
         digest.update(name.encode() + b"\0" + file.read_bytes())
@@ -33,14 +40,14 @@ def code_digest(module: str) -> str:
     return digest.hexdigest()
 
 
-def _closure(module: str) -> set[str]:
+def _closure(modules: Sequence[str], packages: frozenset[str]) -> set[str]:
     found: set[str] = set()
-    waiting = [module]
+    waiting = [*modules]
     while waiting:
         name = waiting.pop()
         if name not in found and _file(name) is not None:
             found.add(name)
-            waiting += _imported(name)
+            waiting += [each for each in _imported(name) if each.split(".")[0] in packages]
     return found
 
 
@@ -58,17 +65,32 @@ def _imported(module: str) -> frozenset[str]:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names |= {node.value.split(":")[0]}
-    return frozenset(name for name in names if name.split(".")[0] == PACKAGE)
+    return frozenset(name for name in names if all(map(str.isidentifier, name.split("."))))
 
 
 @cache
 def _file(module: str) -> Path | None:
-    """Where a module of this package lives; None for what is no module, as a function's name."""
-    place = Path(pocketkube.__file__).parent.joinpath(*module.split(".")[1:])
-    for file in (place.with_suffix(".py"), place / "__init__.py"):
-        if file.is_file() and module.split(".")[0] == PACKAGE:
-            return file
+    """Where a module lives; None for what is no module, as a function's name."""
+    package, *below = module.split(".")
+    for folder in _folders(package):
+        place = folder.joinpath(package, *below)
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                return file
     return None
+
+
+@cache
+def _folders(package: str) -> tuple[Path, ...]:
+    """The folders that a top-level package or module stands in."""
+    if package == "__main__":
+        return ()
+    spec = find_spec(package)
+    if spec is None:
+        return ()
+    if spec.submodule_search_locations:
+        return tuple(Path(place).parent for place in spec.submodule_search_locations)
+    return (Path(spec.origin).parent,) if spec.origin else ()
 
 
 def _version(library: str) -> str:

@@ -9,7 +9,7 @@ from scipy.stats import binomtest, ttest_rel
 from pocketkube.bundle import NOW, UNPRUNED, Bundle
 from pocketkube.facts import PruningFacts
 from pocketkube.measures import Wording
-from pocketkube.pruning.criteria import known_criteria
+from pocketkube.pruning.criteria import always_fits
 from pocketkube.spec.sections import (
     ClusterWeights,
     DistillModel,
@@ -119,8 +119,7 @@ def remedies(settings: Any, course: Training) -> list[str]:
 
 def _less_pruning(settings: Sequence[PruningFacts]) -> list[str]:
     tried = ["smaller ratios" if all(each.ratios for each in settings) else "a smaller target"]
-    known = known_criteria()
-    if any(each.reconstruct and not known[each.criterion].always_fits for each in settings):
+    if any(each.reconstruct and not always_fits(each.criterion) for each in settings):
         tried.append("reconstruct: false")
     if all(each.group_size is None for each in settings):
         tried.append("group_size: 1, which fine-tunes between")

@@ -23,6 +23,7 @@ from pocketkube.deploy import (
 )
 from pocketkube.facts import AgreementFacts, ExportedFacts, ExportFacts
 from pocketkube.files import replaced_folder, write_text
+from pocketkube.keras_private import flat_layers
 from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
 from pocketkube.quantization.integer_kernels import integer_kernels
@@ -148,7 +149,7 @@ def _use_of_zeros(found: SparseKernels) -> str:
 
 def _rounds_itself(model: keras.Model) -> bool:
     """Whether a model's own ranges are those of LiteRT's integers."""
-    layers = model._flatten_layers(include_self=False)
+    layers = flat_layers(model, include_self=False)
     bits = {layer.bits for layer in layers if isinstance(layer, FakeQuantize)}
     return bits == {LITERT_BITS}
 

@@ -5,7 +5,8 @@ import keras
 from pocketkube.bundle import load_model
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
-from pocketkube.models import build_model
+from pocketkube.extension import models
+from pocketkube.models import MODEL_NAMES, build_model
 from pocketkube.storage import parse_location
 
 
@@ -28,6 +29,11 @@ def network(key: str, name: str, width: float, dataset: Dataset, seed: int) -> k
     if name.endswith(".keras"):
         with parse_location(name).fetched() as path:
             model = load_model(path)
+        _check_inputs(key, name, model, dataset)
+        return model
+    builder = models.find(name, MODEL_NAMES)
+    if builder is not None:
+        model = builder(dataset, width=width, seed=seed)
         _check_inputs(key, name, model, dataset)
         return model
     labels = dataset.labels[0]

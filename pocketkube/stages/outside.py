@@ -26,7 +26,9 @@ def _named(name: str, value: Any) -> Iterator[str]:
         yield from (teacher for teacher in value.teachers if teacher != UNCOMPRESSED)
     elif isinstance(value, DatasetSettings):
         kind, where = value.source
-        if kind != "builtin":
+        if value.added is not None:
+            yield from (text for settings in value.added.values() for text in settings.reads())
+        elif kind != "builtin":
             yield where
     elif isinstance(value, tuple):
         for each in value:

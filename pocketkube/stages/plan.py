@@ -9,7 +9,7 @@ from pocketkube.spec.spec import Spec
 from pocketkube.spec.stage_settings import StageSettings
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import StageConfig
-from pocketkube.stages.registry import STAGES, TEACHER, stage_named
+from pocketkube.stages.registry import TEACHER, stage_named
 
 CHECKED, TRAINED, BASELINE, RESULT, MEASURED, REPORTED = (
     "check_export",
@@ -63,7 +63,7 @@ def plan(spec: Spec) -> tuple[Step, ...]:
         settings: StageSettings | None = None,
         after: tuple[str, ...] = (),
     ) -> Step:
-        config = STAGES[stage].config.of(spec, settings)
+        config = stage_named(stage).config.of(spec, settings)
         return Step(key, stage, config, inputs, title or stage, after)
 
     steps = [
@@ -79,7 +79,8 @@ def plan(spec: Spec) -> tuple[Step, ...]:
         stage = "fine_tune_model" if isinstance(settings, FineTune) else settings.name
         key = f"{number}_{settings.name}"
         # A back end of Kubeflow Pipelines refuses one output as two inputs of a task.
-        teacher = {} if model == TRAINED else {TEACHER: TRAINED}
+        taught = TEACHER in stage_named(stage).optional and model != TRAINED
+        teacher = {TEACHER: TRAINED} if taught else {}
         steps.append(step(key, stage, {"model": model} | teacher, settings=settings))
         model = key
     return (

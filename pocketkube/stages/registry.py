@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from pocketkube.errors import UserError
+from pocketkube.extension import stages
+from pocketkube.spec.sections import StageBase
 from pocketkube.stages import configs
 from pocketkube.stages.configs import StageConfig
 
@@ -19,6 +21,11 @@ class StageDefinition:
         shared: Whether its work is shared where training.workers asks for several processes.
         tensorflow: Whether it works on a Keras model; else it reads LiteRT files and figures only.
         cached: Whether its output is kept for the next run.
+        component: Of a stage that a package adds, its component for Kubeflow Pipelines, as in
+            "package.module:function": a function under `dsl.component`, with the config's fields,
+            `model` and, where it may take one, `teacher` as its inputs, and one more artifact, a model,
+            as its output. Without one the stage runs on one machine only.
+        hands_on: The name of that output.
     """
 
     module: str
@@ -28,6 +35,16 @@ class StageDefinition:
     shared: bool = False
     tensorflow: bool = True
     cached: bool = True
+    component: str = ""
+    hands_on: str = "compressed"
+
+    @property
+    def settings(self) -> type[StageBase]:
+        """What stands under the stage's name in a spec."""
+        kind = self.config.model_fields["settings"].annotation
+        assert isinstance(kind, type)
+        assert issubclass(kind, StageBase)
+        return kind
 
 
 # The uncompressed model; left out where it is the model itself.
@@ -75,6 +92,24 @@ def stage_named(name: str) -> StageDefinition:
     Raises:
         UserError: If there is none.
     """
-    if name not in STAGES:
-        raise UserError(f"There is no stage {name}; use one of {', '.join(STAGES)}.")
-    return STAGES[name]
+    if name in STAGES:
+        return STAGES[name]
+    added: StageDefinition = stages.get(name, tuple(STAGES), StageDefinition)
+    wrong = _wrong(added, name)
+    if wrong:
+        raise UserError(f"The stage {name} of {stages.origin(name).who} {wrong}.")
+    return added
+
+
+def _wrong(added: StageDefinition, name: str) -> str:
+    """Why a stage cannot stand in a spec; nothing if it can."""
+    if added.inputs != ("model",) or not {*added.optional} <= {TEACHER}:
+        return "has other inputs than model, which it has to take, and teacher, which it may"
+    field = added.config.model_fields.get("settings")
+    kind = field and field.annotation
+    if not (isinstance(kind, type) and issubclass(kind, StageBase)):
+        return "has a config without a field settings of a subclass of StageBase"
+    named = kind.model_fields["name"]
+    if named.get_default() != name:
+        return f"has settings whose name is {named.get_default()!r}, not its own"
+    return ""

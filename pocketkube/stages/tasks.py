@@ -1,14 +1,17 @@
 """Settles what a job's model is to learn, before anything is trained."""
 
+from collections.abc import Mapping
+
 import keras
 
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
+from pocketkube.extension import tasks
 from pocketkube.measures import Points, label_places
-from pocketkube.spec.sections import Training
+from pocketkube.spec.sections import AddedTask, Training
 from pocketkube.stages.configs import Learning, NetworkConfig
-from pocketkube.training.heads import TAKE_ROWS, keras_loss
+from pocketkube.training.heads import HEADS, TAKE_ROWS, keras_loss
 from pocketkube.training.task import Task, infer_task, landmark_task
 
 
@@ -27,6 +30,9 @@ def settled_task(config: NetworkConfig | Learning, model: keras.Model, dataset: 
         task = infer_task(model, *dataset.labels)
         _refuse_unknown_labels(config.training, task, dataset)
         return task
+    if config.task.added is not None:
+        return _added_task(config.task.added, model, dataset)
+    assert config.task.landmarks is not None
     if len(model.outputs) != 1 or len(dataset.labels) != 1:
         raise UserError(
             f"task: landmarks are one array of points from one output; {dataset.name} has "
@@ -38,6 +44,24 @@ def settled_task(config: NetworkConfig | Learning, model: keras.Model, dataset: 
             "class numbers."
         )
     task = landmark_task(model, Points(config.task.landmarks.normalize_by))
+    _refuse_unfit(task, model, dataset)
+    return task
+
+
+def _added_task(added: Mapping[str, AddedTask], model: keras.Model, dataset: Dataset) -> Task:
+    ((name, settings),) = added.items()
+    task = settings.task(model, dataset)
+    if not isinstance(task, Task) or {head.kind for head in task.heads} - {name, *HEADS}:
+        raise UserError(
+            f"The task {name} of {tasks.origin(name).who} has to give a pocketkube.training.task.Task "
+            f"whose heads are of the kind {name}."
+        )
+    _refuse_unfit(task, model, dataset)
+    return task
+
+
+def _refuse_unfit(task: Task, model: keras.Model, dataset: Dataset) -> None:
+    """Looks at all labels."""
     shapes = [tuple(output.shape) for output in model.outputs]
     for split, examples in (
         ("training", dataset.train),
@@ -46,7 +70,6 @@ def settled_task(config: NetworkConfig | Learning, model: keras.Model, dataset: 
     ):
         _, labels = materialize(examples, None, 0)
         task.measure.refuse_unfit(labels, shapes, f"{dataset.name} ({split})", model.name)
-    return task
 
 
 def _refuse_unknown_labels(training: Training, task: Task, dataset: Dataset) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import ops
-from keras.src.losses.losses import LossFunctionWrapper
 
 from pocketkube.errors import UserError
+from pocketkube.extension import tasks
+from pocketkube.keras_private import LossFunctionWrapper
 from pocketkube.measures import Classes, HeadMeasure, Measure, Points, Values, measure_of
 from pocketkube.measures.points import normalized_errors
 from pocketkube.training.losses import TINY, loss_of_each
@@ -233,6 +234,8 @@ def head_of_config(config: Mapping[str, Any]) -> Head:
     Raises:
         UserError: If its loss is made of a class or function that is not known here.
     """
+    # Of a task that a package adds the class of the loss may be known from here on.
+    kind = HEADS.get(config["kind"]) or tasks.get(config["kind"], tuple(HEADS)).head()
     own = {name: config[name] for name in ("num_classes", "from_logits") if name in config}
     try:
         loss = keras.saving.deserialize_keras_object(config["loss"])
@@ -241,7 +244,7 @@ def head_of_config(config: Mapping[str, Any]) -> Head:
             f"The loss of output {config['name']} is not known here: decorate it with "
             "@keras.saving.register_keras_serializable() and import its module before."
         ) from error
-    return HEADS[config["kind"]](config["name"], measure_of(config), loss, config["weight"], **own)
+    return kind(config["name"], measure_of(config), loss, config["weight"], **own)
 
 
 def keras_loss(loss: keras.losses.Loss) -> str | None:

@@ -17,9 +17,9 @@ from pocketkube.benchmarking import benchmark, environment, render_table
 from pocketkube.benchmarking.memory import measure_loading
 from pocketkube.benchmarking.timing import Rounds
 from pocketkube.deploy import convert_litert
-from pocketkube.deploy.litert_file import write_model
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
+from pocketkube.litert_file import write_model
 from pocketkube.spec.sections import Benchmark
 
 FEW = Benchmark(runs=8, warmup_runs=2, threads=(1, 2))

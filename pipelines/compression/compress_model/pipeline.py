@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 from kfp import dsl, kubernetes
@@ -17,8 +18,11 @@ from components.compression.prune_channels import prune_channels
 from components.compression.quantize_weights import quantize_weights
 from components.compression.sparsify_weights import sparsify_weights
 from components.compression.train_model import train_model
+from pocketkube.errors import UserError
+from pocketkube.extension import stages
 from pocketkube.spec import Spec, settings_document
 from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, Step, plan
+from pocketkube.stages.registry import stage_named
 
 COMPONENTS: dict[str, Callable[..., Any]] = {
     "check_export": check_export,
@@ -87,7 +91,7 @@ def compress_model(spec: Spec) -> Any:
         for step in steps:
             inputs = {name: _output(tasks, steps, key) for name, key in step.inputs.items()}
             told = _told(step, parameters)
-            tasks[step.key] = COMPONENTS[step.stage](**told, **inputs)
+            tasks[step.key] = _component(step.stage)(**told, **inputs)
             tasks[step.key].after(*(tasks[key] for key in step.after))
             _harden(tasks[step.key], step)
         report = tasks[REPORTED]
@@ -134,9 +138,22 @@ def _told(step: Step, parameters: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _component(stage: str) -> Callable[..., Any]:
+    if stage in COMPONENTS:
+        return COMPONENTS[stage]
+    place = stage_named(stage).component
+    if not place:
+        raise UserError(
+            f"The stage {stage} of {stages.origin(stage).who} has no component: run the job on one "
+            "machine, or give its StageDefinition one."
+        )
+    component: Callable[..., Any] = resolve_name(place)
+    return component
+
+
 def _output(tasks: dict[str, Any], steps: tuple[Step, ...], key: str) -> Any:
     stage = next(step.stage for step in steps if step.key == key)
-    return tasks[key].outputs[HANDED_ON[stage]]
+    return tasks[key].outputs[HANDED_ON.get(stage) or stage_named(stage).hands_on]
 
 
 def _harden(task: Any, step: Step) -> None:

@@ -1,13 +1,13 @@
 """How important a channel is: one file a criterion, known by name in a registry.
 
-To add one, subclass `pocketkube.pruning.criteria.base.Criterion` and put `@register` before the class.
+To add one, subclass `pocketkube.pruning.criteria.base.Criterion`; see `pocketkube.extension`.
 """
 
 from pocketkube.pruning.criteria.registry import (
-    Registered,
+    BUILT_IN,
+    always_fits,
     criterion_named,
-    known_criteria,
-    register,
+    criterion_names,
 )
 
-__all__ = ["Registered", "criterion_named", "known_criteria", "register"]
+__all__ = ["BUILT_IN", "always_fits", "criterion_named", "criterion_names"]

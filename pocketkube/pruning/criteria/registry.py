@@ -1,39 +1,49 @@
-"""Which criteria there are, by name; to ask that loads neither them nor TensorFlow."""
+"""Which criteria there are, by name. Asking which imports none of them, nor TensorFlow."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from pocketkube.errors import UserError
+from pocketkube.extension import criteria
 
 if TYPE_CHECKING:
     from pocketkube.pruning.criteria.base import Criterion
 
-Kind = TypeVar("Kind", bound="type[Criterion]")
-
 
 @dataclass(frozen=True)
-class Registered:
-    """A criterion before it is loaded.
+class BuiltIn:
+    """A criterion of this package before it is loaded.
 
     Attributes:
-        name: Its name in specs and on the command line.
+        place: Where its class is.
         needs_data: Whether it looks at examples.
         always_fits: Whether weights are fitted to what is left whether that is asked for or not.
-        load: Gives the criterion.
     """
 
-    name: str
-    needs_data: bool
-    always_fits: bool
-    load: "Callable[[], Criterion]"
+    place: str
+    needs_data: bool = False
+    always_fits: bool = False
 
 
-def known_criteria() -> Mapping[str, Registered]:
-    """All criteria by name: those of the package first, then others as they were registered."""
-    return MappingProxyType(_KNOWN)
+# Module names in full: what a stage's output depends on is found by them.
+BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
+    {
+        "l1": BuiltIn("pocketkube.pruning.criteria.l1:L1"),
+        "l2": BuiltIn("pocketkube.pruning.criteria.l2:L2"),
+        "bn_scale": BuiltIn("pocketkube.pruning.criteria.bn_scale:BatchNormScale"),
+        "fpgm": BuiltIn("pocketkube.pruning.criteria.fpgm:GeometricMedian"),
+        "taylor": BuiltIn("pocketkube.pruning.criteria.taylor:Taylor", needs_data=True),
+        "lasso": BuiltIn("pocketkube.pruning.criteria.lasso:Lasso", needs_data=True, always_fits=True),
+        "dcp": BuiltIn("pocketkube.pruning.criteria.dcp:DiscriminationAware", needs_data=True),
+    }
+)
+
+
+def criterion_names() -> tuple[str, ...]:
+    """The names of all criteria: those of this package first, then those that were added."""
+    return criteria.names(tuple(BUILT_IN))
 
 
 def criterion_named(name: str) -> "Criterion":
@@ -42,48 +52,20 @@ def criterion_named(name: str) -> "Criterion":
     Raises:
         UserError: If there is none of that name; it lists the names there are.
     """
-    if name not in _KNOWN:
-        raise UserError(f"There is no criterion {name!r}; there are: {', '.join(_KNOWN)}.")
-    return _KNOWN[name].load()
+    return _class_named(name)()
 
 
-def register(kind: Kind) -> Kind:
-    """Makes a criterion known by its name; a decorator of its class.
-
-    Args:
-        kind: A subclass of `Criterion` that is made without arguments.
-
-    Returns:
-        The class itself.
-
-    Raises:
-        UserError: If another criterion has that name.
-    """
-    if kind.name in _KNOWN:
-        raise UserError(f"There is a criterion {kind.name!r} already: give yours another name.")
-    _KNOWN[kind.name] = Registered(kind.name, kind.needs_data, kind.always_fits, kind)
-    return kind
+def always_fits(name: str) -> bool:
+    """Whether weights are fitted to what a criterion leaves, whether that is asked for or not."""
+    return BUILT_IN[name].always_fits if name in BUILT_IN else _class_named(name).always_fits
 
 
-def _of_package(
-    module: str, kind: str, *, needs_data: bool = False, always_fits: bool = False
-) -> Registered:
-    def load() -> "Criterion":
-        criterion: Criterion = getattr(import_module(f"{__package__}.{module}"), kind)()
-        return criterion
+def _class_named(name: str) -> "type[Criterion]":
+    from pocketkube.pruning.criteria.base import Criterion
 
-    return Registered(module, needs_data, always_fits, load)
-
-
-_KNOWN = {
-    each.name: each
-    for each in (
-        _of_package("l1", "L1"),
-        _of_package("l2", "L2"),
-        _of_package("bn_scale", "BatchNormScale"),
-        _of_package("fpgm", "GeometricMedian"),
-        _of_package("taylor", "Taylor", needs_data=True),
-        _of_package("lasso", "Lasso", needs_data=True, always_fits=True),
-        _of_package("dcp", "DiscriminationAware", needs_data=True),
+    kind: type[Criterion] = (
+        resolve_name(BUILT_IN[name].place)
+        if name in BUILT_IN
+        else criteria.get(name, tuple(BUILT_IN), Criterion)
     )
-}
+    return kind

@@ -2,7 +2,7 @@
 
 from pocketkube.spec.sections.benchmark import Benchmark
 from pocketkube.spec.sections.cluster_weights import ClusterWeights
-from pocketkube.spec.sections.dataset import SOURCES, DatasetSettings
+from pocketkube.spec.sections.dataset import SOURCES, AddedDataset, DatasetSettings
 from pocketkube.spec.sections.distill_model import DistillModel
 from pocketkube.spec.sections.distillation import UNCOMPRESSED, Distillation
 from pocketkube.spec.sections.fine_tune import FineTune
@@ -12,13 +12,15 @@ from pocketkube.spec.sections.quantize_weights import FLOAT, QuantizeWeights
 from pocketkube.spec.sections.sparsify_weights import SparsifyWeights
 from pocketkube.spec.sections.stage import StageBase, Trait
 from pocketkube.spec.sections.target import Target
-from pocketkube.spec.sections.task import Landmarks, TaskSettings
+from pocketkube.spec.sections.task import AddedTask, Landmarks, TaskSettings
 from pocketkube.spec.sections.training import Augmentation, Training
 
 __all__ = [
     "FLOAT",
     "SOURCES",
     "UNCOMPRESSED",
+    "AddedDataset",
+    "AddedTask",
     "Augmentation",
     "Benchmark",
     "ClusterWeights",

@@ -1,10 +1,56 @@
 """The spec's section dataset: where the examples are."""
 
-from typing import Any, Literal, Self
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pocketkube.extension import datasets
+from pocketkube.spec.added import added_settings, below_added
 from pocketkube.spec.settings import Count, Place, Settings
+
+if TYPE_CHECKING:
+    from pocketkube.data import Dataset
+
+
+class AddedDataset(Settings):
+    """A data set that a package adds; its fields are its settings in a spec.
+
+    It is made when a spec is read, in processes that have no TensorFlow: its module imports that, NumPy
+    and `pocketkube.data` within `load` only.
+    """
+
+    @abstractmethod
+    def load(self, settings: "DatasetSettings") -> "Dataset":
+        """Loads and splits the examples; called by every stage that needs them, in each process anew.
+
+        Args:
+            settings: What stands beside it: fractions, max_train, image_size and value_range.
+                `pocketkube.data.in_memory.in_memory_dataset` splits arrays by them.
+
+        Returns:
+            The data set: the same examples in the same splits each time, none in two of them.
+
+        Raises:
+            UserError: If the examples are missing or unusable.
+        """
+
+    def reads(self) -> Sequence[str]:
+        """Files, folders or s3:// addresses that it reads.
+
+        Called before a stage runs, to see whether they changed since its output was kept.
+        """
+        return ()
+
+    def resolved(self, base: Path) -> Self:
+        """The same with absolute paths; called once, when a spec's file was read.
+
+        Args:
+            base: The folder of the spec's file, which relative paths start from.
+        """
+        return self
 
 
 class DatasetSettings(Settings):
@@ -25,6 +71,11 @@ class DatasetSettings(Settings):
     )
     tfrecord: Place | None = Field(
         None, description="A file pattern of TFRecords with image/encoded and image/class/label."
+    )
+    added: added_settings(datasets, (), AddedDataset) | None = Field(  # type: ignore[valid-type]
+        None,
+        description="A data set that a package adds, with its settings; also without this key, as in "
+        "{name: {setting: value}}.",
     )
     image_size: tuple[Count, Count] | None = Field(
         None,
@@ -49,14 +100,18 @@ class DatasetSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _a_name_alone(cls, value: Any) -> Any:
-        return {"builtin": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            added = value not in BUILT_IN and value in datasets.names()
+            return {"added": {value: {}}} if added else {"builtin": value}
+        return below_added(value, cls.model_fields, datasets)
 
     @model_validator(mode="after")
     def _exactly_one_source(self) -> Self:
         given = [name for name in SOURCES if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"needs exactly one of {', '.join(SOURCES)}; received {' and '.join(given) or 'none'}"
+                f"needs exactly one of {', '.join(SOURCES[:-1])}; received "
+                f"{' and '.join(given) or 'none'}"
             )
         if self.value_range[0] >= self.value_range[1]:
             raise ValueError(
@@ -67,8 +122,11 @@ class DatasetSettings(Settings):
 
     @property
     def source(self) -> tuple[str, str]:
-        """The kind of source and where it is, as in ("npz", "faces.npz")."""
+        """The kind of source and where it is, as in ("npz", "faces.npz"); of an added one its name."""
+        if self.added is not None:
+            return "added", next(iter(self.added))
         return next((name, getattr(self, name)) for name in SOURCES if getattr(self, name))
 
 
-SOURCES = ("builtin", "npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord")
+SOURCES = ("builtin", "npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord", "added")
+BUILT_IN = ("digits",)

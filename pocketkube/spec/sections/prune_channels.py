@@ -1,14 +1,17 @@
 """The settings of the stage prune_channels."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from pocketkube.extension import criteria
+from pocketkube.spec.added import Choice
 from pocketkube.spec.sections.stage import StageBase, Trait
 from pocketkube.spec.settings import Ratio
 
-Criterion = Literal["l1", "l2", "bn_scale", "fpgm", "taylor", "lasso", "dcp"]
+CRITERIA = ("l1", "l2", "bn_scale", "fpgm", "taylor", "lasso", "dcp")
+Criterion = Annotated[str, Choice(criteria, CRITERIA)]
 
 
 class PruneChannels(StageBase):

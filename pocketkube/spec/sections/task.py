@@ -1,10 +1,61 @@
 """The spec's section task: what the labels are."""
 
-from typing import Any, Literal
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from pocketkube.extension import tasks
+from pocketkube.spec.added import added_settings, below_added
 from pocketkube.spec.settings import Settings
+
+if TYPE_CHECKING:
+    import keras
+
+    from pocketkube.data import Dataset
+    from pocketkube.measures import Measure
+    from pocketkube.training.heads import Head
+    from pocketkube.training.task import Task
+
+
+class AddedTask(Settings):
+    """A task that a package adds; its fields are its settings in a spec.
+
+    It is made when a spec is read, and asked for its measure where files are benchmarked, in processes
+    that have no TensorFlow: its module imports that within `head` and `task` only.
+
+    Attributes:
+        measure: How an output is judged in NumPy, a subclass of `pocketkube.measures.Measure` and a
+            frozen dataclass; its `kind` is the task's name in specs.
+    """
+
+    measure: ClassVar[type["Measure"]]
+
+    @classmethod
+    @abstractmethod
+    def head(cls) -> type["Head"]:
+        """How an output is trained and scored in TensorFlow.
+
+        Called wherever a bundle of this task is opened.
+
+        Returns:
+            A subclass of `pocketkube.training.heads.Head`, whose score is that of the measure.
+        """
+
+    @abstractmethod
+    def task(self, model: "keras.Model", dataset: "Dataset") -> "Task":
+        """What a model is to learn; called once a job, before anything is trained, and at its check.
+
+        Args:
+            model: The uncompressed model.
+            dataset: Its examples.
+
+        Returns:
+            A head for each of the model's outputs, whose losses are Keras's or registered with it.
+
+        Raises:
+            UserError: If model, labels and task do not fit each other.
+        """
 
 
 class Landmarks(Settings):
@@ -37,14 +88,29 @@ class TaskSettings(Settings):
     A name alone, `task: landmarks`, means `{landmarks: {}}`.
     """
 
-    landmarks: Landmarks = Field(description="Points in an image.")
+    landmarks: Landmarks | None = Field(None, description="Points in an image.")
+    added: added_settings(tasks, ("landmarks",), AddedTask) | None = Field(  # type: ignore[valid-type]
+        None,
+        description="A task that a package adds, with its settings; also without this key, as in "
+        "{name: {setting: value}}.",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _a_name_alone(cls, value: Any) -> Any:
-        if isinstance(value, str) and value not in cls.model_fields:
-            raise ValueError(f"{value!r} is not a task; use {', '.join(cls.model_fields)}")
+        if isinstance(value, str) and value not in TASKS and value not in tasks.names(TASKS):
+            raise ValueError(f"{value!r} is not a task; use {', '.join(tasks.names(TASKS))}")
         named = {value: {}} if isinstance(value, str) else value
         if isinstance(named, dict):
-            return {name: {} if given is None else given for name, given in named.items()}
+            whole = {name: {} if given is None else given for name, given in named.items()}
+            return below_added(whole, cls.model_fields, tasks)
         return named
+
+    @model_validator(mode="after")
+    def _exactly_one_task(self) -> Self:
+        if (self.landmarks is None) == (self.added is None):
+            raise ValueError(f"needs one task; use {', '.join(tasks.names(TASKS))}")
+        return self
+
+
+TASKS = ("landmarks",)

@@ -1,0 +1,48 @@
+"""The modules of packages from outside whose code a stage runs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pocketkube.extension import Registry, criteria, datasets, layers, models, stages, tasks
+from pocketkube.spec.sections import (
+    DatasetSettings,
+    DistillModel,
+    PruneChannels,
+    StageBase,
+    TaskSettings,
+)
+from pocketkube.stages.configs import StageConfig
+
+
+def added_modules(config: StageConfig) -> tuple[str, ...]:
+    """The modules that add what a config names, and those of all layers and tasks.
+
+    A bundle may hold any layer, and is of a task that not every config names.
+    """
+    named = [
+        module for name in type(config).model_fields for module in _named(name, getattr(config, name))
+    ]
+    everywhere = [each.origin(name).module for each in (layers, tasks) for name in each.names()]
+    return tuple(sorted({*named, *everywhere}))
+
+
+def _named(name: str, value: Any) -> Iterator[str]:
+    if name == "model" and isinstance(value, str):
+        yield from _module(models, value)
+    elif isinstance(value, DistillModel):
+        yield from _module(models, value.student)
+    elif isinstance(value, PruneChannels):
+        yield from _module(criteria, value.criterion)
+    elif isinstance(value, StageBase):
+        yield from _module(stages, value.name)
+    elif isinstance(value, DatasetSettings | TaskSettings) and value.added is not None:
+        registry = datasets if isinstance(value, DatasetSettings) else tasks
+        yield from _module(registry, next(iter(value.added)))
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _named(name, each)
+
+
+def _module(registry: Registry, name: str) -> Iterator[str]:
+    if name in registry.names():
+        yield registry.origin(name).module
