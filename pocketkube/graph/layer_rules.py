@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pocketkube.graph.channels import Channels
     from pocketkube.graph.dependency import Use
     from pocketkube.graph.layer_edits import Kept, LayerEdit
-    from pocketkube.graph.propagation import Call
+    from pocketkube.graph.propagation import ChannelFlow
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class LayerRules:
     """
 
     layer: type[keras.layers.Layer]
-    channels: "Callable[[Call], Channels | list[Channels | None] | None]"
+    channels: "Callable[[ChannelFlow], Channels | list[Channels | None] | None]"
     macs: "Callable[[LayerCall], int]"
     edit: "Callable[[Use, Kept], LayerEdit] | None" = None
     matrix: tuple[str, int | None, int] | None = None

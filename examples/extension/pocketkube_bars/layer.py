@@ -9,7 +9,7 @@ from pocketkube.graph.channels import Channels
 from pocketkube.graph.dependency import Use
 from pocketkube.graph.layer_edits import Kept, LayerEdit
 from pocketkube.graph.layer_rules import LayerRules
-from pocketkube.graph.propagation import Call
+from pocketkube.graph.propagation import ChannelFlow
 
 
 @keras.saving.register_keras_serializable("pocketkube_bars")
@@ -25,7 +25,7 @@ class ChannelScale(keras.layers.Layer):
         return inputs * self.factors
 
 
-def _channels(call: Call) -> Channels:
+def _channels(call: ChannelFlow) -> Channels:
     """What comes in goes out."""
     return Channels(-1, call.last())
 

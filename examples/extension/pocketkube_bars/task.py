@@ -7,7 +7,7 @@ import numpy as np
 
 from pocketkube.errors import UserError
 from pocketkube.measures import Values
-from pocketkube.measures.measure import Judged, Shape
+from pocketkube.measures.measure import Judgement, Shape
 from pocketkube.measures.wording import Wording
 from pocketkube.spec.sections import AddedTask
 
@@ -32,9 +32,9 @@ class Angles(Values):
             raise UserError(f"task: directions are [N, 2]; those of {origin} are {labels.shape}.")
         super().refuse_unfit(labels, shape, origin, output)
 
-    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judged:
+    def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judgement:
         """See `Measure`."""
-        return Judged(-float(angles(labels, kept.reshape(labels.shape), np).mean()))
+        return Judgement(-float(angles(labels, kept.reshape(labels.shape), np).mean()))
 
 
 class Direction(AddedTask):
