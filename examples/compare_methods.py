@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 from jobs import mean_and_spread, results_of
 
-from pocketkube.benchmark import benchmark
+from pocketkube.benchmarking import benchmark
 from pocketkube.cli.outcome import plain_ending
 from pocketkube.errors import UserError
 from pocketkube.files import write_text

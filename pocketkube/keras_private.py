@@ -10,30 +10,41 @@ import keras
 from keras.src import backend
 from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+from keras.src.losses.loss import apply_mask
+from keras.src.losses.losses import LossFunctionWrapper
 from keras.src.models import Functional
 from keras.src.saving.serialization_lib import (
     ObjectSharingScope,
     record_object_after_deserialization,
     serialize_keras_object,
 )
+from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.utils.naming import to_snake_case
 
 __all__ = [
+    "CompileLoss",
     "CustomScaleLayer",
     "Functional",
     "LayerScale",
+    "LossFunctionWrapper",
     "ObjectSharingScope",
     "StochasticDepth",
+    "apply_mask",
     "attention_axes",
     "attention_output_shape",
     "attention_projection",
     "calls_of",
+    "compiled_loss",
     "computed_spec",
     "flat_layers",
+    "flat_losses",
     "functional_of",
     "has_graph",
     "inner_layers",
     "inputs_structure",
+    "is_operation",
+    "loss_arguments",
+    "mask_of",
     "nodes_by_depth",
     "origin",
     "outputs_structure",
@@ -101,6 +112,36 @@ def own_variables(layer: Any) -> list[Any]:
 def computed_spec(call: Any, *args: Any, **kwargs: Any) -> Any:
     """The shapes and types of what a function of tensors gives, without computing it."""
     return backend.compute_output_spec(call, *args, **kwargs)
+
+
+def is_operation(operation: Any) -> bool:
+    """Whether an operation is one of keras.ops, and no layer."""
+    return not isinstance(operation, keras.layers.Layer) and type(operation).__module__.startswith(
+        "keras.src.ops."
+    )
+
+
+def mask_of(tensor: Any) -> Any:
+    """Which positions of a tensor count, as masking layers say; None where all do."""
+    return backend.get_keras_mask(tensor)
+
+
+def compiled_loss(model: keras.Model) -> tuple[Any, Any]:
+    """The loss and the weights of losses that a model was compiled with, as its user wrote them."""
+    loss = model._compile_loss
+    return loss._user_loss, loss._user_loss_weights
+
+
+def loss_arguments(loss: Any) -> Mapping[str, Any]:
+    """What a wrapped loss hands to its function beside labels and outputs; nothing of other losses."""
+    arguments: Mapping[str, Any] = getattr(loss, "_fn_kwargs", {})
+    return arguments
+
+
+def flat_losses(resolved: CompileLoss) -> Sequence[tuple[Any, Any, Any, Any]]:
+    """Of a built `CompileLoss`: each loss's output by its path, the loss, its weight and its name."""
+    losses: Sequence[tuple[Any, Any, Any, Any]] = resolved._flat_losses
+    return losses
 
 
 def attention_output_shape(attention: Any) -> tuple[int, ...] | None:

@@ -77,6 +77,14 @@ class LiteRTModel:
         """
         for detail, array in zip(self._inputs, prepared, strict=True):
             self._interpreter.set_tensor(detail["index"], array)
+        self.compute()
+
+    def compute(self) -> None:
+        """Runs the model once more on the inputs that it has.
+
+        Raises:
+            UserError: See `invoke`.
+        """
         try:
             self._interpreter.invoke()
         except RuntimeError as error:

@@ -36,6 +36,9 @@ def captured_stderr() -> Iterator[Captured]:
     Native libraries write to the file descriptor, past `sys.stderr`, so both are turned aside. This
     holds for the whole process while the block runs: keep a progress bar outside of it.
     """
+    if "tensorflow" in sys.modules:
+        # TensorFlow's logger keeps the standard error that it finds when it is first asked for.
+        sys.modules["tensorflow"].get_logger()
     sys.stderr.flush()
     with tempfile.TemporaryFile() as file:
         kept = os.dup(_STANDARD_ERROR)

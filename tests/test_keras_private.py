@@ -1,6 +1,7 @@
 """What Keras's private names have to give: the first test to look at with a new Keras."""
 
 import keras
+import numpy as np
 from keras import layers
 
 from pocketkube import keras_private as private
@@ -95,3 +96,26 @@ def test_layers_of_applications_and_names() -> None:
     assert private.LayerScale(1e-6, 4).projection_dim == 4
     assert private.StochasticDepth(0.1).drop_path_rate == 0.1
     assert private.CustomScaleLayer(0.5).scale == 0.5
+
+
+def test_the_losses_that_a_model_was_compiled_with() -> None:
+    model = nested()
+    model.compile(loss={"sum": keras.losses.Huber(delta=0.5)}, loss_weights={"sum": 2.0})
+    loss, weights = private.compiled_loss(model)
+    assert private.loss_arguments(loss["sum"]) == {"delta": 0.5}
+    assert weights == {"sum": 2.0}
+    assert private.loss_arguments(object()) == {}
+    resolved = private.CompileLoss(loss, weights, output_names=["sum"])
+    outputs = {"sum": model.outputs[0]}
+    resolved.build(outputs, outputs)
+    ((path, one, weight, _),) = private.flat_losses(resolved)
+    assert (list(path), one, weight) == (["sum"], loss["sum"], 2.0)
+
+
+def test_masks_and_operations() -> None:
+    embedded = layers.Embedding(5, 3, mask_zero=True)(np.array([[1, 2, 0]]))
+    assert np.asarray(private.mask_of(embedded)).tolist() == [[True, True, False]]
+    assert private.mask_of(layers.Dense(2)(np.zeros((1, 2)))) is None
+    added = keras.Input((2,)) + 1.0
+    assert private.is_operation(private.origin(added)[0])
+    assert not private.is_operation(private.origin(nested().outputs[0])[0])

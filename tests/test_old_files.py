@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pocketkube.benchmark.results import benchmark_document, load_benchmark
-from pocketkube.benchmark.samples import load_samples, save_samples
+from pocketkube.benchmarking.results import benchmark_document, load_benchmark
+from pocketkube.benchmarking.samples import load_samples, save_samples
 from pocketkube.errors import UserError
 from pocketkube.facts import BundleFacts, ExportedFacts, load_facts, load_warnings, merged
 from pocketkube.measures.task_facts import TaskFacts

@@ -109,22 +109,52 @@ def unpack(options: Namespace) -> None:
 
 
 def benchmark(options: Namespace) -> None:
-    """`pocketkube benchmark`: LiteRT files side by side."""
-    from pocketkube.benchmark import benchmark as measure
-    from pocketkube.benchmark.results import benchmark_document
-    from pocketkube.benchmark.table import render_table
+    """`pocketkube benchmark`: LiteRT files side by side, or a latency table."""
+    if options.table:
+        _latency_table(options)
+        return
+    if options.output:
+        raise UserError("--output: only a latency table is written to a file; give --table, too.")
+    from pocketkube.benchmarking import benchmark as measure
+    from pocketkube.benchmarking.rendering import render_table
+    from pocketkube.benchmarking.results import benchmark_document
     from pocketkube.spec.sections import Benchmark
 
     if options.runs < 5:
         raise UserError(f"--runs: {options.runs} is too few to say anything; give 5 or more.")
-    if min(options.threads) < 1:
-        raise UserError(f"--threads: {min(options.threads)} is no number of threads; give 1 or more.")
-    settings = Benchmark(runs=options.runs, threads=tuple(options.threads))
+    threads = options.threads or [1, 2]
+    if min(threads) < 1:
+        raise UserError(f"--threads: {min(threads)} is no number of threads; give 1 or more.")
+    settings = Benchmark(runs=options.runs, threads=tuple(threads))
     found = measure(options.files, settings, options.samples)
     if options.json:
         print(json.dumps(benchmark_document(found), indent=1))
     else:
         show(render_table(found))
+
+
+def _latency_table(options: Namespace) -> None:
+    """`pocketkube benchmark --table`: times of a network's layers at any channels."""
+    threads, names = options.threads or [1], " ".join(map(str, options.files))
+    if len(options.files) > 1 or options.files[0].suffix != ".keras":
+        raise UserError(f"--table: give one .keras file; received {names}.")
+    if options.output is None:
+        raise UserError("--table: give the file to write with --output, as in -o table.json.")
+    if len(threads) > 1 or threads[0] < 1:
+        raise UserError(
+            "--threads: a table is of one number of threads, 1 or more; received "
+            f"{' '.join(map(str, threads))}."
+        )
+    quiet_tensorflow()
+    from pocketkube.bundle import load_model
+    from pocketkube.latency_table.of_network import measure_network
+    from pocketkube.latency_table.rendering import render_latency_table
+
+    table = measure_network(load_model(options.files[0]), options.output, threads=threads[0])
+    if options.json:
+        print(table.model_dump_json(indent=1))
+    else:
+        show(render_latency_table(table))
 
 
 def report(options: Namespace) -> None:

@@ -67,9 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     unpack.add_argument("packed", type=Path, help="a model.packed")
     unpack.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
 
-    benchmark = _command(sub, "benchmark", commands.benchmark, "Measure LiteRT files side by side.")
+    benchmark = _command(
+        sub, "benchmark", commands.benchmark, "Measure LiteRT files side by side, or a latency table."
+    )
     benchmark.add_argument(
-        "files", nargs="+", type=Path, help=".tflite files; the first is the baseline"
+        "files",
+        nargs="+",
+        type=Path,
+        help=".tflite files; the first is the baseline (with --table: a .keras file)",
     )
     benchmark.add_argument(
         "--samples", type=Path, help="an .npz with x (or x0, x1, …) and y: real inputs"
@@ -81,7 +86,15 @@ def _parser() -> argparse.ArgumentParser:
         help="timed runs of each, and up to ten times as many until the ratio is sure (default: 100)",
     )
     benchmark.add_argument(
-        "--threads", type=int, nargs="+", default=[1, 2], help="thread counts (default: 1 2)"
+        "--threads", type=int, nargs="+", help="thread counts (default: 1 2; of a table: 1)"
+    )
+    benchmark.add_argument(
+        "--table",
+        action="store_true",
+        help="measure how long each layer of a network takes here at which number of channels",
+    )
+    benchmark.add_argument(
+        "--output", "-o", type=Path, help="with --table: the .json file to write, or to go on with"
     )
     _json(benchmark)
 

@@ -1,7 +1,8 @@
 """Makes a data set of arrays that fit into memory: checked, split and brought to their ranges."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +11,6 @@ from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels
 from pocketkube.data.splits import hold_out
 from pocketkube.errors import UserError
 from pocketkube.predictions import are_one_hot
-from pocketkube.spec.sections import DatasetSettings
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,29 @@ class Labelled:
     labels: Arrays
 
 
+class Shares(Protocol):
+    """Which part of the examples is held out; as in a spec's dataset."""
+
+    @property
+    def validation_fraction(self) -> float:
+        """Part of the training examples that is held out for decisions."""
+
+    @property
+    def test_fraction(self) -> float:
+        """Part that is held out for the report, where there is no test set."""
+
+    @property
+    def max_train(self) -> int | None:
+        """How many examples are used at most, beside the test set."""
+
+
 def in_memory_dataset(
     name: str,
     train: Labelled,
     test: Labelled | None,
-    settings: DatasetSettings,
+    settings: Shares,
     finish: Callable[[np.ndarray], np.ndarray],
+    validation: Labelled | None = None,
 ) -> Dataset:
     """Splits examples and finishes their inputs.
 
@@ -39,6 +56,7 @@ def in_memory_dataset(
         test: The test set, if the source has one.
         settings: The fractions and `max_train`.
         finish: Brings some rows of one input to the type and the range that a model takes.
+        validation: The validation set, if the source has one.
 
     Returns:
         The data set; labels that are integers or one-hot rows are classes, other floats values.
@@ -46,8 +64,9 @@ def in_memory_dataset(
     Raises:
         UserError: If labels or inputs are unusable, or too few for three splits.
     """
-    kinds = _checked_labels(name, train, test)
-    for part in (train,) if test is None else (train, test):
+    parts = [part for part in (train, test, validation) if part is not None]
+    kinds = _checked_labels(name, parts)
+    for part in parts:
         _refuse_nan(name, "inputs", part.inputs)
         _refuse_nan(name, "labels", part.labels)
     if test is None:
@@ -55,15 +74,16 @@ def in_memory_dataset(
         test, train = _take(train, held), _take(train, rows)
     if settings.max_train is not None:
         train = _take(train, np.arange(min(settings.max_train, len(train.labels[0]))))
-    rows, held = hold_out(_strata(train.labels, kinds), settings.validation_fraction)
-    if not (len(rows) and len(held) and len(test.labels[0])):
+    if validation is None:
+        rows, held = hold_out(_strata(train.labels, kinds), settings.validation_fraction)
+        validation, train = _take(train, held), _take(train, rows)
+    if not all(len(part.labels[0]) for part in (train, validation, test)):
         raise UserError(
             f"{name}: too few examples for a training, a validation and a test set; "
-            f"{len(train.labels[0])} to train on, {len(test.labels[0])} to test on."
+            f"{len(train.labels[0]) + len(validation.labels[0])} to train on, "
+            f"{len(test.labels[0])} to test on."
         )
-    splits = tuple(
-        _examples(part, kinds, finish) for part in (_take(train, rows), _take(train, held), test)
-    )
+    splits = tuple(_examples(part, kinds, finish) for part in (train, validation, test))
     assert splits[0].arrays is not None
     shapes = tuple(array.shape[1:] for array in splits[0].arrays[0])
     return Dataset(name, shapes, kinds, *splits)
@@ -93,10 +113,9 @@ def _finished(labels: np.ndarray, kind: Labels) -> np.ndarray:
     return labels.reshape(-1).astype(np.int32, copy=False)
 
 
-def _checked_labels(name: str, train: Labelled, test: Labelled | None) -> tuple[Labels, ...]:
-    """What the labels of each output are."""
-    parts = (train,) if test is None else (train, test)
-    kinds = []
+def _checked_labels(name: str, parts: Sequence[Labelled]) -> tuple[Labels, ...]:
+    """What the labels of each output are; the first part is the training examples."""
+    train, kinds = parts[0], []
     for number, arrays in enumerate(zip(*(part.labels for part in parts), strict=True)):
         y = f"{name}: y{number}" if len(train.labels) > 1 else name
         shape = arrays[0].shape[1:]

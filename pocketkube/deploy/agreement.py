@@ -104,6 +104,22 @@ def check_agreement(
     return agreement
 
 
+def share_of(given: np.ndarray, wanted: np.ndarray, measure: Measure, floor: float = 0.0) -> float:
+    """How far one output is another: the part of classes, or of the variance; see `check_agreement`.
+
+    Args:
+        given: `[N, ...]`.
+        wanted: What it is compared with, as many.
+        measure: What they mean.
+        floor: Values that vary by less count as if they varied by so much.
+    """
+    if isinstance(measure, Classes):
+        return measure.agreement_of(given, wanted)
+    ours, theirs = given.astype(np.float64), wanted.astype(np.float64)
+    spread = np.maximum(theirs.var(axis=0), floor**2).mean()
+    return _part_kept(float(np.square(ours - theirs).mean()), float(spread))
+
+
 def _measures(measure: Measure | TaskMeasure, outputs: int) -> Sequence[Measure]:
     """What measures each output."""
     if isinstance(measure, TaskMeasure):
@@ -118,11 +134,7 @@ def _compared(
     squares = np.square(ours - theirs)
     variances = theirs.var(axis=0)
     span = max(span, float(max(theirs.max(), 0.0) - min(theirs.min(), 0.0)))
-    if isinstance(measure, Classes):
-        share = measure.agreement_of(given, wanted)
-    else:
-        floor = NOISE_STEPS * span / steps
-        share = _part_kept(float(squares.mean()), float(np.maximum(variances, floor**2).mean()))
+    share = share_of(given, wanted, measure, NOISE_STEPS * span / steps)
     error, spread = float(np.sqrt(squares.mean())), float(np.sqrt(variances.mean()))
     return OutputAgreement(name, share, error, spread, span)
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from pocketkube.deploy.litert_file import code_of, is_constant, read_model, write_model
 from pocketkube.errors import UserError
+from pocketkube.litert_file import code_of, is_constant, read_model, write_model
 
 Operator = schema.BuiltinOperator
 Number = schema.TensorType

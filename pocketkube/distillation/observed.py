@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src import backend
 
 from pocketkube.graph.walk import functional_graph, walk
+from pocketkube.keras_private import computed_spec, outputs_structure
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def features_of(model: keras.Model, input_shapes: Sequence[tuple[int, ...]]) -> 
 
     dtypes = [x.dtype for x in functional_graph(model).inputs]
     specs = zip(input_shapes, dtypes, strict=True)
-    backend.compute_output_spec(run, *(keras.KerasTensor((None, *s), dtype=d) for s, d in specs))
+    computed_spec(run, *(keras.KerasTensor((None, *s), dtype=d) for s, d in specs))
     return found
 
 
@@ -98,4 +98,4 @@ def _run(
 
     flat = keras.tree.flatten(inputs)
     cast = [keras.ops.cast(x, own.dtype) for x, own in zip(flat, function.inputs, strict=True)]
-    return keras.tree.pack_sequence_as(function._outputs_struct, walk(function, cast, visit))
+    return keras.tree.pack_sequence_as(outputs_structure(function), walk(function, cast, visit))

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src import backend
 
 from pocketkube.errors import UserError
+from pocketkube.keras_private import computed_spec
 from pocketkube.structure import arranged
 from pocketkube.training.task import Task
 
@@ -78,7 +78,7 @@ def _outputs_of(model: keras.Model, task: Task, student: keras.Model) -> list[tu
         return task.softened(model(arranged(model, inputs), training=False), 1.0)
 
     specs = [keras.KerasTensor(x.shape, dtype=x.dtype) for x in student.inputs]
-    return [tuple(x.shape[1:]) for x in backend.compute_output_spec(run, *specs)]
+    return [tuple(x.shape[1:]) for x in computed_spec(run, *specs)]
 
 
 def _fits(inputs: Sequence[tuple[int | None, ...]], shapes: Sequence[tuple[int | None, ...]]) -> bool:

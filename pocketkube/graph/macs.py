@@ -14,6 +14,7 @@ from pocketkube.keras_private import (
     StochasticDepth,
     attention_axes,
     attention_projection,
+    is_operation,
 )
 
 layers = keras.layers
@@ -41,7 +42,7 @@ def count_macs(call: LayerCall) -> int | None:
         rule = added.macs if added else rule
         return rule(call) if rule is not None else None
     # Bare operations (x + y on symbolic tensors) have no public classes: their names are keras.ops'.
-    if not type(op).__module__.startswith("keras.src.ops."):
+    if not is_operation(op):
         return None
     if type(op).__name__ in FREE_OPERATIONS:
         return 0

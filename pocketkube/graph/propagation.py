@@ -14,6 +14,7 @@ from pocketkube.keras_private import (
     LayerScale,
     StochasticDepth,
     attention_output_shape,
+    is_operation,
 )
 
 Shape = tuple[int | None, ...]
@@ -87,7 +88,7 @@ def propagate(call: ChannelFlow) -> list[Channels | None] | None:
 
 def _operation_rule(op: Any) -> Rule | None:
     # Bare operations (x + y on symbolic tensors) have no public classes: their names are keras.ops'.
-    if isinstance(op, keras.layers.Layer) or not type(op).__module__.startswith("keras.src.ops."):
+    if not is_operation(op):
         return None
     return OPERATION_RULES.get(type(op).__name__)
 

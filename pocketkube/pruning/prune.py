@@ -93,6 +93,17 @@ def prune_with(
         counts = pruner.counts_for_ratios(settings.ratios)
     else:
         counts = pruner.counts_for_speedup(speedup, budget=settings.budget)
+    return prune_to_counts(pruner, settings, counts, between=between)
+
+
+def prune_to_counts(
+    pruner: Pruner,
+    settings: PruneChannels,
+    counts: Mapping[str, int],
+    *,
+    between: Between | None = None,
+) -> Pruned:
+    """Keeps given numbers of units in each group; see `prune_with` for the other arguments."""
     if settings.group_size is None:
         return pruner.to_counts(counts)
     return _prune_in_lists(pruner, counts, settings.group_size, between)

@@ -139,7 +139,7 @@ class Pruner:
         Raises:
             UserError: If that cannot be reached.
         """
-        return self.to_counts(self.costs.assignment(self._allocated(budget, most)))
+        return self.to_counts(self.counts_for_budget(budget, most))
 
     def to_ratios(self, ratios: Mapping[str, float]) -> Pruned:
         """Removes given parts.
@@ -185,6 +185,10 @@ class Pruner:
             # Layers of the user's own may shrink otherwise than estimated: aim lower or higher.
             goal = wanted / off
         return self.costs.assignment(counts)
+
+    def counts_for_budget(self, budget: Budget, most: float) -> dict[str, int]:
+        """How many units each group keeps for a budget, without cutting; see `to_budget`."""
+        return self.costs.assignment(self._allocated(budget, most))
 
     def counts_for_ratios(self, ratios: Mapping[str, float]) -> dict[str, int]:
         """How many units each group keeps where parts go, without cutting; see `to_ratios`."""

@@ -5,7 +5,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from pocketkube.benchmark.environment import shown_machine
+from pocketkube.benchmarking.environment import shown_machine
 from pocketkube.facts import StageFacts
 from pocketkube.figures import SAME, SIZE, TIME, bounded, count, ratio, ratio_between, ratio_words, size
 from pocketkube.measures import task_measure_of, wording_of

@@ -73,12 +73,17 @@ class TrainModelConfig(NetworkConfig):
     """Of `train_model`."""
 
 
-class LearningConfig(_Common):
-    """Of stages that train a model on, with teachers."""
+class Learning(Settings):
+    """How a model is trained on, whatever the data: what the API is told, too."""
 
+    seed: int = Field(0, ge=0)
     task: TaskSettings | None = None
     training: Training = Training()
     distillation: Distillation = Distillation()
+
+
+class LearningConfig(Learning, _Common):
+    """Of stages that train a model on, with teachers."""
 
 
 class DistillModelConfig(LearningConfig):

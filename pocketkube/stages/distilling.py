@@ -7,6 +7,7 @@ from pathlib import Path
 from pocketkube.bundle import NOW, Bundle, load_scores, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.facts import load_facts, merged
+from pocketkube.spec.sections import DistillModel, Training
 from pocketkube.stages.comparison import remedies, warning
 from pocketkube.stages.configs import DistillModelConfig
 from pocketkube.stages.facts import assess, first_facts, stage_facts
@@ -26,12 +27,7 @@ def distill_model(
     model = network("student", settings.student, settings.width, dataset, config.seed + 1)
     task = settled_task(config, model, dataset)
     term = distillation_term(config, model, task, load_teachers(config, uncompressed(inputs), dataset))
-    course = config.training.model_copy(
-        update={
-            "epochs": settings.epochs or config.training.epochs,
-            "learning_rate": settings.learning_rate or config.training.learning_rate,
-        }
-    )
+    course = student_course(config.training, settings)
     history = train(
         model,
         dataset,
@@ -64,3 +60,13 @@ def distill_model(
     before = merged(first.stages, load_facts(inputs["model"]).stages)
     facts = first_facts(settings.student, dataset, task, config.seed, stage, found, before)
     save_bundle(output, Bundle(model, facts, scores={NOW: scores}))
+
+
+def student_course(training: Training, settings: DistillModel) -> Training:
+    """How a student is trained: as a network is, where its settings say nothing else."""
+    return training.model_copy(
+        update={
+            "epochs": settings.epochs or training.epochs,
+            "learning_rate": settings.learning_rate or training.learning_rate,
+        }
+    )

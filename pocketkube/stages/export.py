@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from pocketkube.benchmark.samples import save_samples
+from pocketkube.benchmarking.samples import save_samples
 from pocketkube.bundle import Bundle, load_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
@@ -23,6 +23,7 @@ from pocketkube.deploy import (
 )
 from pocketkube.facts import AgreementFacts, ExportedFacts, ExportFacts
 from pocketkube.files import replaced_folder, write_text
+from pocketkube.keras_private import flat_layers
 from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
 from pocketkube.quantization.integer_kernels import integer_kernels
@@ -52,7 +53,6 @@ def export_litert(
         calibration=lambda count: materialize(dataset.train, count, config.seed)[0],
     )
     test, labels = _test_examples(dataset.test)
-    is_calibrated = wanted.numbers == "int8" and not _rounds_itself(bundle.model)
     agreement = check_agreement(
         content,
         bundle.model,
@@ -64,11 +64,7 @@ def export_litert(
     export = ExportFacts(
         name=wanted.name,
         seconds=time.monotonic() - began,
-        notes=(
-            *notes_on(content),
-            *([_use_of_zeros(sparse_kernels(content))] if stores_sparse else []),
-            *(notes_on_steps(bundle.model) if is_calibrated else []),
-        ),
+        notes=tuple(notes_on_file(content, bundle.model, wanted, sparse=stores_sparse)),
         warnings=tuple(worse_by_pruning(bundle, task.measure.wording)),
     )
     facts = ExportedFacts(
@@ -116,6 +112,23 @@ def converted(
     return content
 
 
+def notes_on_file(content: bytes, model: keras.Model, wanted: FileFormat, *, sparse: bool) -> list[str]:
+    """Sentences on what a file holds and what LiteRT makes of it.
+
+    Args:
+        content: The file.
+        model: The model that it was converted from.
+        wanted: The format that was asked for.
+        sparse: Whether zeros were to be left out.
+    """
+    is_calibrated = wanted.numbers == "int8" and not _rounds_itself(model)
+    return [
+        *notes_on(content),
+        *([_use_of_zeros(sparse_kernels(content))] if sparse else []),
+        *(notes_on_steps(model) if is_calibrated else []),
+    ]
+
+
 def _use_of_zeros(found: SparseKernels) -> str:
     if found.wrong:
         return (
@@ -136,7 +149,7 @@ def _use_of_zeros(found: SparseKernels) -> str:
 
 def _rounds_itself(model: keras.Model) -> bool:
     """Whether a model's own ranges are those of LiteRT's integers."""
-    layers = model._flatten_layers(include_self=False)
+    layers = flat_layers(model, include_self=False)
     bits = {layer.bits for layer in layers if isinstance(layer, FakeQuantize)}
     return bits == {LITERT_BITS}
 

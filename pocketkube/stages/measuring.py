@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pocketkube.benchmark import benchmark
-from pocketkube.benchmark.results import benchmark_document
+from pocketkube.benchmarking import benchmark
+from pocketkube.benchmarking.results import benchmark_document
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import BENCHMARK_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.stages.configs import BenchmarkLitertConfig

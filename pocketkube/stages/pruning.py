@@ -14,11 +14,12 @@ from pocketkube.distillation import Teacher
 from pocketkube.facts import Parent, PruningFacts
 from pocketkube.graph.surgery import copy_model
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.prune import prune_with, pruner_for
+from pocketkube.pruning.prune import prune_to_counts, prune_with, pruner_for
 from pocketkube.pruning.pruner import Pruned
 from pocketkube.spec.sections import FineTune
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.facts import after_stage, assess, stage_facts, task_of
+from pocketkube.stages.latency_target import Judge, prune_by_table
 from pocketkube.stages.registry import TEACHER
 from pocketkube.stages.targets import reach
 from pocketkube.stages.teaching import distillation_term, load_teachers
@@ -51,6 +52,18 @@ def prune_channels(
     def prune_by(speedup: float | None) -> Pruned:
         return prune_with(pruner, settings, speedup=speedup, between=tuner)
 
+    def prune_for_latency(limit_ms: float, judge_file: Judge) -> Pruned | None:
+        return prune_by_table(
+            config,
+            bundle.model,
+            pruner,
+            calibration.inputs,
+            scratch,
+            limit_ms,
+            judge_file,
+            lambda counts: prune_to_counts(pruner, settings, counts, between=tuner),
+        )
+
     tried: list[str] = []
     if settings.ratios:
         pruned = prune_by(None)
@@ -64,6 +77,7 @@ def prune_channels(
             calibration,
             prune_by,
             tuner.short_course,
+            prune_for_latency,
         )
     found = assess(pruned.model, dataset, task)
     notes = [*pruned.notes, *tried]

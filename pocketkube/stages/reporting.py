@@ -7,8 +7,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pocketkube.benchmark.environment import package_versions
-from pocketkube.benchmark.results import FileFigures, load_benchmark
+from pocketkube.benchmarking.environment import package_versions
+from pocketkube.benchmarking.results import FileFigures, load_benchmark
 from pocketkube.facts import (
     BundleFacts,
     ExportedFacts,

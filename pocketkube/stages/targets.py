@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pocketkube.benchmark import measure_latencies
+from pocketkube.benchmarking import measure_latencies
 from pocketkube.bundle import Bundle
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
@@ -23,6 +23,7 @@ from pocketkube.stages.export import converted
 from pocketkube.stages.facts import task_of
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format
+from pocketkube.stages.latency_target import Judge
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.task import Task
 
@@ -40,6 +41,7 @@ def reach(
     calibration: Calibration,
     prune_by: Callable[[float], Pruned],
     tuned: Callable[[keras.Model], keras.Model],
+    prune_for_latency: Callable[[float, Judge], Pruned | None],
 ) -> tuple[Pruned, list[str]]:
     """Prunes a model as far as the spec's target asks, which counts from the uncompressed model.
 
@@ -52,6 +54,8 @@ def reach(
         calibration: Training examples, for the ranges of an int8 file.
         prune_by: Prunes the model by a speed-up.
         tuned: Fine-tunes a copy of a model for a short while, to see where its accuracy will be.
+        prune_for_latency: Prunes the model for a latency by a table of this machine; given the judge of
+            a file. None where the table does not lead there.
 
     Returns:
         The pruned model, and what was tried; the model itself where the target is reached already.
@@ -89,10 +93,14 @@ def reach(
                 uncompressed, file_format(None), sparse=False, calibration=lambda _: calibration.inputs
             )
 
-        def small(candidate: Pruned) -> bool:
-            return _fits(config, candidate.model, baseline, calibration, tried)
+        def cost(candidate: Pruned) -> float:
+            return _cost_of_file(config, candidate.model, baseline, calibration, tried)
 
-        pruned = _nearest(pruned, least, farthest, small, prune_to, tried)
+        if cost(pruned) > 1:
+            by_table = None
+            if target.max_latency_ms is not None and target.speedup is None:
+                by_table = prune_for_latency(target.max_latency_ms, Judge(cost, tried.append))
+            pruned = by_table or _nearest(least, farthest, cost, prune_to, tried)
     elif drop is not None and target.speedup is None:
         before = evaluate(uncompressed.model, dataset.validation, task_of(uncompressed.facts))
         floor = before.score - drop
@@ -136,18 +144,21 @@ def _from_uncompressed(
     return prune_to
 
 
-def _fits(
+def _cost_of_file(
     config: PruneChannelsConfig,
     model: keras.Model,
     baseline: bytes | None,
     calibration: Calibration,
     tried: list[str],
-) -> bool:
-    """Whether the model's file will be small enough, and surely fast enough, after what follows."""
+) -> float:
+    """What the model's file will surely cost after what follows, in parts of what it may.
+
+    Of size and latency the one counts that is farther from its limit; at most 1 fits.
+    """
     assert config.target is not None
     content = foreseen_file(config.stages, model, calibration.inputs)
     limit, latency = config.target.max_size, config.target.max_latency_ms
-    fits = limit is None or len(content) <= limit
+    cost = 0.0 if limit is None else len(content) / limit
     told = f"{len(content)} bytes"
     if latency is not None and baseline is not None:
         with tempfile.TemporaryDirectory() as folder:
@@ -160,23 +171,20 @@ def _fits(
         between = milliseconds_between(median.low, median.high)
         told += f", {milliseconds(median.value)} (95 % interval {between})"
         told += "".join(f"; {said[0].lower()}{said[1:].rstrip('.')}" for said in measured.load.warnings)
-        fits = fits and median.high <= latency
+        cost = max(cost, median.high / latency)
     tried.append(f"tried {model.count_params()} parameters: {told}")
-    return fits
+    return cost
 
 
 def _nearest(
-    pruned: Pruned,
     low: float,
     high: float,
-    fits: Callable[[Pruned], bool],
+    cost: Callable[[Pruned], float],
     prune_to: Callable[[float], Pruned],
     tried: list[str],
 ) -> Pruned:
     """The least pruned model that fits."""
-    if fits(pruned):
-        return pruned
-    _, found = _bisect(low, high, prune_to, fits)
+    _, found = _bisect(low, high, prune_to, lambda candidate: cost(candidate) <= 1)
     if found is None:
         raise UserError(f"The target cannot be reached by pruning; {tried[-1]} was the best seen.")
     return found

@@ -10,16 +10,16 @@ from pocketkube.errors import UserError
 from pocketkube.extension import tasks
 from pocketkube.measures import Points, label_places
 from pocketkube.spec.sections import AddedTask, Training
-from pocketkube.stages.configs import LearningConfig, NetworkConfig
+from pocketkube.stages.configs import Learning, NetworkConfig
 from pocketkube.training.heads import HEADS, TAKE_ROWS, keras_loss
 from pocketkube.training.task import Task, infer_task, landmark_task
 
 
-def settled_task(config: NetworkConfig | LearningConfig, model: keras.Model, dataset: Dataset) -> Task:
+def settled_task(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset) -> Task:
     """The task that the spec names, or else that of the model and its labels.
 
     Args:
-        config: The stage's.
+        config: The stage's, or how a model is trained on.
         model: The uncompressed model.
         dataset: Its examples; all labels are looked at where the spec names a task.
 

@@ -12,7 +12,7 @@ from pocketkube.distillation import FromTeachers, Teacher
 from pocketkube.errors import UserError
 from pocketkube.facts import BundleFacts, Parent
 from pocketkube.spec.sections import UNCOMPRESSED
-from pocketkube.stages.configs import LearningConfig
+from pocketkube.stages.configs import Learning, LearningConfig
 from pocketkube.stages.facts import task_of
 from pocketkube.stages.registry import TEACHER
 from pocketkube.stages.tasks import settled_task
@@ -68,7 +68,7 @@ def teacher_parents(config: LearningConfig, first: BundleFacts) -> tuple[Parent,
 
 
 def distillation_term(
-    config: LearningConfig,
+    config: Learning,
     student: keras.Model,
     task: Task,
     teachers: Sequence[Teacher],
@@ -77,7 +77,7 @@ def distillation_term(
     """What teachers add to the loss of a stage's training.
 
     Args:
-        config: The stage's.
+        config: How the student is trained.
         student: The model that is trained.
         task: Its task.
         teachers: Its teachers.

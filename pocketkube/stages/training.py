@@ -2,21 +2,18 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 
 from pocketkube.bundle import NOW, Bundle, load_bundle, save_bundle
-from pocketkube.clustering import Clustering
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
+from pocketkube.distillation import Teacher
 from pocketkube.facts import Parent, load_facts
 from pocketkube.graph.untied import untied
-from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.packing import Codebook, Form
-from pocketkube.sparsity import GradualSparsification, KeptZeros
-from pocketkube.sparsity.selection import count_zeros, depthwise_note
+from pocketkube.sparsity.selection import count_zeros
 from pocketkube.spec.sections import (
     ClusterWeights,
     FineTune,
@@ -24,11 +21,13 @@ from pocketkube.spec.sections import (
     SparsifyWeights,
     Training,
 )
+from pocketkube.stages.begun import Begun, begin_clustering, begin_fine_tuning, begin_sparsifying
 from pocketkube.stages.chance import at_chance
 from pocketkube.stages.comparison import worse_by_training
 from pocketkube.stages.configs import (
     ClusterWeightsConfig,
     FineTuneModelConfig,
+    Learning,
     QuantizeWeightsConfig,
     SparsifyWeightsConfig,
     TrainModelConfig,
@@ -38,8 +37,9 @@ from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
+from pocketkube.training.history import History
 from pocketkube.training.loop import train
-from pocketkube.training.method import Method
+from pocketkube.training.task import Task
 
 Trained = FineTune | SparsifyWeights | ClusterWeights | QuantizeWeights
 TrainedConfig = (
@@ -82,7 +82,7 @@ def fine_tune_model(
     """Trains a compressed model on and writes its bundle."""
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
-        return Begun(student.model, KeptZeros(student.model) if is_sparse(student.facts) else Method())
+        return begin_fine_tuning(student.model, keeps_zeros=is_sparse(student.facts))
 
     train_on(config, inputs, output, scratch, begin)
 
@@ -93,8 +93,7 @@ def sparsify_weights(
     """Trains a model while its weights become zero, and writes the sparse one's bundle."""
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
-        method = GradualSparsification(student.model, config.settings)
-        return Begun(student.model, method, depthwise_note(student.model))
+        return begin_sparsifying(student.model, config.settings)
 
     train_on(config, inputs, output, scratch, begin)
 
@@ -105,30 +104,9 @@ def cluster_weights(
     """Gives a model's kernels a few values each, and writes the clustered one's bundle."""
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
-        # That layer sets its weights in each step, and computes with others than the codebooks' then.
-        model = unwrapped(student.model, SPECTRAL)
-        return Begun(model, Clustering(model, config.settings), spectral_note(student.model))
+        return begin_clustering(student.model, config.settings)
 
     train_on(config, inputs, output, scratch, begin)
-
-
-@dataclass(frozen=True)
-class Begun:
-    """What a stage is about to train.
-
-    Attributes:
-        model: The model.
-        method: What takes part in its training.
-        notes: Sentences for the user.
-        renamed: Where it was rebuilt: see `FromTeachers`.
-        folded: Layers that others have taken up, by their paths, and the paths of those.
-    """
-
-    model: keras.Model
-    method: Method
-    notes: Sequence[str] = ()
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    folded: Mapping[str, str] = field(default_factory=dict)
 
 
 def train_on(
@@ -160,23 +138,11 @@ def train_on(
         begun.method.finish()
     else:
         teachers = load_teachers(config, uncompressed(inputs), dataset)
-        term = distillation_term(config, begun.model, task, teachers, begun.renamed)
         parents += teacher_parents(config, first)
-        notes += term.notes
-        history = train(
-            begun.model,
-            dataset,
-            task,
-            course,
-            seed=config.seed + 1,
-            stage=settings.name,
-            distillation=term,
-            method=begun.method,
-            checkpoints=scratch,
-        )
+        history, notes = train_begun(begun, settings, config, dataset, task, teachers, scratch)
     forms = begun.method.forms
     found = assess(begun.model, dataset, task, forms)
-    notes += [*begun.notes, *_zeros(begun.model), *_few_values(forms)]
+    notes += notes_on(begun)
     warnings = worse_by_training(student, found, settings, course, task)
     stage = stage_facts(
         settings.name, parents, task, found, began, history=history, notes=notes, warnings=warnings
@@ -190,6 +156,49 @@ def train_on(
     else:
         facts = facts.model_copy(update={"unrecovered": ()})
     save_bundle(output, Bundle(begun.model, facts, forms, scores))
+
+
+def train_begun(
+    begun: Begun,
+    settings: Trained,
+    learning: Learning,
+    dataset: Dataset,
+    task: Task,
+    teachers: Sequence[Teacher],
+    checkpoints: Path | None = None,
+) -> tuple[History, list[str]]:
+    """Trains what a stage has begun, in place.
+
+    Args:
+        begun: The model and its method.
+        settings: The stage's.
+        learning: How it is trained.
+        dataset: Its training and validation examples.
+        task: Its loss and score.
+        teachers: Its teachers; none for labels alone.
+        checkpoints: Folder for checkpoints.
+
+    Returns:
+        The course that training took, and notes of the teachers'.
+    """
+    term = distillation_term(learning, begun.model, task, teachers, begun.renamed)
+    history = train(
+        begun.model,
+        dataset,
+        task,
+        fine_tuning(learning.training, settings),
+        seed=learning.seed + 1,
+        stage=settings.name,
+        distillation=term,
+        method=begun.method,
+        checkpoints=checkpoints,
+    )
+    return history, list(term.notes)
+
+
+def notes_on(begun: Begun) -> list[str]:
+    """Sentences on what a method has made of its model, once it is finished."""
+    return [*begun.notes, *_zeros(begun.model), *_few_values(begun.method.forms)]
 
 
 def _zeros(model: keras.Model) -> list[str]:

@@ -5,10 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras.src.losses.losses import LossFunctionWrapper
-from keras.src.trainers.compile_utils import CompileLoss
 
 from pocketkube.errors import UserError
+from pocketkube.keras_private import (
+    CompileLoss,
+    LossFunctionWrapper,
+    compiled_loss,
+    flat_losses,
+    functional_of,
+    loss_arguments,
+    outputs_structure,
+)
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,11 @@ def compiled_losses(
     Raises:
         UserError: If settings and outputs do not fit each other, or one output has several losses.
     """
-    theirs = model._compile_loss
+    loss, weights = compiled_loss(model)
     structure = output_structure(model)
     resolved = CompileLoss(
-        theirs._user_loss,
-        theirs._user_loss_weights,
+        loss,
+        weights,
         output_names=getattr(model, "output_names", None),
     )
     try:
@@ -61,7 +68,7 @@ def compiled_losses(
         ) from error
     places = _packed(structure, range(len(model.outputs)))
     found: list[CompiledLoss | None] = [None] * len(model.outputs)
-    for path, loss, weight, name in resolved._flat_losses:
+    for path, loss, weight, name in flat_losses(resolved):
         place = places
         for key in path:
             place = place[key]
@@ -76,7 +83,7 @@ def compiled_losses(
 
 def output_structure(model: keras.Model) -> Any:
     """What a call of the model gives: one tensor, or a list or dict of them."""
-    return (getattr(model, "_functional", None) or model)._outputs_struct
+    return outputs_structure(functional_of(model) or model)
 
 
 def _packed(structure: Any, values: Any) -> Any:
@@ -86,5 +93,5 @@ def _packed(structure: Any, values: Any) -> Any:
 def _plain(loss: keras.losses.Loss) -> keras.losses.Loss:
     """Keras's own losses as function and arguments: some of their configs leave arguments out."""
     if isinstance(loss, LossFunctionWrapper) and type(loss).__module__.startswith("keras."):
-        return LossFunctionWrapper(loss.fn, loss.reduction, loss.name, **loss._fn_kwargs)
+        return LossFunctionWrapper(loss.fn, loss.reduction, loss.name, **loss_arguments(loss))
     return loss

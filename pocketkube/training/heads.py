@@ -9,10 +9,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import ops
-from keras.src.losses.losses import LossFunctionWrapper
 
 from pocketkube.errors import UserError
 from pocketkube.extension import tasks
+from pocketkube.keras_private import LossFunctionWrapper
 from pocketkube.measures import Classes, HeadMeasure, Measure, Points, Values, measure_of
 from pocketkube.measures.points import normalized_errors
 from pocketkube.training.losses import TINY, loss_of_each

@@ -8,6 +8,7 @@ import keras
 
 from pocketkube.data.dataset import Labels
 from pocketkube.errors import UserError
+from pocketkube.keras_private import calls_of, loss_arguments, origin
 from pocketkube.measures import Classes, Values, label_places
 from pocketkube.structure import output_names
 from pocketkube.training.compiled import (
@@ -70,13 +71,13 @@ def infer_heads(model: keras.Model, labels: Sequence[Labels]) -> tuple[Head, ...
 def ending(output: keras.KerasTensor) -> str:
     """Name of the activation that an output ends in, or of its layer."""
     while True:
-        operation, node, place = output._keras_history
+        operation, node, place = origin(output)
         if isinstance(operation, keras.Model):
             output = operation.outputs[place]
             continue
         activation = getattr(getattr(operation, "layer", operation), "activation", operation)
         name = getattr(activation, "__name__", type(activation).__name__).lower()
-        inputs = operation._inbound_nodes[node].input_tensors
+        inputs = calls_of(operation)[node].input_tensors
         if name not in KEEP_VALUES or len(inputs) != 1 or getattr(operation, "weights", []):
             return name
         output = inputs[0]
@@ -197,7 +198,7 @@ def _class_loss(units: int, rows: bool, logits: bool) -> keras.losses.Loss:
 def _takes_logits(compiled: CompiledLoss | None, output: keras.KerasTensor) -> bool:
     """As the loss is set to; where it has no such setting, by how the output ends."""
     if compiled:
-        config = getattr(compiled.loss, "_fn_kwargs", None) or compiled.loss.get_config()
+        config = loss_arguments(compiled.loss) or compiled.loss.get_config()
         if keras_loss(compiled.loss) and "crossentropy" in str(keras_loss(compiled.loss)):
             return bool(config.get("from_logits", False))
         if "from_logits" in config:

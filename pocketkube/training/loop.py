@@ -13,6 +13,7 @@ import tensorflow as tf
 from pocketkube.data.batches import batches
 from pocketkube.data.dataset import Dataset, Examples
 from pocketkube.errors import UserError
+from pocketkube.keras_private import flat_layers
 from pocketkube.progress import Progress, Silent, progress
 from pocketkube.spec.sections import Training
 from pocketkube.training.best_epoch import end_with_kept, finished, keep_if_best
@@ -235,7 +236,7 @@ def _seed_layers(model: keras.Model, seed: int) -> None:
 
 @contextmanager
 def _mixed_precision(model: keras.Model) -> Iterator[None]:
-    layers = [layer for layer in model._flatten_layers(include_self=False) if layer.weights]
+    layers = [layer for layer in flat_layers(model, include_self=False) if layer.weights]
     policies = [layer.dtype_policy for layer in layers]
     for layer in layers:
         layer.dtype_policy = "mixed_float16"

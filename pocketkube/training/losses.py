@@ -6,9 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import ops
-from keras.src import backend
-from keras.src.losses.loss import apply_mask
 
+from pocketkube.keras_private import apply_mask, mask_of
 from pocketkube.measures.points import Normalizer, as_points, normalizers
 
 TINY = 1e-7
@@ -29,10 +28,10 @@ def loss_of_each(loss: keras.losses.Loss, labels: Any, outputs: Any) -> tf.Tenso
         `[batch]`. Where a loss gives one number for the whole batch, each example's is that number;
         where it is reduced to a sum, each example's is the sum of its own times the batch's size.
     """
-    masks = [backend.get_keras_mask(outputs)]
+    masks = [mask_of(outputs)]
     labels, outputs = (ops.convert_to_tensor(each, loss.dtype) for each in (labels, outputs))
     values = loss.call(labels, outputs)
-    masks = [mask for mask in (*masks, backend.get_keras_mask(values)) if mask is not None]
+    masks = [mask for mask in (*masks, mask_of(values)) if mask is not None]
     values, batch = ops.convert_to_tensor(values, loss.dtype), tf.shape(outputs)[0]
     if not values.shape.rank:
         return tf.fill([batch], values)

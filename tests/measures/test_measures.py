@@ -85,13 +85,13 @@ def test_what_is_no_normaliser_is_no_measure(by) -> None:
         Points(by)
 
 
-def test_a_task_is_restored_from_what_is_told() -> None:
-    told = json.loads(json.dumps(point_task(Points((0, 1))).told))
-    assert told["heads"][0]["kind"] == "landmarks"
-    assert told["score_name"] == "negative_nme"
-    restored = task_of_config(told)
-    assert json.loads(json.dumps(restored.told)) == told
-    assert restored.heads[0].measure == measure_of(told["heads"][0]) == Points((0, 1))
+def test_a_task_is_restored_from_its_config() -> None:
+    config = json.loads(json.dumps(point_task(Points((0, 1))).config))
+    assert config["heads"][0]["kind"] == "landmarks"
+    assert config["score_name"] == "negative_nme"
+    restored = task_of_config(config)
+    assert json.loads(json.dumps(restored.config)) == config
+    assert restored.heads[0].measure == measure_of(config["heads"][0]) == Points((0, 1))
     given = GIVEN.reshape(2, 6)
     np.testing.assert_array_equal(
         restored.loss([TRUE], given), point_task(Points((0, 1))).loss([TRUE], given)

@@ -426,7 +426,7 @@ def test_what_does_not_fit_is_one_line_by_the_outputs_name(ends, loss, labels, s
 def test_a_loss_that_is_not_known_any_more_is_named() -> None:
     model = net("values")
     model.compile(loss=Powered(1.5))
-    told = json.loads(json.dumps(infer_task(model, None).told).replace("tests>Powered", "tests>Gone"))
+    told = json.loads(json.dumps(infer_task(model, None).config).replace("tests>Powered", "tests>Gone"))
     with pytest.raises(UserError, match="The loss of output head0 is not known here: decorate it"):
         task_of_config(told)
 

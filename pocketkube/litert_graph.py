@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from pocketkube.deploy.litert_file import code_of, is_constant, read_model
+from pocketkube.litert_file import code_of, is_constant, read_model
 
 Operator = schema.BuiltinOperator
 _CONVOLUTIONS = (Operator.CONV_2D, Operator.DEPTHWISE_CONV_2D)
@@ -27,6 +27,7 @@ class Operation:
         constants: Numbers of those that do not change, by their place among the inputs.
         options: Its options in the file.
         padding: Zeros above, below, left and right that an operation before it adds.
+        entry: The file's own `OperatorT`.
     """
 
     code: int
@@ -35,19 +36,23 @@ class Operation:
     constants: Mapping[int, int]
     options: Any
     padding: tuple[int, ...]
+    entry: Any
 
 
 class LiteRtGraph:
     """The first subgraph of a file.
 
     Attributes:
+        model: The file's `ModelT`.
+        tensors: The subgraph's `TensorT`s, by their number.
         operations: In the order in which they are computed.
         outputs: Numbers of the tensors that the model gives.
     """
 
     def __init__(self, content: bytes):
-        self._model = read_model(content)
-        self._graph = self._model.subgraphs[0]
+        self.model = read_model(content)
+        self._graph = self.model.subgraphs[0]
+        self.tensors = self._graph.tensors
         self._made_by = {int(number): one for one in self._graph.operators for number in one.outputs}
         self.outputs = {int(number) for number in self._graph.outputs}
         self.operations = [
@@ -58,11 +63,15 @@ class LiteRtGraph:
 
     def shape(self, tensor: int) -> tuple[int, ...]:
         """A tensor's shape, the example's axis included."""
-        return tuple(int(size) for size in self._graph.tensors[tensor].shape)
+        return tuple(int(size) for size in self.tensors[tensor].shape)
+
+    def stored(self, constant: int) -> Any:
+        """The `TensorT` that holds a constant's values, as the file stores them."""
+        return self.tensors[self._unpacked_from(constant)]
 
     def zeros(self, constant: int) -> tuple[int, int]:
         """How many of a constant's floats are zero, and how many there are."""
-        stored = self._graph.tensors[self._unpacked_from(constant)]
+        stored = self.stored(constant)
         kind = np.float16 if stored.type == schema.TensorType.FLOAT16 else np.float32
         size = int(np.prod(stored.shape))
         return size - int(np.count_nonzero(self._data(stored).view(kind))), size
@@ -82,6 +91,7 @@ class LiteRtGraph:
             constants,
             one.builtinOptions,
             padding,
+            one,
         )
 
     def _is_merged(self, one: Any) -> bool:
@@ -99,8 +109,8 @@ class LiteRtGraph:
 
     def _padding(self, pad: Any) -> tuple[int, ...]:
         """Empty where more than height and width is padded, or what the example says."""
-        entry = self._graph.tensors[int(pad.inputs[1])]
-        if not is_constant(self._model, entry):
+        entry = self.tensors[int(pad.inputs[1])]
+        if not is_constant(self.model, entry):
             return ()
         kind = np.int64 if entry.type == schema.TensorType.INT64 else np.int32
         sides = self._data(entry).view(kind)
@@ -109,7 +119,7 @@ class LiteRtGraph:
         return tuple(int(side) for side in sides[_INNER])
 
     def _is_constant(self, tensor: int) -> bool:
-        return is_constant(self._model, self._graph.tensors[self._unpacked_from(tensor)])
+        return is_constant(self.model, self.tensors[self._unpacked_from(tensor)])
 
     def _unpacked_from(self, tensor: int) -> int:
         while tensor in self._made_by and self._code(self._made_by[tensor]) in _UNPACKING:
@@ -117,7 +127,7 @@ class LiteRtGraph:
         return tensor
 
     def _code(self, one: Any) -> int:
-        return code_of(self._model, one)
+        return code_of(self.model, one)
 
     def _data(self, entry: Any) -> np.ndarray:
-        return np.ascontiguousarray(self._model.buffers[entry.buffer].data, np.uint8)
+        return np.ascontiguousarray(self.model.buffers[entry.buffer].data, np.uint8)

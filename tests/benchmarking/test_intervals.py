@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pocketkube.benchmark.intervals import block_length, median_estimate, ratio_estimate
+from pocketkube.benchmarking.intervals import block_length, median_estimate, ratio_estimate
 
 SEEDS = 100
 # Of 100 intervals of 95 % confidence, fewer than these hold once in some 1,000 such tests.

@@ -7,10 +7,10 @@ from time import perf_counter
 
 import numpy as np
 
-from pocketkube.benchmark.intervals import Estimate, median_estimate, ratio_estimate
-from pocketkube.benchmark.load import Load, Watch, load_of
-from pocketkube.benchmark.samples import Samples, random_samples
-from pocketkube.benchmark.timing import Rounds
+from pocketkube.benchmarking.intervals import Estimate, median_estimate, ratio_estimate
+from pocketkube.benchmarking.load import Load, Watch, load_of
+from pocketkube.benchmarking.samples import Samples, random_samples
+from pocketkube.benchmarking.timing import Rounds
 from pocketkube.litert import LiteRTModel
 from pocketkube.progress import progress
 from pocketkube.spec.sections import Benchmark

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-from pocketkube.benchmark.environment import environment
-from pocketkube.benchmark.latency import Times, measure_latencies
-from pocketkube.benchmark.memory import measure_loading
-from pocketkube.benchmark.number_format import number_format
-from pocketkube.benchmark.results import BenchmarkReport, FileFigures, Percentiles, percentiles
-from pocketkube.benchmark.samples import Samples, load_samples
-from pocketkube.benchmark.score import Score, score_file
+from pocketkube.benchmarking.environment import environment
+from pocketkube.benchmarking.latency import Times, measure_latencies
+from pocketkube.benchmarking.memory import measure_loading
+from pocketkube.benchmarking.number_format import number_format
+from pocketkube.benchmarking.results import BenchmarkReport, FileFigures, Percentiles, percentiles
+from pocketkube.benchmarking.samples import Samples, load_samples
+from pocketkube.benchmarking.score import Score, score_file
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.native.litert_in_child import prove
@@ -20,7 +20,7 @@ from pocketkube.spec.sections import Benchmark
 
 
 def benchmark(
-    files: Sequence[Path], settings: Benchmark, samples: Path | None = None
+    files: Sequence[Path], settings: Benchmark, samples: Path | Samples | None = None
 ) -> BenchmarkReport:
     """Measures LiteRT files against each other on this machine.
 
@@ -32,8 +32,8 @@ def benchmark(
     Args:
         files: One .tflite file or more, as a rule the baseline first and the result last.
         settings: Number of runs, how precise the ratio is to be, and the thread counts.
-        samples: An .npz of test examples, see `load_samples`; without one latency is measured on
-            random numbers and there is no score.
+        samples: Test examples, or an .npz of such, see `load_samples`; without any
+            latency is measured on random numbers and there is no score.
 
     Returns:
         The figures, in the order of the files.
@@ -43,7 +43,7 @@ def benchmark(
     """
     if not files:
         raise UserError("There is nothing to measure: give one .tflite file or more.")
-    examples = load_samples(samples) if samples else None
+    examples = load_samples(samples) if isinstance(samples, Path) else samples
     # All are tried before anything is measured, so that a wrong file is told at once.
     for file in files:
         if examples:

@@ -3,11 +3,11 @@
 It needs neither TensorFlow nor Keras, so that it runs on a phone-class board as it does here.
 """
 
-from pocketkube.benchmark.environment import Environment, environment
-from pocketkube.benchmark.latency import measure_latencies
-from pocketkube.benchmark.measure import benchmark
-from pocketkube.benchmark.results import BenchmarkReport, FileFigures, Percentiles
-from pocketkube.benchmark.table import render_table
+from pocketkube.benchmarking.environment import Environment, environment
+from pocketkube.benchmarking.latency import measure_latencies
+from pocketkube.benchmarking.measure import benchmark
+from pocketkube.benchmarking.rendering import render_table
+from pocketkube.benchmarking.results import BenchmarkReport, FileFigures, Percentiles
 
 __all__ = [
     "BenchmarkReport",

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from pocketkube.benchmark.environment import shown_machine
-from pocketkube.benchmark.results import BenchmarkReport, FileFigures
+from pocketkube.benchmarking.environment import shown_machine
+from pocketkube.benchmarking.results import BenchmarkReport, FileFigures
 from pocketkube.figures import (
     COST,
     SIZE,

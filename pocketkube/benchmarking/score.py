@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pocketkube.benchmark.samples import Samples
+from pocketkube.benchmarking.samples import Samples
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.measures import TaskScore, Wording, measure_of_labels

@@ -13,13 +13,13 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from rich.console import Console
 
-from pocketkube.benchmark import benchmark, environment, render_table
-from pocketkube.benchmark.memory import measure_loading
-from pocketkube.benchmark.timing import Rounds
+from pocketkube.benchmarking import benchmark, environment, render_table
+from pocketkube.benchmarking.memory import measure_loading
+from pocketkube.benchmarking.timing import Rounds
 from pocketkube.deploy import convert_litert
-from pocketkube.deploy.litert_file import write_model
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
+from pocketkube.litert_file import write_model
 from pocketkube.spec.sections import Benchmark
 
 FEW = Benchmark(runs=8, warmup_runs=2, threads=(1, 2))
@@ -345,7 +345,7 @@ def endless() -> bytes:
 
 def test_it_needs_neither_tensorflow_nor_keras(place):
     program = (
-        "import sys; from pathlib import Path; import pocketkube.benchmark as b; "
+        "import sys; from pathlib import Path; import pocketkube.benchmarking as b; "
         "from pocketkube.spec.sections import Benchmark; "
         "f = Path(sys.argv[1]); r = b.benchmark([f / 'plain.tflite'], Benchmark(runs=5), "
         "f / 'test.npz');"

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pocketkube.benchmark.environment import Environment
-from pocketkube.benchmark.intervals import Estimate
-from pocketkube.benchmark.load import Load
+from pocketkube.benchmarking.environment import Environment
+from pocketkube.benchmarking.intervals import Estimate
+from pocketkube.benchmarking.load import Load
 from pocketkube.errors import UserError
 from pocketkube.measures import HeadScore
 from pocketkube.records import Document, Upgrade, document_of

@@ -1,0 +1,283 @@
+"""The data that a notebook has, as the data set that stages train on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pocketkube.data import load_dataset
+from pocketkube.data.batches import materialize
+from pocketkube.data.dataset import Arrays, Dataset
+from pocketkube.data.in_memory import Labelled, in_memory_dataset
+from pocketkube.errors import UserError
+from pocketkube.spec.loading import parse_settings
+from pocketkube.spec.sections import SOURCES, DatasetSettings
+from pocketkube.structure import input_names, output_names
+
+Data: TypeAlias = Any
+NAME = "data"
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Data whose validation or test examples are its own, or a part of another size.
+
+    Attributes:
+        train: Examples with labels: `(x, y)`, a tf.data.Dataset or a keras.utils.PyDataset.
+        validation: For decisions, such as which epoch is kept; held out of `train` if None.
+        test: For figures only; held out of `train` if None.
+        validation_fraction: Part that is held out, where there is no `validation`.
+        test_fraction: Part that is held out, where there is no `test`.
+        max_train: Use only the first so many training examples.
+
+    Example:
+        >>> import numpy as np
+        >>> splits = Splits((np.zeros((8, 4)), np.arange(8) % 2), validation_fraction=0.25)
+        >>> dataset = dataset_of(splits, None, "fine_tune")
+        >>> dataset.train.size, dataset.validation.size, dataset.test.size
+        (4, 2, 2)
+    """
+
+    train: Data
+    validation: Data = None
+    test: Data = None
+    validation_fraction: float = 0.1
+    test_fraction: float = 0.2
+    max_train: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("validation_fraction", "test_fraction"):
+            if not 0 < getattr(self, name) < 0.5:
+                raise UserError(
+                    f"Splits: {name} has to be above 0 and below 0.5; received {getattr(self, name)!r}."
+                )
+        if self.max_train is not None and self.max_train < 1:
+            raise UserError(f"Splits: max_train has to be above 0; received {self.max_train!r}.")
+
+
+def dataset_of(data: Data, model: keras.Model | None, function: str) -> Dataset:
+    """Data with labels as three splits that never overlap.
+
+    Args:
+        data: A spec's dataset (a name, a mapping, a path of an .npz or DatasetSettings); `(x, y)`;
+            `Splits`; a tf.data.Dataset of such pairs, batched or not; a keras.utils.PyDataset; or a
+            data set that is there already. Inputs and labels are arrays, and lists, tuples or dicts
+            of arrays where there are several. Arrays reach the model as they are; all is read into
+            memory, but for a spec's TFRecords.
+        model: Whose inputs and outputs a dict's keys name; None takes keys in alphabetical order.
+        function: The API's function, for messages.
+
+    Returns:
+        The data set. The splits are the same on every call: of the same data no example is trained on
+        in one and tested on in another.
+
+    Raises:
+        UserError: If it is no data, has no labels, or does not fit the model.
+    """
+    settings = _settings(data, function)
+    if isinstance(data, Dataset) or settings is not None:
+        dataset = data if settings is None else load_dataset(settings)
+        if model is not None:
+            _refuse_other_shapes(dataset.input_shapes, model, function)
+        return dataset
+    splits = data if isinstance(data, Splits) else Splits(data)
+    train, validation, test = (
+        None if part is None else _labelled(part, model, function)
+        for part in (splits.train, splits.validation, splits.test)
+    )
+    assert train is not None
+    return in_memory_dataset(NAME, train, test, splits, lambda rows: rows, validation)
+
+
+def inputs_of(data: Data, model: keras.Model, function: str, count: int, seed: int) -> Arrays:
+    """Examples to calibrate on, without their labels: of the training split where there are labels.
+
+    Args:
+        data: As for `dataset_of`; or inputs alone: an array, a list or dict of arrays, a data set of
+            such.
+        model: Whose inputs a dict's keys name.
+        function: The API's function, for messages.
+        count: How many to choose at random, where there are more.
+        seed: The choice follows from it.
+    """
+    if has_labels(data):
+        return materialize(dataset_of(data, model, function).train, count, seed)[0]
+    inputs, _ = _read(data, model, function)
+    rows = np.random.default_rng(seed).permutation(len(inputs[0]))[:count]
+    return inputs if count >= len(inputs[0]) else tuple(x[rows] for x in inputs)
+
+
+def has_labels(data: Data) -> bool:
+    """Whether data have labels, so that a model can be trained on them and judged by them."""
+    if data is None:
+        return False
+    if isinstance(data, tf.data.Dataset):
+        return isinstance(data.element_spec, tuple) and len(data.element_spec) > 1
+    if isinstance(data, keras.utils.PyDataset):
+        return isinstance(data[0], tuple) and len(data[0]) > 1
+    if isinstance(data, Dataset | Splits | DatasetSettings | str | Path):
+        return True
+    return isinstance(data, tuple) or _is_source(data)
+
+
+def _settings(data: Data, function: str) -> DatasetSettings | None:
+    if isinstance(data, DatasetSettings):
+        return data
+    if isinstance(data, str | Path):
+        where = str(data)
+        source = {"npz": where} if where.endswith(".npz") else {"builtin": where}
+        return parse_settings(DatasetSettings, source, f"{function}: data")
+    if _is_source(data):
+        return parse_settings(DatasetSettings, data, f"{function}: data")
+    return None
+
+
+def _is_source(data: Data) -> bool:
+    return isinstance(data, Mapping) and any(isinstance(data.get(name), str) for name in SOURCES)
+
+
+def _labelled(data: Data, model: keras.Model | None, function: str) -> Labelled:
+    inputs, labels = _read(data, model, function)
+    if not labels:
+        raise UserError(
+            f"{function}: needs labels; give data=(x, y), a tf.data.Dataset or a keras.utils.PyDataset "
+            f"of such pairs, or a spec's dataset; received {_told(data)}."
+        )
+    return Labelled(inputs, labels)
+
+
+def _read(data: Data, model: keras.Model | None, function: str) -> tuple[Arrays, Arrays]:
+    """Inputs and labels in the model's order, as arrays; no labels where there are none."""
+    if isinstance(data, tf.data.Dataset):
+        x, y = _pair(_of_tensors(data, model, function), function)
+    elif isinstance(data, keras.utils.PyDataset):
+        x, y = _pair(_of_batches(data, function), function)
+    else:
+        x, y = _pair(data, function)
+    names = (None, None) if model is None else (input_names(model), output_names(model))
+    inputs = _flat(x, names[0], f"{function}: data: x")
+    labels = () if y is None else _flat(y, names[1], f"{function}: data: y")
+    lengths = [len(array) if array.ndim else 0 for array in (*inputs, *labels)]
+    if not inputs or len(set(lengths)) > 1 or lengths[0] == 0:
+        raise UserError(
+            f"{function}: data: arrays need as many examples each, one at least; there are "
+            f"{' and '.join(map(str, lengths)) or 'none'}."
+        )
+    if model is not None:
+        _refuse_other_shapes([x.shape[1:] for x in inputs], model, function)
+    return tuple(map(_as_taken, inputs)), labels
+
+
+def _pair(data: Data, function: str) -> tuple[Any, Any]:
+    if not isinstance(data, tuple):
+        return data, None
+    if len(data) == 3:
+        raise UserError(
+            f"{function}: data: weights of examples are not used here; give (x, y) without them."
+        )
+    if len(data) != 2:
+        raise UserError(
+            f"{function}: data: a tuple is (x, y), several inputs a list or a dict in it; received a "
+            f"tuple of {len(data)}."
+        )
+    return data[0], data[1]
+
+
+def _flat(structure: Any, names: Sequence[str] | None, where: str) -> Arrays:
+    """Arrays in the model's order: by name where they are a dict."""
+    if structure is None:
+        raise UserError(f"{where}: there is none; give an array.")
+    if isinstance(structure, Mapping):
+        known = sorted(structure) if names is None else [name for name in names if name in structure]
+        unknown = set(structure) - set(known)
+        missing = set(names or ()) - set(structure) if where.endswith("x") else set()
+        if unknown or missing:
+            raise UserError(
+                f"{where}: keys have to be the model's, {', '.join(names or ())}; received "
+                f"{', '.join(map(str, structure))}."
+            )
+        return tuple(_array(structure[name], where) for name in known)
+    if isinstance(structure, list | tuple) and structure and np.ndim(structure[0]):
+        return tuple(_array(each, where) for each in structure)
+    return (_array(structure, where),)
+
+
+def _array(value: Any, where: str) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub" or array.ndim == 0:
+        raise UserError(
+            f"{where}: has to be an array of real numbers, an example a row; received "
+            f"{type(value).__name__} of {array.dtype}."
+        )
+    return array
+
+
+def _as_taken(array: np.ndarray) -> np.ndarray:
+    """Numbers as a model takes them: pixels and other floats as float32, other integers as int32."""
+    if array.dtype == np.uint8 and array.ndim > 2:
+        return array.astype(np.float32)
+    kind = np.float32 if np.issubdtype(array.dtype, np.floating) else np.int32
+    return array.astype(kind, copy=False)
+
+
+def _refuse_other_shapes(given: Sequence[tuple[int, ...]], model: keras.Model, function: str) -> None:
+    wanted = [tuple(x.shape[1:]) for x in model.inputs]
+    fits = len(wanted) == len(given) and all(
+        len(ours) == len(theirs) and all(a in (None, b) for a, b in zip(ours, theirs, strict=True))
+        for ours, theirs in zip(wanted, given, strict=True)
+    )
+    if not fits:
+        raise UserError(
+            f"{function}: data: {model.name} takes inputs of the shapes {wanted} an example; received "
+            f"{list(given)}."
+        )
+
+
+def _of_tensors(data: tf.data.Dataset, model: keras.Model | None, function: str) -> Any:
+    """All examples of a tf.data.Dataset, in the structure of its elements."""
+    if int(data.cardinality()) == tf.data.INFINITE_CARDINALITY:
+        raise UserError(
+            f"{function}: data: the tf.data.Dataset never ends; leave out repeat(), or end it with "
+            "take(n)."
+        )
+    if _is_batched(data, model):
+        data = data.unbatch()
+    return _joined([data.batch(256)], function)
+
+
+def _is_batched(data: tf.data.Dataset, model: keras.Model | None) -> bool:
+    spec = data.element_spec
+    inputs = spec[0] if isinstance(spec, tuple) else spec
+    first = keras.tree.flatten(inputs)[0]
+    if first.shape.rank is None:
+        raise UserError("data: the rank of the tf.data.Dataset's tensors is unknown; set their shapes.")
+    if model is None:
+        return first.shape.rank > 0 and first.shape[0] is None
+    names = input_names(model)
+    named = isinstance(inputs, Mapping) and min(inputs) in names
+    return first.shape.rank == len(model.inputs[names.index(min(inputs)) if named else 0].shape)
+
+
+def _of_batches(data: keras.utils.PyDataset, function: str) -> Any:
+    if data.num_batches is None:
+        raise UserError(f"{function}: data: the PyDataset never ends; give its length by __len__.")
+    return _joined([[data[number] for number in range(data.num_batches)]], function)
+
+
+def _joined(sources: Sequence[Any], function: str) -> Any:
+    batches = [batch for source in sources for batch in source]
+    if not batches:
+        raise UserError(f"{function}: data: there is no example in it.")
+    return keras.tree.map_structure(
+        lambda *parts: np.concatenate([np.asarray(part) for part in parts]), *batches
+    )
+
+
+def _told(data: Data) -> str:
+    if isinstance(data, np.ndarray):
+        return f"an array of the shape {data.shape}"
+    return "None" if data is None else f"a {type(data).__name__}"

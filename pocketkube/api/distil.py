@@ -1,0 +1,90 @@
+"""Trains a small network with a larger one as its teacher."""
+
+from typing import Unpack
+
+import keras
+
+from pocketkube.api.data import Data, dataset_of, has_labels
+from pocketkube.api.keywords import CourseKeywords, settings_of, split
+from pocketkube.api.learning import Teachers, copied, teachers_of
+from pocketkube.api.network import ModelLike, Network, Step, network_of
+from pocketkube.errors import UserError
+from pocketkube.spec.sections import DistillModel
+from pocketkube.stages.configs import Learning
+from pocketkube.stages.distilling import student_course
+from pocketkube.stages.networks import network as built_in
+from pocketkube.stages.tasks import settled_task
+from pocketkube.stages.teaching import distillation_term
+from pocketkube.training.loop import train
+
+
+def distil(
+    student: ModelLike | str,
+    data: Data,
+    *,
+    teacher: Teachers,
+    width: float = 1.0,
+    **settings: Unpack[CourseKeywords],
+) -> Network:
+    """Trains a small network of any architecture with a trained one as its teacher.
+
+    Args:
+        student: A Keras model, which is left as it is; or the name of a built-in network, as "lenet".
+        data: As for `fine_tune`.
+        teacher: The trained model, or several.
+        width: Width multiplier of a built-in student.
+        settings: Those of a spec's distill_model: epochs (8 if unset), learning_rate; and training,
+            distillation, task and seed as a spec has them.
+
+    Returns:
+        The trained student. Its costs are compared with those of the first teacher.
+
+    Raises:
+        UserError: As for `fine_tune`.
+
+    Example:
+        >>> import numpy as np, pocketkube as pk
+        >>> from pocketkube.models import build_model
+        >>> model = build_model("lenet", (28, 28, 1), 2)
+        >>> x, y = np.random.default_rng(0).random((64, 28, 28, 1)), np.arange(64) % 2
+        >>> small = pk.distil("lenet", (x, y), teacher=model, width=0.25, epochs=1)
+        >>> small.speedup > 4
+        True
+    """
+    own, others = split(settings, DistillModel, Learning)
+    name = student if isinstance(student, str) else "student"
+    parsed = settings_of("distil", DistillModel, {**own, "student": name, "width": width})
+    learning = settings_of("distil", Learning, others)
+    if teacher is None or not learning.distillation.teaches:
+        raise UserError(
+            "distil: needs a teacher, whose terms of distillation count; give teacher=model."
+        )
+    if not has_labels(data):
+        raise UserError("distil: trains, and needs labels for it; give data=(x, y).")
+    model: keras.Model
+    if isinstance(student, str):
+        dataset = dataset_of(data, _first(teacher), "distil")
+        model = built_in("student", student, width, dataset, learning.seed + 1)
+    else:
+        model = copied(network_of("distil", student))
+        dataset = dataset_of(data, model, "distil")
+    task = settled_task(learning, model, dataset)
+    teachers = teachers_of("distil", teacher, learning, task, dataset)
+    term = distillation_term(learning, model, task, teachers)
+    history = train(
+        model,
+        dataset,
+        task,
+        student_course(learning.training, parsed),
+        seed=learning.seed + 1,
+        stage="distil",
+        distillation=term,
+    )
+    step = Step(parsed, tuple(term.notes), history)
+    return Network(model, teachers[0].model, (step,), task=task)
+
+
+def _first(teacher: Teachers) -> keras.Model:
+    assert teacher is not None
+    several = [teacher] if isinstance(teacher, keras.Model | Network) else list(teacher)
+    return network_of("distil: teacher", several[0]).model

@@ -1,0 +1,180 @@
+"""Writes a model as a LiteRT file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+from rich.table import Table
+
+from pocketkube.api.data import Data, dataset_of, has_labels, inputs_of
+from pocketkube.api.keywords import ExportKeywords, settings_of
+from pocketkube.api.network import ModelLike, Network, network_of, refuse_order
+from pocketkube.api.shown import Shown
+from pocketkube.data.batches import materialize
+from pocketkube.data.dataset import Arrays
+from pocketkube.deploy import SPARSE_FORMATS, check_agreement
+from pocketkube.deploy.agreement import Agreement
+from pocketkube.deploy.convert import NumberFormat
+from pocketkube.errors import RejectedFile, UserError
+from pocketkube.figures import size
+from pocketkube.files import replaced_file
+from pocketkube.measures import Classes, HeadMeasure, Measure, TaskMeasure, Values
+from pocketkube.measures.wording import percent
+from pocketkube.native.litert_in_child import prove
+from pocketkube.spec.sections import Quantize, QuantizeWeights
+from pocketkube.stages.configs import Learning
+from pocketkube.stages.export import CHECKED, converted, notes_on_file
+from pocketkube.stages.formats import file_format, remedy
+from pocketkube.stages.tasks import settled_task
+
+
+@dataclass(frozen=True)
+class Exported(Shown):
+    """A LiteRT file that was written.
+
+    Attributes:
+        path: The file.
+        number_format: "float32", "float16", "dynamic" or "int8".
+        size_bytes: Its size.
+        agreement: How far it does what its model does, on examples that were given; None without.
+        notes: Sentences for the user.
+    """
+
+    path: Path
+    number_format: NumberFormat
+    size_bytes: int
+    agreement: Agreement | None
+    notes: tuple[str, ...]
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """The notes."""
+        return self.notes
+
+    def table(self) -> Table:
+        """What was written."""
+        shown = Table(title=str(self.path), show_header=False)
+        shown.add_column("")
+        shown.add_column("", justify="right")
+        shown.add_row("Number format", self.number_format)
+        shown.add_row("File size", size(self.size_bytes))
+        if self.agreement is not None:
+            examples = f"on {self.agreement.examples} examples"
+            shown.add_row(f"Agreement with the model, {examples}", percent(self.agreement.share))
+        return shown
+
+
+def export(
+    model: ModelLike,
+    path: str | Path,
+    data: Data = None,
+    *,
+    number_format: NumberFormat | None = None,
+    **settings: Unpack[ExportKeywords],
+) -> Exported:
+    """Writes a model as a LiteRT file that takes one example at a time.
+
+    Args:
+        model: A Keras model, or what another function gave. One that `quantize` has put on levels
+            becomes a file of integers, any other one of floats.
+        path: The .tflite file to write.
+        data: Examples, with or without labels, to calibrate on and to hold the file against its model;
+            without, the file is only run once.
+        number_format: "int8", "dynamic" (8-bit weights) or "float16", where the model's own levels do
+            not say it; int8 needs data.
+        settings: Those of a spec's quantize_int8, with `number_format`: calibration_examples,
+            input_type, output_type, min_agreement.
+
+    Returns:
+        What was written.
+
+    Raises:
+        RejectedFile: If the file strays from its model; it is kept beside `path`, to look at.
+        UserError: If the model cannot be converted, or an argument is wrong.
+
+    Example:
+        >>> import tempfile, pocketkube as pk
+        >>> from pathlib import Path
+        >>> from pocketkube.models import build_model
+        >>> model = build_model("lenet", (28, 28, 1), 10, width=0.25)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     pk.export(model, Path(folder) / "net.tflite", number_format="float16").number_format
+        'float16'
+    """
+    place = Path(path)
+    if place.suffix != ".tflite":
+        raise UserError(f"export: {place} has to end in .tflite.")
+    network = network_of("export", model)
+    wanted_settings = _settings(network, number_format, settings)
+    wanted = file_format(wanted_settings)
+    sparse = network.is_sparse and wanted.numbers in SPARSE_FORMATS
+
+    def calibration(count: int) -> Arrays:
+        if data is None:
+            raise UserError(
+                "export: int8 needs examples to calibrate on; give data=x, or quantize the model first."
+            )
+        return inputs_of(data, network.model, "export", count, 0)
+
+    content = converted(network.bundle, wanted, sparse=sparse, calibration=calibration)
+    agreement = None
+    if data is not None:
+        examples, measure = _examples(network, data)
+        on_levels = any(isinstance(step.settings, QuantizeWeights) for step in network.steps)
+        try:
+            agreement = check_agreement(
+                content,
+                network.model,
+                examples,
+                wanted.min_agreement,
+                measure,
+                remedy(wanted_settings, on_levels=on_levels),
+            )
+        except RejectedFile as error:
+            raise error.keep(place.with_suffix(".rejected.tflite")) from error
+    with replaced_file(place) as aside:
+        aside.write_bytes(content)
+        if agreement is None:
+            prove(aside, 1)
+    notes = notes_on_file(content, network.model, wanted, sparse=sparse)
+    return Exported(place, wanted.numbers, len(content), agreement, tuple(notes))
+
+
+def _settings(
+    network: Network, number_format: NumberFormat | None, given: Mapping[str, Any]
+) -> Quantize | QuantizeWeights | None:
+    if number_format in (None, "float32"):
+        if given:
+            raise UserError(
+                f"export: {', '.join(given)}: goes with number_format int8, float16 or dynamic; "
+                f"received number_format {number_format!r}."
+            )
+        return network.numbers if number_format is None else None
+    asked = settings_of("export", Quantize, {**given, "name": f"quantize_{number_format}"})
+    refuse_order("export", network, asked)
+    return asked
+
+
+def _examples(network: Network, data: Data) -> tuple[Arrays, Measure | TaskMeasure]:
+    """What the file is held against its model on: test examples where there are labels."""
+    model = network.model
+    if not has_labels(data):
+        return inputs_of(data, model, "export", CHECKED, 0), measure_of(network)
+    dataset = dataset_of(data, model, "export")
+    task = network.task or settled_task(Learning(), model, dataset)
+    return materialize(dataset.test, CHECKED, 0)[0], task.measure
+
+
+def measure_of(network: Network) -> TaskMeasure:
+    """How the outputs of a network are compared: as its labels say, or as they look.
+
+    Outputs of several units `[batch, units]` are taken for classes where there were never labels.
+    """
+    if network.task is not None:
+        return network.task.measure
+    heads = []
+    for number, output in enumerate(network.model.outputs):
+        is_classes = len(output.shape) == 2 and output.shape[-1] > 1
+        heads.append(HeadMeasure(f"y{number}", Classes() if is_classes else Values()))
+    return TaskMeasure(tuple(heads))

@@ -1,0 +1,49 @@
+"""Trains a compressed model on."""
+
+from typing import Unpack
+
+from pocketkube.api.data import Data
+from pocketkube.api.keywords import CourseKeywords
+from pocketkube.api.learning import Teachers, copied, learn
+from pocketkube.api.network import ModelLike, Network
+from pocketkube.spec.sections import FineTune
+from pocketkube.stages.begun import Begun, begin_fine_tuning
+from pocketkube.stages.configs import Learning
+
+
+def fine_tune(
+    model: ModelLike, data: Data, *, teacher: Teachers = None, **settings: Unpack[CourseKeywords]
+) -> Network:
+    """Trains a compressed model on; weights that `sparsify` made zero stay so.
+
+    Args:
+        model: A Keras model, or what another function gave; it is left as it is.
+        data: Examples with labels: `(x, y)`, a tf.data.Dataset, a keras.utils.PyDataset, `Splits` or a
+            spec's dataset. A tenth is held out to choose the best epoch by, and a fifth, never trained
+            on, for `compare`.
+        teacher: The model whose outputs are learnt beside the labels, as a rule the uncompressed one;
+            or several. Labels alone count if None.
+        settings: Those of a spec's fine_tune: epochs (4 if unset), learning_rate; and training,
+            distillation, task and seed as a spec has them.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        UserError: If data lack labels or do not fit the model, or an argument is wrong.
+
+    Example:
+        >>> import numpy as np, pocketkube as pk
+        >>> from pocketkube.models import build_model
+        >>> model = build_model("lenet", (28, 28, 1), 2, width=0.25)
+        >>> rng = np.random.default_rng(0)
+        >>> x, y = rng.random((64, 28, 28, 1)), np.arange(64) % 2
+        >>> tuned = pk.fine_tune(model, (x, y), teacher=model, epochs=1, training={"batch_size": 16})
+        >>> len(tuned.steps[-1].history.loss)
+        1
+    """
+
+    def begin(network: Network, _: FineTune, learning: Learning) -> Begun:
+        return begin_fine_tuning(copied(network), keeps_zeros=network.is_sparse)
+
+    return learn("fine_tune", model, data, FineTune, teacher, dict(settings), begin)

@@ -1,0 +1,139 @@
+"""The keyword arguments of the API's functions: the settings of a spec's stages, by the same names."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict, TypeVar
+
+from pocketkube.errors import UserError
+from pocketkube.spec.loading import parse_settings
+from pocketkube.spec.sections import Distillation, TaskSettings, Training
+from pocketkube.spec.settings import Settings
+
+Kind = TypeVar("Kind", bound=Settings)
+Granularity = Literal["tensor", "channel", "bucket"]
+
+
+class LearningKeywords(TypedDict, total=False):
+    """How a model is trained: parts of a spec, as mappings or as they are parsed."""
+
+    training: Mapping[str, Any] | Training
+    distillation: Mapping[str, Any] | Distillation
+    task: str | Mapping[str, Any] | TaskSettings | None
+    seed: int
+
+
+class PruneKeywords(TypedDict, total=False):
+    """Settings of prune_channels; lists of groups are made by pruning and fine-tuning in turn."""
+
+    criterion: str
+    scope: Literal["global", "uniform"]
+    ratios: Mapping[str, float]
+    budget: Literal["macs", "parameters"]
+    max_ratio: float
+    round_to: int
+    reconstruct: bool
+    calibration_examples: int
+    task: str | Mapping[str, Any] | TaskSettings | None
+    seed: int
+
+
+class CourseKeywords(LearningKeywords, total=False):
+    """Settings that all stages have that train."""
+
+    epochs: int
+    learning_rate: float
+
+
+class SparsifyKeywords(CourseKeywords, total=False):
+    """Settings of sparsify_weights."""
+
+    distribution: Literal["uniform", "size", "global"]
+    ratios: Mapping[str, float]
+    pattern: Literal["element", "block", "two_of_four"]
+    begin_fraction: float
+    end_fraction: float
+    power: float
+    refresh_steps: int
+
+
+class ClusterKeywords(CourseKeywords, total=False):
+    """Settings of cluster_weights."""
+
+    layers: Mapping[str, int]
+    granularity: Granularity
+    bucket_size: int
+    initialization: Literal["kmeans", "quantile"]
+    train: Literal["weights", "centroids", "both"]
+
+
+class QuantizeKeywords(CourseKeywords, total=False):
+    """Settings of quantize_weights."""
+
+    activation_bits: int | Literal["float"]
+    first_last_bits: int
+    layers: Mapping[str, int]
+    granularity: Granularity
+    bucket_size: int
+    scheme: Literal["symmetric", "affine"]
+    ranges: Literal["learned", "moving_average"]
+    calibration: Literal["minmax", "percentile", "mse"]
+    calibration_examples: int
+    bias_correction: bool
+
+
+class ExportKeywords(TypedDict, total=False):
+    """Settings of quantize_int8, quantize_float16 and quantize_dynamic."""
+
+    calibration_examples: int
+    input_type: Literal["float32", "int8", "uint8"]
+    output_type: Literal["float32", "int8", "uint8"]
+    min_agreement: float
+
+
+class BenchmarkKeywords(TypedDict, total=False):
+    """A spec's section benchmark."""
+
+    runs: int
+    precision: float
+    max_seconds: float
+    warmup_runs: int
+    threads: tuple[int, ...] | list[int]
+
+
+def settings_of(function: str, kind: type[Kind], given: Mapping[str, Any]) -> Kind:
+    """Settings from keyword arguments.
+
+    Args:
+        function: The API's function, for messages.
+        kind: Which settings.
+        given: The keyword arguments; settings of a section may be mappings or as they are parsed.
+
+    Raises:
+        UserError: If a name or a value is wrong; it names each, and what would be right.
+    """
+    plain = {
+        name: value.model_dump(exclude_unset=True) if isinstance(value, Settings) else value
+        for name, value in given.items()
+    }
+    return parse_settings(kind, plain, function)
+
+
+def split(given: Mapping[str, Any], *kinds: type[Settings]) -> list[dict[str, Any]]:
+    """Keyword arguments by the settings that know them; the first kind takes what none knows."""
+    parts: list[dict[str, Any]] = [{} for _ in kinds]
+    for name, value in given.items():
+        place = next((n for n, kind in enumerate(kinds) if name in kind.model_fields), 0)
+        parts[place][name] = value
+    return parts
+
+
+def refuse_keywords(function: str, given: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
+    """Refuses names that a stage's settings have, but a function has not.
+
+    Args:
+        function: The API's function, for messages.
+        given: The keyword arguments.
+        reasons: For each such name what to do instead.
+    """
+    for name, reason in reasons.items():
+        if name in given:
+            raise UserError(f"{function}: {name}: {reason}; received {given[name]!r}.")

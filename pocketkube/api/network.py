@@ -1,0 +1,217 @@
+"""The value that the API's functions hand around: a Keras model, and what was done to it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeAlias
+
+import keras
+from rich.table import Table
+
+from pocketkube.api.shown import Shown
+from pocketkube.api.traces import settings_left
+from pocketkube.bundle import Bundle
+from pocketkube.errors import UserError
+from pocketkube.figures import NUMBER, bounded, count, ratio
+from pocketkube.files import replaced_file
+from pocketkube.graph.cost import Profile, profile_model
+from pocketkube.packing import Form, write_packed
+from pocketkube.sparsity.selection import count_zeros
+from pocketkube.spec.order import broken_order
+from pocketkube.spec.sections import Quantize, QuantizeWeights, StageBase, Trait
+from pocketkube.spec.stage_settings import StageSettings
+from pocketkube.training.history import History
+from pocketkube.training.task import Task
+
+# What the API calls stages.
+CALLS = {
+    "prune_channels": "prune",
+    "sparsify_weights": "sparsify",
+    "cluster_weights": "cluster",
+    "quantize_weights": "quantize",
+    "distill_model": "distil",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one call did to a model.
+
+    Attributes:
+        settings: The settings of the stage that does the same in a spec.
+        notes: Sentences for the user.
+        history: How training went, where there was any.
+    """
+
+    settings: StageSettings
+    notes: tuple[str, ...] = ()
+    history: History | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Network(Shown):
+    """A Keras model, and what was done to it so far.
+
+    Functions of the API take one wherever they take a Keras model, and so know which weights are zero
+    and are to stay so, which stand on levels, and what a LiteRT file is to be.
+
+    Attributes:
+        model: The model.
+        original: The model that the first call was given.
+        steps: What was done, in this order.
+        forms: The forms of weights that have few values, by the weight's path.
+        task: The loss and the score, once there were labels.
+    """
+
+    model: keras.Model
+    original: keras.Model
+    steps: tuple[Step, ...] = ()
+    forms: Mapping[str, Form] = field(default_factory=dict)
+    task: Task | None = None
+
+    @cached_property
+    def profile(self) -> Profile:
+        """What the model costs."""
+        return profile_model(self.model)
+
+    @cached_property
+    def before(self) -> Profile:
+        """What the original cost."""
+        return profile_model(self.original)
+
+    @property
+    def speedup(self) -> float:
+        """Multiply-adds of the original over those of the model."""
+        return self.before.speedup_to(self.profile).value
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether weights were made zero, which later calls leave so."""
+        return any(Trait.ZEROS in step.settings.leaves for step in self.steps)
+
+    @property
+    def numbers(self) -> Quantize | QuantizeWeights | None:
+        """The settings that say which numbers a file holds; floats where there are none."""
+        found = [s.settings for s in self.steps if isinstance(s.settings, Quantize | QuantizeWeights)]
+        return found[-1] if found else None
+
+    @property
+    def bundle(self) -> Bundle:
+        """The model and its forms, as stages hand them on."""
+        return Bundle(self.model, forms=self.forms)
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """The notes of the last step."""
+        return self.steps[-1].notes if self.steps else ()
+
+    def stepped(
+        self,
+        model: keras.Model,
+        step: Step,
+        *,
+        forms: Mapping[str, Form] | None = None,
+        task: Task | None = None,
+    ) -> "Network":
+        """What became of it in one step more."""
+        return replace(
+            self, model=model, steps=(*self.steps, step), forms=forms or {}, task=task or self.task
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the model as a .keras file, or as a .packed one, which is small where weights are.
+
+        Args:
+            path: The file to write; what it ends in says which.
+
+        Returns:
+            The file.
+
+        Raises:
+            UserError: If it ends in neither.
+        """
+        place = Path(path)
+        if place.suffix == ".packed":
+            write_packed(place, self.model, self.forms)
+        elif place.suffix == ".keras":
+            with replaced_file(place) as aside:
+                self.model.save(aside)
+        else:
+            raise UserError(f"save: {place} has to end in .keras or .packed.")
+        return place
+
+    def table(self) -> Table:
+        """The costs before and after."""
+        shown = Table(title=self.model.name, caption=self._done, caption_justify="left")
+        for name in ("", "before", "after", "change"):
+            shown.add_column(name, justify="right" if name else "left")
+        for row in cost_rows(self.before, self.profile):
+            shown.add_row(*row)
+        zeros, total = count_zeros(self.model)
+        if self.is_sparse:
+            shown.add_row("Zero weights", "", f"{zeros / max(total, 1):.1%}", "")
+        return shown
+
+    def __repr__(self) -> str:
+        fewer = self.before.speedup_to(self.profile)
+        return f"<Network {self.model.name}: {self._done or 'as it came'}; {fewer} fewer MACs>"
+
+    @property
+    def _done(self) -> str:
+        return " → ".join(CALLS.get(step.settings.name, step.settings.name) for step in self.steps)
+
+
+ModelLike: TypeAlias = keras.Model | Network
+
+
+def network_of(function: str, model: ModelLike) -> Network:
+    """What a function was given, as a network.
+
+    Args:
+        function: The API's function, for messages.
+        model: A Keras model, or what another function gave.
+
+    Raises:
+        UserError: If it is neither, or Keras does not run on TensorFlow.
+    """
+    if isinstance(model, Network):
+        return model
+    if not isinstance(model, keras.Model):
+        raise UserError(
+            f"{function}: takes a Keras model, or what pk.import_model and the other functions give; "
+            f"received {model!r:.80}."
+        )
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"{function}: Keras runs on {keras.backend.backend()}, and PocketKube on TensorFlow: set "
+            "KERAS_BACKEND=tensorflow before Keras is imported."
+        )
+    return Network(model, model, tuple(map(Step, settings_left(model))))
+
+
+def refuse_order(function: str, network: Network, settings: StageBase) -> None:
+    """Refuses what would undo what was done before.
+
+    Raises:
+        UserError: Why, and what to do instead.
+    """
+    problem = broken_order([*(step.settings for step in network.steps), settings])
+    if problem:
+        for name, call in CALLS.items():
+            problem = problem.replace(name, call)
+        raise UserError(f"{function}: {problem}.")
+
+
+def cost_rows(before: Profile, after: Profile) -> list[tuple[str, str, str, str]]:
+    """Multiply-adds and parameters before and after."""
+    was, now = (bounded(count(each.macs), each.bound) for each in (before, after))
+    return [
+        ("Multiply-adds (MACs)", was, now, f"{before.speedup_to(after)} fewer"),
+        (
+            "Parameters",
+            count(before.parameters),
+            count(after.parameters),
+            ratio(max(before.parameters, 1), max(after.parameters, 1), NUMBER),
+        ),
+    ]

@@ -1,0 +1,98 @@
+"""Cuts the channels that a model needs least."""
+
+from typing import Any, Unpack
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pocketkube.api.data import Data, dataset_of, has_labels, inputs_of
+from pocketkube.api.keywords import PruneKeywords, refuse_keywords, settings_of, split
+from pocketkube.api.network import ModelLike, Network, Step, network_of, refuse_order
+from pocketkube.data.batches import materialize
+from pocketkube.errors import UserError
+from pocketkube.pruning.calibration import Calibration
+from pocketkube.pruning.criteria import criterion_named
+from pocketkube.pruning.prune import prune as pruned
+from pocketkube.spec.sections import PruneChannels
+from pocketkube.stages.configs import Learning
+from pocketkube.stages.tasks import settled_task
+from pocketkube.training.task import Task
+
+ONE_CALL = "prune and fine-tune in turn instead"
+WITHOUT_DATA, WITH_LABELS = "l2", "taylor"
+
+
+def prune(
+    model: ModelLike,
+    *,
+    speedup: float | None = None,
+    data: Data = None,
+    **settings: Unpack[PruneKeywords],
+) -> Network:
+    """Cuts channels until a model costs `speedup` times less, or by `ratios`.
+
+    Args:
+        model: A trained Keras model, or what another function gave; it is left as it is.
+        speedup: Multiply-adds before over after, or parameters with `budget="parameters"`. Counted
+            from the model as it is given.
+        data: Examples: `(x, y)`, a tf.data.Dataset, a keras.utils.PyDataset, a spec's dataset or `x`
+            alone. With them weights that are left are fitted to what they
+            read; with labels, too, channels can be judged by them.
+        settings: Those of a spec's prune_channels: criterion ("taylor" with labels, else "l2"), scope,
+            ratios, budget, max_ratio, round_to, reconstruct, calibration_examples; and task, seed.
+
+    Returns:
+        The smaller model.
+
+    Raises:
+        UserError: If the target cannot be reached, a criterion needs labels and there are none, or an
+            argument is wrong.
+
+    Example:
+        >>> import pocketkube as pk
+        >>> from pocketkube.models import build_model
+        >>> model = build_model("lenet", (28, 28, 1), 10)
+        >>> small = pk.prune(model, speedup=2)
+        >>> 1.8 < small.speedup < 2.3
+        True
+        >>> small.model.count_params() < model.count_params()
+        True
+    """
+    network = network_of("prune", model)
+    refuse_keywords("prune", settings, {"group_size": ONE_CALL, "group_epochs": ONE_CALL})
+    labelled = has_labels(data)
+    criterion = {"criterion": WITH_LABELS if labelled else WITHOUT_DATA}
+    own, others = split({**criterion, **settings}, PruneChannels, Learning)
+    parsed = settings_of("prune", PruneChannels, own)
+    learning = settings_of("prune", Learning, others)
+    if criterion_named(parsed.criterion).needs_data and not labelled:
+        raise UserError(
+            f"prune: criterion {parsed.criterion} judges by examples with labels; give data=(x, y), or "
+            f'criterion="{WITHOUT_DATA}".'
+        )
+    refuse_order("prune", network, parsed)
+    calibration, task = _calibration(network, data, parsed, learning)
+    found = pruned(network.model, parsed, speedup=speedup, calibration=calibration, seed=learning.seed)
+    return network.stepped(found.model, Step(parsed, found.notes), task=task)
+
+
+def _calibration(
+    network: Network, data: Data, settings: PruneChannels, learning: Learning
+) -> tuple[Calibration | None, Task | None]:
+    model, count = network.model, settings.calibration_examples
+    if data is None:
+        return None, None
+    if not has_labels(data):
+        inputs = inputs_of(data, model, "prune", count, learning.seed)
+        return Calibration(inputs, (), _no_loss), None
+    dataset = dataset_of(data, model, "prune")
+    task = network.task or settled_task(learning, model, dataset)
+    examples = materialize(dataset.train, count, learning.seed)
+    return Calibration(*examples, loss=task.loss), task
+
+
+def _no_loss(labels: Any, outputs: Any) -> Any:
+    """Without labels no statistics look worse than others: those of the smaller model are taken."""
+    first = keras.tree.flatten(outputs)[0]
+    return tf.zeros(np.shape(first)[0])

@@ -1,0 +1,105 @@
+"""Prunes for a latency by a table that is measured on this machine; the real file has the last word."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+
+from pocketkube.data.dataset import Arrays
+from pocketkube.errors import UserError
+from pocketkube.figures import milliseconds
+from pocketkube.latency_table.budget import Latency
+from pocketkube.latency_table.measuring import measure_table
+from pocketkube.latency_table.prunings import latency_budget, random_prunings
+from pocketkube.pruning.pruner import Pruned, Pruner
+from pocketkube.stages.configs import PruneChannelsConfig
+from pocketkube.stages.foreseen import foreseen_file
+from pocketkube.stages.formats import last_format
+
+TABLE_FILE = "latency_table.json"
+# The table is a few percent off: so often its aim is corrected by what was measured.
+AIMS = 4
+_MARGIN = 0.98
+# A file that costs less than this part of what it may is pruned more than needed.
+_CLOSE = 0.9
+# A table that only has to lead near the target is measured in fewer rounds.
+_ROUNDS = 3
+_NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges a pruned model by its file.
+
+    Attributes:
+        cost: What the file costs, measured, in parts of what it may.
+        note: Takes a sentence for the user.
+    """
+
+    cost: Callable[[Pruned], float]
+    note: Callable[[str], None]
+
+
+def prune_by_table(
+    config: PruneChannelsConfig,
+    model: keras.Model,
+    pruner: Pruner,
+    examples: Arrays,
+    scratch: Path,
+    limit_ms: float,
+    judge: Judge,
+    prune_to_counts: Callable[[Mapping[str, int]], Pruned],
+) -> Pruned | None:
+    """Prunes a model until the file that the job ends in is fast enough on this machine.
+
+    Args:
+        config: The stage's.
+        model: The model.
+        pruner: Its pruner, as the spec's settings say.
+        examples: Training examples, for the ranges of an int8 file.
+        scratch: Where the table is kept while the stage runs.
+        limit_ms: The latency to reach.
+        judge: Has the last word.
+        prune_to_counts: Prunes the model to counts.
+
+    Returns:
+        The least pruned model whose measured file fits; None where the table leads to none.
+    """
+    try:
+        budget = _measured_budget(config, model, pruner, examples, scratch)
+    except UserError as error:
+        judge.note(f"No latency table: {error}")
+        return None
+    goal_ms, found = limit_ms, None
+    for _ in range(AIMS):
+        try:
+            counts = pruner.counts_for_budget(budget, goal_ms * _NS_PER_MS)
+        except UserError:
+            return found
+        candidate = prune_to_counts(counts)
+        judge.note(f"the latency table foresees {milliseconds(budget.latency_ms(counts))}")
+        cost = judge.cost(candidate)
+        if cost <= 1 and (found is None or candidate.after.macs > found.after.macs):
+            found = candidate
+        if _CLOSE <= cost <= 1 or (found is not None and cost > 1):
+            return found
+        goal_ms *= _MARGIN / cost
+    return found
+
+
+def _measured_budget(
+    config: PruneChannelsConfig, model: keras.Model, pruner: Pruner, examples: Arrays, scratch: Path
+) -> Latency:
+    # Times do not depend on which channels go: the quickest pruner serves.
+    settings = config.settings
+    quick = Pruner(model, round_to=settings.round_to, max_ratio=settings.max_ratio)
+    prunings = random_prunings(
+        quick,
+        last_format(config.stages).numbers,
+        lambda pruned: foreseen_file(config.stages, pruned, examples),
+        config.seed,
+    )
+    scratch.mkdir(parents=True, exist_ok=True)
+    table = measure_table(prunings.networks, scratch / TABLE_FILE, rounds=_ROUNDS)
+    return replace(latency_budget(quick, prunings, table), model=pruner.costs)

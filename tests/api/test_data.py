@@ -1,0 +1,135 @@
+"""Each form of data is the same examples in the same splits."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pocketkube.api.data import Splits, dataset_of, has_labels, inputs_of
+from pocketkube.data.dataset import Dataset
+from pocketkube.errors import UserError
+from pocketkube.spec.sections import DatasetSettings
+
+RNG = np.random.default_rng(0)
+X, Z = RNG.random((50, 6), dtype=np.float32), RNG.random((50, 3), dtype=np.float32)
+Y = np.arange(50) % 3
+
+
+def network() -> keras.Model:
+    given = keras.Input((6,), name="x")
+    return keras.Model(given, keras.layers.Dense(3)(given))
+
+
+def two_inputs() -> keras.Model:
+    x, z = keras.Input((6,), name="wide"), keras.Input((3,), name="narrow")
+    return keras.Model([x, z], keras.layers.Dense(3)(keras.layers.Concatenate()([x, z])))
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self) -> int:
+        return 7
+
+    def __getitem__(self, number: int):
+        part = slice(number * 8, (number + 1) * 8)
+        return X[part], Y[part]
+
+
+def assert_same(found: Dataset, wanted: Dataset) -> None:
+    for ours, theirs in zip(
+        (found.train, found.validation, found.test),
+        (wanted.train, wanted.validation, wanted.test),
+        strict=True,
+    ):
+        assert ours.size == theirs.size > 0
+        for a, b in zip(sum(ours.arrays, ()), sum(theirs.arrays, ()), strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert a.dtype == b.dtype
+
+
+@pytest.fixture(scope="module")
+def spec_file(tmp_path_factory):
+    file = tmp_path_factory.mktemp("data") / "data.npz"
+    np.savez(file, x=X, y=Y)
+    return file
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda file: (X, Y),
+        lambda file: (X.astype("float64"), list(Y)),
+        lambda file: ([X], [Y]),
+        lambda file: ({"x": X}, Y),
+        lambda file: (tf.constant(X), tf.constant(Y)),
+        lambda file: Splits((X, Y)),
+        lambda file: tf.data.Dataset.from_tensor_slices((X, Y)),
+        lambda file: tf.data.Dataset.from_tensor_slices((X, Y)).batch(8),
+        lambda file: tf.data.Dataset.from_tensor_slices(({"x": X}, Y)).batch(8),
+        lambda file: Batches(),
+        lambda file: file,
+        lambda file: str(file),
+        lambda file: {"npz": str(file)},
+        lambda file: DatasetSettings(npz=str(file)),
+    ],
+)
+def test_each_form_gives_the_splits_that_a_spec_gives(form, spec_file) -> None:
+    wanted = dataset_of(DatasetSettings(npz=str(spec_file)), None, "test")
+    data = form(spec_file)
+    assert has_labels(data)
+    assert_same(dataset_of(data, network(), "test"), wanted)
+    assert_same(dataset_of(data, network(), "test"), dataset_of(data, network(), "test"))
+
+
+def test_several_inputs_follow_the_models_order_whatever_the_structure() -> None:
+    wanted = dataset_of(([X, Z], Y), two_inputs(), "test")
+    assert wanted.input_shapes == ((6,), (3,))
+    for inputs in ((X, Z), {"wide": X, "narrow": Z}, {"narrow": Z, "wide": X}):
+        assert_same(dataset_of((inputs, Y), two_inputs(), "test"), wanted)
+    stream = tf.data.Dataset.from_tensor_slices(({"wide": X, "narrow": Z}, Y)).batch(5)
+    assert_same(dataset_of(stream, two_inputs(), "test"), wanted)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda: X,
+        lambda: [X],
+        lambda: {"x": X},
+        lambda: tf.data.Dataset.from_tensor_slices(X),
+        lambda: tf.data.Dataset.from_tensor_slices(X).batch(8),
+    ],
+)
+def test_inputs_alone_serve_to_calibrate(form) -> None:
+    assert not has_labels(form())
+    (found,) = inputs_of(form(), network(), "test", 100, 0)
+    np.testing.assert_array_equal(found, X)
+    assert len(inputs_of(form(), network(), "test", 10, 0)[0]) == 10
+    with pytest.raises(UserError, match="test: needs labels"):
+        dataset_of(form(), network(), "test")
+
+
+def test_splits_of_ones_own_are_kept_apart() -> None:
+    own = Splits((X[:30], Y[:30]), validation=(X[30:40], Y[30:40]), test=(X[40:], Y[40:]))
+    dataset = dataset_of(own, network(), "test")
+    np.testing.assert_array_equal(dataset.train.arrays[0][0], X[:30])
+    np.testing.assert_array_equal(dataset.validation.arrays[0][0], X[30:40])
+    np.testing.assert_array_equal(dataset.test.arrays[0][0], X[40:])
+
+
+def test_pixels_reach_the_model_as_they_are() -> None:
+    pixels = (255 * RNG.random((20, 4, 4, 1))).astype("uint8")
+    given = keras.Input((4, 4, 1))
+    model = keras.Model(given, keras.layers.Dense(3)(keras.layers.Flatten()(given)))
+    (found,) = inputs_of(pixels, model, "test", 100, 0)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, pixels)
+
+
+def test_data_that_never_end_are_refused() -> None:
+    with pytest.raises(UserError, match="never ends; leave out repeat"):
+        dataset_of(tf.data.Dataset.from_tensor_slices((X, Y)).repeat(), network(), "test")
+
+
+def test_keys_that_are_none_of_the_models_are_named() -> None:
+    with pytest.raises(UserError, match="the model's, wide, narrow; received wide, slim"):
+        dataset_of(({"wide": X, "slim": Z}, Y), two_inputs(), "test")

@@ -1,0 +1,179 @@
+"""The public API as a notebook uses it: its lines in order, on a small network and real digits."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from sklearn.datasets import load_digits
+
+import pocketkube as pk
+from pocketkube.litert import LiteRTModel
+
+IMAGES, LABELS = load_digits(return_X_y=True)
+DATA = (IMAGES.reshape(-1, 8, 8, 1).astype("float32") / 16, LABELS)
+
+
+def network() -> keras.Model:
+    given = keras.Input((8, 8, 1))
+    x = layers.Conv2D(16, 3, activation="relu")(given)
+    x = layers.Flatten()(layers.Conv2D(16, 3, activation="relu")(x))
+    return keras.Model(given, layers.Dense(10, name="logits")(x), name="digits")
+
+
+def weights(model: keras.Model) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+
+
+@dataclass(frozen=True)
+class Notebook:
+    model: keras.Model
+    before: list[np.ndarray]
+    pruned: pk.Network
+    tuned: pk.Network
+    quantized: pk.Network
+    exported: pk.Exported
+    old: pk.Exported
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory) -> Notebook:
+    folder = tmp_path_factory.mktemp("notebook")
+    keras.utils.set_random_seed(0)
+    model, data = network(), DATA
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    model.fit(*data, epochs=3, verbose=0)
+    before = weights(model)
+    pruned = pk.prune(model, speedup=2, data=data)
+    tuned = pk.fine_tune(pruned, data, teacher=model, epochs=2)
+    quantized = pk.quantize(tuned, data, bits=8, epochs=1)
+    exported = pk.export(quantized, folder / "net.tflite", data)
+    old = pk.export(model, folder / "old.tflite")
+    return Notebook(model, before, pruned, tuned, quantized, exported, old)
+
+
+def test_the_callers_model_is_left_as_it_is_by_all_calls(notebook) -> None:
+    for now, before in zip(weights(notebook.model), notebook.before, strict=True):
+        np.testing.assert_array_equal(now, before)
+    assert notebook.model.optimizer is not None
+
+
+def test_a_result_is_left_as_it_is_by_the_next_call(notebook) -> None:
+    shapes = [tuple(w.shape) for w in notebook.pruned.model.weights]
+    assert [tuple(w.shape) for w in notebook.tuned.model.weights] == shapes
+    pairs = zip(weights(notebook.pruned.model), weights(notebook.tuned.model), strict=True)
+    assert not all(np.array_equal(ours, theirs) for ours, theirs in pairs)
+
+
+def test_a_pruned_model_is_smaller_and_still_reads_digits(notebook) -> None:
+    assert notebook.pruned.speedup >= 1.9
+    assert notebook.pruned.model.count_params() < notebook.model.count_params() / 1.5
+    right = notebook.tuned.model.predict(DATA[0], verbose=0).argmax(1) == LABELS
+    assert right.mean() > 0.9
+
+
+def test_what_was_quantized_is_exported_in_integers_and_reads_digits_too(notebook) -> None:
+    assert notebook.exported.number_format == "int8"
+    assert notebook.exported.agreement is not None
+    assert notebook.exported.agreement.share > 0.97
+    file = LiteRTModel(notebook.exported.path)
+    said = np.concatenate([outputs[0] for outputs in file.predict((DATA[0][:200],))]).argmax(1)
+    assert (said == LABELS[:200]).mean() > 0.9
+    assert notebook.exported.size_bytes < notebook.old.size_bytes / 2
+
+
+def test_files_are_measured_and_shown_as_the_command_line_shows_them(notebook, capsys) -> None:
+    found = pk.benchmark(
+        notebook.exported.path, notebook.old.path, data=DATA, runs=5, max_seconds=1, threads=[1]
+    )
+    found.show()
+    assert "latency p50, 1" in capsys.readouterr().out
+    assert [file.format for file in found.files] == ["int8", "float32"]
+    assert found.latency_ratio is not None
+    assert min(file.score or 0 for file in found.files) > 0.9
+    assert "<td" in found._repr_html_()
+
+
+def test_two_models_are_compared_on_what_was_not_trained_on(notebook) -> None:
+    found = pk.compare(notebook.model, notebook.quantized, DATA)
+    assert found.examples == round(0.2 * len(LABELS))
+    assert found.speedup == pytest.approx(notebook.quantized.speedup)
+    assert found.before.size_bytes > 2 * found.after.size_bytes
+    assert found.agreement is not None
+    assert found.agreement > 0.9
+    for text in ("Accuracy", "Multiply-adds (MACs)", "Parameters", "Size, packed", "Agreement"):
+        assert text in str(found)
+        assert text in found._repr_html_()
+
+
+def test_results_say_in_a_notebook_what_was_done(notebook) -> None:
+    html = notebook.quantized._repr_html_()
+    assert html.startswith("<table")
+    assert "prune → fine_tune → quantize" in html
+    assert "Weights have 8 bits" in html
+    assert repr(notebook.tuned).startswith("<Network digits: prune → fine_tune; ")
+    assert "conv2d" in str(pk.profile(notebook.model))
+
+
+def test_zeros_stay_through_fine_tuning_and_quantization() -> None:
+    training = {"batch_size": 256}
+    sparse = pk.sparsify(network(), DATA, sparsity=0.7, epochs=1, training=training)
+    tuned = pk.fine_tune(sparse, DATA, epochs=1, training=training)
+    levels = pk.quantize(tuned, DATA[0])
+    zeros = [np.asarray(each.model.get_layer("logits").kernel.value == 0) for each in (sparse, tuned)]
+    assert zeros[0].mean() > 0.5
+    assert zeros[1][zeros[0]].all()
+    assert levels.is_sparse
+    assert np.asarray(levels.model.get_layer("logits").kernel.value == 0)[zeros[0]].all()
+
+
+def test_a_packed_file_is_read_with_what_it_holds(tmp_path: Path) -> None:
+    few = pk.cluster(network(), bits=3)
+    again = pk.import_model(few.save(tmp_path / "few.packed"))
+    for ours, theirs in zip(weights(again.model), weights(few.model), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(pk.UserError, match=r"^fine_tune: fine_tune trains each weight for itself"):
+        pk.fine_tune(again, DATA)
+    assert not pk.import_model(few.save(tmp_path / "few.keras")).steps
+
+
+def test_levels_in_a_keras_file_are_seen(notebook, tmp_path: Path) -> None:
+    again = pk.import_model(notebook.quantized.save(tmp_path / "net.keras"))
+    assert pk.export(again, tmp_path / "net.tflite").number_format == "int8"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda m: pk.prune(m), "prune: needs to know how far"),
+        (lambda m: pk.prune(m, speedup=2, criterion="tailor"), "did you mean taylor"),
+        (
+            lambda m: pk.prune(m, speedup=2, criterion="taylor"),
+            "judges by examples with labels; give data=",
+        ),
+        (lambda m: pk.prune(m, speedup=2, group_size=1), "prune and fine-tune in turn"),
+        (lambda m: pk.prune("net.keras", speedup=2), "takes a Keras model.*'net.keras'"),
+        (lambda m: pk.fine_tune(m, DATA[0]), "fine_tune: trains, and needs labels"),
+        (lambda m: pk.fine_tune(m, DATA, epoch=3), "did you mean epochs"),
+        (lambda m: pk.fine_tune(m, DATA, training={"batch_size": 0}), "training.batch_size"),
+        (lambda m: pk.fine_tune(m, (DATA[0][:, :4], LABELS)), r"takes inputs.*\(4, 8, 1\)"),
+        (lambda m: pk.fine_tune(m, (DATA[0], LABELS[:3])), "as many examples each.*1797 and 3"),
+        (lambda m: pk.fine_tune(m, "fingers"), "fine_tune: data: builtin: 'fingers' is not known"),
+        (lambda m: pk.fine_tune(m, (*DATA, LABELS)), "weights of examples"),
+        (lambda m: pk.quantize(m, None), "needs examples to calibrate on"),
+        (lambda m: pk.quantize(m, DATA, bits=9), "weight_bits.*received 9"),
+        (lambda m: pk.quantize(m, DATA[0], epochs=2), "or epochs=0"),
+        (lambda m: pk.distil(m, DATA, teacher=None), "needs a teacher"),
+        (lambda m: pk.export(m, "net.keras"), "has to end in .tflite"),
+        (lambda m: pk.export(m, "net.tflite", number_format="int8"), "int8 needs examples"),
+        (lambda m: pk.export(m, "net.tflite", min_agreement=0.5), "goes with number_format"),
+        (lambda m: pk.Splits(DATA, test_fraction=0.7), "test_fraction.*received 0.7"),
+    ],
+)
+def test_a_mistake_ends_in_one_line_that_says_what_would_be_right(call, said) -> None:
+    with pytest.raises(pk.UserError, match=said) as caught:
+        call(network())
+    assert "\n" not in str(caught.value)
