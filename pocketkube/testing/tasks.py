@@ -10,6 +10,7 @@ import pytest
 from pocketkube.data import Dataset
 from pocketkube.data.batches import materialize
 from pocketkube.measures import task_measure_of, wording_of
+from pocketkube.measures.task_facts import TaskFacts
 from pocketkube.models.builder import ModelBuilder
 from pocketkube.spec import settings_document
 from pocketkube.spec.loading import parse_settings
@@ -85,7 +86,7 @@ class TaskTests:
         """Networks are judged by the heads, LiteRT files by the measure."""
         labels, outputs = _some(model, dataset)
         shapes = [tuple(output.shape) for output in model.outputs]
-        measure = task_measure_of(json.loads(json.dumps(task.config)))
+        measure = task_measure_of(TaskFacts.model_validate_json(json.dumps(task.config)))
         measure.refuse_unfit(labels, shapes, "the data", "the network")
         kept = [measure.kept([output[i : i + 1] for output in outputs]) for i in range(EXAMPLES)]
         rows = [np.concatenate(column) for column in zip(*kept, strict=True)]
