@@ -24,7 +24,7 @@ import yaml
 from jobs import mean_and_spread, results_of
 
 from pocketkube.benchmarking import benchmark
-from pocketkube.cli.outcome import plain_ending
+from pocketkube.cli.ending import plain_ending
 from pocketkube.errors import UserError
 from pocketkube.files import write_text
 from pocketkube.measures import wording_of

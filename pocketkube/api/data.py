@@ -14,7 +14,7 @@ from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.errors import UserError
-from pocketkube.spec.loading import parse_settings
+from pocketkube.spec.reading import parse_settings
 from pocketkube.spec.sections import SOURCES, DatasetSettings
 from pocketkube.structure import input_names, output_names
 

@@ -7,7 +7,7 @@ import keras
 from pocketkube.api.data import Data, dataset_of, has_labels
 from pocketkube.api.keywords import CourseKeywords, settings_of, split
 from pocketkube.api.learning import Teachers, copied, teachers_of
-from pocketkube.api.network import ModelLike, Network, Step, network_of
+from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import Learning
@@ -80,7 +80,7 @@ def distil(
         stage="distil",
         distillation=term,
     )
-    step = Step(parsed, tuple(term.notes), history)
+    step = AppliedStage(parsed, tuple(term.notes), history)
     return Network(model, teachers[0].model, (step,), task=task)
 
 

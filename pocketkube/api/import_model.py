@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pocketkube.api.network import Network, Step, network_of
+from pocketkube.api.network import AppliedStage, Network, network_of
 from pocketkube.api.traces import settings_left
 from pocketkube.bundle import load_model
 from pocketkube.packing import load_packed, read_forms
@@ -35,5 +35,5 @@ def import_model(path: str | Path) -> Network:
     if file.suffix == ".packed":
         model = load_packed(file)
         forms = read_forms(file, model)
-        return Network(model, model, tuple(map(Step, settings_left(model, forms))), forms)
+        return Network(model, model, tuple(map(AppliedStage, settings_left(model, forms))), forms)
     return network_of("import_model", load_model(file))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, TypeVar
 
 from pocketkube.errors import UserError
-from pocketkube.spec.loading import parse_settings
+from pocketkube.spec.reading import parse_settings
 from pocketkube.spec.sections import Distillation, TaskSettings, Training
 from pocketkube.spec.settings import Settings
 

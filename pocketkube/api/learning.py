@@ -7,7 +7,7 @@ import keras
 
 from pocketkube.api.data import Data, dataset_of, has_labels
 from pocketkube.api.keywords import settings_of, split
-from pocketkube.api.network import ModelLike, Network, Step, network_of, refuse_order
+from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of, refuse_order
 from pocketkube.distillation import Teacher
 from pocketkube.errors import UserError
 from pocketkube.graph.surgery import copy_model
@@ -72,7 +72,7 @@ def learn(
         assert task is not None
         teachers = teachers_of(function, teacher, learning, task, dataset)
         history, notes = train_begun(begun, settings, learning, dataset, task, teachers)
-    step = Step(settings, (*notes, *notes_on(begun)), history)
+    step = AppliedStage(settings, (*notes, *notes_on(begun)), history)
     return network.stepped(begun.model, step, forms=begun.method.forms, task=task)
 
 

@@ -35,7 +35,7 @@ CALLS = {
 
 
 @dataclass(frozen=True)
-class Step:
+class AppliedStage:
     """What one call did to a model.
 
     Attributes:
@@ -66,7 +66,7 @@ class Network(Shown):
 
     model: keras.Model
     original: keras.Model
-    steps: tuple[Step, ...] = ()
+    steps: tuple[AppliedStage, ...] = ()
     forms: Mapping[str, Form] = field(default_factory=dict)
     task: Task | None = None
 
@@ -109,7 +109,7 @@ class Network(Shown):
     def stepped(
         self,
         model: keras.Model,
-        step: Step,
+        step: AppliedStage,
         *,
         forms: Mapping[str, Form] | None = None,
         task: Task | None = None,
@@ -187,7 +187,7 @@ def network_of(function: str, model: ModelLike) -> Network:
             f"{function}: Keras runs on {keras.backend.backend()}, and PocketKube on TensorFlow: set "
             "KERAS_BACKEND=tensorflow before Keras is imported."
         )
-    return Network(model, model, tuple(map(Step, settings_left(model))))
+    return Network(model, model, tuple(map(AppliedStage, settings_left(model))))
 
 
 def refuse_order(function: str, network: Network, settings: StageBase) -> None:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from pocketkube.api.data import Data, dataset_of, has_labels, inputs_of
 from pocketkube.api.keywords import PruneKeywords, refuse_keywords, settings_of, split
-from pocketkube.api.network import ModelLike, Network, Step, network_of, refuse_order
+from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of, refuse_order
 from pocketkube.data.batches import materialize
 from pocketkube.errors import UserError
 from pocketkube.pruning.calibration import Calibration
@@ -74,7 +74,7 @@ def prune(
     refuse_order("prune", network, parsed)
     calibration, task = _calibration(network, data, parsed, learning)
     found = pruned(network.model, parsed, speedup=speedup, calibration=calibration, seed=learning.seed)
-    return network.stepped(found.model, Step(parsed, found.notes), task=task)
+    return network.stepped(found.model, AppliedStage(parsed, found.notes), task=task)
 
 
 def _calibration(

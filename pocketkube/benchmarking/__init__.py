@@ -5,9 +5,9 @@ It needs neither TensorFlow nor Keras, so that it runs on a phone-class board as
 
 from pocketkube.benchmarking.environment import Environment, environment
 from pocketkube.benchmarking.latency import measure_latencies
-from pocketkube.benchmarking.measure import benchmark
 from pocketkube.benchmarking.rendering import render_table
 from pocketkube.benchmarking.results import BenchmarkReport, FileFigures, Percentiles
+from pocketkube.benchmarking.side_by_side import benchmark
 
 __all__ = [
     "BenchmarkReport",

@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from pocketkube.benchmarking.intervals import Estimate, median_estimate, ratio_estimate
-from pocketkube.benchmarking.load import Load, Watch, load_of
+from pocketkube.benchmarking.machine_load import Load, Watch, load_of
 from pocketkube.benchmarking.samples import Samples, random_samples
 from pocketkube.benchmarking.timing import Rounds
 from pocketkube.litert import LiteRTModel

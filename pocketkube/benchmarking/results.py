@@ -10,7 +10,7 @@ import numpy as np
 
 from pocketkube.benchmarking.environment import Environment
 from pocketkube.benchmarking.intervals import Estimate
-from pocketkube.benchmarking.load import Load
+from pocketkube.benchmarking.machine_load import Load
 from pocketkube.errors import UserError
 from pocketkube.measures import HeadScore
 from pocketkube.records import Document, Upgrade, document_of

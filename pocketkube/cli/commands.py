@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from pocketkube.cli.outcome import show, show_job
+from pocketkube.cli.ending import show, show_job
 from pocketkube.errors import UserError, repeatable
 from pocketkube.files import replaced_file, write_text
 from pocketkube.quiet import quiet_tensorflow
@@ -17,8 +17,8 @@ def run(options: Namespace) -> None:
     from pocketkube.records import text_of
     from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.component import CACHE
-    from pocketkube.stages.inline import run_inline
     from pocketkube.stages.outputs import collect
+    from pocketkube.stages.whole_job import run_inline
 
     spec = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
     output = options.output.resolve()
@@ -148,7 +148,7 @@ def _latency_table(options: Namespace) -> None:
     quiet_tensorflow()
     from pocketkube.bundle import load_model
     from pocketkube.latency_table.of_network import measure_network
-    from pocketkube.latency_table.rendering import render_latency_table
+    from pocketkube.latency_table.shown_table import render_latency_table
 
     table = measure_network(load_model(options.files[0]), options.output, threads=threads[0])
     if options.json:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pocketkube import __version__
 from pocketkube.cli import commands
-from pocketkube.cli.outcome import plain_ending
+from pocketkube.cli.ending import plain_ending
 from pocketkube.pruning.criteria import BUILT_IN
 from pocketkube.quiet import quiet_libraries
 

@@ -12,6 +12,10 @@ from pocketkube.keras_private import outputs_structure
 Tap = Callable[[str, Any, list[Any]], list[Any]]
 
 
+class AllSeenError(Exception):
+    """Ends a replay where a tap has seen all that it looks for; whoever replays suppresses it."""
+
+
 def replay(
     model: keras.Model,
     inputs: Sequence[Any],

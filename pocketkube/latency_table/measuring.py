@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pocketkube.benchmarking.environment import environment
-from pocketkube.benchmarking.load import Watch, load_of
+from pocketkube.benchmarking.machine_load import Watch, load_of
 from pocketkube.benchmarking.samples import random_samples
 from pocketkube.benchmarking.timing import Rounds
 from pocketkube.errors import UserError
@@ -52,7 +52,7 @@ _BYTES_AT_ONCE, _FILES_AT_ONCE = 2**26, 64
 
 
 @dataclass(frozen=True)
-class Network:
+class TimedNetwork:
     """A LiteRT file to measure a table for.
 
     Attributes:
@@ -69,7 +69,7 @@ class Network:
 
 
 def measure_table(
-    networks: Sequence[Network], file: Path, *, threads: int = 1, rounds: int = ROUNDS
+    networks: Sequence[TimedNetwork], file: Path, *, threads: int = 1, rounds: int = ROUNDS
 ) -> LatencyTable:
     """Measures the kinds of operation that networks consist of, and the networks themselves.
 
@@ -137,7 +137,7 @@ class _Plan:
     points: tuple[_Point, ...]
 
 
-def _plans(networks: Sequence[Network]) -> Iterator[_Plan]:
+def _plans(networks: Sequence[TimedNetwork]) -> Iterator[_Plan]:
     found: dict[str, list[tuple[int, SizedOperation, LiteRtGraph, Operation]]] = {}
     for number, network in enumerate(networks):
         graph = LiteRtGraph(network.content)
@@ -255,7 +255,9 @@ def _in_turn(opened: Sequence[tuple[LiteRTModel, int]]) -> list[float]:
     return [float(each) for each in np.median(times, axis=0)]
 
 
-def _with_network(table: LatencyTable, network: Network, threads: int, number: int) -> LatencyTable:
+def _with_network(
+    table: LatencyTable, network: TimedNetwork, threads: int, number: int
+) -> LatencyTable:
     """Measures a network once more, unless it was in this round."""
     sha256 = hashlib.sha256(network.content).hexdigest()
     others = tuple(each for each in table.networks if each.sha256 != sha256)
@@ -286,7 +288,7 @@ def _network_ms(content: bytes, threads: int) -> float:
     return float(np.median(rounds.times_ms[0]))
 
 
-def _fitted(table: LatencyTable, networks: Sequence[Network]) -> LatencyTable:
+def _fitted(table: LatencyTable, networks: Sequence[TimedNetwork]) -> LatencyTable:
     """The table with the cost of a call for each number format, and what it predicts."""
     told = {each.sha256: each for each in table.networks}
     calls = dict(table.calls)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from pocketkube.deploy.convert import NumberFormat, convert_litert
-from pocketkube.latency_table.measuring import ROUNDS, Network, measure_table
+from pocketkube.latency_table.measuring import ROUNDS, TimedNetwork, measure_table
 from pocketkube.latency_table.prunings import Write, held_out_prunings, random_prunings
 from pocketkube.latency_table.table import LatencyTable
 from pocketkube.pruning.pruner import Pruner
@@ -43,7 +43,7 @@ def measure_network(
             that cannot be measured by themselves.
     """
     pruners = {scope: Pruner(model, scope=scope) for scope in ("global", "uniform")}
-    networks: list[Network] = []
+    networks: list[TimedNetwork] = []
     for number_format in formats:
         write = writer(number_format)
         networks += random_prunings(pruners["global"], number_format, write).networks

@@ -8,7 +8,7 @@ import keras
 from pocketkube.errors import UserError
 from pocketkube.latency_table.budget import Latency
 from pocketkube.latency_table.following import follow, telling_assignments
-from pocketkube.latency_table.measuring import Network
+from pocketkube.latency_table.measuring import TimedNetwork
 from pocketkube.latency_table.operations import operations_of
 from pocketkube.latency_table.table import LatencyTable
 from pocketkube.litert_graph import LiteRtGraph
@@ -33,7 +33,7 @@ class Prunings:
     """
 
     assignments: tuple[Mapping[str, int], ...]
-    networks: tuple[Network, ...]
+    networks: tuple[TimedNetwork, ...]
 
 
 def random_prunings(pruner: Pruner, number_format: str, write: Write, seed: int = 0) -> Prunings:
@@ -51,7 +51,7 @@ def random_prunings(pruner: Pruner, number_format: str, write: Write, seed: int 
         for number, assignment in enumerate(assignments):
             content = write(pruner.to_counts(assignment).model)
             name = f"random pruning {number}" if number else UNCOMPRESSED
-            networks.append(Network(name, number_format, content))
+            networks.append(TimedNetwork(name, number_format, content))
             shown.update(number + 1)
     return Prunings(tuple(assignments), tuple(networks))
 
@@ -83,7 +83,7 @@ def held_out_prunings(
     number_format: str,
     write: Write,
     speedups: Sequence[float] = HELD_OUT_SPEEDUPS,
-) -> list[Network]:
+) -> list[TimedNetwork]:
     """Prunings as a job makes them, on which nothing is fitted.
 
     Args:
@@ -100,6 +100,8 @@ def held_out_prunings(
                     model = pruner.to_speedup(speedup).model
                 except UserError:
                     continue
-                networks.append(Network(f"{name}, {speedup:g}x", number_format, write(model), False))
+                networks.append(
+                    TimedNetwork(f"{name}, {speedup:g}x", number_format, write(model), False)
+                )
                 shown.update(len(networks))
     return networks

@@ -5,7 +5,9 @@ by a measure of its own kind: a kind more is a measure here and a head in pocket
 """
 
 from pocketkube.measures.classes import Classes
-from pocketkube.measures.heads import (
+from pocketkube.measures.kinds import measure_of, task_measure_of, wording_of
+from pocketkube.measures.measure import Judgement, Measure
+from pocketkube.measures.output_heads import (
     HeadMeasure,
     HeadScore,
     TaskMeasure,
@@ -13,8 +15,6 @@ from pocketkube.measures.heads import (
     label_places,
     measure_of_labels,
 )
-from pocketkube.measures.kinds import measure_of, task_measure_of, wording_of
-from pocketkube.measures.measure import Judgement, Measure
 from pocketkube.measures.points import Points
 from pocketkube.measures.values import Values
 from pocketkube.measures.wording import Wording

@@ -6,8 +6,8 @@ from typing import Any
 
 from pocketkube.extension import tasks
 from pocketkube.measures.classes import Classes
-from pocketkube.measures.heads import NO_UNIT, HeadMeasure, TaskMeasure
 from pocketkube.measures.measure import Measure
+from pocketkube.measures.output_heads import NO_UNIT, HeadMeasure, TaskMeasure
 from pocketkube.measures.points import Points
 from pocketkube.measures.task_facts import OutputsFacts
 from pocketkube.measures.values import Values

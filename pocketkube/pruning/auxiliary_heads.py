@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.graph.bottleneck import Bottleneck, find_bottlenecks
-from pocketkube.graph.replay import replay
+from pocketkube.graph.replay import AllSeenError, replay
 from pocketkube.graph.walk import functional_graph, is_model
 from pocketkube.keras_private import calls_of, origin, outputs_structure
 from pocketkube.progress import progress
@@ -58,7 +58,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Head:
+class AuxiliaryHead:
     """BatchNorm, ReLU, global average pooling and Dense, as in the paper; a Dense for each output.
 
     Where an output has positions as the features do (it is a map, or a sequence), each position is
@@ -86,7 +86,7 @@ class Head:
         return [v for layer in layers for v in layer.trainable_variables]
 
 
-def attach_heads(model: keras.Model, calibration: Calibration) -> tuple[Head, ...]:
+def attach_heads(model: keras.Model, calibration: Calibration) -> tuple[AuxiliaryHead, ...]:
     """Trains heads evenly spread over a network's depth, and the network a little with them.
 
     First the heads alone, then all of it for the sum of all losses (Zhuang et al., 2018), the
@@ -125,7 +125,7 @@ def attach_heads(model: keras.Model, calibration: Calibration) -> tuple[Head, ..
 
 
 def loss_at(
-    model: keras.Model, head: Head | None, calibration: Calibration, inputs: Any, labels: Any
+    model: keras.Model, head: AuxiliaryHead | None, calibration: Calibration, inputs: Any, labels: Any
 ) -> tf.Tensor:
     """The mean loss at one head, or of the network itself, everything in inference mode.
 
@@ -139,7 +139,7 @@ def loss_at(
     if head is None:
         return tf.reduce_mean(calibration.loss(labels, replay(model, inputs, lambda _, __, x: x)))
     seen = _Features([head.at], stop=True)
-    with suppress(_AllSeenError):
+    with suppress(AllSeenError):
         replay(model, inputs, seen)
     return tf.reduce_mean(calibration.loss(labels, _packed(model, head(seen.found[0]))))
 
@@ -152,7 +152,7 @@ def tensors(calibration: Calibration) -> list[tuple[tuple[tf.Tensor, ...], tuple
     ]
 
 
-def _new_heads(model: keras.Model, calibration: Calibration) -> tuple[Head, ...]:
+def _new_heads(model: keras.Model, calibration: Calibration) -> tuple[AuxiliaryHead, ...]:
     places = _spread(find_bottlenecks(model))
     seen = _Features(places)
     outputs = replay(model, [tf.constant(x[:2]) for x in calibration.inputs], seen)
@@ -174,7 +174,7 @@ def _new_heads(model: keras.Model, calibration: Calibration) -> tuple[Head, ...]
             branches.append(Branch(dense, tuple(y.shape[1:]), by_position, finish))
         norm = keras.layers.BatchNormalization(momentum=0.9, dtype="float32", name=f"head{number}_norm")
         norm.build(features.shape)
-        heads.append(Head(at, norm, tuple(branches)))
+        heads.append(AuxiliaryHead(at, norm, tuple(branches)))
     return tuple(heads)
 
 
@@ -210,7 +210,7 @@ def _finish(output: keras.KerasTensor) -> tuple[Callable[[Any], Any], ...]:
 
 def _training_step(
     model: keras.Model,
-    heads: Sequence[Head],
+    heads: Sequence[AuxiliaryHead],
     calibration: Calibration,
     groups: Sequence[Sequence[Any]],
     optimizers: Sequence[Any],
@@ -245,10 +245,6 @@ def _packed(model: keras.Model, outputs: list[tf.Tensor]) -> Any:
     return keras.tree.pack_sequence_as(outputs_structure(functional_graph(model)), outputs)
 
 
-class _AllSeenError(Exception):
-    """Ends a pass where nothing that follows is looked at."""
-
-
 class _Features:
     """A tap that remembers what heads look at; it may stop at the last of them."""
 
@@ -264,5 +260,5 @@ class _Features:
         if position is not None:
             self.found.append(tensors[position])
             if self._stop and len(self.found) == len(self._places):
-                raise _AllSeenError
+                raise AllSeenError
         return tensors

@@ -25,7 +25,7 @@ from pocketkube.pruning.reconstruction import (
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LayerOutcome:
     """A network that was cut.
 
     Attributes:
@@ -49,7 +49,7 @@ def cut_layer_by_layer(
     selection: Selection | None,
     fits: bool,
     seed: int,
-) -> Outcome:
+) -> LayerOutcome:
     """Removes units, each layer seeing what those before it were left with.
 
     Args:
@@ -91,7 +91,7 @@ class _Pass:
         self._notes: list[str] = []
         self._not_fitted: dict[str, str] = {}
 
-    def run(self) -> Outcome:
+    def run(self) -> LayerOutcome:
         """Goes through the layers that read groups, in the order of computation."""
         read = {path for paths in self._readers.values() for path in paths}
         to_fit = [path for path in self._layers if path in read]
@@ -112,7 +112,7 @@ class _Pass:
                 shown.update(number + 1)
         self._choose_the_others()
         smaller = remove_channels(self._working, self._graph, self._keep)
-        return Outcome(smaller, tuple(self._notes), tuple(self._not_fitted.items()))
+        return LayerOutcome(smaller, tuple(self._notes), tuple(self._not_fitted.items()))
 
     def _choose_groups_read_by(self, path: str) -> Mapping[str, Response]:
         """Chooses the units of all groups that this layer is the first to read.

@@ -24,7 +24,7 @@ from pocketkube.pruning.batch_statistics import recalibrate_where_better
 from pocketkube.pruning.calibration import FEWEST, Calibration
 from pocketkube.pruning.criteria import BUILT_IN, criterion_named
 from pocketkube.pruning.criteria.base import Criterion, Selection
-from pocketkube.pruning.layer_by_layer import Outcome, cut_layer_by_layer
+from pocketkube.pruning.layer_by_layer import LayerOutcome, cut_layer_by_layer
 
 TOLERANCE = 0.01
 # What a speed-up may count.
@@ -194,14 +194,16 @@ class Pruner:
         """How many units each group keeps where parts go, without cutting; see `to_ratios`."""
         return self.costs.assignment(counts_from_ratios(self.costs, ratios, self._needed))
 
-    def cut(self, counts: Mapping[str, int]) -> Outcome:
+    def cut(self, counts: Mapping[str, int]) -> LayerOutcome:
         """The smaller network with what there is to say of cutting it; see `to_counts`."""
         kept = self.costs.counts(self._asked(counts))
         if (kept == self.costs.sizes).all():
-            return Outcome(copy_model(self._model))
+            return LayerOutcome(copy_model(self._model))
         calibration = self._calibration
         if calibration is None:
-            return Outcome(remove_channels(self._model, self._graph, keep_best(self._ranking, kept)))
+            return LayerOutcome(
+                remove_channels(self._model, self._graph, keep_best(self._ranking, kept))
+            )
         notes = []
         enough = calibration.can_be_fitted_to
         if not enough and (self._fits or self._prepared[1] is not None):
@@ -223,9 +225,9 @@ class Pruner:
             )
         else:
             keep = keep_best(self._ranking, kept)
-            outcome = Outcome(remove_channels(self._model, self._graph, keep))
+            outcome = LayerOutcome(remove_channels(self._model, self._graph, keep))
         notes += [*outcome.notes, *recalibrate_where_better(outcome.model, calibration)]
-        return Outcome(outcome.model, tuple(notes), outcome.not_fitted)
+        return LayerOutcome(outcome.model, tuple(notes), outcome.not_fitted)
 
     def copy(self) -> keras.Model:
         """The network that is cut: the model, its layers out of wrappers that prune nothing."""

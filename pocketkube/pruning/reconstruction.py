@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from pocketkube.graph.dependency import ChannelGraph, Group
 from pocketkube.graph.matrices import consumers, heads
-from pocketkube.graph.replay import replay
+from pocketkube.graph.replay import AllSeenError, replay
 from pocketkube.pruning.calibration import Calibration
 
 POSITIONS = 64
@@ -265,7 +265,7 @@ def measure(
             tensors = [tf.constant(x) for x in inputs]
             before, after = _Inputs(paths), _Inputs(paths)
             for network, seen in ((original, before), (pruned, after)):
-                with suppress(_AllSeenError):
+                with suppress(AllSeenError):
                     replay(network, tensors, seen)
             before_layers.update(before.layers)
             for path in paths:
@@ -355,10 +355,6 @@ def silence(graph: ChannelGraph, gone: np.ndarray) -> None:
             side.weight.assign(np.moveaxis(weight, 0, side.axis))
 
 
-class _AllSeenError(Exception):
-    """Ends a pass where nothing that follows is looked at."""
-
-
 class _Inputs:
     """A tap that remembers what goes into some layers, and stops at the last of them."""
 
@@ -371,7 +367,7 @@ class _Inputs:
         if path in self._paths:
             self.seen[path], self.layers[path] = tensors[0], op
             if len(self.seen) == len(self._paths):
-                raise _AllSeenError
+                raise AllSeenError
         return tensors
 
 

@@ -11,7 +11,7 @@ from pocketkube.figures import SAME, SIZE, TIME, bounded, count, ratio, ratio_be
 from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.curves import training_curves
-from pocketkube.report.latency import latency_figure, latency_table
+from pocketkube.report.latency_plot import latency_figure, latency_table
 from pocketkube.report.layers import layer_table, operation_shares
 from pocketkube.report.markup import details, listed, section, table
 from pocketkube.report.result import Result, TargetOutcome

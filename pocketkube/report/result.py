@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from pocketkube import __version__
 from pocketkube.benchmarking.intervals import Estimate
-from pocketkube.benchmarking.load import Load
+from pocketkube.benchmarking.machine_load import Load
 from pocketkube.errors import UserError
 from pocketkube.facts import StageFacts, in_a_line
 from pocketkube.graph.bounds import Bound

@@ -18,7 +18,7 @@ from pocketkube.spec.sections import (
     SparsifyWeights,
     Training,
 )
-from pocketkube.stages.facts import Assessment
+from pocketkube.stages.assessment import Assessment
 from pocketkube.training.task import Task
 
 # What lies beyond two standard errors, on one side.

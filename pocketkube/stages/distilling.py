@@ -8,9 +8,9 @@ from pocketkube.bundle import NOW, Bundle, load_scores, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.facts import load_facts, merged
 from pocketkube.spec.sections import DistillModel, Training
+from pocketkube.stages.assessment import assess, first_facts, stage_facts
 from pocketkube.stages.comparison import remedies, warning
 from pocketkube.stages.configs import DistillModelConfig
-from pocketkube.stages.facts import assess, first_facts, stage_facts
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed

@@ -28,9 +28,9 @@ from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
 from pocketkube.quantization.integer_kernels import integer_kernels
 from pocketkube.records import text_of
+from pocketkube.stages.assessment import is_sparse, task_of, was_done
 from pocketkube.stages.comparison import worse_by_pruning
 from pocketkube.stages.configs import ExportLitertConfig
-from pocketkube.stages.facts import is_sparse, task_of, was_done
 from pocketkube.stages.formats import FileFormat, file_format, remedy
 
 CHECKED, LARGEST_SAMPLES = 1000, 2**30

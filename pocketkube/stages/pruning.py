@@ -17,8 +17,8 @@ from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import prune_to_counts, prune_with, pruner_for
 from pocketkube.pruning.pruner import Pruned
 from pocketkube.spec.sections import FineTune
+from pocketkube.stages.assessment import after_stage, assess, stage_facts, task_of
 from pocketkube.stages.configs import PruneChannelsConfig
-from pocketkube.stages.facts import after_stage, assess, stage_facts, task_of
 from pocketkube.stages.latency_target import Judge, prune_by_table
 from pocketkube.stages.registry import TEACHER
 from pocketkube.stages.targets import reach

@@ -6,9 +6,9 @@ from pathlib import Path
 from pocketkube.bundle import Bundle
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
+from pocketkube.stages.assessment import is_sparse
 from pocketkube.stages.begun import Begun, begin_quantizing
 from pocketkube.stages.configs import QuantizeWeightsConfig
-from pocketkube.stages.facts import is_sparse
 from pocketkube.stages.training import train_on
 
 

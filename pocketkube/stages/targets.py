@@ -14,13 +14,13 @@ from pocketkube.errors import UserError
 from pocketkube.figures import milliseconds, milliseconds_between
 from pocketkube.graph.bounds import Bound, Speedup
 from pocketkube.graph.cost import profile_model
-from pocketkube.measures.heads import NO_UNIT
+from pocketkube.measures.output_heads import NO_UNIT
 from pocketkube.progress import progress
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.pruner import Pruned
+from pocketkube.stages.assessment import task_of
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.export import converted
-from pocketkube.stages.facts import task_of
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format
 from pocketkube.stages.latency_target import Judge

@@ -12,8 +12,8 @@ from pocketkube.distillation import FromTeachers, Teacher
 from pocketkube.errors import UserError
 from pocketkube.facts import BundleFacts, Parent
 from pocketkube.spec.sections import UNCOMPRESSED
+from pocketkube.stages.assessment import task_of
 from pocketkube.stages.configs import Learning, LearningConfig
-from pocketkube.stages.facts import task_of
 from pocketkube.stages.registry import TEACHER
 from pocketkube.stages.tasks import settled_task
 from pocketkube.storage import parse_location

@@ -21,6 +21,14 @@ from pocketkube.spec.sections import (
     SparsifyWeights,
     Training,
 )
+from pocketkube.stages.assessment import (
+    after_stage,
+    assess,
+    first_facts,
+    is_sparse,
+    stage_facts,
+    task_of,
+)
 from pocketkube.stages.begun import Begun, begin_clustering, begin_fine_tuning, begin_sparsifying
 from pocketkube.stages.chance import at_chance
 from pocketkube.stages.comparison import worse_by_training
@@ -32,7 +40,6 @@ from pocketkube.stages.configs import (
     SparsifyWeightsConfig,
     TrainModelConfig,
 )
-from pocketkube.stages.facts import after_stage, assess, first_facts, is_sparse, stage_facts, task_of
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.tasks import settled_task

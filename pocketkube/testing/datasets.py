@@ -7,7 +7,7 @@ from pocketkube.data import Dataset, load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Examples
 from pocketkube.spec import settings_document
-from pocketkube.spec.loading import parse_settings
+from pocketkube.spec.reading import parse_settings
 from pocketkube.spec.sections import DatasetSettings
 
 

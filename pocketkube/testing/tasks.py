@@ -13,7 +13,7 @@ from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.measures.task_facts import TaskFacts
 from pocketkube.models.builder import ModelBuilder
 from pocketkube.spec import settings_document
-from pocketkube.spec.loading import parse_settings
+from pocketkube.spec.reading import parse_settings
 from pocketkube.spec.sections import TaskSettings
 from pocketkube.training.task import Task, task_of_config
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from pocketkube.data.dataset import Labels
 from pocketkube.errors import UserError
 from pocketkube.measures import Points, TaskMeasure, Wording, label_places
-from pocketkube.measures.heads import NO_UNIT
+from pocketkube.measures.output_heads import NO_UNIT
 from pocketkube.structure import output_names
 from pocketkube.training.compiled import compiled_losses, is_compiled
 from pocketkube.training.heads import ClassHead, Head, PointHead, head_of_config, keras_loss

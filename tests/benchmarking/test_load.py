@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pocketkube.benchmarking.latency import further_runs
-from pocketkube.benchmarking.load import Activity, Watch, load_of
+from pocketkube.benchmarking.machine_load import Activity, Watch, load_of
 from pocketkube.spec.sections import Benchmark
 
 QUIET = Activity(cores=2, others_cores=0.1, load_average=0.4)

@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 from pocketkube.errors import UserError
 from pocketkube.spec import parse_spec
-from pocketkube.stages.inline import run_inline
+from pocketkube.stages.whole_job import run_inline
 from pocketkube.storage import S3Address, parse_uri
 from pocketkube.storage.failures import plain_failures
 from pocketkube.storage.server import Server, connect

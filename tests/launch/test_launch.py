@@ -121,7 +121,7 @@ def test_work_that_is_not_shared_is_refused_by_a_launcher_of_several() -> None:
 SLEEPING = "print(os.getpid(), flush=True); time.sleep(300)"
 FOLLOWED = f"""
 import os, sys
-from pocketkube.cli.outcome import plain_ending
+from pocketkube.cli.ending import plain_ending
 from pocketkube.launch.processes import ProcessJob
 from pocketkube.launch.waiting import wait_for
 with plain_ending():

@@ -9,7 +9,7 @@ from keras import layers
 
 from pocketkube.errors import UserError
 from pocketkube.spec import parse_spec
-from pocketkube.stages.inline import run_inline
+from pocketkube.stages.whole_job import run_inline
 
 
 @keras.saving.register_keras_serializable("tests")

@@ -8,8 +8,8 @@ from keras import layers
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.spec import parse_spec
-from pocketkube.stages.inline import run_inline
 from pocketkube.stages.outputs import collect
+from pocketkube.stages.whole_job import run_inline
 
 
 @pytest.mark.parametrize("right", [True, False])

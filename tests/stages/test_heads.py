@@ -15,10 +15,10 @@ from pocketkube.bundle import load_bundle, load_model
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.spec import parse_spec
+from pocketkube.stages.assessment import task_of
 from pocketkube.stages.component import metrics_of
-from pocketkube.stages.facts import task_of
-from pocketkube.stages.inline import run_inline
 from pocketkube.stages.outputs import collect
+from pocketkube.stages.whole_job import run_inline
 
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 CLASSES = keras.losses.SparseCategoricalCrossentropy()

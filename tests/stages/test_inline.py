@@ -15,9 +15,9 @@ from pocketkube.litert import LiteRTModel
 from pocketkube.packing import load_packed
 from pocketkube.sparsity.selection import sparsifiable_kernels
 from pocketkube.spec import parse_spec
-from pocketkube.stages.inline import run_inline
 from pocketkube.stages.outputs import collect
 from pocketkube.stages.plan import plan
+from pocketkube.stages.whole_job import run_inline
 
 SPEC = {
     "model": "lenet",

@@ -13,8 +13,8 @@ from pocketkube.litert import LiteRTModel
 from pocketkube.measures import Points
 from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import DatasetSettings, Training
-from pocketkube.stages.inline import run_inline
 from pocketkube.stages.outputs import collect
+from pocketkube.stages.whole_job import run_inline
 from pocketkube.training.loop import train
 from pocketkube.training.task import landmark_task
 from tests.landmarks import EYES, draw_faces

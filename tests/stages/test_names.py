@@ -21,8 +21,8 @@ from pocketkube.deploy import convert_litert
 from pocketkube.graph.cost import profile_model
 from pocketkube.packing import load_packed
 from pocketkube.spec import parse_spec
-from pocketkube.stages.inline import run_inline
 from pocketkube.stages.outputs import collect
+from pocketkube.stages.whole_job import run_inline
 from pocketkube.structure import arranged
 
 # Names that are out of order, and outputs that are called otherwise than their layers.

@@ -35,7 +35,7 @@ def clip_weights(
     from pocketkube.data import load_dataset
     from pocketkube.facts import Parent
     from pocketkube.graph.kernels import kernels_of
-    from pocketkube.stages.facts import after_stage, assess, stage_facts, task_of
+    from pocketkube.stages.assessment import after_stage, assess, stage_facts, task_of
 
     began = time.monotonic()
     dataset, bundle = load_dataset(config.dataset), load_bundle(inputs["model"])

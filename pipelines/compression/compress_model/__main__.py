@@ -10,7 +10,7 @@ from kfp import compiler, local
 from pipelines.compression.compress_model.pipeline import compress_model
 from pipelines.local_inputs import optional_inputs
 from pipelines.local_log import short_log
-from pocketkube.cli.outcome import plain_ending, show_job
+from pocketkube.cli.ending import plain_ending, show_job
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_file
 from pocketkube.quiet import quiet_libraries

@@ -3,7 +3,7 @@
 To add one, subclass `pocketkube.pruning.criteria.base.Criterion`; see `pocketkube.extension`.
 """
 
-from pocketkube.pruning.criteria.registry import (
+from pocketkube.pruning.criteria.by_name import (
     BUILT_IN,
     always_fits,
     criterion_named,

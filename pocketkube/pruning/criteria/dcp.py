@@ -14,7 +14,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from pocketkube.graph.bottleneck import mixing_calls
 from pocketkube.graph.dependency import ChannelGraph
-from pocketkube.pruning.auxiliary_heads import Head, attach_heads, loss_at, tensors
+from pocketkube.pruning.auxiliary_heads import AuxiliaryHead, attach_heads, loss_at, tensors
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria.base import Criterion, Reader, Selection
 from pocketkube.pruning.criteria.taylor import taylor_scores
@@ -51,7 +51,7 @@ class _DiscriminationAwareSelection(Selection):
     otherwise = "taylor"
     changes_weights = True
 
-    def __init__(self, heads: Sequence[Head], calibration: Calibration) -> None:
+    def __init__(self, heads: Sequence[AuxiliaryHead], calibration: Calibration) -> None:
         self._heads, self._calibration = heads, calibration
 
     def choose(
@@ -66,7 +66,7 @@ class _DiscriminationAwareSelection(Selection):
 
 def select_by_discrimination(
     model: keras.Model,
-    heads: Sequence[Head],
+    heads: Sequence[AuxiliaryHead],
     readers: Mapping[str, Reader],
     members: np.ndarray,
     count: int,
@@ -123,7 +123,9 @@ def select_by_discrimination(
     return importance
 
 
-def _head_after(model: keras.Model, heads: Sequence[Head], paths: Sequence[str]) -> Head | None:
+def _head_after(
+    model: keras.Model, heads: Sequence[AuxiliaryHead], paths: Sequence[str]
+) -> AuxiliaryHead | None:
     places = mixing_calls(model)
     last = max(places[path] for path in paths)
     return next((head for head in heads if head.at.call > last), None)
@@ -229,7 +231,10 @@ class _Reading:
 
 
 def _gradients(
-    model: keras.Model, head: Head | None, calibration: Calibration, readings: Sequence[_Reading]
+    model: keras.Model,
+    head: AuxiliaryHead | None,
+    calibration: Calibration,
+    readings: Sequence[_Reading],
 ) -> Callable[[Any, Any], tuple[float, list[np.ndarray]]]:
     """From a batch to the discrimination loss and its gradient for each reading."""
     sources = [reading.variables for reading in readings]
