@@ -1,19 +1,28 @@
 """Runs a call in this process."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
 
+from pocketkube.launch.job import Call
 from pocketkube.launch.outcome import Cause, Outcome, outcome_of_error
-from pocketkube.stages.call import StageCall
-from pocketkube.stages.remote import run_stage_at
+
+OneCall = TypeVar("OneCall", bound=Call)
 
 
-class Inline:
-    """Runs each call to its end while it is started; what it prints is printed at once."""
+class Inline(Generic[OneCall]):
+    """Runs each call to its end while it is started; what it prints is printed at once.
 
-    def start(self, call: StageCall) -> "InlineJob":
+    Args:
+        run: Runs a call, as `stages.remote.run_stage_at` does.
+    """
+
+    def __init__(self, run: Callable[[OneCall], object]) -> None:
+        self._run = run
+
+    def start(self, call: OneCall) -> "InlineJob":
         """See `Launcher`; what ends the call is the outcome, an interruption by Ctrl-C too."""
         try:
-            run_stage_at(call)
+            self._run(call)
         except (Exception, KeyboardInterrupt) as error:
             return InlineJob(outcome_of_error(error))
         return InlineJob(Outcome(0, Cause.DONE))

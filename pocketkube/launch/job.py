@@ -13,6 +13,10 @@ class Call(Protocol):
     def stage(self) -> str:
         """The stage's name."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether several processes can share the stage's work."""
+
     def argv(self) -> list[str]:
         """The call as the words after `pocketkube`."""
 

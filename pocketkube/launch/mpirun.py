@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pocketkube.errors import UserError
 from pocketkube.launch.job import Call
 from pocketkube.launch.processes import ProcessJob
-from pocketkube.stages.registry import stage_named
 
 
 class MpiRun:
@@ -27,7 +26,7 @@ class MpiRun:
         Raises:
             UserError: If the stage does not share its work, or Horovod or mpirun is missing.
         """
-        if not stage_named(call.stage).shared:
+        if not call.shared:
             raise UserError(
                 f"{call.stage} does not share its work: it runs in one process, not in "
                 f"{self.processes}; set training.workers to 1."

@@ -46,6 +46,11 @@ class StageCall:
         """How the stage is run."""
         return stage_named(self.stage)
 
+    @property
+    def shared(self) -> bool:
+        """Whether several processes can share the stage's work."""
+        return self.definition.shared
+
     def argv(self) -> list[str]:
         """The call as the words after `pocketkube`; it holds all of the config, and no file."""
         return [

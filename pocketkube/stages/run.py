@@ -96,7 +96,7 @@ def _run(call: StageCall) -> Ran:
 
 def _workers(call: StageCall) -> int:
     """How many processes are to share the stage's work."""
-    if call.definition.shared and isinstance(call.config, NetworkConfig | LearningConfig):
+    if call.shared and isinstance(call.config, NetworkConfig | LearningConfig):
         return call.config.training.workers
     return 1
 

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -19,6 +18,7 @@ from pocketkube.launch.outcome import Cause, outcome_of_error, outcome_of_proces
 from pocketkube.launch.processes import ProcessJob
 from pocketkube.launch.waiting import wait_for
 from pocketkube.spec import parse_spec
+from pocketkube.stages.remote import run_stage_at
 from tests.steps import call_of
 
 needs_mpirun = pytest.mark.skipif(
@@ -98,24 +98,18 @@ def test_data_and_memory_are_told_from_other_reasons() -> None:
 
 def test_a_call_in_this_process_ends_in_an_outcome(tmp_path: Path) -> None:
     spec = parse_spec({"model": "lenet", "dataset": {"npz": str(tmp_path / "no.npz")}, "stages": []})
-    job = Inline().start(call_of(spec, "train_model", {}, tmp_path / "model"))
+    job = Inline(run_stage_at).start(call_of(spec, "train_model", {}, tmp_path / "model"))
     assert job.outcome.cause is Cause.BAD_DATA
     assert "no.npz" in job.outcome.reason
     assert list(job.follow()) == []
     assert not list(tmp_path.iterdir())
 
 
-@dataclass(frozen=True)
-class UnsharedCall:
-    stage: str = "export_litert"
-
-    def argv(self) -> list[str]:
-        return []
-
-
-def test_work_that_is_not_shared_is_refused_by_a_launcher_of_several() -> None:
+def test_work_that_is_not_shared_is_refused_by_a_launcher_of_several(tmp_path: Path) -> None:
+    spec = parse_spec({"model": "lenet", "dataset": "digits", "stages": []})
+    call = call_of(spec, "result", {"model": tmp_path}, tmp_path / "file")
     with pytest.raises(UserError, match=r"^export_litert does not share its work: .*workers to 1"):
-        MpiRun(2).start(UnsharedCall())
+        MpiRun(2).start(call)
 
 
 SLEEPING = "print(os.getpid(), flush=True); time.sleep(300)"
