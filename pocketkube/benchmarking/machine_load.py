@@ -80,10 +80,10 @@ def load_of(activity: Activity, series: Sequence[Sequence[Sequence[float]]]) -> 
     warnings = []
     if activity.others_cores > _BUSY_SHARE * activity.cores:
         average = activity.load_average
-        told = "" if average is None else f" (load average {average:.1f})"
+        load_average = "" if average is None else f" (load average {average:.1f})"
         warnings.append(
             f"The machine was busy: other programs kept {activity.others_cores:.1f} of its "
-            f"{activity.cores} cores busy while latency was measured{told}; measure again when "
+            f"{activity.cores} cores busy while latency was measured{load_average}; measure again when "
             "nothing else runs."
         )
     if spread > _WIDE_SPREAD:

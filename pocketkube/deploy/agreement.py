@@ -63,7 +63,7 @@ def check_agreement(
     """Runs file and model on the same examples, and refuses a file that strays in any output.
 
     Of an output of classes, the share is the part of the examples that are given the same class. Of
-    values it is `1 - mean (given - wanted)² / mean max(variance, floor²)`: the part of the variance
+    values it is `1 - mean (outputs - wanted)² / mean max(variance, floor²)`: the part of the variance
     that is kept, where an output that hardly varies on these examples counts as if it varied by
     `floor`, which is 16 steps of what its range is divided into, 256 in a file of 8-bit kernels, 2,048
     of half floats and 2**20 of floats. No file can be nearer than that to its model.
@@ -88,14 +88,14 @@ def check_agreement(
     examples = len(inputs[0])
     if examples == 0:
         raise UserError(f"{model.name}: there are no examples to compare the LiteRT file on.")
-    given = outputs_of(litert, inputs, "The examples to compare on")
-    taken = arranged(model, inputs)
-    wanted = keras.tree.flatten(model.predict(taken, batch_size=256, verbose=0))
+    outputs = outputs_of(litert, inputs, "The examples to compare on")
+    arrays = arranged(model, inputs)
+    wanted = keras.tree.flatten(model.predict(arrays, batch_size=256, verbose=0))
     steps, ranges = steps_in_range(litert), output_ranges(litert)
     found = tuple(
         _compared(name, ours, np.asarray(theirs), one, span, steps)
         for name, ours, theirs, one, span in zip(
-            output_names(model), given, wanted, _measures(measure, len(given)), ranges, strict=True
+            output_names(model), outputs, wanted, _measures(measure, len(outputs)), ranges, strict=True
         )
     )
     agreement = Agreement(min(one.share for one in found), examples, found)
@@ -104,18 +104,18 @@ def check_agreement(
     return agreement
 
 
-def share_of(given: np.ndarray, wanted: np.ndarray, measure: Measure, floor: float = 0.0) -> float:
+def share_of(outputs: np.ndarray, wanted: np.ndarray, measure: Measure, floor: float = 0.0) -> float:
     """How far one output is another: the part of classes, or of the variance; see `check_agreement`.
 
     Args:
-        given: `[N, ...]`.
+        outputs: `[N, ...]`.
         wanted: What it is compared with, as many.
         measure: What they mean.
         floor: Values that vary by less count as if they varied by so much.
     """
     if isinstance(measure, Classes):
-        return measure.agreement_of(given, wanted)
-    ours, theirs = given.astype(np.float64), wanted.astype(np.float64)
+        return measure.agreement_of(outputs, wanted)
+    ours, theirs = outputs.astype(np.float64), wanted.astype(np.float64)
     spread = np.maximum(theirs.var(axis=0), floor**2).mean()
     return _part_kept(float(np.square(ours - theirs).mean()), float(spread))
 
@@ -128,13 +128,13 @@ def _measures(measure: Measure | TaskMeasure, outputs: int) -> Sequence[Measure]
 
 
 def _compared(
-    name: str, given: np.ndarray, wanted: np.ndarray, measure: Measure, span: float, steps: int
+    name: str, outputs: np.ndarray, wanted: np.ndarray, measure: Measure, span: float, steps: int
 ) -> OutputAgreement:
-    ours, theirs = given.astype(np.float64), wanted.astype(np.float64)
+    ours, theirs = outputs.astype(np.float64), wanted.astype(np.float64)
     squares = np.square(ours - theirs)
     variances = theirs.var(axis=0)
     span = max(span, float(max(theirs.max(), 0.0) - min(theirs.min(), 0.0)))
-    share = share_of(given, wanted, measure, NOISE_STEPS * span / steps)
+    share = share_of(outputs, wanted, measure, NOISE_STEPS * span / steps)
     error, spread = float(np.sqrt(squares.mean())), float(np.sqrt(variances.mean()))
     return OutputAgreement(name, share, error, spread, span)
 

@@ -164,14 +164,14 @@ def _save(folder: Path, model: keras.Model, ends: tuple[Sequence[str], Sequence[
 
 
 def _refuse_unknown(number_format: str, input_type: str, output_type: str) -> None:
-    for name, given, known in (
+    for name, value, known in (
         ("number_format", number_format, get_args(NumberFormat)),
         ("input_type", input_type, get_args(EndType)),
         ("output_type", output_type, get_args(EndType)),
     ):
-        if given not in known:
+        if value not in known:
             raise UserError(
-                f"convert_litert: {name} has to be one of {', '.join(known)}; received {given!r}."
+                f"convert_litert: {name} has to be one of {', '.join(known)}; received {value!r}."
             )
 
 
@@ -214,11 +214,11 @@ def _refuse_other_examples(model: keras.Model, calibration: Arrays | None) -> No
     name = model.name
     if calibration is None or any(len(array) == 0 for array in calibration):
         raise UserError(f"{name}: int8 needs calibration examples; give some of the training data.")
-    given = [array.shape[1:] for array in calibration]
+    shapes = [array.shape[1:] for array in calibration]
     wanted = [tuple(tensor.shape[1:]) for tensor in model.inputs]
-    if given != wanted:
+    if shapes != wanted:
         raise UserError(
-            f"{name}: calibration examples have the shapes {given}, but the model takes {wanted}."
+            f"{name}: calibration examples have the shapes {shapes}, but the model takes {wanted}."
         )
 
 

@@ -45,9 +45,9 @@ def notes_on_steps(model: keras.Model) -> list[str]:
     found = [layer for layer in flat_layers(model) if isinstance(layer, keras.layers.RNN)]
     if not found:
         return []
-    told = ", ".join(f"{layer.name} of {_steps(layer)} steps" for layer in found)
+    listed = ", ".join(f"{layer.name} of {_steps(layer)} steps" for layer in found)
     return [
-        f"The file holds each step of recurrent layers by itself ({told}), which takes more room than "
+        f"The file holds each step of recurrent layers by itself ({listed}), which takes more room than "
         "the loops of quantize_dynamic and quantize_float16."
     ]
 
@@ -62,10 +62,10 @@ def _refuse_too_long(name: str, layers: list[Any]) -> None:
             )
     total = sum(count for count in steps.values() if count)
     if total > MOST_STEPS:
-        told = ", ".join(f"{layer.name} of {count} steps" for layer, count in steps.items())
+        listed = ", ".join(f"{layer.name} of {count} steps" for layer, count in steps.items())
         raise UserError(
             f"{name}: an int8 file holds each step of recurrent layers by itself, at most {MOST_STEPS} "
-            f"of all layers together, but there are {total} ({told}); use quantize_dynamic or "
+            f"of all layers together, but there are {total} ({listed}); use quantize_dynamic or "
             "quantize_float16, which keep loops, or shorter sequences."
         )
 

@@ -129,8 +129,8 @@ def _fit_convolution(graph: LiteRtGraph, one: Operation) -> _Fit:
     if (height, width) != (3, 3):
         return _Fit(name)
     if strides != (2, 2) or channels != 3:
-        told = f"{channels} channels and strides of {strides[0]} (only 3 and 2 will do)"
-        return _Fit(f"{name} on {told}")
+        reason = f"{channels} channels and strides of {strides[0]} (only 3 and 2 will do)"
+        return _Fit(f"{name} on {reason}")
     return _Fit("" if padding == (1, 1, 1, 1) else f"{name} {_told(padding)}", begins=True)
 
 
@@ -250,8 +250,8 @@ class _Chains:
             ]
             zeros, size = sum(zeros for zeros, _ in counted), sum(size for _, size in counted)
             if 3 * zeros <= 2 * size:
-                told = f"{zeros / max(size, 1):.0%} of their weights are zero, not over two thirds"
-                self.refusals = dict.fromkeys(chain, told) | self.refusals
+                reason = f"{zeros / max(size, 1):.0%} of their weights are zero, not over two thirds"
+                self.refusals = dict.fromkeys(chain, reason) | self.refusals
 
     def _readers(self, number: int) -> list[int]:
         return [index for index, one in enumerate(self._graph.operations) if number in one.inputs]

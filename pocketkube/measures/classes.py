@@ -66,9 +66,9 @@ class Classes(Measure):
             confusion = _confusion(labels.ravel(), predicted.ravel(), count)
         return Judgement(right, confusion)
 
-    def agreement_of(self, given: np.ndarray, wanted: np.ndarray) -> float:
+    def agreement_of(self, outputs: np.ndarray, wanted: np.ndarray) -> float:
         """Part of the examples, or of their positions, that two outputs `[N, ...]` give one class."""
-        ours, theirs = (predicted_classes(each, self.cut) for each in (given, wanted))
+        ours, theirs = (predicted_classes(each, self.cut) for each in (outputs, wanted))
         return float((ours == theirs).mean())
 
     def agreed(self, share: float, examples: str) -> str:

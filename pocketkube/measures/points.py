@@ -53,11 +53,11 @@ class Points(Values):
                 f"task: landmarks are floats, [N, K, 2] or [N, 2K], but the labels of {origin} have "
                 f"the shape {example} an example, which cannot be points."
             )
-        count, given = math.prod(example) // 2, shape[1:]
-        if None in given or math.prod(given) != 2 * count:
+        count, shape_of_one = math.prod(example) // 2, shape[1:]
+        if None in shape_of_one or math.prod(shape_of_one) != 2 * count:
             raise UserError(
                 f"task: {origin} has {count} landmarks, which are {2 * count} numbers an example, but "
-                f"{output} gives {given}."
+                f"{output} gives {shape_of_one}."
             )
         if not isinstance(self.normalize_by, str) and max(self.normalize_by) >= count:
             raise UserError(

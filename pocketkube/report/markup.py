@@ -43,11 +43,11 @@ def table(
     body = "".join(_row(head, row) for row in rows)
     if not body:
         return ""
-    told = f"<caption>{escape(caption)}</caption>" if caption else ""
+    caption_row = f"<caption>{escape(caption)}</caption>" if caption else ""
     columns = "".join(f'<th scope="col" role="columnheader">{escape(name)}</th>' for name in head)
     # A browser forgets that a table is one where its rows are laid out otherwise; the roles remain.
     return (
-        f'<table role="table"{" class=stacks" if stacks else ""}>{told}'
+        f'<table role="table"{" class=stacks" if stacks else ""}>{caption_row}'
         f'<thead role="rowgroup"><tr role="row">{columns}</tr></thead>'
         f'<tbody role="rowgroup">{body}</tbody></table>'
     )

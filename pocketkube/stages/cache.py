@@ -24,8 +24,8 @@ def kept_place(cache: Path, call: StageCall) -> Path:
         call: The call, its inputs folders on this machine.
     """
     modules = (call.definition.module, *added_modules(call.config))
-    told = [call.stage, call.config.model_dump(mode="json"), code_digest(*modules)]
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    fingerprint = [call.stage, call.config.model_dump(mode="json"), code_digest(*modules)]
+    digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode())
     digest.update(_stamps(call.config).encode())
     for name, folder in sorted(call.inputs.items()):
         digest.update(name.encode())

@@ -16,7 +16,7 @@ class StageCall:
 
     Attributes:
         stage: Its name.
-        config: What it is told.
+        config: Its settings, and the parts of the spec that it depends on.
         inputs: By its inputs' names, a folder or s3:// address each.
         output: The folder or address to write; complete or absent.
     """
@@ -33,12 +33,12 @@ class StageCall:
             UserError: If there is no such stage, or it takes other inputs.
         """
         definition = self.definition
-        given = set(self.inputs)
-        if not set(definition.inputs) <= given <= {*definition.inputs, *definition.optional}:
+        received = sorted(self.inputs)
+        if not set(definition.inputs) <= set(received) <= {*definition.inputs, *definition.optional}:
             needed = _listed(definition.inputs)
             more = f", and may take {_listed(definition.optional)}" if definition.optional else ""
             raise UserError(
-                f"{self.stage} needs {needed} as its inputs{more}; received {_listed(sorted(given))}."
+                f"{self.stage} needs {needed} as its inputs{more}; received {_listed(received)}."
             )
 
     @property

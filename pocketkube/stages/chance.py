@@ -39,8 +39,8 @@ def at_chance(config: TrainModelConfig, model: keras.Model, dataset: Dataset, ta
         label_places(scored, len(labels), dataset.name, model.name), task.trained, trained, strict=True
     ):
         name = f"output {head.name}: " if len(outputs) > 1 else ""
-        told = _told(head, labels[place], output, config.seed)
-        warnings += [f"{name}{told} {_question(config, dataset)}"] if told else []
+        sentence = _sentence(head, labels[place], output, config.seed)
+        warnings += [f"{name}{sentence} {_question(config, dataset)}"] if sentence else []
     return warnings
 
 
@@ -61,9 +61,9 @@ def classes_at_chance(labels: np.ndarray, predicted: np.ndarray, seed: int) -> f
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(labels)) for _ in range(SHUFFLES)]
 
-    def by_luck(given: np.ndarray) -> tuple[float, float]:
-        shares = np.array([(given[order] == labels).mean() for order in orders])
-        as_good = int((shares >= (given == labels).mean()).sum())
+    def by_luck(predicted: np.ndarray) -> tuple[float, float]:
+        shares = np.array([(predicted[order] == labels).mean() for order in orders])
+        as_good = int((shares >= (predicted == labels).mean()).sum())
         return (1 + as_good) / (1 + SHUFFLES), float(shares.mean())
 
     if by_luck(labels)[0] >= CHANCE:
@@ -108,7 +108,7 @@ def _outputs(model: keras.Model, inputs: Sequence[np.ndarray]) -> list[np.ndarra
     return [np.concatenate([np.asarray(part) for part in column]) for column in columns]
 
 
-def _told(head: Head, labels: np.ndarray, outputs: np.ndarray, seed: int) -> str:
+def _sentence(head: Head, labels: np.ndarray, outputs: np.ndarray, seed: int) -> str:
     if isinstance(head.measure, Classes):
         return _of_classes(labels, outputs, head.measure.cut, seed)
     return _of_values(labels, outputs)

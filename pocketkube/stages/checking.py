@@ -49,13 +49,13 @@ def check_export(
         settled_task(config, model, dataset)
     content = foreseen_file(config.stages, model, examples)
     _run(content, examples)
-    told = {
+    facts = {
         "format": last_format(config.stages).numbers,
         "uncompressed_bytes": len(content),
         "seconds": time.monotonic() - began,
     }
     with replaced_folder(output) as folder:
-        write_text(folder / CHECK_FILE, json.dumps(told, indent=1))
+        write_text(folder / CHECK_FILE, json.dumps(facts, indent=1))
 
 
 def _in_floats(model: keras.Model, examples: Arrays) -> bytes:

@@ -70,9 +70,9 @@ def warning(
     if before is None or len(before) != len(after) or not is_worse(before, after):
         return []
     was, now = wording.shown(float(before.mean())), wording.shown(float(after.mean()))
-    told = f"validation {wording.name} is {now}, where it was {was} {since or 'before'}"
+    sentence = f"validation {wording.name} is {now}, where it was {was} {since or 'before'}"
     advice = f": try {_either(remedies)}" if remedies else ""
-    return [f"{told}, more than chance explains on {len(after)} examples{advice}."]
+    return [f"{sentence}, more than chance explains on {len(after)} examples{advice}."]
 
 
 def worse_by_training(

@@ -25,7 +25,7 @@ from pocketkube.spec.stage_settings import StageSettings
 
 
 class StageConfig(Settings):
-    """All that a stage is told beside its inputs.
+    """A stage's settings and the parts of the spec it depends on: all it reads beside its inputs.
 
     The fields are the rule of every cache, here and on Kubeflow: what is no field of a stage's config
     cannot change its output. A field has the name of the spec's part that it takes; `settings` are the
@@ -74,7 +74,7 @@ class TrainModelConfig(NetworkConfig):
 
 
 class Learning(Settings):
-    """How a model is trained on, whatever the data: what the API is told, too."""
+    """How a model is trained on, whatever the data: the keywords of the API, too."""
 
     seed: int = Field(0, ge=0)
     task: TaskSettings | None = None

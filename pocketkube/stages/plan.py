@@ -28,10 +28,10 @@ class Step:
     Attributes:
         key: Its own name in the job.
         stage: Which stage it is.
-        config: What the stage is told.
+        config: The stage's config.
         inputs: For each of the stage's inputs, the key of the step that gives it; none gives two.
-        title: What people are told that it does.
-        after: Keys of steps that come first, though nothing is taken from them.
+        title: What a run prints when it begins.
+        after: Keys of steps that run before, without giving an input.
     """
 
     key: str

@@ -15,7 +15,7 @@ class StageDefinition:
 
     Attributes:
         module: Where its function lives, which has the stage's name.
-        config: What it is told.
+        config: The class of its config.
         inputs: Its inputs, each the output folder of another stage.
         optional: Inputs that may be left out.
         shared: Whether its work is shared where training.workers asks for several processes.

@@ -159,7 +159,7 @@ def _cost_of_file(
     content = foreseen_file(config.stages, model, calibration.inputs)
     limit, latency = config.target.max_size, config.target.max_latency_ms
     cost = 0.0 if limit is None else len(content) / limit
-    told = f"{len(content)} bytes"
+    tried_file = f"{len(content)} bytes"
     if latency is not None and baseline is not None:
         with tempfile.TemporaryDirectory() as folder:
             files = [Path(folder) / name for name in ("baseline.tflite", "model.tflite")]
@@ -169,10 +169,11 @@ def _cost_of_file(
             measured = measure_latencies(files, settings, limit_ms=latency)
         median = measured.threads[1].medians_ms[-1]
         between = milliseconds_between(median.low, median.high)
-        told += f", {milliseconds(median.value)} (95 % interval {between})"
-        told += "".join(f"; {said[0].lower()}{said[1:].rstrip('.')}" for said in measured.load.warnings)
+        tried_file += f", {milliseconds(median.value)} (95 % interval {between})"
+        busy = (f"; {said[0].lower()}{said[1:].rstrip('.')}" for said in measured.load.warnings)
+        tried_file += "".join(busy)
         cost = max(cost, median.high / latency)
-    tried.append(f"tried {model.count_params()} parameters: {told}")
+    tried.append(f"tried {model.count_params()} parameters: {tried_file}")
     return cost
 
 

@@ -91,8 +91,8 @@ def distillation_term(
     return FromTeachers(student, task, teachers, config.distillation, seed=config.seed, renamed=renamed)
 
 
-def _uncompressed(given: Path | Bundle) -> Teacher:
-    bundle = given if isinstance(given, Bundle) else load_bundle(given)
+def _uncompressed(source: Path | Bundle) -> Teacher:
+    bundle = source if isinstance(source, Bundle) else load_bundle(source)
     return Teacher("the uncompressed model", bundle.model, task_of(bundle.facts))
 
 
