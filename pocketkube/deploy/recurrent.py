@@ -47,8 +47,8 @@ def notes_on_steps(model: keras.Model) -> list[str]:
         return []
     listed = ", ".join(f"{layer.name} of {_steps(layer)} steps" for layer in found)
     return [
-        f"The file holds each step of recurrent layers by itself ({listed}), which takes more room than "
-        "the loops of quantize_dynamic and quantize_float16."
+        f"The file holds each step of recurrent layers by itself ({listed}), which takes more room "
+        "than the loops of quantize_dynamic and quantize_float16."
     ]
 
 

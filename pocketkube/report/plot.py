@@ -30,14 +30,14 @@ class Axis:
         return 100 * (value - self.low) / (self.high - self.low)
 
 
-def plot(x: Axis, y: Axis | None, marks: Sequence[str], label: str, x_name: str) -> str:
+def plot(x: Axis, y: Axis | None, marks: Sequence[str], alt: str, x_name: str) -> str:
     """Marks between two axes.
 
     Args:
         x: The axis from left to right.
         y: The axis upwards; None where heights need no scale.
         marks: What `line` and `bars` gave.
-        label: What a screen reader says instead.
+        alt: What a screen reader says instead.
         x_name: What the axis below shows, with its unit.
     """
     labels = [_number(tick) for tick in y.ticks] if y else []
@@ -60,7 +60,7 @@ def plot(x: Axis, y: Axis | None, marks: Sequence[str], label: str, x_name: str)
     room = max((len(label) for label in labels), default=0)
     return (
         f'<div class="plot"><div class="y" aria-hidden="true" style="width:{room}ch">{upwards}</div>'
-        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">'
+        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="{escape(alt)}">'
         f"{grid}{''.join(marks)}</svg>"
         f'<div class="x" aria-hidden="true">{across}</div>'
         f'<div class="name" aria-hidden="true">{escape(x_name)}</div></div>'
