@@ -50,7 +50,7 @@ RUN --mount=type=secret,id=certificates --mount=type=secret,id=index \
     case "${TARGETARCH}" in amd64) machine=x86_64 ;; arm64) machine=aarch64 ;; esac \
     && /opt/build/with_index uv pip sync --quiet --require-hashes --only-binary :all: \
         --python /opt/pocketkube/bin/python --python-platform "${machine}-manylinux_2_36" \
-        /opt/pocketkube/benchmarking.lock \
+        /opt/pocketkube/benchmark.lock \
     && rm -f /opt/pocketkube/.lock
 
 FROM --platform=${TARGETPLATFORM} ${BASE} AS benchmark
