@@ -3,7 +3,7 @@
 import ast
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -11,6 +11,8 @@ from pathlib import Path
 
 PACKAGE = "pocketkube"
 NO_FILE = os.urandom(16)
+# They name modules that others load: a stage that imports them runs none of those.
+LAZY = (PACKAGE, f"{PACKAGE}.stages.registry")
 # Whose arithmetic and file formats outputs depend on; TensorFlow has two names, by machine.
 LIBRARIES = ("keras", "tensorflow", "tensorflow-cpu", "ai-edge-litert", "numpy", "scikit-learn")
 
@@ -58,14 +60,26 @@ def _imported(module: str) -> frozenset[str]:
     # Importing a.b.c runs a and a.b as well.
     parents = module.split(".")[:-1]
     names = {".".join(parents[: depth + 1]) for depth in range(len(parents))}
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    for node in _run(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and module not in LAZY:
             names |= {node.value.split(":")[0]}
     return frozenset(name for name in names if all(map(str.isidentifier, name.split("."))))
+
+
+def _run(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those that only type checkers look at."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+        else:
+            yield node
+            waiting += ast.iter_child_nodes(node)
 
 
 @cache

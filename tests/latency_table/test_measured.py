@@ -74,7 +74,7 @@ def test_a_complete_table_is_not_measured_again(model: keras.Model, file: Path) 
 
 def test_a_network_that_runs_other_parts_is_refused(tmp_path: Path) -> None:
     steps = keras.Input((5, 4))
-    x = keras.layers.Dense(8)(steps)
+    x = keras.layers.Dense(8)(keras.layers.Dense(16, activation="relu")(steps))
     looping = keras.Model(steps, keras.layers.LSTM(6)(x))
     with pytest.raises(UserError, match="WHILE runs other parts"):
         of_network.measure_network(looping, tmp_path / "table.json", formats=("float32",), rounds=1)

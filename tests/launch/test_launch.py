@@ -145,7 +145,11 @@ def test_cancelling_ends_all_ranks() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_ranks_end_with_the_process_that_started_them(number: signal.Signals) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", FOLLOWED], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", FOLLOWED],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A gate that is started in the background hands down that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as parent:
         assert parent.stderr is not None
         try:

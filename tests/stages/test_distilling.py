@@ -167,7 +167,7 @@ def test_teachers_that_do_not_fit_are_one_line(
 @pytest.mark.parametrize(
     ("student", "said"),
     [
-        ("lennet", "There is no built-in network 'lennet'"),
+        ("lennet", "There is no network 'lennet'"),
         ("{folder}/none.keras", "There is no model file"),
         ("{folder}/big.keras", r"^student: .*big.keras takes inputs of .*20, 20, 1"),
     ],

@@ -159,7 +159,9 @@ def test_classes_beside_values_beside_an_output_without_a_loss(tmp_path: Path) -
     assert f"Mean absolute error, ink {np.abs(by_files[0][1] - samples['y1']).mean():.4g}" in text
     assert "ink: mean fourth root, times 0.3" in text
     assert "spare: no loss, so that it is neither trained nor scored" in text
-    assert json.loads((tmp_path / "result.json").read_text())["task"] == facts.task.model_dump()
+    assert json.loads((tmp_path / "result.json").read_text())["task"] == facts.task.model_dump(
+        mode="json"
+    )
     unreachable = spec | {"target": {"max_accuracy_drop": 0.01}}
     with pytest.raises(
         UserError, match=r"no score in common, but each its own \(digit: accuracy, ink: "

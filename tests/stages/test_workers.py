@@ -85,7 +85,9 @@ class TestTogether:
             np.testing.assert_array_equal(weights[path], decode(form))
 
     def test_a_refusal_is_one_line_and_leaves_nothing(self, tmp_path: Path, capfd) -> None:
-        with pytest.raises(UserError, match=r"^training.batch_size: 1 cannot be shared by 2 workers"):
+        with pytest.raises(
+            UserError, match=r"^spec: training: batch_size 1 leaves some of 2 workers without"
+        ):
             run_step(spec(workers=2, batch_size=1), "train_model", {}, tmp_path / "model")
         assert not list(tmp_path.iterdir())
         assert "Traceback" not in capfd.readouterr().err

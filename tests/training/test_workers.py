@@ -161,7 +161,9 @@ def test_other_workers_go_on_with_the_very_examples_that_were_left(tmp_path: Pat
     with pytest.raises(AssertionError):
         run_ranks(2, SEEN, tmp_path)
     # Nine steps an epoch: the checkpoint after step 12 is in the middle of the second one.
-    assert {step for step, ranks, _ in seen(tmp_path)} == set(range(13))
+    # The rank that was not killed may have begun another step.
+    before = {step for step, ranks, _ in seen(tmp_path)}
+    assert set(range(13)) <= before <= set(range(14))
     run_ranks(size, SEEN, tmp_path)
     found = seen(tmp_path)
     resumed = {step for step, ranks, _ in found if ranks == size}
