@@ -97,7 +97,7 @@ def test_code_that_changed_counts_where_it_is_used(tmp_path: Path) -> None:
     for file, again in {
         "pruning/allocation.py": {"prune_channels"},
         "report/page.py": {"build_report"},
-        "benchmark/intervals.py": {"benchmark_litert", "prune_channels", "build_report"},
+        "benchmarking/intervals.py": {"benchmark_litert", "prune_channels", "build_report"},
         "cli/main.py": set(),
     }.items():
         with (package / file).open("a") as module:
