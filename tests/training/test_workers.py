@@ -160,22 +160,22 @@ train(net(norm=False), data, CLASSIFY, settings, seed=0, method=Killed(), distil
 def test_other_workers_go_on_with_the_very_examples_that_were_left(tmp_path: Path, size: int) -> None:
     with pytest.raises(AssertionError):
         run_ranks(2, SEEN, tmp_path)
-    # Nine steps an epoch: the checkpoint after step 12 is in the middle of the second one.
+    # Ten steps an epoch: the checkpoint after step 12 is in the middle of the second one.
     # The rank that was not killed may have begun another step.
     before = {step for step, ranks, _ in seen(tmp_path)}
     assert set(range(13)) <= before <= set(range(14))
     run_ranks(size, SEEN, tmp_path)
     found = seen(tmp_path)
     resumed = {step for step, ranks, _ in found if ranks == size}
-    assert resumed == set(range(12, 18))
-    for epoch in (range(9), range(9, 18)):
+    assert resumed == set(range(12, 20))
+    for epoch in (range(10), range(10, 20)):
         numbers = [
             number
             for step, ranks, given in found
             for number in given
             if step in epoch and ranks == (2 if step < 12 else size)
         ]
-        assert len(numbers) == len(set(numbers)) == 9 * 128
+        assert len(numbers) == len(set(numbers)) == 10 * 128
     # The step that was taken twice was taken with the same examples.
     twice = [
         sorted(n for step, r, given in found for n in given if step == 12 and r == ranks)
