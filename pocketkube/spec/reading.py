@@ -33,7 +33,7 @@ def load_spec(path: Path) -> Spec:
     """
     document, root = read_document(path)
     try:
-        return _validated(document)
+        return _validated(Spec, document)
     except ValidationError as error:
         placed = [(line_of(root, problem.steps), problem) for problem in problems_of(error, document)]
         placed.sort(key=lambda pair: pair[0])
@@ -73,7 +73,7 @@ def parse_settings(kind: type[Kind], document: Any, what: str) -> Kind:
     if not isinstance(document, Mapping):
         raise UserError(f"{what}: must be a mapping of keys to values; received {document!r:.60}")
     try:
-        return kind.model_validate(_plain(document), strict=True)
+        return _validated(kind, document)
     except ValidationError as error:
         problems = problems_of(error, document, kind)
         raise UserError(f"{what}: {_listed(list(map(_sentence, problems)))}") from None
@@ -119,9 +119,9 @@ def _absolute(place: str, base: Path) -> str:
     return place if "://" in place else str(base.absolute() / Path(place).expanduser())
 
 
-def _validated(document: Any) -> Spec:
+def _validated(kind: type[Kind], document: Any) -> Kind:
     # Strict, so that a quoted number or a yes where a number belongs is an error and not a guess.
-    return Spec.model_validate(_plain(document), strict=True)
+    return kind.model_validate(_plain(document), strict=True)
 
 
 def _plain(value: Any) -> Any:

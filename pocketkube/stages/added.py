@@ -19,9 +19,7 @@ def added_modules(config: StageConfig) -> tuple[str, ...]:
 
     A bundle may hold any layer, and is of a task that not every config names.
     """
-    named = [
-        module for name in type(config).model_fields for module in _named(name, getattr(config, name))
-    ]
+    named = [module for name, value in config.values() for module in _named(name, value)]
     everywhere = [each.origin(name).module for each in (layers, tasks) for name in each.names()]
     return tuple(sorted({*named, *everywhere}))
 
@@ -38,9 +36,6 @@ def _named(name: str, value: Any) -> Iterator[str]:
     elif isinstance(value, DatasetSettings | TaskSettings) and value.added is not None:
         registry = datasets if isinstance(value, DatasetSettings) else tasks
         yield from _module(registry, next(iter(value.added)))
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _named(name, each)
 
 
 def _module(registry: Registry, name: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """What each stage depends on: its own settings, and parts of the spec."""
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -41,6 +42,13 @@ class StageConfig(Settings):
             settings: The stage's own settings, where it has any.
         """
         return cls(**cls._parts(spec, settings))
+
+    def values(self) -> Iterator[tuple[str, Any]]:
+        """Each field's name and value, in order; of a tuple, as `stages`, each value in it."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for each in value if isinstance(value, tuple) else (value,):
+                yield name, each
 
     @classmethod
     def _parts(cls, spec: Spec, settings: StageSettings | None) -> dict[str, Any]:

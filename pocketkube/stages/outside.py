@@ -10,11 +10,7 @@ from pocketkube.storage import Location, parse_location
 
 def outside_locations(config: StageConfig) -> list[Location]:
     """What a config names, in the order of its fields."""
-    return [
-        parse_location(text)
-        for name in type(config).model_fields
-        for text in _named(name, getattr(config, name))
-    ]
+    return [parse_location(text) for name, value in config.values() for text in _named(name, value)]
 
 
 def _named(name: str, value: Any) -> Iterator[str]:
@@ -30,6 +26,3 @@ def _named(name: str, value: Any) -> Iterator[str]:
             yield from (text for settings in value.added.values() for text in settings.reads())
         elif kind != "builtin":
             yield where
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _named(name, each)
