@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 from kfp.local import executor_input_utils
 
@@ -16,8 +15,11 @@ def optional_inputs() -> Iterator[None]:
 
     kfp 2.16 looks each of them up among the arguments, and ends with a KeyError.
     """
-    with patch.object(executor_input_utils, "construct_executor_input", _of_those_given):
+    executor_input_utils.construct_executor_input = _of_those_given
+    try:
         yield
+    finally:
+        executor_input_utils.construct_executor_input = _construct
 
 
 def _of_those_given(component_spec: Any, arguments: Mapping[str, Any], **others: Any) -> Any:

@@ -13,11 +13,10 @@ import tensorflow as tf
 from scipy.linalg import cho_factor, cho_solve
 
 from pocketkube.graph.bottleneck import mixing_calls
-from pocketkube.graph.dependency import ChannelGraph
 from pocketkube.pruning.auxiliary_heads import AuxiliaryHead, attach_heads, loss_at, tensors
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.criteria.base import Criterion, Reader, Selection
-from pocketkube.pruning.criteria.taylor import taylor_scores
+from pocketkube.pruning.criteria.base import Reader, Selection
+from pocketkube.pruning.criteria.taylor import Taylor
 from pocketkube.pruning.reconstruction import Response, keep_where_better
 
 STEPS = 4
@@ -28,19 +27,10 @@ RIDGE = 1e-5
 TINY = 1e-12
 
 
-class DiscriminationAware(Criterion):
+class DiscriminationAware(Taylor):
     """Taylor scores say how many units each group keeps, discrimination-aware selection says which."""
 
     name = "dcp"
-    needs_data = True
-    is_loss = True
-
-    def scores(
-        self, model: keras.Model, graph: ChannelGraph, calibration: Calibration | None
-    ) -> np.ndarray:
-        """In units of the squared loss; see `taylor_scores`."""
-        assert calibration is not None
-        return taylor_scores(model, graph, calibration)
 
     def selection(self, model: keras.Model, calibration: Calibration) -> Selection:
         """Trains auxiliary heads first, and the network a little with them."""
