@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pocketkube.spec.order import broken_order
 from pocketkube.spec.sections import (
     Benchmark,
+    Cluster,
     DatasetSettings,
     Distillation,
     DistillModel,
@@ -35,6 +36,7 @@ class Spec(Settings):
     training: Training = Field(Training(), description="How a built-in network is trained first.")
     distillation: Distillation = Field(Distillation(), description="The teachers' part.")
     benchmark: Benchmark = Field(Benchmark(), description="How the files are measured.")
+    cluster: Cluster = Field(Cluster(), description="Where tasks run on Kubeflow, and with what.")
     seed: int = Field(0, ge=0, description="Everything random follows from it.")
 
     @model_validator(mode="before")

@@ -140,6 +140,12 @@ def _real(rules: list[Any]) -> st.SearchStrategy[float]:
     )
 
 
+def _text(rules: list[Any]) -> st.SearchStrategy[str]:
+    pattern = _bound(rules, "pattern", None)
+    # For Python a $ stands before a last line break, too.
+    return TEXT if pattern is None else st.from_regex(f"{pattern.removesuffix('$')}\\Z")
+
+
 def _bound(rules: list[Any], name: str, otherwise: Any) -> Any:
     found = [getattr(rule, name) for rule in rules if getattr(rule, name, None) is not None]
     return found[0] if found else otherwise
@@ -149,5 +155,7 @@ PLAIN = {
     int: _whole,
     float: _real,
     bool: lambda rules: st.booleans(),
-    str: lambda rules: TEXT,
+    str: _text,
+    # What a part of the spec leaves to Kubernetes to understand.
+    Any: lambda rules: st.one_of(TEXT, st.dictionaries(TEXT, TEXT, max_size=2)),
 }

@@ -23,6 +23,7 @@ def build_report(
     training: dict = {},
     distillation: dict = {},
     benchmark: dict = {},
+    cluster: dict = {},
     seed: int = 0,
 ) -> None:
     """Gathers all figures of a job into one HTML report.
@@ -44,6 +45,7 @@ def build_report(
         training: How networks are trained; empty for the defaults.
         distillation: The teachers' part; empty for the defaults.
         benchmark: How files are measured; empty for the defaults.
+        cluster: Where tasks ran, and with what; the report repeats it.
         seed: Everything random follows from it.
     """
     import json
@@ -67,6 +69,7 @@ def build_report(
                 "training": training,
                 "distillation": distillation,
                 "benchmark": benchmark,
+                "cluster": cluster,
                 "seed": seed,
             },
             str(made),

@@ -59,6 +59,7 @@ PARAMETERS: dict[str, type] = {
     "training": dict,
     "distillation": dict,
     "benchmark": dict,
+    "cluster": dict,
     "seed": int,
 }
 

@@ -1,6 +1,7 @@
 """The sections of a spec, one file each: names, defaults, allowed values and what each one means."""
 
 from pocketkube.spec.sections.benchmark import Benchmark
+from pocketkube.spec.sections.cluster import BenchmarkPods, Cluster, Pods, TaskPods, WorkerPods
 from pocketkube.spec.sections.cluster_weights import ClusterWeights
 from pocketkube.spec.sections.dataset import SOURCES, AddedDataset, DatasetSettings
 from pocketkube.spec.sections.distill_model import DistillModel
@@ -23,19 +24,24 @@ __all__ = [
     "AddedTask",
     "Augmentation",
     "Benchmark",
+    "BenchmarkPods",
+    "Cluster",
     "ClusterWeights",
     "DatasetSettings",
     "DistillModel",
     "Distillation",
     "FineTune",
     "Landmarks",
+    "Pods",
     "PruneChannels",
     "Quantize",
     "QuantizeWeights",
     "SparsifyWeights",
     "StageBase",
     "Target",
+    "TaskPods",
     "TaskSettings",
     "Training",
     "Trait",
+    "WorkerPods",
 ]

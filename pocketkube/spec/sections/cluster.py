@@ -1,0 +1,153 @@
+"""The spec's section cluster: where a job's tasks run on Kubeflow, and with what."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pocketkube.spec.settings import Count, Place, Settings
+
+# As Kubernetes writes them: 4, 500m, 8Gi.
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
+
+
+class Toleration(Settings):
+    """A taint of nodes that pods put up with, as in Kubernetes."""
+
+    key: str = Field("", description="The taint's key; any if empty, with operator Exists.")
+    operator: Literal["Equal", "Exists"] = Field("Equal", description="Equal compares the value.")
+    value: str = Field("", description="The taint's value.")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
+        "", description="The taint's effect; all if empty."
+    )
+
+
+class Pods(Settings):
+    """What pods ask for, and which nodes they may have."""
+
+    cpu: Quantity | None = Field(None, description="CPUs, as in 4 or 500m; request and limit.")
+    memory: Quantity | None = Field(None, description="Memory, as in 8Gi; request and limit.")
+    gpus: int = Field(0, ge=0, description="GPUs (nvidia.com/gpu).")
+    node_selector: dict[str, str] = Field({}, description="Labels that a node must have.")
+    tolerations: tuple[Toleration, ...] = Field((), description="Taints that are put up with.")
+
+
+class TaskPods(Pods):
+    """The pod of one task of a pipeline."""
+
+    retries: int = Field(
+        2,
+        ge=0,
+        description="How often a task begins again whose pod was lost; it goes on from its checkpoint.",
+    )
+    timeout_minutes: Count | None = Field(None, description="The task is ended after so long.")
+
+
+class Elastic(Settings):
+    """Between which bounds the number of workers may change while they train."""
+
+    min_workers: Count = Field(1, description="Fewer, and training waits.")
+    max_workers: Count = Field(description="More are not used.")
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> Self:
+        if self.max_workers < self.min_workers:
+            raise ValueError(
+                f"max_workers {self.max_workers} is fewer than min_workers {self.min_workers}"
+            )
+        return self
+
+
+class WorkerPods(Pods):
+    """The workers of an MPIJob, one pod each; training.workers says how many processes there are."""
+
+    slots: Count = Field(1, description="Processes in one pod.")
+    shared_memory: Quantity | None = Field(
+        None, description="Size of /dev/shm, as in 2Gi; the node's default if unset."
+    )
+    affinity: dict[str, Any] = Field({}, description="A pod's affinity, as Kubernetes has it.")
+    secrets: tuple[Place, ...] = Field(
+        (), description="Secrets whose keys become environment variables of the pods."
+    )
+    image_pull_secrets: tuple[Place, ...] = Field((), description="Secrets to pull the image with.")
+    elastic: Elastic | None = Field(None, description="Lets workers come and go.")
+    backoff_limit: int = Field(0, ge=0, description="How often a failed launcher is started again.")
+    deadline_minutes: Count | None = Field(None, description="The job is ended after so long.")
+    ttl_seconds: int | None = Field(
+        3600, ge=0, description="The finished job is removed after so long."
+    )
+    clean_pods: Literal["Running", "All", "None"] = Field(
+        "Running", description="Whose pods go when the job has ended, as MPIJob's cleanPodPolicy."
+    )
+    queue: str | None = Field(None, description="Kueue's local queue, in which the job waits.")
+    suspend: bool = Field(False, description="The job begins suspended: others resume it.")
+
+
+class BenchmarkPods(Pods):
+    """The nodes on which LiteRT files are measured, and what they have to be."""
+
+    cpu: Annotated[str, Field(pattern=r"^[1-9][0-9]*$")] = Field(
+        "2", description="Whole CPUs, which the pod has for itself."
+    )
+    memory: Quantity = Field("2Gi", description="Memory; request and limit.")
+    arch: Literal["any", "arm64", "amd64"] = Field(
+        "any", description="The nodes' architecture; any measures where the task itself runs."
+    )
+    nodes: Count = Field(
+        1, description="On how many different nodes it is measured; results are merged."
+    )
+    cpu_part: str = Field(
+        "", description="The core that is asked for, as /proc/cpuinfo has it: 0xd0b is Cortex-A76."
+    )
+    features: tuple[Place, ...] = Field(
+        (), description="Features that the core must have, as in asimddp, i8mm, sve."
+    )
+    timeout_minutes: Count = Field(60, description="Measuring is given up after so long.")
+
+
+class ObjectStore(Settings):
+    """The S3 server of tasks and workers; keys stay in a Secret."""
+
+    endpoint: str = Field(
+        "",
+        description="Its URL; unset, what the ConfigMap pocketkube-object-store says (key endpoint).",
+    )
+    secret: Place = Field(
+        "mlpipeline-minio-artifact", description="The Secret with accesskey and secretkey."
+    )
+    work: str = Field(
+        "s3://mlpipeline/pocketkube",
+        pattern=r"^s3://[a-z0-9.-]+/[!-~]+$",
+        description="Where checkpoints are kept, and what tasks and workers hand each other.",
+    )
+
+
+class Cluster(Settings):
+    """Where a job's tasks run on Kubeflow, and with what. It changes no result."""
+
+    launcher: Literal["inline", "mpijob", "trainjob"] = Field(
+        "inline",
+        description="Where training is shared among training.workers processes: in the task's own pod, "
+        "as an MPIJob (kubeflow.org/v2beta1), or as a TrainJob (trainer.kubeflow.org/v1alpha1).",
+    )
+    image: str = Field("", description="The image of workers; unset, the task's own.")
+    benchmark_image: str = Field(
+        "pocketkube-benchmark:0.1.0", description="The image with which other nodes measure."
+    )
+    service_account: str = Field("", description="The workers' service account; the default if unset.")
+    runtime: Place = Field("pocketkube-mpi", description="A TrainJob's ClusterTrainingRuntime.")
+    object_store: ObjectStore = Field(ObjectStore(), description="The S3 server, and its keys' Secret.")
+    task: TaskPods = Field(TaskPods(), description="The pods of all tasks.")
+    tasks: dict[str, TaskPods] = Field(
+        {},
+        description="The pods of single steps, as in {train_model: {memory: 16Gi}}; instead of task.",
+    )
+    workers: WorkerPods = Field(WorkerPods(), description="The pods of workers.")
+    benchmark: BenchmarkPods = Field(BenchmarkPods(), description="The nodes that measure.")
+
+    def pods_of(self, step: str) -> TaskPods:
+        """What the pod of a step asks for.
+
+        Args:
+            step: The step's key, as in 2_fine_tune; its stage's name stands for all steps of it.
+        """
+        return self.tasks.get(step, self.task)
