@@ -90,6 +90,14 @@ class Location(ABC):
         """
 
     @abstractmethod
+    def is_file(self) -> bool:
+        """Whether it is one file.
+
+        Raises:
+            UserError: If it is elsewhere, and the server is away or refuses.
+        """
+
+    @abstractmethod
     def holds(self, name: str) -> bool:
         """Whether a file of that name stands right below this folder.
 
@@ -164,9 +172,13 @@ class LocalLocation(Location):
             return ()
         return tuple(LocalLocation(path) for path in sorted(self.path.iterdir()))
 
+    def is_file(self) -> bool:
+        """See `Location`."""
+        return self.path.is_file()
+
     def holds(self, name: str) -> bool:
         """See `Location`."""
-        return (self.path / name).is_file()
+        return self.below(name).is_file()
 
     def stamp(self) -> str:
         """Names, sizes and times of last change of its files."""
@@ -229,12 +241,15 @@ class S3Location(Location):
             names = {str(each.object_name).removeprefix(prefix).rstrip("/") for each in found}
         return tuple(self.below(name) for name in sorted(names - {""}))
 
-    def holds(self, name: str) -> bool:
+    def is_file(self) -> bool:
         """See `Location`."""
         server = connect(self.address)
         with plain_failures(server.endpoint, self.address):
-            found = find_object(server, self.address.bucket, self.address.object(name))
-        return found is not None
+            return find_object(server, self.address.bucket, self.address.key) is not None
+
+    def holds(self, name: str) -> bool:
+        """See `Location`."""
+        return self.below(name).is_file()
 
     def stamp(self) -> str:
         """Names, sizes and etags of its objects."""
