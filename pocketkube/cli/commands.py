@@ -207,10 +207,10 @@ def _stage_call(options: Namespace) -> Any:
         inputs[name] = place
     if options.spec is None:
         config = config_of(options.name, _json_of(options.config))
-        return StageCall(options.name, config, inputs, options.output)
+        return StageCall(options.name, config, inputs, options.output, options.checkpoints)
     job = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
     step = step_named(job, options.name)
-    return StageCall(step.stage, step.config, inputs, options.output)
+    return StageCall(step.stage, step.config, inputs, options.output, options.checkpoints)
 
 
 def _json_of(text: str) -> Any:

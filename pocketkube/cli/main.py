@@ -134,6 +134,12 @@ def _parser() -> argparse.ArgumentParser:
     stage.add_argument(
         "--output", "-o", metavar="PLACE", required=True, help="the folder or s3://bucket/key to write"
     )
+    stage.add_argument(
+        "--checkpoints",
+        metavar="S3_PLACE",
+        default="",
+        help="where checkpoints are copied to, for the same command on another machine to go on from",
+    )
     return parser
 
 
