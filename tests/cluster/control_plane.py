@@ -98,8 +98,8 @@ def _start_api_server(
         f"--service-account-signing-key-file={accounts[1]}",
         "--authorization-mode=Node,RBAC",
         "--allow-privileged",
-        # Its watches begin without a resourceVersion, and with Debian's etcd 3.4 they are refused: informers
-        # that ask for them (Argo's) would list everything again every tens of seconds.
+        # Such watches begin without a resourceVersion, which Debian's etcd 3.4 refuses: informers that
+        # ask for them, Argo's among them, would list everything again every tens of seconds.
         "--feature-gates=WatchList=false",
     )
 
