@@ -77,7 +77,11 @@ def start_mpi_operator(machine: Machine, kubeconfig: Path) -> None:
         log=machine.log("kube-apiserver"),
     )
     machine.start(
-        binary("mpi-operator"), f"-kubeConfig={kubeconfig}", f"-lock-namespace={MPI_NAMESPACE}"
+        binary("mpi-operator"),
+        f"-kubeConfig={kubeconfig}",
+        f"-lock-namespace={MPI_NAMESPACE}",
+        # It ends when it cannot renew its lease, as where the API server is away for seconds.
+        again=True,
     )
     until(
         lambda: kubectl(kubeconfig, "get", "leases", "-n", MPI_NAMESPACE, "-o", "name"),
