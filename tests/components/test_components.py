@@ -59,7 +59,9 @@ def test_a_component_takes_what_its_stage_depends_on(name: str) -> None:
     assert set(artifacts) == {*stage.inputs, *stage.optional}
     assert {key for key, value in artifacts.items() if value.optional} == set(stage.optional)
     optional = {key for key, field in stage.config.model_fields.items() if not field.is_required()}
-    assert {key for key, value in parameters.items() if value.optional} - {CLUSTER} == optional - {CLUSTER}
+    assert {key for key, value in parameters.items() if value.optional} - {CLUSTER} == optional - {
+        CLUSTER
+    }
 
 
 @pytest.mark.parametrize("name", sorted(FOLDERS))
