@@ -44,8 +44,9 @@ horovod: $(VENV)/.ready
 images:
 	$(if $(ARM),ARCHES="amd64 arm64") images/build.sh $(TARGETS)
 
+# With SPEC: the pipeline of its own stages instead. POCKETKUBE_IMAGE names the image in your registry.
 pipelines: $(VENV)/.ready
-	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --compile build/compress_model.yaml
+	$(PYTHON) -m pipelines build $(if $(filter-out file,$(origin SPEC)),--spec $(SPEC))
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def run_component(
         inputs: An artifact for each input; None where an optional one is left out.
     """
     cache = os.environ.get(CACHE)
-    try:
+    with ending_in_one_line():
         document = {name: value for name, value in parameters.items() if value not in EMPTY}
         folders = {
             name: str(Path(artifact.path).resolve())
@@ -45,6 +46,13 @@ def run_component(
         call = StageCall(stage, config_of(stage, document), folders, str(Path(output).resolve()))
         if run_stage(call, Path(cache) if cache else None).cached:
             print("unchanged since the last run", file=sys.stderr)
+
+
+@contextmanager
+def ending_in_one_line() -> Iterator[None]:
+    """Ends the process where the block refuses, with the cause as its last line."""
+    try:
+        yield
     except UserError as error:
         # A back end shows no more than the last line of standard error.
         sys.exit(f"{UserError.PREFIX}{error}")
