@@ -96,10 +96,14 @@ class BenchmarkPods(Pods):
         1, description="On how many different nodes it is measured; results are merged."
     )
     cpu_part: str = Field(
-        "", description="The core that is asked for, as /proc/cpuinfo has it: 0xd0b is Cortex-A76."
+        "",
+        pattern=r"^(0x[0-9a-f]+)?$",
+        description="The core that is asked for, as /proc/cpuinfo has it: 0xd0b is Cortex-A76.",
     )
     features: tuple[Place, ...] = Field(
-        (), description="Features that the core must have, as in asimddp, i8mm, sve."
+        (),
+        description="Features that the core must have, as /proc/cpuinfo calls them (asimddp, i8mm, sve), "
+        "or fp16.",
     )
     timeout_minutes: Count = Field(60, description="Measuring is given up after so long.")
 
