@@ -152,7 +152,7 @@ def doubts(place: Environment) -> tuple[str, ...]:
     names = list(dict.fromkeys(str(kind) for kind in place.core_kinds))
     if len({kind.name for kind in place.core_kinds}) > 1:
         found.append(
-            f"The cores are of several kinds ({', '.join(names)}), and runs may have moved between them."
+            f"The cores are of several kinds ({', '.join(names)}): runs may have moved between them."
         )
     return tuple(found)
 

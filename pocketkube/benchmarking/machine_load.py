@@ -13,7 +13,7 @@ from pocketkube.benchmarking.clock import Clock
 # Below these, a machine that runs nothing else was seen to stay.
 _BUSY_SHARE = 0.25
 _WIDE_SPREAD = 0.25
-_SLOWED_DOWN = 1.1
+SLOWED_DOWN = 1.1
 # Governors change the clock by less without need.
 _CLOCK_FELL = 0.1
 # Processor time is counted in hundredths of a second: too coarse for less.
@@ -105,7 +105,7 @@ def load_of(
         )
     warnings += _throttling(slowdown, clock)
     throttled: bool | None = clock.fall > _CLOCK_FELL if clock else None
-    if clock is None and slowdown <= _SLOWED_DOWN and _is_long_enough(series):
+    if clock is None and slowdown <= SLOWED_DOWN and _is_long_enough(series):
         throttled = False
     return Load(activity, spread, slowdown, tuple(warnings), clock, throttled)
 
@@ -115,10 +115,11 @@ def _throttling(slowdown: float, clock: Clock | None) -> list[str]:
     runs = f"runs of the last quarter took {slowdown:.2f}x as long as those of the first"
     if clock is not None and clock.fall > _CLOCK_FELL:
         return [
-            f"The processor was throttled, as hot ones are: its clock fell from {clock.first_mhz:.0f} to "
-            f"{clock.last_mhz:.0f} MHz while latency was measured, and {runs}; cool it, or measure again."
+            f"The processor was throttled, as hot ones are: its clock fell from {clock.first_mhz:.0f} "
+            f"to {clock.last_mhz:.0f} MHz while latency was measured, and {runs}; cool it, or measure "
+            "again."
         ]
-    if slowdown <= _SLOWED_DOWN:
+    if slowdown <= SLOWED_DOWN:
         return []
     why = (
         "it was throttled, as hot processors are, or another program began"

@@ -102,7 +102,9 @@ def _load(reports: Sequence[BenchmarkReport]) -> Load:
     told = [load.throttled for load in loads]
     throttled = True if True in told else None if None in told else False
     warnings = [
-        f"{report.environment.node}: {warning}" for report in reports for warning in report.load.warnings
+        f"{report.environment.node}: {warning}"
+        for report in reports
+        for warning in report.load.warnings
     ]
     kinds = {(report.environment.cpu, report.environment.machine) for report in reports}
     if len(kinds) > 1:

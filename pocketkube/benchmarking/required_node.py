@@ -34,9 +34,7 @@ def asked_cores(asked: BenchmarkPods, here: Processor, machine: str, node: str |
     Raises:
         UserError: If they are not what is asked for: nothing may be measured then.
     """
-    cores = [
-        core for core in here.cores if not asked.cpu_part or same_part(core.part, asked.cpu_part)
-    ]
+    cores = [core for core in here.cores if not asked.cpu_part or same_part(core.part, asked.cpu_part)]
     chosen = Processor(here.name, tuple(cores) or here.cores)
     missing = [feature for feature in asked.features if not chosen.has(feature)]
     if asked.arch in ("any", arch_of(machine)) and cores and not missing:
@@ -44,8 +42,8 @@ def asked_cores(asked: BenchmarkPods, here: Processor, machine: str, node: str |
     found = f"{arch_of(machine)} with {' and '.join(map(str, here.kinds))}"
     without = f", without {', '.join(missing)}" if missing else ""
     raise UserError(
-        f"cluster.benchmark asks for {_words(asked)}, but {node or 'this machine'} is {found}{without}: "
-        "nothing was measured."
+        f"cluster.benchmark asks for {_words(asked)}, but {node or 'this machine'} is "
+        f"{found}{without}: nothing was measured."
     )
 
 
@@ -64,7 +62,7 @@ def kept_on(cores: list[int]) -> Iterator[None]:
 
 
 def _words(asked: BenchmarkPods) -> str:
-    words = [] if asked.arch == "any" else [asked.arch]
+    words: list[str] = [] if asked.arch == "any" else [asked.arch]
     if asked.cpu_part:
         # Parts are numbered by each maker anew; a spec names Arm's as a rule.
         name = core_name(_ARM, asked.cpu_part)

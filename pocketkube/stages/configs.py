@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from pocketkube.spec.sections import (
     Benchmark,
+    Cluster,
     ClusterWeights,
     DatasetSettings,
     Distillation,
@@ -159,10 +160,22 @@ class ExportLitertConfig(_Common):
     settings: Quantize | QuantizeWeights | None = Field(None, discriminator="name")
 
 
-class BenchmarkLitertConfig(StageConfig):
-    """Of `benchmark_litert`."""
+class OnNodesConfig(StageConfig):
+    """Of stages whose result is the machine's: what a component's node has to be is a part of it.
+
+    `cluster` is read on a cluster alone: one machine that runs a whole job measures what it is.
+    """
 
     benchmark: Benchmark = Benchmark()
+    cluster: Cluster = Cluster()
+
+    @classmethod
+    def _parts(cls, spec: Spec, settings: StageSettings | None) -> dict[str, Any]:
+        return {"benchmark": spec.benchmark}
+
+
+class BenchmarkLitertConfig(OnNodesConfig):
+    """Of `benchmark_litert`."""
 
 
 class BuildReportConfig(Spec, StageConfig):

@@ -1,9 +1,15 @@
-"""Where what a stage reads from outside a job is: models, students, teachers, data."""
+"""Where what a stage reads from outside a job is: models, students, teachers, data, latency tables."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from pocketkube.spec.sections import UNCOMPRESSED, DatasetSettings, Distillation, DistillModel
+from pocketkube.spec.sections import (
+    UNCOMPRESSED,
+    DatasetSettings,
+    Distillation,
+    DistillModel,
+    Target,
+)
 from pocketkube.stages.configs import StageConfig
 from pocketkube.storage import Location, parse_location
 
@@ -20,6 +26,8 @@ def _named(name: str, value: Any) -> Iterator[str]:
         yield value.student
     elif isinstance(value, Distillation) and value.teaches:
         yield from (teacher for teacher in value.teachers if teacher != UNCOMPRESSED)
+    elif isinstance(value, Target) and value.latency_table:
+        yield value.latency_table
     elif isinstance(value, DatasetSettings):
         kind, where = value.source
         if value.added is not None:

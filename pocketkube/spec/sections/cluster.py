@@ -102,8 +102,8 @@ class BenchmarkPods(Pods):
     )
     features: tuple[Place, ...] = Field(
         (),
-        description="Features that the core must have, as /proc/cpuinfo calls them (asimddp, i8mm, sve), "
-        "or fp16.",
+        description="Features that the core must have, as /proc/cpuinfo calls them (asimddp, i8mm, "
+        "sve), or fp16.",
     )
     timeout_minutes: Count = Field(60, description="Measuring is given up after so long.")
 
