@@ -1,7 +1,7 @@
 """What each stage depends on: its own settings, and parts of the spec."""
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -166,16 +166,34 @@ class OnNodesConfig(StageConfig):
     `cluster` is read on a cluster alone: one machine that runs a whole job measures what it is.
     """
 
-    benchmark: Benchmark = Benchmark()
     cluster: Cluster = Cluster()
 
     @classmethod
     def _parts(cls, spec: Spec, settings: StageSettings | None) -> dict[str, Any]:
-        return {"benchmark": spec.benchmark}
+        return {
+            name: part for name, part in super()._parts(spec, settings).items() if name != "cluster"
+        }
 
 
 class BenchmarkLitertConfig(OnNodesConfig):
     """Of `benchmark_litert`."""
+
+    benchmark: Benchmark = Benchmark()
+
+
+class PrepareLatencyTableConfig(StageConfig):
+    """Of `prepare_latency_table`, which is a step of no spec's job."""
+
+    formats: tuple[Literal["float32", "float16", "dynamic", "int8"], ...] = Field(
+        ("float32", "int8"), min_length=1
+    )
+
+
+class MeasureLatencyTableConfig(OnNodesConfig):
+    """Of `measure_latency_table`, which is a step of no spec's job."""
+
+    threads: int = Field(1, ge=1)
+    rounds: int = Field(5, ge=1)
 
 
 class BuildReportConfig(Spec, StageConfig):

@@ -13,12 +13,12 @@ from pocketkube.latency_table.another_device import another_device
 from pocketkube.latency_table.budget import Latency
 from pocketkube.latency_table.measuring import measure_table
 from pocketkube.latency_table.prunings import latency_budget, random_prunings
+from pocketkube.layout import TABLE_FILE
 from pocketkube.pruning.pruner import Pruned, Pruner
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import last_format
 
-TABLE_FILE = "latency_table.json"
 # The table is a few percent off: so often its aim is corrected by what was measured.
 AIMS = 4
 _MARGIN = 0.98

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from pocketkube.spec.settings import Settings
 
+# One of these has to be given.
+ASKED = ("speedup", "max_accuracy_drop", "max_size", "max_latency_ms")
+
 
 class Target(Settings):
     """What the compressed model has to reach. Give at least one."""
@@ -31,8 +34,7 @@ class Target(Settings):
 
     @model_validator(mode="after")
     def _something_is_asked_for(self) -> Self:
-        asked = (self.speedup, self.max_accuracy_drop, self.max_size, self.max_latency_ms)
-        if all(value is None for value in asked):
+        if all(getattr(self, name) is None for name in ASKED):
             raise ValueError(
                 "asks for nothing: give speedup, max_accuracy_drop, max_size or max_latency_ms"
             )
