@@ -74,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         "files",
         nargs="+",
         type=Path,
-        help=".tflite files; the first is the baseline (with --table: a .keras file)",
+        help=".tflite files; the first is the baseline (with --table: a .keras file, or a folder of "
+        "prepare_latency_table's)",
     )
     benchmark.add_argument(
         "--samples", type=Path, help="an .npz with x (or x0, x1, …) and y: real inputs"
@@ -95,6 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     benchmark.add_argument(
         "--output", "-o", type=Path, help="with --table: the .json file to write, or to go on with"
+    )
+    benchmark.add_argument(
+        "--cluster",
+        metavar="SPEC",
+        type=Path,
+        help="with --table: measure on a node that this spec's cluster.benchmark asks for, in the "
+        "cluster that KUBECONFIG names",
     )
     _json(benchmark)
 

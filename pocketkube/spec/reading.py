@@ -88,8 +88,8 @@ def resolve_paths(spec: Spec, base: Path) -> Spec:
 
     Returns:
         The spec with the paths of the model and of a student, where they are .keras files, of
-        teachers and of the data set. What is already absolute, a built-in name or an address such as
-        s3://… stays as it is; ~ is the home folder.
+        teachers, of a latency table and of the data set. What is already absolute, a built-in name or
+        an address such as s3://… stays as it is; ~ is the home folder.
     """
     changes: dict[str, Any] = {}
     if spec.model.endswith(".keras"):
@@ -100,6 +100,9 @@ def resolve_paths(spec: Spec, base: Path) -> Spec:
         for place in spec.distillation.teachers
     )
     changes["distillation"] = spec.distillation.model_copy(update={"teachers": teachers})
+    if spec.target and spec.target.latency_table:
+        table = _absolute(spec.target.latency_table, base)
+        changes["target"] = spec.target.model_copy(update={"latency_table": table})
     kind, place = spec.dataset.source
     if spec.dataset.added is not None:
         added = {name: settings.resolved(base) for name, settings in spec.dataset.added.items()}

@@ -99,12 +99,23 @@ class BenchmarkPods(Pods):
         1, description="On how many different nodes it is measured; results are merged."
     )
     cpu_part: str = Field(
-        "", description="The core that is asked for, as /proc/cpuinfo has it: 0xd0b is Cortex-A76."
+        "",
+        pattern=r"^(0x[0-9a-f]+)?$",
+        description="The core that is asked for, as /proc/cpuinfo has it: 0xd0b is Cortex-A76.",
     )
     features: tuple[Place, ...] = Field(
-        (), description="Features that the core must have, as in asimddp, i8mm, sve."
+        (),
+        description="Features that the core must have, as /proc/cpuinfo calls them (asimddp, i8mm, "
+        "sve), or fp16.",
     )
+    image_pull_secrets: tuple[Place, ...] = Field((), description="Secrets to pull the image with.")
+    environment: dict[str, str] = Field({}, description="More environment variables of the pods.")
     timeout_minutes: Count = Field(60, description="Measuring is given up after so long.")
+    pending_seconds: Count = Field(
+        600,
+        description="It is given up, too, where a pod finds no node, no quota or no image for so long.",
+    )
+    ttl_seconds: int = Field(3600, ge=0, description="A Job that failed is removed after so long.")
 
 
 class ObjectStore(Settings):
