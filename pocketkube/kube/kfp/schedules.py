@@ -1,6 +1,5 @@
 """Recurring runs that are as a file says, however often it is applied."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -117,21 +116,6 @@ def apply_schedule(backend: Backend, version: Version, schedule: Schedule) -> Ap
         backend.ask(what, "DELETE", f"/recurringruns/{other}")
     change = Change.KEPT if current else Change.REPLACED if others else Change.MADE
     return Applied(schedule.name, kept, change, f"{backend.ui}/#/recurringrun/details/{kept}")
-
-
-def version_for(schedule: Schedule, versions: Sequence[Version]) -> Version:
-    """The version that a schedule runs.
-
-    Raises:
-        UserError: If there is none of its pipeline.
-    """
-    for version in versions:
-        if version.pipeline == schedule.pipeline:
-            return version
-    raise UserError(
-        f"schedule {schedule.name}: no package of the pipeline {schedule.pipeline} is given, but of "
-        f"{', '.join(version.pipeline for version in versions)}."
-    )
 
 
 def _checked(text: str) -> str:
