@@ -20,6 +20,8 @@ def run_component(
     parameters: Mapping[str, Any],
     output: str,
     inputs: Mapping[str, Any] | None = None,
+    *,
+    cluster: Mapping[str, Any] | None = None,
 ) -> None:
     """Runs a stage inside a KFP component; ends the process where the stage refuses.
 

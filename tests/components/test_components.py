@@ -15,6 +15,7 @@ from pocketkube.stages.registry import STAGES
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {folder.name: folder for folder in component_folders()}
+CLUSTER = "cluster"
 
 
 def test_every_stage_has_a_component() -> None:
@@ -51,11 +52,16 @@ def test_a_component_takes_what_its_stage_depends_on(name: str) -> None:
     artifacts = {key: value for key, value in specification.inputs.items() if "system." in value.type}
     parameters = {key: value for key, value in specification.inputs.items() if key not in artifacts}
     stage = STAGES[name]
-    assert set(parameters) == set(stage.config.model_fields)
+    # Where a stage runs changes no result: it is in no config, and only some can run elsewhere.
+    where = {CLUSTER} if stage.shared else set()
+    assert set(parameters) - {CLUSTER} == set(stage.config.model_fields) - {CLUSTER}
+    assert where <= set(parameters)
     assert set(artifacts) == {*stage.inputs, *stage.optional}
     assert {key for key, value in artifacts.items() if value.optional} == set(stage.optional)
     optional = {key for key, field in stage.config.model_fields.items() if not field.is_required()}
-    assert {key for key, value in parameters.items() if value.optional} == optional
+    assert {key for key, value in parameters.items() if value.optional} - {CLUSTER} == optional - {
+        CLUSTER
+    }
 
 
 @pytest.mark.parametrize("name", sorted(FOLDERS))
