@@ -52,7 +52,9 @@ def _run_once(options: Namespace, package: "Package", arguments: dict[str, Any],
     run = start_run(backend, version, arguments, name, options.experiment, options.service_account)
     document = {"version": asdict(version), "run": asdict(run)}
     if not options.json:
-        print(f"{_line(version)}\nimage:   {', '.join(package.images)}\nrun:     {run.link}", flush=True)
+        print(
+            f"{_line(version)}\nimage:   {', '.join(package.images)}\nrun:     {run.link}", flush=True
+        )
     if options.follow:
         ending = wait_for_run(backend, run, package.titles, _say)
         document["ending"] = {"state": ending.state, "seconds": ending.seconds}
@@ -100,7 +102,9 @@ def _both(uploaded: Any) -> tuple[tuple["Version", ...], tuple["Applied", ...]]:
     return uploaded.versions, uploaded.recurring
 
 
-def _show(options: Namespace, versions: tuple["Version", ...], recurring: tuple["Applied", ...]) -> None:
+def _show(
+    options: Namespace, versions: tuple["Version", ...], recurring: tuple["Applied", ...]
+) -> None:
     if options.json:
         document = {"versions": list(map(asdict, versions)), "recurring": list(map(asdict, recurring))}
         print(json.dumps(document, indent=1))
@@ -122,7 +126,12 @@ def doctor(options: Namespace) -> None:
     session = connect(options.namespace)
     found: list[Finding] = []
     asked = Question(
-        session, needs, _backend_or_why(options), options.kubeflow, options.service_account, options.try_images
+        session,
+        needs,
+        _backend_or_why(options),
+        options.kubeflow,
+        options.service_account,
+        options.try_images,
     )
     for finding in examine(asked):
         found.append(finding)

@@ -6,9 +6,9 @@ from pathlib import Path
 from pocketkube.cli import cluster_commands as commands
 
 ACCESS = (
-    "KFP's own settings hold: the back end is named by --endpoint or KF_PIPELINES_ENDPOINT, its pages by "
-    "KF_PIPELINES_UI_ENDPOINT; a token is read from --token-file or KF_PIPELINES_SA_TOKEN_PATH, inside a "
-    "pod from /var/run/secrets/kubeflow/pipelines/token; SSL_CERT_FILE names certificates to trust."
+    "KFP's own settings hold: the back end is named by --endpoint or KF_PIPELINES_ENDPOINT, its pages "
+    "by KF_PIPELINES_UI_ENDPOINT; a token is read from --token-file or KF_PIPELINES_SA_TOKEN_PATH, "
+    "inside a pod from /var/run/secrets/kubeflow/pipelines/token; SSL_CERT_FILE names certificates to trust."
 )
 
 
@@ -32,7 +32,9 @@ def _add_submit(sub) -> None:  # type: ignore[no-untyped-def]
         help="a parameter of the pipeline; of lists and mappings as YAML",
     )
     submit.add_argument("--name", help="what the run is called (default: as the file)")
-    submit.add_argument("--experiment", default="pocketkube", help="the group of runs (default: pocketkube)")
+    submit.add_argument(
+        "--experiment", default="pocketkube", help="the group of runs (default: pocketkube)"
+    )
     submit.add_argument("--service-account", default="", help="what its pods run as (default: KFP's)")
     submit.add_argument("--follow", action="store_true", help="wait for its end, and say how it ended")
     submit.add_argument(
@@ -43,7 +45,10 @@ def _add_submit(sub) -> None:  # type: ignore[no-untyped-def]
     )
     submit.add_argument("--catch-up", action="store_true", help="with --every: make up for missed runs")
     submit.add_argument(
-        "--max-concurrency", type=int, default=1, help="with --every: runs at a time, 1 to 10 (default: 1)"
+        "--max-concurrency",
+        type=int,
+        default=1,
+        help="with --every: runs at a time, 1 to 10 (default: 1)",
     )
     _add_access(submit)
     _add_json(submit)
@@ -51,10 +56,17 @@ def _add_submit(sub) -> None:  # type: ignore[no-untyped-def]
 
 def _add_upload(sub) -> None:  # type: ignore[no-untyped-def]
     upload = _command(
-        sub, "upload", commands.upload, "Bring compiled pipelines and recurring runs to Kubeflow Pipelines."
+        sub,
+        "upload",
+        commands.upload,
+        "Bring compiled pipelines and recurring runs to Kubeflow Pipelines.",
     )
     upload.add_argument(
-        "packages", nargs="+", type=Path, metavar="PACKAGE", help="a compiled pipeline (.yaml), or a folder"
+        "packages",
+        nargs="+",
+        type=Path,
+        metavar="PACKAGE",
+        help="a compiled pipeline (.yaml), or a folder",
     )
     upload.add_argument(
         "--schedules",
@@ -68,13 +80,18 @@ def _add_upload(sub) -> None:  # type: ignore[no-untyped-def]
 
 def _add_doctor(sub) -> None:  # type: ignore[no-untyped-def]
     doctor = _command(
-        sub, "doctor", commands.doctor, "Look at a cluster: what is right, what is not, and what mends it."
+        sub,
+        "doctor",
+        commands.doctor,
+        "Look at a cluster: what is right, what is not, and what mends it.",
     )
     doctor.add_argument("spec", nargs="?", type=Path, help="the spec whose needs are looked for")
     doctor.add_argument(
         "--service-account", help="the account of tasks, whose rights are looked at (default: your own)"
     )
-    doctor.add_argument("--kubeflow", default="kubeflow", help="Kubeflow's namespace (default: kubeflow)")
+    doctor.add_argument(
+        "--kubeflow", default="kubeflow", help="Kubeflow's namespace (default: kubeflow)"
+    )
     doctor.add_argument(
         "--try-images", action="store_true", help="start a pod of each image, and remove it"
     )
@@ -84,7 +101,9 @@ def _add_doctor(sub) -> None:  # type: ignore[no-untyped-def]
 
 def _add_access(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoint", metavar="URL", help="the back end, as in http://localhost:8888")
-    parser.add_argument("--namespace", help="where runs belong; submit and upload: multi-user mode only")
+    parser.add_argument(
+        "--namespace", help="where runs belong; submit and upload: multi-user mode only"
+    )
     parser.add_argument("--token-file", type=Path, help="a file with a token for the back end")
 
 

@@ -13,8 +13,8 @@ from pocketkube.quiet import quiet_libraries
 
 EPILOG = """\
 A first run:   pocketkube run examples/digits.yaml --output runs/digits
-Exit codes:    0 done; 2 something in the request is wrong (one line says what); 1 a run that was followed
-               has failed otherwise; 130 interrupted.
+Exit codes:    0 done; 2 something in the request is wrong (one line says what); 1 a run that was
+               followed has failed otherwise; 130 interrupted.
 Warnings:      those of libraries are shown where TF_CPP_MIN_LOG_LEVEL=0 is in the environment.
 """
 

@@ -43,8 +43,8 @@ def _refuse_local_places(spec: Spec, file: Path) -> None:
         for place in outside_locations(step.config):
             if isinstance(place, LocalLocation):
                 raise UserError(
-                    f"{file.name}: {place} is a place on this machine, which a cluster does not reach; put "
-                    f"it on the S3 server and give its address, as in s3://bucket/{place.name}."
+                    f"{file.name}: {place} is a place on this machine, which a cluster does not reach; "
+                    f"put it on the S3 server and give its address, as in s3://bucket/{place.name}."
                 )
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from pocketkube.kube.doctor.finding import Finding, right, wrong
 from pocketkube.kube.doctor.needs import Needs
-from pocketkube.kube.objects import POD, create, delete, get, name_of
 from pocketkube.kube.kfp.package import digest_of
+from pocketkube.kube.objects import POD, create, delete, get, name_of
 from pocketkube.kube.pods import why_ended, why_stuck
 from pocketkube.kube.session import Session
 from pocketkube.spec.sections.cluster import BenchmarkPods, Pods
@@ -49,13 +49,17 @@ def _waited(session: Session, image: str, name: str, started: float) -> Finding:
         waited_s = time.monotonic() - started
         pod = get(session, POD, name)
         if pod is None:
-            return wrong("images", f"{image}: its pod {name} was removed by another", "run doctor again")
+            return wrong(
+                "images", f"{image}: its pod {name} was removed by another", "run doctor again"
+            )
         ending, stuck = why_ended(pod), why_stuck(session, pod)
         if ending is not None and ending.is_success:
             node = pod["spec"].get("nodeName", "a node")
             return right("images", f"{image} is on {node}, and starts ({waited_s:.0f} s)")
         if ending is not None:
-            return wrong("images", f"{image}: {ending}", f"kubectl -n {session.namespace} describe pod {name}")
+            return wrong(
+                "images", f"{image}: {ending}", f"kubectl -n {session.namespace} describe pod {name}"
+            )
         if stuck is not None and waited_s > PATIENCE_S:
             return wrong("images", f"{image}: {stuck}", _remedy(session.namespace, image, stuck.reason))
         if waited_s > PULL_S:
@@ -71,8 +75,8 @@ def _remedy(namespace: str, image: str, reason: str) -> str:
     if reason == "Unschedulable":
         return "kubectl get nodes --show-labels"
     return (
-        f"push {image} to a registry that the nodes reach; where that asks for a login: kubectl -n {namespace} "
-        "create secret docker-registry, and name it in the service account's imagePullSecrets"
+        f"push {image} to a registry that the nodes reach; where that asks for a login: "
+        f"kubectl -n {namespace} create secret docker-registry, and name it in the service account's imagePullSecrets"
     )
 
 
@@ -110,7 +114,8 @@ def _pod(image: str, pods: Pods, needs: Needs) -> dict[str, Any]:
             "activeDeadlineSeconds": 2 * PULL_S,
             "nodeSelector": selector,
             "tolerations": [
-                {key: value for key, value in each.model_dump().items() if value} for each in pods.tolerations
+                {key: value for key, value in each.model_dump().items() if value}
+                for each in pods.tolerations
             ],
             "imagePullSecrets": [{"name": name} for name in needs.cluster.workers.image_pull_secrets],
             "securityContext": {

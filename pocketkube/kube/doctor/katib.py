@@ -26,9 +26,13 @@ def check_katib(session: Session, home: str) -> Iterator[Finding]:
         session: The cluster.
         home: The namespace that Katib itself is in.
     """
-    document = get(session.of(home), CONFIG_MAP, CONFIG)
+    document = get(session.within(home), CONFIG_MAP, CONFIG)
     if document is None:
-        yield note("Katib", f"there is no ConfigMap {CONFIG} in namespace {home}", "name Katib's namespace by --kubeflow")
+        yield note(
+            "Katib",
+            f"there is no ConfigMap {CONFIG} in namespace {home}",
+            "name Katib's namespace by --kubeflow",
+        )
         return
     yield from katib_findings(document.get("data", {}).get(KEY, ""), home)
 

@@ -22,7 +22,9 @@ class _Wanted:
     remedy: str
 
 
-_MPI_OPERATOR = "https://raw.githubusercontent.com/kubeflow/mpi-operator/v0.6.0/deploy/v2beta1/mpi-operator.yaml"
+_MPI_OPERATOR = (
+    "https://raw.githubusercontent.com/kubeflow/mpi-operator/v0.6.0/deploy/v2beta1/mpi-operator.yaml"
+)
 _MPIJOBS = _Wanted(
     "kubeflow.org/v2beta1",
     ("mpijobs",),
@@ -62,7 +64,9 @@ def check_version(session: Session) -> Iterator[Finding]:
     numbers = re.match(r"v(\d+)\.(\d+)", version)
     if numbers and (int(numbers[1]), int(numbers[2])) < OLDEST:
         yield wrong(
-            "API server", f"{version} is older than 1.{OLDEST[1]}", "upgrade the cluster, one release at a time"
+            "API server",
+            f"{version} is older than 1.{OLDEST[1]}",
+            "upgrade the cluster, one release at a time",
         )
     else:
         yield right("API server", f"{version} at {session.server.url}")
@@ -86,7 +90,9 @@ def has_kind(session: Session, version: str, plural: str) -> bool:
     return plural in _plurals(session, version)
 
 
-def _kind(wanted: _Wanted, is_needed: bool, groups: Mapping[str, tuple[str, ...]], there: set[str]) -> Finding:
+def _kind(
+    wanted: _Wanted, is_needed: bool, groups: Mapping[str, tuple[str, ...]], there: set[str]
+) -> Finding:
     group, _, version = wanted.version.partition("/")
     subject = f"{wanted.plurals[0]}.{group}"
     absent = [plural for plural in wanted.plurals if plural not in there]

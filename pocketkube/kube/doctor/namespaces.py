@@ -72,8 +72,8 @@ def _quota(namespace: str, quota: Document, needs: Needs, has_defaults: bool) ->
     if unsaid and not has_defaults:
         yield wrong(
             "quota",
-            f"{name} counts {' and '.join(unsaid)}: it refuses pods that ask for none, and no LimitRange "
-            "gives them defaults",
+            f"{name} counts {' and '.join(unsaid)}: it refuses pods that ask for none, and no "
+            "LimitRange gives them defaults",
             "say in the spec, as in cluster: {task: {cpu: 2, memory: 4Gi}}",
         )
     elif not full:

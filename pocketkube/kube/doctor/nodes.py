@@ -66,9 +66,13 @@ def sound_nodes(nodes: Sequence[Node]) -> Iterator[Finding]:
     """Nodes that do not take part, and those that do."""
     for node in nodes:
         if not node.is_ready:
-            yield note("nodes", f"{node.name} ({node.arch}) is not ready", f"kubectl describe node {node.name}")
+            yield note(
+                "nodes", f"{node.name} ({node.arch}) is not ready", f"kubectl describe node {node.name}"
+            )
         elif node.is_cordoned:
-            yield note("nodes", f"{node.name} ({node.arch}) takes no pods", f"kubectl uncordon {node.name}")
+            yield note(
+                "nodes", f"{node.name} ({node.arch}) takes no pods", f"kubectl uncordon {node.name}"
+            )
     sound = [node for node in nodes if node.is_ready and not node.is_cordoned]
     if sound:
         yield right("nodes", ", ".join(f"{node.name} ({node.arch})" for node in sound))
@@ -91,7 +95,8 @@ def arm_nodes(nodes: Sequence[Node], benchmark: BenchmarkPods) -> Iterator[Findi
             listed = ", ".join(_as_toleration(taint) for taint in taints)
             yield note(
                 "ARM nodes",
-                f"{node.name} has the taint {' and '.join(map(str, taints))}, which the spec does not tolerate",
+                f"{node.name} has the taint {' and '.join(map(str, taints))}, which the spec does not "
+                "tolerate",
                 f"say in the spec: cluster: {{benchmark: {{arch: arm64, tolerations: [{listed}]}}}}",
             )
         else:
@@ -111,11 +116,15 @@ def place_for(name: str, pods: Pods, nodes: Sequence[Node]) -> Finding:
         wanted[ARCH] = pods.arch
     labelled = [node for node in nodes if wanted.items() <= node.labels.items()]
     if not labelled:
-        example = next((n.name for n in nodes if n.labels.get(ARCH) == wanted.get(ARCH, n.arch)), "NODE")
+        # A node's architecture is what it is.
+        own = {key: value for key, value in wanted.items() if key != ARCH}
+        example = next(
+            (n.name for n in nodes if n.labels.get(ARCH) == wanted.get(ARCH, n.arch)), "NODE"
+        )
         return wrong(
             name,
             f"no node has the labels {_labels(wanted)}",
-            f"kubectl label node {example} {_labels({k: v for k, v in wanted.items() if k != ARCH} or wanted)}",
+            f"kubectl label node {example} {_labels(own or wanted)}",
         )
     open_nodes = [n for n in labelled if all(is_tolerated(t, pods.tolerations) for t in n.taints)]
     if not open_nodes:
@@ -127,7 +136,9 @@ def place_for(name: str, pods: Pods, nodes: Sequence[Node]) -> Finding:
         )
     usable = [n for n in open_nodes if n.is_ready and not n.is_cordoned]
     if not usable:
-        return wrong(name, f"{open_nodes[0].name} takes no pods now", f"kubectl uncordon {open_nodes[0].name}")
+        return wrong(
+            name, f"{open_nodes[0].name} takes no pods now", f"kubectl uncordon {open_nodes[0].name}"
+        )
     roomy = [n for n in usable if not _too_small(n, pods)]
     if not roomy:
         lack = _too_small(usable[0], pods)
@@ -146,7 +157,8 @@ def node_of(document: Document) -> Node:
             Taint(each["key"], each.get("value", ""), each["effect"])
             for each in spec.get("taints", ())
             # Preferences keep nothing away; and the cordon is told by itself.
-            if each["effect"] != "PreferNoSchedule" and each["key"] != "node.kubernetes.io/unschedulable"
+            if each["effect"] != "PreferNoSchedule"
+            and each["key"] != "node.kubernetes.io/unschedulable"
         ),
         is_ready=conditions.get("Ready") == "True",
         is_cordoned=bool(spec.get("unschedulable", False)),
@@ -168,7 +180,9 @@ def _too_small(node: Node, pods: Pods) -> str:
     asked = {"cpu": pods.cpu, "memory": pods.memory, GPU: str(pods.gpus) if pods.gpus else None}
     for resource, amount in asked.items():
         if amount is not None and value_of(amount) > value_of(node.room.get(resource, "0")):
-            return f"{resource} {amount} is asked for, {node.name} has {node.room.get(resource, 'none')}"
+            return (
+                f"{resource} {amount} is asked for, {node.name} has {node.room.get(resource, 'none')}"
+            )
     return ""
 
 

@@ -54,7 +54,8 @@ def check_pipeline_root(session: Session) -> Iterator[Finding]:
     if document is None:
         yield note(
             subject,
-            f"there is no ConfigMap {LAUNCHER} in namespace {session.namespace}: Kubeflow's default is used",
+            f"there is no ConfigMap {LAUNCHER} in namespace {session.namespace}: Kubeflow's default "
+            "is used",
             f"kubectl -n {session.namespace} create configmap {LAUNCHER} --from-literal=defaultPipelineRoot=s3://BUCKET/v2",
         )
         return
@@ -62,7 +63,8 @@ def check_pipeline_root(session: Session) -> Iterator[Finding]:
     if store is None:
         yield note(
             subject,
-            f"{LAUNCHER} names no S3 server with a Secret: pods have rights of their own, or Kubeflow's default",
+            f"{LAUNCHER} names no S3 server with a Secret: pods have rights of their own, or "
+            "Kubeflow's default",
             f"kubectl -n {session.namespace} get configmap {LAUNCHER} -o yaml",
         )
         return
@@ -78,7 +80,8 @@ def check_task_store(session: Session, needs: Needs) -> Iterator[Finding]:
         yield missing(
             needs.mpijobs or needs.trainjobs or needs.jobs,
             subject,
-            f"tasks are told of none: neither cluster.object_store.endpoint nor ConfigMap {SETTINGS} is there",
+            "tasks are told of none: neither cluster.object_store.endpoint nor ConfigMap "
+            f"{SETTINGS} is there",
             f"kubectl -n {session.namespace} create configmap {SETTINGS} --from-literal=endpoint=http://HOST:9000",
         )
         return
@@ -97,7 +100,9 @@ def store_of_launcher(data: Mapping[str, str]) -> Store | None:
     Args:
         data: Of the ConfigMap kfp-launcher.
     """
-    scheme, _, rest = data.get("defaultPipelineRoot", "minio://mlpipeline/v2/artifacts").partition("://")
+    scheme, _, rest = data.get("defaultPipelineRoot", "minio://mlpipeline/v2/artifacts").partition(
+        "://"
+    )
     bucket = rest.partition("/")[0]
     try:
         provider = (yaml.safe_load(data.get("providers", "")) or {})[scheme]
@@ -133,7 +138,11 @@ def _reached(session: Session, subject: str, store: Store) -> Iterator[Finding]:
     data = (secret or {}).get("data", {})
     absent = [key for key in (store.access_key, store.secret_key) if key not in data]
     if absent:
-        found = f"Secret {store.secret} has no {' and '.join(absent)}" if secret else f"there is no Secret {store.secret}"
+        found = (
+            f"Secret {store.secret} has no {' and '.join(absent)}"
+            if secret
+            else f"there is no Secret {store.secret}"
+        )
         yield wrong(
             subject,
             f"{found} in namespace {session.namespace}",
@@ -141,7 +150,10 @@ def _reached(session: Session, subject: str, store: Store) -> Iterator[Finding]:
             f"--from-file={store.access_key}=FILE --from-file={store.secret_key}=FILE",
         )
         return
-    keys = [base64.b64decode(data[key]).decode(errors="replace") for key in (store.access_key, store.secret_key)]
+    keys = [
+        base64.b64decode(data[key]).decode(errors="replace")
+        for key in (store.access_key, store.secret_key)
+    ]
     own = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), "")
     addresses = dict.fromkeys(filter(None, (store.endpoint, own)))
     reasons = []
@@ -150,11 +162,13 @@ def _reached(session: Session, subject: str, store: Store) -> Iterator[Finding]:
             yield _bucket(session, subject, replace(store, endpoint=address), keys)
             return
         except (HTTPError, OSError) as error:
-            reasons.append(f"{address}: {str(error).rpartition('): ')[2].rpartition('Error: ')[2][:120]}")
+            reasons.append(
+                f"{address}: {str(error).rpartition('): ')[2].rpartition('Error: ')[2][:120]}"
+            )
     yield note(
         subject,
-        f"{store.endpoint} is named, its keys are there; whether it answers pods cannot be told from here "
-        f"({'; '.join(reasons)})",
+        f"{store.endpoint} is named, its keys are there; whether it answers pods cannot be told from "
+        f"here ({'; '.join(reasons)})",
         f"{_forward(store.endpoint)}, and then doctor with {ENDPOINTS[0]}=http://localhost:9000",
     )
 
@@ -167,7 +181,9 @@ def _bucket(session: Session, subject: str, store: Store, keys: list[str]) -> Fi
     """
     url = urlsplit(store.endpoint)
     pool = urllib3.PoolManager(
-        timeout=_TIMEOUT, retries=urllib3.Retry(1), ca_certs=os.environ.get(CERTIFICATES) or certifi.where()
+        timeout=_TIMEOUT,
+        retries=urllib3.Retry(1),
+        ca_certs=os.environ.get(CERTIFICATES) or certifi.where(),
     )
     edit = f"kubectl -n {session.namespace} edit configmap {LAUNCHER}"
     try:
@@ -186,11 +202,14 @@ def _bucket(session: Session, subject: str, store: Store, keys: list[str]) -> Fi
     except S3Error as error:
         return wrong(
             subject,
-            f"{store.endpoint} refuses the keys of Secret {store.secret} for {store.bucket} ({error.code})",
+            f"{store.endpoint} refuses the keys of Secret {store.secret} for {store.bucket} "
+            f"({error.code})",
             f"kubectl -n {session.namespace} edit secret {store.secret}",
         )
     except (MinioException, ValueError) as error:
-        return wrong(subject, f"{store.endpoint} does not answer as an S3 server does ({error!s:.100})", edit)
+        return wrong(
+            subject, f"{store.endpoint} does not answer as an S3 server does ({error!s:.100})", edit
+        )
 
 
 def _forward(endpoint: str) -> str:

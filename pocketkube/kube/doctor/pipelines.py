@@ -26,7 +26,11 @@ def check_backend(backend: Backend | UserError, home: str) -> Iterator[Finding]:
             "--endpoint http://localhost:8888",
         )
         return
-    users = f"a namespace for each user, {backend.namespace} here" if backend.is_multi_user else "for one user"
+    users = (
+        f"a namespace for each user, {backend.namespace} here"
+        if backend.is_multi_user
+        else "for one user"
+    )
     release = "" if backend.release == "unknown" else f" {backend.release}"
     yield right("Kubeflow Pipelines", f"{backend.endpoint} answers{release}, {users}")
 
@@ -40,11 +44,14 @@ def check_pipeline_objects(session: Session, backend: Backend) -> Iterator[Findi
             yield note(
                 "pipelines",
                 "kubectl takes Pipeline objects, which this back end never looks at",
-                "bring pipelines by pocketkube upload, or run the API server with --pipelinesStoreKubernetes=true",
+                "bring pipelines by pocketkube upload, or run the API server with "
+                "--pipelinesStoreKubernetes=true",
             )
         return
     if are_there:
-        yield right("pipelines", "are kept as Pipeline and PipelineVersion objects: kubectl can bring them")
+        yield right(
+            "pipelines", "are kept as Pipeline and PipelineVersion objects: kubectl can bring them"
+        )
     else:
         yield missing(
             True,

@@ -102,7 +102,10 @@ def _may(session: Session, wanted: Right, verb: str, account: str | None) -> boo
     document = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": review,
-        "spec": {"resourceAttributes": attributes, **(_subject(session.namespace, account) if account else {})},
+        "spec": {
+            "resourceAttributes": attributes,
+            **(_subject(session.namespace, account) if account else {}),
+        },
     }
     return bool(question(session, document)["status"]["allowed"])
 

@@ -119,11 +119,13 @@ class Backend:
             )
 
 
-def connect(endpoint: str | None = None, namespace: str | None = None, token_file: Path | None = None) -> Backend:
+def connect(
+    endpoint: str | None = None, namespace: str | None = None, token_file: Path | None = None
+) -> Backend:
     """Reaches a back end.
 
-    Credentials are those of KFP's client: a file with a token, which is read again for each request; its
-    variables for Google's and other proxies; a cookie or a header in ~/.config/kfp/context.json.
+    Credentials are those of KFP's client: a file with a token, which is read again for each request;
+    its variables for Google's and other proxies; a cookie or a header in ~/.config/kfp/context.json.
 
     Args:
         endpoint: Its address; if None what KF_PIPELINES_ENDPOINT says. Without either it is the one of
@@ -132,8 +134,8 @@ def connect(endpoint: str | None = None, namespace: str | None = None, token_fil
         token_file: A file with a token; if None KF_PIPELINES_SA_TOKEN_PATH, or where pods have one.
 
     Raises:
-        UserError: If the address is none, the file is not there, or the server cannot be reached, refuses
-            the credentials or is something else.
+        UserError: If the address is none, the file is not there, or the server cannot be reached,
+            refuses the credentials or is something else.
     """
     address = endpoint or os.environ.get(ENDPOINT)
     if address is not None:

@@ -42,7 +42,11 @@ class Ending:
 
 
 def follow(
-    backend: Backend, run_id: str, titles: Mapping[str, str], say: Callable[[str], object], pause_s: float = PAUSE_S
+    backend: Backend,
+    run_id: str,
+    titles: Mapping[str, str],
+    say: Callable[[str], object],
+    pause_s: float = PAUSE_S,
 ) -> Ending:
     """Waits for a run's end.
 
@@ -110,10 +114,15 @@ def _workflow(backend: Backend, run_id: str) -> Workflow:
 def _asked(backend: Backend, path: str, root: str = API) -> dict[str, Any]:
     def is_passing(error: BaseException) -> bool:
         # KFP answers 500 while its database is away.
-        return isinstance(error, BackendAway) or (isinstance(error, BackendRefuses) and error.status >= 500)
+        return isinstance(error, BackendAway) or (
+            isinstance(error, BackendRefuses) and error.status >= 500
+        )
 
     patient = Retrying(
-        retry=retry_if_exception(is_passing), wait=wait_fixed(5), stop=stop_after_delay(PATIENCE_S), reraise=True
+        retry=retry_if_exception(is_passing),
+        wait=wait_fixed(5),
+        stop=stop_after_delay(PATIENCE_S),
+        reraise=True,
     )
     return patient(lambda: backend.ask("the run", "GET", path, root=root))
 

@@ -199,7 +199,9 @@ def _below(task: _Node, workflow: Workflow) -> Iterator[_Node]:
 
 def _made_good(node: _Node, workflow: Workflow) -> bool:
     whole = _ATTEMPT.sub("", node.path)
-    return whole != node.path and any(n.path == whole and n.phase == "Succeeded" for n in workflow.nodes)
+    return whole != node.path and any(
+        n.path == whole and n.phase == "Succeeded" for n in workflow.nodes
+    )
 
 
 def _task_name(node: _Node) -> str:

@@ -26,7 +26,7 @@ class Schedule(Settings):
     name: Place
     pipeline: Place
     cron: Annotated[str, AfterValidator(lambda text: _checked(text))]
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field({})
     catch_up: bool = False
     max_concurrency: int = Field(1, ge=1, le=10)
     enabled: bool = True
@@ -73,7 +73,10 @@ def load_schedules(path: Path) -> tuple[Schedule, ...]:
         raise UserError(f"{path}: is not YAML.") from None
     if not isinstance(document, dict) or set(document) != {"schedules"}:
         raise UserError(f"{path}: has to be one list, schedules.")
-    found = [schedule_of(each, f"{path} schedules[{i}]") for i, each in enumerate(document["schedules"] or ())]
+    found = [
+        schedule_of(each, f"{path} schedules[{i}]")
+        for i, each in enumerate(document["schedules"] or ())
+    ]
     names = [each.name for each in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -109,7 +112,9 @@ def apply_schedule(backend: Backend, version: Version, schedule: Schedule) -> Ap
     query = {"filter": named(schedule.name), "namespace": backend.namespace}
     known = list(listed(backend, what, "/recurringruns", "recurringRuns", query))
     current = next((each for each in known if each.get("description") == mark), None)
-    made = current or backend.ask(what, "POST", "/recurringruns", body=_document(backend, version, schedule, mark))
+    made = current or backend.ask(
+        what, "POST", "/recurringruns", body=_document(backend, version, schedule, mark)
+    )
     kept = str(made["recurring_run_id"])
     others = [str(each["recurring_run_id"]) for each in known if str(each["recurring_run_id"]) != kept]
     for other in others:

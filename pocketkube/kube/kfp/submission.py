@@ -32,7 +32,9 @@ class Uploaded:
     recurring: tuple[Applied, ...]
 
 
-def upload_all(backend: Backend, packages: Sequence[Package], schedules: Sequence[Schedule]) -> Uploaded:
+def upload_all(
+    backend: Backend, packages: Sequence[Package], schedules: Sequence[Schedule]
+) -> Uploaded:
     """Uploads packages, and makes recurring runs as schedules say; done twice, nothing changes.
 
     Raises:
@@ -55,8 +57,8 @@ def refuse_unfit(packages: Sequence[Package], schedules: Sequence[Schedule]) -> 
     for schedule in schedules:
         if schedule.pipeline not in by_name:
             raise UserError(
-                f"schedule {schedule.name}: no package of the pipeline {schedule.pipeline} is given, but "
-                f"of {', '.join(by_name)}."
+                f"schedule {schedule.name}: no package of the pipeline {schedule.pipeline} is given, "
+                f"but of {', '.join(by_name)}."
             )
         try:
             checked_arguments(by_name[schedule.pipeline], schedule.parameters)
