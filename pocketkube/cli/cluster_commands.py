@@ -123,12 +123,15 @@ def doctor(options: Namespace) -> None:
     from pocketkube.spec import load_spec
 
     needs = needs_of(load_spec(options.spec)) if options.spec else usual_needs()
-    session = connect(options.namespace)
+    backend = _backend_or_why(options)
+    own = "" if isinstance(backend, UserError) else backend.namespace
+    # With one user's back end, runs are where Kubeflow is.
+    session = connect(options.namespace or own or options.kubeflow)
     found: list[Finding] = []
     asked = Question(
         session,
         needs,
-        _backend_or_why(options),
+        backend,
         options.kubeflow,
         options.service_account,
         options.try_images,

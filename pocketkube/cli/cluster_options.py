@@ -8,7 +8,8 @@ from pocketkube.cli import cluster_commands as commands
 ACCESS = (
     "KFP's own settings hold: the back end is named by --endpoint or KF_PIPELINES_ENDPOINT, its pages "
     "by KF_PIPELINES_UI_ENDPOINT; a token is read from --token-file or KF_PIPELINES_SA_TOKEN_PATH, "
-    "inside a pod from /var/run/secrets/kubeflow/pipelines/token; SSL_CERT_FILE names certificates to trust."
+    "inside a pod from "
+    "/var/run/secrets/kubeflow/pipelines/token; SSL_CERT_FILE names certificates to trust."
 )
 
 

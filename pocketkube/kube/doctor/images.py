@@ -76,7 +76,8 @@ def _remedy(namespace: str, image: str, reason: str) -> str:
         return "kubectl get nodes --show-labels"
     return (
         f"push {image} to a registry that the nodes reach; where that asks for a login: "
-        f"kubectl -n {namespace} create secret docker-registry, and name it in the service account's imagePullSecrets"
+        f"kubectl -n {namespace} create secret docker-registry, and "
+        "name it in the service account's imagePullSecrets"
     )
 
 
