@@ -6,13 +6,15 @@ from pathlib import Path
 
 from pocketkube import __version__
 from pocketkube.cli import commands
+from pocketkube.cli.cluster_options import add_cluster_commands
 from pocketkube.cli.ending import plain_ending
 from pocketkube.pruning.criteria import BUILT_IN
 from pocketkube.quiet import quiet_libraries
 
 EPILOG = """\
 A first run:   pocketkube run examples/digits.yaml --output runs/digits
-Exit codes:    0 done; 2 something in the request is wrong (one line says what); 130 interrupted.
+Exit codes:    0 done; 2 something in the request is wrong (one line says what); 1 a run that was
+               followed has failed otherwise; 130 interrupted.
 Warnings:      those of libraries are shown where TF_CPP_MIN_LOG_LEVEL=0 is in the environment.
 """
 
@@ -114,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     spec.add_argument("file", nargs="?", type=Path, help="a spec to check")
     spec.add_argument("--explain", action="store_true", help="every field, its default and meaning")
     spec.add_argument("--schema", action="store_true", help="the JSON Schema, for editors")
+
+    add_cluster_commands(sub)
 
     stage = _command(
         sub,
