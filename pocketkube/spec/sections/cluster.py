@@ -72,9 +72,7 @@ class WorkerPods(Pods):
     elastic: Elastic | None = Field(None, description="Lets workers come and go.")
     backoff_limit: int = Field(0, ge=0, description="How often a failed launcher is started again.")
     deadline_minutes: Count | None = Field(None, description="The job is ended after so long.")
-    ttl_seconds: int | None = Field(
-        3600, ge=0, description="The finished job is removed after so long."
-    )
+    ttl_seconds: int = Field(3600, ge=0, description="The finished job is removed after so long.")
     clean_pods: Literal["Running", "All", "None"] = Field(
         "Running", description="Whose pods go when the job has ended, as MPIJob's cleanPodPolicy."
     )
