@@ -1,7 +1,7 @@
 """Writes what manifests/ holds of the pipelines, and the images' names: `python -m manifests.generate`.
 
-A pipeline becomes a package, which back ends that keep pipelines in a database are sent, and a Pipeline and a
-PipelineVersion object, from which the others take it.
+A pipeline becomes a package, which is uploaded to back ends that keep pipelines in a database, and a Pipeline
+and a PipelineVersion object, which the others read.
 """
 
 import os
@@ -18,6 +18,7 @@ from kfp.compiler.compiler_utils import KubernetesManifestOptions
 # Sets the default of POCKETKUBE_IMAGE, which components are compiled with.
 import components  # noqa: F401
 from pipelines.compression.compress_model import compress_model
+from pocketkube.cli.ending import plain_ending
 from pocketkube.errors import UserError, repeatable
 from pocketkube.files import write_text
 from pocketkube.kube.kfp.package import read_package
@@ -111,4 +112,5 @@ def _kustomization(kind: str, content: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_ending():
+        main()
