@@ -1,7 +1,7 @@
-"""Writes what manifests/ holds of the pipelines, and the images' names: `python -m manifests.generate`.
+"""Writes what manifests/ holds of pipelines, and images' names: `python -m manifests.generate`.
 
-A pipeline becomes a package, which is uploaded to back ends that keep pipelines in a database, and a Pipeline
-and a PipelineVersion object, which the others read.
+A pipeline becomes a package, which is uploaded to back ends that keep pipelines in a database, and a
+Pipeline and a PipelineVersion object, which the others read.
 """
 
 import os
