@@ -12,7 +12,7 @@ OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
 # A file's tests share what they made ready; two or four files at once keep the cores busy.
 PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile --ignore tests/cluster
 
-.PHONY: run test test-fast test-cluster cluster cluster-down load horovod images pipelines lint lock clean
+.PHONY: run test test-fast test-cluster cluster cluster-down load horovod images pipelines manifests lint lock clean
 
 run: $(VENV)/.ready
 	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --output $(OUTPUT)
@@ -47,6 +47,10 @@ images:
 # With SPEC: the pipeline of its own stages instead. POCKETKUBE_IMAGE names the image in your registry.
 pipelines: $(VENV)/.ready
 	$(PYTHON) -m pipelines build $(if $(filter-out file,$(origin SPEC)),--spec $(SPEC))
+
+# With POCKETKUBE_IMAGE and POCKETKUBE_BENCHMARK_IMAGE, where a cluster pulls them from a registry.
+manifests: $(VENV)/.ready
+	$(PYTHON) -m manifests.generate
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check
