@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pocketkube import __version__
-from pocketkube.cli import commands
+from pocketkube.cli import commands, retraining
 from pocketkube.cli.cluster_options import add_cluster_commands
 from pocketkube.cli.ending import plain_ending
 from pocketkube.pruning.criteria import BUILT_IN
@@ -118,6 +118,29 @@ def _parser() -> argparse.ArgumentParser:
     spec.add_argument("--schema", action="store_true", help="the JSON Schema, for editors")
 
     add_cluster_commands(sub)
+
+    retrain = _command(
+        sub,
+        "retrain",
+        retraining.retrain,
+        "Retrain a deployed model on the newest data, where it has to be; for cron.",
+    )
+    retrain.add_argument("file", nargs="?", type=Path, help="the settings, a retraining.yaml")
+    retrain.add_argument("--output", "-o", type=Path, help="folder for the report and finished steps")
+    retrain.add_argument(
+        "--explain", action="store_true", help="every setting, its default and meaning"
+    )
+    _json(retrain, "print retraining.json instead of a summary")
+
+    deployed = _command(
+        sub, "deployed", retraining.deployed, "Show a model's versions, or deploy another one."
+    )
+    deployed.add_argument("file", type=Path, help="the settings, a retraining.yaml")
+    change = deployed.add_mutually_exclusive_group()
+    change.add_argument(
+        "--roll-back", action="store_true", help="deploy the version that was deployed before"
+    )
+    change.add_argument("--to", metavar="VERSION", help="deploy this version, whatever its gate said")
 
     stage = _command(
         sub,

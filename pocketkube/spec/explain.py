@@ -23,13 +23,13 @@ from pocketkube.spec.stage_settings import STAGE_NAMES
 WIDTH = 100
 
 
-def explain() -> str:
-    """Every field of a spec with its default, what it may be and what it means.
+def explain(kind: type[BaseModel] = Spec) -> str:
+    """Every field of a spec, or of other settings, with its default, what it may be and what it means.
 
     Returns:
-        Lines in the form of a spec: fields indented below those they belong to.
+        Lines in the form of a file: fields indented below those they belong to.
     """
-    return "\n".join([*_fields(Spec, ""), ""])
+    return "\n".join([*_fields(kind, ""), ""])
 
 
 def json_schema() -> dict[str, Any]:

@@ -31,11 +31,25 @@ def load_spec(path: Path) -> Spec:
             or contradictory. Names the file and, of each thing that is wrong, the line and what would
             be right, in the order of the lines.
     """
+    return load_settings(Spec, path)
+
+
+def load_settings(kind: type[Kind], path: Path) -> Kind:
+    """Reads a YAML file of any settings, as `load_spec` reads a spec.
+
+    Args:
+        kind: Which settings.
+        path: The file.
+
+    Raises:
+        UserError: As `load_spec` does.
+    """
     document, root = read_document(path)
     try:
-        return validated(Spec, document)
+        return validated(kind, document)
     except ValidationError as error:
-        placed = [(line_of(root, problem.steps), problem) for problem in problems_of(error, document)]
+        problems = problems_of(error, document, kind)
+        placed = [(line_of(root, problem.steps), problem) for problem in problems]
         placed.sort(key=lambda pair: pair[0])
         sentences = [f"line {line}: {_sentence(problem)}" for line, problem in placed]
         raise UserError(f"{path.name} {said(sentences)}") from None
