@@ -1,6 +1,7 @@
 """Files and folders on an S3 server, and local ones, behind one type; `Location` is the way in."""
 
 from pocketkube.storage.address import S3Address, is_uri, parse_uri
+from pocketkube.storage.backup import backed_up, remove_objects
 from pocketkube.storage.failures import ServerAway
 from pocketkube.storage.fetch import fetch_folder
 from pocketkube.storage.location import Fetched, LocalLocation, Location, S3Location, parse_location
@@ -19,6 +20,7 @@ __all__ = [
     "ServerAway",
     "Stored",
     "add_folder",
+    "backed_up",
     "fetch_folder",
     "is_uri",
     "is_whole",
@@ -27,6 +29,7 @@ __all__ = [
     "patiently",
     "read_stored",
     "refuse_unwritable",
+    "remove_objects",
     "replace_stored",
     "send_folder",
 ]
