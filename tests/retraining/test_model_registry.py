@@ -54,11 +54,10 @@ def test_a_version_is_registered_once(url: str, tmp_path: Path) -> None:
     assert "deployed" not in model.get("customProperties", {})
     (version,) = found(url, f"registered_models/{model['id']}/versions")
     assert version["name"] == "v1"
-    lineage = {key: next(iter(set(v) - {"metadataType"})) for key, v in version["customProperties"].items()}
-    told = {key: version["customProperties"][key][of] for key, of in lineage.items()}
-    assert told["partition"] == "2026-11-01"
-    assert told["accuracy"] == 0.9
-    assert told["passed"] is True
+    lineage = version["customProperties"]
+    assert lineage["partition"]["string_value"] == "2026-11-01"
+    assert lineage["accuracy"]["double_value"] == 0.9
+    assert lineage["passed"]["bool_value"] is True
     (artifact,) = found(url, f"model_versions/{version['id']}/artifacts")
     assert artifact["uri"] == "/models/versions/v1/model.tflite"
     assert artifact["modelFormatName"] == "litert"
