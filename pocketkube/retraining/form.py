@@ -25,7 +25,7 @@ class RetrainingForm(CompressForm):
     registry: str = Field(
         "s3://mlpipeline/models/digits", description="The s3:// place of the model's versions."
     )
-    dataset_kind: Literal["npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord"] = Field(  # type: ignore[assignment]
+    dataset_kind: Literal["npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord"] = Field(
         "npz", description="What a partition is."
     )
     dataset: str = Field(

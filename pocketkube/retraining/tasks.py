@@ -40,11 +40,11 @@ class Decided(NamedTuple):
 
     Attributes:
         retrain: Whether a version is to be made.
-        settings: The settings, as a retraining.yaml holds them.
+        retraining: The settings, as a retraining.yaml holds them.
         decision: The decision.
         spec: The job on the partition.
         deployed: The deployed version; empty where there is none.
-        registry: Where versions are.
+        versions: Where versions are.
         stamp: Changes with the partition's data.
         work: The place of finished steps; empty where there is none.
         benchmark: How files are measured.
@@ -53,11 +53,11 @@ class Decided(NamedTuple):
     """
 
     retrain: bool
-    settings: dict[str, Any]
+    retraining: dict[str, Any]
     decision: dict[str, Any]
     spec: dict[str, Any]
     deployed: str
-    registry: str
+    versions: str
     stamp: str
     work: str
     benchmark: dict[str, Any]
@@ -92,11 +92,11 @@ def decide_task(
     on_server = isinstance(job.registry, S3Location)
     told = Decided(
         retrain=outcome is None,
-        settings=settings_document(job.settings),
+        retraining=settings_document(job.settings),
         decision=decision.model_dump(mode="json", exclude_none=True),
         spec=decision.spec,
         deployed=decision.deployed or "",
-        registry=str(job.registry),
+        versions=str(job.registry),
         stamp=decision.partition.stamp,
         work=f"{cluster.object_store.work}/retraining/{job.settings.name}" if on_server else "",
         benchmark=settings_document(job.spec.benchmark),
@@ -114,6 +114,7 @@ def retrain_task(
     compressed: Path,
     litert: Path,
     baseline: Path,
+    cluster: Mapping[str, Any],
 ) -> None:
     """Makes a version, and brings what it is to be measured beside.
 
@@ -127,6 +128,7 @@ def retrain_task(
         compressed: Gets the bundle of the compressed model.
         litert: Gets its LiteRT file.
         baseline: Gets the deployed version's, with the same test examples.
+        cluster: What of the section cluster concerns training.
 
     Raises:
         UserError: If a step refuses its input.
@@ -188,6 +190,35 @@ def register_task(
     )
     _write(outcome, report, summary)
     return outcome
+
+
+def figures_of(decision: Mapping[str, Any]) -> dict[str, float]:
+    """The figures that a decision rests on, for KFP to show."""
+    found = Decision.model_validate(decision)
+    shown: dict[str, float | None] = {"age_days": found.age_days}
+    if found.drift is not None:
+        score, farthest = found.drift.score, found.drift.signals[0]
+        shown |= {
+            "score_before": score.before,
+            "score_now": score.now,
+            "score_fell_by": score.drop,
+            "chance_of_that": score.probability,
+            "farthest_distance": farthest.distance,
+        }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def gate_figures_of(outcome: Outcome) -> dict[str, float]:
+    """The figures that a gate looked at, for KFP to show."""
+    if outcome.made is None:
+        return {}
+    shown = {outcome.made.score_name: outcome.made.score, "passed": outcome.made.gate.passed}
+    for criterion in outcome.made.gate.criteria:
+        if criterion.deployed is not None:
+            shown[f"{criterion.name}_worse_by"] = criterion.worse_by
+            if criterion.interval is not None:
+                shown[f"{criterion.name}_worse_by_at_most"] = criterion.interval[1]
+    return {name: float(value) for name, value in shown.items()}
 
 
 def _write(outcome: Outcome, report: Path, summary: Path) -> None:

@@ -1,4 +1,4 @@
-"""KFP component: looks at the newest data with the deployed model, and decides whether to retrain it."""
+"""KFP component: looks at the newest data with the deployed model, and decides what to do."""
 
 import os
 from typing import NamedTuple

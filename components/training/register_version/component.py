@@ -1,4 +1,4 @@
-"""KFP component: judges a new version beside the deployed one, keeps it, and deploys it if it passed."""
+"""KFP component: judges a new version beside the deployed one, and deploys it if it passed."""
 
 import os
 from typing import NamedTuple

@@ -1,6 +1,7 @@
 """The pipeline that a schedule starts: decide, and where it has to be, retrain, measure, register."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from kfp import dsl
@@ -45,7 +46,7 @@ def scheduled_retraining() -> Any:
                 cluster=found["training_cluster"],
             )
             _placed(made, secret).set_retry(TaskPods().retries)
-            request_later(made, found, "retrain_model")
+            _requested(made, found, "retrain_model")
             measured = benchmark_litert(
                 baseline=made.outputs["baseline"],
                 result=made.outputs["litert"],
@@ -54,7 +55,7 @@ def scheduled_retraining() -> Any:
             )
             # A latency of another day says nothing of this machine.
             _placed(measured, secret).set_caching_options(False)
-            request_later(measured, found, "benchmark_litert")
+            _requested(measured, found, "benchmark_litert")
             registered = register_version(
                 compressed=made.outputs["compressed"],
                 litert=made.outputs["litert"],
@@ -79,3 +80,9 @@ def _placed(task: Any, secret: Any) -> Any:
     set_pod(task)
     set_store(task, secret)
     return task
+
+
+def _requested(task: Any, found: Mapping[str, Any], name: str) -> None:
+    """What the pod asks for; kfp brings only what a task is known to read into a condition."""
+    task.register_pipeline_channels([found[f"{name}_{part}"] for part in ("cpu", "memory", "gpus")])
+    request_later(task, found, name)
