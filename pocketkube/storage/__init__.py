@@ -3,10 +3,11 @@
 from pocketkube.storage.address import S3Address, is_uri, parse_uri
 from pocketkube.storage.backup import backed_up, remove_objects
 from pocketkube.storage.failures import ServerAway
-from pocketkube.storage.fetch import fetch_folder
+from pocketkube.storage.fetch import fetch_folder, is_sent
 from pocketkube.storage.location import Fetched, LocalLocation, Location, S3Location, parse_location
 from pocketkube.storage.patience import patiently
 from pocketkube.storage.send import refuse_unwritable, send_folder
+from pocketkube.storage.server_settings import is_named
 
 __all__ = [
     "Fetched",
@@ -17,6 +18,8 @@ __all__ = [
     "ServerAway",
     "backed_up",
     "fetch_folder",
+    "is_named",
+    "is_sent",
     "is_uri",
     "parse_location",
     "parse_uri",
