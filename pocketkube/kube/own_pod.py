@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from pocketkube.kube.objects import POD, get, name_of
-from pocketkube.kube.session import Session
+from pocketkube.kube.session import Session, is_pod
 from pocketkube.kube.transport import Document
 from pocketkube.kube.workers import Owner
 
@@ -36,7 +36,7 @@ def own_pod(session: Session) -> OwnPod | None:
         Refused: If the account may not look at pods.
         ApiServerAway: If the API server stays away.
     """
-    if "KUBERNETES_SERVICE_HOST" not in os.environ:
+    if not is_pod():
         return None
     name = next((os.environ[name] for name in _NAMES if os.environ.get(name)), "")
     pod = get(session, POD, name) if name else None

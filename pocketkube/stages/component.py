@@ -3,16 +3,20 @@
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pocketkube.errors import UserError
 from pocketkube.facts import OutputScore, load_facts
+from pocketkube.kube.session import connect, is_pod
 from pocketkube.spec import parse_settings
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall, config_of
+from pocketkube.stages.configs import OnNodesConfig
 from pocketkube.stages.on_cluster import run_on_cluster
+from pocketkube.stages.on_nodes import asks_for_others, measure_on_nodes
 from pocketkube.stages.run import run_stage
 
 # Names a folder where components that run on one machine keep what they have finished.
@@ -45,7 +49,7 @@ def run_component(
     # A run that is ended ends what it has started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     cache = os.environ.get(CACHE)
-    try:
+    with ending_in_one_line():
         document = _given(parameters)
         folders = {
             name: str(Path(artifact.path).resolve())
@@ -53,10 +57,19 @@ def run_component(
             if artifact is not None
         }
         call = StageCall(stage, config_of(stage, document), folders, str(Path(output).resolve()))
-        if cluster is not None and TASK_POD in os.environ:
+        if isinstance(call.config, OnNodesConfig) and is_pod() and asks_for_others(call.config):
+            measure_on_nodes(connect(), call)
+        elif cluster is not None and TASK_POD in os.environ:
             run_on_cluster(call, parse_settings(Cluster, _given(cluster), "cluster"))
         elif run_stage(call, Path(cache) if cache else None).cached:
             print("unchanged since the last run", file=sys.stderr)
+
+
+@contextmanager
+def ending_in_one_line() -> Iterator[None]:
+    """Ends the process where the block refuses, with the cause as its last line."""
+    try:
+        yield
     except UserError as error:
         # A back end shows no more than the last line of standard error.
         sys.exit(f"{UserError.PREFIX}{error}")

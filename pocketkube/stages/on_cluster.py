@@ -3,7 +3,6 @@
 import hashlib
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from pocketkube.errors import UserError
@@ -15,13 +14,14 @@ from pocketkube.stages.call import StageCall
 from pocketkube.stages.run import forget_checkpoints, run_stage, workers_of
 from pocketkube.storage import (
     S3Address,
+    S3Location,
+    add_folder,
     fetch_folder,
     is_named,
-    is_sent,
+    is_whole,
     parse_uri,
     patiently,
     remove_objects,
-    send_folder,
 )
 
 
@@ -75,18 +75,12 @@ def _run_as_job(call: StageCall, cluster: Cluster, name: str, place: S3Address) 
     )
     output = parse_uri(there.output)
     # A task that was ended between its job's end and its own has nothing left to train.
-    if not patiently("look", lambda: is_sent(output)):
+    if not patiently("look", lambda: is_whole(S3Location(output))):
         for role, folder in call.inputs.items():
-            patiently("send", partial(_send, Path(folder), parse_uri(there.inputs[role])))
+            add_folder(Path(folder), S3Location(parse_uri(there.inputs[role])))
         wait_for(MpiJob(cluster, name, workers_of(call)).start(there))
     patiently("fetch", lambda: fetch_folder(output, Path(call.output)))
     try:
         remove_objects(place)
     except UserError as error:
         print(f"{place} was not removed: {error}", file=sys.stderr, flush=True)
-
-
-def _send(folder: Path, address: S3Address) -> None:
-    """Sends a folder that is not there whole already: the place is of this content alone."""
-    if not is_sent(address):
-        send_folder(folder, address)

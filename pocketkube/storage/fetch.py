@@ -49,17 +49,6 @@ def fetch_folder(address: S3Address, folder: Path) -> None:
             download_all(server, listed_objects(address, contents), address.object(""), aside)
 
 
-def is_sent(address: S3Address) -> bool:
-    """Whether a folder is there that `send_folder` has finished.
-
-    Raises:
-        UserError: If the server is away or refuses, or the folder's list is damaged.
-    """
-    server = connect(address)
-    with plain_failures(server.endpoint, address):
-        return fetch_list(server, address, CONTENTS_FILE, Contents) is not None
-
-
 def fetch_contents(server: Server, address: S3Address) -> Contents:
     """What a folder holds that `send_folder` has written.
 
