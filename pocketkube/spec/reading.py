@@ -31,11 +31,25 @@ def load_spec(path: Path) -> Spec:
             or contradictory. Names the file and, of each thing that is wrong, the line and what would
             be right, in the order of the lines.
     """
+    return load_settings(Spec, path)
+
+
+def load_settings(kind: type[Kind], path: Path) -> Kind:
+    """Reads a YAML file of any settings, as `load_spec` reads a spec.
+
+    Args:
+        kind: Which settings.
+        path: The file.
+
+    Raises:
+        UserError: As `load_spec` does.
+    """
     document, root = read_document(path)
     try:
-        return validated(Spec, document)
+        return validated(kind, document)
     except ValidationError as error:
-        placed = [(line_of(root, problem.steps), problem) for problem in problems_of(error, document)]
+        problems = problems_of(error, document, kind)
+        placed = [(line_of(root, problem.steps), problem) for problem in problems]
         placed.sort(key=lambda pair: pair[0])
         sentences = [f"line {line}: {_sentence(problem)}" for line, problem in placed]
         raise UserError(f"{path.name} {said(sentences)}") from None
@@ -88,8 +102,8 @@ def resolve_paths(spec: Spec, base: Path) -> Spec:
 
     Returns:
         The spec with the paths of the model and of a student, where they are .keras files, of
-        teachers and of the data set. What is already absolute, a built-in name or an address such as
-        s3://… stays as it is; ~ is the home folder.
+        teachers, of a latency table and of the data set. What is already absolute, a built-in name or
+        an address such as s3://… stays as it is; ~ is the home folder.
     """
     changes: dict[str, Any] = {}
     if spec.model.endswith(".keras"):
@@ -100,6 +114,9 @@ def resolve_paths(spec: Spec, base: Path) -> Spec:
         for place in spec.distillation.teachers
     )
     changes["distillation"] = spec.distillation.model_copy(update={"teachers": teachers})
+    if spec.target and spec.target.latency_table:
+        table = _absolute(spec.target.latency_table, base)
+        changes["target"] = spec.target.model_copy(update={"latency_table": table})
     kind, place = spec.dataset.source
     if spec.dataset.added is not None:
         added = {name: settings.resolved(base) for name, settings in spec.dataset.added.items()}

@@ -9,8 +9,11 @@ from typing import Any
 
 from pocketkube.errors import UserError
 from pocketkube.facts import OutputScore, load_exported, load_facts
+from pocketkube.kube.session import connect, is_pod
 from pocketkube.layout import LITERT_FILE
 from pocketkube.stages.call import StageCall, config_of
+from pocketkube.stages.configs import OnNodesConfig
+from pocketkube.stages.on_nodes import asks_for_others, measure_on_nodes
 from pocketkube.stages.run import run_stage
 
 # Names a folder where components that run on one machine keep what they have finished.
@@ -45,7 +48,9 @@ def run_component(
             if artifact is not None
         }
         call = StageCall(stage, config_of(stage, document), folders, str(Path(output).resolve()))
-        if run_stage(call, Path(cache) if cache else None).cached:
+        if isinstance(call.config, OnNodesConfig) and is_pod() and asks_for_others(call.config):
+            measure_on_nodes(connect(), call)
+        elif run_stage(call, Path(cache) if cache else None).cached:
             print("unchanged since the last run", file=sys.stderr)
 
 

@@ -1,9 +1,15 @@
-"""Where what a stage reads from outside a job is: models, students, teachers, data."""
+"""Where what a stage reads from outside a job is: models, students, teachers, data, latency tables."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from pocketkube.spec.sections import UNCOMPRESSED, DatasetSettings, Distillation, DistillModel
+from pocketkube.spec.sections import (
+    UNCOMPRESSED,
+    DatasetSettings,
+    Distillation,
+    DistillModel,
+    Target,
+)
 from pocketkube.stages.configs import StageConfig
 from pocketkube.storage import Location, parse_location
 
@@ -28,6 +34,8 @@ def _named(name: str, value: Any) -> Iterator[tuple[str, str]]:
         for teacher in value.teachers:
             if teacher != UNCOMPRESSED:
                 yield f"{name}.teachers", teacher
+    elif isinstance(value, Target) and value.latency_table:
+        yield f"{name}.latency_table", value.latency_table
     elif isinstance(value, DatasetSettings):
         kind, where = value.source
         if value.added is not None:

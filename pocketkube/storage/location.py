@@ -78,6 +78,34 @@ class Location(ABC):
         """
 
     @abstractmethod
+    def below(self, name: str) -> "Location":
+        """What is called so in this folder; `name` may have slashes."""
+
+    @abstractmethod
+    def children(self) -> tuple["Location", ...]:
+        """The files and folders right below this folder, by name; none where there is no folder.
+
+        Raises:
+            UserError: If it is elsewhere, and the server is away or refuses.
+        """
+
+    @abstractmethod
+    def is_file(self) -> bool:
+        """Whether it is one file.
+
+        Raises:
+            UserError: If it is elsewhere, and the server is away or refuses.
+        """
+
+    @abstractmethod
+    def holds(self, name: str) -> bool:
+        """Whether a file of that name stands right below this folder.
+
+        Raises:
+            UserError: If it is elsewhere, and the server is away or refuses.
+        """
+
+    @abstractmethod
     def stamp(self) -> str:
         """Changes when what is there does, without reading it all; tells what is absent, too.
 
@@ -142,6 +170,24 @@ class LocalLocation(Location):
         """The files that match it as a pattern."""
         return tuple(map(LocalLocation, self._matching()))
 
+    def below(self, name: str) -> "LocalLocation":
+        """See `Location`."""
+        return LocalLocation(self.path / name)
+
+    def children(self) -> tuple[Location, ...]:
+        """See `Location`."""
+        if not self.path.is_dir():
+            return ()
+        return tuple(LocalLocation(path) for path in sorted(self.path.iterdir()))
+
+    def is_file(self) -> bool:
+        """See `Location`."""
+        return self.path.is_file()
+
+    def holds(self, name: str) -> bool:
+        """See `Location`."""
+        return self.below(name).is_file()
+
     def stamp(self) -> str:
         """Names, sizes and times of last change of its files."""
         there = [self.path] if self.path.exists() else self._matching()
@@ -193,6 +239,29 @@ class S3Location(Location):
             return tuple(
                 S3Location(S3Address(each.bucket, each.key), each) for each in self._matching(server)
             )
+
+    def below(self, name: str) -> "S3Location":
+        """See `Location`."""
+        return S3Location(S3Address(self.address.bucket, self.address.object(name)))
+
+    def children(self) -> tuple[Location, ...]:
+        """See `Location`."""
+        server = connect(self.address)
+        prefix = self.address.object("")
+        with plain_failures(server.endpoint, self.address):
+            found = server.client.list_objects(self.address.bucket, prefix=prefix)
+            names = {str(each.object_name).removeprefix(prefix).rstrip("/") for each in found}
+        return tuple(self.below(name) for name in sorted(names - {""}))
+
+    def is_file(self) -> bool:
+        """See `Location`."""
+        server = connect(self.address)
+        with plain_failures(server.endpoint, self.address):
+            return find_object(server, self.address.bucket, self.address.key) is not None
+
+    def holds(self, name: str) -> bool:
+        """See `Location`."""
+        return self.below(name).is_file()
 
     def stamp(self) -> str:
         """Names, sizes and etags of its objects."""

@@ -11,15 +11,14 @@ from minio import Minio
 from minio.error import MinioException
 from urllib3.exceptions import HTTPError
 
+from tests.cluster import store
 from tests.cluster.binaries import binary, module_file
 from tests.cluster.kubectl import kubectl
 from tests.cluster.machine import Machine
 from tests.cluster.network import DNS_SERVICE
 from tests.cluster.progress import say, until
 
-# As Kubeflow Pipelines calls them.
-STORE_NAMESPACE, STORE_SERVICE, STORE_PORT = "kubeflow", "minio-service", 9000
-STORE_SECRET, BUCKET = "mlpipeline-minio-artifact", "mlpipeline"
+REGION = "us-east-1"
 MPI_NAMESPACE = "mpi-operator"
 
 
@@ -78,7 +77,11 @@ def start_mpi_operator(machine: Machine, kubeconfig: Path) -> None:
         log=machine.log("kube-apiserver"),
     )
     machine.start(
-        binary("mpi-operator"), f"-kubeConfig={kubeconfig}", f"-lock-namespace={MPI_NAMESPACE}"
+        binary("mpi-operator"),
+        f"-kubeConfig={kubeconfig}",
+        f"-lock-namespace={MPI_NAMESPACE}",
+        # It ends when it cannot renew its lease, as where the API server is away for seconds.
+        again=True,
     )
     until(
         lambda: kubectl(kubeconfig, "get", "leases", "-n", MPI_NAMESPACE, "-o", "name"),
@@ -97,17 +100,17 @@ def start_store(machine: Machine, address: str, kubeconfig: Path) -> None:
     machine.start(
         binary("versitygw"),
         "--quiet",
-        f"--port={address}:{STORE_PORT}",
+        f"--port={address}:{store.PORT}",
         "posix",
         content,
         environment={"ROOT_ACCESS_KEY": access, "ROOT_SECRET_KEY": secret},
     )
     client = Minio(
-        f"{address}:{STORE_PORT}",
+        f"{address}:{store.PORT}",
         access_key=access,
         secret_key=secret,
         secure=False,
-        region="us-east-1",
+        region=REGION,
         # Asking again is left to `until`, which knows when to stop and where the log is.
         http_client=urllib3.PoolManager(timeout=2, retries=False),
     )
@@ -119,18 +122,39 @@ def start_store(machine: Machine, address: str, kubeconfig: Path) -> None:
     )
     apply(
         kubeconfig,
-        _namespace(STORE_NAMESPACE),
+        _namespace(store.NAMESPACE),
         {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": STORE_SECRET, "namespace": STORE_NAMESPACE},
-            "stringData": {"accesskey": access, "secretkey": secret},
+            "metadata": {"name": store.SECRET, "namespace": store.NAMESPACE},
+            "stringData": {store.ACCESS_KEY: access, store.SECRET_KEY: secret},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": store.CONFIG, "namespace": store.NAMESPACE},
+            "data": {"providers": json.dumps({"minio": {"default": _provider()}})},
         },
         *_service(
-            STORE_NAMESPACE, STORE_SERVICE, address, [("http", "TCP", STORE_PORT, STORE_PORT)], None
+            store.NAMESPACE, store.SERVICE, address, [("http", "TCP", store.PORT, store.PORT)], None
         ),
     )
     say("the S3 server answers")
+
+
+def _provider() -> dict[str, Any]:
+    """What Kubeflow Pipelines is told of the server; its own defaults name another region."""
+    keys = {
+        "secretName": store.SECRET,
+        "accessKeyKey": store.ACCESS_KEY,
+        "secretKeyKey": store.SECRET_KEY,
+    }
+    return {
+        "endpoint": f"{store.SERVICE}.{store.NAMESPACE}:{store.PORT}",
+        "region": REGION,
+        "disableSSL": True,
+        "credentials": {"fromEnv": False, "secretRef": keys},
+    }
 
 
 def _is_established(kubeconfig: Path) -> bool:
@@ -141,8 +165,8 @@ def _is_established(kubeconfig: Path) -> bool:
 
 def _has_bucket(client: Minio) -> bool:
     try:
-        if not client.bucket_exists(BUCKET):
-            client.make_bucket(BUCKET)
+        if not client.bucket_exists(store.BUCKET):
+            client.make_bucket(store.BUCKET)
     # It takes a moment until the server listens.
     except (HTTPError, MinioException, OSError):
         return False

@@ -162,14 +162,14 @@ def is_named() -> bool:
     return named is not None and Path(named).resolve() == KUBECONFIG
 
 
-def nodes() -> list[Node]:
-    """The nodes of this checkout's cluster; none where it is not up."""
-    if not (FOLDER / _NODES).is_file():
+def nodes(folder: Path = FOLDER) -> list[Node]:
+    """The nodes of the cluster in a folder, by default this checkout's; none where it is not up."""
+    if not (folder / _NODES).is_file():
         return []
-    alive = cgroups.processes(group_of(FOLDER))
+    alive = cgroups.processes(group_of(folder))
     return [
         Node(node["arch"], Machine(**{**node["machine"], "folder": Path(node["machine"]["folder"])}))
-        for node in json.loads((FOLDER / _NODES).read_text())
+        for node in json.loads((folder / _NODES).read_text())
         # The list outlives its cluster, whose processes' numbers may be others' by now.
         if node["machine"]["process"] in alive
     ]

@@ -1,6 +1,5 @@
 """Tests against the cluster that KUBECONFIG names, each in a namespace of its own."""
 
-import base64
 import json
 import os
 import secrets
@@ -21,13 +20,19 @@ from pocketkube.storage import S3Address, parse_uri
 from pocketkube.storage.failures import plain_failures
 from pocketkube.storage.server import Server, connect
 from tests.cluster import commands
-from tests.cluster.addons import BUCKET, STORE_NAMESPACE, STORE_SECRET, STORE_SERVICE
 from tests.cluster.cluster import is_named
 from tests.cluster.diagnosis import diagnosis
 from tests.cluster.jobs import SPEC
 from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run
-
-_STORE = f"{STORE_SERVICE}.{STORE_NAMESPACE}"
+from tests.cluster.store import (
+    ACCESS_KEY,
+    SECRET,
+    SECRET_KEY,
+    Store,
+    endpoint_from_here,
+    find_store,
+    keys_of,
+)
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +45,7 @@ def cluster() -> None:
         config.load_kube_config(named)
         client.VersionApi().get_code(_request_timeout=5)
         _refuse_without_mpi_operator()
-        client.CoreV1Api().read_namespaced_secret(STORE_SECRET, STORE_NAMESPACE)
+        keys_of(find_store())
     except (config.ConfigException, OSError, ValueError, YAMLError) as error:
         _end(f"KUBECONFIG={named} cannot be used: {error}")
     except HTTPError as error:
@@ -81,8 +86,8 @@ def namespace(cluster: None, request: pytest.FixtureRequest) -> Iterator[str]:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     core.create_namespace({"metadata": {"name": name, "labels": labels}})
     try:
-        keys = core.read_namespaced_secret(STORE_SECRET, STORE_NAMESPACE).data
-        core.create_namespaced_secret(name, {"metadata": {"name": STORE_SECRET}, "data": keys})
+        keys = dict(zip((ACCESS_KEY, SECRET_KEY), keys_of(find_store()), strict=True))
+        core.create_namespaced_secret(name, {"metadata": {"name": SECRET}, "stringData": keys})
         _wait_for_account(core, name)
         yield name
         if getattr(request.node, "failed_call", False):
@@ -103,18 +108,20 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 @pytest.fixture
 def store(cluster: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The S3 server, reached from here; URI of a folder in its bucket, which goes with the test."""
-    keys = client.CoreV1Api().read_namespaced_secret(STORE_SECRET, STORE_NAMESPACE).data
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL_S3") or _endpoint())
-    for variable, key in (("AWS_ACCESS_KEY_ID", "accesskey"), ("AWS_SECRET_ACCESS_KEY", "secretkey")):
-        monkeypatch.setenv(variable, base64.b64decode(keys[key]).decode())
+    found = find_store()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL_S3") or _endpoint(found))
+    for variable, key in zip(
+        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), keys_of(found), strict=True
+    ):
+        monkeypatch.setenv(variable, key)
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
-    place = parse_uri(f"s3://{BUCKET}/tests/{secrets.token_hex(4)}")
+    place = parse_uri(f"s3://{found.bucket}/tests/{secrets.token_hex(4)}")
     try:
         server = connect(place)
         with plain_failures(server.endpoint, place):
             assert not _objects(server, place)
     except UserError as error:
-        _end(f"{error} AWS_ENDPOINT_URL_S3 may name a port that is forwarded to {_STORE}.")
+        _end(f"{error} AWS_ENDPOINT_URL_S3 may name a port that is forwarded to {found.host}.")
     yield str(place)
     for name in _objects(server, place):
         server.client.remove_object(place.bucket, name)
@@ -125,14 +132,10 @@ def _objects(server: Server, place: S3Address) -> list[str]:
     return [str(each.object_name) for each in found]
 
 
-def _endpoint() -> str:
-    slices = client.DiscoveryV1Api().list_namespaced_endpoint_slice(
-        STORE_NAMESPACE, label_selector=f"kubernetes.io/service-name={STORE_SERVICE}"
+def _endpoint(store: Store) -> str:
+    return endpoint_from_here(store) or _end(
+        f"the cluster's S3 server is not there: {store.host} has no endpoint"
     )
-    for found in slices.items:
-        if found.endpoints and found.ports:
-            return f"http://{found.endpoints[0].addresses[0]}:{found.ports[0].port}"
-    _end(f"the cluster's S3 server is not there: {_STORE} has no endpoint")
 
 
 @pytest.fixture

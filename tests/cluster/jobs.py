@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 from kubernetes import client
 
+from tests.cluster.store import find_store
+
 OBJECTS = Path(__file__).parent / "objects"
 SPEC = {
     "model": "lenet",
@@ -25,8 +27,9 @@ def create(namespace: str, file: str, spec: dict[str, Any], **values: str) -> di
         namespace: Where it goes.
         file: Its name in objects/.
         spec: The job's spec.
-        values: What stands for $words in it; "name" names both.
+        values: What stands for $words in it; "name" names both, and $endpoint is the cluster's store.
     """
+    values = {"endpoint": find_store().endpoint, **values}
     data = {"spec.yaml": yaml.safe_dump(spec)}
     client.CoreV1Api().create_namespaced_config_map(
         namespace, {"metadata": {"name": values["name"]}, "data": data}

@@ -56,11 +56,23 @@ class Machine:
         )
         return done.stdout.decode()
 
-    def start(self, *command: str | Path, environment: Mapping[str, str] | None = None) -> None:
-        """Starts a program that goes on after this process; it writes to the machine's logs."""
+    def start(
+        self,
+        *command: str | Path,
+        environment: Mapping[str, str] | None = None,
+        again: bool = False,
+    ) -> None:
+        """Starts a program that goes on after this process; it writes to the machine's logs.
+
+        Args:
+            command: The program and its arguments.
+            environment: Variables beside PATH.
+            again: Whether it is started again whenever it has ended.
+        """
+        around = ("bash", "-c", 'while :; do "$@"; sleep 1; done', "again") if again else ()
         with self.log(command[0]).open("ab") as log:
             subprocess.Popen(
-                [*self._enter, *map(str, command)],
+                [*self._enter, *around, *map(str, command)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -73,9 +73,11 @@ class WorkerPods(Pods):
     elastic: Elastic | None = Field(None, description="Lets workers come and go.")
     backoff_limit: int = Field(0, ge=0, description="How often a failed launcher is started again.")
     deadline_minutes: Count | None = Field(None, description="The job is ended after so long.")
-    ttl_seconds: int | None = Field(
-        3600, ge=0, description="The finished job is removed after so long."
+    pending_seconds: Count = Field(
+        600,
+        description="A job is given up whose pods find no node, no quota or no image for so long.",
     )
+    ttl_seconds: int = Field(3600, ge=0, description="The finished job is removed after so long.")
     clean_pods: Literal["Running", "All", "None"] = Field(
         "Running", description="Whose pods go when the job has ended, as MPIJob's cleanPodPolicy."
     )
@@ -97,12 +99,23 @@ class BenchmarkPods(Pods):
         1, description="On how many different nodes it is measured; results are merged."
     )
     cpu_part: str = Field(
-        "", description="The core that is asked for, as /proc/cpuinfo has it: 0xd0b is Cortex-A76."
+        "",
+        pattern=r"^(0x[0-9a-f]+)?$",
+        description="The core that is asked for, as /proc/cpuinfo has it: 0xd0b is Cortex-A76.",
     )
     features: tuple[Place, ...] = Field(
-        (), description="Features that the core must have, as in asimddp, i8mm, sve."
+        (),
+        description="Features that the core must have, as /proc/cpuinfo calls them (asimddp, i8mm, "
+        "sve), or fp16.",
     )
+    image_pull_secrets: tuple[Place, ...] = Field((), description="Secrets to pull the image with.")
+    environment: dict[str, str] = Field({}, description="More environment variables of the pods.")
     timeout_minutes: Count = Field(60, description="Measuring is given up after so long.")
+    pending_seconds: Count = Field(
+        600,
+        description="It is given up, too, where a pod finds no node, no quota or no image for so long.",
+    )
+    ttl_seconds: int = Field(3600, ge=0, description="A Job that failed is removed after so long.")
 
 
 class ObjectStore(Settings):
