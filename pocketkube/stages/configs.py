@@ -73,8 +73,9 @@ class NetworkConfig(_Common):
 
 
 class CheckExportConfig(NetworkConfig):
-    """Of `check_export`: all stages have a part in the file."""
+    """Of `check_export`: all stages have a part in the file, and a target may be judged by a table."""
 
+    target: Target | None = None
     stages: tuple[StageSettings, ...] = ()
 
 
