@@ -169,6 +169,10 @@ class OnNodesConfig(StageConfig):
 
     cluster: Cluster = Cluster()
 
+    def anywhere(self) -> Self:
+        """The same, of whatever machine."""
+        return self.model_copy(update={"cluster": Cluster()})
+
     @classmethod
     def _parts(cls, spec: Spec, settings: StageSettings | None) -> dict[str, Any]:
         return {
