@@ -32,11 +32,15 @@ from pocketkube.storage import (
 
 
 def asks_for_others(config: OnNodesConfig) -> bool:
-    """Whether a stage's nodes may be others than the one that this runs on."""
+    """Whether a stage's nodes are to be others than the one that this runs on.
+
+    A task that measures on any architecture is itself put on the nodes that cluster.benchmark selects.
+    """
     asked = config.cluster.benchmark
-    return bool(
-        asked.arch not in ("any", arch_of(platform.machine())) or asked.node_selector or asked.nodes > 1
-    )
+    if asked.nodes > 1:
+        return True
+    is_own = asked.arch == arch_of(platform.machine()) and not asked.node_selector
+    return asked.arch != "any" and not is_own
 
 
 def measure_on_nodes(session: Session, call: StageCall) -> None:
