@@ -10,7 +10,7 @@ from typing import Any
 
 from pocketkube.errors import UserError
 from pocketkube.facts import OutputScore, load_exported, load_facts
-from pocketkube.kube.session import connect, is_pod
+from pocketkube.kube.session import connect
 from pocketkube.layout import LITERT_FILE
 from pocketkube.spec import parse_settings
 from pocketkube.spec.sections import Cluster
@@ -57,8 +57,11 @@ def run_component(
             for name, artifact in (inputs or {}).items()
             if artifact is not None
         }
-        call = StageCall(stage, config_of(stage, document), folders, str(Path(output).resolve()))
-        if isinstance(call.config, OnNodesConfig) and is_pod() and asks_for_others(call.config):
+        config = config_of(stage, document)
+        if isinstance(config, OnNodesConfig) and TASK_POD not in os.environ:
+            config = config.anywhere()
+        call = StageCall(stage, config, folders, str(Path(output).resolve()))
+        if isinstance(config, OnNodesConfig) and asks_for_others(config):
             measure_on_nodes(connect(), call)
         elif cluster is not None and TASK_POD in os.environ:
             run_on_cluster(call, parse_settings(Cluster, _given(cluster), "cluster"))
