@@ -1,0 +1,334 @@
+"""manifests/ on a cluster: it takes them as strictly as it can, and they do what they are for.
+
+Its network plug-in, a bridge, enforces no NetworkPolicy: only that they are valid is shown of them.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from kubernetes import client, watch
+
+from pocketkube import __version__
+from pocketkube.bundle import load_bundle
+from pocketkube.layout import BENCHMARK_FILE
+from pocketkube.storage import fetch_folder, parse_uri
+from tests.cluster.accounts import api_as
+from tests.cluster.following import wait_for_job, wait_for_mpijob
+from tests.cluster.installing import BENCHMARK, RUNTIME, install
+from tests.cluster.kubectl import kubectl
+from tests.cluster.store import SECRET
+from tests.cluster.test_stage_job import IMAGE
+from tests.manifests.rendering import APPLIED, MANIFESTS, rendered
+from tests.manifests.schemas import folder_of_crds, strict
+
+NOWHERE = "s3://mlpipeline/none"
+# Whose rights an overlay gives: ours, and the account that Kubeflow runs pipelines as.
+RUNNERS = {
+    "base": ("pocketkube-runner",),
+    "overlays/standalone": ("pocketkube-runner", "pipeline-runner"),
+    "overlays/kubeflow": ("pocketkube-runner", "default-editor"),
+}
+MPIJOBS = ("kubeflow.org", "v2beta1", "mpijobs")
+TRAINJOBS = ("trainer.kubeflow.org", "v1alpha1", "trainjobs")
+PIPELINES = "pipelines.kubeflow.org"
+
+
+@pytest.fixture
+def images(arch: str) -> dict[str, str]:
+    """What the cluster's nodes call our images."""
+    return {RUNTIME: IMAGE, BENCHMARK: f"pocketkube-benchmark:{__version__}-{arch}"}
+
+
+@pytest.fixture
+def kubeconfig(cluster: None) -> Path:
+    return Path(os.environ["KUBECONFIG"])
+
+
+@pytest.fixture
+def pipeline_kinds(kubeconfig: Path) -> Iterator[None]:
+    """A cluster that knows Pipeline objects, of itself or for as long as the test."""
+    known = kubectl(kubeconfig, "get", "crds", "-oname")
+    if f"pipelines.{PIPELINES}" in known:
+        yield
+        return
+    files = [f"-f={path}" for path in sorted(folder_of_crds().glob("kfp.*.crd.yaml"))]
+    kubectl(kubeconfig, "apply", "--server-side", *files)
+    kubectl(kubeconfig, "wait", "--for=condition=Established", *files)
+    yield
+    kubectl(kubeconfig, "delete", *files)
+
+
+@pytest.fixture(scope="module")
+def schemas(cluster: None) -> dict[tuple[str, str], dict[str, Any]]:
+    """What the API server says of each kind of object, by its apiVersion and kind."""
+    kubeconfig = Path(os.environ["KUBECONFIG"])
+    found = {}
+    for place in json.loads(kubectl(kubeconfig, "get", "--raw", "/openapi/v3"))["paths"].values():
+        document = json.loads(kubectl(kubeconfig, "get", "--raw", place["serverRelativeURL"]))
+        components = strict(document.get("components", {}))
+        for name, schema in components.get("schemas", {}).items():
+            for kind in schema.get("x-kubernetes-group-version-kind", []):
+                version = "/".join(filter(None, (kind["group"], kind["version"])))
+                reference = f"#/components/schemas/{name}"
+                found[version, kind["kind"]] = {"$ref": reference, "components": components}
+    return found
+
+
+@pytest.mark.parametrize("place", [place for place in APPLIED if place != "pipelines"])
+def test_every_object_is_as_the_api_server_describes_it(
+    place: str, schemas: dict[tuple[str, str], dict[str, Any]]
+) -> None:
+    for each in rendered(place):
+        jsonschema.validate(each, schemas[each["apiVersion"], each["kind"]])
+
+
+@pytest.mark.parametrize("place", RUNNERS)
+def test_what_is_applied_is_what_is_there_and_accounts_have_no_right_too_many(
+    place: str, namespace: str, arch: str, images: dict[str, str], kubeconfig: Path, tmp_path: Path
+) -> None:
+    for account in RUNNERS[place][1:]:
+        client.CoreV1Api().create_namespaced_service_account(namespace, {"metadata": {"name": account}})
+    install(place, tmp_path, namespace, NOWHERE, images)
+    # It fails where anything differs.
+    kubectl(kubeconfig, "diff", "--server-side", "-k", str(tmp_path))
+    for account in RUNNERS[place]:
+        api = api_as(account, namespace)
+        _starts_and_follows_a_job(api, namespace, f"by-{account}", images[BENCHMARK], arch)
+        _keeps_jobs(api, namespace, MPIJOBS)
+        _may_keep_jobs(api, namespace, TRAINJOBS)
+        for refused in (*_beyond_jobs(api, namespace), *_jobs_of(api, "kubeflow")):
+            _is_refused(refused)
+    for account in ("pocketkube-worker", "pocketkube-uploader"):
+        api = api_as(account, namespace)
+        for refused in (*_beyond_jobs(api, namespace), *_jobs_of(api, namespace)):
+            _is_refused(refused)
+
+
+def test_kubeflow_lets_the_uploader_upload_and_schedule_and_nothing_more(
+    namespace: str, images: dict[str, str], tmp_path: Path
+) -> None:
+    install("overlays/kubeflow", tmp_path, namespace, NOWHERE, images)
+    expected = {
+        "pipelines": {"create", "get", "list"},
+        "experiments": {"create", "get", "list"},
+        "jobs": {"create", "get", "list", "delete"},
+        "runs": set(),
+    }
+    verbs = ("create", "get", "list", "update", "delete", "archive", "terminate")
+    for resource, granted in expected.items():
+        for verb in verbs:
+            # As ml-pipeline asks, of which the cluster need not have one.
+            allowed = _may(namespace, "pocketkube-uploader", PIPELINES, resource, verb)
+            assert allowed is (verb in granted), f"{verb} {resource}"
+    assert not _may("kubeflow", "pocketkube-uploader", PIPELINES, "pipelines", "create", namespace)
+
+
+def test_the_base_takes_restricted_pods_alone_and_says_what_others_ask_for(
+    namespace: str, arch: str, images: dict[str, str], tmp_path: Path
+) -> None:
+    install("base", tmp_path, namespace, NOWHERE, images)
+    core = client.CoreV1Api()
+    labels = core.read_namespace(namespace).metadata.labels
+    assert {labels[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "audit", "warn")} == {
+        "restricted"
+    }
+    pod = {"metadata": {"name": "any"}, "spec": _restricted_pod(images[BENCHMARK], arch)}
+    made = core.create_namespaced_pod(namespace, pod, dry_run="All")
+    assert made.spec.containers[0].resources.requests == {"cpu": "500m", "memory": "1Gi"}
+    assert made.spec.containers[0].resources.limits is None
+    pod["spec"]["containers"][0]["securityContext"] = {"privileged": True}
+    with pytest.raises(client.ApiException, match='violates PodSecurity \\\\"restricted'):
+        core.create_namespaced_pod(namespace, pod, dry_run="All")
+
+
+def test_the_demo_trains_compresses_and_measures_on_one_node(
+    namespace: str, arch: str, store: str, images: dict[str, str], tmp_path: Path
+) -> None:
+    install("overlays/demo", tmp_path, namespace, store, images)
+    worker = _worker_that_trains(namespace)
+    eviction = {"metadata": {"name": worker, "namespace": namespace}}
+    with pytest.raises(client.ApiException, match="disruption budget"):
+        client.CoreV1Api().create_namespaced_pod_eviction(worker, namespace, eviction)
+    large = {"metadata": {"name": "large"}, "spec": _restricted_pod(images[BENCHMARK], arch)}
+    large["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "100"}}
+    with pytest.raises(client.ApiException, match="exceeded quota"):
+        client.CoreV1Api().create_namespaced_pod(namespace, large)
+    wait_for_mpijob(namespace, "pocketkube-train", seconds=300)
+    for job in ("pocketkube-compress", "pocketkube-benchmark"):
+        client.BatchV1Api().patch_namespaced_job(job, namespace, {"spec": {"suspend": False}})
+        wait_for_job(namespace, job, seconds=400)
+    for step in ("train_model", "2_fine_tune", "benchmark"):
+        fetch_folder(parse_uri(f"{store}/examples/{step}"), tmp_path / step)
+    trained = load_bundle(tmp_path / "train_model")
+    assert trained.facts.stages[0].history.workers == 2
+    compressed = load_bundle(tmp_path / "2_fine_tune")
+    assert compressed.model.count_params() < trained.model.count_params()
+    measured = json.loads((tmp_path / "benchmark" / BENCHMARK_FILE).read_text())
+    assert [file["score"] > 0.5 for file in measured["files"]] == [True, True]
+    assert measured["files"][1]["size_bytes"] < measured["files"][0]["size_bytes"]
+
+
+def test_pipelines_are_taken_as_objects(
+    namespace: str, kubeconfig: Path, pipeline_kinds: None, tmp_path: Path
+) -> None:
+    words = ("apply", "--server-side", "--validate=strict", "--warnings-as-errors")
+    place = ("-n", namespace, "-k", str(MANIFESTS / "pipelines"))
+    kubectl(kubeconfig, *words, *place)
+    kubectl(kubeconfig, "diff", "--server-side", *place)
+    for each in rendered("pipelines"):
+        plural = f"{each['kind'].lower()}s"
+        found: Any = client.CustomObjectsApi().get_namespaced_custom_object(
+            PIPELINES, "v2beta1", namespace, plural, each["metadata"]["name"]
+        )
+        assert found["spec"] == each["spec"]
+
+
+def _starts_and_follows_a_job(
+    api: client.ApiClient, namespace: str, name: str, image: str, arch: str
+) -> None:
+    batch, core = client.BatchV1Api(api), client.CoreV1Api(api)
+    batch.create_namespaced_job(namespace, _job(name, image, arch))
+    states = watch.Watch().stream(batch.list_namespaced_job, namespace, timeout_seconds=120)
+    assert any(
+        event["object"].metadata.name == name and event["object"].status.succeeded for event in states
+    )
+    [pod] = core.list_namespaced_pod(namespace, label_selector=f"job-name={name}").items
+    assert core.read_namespaced_pod(pod.metadata.name, namespace).status.phase == "Succeeded"
+    assert core.read_namespaced_pod_log(pod.metadata.name, namespace) == "here\n"
+    events = core.list_namespaced_event(namespace).items
+    assert pod.metadata.name in {event.involved_object.name for event in events}
+    assert name in {job.metadata.name for job in batch.list_namespaced_job(namespace).items}
+    batch.delete_namespaced_job(name, namespace, propagation_policy="Background")
+
+
+def _keeps_jobs(api: client.ApiClient, namespace: str, kind: tuple[str, str, str]) -> None:
+    """Creates, reads, follows and deletes an MPIJob, which is suspended and so starts nothing."""
+    custom, name = client.CustomObjectsApi(api), "suspended"
+    group, version, plural = kind
+    [job] = [each for each in rendered("examples") if each["kind"] == "MPIJob"]
+    job = job | {"metadata": {"name": name}}
+    job["spec"] = job["spec"] | {"runPolicy": {"suspend": True}}
+    place = (group, version, namespace, plural)
+    custom.create_namespaced_custom_object(*place, job)
+    assert custom.get_namespaced_custom_object(*place, name)["metadata"]["name"] == name
+    found = watch.Watch().stream(
+        custom.list_namespaced_custom_object, *place, timeout_seconds=30, resource_version="0"
+    )
+    assert any(event["object"]["metadata"]["name"] == name for event in found)
+    custom.delete_namespaced_custom_object(*place, name)
+
+
+def _may_keep_jobs(api: client.ApiClient, namespace: str, kind: tuple[str, str, str]) -> None:
+    """The cluster need not know the kind: what is allowed is not found, the rest is forbidden."""
+    custom = client.CustomObjectsApi(api)
+    place = (*kind[:2], namespace, kind[2])
+    for call in (
+        lambda: custom.list_namespaced_custom_object(*place),
+        lambda: custom.get_namespaced_custom_object(*place, "none"),
+        lambda: custom.delete_namespaced_custom_object(*place, "none"),
+        lambda: custom.create_namespaced_custom_object(*place, {}),
+    ):
+        assert _status_of(call) != 403
+    _is_refused(lambda: custom.patch_namespaced_custom_object(*place, "none", {}))
+
+
+def _jobs_of(api: client.ApiClient, namespace: str) -> list[Callable[[], Any]]:
+    batch, core, custom = client.BatchV1Api(api), client.CoreV1Api(api), client.CustomObjectsApi(api)
+    place = (*MPIJOBS[:2], namespace, MPIJOBS[2])
+    return [
+        lambda: batch.list_namespaced_job(namespace),
+        lambda: batch.create_namespaced_job(namespace, _job("any", "any", "any")),
+        lambda: batch.delete_namespaced_job("any", namespace),
+        lambda: custom.list_namespaced_custom_object(*place),
+        lambda: custom.create_namespaced_custom_object(*place, {}),
+        lambda: custom.delete_namespaced_custom_object(*place, "any"),
+        lambda: core.list_namespaced_pod(namespace),
+        lambda: core.read_namespaced_pod_log("any", namespace),
+        lambda: core.list_namespaced_event(namespace),
+    ]
+
+
+def _beyond_jobs(api: client.ApiClient, namespace: str) -> list[Callable[[], Any]]:
+    batch, core = client.BatchV1Api(api), client.CoreV1Api(api)
+    pod = {"metadata": {"name": "any"}, "spec": _restricted_pod("any", "any")}
+    role = {"metadata": {"name": "any"}, "rules": []}
+    return [
+        lambda: core.read_namespaced_secret(SECRET, namespace),
+        lambda: core.list_namespaced_secret(namespace),
+        lambda: core.list_namespaced_config_map(namespace),
+        lambda: core.create_namespaced_config_map(namespace, {"metadata": {"name": "any"}}),
+        lambda: core.create_namespaced_pod(namespace, pod),
+        lambda: core.delete_namespaced_pod("any", namespace),
+        lambda: core.create_namespaced_service_account_token("default", namespace, {"spec": {}}),
+        lambda: client.RbacAuthorizationV1Api(api).create_namespaced_role(namespace, role),
+        lambda: batch.patch_namespaced_job("any", namespace, {}),
+        lambda: core.list_node(),
+        lambda: core.list_namespace(),
+        lambda: core.list_pod_for_all_namespaces(),
+    ]
+
+
+def _is_refused(call: Callable[[], Any]) -> None:
+    assert _status_of(call) == 403
+
+
+def _status_of(call: Callable[[], Any]) -> int:
+    try:
+        call()
+    except client.ApiException as error:
+        return int(error.status)
+    return 200
+
+
+def _may(
+    namespace: str, account: str, group: str, resource: str, verb: str, of: str | None = None
+) -> bool:
+    attributes = {"namespace": namespace, "group": group, "resource": resource, "verb": verb}
+    user = f"system:serviceaccount:{of or namespace}:{account}"
+    asked = {"spec": {"user": user, "resourceAttributes": attributes}}
+    answer = client.AuthorizationV1Api().create_subject_access_review(asked)
+    return bool(answer.status.allowed)
+
+
+def _job(name: str, image: str, arch: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name},
+        "spec": {"backoffLimit": 0, "template": {"spec": _restricted_pod(image, arch)}},
+    }
+
+
+def _restricted_pod(image: str, arch: str) -> dict[str, Any]:
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "nodeSelector": {"kubernetes.io/arch": arch},
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [
+            {
+                "name": "any",
+                "image": image,
+                "command": ["python", "-c", "print('here')"],
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+    }
+
+
+def _worker_that_trains(namespace: str) -> str:
+    """Waits until both workers are counted as healthy; the name of one."""
+    policy = client.PolicyV1Api()
+    for _ in range(240):
+        budget = policy.read_namespaced_pod_disruption_budget("pocketkube-train", namespace)
+        if budget.status and budget.status.current_healthy == 2:
+            return "pocketkube-train-worker-0"
+        time.sleep(0.5)
+    raise AssertionError("the workers do not come up")
