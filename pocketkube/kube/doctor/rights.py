@@ -31,7 +31,7 @@ class Right:
         return f"{first}.{self.group}{slash}{rest}" if self.group else self.resource
 
 
-_OWN = ("create", "delete", "get", "list", "patch", "watch")
+_OWN = ("create", "delete", "get", "list", "watch")
 _SEEN = ("get", "list", "watch")
 # Of the account that tasks run as; the role in manifests/ says the same.
 MPIJOBS = Right("kubeflow.org", "mpijobs", _OWN)
