@@ -63,4 +63,5 @@ def _namespace(name: str) -> dict[str, Any]:
         "kind": "NamespaceTransformer",
         "metadata": {"name": "namespace", "namespace": name},
         "setRoleBindingSubjects": "allServiceAccounts",
+        "fieldSpecs": [{"kind": "Namespace", "path": "metadata/name", "create": True}],
     }

@@ -89,7 +89,7 @@ def test_pods_are_restricted_and_have_no_rights(place: str) -> None:
         assert pod["automountServiceAccountToken"] is False, name
         assert pod["serviceAccountName"] in ("pocketkube-worker", "pocketkube-uploader")
         security = pod["securityContext"]
-        assert (security["runAsUser"], security["runAsGroup"]) == (1000, 0)
+        assert (security["runAsUser"], security["runAsGroup"]) == (1000, 1000)
         assert security["runAsNonRoot"] is True
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in containers(template):
