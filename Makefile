@@ -44,8 +44,9 @@ horovod: $(VENV)/.ready
 images:
 	$(if $(ARM),ARCHES="amd64 arm64") images/build.sh $(TARGETS)
 
+# With SPEC: the pipeline of its own stages instead. POCKETKUBE_IMAGE names the image in your registry.
 pipelines: $(VENV)/.ready
-	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --compile build/compress_model.yaml
+	$(PYTHON) -m pipelines build $(if $(filter-out file,$(origin SPEC)),--spec $(SPEC))
 
 # With POCKETKUBE_IMAGE and POCKETKUBE_BENCHMARK_IMAGE, where a cluster pulls them from a registry.
 manifests: $(VENV)/.ready
@@ -65,7 +66,7 @@ $(VENV)/.ready: requirements/dev.lock pyproject.toml
 	touch $@
 
 lock:
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/runtime.lock pyproject.toml
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra cluster --extra registry -o requirements/runtime.lock pyproject.toml
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev -o requirements/dev.lock pyproject.toml
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/runtime.lock -o requirements/benchmark.lock requirements/benchmark.in
 

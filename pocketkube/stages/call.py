@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pocketkube.errors import UserError, repeatable
 from pocketkube.spec import parse_settings, settings_document
@@ -19,12 +19,15 @@ class StageCall:
         config: Its settings, and the parts of the spec that it depends on.
         inputs: By its inputs' names, a folder or s3:// address each.
         output: The folder or address to write; complete or absent.
+        checkpoints: An s3:// address of this call's own, where checkpoints of its training are copied
+            to: the same call goes on from them on another machine. None are if it is empty.
     """
 
     stage: str
     config: StageConfig
     inputs: Mapping[str, str]
     output: str
+    checkpoints: str = ""
 
     def __post_init__(self) -> None:
         """Refuses what no stage can be asked for.
@@ -51,6 +54,10 @@ class StageCall:
         """Whether several processes can share the stage's work."""
         return self.definition.shared
 
+    def at(self, inputs: Mapping[str, str], output: str) -> "StageCall":
+        """The same call of other places."""
+        return replace(self, inputs=inputs, output=output)
+
     def argv(self) -> list[str]:
         """The call as the words after `pocketkube`; it holds all of the config, and no file."""
         return [
@@ -61,6 +68,7 @@ class StageCall:
             *(f"--input={name}={place}" for name, place in self.inputs.items()),
             "--output",
             self.output,
+            *(["--checkpoints", self.checkpoints] if self.checkpoints else []),
         ]
 
 

@@ -2,13 +2,17 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pocketkube.errors import UserError
 from pocketkube.facts import OutputScore, load_facts
+from pocketkube.kube.session import connect, is_pod
 from pocketkube.stages.call import StageCall, config_of
+from pocketkube.stages.configs import OnNodesConfig
+from pocketkube.stages.on_nodes import asks_for_others, measure_on_nodes
 from pocketkube.stages.run import run_stage
 
 # Names a folder where components that run on one machine keep what they have finished.
@@ -20,6 +24,8 @@ def run_component(
     parameters: Mapping[str, Any],
     output: str,
     inputs: Mapping[str, Any] | None = None,
+    *,
+    cluster: Mapping[str, Any] | None = None,
 ) -> None:
     """Runs a stage inside a KFP component; ends the process where the stage refuses.
 
@@ -33,7 +39,7 @@ def run_component(
         inputs: An artifact for each input; None where an optional one is left out.
     """
     cache = os.environ.get(CACHE)
-    try:
+    with ending_in_one_line():
         document = {name: value for name, value in parameters.items() if value not in EMPTY}
         folders = {
             name: str(Path(artifact.path).resolve())
@@ -41,8 +47,17 @@ def run_component(
             if artifact is not None
         }
         call = StageCall(stage, config_of(stage, document), folders, str(Path(output).resolve()))
-        if run_stage(call, Path(cache) if cache else None).cached:
+        if isinstance(call.config, OnNodesConfig) and is_pod() and asks_for_others(call.config):
+            measure_on_nodes(connect(), call)
+        elif run_stage(call, Path(cache) if cache else None).cached:
             print("unchanged since the last run", file=sys.stderr)
+
+
+@contextmanager
+def ending_in_one_line() -> Iterator[None]:
+    """Ends the process where the block refuses, with the cause as its last line."""
+    try:
+        yield
     except UserError as error:
         # A back end shows no more than the last line of standard error.
         sys.exit(f"{UserError.PREFIX}{error}")

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ from pocketkube.ranks import started_first, started_size, written_by_the_first
 from pocketkube.stages.cache import hand_out, kept_place
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import LearningConfig, NetworkConfig
+from pocketkube.storage import backed_up, parse_uri, remove_objects
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,12 @@ def run_stage(call: StageCall, cache: Path | None = None) -> Ran:
     return ran
 
 
+def forget_checkpoints(call: StageCall) -> None:
+    """Removes the copies of a call's checkpoints, when its output stands where it belongs."""
+    if call.checkpoints and started_first():
+        remove_objects(parse_uri(call.checkpoints))
+
+
 def _run_or_take(call: StageCall, cache: Path) -> Ran:
     if not call.definition.cached:
         return _run(call)
@@ -86,7 +94,7 @@ def _run(call: StageCall) -> Ran:
     began = time.monotonic()
     scratch = output.parent / f".{output.name}.partial"
     inputs = {name: Path(folder) for name, folder in call.inputs.items()}
-    with written_by_the_first(output) as own:
+    with written_by_the_first(output) as own, _backed_up(scratch, call):
         work(call.config, inputs, own, scratch)
     if started_first():
         shutil.rmtree(scratch, ignore_errors=True)
@@ -99,6 +107,13 @@ def _workers(call: StageCall) -> int:
     if call.shared and isinstance(call.config, NetworkConfig | LearningConfig):
         return call.config.training.workers
     return 1
+
+
+def _backed_up(scratch: Path, call: StageCall) -> AbstractContextManager[None]:
+    """Checkpoints are the first process's, and so are their copies."""
+    if call.checkpoints and started_first():
+        return backed_up(scratch, parse_uri(call.checkpoints))
+    return nullcontext()
 
 
 def _warn(output: Path) -> None:

@@ -1,7 +1,7 @@
 """A way to the server on which things go wrong, as on the proxies and networks between."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -57,7 +57,10 @@ def once(method: str, words: str, fault: Answer | Cut) -> Fault:
 
 @contextmanager
 def relay(
-    gateway: Gateway, fault: Fault = lambda method, path: None, bytes_per_second: float | None = None
+    gateway: Gateway,
+    fault: Fault = lambda method, path: None,
+    bytes_per_second: float | None = None,
+    left_out: Collection[str] = (),
 ) -> Iterator[str]:
     """Hands requests on to the server until the block ends.
 
@@ -65,6 +68,7 @@ def relay(
         gateway: The server.
         fault: For a request's method and path, what goes wrong with it; it may wait, too.
         bytes_per_second: How fast a request's body is taken.
+        left_out: Headers that the server does not get to see.
 
     Yields:
         The endpoint to use in the server's place.
@@ -87,7 +91,8 @@ def relay(
             # Its Host header is signed.
             server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                server.putheader(name, value)
+                if name not in left_out:
+                    server.putheader(name, value)
             server.endheaders(body or None)
             response = server.getresponse()
             headers = [

@@ -17,6 +17,7 @@ def sparsify_weights(
     training: dict = {},
     distillation: dict = {},
     seed: int = 0,
+    cluster: dict = {},
 ) -> None:
     """Trains a network while more and more of its weights become zero.
 
@@ -31,6 +32,7 @@ def sparsify_weights(
         training: How networks are trained; empty for the defaults.
         distillation: The teachers' part; empty for the defaults.
         seed: Everything random follows from it.
+        cluster: Where the training runs, and with what; it changes no result. Empty for the defaults.
     """
     from pocketkube.stages.component import metrics_of, run_component
 
@@ -46,6 +48,7 @@ def sparsify_weights(
         },
         sparse.path,
         {"model": model, "teacher": teacher},
+        cluster=cluster,
     )
     for name, value in metrics_of(sparse.path).items():
         metrics.log_metric(name, value)

@@ -15,6 +15,7 @@ def train_model(
     task: dict = {},
     training: dict = {},
     seed: int = 0,
+    cluster: dict = {},
 ) -> None:
     """Trains a built-in network from scratch, or takes a .keras file as it is.
 
@@ -27,6 +28,7 @@ def train_model(
         task: What the labels are, where they do not tell, as in {landmarks: {}}.
         training: How networks are trained; empty for the defaults.
         seed: Everything random follows from it.
+        cluster: Where the training runs, and with what; it changes no result. Empty for the defaults.
     """
     from pocketkube.stages.component import metrics_of, run_component
 
@@ -41,6 +43,7 @@ def train_model(
             "seed": seed,
         },
         trained.path,
+        cluster=cluster,
     )
     for name, value in metrics_of(trained.path).items():
         metrics.log_metric(name, value)

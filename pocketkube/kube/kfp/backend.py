@@ -19,7 +19,7 @@ from kfp_server_api import V2beta1GetHealthzResponse
 from pocketkube.errors import UserError, repeatable
 from pocketkube.kube.kfp.failures import no_api, plain_failures
 
-API = "/apis/v2beta1"
+API, OLD_API = "/apis/v2beta1", "/apis/v1beta1"
 CERTIFICATES = "SSL_CERT_FILE"
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 # To connect, and for the answer.
@@ -57,6 +57,7 @@ class Backend:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         file: Path | None = None,
+        root: str = API,
     ) -> dict[str, Any]:
         """Asks once, and returns the document that is answered.
 
@@ -67,13 +68,14 @@ class Backend:
             query: Parameters; empty ones are left out.
             body: A document to send.
             file: A file to send, instead.
+            root: The API's root.
 
         Raises:
             BackendAway: If the same may succeed later.
             BackendRefuses: If it will not.
             UserError: If the answer is not from KFP's API.
         """
-        response = self._response(what, method, API + path, query, body, file)
+        response = self._response(what, method, root + path, query, body, file)
         try:
             document = self.client.deserialize(response, "object")
         except ValueError:
@@ -117,11 +119,13 @@ class Backend:
             )
 
 
-def connect(endpoint: str | None = None, namespace: str | None = None, token_file: Path | None = None) -> Backend:
+def connect(
+    endpoint: str | None = None, namespace: str | None = None, token_file: Path | None = None
+) -> Backend:
     """Reaches a back end.
 
-    Credentials are those of KFP's client: a file with a token, which is read again for each request; its
-    variables for Google's and other proxies; a cookie or a header in ~/.config/kfp/context.json.
+    Credentials are those of KFP's client: a file with a token, which is read again for each request;
+    its variables for Google's and other proxies; a cookie or a header in ~/.config/kfp/context.json.
 
     Args:
         endpoint: Its address; if None what KF_PIPELINES_ENDPOINT says. Without either it is the one of
@@ -130,8 +134,8 @@ def connect(endpoint: str | None = None, namespace: str | None = None, token_fil
         token_file: A file with a token; if None KF_PIPELINES_SA_TOKEN_PATH, or where pods have one.
 
     Raises:
-        UserError: If the address is none, the file is not there, or the server cannot be reached, refuses
-            the credentials or is something else.
+        UserError: If the address is none, the file is not there, or the server cannot be reached,
+            refuses the credentials or is something else.
     """
     address = endpoint or os.environ.get(ENDPOINT)
     if address is not None:

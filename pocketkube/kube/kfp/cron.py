@@ -67,8 +67,8 @@ def _wrong_count(text: str, words: list[str]) -> str:
             f"then fires without end; write six, the second first: {' '.join(['0', *words])!r}."
         )
     return (
-        f"cron: {text!r} has not six fields: second, minute, hour, day of month, month, day of week, as "
-        "in '0 0 3 * * 1'."
+        f"cron: {text!r} has not six fields: second, minute, hour, day of month, month, day of week, "
+        "as in '0 0 3 * * 1'."
     )
 
 
@@ -90,7 +90,9 @@ def _values(field: _Field, part: str) -> list[int]:
     else:
         first = _number(field, found["first"])
         # A step without an end goes on to the field's last.
-        last = _number(field, found["last"]) if found["last"] else field.most if found["step"] else first
+        last = (
+            _number(field, found["last"]) if found["last"] else field.most if found["step"] else first
+        )
     if not field.least <= first <= field.most or not field.least <= last <= field.most:
         raise ValueError(f"is not within {field.least} to {field.most}")
     if first > last:

@@ -65,7 +65,8 @@ def no_api(endpoint: str) -> UserError:
     """The server answers, but not as KFP's API does."""
     return UserError(
         f"{endpoint} answers with a page, not as the API of Kubeflow Pipelines: either its address is "
-        f"another (as in http://HOST:8888, or https://HOST/pipeline), or it asks for a login: {TOKEN_HINT}."
+        f"another (as in http://HOST:8888, or https://HOST/pipeline), or it asks for a login: "
+        f"{TOKEN_HINT}."
     )
 
 
@@ -74,11 +75,17 @@ def _answered(endpoint: str, what: str, error: ApiException) -> UserError:
         return _insecure(endpoint, error)
     said = _said(error.body) or str(error.reason)
     if error.status in (401, 403):
-        return BackendRefuses(f"{what}: {endpoint} refuses access ({said}); {TOKEN_HINT}.", error.status)
+        return BackendRefuses(
+            f"{what}: {endpoint} refuses access ({said}); {TOKEN_HINT}.", error.status
+        )
     # KFP answers 500 for much that it refuses for good; its sentence comes with it.
     if error.status in PASSING_STATUSES and not (error.status == 500 and _said(error.body)):
-        return BackendAway(f"{what}: {endpoint} answers {error.status}: {said.rstrip('.')}; try again later.")
-    return BackendRefuses(f"{what}: {endpoint} answers {error.status}: {said.rstrip('.')}.", error.status)
+        return BackendAway(
+            f"{what}: {endpoint} answers {error.status}: {said.rstrip('.')}; try again later."
+        )
+    return BackendRefuses(
+        f"{what}: {endpoint} answers {error.status}: {said.rstrip('.')}.", error.status
+    )
 
 
 def _said(body: Any) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,9 @@ def packages_in(paths: Sequence[Path]) -> tuple[Package, ...]:
     Raises:
         UserError: If there are none, one cannot be read, or two are of one pipeline.
     """
-    files = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
+    files = [
+        file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])
+    ]
     if not files:
         raise UserError(f"{' '.join(map(str, paths))}: there is no package (*.yaml) in it.")
     by_name: dict[str, Package] = {}
@@ -135,7 +138,9 @@ def checked_arguments(package: Package, arguments: Mapping[str, Any]) -> dict[st
         kind = package.parameters[name].kind
         if not _fits(value, kind):
             raise UserError(_misfit(name, json.dumps(value), kind))
-    missing = [name for name, each in package.parameters.items() if each.is_needed and name not in arguments]
+    missing = [
+        name for name, each in package.parameters.items() if each.is_needed and name not in arguments
+    ]
     if missing:
         raise UserError(f"{package.name} needs values for {', '.join(missing)}; they have no default.")
     return dict(arguments)
@@ -198,10 +203,8 @@ def _value(name: str, text: str, kind: str) -> Any:
         value = text
     if kind == "NUMBER_DOUBLE" and isinstance(value, str):
         # YAML 1.1 takes 1e-3 for text.
-        try:
+        with suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     if not _fits(value, kind):
         raise UserError(_misfit(name, text, kind))
     return value

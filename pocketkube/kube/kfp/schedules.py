@@ -1,6 +1,5 @@
 """Recurring runs that are as a file says, however often it is applied."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,7 +26,7 @@ class Schedule(Settings):
     name: Place
     pipeline: Place
     cron: Annotated[str, AfterValidator(lambda text: _checked(text))]
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field({})
     catch_up: bool = False
     max_concurrency: int = Field(1, ge=1, le=10)
     enabled: bool = True
@@ -74,7 +73,10 @@ def load_schedules(path: Path) -> tuple[Schedule, ...]:
         raise UserError(f"{path}: is not YAML.") from None
     if not isinstance(document, dict) or set(document) != {"schedules"}:
         raise UserError(f"{path}: has to be one list, schedules.")
-    found = [schedule_of(each, f"{path} schedules[{i}]") for i, each in enumerate(document["schedules"] or ())]
+    found = [
+        schedule_of(each, f"{path} schedules[{i}]")
+        for i, each in enumerate(document["schedules"] or ())
+    ]
     names = [each.name for each in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -110,28 +112,15 @@ def apply_schedule(backend: Backend, version: Version, schedule: Schedule) -> Ap
     query = {"filter": named(schedule.name), "namespace": backend.namespace}
     known = list(listed(backend, what, "/recurringruns", "recurringRuns", query))
     current = next((each for each in known if each.get("description") == mark), None)
-    made = current or backend.ask(what, "POST", "/recurringruns", body=_document(backend, version, schedule, mark))
+    made = current or backend.ask(
+        what, "POST", "/recurringruns", body=_document(backend, version, schedule, mark)
+    )
     kept = str(made["recurring_run_id"])
     others = [str(each["recurring_run_id"]) for each in known if str(each["recurring_run_id"]) != kept]
     for other in others:
         backend.ask(what, "DELETE", f"/recurringruns/{other}")
     change = Change.KEPT if current else Change.REPLACED if others else Change.MADE
     return Applied(schedule.name, kept, change, f"{backend.ui}/#/recurringrun/details/{kept}")
-
-
-def version_for(schedule: Schedule, versions: Sequence[Version]) -> Version:
-    """The version that a schedule runs.
-
-    Raises:
-        UserError: If there is none of its pipeline.
-    """
-    for version in versions:
-        if version.pipeline == schedule.pipeline:
-            return version
-    raise UserError(
-        f"schedule {schedule.name}: no package of the pipeline {schedule.pipeline} is given, but of "
-        f"{', '.join(version.pipeline for version in versions)}."
-    )
 
 
 def _checked(text: str) -> str:

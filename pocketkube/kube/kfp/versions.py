@@ -45,7 +45,9 @@ def upload(backend: Backend, package: Package) -> Version:
     return Version(package.name, pipeline_id, package.version, version_id, is_new=known is None)
 
 
-def listed(backend: Backend, what: str, path: str, key: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def listed(
+    backend: Backend, what: str, path: str, key: str, query: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
     """What a list of the API holds, page by page."""
     token = ""
     while True:
