@@ -145,6 +145,9 @@ class MpiJob:
 class RunningJob:
     """A job on the cluster.
 
+    Attributes:
+        name: Its name.
+
     Args:
         session: The cluster, and the job's namespace.
         operator: How it is read.
@@ -164,7 +167,7 @@ class RunningJob:
     ) -> None:
         self._session, self._operator, self._workers = session, operator, workers
         self._job: Document | None = document
-        self._name, self._uid = name_of(document), document["metadata"]["uid"]
+        self.name, self._uid = name_of(document), document["metadata"]["uid"]
         self._is_adopted, self._is_cancelled = is_adopted, False
         self._outcome: Outcome | None = None
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
@@ -176,7 +179,7 @@ class RunningJob:
         if self._outcome is not None:
             return
         what = "is there already, and followed" if self._is_adopted else "is created"
-        yield f"{self._operator.kind.name} {self._name} {what}"
+        yield f"{self._operator.kind.name} {self.name} {what}"
         for rank, text in lines_by_rank(self._texts()):
             self._lines.append(text)
             if line := shown(rank, text):
@@ -188,7 +191,7 @@ class RunningJob:
         """See `Job`; waits until its pods are gone."""
         self._is_cancelled = True
         if self._outcome is None:
-            delete(self._session, self._operator.kind, self._name, "Foreground")
+            delete(self._session, self._operator.kind, self.name, "Foreground")
 
     @property
     def outcome(self) -> Outcome:
@@ -210,7 +213,7 @@ class RunningJob:
     def _merged(
         self, news: "SimpleQueue[Seen | LogLine | str | Exception]", is_over: threading.Event
     ) -> Iterator[str]:
-        selector = self._operator.pods.format(self._name)
+        selector = self._operator.pods.format(self.name)
         _in_a_thread(
             watch_with_pauses(
                 self._session, POD, labels=selector, seconds=_FOR_EVER_S, pause_s=_LOOK_S
@@ -252,7 +255,7 @@ class RunningJob:
 
     def _look(self) -> Iterator[str]:
         """Asks what has become of the job; gives it up where its pods do not start."""
-        job = get(self._session, self._operator.kind, self._name)
+        job = get(self._session, self._operator.kind, self.name)
         self._job = job if job and job["metadata"]["uid"] == self._uid else None
         if self._job is None or _ended(self._job, self._operator):
             return
@@ -271,7 +274,7 @@ class RunningJob:
 
     def _give_up(self, outcome: Outcome) -> None:
         self._outcome = outcome
-        delete(self._session, self._operator.kind, self._name, "Foreground", seconds=0)
+        delete(self._session, self._operator.kind, self.name, "Foreground", seconds=0)
 
     def _why_waiting(self, job: Document) -> Stuck | None:
         pods = self._pods.there
@@ -280,7 +283,7 @@ class RunningJob:
                 return stuck
         if stuck := why_no_pods(self._session, job):
             return stuck
-        launcher = get(self._session, JOB, self._operator.launcher_job.format(self._name))
+        launcher = get(self._session, JOB, self._operator.launcher_job.format(self.name))
         return why_no_pods(self._session, launcher) if launcher else None
 
     def _ending(self) -> Outcome:
@@ -288,7 +291,7 @@ class RunningJob:
             return Outcome(143, Cause.INTERRUPTED, "It was cancelled.")
         if self._job is None:
             kind = self._operator.kind.name
-            return Outcome(1, Cause.INTERRUPTED, f"{kind} {self._name} was deleted while it ran.")
+            return Outcome(1, Cause.INTERRUPTED, f"{kind} {self.name} was deleted while it ran.")
         if _ended(self._job, self._operator) == self._operator.succeeded:
             return Outcome(0, Cause.DONE)
         return outcome_of_job(
