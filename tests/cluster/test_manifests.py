@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
+from jsonschema import Draft202012Validator
 from kubernetes import client, watch
 
 from pocketkube import __version__
@@ -24,8 +24,8 @@ from tests.cluster.installing import BENCHMARK, RUNTIME, install
 from tests.cluster.kubectl import kubectl
 from tests.cluster.store import SECRET
 from tests.cluster.test_stage_job import IMAGE
+from tests.kube.schemas import close, refuse_invalid
 from tests.manifests.rendering import APPLIED, MANIFESTS, rendered
-from tests.manifests.schemas import folder_of_crds, strict
 
 NOWHERE = "s3://mlpipeline/none"
 # Whose rights an overlay gives: ours, and the account that Kubeflow runs pipelines as.
@@ -57,7 +57,10 @@ def pipeline_kinds(kubeconfig: Path) -> Iterator[None]:
     if f"pipelines.{PIPELINES}" in known:
         yield
         return
-    files = [f"-f={path}" for path in sorted(folder_of_crds().glob("kfp.*.crd.yaml"))]
+    folder = os.environ.get("CRD_SCHEMAS")
+    if not folder:
+        pytest.skip("the cluster knows no Pipeline objects, and CRD_SCHEMAS names no folder with them")
+    files = [f"-f={path}" for path in sorted(Path(folder).glob("kfp.*.crd.yaml"))]
     kubectl(kubeconfig, "apply", "--server-side", *files)
     kubectl(kubeconfig, "wait", "--for=condition=Established", *files)
     yield
@@ -71,7 +74,8 @@ def schemas(cluster: None) -> dict[tuple[str, str], dict[str, Any]]:
     found = {}
     for place in json.loads(kubectl(kubeconfig, "get", "--raw", "/openapi/v3"))["paths"].values():
         document = json.loads(kubectl(kubeconfig, "get", "--raw", place["serverRelativeURL"]))
-        components = strict(document.get("components", {}))
+        components = document.get("components", {})
+        close(components)
         for name, schema in components.get("schemas", {}).items():
             for kind in schema.get("x-kubernetes-group-version-kind", []):
                 version = "/".join(filter(None, (kind["group"], kind["version"])))
@@ -85,7 +89,8 @@ def test_every_object_is_as_the_api_server_describes_it(
     place: str, schemas: dict[tuple[str, str], dict[str, Any]]
 ) -> None:
     for each in rendered(place):
-        jsonschema.validate(each, schemas[each["apiVersion"], each["kind"]])
+        schema = schemas[each["apiVersion"], each["kind"]]
+        refuse_invalid(each, Draft202012Validator(schema))
 
 
 @pytest.mark.parametrize("place", RUNNERS)
