@@ -12,7 +12,7 @@ OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
 # A file's tests share what they made ready; two or four files at once keep the cores busy.
 PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile --ignore tests/cluster
 
-.PHONY: run test test-fast test-cluster cluster cluster-down load horovod images pipelines lint lock clean
+.PHONY: run test test-fast test-cluster cluster cluster-down load horovod images pipelines manifests lint lock clean
 
 run: $(VENV)/.ready
 	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --output $(OUTPUT)
@@ -44,8 +44,13 @@ horovod: $(VENV)/.ready
 images:
 	$(if $(ARM),ARCHES="amd64 arm64") images/build.sh $(TARGETS)
 
+# With SPEC: the pipeline of its own stages instead. POCKETKUBE_IMAGE names the image in your registry.
 pipelines: $(VENV)/.ready
-	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --compile build/compress_model.yaml
+	$(PYTHON) -m pipelines build $(if $(filter-out file,$(origin SPEC)),--spec $(SPEC))
+
+# With POCKETKUBE_IMAGE and POCKETKUBE_BENCHMARK_IMAGE, where a cluster pulls them from a registry.
+manifests: $(VENV)/.ready
+	$(PYTHON) -m manifests.generate
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check
@@ -61,7 +66,7 @@ $(VENV)/.ready: requirements/dev.lock pyproject.toml
 	touch $@
 
 lock:
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra cluster -o requirements/runtime.lock pyproject.toml
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra cluster --extra registry -o requirements/runtime.lock pyproject.toml
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev -o requirements/dev.lock pyproject.toml
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/runtime.lock -o requirements/benchmark.lock requirements/benchmark.in
 

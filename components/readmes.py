@@ -7,8 +7,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from pocketkube.stages.registry import STAGES
+
 FOLDER = Path(__file__).parent
-ARTIFACTS = ("Model", "Metrics", "HTML", "Artifact")
+ARTIFACTS = ("Model", "Metrics", "Markdown", "HTML", "Artifact")
 
 
 def main() -> None:
@@ -58,13 +60,20 @@ def readme_of(component: Any) -> str:
             "",
             "Parameters that are mappings hold what a spec holds under the same name, as",
             "`pocketkube spec --explain` tells. The component runs in the PocketKube image",
-            "(environment variable `POCKETKUBE_IMAGE` while compiling) and does what",
-            f"`python -m pocketkube stage {name}` does: the same code runs on one machine.",
+            *_where(name),
             "",
             "Written by `python -m components.readmes`.",
             "",
         ]
     )
+
+
+def _where(name: str) -> list[str]:
+    image = "(environment variable `POCKETKUBE_IMAGE` while compiling)"
+    if name not in STAGES:
+        return [f"{image}."]
+    same = f"`python -m pocketkube stage {name}` does: the same code runs on one machine."
+    return [f"{image} and does what", same]
 
 
 def _kind(parameter: inspect.Parameter) -> str:

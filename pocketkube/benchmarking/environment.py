@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Protocol
 
+from pocketkube.benchmarking.processor import CoreKind, processor
+
+# The variable that holds a pod's node, set where a pod of ours measures.
+NODE = "POCKETKUBE_NODE"
 # What decides how fast a network runs, of the hundred or so features that a processor lists.
 _FEATURES = (
     "sse4_1",
@@ -60,6 +65,8 @@ class Environment:
         python: Python's version.
         packages: Version by package, of those that are installed.
         when: Time in UTC, ISO 8601.
+        core_kinds: The cores that it may use, by their kinds; empty in files of before they were told.
+        node: The cluster's name of the machine; None elsewhere.
     """
 
     cpu: str
@@ -70,48 +77,25 @@ class Environment:
     python: str
     packages: dict[str, str]
     when: str
+    core_kinds: tuple[CoreKind, ...] = ()
+    node: str | None = None
 
 
 def environment() -> Environment:
     """Describes this machine."""
-    facts = _processor_facts()
-    listed = set((facts.get("flags") or facts.get("features") or "").split())
+    found = processor()
     return Environment(
-        cpu=_processor_name(facts),
-        cpu_features=tuple(feature for feature in _FEATURES if feature in listed),
+        cpu=found.name or platform.processor() or platform.machine(),
+        cpu_features=tuple(feature for feature in _FEATURES if feature in found.features),
         cores=_usable_cores(),
         machine=platform.machine(),
         emulated_on=_emulated_on(),
         python=platform.python_version(),
         packages=package_versions(),
         when=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        core_kinds=found.kinds,
+        node=os.environ.get(NODE) or None,
     )
-
-
-def _processor_facts() -> dict[str, str]:
-    """The first entry of every key in Linux's /proc/cpuinfo, keys in lower case."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    facts: dict[str, str] = {}
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        facts.setdefault(key.strip().lower(), value.strip())
-    return facts
-
-
-def _processor_name(facts: dict[str, str]) -> str:
-    """An ARM board tells its name in the device tree, and its core by number only."""
-    if facts.get("model name"):
-        return facts["model name"]
-    try:
-        board = Path("/proc/device-tree/model").read_text(encoding="utf-8").strip("\0\n ")
-    except OSError:
-        board = facts.get("hardware") or facts.get("model") or ""
-    core = facts.get("cpu part")
-    named = ", ".join(part for part in (board, f"CPU part {core}" if core else "") if part)
-    return named or platform.processor() or platform.machine()
 
 
 def _emulated_on() -> str | None:
@@ -132,6 +116,45 @@ def _emulated_on() -> str | None:
 def shown_machine(machine: str, emulated_on: str | None) -> str:
     """An architecture in words that say whether it was real."""
     return f"emulated {machine} (on {emulated_on})" if emulated_on else machine
+
+
+class Place(Protocol):
+    """What is told of where a benchmark ran; see `Environment`."""
+
+    @property
+    def cpu(self) -> str: ...  # noqa: D102
+
+    @property
+    def cores(self) -> int: ...  # noqa: D102
+
+    @property
+    def machine(self) -> str: ...  # noqa: D102
+
+    @property
+    def emulated_on(self) -> str | None: ...  # noqa: D102
+
+    @property
+    def node(self) -> str | None: ...  # noqa: D102
+
+
+def shown_place(place: Place) -> str:
+    """A machine in words: its processor, cores, architecture and, on a cluster, its name."""
+    words = f"{place.cpu}, {place.cores} cores, {shown_machine(place.machine, place.emulated_on)}"
+    return f"{words}, on {place.node}" if place.node else words
+
+
+def doubts(place: Environment) -> tuple[str, ...]:
+    """Why times of a machine are not to be trusted, whatever they are."""
+    found = []
+    if place.emulated_on:
+        machine = shown_machine(place.machine, place.emulated_on)
+        found.append(f"The machine was an {machine}: its times say nothing of a real one.")
+    names = list(dict.fromkeys(str(kind) for kind in place.core_kinds))
+    if len({kind.name for kind in place.core_kinds}) > 1:
+        found.append(
+            f"The cores are of several kinds ({', '.join(names)}): runs may have moved between them."
+        )
+    return tuple(found)
 
 
 def _usable_cores() -> int:

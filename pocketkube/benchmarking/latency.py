@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
+from pocketkube.benchmarking.clock import ClockWatch
 from pocketkube.benchmarking.intervals import Estimate, median_estimate, ratio_estimate
 from pocketkube.benchmarking.machine_load import Load, Watch, load_of
+from pocketkube.benchmarking.processor import processor
 from pocketkube.benchmarking.samples import Samples, random_samples
 from pocketkube.benchmarking.timing import Rounds
 from pocketkube.litert import LiteRTModel
-from pocketkube.progress import progress
+from pocketkube.progress import Progress, progress
 from pocketkube.spec.sections import Benchmark
 
 # How many times benchmark.runs there are at most.
@@ -65,11 +68,13 @@ def measure_latencies(
         UserError: If examples do not fit a file.
     """
     watch = Watch()
+    clock = ClockWatch([core.number for core in processor().cores])
     threads = {
-        number: _times(files, settings, number, examples, limit_ms)
+        number: _times(files, settings, number, examples, limit_ms, clock)
         for number in dict.fromkeys(settings.threads)
     }
-    return Latencies(threads, load_of(watch.stop(), [times.runs_ms for times in threads.values()]))
+    series = [times.runs_ms for times in threads.values()]
+    return Latencies(threads, load_of(watch.stop(), series, clock.clock()))
 
 
 def _times(
@@ -78,16 +83,18 @@ def _times(
     threads: int,
     examples: Samples | None,
     limit_ms: float | None,
+    clock: ClockWatch,
 ) -> Times:
     models = [LiteRTModel(file, threads) for file in files]
     rounds = Rounds(models, _shared_inputs(models, examples))
     stage = f"latency, {threads} thread{'s' if threads > 1 else ''}"
     began = perf_counter()
     rounds.warm_up(settings.warmup_runs)
+    clock.begin()
     runs = settings.runs
     while runs:
         with progress(stage, runs, "round") as shown:
-            rounds.run(runs, shown.update)
+            rounds.run(runs, partial(_after_round, shown, clock))
         runs = further_runs(rounds.times_ms, settings, perf_counter() - began, limit_ms)
         if runs:
             # What the judging left in the processor's caches is none of the models'.
@@ -98,6 +105,11 @@ def _times(
         tuple(median_estimate(of_file) for of_file in of_files),
         ratio_estimate(of_files[0], of_files[-1]) if len(of_files) > 1 else None,
     )
+
+
+def _after_round(shown: Progress, clock: ClockWatch, done: int) -> None:
+    clock.look()
+    shown.update(done)
 
 
 def further_runs(

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import psutil
 
+from pocketkube.benchmarking.clock import Clock
+
 # Below these, a machine that runs nothing else was seen to stay.
 _BUSY_SHARE = 0.25
 _WIDE_SPREAD = 0.25
-_SLOWED_DOWN = 1.1
+SLOWED_DOWN = 1.1
+# Governors change the clock by less without need.
+_CLOCK_FELL = 0.1
 # Processor time is counted in hundredths of a second: too coarse for less.
 _LEAST_SECONDS = 0.25
 # A quarter of fewer runs is no median.
@@ -45,12 +49,17 @@ class Load:
         slowdown: How many times longer runs of the last quarter took than those of the first.
         warnings: Why the figures are not to be trusted as they are, a sentence each; empty where the
             machine was quiet.
+        clock: The processor's clock meanwhile; None where it is not visible.
+        throttled: Whether the processor lowered its clock meanwhile; None where it cannot be told: runs
+            slowed down, or there were too few, and the clock is not visible.
     """
 
     activity: Activity
     spread: float
     slowdown: float
     warnings: tuple[str, ...]
+    clock: Clock | None = None
+    throttled: bool | None = None
 
 
 class Watch:
@@ -69,12 +78,15 @@ class Watch:
         return Activity(cores, min(others, float(cores)), average)
 
 
-def load_of(activity: Activity, series: Sequence[Sequence[Sequence[float]]]) -> Load:
+def load_of(
+    activity: Activity, series: Sequence[Sequence[Sequence[float]]], clock: Clock | None = None
+) -> Load:
     """Judges whether times were taken on a quiet machine.
 
     Args:
         activity: What other programs did meanwhile.
         series: For each number of threads, for each file, its times in turn; the worst counts.
+        clock: The processor's clock meanwhile, where it is visible.
     """
     spread, slowdown = max(map(_spread, series)), max(map(_slowdown, series))
     warnings = []
@@ -91,12 +103,35 @@ def load_of(activity: Activity, series: Sequence[Sequence[Sequence[float]]]) -> 
         warnings.append(
             f"Latency was unsteady: the middle half of {what} spans {100 * spread:.0f} % of the median."
         )
-    if slowdown > _SLOWED_DOWN:
-        warnings.append(
-            f"The machine slowed down: runs of the last quarter took {slowdown:.2f}x as long as those "
-            "of the first; it was throttled, as hot processors are, or another program began."
-        )
-    return Load(activity, spread, slowdown, tuple(warnings))
+    warnings += _throttling(slowdown, clock)
+    throttled: bool | None = clock.fall > _CLOCK_FELL if clock else None
+    if clock is None and slowdown <= SLOWED_DOWN and _is_long_enough(series):
+        throttled = False
+    return Load(activity, spread, slowdown, tuple(warnings), clock, throttled)
+
+
+def _throttling(slowdown: float, clock: Clock | None) -> list[str]:
+    """What is said of a processor that lowered its clock, or of runs that became slower."""
+    runs = f"runs of the last quarter took {slowdown:.2f}x as long as those of the first"
+    if clock is not None and clock.fall > _CLOCK_FELL:
+        return [
+            f"The processor was throttled, as hot ones are: its clock fell from {clock.first_mhz:.0f} "
+            f"to {clock.last_mhz:.0f} MHz while latency was measured, and {runs}; cool it, or measure "
+            "again."
+        ]
+    if slowdown <= SLOWED_DOWN:
+        return []
+    why = (
+        "it was throttled, as hot processors are, or another program began"
+        if clock is None
+        else f"its clock stayed at {clock.last_mhz:.0f} MHz, so that another program may have begun"
+    )
+    return [f"The machine slowed down: {runs}; {why}."]
+
+
+def _is_long_enough(series: Sequence[Sequence[Sequence[float]]]) -> bool:
+    """Whether there are runs enough to tell whether they slowed down."""
+    return all(len(times_ms[0]) >= _LEAST_RUNS for times_ms in series)
 
 
 def _others_seconds() -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from pocketkube.benchmarking.environment import shown_machine
+from pocketkube.benchmarking.environment import shown_place
 from pocketkube.benchmarking.results import BenchmarkReport, FileFigures
 from pocketkube.figures import (
     COST,
@@ -114,11 +114,19 @@ def _cost(
 
 
 def _caption(report: BenchmarkReport) -> str:
-    place = report.environment
-    on = f"{place.cpu}, {place.cores} cores"
-    if place.emulated_on:
-        on += f", {shown_machine(place.machine, place.emulated_on)}: its times mean nothing"
+    on = shown_place(report.environment)
+    if report.environment.emulated_on:
+        on += ": its times mean nothing"
     if report.files[0].heads:
         on += f"; score on {report.examples} examples"
     runs = len(report.files[0].latency_samples_ms)
-    return "\n".join([f"{on}; {runs} runs of each", *report.load.warnings])
+    return "\n".join([f"{on}; {runs} runs of each", *_nodes(report), *report.load.warnings])
+
+
+def _nodes(report: BenchmarkReport) -> list[str]:
+    """What each node measured, where several did."""
+    return [
+        f"{each.environment.node}: {milliseconds(each.files[-1].latency_ms.p50)}"
+        + (f", {ratio_words(each.latency_ratio, TIME)}" if each.latency_ratio else "")
+        for each in report.nodes
+    ]

@@ -85,6 +85,8 @@ class BenchmarkReport:
         score_name: "accuracy", "negative_mae" or "negative_nme"; None where there is no score.
         examples: Number of test examples behind the score.
         environment: The device and its software.
+        nodes: Where several nodes measured, what each of them did, of which this is merged; see
+            `merge_reports`.
     """
 
     files: tuple[FileFigures, ...]
@@ -96,6 +98,7 @@ class BenchmarkReport:
     score_name: str | None
     examples: int
     environment: Environment
+    nodes: tuple["BenchmarkReport", ...] = ()
 
 
 def benchmark_document(report: BenchmarkReport) -> dict[str, Any]:

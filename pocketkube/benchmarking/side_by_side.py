@@ -2,10 +2,11 @@
 
 import gzip
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from pocketkube.benchmarking.environment import environment
+from pocketkube.benchmarking.environment import doubts, environment
 from pocketkube.benchmarking.latency import Times, measure_latencies
 from pocketkube.benchmarking.memory import measure_loading
 from pocketkube.benchmarking.number_format import number_format
@@ -78,17 +79,18 @@ def benchmark(
             zip(_names(files), files, scores, loading, strict=True)
         )
     )
-    ratio = times[reference].ratio
+    ratio, here = times[reference].ratio, environment()
+    warnings = (*doubts(here), *latencies.load.warnings)
     return BenchmarkReport(
         files=figures,
         latency_ratio=ratio.value if ratio else None,
         latency_ratio_interval=(ratio.low, ratio.high) if ratio else None,
         latency_ratios={str(threads): each.ratio for threads, each in times.items() if each.ratio},
-        load=latencies.load,
+        load=replace(latencies.load, warnings=warnings),
         reference_threads=reference,
         score_name=_score_name(scores[0]),
         examples=len(examples.inputs[0]) if examples else 0,
-        environment=environment(),
+        environment=here,
     )
 
 

@@ -4,6 +4,7 @@ import json
 import os
 from argparse import Namespace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pocketkube.cli.ending import show, show_job
@@ -115,6 +116,8 @@ def benchmark(options: Namespace) -> None:
         return
     if options.output:
         raise UserError("--output: only a latency table is written to a file; give --table, too.")
+    if options.cluster:
+        raise UserError("--cluster: is for a latency table; give --table, too.")
     from pocketkube.benchmarking import benchmark as measure
     from pocketkube.benchmarking.rendering import render_table
     from pocketkube.benchmarking.results import benchmark_document
@@ -136,8 +139,11 @@ def benchmark(options: Namespace) -> None:
 def _latency_table(options: Namespace) -> None:
     """`pocketkube benchmark --table`: times of a network's layers at any channels."""
     threads, names = options.threads or [1], " ".join(map(str, options.files))
-    if len(options.files) > 1 or options.files[0].suffix != ".keras":
-        raise UserError(f"--table: give one .keras file; received {names}.")
+    source, made = options.files[0], options.files[0].is_dir()
+    if len(options.files) > 1 or not (made or source.suffix == ".keras"):
+        raise UserError(
+            f"--table: give one .keras file, or a folder of prepare_latency_table's; received {names}."
+        )
     if options.output is None:
         raise UserError("--table: give the file to write with --output, as in -o table.json.")
     if len(threads) > 1 or threads[0] < 1:
@@ -145,16 +151,50 @@ def _latency_table(options: Namespace) -> None:
             "--threads: a table is of one number of threads, 1 or more; received "
             f"{' '.join(map(str, threads))}."
         )
-    quiet_tensorflow()
-    from pocketkube.bundle import load_model
-    from pocketkube.latency_table.of_network import measure_network
+    from pocketkube.latency_table.measuring import measure_table
+    from pocketkube.latency_table.network_files import read_networks
     from pocketkube.latency_table.shown_table import render_latency_table
 
-    table = measure_network(load_model(options.files[0]), options.output, threads=threads[0])
+    # The files of single operations are made where they are measured: that needs LiteRT alone.
+    networks = read_networks(source) if made else _networks_of(source)
+    if options.cluster:
+        table = _table_on_cluster(networks, options.cluster, options.output, threads[0])
+    else:
+        table = measure_table(networks, options.output, threads=threads[0])
     if options.json:
         print(table.model_dump_json(indent=1))
     else:
         show(render_latency_table(table))
+
+
+def _networks_of(file: Path) -> Any:
+    quiet_tensorflow()
+    from pocketkube.bundle import load_model
+    from pocketkube.latency_table.of_network import networks_to_time
+
+    return networks_to_time(load_model(file))
+
+
+def _table_on_cluster(networks: Any, spec: Path, output: Path, threads: int) -> Any:
+    from pocketkube.kube import connect
+    from pocketkube.latency_table.network_files import write_networks
+    from pocketkube.latency_table.table import read_table, write_table
+    from pocketkube.layout import TABLE_FILE
+    from pocketkube.spec import load_spec
+    from pocketkube.stages.call import StageCall
+    from pocketkube.stages.configs import MeasureLatencyTableConfig
+    from pocketkube.stages.on_nodes import measure_on_nodes
+
+    config = MeasureLatencyTableConfig(threads=threads, cluster=load_spec(spec).cluster)
+    with TemporaryDirectory(prefix="pocketkube-") as folder:
+        made, measured = Path(folder) / "networks", Path(folder) / "measured"
+        made.mkdir()
+        write_networks(networks, made)
+        inputs = {"networks": str(made)}
+        measure_on_nodes(connect(), StageCall("measure_latency_table", config, inputs, str(measured)))
+        table = read_table(measured / TABLE_FILE)
+    write_table(table, output)
+    return table
 
 
 def report(options: Namespace) -> None:
@@ -207,10 +247,10 @@ def _stage_call(options: Namespace) -> Any:
         inputs[name] = place
     if options.spec is None:
         config = config_of(options.name, _json_of(options.config))
-        return StageCall(options.name, config, inputs, options.output)
+        return StageCall(options.name, config, inputs, options.output, options.checkpoints)
     job = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
     step = step_named(job, options.name)
-    return StageCall(step.stage, step.config, inputs, options.output)
+    return StageCall(step.stage, step.config, inputs, options.output, options.checkpoints)
 
 
 def _json_of(text: str) -> Any:

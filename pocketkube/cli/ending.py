@@ -30,7 +30,7 @@ def plain_ending() -> Iterator[None]:
     except UserError as error:
         print(f"{UserError.PREFIX}{error}", file=sys.stderr)
         in_a_rank = started_size() > 1 and isinstance(error, DataError)
-        sys.exit(DataError.RANK_EXIT_CODE if in_a_rank else UserError.EXIT_CODE)
+        sys.exit(DataError.RANK_EXIT_CODE if in_a_rank else error.EXIT_CODE)
     except KeyboardInterrupt as interrupt:
         remedy = str(interrupt) or "the same command goes on from here."
         print(f"{UserError.PREFIX}interrupted; {remedy}", file=sys.stderr)

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pocketkube import __version__
-from pocketkube.cli import commands
+from pocketkube.cli import commands, retraining
+from pocketkube.cli.cluster_options import add_cluster_commands
 from pocketkube.cli.ending import plain_ending
 from pocketkube.pruning.criteria import BUILT_IN
 from pocketkube.quiet import quiet_libraries
 
 EPILOG = """\
 A first run:   pocketkube run examples/digits.yaml --output runs/digits
-Exit codes:    0 done; 2 something in the request is wrong (one line says what); 130 interrupted.
+Exit codes:    0 done; 2 something in the request is wrong (one line says what); 1 a run that was
+               followed has failed otherwise; 130 interrupted.
 Warnings:      those of libraries are shown where TF_CPP_MIN_LOG_LEVEL=0 is in the environment.
 """
 
@@ -74,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         "files",
         nargs="+",
         type=Path,
-        help=".tflite files; the first is the baseline (with --table: a .keras file)",
+        help=".tflite files; the first is the baseline (with --table: a .keras file, or a folder of "
+        "prepare_latency_table's)",
     )
     benchmark.add_argument(
         "--samples", type=Path, help="an .npz with x (or x0, x1, …) and y: real inputs"
@@ -96,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument(
         "--output", "-o", type=Path, help="with --table: the .json file to write, or to go on with"
     )
+    benchmark.add_argument(
+        "--cluster",
+        metavar="SPEC",
+        type=Path,
+        help="with --table: measure on a node that this spec's cluster.benchmark asks for, in the "
+        "cluster that KUBECONFIG names",
+    )
     _json(benchmark)
 
     report = _command(sub, "report", commands.report, "Write the HTML report of a result.json anew.")
@@ -106,6 +116,31 @@ def _parser() -> argparse.ArgumentParser:
     spec.add_argument("file", nargs="?", type=Path, help="a spec to check")
     spec.add_argument("--explain", action="store_true", help="every field, its default and meaning")
     spec.add_argument("--schema", action="store_true", help="the JSON Schema, for editors")
+
+    add_cluster_commands(sub)
+
+    retrain = _command(
+        sub,
+        "retrain",
+        retraining.retrain,
+        "Retrain a deployed model on the newest data, where it has to be; for cron.",
+    )
+    retrain.add_argument("file", nargs="?", type=Path, help="the settings, a retraining.yaml")
+    retrain.add_argument("--output", "-o", type=Path, help="folder for the report and finished steps")
+    retrain.add_argument(
+        "--explain", action="store_true", help="every setting, its default and meaning"
+    )
+    _json(retrain, "print retraining.json instead of a summary")
+
+    deployed = _command(
+        sub, "deployed", retraining.deployed, "Show a model's versions, or deploy another one."
+    )
+    deployed.add_argument("file", type=Path, help="the settings, a retraining.yaml")
+    change = deployed.add_mutually_exclusive_group()
+    change.add_argument(
+        "--roll-back", action="store_true", help="deploy the version that was deployed before"
+    )
+    change.add_argument("--to", metavar="VERSION", help="deploy this version, whatever its gate said")
 
     stage = _command(
         sub,
@@ -133,6 +168,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     stage.add_argument(
         "--output", "-o", metavar="PLACE", required=True, help="the folder or s3://bucket/key to write"
+    )
+    stage.add_argument(
+        "--checkpoints",
+        metavar="S3_PLACE",
+        default="",
+        help="where checkpoints are copied to, for the same command on another machine to go on from",
     )
     return parser
 

@@ -63,7 +63,7 @@ def _configured() -> tuple[ApiServer, str]:
 
     settings: Any = client.Configuration()
     try:
-        if _is_pod():
+        if is_pod():
             config.load_incluster_config(settings)
             namespace = (ACCOUNT / "namespace").read_text().strip()
         else:
@@ -80,13 +80,14 @@ def _configured() -> tuple[ApiServer, str]:
     return ApiServer(settings.host, api), namespace
 
 
-def _is_pod() -> bool:
+def is_pod() -> bool:
+    """Whether this process is in a pod, and KUBECONFIG names no other cluster."""
     return not os.environ.get("KUBECONFIG") and (ACCOUNT / "token").exists()
 
 
 def _source() -> str:
     """Where the settings come from, for messages."""
-    if _is_pod():
+    if is_pod():
         return "the pod's service account"
     named = os.environ.get("KUBECONFIG")
     return f"KUBECONFIG={named}" if named else f"KUBECONFIG is not set, and {_KUBECONFIG}"

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pocketkube.benchmarking.environment import environment
-from pocketkube.benchmarking.machine_load import Watch, load_of
+from pocketkube.benchmarking.clock import ClockWatch
+from pocketkube.benchmarking.environment import doubts, environment
+from pocketkube.benchmarking.machine_load import SLOWED_DOWN, Watch, load_of
+from pocketkube.benchmarking.processor import processor
 from pocketkube.benchmarking.samples import random_samples
 from pocketkube.benchmarking.timing import Rounds
 from pocketkube.errors import UserError
@@ -91,7 +93,9 @@ def measure_table(
     """
     plans = list(_plans(networks))
     table = _begun(file, threads)
-    watch = Watch()
+    watch, uncompressed_ms = Watch(), list[float]()
+    clock = ClockWatch([core.number for core in processor().cores])
+    clock.begin()
     total = rounds * (len(plans) + len(networks))
     with progress("latency table", total, "part") as shown:
         done = 0
@@ -101,22 +105,41 @@ def measure_table(
                 if known is None or known.levels != plan.levels or known.rounds < number:
                     table = _with_kind(table, _measured(plan, known, threads))
                     write_table(table, file)
+                clock.look()
                 done += 1
                 shown.update(done)
+            uncompressed_ms.append(_network_ms(networks[0].content, threads))
             for network in networks:
                 table = _with_network(table, network, threads, number)
+                clock.look()
                 done += 1
                 shown.update(done)
             write_table(table, file)
     table = _fitted(table, networks)
-    table = table.model_copy(update={"warnings": _warnings(watch)})
+    warnings = (
+        *doubts(environment()),
+        *load_of(watch.stop(), [[[1.0]]], clock.clock()).warnings,
+        *drift_warnings(uncompressed_ms),
+    )
+    table = table.model_copy(update={"warnings": warnings})
     write_table(table, file)
     return table
 
 
-def _warnings(watch: Watch) -> tuple[str, ...]:
-    """Whether other programs ran meanwhile; how steady single runs were does not matter here."""
-    return load_of(watch.stop(), [[[1.0]]]).warnings
+def drift_warnings(uncompressed_ms: Sequence[float]) -> tuple[str, ...]:
+    """Whether the machine slowed down from the first round to the last.
+
+    Args:
+        uncompressed_ms: The uncompressed network's latency in each round.
+    """
+    drift = uncompressed_ms[-1] / uncompressed_ms[0]
+    if drift <= SLOWED_DOWN:
+        return ()
+    return (
+        f"The machine slowed down: in the last round the uncompressed network took {drift:.2f}x as "
+        "long as in the first; it was throttled, as hot processors are, or another program began. "
+        "Times are those of the fastest round.",
+    )
 
 
 @dataclass(frozen=True)
@@ -186,6 +209,7 @@ def _begun(file: Path, threads: int) -> LatencyTable:
         cpu_features=here.cpu_features,
         machine=here.machine,
         litert_version=version("ai-edge-litert"),
+        emulated_on=here.emulated_on,
     )
     if file.exists():
         table = read_table(file)

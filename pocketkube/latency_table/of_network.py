@@ -42,13 +42,28 @@ def measure_network(
         UserError: If the model has no channels to cut, cannot be converted, or consists of operations
             that cannot be measured by themselves.
     """
+    return measure_table(networks_to_time(model, formats), file, threads=threads, rounds=rounds)
+
+
+def networks_to_time(
+    model: keras.Model, formats: Sequence[NumberFormat] = FORMATS
+) -> list[TimedNetwork]:
+    """The files that a network's latency table is measured on; for any device.
+
+    Args:
+        model: See `measure_network`.
+        formats: In which numbers.
+
+    Raises:
+        UserError: If the model has no channels to cut, or cannot be converted.
+    """
     pruners = {scope: Pruner(model, scope=scope) for scope in ("global", "uniform")}
     networks: list[TimedNetwork] = []
     for number_format in formats:
         write = writer(number_format)
         networks += random_prunings(pruners["global"], number_format, write).networks
         networks += held_out_prunings(pruners, number_format, write)
-    return measure_table(networks, file, threads=threads, rounds=rounds)
+    return networks
 
 
 def writer(number_format: NumberFormat) -> Write:

@@ -26,12 +26,23 @@ class Device(_Facts):
         cpu_features: Those of its instruction sets that matter.
         machine: Its architecture.
         litert_version: The runtime's version.
+        emulated_on: Architecture of the processor that played `machine`, whose times then mean nothing;
+            None where it was real.
     """
 
     cpu: str
     cpu_features: tuple[str, ...]
     machine: str
     litert_version: str
+    emulated_on: str | None = None
+
+    def is_at(self, cpu: str, machine: str, emulated_on: str | None) -> bool:
+        """Whether a machine is of this kind."""
+        return (self.cpu, self.machine, self.emulated_on) == (cpu, machine, emulated_on)
+
+    def __str__(self) -> str:
+        emulated = f", emulated on {self.emulated_on}" if self.emulated_on else ""
+        return f"{self.cpu} ({self.machine}{emulated})"
 
 
 class KindTimes(_Facts):

@@ -3,15 +3,14 @@
 import contextlib
 import ctypes
 import os
-import re
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import psutil
 
-from pocketkube.errors import UserError
+from pocketkube.launch.lines import lines_by_rank, shown
 from pocketkube.launch.outcome import Cause, Outcome, count_oom_kills, outcome_of_process
 
 # What a command is given to end by itself before it is killed.
@@ -55,10 +54,10 @@ class ProcessJob:
     def follow(self) -> Iterator[str]:
         """See `Job`."""
         assert self._process.stdout is not None
-        for rank, text in _lines_by_rank(self._process.stdout):
+        for rank, text in lines_by_rank(self._process.stdout):
             self._lines.append(text)
-            if text.strip() and not text.startswith(UserError.PREFIX):
-                yield text if rank is None else f"[rank {rank}] {text}"
+            if line := shown(rank, text):
+                yield line
 
     def cancel(self) -> None:
         """See `Job`."""
@@ -89,33 +88,12 @@ class ProcessJob:
         return outcome_of_process(code, list(self._lines), oom_killed=killed)
 
 
-def _lines_by_rank(stream: Iterable[str]) -> Iterator[tuple[str | None, str]]:
-    """The lines of each rank, or of None where they are mpirun's own.
-
-    Open MPI tags what a rank writes at once, be it less than a line: those pieces are put together.
-    """
-    pending: dict[tuple[str | None, str], str] = {}
-    for line in stream:
-        untagged, *tagged = _TAG.split(line)
-        pieces = [(None, "", untagged), *zip(tagged[::3], tagged[1::3], tagged[2::3], strict=True)]
-        for rank, name, piece in pieces:
-            text = pending.pop((rank, name), "") + piece
-            if text.endswith("\n"):
-                yield rank, text.removesuffix("\n")
-            elif text:
-                pending[rank, name] = text
-    for (rank, _), text in pending.items():
-        yield rank, text
-
-
 def _end_with_parent() -> None:
     """Called in the new process before its program: asks Linux for SIGTERM when its parent dies."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-# As Open MPI tags a piece: job, rank, stream.
-_TAG = re.compile(r"\[\d+,(\d+)\]<(stdout|stderr)>:")
 _PR_SET_PDEATHSIG = 1
 # Looked up before there is a new process, which must not load anything.
 _LIBC = ctypes.CDLL(None) if os.uname().sysname == "Linux" else None

@@ -7,7 +7,18 @@ from typing import Any
 
 from pocketkube.benchmarking.environment import shown_machine
 from pocketkube.facts import StageFacts
-from pocketkube.figures import SAME, SIZE, TIME, bounded, count, ratio, ratio_between, ratio_words, size
+from pocketkube.figures import (
+    SAME,
+    SIZE,
+    TIME,
+    bounded,
+    count,
+    milliseconds,
+    ratio,
+    ratio_between,
+    ratio_words,
+    size,
+)
 from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.curves import training_curves
@@ -15,7 +26,7 @@ from pocketkube.report.latency_plot import latency_figure, latency_table
 from pocketkube.report.layers import layer_table, operation_shares
 from pocketkube.report.markup import details, listed, section, table
 from pocketkube.report.result import Result, TargetOutcome
-from pocketkube.report.summary import rows, speedup_change, target_words, uncounted
+from pocketkube.report.summary import measured_on, rows, speedup_change, target_words, uncounted
 from pocketkube.spec import yaml_of
 
 
@@ -35,7 +46,7 @@ def build_report(result: Result) -> str:
             section("Warnings", listed(_warnings(result)), kind="warnings"),
             '<div class="halves">',
             section("Before and after", _table(result), *_notes(result)),
-            section("Latency", latency_table(result), latency_figure(result)),
+            section("Latency", *_latency(result)),
             "</div>",
             section("Layers", layer_table(result.layers), _operations(result)),
             section("Training", _curves(result)),
@@ -80,9 +91,10 @@ def _ratio_card(change: str, what: str) -> tuple[str, str]:
 
 
 def _latency_card(result: Result, latency_ratio: float) -> tuple[str, str]:
-    where = "on this machine"
-    if result.environment.emulated_on:
-        where = "under emulation, which says nothing"
+    place = result.environment
+    where = f"on {place.machine}"
+    if place.emulated_on:
+        where = f"on an {shown_machine(place.machine, place.emulated_on)}, which says nothing"
     threads = result.reference_threads
     where += f", {threads} thread{'' if threads == 1 else 's'}"
     if result.latency_ratio_interval:
@@ -143,6 +155,39 @@ def _target(result: Result, target: TargetOutcome) -> str:
     return (
         f"Target {target.name}: {words.asked} asked for, {words.verdict} with {words.reached}{doubt}."
     )
+
+
+def _latency(result: Result) -> list[str]:
+    return [
+        f"<p>{escape(measured_on(result))}</p>",
+        latency_table(result),
+        *_by_node(result),
+        latency_figure(result),
+    ]
+
+
+def _by_node(result: Result) -> list[str]:
+    """What each node measured, where several did, and what their figures above are."""
+    if not result.nodes:
+        return []
+    shown = []
+    for node in result.nodes:
+        between = node.latency_ratio_interval
+        shown.append(
+            (
+                node.node,
+                node.cpu,
+                milliseconds(node.before_ms),
+                milliseconds(node.after_ms),
+                _shown(node.latency_ratio, lambda known: ratio_words(known, TIME)),
+                _shown(between, lambda ends: ratio_between(ends[0], ends[1], TIME)),
+            )
+        )
+    return [
+        "<p>Figures of several nodes are their medians; an interval goes from the lowest to the "
+        "highest end of the nodes' own.</p>",
+        table(("node", "processor", "before", "after", "change", "95 % interval"), shown, stacks=True),
+    ]
 
 
 def _operations(result: Result) -> str:

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from pocketkube import __version__
 from pocketkube.benchmarking.intervals import Estimate
 from pocketkube.benchmarking.machine_load import Load
+from pocketkube.benchmarking.processor import CoreKind
 from pocketkube.errors import UserError
 from pocketkube.facts import StageFacts, in_a_line
 from pocketkube.graph.bounds import Bound
@@ -112,6 +113,7 @@ class TargetOutcome(Record):
         bound: How sure that is.
         met: Whether it is enough.
         interval: The interval of 95 % confidence of what was measured.
+        doubt: Why what came out is not sure to be so on the device; empty where it is.
     """
 
     name: str
@@ -120,6 +122,27 @@ class TargetOutcome(Record):
     bound: Bound = "exact"
     met: bool
     interval: tuple[float, float] | None = None
+    doubt: str = ""
+
+
+class NodeFacts(Record):
+    """What one of several nodes measured.
+
+    Attributes:
+        node: Its name in the cluster.
+        cpu: Its processor.
+        before_ms: The median latency of the uncompressed model's file there.
+        after_ms: That of the compressed one's.
+        latency_ratio: How many times faster that is, pair by pair.
+        latency_ratio_interval: Its interval of 95 % confidence: from, to.
+    """
+
+    node: str
+    cpu: str
+    before_ms: float
+    after_ms: float
+    latency_ratio: float | None
+    latency_ratio_interval: tuple[float, float] | None
 
 
 class MachineFacts(Record):
@@ -133,6 +156,8 @@ class MachineFacts(Record):
     python: str
     packages: dict[str, str]
     when: str
+    core_kinds: tuple[CoreKind, ...] = ()
+    node: str | None = None
 
 
 class Result(Document):
@@ -155,6 +180,7 @@ class Result(Document):
         layers: Layers that have weights, side by side.
         environment: The machine.
         targets: Each part of the target.
+        nodes: What each node measured, where several did; see `merge_reports`.
     """
 
     schema_version: int = 2
@@ -178,6 +204,7 @@ class Result(Document):
     layers: tuple[LayerChange, ...]
     environment: MachineFacts
     targets: tuple[TargetOutcome, ...] = ()
+    nodes: tuple[NodeFacts, ...] = ()
 
     upgrades: ClassVar[tuple[Upgrade, ...]] = (
         lambda content: content | {"stages": in_a_line(content["stages"])},

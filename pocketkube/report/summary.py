@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from pocketkube.benchmarking.environment import shown_place
 from pocketkube.figures import (
     COST,
     NUMBER,
@@ -79,7 +80,7 @@ def render_table(result: Result) -> Table:
         words = target_words(target, wording_of(result.task.score_name))
         verdict = words.verdict.replace("not", "NOT") + (", not sure" if words.doubt else "")
         table.add_row(f"Target {target.name}", words.asked, words.reached, verdict)
-    table.caption = "\n".join(uncounted(result)) or None
+    table.caption = "\n".join([measured_on(result), *uncounted(result)])
     table.caption_justify = "left"
     return table
 
@@ -115,6 +116,7 @@ def target_words(target: TargetOutcome, wording: Wording) -> TargetWords:
         "max_accuracy_drop": lambda value: _drop(value, wording),
     }[target.name]
     low, high = target.interval or (target.reached,) * 2
+    doubt = f"95 % interval {milliseconds_between(low, high)}" if low <= target.asked < high else ""
     bound = target.bound
     # What is at most 1.8 is surely not 2; what is at most 2.1 may be.
     missed = bound == "exact" or (bound == "at most" and target.reached < target.asked)
@@ -122,8 +124,15 @@ def target_words(target: TargetOutcome, wording: Wording) -> TargetWords:
         shown(target.asked),
         bounded(shown(target.reached), bound),
         "reached" if target.met else "not reached" if missed else "not certain",
-        f"95 % interval {milliseconds_between(low, high)}" if low <= target.asked < high else "",
+        "; ".join(filter(None, (target.doubt, doubt))),
     )
+
+
+def measured_on(result: Result) -> str:
+    """Where latency was measured, in a sentence that says whether that was a real machine."""
+    place = result.environment
+    why = ": its times say nothing of a real one" if place.emulated_on else ""
+    return f"Latency was measured on {shown_place(place)}{why}."
 
 
 def speedup_change(result: Result) -> str:

@@ -14,7 +14,8 @@ from pocketkube.extension import datasets, tasks
 from pocketkube.extension import stages as added
 from pocketkube.spec.added import Choice
 from pocketkube.spec.problems import models_in, stage_model
-from pocketkube.spec.sections import SOURCES, DatasetSettings, Target
+from pocketkube.spec.sections import SOURCES, DatasetSettings
+from pocketkube.spec.sections.target import ASKED
 from pocketkube.spec.sections.task import TASKS
 from pocketkube.spec.spec import Spec
 from pocketkube.spec.stage_settings import STAGE_NAMES
@@ -22,13 +23,13 @@ from pocketkube.spec.stage_settings import STAGE_NAMES
 WIDTH = 100
 
 
-def explain() -> str:
-    """Every field of a spec with its default, what it may be and what it means.
+def explain(kind: type[BaseModel] = Spec) -> str:
+    """Every field of a spec, or of other settings, with its default, what it may be and what it means.
 
     Returns:
-        Lines in the form of a spec: fields indented below those they belong to.
+        Lines in the form of a file: fields indented below those they belong to.
     """
-    return "\n".join([*_fields(Spec, ""), ""])
+    return "\n".join([*_fields(kind, ""), ""])
 
 
 def json_schema() -> dict[str, Any]:
@@ -45,7 +46,8 @@ def json_schema() -> dict[str, Any]:
     properties["task"] = _either({"enum": list(tasks.names(TASKS))}, properties["task"])
     definitions = schema["$defs"]
     definitions["DatasetSettings"]["oneOf"] = _given(definitions["DatasetSettings"], SOURCES)
-    definitions["Target"]["anyOf"] = _given(definitions["Target"], tuple(Target.model_fields))
+    definitions["Target"]["anyOf"] = _given(definitions["Target"], ASKED)
+    definitions["Target"]["dependentRequired"] = {"latency_table": ["max_latency_ms"]}
     stages: list[dict[str, Any]] = [{"enum": list(STAGE_NAMES)}]
     for name in STAGE_NAMES:
         whole = definitions[stage_model(name).__name__]

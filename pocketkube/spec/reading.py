@@ -31,14 +31,28 @@ def load_spec(path: Path) -> Spec:
             or contradictory. Names the file and, of each thing that is wrong, the line and what would
             be right, in the order of the lines.
     """
+    return load_settings(Spec, path)
+
+
+def load_settings(kind: type[Kind], path: Path) -> Kind:
+    """Reads a YAML file of any settings, as `load_spec` reads a spec.
+
+    Args:
+        kind: Which settings.
+        path: The file.
+
+    Raises:
+        UserError: As `load_spec` does.
+    """
     document, root = read_document(path)
     try:
-        return _validated(Spec, document)
+        return validated(kind, document)
     except ValidationError as error:
-        placed = [(line_of(root, problem.steps), problem) for problem in problems_of(error, document)]
+        problems = problems_of(error, document, kind)
+        placed = [(line_of(root, problem.steps), problem) for problem in problems]
         placed.sort(key=lambda pair: pair[0])
         sentences = [f"line {line}: {_sentence(problem)}" for line, problem in placed]
-        raise UserError(f"{path.name} {_listed(sentences)}") from None
+        raise UserError(f"{path.name} {said(sentences)}") from None
 
 
 def parse_spec(document: Mapping[str, Any]) -> Spec:
@@ -73,10 +87,10 @@ def parse_settings(kind: type[Kind], document: Any, what: str) -> Kind:
     if not isinstance(document, Mapping):
         raise UserError(f"{what}: must be a mapping of keys to values; received {document!r:.60}")
     try:
-        return _validated(kind, document)
+        return validated(kind, document)
     except ValidationError as error:
         problems = problems_of(error, document, kind)
-        raise UserError(f"{what}: {_listed(list(map(_sentence, problems)))}") from None
+        raise UserError(f"{what}: {said(list(map(_sentence, problems)))}") from None
 
 
 def resolve_paths(spec: Spec, base: Path) -> Spec:
@@ -88,8 +102,8 @@ def resolve_paths(spec: Spec, base: Path) -> Spec:
 
     Returns:
         The spec with the paths of the model and of a student, where they are .keras files, of
-        teachers and of the data set. What is already absolute, a built-in name or an address such as
-        s3://… stays as it is; ~ is the home folder.
+        teachers, of a latency table and of the data set. What is already absolute, a built-in name or
+        an address such as s3://… stays as it is; ~ is the home folder.
     """
     changes: dict[str, Any] = {}
     if spec.model.endswith(".keras"):
@@ -100,6 +114,9 @@ def resolve_paths(spec: Spec, base: Path) -> Spec:
         for place in spec.distillation.teachers
     )
     changes["distillation"] = spec.distillation.model_copy(update={"teachers": teachers})
+    if spec.target and spec.target.latency_table:
+        table = _absolute(spec.target.latency_table, base)
+        changes["target"] = spec.target.model_copy(update={"latency_table": table})
     kind, place = spec.dataset.source
     if spec.dataset.added is not None:
         added = {name: settings.resolved(base) for name, settings in spec.dataset.added.items()}
@@ -119,17 +136,26 @@ def _absolute(place: str, base: Path) -> str:
     return place if "://" in place else str(base.absolute() / Path(place).expanduser())
 
 
-def _validated(kind: type[Kind], document: Any) -> Kind:
+def validated(kind: type[Kind], document: Any) -> Kind:
+    """Settings of a document.
+
+    Args:
+        kind: Which settings.
+        document: Their keys and values; whole numbers may be floats.
+
+    Raises:
+        ValidationError: If they are wrong.
+    """
     # Strict, so that a quoted number or a yes where a number belongs is an error and not a guess.
-    return kind.model_validate(_plain(document), strict=True)
+    return kind.model_validate(plain(document), strict=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Lists as tuples and whole floats as ints: what strict validation asks for."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return tuple(_plain(item) for item in value)
+        return tuple(plain(item) for item in value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
@@ -139,7 +165,12 @@ def _sentence(problem: Problem) -> str:
     return f"{problem.path}: {problem.message}" if problem.path else problem.message
 
 
-def _listed(sentences: Sequence[str]) -> str:
+def said(sentences: Sequence[str]) -> str:
+    """Several problems in one line.
+
+    Args:
+        sentences: At least one.
+    """
     first, *others = sentences
     if not others:
         return first

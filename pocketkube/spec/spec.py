@@ -43,7 +43,7 @@ class Spec(Settings):
     @classmethod
     def _names_alone(cls, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("stages"), list | tuple):
-            return value | {"stages": tuple(_named_stage(stage) for stage in value["stages"])}
+            return value | {"stages": tuple(named_stage(stage) for stage in value["stages"])}
         return value
 
     @model_validator(mode="after")
@@ -102,8 +102,12 @@ class Spec(Settings):
         return self
 
 
-def _named_stage(stage: Any) -> Any:
-    """Brings a stage's short forms to {name: ..., setting: ...}; leaves what is no stage as it is."""
+def named_stage(stage: Any) -> Any:
+    """Brings a stage's short forms to {name: ..., setting: ...}; leaves what is no stage as it is.
+
+    Args:
+        stage: What stands in a list of stages.
+    """
     if isinstance(stage, str):
         return {"name": stage}
     if isinstance(stage, dict) and len(stage) == 1 and "name" not in stage:

@@ -19,12 +19,15 @@ class StageCall:
         config: Its settings, and the parts of the spec that it depends on.
         inputs: By its inputs' names, a folder or s3:// address each.
         output: The folder or address to write; complete or absent.
+        checkpoints: An s3:// address of this call's own, where checkpoints of its training are copied
+            to: the same call goes on from them on another machine. None are if it is empty.
     """
 
     stage: str
     config: StageConfig
     inputs: Mapping[str, str]
     output: str
+    checkpoints: str = ""
 
     def __post_init__(self) -> None:
         """Refuses what no stage can be asked for.
@@ -61,6 +64,7 @@ class StageCall:
             *(f"--input={name}={place}" for name, place in self.inputs.items()),
             "--output",
             self.output,
+            *(["--checkpoints", self.checkpoints] if self.checkpoints else []),
         ]
 
 

@@ -31,17 +31,37 @@ def at_chance(config: TrainModelConfig, model: keras.Model, dataset: Dataset, ta
         task: What its outputs are; those without a loss are left out.
     """
     inputs, labels = materialize(dataset.validation, EXAMPLES, config.seed)
-    outputs = _outputs(model, inputs)
+    found = untold(task, labels, _outputs(model, inputs), dataset.name, config.seed)
+    return [f"{sentence}: {_question(config, dataset)}" for sentence in found]
+
+
+def untold(
+    task: Task,
+    labels: Sequence[np.ndarray],
+    outputs: Sequence[np.ndarray],
+    origin: str,
+    seed: int = 0,
+    what: str = "validation examples",
+) -> list[str]:
+    """A sentence, without its end, for each output that tells nothing of its labels.
+
+    Args:
+        task: What the outputs are; those without a loss are left out.
+        labels: One array `[n, ...]` for each output, or each that is scored.
+        outputs: One array `[n, ...]` for each output.
+        origin: What messages call the labels' source.
+        seed: Of the order of others' labels.
+        what: What sentences call the examples.
+    """
     scored = [head.loss is not None for head in task.heads]
     trained = [z for z, is_scored in zip(outputs, scored, strict=True) if is_scored]
-    warnings = []
-    for place, head, output in zip(
-        label_places(scored, len(labels), dataset.name, model.name), task.trained, trained, strict=True
-    ):
+    places = label_places(scored, len(labels), origin, "the model")
+    sentences = []
+    for place, head, output in zip(places, task.trained, trained, strict=True):
         name = f"output {head.name}: " if len(outputs) > 1 else ""
-        sentence = _sentence(head, labels[place], output, config.seed)
-        warnings += [f"{name}{sentence} {_question(config, dataset)}"] if sentence else []
-    return warnings
+        sentence = _sentence(head, labels[place], output, seed, what)
+        sentences += [f"{name}{sentence}"] if sentence else []
+    return sentences
 
 
 def classes_at_chance(labels: np.ndarray, predicted: np.ndarray, seed: int) -> float | None:
@@ -108,13 +128,15 @@ def _outputs(model: keras.Model, inputs: Sequence[np.ndarray]) -> list[np.ndarra
     return [np.concatenate([np.asarray(part) for part in column]) for column in columns]
 
 
-def _sentence(head: Head, labels: np.ndarray, outputs: np.ndarray, seed: int) -> str:
+def _sentence(head: Head, labels: np.ndarray, outputs: np.ndarray, seed: int, what: str) -> str:
     if isinstance(head.measure, Classes):
-        return _of_classes(labels, outputs, head.measure.cut, seed)
-    return _of_values(labels, outputs)
+        return _of_classes(labels, outputs, head.measure.cut, seed, what)
+    return _of_values(labels, outputs, what)
 
 
-def _of_classes(labels: np.ndarray, outputs: np.ndarray, cut: float | None, seed: int) -> str:
+def _of_classes(
+    labels: np.ndarray, outputs: np.ndarray, cut: float | None, seed: int, what: str
+) -> str:
     predicted = predicted_classes(outputs, cut)
     if np.issubdtype(labels.dtype, np.floating):
         labels = predicted_classes(labels, 0.5)
@@ -124,20 +146,20 @@ def _of_classes(labels: np.ndarray, outputs: np.ndarray, cut: float | None, seed
         return ""
     classes, right = max(outputs.shape[-1], 2), float((predicted == labels).mean())
     return (
-        f"accuracy {percent(right)} on {len(labels)} validation examples is "
-        f"chance for {classes} classes ({percent(share)} with the labels of others):"
+        f"accuracy {percent(right)} on {len(labels)} {what} is "
+        f"chance for {classes} classes ({percent(share)} with the labels of others)"
     )
 
 
-def _of_values(labels: np.ndarray, outputs: np.ndarray) -> str:
+def _of_values(labels: np.ndarray, outputs: np.ndarray, what: str) -> str:
     # A package's task may have labels of another shape than outputs: they do not tell.
     found = values_at_chance(labels, outputs) if labels.size == outputs.size else None
     if found is None:
         return ""
     error, without = found
     return (
-        f"a mean absolute error of {error:.4g} on {len(labels)} validation examples is no better than "
-        f"that of the labels' mean for all of them, {without:.4g}:"
+        f"a mean absolute error of {error:.4g} on {len(labels)} {what} is no better than "
+        f"that of the labels' mean for all of them, {without:.4g}"
     )
 
 

@@ -1,12 +1,13 @@
 """What each stage depends on: its own settings, and parts of the spec."""
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from pocketkube.spec.sections import (
     Benchmark,
+    Cluster,
     ClusterWeights,
     DatasetSettings,
     Distillation,
@@ -72,8 +73,9 @@ class NetworkConfig(_Common):
 
 
 class CheckExportConfig(NetworkConfig):
-    """Of `check_export`: all stages have a part in the file."""
+    """Of `check_export`: all stages have a part in the file, and a target may be judged by a table."""
 
+    target: Target | None = None
     stages: tuple[StageSettings, ...] = ()
 
 
@@ -159,10 +161,44 @@ class ExportLitertConfig(_Common):
     settings: Quantize | QuantizeWeights | None = Field(None, discriminator="name")
 
 
-class BenchmarkLitertConfig(StageConfig):
+class OnNodesConfig(StageConfig):
+    """Of stages whose result is the machine's: what a component's node has to be is a part of it.
+
+    `cluster` is read on a cluster alone: one machine that runs a whole job measures what it is.
+    """
+
+    cluster: Cluster = Cluster()
+
+    def anywhere(self) -> Self:
+        """The same, of whatever machine."""
+        return self.model_copy(update={"cluster": Cluster()})
+
+    @classmethod
+    def _parts(cls, spec: Spec, settings: StageSettings | None) -> dict[str, Any]:
+        return {
+            name: part for name, part in super()._parts(spec, settings).items() if name != "cluster"
+        }
+
+
+class BenchmarkLitertConfig(OnNodesConfig):
     """Of `benchmark_litert`."""
 
     benchmark: Benchmark = Benchmark()
+
+
+class PrepareLatencyTableConfig(StageConfig):
+    """Of `prepare_latency_table`, which is a step of no spec's job."""
+
+    formats: tuple[Literal["float32", "float16", "dynamic", "int8"], ...] = Field(
+        ("float32", "int8"), min_length=1
+    )
+
+
+class MeasureLatencyTableConfig(OnNodesConfig):
+    """Of `measure_latency_table`, which is a step of no spec's job."""
+
+    threads: int = Field(1, ge=1)
+    rounds: int = Field(5, ge=1)
 
 
 class BuildReportConfig(Spec, StageConfig):

@@ -1,4 +1,4 @@
-"""Prunes for a latency by a table that is measured on this machine; the real file has the last word."""
+"""Prunes for a latency by a table, of this machine, where the real file is measured, or of another."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,15 +9,16 @@ import keras
 from pocketkube.data.dataset import Arrays
 from pocketkube.errors import UserError
 from pocketkube.figures import milliseconds
+from pocketkube.latency_table.another_device import another_device
 from pocketkube.latency_table.budget import Latency
 from pocketkube.latency_table.measuring import measure_table
 from pocketkube.latency_table.prunings import latency_budget, random_prunings
+from pocketkube.layout import TABLE_FILE
 from pocketkube.pruning.pruner import Pruned, Pruner
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import last_format
 
-TABLE_FILE = "latency_table.json"
 # The table is a few percent off: so often its aim is corrected by what was measured.
 AIMS = 4
 _MARGIN = 0.98
@@ -33,7 +34,7 @@ class Judge:
     """Judges a pruned model by its file.
 
     Attributes:
-        cost: What the file costs, measured, in parts of what it may.
+        cost: What the file costs, in parts of what it may.
         note: Takes a sentence for the user.
     """
 
@@ -51,7 +52,9 @@ def prune_by_table(
     judge: Judge,
     prune_to_counts: Callable[[Mapping[str, int]], Pruned],
 ) -> Pruned | None:
-    """Prunes a model until the file that the job ends in is fast enough on this machine.
+    """Prunes a model until the file that the job ends in is fast enough.
+
+    The table is that of the device that the target names, or else is measured on this machine.
 
     Args:
         config: The stage's.
@@ -64,11 +67,17 @@ def prune_by_table(
         prune_to_counts: Prunes the model to counts.
 
     Returns:
-        The least pruned model whose measured file fits; None where the table leads to none.
+        The least pruned model whose file fits; None where the table leads to none.
+
+    Raises:
+        UserError: If the table of another device cannot be pruned by.
     """
+    assert config.target is not None
     try:
-        budget = _measured_budget(config, model, pruner, examples, scratch)
+        budget = _budget(config, model, pruner, examples, scratch)
     except UserError as error:
+        if config.target.latency_table:
+            raise UserError(f"target.latency_table: {config.target.latency_table}: {error}") from error
         judge.note(f"No latency table: {error}")
         return None
     goal_ms, found = limit_ms, None
@@ -88,7 +97,7 @@ def prune_by_table(
     return found
 
 
-def _measured_budget(
+def _budget(
     config: PruneChannelsConfig, model: keras.Model, pruner: Pruner, examples: Arrays, scratch: Path
 ) -> Latency:
     # Times do not depend on which channels go: the quickest pruner serves.
@@ -100,6 +109,10 @@ def _measured_budget(
         lambda pruned: foreseen_file(config.stages, pruned, examples),
         config.seed,
     )
-    scratch.mkdir(parents=True, exist_ok=True)
-    table = measure_table(prunings.networks, scratch / TABLE_FILE, rounds=_ROUNDS)
+    assert config.target is not None
+    if config.target.latency_table:
+        table = another_device(config.target.latency_table).table
+    else:
+        scratch.mkdir(parents=True, exist_ok=True)
+        table = measure_table(prunings.networks, scratch / TABLE_FILE, rounds=_ROUNDS)
     return replace(latency_budget(quick, prunings, table), model=pruner.costs)

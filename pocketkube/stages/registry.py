@@ -75,6 +75,15 @@ STAGES = {
         inputs=("baseline", "result"),
         tensorflow=False,
     ),
+    "prepare_latency_table": StageDefinition(
+        "pocketkube.stages.latency_networks", configs.PrepareLatencyTableConfig
+    ),
+    "measure_latency_table": StageDefinition(
+        "pocketkube.stages.measuring",
+        configs.MeasureLatencyTableConfig,
+        inputs=("networks",),
+        tensorflow=False,
+    ),
     # Takes a moment, and says when and how it was made.
     "build_report": StageDefinition(
         "pocketkube.stages.reporting",

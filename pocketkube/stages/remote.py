@@ -8,7 +8,7 @@ from pathlib import Path
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.ranks import started_first
 from pocketkube.stages.call import StageCall
-from pocketkube.stages.run import Ran, run_stage
+from pocketkube.stages.run import Ran, forget_checkpoints, run_stage
 from pocketkube.storage import (
     LocalLocation,
     S3Address,
@@ -52,11 +52,14 @@ def run_stage_at(call: StageCall) -> Ran:
             for name, location in locations.items()
         }
         if isinstance(target, LocalLocation):
-            return run_stage(replace(call, inputs=folders, output=str(target)))
+            ran = run_stage(replace(call, inputs=folders, output=str(target)))
+            forget_checkpoints(call)
+            return ran
         try:
             ran = run_stage(replace(call, inputs=folders, output=str(made)))
             if started_first():
                 _send_or_keep(made, target.address)
+                forget_checkpoints(call)
         except RejectedFile as error:
             kept = Path(tempfile.mkdtemp(prefix="pocketkube-output-"))
             raise error.keep(kept / "rejected.tflite") from error

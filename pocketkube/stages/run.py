@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ from pocketkube.ranks import started_first, started_size, written_by_the_first
 from pocketkube.stages.cache import hand_out, kept_place
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import LearningConfig, NetworkConfig
+from pocketkube.storage import backed_up, parse_uri, remove_objects
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,12 @@ def run_stage(call: StageCall, cache: Path | None = None) -> Ran:
     return ran
 
 
+def forget_checkpoints(call: StageCall) -> None:
+    """Removes the copies of a call's checkpoints, when its output stands where it belongs."""
+    if call.checkpoints and started_first():
+        remove_objects(parse_uri(call.checkpoints))
+
+
 def _run_or_take(call: StageCall, cache: Path) -> Ran:
     if not call.definition.cached:
         return _run(call)
@@ -73,8 +81,8 @@ def _run_or_take(call: StageCall, cache: Path) -> Ran:
 
 def _run(call: StageCall) -> Ran:
     began = time.monotonic()
-    if _workers(call) > 1 and started_size() == 1:
-        wait_for(MpiRun(_workers(call)).start(call))
+    if workers_of(call) > 1 and started_size() == 1:
+        wait_for(MpiRun(workers_of(call)).start(call))
         return Ran(False, time.monotonic() - began)
     definition, output = call.definition, Path(call.output)
     starts = definition.tensorflow and "tensorflow" not in sys.modules
@@ -86,7 +94,7 @@ def _run(call: StageCall) -> Ran:
     began = time.monotonic()
     scratch = output.parent / f".{output.name}.partial"
     inputs = {name: Path(folder) for name, folder in call.inputs.items()}
-    with written_by_the_first(output) as own:
+    with written_by_the_first(output) as own, _backed_up(scratch, call):
         work(call.config, inputs, own, scratch)
     if started_first():
         shutil.rmtree(scratch, ignore_errors=True)
@@ -94,11 +102,18 @@ def _run(call: StageCall) -> Ran:
     return Ran(False, time.monotonic() - began)
 
 
-def _workers(call: StageCall) -> int:
+def workers_of(call: StageCall) -> int:
     """How many processes are to share the stage's work."""
     if call.shared and isinstance(call.config, NetworkConfig | LearningConfig):
         return call.config.training.workers
     return 1
+
+
+def _backed_up(scratch: Path, call: StageCall) -> AbstractContextManager[None]:
+    """Checkpoints are the first process's, and so are their copies."""
+    if call.checkpoints and started_first():
+        return backed_up(scratch, parse_uri(call.checkpoints))
+    return nullcontext()
 
 
 def _warn(output: Path) -> None:

@@ -14,6 +14,7 @@ from pocketkube.errors import UserError
 from pocketkube.figures import milliseconds, milliseconds_between
 from pocketkube.graph.bounds import Bound, Speedup
 from pocketkube.graph.cost import profile_model
+from pocketkube.latency_table.another_device import AnotherDevice, another_device
 from pocketkube.measures.output_heads import NO_UNIT
 from pocketkube.progress import progress
 from pocketkube.pruning.calibration import Calibration
@@ -22,7 +23,7 @@ from pocketkube.stages.assessment import task_of
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.export import converted
 from pocketkube.stages.foreseen import foreseen_file
-from pocketkube.stages.formats import file_format
+from pocketkube.stages.formats import file_format, last_format
 from pocketkube.stages.latency_target import Judge
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.task import Task
@@ -86,15 +87,17 @@ def reach(
     least, farthest = max(target.speedup or NEAREST, done), FARTHEST * done
     pruned = prune_to(least)
     if target.judges_the_file:
-        baseline = None
-        if target.max_latency_ms is not None:
+        baseline, device = None, None
+        if target.latency_table:
+            device = another_device(target.latency_table)
+        elif target.max_latency_ms is not None:
             # Latency is judged as it will be in the end: in turn with the uncompressed model's file.
             baseline = converted(
                 uncompressed, file_format(None), sparse=False, calibration=lambda _: calibration.inputs
             )
 
         def cost(candidate: Pruned) -> float:
-            return _cost_of_file(config, candidate.model, baseline, calibration, tried)
+            return _cost_of_file(config, candidate.model, baseline, device, calibration, tried)
 
         if cost(pruned) > 1:
             by_table = None
@@ -148,6 +151,7 @@ def _cost_of_file(
     config: PruneChannelsConfig,
     model: keras.Model,
     baseline: bytes | None,
+    device: AnotherDevice | None,
     calibration: Calibration,
     tried: list[str],
 ) -> float:
@@ -160,6 +164,10 @@ def _cost_of_file(
     limit, latency = config.target.max_size, config.target.max_latency_ms
     cost = 0.0 if limit is None else len(content) / limit
     tried_file = f"{len(content)} bytes"
+    if latency is not None and device is not None:
+        foreseen_ms = device.latency_ms(content, last_format(config.stages).numbers)
+        tried_file += f", {milliseconds(foreseen_ms)} {device.doubts}"
+        cost = max(cost, foreseen_ms / latency)
     if latency is not None and baseline is not None:
         with tempfile.TemporaryDirectory() as folder:
             files = [Path(folder) / name for name in ("baseline.tflite", "model.tflite")]

@@ -17,7 +17,7 @@ from pocketkube.storage.checksums import CONTENTS_FILE, UNFINISHED_FILE
 from pocketkube.storage.download_cache import Held, hold
 from pocketkube.storage.failures import plain_failures
 from pocketkube.storage.fetch import download_all, fetch_contents, listed_objects
-from pocketkube.storage.objects import S3Object, find_object, list_objects
+from pocketkube.storage.objects import S3Object, find_object, holds_any, list_objects
 from pocketkube.storage.server import Server, connect
 
 _MAX_NAME_BYTES = 900
@@ -78,8 +78,44 @@ class Location(ABC):
         """
 
     @abstractmethod
+    def below(self, name: str) -> "Location":
+        """What is called so in this folder; `name` may have slashes."""
+
+    @abstractmethod
+    def children(self) -> tuple["Location", ...]:
+        """The files and folders right below this folder, by name; none where there is no folder.
+
+        Raises:
+            UserError: If it is elsewhere, and the server is away or refuses.
+        """
+
+    @abstractmethod
+    def is_file(self) -> bool:
+        """Whether it is one file.
+
+        Raises:
+            UserError: If it is elsewhere, and the server is away or refuses.
+        """
+
+    @abstractmethod
+    def holds(self, name: str) -> bool:
+        """Whether a file of that name stands right below this folder.
+
+        Raises:
+            UserError: If it is elsewhere, and the server is away or refuses.
+        """
+
+    @abstractmethod
     def stamp(self) -> str:
         """Changes when what is there does, without reading it all; tells what is absent, too.
+
+        Raises:
+            UserError: If it is elsewhere, and the server is away or refuses.
+        """
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether anything is there, or matches it as a pattern.
 
         Raises:
             UserError: If it is elsewhere, and the server is away or refuses.
@@ -134,12 +170,34 @@ class LocalLocation(Location):
         """The files that match it as a pattern."""
         return tuple(map(LocalLocation, self._matching()))
 
+    def below(self, name: str) -> "LocalLocation":
+        """See `Location`."""
+        return LocalLocation(self.path / name)
+
+    def children(self) -> tuple[Location, ...]:
+        """See `Location`."""
+        if not self.path.is_dir():
+            return ()
+        return tuple(LocalLocation(path) for path in sorted(self.path.iterdir()))
+
+    def is_file(self) -> bool:
+        """See `Location`."""
+        return self.path.is_file()
+
+    def holds(self, name: str) -> bool:
+        """See `Location`."""
+        return self.below(name).is_file()
+
     def stamp(self) -> str:
         """Names, sizes and times of last change of its files."""
         there = [self.path] if self.path.exists() else self._matching()
         files = [f for path in there for f in (sorted(path.rglob("*")) if path.is_dir() else [path])]
         stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
         return json.dumps(stats)
+
+    def exists(self) -> bool:
+        """Whether the path is there, or a file matches it."""
+        return self.path.exists() or bool(self._matching())
 
     def _matching(self) -> list[Path]:
         return [Path(name) for name in sorted(glob.glob(str(self.path), recursive=True))]  # noqa: PTH207
@@ -182,12 +240,44 @@ class S3Location(Location):
                 S3Location(S3Address(each.bucket, each.key), each) for each in self._matching(server)
             )
 
+    def below(self, name: str) -> "S3Location":
+        """See `Location`."""
+        return S3Location(S3Address(self.address.bucket, self.address.object(name)))
+
+    def children(self) -> tuple[Location, ...]:
+        """See `Location`."""
+        server = connect(self.address)
+        prefix = self.address.object("")
+        with plain_failures(server.endpoint, self.address):
+            found = server.client.list_objects(self.address.bucket, prefix=prefix)
+            names = {str(each.object_name).removeprefix(prefix).rstrip("/") for each in found}
+        return tuple(self.below(name) for name in sorted(names - {""}))
+
+    def is_file(self) -> bool:
+        """See `Location`."""
+        server = connect(self.address)
+        with plain_failures(server.endpoint, self.address):
+            return find_object(server, self.address.bucket, self.address.key) is not None
+
+    def holds(self, name: str) -> bool:
+        """See `Location`."""
+        return self.below(name).is_file()
+
     def stamp(self) -> str:
         """Names, sizes and etags of its objects."""
         server = connect(self.address)
         with plain_failures(server.endpoint, self.address):
             objects = _at(server, self.address) or self._matching(server)
         return json.dumps([(str(each), each.size_bytes, each.etag) for each in objects])
+
+    def exists(self) -> bool:
+        """Whether an object has the name, or stands below it, or matches it."""
+        server = connect(self.address)
+        with plain_failures(server.endpoint, self.address):
+            bucket, key = self.address.bucket, self.address.key
+            if find_object(server, bucket, key) or holds_any(server, bucket, self.address.object("")):
+                return True
+            return bool(set("*[") & set(key)) and bool(self._matching(server))
 
     def _matching(self, server: Server) -> list[S3Object]:
         pattern = self.address.key

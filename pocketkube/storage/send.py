@@ -25,7 +25,11 @@ PART_BYTES = 16 << 20
 MAX_OBJECT_NAME_BYTES = 1024
 
 
-def send_folder(folder: Path, address: S3Address) -> None:
+class AlreadyThere(UserError):
+    """A complete folder stands where one was not to be replaced."""
+
+
+def send_folder(folder: Path, address: S3Address, *, replaces: bool = True) -> None:
     """Copies a folder to the server that the environment names; what stood there before is gone.
 
     A server cannot rename. The old list of checksums is removed before anything else changes, and the
@@ -35,8 +39,10 @@ def send_folder(folder: Path, address: S3Address) -> None:
     Args:
         folder: The folder.
         address: Where it goes.
+        replaces: Whether a complete folder that stands there may be replaced.
 
     Raises:
+        AlreadyThere: If it may not, and there is one.
         ServerAway: If the same may succeed later.
         UserError: If the folder is empty, others' objects are there, another stage writes there, or the
             server refuses.
@@ -53,6 +59,9 @@ def send_folder(folder: Path, address: S3Address) -> None:
             # Somebody finished between our look and our mark, which does not know of all that is there.
             _remove(server, address, UNFINISHED_FILE)
             raise UserError(_rival(address))
+        if not replaces and fetch_list(server, address, CONTENTS_FILE, Contents) is not None:
+            _remove(server, address, UNFINISHED_FILE)
+            raise AlreadyThere(f"{address} is there already, and is never replaced.")
         _remove(server, address, CONTENTS_FILE)
         for name in sorted(old - new):
             _remove(server, address, name)

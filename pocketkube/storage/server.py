@@ -51,10 +51,12 @@ class Server:
     Attributes:
         endpoint: Its URL.
         client: What speaks to it.
+        pool: The connections that the client uses.
     """
 
     endpoint: str
     client: Minio
+    pool: urllib3.PoolManager
 
 
 def connect(address: S3Address) -> Server:
@@ -72,6 +74,7 @@ def connect(address: S3Address) -> Server:
     token = server_settings.token(address)
     trusted = server_settings.certificates(address)
     url = urlsplit(endpoint)
+    pool = _Pool(timeout=WORK_TIMEOUT, retries=WORK, ca_certs=trusted)
     try:
         client = Minio(
             url.netloc,
@@ -80,7 +83,7 @@ def connect(address: S3Address) -> Server:
             session_token=token,
             secure=url.scheme == "https",
             region=server_settings.region(),
-            http_client=_Pool(timeout=WORK_TIMEOUT, retries=WORK, ca_certs=trusted),
+            http_client=pool,
         )
     except ValueError as error:
         raise UserError(f"{address}: the server {endpoint} is refused: {error}.") from None
@@ -90,7 +93,7 @@ def connect(address: S3Address) -> Server:
             door.request("GET", endpoint, preload_content=False).close()
     except HTTPError as error:
         raise unreached(error, endpoint, address) from error
-    return Server(endpoint, client)
+    return Server(endpoint, client, pool)
 
 
 class _Pool(urllib3.PoolManager):

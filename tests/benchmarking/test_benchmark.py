@@ -129,10 +129,13 @@ def test_the_report_goes_through_json_unchanged_with_the_keys_of_result_json(rep
     assert read["files"][0]["threads"]["2"].keys() == {"p50", "p90", "p99", "p50_interval"}
     assert read["latency_ratio_interval"] == list(report.latency_ratio_interval)
     assert read["latency_ratios"]["2"].keys() == {"value", "low", "high"}
-    assert read["load"].keys() == {"activity", "spread", "slowdown", "warnings"}
+    assert read["load"].keys() == {
+        *("activity", "spread", "slowdown", "warnings", "clock", "throttled"),
+    }
     assert read["load"]["activity"].keys() == {"cores", "others_cores", "load_average"}
     assert set(read["environment"]) == {
         *("cpu", "cpu_features", "cores", "machine", "emulated_on", "python", "packages", "when"),
+        *("core_kinds", "node"),
     }
 
 

@@ -1,12 +1,16 @@
 """A benchmark goes on until it knows, and says when the machine was not its own."""
 
 import os
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pocketkube.benchmarking.clock import Clock, ClockWatch
 from pocketkube.benchmarking.latency import further_runs
-from pocketkube.benchmarking.machine_load import Activity, Watch, load_of
+from pocketkube.benchmarking.machine_load import Activity, Load, Watch, load_of
+from pocketkube.benchmarking.timing import Rounds
 from pocketkube.spec.sections import Benchmark
 
 QUIET = Activity(cores=2, others_cores=0.1, load_average=0.4)
@@ -94,3 +98,75 @@ def test_other_programs_are_seen_at_work(burners: None) -> None:
     assert activity.cores == os.cpu_count()
     assert activity.others_cores > activity.cores / 2
     assert load_of(activity, [times(0.01)]).warnings
+
+
+class Heating:
+    """A model whose runs take longer once it has run for a while, as on a processor that gets hot."""
+
+    name = "heating"
+
+    def __init__(self, cool_runs: int, clock: Path | None = None) -> None:
+        self.runs, self.cool_runs, self.clock = 0, cool_runs, clock
+
+    def prepare(self, example: list) -> tuple:
+        return tuple(example)
+
+    def invoke(self, prepared: tuple) -> None:
+        self.runs += 1
+        is_hot = self.runs > self.cool_runs
+        if self.clock:
+            self.clock.write_text("1200000\n" if is_hot else "2400000\n")
+        until = time.perf_counter() + (0.002 if is_hot else 0.001)
+        while time.perf_counter() < until:
+            pass
+
+
+def measured(model: Heating, watch: ClockWatch, runs: int) -> Load:
+    rounds = Rounds([model, model], (np.zeros((4, 1)),))  # type: ignore[list-item]
+    watch.begin()
+    rounds.run(runs, lambda done: watch.look())
+    return load_of(QUIET, [rounds.times_ms], watch.clock())
+
+
+def visible_clock(root: Path, khz: int = 2_400_000) -> Path:
+    folder = root / "sys/devices/system/cpu/cpu3/cpufreq"
+    folder.mkdir(parents=True)
+    (folder / "cpuinfo_max_freq").write_text("2400000\n")
+    (folder / "scaling_cur_freq").write_text(f"{khz}\n")
+    return folder / "scaling_cur_freq"
+
+
+def test_a_processor_that_slows_down_while_it_is_timed_was_throttled(tmp_path: Path) -> None:
+    clock = visible_clock(tmp_path)
+    load = measured(Heating(60, clock), ClockWatch([3], tmp_path, every_s=0), 60)
+    assert load.clock == Clock(2400.0, 1200.0, 2400.0)
+    assert load.throttled is True
+    assert load.slowdown > 1.5
+    (warning,) = load.warnings
+    assert "was throttled" in warning
+    assert "fell from 2400 to 1200 MHz" in warning
+    assert f"took {load.slowdown:.2f}x as long" in warning
+
+
+def test_without_a_visible_clock_the_drift_tells_and_its_cause_stays_open(tmp_path: Path) -> None:
+    load = measured(Heating(60), ClockWatch([3], tmp_path, every_s=0), 60)
+    assert (load.clock, load.throttled) == (None, None)
+    (warning,) = load.warnings
+    assert "or another program began" in warning
+
+
+def test_a_clock_that_stays_speaks_against_throttling(tmp_path: Path) -> None:
+    visible_clock(tmp_path)
+    load = measured(Heating(60), ClockWatch([3], tmp_path, every_s=0), 60)
+    assert load.throttled is False
+    (warning,) = load.warnings
+    assert "its clock stayed at 2400 MHz" in warning
+
+
+def test_steady_runs_were_not_throttled_and_few_do_not_tell(tmp_path: Path) -> None:
+    watch = ClockWatch([3], tmp_path, every_s=0)
+    assert load_of(QUIET, [times(0.01)]).throttled is False
+    assert load_of(QUIET, [[series[:20] for series in times(0.01)]]).throttled is None
+    watch.begin()
+    watch.look()
+    assert watch.clock() is None

@@ -68,6 +68,16 @@ def binary(name: str, arch: str = HOST) -> Path:
     return path
 
 
+def built(name: str) -> Path | None:
+    """A program for this machine that was built before; None where it was not, or Go is missing."""
+    try:
+        refuse_without("go")
+        path = _folder(_PACKAGES[name][0], HOST) / name
+    except Missing:
+        return None
+    return path if path.is_file() else None
+
+
 def module_file(module: str, path: str, inside: str) -> Path:
     """A file that a Go module has beside its code.
 

@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -75,6 +75,7 @@ def relay(
     server: Server,
     fault: Fault = lambda method, path: None,
     bytes_per_second: float | None = None,
+    left_out: Collection[str] = (),
     context: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
     """Hands requests on to the server until the block ends.
@@ -83,6 +84,7 @@ def relay(
         server: The server.
         fault: For a request's method and path, what goes wrong with it; it may wait, too.
         bytes_per_second: How fast a request's body is taken.
+        left_out: Headers that the server does not get to see.
         context: What the server trusts and is trusted by, if it is spoken to by https.
 
     Yields:
@@ -108,7 +110,8 @@ def relay(
             # Its Host header is signed.
             connection.putrequest(self.command, path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                connection.putheader(name, value)
+                if name not in left_out:
+                    connection.putheader(name, value)
             try:
                 connection.endheaders(body or None)
                 self.hand_back(

@@ -1,4 +1,4 @@
-"""Measures two LiteRT files side by side, on the machine that this runs on."""
+"""Measures two LiteRT files side by side, on the nodes that are asked for."""
 
 from components.compression.benchmark_litert.component import benchmark_litert
 

@@ -5,14 +5,14 @@ import os
 from pathlib import Path
 
 import psutil
-from kfp import compiler, local
+from kfp import local
 
+from pipelines.compiling import compile_spec
 from pipelines.compression.compress_model.pipeline import compress_model
 from pipelines.local_inputs import optional_inputs
 from pipelines.local_log import short_log
 from pocketkube.cli.ending import plain_ending, show_job
 from pocketkube.errors import UserError
-from pocketkube.files import replaced_file
 from pocketkube.quiet import quiet_libraries
 from pocketkube.spec import Spec, load_spec, resolve_paths
 from pocketkube.stages.component import CACHE
@@ -30,9 +30,7 @@ def main() -> None:
     with plain_ending():
         spec = load_spec(options.spec)
         if options.compile:
-            with replaced_file(options.compile) as aside:
-                compiler.Compiler().compile(compress_model(spec), str(aside))
-            print(options.compile)
+            print(compile_spec(spec, options.compile))
         else:
             run_locally(resolve_paths(spec, options.spec.resolve().parent), options.output.resolve())
 

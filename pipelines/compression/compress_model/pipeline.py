@@ -1,7 +1,7 @@
-"""The pipeline that compresses a network: the steps of a spec, joined."""
+"""The pipeline that compresses a network: ready, with a form, or of any spec's own shape."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from kfp import dsl, kubernetes
 from components.compression.benchmark_litert import benchmark_litert
 from components.compression.build_report import build_report
 from components.compression.check_export import check_export
+from components.compression.check_spec import check_spec
 from components.compression.cluster_weights import cluster_weights
 from components.compression.distill_model import distill_model
 from components.compression.export_litert import export_litert
@@ -18,12 +19,25 @@ from components.compression.prune_channels import prune_channels
 from components.compression.quantize_weights import quantize_weights
 from components.compression.sparsify_weights import sparsify_weights
 from components.compression.train_model import train_model
+from pipelines.drop_downs import with_drop_downs
+from pipelines.pods import request_later, request_now, set_pod, set_store
 from pocketkube.errors import UserError
 from pocketkube.extension import stages
 from pocketkube.spec import Spec, settings_document
+from pocketkube.spec.form import CompressForm, choices, spec_of
+from pocketkube.spec.sections import TaskPods
+from pocketkube.stages.parts import (
+    TASKS,
+    check_tasks,
+    cluster_of_benchmark,
+    cluster_of_training,
+    request_of,
+)
 from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, Step, plan
 from pocketkube.stages.registry import stage_named
 
+NAME = "compress-model"
+DESCRIPTION = "Makes a trained Keras network smaller and faster, and shows by how much."
 COMPONENTS: dict[str, Callable[..., Any]] = {
     "check_export": check_export,
     "train_model": train_model,
@@ -49,7 +63,7 @@ HANDED_ON = {
     "export_litert": "litert",
     "benchmark_litert": "figures",
 }
-# Parts of a spec that a run may change; its stages are the pipeline's own.
+# Parts of a spec that a run of its own pipeline may change; its stages and pods are its shape.
 PARAMETERS: dict[str, type] = {
     "model": str,
     "width": float,
@@ -59,7 +73,6 @@ PARAMETERS: dict[str, type] = {
     "training": dict,
     "distillation": dict,
     "benchmark": dict,
-    "cluster": dict,
     "seed": int,
 }
 
@@ -74,42 +87,127 @@ class Compressed(NamedTuple):
     figures: dsl.Artifact
 
 
-def compress_model(spec: Spec) -> Any:
-    """Builds the pipeline for a spec's stages.
+def ready_pipeline() -> Any:
+    """Builds the pipeline that a person starts from a form: prune, fine-tune, write the file.
 
-    Args:
-        spec: The job. Its stages and their settings are the pipeline's shape; its other parts are the
-            defaults of the pipeline's parameters, so that they can be changed for each run.
+    Its parameters are those of `check_spec`, its first task, from which all others have their settings
+    and their pods' sizes: one compiled pipeline serves all models, data sets, targets and clusters.
 
     Returns:
         The KFP pipeline.
     """
+    steps = plan(spec_of(CompressForm()))
+
+    def pipeline(*values: Any) -> Compressed:
+        given = dict(zip(CompressForm.model_fields, values, strict=True))
+        checked = check_spec(**given)
+        # What addresses hold is looked at each time.
+        checked.set_display_name("check_spec").set_caching_options(False)
+        set_pod(checked)
+        set_store(checked, given["object_store_secret"])
+
+        def told(step: Step) -> dict[str, Any]:
+            return {name: checked.outputs[part] for name, part in _parts(step).items()}
+
+        def placed(task: Any, step: Step) -> None:
+            request_later(task, checked.outputs, TASKS[step.key])
+            set_store(task, given["object_store_secret"])
+            task.set_retry(TaskPods().retries)
+
+        return _joined(steps, told, placed)
+
+    signature = inspect.signature(check_spec.python_func)
+    pipeline.__signature__ = signature.replace(return_annotation=Compressed)  # type: ignore[attr-defined]
+    about = "\n".join(
+        f"    {key}: {field.description}" for key, field in CompressForm.model_fields.items()
+    )
+    pipeline.__doc__ = f"{DESCRIPTION}\n\nArgs:\n{about}"
+    made = dsl.pipeline(name=NAME, description=DESCRIPTION)(pipeline)
+    return with_drop_downs(made, choices(CompressForm))
+
+
+def compress_model(spec: Spec) -> Any:
+    """Builds the pipeline of a spec's own shape.
+
+    Args:
+        spec: The job. Its stages, their settings and its section cluster are the pipeline's shape; its
+            other parts are the defaults of the pipeline's parameters, so that they can be changed for
+            each run.
+
+    Returns:
+        The KFP pipeline.
+
+    Raises:
+        UserError: If a stage has no component, or cluster.tasks names no step of the job.
+    """
+    check_tasks(spec)
+    if len(spec.model.splitlines()) != 1:
+        # It would compile to YAML that cannot be read back.
+        raise UserError("model: holds a line break, which a pipeline's parameter cannot")
     steps = plan(spec)
 
     def pipeline(*values: Any) -> Compressed:
         parameters = dict(zip(PARAMETERS, values, strict=True))
-        tasks: dict[str, Any] = {}
-        for step in steps:
-            inputs = {name: _output(tasks, steps, key) for name, key in step.inputs.items()}
-            told = _told(step, parameters)
-            tasks[step.key] = _component(step.stage)(**told, **inputs)
-            tasks[step.key].after(*(tasks[key] for key in step.after))
-            _harden(tasks[step.key], step)
-        report = tasks[REPORTED]
-        last = next(s for s in steps if s.key == RESULT).inputs["model"]
-        return Compressed(
-            model=_output(tasks, steps, last),
-            baseline=_output(tasks, steps, BASELINE),
-            litert=_output(tasks, steps, RESULT),
-            report=report.outputs["report"],
-            figures=report.outputs["figures"],
-        )
+
+        def placed(task: Any, step: Step) -> None:
+            request_now(task, request_of(spec.cluster, step))
+            set_store(task, spec.cluster.object_store.secret, spec.cluster.object_store.endpoint)
+            pods = spec.cluster.pods_of(step.key, step.stage)
+            task.set_retry(pods.retries)
+            if pods.timeout_minutes:
+                kubernetes.set_timeout(task, 60 * pods.timeout_minutes)
+
+        return _joined(steps, lambda step: _told(spec, step, parameters), placed)
 
     pipeline.__signature__ = _signature(spec)  # type: ignore[attr-defined]
-    return dsl.pipeline(
-        name="compress-model",
-        description="Makes a trained Keras network smaller and faster, and shows by how much.",
-    )(pipeline)
+    return dsl.pipeline(name=NAME, description=DESCRIPTION)(pipeline)
+
+
+def _joined(
+    steps: tuple[Step, ...],
+    told: Callable[[Step], dict[str, Any]],
+    placed: Callable[[Any, Step], None],
+) -> Compressed:
+    """Joins the tasks of a job.
+
+    Args:
+        steps: The job's steps.
+        told: What the component of a step is told, beside its inputs.
+        placed: Says of the task of a step where it runs, and with what.
+    """
+    tasks: dict[str, Any] = {}
+    for step in steps:
+        inputs = {name: _output(tasks, steps, key) for name, key in step.inputs.items()}
+        task = tasks[step.key] = _component(step.stage)(**told(step), **inputs)
+        task.after(*(tasks[key] for key in step.after))
+        task.set_display_name(step.title)
+        set_pod(task)
+        placed(task, step)
+        if step.key == MEASURED:
+            # A latency of another day says nothing of this machine.
+            task.set_caching_options(False)
+    report = tasks[REPORTED]
+    last = next(s for s in steps if s.key == RESULT).inputs["model"]
+    return Compressed(
+        model=_output(tasks, steps, last),
+        baseline=_output(tasks, steps, BASELINE),
+        litert=_output(tasks, steps, RESULT),
+        report=report.outputs["report"],
+        figures=report.outputs["figures"],
+    )
+
+
+def _parts(step: Step) -> dict[str, str]:
+    """Which part of the checked spec each parameter of a step's component takes."""
+    own = {"1_prune_channels": "prune_channels", "2_fine_tune": "fine_tune", RESULT: "number_format"}
+    parts = {name: name for name in type(step.config).model_fields if name != "settings"}
+    if step.stage == "prune_channels":
+        parts |= {"stages": "file_stages", "benchmark": "file_benchmark"}
+    if step.key in own:
+        parts["settings"] = own[step.key]
+    if step.stage != "build_report" and _takes_cluster(step):
+        parts["cluster"] = "benchmark_cluster" if step.key == MEASURED else "training_cluster"
+    return parts
 
 
 def _signature(spec: Spec) -> inspect.Signature:
@@ -130,13 +228,21 @@ def _signature(spec: Spec) -> inspect.Signature:
     )
 
 
-def _told(step: Step, parameters: dict[str, Any]) -> dict[str, Any]:
+def _told(spec: Spec, step: Step, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What a component is told: parts that a run may change, and those that the steps are made of."""
     own = settings_document(step.config)
     fields = own if step.stage == "prune_channels" else type(step.config).model_fields
-    return {name: value for name, value in own.items() if name not in parameters} | {
+    told = {name: value for name, value in own.items() if name not in parameters} | {
         name: parameters[name] for name in fields if name in parameters
     }
+    if step.stage != "build_report" and _takes_cluster(step):
+        measures = step.key == MEASURED
+        told["cluster"] = (cluster_of_benchmark if measures else cluster_of_training)(spec.cluster)
+    return told
+
+
+def _takes_cluster(step: Step) -> bool:
+    return "cluster" in _component(step.stage).component_spec.inputs  # type: ignore[attr-defined]
 
 
 def _component(stage: str) -> Callable[..., Any]:
@@ -155,11 +261,3 @@ def _component(stage: str) -> Callable[..., Any]:
 def _output(tasks: dict[str, Any], steps: tuple[Step, ...], key: str) -> Any:
     stage = next(step.stage for step in steps if step.key == key)
     return tasks[key].outputs[HANDED_ON.get(stage) or stage_named(stage).hands_on]
-
-
-def _harden(task: Any, step: Step) -> None:
-    task.set_display_name(step.title)
-    kubernetes.set_security_context(task, run_as_user=1000, run_as_group=0, run_as_non_root=True)
-    if step.key == MEASURED:
-        # A latency of another day says nothing of this machine.
-        task.set_caching_options(False)

@@ -6,8 +6,9 @@ from pydantic import Field, model_validator
 
 from pocketkube.spec.settings import Count, Place, Settings
 
-# As Kubernetes writes them: 4, 500m, 8Gi.
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
+# As both Kubernetes and Kubeflow Pipelines read them.
+Cpus = Annotated[str, Field(pattern=r"^([0-9]+m|[0-9]+(\.[0-9]+)?)$")]
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(M|G|T|Ki|Mi|Gi|Ti)?$")]
 
 
 class Toleration(Settings):
@@ -24,7 +25,7 @@ class Toleration(Settings):
 class Pods(Settings):
     """What pods ask for, and which nodes they may have."""
 
-    cpu: Quantity | None = Field(None, description="CPUs, as in 4 or 500m; request and limit.")
+    cpu: Cpus | None = Field(None, description="CPUs, as in 4 or 500m; request and limit.")
     memory: Quantity | None = Field(None, description="Memory, as in 8Gi; request and limit.")
     gpus: int = Field(0, ge=0, description="GPUs (nvidia.com/gpu).")
     node_selector: dict[str, str] = Field({}, description="Labels that a node must have.")
@@ -72,6 +73,10 @@ class WorkerPods(Pods):
     elastic: Elastic | None = Field(None, description="Lets workers come and go.")
     backoff_limit: int = Field(0, ge=0, description="How often a failed launcher is started again.")
     deadline_minutes: Count | None = Field(None, description="The job is ended after so long.")
+    pending_seconds: Count = Field(
+        600,
+        description="A job is given up whose pods find no node, no quota or no image for so long.",
+    )
     ttl_seconds: int = Field(3600, ge=0, description="The finished job is removed after so long.")
     clean_pods: Literal["Running", "All", "None"] = Field(
         "Running", description="Whose pods go when the job has ended, as MPIJob's cleanPodPolicy."
@@ -94,12 +99,23 @@ class BenchmarkPods(Pods):
         1, description="On how many different nodes it is measured; results are merged."
     )
     cpu_part: str = Field(
-        "", description="The core that is asked for, as /proc/cpuinfo has it: 0xd0b is Cortex-A76."
+        "",
+        pattern=r"^(0x[0-9a-f]+)?$",
+        description="The core that is asked for, as /proc/cpuinfo has it: 0xd0b is Cortex-A76.",
     )
     features: tuple[Place, ...] = Field(
-        (), description="Features that the core must have, as in asimddp, i8mm, sve."
+        (),
+        description="Features that the core must have, as /proc/cpuinfo calls them (asimddp, i8mm, "
+        "sve), or fp16.",
     )
+    image_pull_secrets: tuple[Place, ...] = Field((), description="Secrets to pull the image with.")
+    environment: dict[str, str] = Field({}, description="More environment variables of the pods.")
     timeout_minutes: Count = Field(60, description="Measuring is given up after so long.")
+    pending_seconds: Count = Field(
+        600,
+        description="It is given up, too, where a pod finds no node, no quota or no image for so long.",
+    )
+    ttl_seconds: int = Field(3600, ge=0, description="A Job that failed is removed after so long.")
 
 
 class ObjectStore(Settings):
@@ -137,15 +153,17 @@ class Cluster(Settings):
     task: TaskPods = Field(TaskPods(), description="The pods of all tasks.")
     tasks: dict[str, TaskPods] = Field(
         {},
-        description="The pods of single steps, as in {train_model: {memory: 16Gi}}; instead of task.",
+        description="The pods of single steps, as in {train_model: {memory: 16Gi}}; instead of task. "
+        "Their names are their stages'.",
     )
     workers: WorkerPods = Field(WorkerPods(), description="The pods of workers.")
     benchmark: BenchmarkPods = Field(BenchmarkPods(), description="The nodes that measure.")
 
-    def pods_of(self, step: str) -> TaskPods:
+    def pods_of(self, step: str, stage: str) -> TaskPods:
         """What the pod of a step asks for.
 
         Args:
-            step: The step's key, as in 2_fine_tune; its stage's name stands for all steps of it.
+            step: The step's key, as in 2_fine_tune.
+            stage: Its stage's name, which stands for all steps of it.
         """
-        return self.tasks.get(step, self.task)
+        return self.tasks.get(step) or self.tasks.get(stage) or self.task

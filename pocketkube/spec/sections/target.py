@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from pocketkube.spec.settings import Settings
 
+# One of these has to be given.
+ASKED = ("speedup", "max_accuracy_drop", "max_size", "max_latency_ms")
+
 
 class Target(Settings):
     """What the compressed model has to reach. Give at least one."""
@@ -23,13 +26,20 @@ class Target(Settings):
     max_latency_ms: float | None = Field(
         None, gt=0.0, description="Most that the median latency may be, measured, one thread."
     )
+    latency_table: str = Field(
+        "",
+        description="The latency table of the device that max_latency_ms is meant for, a path or "
+        "s3://… address; unset, this machine is measured.",
+    )
 
     @model_validator(mode="after")
     def _something_is_asked_for(self) -> Self:
-        if all(value is None for value in self.__dict__.values()):
+        if all(getattr(self, name) is None for name in ASKED):
             raise ValueError(
                 "asks for nothing: give speedup, max_accuracy_drop, max_size or max_latency_ms"
             )
+        if self.latency_table and self.max_latency_ms is None:
+            raise ValueError("latency_table is read for max_latency_ms; give that, too")
         return self
 
     @property

@@ -1,0 +1,74 @@
+"""What the pods of all tasks have in common, and what each asks for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kfp import kubernetes
+
+from pocketkube.stages.parts import TaskRequest
+
+STORE = "pocketkube-object-store"
+GPU = "nvidia.com/gpu"
+
+
+def set_pod(task: Any) -> None:
+    """Has a task run as Kubernetes' "restricted" demands, with a /tmp of its own.
+
+    Args:
+        task: The KFP task.
+    """
+    kubernetes.set_security_context(task, run_as_user=1000, run_as_group=0, run_as_non_root=True)
+    # Network policies know our pods by it.
+    kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "pocketkube")
+    kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")
+
+
+def set_store(task: Any, secret: Any, endpoint: str = "") -> None:
+    """Tells a task where the S3 server is and with which keys, where the cluster says so.
+
+    Args:
+        task: The KFP task.
+        secret: The name of the Secret with accesskey and secretkey, or the parameter that holds it.
+        endpoint: The server's URL; if empty, what the ConfigMap pocketkube-object-store says.
+    """
+    if endpoint:
+        task.set_env_variable("AWS_ENDPOINT_URL_S3", endpoint)
+    else:
+        kubernetes.use_config_map_as_env(
+            task, STORE, {"endpoint": "AWS_ENDPOINT_URL_S3"}, optional=True
+        )
+    keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+    kubernetes.use_secret_as_env(task, secret, keys, optional=True)
+
+
+def request_now(task: Any, request: TaskRequest) -> None:
+    """Sets what a task's pod asks for, as it is known when the pipeline is compiled.
+
+    Args:
+        task: The KFP task.
+        request: What it asks for.
+    """
+    if request.cpu != "0":
+        task.set_cpu_request(request.cpu).set_cpu_limit(request.cpu)
+    if request.memory != "0":
+        task.set_memory_request(request.memory).set_memory_limit(request.memory)
+    if request.gpus != "0":
+        task.set_accelerator_type(GPU).set_accelerator_limit(request.gpus)
+    for label, value in request.node_selector.items():
+        kubernetes.add_node_selector(task, label, value)
+    if request.tolerations:
+        kubernetes.add_toleration_json(task, request.tolerations)
+
+
+def request_later(task: Any, outputs: Mapping[str, Any], name: str) -> None:
+    """Sets what a task's pod asks for, as an earlier task says.
+
+    Args:
+        task: The KFP task.
+        outputs: The earlier task's outputs.
+        name: What they begin with, as in train_model of train_model_cpu.
+    """
+    task.set_cpu_limit(outputs[f"{name}_cpu"]).set_memory_limit(outputs[f"{name}_memory"])
+    task.set_accelerator_type(GPU).set_accelerator_limit(outputs[f"{name}_gpus"])
+    kubernetes.add_node_selector_json(task, outputs[f"{name}_node_selector"])
+    kubernetes.add_toleration_json(task, outputs[f"{name}_tolerations"])

@@ -1,0 +1,75 @@
+"""`pocketkube retrain` and `pocketkube deployed`: what each does."""
+
+from argparse import Namespace
+
+from pocketkube.cli.ending import show
+from pocketkube.errors import UserError
+
+
+def retrain(options: Namespace) -> None:
+    """`pocketkube retrain`: one scheduled run."""
+    from pocketkube.retraining.settings import Retraining, load_retraining
+
+    if options.explain:
+        from pocketkube.spec import explain
+
+        print(explain(Retraining))
+        return
+    if options.file is None or options.output is None:
+        raise UserError("Give a retraining.yaml and --output, or --explain.")
+    from pocketkube.quiet import quiet_tensorflow
+    from pocketkube.records import text_of
+
+    job = load_retraining(options.file)
+    quiet_tensorflow()
+    from pocketkube.retraining.run import OUTCOME_FILE, retrain
+
+    output = options.output.resolve()
+    outcome = retrain(job, output)
+    if options.json:
+        print(text_of(outcome))
+        return
+    from pocketkube.retraining.report import RESULTS
+
+    version = f" ({outcome.made.version})" if outcome.made else ""
+    print(f"{job.settings.name}: {RESULTS[outcome.result]}{version}")
+    print(f"Report:  {output / 'report.html'}\nFigures: {output / OUTCOME_FILE}")
+
+
+def deployed(options: Namespace) -> None:
+    """`pocketkube deployed`: which version is deployed; another one on demand."""
+    from pocketkube.retraining.registry import Registry
+    from pocketkube.retraining.settings import load_retraining
+
+    job = load_retraining(options.file)
+    registry = Registry(job.registry)
+    if options.roll_back or options.to:
+        from pocketkube.retraining.model_registry import tell_model_registry
+
+        version = registry.choose(options.to) if options.to else registry.roll_back()
+        tell_model_registry(job, registry.facts(version), registry.at(version), deployed=True)
+        print(f"{version} is deployed")
+        return
+    _show_versions(registry)
+
+
+def _show_versions(registry) -> None:  # type: ignore[no-untyped-def]
+    from rich.table import Table
+
+    from pocketkube.figures import milliseconds, size
+    from pocketkube.measures import wording_of
+
+    pointer = registry.deployed()
+    table = Table("", "version", "made", "parent", "score", "file", "latency p50", "gate")
+    for facts in map(registry.facts, registry.versions()):
+        table.add_row(
+            "deployed" if pointer and facts.version == pointer.version else "",
+            facts.version,
+            facts.made_at,
+            facts.parent or "",
+            wording_of(facts.score_name).shown(facts.score),
+            size(facts.size_bytes),
+            milliseconds(facts.latency_ms),
+            "passed" if facts.gate.passed else "not passed",
+        )
+    show(table)

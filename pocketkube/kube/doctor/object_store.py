@@ -1,0 +1,219 @@
+"""Whether the S3 servers of pipelines and of tasks are named, reached, and have their buckets."""
+
+import base64
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import certifi
+import urllib3
+import yaml
+from minio import Minio
+from minio.error import MinioException, S3Error
+from urllib3.exceptions import HTTPError
+
+from pocketkube.kube.doctor.finding import Finding, missing, note, right, wrong
+from pocketkube.kube.doctor.needs import Needs
+from pocketkube.kube.objects import CONFIG_MAP, Kind, get
+from pocketkube.kube.session import Session
+from pocketkube.storage import parse_uri
+from pocketkube.storage.server_settings import CERTIFICATES, ENDPOINTS
+
+LAUNCHER, SETTINGS = "kfp-launcher", "pocketkube-object-store"
+SECRET = Kind("v1", "Secret")
+_TIMEOUT = urllib3.Timeout(connect=3, read=5)
+
+
+@dataclass(frozen=True)
+class Store:
+    """An S3 server as a cluster names it.
+
+    Attributes:
+        endpoint: Its URL; empty where none is named.
+        bucket: The bucket.
+        region: The bucket's region; empty if the server does not care.
+        secret: The Secret of its keys.
+        access_key: The entry of the Secret with the access key.
+        secret_key: That with the secret key.
+    """
+
+    endpoint: str
+    bucket: str
+    region: str
+    secret: str
+    access_key: str
+    secret_key: str
+
+
+def check_pipeline_root(session: Session) -> Iterator[Finding]:
+    """Whether the place of the pipelines' artifacts is named, reached, and there."""
+    subject = "pipeline root"
+    document = get(session, CONFIG_MAP, LAUNCHER)
+    if document is None:
+        yield note(
+            subject,
+            f"there is no ConfigMap {LAUNCHER} in namespace {session.namespace}: Kubeflow's default "
+            "is used",
+            f"kubectl -n {session.namespace} create configmap {LAUNCHER} --from-literal=defaultPipelineRoot=s3://BUCKET/v2",
+        )
+        return
+    store = store_of_launcher(document.get("data", {}))
+    if store is None:
+        yield note(
+            subject,
+            f"{LAUNCHER} names no S3 server with a Secret: pods have rights of their own, or "
+            "Kubeflow's default",
+            f"kubectl -n {session.namespace} get configmap {LAUNCHER} -o yaml",
+        )
+        return
+    yield from _reached(session, subject, store)
+
+
+def check_task_store(session: Session, needs: Needs) -> Iterator[Finding]:
+    """Whether tasks are told of the S3 server where their checkpoints are."""
+    subject, settings = "tasks' S3 server", needs.cluster.object_store
+    document = get(session, CONFIG_MAP, SETTINGS) or {}
+    endpoint = settings.endpoint or document.get("data", {}).get("endpoint", "")
+    if not endpoint:
+        yield missing(
+            needs.mpijobs or needs.trainjobs or needs.jobs,
+            subject,
+            "tasks are told of none: neither cluster.object_store.endpoint nor ConfigMap "
+            f"{SETTINGS} is there",
+            f"kubectl -n {session.namespace} create configmap {SETTINGS} --from-literal=endpoint=http://HOST:9000",
+        )
+        return
+    bucket = parse_uri(settings.work).bucket
+    store = Store(endpoint, bucket, "", settings.secret, "accesskey", "secretkey")
+    launcher = get(session, CONFIG_MAP, LAUNCHER)
+    known = store_of_launcher((launcher or {}).get("data", {}))
+    if known is not None and urlsplit(known.endpoint).netloc == urlsplit(endpoint).netloc:
+        store = replace(store, region=known.region)
+    yield from _reached(session, subject, store)
+
+
+def store_of_launcher(data: Mapping[str, str]) -> Store | None:
+    """The S3 server of KFP's pipeline root; None where no Secret has its keys.
+
+    Args:
+        data: Of the ConfigMap kfp-launcher.
+    """
+    scheme, _, rest = data.get("defaultPipelineRoot", "minio://mlpipeline/v2/artifacts").partition(
+        "://"
+    )
+    bucket = rest.partition("/")[0]
+    try:
+        provider = (yaml.safe_load(data.get("providers", "")) or {})[scheme]
+        settings = _settings(provider, bucket)
+        keys = settings["credentials"]["secretRef"]
+        address = settings["endpoint"]
+        return Store(
+            endpoint=address if "://" in address else _with_scheme(address, settings),
+            bucket=bucket,
+            region=settings.get("region") or "",
+            secret=keys["secretName"],
+            access_key=keys["accessKeyKey"],
+            secret_key=keys["secretKeyKey"],
+        )
+    except (yaml.YAMLError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _settings(provider: Mapping[str, Any], bucket: str) -> Mapping[str, Any]:
+    for override in provider.get("overrides") or ():
+        if override.get("bucketName") == bucket:
+            return {**provider.get("default", {}), **override}
+    return provider["default"]
+
+
+def _with_scheme(address: str, settings: Mapping[str, Any]) -> str:
+    # A YAML true or the text "true": KFP takes both.
+    return f"{'http' if str(settings.get('disableSSL')).lower() == 'true' else 'https'}://{address}"
+
+
+def _reached(session: Session, subject: str, store: Store) -> Iterator[Finding]:
+    secret = get(session, SECRET, store.secret)
+    data = (secret or {}).get("data", {})
+    absent = [key for key in (store.access_key, store.secret_key) if key not in data]
+    if absent:
+        found = (
+            f"Secret {store.secret} has no {' and '.join(absent)}"
+            if secret
+            else f"there is no Secret {store.secret}"
+        )
+        yield wrong(
+            subject,
+            f"{found} in namespace {session.namespace}",
+            f"kubectl -n {session.namespace} create secret generic {store.secret} "
+            f"--from-file={store.access_key}=FILE --from-file={store.secret_key}=FILE",
+        )
+        return
+    keys = [
+        base64.b64decode(data[key]).decode(errors="replace")
+        for key in (store.access_key, store.secret_key)
+    ]
+    own = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), "")
+    addresses = dict.fromkeys(filter(None, (store.endpoint, own)))
+    reasons = []
+    for address in addresses:
+        try:
+            yield _bucket(session, subject, replace(store, endpoint=address), keys)
+            return
+        except (HTTPError, OSError) as error:
+            reasons.append(
+                f"{address}: {str(error).rpartition('): ')[2].rpartition('Error: ')[2][:120]}"
+            )
+    yield note(
+        subject,
+        f"{store.endpoint} is named, its keys are there; whether it answers pods cannot be told from "
+        f"here ({'; '.join(reasons)})",
+        f"{_forward(store.endpoint)}, and then doctor with {ENDPOINTS[0]}=http://localhost:9000",
+    )
+
+
+def _bucket(session: Session, subject: str, store: Store, keys: list[str]) -> Finding:
+    """Whether the bucket is there.
+
+    Raises:
+        HTTPError, OSError: If the server is not reached.
+    """
+    url = urlsplit(store.endpoint)
+    pool = urllib3.PoolManager(
+        timeout=_TIMEOUT,
+        retries=urllib3.Retry(1),
+        ca_certs=os.environ.get(CERTIFICATES) or certifi.where(),
+    )
+    edit = f"kubectl -n {session.namespace} edit configmap {LAUNCHER}"
+    try:
+        client = Minio(
+            url.netloc,
+            access_key=keys[0],
+            secret_key=keys[1],
+            secure=url.scheme == "https",
+            region=store.region or None,
+            http_client=pool,
+        )
+        if client.bucket_exists(store.bucket):
+            return right(subject, f"{store.endpoint} answers, and has the bucket {store.bucket}")
+        remedy = f"aws --endpoint-url {store.endpoint} s3 mb s3://{store.bucket}"
+        return wrong(subject, f"{store.endpoint} answers, but has no bucket {store.bucket}", remedy)
+    except S3Error as error:
+        return wrong(
+            subject,
+            f"{store.endpoint} refuses the keys of Secret {store.secret} for {store.bucket} "
+            f"({error.code})",
+            f"kubectl -n {session.namespace} edit secret {store.secret}",
+        )
+    except (MinioException, ValueError) as error:
+        return wrong(
+            subject, f"{store.endpoint} does not answer as an S3 server does ({error!s:.100})", edit
+        )
+
+
+def _forward(endpoint: str) -> str:
+    """What brings a Service of the cluster to this machine."""
+    host, port = (urlsplit(endpoint).hostname or "").split("."), urlsplit(endpoint).port or 80
+    namespace = host[1] if len(host) > 1 else "kubeflow"
+    return f"kubectl -n {namespace} port-forward service/{host[0]} 9000:{port}"

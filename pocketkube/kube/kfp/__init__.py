@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines: uploads compiled pipelines, starts and follows runs, keeps recurring ones."""

@@ -1,0 +1,117 @@
+"""An MPIJob (kubeflow.org/v2beta1) in which several processes share a stage's work."""
+
+from typing import Any
+
+from pocketkube.kube.workers import (
+    CONTAINER_SECURITY,
+    POD_SECURITY,
+    SSH_FOLDER,
+    SSH_PORT,
+    SSH_READY,
+    SharedWork,
+    command,
+    environment,
+    metadata,
+    mounts,
+    placement,
+    pod_labels,
+    pull_secrets,
+    resources,
+    secrets,
+    volumes,
+)
+from pocketkube.spec.sections import Cluster, WorkerPods
+
+# It starts the others, waits for them and passes on what they print.
+_LAUNCHER_RESOURCES = {"cpu": "500m", "memory": "512Mi"}
+
+
+def mpijob(work: SharedWork, cluster: Cluster) -> dict[str, Any]:
+    """Builds the MPIJob.
+
+    The launcher has the environment, and mpirun gives it to the processes, which are children of each
+    worker's sshd. Pods are restricted, and have no token of their service account.
+
+    Args:
+        work: What is to be done.
+        cluster: The pods, and what becomes of them.
+    """
+    workers = cluster.workers
+    return {
+        "apiVersion": "kubeflow.org/v2beta1",
+        "kind": "MPIJob",
+        "metadata": metadata(work, cluster),
+        "spec": {
+            "slotsPerWorker": workers.slots,
+            "sshAuthMountPath": SSH_FOLDER,
+            "mpiImplementation": "OpenMPI",
+            "launcherCreationPolicy": "WaitForWorkersReady",
+            "runPolicy": _run_policy(workers),
+            "mpiReplicaSpecs": {
+                "Launcher": _replicas(1, work, cluster, _launcher(work, cluster)),
+                "Worker": _replicas(work.pods(workers), work, cluster, _worker(work, cluster)),
+            },
+        },
+    }
+
+
+def _run_policy(workers: WorkerPods) -> dict[str, Any]:
+    policy: dict[str, Any] = {
+        "backoffLimit": workers.backoff_limit,
+        "cleanPodPolicy": workers.clean_pods,
+        "suspend": workers.suspend,
+        "ttlSecondsAfterFinished": workers.ttl_seconds,
+    }
+    if workers.deadline_minutes:
+        policy["activeDeadlineSeconds"] = 60 * workers.deadline_minutes
+    return policy
+
+
+def _replicas(
+    count: int, work: SharedWork, cluster: Cluster, container: dict[str, Any]
+) -> dict[str, Any]:
+    account = {"serviceAccountName": cluster.service_account} if cluster.service_account else {}
+    return {
+        "replicas": count,
+        # The launcher is started again as a new pod, as often as backoffLimit says.
+        "restartPolicy": "Never",
+        "template": {
+            "metadata": {"labels": pod_labels(work)},
+            "spec": {
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
+                "securityContext": POD_SECURITY,
+                "containers": [container],
+                "volumes": volumes(cluster.workers),
+                **account,
+                **pull_secrets(cluster.workers),
+                **placement(cluster.workers),
+            },
+        },
+    }
+
+
+def _launcher(work: SharedWork, cluster: Cluster) -> dict[str, Any]:
+    return {
+        "name": "launcher",
+        "image": work.image,
+        "command": command(work, cluster.workers),
+        "env": environment(work, cluster),
+        "envFrom": secrets(cluster.workers),
+        "resources": {"requests": _LAUNCHER_RESOURCES, "limits": _LAUNCHER_RESOURCES},
+        "securityContext": CONTAINER_SECURITY,
+        "volumeMounts": mounts(cluster.workers),
+    }
+
+
+def _worker(work: SharedWork, cluster: Cluster) -> dict[str, Any]:
+    return {
+        "name": "worker",
+        "image": work.image,
+        "command": ["/usr/sbin/sshd", "-De"],
+        "ports": [{"name": "ssh", "containerPort": SSH_PORT}],
+        "readinessProbe": SSH_READY,
+        "resources": resources(cluster.workers),
+        "securityContext": CONTAINER_SECURITY,
+        "volumeMounts": mounts(cluster.workers),
+    }

@@ -1,0 +1,211 @@
+"""Decides what the newest partition asks for: a new version, nothing, or the end of what was begun."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pocketkube.data import load_dataset
+from pocketkube.data.batches import materialize
+from pocketkube.facts import ExportedFacts, load_exported
+from pocketkube.layout import LITERT_FILE
+from pocketkube.measures import wording_of
+from pocketkube.records import read_document
+from pocketkube.retraining.drift import drift_of
+from pocketkube.retraining.lineage import (
+    Decision,
+    DriftFacts,
+    Plan,
+    VersionFacts,
+    now,
+    partition_facts,
+    version_name,
+)
+from pocketkube.retraining.partitions import Partition, dataset_of, newest_partition
+from pocketkube.retraining.registry import REFERENCE_FILE, VERSION_FILE, Registry
+from pocketkube.retraining.scoring import answers_of, load_reference
+from pocketkube.retraining.settings import RetrainingJob
+from pocketkube.spec import Spec, document_of
+from pocketkube.spec.sections import DatasetSettings, PruneChannels, Target
+
+SECONDS_A_DAY = 86400.0
+
+
+def decide(job: RetrainingJob) -> Decision:
+    """Looks at the newest partition with the deployed version; writes nothing.
+
+    The deployed version sees training examples of the partition, so that nobody has seen its test
+    examples when a new version is judged by them.
+
+    Args:
+        job: The settings.
+
+    Raises:
+        UserError: If there is no partition, the data are no good, or the registry is damaged.
+    """
+    registry = Registry(job.registry)
+    partition = newest_partition(job.partitions, job.spec.dataset)
+    pointer = registry.deployed()
+    parent = pointer.version if pointer else None
+    base = Decision(
+        model=job.settings.name,
+        partition=partition_facts(partition),
+        incomplete=partition.incomplete,
+        deployed=parent,
+        max_age_days=job.settings.max_age_days,
+        action="keep",
+        reasons=(),
+        version=version_name(partition.name, job.spec, parent),
+        spec={},
+        when=now(),
+    )
+    if parent is None:
+        plain = _spec_for(job.spec, partition, None)
+        found = base.model_copy(
+            update={"action": "train", "spec": plain, "reasons": ("Nothing is deployed yet.",)}
+        )
+    else:
+        with registry.fetched(parent) as folder:
+            found = _beside(job, base, partition, folder)
+    if found.action == "keep" or not registry.has(found.version):
+        return found
+    return _of_registered(
+        found, registry.facts(found.version), bool(pointer and pointer.knows(found.version))
+    )
+
+
+def _beside(job: RetrainingJob, base: Decision, partition: Partition, folder: Path) -> Decision:
+    """What there is to do beside a deployed version."""
+    version, facts = read_document(VersionFacts, folder / VERSION_FILE), load_exported(folder)
+    trained_on, age = version.decision.partition.name, _age_days(version)
+    base = base.model_copy(
+        update={
+            "deployed_partition": trained_on,
+            "age_days": age,
+            "score_name": facts.task.score_name,
+        }
+    )
+    if trained_on >= partition.name:
+        newest = "the newest" if trained_on == partition.name else "a later one"
+        reason = (
+            f"There is no newer partition: {version.version} was trained on {trained_on}, {newest}."
+        )
+        return base.model_copy(update={"reasons": (reason,)})
+    drift = _drift(job, dataset_of(partition, job.spec.dataset), facts, folder)
+    shown = wording_of(facts.task.score_name).shown
+    reasons = [*_reasons_of(drift, shown), *_reasons_of_age(age, job.settings.max_age_days)]
+    base = base.model_copy(update={"drift": drift})
+    if not reasons:
+        kept = f"The score is {shown(drift.score.now)}, where it was {shown(drift.score.before)}: kept."
+        return base.model_copy(update={"reasons": (kept,)})
+    plan, why = _plan(job, facts, drift)
+    kept_channels = facts.kept if plan == "stored" else None
+    return base.model_copy(
+        update={
+            "action": "train",
+            "plan": plan,
+            "reasons": (*reasons, why),
+            "spec": _spec_for(job.spec, partition, kept_channels),
+        }
+    )
+
+
+def _drift(
+    job: RetrainingJob, dataset: DatasetSettings, facts: ExportedFacts, folder: Path
+) -> DriftFacts:
+    data = load_dataset(dataset)
+    inputs, labels = materialize(data.train, job.settings.drift.examples, job.spec.seed)
+    answers = answers_of(folder / LITERT_FILE, facts, inputs, labels, data.name)
+    return drift_of(job.settings.drift, load_reference(folder / REFERENCE_FILE), answers)
+
+
+def _reasons_of(drift: DriftFacts, shown: Callable[[float], str]) -> list[str]:
+    reasons, score = [], drift.score
+    if score.drifted:
+        reasons.append(
+            f"The score is {shown(score.now)} on {score.examples} examples, where it was "
+            f"{shown(score.before)}: more than {score.bound:g} lower, and more than chance explains "
+            f"(p = {score.probability:.2g})."
+        )
+    if drift.drifted:
+        farthest = drift.signals[0]
+        reasons.append(
+            f"The distribution of {farthest.name} is another one: its distance is "
+            f"{farthest.distance:.2f}, more than {drift.bound:g} (p = {farthest.probability:.2g})."
+        )
+    return reasons
+
+
+def _reasons_of_age(age: float, most: float | None) -> list[str]:
+    if most is None or age <= most:
+        return []
+    return [f"The deployed version is {age:.1f} days old, more than {most:g}."]
+
+
+def _plan(job: RetrainingJob, facts: ExportedFacts, drift: DriftFacts) -> tuple[Plan, str]:
+    """Whether channels are the deployed version's, with the reason."""
+    prunings = [stage for stage in job.spec.stages if isinstance(stage, PruneChannels)]
+    if not prunings:
+        return "anew", "The job prunes no channels."
+    if all(stage.ratios for stage in prunings):
+        return "anew", "The spec itself says which channels are cut."
+    if len(prunings) > 1:
+        return "anew", "The job prunes more than once: channels are chosen anew by its target."
+    if not facts.kept:
+        return "anew", "The deployed version has no channels cut: they are chosen by the target."
+    if drift.score.drop > job.settings.replan_drop:
+        return "anew", (
+            f"The score fell by more than {job.settings.replan_drop:g}: channels are chosen anew by "
+            "the target."
+        )
+    return "stored", "Each layer keeps as many channels as in the deployed version."
+
+
+def _spec_for(
+    spec: Spec, partition: Partition, kept: Mapping[str, tuple[int, ...]] | None
+) -> dict[str, Any]:
+    """The job on a partition, as a spec's file would hold it.
+
+    Args:
+        spec: The job.
+        partition: Its data.
+        kept: Channels that are left, and that were there, by layer; None to choose by the target.
+    """
+    changes: dict[str, object] = {"dataset": dataset_of(partition, spec.dataset)}
+    if kept is not None:
+        ratios = {
+            layer: 1 - after / before for layer, (after, before) in kept.items() if after < before
+        }
+        changes["stages"] = tuple(
+            stage.model_copy(update={"ratios": ratios}) if isinstance(stage, PruneChannels) else stage
+            for stage in spec.stages
+        )
+        changes["target"] = _without_speedup(spec)
+    return document_of(spec.model_copy(update=changes))
+
+
+def _without_speedup(spec: Spec) -> Target | None:
+    """The target that ratios leave open: a speed-up would contradict them."""
+    target = spec.target
+    if target is None or target.speedup is None:
+        return target
+    others = target.model_copy(update={"speedup": None})
+    is_empty = all(value is None for _, value in others)
+    return None if is_empty else others
+
+
+def _of_registered(found: Decision, version: VersionFacts, was_deployed: bool) -> Decision:
+    """What is left to do for a version that is registered already."""
+    if was_deployed:
+        said = f"{version.version} was deployed, and another version was chosen since."
+    elif not version.gate.passed:
+        said = f"{version.version} was made of this partition, and did not pass its gate."
+    else:
+        said = f"{version.version} is registered and has passed its gate, but is not deployed yet."
+    action = "keep" if was_deployed or not version.gate.passed else "finish"
+    return found.model_copy(update={"action": action, "reasons": (*found.reasons, said)})
+
+
+def _age_days(version: VersionFacts) -> float:
+    made = datetime.fromisoformat(version.made_at)
+    return (datetime.now(UTC) - made).total_seconds() / SECONDS_A_DAY

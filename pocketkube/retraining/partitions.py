@@ -1,0 +1,85 @@
+"""The partitions of a data set that grows: which is the newest, and how it is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from pocketkube.errors import UserError
+from pocketkube.spec.sections import DatasetSettings
+from pocketkube.storage import Location
+from pocketkube.storage.checksums import CONTENTS_FILE
+
+# As Spark and Hadoop mark a folder whose writing has ended; the other one is PocketKube's own.
+MARKERS = ("_SUCCESS", CONTENTS_FILE)
+# Kinds whose examples are in one file, or some, that a folder may hold.
+OF_FILES = ("npz", "tfrecord")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition that is complete; it does not change any more.
+
+    Attributes:
+        name: The name of its file or folder; partitions are in the order of their names.
+        place: Where it is.
+        is_folder: Whether it is a folder.
+        incomplete: Names of later ones, which are not complete yet.
+    """
+
+    name: str
+    place: Location
+    is_folder: bool
+    incomplete: tuple[str, ...] = ()
+
+
+def newest_partition(place: Location, dataset: DatasetSettings) -> Partition:
+    """The last partition, by name, that is complete.
+
+    A file is complete where it stands, if it has the ending of the data set's own file; a folder where
+    it holds `_SUCCESS` or `checksums.json`. Names that begin with a dot or an underscore are none.
+
+    Args:
+        place: The folder of all partitions.
+        dataset: Of which kind they are.
+
+    Raises:
+        UserError: If there is none, or the server is away or refuses.
+    """
+    ending = PurePosixPath(dataset.source[1]).suffix
+    incomplete: list[str] = []
+    for child in reversed(place.children()):
+        if child.name.startswith((".", "_")) or child.name in MARKERS:
+            continue
+        if child.is_file():
+            if child.name.endswith(ending):
+                return Partition(child.name, child, False, tuple(incomplete))
+        elif any(child.holds(marker) for marker in MARKERS):
+            return Partition(child.name, child, True, tuple(incomplete))
+        else:
+            incomplete.append(child.name)
+    raise UserError(f"{place} has no partition that is complete{_advice(incomplete, ending)}.")
+
+
+def dataset_of(partition: Partition, dataset: DatasetSettings) -> DatasetSettings:
+    """The data set that a partition is.
+
+    Args:
+        partition: The partition.
+        dataset: Its kind and settings; the last part of its place names the file, or the pattern of
+            files, in a partition that is a folder.
+    """
+    kind, place = dataset.source
+    found = partition.place
+    if partition.is_folder and kind in OF_FILES:
+        found = found.below(PurePosixPath(place).name)
+    return dataset.model_copy(update={kind: str(found)})
+
+
+def _advice(incomplete: Sequence[str], ending: str) -> str:
+    if incomplete:
+        return f": {incomplete[0]} lacks {MARKERS[0]}, which says that its writing has ended"
+    return (
+        f": it needs a file whose name ends in {ending}, or a folder with {MARKERS[0]}"
+        if ending
+        else ""
+    )

@@ -1,0 +1,125 @@
+"""One scheduled run on this machine: what cron calls, and what a pipeline's tasks do one by one."""
+
+import fcntl
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pocketkube.benchmarking.results import load_benchmark
+from pocketkube.errors import UserError
+from pocketkube.files import replaced_folder, write_text
+from pocketkube.layout import BENCHMARK_FILE, FACTS_FILE, LITERT_FILE, REPORT_FILE, SAMPLES_FILE
+from pocketkube.records import text_of
+from pocketkube.retraining.decision import decide
+from pocketkube.retraining.job import Made, Say, run_job
+from pocketkube.retraining.lineage import Decision, Outcome
+from pocketkube.retraining.registering import finish, register
+from pocketkube.retraining.registry import Registry
+from pocketkube.retraining.report import html_of, markdown_of
+from pocketkube.retraining.settings import RetrainingJob
+from pocketkube.spec import parse_spec
+from pocketkube.stages.call import StageCall
+from pocketkube.stages.configs import BenchmarkLitertConfig
+from pocketkube.stages.run import run_stage
+from pocketkube.storage import Location
+
+OUTCOME_FILE, MARKDOWN_FILE = "retraining.json", "report.md"
+
+
+def retrain(
+    job: RetrainingJob, output: Path, say: Say = lambda line: print(line, file=sys.stderr, flush=True)
+) -> Outcome:
+    """Looks at the newest partition, and makes, judges and deploys a version where it has to.
+
+    It may be interrupted anywhere and run again: nothing is trained twice, no version is written twice,
+    and a partition that was dealt with is not dealt with again.
+
+    Args:
+        job: The settings.
+        output: Gets retraining.json, report.html and report.md, and holds finished steps.
+        say: Told what is done.
+
+    Raises:
+        UserError: If another run is at it in the same folder, or something is wrong with the settings,
+            the data or the registry.
+    """
+    with _alone(output):
+        say(f"look at {job.partitions}")
+        decision = decide(job)
+        for reason in decision.reasons:
+            say(reason)
+        outcome = _carried_out(job, decision, output, say)
+        write_outcome(outcome, output)
+        return outcome
+
+
+def settle(job: RetrainingJob, decision: Decision, say: Say) -> Outcome | None:
+    """Does what a decision asks for without training; None where a version has to be made."""
+    if decision.action == "train":
+        return None
+    if decision.action == "finish":
+        return finish(job, decision, say)
+    return Outcome(result="kept", decision=decision)
+
+
+def opponent_folder(registry: Location, deployed: str | None, made: Made, folder: Path) -> Path:
+    """What a version is measured beside: the deployed file with the partition's test examples.
+
+    The first version is measured beside its own uncompressed network's file.
+
+    Args:
+        registry: Where versions are.
+        deployed: The deployed version.
+        made: What the job has made.
+        folder: The folder to write.
+    """
+    if deployed is None:
+        assert made.baseline is not None
+        return made.baseline
+    with Registry(registry).fetched(deployed) as version, replaced_folder(folder) as aside:
+        for file in (LITERT_FILE, FACTS_FILE):
+            shutil.copyfile(version / file, aside / file)
+        shutil.copyfile(made.litert / SAMPLES_FILE, aside / SAMPLES_FILE)
+    return folder
+
+
+def write_outcome(outcome: Outcome, output: Path) -> None:
+    """Writes how a run ended, for machines and for people."""
+    write_text(output / OUTCOME_FILE, text_of(outcome))
+    write_text(output / REPORT_FILE, html_of(outcome))
+    write_text(output / MARKDOWN_FILE, markdown_of(outcome))
+
+
+def _carried_out(job: RetrainingJob, decision: Decision, output: Path, say: Say) -> Outcome:
+    settled = settle(job, decision, say)
+    if settled is not None:
+        return settled
+    work, cache = output / "steps", output / ".cache"
+    spec = parse_spec(decision.spec)
+    made = run_job(spec, work, cache, None, say, baseline=decision.deployed is None)
+    opponent = opponent_folder(job.registry, decision.deployed, made, work / "deployed")
+    say("benchmark_litert")
+    measured = work / "benchmark"
+    config = BenchmarkLitertConfig.of(spec)
+    inputs = {"baseline": str(opponent), "result": str(made.litert)}
+    run_stage(StageCall("benchmark_litert", config, inputs, str(measured)), cache)
+    return register(job, decision, made, opponent, load_benchmark(measured / BENCHMARK_FILE), say)
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Keeps a second run out of the same folder; one that dies lets go."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with (output / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"{output}: another run is at it; wait for its end, or give another --output."
+                ) from None
+            yield
+    except OSError as error:
+        raise UserError(f"Cannot write {output}: {error.strerror}.") from error

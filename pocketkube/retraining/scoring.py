@@ -1,0 +1,117 @@
+"""What a version's LiteRT file makes of examples: how right it is on each, and what it saw and said."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pocketkube.data.dataset import Arrays
+from pocketkube.facts import BundleFacts
+from pocketkube.litert import LiteRTModel
+from pocketkube.progress import progress
+from pocketkube.stages.assessment import task_of
+from pocketkube.stages.chance import EXAMPLES, untold
+from pocketkube.training.task import Task
+
+# A wider output counts by its mean over positions, one wider still by its first numbers.
+WIDEST = 128
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a file makes of examples.
+
+    Attributes:
+        scores: How right it is on each, `[n]`; the higher the better.
+        signals: Numbers of each example, `[n, k]`: mean and standard deviation of each input, and the
+            numbers of each output.
+        names: What they are, k of them.
+        at_chance: A sentence where outputs tell nothing of the labels; else empty.
+    """
+
+    scores: np.ndarray
+    signals: np.ndarray
+    names: tuple[str, ...]
+    at_chance: str = ""
+
+
+def answers_of(file: Path, facts: BundleFacts, inputs: Arrays, labels: Arrays, origin: str) -> Answers:
+    """Runs a LiteRT file on examples, one at a time as a phone does.
+
+    Args:
+        file: The file.
+        facts: What is known of its model: the task above all.
+        inputs: One array `[n, …]` for each input.
+        labels: One array `[n, …]` for each output that is scored.
+        origin: What messages call the examples.
+
+    Raises:
+        UserError: If the examples do not fit the file.
+    """
+    model, task = LiteRTModel(file), task_of(facts)
+    model.fit_inputs(inputs, origin)
+    task.measure.refuse_unfit(labels, model.output_shapes, origin, file.name)
+    rows = []
+    with progress("score", len(inputs[0]), "example") as shown:
+        for number, outputs in enumerate(model.predict(inputs), start=1):
+            rows.append(tuple(output.copy() for output in outputs))
+            shown.update(number)
+    said = [np.concatenate(column) for column in zip(*rows, strict=True)]
+    starts = range(0, len(inputs[0]), BATCH)
+    parts = [
+        task.score([y[at : at + BATCH] for y in labels], [z[at : at + BATCH] for z in said])
+        for at in starts
+    ]
+    names, signals = _signals(inputs, said)
+    return Answers(
+        np.concatenate([np.asarray(part) for part in parts]).astype(np.float64),
+        signals,
+        names,
+        "; ".join(_untold(task, labels, said, origin)),
+    )
+
+
+def _untold(
+    task: Task, labels: Sequence[np.ndarray], outputs: Sequence[np.ndarray], origin: str
+) -> list[str]:
+    """Of many examples some are looked at, from all over: they may stand class by class."""
+    step = -(-len(labels[0]) // EXAMPLES)
+    some = [array[::step] for array in labels], [array[::step] for array in outputs]
+    return untold(task, *some, origin, what="examples")
+
+
+def save_reference(file: Path, answers: Answers) -> None:
+    """Writes what a version did on its own data, to compare later data with."""
+    np.savez_compressed(
+        file,
+        scores=answers.scores,
+        signals=answers.signals.astype(np.float32),
+        names=np.asarray(answers.names),
+    )
+
+
+def load_reference(file: Path) -> Answers:
+    """Reads what `save_reference` wrote."""
+    with np.load(file, allow_pickle=False) as found:
+        return Answers(found["scores"], found["signals"], tuple(map(str, found["names"])))
+
+
+def _signals(
+    inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
+) -> tuple[tuple[str, ...], np.ndarray]:
+    named: dict[str, np.ndarray] = {}
+    for number, array in enumerate(inputs):
+        what = f"input {number}" if len(inputs) > 1 else "inputs"
+        flat = array.reshape(len(array), -1).astype(np.float64)
+        named[f"mean of {what}"] = flat.mean(axis=1)
+        named[f"standard deviation of {what}"] = flat.std(axis=1)
+    for number, array in enumerate(outputs):
+        what = f"output {number}, " if len(outputs) > 1 else "output "
+        numbers = array.reshape(len(array), -1)
+        if numbers.shape[1] > WIDEST and array.ndim > 2:
+            numbers = array.reshape(len(array), -1, array.shape[-1]).mean(axis=1)
+        for place, column in enumerate(numbers.T[:WIDEST]):
+            named[f"{what}{place}"] = column.astype(np.float64)
+    return tuple(named), np.stack(list(named.values()), axis=1)

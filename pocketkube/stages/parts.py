@@ -1,0 +1,179 @@
+"""The parts of a form's spec: for each task of a compiled pipeline, what it depends on and no more."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from pocketkube.errors import UserError
+from pocketkube.spec import Spec, settings_document
+from pocketkube.spec.form import name_of, spec_of
+from pocketkube.spec.sections import Cluster
+from pocketkube.stages.plan import RESULT, Step, plan
+from pocketkube.stages.reachable import check_there
+
+# The tasks of compress-model, by their steps' names in it.
+TASKS = {
+    "check_export": "check_export",
+    "train_model": "train_model",
+    "1_prune_channels": "prune_channels",
+    "2_fine_tune": "fine_tune",
+    "baseline": "baseline",
+    "result": "result",
+    "benchmark": "benchmark_litert",
+    "report": "build_report",
+}
+
+
+class SpecParts(NamedTuple):
+    """What the tasks of compress-model are told.
+
+    Kubeflow keeps a task's output by its inputs: what is no part of a task's own repeats nothing. The
+    first ten are the spec's own of that name.
+
+    Attributes:
+        stages: Settings of all stages, each with its name.
+        prune_channels: Settings of pruning.
+        fine_tune: Settings of fine-tuning.
+        number_format: Settings of the stage that says what the file's numbers are; empty for floats.
+        file_stages: `stages` where the file judges the target, else empty.
+        file_benchmark: `benchmark` where the file judges the target, else empty.
+        training_cluster: What of `cluster` concerns tasks that train.
+        benchmark_cluster: What of it concerns the one that measures.
+    """
+
+    model: str
+    width: float
+    dataset: dict[str, Any]
+    task: dict[str, Any]
+    target: dict[str, Any]
+    training: dict[str, Any]
+    distillation: dict[str, Any]
+    benchmark: dict[str, Any]
+    cluster: dict[str, Any]
+    seed: int
+    stages: list[Any]
+    prune_channels: dict[str, Any]
+    fine_tune: dict[str, Any]
+    number_format: dict[str, Any]
+    file_stages: list[Any]
+    file_benchmark: dict[str, Any]
+    training_cluster: dict[str, Any]
+    benchmark_cluster: dict[str, Any]
+
+
+class TaskRequest(NamedTuple):
+    """What a task's pod asks for, as Kubeflow Pipelines takes it from a parameter; 0 is no limit."""
+
+    cpu: str
+    memory: str
+    gpus: str
+    node_selector: dict[str, str]
+    tolerations: list[dict[str, str]]
+
+
+def checked_parts(form: Mapping[str, Any]) -> tuple[SpecParts, dict[str, TaskRequest]]:
+    """Checks what a form asks for, and takes it apart.
+
+    Args:
+        form: The form's parameters by their names; see `CompressForm`.
+
+    Returns:
+        What tasks are told, and what their pods ask for, by the names of `TASKS`.
+
+    Raises:
+        UserError: If a parameter is wrong, or an address that it names holds nothing.
+    """
+    spec = spec_of(form)
+    check_tasks(spec, name_of)
+    check_there(spec, name_of)
+    return parts_of(spec), {TASKS[step.key]: request_of(spec.cluster, step) for step in plan(spec)}
+
+
+def parts_of(spec: Spec) -> SpecParts:
+    """What tasks are told.
+
+    Args:
+        spec: A job of the stages that `spec_of` gives.
+    """
+    document = settings_document(spec)
+    configs = {step.key: settings_document(step.config) for step in plan(spec)}
+    pruning, tuning, result = (configs[key] for key in ("1_prune_channels", "2_fine_tune", RESULT))
+    return SpecParts(
+        model=spec.model,
+        width=spec.width,
+        dataset=document["dataset"],
+        task=document.get("task", {}),
+        target=document.get("target", {}),
+        training=document.get("training", {}),
+        distillation=document.get("distillation", {}),
+        benchmark=document.get("benchmark", {}),
+        cluster=document.get("cluster", {}),
+        seed=spec.seed,
+        stages=document["stages"],
+        prune_channels=pruning.get("settings", {}),
+        fine_tune=tuning.get("settings", {}),
+        number_format=result.get("settings", {}),
+        file_stages=pruning.get("stages", []),
+        file_benchmark=pruning.get("benchmark", {}),
+        training_cluster=cluster_of_training(spec.cluster),
+        benchmark_cluster=cluster_of_benchmark(spec.cluster),
+    )
+
+
+def cluster_of_training(cluster: Cluster) -> dict[str, Any]:
+    """What of the section concerns tasks that train: nothing of other tasks' pods.
+
+    Args:
+        cluster: The section.
+    """
+    return _kept(
+        cluster, {"launcher", "image", "service_account", "runtime", "object_store", "workers"}
+    )
+
+
+def cluster_of_benchmark(cluster: Cluster) -> dict[str, Any]:
+    """What of the section concerns the task that measures.
+
+    Args:
+        cluster: The section.
+    """
+    return _kept(cluster, {"benchmark", "benchmark_image", "service_account", "object_store"})
+
+
+def request_of(cluster: Cluster, step: Step) -> TaskRequest:
+    """What the pod of a step asks for.
+
+    Args:
+        cluster: The section.
+        step: The step.
+    """
+    pods = cluster.pods_of(step.key, step.stage)
+    return TaskRequest(
+        cpu=pods.cpu or "0",
+        memory=pods.memory or "0",
+        gpus=str(pods.gpus),
+        node_selector=dict(pods.node_selector),
+        tolerations=[{key: value for key, value in each if value} for each in pods.tolerations],
+    )
+
+
+def check_tasks(spec: Spec, called: Callable[[str], str] = str) -> None:
+    """Refuses names below cluster.tasks that are no step's of the job.
+
+    Args:
+        spec: The job.
+        called: What messages call a key of it.
+
+    Raises:
+        UserError: If there is one.
+    """
+    steps = plan(spec)
+    known = {step.key for step in steps} | {step.stage for step in steps}
+    for name in spec.cluster.tasks:
+        if name not in known:
+            stages = ", ".join(dict.fromkeys(step.stage for step in steps))
+            key = called(f"cluster.tasks.{name}")
+            raise UserError(f"{key}: is no step of this job; use one of {stages}")
+
+
+def _kept(cluster: Cluster, names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in settings_document(cluster).items() if name in names}

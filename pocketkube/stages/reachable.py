@@ -1,0 +1,52 @@
+"""Whether what a spec names by its address is there: on a cluster, before anything costly starts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pocketkube.errors import UserError
+from pocketkube.spec import Spec
+from pocketkube.stages.configs import BuildReportConfig
+from pocketkube.stages.outside import named_outside
+from pocketkube.storage import is_uri, parse_location
+
+
+def check_there(spec: Spec, called: Callable[[str], str] = str) -> None:
+    """Refuses addresses that hold nothing, and paths of files that are not here.
+
+    Args:
+        spec: The job.
+        called: What messages call a key of it.
+
+    Raises:
+        UserError: If there is one, or its server is away or refuses.
+    """
+    if is_uri(spec.model) and not spec.model.endswith(".keras"):
+        raise UserError(f"{called('model')}: {spec.model} is no .keras file; save the network as one")
+    for key, text in named_outside(BuildReportConfig.of(spec)):
+        name = called(key)
+        try:
+            found = parse_location(text).exists()
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+        if not found:
+            held = "" if is_uri(text) else " in the image; give an s3:// address"
+            raise UserError(f"{name}: there is no {text}{held}")
+
+
+def check_reachable(spec: Spec) -> None:
+    """Refuses paths of this machine in a spec that is to run on a cluster.
+
+    An absolute path that is not here may be one of the image.
+
+    Args:
+        spec: The job.
+
+    Raises:
+        UserError: If there is one.
+    """
+    for name, text in named_outside(BuildReportConfig.of(spec)):
+        if not is_uri(text) and (not Path(text).is_absolute() or Path(text).exists()):
+            raise UserError(
+                f"{name}: {text} is a path of this machine, which no pod of a cluster sees; upload it "
+                "and give its s3:// address, or the absolute path of a file in the image"
+            )

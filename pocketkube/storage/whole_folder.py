@@ -1,0 +1,65 @@
+"""Folders that are written once, whole, and never change: on this machine or on an S3 server."""
+
+import errno
+import shutil
+import tempfile
+from pathlib import Path
+
+from pocketkube.errors import UserError
+from pocketkube.storage.checksums import CONTENTS_FILE
+from pocketkube.storage.location import LocalLocation, Location, S3Location
+from pocketkube.storage.patience import patiently
+from pocketkube.storage.send import AlreadyThere, send_folder
+
+
+def add_folder(folder: Path, place: Location) -> bool:
+    """Copies a folder to where nothing stands yet; readers see all of it or nothing.
+
+    Args:
+        folder: The folder.
+        place: Where it goes. What an interrupted copy has left there is replaced.
+
+    Returns:
+        Whether it was written; a complete folder that stands there is left as it is.
+
+    Raises:
+        UserError: If others' files are there, it cannot be written, or the server is away or refuses.
+    """
+    if is_whole(place):
+        return False
+    if isinstance(place, LocalLocation):
+        return _add_here(folder, place.path)
+    assert isinstance(place, S3Location)
+    address = place.address
+    try:
+        patiently("send", lambda: send_folder(folder, address, replaces=False))
+    except AlreadyThere:
+        return False
+    return True
+
+
+def is_whole(place: Location) -> bool:
+    """Whether a folder that `add_folder` or a stage has written stands there, complete.
+
+    Raises:
+        UserError: If the server is away or refuses.
+    """
+    return place.path.is_dir() if isinstance(place, LocalLocation) else place.holds(CONTENTS_FILE)
+
+
+def _add_here(folder: Path, target: Path) -> bool:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            shutil.copytree(folder, aside, dirs_exist_ok=True)
+            aside.chmod(0o755)
+            # Renaming does not replace a folder that has files.
+            aside.rename(target)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise UserError(f"Cannot write {target}: {error.strerror}.") from error
+    return True
