@@ -136,7 +136,7 @@ def session(namespace: str) -> Session:
     return connect_to_cluster(namespace)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneApiServer]:
     """An API server of the tests' own, without controllers and nodes."""
     try:
