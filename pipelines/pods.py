@@ -5,7 +5,7 @@ from typing import Any
 
 from kfp import kubernetes
 
-from pocketkube.stages.parts import TaskRequest
+from pocketkube.stages.parts import WORK, TaskRequest
 
 STORE = "pocketkube-object-store"
 GPU = "nvidia.com/gpu"
@@ -31,12 +31,10 @@ def set_store(task: Any, secret: Any, endpoint: str = "") -> None:
         secret: The name of the Secret with accesskey and secretkey, or the parameter that holds it.
         endpoint: The server's URL; if empty, what the ConfigMap pocketkube-object-store says.
     """
+    names = {"endpoint": "AWS_ENDPOINT_URL_S3", "region": "AWS_REGION", "work": WORK}
     if endpoint:
-        task.set_env_variable("AWS_ENDPOINT_URL_S3", endpoint)
-    else:
-        kubernetes.use_config_map_as_env(
-            task, STORE, {"endpoint": "AWS_ENDPOINT_URL_S3"}, optional=True
-        )
+        task.set_env_variable(names.pop("endpoint"), endpoint)
+    kubernetes.use_config_map_as_env(task, STORE, names, optional=True)
     keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
     kubernetes.use_secret_as_env(task, secret, keys, optional=True)
 

@@ -59,6 +59,11 @@ def test_every_pod_is_restricted_and_has_a_tmp_and_the_keys_of_the_store(
         }
         (server,) = pod["configMapAsEnv"]
         assert (server["configMapName"], server["optional"]) == ("pocketkube-object-store", True)
+        assert {each["configMapKey"]: each["envVar"] for each in server["keyToEnv"]} == {
+            "endpoint": "AWS_ENDPOINT_URL_S3",
+            "region": "AWS_REGION",
+            "work": "POCKETKUBE_WORK",
+        }
 
 
 def test_the_form_of_compress_model_is_typed(compress: Package) -> None:

@@ -49,6 +49,20 @@ def test_pods_are_those_of_the_section() -> None:
     assert requests["benchmark_litert"] == requests["train_model"]
 
 
+def test_the_namespaces_place_is_taken_where_settings_name_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POCKETKUBE_WORK", "s3://mlpipeline/private/team")
+    (parts, _) = checked_parts({"settings": {"cluster": {"workers": {"slots": 2}}}})
+    assert parts.training_cluster == {
+        "object_store": {"work": "s3://mlpipeline/private/team"},
+        "workers": {"slots": 2},
+    }
+    own = {"cluster": {"object_store": {"work": "s3://own/place"}}}
+    (parts, _) = checked_parts({"settings": own})
+    assert parts.benchmark_cluster == own["cluster"]
+
+
 def test_a_task_that_is_not_there_is_refused() -> None:
     with pytest.raises(UserError, match=r"^settings\.cluster\.tasks\.trian: is no step of this job"):
         checked_parts({"settings": {"cluster": {"tasks": {"trian": {"cpu": "1"}}}}})
