@@ -52,10 +52,20 @@ def request_now(task: Any, request: TaskRequest) -> None:
         task.set_memory_request(request.memory).set_memory_limit(request.memory)
     if request.gpus != "0":
         task.set_accelerator_type(GPU).set_accelerator_limit(request.gpus)
-    for label, value in request.node_selector.items():
-        kubernetes.add_node_selector(task, label, value)
+    select_nodes(task, request.node_selector)
     if request.tolerations:
         kubernetes.add_toleration_json(task, request.tolerations)
+
+
+def select_nodes(task: Any, labels: Mapping[str, str]) -> None:
+    """Has a task run on nodes with labels.
+
+    Args:
+        task: The KFP task.
+        labels: The labels and their values.
+    """
+    for label, value in labels.items():
+        kubernetes.add_node_selector(task, label, value)
 
 
 def request_later(task: Any, outputs: Mapping[str, Any], name: str) -> None:

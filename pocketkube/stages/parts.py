@@ -8,6 +8,7 @@ from pocketkube.errors import UserError
 from pocketkube.spec import Spec, settings_document
 from pocketkube.spec.form import merged, name_of, spec_of
 from pocketkube.spec.sections import Cluster
+from pocketkube.spec.sections.cluster import ARCH
 from pocketkube.stages.plan import RESULT, Step, plan
 from pocketkube.stages.reachable import check_there
 
@@ -154,7 +155,7 @@ def request_of(cluster: Cluster, step: Step) -> TaskRequest:
         cpu=pods.cpu or "0",
         memory=pods.memory or "0",
         gpus=str(pods.gpus),
-        node_selector=dict(pods.node_selector),
+        node_selector={**ARCH, **pods.node_selector},
         tolerations=[{key: value for key, value in each if value} for each in pods.tolerations],
     )
 

@@ -90,6 +90,8 @@ def test_what_can_be_chosen_is_offered(compress: Package) -> None:
 def test_each_tasks_pod_is_what_the_checked_spec_says(compress: Package) -> None:
     for name, container in compress.containers.items():
         if name == "check-spec":
+            labels = compress.pods[name]["nodeSelector"]["labels"]
+            assert labels == {"kubernetes.io/arch": "amd64"}
             continue
         resources = container["resources"]
         for key in ("resourceCpuLimit", "resourceMemoryLimit"):
