@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pocketkube.errors import UserError
-from pocketkube.facts import OutputScore, load_facts
+from pocketkube.facts import OutputScore, load_exported, load_facts
 from pocketkube.kube.session import connect
+from pocketkube.layout import LITERT_FILE
 from pocketkube.spec import parse_settings
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall, config_of
@@ -100,6 +101,22 @@ def metrics_of(folder: str) -> dict[str, float]:
         "seconds": made.seconds,
     }
     return {name: float(value) for name, value in shown.items() if value is not None}
+
+
+def file_metrics_of(folder: str) -> dict[str, float]:
+    """The figures of the LiteRT file of an exported bundle, for KFP to show."""
+    facts = load_exported(Path(folder))
+    shown = {
+        "size_bytes": (Path(folder) / LITERT_FILE).stat().st_size,
+        "agreement": facts.agreement.share,
+        "seconds": facts.export.seconds,
+    }
+    return {name: float(value) for name, value in shown.items() if value is not None}
+
+
+def format_of(folder: str) -> str:
+    """What the numbers of the LiteRT file of an exported bundle are."""
+    return str(load_exported(Path(folder)).format)
 
 
 def _of_heads(heads: Sequence[OutputScore]) -> dict[str, float]:
