@@ -18,7 +18,7 @@ def set_pod(task: Any) -> None:
         task: The KFP task.
     """
     kubernetes.set_security_context(task, run_as_user=1000, run_as_group=0, run_as_non_root=True)
-    # By which manifests' NetworkPolicies know it.
+    # Network policies know our pods by it.
     kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "pocketkube")
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")
 

@@ -15,6 +15,7 @@ def build_report(
     dataset: dict,
     stages: list,
     report: dsl.Output[dsl.HTML],
+    summary: dsl.Output[dsl.Markdown],
     figures: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     width: float = 1.0,
@@ -37,6 +38,7 @@ def build_report(
         dataset: Where the examples are, as in {builtin: digits}.
         stages: Settings of all of the job's stages, each with its name.
         report: Gets the report, a page that needs no network.
+        summary: Gets the figures before and after as a table.
         figures: Gets result.json: the same for machines.
         metrics: Gets the figures of the result that people ask for first.
         width: Width multiplier of a built-in network.
@@ -53,6 +55,8 @@ def build_report(
     import tempfile
     from pathlib import Path
 
+    from pocketkube.report.markdown import markdown_of
+    from pocketkube.report.result import load_result
     from pocketkube.stages.component import run_component
 
     with tempfile.TemporaryDirectory() as folder:
@@ -82,6 +86,7 @@ def build_report(
         )
         shutil.copyfile(made / "report.html", report.path)
         shutil.copyfile(made / "result.json", figures.path)
+    Path(summary.path).write_text(markdown_of(load_result(Path(figures.path))), "utf-8")
     found = json.loads(Path(figures.path).read_text("utf-8"))
     certain = (
         "" if found["speedup_bound"] == "exact" else f"_{found['speedup_bound']}".replace(" ", "_")

@@ -141,6 +141,9 @@ def compress_model(spec: Spec) -> Any:
         UserError: If a stage has no component, or cluster.tasks names no step of the job.
     """
     check_tasks(spec)
+    if len(spec.model.splitlines()) != 1:
+        # It would compile to YAML that cannot be read back.
+        raise UserError("model: holds a line break, which a pipeline's parameter cannot")
     steps = plan(spec)
 
     def pipeline(*values: Any) -> Compressed:
