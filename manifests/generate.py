@@ -46,7 +46,7 @@ def generated() -> dict[str, str]:
     Raises:
         UserError: If POCKETKUBE_IMAGE or POCKETKUBE_BENCHMARK_IMAGE is no image's name.
     """
-    names, files = [], {"components/image/kustomization.yaml": _images()}
+    names, files = [], {"components/image/kustomization.yaml": images()}
     for make in READY.values():
         name, package, objects = _compiled(make())
         names.append(f"{name}.yaml")
@@ -80,14 +80,19 @@ def _compiled(pipeline: Any) -> tuple[str, str, str]:
         return package.name, path.read_text(), objects.read_text()
 
 
-def _images() -> str:
+def images() -> str:
+    """The kustomize component that says what a cluster calls our images.
+
+    Raises:
+        UserError: If POCKETKUBE_IMAGE or POCKETKUBE_BENCHMARK_IMAGE is no image's name.
+    """
     runtime = os.environ["POCKETKUBE_IMAGE"]
     benchmark = os.environ.get(BENCHMARK_IMAGE) or Cluster().benchmark_image
-    images = [
+    names = [
         {"name": "pocketkube", **_parts("POCKETKUBE_IMAGE", runtime)},
         {"name": "pocketkube-benchmark", **_parts(BENCHMARK_IMAGE, benchmark)},
     ]
-    return _kustomization("Component", {"images": images})
+    return _kustomization("Component", {"images": names})
 
 
 def _parts(variable: str, image: str) -> dict[str, str]:

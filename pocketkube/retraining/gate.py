@@ -5,6 +5,7 @@ from math import sqrt
 import numpy as np
 from scipy.stats import norm, t
 
+from pocketkube.benchmarking.environment import shown_place
 from pocketkube.benchmarking.intervals import CONFIDENCE
 from pocketkube.benchmarking.results import BenchmarkReport
 from pocketkube.retraining.lineage import GateCriterion, GateFacts
@@ -107,7 +108,7 @@ def _latency(bounds: Gate, measured: BenchmarkReport) -> list[GateCriterion]:
         return []
     low, high = measured.latency_ratio_interval
     threads = measured.reference_threads
-    where = f"on {measured.environment.cpu}, {threads} thread{'' if threads == 1 else 's'}"
+    where = f"on {shown_place(measured.environment)}, {threads} thread{'' if threads == 1 else 's'}"
     return [
         GateCriterion(
             name="latency",

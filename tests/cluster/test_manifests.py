@@ -7,10 +7,11 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import kfp
+import numpy as np
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
@@ -28,6 +29,7 @@ from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Cluster
 from pocketkube.storage import fetch_folder, parse_uri
 from tests.cluster.accounts import api_as
+from tests.cluster.backend import Backend
 from tests.cluster.following import wait_for_job, wait_for_mpijob
 from tests.cluster.installing import BENCHMARK, RUNTIME, install
 from tests.cluster.jobs import SPEC
@@ -78,29 +80,29 @@ def pipeline_kinds(kubeconfig: Path) -> Iterator[None]:
     kubectl(kubeconfig, "delete", *files)
 
 
-@pytest.fixture(scope="module")
-def schemas(cluster: None) -> dict[tuple[str, str], dict[str, Any]]:
-    """What the API server says of each kind of object, by its apiVersion and kind."""
-    kubeconfig = Path(os.environ["KUBECONFIG"])
-    found = {}
-    for place in json.loads(kubectl(kubeconfig, "get", "--raw", "/openapi/v3"))["paths"].values():
-        document = json.loads(kubectl(kubeconfig, "get", "--raw", place["serverRelativeURL"]))
-        components = document.get("components", {})
-        close(components)
-        for name, schema in components.get("schemas", {}).items():
-            for kind in schema.get("x-kubernetes-group-version-kind", []):
-                version = "/".join(filter(None, (kind["group"], kind["version"])))
-                reference = f"#/components/schemas/{name}"
-                found[version, kind["kind"]] = {"$ref": reference, "components": components}
+@cache
+def described_by_server(version: str) -> dict[str, Any]:
+    """The schemas of an API, as the cluster's server publishes them, but closed."""
+    path = f"api/{version}" if "/" not in version else f"apis/{version}"
+    answer = kubectl(Path(os.environ["KUBECONFIG"]), "get", "--raw", f"/openapi/v3/{path}")
+    found: dict[str, Any] = json.loads(answer)["components"]
+    close(found)
     return found
 
 
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("place", [place for place in APPLIED if place != "pipelines"])
-def test_every_object_is_as_the_api_server_describes_it(
-    place: str, schemas: dict[tuple[str, str], dict[str, Any]]
-) -> None:
+def test_every_object_is_as_the_api_server_describes_it(place: str) -> None:
     for each in rendered(place):
-        schema = schemas[each["apiVersion"], each["kind"]]
+        group, _, version = each["apiVersion"].rpartition("/")
+        wanted = {"group": group, "version": version, "kind": each["kind"]}
+        components = described_by_server(each["apiVersion"])
+        [name] = [
+            name
+            for name, schema in components["schemas"].items()
+            if wanted in schema.get("x-kubernetes-group-version-kind", [])
+        ]
+        schema = {"$ref": f"#/components/schemas/{name}", "components": components}
         refuse_invalid(each, Draft202012Validator(schema))
 
 
@@ -141,7 +143,7 @@ def test_what_starts_jobs_does_all_it_does_with_the_runners_rights(
             "benchmark_image": "pocketkube-benchmark:absent",
             "object_store": {"endpoint": find_store().endpoint, "work": f"{store}/work"},
             "workers": absent,
-            "benchmark": absent,
+            "benchmark": {**absent, "cpu": "1", "memory": "256Mi"},
         }
     )
     spec = parse_spec({**SPEC, "training": {"workers": 2}})
@@ -153,7 +155,8 @@ def test_what_starts_jobs_does_all_it_does_with_the_runners_rights(
     places = dict.fromkeys(("baseline", "result"), tmp_path / "model")
     measuring = call_of(spec, "benchmark", places, tmp_path / "measured")
     outcome = NodePool(session, cluster, lambda parts, output: None, 1).start(measuring).outcome
-    assert "pocketkube-benchmark:absent" in outcome.reason
+    # On a busy cluster it may wait for a node instead.
+    assert outcome.reason.startswith("Nothing was measured: pod benchmark-litert-")
     assert _mpijobs(namespace) == client.BatchV1Api().list_namespaced_job(namespace).items == []
 
 
@@ -195,7 +198,12 @@ def test_the_base_takes_restricted_pods_alone_and_says_what_others_ask_for(
 
 
 def test_the_demo_trains_compresses_and_measures_on_one_node(
-    namespace: str, arch: str, store: str, images: dict[str, str], tmp_path: Path
+    namespace: str,
+    store: str,
+    images: dict[str, str],
+    arch: str,
+    steps: dict[str, Path],
+    tmp_path: Path,
 ) -> None:
     install("overlays/demo", tmp_path, namespace, store, images)
     worker = _worker_that_trains(namespace)
@@ -212,8 +220,12 @@ def test_the_demo_trains_compresses_and_measures_on_one_node(
         wait_for_job(namespace, job, seconds=900)
     for step in ("train_model", "2_fine_tune", "benchmark"):
         fetch_folder(parse_uri(f"{store}/examples/{step}"), tmp_path / step)
-    trained = load_bundle(tmp_path / "train_model")
+    trained, here = load_bundle(tmp_path / "train_model"), load_bundle(steps["train_model"])
+    # Two that never met would each have trained all of it.
     assert trained.facts.stages[0].history.workers == 2
+    for ours, theirs in zip(trained.model.get_weights(), here.model.get_weights(), strict=True):
+        # As between one process and two on one machine: sums are added in another order.
+        np.testing.assert_allclose(ours, theirs, atol=2e-3)
     compressed = load_bundle(tmp_path / "2_fine_tune")
     assert compressed.model.count_params() < trained.model.count_params()
     measured = json.loads((tmp_path / "benchmark" / BENCHMARK_FILE).read_text())
@@ -238,9 +250,9 @@ def test_pipelines_are_taken_as_objects(
 
 @pytest.mark.parametrize("place", ["overlays/standalone", "overlays/kubeflow"])
 def test_the_job_uploads_pipelines_and_keeps_recurring_runs_however_often_it_runs(
-    place: str, namespace: str, images: dict[str, str], kfp_endpoint: str, tmp_path: Path
+    place: str, namespace: str, images: dict[str, str], backend: Backend, tmp_path: Path
 ) -> None:
-    backend = kfp.Client(host=kfp_endpoint)
+    kfp = backend.client
     name = f"run-of-{namespace}"
     schedule = {"name": name, "pipeline": "compress-model", "cron": "0 0 3 * * 1", "enabled": False}
     [version] = [
@@ -258,7 +270,7 @@ def test_the_job_uploads_pipelines_and_keeps_recurring_runs_however_often_it_run
             "pocketkube-upload", namespace, propagation_policy="Foreground"
         )
         _wait_until_gone(namespace, "pocketkube-upload")
-        found = backend.list_recurring_runs(page_size=100).recurring_runs or []
+        found = kfp.list_recurring_runs(page_size=100).recurring_runs or []
         [run] = [each for each in found if each.display_name == name]
         return str(run.recurring_run_id)
 
@@ -267,15 +279,15 @@ def test_the_job_uploads_pipelines_and_keeps_recurring_runs_however_often_it_run
         assert applied() == first
         changed = applied(cron="0 0 4 * * 1")
         assert changed != first
-        kept = backend.get_recurring_run(changed)
+        kept = kfp.get_recurring_run(changed)
         assert kept.trigger.cron_schedule.cron == "0 0 4 * * 1"
-        pipeline = backend.get_pipeline_id("compress-model")
-        versions = backend.list_pipeline_versions(pipeline, page_size=100).pipeline_versions
+        pipeline = kfp.get_pipeline_id("compress-model")
+        versions = kfp.list_pipeline_versions(pipeline, page_size=100).pipeline_versions
         assert [each.display_name for each in versions].count(version) == 1
     finally:
-        for each in backend.list_recurring_runs(page_size=100).recurring_runs or []:
+        for each in kfp.list_recurring_runs(page_size=100).recurring_runs or []:
             if each.display_name == name:
-                backend.delete_recurring_run(each.recurring_run_id)
+                kfp.delete_recurring_run(each.recurring_run_id)
 
 
 def _wait_until_gone(namespace: str, job: str) -> None:

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from manifests.generate import generated
+from manifests.generate import generated, images
 from pocketkube import __version__
 from pocketkube.errors import UserError
 from pocketkube.kube.doctor.rights import RUNNER
@@ -267,7 +267,7 @@ def test_a_pipeline_version_is_what_is_uploaded() -> None:
 def test_an_image_of_ones_own_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POCKETKUBE_IMAGE", "registry.example.com:5000/team/pocketkube:1.2")
     monkeypatch.setenv("POCKETKUBE_BENCHMARK_IMAGE", f"registry/bench@sha256:{64 * 'a'}")
-    found = yaml.safe_load(generated()["components/image/kustomization.yaml"])
+    found = yaml.safe_load(images())
     assert found["images"] == [
         {"name": "pocketkube", "newName": "registry.example.com:5000/team/pocketkube", "newTag": "1.2"},
         {"name": "pocketkube-benchmark", "newName": "registry/bench", "digest": f"sha256:{64 * 'a'}"},
@@ -277,4 +277,4 @@ def test_an_image_of_ones_own_is_named_once(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_image_without_a_tag_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POCKETKUBE_IMAGE", "registry.example.com:5000/pocketkube")
     with pytest.raises(UserError, match="has to be an image with its tag"):
-        generated()
+        images()
