@@ -99,7 +99,7 @@ def _carried_out(job: RetrainingJob, decision: Decision, output: Path, say: Say)
         return settled
     work, cache = output / "steps", output / ".cache"
     spec = parse_spec(decision.spec)
-    made = run_job(spec, work, cache, None, say, baseline=decision.deployed is None)
+    made = run_job(spec, work, cache, say, baseline=decision.deployed is None)
     opponent = opponent_folder(job.registry, decision.deployed, made, work / "deployed")
     say("benchmark_litert")
     measured = work / "benchmark"
