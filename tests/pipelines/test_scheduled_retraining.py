@@ -49,10 +49,11 @@ def test_pods_ask_for_what_the_first_task_says(compiled: Package) -> None:
 LOCAL = """
 import sys, json
 from kfp import local
+from pipelines.local_conditions import conditions
 from pipelines.local_inputs import optional_inputs
 from pipelines.training.scheduled_retraining import scheduled_retraining
 local.init(local.SubprocessRunner(use_venv=False), pipeline_root=sys.argv[1])
-with optional_inputs():
+with optional_inputs(), conditions():
     scheduled_retraining()(**json.loads(sys.argv[2]))
 """
 
