@@ -85,7 +85,7 @@ class DriftFacts(Record):
     score: ScoreDrift
     signals: tuple[SignalDrift, ...]
     beyond_chance: bool
-    bound: float | None
+    bound: float | None = None
     drifted: bool
     at_chance: str = ""
 

@@ -1,11 +1,13 @@
 """What is decided stands in the report with the figures that it rests on."""
 
 import html
+import json
 import re
 
 import pytest
 
 from pocketkube.retraining.lineage import (
+    Decision,
     DriftFacts,
     GateCriterion,
     GateFacts,
@@ -88,3 +90,9 @@ def test_a_table_keeps_its_columns_in_markdown() -> None:
     for line in markdown_of(OUTCOME).splitlines():
         if line.startswith("| file"):
             assert line.count("|") == 8 or line.count("|") == 3
+
+
+def test_a_decision_survives_a_pipelines_parameter() -> None:
+    """It holds no null, and whole numbers become floats."""
+    told = json.loads(DECISION.model_dump_json(exclude_none=True), parse_int=float)
+    assert Decision.model_validate(told) == DECISION
