@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pocketkube.errors import UserError
-from pocketkube.facts import OutputScore, load_facts
-from pocketkube.kube.session import connect, is_pod
+from pocketkube.facts import OutputScore, load_exported, load_facts
+from pocketkube.kube.session import connect
+from pocketkube.layout import LITERT_FILE
 from pocketkube.spec import parse_settings
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall, config_of
@@ -56,8 +57,11 @@ def run_component(
             for name, artifact in (inputs or {}).items()
             if artifact is not None
         }
-        call = StageCall(stage, config_of(stage, document), folders, str(Path(output).resolve()))
-        if isinstance(call.config, OnNodesConfig) and is_pod() and asks_for_others(call.config):
+        config = config_of(stage, document)
+        if isinstance(config, OnNodesConfig) and TASK_POD not in os.environ:
+            config = config.anywhere()
+        call = StageCall(stage, config, folders, str(Path(output).resolve()))
+        if isinstance(config, OnNodesConfig) and asks_for_others(config):
             measure_on_nodes(connect(), call)
         elif cluster is not None and TASK_POD in os.environ:
             run_on_cluster(call, parse_settings(Cluster, _given(cluster), "cluster"))
@@ -97,6 +101,22 @@ def metrics_of(folder: str) -> dict[str, float]:
         "seconds": made.seconds,
     }
     return {name: float(value) for name, value in shown.items() if value is not None}
+
+
+def file_metrics_of(folder: str) -> dict[str, float]:
+    """The figures of the LiteRT file of an exported bundle, for KFP to show."""
+    facts = load_exported(Path(folder))
+    shown = {
+        "size_bytes": (Path(folder) / LITERT_FILE).stat().st_size,
+        "agreement": facts.agreement.share,
+        "seconds": facts.export.seconds,
+    }
+    return {name: float(value) for name, value in shown.items() if value is not None}
+
+
+def format_of(folder: str) -> str:
+    """What the numbers of the LiteRT file of an exported bundle are."""
+    return str(load_exported(Path(folder)).format)
 
 
 def _of_heads(heads: Sequence[OutputScore]) -> dict[str, float]:

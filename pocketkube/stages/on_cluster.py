@@ -1,6 +1,5 @@
 """Runs a training stage for a task on a cluster: in the task's pod, or shared by a job's workers."""
 
-import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +8,8 @@ from pocketkube.errors import UserError
 from pocketkube.launch.mpijob import MpiJob
 from pocketkube.launch.waiting import wait_for
 from pocketkube.spec.sections import Cluster
-from pocketkube.stages.cache import fingerprint
 from pocketkube.stages.call import StageCall
+from pocketkube.stages.own_place import OwnPlace, own_place
 from pocketkube.stages.run import forget_checkpoints, run_stage, workers_of
 from pocketkube.storage import (
     S3Address,
@@ -29,9 +28,7 @@ def run_on_cluster(call: StageCall, cluster: Cluster) -> None:
     """Runs a stage so that it goes on where it was when its task begins again in another pod.
 
     It has a place of its own below `cluster.object_store.work`, for its checkpoints and for what
-    workers take and give, which is empty again when the output stands. The place's name, and the job's,
-    follow from what the output follows from, and from the output's path: that has a KFP run's and
-    task's in it, and is the same when the task's pod is replaced.
+    workers take and give, which is empty again when the output stands; see `own_place`.
 
     Args:
         call: The call, its places folders on this machine.
@@ -40,14 +37,11 @@ def run_on_cluster(call: StageCall, cluster: Cluster) -> None:
     Raises:
         UserError: If the stage, the launcher or the object store refuses.
     """
-    told = f"{fingerprint(call)} {call.output}"
-    digest = hashlib.sha256(told.encode()).hexdigest()[:16]
-    name = f"{call.stage.replace('_', '-')}-{digest}"
-    place = parse_uri(f"{cluster.object_store.work}/{name}")
+    place = own_place(call, cluster.object_store.work)
     if _is_a_job(call, cluster):
-        _run_as_job(call, cluster, name, place)
+        _run_as_job(call, cluster, place)
     else:
-        _run_here(call, place)
+        _run_here(call, place.address)
 
 
 def _is_a_job(call: StageCall, cluster: Cluster) -> bool:
@@ -66,21 +60,21 @@ def _run_here(call: StageCall, place: S3Address) -> None:
     forget_checkpoints(kept)
 
 
-def _run_as_job(call: StageCall, cluster: Cluster, name: str, place: S3Address) -> None:
+def _run_as_job(call: StageCall, cluster: Cluster, place: OwnPlace) -> None:
     there = replace(
         call,
-        inputs={role: f"{place}/inputs/{role}" for role in call.inputs},
-        output=f"{place}/output",
-        checkpoints=f"{place}/checkpoints",
+        inputs={role: place.input(role) for role in call.inputs},
+        output=f"{place.address}/output",
+        checkpoints=f"{place.address}/checkpoints",
     )
     output = parse_uri(there.output)
     # A task that was ended between its job's end and its own has nothing left to train.
     if not patiently("look", lambda: is_whole(S3Location(output))):
         for role, folder in call.inputs.items():
             add_folder(Path(folder), S3Location(parse_uri(there.inputs[role])))
-        wait_for(MpiJob(cluster, name, workers_of(call)).start(there))
+        wait_for(MpiJob(cluster, place.name, workers_of(call)).start(there))
     patiently("fetch", lambda: fetch_folder(output, Path(call.output)))
     try:
-        remove_objects(place)
+        remove_objects(place.address)
     except UserError as error:
-        print(f"{place} was not removed: {error}", file=sys.stderr, flush=True)
+        print(f"{place.address} was not removed: {error}", file=sys.stderr, flush=True)
