@@ -94,6 +94,8 @@ class _Mpirun:
         names = sorted(n for n in environment if n not in _OWN and not n.startswith(_OWN_PREFIXES))
         passed = [word for name in names for word in ("-x", name)]
         command = ["mpirun", "--quiet", "--tag-output", "--bind-to", "none"]
+        # Pods often have fewer cores than threads: who waits for the others leaves them the core.
+        command += ["--mca", "mpi_yield_when_idle", "1"]
         command += ["-np", str(processes), *passed, *program]
         # In a session of its own, a signal reaches this process first.
         self._process = subprocess.Popen(
