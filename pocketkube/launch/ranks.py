@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("words", nargs="+", help="the words after pocketkube, behind --")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    program = ["python", "-m", "pocketkube", *options.words]
+    # All pods have the same image.
+    program = [sys.executable, "-m", "pocketkube", *options.words]
     try:
         if options.min == options.max:
             return _run_once(options.max, program)
