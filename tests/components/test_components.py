@@ -16,6 +16,7 @@ from pocketkube.stages.registry import STAGES
 ROOT = Path(__file__).parents[2]
 FOLDERS = {folder.name: folder for folder in component_folders()}
 CLUSTER = "cluster"
+HELD = "held"
 
 
 # It runs no stage.
@@ -60,14 +61,15 @@ def test_a_component_takes_what_its_stage_depends_on(name: str) -> None:
     stage = STAGES[name]
     # Where a stage runs changes no result: it is in no config, and only some can run elsewhere.
     where = {CLUSTER} if stage.shared else set()
-    assert set(parameters) - {CLUSTER} == set(stage.config.model_fields) - {CLUSTER}
-    assert where <= set(parameters)
+    # What addresses hold is in no config, either, and in both caches.
+    outside = {HELD} if {"dataset", "model"} & set(stage.config.model_fields) else set()
+    beside = where | (outside if stage.cached else set())
+    assert beside <= set(parameters)
+    assert set(parameters) - beside == set(stage.config.model_fields) - beside
     assert set(artifacts) == {*stage.inputs, *stage.optional}
     assert {key for key, value in artifacts.items() if value.optional} == set(stage.optional)
     optional = {key for key, field in stage.config.model_fields.items() if not field.is_required()}
-    assert {key for key, value in parameters.items() if value.optional} - {CLUSTER} == optional - {
-        CLUSTER
-    }
+    assert {key for key, value in parameters.items() if value.optional} - beside == optional - beside
 
 
 @pytest.mark.parametrize("name", sorted(STAGES))

@@ -15,6 +15,7 @@ def check_export(
     training: dict = {},
     stages: list = [],
     seed: int = 0,
+    held: str = "",
 ) -> None:
     """Tries the conversions that a job ends in, before anything is trained.
 
@@ -27,6 +28,7 @@ def check_export(
         training: How networks are trained; empty for the defaults.
         stages: Settings of all of the job's stages, each with its name.
         seed: Everything random follows from it.
+        held: Changes where what its addresses hold does, for Kubeflow's cache to see.
     """
     from pocketkube.stages.component import run_component
 
