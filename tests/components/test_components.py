@@ -83,6 +83,22 @@ def test_defaults_are_the_stages(name: str) -> None:
             assert parameter.default == shown
 
 
+@pytest.mark.parametrize("name", sorted(FOLDERS))
+def test_artifacts_are_taken_as_a_back_end_hands_them_over(name: str, tmp_path: Path) -> None:
+    """It does not say of what kind they are, where one machine does."""
+    from kfp.dsl.executor import Executor
+
+    component: Any = component_in(FOLDERS[name])
+    artifact = {"name": "7", "uri": "minio://bucket/model", "metadata": {}, "type": {}}
+    inputs = component.component_spec.inputs or {}
+    given = {key: {"artifacts": [artifact]} for key, value in inputs.items() if "system." in value.type}
+    told = {"inputs": {"artifacts": given}, "outputs": {"outputFile": str(tmp_path / "output.json")}}
+    taken = Executor(told, component).input_artifacts
+    assert {key: type(value).__name__ for key, value in taken.items()} == {
+        key: inputs[key].type.split(".")[1].split("@")[0] for key in given
+    }
+
+
 def empty_like(value: Any) -> Any:
     return type(value)()
 

@@ -12,7 +12,7 @@ def distill_model(
     dataset: dict,
     student: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-    teacher: dsl.Input[dsl.Model] | None = None,
+    teacher: dsl.Input[dsl.Model] = None,
     task: dict = {},
     training: dict = {},
     distillation: dict = {},

@@ -11,7 +11,7 @@ def prune_channels(
     dataset: dict,
     pruned: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-    teacher: dsl.Input[dsl.Model] | None = None,
+    teacher: dsl.Input[dsl.Model] = None,
     settings: dict = {},
     target: dict = {},
     task: dict = {},

@@ -11,7 +11,7 @@ def sparsify_weights(
     dataset: dict,
     sparse: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-    teacher: dsl.Input[dsl.Model] | None = None,
+    teacher: dsl.Input[dsl.Model] = None,
     settings: dict = {},
     task: dict = {},
     training: dict = {},
