@@ -14,6 +14,7 @@ from pocketkube.storage.location import (
 )
 from pocketkube.storage.patience import patiently
 from pocketkube.storage.send import refuse_unwritable, send_folder
+from pocketkube.storage.server_settings import is_named
 from pocketkube.storage.swapping import Changed, Stored, read_stored, replace_stored
 from pocketkube.storage.whole_folder import add_folder, is_whole
 
@@ -30,6 +31,7 @@ __all__ = [
     "add_folder",
     "backed_up",
     "fetch_folder",
+    "is_named",
     "is_uri",
     "is_whole",
     "parse_location",
