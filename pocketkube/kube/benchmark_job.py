@@ -96,7 +96,11 @@ def benchmark_job(work: Measurement, cluster: Cluster) -> dict[str, Any]:
             },
             "activeDeadlineSeconds": 60 * asked.timeout_minutes,
             "ttlSecondsAfterFinished": asked.ttl_seconds,
-            "template": {"metadata": {"labels": labels}, "spec": _pod(work, cluster)},
+            "template": {
+                # A service mesh's proxy beside it would never end, and be measured as well.
+                "metadata": {"labels": {**labels, "sidecar.istio.io/inject": "false"}},
+                "spec": _pod(work, cluster),
+            },
         },
     }
 

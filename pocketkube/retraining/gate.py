@@ -99,7 +99,7 @@ def _size(bounds: Gate, measured: BenchmarkReport) -> GateCriterion:
         candidate=after,
         worse_by=growth,
         limit=bounds.max_size_growth,
-        passed=growth <= bounds.max_size_growth,
+        passed=after <= before * (1 + bounds.max_size_growth),
     )
 
 
@@ -117,7 +117,7 @@ def _latency(bounds: Gate, measured: BenchmarkReport) -> list[GateCriterion]:
             worse_by=1 / measured.latency_ratio - 1,
             interval=(1 / high - 1, 1 / low - 1),
             limit=bounds.max_latency_growth,
-            passed=1 / low - 1 <= bounds.max_latency_growth,
+            passed=1 / low <= 1 + bounds.max_latency_growth,
             note=where,
         )
     ]

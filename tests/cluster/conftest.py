@@ -21,7 +21,9 @@ from pocketkube.stages.whole_job import run_inline
 from pocketkube.storage import S3Address, parse_uri
 from pocketkube.storage.failures import plain_failures
 from pocketkube.storage.server import Server, connect
+from tests.cluster import backend as backends
 from tests.cluster import commands
+from tests.cluster.backend import Backend
 from tests.cluster.cluster import is_named
 from tests.cluster.diagnosis import diagnosis
 from tests.cluster.jobs import SPEC
@@ -36,6 +38,21 @@ from tests.cluster.store import (
     find_store,
     keys_of,
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("a Kubeflow Pipelines back end")
+    group.addoption("--kfp-endpoint", metavar="URL", help="its address, as in http://10.77.0.2:8888")
+    group.addoption("--kfp-namespace", default="kubeflow", help="where its pods run (%(default)s)")
+
+
+@pytest.fixture(scope="session")
+def kfp_endpoint(cluster: None, pytestconfig: pytest.Config) -> str:
+    """Where the API of the cluster's Kubeflow Pipelines is reached from here."""
+    named = pytestconfig.getoption("--kfp-endpoint")
+    if not named:
+        pytest.skip("--kfp-endpoint names no Kubeflow Pipelines back end")
+    return str(named)
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +72,19 @@ def cluster() -> None:
         _end(f"the cluster of KUBECONFIG={named} does not answer: {error}")
     except client.ApiException as error:
         _end(f"the cluster of KUBECONFIG={named} refuses: {_answer(error)}")
+
+
+@pytest.fixture(scope="session")
+def backend(cluster: None, pytestconfig: pytest.Config) -> Backend:
+    """The Kubeflow Pipelines back end that the command line names."""
+    endpoint = pytestconfig.getoption("--kfp-endpoint")
+    if not endpoint:
+        pytest.skip("no back end of Kubeflow Pipelines is named: say --kfp-endpoint URL")
+    try:
+        return backends.connect(endpoint, pytestconfig.getoption("--kfp-namespace"))
+    # The client's errors have no common type.
+    except Exception as error:
+        _end(f"--kfp-endpoint {endpoint} does not answer: {error}")
 
 
 def _refuse_without_mpi_operator() -> None:
@@ -106,7 +136,7 @@ def session(namespace: str) -> Session:
     return connect_to_cluster(namespace)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneApiServer]:
     """An API server of the tests' own, without controllers and nodes."""
     try:

@@ -12,6 +12,9 @@ from pocketkube.kube.kfp.progress import FailedPod, Workflow, failed_pods
 # As glog begins a line: severity, date, time, process, place.
 _GLOG = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+\s+\d+ [^ \]]+\] ?(.*)")
 _EXIT = re.compile(r"failed to execute component: exit status \d+")
+# As Argo says what ended a pod: an exit code of its own, or that of a signal.
+_OWN_EXIT = re.compile(r"(\w+: )?Error \(exit code \d\d?\)")
+_KILLED = re.compile(r"(?:\w+: )?Error \(exit code (1[2-9]\d)\)")
 _LONGEST = 500
 
 
@@ -53,23 +56,37 @@ def cause_of(backend: Backend, run_id: str, workflow: Workflow, titles: Mapping[
             f"was killed for memory (OOMKilled); give it more by cluster.tasks: "
             f"{{{first.task.replace('-', '_')}: {{memory: …}}}}",
         )
-    text = _log(backend, run_id, workflow, first)
-    found = cause_in_log(text)
+    found = cause_in_log(_log(backend, run_id, workflow, first))
+    if found is not None and (found.is_users or _is_by_itself(first)):
+        return Cause(title, found.text, found.is_users)
+    said = _in_words(first.said)
     if found is not None:
-        return Cause(title, *found)
-    said = first.said or "ended without a word"
+        return Cause(title, f"{said}; it last printed: {found.text}")
     where = f"kubectl -n {workflow.namespace} describe pod {first.pod}"
     return Cause(title, f"{said}; its log tells no more ({where})")
 
 
-def cause_in_log(text: str) -> tuple[str, bool] | None:
+@dataclass(frozen=True)
+class Told:
+    """What a log tells.
+
+    Attributes:
+        text: One line.
+        is_users: Whether it is a user's mistake.
+    """
+
+    text: str
+    is_users: bool
+
+
+def cause_in_log(text: str) -> Told | None:
     """The line of a pod's log that tells why it failed.
 
     Args:
         text: The log: what the component printed, between KFP's own lines.
 
     Returns:
-        The line, and whether it is a user's mistake; None where nothing tells.
+        The line; None where nothing tells.
     """
     plain, fatal = [], ""
     for line in text.splitlines():
@@ -80,11 +97,23 @@ def cause_in_log(text: str) -> tuple[str, bool] | None:
             fatal = glog[2].strip()
     for line in reversed(plain):
         if line.startswith(UserError.PREFIX):
-            return line.removeprefix(UserError.PREFIX)[:_LONGEST], True
+            return Told(line.removeprefix(UserError.PREFIX)[:_LONGEST], is_users=True)
     # KFP's own words are of its own failures; else a traceback's last line says most.
     last = next((line for line in reversed(plain) if line and line not in "{}"), "")
     told = fatal or last
-    return (told[:_LONGEST], False) if told else None
+    return Told(told[:_LONGEST], is_users=False) if told else None
+
+
+def _is_by_itself(failed: FailedPod) -> bool:
+    """Whether the program in the pod ended by itself, and its last line tells why."""
+    return _OWN_EXIT.fullmatch(failed.said) is not None
+
+
+def _in_words(said: str) -> str:
+    """What Argo says of a pod, in plainer words where there are."""
+    if killed := _KILLED.fullmatch(said):
+        return f"was ended from outside (exit code {killed[1]})"
+    return said or "ended without a word"
 
 
 def _log(backend: Backend, run_id: str, workflow: Workflow, failed: FailedPod) -> str:
