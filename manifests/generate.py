@@ -7,7 +7,7 @@ Pipeline and a PipelineVersion object, which the others read.
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,15 @@ from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
 # Sets the default of POCKETKUBE_IMAGE, which components are compiled with.
 import components  # noqa: F401
-from pipelines.compression.compress_model import compress_model
+from pipelines.ready import READY
 from pocketkube.cli.ending import plain_ending
 from pocketkube.errors import UserError, repeatable
 from pocketkube.files import write_text
 from pocketkube.kube.kfp.package import read_package
-from pocketkube.spec import load_spec
 from pocketkube.spec.sections import Cluster
 
 ROOT = Path(__file__).parent
 BENCHMARK_IMAGE = "POCKETKUBE_BENCHMARK_IMAGE"
-PIPELINES: tuple[Callable[[], Any], ...] = (
-    lambda: compress_model(load_spec(ROOT.parent / "examples" / "digits.yaml")),
-)
 _HEADER = "# Written by `make manifests` from pipelines/.\n"
 
 
@@ -50,9 +46,9 @@ def generated() -> dict[str, str]:
     Raises:
         UserError: If POCKETKUBE_IMAGE or POCKETKUBE_BENCHMARK_IMAGE is no image's name.
     """
-    names, files = [], {"components/image/kustomization.yaml": _images()}
-    for pipeline in PIPELINES:
-        name, package, objects = _compiled(pipeline())
+    names, files = [], {"components/image/kustomization.yaml": images()}
+    for make in READY.values():
+        name, package, objects = _compiled(make())
         names.append(f"{name}.yaml")
         files[f"pipelines/packages/{name}.yaml"] = package
         files[f"pipelines/{name}.yaml"] = _HEADER + objects
@@ -84,14 +80,19 @@ def _compiled(pipeline: Any) -> tuple[str, str, str]:
         return package.name, path.read_text(), objects.read_text()
 
 
-def _images() -> str:
+def images() -> str:
+    """The kustomize component that says what a cluster calls our images.
+
+    Raises:
+        UserError: If POCKETKUBE_IMAGE or POCKETKUBE_BENCHMARK_IMAGE is no image's name.
+    """
     runtime = os.environ["POCKETKUBE_IMAGE"]
     benchmark = os.environ.get(BENCHMARK_IMAGE) or Cluster().benchmark_image
-    images = [
+    names = [
         {"name": "pocketkube", **_parts("POCKETKUBE_IMAGE", runtime)},
         {"name": "pocketkube-benchmark", **_parts(BENCHMARK_IMAGE, benchmark)},
     ]
-    return _kustomization("Component", {"images": images})
+    return _kustomization("Component", {"images": names})
 
 
 def _parts(variable: str, image: str) -> dict[str, str]:

@@ -6,6 +6,14 @@ from typing import Any
 
 from pocketkube.benchmarking.environment import NODE
 from pocketkube.errors import UserError
+from pocketkube.kube.workers import (
+    CONTAINER_SECURITY,
+    MANAGED,
+    POD_SECURITY,
+    STAGE_LABEL,
+    STORE_KEYS,
+    Owner,
+)
 from pocketkube.spec.sections import BenchmarkPods, Cluster
 
 CONTAINER = "benchmark"
@@ -15,16 +23,6 @@ ALONE = {"pocketkube.io/measures": "latency"}
 INDEX = "$(JOB_COMPLETION_INDEX)"
 # How often the pods of a Job may fail for reasons that are not the request's, as a node's loss.
 _RETRIES = 2
-
-
-@dataclass(frozen=True)
-class Owner:
-    """An object with which what it owns goes, as in metadata.ownerReferences."""
-
-    api_version: str
-    kind: str
-    name: str
-    uid: str
 
 
 @dataclass(frozen=True)
@@ -60,12 +58,7 @@ def benchmark_job(work: Measurement, cluster: Cluster) -> dict[str, Any]:
         cluster: The image, the object store's Secret and the nodes.
     """
     asked = cluster.benchmark
-    labels = {
-        "app.kubernetes.io/managed-by": "pocketkube",
-        "app.kubernetes.io/part-of": "pocketkube",
-        "pocketkube.io/stage": work.stage,
-        **ALONE,
-    }
+    labels = {**MANAGED, STAGE_LABEL: work.stage, **ALONE}
     metadata: dict[str, Any] = {"name": work.name, "labels": labels}
     if work.owner:
         metadata["ownerReferences"] = [
@@ -103,7 +96,11 @@ def benchmark_job(work: Measurement, cluster: Cluster) -> dict[str, Any]:
             },
             "activeDeadlineSeconds": 60 * asked.timeout_minutes,
             "ttlSecondsAfterFinished": asked.ttl_seconds,
-            "template": {"metadata": {"labels": labels}, "spec": _pod(work, cluster)},
+            "template": {
+                # A service mesh's proxy beside it would never end, and be measured as well.
+                "metadata": {"labels": {**labels, "sidecar.istio.io/inject": "false"}},
+                "spec": _pod(work, cluster),
+            },
         },
     }
 
@@ -134,12 +131,7 @@ def _pod(work: Measurement, cluster: Cluster) -> dict[str, Any]:
                 ]
             }
         },
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 1000,
-            "runAsGroup": 1000,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": POD_SECURITY,
         "containers": [
             {
                 "name": CONTAINER,
@@ -150,11 +142,7 @@ def _pod(work: Measurement, cluster: Cluster) -> dict[str, Any]:
                 "resources": {
                     kind: {"cpu": asked.cpu, "memory": asked.memory} for kind in ("requests", "limits")
                 },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": CONTAINER_SECURITY,
                 "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
             }
         ],
@@ -185,7 +173,6 @@ def _tolerations(asked: BenchmarkPods) -> list[dict[str, str]]:
 
 def _environment(work: Measurement, cluster: Cluster) -> list[dict[str, Any]]:
     secret = cluster.object_store.secret
-    keys = {"AWS_ACCESS_KEY_ID": "accesskey", "AWS_SECRET_ACCESS_KEY": "secretkey"}
     return [
         {"name": NODE, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
         *({"name": name, "value": value} for name, value in work.environment.items()),
@@ -195,6 +182,6 @@ def _environment(work: Measurement, cluster: Cluster) -> list[dict[str, Any]]:
                 "name": name,
                 "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": True}},
             }
-            for name, key in keys.items()
+            for name, key in STORE_KEYS.items()
         ),
     ]

@@ -12,13 +12,13 @@ class ApiServerAway(UserError):
     """The API server cannot be reached, or fails by itself: the same request may succeed later.
 
     Attributes:
+        status: HTTP status of its answer; None where there was none, or only a part of it.
         retry_after_s: How long the server asks to wait; None where it does not say.
-        is_unanswered: Whether the request may have been carried out although no answer came.
     """
 
-    def __init__(self, message: str, retry_after_s: float | None = None, is_unanswered: bool = False):
+    def __init__(self, message: str, status: int | None = None, retry_after_s: float | None = None):
         super().__init__(message)
-        self.retry_after_s, self.is_unanswered = retry_after_s, is_unanswered
+        self.status, self.retry_after_s = status, retry_after_s
 
 
 class Refused(UserError):
@@ -58,12 +58,8 @@ def refusal(what: str, status: int, answer: Any, retry_after: str | None = None)
     is_quota_race = status == 409 and reason == "Conflict" and "resourcequotas" in said
     if status in PASSING_STATUSES or is_quota_race:
         seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
-        return ApiServerAway(
-            f"{what}: the API server answers {status}: {said.rstrip('. ')}.",
-            seconds,
-            # What is refused for its rate was not looked at; a time-out's work may be done.
-            is_unanswered=status not in (409, 429),
-        )
+        told = f"{what}: the API server answers {status}: {said.rstrip('. ')}."
+        return ApiServerAway(told, status, seconds)
     return Refused(what, status, reason, said)
 
 

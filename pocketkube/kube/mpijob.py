@@ -11,10 +11,10 @@ from pocketkube.kube.workers import (
     SharedWork,
     command,
     environment,
-    labels_of,
     metadata,
     mounts,
     placement,
+    pod_labels,
     pull_secrets,
     resources,
     secrets,
@@ -76,7 +76,7 @@ def _replicas(
         # The launcher is started again as a new pod, as often as backoffLimit says.
         "restartPolicy": "Never",
         "template": {
-            "metadata": {"labels": labels_of(work)},
+            "metadata": {"labels": pod_labels(work)},
             "spec": {
                 "automountServiceAccountToken": False,
                 "enableServiceLinks": False,

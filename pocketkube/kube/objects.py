@@ -244,8 +244,8 @@ def update(session: Session, kind: Kind, name: str, change: Callable[[Document],
 
     return Retrying(
         retry=retry_if_exception(is_conflict),
-        wait=wait_random_exponential(multiplier=0.1, max=5),
-        stop=stop_after_attempt(20),
+        wait=wait_random_exponential(multiplier=0.1, max=2),
+        stop=stop_after_attempt(15),
         reraise=True,
     )(attempt)
 
@@ -292,7 +292,7 @@ def delete(
     while seconds and (found := get(session, kind, name)) and found["metadata"]["uid"] == uid:
         if time.monotonic() > ends:
             holds = ", ".join(found["metadata"].get("finalizers", ())) or "its pods' grace period"
-            raise NotInTime(f"{what} is not gone after {seconds:g} s: {holds} holds it.")
+            raise NotInTime(f"{what} is not gone after {seconds:g} s, held by {holds}.")
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, 2)
     return True

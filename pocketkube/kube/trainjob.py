@@ -11,10 +11,10 @@ from pocketkube.kube.workers import (
     SharedWork,
     command,
     environment,
-    labels_of,
     metadata,
     mounts,
     placement,
+    pod_labels,
     pull_secrets,
     resources,
     volumes,
@@ -132,7 +132,7 @@ def _patch(work: SharedWork, cluster: Cluster) -> dict[str, Any]:
     """What the pods of both jobs have beside the runtime's own."""
     account = {"serviceAccountName": cluster.service_account} if cluster.service_account else {}
     pod = {
-        "metadata": {"labels": labels_of(work)},
+        "metadata": {"labels": pod_labels(work)},
         "spec": {
             "volumes": volumes(cluster.workers)[1:],
             "containers": [{"name": _NODE, "volumeMounts": mounts(cluster.workers)[1:]}],

@@ -14,7 +14,7 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception_type,
-    stop_after_delay,
+    stop_before_delay,
 )
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError, SSLError
 
@@ -111,7 +111,7 @@ def patiently(server: ApiServer, work: Callable[[], Result]) -> Result:
     return Retrying(
         retry=retry_if_exception_type(ApiServerAway),
         wait=_pause_s,
-        stop=stop_after_delay(server.patience.total_s),
+        stop=stop_before_delay(server.patience.total_s),
         before_sleep=say,
         reraise=True,
     )(work)
@@ -232,8 +232,7 @@ def _parsed(data: bytes) -> Any:
 
 def _broken(server: ApiServer, request: Request, error: Exception) -> ApiServerAway:
     return ApiServerAway(
-        f"{request.what}: the API server {server.url} does not answer ({_reason(error)}).",
-        is_unanswered=True,
+        f"{request.what}: the API server {server.url} does not answer ({_reason(error)})."
     )
 
 

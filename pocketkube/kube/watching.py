@@ -105,8 +105,8 @@ def watch_with_pauses(
             moment = ""
         except ApiServerAway as away:
             failures += 1
-            # What fails again may fail for that moment: the server that came back knows a later one.
-            moment = moment if failures < 2 else ""
+            # One that answers may fail for that moment: a server that was restored knows earlier ones.
+            moment = moment if away.status is None else ""
             time.sleep(min(pause_s_after(failures, away), max(0, ends - time.monotonic())))
         else:
             if not is_new:

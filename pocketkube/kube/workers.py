@@ -94,6 +94,11 @@ def labels_of(work: SharedWork) -> dict[str, str]:
     return {**MANAGED, STAGE_LABEL: work.stage}
 
 
+def pod_labels(work: SharedWork) -> dict[str, str]:
+    """The labels of pods: a proxy of Istio's would stand between ssh and workers, and never end."""
+    return {**labels_of(work), "sidecar.istio.io/inject": "false"}
+
+
 def environment(work: SharedWork, cluster: Cluster) -> list[dict[str, Any]]:
     """The container's `env`: the object store's keys come from its Secret."""
     secret = cluster.object_store.secret

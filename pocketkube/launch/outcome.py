@@ -20,8 +20,19 @@ class Cause(StrEnum):
     # A process was killed from outside, as when its machine is drained or lost.
     NODE_LOST = "node_lost"
     INTERRUPTED = "interrupted"
+    # It was given a time, and took longer.
+    TIME_OUT = "time_out"
+    # What keeps a cluster's pods from starting: no image, no node, no quota, or something else.
+    NO_IMAGE = "no_image"
+    NO_NODE = "no_node"
+    NO_QUOTA = "no_quota"
+    NOT_STARTED = "not_started"
     # A fault of this program or of a library.
     FAULT = "fault"
+
+
+# Of jobs that printed nothing to look at.
+SILENT = (Cause.NO_IMAGE, Cause.NO_NODE, Cause.NO_QUOTA, Cause.NOT_STARTED)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import sys
 
 from pocketkube.errors import DataError, UserError
 from pocketkube.launch.job import Job
-from pocketkube.launch.outcome import Cause
+from pocketkube.launch.outcome import SILENT, Cause
 
 
 def wait_for(job: Job) -> None:
@@ -26,6 +26,8 @@ def wait_for(job: Job) -> None:
         case Cause.BAD_DATA:
             raise DataError(outcome.reason)
         case Cause.USER_ERROR:
+            raise UserError(outcome.reason)
+        case cause if cause in SILENT:
             raise UserError(outcome.reason)
         case _:
             raise UserError(f"{outcome.reason} The last lines of the job's processes are above.")

@@ -212,13 +212,13 @@ class Outcome(Document):
 
     Attributes:
         result: "kept": nothing was done; "deployed": the new version is; "refused": it did not pass;
-            "superseded": another one was deployed while this one was made.
+            "superseded": another one was deployed while this one was made; "begun": it is being made.
         decision: What was to be done, and why.
         made: The version that was made, or found registered.
     """
 
     schema_version: int = 1
-    result: Literal["kept", "deployed", "refused", "superseded"]
+    result: Literal["kept", "deployed", "refused", "superseded", "begun"]
     decision: Decision
     made: VersionFacts | None = None
 

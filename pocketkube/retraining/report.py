@@ -22,6 +22,7 @@ RESULTS = {
     "deployed": "a new version is deployed",
     "refused": "a new version did not pass its gate",
     "superseded": "another version was deployed meanwhile",
+    "begun": "a new version is being made",
 }
 # Signals that are shown; the others are nearer.
 SHOWN = 8

@@ -64,27 +64,21 @@ def settle(job: RetrainingJob, decision: Decision, say: Say) -> Outcome | None:
     return Outcome(result="kept", decision=decision)
 
 
-def make(decision: Decision, work: Path, cache: Path, kept_at: Location | None, say: Say) -> Made:
-    """Runs the job that a decision asks for; see `run_job`."""
-    spec = parse_spec(decision.spec)
-    return run_job(spec, work, cache, kept_at, say, baseline=decision.deployed is None)
-
-
-def opponent_folder(job: RetrainingJob, decision: Decision, made: Made, folder: Path) -> Path:
+def opponent_folder(registry: Location, deployed: str | None, made: Made, folder: Path) -> Path:
     """What a version is measured beside: the deployed file with the partition's test examples.
 
     The first version is measured beside its own uncompressed network's file.
 
     Args:
-        job: The settings.
-        decision: The decision.
+        registry: Where versions are.
+        deployed: The deployed version.
         made: What the job has made.
         folder: The folder to write.
     """
-    if decision.deployed is None:
+    if deployed is None:
         assert made.baseline is not None
         return made.baseline
-    with Registry(job.registry).fetched(decision.deployed) as version, replaced_folder(folder) as aside:
+    with Registry(registry).fetched(deployed) as version, replaced_folder(folder) as aside:
         for file in (LITERT_FILE, FACTS_FILE):
             shutil.copyfile(version / file, aside / file)
         shutil.copyfile(made.litert / SAMPLES_FILE, aside / SAMPLES_FILE)
@@ -103,11 +97,12 @@ def _carried_out(job: RetrainingJob, decision: Decision, output: Path, say: Say)
     if settled is not None:
         return settled
     work, cache = output / "steps", output / ".cache"
-    made = make(decision, work, cache, None, say)
-    opponent = opponent_folder(job, decision, made, work / "deployed")
+    spec = parse_spec(decision.spec)
+    made = run_job(spec, work, cache, None, say, baseline=decision.deployed is None)
+    opponent = opponent_folder(job.registry, decision.deployed, made, work / "deployed")
     say("benchmark_litert")
     measured = work / "benchmark"
-    config = BenchmarkLitertConfig.of(parse_spec(decision.spec))
+    config = BenchmarkLitertConfig.of(spec)
     inputs = {"baseline": str(opponent), "result": str(made.litert)}
     run_stage(StageCall("benchmark_litert", config, inputs, str(measured)), cache)
     return register(job, decision, made, opponent, load_benchmark(measured / BENCHMARK_FILE), say)

@@ -116,6 +116,16 @@ def spec_of(given: Mapping[str, Any] | CompressForm) -> Spec:
         ) from None
 
 
+def name_of(key: str) -> str:
+    """What a form calls a key of the spec: its parameter, or its place in `settings`.
+
+    Args:
+        key: Its path, as in training.epochs.
+    """
+    steps = tuple(key.split("."))
+    return next((name for name, place in PLACES.items() if place == steps), f"settings.{key}")
+
+
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Lays a mapping over another, and mappings in it over those of the same key; all else replaces.
 

@@ -16,21 +16,30 @@ from pocketkube.stages.outside import outside_locations
 def kept_place(cache: Path, call: StageCall) -> Path:
     """Where a call's output is kept, or will be.
 
-    The name follows from the call's config, with defaults, for other code may have others; from the
-    content of its inputs; from the stamps of what it reads from outside; and from the code.
-
     Args:
         cache: The folder of all that is kept.
         call: The call, its inputs folders on this machine.
     """
+    return cache / f"{call.stage}-{fingerprint(call)[:16]}"
+
+
+def fingerprint(call: StageCall) -> str:
+    """What a call's output follows from, in hexadecimal digits.
+
+    It follows from the call's config, with defaults, for other code may have others; from the content
+    of its inputs; from the stamps of what it reads from outside; and from the code.
+
+    Args:
+        call: The call, its inputs folders on this machine.
+    """
     modules = (call.definition.module, *added_modules(call.config))
-    fingerprint = [call.stage, call.config.model_dump(mode="json"), code_digest(*modules)]
-    digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode())
+    told = [call.stage, call.config.model_dump(mode="json"), code_digest(*modules)]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     digest.update(_stamps(call.config).encode())
     for name, folder in sorted(call.inputs.items()):
         digest.update(name.encode())
         _update_by_content(digest, Path(folder))
-    return cache / f"{call.stage}-{digest.hexdigest()[:16]}"
+    return digest.hexdigest()
 
 
 def hand_out(kept: Path, output: Path) -> None:

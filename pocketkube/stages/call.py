@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pocketkube.errors import UserError, repeatable
 from pocketkube.spec import parse_settings, settings_document
@@ -53,10 +53,6 @@ class StageCall:
     def shared(self) -> bool:
         """Whether several processes can share the stage's work."""
         return self.definition.shared
-
-    def at(self, inputs: Mapping[str, str], output: str) -> "StageCall":
-        """The same call of other places."""
-        return replace(self, inputs=inputs, output=output)
 
     def argv(self) -> list[str]:
         """The call as the words after `pocketkube`; it holds all of the config, and no file."""

@@ -12,6 +12,7 @@ from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
 from pocketkube.files import replaced_folder, write_text
+from pocketkube.latency_table.another_device import another_device
 from pocketkube.layout import CHECK_FILE
 from pocketkube.native.litert_in_child import outputs_of
 from pocketkube.spec.sections import DistillModel
@@ -35,7 +36,8 @@ def check_export(
 
     A built-in network has the weights that it would be trained from. The last format is tried with all
     that the stages do to numbers: zeros, levels, types of inputs and outputs. Where a student takes the
-    model's place, both are tried, the model in the floats that it is compared in.
+    model's place, both are tried, the model in the floats that it is compared in. The latency table of
+    another device, which the target may name, has to know the file's operations.
     """
     began = time.monotonic()
     dataset = load_dataset(config.dataset)
@@ -48,6 +50,9 @@ def check_export(
         model = network("student", first.student, first.width, dataset, config.seed + 1)
         settled_task(config, model, dataset)
     content = foreseen_file(config.stages, model, examples)
+    if config.target and config.target.latency_table:
+        device = another_device(config.target.latency_table)
+        device.latency_ms(content, last_format(config.stages).numbers)
     _run(content, examples)
     facts = {
         "format": last_format(config.stages).numbers,

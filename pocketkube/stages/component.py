@@ -1,6 +1,7 @@
 """What every KFP component does: brings its parameters back into shape and runs its stage."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,15 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from pocketkube.errors import UserError
-from pocketkube.facts import OutputScore, load_facts
-from pocketkube.kube.session import connect, is_pod
+from pocketkube.facts import OutputScore, load_exported, load_facts
+from pocketkube.kube.session import connect
+from pocketkube.layout import LITERT_FILE
+from pocketkube.spec import parse_settings
+from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall, config_of
 from pocketkube.stages.configs import OnNodesConfig
+from pocketkube.stages.on_cluster import run_on_cluster
 from pocketkube.stages.on_nodes import asks_for_others, measure_on_nodes
 from pocketkube.stages.run import run_stage
 
 # Names a folder where components that run on one machine keep what they have finished.
 CACHE = "POCKETKUBE_CACHE"
+# KFP's back end sets it in a task's container; a component that runs on one machine has none.
+TASK_POD = "KFP_POD_NAME"
 
 
 def run_component(
@@ -37,18 +44,27 @@ def run_component(
         parameters: Its config, a parameter for each field.
         output: The folder to write.
         inputs: An artifact for each input; None where an optional one is left out.
+        cluster: Where a stage that trains runs, as the spec's section of that name has it; None for
+            others. It counts on a back end only: on one machine all runs there.
     """
+    # A run that is ended ends what it has started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cache = os.environ.get(CACHE)
     with ending_in_one_line():
-        document = {name: value for name, value in parameters.items() if value not in EMPTY}
+        document = _given(parameters)
         folders = {
             name: str(Path(artifact.path).resolve())
             for name, artifact in (inputs or {}).items()
             if artifact is not None
         }
-        call = StageCall(stage, config_of(stage, document), folders, str(Path(output).resolve()))
-        if isinstance(call.config, OnNodesConfig) and is_pod() and asks_for_others(call.config):
+        config = config_of(stage, document)
+        if isinstance(config, OnNodesConfig) and TASK_POD not in os.environ:
+            config = config.anywhere()
+        call = StageCall(stage, config, folders, str(Path(output).resolve()))
+        if isinstance(config, OnNodesConfig) and asks_for_others(config):
             measure_on_nodes(connect(), call)
+        elif cluster is not None and TASK_POD in os.environ:
+            run_on_cluster(call, parse_settings(Cluster, _given(cluster), "cluster"))
         elif run_stage(call, Path(cache) if cache else None).cached:
             print("unchanged since the last run", file=sys.stderr)
 
@@ -61,6 +77,12 @@ def ending_in_one_line() -> Iterator[None]:
     except UserError as error:
         # A back end shows no more than the last line of standard error.
         sys.exit(f"{UserError.PREFIX}{error}")
+    except KeyboardInterrupt:
+        sys.exit(f"{UserError.PREFIX}interrupted; the task goes on from here when it runs again.")
+
+
+def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if value not in EMPTY}
 
 
 EMPTY: tuple[Any, ...] = (None, "", {}, [])
@@ -79,6 +101,22 @@ def metrics_of(folder: str) -> dict[str, float]:
         "seconds": made.seconds,
     }
     return {name: float(value) for name, value in shown.items() if value is not None}
+
+
+def file_metrics_of(folder: str) -> dict[str, float]:
+    """The figures of the LiteRT file of an exported bundle, for KFP to show."""
+    facts = load_exported(Path(folder))
+    shown = {
+        "size_bytes": (Path(folder) / LITERT_FILE).stat().st_size,
+        "agreement": facts.agreement.share,
+        "seconds": facts.export.seconds,
+    }
+    return {name: float(value) for name, value in shown.items() if value is not None}
+
+
+def format_of(folder: str) -> str:
+    """What the numbers of the LiteRT file of an exported bundle are."""
+    return str(load_exported(Path(folder)).format)
 
 
 def _of_heads(heads: Sequence[OutputScore]) -> dict[str, float]:

@@ -73,8 +73,9 @@ class NetworkConfig(_Common):
 
 
 class CheckExportConfig(NetworkConfig):
-    """Of `check_export`: all stages have a part in the file."""
+    """Of `check_export`: all stages have a part in the file, and a target may be judged by a table."""
 
+    target: Target | None = None
     stages: tuple[StageSettings, ...] = ()
 
 
@@ -167,6 +168,10 @@ class OnNodesConfig(StageConfig):
     """
 
     cluster: Cluster = Cluster()
+
+    def anywhere(self) -> Self:
+        """The same, of whatever machine."""
+        return self.model_copy(update={"cluster": Cluster()})
 
     @classmethod
     def _parts(cls, spec: Spec, settings: StageSettings | None) -> dict[str, Any]:

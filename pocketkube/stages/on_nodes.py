@@ -2,31 +2,52 @@
 
 import platform
 import shutil
+import sys
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pocketkube.benchmarking.required_node import arch_of
+from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder
 from pocketkube.kube import Session
+from pocketkube.kube.benchmark_job import INDEX
 from pocketkube.launch.node_pool import NodePool
 from pocketkube.launch.waiting import wait_for
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import BenchmarkLitertConfig, OnNodesConfig
 from pocketkube.stages.measuring import merge_benchmarks
+from pocketkube.stages.own_place import OwnPlace, own_place
+from pocketkube.storage import (
+    S3Location,
+    add_folder,
+    fetch_folder,
+    is_whole,
+    parse_uri,
+    patiently,
+    remove_objects,
+)
 
 
 def asks_for_others(config: OnNodesConfig) -> bool:
-    """Whether a stage's nodes may be others than the one that this runs on."""
+    """Whether a stage's nodes are to be others than the one that this runs on.
+
+    A task that measures on any architecture is itself put on the nodes that cluster.benchmark selects.
+    """
     asked = config.cluster.benchmark
-    return bool(
-        asked.arch not in ("any", arch_of(platform.machine())) or asked.node_selector or asked.nodes > 1
-    )
+    if asked.nodes > 1:
+        return True
+    is_own = asked.arch == arch_of(platform.machine()) and not asked.node_selector
+    return asked.arch != "any" and not is_own
 
 
 def measure_on_nodes(session: Session, call: StageCall) -> None:
     """Runs a call that measures as a Job on the nodes that its config asks for, and waits for it.
 
-    Several nodes merge what they measured of files; a latency table is of one node.
+    What it reads and makes travels by `cluster.object_store.work`, and is removed from there. Several
+    nodes merge what they measured of files; a latency table is of one node.
 
     Args:
         session: The cluster.
@@ -39,10 +60,33 @@ def measure_on_nodes(session: Session, call: StageCall) -> None:
     cluster = call.config.cluster
     is_benchmark = isinstance(call.config, BenchmarkLitertConfig)
     merge, nodes = (merge_benchmarks, cluster.benchmark.nodes) if is_benchmark else (_only, 1)
-    wait_for(NodePool(session, cluster, merge, nodes).start(call))
+    place = own_place(call, cluster.object_store.work)
+    made = [S3Location(parse_uri(f"{place.address}/outputs/{number}")) for number in range(nodes)]
+    try:
+        # A task that was ended between its Job's end and its own has nothing left to measure.
+        if not all(patiently("look", partial(is_whole, each)) for each in made):
+            inputs = {role: place.input(role) for role in call.inputs}
+            for role, folder in call.inputs.items():
+                add_folder(Path(folder), S3Location(parse_uri(inputs[role])))
+            there = replace(call, inputs=inputs, output=f"{place.address}/outputs/{INDEX}")
+            wait_for(NodePool(session, cluster, place.name, nodes).start(there))
+        with tempfile.TemporaryDirectory(prefix="pocketkube-") as folder:
+            parts = [Path(folder) / str(number) for number in range(nodes)]
+            for part, location in zip(parts, made, strict=True):
+                patiently("fetch", partial(fetch_folder, location.address, part))
+            merge(parts, Path(call.output))
+    finally:
+        _remove(place)
 
 
 def _only(parts: Sequence[Path], output: Path) -> None:
     (part,) = parts
     with replaced_folder(output) as folder:
         shutil.copytree(part, folder, dirs_exist_ok=True)
+
+
+def _remove(place: OwnPlace) -> None:
+    try:
+        remove_objects(place.address)
+    except UserError as error:
+        print(f"{place.address} was not removed: {error}", file=sys.stderr, flush=True)

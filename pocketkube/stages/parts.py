@@ -1,15 +1,19 @@
 """The parts of a form's spec: for each task of a compiled pipeline, what it depends on and no more."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pocketkube.errors import UserError
 from pocketkube.spec import Spec, settings_document
-from pocketkube.spec.form import spec_of
+from pocketkube.spec.form import merged, name_of, spec_of
 from pocketkube.spec.sections import Cluster
-from pocketkube.stages.plan import MEASURED, RESULT, Step, plan
+from pocketkube.spec.sections.cluster import ARCH
+from pocketkube.stages.plan import RESULT, Step, plan
 from pocketkube.stages.reachable import check_there
 
+# Names the place where tasks and workers hand each other things, where settings name none.
+WORK = "POCKETKUBE_WORK"
 # The tasks of compress-model, by their steps' names in it.
 TASKS = {
     "check_export": "check_export",
@@ -82,9 +86,9 @@ def checked_parts(form: Mapping[str, Any]) -> tuple[SpecParts, dict[str, TaskReq
     Raises:
         UserError: If a parameter is wrong, or an address that it names holds nothing.
     """
-    spec = spec_of(form)
-    check_tasks(spec)
-    check_there(spec)
+    spec = spec_of(_with_work(form))
+    check_tasks(spec, name_of)
+    check_there(spec, name_of)
     return parts_of(spec), {TASKS[step.key]: request_of(spec.cluster, step) for step in plan(spec)}
 
 
@@ -144,22 +148,24 @@ def request_of(cluster: Cluster, step: Step) -> TaskRequest:
 
     Args:
         cluster: The section.
-        step: The step. Where it measures on its own node, that node is one of the benchmark's pool.
+        step: The step.
     """
     pods = cluster.pods_of(step.key, step.stage)
-    measures = step.key == MEASURED and cluster.benchmark.arch == "any"
-    node = cluster.benchmark if measures and pods is cluster.task else pods
     return TaskRequest(
         cpu=pods.cpu or "0",
         memory=pods.memory or "0",
         gpus=str(pods.gpus),
-        node_selector=dict(node.node_selector),
-        tolerations=[{key: value for key, value in each if value} for each in node.tolerations],
+        node_selector={**ARCH, **pods.node_selector},
+        tolerations=[{key: value for key, value in each if value} for each in pods.tolerations],
     )
 
 
-def check_tasks(spec: Spec) -> None:
+def check_tasks(spec: Spec, called: Callable[[str], str] = str) -> None:
     """Refuses names below cluster.tasks that are no step's of the job.
+
+    Args:
+        spec: The job.
+        called: What messages call a key of it.
 
     Raises:
         UserError: If there is one.
@@ -169,7 +175,17 @@ def check_tasks(spec: Spec) -> None:
     for name in spec.cluster.tasks:
         if name not in known:
             stages = ", ".join(dict.fromkeys(step.stage for step in steps))
-            raise UserError(f"cluster.tasks.{name}: is no step of this job; use one of {stages}")
+            key = called(f"cluster.tasks.{name}")
+            raise UserError(f"{key}: is no step of this job; use one of {stages}")
+
+
+def _with_work(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The form with the place that an administrator named for this namespace."""
+    work, settings = os.environ.get(WORK), form.get("settings", {})
+    if not work or not isinstance(settings, Mapping):
+        return form
+    named = {"cluster": {"object_store": {"work": work}}}
+    return {**form, "settings": merged(named, settings)}
 
 
 def _kept(cluster: Cluster, names: set[str]) -> dict[str, Any]:

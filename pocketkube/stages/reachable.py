@@ -1,5 +1,6 @@
 """Whether what a spec names by its address is there: on a cluster, before anything costly starts."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pocketkube.errors import UserError
@@ -9,18 +10,20 @@ from pocketkube.stages.outside import named_outside
 from pocketkube.storage import is_uri, parse_location
 
 
-def check_there(spec: Spec) -> None:
+def check_there(spec: Spec, called: Callable[[str], str] = str) -> None:
     """Refuses addresses that hold nothing, and paths of files that are not here.
 
     Args:
         spec: The job.
+        called: What messages call a key of it.
 
     Raises:
         UserError: If there is one, or its server is away or refuses.
     """
     if is_uri(spec.model) and not spec.model.endswith(".keras"):
-        raise UserError(f"model: {spec.model} is no .keras file; save the network as one")
-    for name, text in named_outside(BuildReportConfig.of(spec)):
+        raise UserError(f"{called('model')}: {spec.model} is no .keras file; save the network as one")
+    for key, text in named_outside(BuildReportConfig.of(spec)):
+        name = called(key)
         try:
             found = parse_location(text).exists()
         except UserError as error:

@@ -81,8 +81,8 @@ def _run_or_take(call: StageCall, cache: Path) -> Ran:
 
 def _run(call: StageCall) -> Ran:
     began = time.monotonic()
-    if _workers(call) > 1 and started_size() == 1:
-        wait_for(MpiRun(_workers(call)).start(call))
+    if workers_of(call) > 1 and started_size() == 1:
+        wait_for(MpiRun(workers_of(call)).start(call))
         return Ran(False, time.monotonic() - began)
     definition, output = call.definition, Path(call.output)
     starts = definition.tensorflow and "tensorflow" not in sys.modules
@@ -102,7 +102,7 @@ def _run(call: StageCall) -> Ran:
     return Ran(False, time.monotonic() - began)
 
 
-def _workers(call: StageCall) -> int:
+def workers_of(call: StageCall) -> int:
     """How many processes are to share the stage's work."""
     if call.shared and isinstance(call.config, NetworkConfig | LearningConfig):
         return call.config.training.workers

@@ -7,6 +7,7 @@ from pocketkube.storage.fetch import fetch_folder
 from pocketkube.storage.location import Fetched, LocalLocation, Location, S3Location, parse_location
 from pocketkube.storage.patience import patiently
 from pocketkube.storage.send import refuse_unwritable, send_folder
+from pocketkube.storage.server_settings import is_named
 from pocketkube.storage.swapping import Changed, Stored, read_stored, replace_stored
 from pocketkube.storage.whole_folder import add_folder, is_whole
 
@@ -22,6 +23,7 @@ __all__ = [
     "add_folder",
     "backed_up",
     "fetch_folder",
+    "is_named",
     "is_uri",
     "is_whole",
     "parse_location",

@@ -16,6 +16,12 @@ ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "A
 CERTIFICATES = "SSL_CERT_FILE"
 
 
+def is_named() -> bool:
+    """Whether the environment names a server, and keys for it."""
+    keys = [os.environ.get(name) for name in (ACCESS_KEY, SECRET_KEY)]
+    return all([_first_set(ENDPOINTS)[1], *keys])
+
+
 def endpoint(address: S3Address) -> str:
     """The server's URL: a scheme, a host and perhaps a port.
 

@@ -46,13 +46,13 @@ def start_control_plane(machine: Machine, address: str, folder: Path) -> Control
     owner = authority.issue("owner", "pocketkube-test", "system:masters")
     accounts = authority.key_pair("accounts")
     kubeconfig = folder / "kubeconfig"
-    _write_kubeconfig(kubeconfig, f"https://{address}:{PORT}", authority.certificate, owner)
+    write_kubeconfig(kubeconfig, f"https://{address}:{PORT}", authority.certificate, owner)
     plane = ControlPlane(authority.certificate, kubeconfig)
 
     machine.start("etcd", f"--data-dir={machine.folder / 'etcd'}", "--unsafe-no-fsync")
     _start_api_server(machine, address, plane, server, owner, accounts)
     until(
-        lambda: _answers(f"https://{address}:{PORT}/readyz", plane, owner),
+        lambda: answers(f"https://{address}:{PORT}/readyz", plane.authority, owner),
         "the API server",
         seconds=60,
         log=machine.log("kube-apiserver"),
@@ -104,8 +104,15 @@ def _start_api_server(
     )
 
 
-def _answers(url: str, plane: ControlPlane, owner: tuple[Path, Path]) -> bool:
-    context = ssl.create_default_context(cafile=str(plane.authority))
+def answers(url: str, authority: Path, owner: tuple[Path, Path]) -> bool:
+    """Whether an API server says yes at a URL.
+
+    Args:
+        url: The URL.
+        authority: The certificate that its own is signed by.
+        owner: The certificate and the key of who asks.
+    """
+    context = ssl.create_default_context(cafile=str(authority))
     context.load_cert_chain(*owner)
     opener = urllib.request.build_opener(
         # No proxy reaches a network that only this machine knows.
@@ -119,7 +126,15 @@ def _answers(url: str, plane: ControlPlane, owner: tuple[Path, Path]) -> bool:
         return False
 
 
-def _write_kubeconfig(path: Path, server: str, authority: Path, owner: tuple[Path, Path]) -> None:
+def write_kubeconfig(path: Path, server: str, authority: Path, owner: tuple[Path, Path]) -> None:
+    """Writes what lets its owner into a cluster.
+
+    Args:
+        path: Where to.
+        server: The API server's URL.
+        authority: The certificate that its own is signed by.
+        owner: The owner's certificate and key.
+    """
     content = {
         "apiVersion": "v1",
         "kind": "Config",

@@ -13,7 +13,14 @@ from tests.manifests.rendering import MANIFESTS
 RUNTIME, BENCHMARK = "pocketkube", "pocketkube-benchmark"
 
 
-def install(place: str, folder: Path, namespace: str, work: str, images: dict[str, str]) -> None:
+def install(
+    place: str,
+    folder: Path,
+    namespace: str,
+    work: str,
+    images: dict[str, str],
+    schedules: str | None = None,
+) -> None:
     """Applies objects, and waits for nothing.
 
     Args:
@@ -22,6 +29,7 @@ def install(place: str, folder: Path, namespace: str, work: str, images: dict[st
         namespace: Where they go.
         work: The place on the cluster's S3 server for what jobs hand each other.
         images: What this cluster calls our images, by our names of them.
+        schedules: The recurring runs that are wanted, as schedules.yaml has them.
 
     Raises:
         OSError: If the API server refuses or warns.
@@ -47,6 +55,14 @@ def install(place: str, folder: Path, namespace: str, work: str, images: dict[st
         ],
         "transformers": ["namespace.yaml"],
     }
+    if schedules is not None:
+        (folder / "schedules.yaml").write_text(schedules)
+        own = {
+            "name": "pocketkube-schedules",
+            "behavior": "replace",
+            "files": ["schedules.yaml"],
+        }
+        document["configMapGenerator"] = [own]
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(document))
     (folder / "namespace.yaml").write_text(yaml.safe_dump(_namespace(namespace)))
     kubeconfig = Path(os.environ["KUBECONFIG"])
@@ -63,4 +79,5 @@ def _namespace(name: str) -> dict[str, Any]:
         "kind": "NamespaceTransformer",
         "metadata": {"name": "namespace", "namespace": name},
         "setRoleBindingSubjects": "allServiceAccounts",
+        "fieldSpecs": [{"kind": "Namespace", "path": "metadata/name", "create": True}],
     }

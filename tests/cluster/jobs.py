@@ -1,7 +1,6 @@
-"""The small job that the cluster's tests run, and the objects that run its stages."""
+"""The small job that the cluster's tests run, and the objects of manifests/examples that run it."""
 
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import yaml
@@ -9,30 +8,38 @@ from kubernetes import client
 
 from tests.cluster.store import find_store
 
-OBJECTS = Path(__file__).parent / "objects"
-SPEC = {
-    "model": "lenet",
-    "dataset": "digits",
-    "target": {"speedup": 2},
-    "training": {"epochs": 2, "batch_size": 64},
-    "stages": ["prune_channels", "quantize_int8"],
-    "benchmark": {"runs": 10, "threads": [1]},
-}
+EXAMPLES = Path(__file__).parents[2] / "manifests" / "examples"
+SPEC: dict[str, Any] = yaml.safe_load((EXAMPLES / "spec.yaml").read_text())
 
 
-def create(namespace: str, file: str, spec: dict[str, Any], **values: str) -> dict[str, Any]:
-    """An object of objects/, and the ConfigMap with its spec, which is created.
+def stage_job(
+    namespace: str, file: str, image: str, arch: str, stage: str, *arguments: str
+) -> dict[str, Any]:
+    """A Job that runs one stage, after what its pod refers to has been created.
 
     Args:
         namespace: Where it goes.
-        file: Its name in objects/.
-        spec: The job's spec.
-        values: What stands for $words in it; "name" names both, and $endpoint is the cluster's store.
+        file: The example's name; of several containers the last one is taken.
+        image: What the cluster calls the image.
+        arch: The architecture of the nodes.
+        stage: The step of `SPEC`, or a stage of which it has one.
+        arguments: Of `pocketkube stage`, behind its spec.
     """
-    values = {"endpoint": find_store().endpoint, **values}
-    data = {"spec.yaml": yaml.safe_dump(spec)}
-    client.CoreV1Api().create_namespaced_config_map(
-        namespace, {"metadata": {"name": values["name"]}, "data": data}
-    )
-    found: dict[str, Any] = yaml.safe_load(Template((OBJECTS / file).read_text()).substitute(values))
-    return found
+    core = client.CoreV1Api()
+    core.create_namespaced_service_account(namespace, {"metadata": {"name": "pocketkube-worker"}})
+    store = {"endpoint": find_store().endpoint, "region": "us-east-1", "work": "s3://none/none"}
+    spec = {"spec.yaml": yaml.safe_dump(SPEC)}
+    for name, data in (("pocketkube-object-store", store), ("pocketkube-spec", spec)):
+        core.create_namespaced_config_map(namespace, {"metadata": {"name": name}, "data": data})
+    job: dict[str, Any] = yaml.safe_load((EXAMPLES / file).read_text())
+    job["metadata"]["name"] = "stage"
+    job["spec"] |= {"suspend": False, "backoffLimit": 0}
+    pod = job["spec"]["template"]["spec"]
+    pod.pop("initContainers", None)
+    pod["nodeSelector"] = {"kubernetes.io/arch": arch}
+    [container] = pod["containers"]
+    container["image"], container["args"] = image, list(arguments)
+    container["command"][4] = stage
+    # Several such tests may share a small cluster.
+    container["resources"] = {}
+    return job

@@ -13,25 +13,27 @@ from pocketkube.storage import fetch_folder, parse_uri, send_folder
 from tests.cluster.binaries import HOST
 from tests.cluster.cluster import is_named
 from tests.cluster.following import NotDone, wait_for_job
-from tests.cluster.jobs import SPEC, create
+from tests.cluster.jobs import stage_job
 
 IMAGE = os.environ.get("POCKETKUBE_BENCHMARK_IMAGE", f"pocketkube-benchmark:{__version__}-arm64")
 ARM64 = "kubernetes.io/arch=arm64"
 
 
 def start(namespace: str, arch: str, store: str) -> str:
-    values = {"name": "benchmark", "image": IMAGE, "stage": "benchmark_litert", "arch": arch}
-    job = create(namespace, "stage-job.yaml", SPEC, **values)
-    pod = job["spec"]["template"]["spec"]
-    pod["containers"][0]["args"] = [
-        f"--input=baseline={store}/baseline",
-        f"--input=result={store}/result",
+    job = stage_job(
+        namespace,
+        "benchmark-job.yaml",
+        IMAGE,
+        arch,
+        "benchmark",
+        *(f"--input={role}={store}/{role}" for role in ("baseline", "result")),
         f"--output={store}/measured",
-    ]
+    )
+    pod = job["spec"]["template"]["spec"]
     # Which core qemu plays; a real one does not look at it.
     pod["containers"][0]["env"].append({"name": "QEMU_CPU", "value": "cortex-a76"})
     client.BatchV1Api().create_namespaced_job(namespace, job)
-    return "benchmark"
+    return "stage"
 
 
 def test_the_benchmark_runs_on_arm64(

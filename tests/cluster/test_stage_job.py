@@ -12,15 +12,13 @@ from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.storage import fetch_folder, parse_uri, send_folder
 from tests.cluster.following import NotDone, wait_for_job
-from tests.cluster.jobs import SPEC, create
+from tests.cluster.jobs import stage_job
 
 IMAGE = os.environ.get("POCKETKUBE_IMAGE", f"pocketkube:{__version__}")
 
 
 def start(namespace: str, arch: str, stage: str, *arguments: str) -> str:
-    values = {"name": "stage", "image": IMAGE, "stage": stage, "arch": arch}
-    job = create(namespace, "stage-job.yaml", SPEC, **values)
-    job["spec"]["template"]["spec"]["containers"][0]["args"] = list(arguments)
+    job = stage_job(namespace, "compress-job.yaml", IMAGE, arch, stage, *arguments)
     client.BatchV1Api().create_namespaced_job(namespace, job)
     return "stage"
 

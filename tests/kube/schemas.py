@@ -21,10 +21,10 @@ def crd_validator(file: str) -> Draft202012Validator:
     """
     folder = os.environ.get("CRD_SCHEMAS")
     if not folder:
-        pytest.skip("CRD_SCHEMAS names no folder with the schemas of MPIJob and TrainJob")
+        pytest.skip("CRD_SCHEMAS names no folder with the CRDs of MPIJob, TrainJob and KFP's pipelines")
     crd = yaml.load((Path(folder) / file).read_text(), yaml.CSafeLoader)
     schema: Document = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    _close(schema)
+    close(schema)
     # Kubernetes itself knows what metadata may hold.
     schema["properties"]["metadata"] = {"type": "object"}
     return Draft202012Validator(schema)
@@ -36,12 +36,13 @@ def refuse_invalid(document: Document, validator: Draft202012Validator) -> None:
     assert not errors, errors
 
 
-def _close(schema: Any) -> None:
+def close(schema: Any) -> None:
+    """Makes every field an error that a schema does not name; without that a misspelt one passes."""
     if isinstance(schema, list):
         for each in schema:
-            _close(each)
+            close(each)
     elif isinstance(schema, dict):
         if isinstance(schema.get("properties"), dict) and "additionalProperties" not in schema:
             schema["additionalProperties"] = False
         for each in schema.values():
-            _close(each)
+            close(each)

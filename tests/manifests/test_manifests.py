@@ -5,9 +5,10 @@ import re
 import pytest
 import yaml
 
-from manifests.generate import generated
+from manifests.generate import generated, images
 from pocketkube import __version__
 from pocketkube.errors import UserError
+from pocketkube.kube.doctor.rights import RUNNER
 from pocketkube.spec import load_spec
 from pocketkube.stages.plan import step_named
 from tests.manifests.rendering import (
@@ -89,7 +90,7 @@ def test_pods_are_restricted_and_have_no_rights(place: str) -> None:
         assert pod["automountServiceAccountToken"] is False, name
         assert pod["serviceAccountName"] in ("pocketkube-worker", "pocketkube-uploader")
         security = pod["securityContext"]
-        assert (security["runAsUser"], security["runAsGroup"]) == (1000, 0)
+        assert (security["runAsUser"], security["runAsGroup"]) == (1000, 1000)
         assert security["runAsNonRoot"] is True
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in containers(template):
@@ -134,6 +135,23 @@ def test_rights_are_those_of_jobs_alone(place: str) -> None:
 
 
 @pytest.mark.parametrize("place", OVERLAYS)
+def test_the_runner_has_the_rights_that_doctor_asks_for(place: str) -> None:
+    [role] = [
+        each
+        for each in of_kind(rendered(place), "Role")
+        if each["metadata"]["name"] == "pocketkube-runner"
+    ]
+    granted = {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted == {(right.group, right.resource, verb) for right in RUNNER for verb in right.verbs}
+
+
+@pytest.mark.parametrize("place", OVERLAYS)
 def test_network_policies_let_each_pod_do_what_it_must(place: str) -> None:
     documents = rendered(place) + rendered("examples")
     policies = of_kind(documents, "NetworkPolicy")
@@ -158,7 +176,9 @@ def _selects(spec: Document, labels: dict[str, str]) -> bool:
     return all(
         labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()
     ) and all(
-        labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", [])
+        # Of a label that has only to be there, no values are named.
+        each["key"] in labels and labels[each["key"]] in each.get("values", labels.values())
+        for each in selector.get("matchExpressions", [])
     )
 
 
@@ -247,7 +267,7 @@ def test_a_pipeline_version_is_what_is_uploaded() -> None:
 def test_an_image_of_ones_own_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POCKETKUBE_IMAGE", "registry.example.com:5000/team/pocketkube:1.2")
     monkeypatch.setenv("POCKETKUBE_BENCHMARK_IMAGE", f"registry/bench@sha256:{64 * 'a'}")
-    found = yaml.safe_load(generated()["components/image/kustomization.yaml"])
+    found = yaml.safe_load(images())
     assert found["images"] == [
         {"name": "pocketkube", "newName": "registry.example.com:5000/team/pocketkube", "newTag": "1.2"},
         {"name": "pocketkube-benchmark", "newName": "registry/bench", "digest": f"sha256:{64 * 'a'}"},
@@ -257,4 +277,4 @@ def test_an_image_of_ones_own_is_named_once(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_image_without_a_tag_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POCKETKUBE_IMAGE", "registry.example.com:5000/pocketkube")
     with pytest.raises(UserError, match="has to be an image with its tag"):
-        generated()
+        images()

@@ -13,91 +13,161 @@ import psutil
 import pytest
 import yaml
 
+from pipelines.compiling import compile_spec
 from pipelines.compression.compress_model import compress_model
 from pipelines.compression.compress_model.pipeline import COMPONENTS
+from pocketkube.errors import UserError
 from pocketkube.spec import document_of, load_spec, parse_spec
+from tests.pipelines.packages import Package, package
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    from kfp import compiler
+SHORT = {"model": "lenet", "dataset": "digits", "stages": []}
+CLUSTER = {
+    "launcher": "mpijob",
+    "object_store": {"endpoint": "http://store:9000", "secret": "keys"},
+    "task": {"cpu": "1500m", "memory": "4Gi", "retries": 1},
+    "tasks": {
+        "train_model": {"cpu": "4", "memory": "16Gi", "gpus": 1, "timeout_minutes": 30},
+        "3_fine_tune": {
+            "node_selector": {"pool": "big"},
+            "tolerations": [{"key": "big", "operator": "Exists", "effect": "NoSchedule"}],
+        },
+    },
+}
 
-    path = tmp_path_factory.mktemp("ir") / "pipeline.yaml"
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Package:
     stages = [
         {"distill_model": {"student": "lenet"}},
-        *("prune_channels", "sparsify_weights", "fine_tune", "cluster_weights", "quantize_float16"),
+        *("prune_channels", "fine_tune", "sparsify_weights", "cluster_weights", "quantize_float16"),
     ]
-    spec = parse_spec(document_of(load_spec(ROOT / "examples" / "digits.yaml")) | {"stages": stages})
-    compiler.Compiler().compile(compress_model(spec), str(path))
-    return list(yaml.safe_load_all(path.read_text()))
+    given = document_of(load_spec(ROOT / "examples" / "digits.yaml"))
+    spec = parse_spec(given | {"stages": stages, "cluster": CLUSTER})
+    return package(compress_model(spec), tmp_path_factory.mktemp("ir"))
 
 
-def test_every_component_is_in_a_pipeline(compiled: list[dict], tmp_path: Path) -> None:
-    from kfp import compiler
-
-    tasks = compiled[0]["root"]["dag"]["tasks"]
+def test_every_component_is_in_a_pipeline(compiled: Package, tmp_path: Path) -> None:
     spec = parse_spec({"model": "lenet", "dataset": "digits", "stages": ["quantize_weights"]})
-    compiler.Compiler().compile(compress_model(spec), str(tmp_path / "other.yaml"))
-    other = next(yaml.safe_load_all((tmp_path / "other.yaml").read_text()))
-    tasks |= other["root"]["dag"]["tasks"]
+    tasks = compiled.tasks | package(compress_model(spec), tmp_path).tasks
     used = {task["componentRef"]["name"].removeprefix("comp-").rstrip("-2") for task in tasks.values()}
     assert used == {name.replace("_", "-") for name in COMPONENTS}
 
 
-def test_containers_run_as_non_root(compiled: list[dict]) -> None:
-    executors = compiled[0]["deploymentSpec"]["executors"]
-    configs = compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert set(configs) == set(executors)
-    for config in configs.values():
-        context = config["securityContext"]
-        assert context["runAsNonRoot"] is True
-        assert int(context["runAsUser"]) == 1000
+def test_containers_run_as_non_root(compiled: Package) -> None:
+    assert set(compiled.pods) == set(compiled.containers)
+    for pod in compiled.pods.values():
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert int(pod["securityContext"]["runAsUser"]) == 1000
+        assert [mount["mountPath"] for mount in pod["emptyDirMounts"]] == ["/tmp"]
 
 
-def test_the_measurement_is_never_taken_from_a_cache(compiled: list[dict]) -> None:
-    tasks = compiled[0]["root"]["dag"]["tasks"]
-    assert tasks["benchmark-litert"]["cachingOptions"] == {}
-    assert tasks["train-model"]["cachingOptions"] == {"enableCache": True}
+def test_pods_are_what_the_spec_asks_for(compiled: Package) -> None:
+    training = compiled.containers["train-model"]["resources"]
+    assert training["resourceCpuLimit"] == training["resourceCpuRequest"] == "4"
+    assert training["resourceMemoryLimit"] == training["resourceMemoryRequest"] == "16Gi"
+    assert training["accelerator"]["resourceType"] == "nvidia.com/gpu"
+    assert training["accelerator"]["resourceCount"] == "1"
+    assert compiled.pods["train-model"]["activeDeadlineSeconds"] == "1800"
+    assert compiled.tasks["train-model"]["retryPolicy"]["maxRetryCount"] == 2
+    pruning = compiled.containers["prune-channels"]["resources"]
+    assert (pruning["resourceCpuLimit"], pruning["resourceMemoryLimit"]) == ("1500m", "4Gi")
+    assert compiled.tasks["prune-channels"]["retryPolicy"]["maxRetryCount"] == 1
+    tuning = compiled.pods["fine-tune-model"]
+    assert tuning["nodeSelector"]["labels"] == {"kubernetes.io/arch": "amd64", "pool": "big"}
+    assert tuning["tolerations"] == [{"key": "big", "operator": "Exists", "effect": "NoSchedule"}]
+    assert "resources" not in compiled.containers["fine-tune-model"]
 
 
-def test_no_task_takes_one_artifact_twice(compiled: list[dict], tmp_path: Path) -> None:
+def test_the_store_is_what_the_spec_says(compiled: Package) -> None:
+    for name, pod in compiled.pods.items():
+        assert pod["secretAsEnv"][0]["secretName"] == "keys"
+        assert {"name": "AWS_ENDPOINT_URL_S3", "value": "http://store:9000"} in (
+            compiled.containers[name]["env"]
+        )
+
+
+def test_tasks_that_train_are_told_where(compiled: Package) -> None:
+    inputs = compiled.tasks["train-model"]["inputs"]["parameters"]
+    cluster = inputs["cluster"]["runtimeValue"]["constant"]
+    assert cluster == {key: CLUSTER[key] for key in ("launcher", "object_store")}
+    assert "cluster" not in compiled.parameters
+
+
+def test_the_measurement_is_never_taken_from_a_cache(compiled: Package) -> None:
+    assert compiled.tasks["benchmark-litert"]["cachingOptions"] == {}
+    assert compiled.tasks["train-model"]["cachingOptions"] == {"enableCache": True}
+
+
+def test_no_task_takes_one_artifact_twice(compiled: Package, tmp_path: Path) -> None:
     """A back end refuses that: ML Metadata holds (artifact, execution, type) unique."""
-    from kfp import compiler
-
-    compiler.Compiler().compile(compress_model(parse_spec(SHORT)), str(tmp_path / "short.yaml"))
-    short = next(yaml.safe_load_all((tmp_path / "short.yaml").read_text()))
-    for pipeline in (compiled[0], short):
-        for name, task in pipeline["root"]["dag"]["tasks"].items():
-            producers = [
-                (
-                    source["taskOutputArtifact"]["producerTask"],
-                    source["taskOutputArtifact"]["outputArtifactKey"],
-                )
-                for source in task.get("inputs", {}).get("artifacts", {}).values()
-            ]
-            assert len(set(producers)) == len(producers), name
+    assert not list(compiled.twice())
+    assert not list(package(compress_model(parse_spec(SHORT)), tmp_path).twice())
 
 
-def test_how_files_are_measured_is_told_to_none_that_trains(compiled: list[dict]) -> None:
-    tasks = compiled[0]["root"]["dag"]["tasks"]
-    told = {name for name, task in tasks.items() if "benchmark" in task["inputs"].get("parameters", {})}
+def test_how_files_are_measured_is_told_to_none_that_trains(compiled: Package) -> None:
+    told = {
+        name
+        for name, task in compiled.tasks.items()
+        if "benchmark" in task["inputs"].get("parameters", {})
+    }
     assert told == {"benchmark-litert", "build-report"}
 
 
 def test_a_target_of_the_file_is_told_what_follows(tmp_path: Path) -> None:
-    from kfp import compiler
-
     spec = parse_spec(SHORT | {"stages": ["prune_channels"], "target": {"max_size": 10000}})
-    compiler.Compiler().compile(compress_model(spec), str(tmp_path / "pipeline.yaml"))
-    tasks = next(yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text()))["root"]["dag"]["tasks"]
+    tasks = package(compress_model(spec), tmp_path).tasks
     assert tasks["prune-channels"]["inputs"]["parameters"]["stages"] == {
         "runtimeValue": {"constant": [{"name": "prune_channels"}]}
     }
 
 
-SHORT = {"model": "lenet", "dataset": "digits", "stages": []}
+def test_what_is_not_there_leaves_no_null(tmp_path: Path) -> None:
+    """KFP's compiler takes no null in a mapping's default."""
+    given = SHORT | {
+        "dataset": {"npz": "s3://data/a.npz", "max_train": None, "image_size": None},
+        "training": {"clip_norm": None, "ema": None},
+        "target": None,
+        "task": None,
+    }
+    parameters = package(compress_model(parse_spec(given)), tmp_path).parameters
+    assert parameters["dataset"]["defaultValue"] == {"npz": "s3://data/a.npz"}
+    assert "null" not in json.dumps(parameters)
+
+
+def test_a_line_break_in_a_name_is_refused(tmp_path: Path) -> None:
+    """It would compile to a file that cannot be read back."""
+    with pytest.raises(UserError, match=r"^model: holds a line break"):
+        compress_model(parse_spec(SHORT | {"model": "lenet\nlenet"}))
+    spec = parse_spec(SHORT | {"dataset": {"npz": "/data/a\nb.npz"}})
+    parameters = package(compress_model(spec), tmp_path).parameters
+    assert parameters["dataset"]["defaultValue"] == {"npz": "/data/a\nb.npz"}
+
+
+def test_a_step_that_is_not_there_is_refused() -> None:
+    spec = parse_spec(SHORT | {"cluster": {"tasks": {"trian_model": {"cpu": "4"}}}})
+    with pytest.raises(
+        UserError, match=r"^cluster\.tasks\.trian_model: is no step of this job; use one"
+    ):
+        compress_model(spec)
+
+
+@pytest.mark.parametrize("model", ["faces.keras", "~/faces.keras", "{here}"])
+def test_paths_of_this_machine_are_not_compiled(tmp_path: Path, model: str) -> None:
+    (tmp_path / "here.keras").write_bytes(b"")
+    spec = parse_spec(SHORT | {"model": model.format(here=tmp_path / "here.keras")})
+    with pytest.raises(UserError, match=r"^model: .* is a path of this machine, which no pod"):
+        compile_spec(spec, tmp_path / "out.yaml")
+    assert not (tmp_path / "out.yaml").exists()
+
+
+def test_addresses_and_paths_of_the_image_are_compiled(tmp_path: Path) -> None:
+    given = SHORT | {"model": "/models/faces.keras", "dataset": {"npz": "s3://data/faces.npz"}}
+    assert compile_spec(parse_spec(given), tmp_path / "out.yaml").is_file()
+
+
 SPEC = """\
 model: lenet
 dataset: digits

@@ -1,4 +1,5 @@
 import copy
+import io
 import math
 import re
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ from pocketkube.figures import TIME, ratio, ratio_between, ratio_words
 from pocketkube.records import document_of
 from pocketkube.report import build_report as page_of
 from pocketkube.report.confusion import confusion_matrix
+from pocketkube.report.markdown import markdown_of
 from pocketkube.report.result import Result
 from pocketkube.report.summary import render_table
 from tests.report.cases import CASES, HISTORY, RESULT, head
@@ -37,7 +39,8 @@ def words(page: str) -> str:
     [
         "2.50x fewer multiply-adds",
         "-0.40 points of accuracy",
-        "5.86x faster on this machine, 1 thread; 95 % interval 5.79x to 5.92x faster",
+        "5.86x faster on x86_64, 1 thread; 95 % interval 5.79x to 5.92x faster",
+        "Latency was measured on A processor, 2 cores, x86_64.",
         "14.13x smaller file",
         "Latency p50 0.820 ms 0.140 ms 5.86x faster 95 % interval 5.79x to 5.92x faster",
         "p50, 2 threads 0.500 ms 0.520 ms 1.04x slower",
@@ -185,6 +188,36 @@ def test_what_went_wrong_stands_before_the_figures() -> None:
     ):
         assert said in warnings
     assert "Warnings" not in words(build_report(RESULT))
+
+
+def test_figures_under_emulation_are_never_those_of_a_real_device() -> None:
+    result = CASES["emulated on two nodes"]
+    page = words(build_report(result))
+    assert "5.86x faster on an emulated aarch64 (on x86_64), which says nothing, 1 thread" in page
+    assert (
+        "Latency was measured on Arm Cortex-A76, 2 cores, emulated aarch64 (on x86_64), on n1, n2: its "
+        "times say nothing of a real one." in page
+    )
+    assert (
+        "Target max_latency_ms: 1.00 ms asked for, not certain with about 0.140 ms, which is not sure: "
+        "measured under emulation" in page
+    )
+    screen = Console(width=160, record=True, file=io.StringIO())
+    screen.print(render_table(document_of(Result, result, "result.json")))
+    shown = screen.export_text()
+    assert "emulated aarch64 (on x86_64)" in shown
+    assert "NOT certain, not sure" in shown
+    page = markdown_of(document_of(Result, result, "result.json"))
+    assert "emulated aarch64 (on x86\\_64), on n1, n2: its times say nothing of a real one" in page
+    assert "not certain, not sure: measured under emulation" in page
+
+
+def test_each_node_is_shown_with_what_it_measured() -> None:
+    page = words(build_report(CASES["emulated on two nodes"]))
+    assert "n1 Arm Cortex-A76 0.800 ms 0.140 ms 5.71x faster 5.60x to 5.80x faster" in page
+    assert "n2 Arm Cortex-A76 0.900 ms 0.150 ms 6.00x faster" in page
+    assert "Figures of several nodes are their medians" in page
+    assert "Figures of several nodes" not in words(build_report(RESULT))
 
 
 def test_a_file_that_became_slower_is_called_slower_wherever_it_is_told() -> None:

@@ -52,6 +52,7 @@ def test_the_result_is_smaller_faster_and_about_as_good(job) -> None:
             "bound": "exact",
             "met": True,
             "interval": None,
+            "doubt": "",
         }
     ]
 

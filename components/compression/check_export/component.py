@@ -13,6 +13,7 @@ def check_export(
     width: float = 1.0,
     task: dict = {},
     training: dict = {},
+    target: dict = {},
     stages: list = [],
     seed: int = 0,
 ) -> None:
@@ -25,6 +26,7 @@ def check_export(
         width: Width multiplier of a built-in network.
         task: What the labels are, where they do not tell, as in {landmarks: {}}.
         training: How networks are trained; empty for the defaults.
+        target: What to reach; the latency table of another device that it names is tried, too.
         stages: Settings of all of the job's stages, each with its name.
         seed: Everything random follows from it.
     """
@@ -38,6 +40,7 @@ def check_export(
             "width": width,
             "task": task,
             "training": training,
+            "target": target,
             "stages": stages,
             "seed": seed,
         },

@@ -20,12 +20,12 @@ def export_litert(
         model: Bundle of the network.
         dataset: Where the examples are, as in {builtin: digits}.
         litert: Gets model.tflite, samples.npz and bundle.json.
-        metrics: Gets the score, multiply-adds and parameters.
+        metrics: Gets the file's size, and how far it agrees with the network.
         settings: Settings, with its name, of the stage that says what the file's numbers are, as in
             {name: quantize_int8}; empty for floats.
         seed: Everything random follows from it.
     """
-    from pocketkube.stages.component import metrics_of, run_component
+    from pocketkube.stages.component import file_metrics_of, format_of, run_component
 
     run_component(
         "export_litert",
@@ -37,5 +37,6 @@ def export_litert(
         litert.path,
         {"model": model},
     )
-    for name, value in metrics_of(litert.path).items():
+    for name, value in file_metrics_of(litert.path).items():
         metrics.log_metric(name, value)
+    litert.metadata["format"] = format_of(litert.path)

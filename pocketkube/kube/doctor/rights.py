@@ -31,13 +31,16 @@ class Right:
         return f"{first}.{self.group}{slash}{rest}" if self.group else self.resource
 
 
-_OWN = ("create", "delete", "get", "list", "watch")
-_SEEN = ("get", "list", "watch")
+_OWN = ("create", "delete", "get")
 # Of the account that tasks run as; the role in manifests/ says the same.
 MPIJOBS = Right("kubeflow.org", "mpijobs", _OWN)
 TRAINJOBS = Right("trainer.kubeflow.org", "trainjobs", _OWN)
 JOBS = Right("batch", "jobs", _OWN)
-PODS = (Right("", "pods", _SEEN), Right("", "pods/log", ("get",)), Right("", "events", _SEEN))
+PODS = (
+    Right("", "pods", ("get", "list", "watch")),
+    Right("", "pods/log", ("get",)),
+    Right("", "events", ("list",)),
+)
 RUNNER = (MPIJOBS, TRAINJOBS, JOBS, *PODS)
 
 

@@ -1,0 +1,80 @@
+"""Runs a training stage for a task on a cluster: in the task's pod, or shared by a job's workers."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from pocketkube.errors import UserError
+from pocketkube.launch.mpijob import MpiJob
+from pocketkube.launch.waiting import wait_for
+from pocketkube.spec.sections import Cluster
+from pocketkube.stages.call import StageCall
+from pocketkube.stages.own_place import OwnPlace, own_place
+from pocketkube.stages.run import forget_checkpoints, run_stage, workers_of
+from pocketkube.storage import (
+    S3Address,
+    S3Location,
+    add_folder,
+    fetch_folder,
+    is_named,
+    is_whole,
+    parse_uri,
+    patiently,
+    remove_objects,
+)
+
+
+def run_on_cluster(call: StageCall, cluster: Cluster) -> None:
+    """Runs a stage so that it goes on where it was when its task begins again in another pod.
+
+    It has a place of its own below `cluster.object_store.work`, for its checkpoints and for what
+    workers take and give, which is empty again when the output stands; see `own_place`.
+
+    Args:
+        call: The call, its places folders on this machine.
+        cluster: Where it runs.
+
+    Raises:
+        UserError: If the stage, the launcher or the object store refuses.
+    """
+    place = own_place(call, cluster.object_store.work)
+    if _is_a_job(call, cluster):
+        _run_as_job(call, cluster, place)
+    else:
+        _run_here(call, place.address)
+
+
+def _is_a_job(call: StageCall, cluster: Cluster) -> bool:
+    """One process has nothing to share, unless others may come."""
+    is_shared = workers_of(call) > 1 or cluster.workers.elastic is not None
+    return cluster.launcher != "inline" and call.shared and is_shared
+
+
+def _run_here(call: StageCall, place: S3Address) -> None:
+    if not is_named():
+        print("no checkpoints are kept: no object store is named", file=sys.stderr, flush=True)
+        run_stage(call)
+        return
+    kept = replace(call, checkpoints=f"{place}/checkpoints")
+    run_stage(kept)
+    forget_checkpoints(kept)
+
+
+def _run_as_job(call: StageCall, cluster: Cluster, place: OwnPlace) -> None:
+    there = replace(
+        call,
+        inputs={role: place.input(role) for role in call.inputs},
+        output=f"{place.address}/output",
+        checkpoints=f"{place.address}/checkpoints",
+    )
+    output = parse_uri(there.output)
+    # A task that was ended between its job's end and its own has nothing left to train.
+    if not patiently("look", lambda: is_whole(S3Location(output))):
+        for role, folder in call.inputs.items():
+            add_folder(Path(folder), S3Location(parse_uri(there.inputs[role])))
+        wait_for(MpiJob(cluster, place.name, workers_of(call)).start(there))
+    patiently("fetch", lambda: fetch_folder(output, Path(call.output)))
+    try:
+        remove_objects(place.address)
+    except UserError as error:
+        print(f"{place.address} was not removed: {error}", file=sys.stderr, flush=True)

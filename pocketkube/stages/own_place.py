@@ -1,0 +1,41 @@
+"""The name and the place on the object store that a task's call has for itself."""
+
+import hashlib
+from dataclasses import dataclass
+
+from pocketkube.stages.cache import fingerprint
+from pocketkube.stages.call import StageCall
+from pocketkube.storage import S3Address, parse_uri
+
+
+@dataclass(frozen=True)
+class OwnPlace:
+    """Where a task and its job hand each other folders.
+
+    Attributes:
+        name: The job's name, a DNS label.
+        address: The place.
+    """
+
+    name: str
+    address: S3Address
+
+    def input(self, role: str) -> str:
+        """Where the job finds an input."""
+        return f"{self.address}/inputs/{role}"
+
+
+def own_place(call: StageCall, work: str) -> OwnPlace:
+    """The place of a call, the same for a task that begins again in another pod.
+
+    The name follows from what the output follows from, and from the output's path: that has a KFP run's
+    and task's in it, and is the same when the task's pod is replaced.
+
+    Args:
+        call: The call, its places folders on this machine.
+        work: `cluster.object_store.work`.
+    """
+    told = f"{fingerprint(call)} {call.output}"
+    digest = hashlib.sha256(told.encode()).hexdigest()[:16]
+    name = f"{call.stage.replace('_', '-')}-{digest}"
+    return OwnPlace(name, parse_uri(f"{work}/{name}"))

@@ -1,0 +1,78 @@
+"""Where a component measures, and what it does with what cluster.benchmark asks for."""
+
+import platform
+from pathlib import Path
+
+import pytest
+
+from pocketkube.benchmarking.required_node import arch_of
+from pocketkube.spec import parse_spec, settings_document
+from pocketkube.stages.call import StageCall, config_of
+from pocketkube.stages.configs import BenchmarkLitertConfig, OnNodesConfig
+from pocketkube.stages.on_nodes import asks_for_others
+from pocketkube.stages.own_place import own_place
+from pocketkube.stages.plan import step_named
+
+OWN = arch_of(platform.machine())
+OTHER = "arm64" if OWN == "amd64" else "amd64"
+
+
+def config(**benchmark: object) -> OnNodesConfig:
+    found = config_of("benchmark_litert", {"cluster": {"benchmark": benchmark}})
+    assert isinstance(found, OnNodesConfig)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("asked", "elsewhere"),
+    [
+        ({}, False),
+        ({"cpu_part": "0xd0b"}, False),
+        # The task's own pod is put on such nodes.
+        ({"node_selector": {"pool": "phones"}}, False),
+        ({"arch": OWN}, False),
+        ({"arch": OWN, "node_selector": {"pool": "phones"}}, True),
+        ({"arch": OTHER}, True),
+        ({"nodes": 2}, True),
+    ],
+)
+def test_a_job_measures_where_the_task_cannot(asked: dict, elsewhere: bool) -> None:
+    assert asks_for_others(config(**asked)) is elsewhere
+
+
+def test_one_machine_that_runs_a_whole_job_measures_what_it_is() -> None:
+    spec = parse_spec(
+        {
+            "model": "lenet",
+            "dataset": "digits",
+            "target": {"speedup": 2},
+            "stages": ["prune_channels"],
+            "cluster": {"benchmark": {"arch": OTHER, "nodes": 3}},
+        }
+    )
+    step = step_named(spec, "benchmark")
+    assert isinstance(step.config, BenchmarkLitertConfig)
+    assert not asks_for_others(step.config)
+    assert "cluster" not in settings_document(step.config)
+    assert not asks_for_others(config(arch=OTHER).anywhere())
+
+
+def test_a_task_that_begins_again_finds_its_job_and_another_does_not(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.tflite").write_bytes(name.encode())
+    inputs = {"baseline": str(tmp_path / "a"), "result": str(tmp_path / "b")}
+
+    def name(output: str, changed: OnNodesConfig) -> str:
+        return own_place(
+            StageCall("benchmark_litert", changed, inputs, output), "s3://bucket/work"
+        ).name
+
+    first = name("/run-1/figures", config(arch=OTHER))
+    assert name("/run-1/figures", config(arch=OTHER)) == first
+    assert len(first) <= 63
+    assert first.replace("-", "").isalnum()
+    others = {name("/run-2/figures", config(arch=OTHER)), name("/run-1/figures", config(nodes=2))}
+    (tmp_path / "b/model.tflite").write_bytes(b"changed")
+    others.add(name("/run-1/figures", config(arch=OTHER)))
+    assert len(others | {first}) == 4
