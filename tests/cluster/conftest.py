@@ -14,19 +14,18 @@ from urllib3.exceptions import HTTPError
 from yaml import YAMLError
 
 from pocketkube.errors import UserError
-from pocketkube.kube import Session
-from pocketkube.kube import connect as connect_to_cluster
 from pocketkube.spec import parse_spec
 from pocketkube.stages.whole_job import run_inline
 from pocketkube.storage import S3Address, parse_uri
 from pocketkube.storage.failures import plain_failures
 from pocketkube.storage.server import Server, connect
+from tests.cluster import backend as backends
 from tests.cluster import commands
+from tests.cluster.backend import Backend
 from tests.cluster.cluster import is_named
 from tests.cluster.diagnosis import diagnosis
 from tests.cluster.jobs import SPEC
-from tests.cluster.lone_api_server import LoneApiServer, lone_api_server
-from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run, refuse_without
+from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run
 from tests.cluster.store import (
     ACCESS_KEY,
     SECRET,
@@ -39,16 +38,9 @@ from tests.cluster.store import (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kfp-endpoint", help="API of a Kubeflow Pipelines back end on the cluster")
-
-
-@pytest.fixture(scope="session")
-def kfp_endpoint(cluster: None, pytestconfig: pytest.Config) -> str:
-    """Where the API of the cluster's Kubeflow Pipelines is reached from here."""
-    named = pytestconfig.getoption("--kfp-endpoint")
-    if not named:
-        pytest.skip("--kfp-endpoint names no Kubeflow Pipelines back end")
-    return str(named)
+    group = parser.getgroup("a Kubeflow Pipelines back end")
+    group.addoption("--kfp-endpoint", metavar="URL", help="its address, as in http://10.77.0.2:8888")
+    group.addoption("--kfp-namespace", default="kubeflow", help="where its pods run (%(default)s)")
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +60,19 @@ def cluster() -> None:
         _end(f"the cluster of KUBECONFIG={named} does not answer: {error}")
     except client.ApiException as error:
         _end(f"the cluster of KUBECONFIG={named} refuses: {_answer(error)}")
+
+
+@pytest.fixture(scope="session")
+def backend(cluster: None, pytestconfig: pytest.Config) -> Backend:
+    """The Kubeflow Pipelines back end that the command line names."""
+    endpoint = pytestconfig.getoption("--kfp-endpoint")
+    if not endpoint:
+        pytest.skip("no back end of Kubeflow Pipelines is named: say --kfp-endpoint URL")
+    try:
+        return backends.connect(endpoint, pytestconfig.getoption("--kfp-namespace"))
+    # The client's errors have no common type.
+    except Exception as error:
+        _end(f"--kfp-endpoint {endpoint} does not answer: {error}")
 
 
 def _refuse_without_mpi_operator() -> None:
@@ -111,32 +116,6 @@ def namespace(cluster: None, request: pytest.FixtureRequest) -> Iterator[str]:
     finally:
         core.delete_namespace(name)
         _wait_until_gone(core, name)
-
-
-@pytest.fixture
-def session(namespace: str) -> Session:
-    """The way to the test's own namespace."""
-    return connect_to_cluster(namespace)
-
-
-@pytest.fixture(scope="module")
-def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneApiServer]:
-    """An API server of the tests' own, without controllers and nodes."""
-    try:
-        refuse_without("etcd")
-        with lone_api_server(tmp_path_factory.mktemp("lone")) as running:
-            yield running
-    except Missing as missing:
-        pytest.skip(str(missing))
-
-
-@pytest.fixture
-def bare(lone: LoneApiServer, monkeypatch: pytest.MonkeyPatch) -> Session:
-    """The way to a new namespace of an API server of the tests' own."""
-    monkeypatch.setenv("KUBECONFIG", str(lone.kubeconfig))
-    session = connect_to_cluster(f"pocketkube-{secrets.token_hex(4)}")
-    client.CoreV1Api(session.server.client).create_namespace({"metadata": {"name": session.namespace}})
-    return session
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -22,6 +22,7 @@ class Store:
         host: Name and port of the server, as pods reach it.
         secure: Whether it is reached by TLS.
         bucket: The bucket.
+        folder: Where in it artifacts are.
         secret: Name of the Secret that holds the keys.
         access_key: The Secret's entry with the first of them.
         secret_key: The Secret's entry with the second.
@@ -30,6 +31,7 @@ class Store:
     host: str
     secure: bool
     bucket: str
+    folder: str
     secret: str
     access_key: str
     secret_key: str
@@ -68,13 +70,21 @@ def find_store() -> Store:
         ValueError: If it cannot be understood.
     """
     given = client.CoreV1Api().read_namespaced_config_map(CONFIG, NAMESPACE).data or {}
-    root = urlsplit(given.get("defaultPipelineRoot") or f"minio://{BUCKET}")
+    root = urlsplit(given.get("defaultPipelineRoot") or f"minio://{BUCKET}/v2/artifacts")
     providers = yaml.safe_load(given.get("providers") or "{}")
     found = _Providers.model_validate(providers.get(root.scheme) or {}).default
     # With or without a scheme: the launcher takes both.
     host = found.endpoint.rpartition("//")[2]
     keys = found.credentials.secret
-    return Store(host, not found.without_tls, root.netloc, keys.name, keys.access_key, keys.secret_key)
+    return Store(
+        host=host,
+        secure=not found.without_tls,
+        bucket=root.netloc,
+        folder=root.path.strip("/"),
+        secret=keys.name,
+        access_key=keys.access_key,
+        secret_key=keys.secret_key,
+    )
 
 
 def keys_of(store: Store) -> tuple[str, str]:
