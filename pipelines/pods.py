@@ -5,7 +5,7 @@ from typing import Any
 
 from kfp import kubernetes
 
-from pocketkube.stages.parts import TaskRequest
+from pocketkube.stages.parts import WORK, TaskRequest
 
 STORE = "pocketkube-object-store"
 GPU = "nvidia.com/gpu"
@@ -31,12 +31,10 @@ def set_store(task: Any, secret: Any, endpoint: str = "") -> None:
         secret: The name of the Secret with accesskey and secretkey, or the parameter that holds it.
         endpoint: The server's URL; if empty, what the ConfigMap pocketkube-object-store says.
     """
+    names = {"endpoint": "AWS_ENDPOINT_URL_S3", "region": "AWS_REGION", "work": WORK}
     if endpoint:
-        task.set_env_variable("AWS_ENDPOINT_URL_S3", endpoint)
-    else:
-        kubernetes.use_config_map_as_env(
-            task, STORE, {"endpoint": "AWS_ENDPOINT_URL_S3"}, optional=True
-        )
+        task.set_env_variable(names.pop("endpoint"), endpoint)
+    kubernetes.use_config_map_as_env(task, STORE, names, optional=True)
     keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
     kubernetes.use_secret_as_env(task, secret, keys, optional=True)
 
@@ -54,10 +52,20 @@ def request_now(task: Any, request: TaskRequest) -> None:
         task.set_memory_request(request.memory).set_memory_limit(request.memory)
     if request.gpus != "0":
         task.set_accelerator_type(GPU).set_accelerator_limit(request.gpus)
-    for label, value in request.node_selector.items():
-        kubernetes.add_node_selector(task, label, value)
+    select_nodes(task, request.node_selector)
     if request.tolerations:
         kubernetes.add_toleration_json(task, request.tolerations)
+
+
+def select_nodes(task: Any, labels: Mapping[str, str]) -> None:
+    """Has a task run on nodes with labels.
+
+    Args:
+        task: The KFP task.
+        labels: The labels and their values.
+    """
+    for label, value in labels.items():
+        kubernetes.add_node_selector(task, label, value)
 
 
 def request_later(task: Any, outputs: Mapping[str, Any], name: str) -> None:

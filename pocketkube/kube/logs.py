@@ -116,13 +116,12 @@ class _Position:
         reached, again = self.time_ns, self.count
         for line in log:
             if reached is not None:
-                if line.time_ns < reached:
+                is_known = line.time_ns <= reached
+                again -= line.time_ns == reached
+                # After the last that is known all is new, even if the node's clock was put back.
+                reached = reached if is_known and again else None
+                if is_known:
                     continue
-                if line.time_ns == reached and again:
-                    again -= 1
-                    continue
-                # From here on all is new, even if the node's clock is put back.
-                reached = None
             self.count = self.count + 1 if line.time_ns == self.time_ns else 1
             self.time_ns = line.time_ns
             yield line

@@ -24,6 +24,15 @@ _NO_START = (
     "RunContainerError",
     *_NO_IMAGE,
 )
+# Why a pod that has its node still waits; events tell it, and nothing else does.
+_NOT_PREPARED = (
+    "FailedAttachVolume",
+    "FailedCreatePodSandBox",
+    "FailedMapVolume",
+    "FailedMount",
+    "NetworkNotReady",
+)
+_ENDED_BY_DELETION = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -117,9 +126,11 @@ def why_stuck(session: Session, pod: Document) -> Stuck | None:
             said = f"{_ending(pod, container['name'], last)}; started {container['restartCount']} times"
         if reason in _NO_START:
             return Stuck(what, reason, said or f"container {container['name']}")
-    if status.get("phase", "Pending") == "Pending":
-        # A volume, a secret or a network that is not to be had.
-        return _last_warning(session, what, pod)
+    if status.get("phase", "Pending") == "Pending" and (events := _events(session, pod)):
+        # Whatever came after a warning shows that it has passed.
+        reason, said = events[-1].get("reason", ""), events[-1].get("message", "")
+        if reason in _NOT_PREPARED:
+            return Stuck(what, reason, said)
     return None
 
 
@@ -130,35 +141,49 @@ def why_no_pods(session: Session, owner: Document) -> Stuck | None:
         session: The cluster, and the owner's namespace.
         owner: The object whose controller creates pods.
     """
-    return _last_warning(session, f"{owner['kind']} {name_of(owner)}", owner)
+    warnings = [event for event in _events(session, owner) if event.get("type") == "Warning"]
+    if not warnings:
+        return None
+    reason, said = warnings[-1].get("reason", ""), warnings[-1].get("message", "")
+    return Stuck(f"{owner['kind']} {name_of(owner)}", reason, said)
 
 
 def why_ended(pod: Document) -> Ending | None:
     """Why a pod ended; None while it has not.
 
     Args:
-        pod: The pod as it is now, or as it was last seen.
+        pod: The pod as it is now, or was last seen. The first state with an answer tells best: from
+            the last one alone, a program that ended when it was told to looks as if it had by itself.
     """
     status, metadata = pod.get("status", {}), pod["metadata"]
-    name, ended = metadata["name"], [*_ended(pod)]
-    # One that had ended before it was removed ended by itself.
-    if "deletionTimestamp" in metadata:
-        asked = _time(metadata["deletionTimestamp"]) - timedelta(
-            seconds=metadata.get("deletionGracePeriodSeconds", 0)
-        )
-        finished = [_time(state["finishedAt"]) for _, state in ended if state.get("finishedAt")]
-        if status.get("phase") not in ("Succeeded", "Failed") or max(finished, default=asked) >= asked:
-            disruption = _disruption(pod)
-            return disruption or Ending(name, "", "Deleted", None, "")
+    name = metadata["name"]
+    if "deletionTimestamp" in metadata and not _ended_before_it_was_deleted(pod):
+        return _disruption(pod) or Ending(name, "", "Deleted", None, "")
     if status.get("phase") not in ("Succeeded", "Failed"):
         return None
     if disruption := _disruption(pod):
         return disruption
     if status.get("reason"):
         return Ending(name, "", status["reason"], None, status.get("message", ""))
-    endings = [_ending(pod, container, state) for container, state in ended]
+    endings = [_ending(pod, container, state) for container, state in _ended(pod)]
     failed = [ending for ending in endings if not ending.is_success]
     return next(iter(failed or endings[-1:]), Ending(name, "", status["phase"], None, ""))
+
+
+def _ended_before_it_was_deleted(pod: Document) -> bool:
+    if pod["status"].get("phase") not in ("Succeeded", "Failed"):
+        return False
+    metadata, states = pod["metadata"], [state for _, state in _ended(pod)]
+    asked = _time(metadata["deletionTimestamp"]) - timedelta(
+        seconds=metadata.get("deletionGracePeriodSeconds", 0)
+    )
+    return all(
+        # The end of a deletion sets its time anew; its signals are told by the exit code.
+        _time(state["finishedAt"]) < asked
+        and (state.get("reason") != "Error" or state["exitCode"] not in _ENDED_BY_DELETION)
+        for state in states
+        if state.get("finishedAt")
+    )
 
 
 def _disruption(pod: Document) -> Ending | None:
@@ -199,12 +224,11 @@ def _containers(pod: Document) -> Iterator[Document]:
     yield from status.get("containerStatuses", ())
 
 
-def _last_warning(session: Session, what: str, document: Document) -> Stuck | None:
-    fields = f"involvedObject.uid={document['metadata']['uid']},type=Warning"
-    events = sorted(find(session, EVENT, fields=fields), key=_when)
-    if not events:
-        return None
-    return Stuck(what, events[-1].get("reason", ""), events[-1].get("message", ""))
+def _events(session: Session, document: Document) -> list[Document]:
+    """What Kubernetes noted about an object, the last at the end."""
+    return sorted(
+        find(session, EVENT, fields=f"involvedObject.uid={document['metadata']['uid']}"), key=_when
+    )
 
 
 def _when(event: Document) -> datetime:

@@ -1,13 +1,11 @@
 """Why a job of several pods ended, or never began, from what Kubernetes and its log say."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pocketkube.kube.pods import Ending, Stuck, why_ended
-from pocketkube.kube.transport import Document
+from pocketkube.kube.pods import Ending, Stuck
 from pocketkube.launch.outcome import Cause, Outcome, outcome_of_process
 from pocketkube.launch.ranks import STARVED
-
-_RAISE_MEMORY = "give cluster.workers.memory more"
 
 
 def cause_of_waiting(stuck: Stuck) -> Cause:
@@ -22,61 +20,54 @@ def cause_of_waiting(stuck: Stuck) -> Cause:
     return Cause.NOT_STARTED
 
 
-def outcome_of_job(
-    job: Document,
-    launcher: Document | None,
-    lost: Sequence[Ending],
-    endings: Sequence[Ending],
-    lines: Sequence[str],
-) -> Outcome:
-    """Why a job failed.
+@dataclass(frozen=True)
+class JobEnding:
+    """What is known of a job that failed.
 
-    Args:
-        job: The MPIJob or TrainJob, failed.
-        launcher: Its launcher's pod as it was last seen; None if there was none.
+    Attributes:
+        condition: Reason and message of its condition Failed.
+        exit_code: The launcher's container's; None if it has none.
+        launcher: How the launcher's pod ended; None if it has not, or there was none.
         lost: How workers ended while the launcher ran.
-        endings: How any of its pods ended.
+        pods: How any of its pods ended.
         lines: The end of the launcher's log.
+        memory: What a worker may have; None where there is no limit.
     """
-    reason, said = _failure(job)
+
+    condition: tuple[str, str]
+    exit_code: int | None
+    launcher: Ending | None
+    lost: Sequence[Ending]
+    pods: Sequence[Ending]
+    lines: Sequence[str]
+    memory: str | None
+
+
+def outcome_of_job(ended: JobEnding) -> Outcome:
+    """Why a job failed."""
+    reason, said = ended.condition
     if "DeadlineExceeded" in reason:
         return Outcome(1, Cause.TIME_OUT, "It took longer than cluster.workers.deadline_minutes.")
-    code = _exit_code(launcher)
-    starved = [line.partition(STARVED)[2].strip() for line in lines if line.startswith(STARVED)]
-    told = outcome_of_process(code or 1, lines, oom_killed=bool(starved))
+    starved = {line.partition(STARVED)[2].strip() for line in ended.lines if line.startswith(STARVED)}
+    told = outcome_of_process(ended.exit_code or 1, ended.lines, oom_killed=bool(starved))
     if told.cause in (Cause.USER_ERROR, Cause.BAD_DATA):
         return told
-    for ending in endings:
-        if ending.reason == "OOMKilled":
-            return Outcome(137, Cause.OUT_OF_MEMORY, f"Memory ran out: {ending}; {_RAISE_MEMORY}.")
+    starved |= {ending.pod for ending in ended.pods if ending.reason == "OOMKilled"}
     if starved:
-        where = f"Memory ran out in pod {' and '.join(sorted(set(starved)))}"
-        return Outcome(137, Cause.OUT_OF_MEMORY, f"{where}: {_RAISE_MEMORY}.")
-    end_of_launcher = why_ended(launcher) if launcher else None
+        what = f"Memory ran out in {' and '.join(sorted(starved))}"
+        limit = f"which may have {ended.memory}" if ended.memory else "on its node"
+        return Outcome(137, Cause.OUT_OF_MEMORY, f"{what}, {limit}: raise cluster.workers.memory.")
     # Ended as a whole: deleted, evicted, or its node lost.
-    if end_of_launcher and not end_of_launcher.container:
-        return Outcome(1, Cause.NODE_LOST, f"{_sentence(end_of_launcher)}.")
-    if lost:
-        return Outcome(1, Cause.NODE_LOST, f"{_sentence(lost[0])}.")
-    if code is None:
+    if ended.launcher and not ended.launcher.container:
+        return Outcome(1, Cause.NODE_LOST, sentence(ended.launcher))
+    if ended.lost:
+        return Outcome(1, Cause.NODE_LOST, sentence(ended.lost[0]))
+    if ended.exit_code is None:
         return Outcome(1, Cause.FAULT, f"It failed ({reason}): {said}")
     return told
 
 
-def _failure(job: Document) -> tuple[str, str]:
-    for condition in job.get("status", {}).get("conditions", ()):
-        if condition["type"] == "Failed" and condition["status"] == "True":
-            return condition.get("reason", ""), condition.get("message", "")
-    return "", ""
-
-
-def _exit_code(pod: Document | None) -> int | None:
-    for container in (pod or {}).get("status", {}).get("containerStatuses", ()):
-        if ended := container.get("state", {}).get("terminated"):
-            return int(ended["exitCode"])
-    return None
-
-
-def _sentence(ending: Ending) -> str:
-    text = str(ending)
-    return text[0].upper() + text[1:]
+def sentence(what: Stuck | Ending) -> str:
+    """What Kubernetes says, as a sentence."""
+    text = " ".join(str(what).split()).rstrip(". ")
+    return f"{text[0].upper()}{text[1:]}."

@@ -19,7 +19,7 @@ from pocketkube.kube.trainjob import trainjob
 from pocketkube.kube.transport import Document
 from pocketkube.kube.watching import Seen, watch_with_pauses
 from pocketkube.kube.workers import SharedWork
-from pocketkube.launch.endings import cause_of_waiting, outcome_of_job
+from pocketkube.launch.endings import JobEnding, cause_of_waiting, outcome_of_job, sentence
 from pocketkube.launch.job import Call
 from pocketkube.launch.lines import lines_by_rank, shown
 from pocketkube.launch.outcome import Cause, Outcome
@@ -262,7 +262,7 @@ class RunningJob:
         if self._pods.launcher_runs:
             self._waiting.forget()
             if not self._workers.elastic and self._pods.lost_for_s > _LOST_S:
-                self._give_up(Outcome(1, Cause.NODE_LOST, f"{self._pods.lost[0]}."))
+                self._give_up(Outcome(1, Cause.NODE_LOST, sentence(self._pods.lost[0])))
             return
         if _is_suspended(self._job):
             yield from self._waiting.say("it is suspended, until others resume it")
@@ -270,7 +270,7 @@ class RunningJob:
         reason = self._why_waiting(self._job)
         yield from self._waiting.because(reason)
         if (found := self._waiting.given_up) is not None:
-            self._give_up(Outcome(1, cause_of_waiting(found), f"{found}."))
+            self._give_up(Outcome(1, cause_of_waiting(found), sentence(found)))
 
     def _give_up(self, outcome: Outcome) -> None:
         self._outcome = outcome
@@ -294,9 +294,17 @@ class RunningJob:
             return Outcome(1, Cause.INTERRUPTED, f"{kind} {self.name} was deleted while it ran.")
         if _ended(self._job, self._operator) == self._operator.succeeded:
             return Outcome(0, Cause.DONE)
-        return outcome_of_job(
-            self._job, self._pods.last_launcher, self._pods.lost, self._pods.endings, list(self._lines)
+        launcher = self._pods.last_launcher
+        ended = JobEnding(
+            condition=_failure(self._job),
+            exit_code=_exit_code(launcher) if launcher else None,
+            launcher=self._pods.last_launcher_ending,
+            lost=self._pods.lost,
+            pods=self._pods.endings,
+            lines=list(self._lines),
+            memory=self._workers.memory,
         )
+        return outcome_of_job(ended)
 
 
 class _Pods:
@@ -307,7 +315,8 @@ class _Pods:
         self._seen: dict[str, Document] = {}
         self._gone: set[str] = set()
         self._followed: set[str] = set()
-        self._lost: dict[str, Ending] = {}
+        self._endings: dict[str, Ending] = {}
+        self._lost: list[Ending] = []
         self._lost_since: float | None = None
 
     def see(self, seen: Seen) -> None:
@@ -317,10 +326,14 @@ class _Pods:
         if seen.is_gone:
             self._gone.add(uid)
         ending = why_ended(pod)
+        # The first counts: a pod that was deleted has a container that ended, in the end.
+        if ending is None or uid in self._endings:
+            return
         # What goes after the launcher goes because the job has ended.
-        if ending and not self._is_launcher(pod) and self.launcher_runs and uid not in self._lost:
-            self._lost[uid] = ending
+        if not self._is_launcher(pod) and self.launcher_runs:
+            self._lost.append(ending)
             self._lost_since = self._lost_since or time.monotonic()
+        self._endings[uid] = ending
 
     def new_launcher(self) -> str | None:
         """The name of a launcher's pod that was not told before."""
@@ -334,7 +347,9 @@ class _Pods:
     def launcher_runs(self) -> bool:
         """Whether one of the launcher's pods runs."""
         return any(
-            self._is_launcher(pod) and pod["status"].get("phase") == "Running" and not why_ended(pod)
+            self._is_launcher(pod)
+            and pod["status"].get("phase") == "Running"
+            and pod["metadata"]["uid"] not in self._endings
             for pod in self.there
         )
 
@@ -350,9 +365,15 @@ class _Pods:
         return max(found, key=lambda pod: pod["metadata"]["creationTimestamp"], default=None)
 
     @property
+    def last_launcher_ending(self) -> Ending | None:
+        """How it ended; None while it has not."""
+        pod = self.last_launcher
+        return self._endings.get(pod["metadata"]["uid"]) if pod else None
+
+    @property
     def lost(self) -> list[Ending]:
         """How workers ended while the launcher ran."""
-        return list(self._lost.values())
+        return self._lost
 
     @property
     def lost_for_s(self) -> float:
@@ -362,7 +383,7 @@ class _Pods:
     @property
     def endings(self) -> list[Ending]:
         """How pods ended that have."""
-        return [ending for pod in self._seen.values() if (ending := why_ended(pod))]
+        return list(self._endings.values())
 
     def _is_launcher(self, pod: Document) -> bool:
         key, value = self._operator.launcher
@@ -441,6 +462,20 @@ def _ended(job: Document, operator: Operator) -> str | None:
     for condition in job.get("status", {}).get("conditions", ()):
         if condition["status"] == "True" and condition["type"] in (operator.succeeded, "Failed"):
             return str(condition["type"])
+    return None
+
+
+def _failure(job: Document) -> tuple[str, str]:
+    for condition in job["status"]["conditions"]:
+        if condition["type"] == "Failed" and condition["status"] == "True":
+            return condition.get("reason", ""), condition.get("message", "")
+    return "", ""
+
+
+def _exit_code(pod: Document) -> int | None:
+    for container in pod["status"].get("containerStatuses", ()):
+        if ended := container.get("state", {}).get("terminated"):
+            return int(ended["exitCode"])
     return None
 
 

@@ -26,7 +26,7 @@ from pocketkube.spec.sections import Cluster
 # Of the environment of whoever starts a Job, what its pods need, too: keys come from a Secret.
 _ENDPOINT, _REGION = "AWS_ENDPOINT_URL_S3", "AWS_REGION"
 _LINES_KEPT = 200
-_LOOK_S = 1.0
+_LOOK_S = 2.0
 # A log's last lines come a moment after its container's end.
 _LOG_S = 20.0
 # What the Job's own deadline does not end, as where its controller is away.

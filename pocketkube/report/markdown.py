@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from pocketkube.benchmarking.environment import shown_machine
 from pocketkube.measures import wording_of
 from pocketkube.report.result import Result
-from pocketkube.report.summary import rows, target_words, uncounted
+from pocketkube.report.summary import measured_on, rows, target_words, uncounted
 
 
 def markdown_of(result: Result) -> str:
@@ -17,8 +16,6 @@ def markdown_of(result: Result) -> str:
     Returns:
         The page.
     """
-    environment = result.environment
-    machine = shown_machine(environment.machine, environment.emulated_on)
     figures = [(row.name.strip(), row.before, row.after, row.change) for row in rows(result)]
     asked = _targets(result)
     notes = [*uncounted(result), *result.warnings]
@@ -27,7 +24,7 @@ def markdown_of(result: Result) -> str:
         _table(("", "before", "after", "change"), figures),
         *([_table(("target", "asked for", "reached", ""), asked)] if asked else []),
         *(["\n".join(f"- {_text(note)}" for note in notes)] if notes else []),
-        _text(f"Measured on {environment.cpu}, {environment.cores} cores, {machine}."),
+        _text(measured_on(result)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -36,7 +33,8 @@ def _targets(result: Result) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for target in result.targets:
         words = target_words(target, wording_of(result.task.score_name))
-        found.append((target.name, words.asked, words.reached, words.verdict))
+        verdict = f"{words.verdict}, not sure: {words.doubt}" if words.doubt else words.verdict
+        found.append((target.name, words.asked, words.reached, verdict))
     return found
 
 

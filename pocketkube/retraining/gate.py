@@ -5,6 +5,7 @@ from math import sqrt
 import numpy as np
 from scipy.stats import norm, t
 
+from pocketkube.benchmarking.environment import shown_place
 from pocketkube.benchmarking.intervals import CONFIDENCE
 from pocketkube.benchmarking.results import BenchmarkReport
 from pocketkube.retraining.lineage import GateCriterion, GateFacts
@@ -98,7 +99,7 @@ def _size(bounds: Gate, measured: BenchmarkReport) -> GateCriterion:
         candidate=after,
         worse_by=growth,
         limit=bounds.max_size_growth,
-        passed=growth <= bounds.max_size_growth,
+        passed=after <= before * (1 + bounds.max_size_growth),
     )
 
 
@@ -107,7 +108,7 @@ def _latency(bounds: Gate, measured: BenchmarkReport) -> list[GateCriterion]:
         return []
     low, high = measured.latency_ratio_interval
     threads = measured.reference_threads
-    where = f"on {measured.environment.cpu}, {threads} thread{'' if threads == 1 else 's'}"
+    where = f"on {shown_place(measured.environment)}, {threads} thread{'' if threads == 1 else 's'}"
     return [
         GateCriterion(
             name="latency",
@@ -116,7 +117,7 @@ def _latency(bounds: Gate, measured: BenchmarkReport) -> list[GateCriterion]:
             worse_by=1 / measured.latency_ratio - 1,
             interval=(1 / high - 1, 1 / low - 1),
             limit=bounds.max_latency_growth,
-            passed=1 / low - 1 <= bounds.max_latency_growth,
+            passed=1 / low <= 1 + bounds.max_latency_growth,
             note=where,
         )
     ]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pocketkube.benchmarking.environment import shown_place
 from pocketkube.benchmarking.results import BenchmarkReport
 from pocketkube.benchmarking.samples import load_samples
 from pocketkube.errors import UserError
@@ -63,7 +64,7 @@ def register(
             score_name=load_exported(made.litert).task.score_name,
             size_bytes=measured.files[-1].size_bytes,
             latency_ms=measured.files[-1].latency_ms.p50,
-            machine=measured.environment.cpu,
+            machine=shown_place(measured.environment),
         )
         say(f"register {version}")
         with _folder(facts, made, candidate) as folder:

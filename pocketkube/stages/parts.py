@@ -1,15 +1,19 @@
 """The parts of a form's spec: for each task of a compiled pipeline, what it depends on and no more."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pocketkube.errors import UserError
 from pocketkube.spec import Spec, settings_document
-from pocketkube.spec.form import name_of, spec_of
+from pocketkube.spec.form import merged, name_of, spec_of
 from pocketkube.spec.sections import Cluster
+from pocketkube.spec.sections.cluster import ARCH
 from pocketkube.stages.plan import RESULT, Step, plan
 from pocketkube.stages.reachable import check_there
 
+# Names the place where tasks and workers hand each other things, where settings name none.
+WORK = "POCKETKUBE_WORK"
 # The tasks of compress-model, by their steps' names in it.
 TASKS = {
     "check_export": "check_export",
@@ -82,7 +86,7 @@ def checked_parts(form: Mapping[str, Any]) -> tuple[SpecParts, dict[str, TaskReq
     Raises:
         UserError: If a parameter is wrong, or an address that it names holds nothing.
     """
-    spec = spec_of(form)
+    spec = spec_of(_with_work(form))
     check_tasks(spec, name_of)
     check_there(spec, name_of)
     return parts_of(spec), {TASKS[step.key]: request_of(spec.cluster, step) for step in plan(spec)}
@@ -151,7 +155,7 @@ def request_of(cluster: Cluster, step: Step) -> TaskRequest:
         cpu=pods.cpu or "0",
         memory=pods.memory or "0",
         gpus=str(pods.gpus),
-        node_selector=dict(pods.node_selector),
+        node_selector={**ARCH, **pods.node_selector},
         tolerations=[{key: value for key, value in each if value} for each in pods.tolerations],
     )
 
@@ -173,6 +177,15 @@ def check_tasks(spec: Spec, called: Callable[[str], str] = str) -> None:
             stages = ", ".join(dict.fromkeys(step.stage for step in steps))
             key = called(f"cluster.tasks.{name}")
             raise UserError(f"{key}: is no step of this job; use one of {stages}")
+
+
+def _with_work(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The form with the place that an administrator named for this namespace."""
+    work, settings = os.environ.get(WORK), form.get("settings", {})
+    if not work or not isinstance(settings, Mapping):
+        return form
+    named = {"cluster": {"object_store": {"work": work}}}
+    return {**form, "settings": merged(named, settings)}
 
 
 def _kept(cluster: Cluster, names: set[str]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from urllib3.exceptions import HTTPError
 from yaml import YAMLError
 
 from pocketkube.errors import UserError
+from pocketkube.kube import Session
+from pocketkube.kube import connect as connect_to_cluster
 from pocketkube.spec import parse_spec
 from pocketkube.stages.whole_job import run_inline
 from pocketkube.storage import S3Address, parse_uri
@@ -25,7 +27,8 @@ from tests.cluster.backend import Backend
 from tests.cluster.cluster import is_named
 from tests.cluster.diagnosis import diagnosis
 from tests.cluster.jobs import SPEC
-from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run
+from tests.cluster.lone_api_server import LoneApiServer, lone_api_server
+from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run, refuse_without
 from tests.cluster.store import (
     ACCESS_KEY,
     SECRET,
@@ -116,6 +119,32 @@ def namespace(cluster: None, request: pytest.FixtureRequest) -> Iterator[str]:
     finally:
         core.delete_namespace(name)
         _wait_until_gone(core, name)
+
+
+@pytest.fixture
+def session(namespace: str) -> Session:
+    """The way to the test's own namespace."""
+    return connect_to_cluster(namespace)
+
+
+@pytest.fixture(scope="session")
+def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneApiServer]:
+    """An API server of the tests' own, without controllers and nodes."""
+    try:
+        refuse_without("etcd")
+        with lone_api_server(tmp_path_factory.mktemp("lone")) as running:
+            yield running
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def bare(lone: LoneApiServer, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """The way to a new namespace of an API server of the tests' own."""
+    monkeypatch.setenv("KUBECONFIG", str(lone.kubeconfig))
+    session = connect_to_cluster(f"pocketkube-{secrets.token_hex(4)}")
+    client.CoreV1Api(session.server.client).create_namespace({"metadata": {"name": session.namespace}})
+    return session
 
 
 @pytest.hookimpl(hookwrapper=True)

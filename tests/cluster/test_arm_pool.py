@@ -1,6 +1,9 @@
 """Benchmarks on the arm64 nodes of a cluster, by a Job that is followed and brings its figures back."""
 
+import json
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import yaml
 from kubernetes import client
 
 from pocketkube import __version__
@@ -23,8 +27,8 @@ from pocketkube.latency_table.network_files import write_networks
 from pocketkube.latency_table.of_network import networks_to_time
 from pocketkube.latency_table.table import read_table
 from pocketkube.launch.node_pool import NodePool, NodePoolJob
-from pocketkube.launch.outcome import Cause
 from pocketkube.layout import BENCHMARK_FILE, LITERT_FILE, SAMPLES_FILE, TABLE_FILE
+from pocketkube.spec import settings_document
 from pocketkube.spec.sections import Cluster
 from pocketkube.spec.sections.cluster import BenchmarkPods, ObjectStore
 from pocketkube.stages.call import StageCall
@@ -38,6 +42,14 @@ from tests.cluster.store import find_store
 
 IMAGE = os.environ.get("POCKETKUBE_BENCHMARK_IMAGE", f"pocketkube-benchmark:{__version__}-arm64")
 ARM64 = "kubernetes.io/arch=arm64"
+COMPONENT = """
+import json, sys
+from types import SimpleNamespace
+from pocketkube.stages.component import run_component
+told = json.loads(sys.argv[1])
+inputs = {role: SimpleNamespace(path=path) for role, path in told["inputs"].items()}
+run_component("benchmark_litert", {"cluster": told["cluster"]}, told["output"], inputs)
+"""
 PARTS = {"cortex-a53": "0xd03", "cortex-a76": "0xd0b", "neoverse-n1": "0xd0c", "neoverse-v1": "0xd40"}
 
 
@@ -120,7 +132,7 @@ def test_the_pool_measures_and_says_what_it_is(
     started(session, cluster, asked)
     measure_on_nodes(session, asked)
     lines = capfd.readouterr().err.splitlines()
-    assert lines[0].endswith("is there already, and followed")
+    assert any(line.endswith("is there already, and followed") for line in lines), lines
     report = load_benchmark(tmp_path / "measured" / BENCHMARK_FILE)
     place = report.environment
     assert (place.machine, place.core_kinds[0].part) == ("aarch64", "0xd0b")
@@ -134,7 +146,7 @@ def test_the_pool_measures_and_says_what_it_is(
     assert left_behind(session, store) == []
 
 
-@pytest.mark.parametrize("core", ["cortex-a53", "neoverse-n1", "neoverse-v1"])
+@pytest.mark.parametrize("core", ["cortex-a53", "neoverse-v1"])
 def test_another_core_than_asked_for_is_refused_in_one_line(
     session: Session, store: str, exported: dict[str, str], tmp_path: Path, core: str
 ) -> None:
@@ -187,18 +199,43 @@ def test_it_is_guaranteed_and_goes_with_its_owner(session: Session, store: str) 
     raise AssertionError("the Job stays without its owner")
 
 
-def test_cancelled_it_leaves_nothing(
+def test_a_task_that_is_ended_leaves_nothing(
     session: Session, store: str, exported: dict[str, str], tmp_path: Path
 ) -> None:
-    cluster = pool(store, "cortex-a76")
-    job = started(session, cluster, call(cluster, exported, tmp_path / "measured"))
-    for _ in range(60):
-        if find(session, POD):
-            break
-        time.sleep(0.5)
-    job.cancel()
-    assert job.outcome.cause == Cause.INTERRUPTED
-    assert [name for name in left_behind(session, store) if "/" not in name] == []
+    document = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+    for context in document["contexts"]:
+        context["context"]["namespace"] = session.namespace
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(document))
+    told = {
+        "inputs": exported,
+        "output": str(tmp_path / "measured"),
+        "cluster": settings_document(pool(store, "cortex-a76")),
+    }
+    task = subprocess.Popen(
+        [sys.executable, "-c", COMPONENT, json.dumps(told)],
+        # As in a task's container of Kubeflow Pipelines.
+        env={**os.environ, "KUBECONFIG": str(tmp_path / "kubeconfig"), "KFP_POD_NAME": "task"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert task.stderr is not None
+        for line in task.stderr:
+            if "is created" in line:
+                break
+        for _ in range(60):
+            if find(session, POD):
+                break
+            time.sleep(0.5)
+        task.terminate()
+        lines = task.stderr.read().splitlines()
+        assert task.wait(120) == 1
+    finally:
+        task.kill()
+        task.wait()
+    assert lines[-1].startswith("pocketkube: interrupted")
+    assert "Traceback" not in "".join(lines)
+    assert left_behind(session, store) == []
 
 
 def test_an_image_that_does_not_exist_is_told(

@@ -25,8 +25,8 @@ from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Cluster
 from pocketkube.storage import parse_uri
 from pocketkube.storage.server import connect as connect_store
-from tests.cluster.addons import STORE_NAMESPACE, STORE_SECRET, STORE_SERVICE
 from tests.cluster.jobs import SPEC
+from tests.cluster.store import SECRET, find_store
 from tests.cluster.test_stage_job import IMAGE
 from tests.steps import call_of
 
@@ -57,8 +57,8 @@ def section(arch: str, work: str, **workers: Any) -> dict[str, Any]:
         "launcher": "mpijob",
         "image": IMAGE,
         "object_store": {
-            "endpoint": f"http://{STORE_SERVICE}.{STORE_NAMESPACE}:9000",
-            "secret": STORE_SECRET,
+            "endpoint": find_store().endpoint,
+            "secret": SECRET,
             "work": work,
         },
         "workers": {"node_selector": {"kubernetes.io/arch": arch}, "pending_seconds": 60} | workers,

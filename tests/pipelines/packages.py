@@ -29,6 +29,12 @@ class Package:
         return self.pipeline["root"]["dag"]["tasks"]
 
     @property
+    def all_tasks(self) -> Iterator[tuple[str, Any]]:
+        """Those within conditions, too."""
+        for component in (self.pipeline["root"], *self.pipeline["components"].values()):
+            yield from component.get("dag", {}).get("tasks", {}).items()
+
+    @property
     def containers(self) -> dict[str, Any]:
         executors = self.pipeline["deploymentSpec"]["executors"]
         return {name.removeprefix("exec-"): each["container"] for name, each in executors.items()}
@@ -40,7 +46,7 @@ class Package:
 
     def twice(self) -> Iterator[str]:
         """Tasks that take one output of one producer twice."""
-        for name, task in self.tasks.items():
+        for name, task in self.all_tasks:
             sources = [
                 (each["producerTask"], each["outputArtifactKey"])
                 for value in task.get("inputs", {}).get("artifacts", {}).values()

@@ -76,7 +76,7 @@ def test_pods_are_what_the_spec_asks_for(compiled: Package) -> None:
     assert (pruning["resourceCpuLimit"], pruning["resourceMemoryLimit"]) == ("1500m", "4Gi")
     assert compiled.tasks["prune-channels"]["retryPolicy"]["maxRetryCount"] == 1
     tuning = compiled.pods["fine-tune-model"]
-    assert tuning["nodeSelector"]["labels"] == {"pool": "big"}
+    assert tuning["nodeSelector"]["labels"] == {"kubernetes.io/arch": "amd64", "pool": "big"}
     assert tuning["tolerations"] == [{"key": "big", "operator": "Exists", "effect": "NoSchedule"}]
     assert "resources" not in compiled.containers["fine-tune-model"]
 

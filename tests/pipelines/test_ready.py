@@ -59,6 +59,11 @@ def test_every_pod_is_restricted_and_has_a_tmp_and_the_keys_of_the_store(
         }
         (server,) = pod["configMapAsEnv"]
         assert (server["configMapName"], server["optional"]) == ("pocketkube-object-store", True)
+        assert {each["configMapKey"]: each["envVar"] for each in server["keyToEnv"]} == {
+            "endpoint": "AWS_ENDPOINT_URL_S3",
+            "region": "AWS_REGION",
+            "work": "POCKETKUBE_WORK",
+        }
 
 
 def test_the_form_of_compress_model_is_typed(compress: Package) -> None:
@@ -85,6 +90,8 @@ def test_what_can_be_chosen_is_offered(compress: Package) -> None:
 def test_each_tasks_pod_is_what_the_checked_spec_says(compress: Package) -> None:
     for name, container in compress.containers.items():
         if name == "check-spec":
+            labels = compress.pods[name]["nodeSelector"]["labels"]
+            assert labels == {"kubernetes.io/arch": "amd64"}
             continue
         resources = container["resources"]
         for key in ("resourceCpuLimit", "resourceMemoryLimit"):

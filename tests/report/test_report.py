@@ -12,6 +12,7 @@ from pocketkube.figures import TIME, ratio, ratio_between, ratio_words
 from pocketkube.records import document_of
 from pocketkube.report import build_report as page_of
 from pocketkube.report.confusion import confusion_matrix
+from pocketkube.report.markdown import markdown_of
 from pocketkube.report.result import Result
 from pocketkube.report.summary import render_table
 from tests.report.cases import CASES, HISTORY, RESULT, head
@@ -206,6 +207,9 @@ def test_figures_under_emulation_are_never_those_of_a_real_device() -> None:
     shown = screen.export_text()
     assert "emulated aarch64 (on x86_64)" in shown
     assert "NOT certain, not sure" in shown
+    page = markdown_of(document_of(Result, result, "result.json"))
+    assert "emulated aarch64 (on x86\\_64), on n1, n2: its times say nothing of a real one" in page
+    assert "not certain, not sure: measured under emulation" in page
 
 
 def test_each_node_is_shown_with_what_it_measured() -> None:

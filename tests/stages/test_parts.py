@@ -10,6 +10,9 @@ from pocketkube.spec.form import spec_of
 from pocketkube.stages.parts import TASKS, checked_parts, parts_of
 from pocketkube.stages.plan import plan
 
+# The image of tasks is of amd64 alone; on a mixed cluster a pod without it may land anywhere.
+AMD64, ARM64 = {"kubernetes.io/arch": "amd64"}, {"kubernetes.io/arch": "arm64"}
+
 
 def test_every_step_has_a_task() -> None:
     assert [step.key for step in plan(spec_of({}))] == list(TASKS)
@@ -28,25 +31,39 @@ def test_pods_without_limits_ask_for_nothing() -> None:
     _, requests = checked_parts({})
     assert set(requests) == set(TASKS.values())
     for request in requests.values():
-        assert request == ("0", "0", "0", {}, [])
+        assert request == ("0", "0", "0", AMD64, [])
 
 
 def test_pods_are_those_of_the_section() -> None:
     cluster = {
         "task": {"cpu": "2", "memory": "4Gi", "node_selector": {"pool": "small"}},
         "tasks": {
-            "export_litert": {"memory": "2Gi"},
+            "export_litert": {"memory": "2Gi", "node_selector": ARM64},
             "2_fine_tune": {"gpus": 1.0, "tolerations": [{"key": "gpu", "operator": "Exists"}]},
         },
         "benchmark": {"node_selector": {"pool": "quiet"}},
     }
     _, requests = checked_parts({"settings": {"cluster": cluster}})
-    assert requests["train_model"] == ("2", "4Gi", "0", {"pool": "small"}, [])
-    assert requests["baseline"] == requests["result"] == ("0", "2Gi", "0", {}, [])
+    assert requests["train_model"] == ("2", "4Gi", "0", AMD64 | {"pool": "small"}, [])
+    assert requests["baseline"] == requests["result"] == ("0", "2Gi", "0", ARM64, [])
     tolerated = [{"key": "gpu", "operator": "Exists"}]
-    assert requests["fine_tune"] == ("0", "0", "1", {}, tolerated)
+    assert requests["fine_tune"] == ("0", "0", "1", AMD64, tolerated)
     # It has the benchmark's nodes measure, and waits anywhere.
     assert requests["benchmark_litert"] == requests["train_model"]
+
+
+def test_the_namespaces_place_is_taken_where_settings_name_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POCKETKUBE_WORK", "s3://mlpipeline/private/team")
+    (parts, _) = checked_parts({"settings": {"cluster": {"workers": {"slots": 2}}}})
+    assert parts.training_cluster == {
+        "object_store": {"work": "s3://mlpipeline/private/team"},
+        "workers": {"slots": 2},
+    }
+    own = {"cluster": {"object_store": {"work": "s3://own/place"}}}
+    (parts, _) = checked_parts({"settings": own})
+    assert parts.benchmark_cluster == own["cluster"]
 
 
 def test_a_task_that_is_not_there_is_refused() -> None:

@@ -20,6 +20,7 @@ from pocketkube.data.batches import materialize
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 from pocketkube.stages.call import StageCall, config_of
+from pocketkube.stages.parts import checked_parts
 from pocketkube.stages.run import run_stage
 from pocketkube.storage import parse_location, parse_uri, send_folder
 from pocketkube.storage.server import connect
@@ -379,3 +380,27 @@ def test_a_full_disk(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Path, "open", on_a_full_disk)
     assert "does not fit on the disk" in refused(there)
+
+
+@pytest.mark.parametrize("end", ["", "/", "/b/a.npz", "/*.npz", "/**/a.npz", "/[ab].npz"])
+def test_what_is_there_exists(there: str, tmp_path: Path, end: str) -> None:
+    put(write(tmp_path / "f", {"a.npz": b"1", "b/a.npz": b"2"}), there)
+    assert parse_location(there + end).exists()
+    assert parse_location(str(tmp_path / "f") + end).exists()
+
+
+@pytest.mark.parametrize("end", ["/c.npz", "/a", "/*.npy", "x", "/[cd].npz"])
+def test_what_is_not_there_does_not(there: str, tmp_path: Path, end: str) -> None:
+    put(write(tmp_path / "f", {"a.npz": b"1", "b/a.npz": b"2"}), there)
+    assert not parse_location(there + end).exists()
+    assert not parse_location(str(tmp_path / "f") + end).exists()
+
+
+def test_a_form_names_what_is_not_there(there: str, tmp_path: Path) -> None:
+    put(write(tmp_path / "f", {"x.npz": b"1"}), there)
+    form = {"dataset_kind": "npz", "dataset": f"{there}/x.npz"}
+    checked_parts(form)
+    with pytest.raises(UserError, match=f"^model: there is no {there}/net.keras$"):
+        checked_parts(form | {"model": f"{there}/net.keras"})
+    with pytest.raises(UserError, match=f"^dataset: there is no {there}/y.npz$"):
+        checked_parts(form | {"dataset": f"{there}/y.npz"})

@@ -32,9 +32,18 @@ class Pods(Settings):
     tolerations: tuple[Toleration, ...] = Field((), description="Taints that are put up with.")
 
 
+# Of the image of tasks.
+ARCH = {"kubernetes.io/arch": "amd64"}
+
+
 class TaskPods(Pods):
     """The pod of one task of a pipeline."""
 
+    node_selector: dict[str, str] = Field(
+        {},
+        description="Labels that a node must have; kubernetes.io/arch is amd64, as the image is, where "
+        "it is not among them.",
+    )
     retries: int = Field(
         2,
         ge=0,
