@@ -47,15 +47,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def kfp_endpoint(cluster: None, pytestconfig: pytest.Config) -> str:
-    """Where the API of the cluster's Kubeflow Pipelines is reached from here."""
-    named = pytestconfig.getoption("--kfp-endpoint")
-    if not named:
-        pytest.skip("--kfp-endpoint names no Kubeflow Pipelines back end")
-    return str(named)
-
-
-@pytest.fixture(scope="session")
 def cluster() -> None:
     """A cluster that answers and has what the tests need; without it, none of them is run."""
     named = os.environ.get("KUBECONFIG")

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import kfp
 import numpy as np
 import pytest
 import yaml
@@ -30,6 +29,7 @@ from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Cluster
 from pocketkube.storage import fetch_folder, parse_uri
 from tests.cluster.accounts import api_as
+from tests.cluster.backend import Backend
 from tests.cluster.following import wait_for_job, wait_for_mpijob
 from tests.cluster.installing import BENCHMARK, RUNTIME, install
 from tests.cluster.jobs import SPEC
@@ -250,9 +250,8 @@ def test_pipelines_are_taken_as_objects(
 
 @pytest.mark.parametrize("place", ["overlays/standalone", "overlays/kubeflow"])
 def test_the_job_uploads_pipelines_and_keeps_recurring_runs_however_often_it_runs(
-    place: str, namespace: str, images: dict[str, str], kfp_endpoint: str, tmp_path: Path
+    place: str, namespace: str, images: dict[str, str], backend: Backend, tmp_path: Path
 ) -> None:
-    backend = kfp.Client(host=kfp_endpoint)
     name = f"run-of-{namespace}"
     schedule = {"name": name, "pipeline": "compress-model", "cron": "0 0 3 * * 1", "enabled": False}
     [version] = [
@@ -270,7 +269,7 @@ def test_the_job_uploads_pipelines_and_keeps_recurring_runs_however_often_it_run
             "pocketkube-upload", namespace, propagation_policy="Foreground"
         )
         _wait_until_gone(namespace, "pocketkube-upload")
-        found = backend.list_recurring_runs(page_size=100).recurring_runs or []
+        found = backend.client.list_recurring_runs(page_size=100).recurring_runs or []
         [run] = [each for each in found if each.display_name == name]
         return str(run.recurring_run_id)
 
@@ -279,15 +278,15 @@ def test_the_job_uploads_pipelines_and_keeps_recurring_runs_however_often_it_run
         assert applied() == first
         changed = applied(cron="0 0 4 * * 1")
         assert changed != first
-        kept = backend.get_recurring_run(changed)
+        kept = backend.client.get_recurring_run(changed)
         assert kept.trigger.cron_schedule.cron == "0 0 4 * * 1"
-        pipeline = backend.get_pipeline_id("compress-model")
-        versions = backend.list_pipeline_versions(pipeline, page_size=100).pipeline_versions
+        pipeline = backend.client.get_pipeline_id("compress-model")
+        versions = backend.client.list_pipeline_versions(pipeline, page_size=100).pipeline_versions
         assert [each.display_name for each in versions].count(version) == 1
     finally:
-        for each in backend.list_recurring_runs(page_size=100).recurring_runs or []:
+        for each in backend.client.list_recurring_runs(page_size=100).recurring_runs or []:
             if each.display_name == name:
-                backend.delete_recurring_run(each.recurring_run_id)
+                backend.client.delete_recurring_run(each.recurring_run_id)
 
 
 def _wait_until_gone(namespace: str, job: str) -> None:
