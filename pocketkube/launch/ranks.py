@@ -138,12 +138,15 @@ def _wait_or_change(run: _Mpirun, hosts: Sequence[str], slots: int, most: int) -
             time.sleep(_LOOK_S)
             now = set(_discovered_hosts())
             # One more than there may be is no change.
-            may_grow = slots * len(used) < most and now - used
-            changed = bool(may_grow) or not used <= now
+            come = now - used if slots * len(used) < most else set()
+            changed = bool(come) or not used <= now
             changed_since = (changed_since or time.monotonic()) if changed else None
             if changed_since and time.monotonic() - changed_since > SETTLED_S:
-                run.end()
-                return None
+                # The script lists a host that was lost for a minute more.
+                if not used <= now or any(_states(sorted(come)).values()):
+                    run.end()
+                    return None
+                changed_since = None
         return code
     except BaseException:
         run.end()

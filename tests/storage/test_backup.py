@@ -15,6 +15,8 @@ import pytest
 from pocketkube.bundle import load_bundle
 from pocketkube.files import replaced_file, write_text
 from pocketkube.spec import parse_spec
+from pocketkube.spec.sections import Cluster
+from pocketkube.stages.on_cluster import run_on_cluster
 from pocketkube.storage import S3Address, backed_up, parse_uri, remove_objects
 from tests.steps import call_of, run_step
 from tests.storage.gateway import BUCKET, Gateway
@@ -89,6 +91,15 @@ def test_a_stage_that_was_killed_goes_on_elsewhere(
     assert ours.facts.stages[0].history.loss[0] == MARK
     for there, here in zip(ours.model.get_weights(), theirs.model.get_weights(), strict=True):
         np.testing.assert_array_equal(there, here)
+
+
+@pytest.mark.slow
+def test_a_task_leaves_nothing_at_its_place(s3: Gateway, tmp_path: Path) -> None:
+    spec = parse_spec({"model": "lenet", "dataset": "digits", "stages": [], "training": {"epochs": 1}})
+    cluster = Cluster.model_validate({"object_store": {"work": f"s3://{BUCKET}/tasks"}})
+    run_on_cluster(call_of(spec, "train_model", {}, tmp_path / "trained"), cluster)
+    assert len(load_bundle(tmp_path / "trained").facts.stages[0].history.loss) == 1
+    assert not [path for path in (s3.objects / "tasks").rglob("*") if path.is_file()]
 
 
 # No loss is that large: a history that has it came from the checkpoint.
