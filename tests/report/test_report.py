@@ -204,7 +204,7 @@ def test_figures_under_emulation_are_never_those_of_a_real_device() -> None:
     )
     screen = Console(width=160, record=True, file=io.StringIO())
     screen.print(render_table(document_of(Result, result, "result.json")))
-    shown = screen.export_text()
+    shown = " ".join(screen.export_text().split())
     assert "emulated aarch64 (on x86_64)" in shown
     assert "NOT certain, not sure" in shown
     page = markdown_of(document_of(Result, result, "result.json"))
