@@ -10,7 +10,7 @@ from pocketkube.spec.form import merged, name_of, spec_of
 from pocketkube.spec.sections import Cluster
 from pocketkube.spec.sections.cluster import ARCH
 from pocketkube.stages.plan import RESULT, Step, plan
-from pocketkube.stages.reachable import check_there
+from pocketkube.stages.reachable import looked_up
 
 # Names the place where tasks and workers hand each other things, where settings name none.
 WORK = "POCKETKUBE_WORK"
@@ -34,6 +34,7 @@ class SpecParts(NamedTuple):
     first ten are the spec's own of that name.
 
     Attributes:
+        held: Changes where what the spec's addresses hold does.
         stages: Settings of all stages, each with its name.
         prune_channels: Settings of pruning.
         fine_tune: Settings of fine-tuning.
@@ -54,6 +55,7 @@ class SpecParts(NamedTuple):
     benchmark: dict[str, Any]
     cluster: dict[str, Any]
     seed: int
+    held: str
     stages: list[Any]
     prune_channels: dict[str, Any]
     fine_tune: dict[str, Any]
@@ -88,15 +90,18 @@ def checked_parts(form: Mapping[str, Any]) -> tuple[SpecParts, dict[str, TaskReq
     """
     spec = spec_of(_with_work(form))
     check_tasks(spec, name_of)
-    check_there(spec, name_of)
-    return parts_of(spec), {TASKS[step.key]: request_of(spec.cluster, step) for step in plan(spec)}
+    held = looked_up(spec, name_of)
+    return parts_of(spec, held), {
+        TASKS[step.key]: request_of(spec.cluster, step) for step in plan(spec)
+    }
 
 
-def parts_of(spec: Spec) -> SpecParts:
+def parts_of(spec: Spec, held: str = "") -> SpecParts:
     """What tasks are told.
 
     Args:
         spec: A job of the stages that `spec_of` gives.
+        held: What `looked_up` says of its addresses.
     """
     document = settings_document(spec)
     configs = {step.key: settings_document(step.config) for step in plan(spec)}
@@ -112,6 +117,7 @@ def parts_of(spec: Spec) -> SpecParts:
         benchmark=document.get("benchmark", {}),
         cluster=document.get("cluster", {}),
         seed=spec.seed,
+        held=held,
         stages=document["stages"],
         prune_channels=pruning.get("settings", {}),
         fine_tune=tuning.get("settings", {}),

@@ -252,7 +252,6 @@ def test_pipelines_are_taken_as_objects(
 def test_the_job_uploads_pipelines_and_keeps_recurring_runs_however_often_it_runs(
     place: str, namespace: str, images: dict[str, str], backend: Backend, tmp_path: Path
 ) -> None:
-    kfp = backend.client
     name = f"run-of-{namespace}"
     schedule = {"name": name, "pipeline": "compress-model", "cron": "0 0 3 * * 1", "enabled": False}
     [version] = [
@@ -270,7 +269,7 @@ def test_the_job_uploads_pipelines_and_keeps_recurring_runs_however_often_it_run
             "pocketkube-upload", namespace, propagation_policy="Foreground"
         )
         _wait_until_gone(namespace, "pocketkube-upload")
-        found = kfp.list_recurring_runs(page_size=100).recurring_runs or []
+        found = backend.client.list_recurring_runs(page_size=100).recurring_runs or []
         [run] = [each for each in found if each.display_name == name]
         return str(run.recurring_run_id)
 
@@ -279,15 +278,15 @@ def test_the_job_uploads_pipelines_and_keeps_recurring_runs_however_often_it_run
         assert applied() == first
         changed = applied(cron="0 0 4 * * 1")
         assert changed != first
-        kept = kfp.get_recurring_run(changed)
+        kept = backend.client.get_recurring_run(changed)
         assert kept.trigger.cron_schedule.cron == "0 0 4 * * 1"
-        pipeline = kfp.get_pipeline_id("compress-model")
-        versions = kfp.list_pipeline_versions(pipeline, page_size=100).pipeline_versions
+        pipeline = backend.client.get_pipeline_id("compress-model")
+        versions = backend.client.list_pipeline_versions(pipeline, page_size=100).pipeline_versions
         assert [each.display_name for each in versions].count(version) == 1
     finally:
-        for each in kfp.list_recurring_runs(page_size=100).recurring_runs or []:
+        for each in backend.client.list_recurring_runs(page_size=100).recurring_runs or []:
             if each.display_name == name:
-                kfp.delete_recurring_run(each.recurring_run_id)
+                backend.client.delete_recurring_run(each.recurring_run_id)
 
 
 def _wait_until_gone(namespace: str, job: str) -> None:

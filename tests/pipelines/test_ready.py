@@ -166,6 +166,18 @@ def test_a_change_repeats_what_it_touches(compress: Package) -> None:
     assert changed(compress, max_size=90_000) == {"prune-channels"} | shown
 
 
+def test_what_addresses_hold_counts_for_all_that_read_them(compress: Package, tmp_path: Path) -> None:
+    (tmp_path / "x.npz").write_bytes(b"1")
+    form = {"dataset_kind": "npz", "dataset": str(tmp_path / "x.npz")}
+    before = told(compress, **form)
+    (tmp_path / "x.npz").write_bytes(b"12")
+    after = told(compress, **form)
+    assert {name for name in before if before[name] != after[name]} == {
+        *("check-export", "train-model", "prune-channels", "fine-tune-model"),
+        *("export-litert", "export-litert-2"),
+    }
+
+
 def test_how_files_are_measured_counts_where_the_file_is_judged(compress: Package) -> None:
     before = told(compress, max_latency_ms=1.0)
     after = told(compress, max_latency_ms=1.0, settings={"benchmark": {"runs": 7}})

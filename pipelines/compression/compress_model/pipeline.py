@@ -207,7 +207,9 @@ def _parts(step: Step) -> dict[str, str]:
         parts |= {"stages": "file_stages", "benchmark": "file_benchmark"}
     if step.key in own:
         parts["settings"] = own[step.key]
-    if step.stage != "build_report" and _takes_cluster(step):
+    if _takes(step, "held"):
+        parts["held"] = "held"
+    if step.stage != "build_report" and _takes(step, "cluster"):
         parts["cluster"] = "benchmark_cluster" if step.key == MEASURED else "training_cluster"
     return parts
 
@@ -237,14 +239,14 @@ def _told(spec: Spec, step: Step, parameters: Mapping[str, Any]) -> dict[str, An
     told = {name: value for name, value in own.items() if name not in parameters} | {
         name: parameters[name] for name in fields if name in parameters
     }
-    if step.stage != "build_report" and _takes_cluster(step):
+    if step.stage != "build_report" and _takes(step, "cluster"):
         measures = step.key == MEASURED
         told["cluster"] = (cluster_of_benchmark if measures else cluster_of_training)(spec.cluster)
     return told
 
 
-def _takes_cluster(step: Step) -> bool:
-    return "cluster" in _component(step.stage).component_spec.inputs  # type: ignore[attr-defined]
+def _takes(step: Step, name: str) -> bool:
+    return name in _component(step.stage).component_spec.inputs  # type: ignore[attr-defined]
 
 
 def _component(stage: str) -> Callable[..., Any]:
