@@ -54,7 +54,7 @@ def test_upload(package: Path, tmp_path: Path) -> None:
     schedules.write_text("schedules: [{name: a, pipeline: other, cron: '0 0 3 * * 1'}]")
     line = refused("upload", package, "--schedules", schedules, *NOWHERE)
     assert "no package of the pipeline other is given, but of job" in line
-    assert "there is no package" in refused("upload", tmp_path / "absent", *NOWHERE)
+    assert "cannot be read" in refused("upload", tmp_path / "absent", *NOWHERE)
 
 
 def test_doctor_without_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def submitted(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Ite
     name = f"pocketkube-submit-{secrets.token_hex(3)}"
 
     @dsl.pipeline(name=name)
-    def pipeline(name: str = "somebody", ending: str = "well", times: int = 1) -> None:
+    def pipeline(name: str = "somebody", ending: str = "happily", times: int = 1) -> None:
         first = greet(name=name, ending="well").set_display_name("Greet")
         second = greet(name=first.output, ending=ending).set_display_name("Greet again")
         for task in (first, second):
