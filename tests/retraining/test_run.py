@@ -17,6 +17,7 @@ from pocketkube.retraining.registry import Registry
 from pocketkube.retraining.run import retrain
 from pocketkube.retraining.settings import RetrainingJob, load_retraining
 from tests.retraining.data import GATE, SPEC, add_partition, digits, write_settings
+from tests.storage.gateway import BUCKET, Gateway
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -206,21 +207,31 @@ def test_a_run_that_is_killed_for_real_goes_on(folder: Path, tmp_path: Path) -> 
     assert shown.stdout == f"{first} is deployed\n"
 
 
-def test_by_age_it_keeps_its_channels(folder: Path, tmp_path: Path) -> None:
-    subprocess.run(["cp", "-a", *folder.iterdir(), str(tmp_path)], check=True)
-    registry = Registry(job_of(tmp_path).registry)
-    first = registry.versions()[0]
+def test_by_age_it_keeps_its_channels(folder: Path, tmp_path: Path, s3: Gateway) -> None:
+    """Data and versions are on a server."""
+    place = f"s3://{BUCKET}/by-age"
+    write_settings(
+        tmp_path,
+        partitions=f"{place}/data",
+        registry=f"{place}/registry",
+        max_age_days=1e-6,
+        gate=GATE | {"max_score_drop": 0.5},
+    )
+    here, registry = Registry(job_of(folder).registry), Registry(job_of(tmp_path).registry)
+    first = here.versions()[0]
+    with here.fetched(first) as version:
+        registry.add(first, version)
     registry.choose(first)
-    write_settings(tmp_path, max_age_days=1e-6, gate=GATE | {"max_score_drop": 0.5})
-    add_partition(tmp_path / "data", "2026-11-06", 1)
+    add_partition(s3.objects / "by-age" / "data", "2026-11-06", 1)
     outcome = run(tmp_path)
+    assert outcome.result == "deployed"
     assert outcome.decision.plan == "stored"
     assert "days old" in outcome.decision.reasons[0]
     assert outcome.made is not None
     kept = []
-    for version in (first, outcome.made.version):
-        with registry.fetched(version) as place:
-            kept.append(json.loads((place / "bundle.json").read_text())["kept"])
+    for name in (first, outcome.made.version):
+        with registry.fetched(name) as version:
+            kept.append(json.loads((version / "bundle.json").read_text())["kept"])
     assert kept[0] == kept[1]
     assert any(after < before for after, before in kept[0].values())
 
