@@ -189,9 +189,10 @@ def _without_speedup(spec: Spec) -> Target | None:
     target = spec.target
     if target is None or target.speedup is None:
         return target
-    others = target.model_copy(update={"speedup": None})
-    is_empty = all(value is None for _, value in others)
-    return None if is_empty else others
+    others = (target.max_accuracy_drop, target.max_size, target.max_latency_ms)
+    if all(value is None for value in others):
+        return None
+    return target.model_copy(update={"speedup": None})
 
 
 def _of_registered(found: Decision, version: VersionFacts, was_deployed: bool) -> Decision:

@@ -1,8 +1,9 @@
 """Runs the job that makes a version, each of its steps at most once, also where it was interrupted."""
 
 import shutil
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pocketkube.files import replaced_folder
@@ -14,6 +15,19 @@ from pocketkube.stages.run import Ran, run_stage
 from pocketkube.storage import Location, add_folder, is_whole
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a job needs whose machine may be lost: others go on where it was.
+
+    Attributes:
+        kept_at: Where finished steps are kept.
+        run: Runs a step that is not.
+    """
+
+    kept_at: Location
+    run: Callable[[StageCall], None]
 
 
 @dataclass(frozen=True)
@@ -32,17 +46,23 @@ class Made:
 
 
 def run_job(
-    spec: Spec, work: Path, cache: Path, kept_at: Location | None, say: Say, *, baseline: bool
+    spec: Spec,
+    work: Path,
+    cache: Path,
+    say: Say,
+    *,
+    baseline: bool,
+    elsewhere: Elsewhere | None = None,
 ) -> Made:
-    """Runs a spec's steps up to its LiteRT file, in this process.
+    """Runs a spec's steps up to its LiteRT file.
 
     Args:
         spec: The job, its paths absolute.
         work: Folder for the steps' outputs.
         cache: Folder of finished steps; see `run_stage`.
-        kept_at: Where finished steps are kept besides, for a machine that comes later.
         say: Told when a step begins and ends.
         baseline: Whether the uncompressed model's file is wanted, too.
+        elsewhere: Where else steps are kept and run, if they are.
 
     Raises:
         UserError: If a step refuses its input.
@@ -53,7 +73,7 @@ def run_job(
     for number, step in enumerate(steps, start=1):
         say(f"[{number}/{len(steps)}] {step.title}")
         outputs[step.key] = str(work / step.key)
-        ran = _run(step.call(outputs, outputs[step.key]), cache, kept_at)
+        ran = _run(step.call(outputs, outputs[step.key]), cache, elsewhere)
         say(f"[{number}/{len(steps)}] {'unchanged' if ran.cached else f'{ran.seconds:.1f} s'}")
     return Made(
         Path(outputs[_last(steps).inputs["model"]]),
@@ -66,14 +86,17 @@ def _last(steps: list[Step]) -> Step:
     return next(step for step in steps if step.key == RESULT)
 
 
-def _run(call: StageCall, cache: Path, kept_at: Location | None) -> Ran:
-    if kept_at is None or not call.definition.cached:
+def _run(call: StageCall, cache: Path, elsewhere: Elsewhere | None) -> Ran:
+    if elsewhere is None or not call.definition.cached:
         return run_stage(call, cache)
     here = kept_place(cache, call)
-    there = kept_at.below(here.name)
+    there = elsewhere.kept_at.below(here.name)
     if not here.is_dir() and is_whole(there):
         with there.fetched(sealed=True) as folder, replaced_folder(here) as aside:
             shutil.copytree(folder, aside, dirs_exist_ok=True)
-    ran = run_stage(call, cache)
-    add_folder(here, there)
-    return ran
+    began, was_kept = time.monotonic(), here.is_dir()
+    if not was_kept:
+        elsewhere.run(replace(call, output=str(here)))
+        add_folder(here, there)
+    run_stage(call, cache)
+    return Ran(was_kept, time.monotonic() - began)

@@ -237,7 +237,12 @@ def version_name(partition: str, spec: Spec, parent: str | None) -> str:
         spec: The job.
         parent: The deployed version.
     """
-    made_of = json.dumps([partition, document_of(spec), parent], sort_keys=True)
+    document = document_of(spec)
+    kind, place = spec.dataset.source
+    # Where the data are, and where tasks run, changes nothing.
+    document["dataset"] = {**document["dataset"], kind: PurePosixPath(place).name}
+    document.pop("cluster", None)
+    made_of = json.dumps([partition, document, parent], sort_keys=True)
     digest = hashlib.sha256(made_of.encode()).hexdigest()[:8]
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", PurePosixPath(partition).stem).strip("-.")[:40]
     return f"{stem or 'version'}-{digest}"

@@ -33,8 +33,9 @@ def retrain(
 ) -> Outcome:
     """Looks at the newest partition, and makes, judges and deploys a version where it has to.
 
-    It may be interrupted anywhere and run again: nothing is trained twice, no version is written twice,
-    and a partition that was dealt with is not dealt with again.
+    It may be interrupted anywhere and run again: finished steps stay until a version is registered, so
+    that nothing is trained twice; no version is written twice, and a partition that was dealt with is
+    not dealt with again.
 
     Args:
         job: The settings.
@@ -98,14 +99,18 @@ def _carried_out(job: RetrainingJob, decision: Decision, output: Path, say: Say)
         return settled
     work, cache = output / "steps", output / ".cache"
     spec = parse_spec(decision.spec)
-    made = run_job(spec, work, cache, None, say, baseline=decision.deployed is None)
+    made = run_job(spec, work, cache, say, baseline=decision.deployed is None)
     opponent = opponent_folder(job.registry, decision.deployed, made, work / "deployed")
     say("benchmark_litert")
     measured = work / "benchmark"
     config = BenchmarkLitertConfig.of(spec)
     inputs = {"baseline": str(opponent), "result": str(made.litert)}
     run_stage(StageCall("benchmark_litert", config, inputs, str(measured)), cache)
-    return register(job, decision, made, opponent, load_benchmark(measured / BENCHMARK_FILE), say)
+    outcome = register(job, decision, made, opponent, load_benchmark(measured / BENCHMARK_FILE), say)
+    # The version holds what is worth keeping: a schedule would fill the disk with the rest.
+    for folder in (work, cache):
+        shutil.rmtree(folder, ignore_errors=True)
+    return outcome
 
 
 @contextmanager

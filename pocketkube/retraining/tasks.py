@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -9,18 +10,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pocketkube.benchmarking.results import load_benchmark
+from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder
 from pocketkube.layout import BENCHMARK_FILE
 from pocketkube.retraining.decision import decide
 from pocketkube.retraining.form import job_of
-from pocketkube.retraining.job import Made, run_job
+from pocketkube.retraining.job import Elsewhere, Made, run_job
 from pocketkube.retraining.lineage import Decision, Outcome
 from pocketkube.retraining.registering import register
 from pocketkube.retraining.report import html_of, markdown_of
 from pocketkube.retraining.run import opponent_folder, settle
 from pocketkube.retraining.settings import parse_retraining
-from pocketkube.spec import parse_spec, settings_document
-from pocketkube.stages.component import CACHE
+from pocketkube.spec import parse_settings, parse_spec, settings_document
+from pocketkube.spec.sections import Cluster
+from pocketkube.stages.call import StageCall
+from pocketkube.stages.component import CACHE, TASK_POD
+from pocketkube.stages.on_cluster import run_on_cluster
 from pocketkube.stages.parts import (
     TaskRequest,
     check_tasks,
@@ -29,7 +34,8 @@ from pocketkube.stages.parts import (
     request_of,
 )
 from pocketkube.stages.plan import MEASURED, TRAINED, plan
-from pocketkube.storage import S3Location, parse_location
+from pocketkube.stages.run import run_stage
+from pocketkube.storage import S3Location, parse_location, parse_uri, remove_objects
 
 # The tasks after the first, whose pods ask for what the spec says of a step.
 TASKS = {"retrain_model": TRAINED, "benchmark_litert": MEASURED}
@@ -46,7 +52,7 @@ class Decided(NamedTuple):
         deployed: The deployed version; empty where there is none.
         versions: Where versions are.
         stamp: Changes with the partition's data.
-        work: The place of finished steps; empty where there is none.
+        work: The version's place for finished steps, until it is registered; empty where none is.
         benchmark: How files are measured.
         training_cluster: What of the section cluster concerns training.
         benchmark_cluster: What of it concerns measuring.
@@ -98,7 +104,7 @@ def decide_task(
         deployed=decision.deployed or "",
         versions=str(job.registry),
         stamp=decision.partition.stamp,
-        work=f"{cluster.object_store.work}/retraining/{job.settings.name}" if on_server else "",
+        work=f"{cluster.object_store.work}/retraining/{decision.version}" if on_server else "",
         benchmark=settings_document(job.spec.benchmark),
         training_cluster=cluster_of_training(cluster),
         benchmark_cluster=cluster_of_benchmark(cluster),
@@ -133,16 +139,25 @@ def retrain_task(
     Raises:
         UserError: If a step refuses its input.
     """
-    kept = os.environ.get(CACHE)
+    # A run that is ended ends what it has started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    kept, section = os.environ.get(CACHE), parse_settings(Cluster, cluster, "cluster")
+
+    def run(call: StageCall) -> None:
+        if call.shared and TASK_POD in os.environ:
+            run_on_cluster(call, section)
+        else:
+            run_stage(call)
+
     with tempfile.TemporaryDirectory(prefix="pocketkube-") as name:
         folder = Path(name)
         made = run_job(
             parse_spec(spec),
             folder / "steps",
             Path(kept) if kept else folder / "cache",
-            parse_location(work) if work else None,
             _say,
             baseline=not deployed,
+            elsewhere=Elsewhere(parse_location(work), run) if work else None,
         )
         opponent = opponent_folder(
             parse_location(registry), deployed or None, made, folder / "deployed"
@@ -159,6 +174,7 @@ def register_task(
     litert: Path,
     baseline: Path,
     measured: Path,
+    work: str,
     report: Path,
     summary: Path,
 ) -> Outcome:
@@ -171,6 +187,7 @@ def register_task(
         litert: Its LiteRT file.
         baseline: What it was measured beside.
         measured: What benchmark_litert wrote.
+        work: Where finished steps were kept; they are removed.
         report: The HTML page to write.
         summary: The Markdown to write.
 
@@ -189,6 +206,11 @@ def register_task(
         _say,
     )
     _write(outcome, report, summary)
+    if work:
+        try:
+            remove_objects(parse_uri(work))
+        except UserError as error:
+            _say(f"{work} was not removed: {error}")
     return outcome
 
 

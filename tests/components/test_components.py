@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp.dsl.executor import Executor
 
 from components.readmes import component_folders, component_in, readme_of
 from pocketkube.spec import parse_settings, settings_document
@@ -116,3 +117,23 @@ def test_what_a_stage_is_told_is_read_back_equal() -> None:
 def test_the_wheel_holds_no_names_of_others() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["tool"]["setuptools"]["packages"]["find"]["include"] == ["pocketkube*"]
+
+
+@pytest.mark.parametrize("name", sorted(FOLDERS))
+def test_a_component_takes_artifacts_as_a_back_end_describes_them(name: str, tmp_path: Path) -> None:
+    """A back end does not say of what type they are, and KFP makes them of what is annotated then.
+
+    That may be no union: `dsl.Input[dsl.Model] | None` fails wherever the input is given.
+    """
+    component = component_in(FOLDERS[name])
+    inputs = component.component_spec.inputs or {}  # type: ignore[attr-defined]
+    artifact = {"name": "1", "type": {"instanceSchema": ""}, "uri": f"minio://mlpipeline/{name}"}
+    given = {key for key, value in inputs.items() if "system." in value.type}
+    made = Executor(
+        {
+            "inputs": {"artifacts": {key: {"artifacts": [artifact]} for key in given}},
+            "outputs": {"outputFile": str(tmp_path / "output.json")},
+        },
+        component.python_func,  # type: ignore[attr-defined]
+    )
+    assert set(made.input_artifacts) == given

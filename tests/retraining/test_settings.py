@@ -80,4 +80,8 @@ def test_a_version_is_named_by_what_it_is_made_of(tmp_path: Path) -> None:
     assert first == version_name("2026-11-01.npz", spec, None)
     assert first != version_name("2026-11-01.npz", spec, "v1")
     assert first != version_name("2026-11-01.npz", spec.model_copy(update={"seed": 1}), None)
+    elsewhere = spec.model_copy(
+        update={"dataset": spec.dataset.model_copy(update={"npz": "digits.npz"})}
+    )
+    assert first == version_name("2026-11-01.npz", elsewhere, None)
     assert version_name("ü ./x", spec, None)[0].isalnum()

@@ -17,6 +17,7 @@ def register_version(
     report: dsl.Output[dsl.HTML],
     summary: dsl.Output[dsl.Markdown],
     metrics: dsl.Output[dsl.Metrics],
+    work: str = "",
 ) -> NamedTuple("Registered", [("result", str), ("version", str)]):  # type: ignore[valid-type]
     """Judges a new version beside the deployed one, keeps it, and deploys it if it passed.
 
@@ -30,6 +31,7 @@ def register_version(
         report: Gets the decision, the gate and the lineage, a page that needs no network.
         summary: Gets the same, short.
         metrics: Gets the figures that the gate looked at.
+        work: The s3:// place where finished steps were kept; they are removed.
     """
     from pathlib import Path
 
@@ -44,6 +46,7 @@ def register_version(
             Path(litert.path),
             Path(baseline.path),
             Path(measured.path),
+            work,
             Path(report.path),
             Path(summary.path),
         )

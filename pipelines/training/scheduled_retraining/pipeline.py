@@ -63,6 +63,7 @@ def scheduled_retraining() -> Any:
                 measured=measured.outputs["figures"],
                 retraining=found["retraining"],
                 decision=found["decision"],
+                work=found["work"],
             )
             _placed(registered, secret).set_caching_options(False)
             registered.set_retry(TaskPods().retries)
