@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from components.compression.check_spec import check_spec
+from pipelines.compression.compress_model import ready_pipeline
 from pipelines.ready import READY
 from pocketkube.spec.form import CompressForm
 from tests.pipelines.packages import Package, package
@@ -111,6 +112,15 @@ def test_the_secret_is_a_parameter(compress: Package) -> None:
     for pod in compress.pods.values():
         named = pod["secretAsEnv"][0]["secretNameParameter"]
         assert named == {"componentInputParameter": "object_store_secret"}
+
+
+def test_images_are_those_of_the_registry_that_was_compiled_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POCKETKUBE_BENCHMARK_IMAGE", "registry/benchmark:1")
+    containers = package(ready_pipeline(), tmp_path).containers
+    told = {"name": "POCKETKUBE_BENCHMARK_IMAGE", "value": "registry/benchmark:1"}
+    assert told in containers["check-spec"]["env"]
 
 
 def test_tasks_have_names_that_tell_them_apart(compress: Package) -> None:

@@ -20,7 +20,7 @@ from components.compression.quantize_weights import quantize_weights
 from components.compression.sparsify_weights import sparsify_weights
 from components.compression.train_model import train_model
 from pipelines.drop_downs import with_drop_downs
-from pipelines.pods import request_later, request_now, select_nodes, set_pod, set_store
+from pipelines.pods import request_later, request_now, select_nodes, set_images, set_pod, set_store
 from pocketkube.errors import UserError
 from pocketkube.extension import stages
 from pocketkube.spec import Spec, settings_document
@@ -106,6 +106,7 @@ def ready_pipeline() -> Any:
         checked.set_display_name("check_spec").set_caching_options(False)
         set_pod(checked)
         select_nodes(checked, ARCH)
+        set_images(checked)
         set_store(checked, given["object_store_secret"])
 
         def told(step: Step) -> dict[str, Any]:
