@@ -12,7 +12,9 @@ import pytest
 from kubernetes import client
 
 from pocketkube.kube.doctor.rights import RUNNER
+from tests.cluster.backend import Backend
 
+NOBODY = "http://127.0.0.1:9"
 SPEC = """\
 model: lenet
 dataset: digits
@@ -25,11 +27,11 @@ cluster:
 def examined(*arguments: object) -> tuple[int, dict[str, list[Any]]]:
     """The exit code, and the findings by what was looked at."""
     done = subprocess.run(
-        # No back end is asked, but for its absence.
+        # No back end is asked where none is named.
         [sys.executable, "-m", "pocketkube", "doctor", "--json", *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={**os.environ, "KF_PIPELINES_ENDPOINT": "http://127.0.0.1:9"},
+        env={**os.environ, "KF_PIPELINES_ENDPOINT": NOBODY},
     )
     found: dict[str, list[Any]] = {}
     assert done.stdout, done.stderr
@@ -163,3 +165,15 @@ def test_images_are_tried_and_their_pods_removed(namespace: str, spec: Any) -> N
     assert "push no-such-host.invalid/none:1 to a registry" in benchmark["remedy"]
     left = client.CoreV1Api().list_namespaced_pod(namespace).items
     assert all(pod.metadata.deletion_timestamp for pod in left)
+
+
+def test_a_back_end_and_how_it_keeps_its_pipelines(backend: Backend) -> None:
+    _, found = examined("--endpoint", backend.endpoint, "--kubeflow", backend.namespace)
+    (answering,) = found["Kubeflow Pipelines"]
+    assert answering["level"] == "right"
+    assert answering["sentence"].startswith(f"{backend.endpoint} answers")
+    kept = found["pipelines"][0]["sentence"]
+    store = backend.client.get_kfp_healthz().pipeline_store
+    assert ("database" in kept) is (store != "kubernetes")
+    # Without --namespace it is the back end's own that is looked at.
+    assert found["namespace"][0]["sentence"].startswith(backend.namespace)
