@@ -51,7 +51,7 @@ RUN --mount=type=secret,id=certificates --mount=type=secret,id=index \
     && /opt/build/with_index uv pip sync --quiet --require-hashes --only-binary :all: \
         --python /opt/pocketkube/bin/python --python-platform "${machine}-manylinux_2_36" \
         /opt/pocketkube/benchmark.lock \
-    && rm -f /opt/pocketkube/.lock
+    && rm -rf /opt/pocketkube/.lock /opt/pocketkube/lib/python3.11/site-packages/numpy/*/tests
 
 FROM --platform=${TARGETPLATFORM} ${BASE} AS benchmark
 COPY --from=benchmark-packages /etc/passwd /etc/group /etc/

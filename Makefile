@@ -40,7 +40,7 @@ test-fast: $(VENV)/.ready
 horovod: $(VENV)/.ready
 	images/horovod/build_wheel.sh $(PYTHON)
 
-# With BASE, CA_CERTIFICATES, ARCHES and TARGETS, as images/build.sh explains; ARM=1 adds the arm64 benchmark.
+# With BASE, CA_CERTIFICATES, ARCHES, TARGETS, REGISTRY and SBOM, as images/build.sh explains; ARM=1 adds arm64.
 images:
 	$(if $(ARM),ARCHES="amd64 arm64") images/build.sh $(TARGETS)
 

@@ -9,18 +9,18 @@
 #   CA_CERTIFICATES  a file or folder of certificate authorities to trust while building (default:
 #                    SSL_CERT_FILE, if that is set); none ends in an image
 #   ARCHES           architectures of the benchmark image: amd64, arm64 or both (default: this machine's)
+#   REGISTRY         where to push the images to, as registry.example/team; its credentials are the builder's
+#   SBOM             if set, what the images hold is written to build/sbom
 #
 # A package index is taken from PIP_INDEX_URL, UV_DEFAULT_INDEX and the like, or from pip's configuration.
-# The images lie in the builder's own store: pocketkube:VERSION and pocketkube-benchmark:VERSION-ARCH.
+# The images lie in the builder's own store: pocketkube:VERSION and pocketkube-benchmark:VERSION-ARCH; the index
+# pocketkube-benchmark:VERSION names the latter, so that each node finds its own. Docker's store holds no index:
+# with docker it is made in REGISTRY alone. How large the images are, and why, is printed in the end.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' pocketkube/__init__.py)
-case $(uname -m) in
-    x86_64) machine=amd64 ;;
-    aarch64) machine=arm64 ;;
-    *) machine=$(uname -m) ;;
-esac
+# shellcheck source=images/builder.sh
+source images/builder.sh
 
 main() {
     local targets=("$@") target arch
@@ -55,8 +55,60 @@ main() {
                 say "building pocketkube-benchmark:$version-$arch"
                 build "$arch" --target benchmark --tag "pocketkube-benchmark:$version-$arch"
             done
+            [ "$builder" = docker ] || make_index
         fi
     done
+    for target in "${targets[@]}"; do
+        [ -z "${REGISTRY:-}" ] || push "$target"
+        readarray -t built < <(names "$target")
+        images/sizes.sh "${built[@]}"
+        [ -z "${SBOM:-}" ] || images/sbom.sh "${built[@]}"
+    done
+}
+
+# The images that a target was built as.
+names() {
+    local arch
+    if [ "$1" = runtime ]; then
+        echo "pocketkube:$version"
+    else
+        for arch in $ARCHES; do
+            echo "pocketkube-benchmark:$version-$arch"
+        done
+    fi
+}
+
+# One name for the benchmark of every architecture.
+make_index() {
+    local index=pocketkube-benchmark:$version name
+    say "making the index $index"
+    buildah manifest rm "$index" > /dev/null 2>&1 || true
+    buildah manifest create "$index" > /dev/null
+    for name in $(names benchmark); do
+        buildah manifest add "$index" "containers-storage:localhost/$name" > /dev/null
+    done
+}
+
+push() {
+    local name remote=()
+    for name in $(names "$1"); do
+        say "pushing $REGISTRY/$name"
+        if [ "$builder" = docker ]; then
+            docker tag "$name" "$REGISTRY/$name"
+            docker push --quiet "$REGISTRY/$name" > /dev/null
+        else
+            buildah push --quiet "$name" "docker://$REGISTRY/$name" > /dev/null
+        fi || fail "$REGISTRY/$name could not be pushed; the lines above say why."
+        remote+=("$REGISTRY/$name")
+    done
+    [ "$1" = benchmark ] || return 0
+    name=pocketkube-benchmark:$version
+    say "pushing the index $REGISTRY/$name"
+    if [ "$builder" = docker ]; then
+        docker buildx imagetools create --tag "$REGISTRY/$name" "${remote[@]}" > /dev/null
+    else
+        buildah manifest push --all --quiet "$name" "docker://$REGISTRY/$name" > /dev/null
+    fi || fail "$REGISTRY/$name could not be pushed; the lines above say why."
 }
 
 # Horovod takes minutes to build; its wheel is kept where `make horovod` keeps it.
@@ -131,20 +183,6 @@ base() {
     echo "$name"
 }
 
-choose_builder() {
-    if command -v docker > /dev/null && docker info > /dev/null 2>&1; then
-        docker buildx version > /dev/null 2>&1 ||
-            fail "The images need docker's buildx (Debian: apt-get install docker-buildx)."
-        echo docker
-    elif ! command -v buildah > /dev/null; then
-        fail "Neither a docker daemon answers nor is there buildah (Debian: apt-get install buildah)."
-    elif [ "$(id -u)" != 0 ]; then
-        fail "No docker daemon answers, and buildah needs root here: run make images as root."
-    else
-        echo buildah
-    fi
-}
-
 # One bundle of what CA_CERTIFICATES names.
 certificates() {
     local given=${CA_CERTIFICATES:-${SSL_CERT_FILE:-}}
@@ -189,15 +227,6 @@ apt_settings() {
     echo 'APT::Sandbox::User "root";'
     [ ! -s "$work/certificates" ] || echo 'Acquire::https::CaInfo "/run/secrets/certificates";'
     [ ! -s "$work/sources" ] || echo 'Dir::Etc::SourceList "/run/secrets/sources";'
-}
-
-say() {
-    echo "stage=images $*" >&2
-}
-
-fail() {
-    echo "$*" >&2
-    exit 2
 }
 
 main "$@"

@@ -1,11 +1,12 @@
 """What the pods of all tasks have in common, and what each asks for."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from kfp import kubernetes
 
-from pocketkube.stages.parts import WORK, TaskRequest
+from pocketkube.stages.parts import BENCHMARK_IMAGE, WORK, TaskRequest
 
 STORE = "pocketkube-object-store"
 GPU = "nvidia.com/gpu"
@@ -55,6 +56,16 @@ def request_now(task: Any, request: TaskRequest) -> None:
     select_nodes(task, request.node_selector)
     if request.tolerations:
         kubernetes.add_toleration_json(task, request.tolerations)
+
+
+def set_images(task: Any) -> None:
+    """Tells the task that others have their settings from which image measures on other nodes.
+
+    Args:
+        task: The KFP task.
+    """
+    if image := os.environ.get(BENCHMARK_IMAGE):
+        task.set_env_variable(BENCHMARK_IMAGE, image)
 
 
 def select_nodes(task: Any, labels: Mapping[str, str]) -> None:

@@ -15,6 +15,11 @@ def started_size() -> int:
     return max(int(os.environ.get(name, "1")) for name in SIZES)
 
 
+def started_together() -> bool:
+    """Whether mpirun or horovodrun started this process, be it as the only one."""
+    return any(name in os.environ for name in SIZES)
+
+
 def started_first() -> bool:
     """Whether this process is the first of them, or the only one."""
     return all(os.environ.get(name, "0") == "0" for name in RANKS)

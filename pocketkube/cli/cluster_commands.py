@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 def submit(options: Namespace) -> None:
     """`pocketkube submit`: a spec's job as a run, or a recurring run."""
+    if options.every is None and (options.catch_up or options.max_concurrency is not None):
+        raise UserError("--catch-up, --max-concurrency: only with --every, for recurring runs.")
+    if options.every is not None and options.follow:
+        raise UserError("--follow: a recurring run has no end; leave out --follow or --every.")
     if options.package is not None:
         _submit_package(options, options.package, options.package.stem)
         return
@@ -70,15 +74,13 @@ def _run_again_and_again(
     from pocketkube.kube.kfp.schedules import schedule_of
     from pocketkube.kube.kfp.submission import upload_all
 
-    if options.follow:
-        raise UserError("--follow: a recurring run has no end; leave out --follow or --every.")
     settings = {
         "name": name,
         "pipeline": package.name,
         "cron": options.every,
         "parameters": arguments,
         "catch_up": options.catch_up,
-        "max_concurrency": options.max_concurrency,
+        "max_concurrency": 1 if options.max_concurrency is None else options.max_concurrency,
         "service_account": options.service_account,
         "experiment": options.experiment,
     }

@@ -48,7 +48,6 @@ def _add_submit(sub) -> None:  # type: ignore[no-untyped-def]
     submit.add_argument(
         "--max-concurrency",
         type=int,
-        default=1,
         help="with --every: runs at a time, 1 to 10 (default: 1)",
     )
     _add_access(submit)

@@ -17,8 +17,10 @@ from pocketkube.kube.workers import (
 from pocketkube.spec.sections import BenchmarkPods, Cluster
 
 CONTAINER = "benchmark"
-# Pods that bear it keep off each other's nodes, whosoever's they are.
-ALONE = {"pocketkube.io/measures": "latency"}
+# Pods that bear these keep off each other's nodes, whosoever's they are.
+ALONE = {"app.kubernetes.io/part-of": "pocketkube", "app.kubernetes.io/component": "benchmark"}
+# A proxy beside the measurement would take a part of its CPUs, and never end.
+_NO_SIDECAR = {"sidecar.istio.io/inject": "false"}
 # Kubernetes puts the number of a Job's pod here, and into arguments that name it so.
 INDEX = "$(JOB_COMPLETION_INDEX)"
 # How often the pods of a Job may fail for reasons that are not the request's, as a node's loss.
@@ -58,7 +60,7 @@ def benchmark_job(work: Measurement, cluster: Cluster) -> dict[str, Any]:
         cluster: The image, the object store's Secret and the nodes.
     """
     asked = cluster.benchmark
-    labels = {**MANAGED, STAGE_LABEL: work.stage, **ALONE}
+    labels = {**MANAGED, STAGE_LABEL: work.stage, **ALONE, **_NO_SIDECAR}
     metadata: dict[str, Any] = {"name": work.name, "labels": labels}
     if work.owner:
         metadata["ownerReferences"] = [

@@ -77,6 +77,8 @@ TRAINER = Operator(
     "{}-launcher-0",
     "Complete",
 )
+# The condition of a job that has failed, whoever runs it.
+FAILED = "Failed"
 OPERATORS = {"mpijob": MPI_OPERATOR, "trainjob": TRAINER}
 
 
@@ -84,7 +86,7 @@ class MpiJob:
     """Runs each call as a job of its own on the cluster.
 
     The job has one name for one call: where it runs already, because whoever followed it was ended, it
-    is followed and not started a second time. One that has ended is replaced.
+    is followed and not started a second time. One that has failed is replaced.
 
     Args:
         cluster: The spec's section; `launcher` says of which kind the job is.
@@ -113,7 +115,7 @@ class MpiJob:
         document = operator.build(self._work(call, session), self._cluster)
         try:
             created = create(session, document)
-            if not created.is_new and _ended(created.document, operator):
+            if not created.is_new and _ended(created.document, operator) == FAILED:
                 delete(session, operator.kind, self._name)
                 created = create(session, document)
         except KeyboardInterrupt:
@@ -122,6 +124,11 @@ class MpiJob:
         return RunningJob(
             session, operator, created.document, self._cluster.workers, is_adopted=not created.is_new
         )
+
+    def remove(self) -> None:
+        """Removes the job of an earlier time, if there is one."""
+        session = self._session or connect()
+        delete(session, OPERATORS[self._cluster.launcher].kind, self._name)
 
     def _work(self, call: Call, session: Session) -> SharedWork:
         pod = own_pod(session)
@@ -460,14 +467,14 @@ def _in_a_thread(
 def _ended(job: Document, operator: Operator) -> str | None:
     """The condition in which a job has ended: done, or Failed; None while it has not."""
     for condition in job.get("status", {}).get("conditions", ()):
-        if condition["status"] == "True" and condition["type"] in (operator.succeeded, "Failed"):
+        if condition["status"] == "True" and condition["type"] in (operator.succeeded, FAILED):
             return str(condition["type"])
     return None
 
 
 def _failure(job: Document) -> tuple[str, str]:
     for condition in job["status"]["conditions"]:
-        if condition["type"] == "Failed" and condition["status"] == "True":
+        if condition["type"] == FAILED and condition["status"] == "True":
             return condition.get("reason", ""), condition.get("message", "")
     return "", ""
 

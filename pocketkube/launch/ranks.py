@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("words", nargs="+", help="the words after pocketkube, behind --")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    program = ["python", "-m", "pocketkube", *options.words]
+    # All pods have the same image.
+    program = [sys.executable, "-m", "pocketkube", *options.words]
     try:
         if options.min == options.max:
             return _run_once(options.max, program)
@@ -94,6 +95,8 @@ class _Mpirun:
         names = sorted(n for n in environment if n not in _OWN and not n.startswith(_OWN_PREFIXES))
         passed = [word for name in names for word in ("-x", name)]
         command = ["mpirun", "--quiet", "--tag-output", "--bind-to", "none"]
+        # Pods often have fewer cores than threads: who waits for the others leaves them the core.
+        command += ["--mca", "mpi_yield_when_idle", "1"]
         command += ["-np", str(processes), *passed, *program]
         # In a session of its own, a signal reaches this process first.
         self._process = subprocess.Popen(
@@ -135,12 +138,15 @@ def _wait_or_change(run: _Mpirun, hosts: Sequence[str], slots: int, most: int) -
             time.sleep(_LOOK_S)
             now = set(_discovered_hosts())
             # One more than there may be is no change.
-            may_grow = slots * len(used) < most and now - used
-            changed = bool(may_grow) or not used <= now
+            come = now - used if slots * len(used) < most else set()
+            changed = bool(come) or not used <= now
             changed_since = (changed_since or time.monotonic()) if changed else None
             if changed_since and time.monotonic() - changed_since > SETTLED_S:
-                run.end()
-                return None
+                # The script lists a host that was lost for a minute more.
+                if not used <= now or any(_states(sorted(come)).values()):
+                    run.end()
+                    return None
+                changed_since = None
         return code
     except BaseException:
         run.end()

@@ -33,7 +33,8 @@ def _targets(result: Result) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for target in result.targets:
         words = target_words(target, wording_of(result.task.score_name))
-        verdict = f"{words.verdict}, not sure: {words.doubt}" if words.doubt else words.verdict
+        unsure = "" if words.verdict == "not certain" else ", not sure"
+        verdict = f"{words.verdict}{unsure}: {words.doubt}" if words.doubt else words.verdict
         found.append((target.name, words.asked, words.reached, verdict))
     return found
 

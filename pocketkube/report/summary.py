@@ -78,7 +78,9 @@ def render_table(result: Result) -> Table:
         table.add_row(row.name, row.before, row.after, row.change)
     for target in result.targets:
         words = target_words(target, wording_of(result.task.score_name))
-        verdict = words.verdict.replace("not", "NOT") + (", not sure" if words.doubt else "")
+        verdict = words.verdict.replace("not", "NOT")
+        if words.doubt and words.verdict != "not certain":
+            verdict += ", not sure"
         table.add_row(f"Target {target.name}", words.asked, words.reached, verdict)
     table.caption = "\n".join([measured_on(result), *uncounted(result)])
     table.caption_justify = "left"

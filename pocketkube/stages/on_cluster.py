@@ -69,12 +69,21 @@ def _run_as_job(call: StageCall, cluster: Cluster, place: OwnPlace) -> None:
     )
     output = parse_uri(there.output)
     # A task that was ended between its job's end and its own has nothing left to train.
-    if not patiently("look", lambda: is_whole(S3Location(output))):
+    if not _is_there(output):
         for role, folder in call.inputs.items():
             add_folder(Path(folder), S3Location(parse_uri(there.inputs[role])))
-        wait_for(MpiJob(cluster, place.name, workers_of(call)).start(there))
+        launcher = MpiJob(cluster, place.name, workers_of(call))
+        wait_for(launcher.start(there))
+        if not _is_there(output):
+            # The job of an attempt that has taken the output, and was lost with it.
+            launcher.remove()
+            wait_for(launcher.start(there))
     patiently("fetch", lambda: fetch_folder(output, Path(call.output)))
     try:
         remove_objects(place.address)
     except UserError as error:
         print(f"{place.address} was not removed: {error}", file=sys.stderr, flush=True)
+
+
+def _is_there(output: S3Address) -> bool:
+    return patiently("look", lambda: is_whole(S3Location(output)))

@@ -10,10 +10,11 @@ from pocketkube.spec.form import merged, name_of, spec_of
 from pocketkube.spec.sections import Cluster
 from pocketkube.spec.sections.cluster import ARCH
 from pocketkube.stages.plan import RESULT, Step, plan
-from pocketkube.stages.reachable import check_there
+from pocketkube.stages.reachable import looked_up
 
-# Names the place where tasks and workers hand each other things, where settings name none.
-WORK = "POCKETKUBE_WORK"
+# Name the place where tasks and workers hand each other things, and the image that measures on other
+# nodes, where settings name none.
+WORK, BENCHMARK_IMAGE = "POCKETKUBE_WORK", "POCKETKUBE_BENCHMARK_IMAGE"
 # The tasks of compress-model, by their steps' names in it.
 TASKS = {
     "check_export": "check_export",
@@ -34,6 +35,7 @@ class SpecParts(NamedTuple):
     first ten are the spec's own of that name.
 
     Attributes:
+        held: Changes where what the spec's addresses hold does.
         stages: Settings of all stages, each with its name.
         prune_channels: Settings of pruning.
         fine_tune: Settings of fine-tuning.
@@ -54,6 +56,7 @@ class SpecParts(NamedTuple):
     benchmark: dict[str, Any]
     cluster: dict[str, Any]
     seed: int
+    held: str
     stages: list[Any]
     prune_channels: dict[str, Any]
     fine_tune: dict[str, Any]
@@ -86,17 +89,20 @@ def checked_parts(form: Mapping[str, Any]) -> tuple[SpecParts, dict[str, TaskReq
     Raises:
         UserError: If a parameter is wrong, or an address that it names holds nothing.
     """
-    spec = spec_of(_with_work(form))
+    spec = spec_of(_as_placed(form))
     check_tasks(spec, name_of)
-    check_there(spec, name_of)
-    return parts_of(spec), {TASKS[step.key]: request_of(spec.cluster, step) for step in plan(spec)}
+    held = looked_up(spec, name_of)
+    return parts_of(spec, held), {
+        TASKS[step.key]: request_of(spec.cluster, step) for step in plan(spec)
+    }
 
 
-def parts_of(spec: Spec) -> SpecParts:
+def parts_of(spec: Spec, held: str = "") -> SpecParts:
     """What tasks are told.
 
     Args:
         spec: A job of the stages that `spec_of` gives.
+        held: What `looked_up` says of its addresses.
     """
     document = settings_document(spec)
     configs = {step.key: settings_document(step.config) for step in plan(spec)}
@@ -112,6 +118,7 @@ def parts_of(spec: Spec) -> SpecParts:
         benchmark=document.get("benchmark", {}),
         cluster=document.get("cluster", {}),
         seed=spec.seed,
+        held=held,
         stages=document["stages"],
         prune_channels=pruning.get("settings", {}),
         fine_tune=tuning.get("settings", {}),
@@ -179,13 +186,17 @@ def check_tasks(spec: Spec, called: Callable[[str], str] = str) -> None:
             raise UserError(f"{key}: is no step of this job; use one of {stages}")
 
 
-def _with_work(form: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The form with the place that an administrator named for this namespace."""
-    work, settings = os.environ.get(WORK), form.get("settings", {})
-    if not work or not isinstance(settings, Mapping):
+def _as_placed(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The form with what is named for this namespace, where its settings name nothing else."""
+    settings = form.get("settings", {})
+    if not isinstance(settings, Mapping):
         return form
-    named = {"cluster": {"object_store": {"work": work}}}
-    return {**form, "settings": merged(named, settings)}
+    work, image = os.environ.get(WORK), os.environ.get(BENCHMARK_IMAGE)
+    named = {
+        **({"object_store": {"work": work}} if work else {}),
+        **({"benchmark_image": image} if image else {}),
+    }
+    return {**form, "settings": merged({"cluster": named}, settings)} if named else form
 
 
 def _kept(cluster: Cluster, names: set[str]) -> dict[str, Any]:

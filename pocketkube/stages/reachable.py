@@ -1,5 +1,7 @@
 """Whether what a spec names by its address is there: on a cluster, before anything costly starts."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,30 +9,36 @@ from pocketkube.errors import UserError
 from pocketkube.spec import Spec
 from pocketkube.stages.configs import BuildReportConfig
 from pocketkube.stages.outside import named_outside
-from pocketkube.storage import is_uri, parse_location
+from pocketkube.storage import ABSENT, is_uri, parse_location
 
 
-def check_there(spec: Spec, called: Callable[[str], str] = str) -> None:
-    """Refuses addresses that hold nothing, and paths of files that are not here.
+def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
+    """Looks at all that a spec names by its address; refuses what is not there.
 
     Args:
         spec: The job.
         called: What messages call a key of it.
 
+    Returns:
+        What changes where any of it does; empty where nothing is named.
+
     Raises:
-        UserError: If there is one, or its server is away or refuses.
+        UserError: If an address holds nothing, a file is not here, or a server is away or refuses.
     """
     if is_uri(spec.model) and not spec.model.endswith(".keras"):
         raise UserError(f"{called('model')}: {spec.model} is no .keras file; save the network as one")
+    stamps = []
     for key, text in named_outside(BuildReportConfig.of(spec)):
         name = called(key)
         try:
-            found = parse_location(text).exists()
+            stamp = parse_location(text).stamp()
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
-        if not found:
+        if stamp == ABSENT:
             held = "" if is_uri(text) else " in the image; give an s3:// address"
             raise UserError(f"{name}: there is no {text}{held}")
+        stamps.append(stamp)
+    return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16] if stamps else ""
 
 
 def check_reachable(spec: Spec) -> None:

@@ -13,7 +13,7 @@ from pocketkube.facts import load_warnings
 from pocketkube.launch.mpirun import MpiRun
 from pocketkube.launch.waiting import wait_for
 from pocketkube.quiet import quiet_tensorflow
-from pocketkube.ranks import started_first, started_size, written_by_the_first
+from pocketkube.ranks import started_first, started_together, written_by_the_first
 from pocketkube.stages.cache import hand_out, kept_place
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import LearningConfig, NetworkConfig
@@ -81,7 +81,7 @@ def _run_or_take(call: StageCall, cache: Path) -> Ran:
 
 def _run(call: StageCall) -> Ran:
     began = time.monotonic()
-    if workers_of(call) > 1 and started_size() == 1:
+    if workers_of(call) > 1 and not started_together():
         wait_for(MpiRun(workers_of(call)).start(call))
         return Ran(False, time.monotonic() - began)
     definition, output = call.definition, Path(call.output)

@@ -4,7 +4,14 @@ from pocketkube.storage.address import S3Address, is_uri, parse_uri
 from pocketkube.storage.backup import backed_up, remove_objects
 from pocketkube.storage.failures import ServerAway
 from pocketkube.storage.fetch import fetch_folder
-from pocketkube.storage.location import Fetched, LocalLocation, Location, S3Location, parse_location
+from pocketkube.storage.location import (
+    ABSENT,
+    Fetched,
+    LocalLocation,
+    Location,
+    S3Location,
+    parse_location,
+)
 from pocketkube.storage.patience import patiently
 from pocketkube.storage.send import refuse_unwritable, send_folder
 from pocketkube.storage.server_settings import is_named
@@ -12,6 +19,7 @@ from pocketkube.storage.swapping import Changed, Stored, read_stored, replace_st
 from pocketkube.storage.whole_folder import add_folder, is_whole
 
 __all__ = [
+    "ABSENT",
     "Changed",
     "Fetched",
     "LocalLocation",

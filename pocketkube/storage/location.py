@@ -17,10 +17,12 @@ from pocketkube.storage.checksums import CONTENTS_FILE, UNFINISHED_FILE
 from pocketkube.storage.download_cache import Held, hold
 from pocketkube.storage.failures import plain_failures
 from pocketkube.storage.fetch import download_all, fetch_contents, listed_objects
-from pocketkube.storage.objects import S3Object, find_object, holds_any, list_objects
+from pocketkube.storage.objects import S3Object, find_object, list_objects
 from pocketkube.storage.server import Server, connect
 
 _MAX_NAME_BYTES = 900
+# The stamp of a place that holds nothing.
+ABSENT = "[]"
 
 
 @dataclass(frozen=True)
@@ -107,15 +109,7 @@ class Location(ABC):
 
     @abstractmethod
     def stamp(self) -> str:
-        """Changes when what is there does, without reading it all; tells what is absent, too.
-
-        Raises:
-            UserError: If it is elsewhere, and the server is away or refuses.
-        """
-
-    @abstractmethod
-    def exists(self) -> bool:
-        """Whether anything is there, or matches it as a pattern.
+        """Changes when what is there does, without reading it all; `ABSENT` where nothing is.
 
         Raises:
             UserError: If it is elsewhere, and the server is away or refuses.
@@ -195,10 +189,6 @@ class LocalLocation(Location):
         stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
         return json.dumps(stats)
 
-    def exists(self) -> bool:
-        """Whether the path is there, or a file matches it."""
-        return self.path.exists() or bool(self._matching())
-
     def _matching(self) -> list[Path]:
         return [Path(name) for name in sorted(glob.glob(str(self.path), recursive=True))]  # noqa: PTH207
 
@@ -269,15 +259,6 @@ class S3Location(Location):
         with plain_failures(server.endpoint, self.address):
             objects = _at(server, self.address) or self._matching(server)
         return json.dumps([(str(each), each.size_bytes, each.etag) for each in objects])
-
-    def exists(self) -> bool:
-        """Whether an object has the name, or stands below it, or matches it."""
-        server = connect(self.address)
-        with plain_failures(server.endpoint, self.address):
-            bucket, key = self.address.bucket, self.address.key
-            if find_object(server, bucket, key) or holds_any(server, bucket, self.address.object("")):
-                return True
-            return bool(set("*[") & set(key)) and bool(self._matching(server))
 
     def _matching(self, server: Server) -> list[S3Object]:
         pattern = self.address.key

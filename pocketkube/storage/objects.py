@@ -62,13 +62,6 @@ def list_objects(server: Server, bucket: str, prefix: str) -> list[S3Object]:
     ]
 
 
-def holds_any(server: Server, bucket: str, prefix: str) -> bool:
-    """Whether any object's name begins with `prefix`."""
-    return (
-        next(iter(server.client.list_objects(bucket, prefix=prefix, recursive=True)), None) is not None
-    )
-
-
 def download(
     server: Server, wanted: S3Object, target: Path, shown: Progress, before_bytes: int = 0
 ) -> None:

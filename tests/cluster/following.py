@@ -1,21 +1,18 @@
 """Waits for what runs on a cluster, and says in one line why it does not come to its end."""
 
 import time
-from collections.abc import Callable
-from typing import Any
 
-from kubernetes import client
+from pocketkube.kube import Session, connect
+from pocketkube.kube.logs import last_lines
+from pocketkube.kube.objects import JOB, POD, Kind, find, name_of
+from pocketkube.kube.pods import why_stuck
+from pocketkube.kube.transport import Document
+from pocketkube.kube.watching import watch_with_pauses
 
+MPIJOB = Kind("kubeflow.org/v2beta1", "MPIJob")
 # For so long a pod may wait for a node or an image before it counts as stuck.
 PATIENCE_S = 20
-_STUCK = (
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "ErrImageNeverPull",
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-)
+_PAUSE_S = 2
 _LAST_LINES = 5
 
 
@@ -29,13 +26,7 @@ def wait_for_job(namespace: str, name: str, *, seconds: float) -> None:
     Raises:
         NotDone: If it fails, its pod is stuck, or time is up.
     """
-
-    def state() -> str | None:
-        status = client.BatchV1Api().read_namespaced_job_status(name, namespace).status
-        ends = {c.type for c in status.conditions or [] if c.status == "True"} & {"Complete", "Failed"}
-        return next(iter(ends), None)
-
-    _wait(f"the job {name}", namespace, f"job-name={name}", state, "Complete", seconds)
+    _wait(namespace, JOB, name, f"job-name={name}", "Complete", seconds)
 
 
 def wait_for_mpijob(namespace: str, name: str, *, seconds: float) -> None:
@@ -44,68 +35,31 @@ def wait_for_mpijob(namespace: str, name: str, *, seconds: float) -> None:
     Raises:
         NotDone: If it fails, one of its pods is stuck, or time is up.
     """
-
-    def state() -> str | None:
-        found: Any = client.CustomObjectsApi().get_namespaced_custom_object(
-            "kubeflow.org", "v2beta1", namespace, "mpijobs", name
-        )
-        conditions = found.get("status", {}).get("conditions", [])
-        ends = {c["type"] for c in conditions if c["status"] == "True"} & {"Succeeded", "Failed"}
-        return next(iter(ends), None)
-
-    selector = f"training.kubeflow.org/job-name={name}"
-    _wait(f"the MPIJob {name}", namespace, selector, state, "Succeeded", seconds)
+    _wait(namespace, MPIJOB, name, f"training.kubeflow.org/job-name={name}", "Succeeded", seconds)
 
 
-def why_stuck(pod: client.V1Pod) -> str | None:
-    """Why a pod does not start; None where nothing keeps it."""
-    for condition in pod.status.conditions or []:
-        if condition.type == "PodScheduled" and condition.status == "False":
-            return f"{pod.metadata.name} waits for a node: {condition.message}"
-    for container in pod.status.container_statuses or []:
-        waiting = container.state.waiting
-        if waiting and waiting.reason in _STUCK:
-            return f"{pod.metadata.name} does not start: {waiting.reason}: {waiting.message}"
-    return None
-
-
-def _wait(
-    what: str,
-    namespace: str,
-    selector: str,
-    state: Callable[[], str | None],
-    success: str,
-    seconds: float,
-) -> None:
-    began = stuck_since = time.monotonic()
-    while True:
-        found = state()
-        if found == success:
+def _wait(namespace: str, kind: Kind, name: str, selector: str, success: str, seconds: float) -> None:
+    what, session, stuck_since = f"the {kind.name} {name}", connect(namespace), time.monotonic()
+    for seen in watch_with_pauses(session, kind, name=name, seconds=seconds, pause_s=_PAUSE_S):
+        conditions = seen.document.get("status", {}).get("conditions", ()) if seen else ()
+        ends = {condition["type"] for condition in conditions if condition["status"] == "True"}
+        if success in ends:
             return
-        pods = client.CoreV1Api().list_namespaced_pod(namespace, label_selector=selector).items
-        if found is not None:
-            raise NotDone(f"{what} failed: {_last_words(pods)}")
-        reason = next(filter(None, map(why_stuck, pods)), None)
-        now = time.monotonic()
-        stuck_since = stuck_since if reason else now
-        if reason and now - stuck_since > PATIENCE_S:
-            raise NotDone(f"{what} is stuck: {reason}")
-        if now - began > seconds:
-            raise NotDone(f"{what} is not done after {seconds:.0f} s: {_last_words(pods)}")
-        time.sleep(0.5)
+        pods = find(session, POD, selector)
+        if "Failed" in ends:
+            raise NotDone(f"{what} failed: {_last_words(session, pods)}")
+        stuck = next(filter(None, (why_stuck(session, pod) for pod in pods)), None)
+        stuck_since = stuck_since if stuck else time.monotonic()
+        if time.monotonic() - stuck_since > PATIENCE_S:
+            raise NotDone(f"{what} is stuck: {stuck}")
+    pods = find(session, POD, selector)
+    raise NotDone(f"{what} is not done after {seconds:.0f} s: {_last_words(session, pods)}")
 
 
-def _last_words(pods: list[client.V1Pod]) -> str:
-    said = []
-    for pod in pods:
-        lines = logs(pod).strip().splitlines()[-_LAST_LINES:]
-        said.append(f"{pod.metadata.name} ({pod.status.phase}): {' | '.join(lines)}")
+def _last_words(session: Session, pods: tuple[Document, ...]) -> str:
+    said = [
+        f"{name_of(pod)} ({pod['status'].get('phase')}): "
+        + " | ".join(last_lines(session, name_of(pod), count=_LAST_LINES))
+        for pod in pods
+    ]
     return "; ".join(said) or "it has no pod"
-
-
-def logs(pod: client.V1Pod) -> str:
-    """What a pod has written so far."""
-    try:
-        return client.CoreV1Api().read_namespaced_pod_log(pod.metadata.name, pod.metadata.namespace)
-    except client.ApiException as error:
-        return f"(no log: {error.reason})"

@@ -14,6 +14,7 @@ from tests.cluster.nodes import SOCKET
 from tests.cluster.progress import say
 
 _LOADED = "images.json"
+_CTR = ("ctr", "-a", SOCKET, "-n", "k8s.io", "images")
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,22 @@ def _load(image: Image, node: Node) -> None:
     say(f"loading {image.name} into {node.machine.name}")
     with tempfile.TemporaryDirectory(dir=node.machine.folder) as folder:
         archive = _save(image, Path(folder))
-        command = ("ctr", "-a", SOCKET, "-n", "k8s.io", "images", "import")
-        node.machine.run(*command, f"--platform=linux/{image.arch}", archive)
+        node.machine.run(*_CTR, "import", f"--platform=linux/{image.arch}", archive)
+    if index := _index_of(image):
+        node.machine.run(*_CTR, "tag", "--force", *map(_full, (image.name, index)))
     record.write_text(json.dumps({**loaded, image.name: image.digest}, indent=1))
     say(f"loaded {image.name} into {node.machine.name}")
+
+
+def _index_of(image: Image) -> str | None:
+    """What an image is called together with those of other architectures; None if there are none."""
+    index = image.name.removesuffix(f"-{image.arch}")
+    return index if index != image.name else None
+
+
+def _full(name: str) -> str:
+    """What a node calls an image that names no registry."""
+    return name if "/" in name else f"docker.io/library/{name}"
 
 
 def _nodes_of_kind(cluster: str) -> list[str]:

@@ -41,6 +41,8 @@ from pocketkube.storage.server import connect as connect_store
 from tests.cluster.store import find_store
 
 IMAGE = os.environ.get("POCKETKUBE_BENCHMARK_IMAGE", f"pocketkube-benchmark:{__version__}-arm64")
+# For nodes of any architecture.
+INDEX_IMAGE = os.environ.get("POCKETKUBE_BENCHMARK_INDEX", f"pocketkube-benchmark:{__version__}")
 ARM64 = "kubernetes.io/arch=arm64"
 COMPONENT = """
 import json, sys
@@ -143,6 +145,30 @@ def test_the_pool_measures_and_says_what_it_is(
     if os.uname().machine == "x86_64" and place.emulated_on:
         assert report.load.warnings[0].startswith("The machine was an emulated aarch64 (on x86_64)")
     assert report.files[1].latency_ms.p50 > 0
+    assert left_behind(session, store) == []
+
+
+def test_several_nodes_measure_and_are_merged(
+    session: Session, store: str, exported: dict[str, str], tmp_path: Path
+) -> None:
+    nodes = [
+        node
+        for node in client.CoreV1Api().list_node().items
+        if any(name.endswith(f"/{INDEX_IMAGE}") for image in node.status.images for name in image.names)
+    ]
+    if len(nodes) < 2:
+        pytest.skip(f"no two nodes have {INDEX_IMAGE}")
+    cluster = pool(store, "cortex-a76", arch="any", nodes=2)
+    cluster = cluster.model_copy(update={"benchmark_image": INDEX_IMAGE})
+    measure_on_nodes(session, call(cluster, exported, tmp_path / "measured"))
+    report = load_benchmark(tmp_path / "measured" / BENCHMARK_FILE)
+    assert len({each.environment.node for each in report.nodes}) == 2
+    low, high = report.latency_ratio_interval or (0, 0)
+    for each in report.nodes:
+        own_low, own_high = each.latency_ratio_interval or (0, 0)
+        assert low <= own_low <= own_high <= high
+    if len({each.environment.machine for each in report.nodes}) > 1:
+        assert any("The nodes are of several kinds" in said for said in report.load.warnings)
     assert left_behind(session, store) == []
 
 

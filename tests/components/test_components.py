@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp.dsl.executor import Executor
 
 from components.readmes import component_folders, component_in, readme_of
 from pocketkube.spec import parse_settings, settings_document
@@ -16,6 +17,7 @@ from pocketkube.stages.registry import STAGES
 ROOT = Path(__file__).parents[2]
 FOLDERS = {folder.name: folder for folder in component_folders()}
 CLUSTER = "cluster"
+HELD = "held"
 
 
 # They run no stage.
@@ -60,14 +62,15 @@ def test_a_component_takes_what_its_stage_depends_on(name: str) -> None:
     stage = STAGES[name]
     # Where a stage runs changes no result: it is in no config, and only some can run elsewhere.
     where = {CLUSTER} if stage.shared else set()
-    assert set(parameters) - {CLUSTER} == set(stage.config.model_fields) - {CLUSTER}
-    assert where <= set(parameters)
+    # What addresses hold is in no config, either, and in both caches.
+    outside = {HELD} if {"dataset", "model"} & set(stage.config.model_fields) else set()
+    beside = where | (outside if stage.cached else set())
+    assert beside <= set(parameters)
+    assert set(parameters) - beside == set(stage.config.model_fields) - beside
     assert set(artifacts) == {*stage.inputs, *stage.optional}
     assert {key for key, value in artifacts.items() if value.optional} == set(stage.optional)
     optional = {key for key, field in stage.config.model_fields.items() if not field.is_required()}
-    assert {key for key, value in parameters.items() if value.optional} - {CLUSTER} == optional - {
-        CLUSTER
-    }
+    assert {key for key, value in parameters.items() if value.optional} - beside == optional - beside
 
 
 @pytest.mark.parametrize("name", sorted(STAGES))
@@ -79,6 +82,22 @@ def test_defaults_are_the_stages(name: str) -> None:
             default = config.model_fields[key].get_default()
             shown = default if isinstance(default, int | float) else empty_like(parameter.default)
             assert parameter.default == shown
+
+
+@pytest.mark.parametrize("name", sorted(FOLDERS))
+def test_artifacts_are_taken_as_a_back_end_hands_them_over(name: str, tmp_path: Path) -> None:
+    """It does not say of what kind they are, where one machine does."""
+    from kfp.dsl.executor import Executor
+
+    component: Any = component_in(FOLDERS[name])
+    artifact = {"name": "7", "uri": "minio://bucket/model", "metadata": {}, "type": {}}
+    inputs = component.component_spec.inputs or {}
+    given = {key: {"artifacts": [artifact]} for key, value in inputs.items() if "system." in value.type}
+    told = {"inputs": {"artifacts": given}, "outputs": {"outputFile": str(tmp_path / "output.json")}}
+    taken = Executor(told, component).input_artifacts
+    assert {key: type(value).__name__ for key, value in taken.items()} == {
+        key: inputs[key].type.split(".")[1].split("@")[0] for key in given
+    }
 
 
 def empty_like(value: Any) -> Any:
@@ -98,3 +117,23 @@ def test_what_a_stage_is_told_is_read_back_equal() -> None:
 def test_the_wheel_holds_no_names_of_others() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["tool"]["setuptools"]["packages"]["find"]["include"] == ["pocketkube*"]
+
+
+@pytest.mark.parametrize("name", sorted(FOLDERS))
+def test_a_component_takes_artifacts_as_a_back_end_describes_them(name: str, tmp_path: Path) -> None:
+    """A back end does not say of what type they are, and KFP makes them of what is annotated then.
+
+    That may be no union: `dsl.Input[dsl.Model] | None` fails wherever the input is given.
+    """
+    component = component_in(FOLDERS[name])
+    inputs = component.component_spec.inputs or {}  # type: ignore[attr-defined]
+    artifact = {"name": "1", "type": {"instanceSchema": ""}, "uri": f"minio://mlpipeline/{name}"}
+    given = {key for key, value in inputs.items() if "system." in value.type}
+    made = Executor(
+        {
+            "inputs": {"artifacts": {key: {"artifacts": [artifact]} for key in given}},
+            "outputs": {"outputFile": str(tmp_path / "output.json")},
+        },
+        component.python_func,  # type: ignore[attr-defined]
+    )
+    assert set(made.input_artifacts) == given

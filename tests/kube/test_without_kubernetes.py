@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 REFUSER = """
 import sys
@@ -45,6 +47,7 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_no_other_module_needs_it() -> None:
     done = run(IMPORTS)
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from components.compression.check_spec import check_spec
+from pipelines.compression.compress_model import ready_pipeline
 from pipelines.ready import READY
 from pocketkube.spec.form import CompressForm
 from tests.pipelines.packages import Package, package
@@ -113,6 +114,15 @@ def test_the_secret_is_a_parameter(compress: Package) -> None:
         assert named == {"componentInputParameter": "object_store_secret"}
 
 
+def test_images_are_those_of_the_registry_that_was_compiled_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POCKETKUBE_BENCHMARK_IMAGE", "registry/benchmark:1")
+    containers = package(ready_pipeline(), tmp_path).containers
+    told = {"name": "POCKETKUBE_BENCHMARK_IMAGE", "value": "registry/benchmark:1"}
+    assert told in containers["check-spec"]["env"]
+
+
 def test_tasks_have_names_that_tell_them_apart(compress: Package) -> None:
     names = [task["taskInfo"]["name"] for task in compress.tasks.values()]
     assert len(set(names)) == len(names)
@@ -164,6 +174,18 @@ def test_a_change_repeats_what_it_touches(compress: Package) -> None:
         *("check-export", "export-litert-2", "build-report")
     }
     assert changed(compress, max_size=90_000) == {"prune-channels"} | shown
+
+
+def test_what_addresses_hold_counts_for_all_that_read_them(compress: Package, tmp_path: Path) -> None:
+    (tmp_path / "x.npz").write_bytes(b"1")
+    form = {"dataset_kind": "npz", "dataset": str(tmp_path / "x.npz")}
+    before = told(compress, **form)
+    (tmp_path / "x.npz").write_bytes(b"12")
+    after = told(compress, **form)
+    assert {name for name in before if before[name] != after[name]} == {
+        *("check-export", "train-model", "prune-channels", "fine-tune-model"),
+        *("export-litert", "export-litert-2"),
+    }
 
 
 def test_how_files_are_measured_counts_where_the_file_is_judged(compress: Package) -> None:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> LatencyTable:
     file = tmp_path_factory.mktemp("table") / "here.json"
-    return measure_network(build_model("lenet", (8, 8, 1), 10), file, formats=("float32",), rounds=1)
+    return measure_network(build_model("lenet", (32, 32, 1), 10), file, formats=("float32",), rounds=1)
 
 
 def of_device(table: LatencyTable, **changes: object) -> LatencyTable:

@@ -22,7 +22,7 @@ from pocketkube.spec.sections import DatasetSettings
 from pocketkube.stages.call import StageCall, config_of
 from pocketkube.stages.parts import checked_parts
 from pocketkube.stages.run import run_stage
-from pocketkube.storage import parse_location, parse_uri, send_folder
+from pocketkube.storage import ABSENT, parse_location, parse_uri, send_folder
 from pocketkube.storage.server import connect
 from tests.storage.gateway import BUCKET, Gateway, free_port
 from tests.storage.test_folders import files_of, write
@@ -310,7 +310,7 @@ def test_a_damaged_download_is_refused(
 
 
 FETCH = (
-    "import sys; from pocketkube.storage import parse_location\n"
+    "import sys; from pocketkube.storage import ABSENT, parse_location\n"
     "with parse_location(sys.argv[1]).fetched() as path: print(len(path.read_bytes()))"
 )
 
@@ -383,23 +383,28 @@ def test_a_full_disk(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("end", ["", "/", "/b/a.npz", "/*.npz", "/**/a.npz", "/[ab].npz"])
-def test_what_is_there_exists(there: str, tmp_path: Path, end: str) -> None:
+def test_what_is_there_has_a_stamp(there: str, tmp_path: Path, end: str) -> None:
     put(write(tmp_path / "f", {"a.npz": b"1", "b/a.npz": b"2"}), there)
-    assert parse_location(there + end).exists()
-    assert parse_location(str(tmp_path / "f") + end).exists()
+    assert parse_location(there + end).stamp() != ABSENT
+    assert parse_location(str(tmp_path / "f") + end).stamp() != ABSENT
 
 
 @pytest.mark.parametrize("end", ["/c.npz", "/a", "/*.npy", "x", "/[cd].npz"])
-def test_what_is_not_there_does_not(there: str, tmp_path: Path, end: str) -> None:
+def test_what_is_not_there_is_absent(there: str, tmp_path: Path, end: str) -> None:
     put(write(tmp_path / "f", {"a.npz": b"1", "b/a.npz": b"2"}), there)
-    assert not parse_location(there + end).exists()
-    assert not parse_location(str(tmp_path / "f") + end).exists()
+    assert parse_location(there + end).stamp() == ABSENT
+    assert parse_location(str(tmp_path / "f") + end).stamp() == ABSENT
 
 
 def test_a_form_names_what_is_not_there(there: str, tmp_path: Path) -> None:
     put(write(tmp_path / "f", {"x.npz": b"1"}), there)
     form = {"dataset_kind": "npz", "dataset": f"{there}/x.npz"}
-    checked_parts(form)
+    (before, _), (again, _) = checked_parts(form), checked_parts(form)
+    assert before.held == again.held != ""
+    put(write(tmp_path / "g", {"x.npz": b"2"}), there)
+    (after, _) = checked_parts(form)
+    # Kubeflow's cache, too, has to see that.
+    assert after == before._replace(held=after.held) != before
     with pytest.raises(UserError, match=f"^model: there is no {there}/net.keras$"):
         checked_parts(form | {"model": f"{there}/net.keras"})
     with pytest.raises(UserError, match=f"^dataset: there is no {there}/y.npz$"):

@@ -16,6 +16,7 @@ def check_export(
     target: dict = {},
     stages: list = [],
     seed: int = 0,
+    held: str = "",
 ) -> None:
     """Tries the conversions that a job ends in, before anything is trained.
 
@@ -29,6 +30,7 @@ def check_export(
         target: What to reach; the latency table of another device that it names is tried, too.
         stages: Settings of all of the job's stages, each with its name.
         seed: Everything random follows from it.
+        held: Changes where what its addresses hold does, for Kubeflow's cache to see.
     """
     from pocketkube.stages.component import run_component
 

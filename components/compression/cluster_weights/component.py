@@ -11,13 +11,14 @@ def cluster_weights(
     dataset: dict,
     clustered: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-    teacher: dsl.Input[dsl.Model] | None = None,
+    teacher: dsl.Input[dsl.Model] = None,
     settings: dict = {},
     task: dict = {},
     training: dict = {},
     distillation: dict = {},
     seed: int = 0,
     cluster: dict = {},
+    held: str = "",
 ) -> None:
     """Gives each kernel of a network a few values that are learnt.
 
@@ -33,6 +34,7 @@ def cluster_weights(
         distillation: The teachers' part; empty for the defaults.
         seed: Everything random follows from it.
         cluster: Where the training runs, and with what; it changes no result. Empty for the defaults.
+        held: Changes where what its addresses hold does, for Kubeflow's cache to see.
     """
     from pocketkube.stages.component import metrics_of, run_component
 

@@ -12,12 +12,13 @@ def distill_model(
     dataset: dict,
     student: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-    teacher: dsl.Input[dsl.Model] | None = None,
+    teacher: dsl.Input[dsl.Model] = None,
     task: dict = {},
     training: dict = {},
     distillation: dict = {},
     seed: int = 0,
     cluster: dict = {},
+    held: str = "",
 ) -> None:
     """Trains a small network of another architecture, with the uncompressed one as teacher.
 
@@ -33,6 +34,7 @@ def distill_model(
         distillation: The teachers' part; empty for the defaults.
         seed: Everything random follows from it.
         cluster: Where the training runs, and with what; it changes no result. Empty for the defaults.
+        held: Changes where what its addresses hold does, for Kubeflow's cache to see.
     """
     from pocketkube.stages.component import metrics_of, run_component
 

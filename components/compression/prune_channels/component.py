@@ -11,7 +11,7 @@ def prune_channels(
     dataset: dict,
     pruned: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-    teacher: dsl.Input[dsl.Model] | None = None,
+    teacher: dsl.Input[dsl.Model] = None,
     settings: dict = {},
     target: dict = {},
     task: dict = {},
@@ -20,6 +20,7 @@ def prune_channels(
     seed: int = 0,
     stages: list = [],
     benchmark: dict = {},
+    held: str = "",
 ) -> None:
     """Cuts the least important channels of a network until it reaches the target.
 
@@ -37,6 +38,7 @@ def prune_channels(
         seed: Everything random follows from it.
         stages: Settings of all of the job's stages, where the target is a file's size or latency.
         benchmark: How files are measured, for a target of latency.
+        held: Changes where what its addresses hold does, for Kubeflow's cache to see.
     """
     from pocketkube.stages.component import metrics_of, run_component
 

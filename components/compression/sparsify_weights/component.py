@@ -11,13 +11,14 @@ def sparsify_weights(
     dataset: dict,
     sparse: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-    teacher: dsl.Input[dsl.Model] | None = None,
+    teacher: dsl.Input[dsl.Model] = None,
     settings: dict = {},
     task: dict = {},
     training: dict = {},
     distillation: dict = {},
     seed: int = 0,
     cluster: dict = {},
+    held: str = "",
 ) -> None:
     """Trains a network while more and more of its weights become zero.
 
@@ -33,6 +34,7 @@ def sparsify_weights(
         distillation: The teachers' part; empty for the defaults.
         seed: Everything random follows from it.
         cluster: Where the training runs, and with what; it changes no result. Empty for the defaults.
+        held: Changes where what its addresses hold does, for Kubeflow's cache to see.
     """
     from pocketkube.stages.component import metrics_of, run_component
 

@@ -16,6 +16,7 @@ def train_model(
     training: dict = {},
     seed: int = 0,
     cluster: dict = {},
+    held: str = "",
 ) -> None:
     """Trains a built-in network from scratch, or takes a .keras file as it is.
 
@@ -29,6 +30,7 @@ def train_model(
         training: How networks are trained; empty for the defaults.
         seed: Everything random follows from it.
         cluster: Where the training runs, and with what; it changes no result. Empty for the defaults.
+        held: Changes where what its addresses hold does, for Kubeflow's cache to see.
     """
     from pocketkube.stages.component import metrics_of, run_component
 

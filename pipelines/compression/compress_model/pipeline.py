@@ -20,7 +20,7 @@ from components.compression.quantize_weights import quantize_weights
 from components.compression.sparsify_weights import sparsify_weights
 from components.compression.train_model import train_model
 from pipelines.drop_downs import with_drop_downs
-from pipelines.pods import request_later, request_now, select_nodes, set_pod, set_store
+from pipelines.pods import request_later, request_now, select_nodes, set_images, set_pod, set_store
 from pocketkube.errors import UserError
 from pocketkube.extension import stages
 from pocketkube.spec import Spec, settings_document
@@ -106,6 +106,7 @@ def ready_pipeline() -> Any:
         checked.set_display_name("check_spec").set_caching_options(False)
         set_pod(checked)
         select_nodes(checked, ARCH)
+        set_images(checked)
         set_store(checked, given["object_store_secret"])
 
         def told(step: Step) -> dict[str, Any]:
@@ -207,7 +208,9 @@ def _parts(step: Step) -> dict[str, str]:
         parts |= {"stages": "file_stages", "benchmark": "file_benchmark"}
     if step.key in own:
         parts["settings"] = own[step.key]
-    if step.stage != "build_report" and _takes_cluster(step):
+    if _takes(step, "held"):
+        parts["held"] = "held"
+    if step.stage != "build_report" and _takes(step, "cluster"):
         parts["cluster"] = "benchmark_cluster" if step.key == MEASURED else "training_cluster"
     return parts
 
@@ -237,14 +240,14 @@ def _told(spec: Spec, step: Step, parameters: Mapping[str, Any]) -> dict[str, An
     told = {name: value for name, value in own.items() if name not in parameters} | {
         name: parameters[name] for name in fields if name in parameters
     }
-    if step.stage != "build_report" and _takes_cluster(step):
+    if step.stage != "build_report" and _takes(step, "cluster"):
         measures = step.key == MEASURED
         told["cluster"] = (cluster_of_benchmark if measures else cluster_of_training)(spec.cluster)
     return told
 
 
-def _takes_cluster(step: Step) -> bool:
-    return "cluster" in _component(step.stage).component_spec.inputs  # type: ignore[attr-defined]
+def _takes(step: Step, name: str) -> bool:
+    return name in _component(step.stage).component_spec.inputs  # type: ignore[attr-defined]
 
 
 def _component(stage: str) -> Callable[..., Any]:

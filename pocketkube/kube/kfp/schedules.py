@@ -17,11 +17,24 @@ from pocketkube.kube.kfp.versions import Version, listed, named
 from pocketkube.spec.settings import Place, Settings
 
 # Stands in a recurring run's description, and tells whether it is what is wanted.
+_KEYS = {"schedules"}
 _MARK = "kept by pocketkube, as of "
 
 
 class Schedule(Settings):
-    """A recurring run."""
+    """A recurring run.
+
+    Attributes:
+        name: Its name; what has the same name is replaced where it is another.
+        pipeline: The name of the pipeline, whose newest version of ours runs.
+        cron: When; see `check_cron`.
+        parameters: The pipeline's parameters.
+        catch_up: Whether runs that were missed are made up for.
+        max_concurrency: How many run at a time.
+        enabled: Whether it runs at all.
+        service_account: What its pods run as; the back end's default if empty.
+        experiment: The group of runs that it is shown in.
+    """
 
     name: Place
     pipeline: Place
@@ -71,17 +84,15 @@ def load_schedules(path: Path) -> tuple[Schedule, ...]:
         raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
     except (ValueError, yaml.YAMLError):
         raise UserError(f"{path}: is not YAML.") from None
-    if not isinstance(document, dict) or set(document) != {"schedules"}:
+    entries = document["schedules"] if isinstance(document, dict) and set(document) == _KEYS else 0
+    if not isinstance(entries, list | None):
         raise UserError(f"{path}: has to be one list, schedules.")
-    found = [
-        schedule_of(each, f"{path} schedules[{i}]")
-        for i, each in enumerate(document["schedules"] or ())
-    ]
-    names = [each.name for each in found]
+    schedules = [schedule_of(each, f"{path} schedules[{i}]") for i, each in enumerate(entries or ())]
+    names = [each.name for each in schedules]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"{path}: the schedule {twice} is there twice.")
-    return tuple(found)
+    return tuple(schedules)
 
 
 def schedule_of(document: Any, what: str) -> Schedule:

@@ -79,14 +79,20 @@ class WorkerPods(Pods):
         (), description="Secrets whose keys become environment variables of the pods."
     )
     image_pull_secrets: tuple[Place, ...] = Field((), description="Secrets to pull the image with.")
-    elastic: Elastic | None = Field(None, description="Lets workers come and go.")
+    elastic: Elastic | None = Field(
+        None, description="Lets workers come and go: training goes on from its last checkpoint."
+    )
     backoff_limit: int = Field(0, ge=0, description="How often a failed launcher is started again.")
     deadline_minutes: Count | None = Field(None, description="The job is ended after so long.")
     pending_seconds: Count = Field(
         600,
         description="A job is given up whose pods find no node, no quota or no image for so long.",
     )
-    ttl_seconds: int = Field(3600, ge=0, description="The finished job is removed after so long.")
+    ttl_seconds: int = Field(
+        3600,
+        ge=0,
+        description="The launcher's pod and log go so long after the end; the job goes with its run.",
+    )
     clean_pods: Literal["Running", "All", "None"] = Field(
         "Running", description="Whose pods go when the job has ended, as MPIJob's cleanPodPolicy."
     )

@@ -1,0 +1,73 @@
+"""What an MPIJob's launcher runs, with real processes on this machine."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pocketkube.launch.lines import lines_by_rank
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("mpirun") is None, reason="mpirun is missing: install openmpi-bin"
+)
+ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+# Stands for pocketkube: the ranks say what reached them, and end as they are told.
+PROGRAM = """
+import os, sys, time
+if os.environ["OMPI_COMM_WORLD_RANK"] == "0":
+    print(sys.argv[1:], os.environ["AWS_REGION"], flush=True)
+    if sys.argv[1] != "wait":
+        sys.exit(int(sys.argv[1]))
+time.sleep(0 if sys.argv[1] == "0" else 60)
+"""
+
+
+def launch(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
+    package = tmp_path / "pocketkube"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(PROGRAM)
+    hosts = tmp_path / "hostfile"
+    hosts.write_text("localhost slots=2\n")
+    root = Path(__file__).parents[2]
+    run = f"import sys; sys.path.insert(0, {str(root)!r}); from pocketkube.launch.ranks import main; "
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", run + "sys.exit(main())", *SIZES, "--", *words],
+        env={
+            **os.environ,
+            **ROOT,
+            "AWS_REGION": "here",
+            "OMPI_MCA_orte_default_hostfile": str(hosts),
+            "OMPI_MCA_hwloc_base_binding_policy": "none",
+        },
+        # Python looks for the ranks' package here first.
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+SIZES = ["--slots", "2", "--min", "2", "--max", "2"]
+
+
+@pytest.mark.parametrize("code", [0, 2, 65])
+def test_ranks_have_the_words_and_the_environment_and_their_code_is_passed_on(
+    tmp_path: Path, code: int
+) -> None:
+    with launch(tmp_path, str(code), "--output", "s3://b/k") as process:
+        assert process.stdout is not None
+        lines = list(lines_by_rank(process.stdout))
+    assert ("0", f"['{code}', '--output', 's3://b/k'] here") in lines
+    assert process.returncode == code
+
+
+def test_they_end_with_the_pod(tmp_path: Path) -> None:
+    with launch(tmp_path, "wait") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 143
