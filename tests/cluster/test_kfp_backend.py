@@ -99,7 +99,7 @@ def test_a_second_run_trains_nothing(backend: Backend, package: Path, interrupte
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"model": "lenett"}, {"settings": {"trainning": {}}}, {"dataset": "/home/me/data"}]
+    "wrong", [{"speedup": 0.5}, {"settings": {"trainning": {}}}, {"dataset": "/home/me/data"}]
 )
 def test_a_wrong_parameter_ends_the_run_before_anything_costly(
     backend: Backend, package: Path, wrong: dict[str, Any]
