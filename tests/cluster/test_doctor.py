@@ -97,7 +97,7 @@ def test_the_rights_of_a_service_account(namespace: str) -> None:
     account(namespace, "without-events")
     _, found = examined("--namespace", namespace, "--service-account", "without-events")
     (lacking,) = (each for each in found["rights"] if each["level"] == "wrong")
-    assert lacking["sentence"].startswith("without-events may not get, list, watch events")
+    assert lacking["sentence"].startswith("without-events may not list events")
     # The command that mends it, as it stands.
     subprocess.run(lacking["remedy"], shell=True, check=True, capture_output=True)
     _, found = examined("--namespace", namespace, "--service-account", "without-events")
