@@ -60,6 +60,7 @@ def test_a_version_is_made_where_the_data_ask_for_it(
         "epochs": 6,
         "batch_size": 32,
         "gate_score_drop": 0.1,
+        "gate_size_growth": 1.0,
         "gate_latency_growth": 20.0,
         "settings": {"benchmark": SPEC["benchmark"]},
     }

@@ -67,6 +67,7 @@ def run_locally(folder: Path) -> str:
         "epochs": 6,
         "batch_size": 32,
         "gate_score_drop": 0.1,
+        "gate_size_growth": 1.0,
         "gate_latency_growth": 20.0,
         "settings": {
             "benchmark": SPEC["benchmark"],
