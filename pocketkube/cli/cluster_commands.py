@@ -27,7 +27,7 @@ def submit(options: Namespace) -> None:
     if options.package is not None:
         _submit_package(options, options.package, options.package.stem)
         return
-    from pocketkube.launch.compiled import compile_job
+    from pocketkube.kube.kfp.compiled import compile_job
 
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / f"{options.spec.stem}.yaml"

@@ -6,10 +6,10 @@ from functools import partial
 import keras
 
 from pocketkube.errors import UserError
-from pocketkube.extension import models
 from pocketkube.models.layer_factory import LayerFactory
 from pocketkube.models.lenet import lenet
 from pocketkube.models.mobilenet import mobilenet_v1, mobilenet_v2
+from pocketkube.models.names import unknown
 from pocketkube.models.resnet import bottleneck_block, cifar_resnet, plain_block, resnet
 
 _NETWORKS: dict[str, Callable[[LayerFactory, keras.KerasTensor], keras.KerasTensor]] = {
@@ -23,7 +23,6 @@ _NETWORKS: dict[str, Callable[[LayerFactory, keras.KerasTensor], keras.KerasTens
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,
 }
-MODEL_NAMES = tuple(_NETWORKS)
 
 
 def build_model(
@@ -43,7 +42,7 @@ def build_model(
     their first two strided convolutions (32 x 32 ends as 4 x 4, not as 1 x 1).
 
     Args:
-        name: One of `MODEL_NAMES`.
+        name: One of `names.MODEL_NAMES`.
         input_shape: Height, width and channels of an image.
         num_classes: Number of logits.
         width: What every layer's number of channels is multiplied by.
@@ -56,10 +55,7 @@ def build_model(
         UserError: If there is no such network, or it cannot take such inputs.
     """
     if name not in _NETWORKS:
-        raise UserError(
-            f"There is no network {name!r}: give one of {', '.join(models.names(MODEL_NAMES))}, "
-            "or the path of a .keras file."
-        )
+        raise unknown(name)
     if len(input_shape) != 3 or any(not size or size < 1 for size in input_shape):
         raise UserError(
             f"{name} takes images of shape (height, width, channels). Received: {input_shape}."

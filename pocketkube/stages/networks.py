@@ -6,7 +6,8 @@ from pocketkube.bundle import load_model
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.extension import models
-from pocketkube.models import MODEL_NAMES, build_model
+from pocketkube.models.build import build_model
+from pocketkube.models.names import MODEL_NAMES
 from pocketkube.storage import parse_location
 
 

@@ -1,19 +1,21 @@
-"""Whether what a spec names by its address is there: on a cluster, before anything costly starts."""
+"""Whether what a spec names is there: on a cluster, before anything costly starts."""
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pocketkube.errors import UserError
+from pocketkube.models.names import check_name
 from pocketkube.spec import Spec
+from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import BuildReportConfig
 from pocketkube.stages.outside import named_outside
 from pocketkube.storage import ABSENT, is_uri, parse_location
 
 
 def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
-    """Looks at all that a spec names by its address; refuses what is not there.
+    """Looks for networks by their names and for all else by its address; refuses what is not there.
 
     Args:
         spec: The job.
@@ -23,10 +25,16 @@ def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
         What changes where any of it does; empty where nothing is named.
 
     Raises:
-        UserError: If an address holds nothing, a file is not here, or a server is away or refuses.
+        UserError: If there is no such network, an address holds nothing, a file is not here, or a
+            server is away or refuses.
     """
     if is_uri(spec.model) and not spec.model.endswith(".keras"):
         raise UserError(f"{called('model')}: {spec.model} is no .keras file; save the network as one")
+    for key, network in _networks(spec):
+        try:
+            check_name(network)
+        except UserError as error:
+            raise UserError(f"{called(key)}: {error}") from error
     stamps = []
     for key, text in named_outside(BuildReportConfig.of(spec)):
         name = called(key)
@@ -39,6 +47,15 @@ def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
             raise UserError(f"{name}: there is no {text}{held}")
         stamps.append(stamp)
     return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16] if stamps else ""
+
+
+def _networks(spec: Spec) -> Iterator[tuple[str, str]]:
+    """The networks that are no files: where the spec names each, and its name."""
+    if not spec.model.endswith(".keras"):
+        yield "model", spec.model
+    for stage in spec.stages:
+        if isinstance(stage, DistillModel) and not stage.student.endswith(".keras"):
+            yield f"stages.{stage.name}.student", stage.student
 
 
 def check_reachable(spec: Spec) -> None:

@@ -1,6 +1,8 @@
 """A spec is taken apart into what each task depends on, and what its pod asks for."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -76,6 +78,7 @@ def test_a_task_that_is_not_there_is_refused() -> None:
 @pytest.mark.parametrize(
     ("form", "said"),
     [
+        ({"model": "lenett"}, "model: There is no network 'lenett': give one of lenet, resnet20"),
         ({"model": "/nowhere/net.keras"}, "model: there is no /nowhere/net.keras in the image"),
         (
             {"dataset_kind": "npz", "dataset": "/nowhere/x.npz"},
@@ -93,3 +96,11 @@ def test_what_is_not_there_is_refused(form: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError) as refusal:
         checked_parts(form)
     assert str(refusal.value).startswith(said)
+
+
+def test_a_form_is_checked_without_waiting_for_tensorflow() -> None:
+    script = (
+        "import sys; from pocketkube.stages.parts import checked_parts; checked_parts({}); "
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -10,12 +10,12 @@ import pytest
 
 import pocketkube
 from pocketkube.errors import UserError
+from pocketkube.kube.kfp.compiled import compile_job
 from pocketkube.kube.kfp.package import read_package
-from pocketkube.launch.compiled import compile_job
 
 CHECKOUT = Path(pocketkube.__file__).parents[1]
 PROGRAM = (
-    "import sys; from pathlib import Path; from pocketkube.launch.compiled import compile_job; "
+    "import sys; from pathlib import Path; from pocketkube.kube.kfp.compiled import compile_job; "
     "compile_job(Path(sys.argv[1]), Path(sys.argv[2]))"
 )
 # An editable install would find the checkout's folders wherever it runs.

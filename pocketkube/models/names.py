@@ -1,0 +1,37 @@
+"""The names of the reference networks, for whoever asks before there is Keras."""
+
+from pocketkube.errors import UserError
+from pocketkube.extension import models
+
+MODEL_NAMES = (
+    "lenet",
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "resnet18",
+    "resnet50",
+    "mobilenet_v1",
+    "mobilenet_v2",
+)
+
+
+def check_name(name: str) -> None:
+    """Refuses a network that is neither built in nor added by a package.
+
+    Args:
+        name: What a spec calls it.
+
+    Raises:
+        UserError: If there is no such network.
+    """
+    if name not in models.names(MODEL_NAMES):
+        raise unknown(name)
+
+
+def unknown(name: str) -> UserError:
+    """What says that there is no such network, and which there are."""
+    return UserError(
+        f"There is no network {name!r}: give one of {', '.join(models.names(MODEL_NAMES))}, or the "
+        "path of a .keras file."
+    )
