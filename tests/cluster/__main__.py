@@ -20,6 +20,8 @@ from tests.cluster.progress import Stuck, say
 
 ROOT = Path(__file__).parents[2]
 RUNTIME, BENCHMARK = f"pocketkube:{__version__}", f"pocketkube-benchmark:{__version__}"
+# Of the nodes of the tests' own cluster.
+ARCHES = sorted({HOST, "arm64"})
 
 
 def main() -> None:
@@ -89,7 +91,7 @@ def _test() -> int:
         return _pytest()
     refuse_where_no_cluster_can_run()
     with cluster.alone():
-        built = {**os.environ, "ARCHES": "arm64"}
+        built = {**os.environ, "ARCHES": " ".join(ARCHES)}
         if subprocess.run([ROOT / "images/build.sh"], env=built).returncode:
             raise Missing("the images could not be built")
         if cluster.nodes():
@@ -108,7 +110,7 @@ def _test() -> int:
 
 
 def _load_and_test() -> int:
-    load_images((RUNTIME, f"{BENCHMARK}-arm64"), kind=None)
+    load_images((RUNTIME, *(f"{BENCHMARK}-{arch}" for arch in ARCHES)), kind=None)
     os.environ["KUBECONFIG"] = str(cluster.KUBECONFIG)
     return _pytest()
 
