@@ -6,21 +6,24 @@ from typing import Any
 
 from pocketkube.benchmarking.environment import NODE
 from pocketkube.errors import UserError
-from pocketkube.kube.workers import (
+from pocketkube.kube.pod_parts import (
     CONTAINER_SECURITY,
     MANAGED,
+    NO_SIDECAR,
     POD_SECURITY,
     STAGE_LABEL,
-    STORE_KEYS,
     Owner,
+    object_metadata,
+    pull_secrets,
+    store_environment,
+    tolerations,
+    without_token,
 )
 from pocketkube.spec.sections import BenchmarkPods, Cluster
 
 CONTAINER = "benchmark"
 # Pods that bear these keep off each other's nodes, whosoever's they are.
 ALONE = {"app.kubernetes.io/part-of": "pocketkube", "app.kubernetes.io/component": "benchmark"}
-# A proxy beside the measurement would take a part of its CPUs, and never end.
-_NO_SIDECAR = {"sidecar.istio.io/inject": "false"}
 # Kubernetes puts the number of a Job's pod here, and into arguments that name it so.
 INDEX = "$(JOB_COMPLETION_INDEX)"
 # How often the pods of a Job may fail for reasons that are not the request's, as a node's loss.
@@ -60,21 +63,11 @@ def benchmark_job(work: Measurement, cluster: Cluster) -> dict[str, Any]:
         cluster: The image, the object store's Secret and the nodes.
     """
     asked = cluster.benchmark
-    labels = {**MANAGED, STAGE_LABEL: work.stage, **ALONE, **_NO_SIDECAR}
-    metadata: dict[str, Any] = {"name": work.name, "labels": labels}
-    if work.owner:
-        metadata["ownerReferences"] = [
-            {
-                "apiVersion": work.owner.api_version,
-                "kind": work.owner.kind,
-                "name": work.owner.name,
-                "uid": work.owner.uid,
-            }
-        ]
+    labels = {**MANAGED, STAGE_LABEL: work.stage, **ALONE, **NO_SIDECAR}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata,
+        "metadata": object_metadata(work.name, labels, work.owner),
         "spec": {
             "completionMode": "Indexed",
             "completions": work.nodes,
@@ -99,8 +92,7 @@ def benchmark_job(work: Measurement, cluster: Cluster) -> dict[str, Any]:
             "activeDeadlineSeconds": 60 * asked.timeout_minutes,
             "ttlSecondsAfterFinished": asked.ttl_seconds,
             "template": {
-                # A service mesh's proxy beside it would never end, and be measured as well.
-                "metadata": {"labels": {**labels, "sidecar.istio.io/inject": "false"}},
+                "metadata": {"labels": labels},
                 "spec": _pod(work, cluster),
             },
         },
@@ -111,14 +103,8 @@ def _pod(work: Measurement, cluster: Cluster) -> dict[str, Any]:
     asked = cluster.benchmark
     return {
         "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        **({"serviceAccountName": cluster.service_account} if cluster.service_account else {}),
-        **(
-            {"imagePullSecrets": [{"name": name} for name in asked.image_pull_secrets]}
-            if asked.image_pull_secrets
-            else {}
-        ),
+        **without_token(cluster),
+        **pull_secrets(asked.image_pull_secrets),
         "nodeSelector": _selector(asked),
         "tolerations": _tolerations(asked),
         "affinity": {
@@ -159,9 +145,7 @@ def _selector(asked: BenchmarkPods) -> dict[str, str]:
 
 def _tolerations(asked: BenchmarkPods) -> list[dict[str, str]]:
     """What the spec says, and the taint by which clouds keep pods for amd64 off their ARM nodes."""
-    said = [
-        {key: value for key, value in each.model_dump().items() if value} for each in asked.tolerations
-    ]
+    said = tolerations(asked)
     if asked.arch == "any":
         return said
     own = {
@@ -174,16 +158,5 @@ def _tolerations(asked: BenchmarkPods) -> list[dict[str, str]]:
 
 
 def _environment(work: Measurement, cluster: Cluster) -> list[dict[str, Any]]:
-    secret = cluster.object_store.secret
-    return [
-        {"name": NODE, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
-        *({"name": name, "value": value} for name, value in work.environment.items()),
-        *(
-            # The pods of a store that needs no keys start all the same.
-            {
-                "name": name,
-                "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": True}},
-            }
-            for name, key in STORE_KEYS.items()
-        ),
-    ]
+    node = {"name": NODE, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    return [node, *store_environment(work.environment, cluster)]

@@ -2,20 +2,23 @@
 
 from typing import Any
 
-from pocketkube.kube.workers import (
+from pocketkube.kube.pod_parts import (
     CONTAINER_SECURITY,
     POD_SECURITY,
+    pull_secrets,
+    store_environment,
+    without_token,
+)
+from pocketkube.kube.workers import (
     SSH_FOLDER,
     SSH_PORT,
     SSH_READY,
     SharedWork,
     command,
-    environment,
     metadata,
     mounts,
     placement,
     pod_labels,
-    pull_secrets,
     resources,
     secrets,
     volumes,
@@ -70,7 +73,6 @@ def _run_policy(workers: WorkerPods) -> dict[str, Any]:
 def _replicas(
     count: int, work: SharedWork, cluster: Cluster, container: dict[str, Any]
 ) -> dict[str, Any]:
-    account = {"serviceAccountName": cluster.service_account} if cluster.service_account else {}
     return {
         "replicas": count,
         # The launcher is started again as a new pod, as often as backoffLimit says.
@@ -78,13 +80,11 @@ def _replicas(
         "template": {
             "metadata": {"labels": pod_labels(work)},
             "spec": {
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
                 "securityContext": POD_SECURITY,
                 "containers": [container],
                 "volumes": volumes(cluster.workers),
-                **account,
-                **pull_secrets(cluster.workers),
+                **without_token(cluster),
+                **pull_secrets(cluster.workers.image_pull_secrets),
                 **placement(cluster.workers),
             },
         },
@@ -96,7 +96,7 @@ def _launcher(work: SharedWork, cluster: Cluster) -> dict[str, Any]:
         "name": "launcher",
         "image": work.image,
         "command": command(work, cluster.workers),
-        "env": environment(work, cluster),
+        "env": store_environment(work.environment, cluster),
         "envFrom": secrets(cluster.workers),
         "resources": {"requests": _LAUNCHER_RESOURCES, "limits": _LAUNCHER_RESOURCES},
         "securityContext": CONTAINER_SECURITY,

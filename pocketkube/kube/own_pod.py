@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 
 from pocketkube.kube.objects import POD, get, name_of
+from pocketkube.kube.pod_parts import Owner
 from pocketkube.kube.session import Session, is_pod
 from pocketkube.kube.transport import Document
-from pocketkube.kube.workers import Owner
 
 # KFP sets the first in a task's container; a pod's host name is its own.
 _NAMES = ("KFP_POD_NAME", "HOSTNAME")

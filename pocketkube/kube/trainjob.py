@@ -3,19 +3,21 @@
 from typing import Any
 
 from pocketkube.errors import UserError
-from pocketkube.kube.workers import (
+from pocketkube.kube.pod_parts import (
     CONTAINER_SECURITY,
     POD_SECURITY,
+    pull_secrets,
+    store_environment,
+)
+from pocketkube.kube.workers import (
     SSH_FOLDER,
     SSH_READY,
     SharedWork,
     command,
-    environment,
     metadata,
     mounts,
     placement,
     pod_labels,
-    pull_secrets,
     resources,
     volumes,
 )
@@ -57,7 +59,7 @@ def trainjob(work: SharedWork, cluster: Cluster) -> dict[str, Any]:
             "trainer": {
                 "image": work.image,
                 "command": command(work, workers),
-                "env": environment(work, cluster),
+                "env": store_environment(work.environment, cluster),
                 "numNodes": work.pods(workers),
                 "numProcPerNode": workers.slots,
                 "resourcesPerNode": resources(workers),
@@ -137,7 +139,7 @@ def _patch(work: SharedWork, cluster: Cluster) -> dict[str, Any]:
             "volumes": volumes(cluster.workers)[1:],
             "containers": [{"name": _NODE, "volumeMounts": mounts(cluster.workers)[1:]}],
             **account,
-            **pull_secrets(cluster.workers),
+            **pull_secrets(cluster.workers.image_pull_secrets),
             **placement(cluster.workers),
         },
     }

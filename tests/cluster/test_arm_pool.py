@@ -22,7 +22,7 @@ from pocketkube.errors import UserError
 from pocketkube.kube import Session, connect
 from pocketkube.kube.benchmark_job import INDEX, Measurement, benchmark_job
 from pocketkube.kube.objects import JOB, POD, create, find
-from pocketkube.kube.workers import Owner
+from pocketkube.kube.pod_parts import Owner
 from pocketkube.latency_table.network_files import write_networks
 from pocketkube.latency_table.of_network import networks_to_time
 from pocketkube.latency_table.table import read_table

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pocketkube.kube.benchmark_job import INDEX, Measurement, benchmark_job
-from pocketkube.kube.workers import Owner
+from pocketkube.kube.pod_parts import Owner
 from pocketkube.spec import parse_settings
 from pocketkube.spec.sections import Cluster
 

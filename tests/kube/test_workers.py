@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from pocketkube.errors import UserError
 from pocketkube.kube.mpijob import mpijob
+from pocketkube.kube.pod_parts import Owner
 from pocketkube.kube.trainjob import training_runtime, trainjob
-from pocketkube.kube.workers import Owner, SharedWork
+from pocketkube.kube.workers import SharedWork
 from pocketkube.spec.sections import Cluster
 from tests.kube.schemas import Document, crd_validator, refuse_invalid
 from tests.spec.generated import settings_of
