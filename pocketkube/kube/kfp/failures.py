@@ -9,9 +9,8 @@ from kfp_server_api.exceptions import ApiException
 from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
 
 from pocketkube.errors import UserError
+from pocketkube.kube.failures import PASSING_STATUSES
 
-# With these the same request may succeed later.
-PASSING_STATUSES = (408, 429, 500, 502, 503, 504)
 TOKEN_HINT = (
     "name a file with a token by --token-file or KF_PIPELINES_SA_TOKEN_PATH (inside a pod: a projected "
     "token of the audience pipelines.kubeflow.org)"

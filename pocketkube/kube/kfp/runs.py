@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pocketkube.kube.kfp.backend import Backend
-from pocketkube.kube.kfp.failures import BackendRefuses
-from pocketkube.kube.kfp.versions import Version, listed, named
+from pocketkube.kube.kfp.versions import Version, id_of_named, named
 
 EXPERIMENT = "pocketkube"
 
@@ -74,23 +73,13 @@ def what_runs(version: Version, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def experiment_id(backend: Backend, name: str) -> str:
     """The id of an experiment, which is made where there is none."""
-    found = _known_experiment(backend, name)
-    if found is not None:
-        return found
+    what, path = f"experiment {name}", "/experiments"
     document = {"display_name": name, "namespace": backend.namespace}
-    try:
-        made = backend.ask(f"experiment {name}", "POST", "/experiments", body=document)
-    except BackendRefuses as error:
-        # Another has made it meanwhile.
-        found = _known_experiment(backend, name) if error.status == 409 else None
-        if found is None:
-            raise
-        return found
-    return str(made["experiment_id"])
-
-
-def _known_experiment(backend: Backend, name: str) -> str | None:
-    query = {"filter": named(name), "namespace": backend.namespace}
-    for each in listed(backend, f"experiment {name}", "/experiments", "experiments", query):
-        return str(each["experiment_id"])
-    return None
+    return id_of_named(
+        backend,
+        what,
+        path,
+        ("experiments", "experiment_id"),
+        {"filter": named(name), "namespace": backend.namespace},
+        lambda: backend.ask(what, "POST", path, body=document),
+    )[0]

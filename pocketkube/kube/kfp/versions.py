@@ -1,16 +1,13 @@
 """Pipelines on a back end and their versions: the same content is the same version."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pocketkube.kube.kfp.backend import Backend
 from pocketkube.kube.kfp.failures import BackendRefuses
 from pocketkube.kube.kfp.package import Package
-
-# KFP's API answers 409, and with pipelines that are Kubernetes objects also this.
-_ALREADY_THERE = (409,)
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,17 @@ def upload(backend: Backend, package: Package) -> Version:
             goes on.
     """
     pipeline_id = _pipeline_id(backend, package)
-    known = _version_id(backend, package, pipeline_id)
-    version_id = known or _uploaded(backend, package, pipeline_id)
-    return Version(package.name, pipeline_id, package.version, version_id, is_new=known is None)
+    sent = {"name": package.version, "pipelineid": pipeline_id}
+    what = f"version {package.version}"
+    version_id, is_new = id_of_named(
+        backend,
+        f"versions of {package.name}",
+        f"/pipelines/{pipeline_id}/versions",
+        ("pipeline_versions", "pipeline_version_id"),
+        {"filter": named(package.version)},
+        lambda: backend.ask(what, "POST", "/pipelines/upload_version", sent, file=package.path),
+    )
+    return Version(package.name, pipeline_id, package.version, version_id, is_new)
 
 
 def listed(
@@ -64,46 +69,55 @@ def named(name: str) -> str:
     return json.dumps({"predicates": [predicate]})
 
 
-def _pipeline_id(backend: Backend, package: Package) -> str:
-    """The pipeline's id; the pipeline is made where there is none."""
-    found = _known_pipeline(backend, package.name)
+def id_of_named(
+    backend: Backend,
+    what: str,
+    path: str,
+    keys: tuple[str, str],
+    query: Mapping[str, str],
+    make: Callable[[], dict[str, Any]],
+) -> tuple[str, bool]:
+    """The id of what people know by a name; it is made where there is none.
+
+    Args:
+        backend: The back end.
+        what: What it is, for messages.
+        path: The list that it is in.
+        keys: What the list is called in an answer, and the id of each in it.
+        query: What selects it.
+        make: Makes it, and gives the answer.
+
+    Returns:
+        The id, and whether it was made.
+
+    Raises:
+        UserError: If the back end is away or refuses.
+    """
+
+    def known() -> str | None:
+        return next((str(each[keys[1]]) for each in listed(backend, what, path, keys[0], query)), None)
+
+    found = known()
     if found is not None:
-        return found
-    document = {"display_name": package.name, "name": package.name, "namespace": backend.namespace}
+        return found, False
     try:
-        made = backend.ask(f"pipeline {package.name}", "POST", "/pipelines", body=document)
+        return str(make()[keys[1]]), True
     except BackendRefuses as error:
         # Another has made it meanwhile.
-        found = _known_pipeline(backend, package.name) if error.status in _ALREADY_THERE else None
+        found = known() if error.status == 409 else None
         if found is None:
             raise
-        return found
-    return str(made["pipeline_id"])
+        return found, False
 
 
-def _known_pipeline(backend: Backend, name: str) -> str | None:
-    query = {"filter": named(name), "namespace": backend.namespace}
-    for each in listed(backend, f"pipeline {name}", "/pipelines", "pipelines", query):
-        return str(each["pipeline_id"])
-    return None
-
-
-def _version_id(backend: Backend, package: Package, pipeline_id: str) -> str | None:
-    path, query = f"/pipelines/{pipeline_id}/versions", {"filter": named(package.version)}
-    for each in listed(backend, f"versions of {package.name}", path, "pipeline_versions", query):
-        return str(each["pipeline_version_id"])
-    return None
-
-
-def _uploaded(backend: Backend, package: Package, pipeline_id: str) -> str:
-    query = {"name": package.version, "pipelineid": pipeline_id}
-    try:
-        made = backend.ask(
-            f"version {package.version}", "POST", "/pipelines/upload_version", query, file=package.path
-        )
-    except BackendRefuses as error:
-        found = _version_id(backend, package, pipeline_id) if error.status in _ALREADY_THERE else None
-        if found is None:
-            raise
-        return found
-    return str(made["pipeline_version_id"])
+def _pipeline_id(backend: Backend, package: Package) -> str:
+    what, path = f"pipeline {package.name}", "/pipelines"
+    document = {"display_name": package.name, "name": package.name, "namespace": backend.namespace}
+    return id_of_named(
+        backend,
+        what,
+        path,
+        ("pipelines", "pipeline_id"),
+        {"filter": named(package.name), "namespace": backend.namespace},
+        lambda: backend.ask(what, "POST", path, body=document),
+    )[0]
