@@ -308,6 +308,14 @@ def name_of(document: Document) -> str:
     return document["metadata"]["name"]
 
 
+def met_condition(document: Document, *types: str) -> Document | None:
+    """The first true condition of an object that is of one of the types; None if there is none."""
+    for condition in document.get("status", {}).get("conditions", ()):
+        if condition["type"] in types and condition["status"] == "True":
+            return condition
+    return None
+
+
 def path_of(session: Session, kind: Kind) -> str:
     """Where the API server has the objects of a kind, in the session's namespace.
 

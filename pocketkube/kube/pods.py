@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pocketkube.kube.objects import EVENT, find, name_of
+from pocketkube.kube.objects import EVENT, find, met_condition, name_of
 from pocketkube.kube.session import Session
 from pocketkube.kube.transport import Document
 
@@ -187,11 +187,11 @@ def _ended_before_it_was_deleted(pod: Document) -> bool:
 
 
 def _disruption(pod: Document) -> Ending | None:
-    for condition in pod.get("status", {}).get("conditions", ()):
-        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
-            reason, said = condition.get("reason", "Disrupted"), condition.get("message", "")
-            return Ending(name_of(pod), "", reason, None, said)
-    return None
+    condition = met_condition(pod, "DisruptionTarget")
+    if condition is None:
+        return None
+    reason, said = condition.get("reason", "Disrupted"), condition.get("message", "")
+    return Ending(name_of(pod), "", reason, None, said)
 
 
 def _ended(pod: Document) -> Iterator[tuple[str, Document]]:

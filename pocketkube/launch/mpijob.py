@@ -1,6 +1,5 @@
 """Shares a call among the pods of an MPIJob or a TrainJob, which is followed to its end."""
 
-import os
 import threading
 import time
 from collections import deque
@@ -11,7 +10,7 @@ from queue import Empty, SimpleQueue
 from pocketkube.errors import UserError
 from pocketkube.kube.logs import LogLine, follow_log
 from pocketkube.kube.mpijob import mpijob
-from pocketkube.kube.objects import JOB, POD, Kind, create, delete, get, name_of
+from pocketkube.kube.objects import JOB, POD, Kind, delete, get, met_condition, name_of
 from pocketkube.kube.own_pod import own_pod
 from pocketkube.kube.pods import Ending, Stuck, why_ended, why_no_pods, why_stuck
 from pocketkube.kube.session import Session, connect
@@ -19,14 +18,13 @@ from pocketkube.kube.trainjob import trainjob
 from pocketkube.kube.transport import Document
 from pocketkube.kube.watching import Seen, watch_with_pauses
 from pocketkube.kube.workers import SharedWork
+from pocketkube.launch.cluster_jobs import start_or_adopt, store_of
 from pocketkube.launch.endings import JobEnding, cause_of_waiting, outcome_of_job, sentence
 from pocketkube.launch.job import Call
 from pocketkube.launch.lines import lines_by_rank, shown
 from pocketkube.launch.outcome import Cause, Outcome
 from pocketkube.spec.sections import Cluster, WorkerPods
 
-# Of the environment of whoever starts a job, what its processes need, too: keys come from a Secret.
-_HANDED_ON = ("AWS_ENDPOINT_URL_S3", "AWS_REGION")
 _LOOK_S = 2.0
 # What keeps pods waiting is said when it lasts: a scheduler, too, needs a moment.
 _QUIET_S = 5.0
@@ -113,14 +111,7 @@ class MpiJob:
         session = self._session or connect()
         operator = OPERATORS[self._cluster.launcher]
         document = operator.build(self._work(call, session), self._cluster)
-        try:
-            created = create(session, document)
-            if not created.is_new and _ended(created.document, operator) == FAILED:
-                delete(session, operator.kind, self._name)
-                created = create(session, document)
-        except KeyboardInterrupt:
-            delete(session, operator.kind, self._name, seconds=0)
-            raise
+        created = start_or_adopt(session, document, lambda there: _ended(there, operator) == FAILED)
         return RunningJob(
             session, operator, created.document, self._cluster.workers, is_adopted=not created.is_new
         )
@@ -135,16 +126,13 @@ class MpiJob:
         image = self._cluster.image or (pod.image if pod else "")
         if not image:
             raise UserError("cluster.image: name the image of workers; this process is in no pod.")
-        environment = {name: os.environ[name] for name in _HANDED_ON if os.environ.get(name)}
-        if self._cluster.object_store.endpoint:
-            environment[_HANDED_ON[0]] = self._cluster.object_store.endpoint
         return SharedWork(
             self._name,
             call.stage,
             call.argv(),
             self._processes,
             image,
-            environment,
+            store_of(self._cluster),
             pod.owner if pod else None,
         )
 
@@ -466,17 +454,13 @@ def _in_a_thread(
 
 def _ended(job: Document, operator: Operator) -> str | None:
     """The condition in which a job has ended: done, or Failed; None while it has not."""
-    for condition in job.get("status", {}).get("conditions", ()):
-        if condition["status"] == "True" and condition["type"] in (operator.succeeded, FAILED):
-            return str(condition["type"])
-    return None
+    condition = met_condition(job, operator.succeeded, FAILED)
+    return condition["type"] if condition else None
 
 
 def _failure(job: Document) -> tuple[str, str]:
-    for condition in job["status"]["conditions"]:
-        if condition["type"] == FAILED and condition["status"] == "True":
-            return condition.get("reason", ""), condition.get("message", "")
-    return "", ""
+    condition = met_condition(job, FAILED) or {}
+    return condition.get("reason", ""), condition.get("message", "")
 
 
 def _exit_code(pod: Document) -> int | None:

@@ -1,6 +1,5 @@
 """Runs a call on nodes of a cluster that are other machines than this one: a Job measures there."""
 
-import os
 import threading
 import time
 from collections import deque
@@ -12,19 +11,18 @@ from queue import Empty, SimpleQueue
 from pocketkube.errors import UserError
 from pocketkube.kube.benchmark_job import CONTAINER, Measurement, benchmark_job
 from pocketkube.kube.logs import follow_log
-from pocketkube.kube.objects import JOB, POD, create, delete, find, get
+from pocketkube.kube.objects import JOB, POD, delete, find, get, met_condition
 from pocketkube.kube.own_pod import own_pod
 from pocketkube.kube.pods import Ending, Stuck, why_ended, why_no_pods, why_stuck
 from pocketkube.kube.session import Session
 from pocketkube.kube.transport import Document
 from pocketkube.kube.watching import watch_with_pauses
+from pocketkube.launch.cluster_jobs import start_or_adopt, store_of
 from pocketkube.launch.endings import cause_of_waiting
 from pocketkube.launch.job import Call
 from pocketkube.launch.outcome import Cause, Outcome, outcome_of_process
 from pocketkube.spec.sections import Cluster
 
-# Of the environment of whoever starts a Job, what its pods need, too: keys come from a Secret.
-_ENDPOINT, _REGION = "AWS_ENDPOINT_URL_S3", "AWS_REGION"
 _LINES_KEPT = 200
 _LOOK_S = 2.0
 # A log's last lines come a moment after its container's end.
@@ -55,28 +53,15 @@ class NodePool:
             UserError: If the API server refuses, or stays away.
         """
         pod = own_pod(self._session)
-        store = self._cluster.object_store.endpoint or os.environ.get(_ENDPOINT, "")
-        told = {_ENDPOINT: store, _REGION: os.environ.get(_REGION, "")}
         work = Measurement(
             name=self._name,
             stage=call.stage,
             argv=call.argv(),
-            environment={
-                **{name: value for name, value in told.items() if value},
-                **self._cluster.benchmark.environment,
-            },
+            environment={**store_of(self._cluster), **self._cluster.benchmark.environment},
             nodes=self._nodes,
             owner=pod.owner if pod else None,
         )
-        document = benchmark_job(work, self._cluster)
-        try:
-            created = create(self._session, document)
-            if not created.is_new and _has_ended(created.document):
-                delete(self._session, JOB, self._name)
-                created = create(self._session, document)
-        except KeyboardInterrupt:
-            delete(self._session, JOB, self._name, seconds=0)
-            raise
+        created = start_or_adopt(self._session, benchmark_job(work, self._cluster), _has_ended)
         return NodePoolJob(
             self._session, self._cluster, created.document, is_adopted=not created.is_new
         )
@@ -143,7 +128,7 @@ class NodePoolJob:
             if _has_ended(job):
                 self._join()
                 yield from self._said()
-                self._outcome = self._done() if _is(job, "Complete") else self._failure(job)
+                self._outcome = self._done() if met_condition(job, "Complete") else self._failure(job)
                 return
             stuck = self._why_waiting(job)
             stuck_since = None if stuck is None else stuck_since or time.monotonic()
@@ -219,7 +204,7 @@ class NodePoolJob:
         """The Job stays for a while, for people to look at."""
         for pod in find(self._session, POD, self._labels):
             self._note(pod)
-        condition = next(c for c in job["status"]["conditions"] if c["type"] == "Failed")
+        condition = met_condition(job, "Failed") or {}
         if condition.get("reason") == "DeadlineExceeded":
             return self._late()
         ended = [
@@ -257,11 +242,4 @@ def _of_pod(followed: _Followed, ending: Ending) -> Outcome:
 
 
 def _has_ended(job: Document) -> bool:
-    return _is(job, "Complete") or _is(job, "Failed")
-
-
-def _is(job: Document, condition: str) -> bool:
-    return any(
-        each["type"] == condition and each["status"] == "True"
-        for each in job.get("status", {}).get("conditions", ())
-    )
+    return met_condition(job, "Complete", "Failed") is not None

@@ -1,0 +1,48 @@
+"""What starting a job on a cluster takes: one of its name, and the way to the object store."""
+
+import os
+from collections.abc import Callable
+
+from pocketkube.kube.objects import Created, create, delete, kind_of, name_of
+from pocketkube.kube.session import Session
+from pocketkube.kube.transport import Document
+from pocketkube.spec.sections import Cluster
+
+_ENDPOINT, _REGION = "AWS_ENDPOINT_URL_S3", "AWS_REGION"
+
+
+def start_or_adopt(
+    session: Session, document: Document, is_of_no_use: Callable[[Document], bool]
+) -> Created:
+    """Starts a job, or finds the one of its name; an interruption leaves none.
+
+    Args:
+        session: The cluster, and the namespace.
+        document: The job.
+        is_of_no_use: Whether one that is there is replaced, as when it has failed.
+
+    Raises:
+        UserError: If the API server refuses, or stays away.
+    """
+    kind, name = kind_of(document), name_of(document)
+    try:
+        created = create(session, document)
+        if not created.is_new and is_of_no_use(created.document):
+            delete(session, kind, name)
+            created = create(session, document)
+    except KeyboardInterrupt:
+        delete(session, kind, name, seconds=0)
+        raise
+    return created
+
+
+def store_of(cluster: Cluster) -> dict[str, str]:
+    """The variables by which a job's pods find the object store; its keys come from a Secret.
+
+    What whoever starts the job has in the environment holds, where the section names no server.
+    """
+    told = {
+        _ENDPOINT: cluster.object_store.endpoint or os.environ.get(_ENDPOINT),
+        _REGION: os.environ.get(_REGION),
+    }
+    return {name: value for name, value in told.items() if value}
