@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pocketkube.benchmarking.results import load_benchmark
-from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder
 from pocketkube.layout import BENCHMARK_FILE
 from pocketkube.retraining.decision import decide
@@ -35,7 +33,7 @@ from pocketkube.stages.parts import (
 )
 from pocketkube.stages.plan import MEASURED, TRAINED, plan
 from pocketkube.stages.run import run_stage
-from pocketkube.storage import S3Location, parse_location, parse_uri, remove_objects
+from pocketkube.storage import S3Location, parse_location, parse_uri, remove_if_possible
 
 # The tasks after the first, whose pods ask for what the spec says of a step.
 TASKS = {"retrain_model": TRAINED, "benchmark_litert": MEASURED}
@@ -139,8 +137,6 @@ def retrain_task(
     Raises:
         UserError: If a step refuses its input.
     """
-    # A run that is ended ends what it has started.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     kept, section = os.environ.get(CACHE), parse_settings(Cluster, cluster, "cluster")
 
     def run(call: StageCall) -> None:
@@ -207,10 +203,7 @@ def register_task(
     )
     _write(outcome, report, summary)
     if work:
-        try:
-            remove_objects(parse_uri(work))
-        except UserError as error:
-            _say(f"{work} was not removed: {error}")
+        remove_if_possible(parse_uri(work))
     return outcome
 
 

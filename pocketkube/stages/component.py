@@ -47,8 +47,6 @@ def run_component(
         cluster: Where a stage that trains runs, as the spec's section of that name has it; None for
             others. It counts on a back end only: on one machine all runs there.
     """
-    # A run that is ended ends what it has started.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cache = os.environ.get(CACHE)
     with ending_in_one_line():
         document = _given(parameters)
@@ -71,7 +69,9 @@ def run_component(
 
 @contextmanager
 def ending_in_one_line() -> Iterator[None]:
-    """Ends the process where the block refuses, with the cause as its last line."""
+    """Ends the process where the block refuses or is interrupted, with the cause as its last line."""
+    # A run that is ended ends what it has started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except UserError as error:

@@ -4,23 +4,21 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from pocketkube.errors import UserError
 from pocketkube.launch.mpijob import MpiJob
 from pocketkube.launch.waiting import wait_for
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall
-from pocketkube.stages.own_place import OwnPlace, own_place
+from pocketkube.stages.own_place import OwnPlace, own_place, send_inputs
 from pocketkube.stages.run import forget_checkpoints, run_stage, workers_of
 from pocketkube.storage import (
     S3Address,
     S3Location,
-    add_folder,
     fetch_folder,
     is_named,
     is_whole,
     parse_uri,
     patiently,
-    remove_objects,
+    remove_if_possible,
 )
 
 
@@ -63,15 +61,14 @@ def _run_here(call: StageCall, place: S3Address) -> None:
 def _run_as_job(call: StageCall, cluster: Cluster, place: OwnPlace) -> None:
     there = replace(
         call,
-        inputs={role: place.input(role) for role in call.inputs},
+        inputs=place.inputs(call),
         output=f"{place.address}/output",
         checkpoints=f"{place.address}/checkpoints",
     )
     output = parse_uri(there.output)
     # A task that was ended between its job's end and its own has nothing left to train.
     if not _is_there(output):
-        for role, folder in call.inputs.items():
-            add_folder(Path(folder), S3Location(parse_uri(there.inputs[role])))
+        send_inputs(call, place)
         launcher = MpiJob(cluster, place.name, workers_of(call))
         wait_for(launcher.start(there))
         if not _is_there(output):
@@ -79,10 +76,7 @@ def _run_as_job(call: StageCall, cluster: Cluster, place: OwnPlace) -> None:
             launcher.remove()
             wait_for(launcher.start(there))
     patiently("fetch", lambda: fetch_folder(output, Path(call.output)))
-    try:
-        remove_objects(place.address)
-    except UserError as error:
-        print(f"{place.address} was not removed: {error}", file=sys.stderr, flush=True)
+    remove_if_possible(place.address)
 
 
 def _is_there(output: S3Address) -> bool:

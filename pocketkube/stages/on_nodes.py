@@ -2,7 +2,6 @@
 
 import platform
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from pocketkube.benchmarking.required_node import arch_of
-from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder
 from pocketkube.kube import Session
 from pocketkube.kube.benchmark_job import INDEX
@@ -19,15 +17,14 @@ from pocketkube.launch.waiting import wait_for
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import BenchmarkLitertConfig, OnNodesConfig
 from pocketkube.stages.measuring import merge_benchmarks
-from pocketkube.stages.own_place import OwnPlace, own_place
+from pocketkube.stages.own_place import own_place, send_inputs
 from pocketkube.storage import (
     S3Location,
-    add_folder,
     fetch_folder,
     is_whole,
     parse_uri,
     patiently,
-    remove_objects,
+    remove_if_possible,
 )
 
 
@@ -65,10 +62,9 @@ def measure_on_nodes(session: Session, call: StageCall) -> None:
     try:
         # A task that was ended between its Job's end and its own has nothing left to measure.
         if not all(patiently("look", partial(is_whole, each)) for each in made):
-            inputs = {role: place.input(role) for role in call.inputs}
-            for role, folder in call.inputs.items():
-                add_folder(Path(folder), S3Location(parse_uri(inputs[role])))
-            there = replace(call, inputs=inputs, output=f"{place.address}/outputs/{INDEX}")
+            send_inputs(call, place)
+            output = f"{place.address}/outputs/{INDEX}"
+            there = replace(call, inputs=place.inputs(call), output=output)
             wait_for(NodePool(session, cluster, place.name, nodes).start(there))
         with tempfile.TemporaryDirectory(prefix="pocketkube-") as folder:
             parts = [Path(folder) / str(number) for number in range(nodes)]
@@ -76,17 +72,10 @@ def measure_on_nodes(session: Session, call: StageCall) -> None:
                 patiently("fetch", partial(fetch_folder, location.address, part))
             merge(parts, Path(call.output))
     finally:
-        _remove(place)
+        remove_if_possible(place.address)
 
 
 def _only(parts: Sequence[Path], output: Path) -> None:
     (part,) = parts
     with replaced_folder(output) as folder:
         shutil.copytree(part, folder, dirs_exist_ok=True)
-
-
-def _remove(place: OwnPlace) -> None:
-    try:
-        remove_objects(place.address)
-    except UserError as error:
-        print(f"{place.address} was not removed: {error}", file=sys.stderr, flush=True)

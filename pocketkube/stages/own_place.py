@@ -2,10 +2,11 @@
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from pocketkube.stages.cache import fingerprint
 from pocketkube.stages.call import StageCall
-from pocketkube.storage import S3Address, parse_uri
+from pocketkube.storage import S3Address, S3Location, add_folder, parse_uri
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,9 @@ class OwnPlace:
     name: str
     address: S3Address
 
-    def input(self, role: str) -> str:
-        """Where the job finds an input."""
-        return f"{self.address}/inputs/{role}"
+    def inputs(self, call: StageCall) -> dict[str, str]:
+        """Where the job finds each input of the call."""
+        return {role: f"{self.address}/inputs/{role}" for role in call.inputs}
 
 
 def own_place(call: StageCall, work: str) -> OwnPlace:
@@ -39,3 +40,13 @@ def own_place(call: StageCall, work: str) -> OwnPlace:
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
     name = f"{call.stage.replace('_', '-')}-{digest}"
     return OwnPlace(name, parse_uri(f"{work}/{name}"))
+
+
+def send_inputs(call: StageCall, place: OwnPlace) -> None:
+    """Brings a call's inputs to its place, where they are not there already.
+
+    Raises:
+        UserError: If the object store is away or refuses.
+    """
+    for role, there in place.inputs(call).items():
+        add_folder(Path(call.inputs[role]), S3Location(parse_uri(there)))

@@ -63,6 +63,14 @@ def remove_objects(address: S3Address) -> None:
             server.client.remove_object(each.bucket, each.key)
 
 
+def remove_if_possible(address: S3Address) -> None:
+    """Removes all that is below an address; says so on standard error where that is in vain."""
+    try:
+        remove_objects(address)
+    except UserError as error:
+        print(f"{address} was not removed: {error}", file=sys.stderr, flush=True)
+
+
 def _bring_back(folder: Path, address: S3Address) -> None:
     server = connect(address)
     with plain_failures(server.endpoint, address):

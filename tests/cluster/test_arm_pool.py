@@ -34,8 +34,8 @@ from pocketkube.spec.sections.cluster import BenchmarkPods, ObjectStore
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import BenchmarkLitertConfig, MeasureLatencyTableConfig
 from pocketkube.stages.on_nodes import measure_on_nodes
-from pocketkube.stages.own_place import own_place
-from pocketkube.storage import S3Location, add_folder, parse_uri
+from pocketkube.stages.own_place import own_place, send_inputs
+from pocketkube.storage import parse_uri
 from pocketkube.storage.objects import list_objects
 from pocketkube.storage.server import connect as connect_store
 from tests.cluster.store import find_store
@@ -107,10 +107,8 @@ def call(cluster: Cluster, exported: dict[str, str], output: Path) -> StageCall:
 def started(session: Session, cluster: Cluster, asked: StageCall) -> NodePoolJob:
     """The Job of a call, as `measure_on_nodes` begins it."""
     place = own_place(asked, cluster.object_store.work)
-    inputs = {role: place.input(role) for role in asked.inputs}
-    for role, folder in asked.inputs.items():
-        add_folder(Path(folder), S3Location(parse_uri(inputs[role])))
-    there = replace(asked, inputs=inputs, output=f"{place.address}/outputs/{INDEX}")
+    send_inputs(asked, place)
+    there = replace(asked, inputs=place.inputs(asked), output=f"{place.address}/outputs/{INDEX}")
     return NodePool(session, cluster, place.name, 1).start(there)
 
 
