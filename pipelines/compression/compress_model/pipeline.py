@@ -19,12 +19,12 @@ from components.compression.prune_channels import prune_channels
 from components.compression.quantize_weights import quantize_weights
 from components.compression.sparsify_weights import sparsify_weights
 from components.compression.train_model import train_model
-from pipelines.drop_downs import with_drop_downs
+from pipelines.forms import form_pipeline
 from pipelines.pods import request_later, request_now, select_nodes, set_images, set_pod, set_store
 from pocketkube.errors import UserError
 from pocketkube.extension import stages
 from pocketkube.spec import Spec, settings_document
-from pocketkube.spec.form import CompressForm, choices, spec_of
+from pocketkube.spec.form import CompressForm, spec_of
 from pocketkube.spec.sections import TaskPods
 from pocketkube.spec.sections.cluster import ARCH
 from pocketkube.stages.parts import (
@@ -119,14 +119,7 @@ def ready_pipeline() -> Any:
 
         return _joined(steps, told, placed)
 
-    signature = inspect.signature(check_spec.python_func)
-    pipeline.__signature__ = signature.replace(return_annotation=Compressed)  # type: ignore[attr-defined]
-    about = "\n".join(
-        f"    {key}: {field.description}" for key, field in CompressForm.model_fields.items()
-    )
-    pipeline.__doc__ = f"{DESCRIPTION}\n\nArgs:\n{about}"
-    made = dsl.pipeline(name=NAME, description=DESCRIPTION)(pipeline)
-    return with_drop_downs(made, choices(CompressForm))
+    return form_pipeline(pipeline, CompressForm, check_spec, NAME, DESCRIPTION, Compressed)
 
 
 def compress_model(spec: Spec) -> Any:

@@ -1,6 +1,5 @@
 """The pipeline that a schedule starts: decide, and where it has to be, retrain, measure, register."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +9,9 @@ from components.compression.benchmark_litert import benchmark_litert
 from components.training.decide_retraining import decide_retraining
 from components.training.register_version import register_version
 from components.training.retrain_model import retrain_model
-from pipelines.drop_downs import with_drop_downs
+from pipelines.forms import form_pipeline
 from pipelines.pods import request_later, set_pod, set_store
 from pocketkube.retraining.form import RetrainingForm
-from pocketkube.spec.form import choices
 from pocketkube.spec.sections import TaskPods
 
 NAME = "scheduled-retraining"
@@ -26,8 +24,6 @@ def scheduled_retraining() -> Any:
     Returns:
         The KFP pipeline.
     """
-    asked = inspect.signature(decide_retraining.python_func)
-    own = [asked.parameters[name] for name in RetrainingForm.model_fields]
 
     def pipeline(*values: Any) -> None:
         given = dict(zip(RetrainingForm.model_fields, values, strict=True))
@@ -68,13 +64,7 @@ def scheduled_retraining() -> Any:
             _placed(registered, secret).set_caching_options(False)
             registered.set_retry(TaskPods().retries)
 
-    pipeline.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
-    about = "\n".join(
-        f"    {key}: {field.description}" for key, field in RetrainingForm.model_fields.items()
-    )
-    pipeline.__doc__ = f"{DESCRIPTION}\n\nArgs:\n{about}"
-    made = dsl.pipeline(name=NAME, description=DESCRIPTION)(pipeline)
-    return with_drop_downs(made, choices(RetrainingForm))
+    return form_pipeline(pipeline, RetrainingForm, decide_retraining, NAME, DESCRIPTION)
 
 
 def _placed(task: Any, secret: Any) -> Any:
