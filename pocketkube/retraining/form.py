@@ -3,14 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from pocketkube.errors import UserError
 from pocketkube.retraining.settings import RetrainingJob, parse_retraining
 from pocketkube.spec import document_of
-from pocketkube.spec.form import CompressForm, spec_of
-from pocketkube.spec.problems import problems_of
-from pocketkube.spec.reading import said, validated
+from pocketkube.spec.form import CompressForm, form_of, spec_of
 
 
 class RetrainingForm(CompressForm):
@@ -74,11 +71,7 @@ def job_of(given: Mapping[str, Any]) -> RetrainingJob:
     Raises:
         UserError: If a parameter is wrong.
     """
-    try:
-        form = validated(RetrainingForm, given)
-    except ValidationError as error:
-        problems = problems_of(error, given, RetrainingForm)
-        raise UserError(said([f"{each.path}: {each.message}" for each in problems])) from None
+    form = form_of(RetrainingForm, given)
     own = {name: getattr(form, name) for name in CompressForm.model_fields}
     document: dict[str, Any] = {"spec": document_of(spec_of(own))}
     for name, (*path, last) in PLACES.items():

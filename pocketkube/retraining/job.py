@@ -10,8 +10,9 @@ from pocketkube.files import replaced_folder
 from pocketkube.spec import Spec
 from pocketkube.stages.cache import kept_place
 from pocketkube.stages.call import StageCall
-from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, Step, plan
+from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, plan
 from pocketkube.stages.run import Ran, run_stage
+from pocketkube.stages.whole_job import run_steps
 from pocketkube.storage import Location, add_folder, is_whole
 
 Say = Callable[[str], None]
@@ -69,21 +70,9 @@ def run_job(
     """
     left_out = {MEASURED, REPORTED} | (set() if baseline else {BASELINE})
     steps = [step for step in plan(spec) if step.key not in left_out]
-    outputs: dict[str, str] = {}
-    for number, step in enumerate(steps, start=1):
-        say(f"[{number}/{len(steps)}] {step.title}")
-        outputs[step.key] = str(work / step.key)
-        ran = _run(step.call(outputs, outputs[step.key]), cache, elsewhere)
-        say(f"[{number}/{len(steps)}] {'unchanged' if ran.cached else f'{ran.seconds:.1f} s'}")
-    return Made(
-        Path(outputs[_last(steps).inputs["model"]]),
-        Path(outputs[RESULT]),
-        Path(outputs[BASELINE]) if baseline else None,
-    )
-
-
-def _last(steps: list[Step]) -> Step:
-    return next(step for step in steps if step.key == RESULT)
+    outputs = run_steps(steps, work, say, lambda call: _run(call, cache, elsewhere))
+    last = next(step for step in steps if step.key == RESULT)
+    return Made(outputs[last.inputs["model"]], outputs[RESULT], outputs.get(BASELINE))
 
 
 def _run(call: StageCall, cache: Path, elsewhere: Elsewhere | None) -> Ran:

@@ -1,7 +1,7 @@
 """A form's typed parameters as a spec: what a person fills in to start a ready pipeline."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import Field, ValidationError
 
@@ -12,6 +12,8 @@ from pocketkube.spec.sections import PruneChannels
 from pocketkube.spec.settings import Settings
 from pocketkube.spec.spec import Spec, named_stage
 from pocketkube.spec.stage_settings import STAGE_NAMES
+
+Form = TypeVar("Form", bound=Settings)
 
 # What stands in settings for it: another spec's shape.
 OWN_SHAPE = "pocketkube submit SPEC runs a spec with any stages and settings"
@@ -100,7 +102,7 @@ def spec_of(given: Mapping[str, Any] | CompressForm) -> Spec:
         UserError: If a parameter is wrong, or `settings` hold something that is no spec's or does not
             fit the pipeline's fixed stages. Names the parameter.
     """
-    form = given if isinstance(given, CompressForm) else _form(given)
+    form = given if isinstance(given, CompressForm) else form_of(CompressForm, given)
     own = _document(form)
     _check_settings(form)
     document = {**merged(own, form.settings), "stages": _stages(own["stages"], form.settings)}
@@ -114,6 +116,23 @@ def spec_of(given: Mapping[str, Any] | CompressForm) -> Spec:
         raise UserError(
             said([_sentence(problem, document, form.settings) for problem in problems])
         ) from None
+
+
+def form_of(kind: type[Form], given: Mapping[str, Any]) -> Form:
+    """Reads a form.
+
+    Args:
+        kind: Which.
+        given: Its parameters by their names; whole numbers may be floats.
+
+    Raises:
+        UserError: If one is wrong by itself; names it.
+    """
+    try:
+        return validated(kind, given)
+    except ValidationError as error:
+        problems = problems_of(error, given, kind)
+        raise UserError(said([f"{each.path}: {each.message}" for each in problems])) from None
 
 
 def name_of(key: str) -> str:
@@ -148,14 +167,6 @@ def choices(form: type[Settings]) -> dict[str, tuple[str, ...]]:
         for name, field in form.model_fields.items()
         if get_origin(field.annotation) is Literal
     }
-
-
-def _form(given: Mapping[str, Any]) -> CompressForm:
-    try:
-        return validated(CompressForm, given)
-    except ValidationError as error:
-        problems = problems_of(error, given, CompressForm)
-        raise UserError(said([f"{each.path}: {each.message}" for each in problems])) from None
 
 
 def _document(form: CompressForm) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Runs a spec's whole job in this process, step after step."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pocketkube.spec import Spec
-from pocketkube.stages.plan import plan
-from pocketkube.stages.run import run_stage
+from pocketkube.stages.call import StageCall
+from pocketkube.stages.plan import Step, plan
+from pocketkube.stages.run import Ran, run_stage
 
 
 def run_inline(
@@ -30,11 +31,33 @@ def run_inline(
     Raises:
         UserError: If a step refuses its input.
     """
+    return run_steps(plan(spec), work, say, lambda call: run_stage(call, cache))
+
+
+def run_steps(
+    steps: Sequence[Step],
+    work: Path,
+    say: Callable[[str], None],
+    run: Callable[[StageCall], Ran],
+) -> dict[str, Path]:
+    """Runs steps of a job, one after the other.
+
+    Args:
+        steps: Each after those it needs.
+        work: Folder for their outputs.
+        say: Told when a step begins and ends.
+        run: Runs one.
+
+    Returns:
+        The output folder of each step, by its key.
+
+    Raises:
+        UserError: If a step refuses its input.
+    """
     outputs: dict[str, str] = {}
-    steps = plan(spec)
     for number, step in enumerate(steps, start=1):
         say(f"[{number}/{len(steps)}] {step.title}")
         outputs[step.key] = str(work / step.key)
-        ran = run_stage(step.call(outputs, outputs[step.key]), cache)
+        ran = run(step.call(outputs, outputs[step.key]))
         say(f"[{number}/{len(steps)}] {'unchanged' if ran.cached else f'{ran.seconds:.1f} s'}")
     return {key: Path(folder) for key, folder in outputs.items()}
