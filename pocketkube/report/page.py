@@ -48,6 +48,7 @@ def build_report(result: Result) -> str:
             section("Before and after", _table(result), *_notes(result)),
             section("Latency", *_latency(result)),
             "</div>",
+            section("Latency, node by node", *_by_node(result)),
             section("Layers", layer_table(result.layers), _operations(result)),
             section("Training", _curves(result)),
             section("What is taken for what", *_confusions(result)),
@@ -161,13 +162,12 @@ def _latency(result: Result) -> list[str]:
     return [
         f"<p>{escape(measured_on(result))}</p>",
         latency_table(result),
-        *_by_node(result),
         latency_figure(result),
     ]
 
 
 def _by_node(result: Result) -> list[str]:
-    """What each node measured, where several did, and what their figures above are."""
+    """What each node measured, where several did, and what the figures of all of them are."""
     if not result.nodes:
         return []
     shown = []
