@@ -8,8 +8,10 @@ from pocketkube.kube.pod_parts import Owner
 from pocketkube.kube.session import Session, is_pod
 from pocketkube.kube.transport import Document
 
-# KFP sets the first in a task's container; a pod's host name is its own.
-_NAMES = ("KFP_POD_NAME", "HOSTNAME")
+# KFP's back end sets it in a task's container; a component that runs on one machine has none.
+TASK_POD = "KFP_POD_NAME"
+# A pod's host name is its own.
+_NAMES = (TASK_POD, "HOSTNAME")
 # As Argo calls the container that a task's code runs in.
 _MAIN = "main"
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from pocketkube.benchmarking.results import load_benchmark
 from pocketkube.files import replaced_folder
+from pocketkube.kube.own_pod import TASK_POD
 from pocketkube.layout import BENCHMARK_FILE
 from pocketkube.retraining.decision import decide
 from pocketkube.retraining.form import job_of
@@ -22,7 +23,7 @@ from pocketkube.retraining.settings import parse_retraining
 from pocketkube.spec import parse_settings, parse_spec, settings_document
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall
-from pocketkube.stages.component import CACHE, TASK_POD
+from pocketkube.stages.component import CACHE
 from pocketkube.stages.on_cluster import run_on_cluster
 from pocketkube.stages.parts import (
     TaskRequest,

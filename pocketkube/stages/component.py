@@ -10,6 +10,7 @@ from typing import Any
 
 from pocketkube.errors import UserError
 from pocketkube.facts import OutputScore, load_exported, load_facts
+from pocketkube.kube.own_pod import TASK_POD
 from pocketkube.kube.session import connect
 from pocketkube.layout import LITERT_FILE
 from pocketkube.spec import parse_settings
@@ -22,8 +23,6 @@ from pocketkube.stages.run import run_stage
 
 # Names a folder where components that run on one machine keep what they have finished.
 CACHE = "POCKETKUBE_CACHE"
-# KFP's back end sets it in a task's container; a component that runs on one machine has none.
-TASK_POD = "KFP_POD_NAME"
 
 
 def run_component(

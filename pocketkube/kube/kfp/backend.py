@@ -18,10 +18,11 @@ from kfp_server_api import V2beta1GetHealthzResponse
 
 from pocketkube.errors import UserError, repeatable
 from pocketkube.kube.kfp.failures import no_api, plain_failures
+from pocketkube.kube.session import ACCOUNT
 
 API, OLD_API = "/apis/v2beta1", "/apis/v1beta1"
 CERTIFICATES = "SSL_CERT_FILE"
-NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+NAMESPACE_FILE = ACCOUNT / "namespace"
 # To connect, and for the answer.
 TIMEOUT_S = (10, 60)
 
