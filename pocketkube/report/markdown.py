@@ -21,10 +21,10 @@ def markdown_of(result: Result) -> str:
     notes = [*uncounted(result), *result.warnings]
     parts = [
         f"# {result.spec['model'].rsplit('/')[-1]}, compressed",
-        _table(("", "before", "after", "change"), figures),
-        *([_table(("target", "asked for", "reached", ""), asked)] if asked else []),
-        *(["\n".join(f"- {_text(note)}" for note in notes)] if notes else []),
-        _text(measured_on(result)),
+        markdown_table(("", "before", "after", "change"), figures),
+        *([markdown_table(("target", "asked for", "reached", ""), asked)] if asked else []),
+        *(["\n".join(f"- {markdown_text(note)}" for note in notes)] if notes else []),
+        markdown_text(measured_on(result)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -39,15 +39,18 @@ def _targets(result: Result) -> list[tuple[str, ...]]:
     return found
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table whose first column names the rows; its cells are text."""
     kinds = ["---", *(["---:"] * (len(head) - 1))]
-    return "\n".join(_row(cells) for cells in (head, kinds, *(map(_text, line) for line in lines)))
+    return "\n".join(
+        _row(cells) for cells in (head, kinds, *(map(markdown_text, line) for line in lines))
+    )
+
+
+def markdown_text(value: str) -> str:
+    """Text in which nothing is taken for Markdown."""
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>#|" else sign for sign in value)
 
 
 def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _text(value: str) -> str:
-    """Text in which nothing is taken for Markdown."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>#|" else sign for sign in value)

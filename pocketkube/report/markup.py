@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 
 _BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|s|[kMG]?B|[kMG]|points)(?!\w))")
 
@@ -66,6 +67,23 @@ def listed(lines: Iterable[str]) -> str:
     """A list of sentences; empty without any."""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     return f"<ul>{items}</ul>" if items else ""
+
+
+def page(title: str, body: str) -> str:
+    """A whole page that needs nothing else.
+
+    Args:
+        title: What it is called.
+        body: HTML of what it shows.
+    """
+    style = files("pocketkube.report").joinpath("style.css").read_text("utf-8")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+        f"<title>{escape(title)}</title><style>{style}</style></head>"
+        f"<body><main>{body}</main></body></html>"
+    )
 
 
 def section(title: str, *parts: str, kind: str = "") -> str:

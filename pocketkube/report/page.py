@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 from pocketkube.benchmarking.environment import shown_machine
@@ -24,7 +23,7 @@ from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.curves import training_curves
 from pocketkube.report.latency_plot import latency_figure, latency_table
 from pocketkube.report.layers import layer_table, operation_shares
-from pocketkube.report.markup import details, listed, section, table
+from pocketkube.report.markup import details, listed, page, section, table
 from pocketkube.report.result import Result, TargetOutcome
 from pocketkube.report.summary import measured_on, rows, speedup_change, target_words, uncounted
 from pocketkube.spec import yaml_of
@@ -39,7 +38,6 @@ def build_report(result: Result) -> str:
     Returns:
         The page.
     """
-    style = files("pocketkube.report").joinpath("style.css").read_text("utf-8")
     body = "".join(
         (
             _headline(result),
@@ -56,13 +54,7 @@ def build_report(result: Result) -> str:
             section("Do it again", *_again(result)),
         )
     )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{escape(_title(result))}</title><style>{style}</style></head>"
-        f"<body><main>{body}</main></body></html>"
-    )
+    return page(_title(result), body)
 
 
 def _title(result: Result) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 
 from pocketkube.figures import milliseconds, size
 from pocketkube.measures import Wording, wording_of
-from pocketkube.report.markup import details, listed, section, table
+from pocketkube.report.markdown import markdown_table, markdown_text
+from pocketkube.report.markup import details, listed, page, section, table
 from pocketkube.retraining.lineage import (
     Decision,
     DriftFacts,
@@ -47,7 +47,6 @@ class Part:
 
 def html_of(outcome: Outcome) -> str:
     """One page that needs nothing else."""
-    style = files("pocketkube.report").joinpath("style.css").read_text("utf-8")
     body = "".join(
         section(part.title, listed(part.sentences), table(part.head, part.rows))
         for part in _parts(outcome)
@@ -55,26 +54,18 @@ def html_of(outcome: Outcome) -> str:
     spec = f"<pre><code>{escape(yaml_of(outcome.decision.spec))}</code></pre>"
     job = section("The job", details("The spec of the version", spec)) if outcome.decision.spec else ""
     title = _title(outcome)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body><main>"
-        f'<header><h1>{escape(title)}</h1><p class="muted">{escape(_subtitle(outcome))}</p></header>'
-        f"{body}{job}</main></body></html>"
-    )
+    head = f'<header><h1>{escape(title)}</h1><p class="muted">{escape(_subtitle(outcome))}</p></header>'
+    return page(title, f"{head}{body}{job}")
 
 
 def markdown_of(outcome: Outcome) -> str:
     """The same, short."""
-    lines = [f"# {_title(outcome)}", "", _subtitle(outcome), ""]
+    parts = [f"# {markdown_text(_title(outcome))}", markdown_text(_subtitle(outcome))]
     for part in _parts(outcome):
-        lines += [f"## {part.title}", "", *(f"- {sentence}" for sentence in part.sentences), ""]
-        if part.rows:
-            rows = (part.head, ["---"] * len(part.head), *part.rows)
-            lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
-            lines.append("")
-    return "\n".join(lines)
+        sentences = "\n".join(f"- {markdown_text(sentence)}" for sentence in part.sentences)
+        shown = markdown_table(part.head, part.rows) if part.rows else ""
+        parts += [f"## {markdown_text(part.title)}", *filter(None, (sentences, shown))]
+    return "\n\n".join(parts) + "\n"
 
 
 def _title(outcome: Outcome) -> str:
