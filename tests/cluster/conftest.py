@@ -3,6 +3,8 @@
 import json
 import os
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +28,7 @@ from tests.cluster import commands
 from tests.cluster.backend import Backend
 from tests.cluster.cluster import is_named
 from tests.cluster.diagnosis import diagnosis
-from tests.cluster.jobs import SPEC
+from tests.cluster.jobs import IMAGE, SPEC
 from tests.cluster.lone_api_server import LoneApiServer, lone_api_server
 from tests.cluster.missing import Missing, refuse_where_no_cluster_can_run, refuse_without
 from tests.cluster.store import (
@@ -101,6 +103,20 @@ def _answer(error: client.ApiException) -> str:
 def arch(cluster: None) -> str:
     """Architecture of the nodes that the runtime image is for: amd64, wherever there are such."""
     return min(node.status.node_info.architecture for node in client.CoreV1Api().list_node().items)
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ready pipelines, compiled for the image that the cluster has."""
+    folder = tmp_path_factory.mktemp("packages")
+    subprocess.run(
+        [sys.executable, "-m", "pipelines", str(folder)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "POCKETKUBE_IMAGE": IMAGE},
+        check=True,
+        capture_output=True,
+    )
+    return folder
 
 
 @pytest.fixture

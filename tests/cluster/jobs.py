@@ -1,14 +1,18 @@
 """The small job that the cluster's tests run, and the objects of manifests/examples that run it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 from kubernetes import client
 
+from pocketkube import __version__
 from tests.cluster.store import find_store
 
 EXAMPLES = Path(__file__).parents[2] / "manifests" / "examples"
+# As the cluster's nodes know it.
+IMAGE = os.environ.get("POCKETKUBE_IMAGE", f"pocketkube:{__version__}")
 SPEC: dict[str, Any] = yaml.safe_load((EXAMPLES / "spec.yaml").read_text())
 
 

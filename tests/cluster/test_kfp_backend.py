@@ -1,7 +1,6 @@
 """The ready pipeline on the Kubeflow Pipelines back end that --kfp-endpoint names."""
 
 import json
-import os
 import secrets
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from pocketkube.storage import parse_uri
 from pocketkube.storage.server import connect
 from tests.cluster.backend import Backend, executors, last_line, start, until, wait
 from tests.cluster.store import find_store
-from tests.cluster.test_stage_job import IMAGE
 
 ROOT = Path(__file__).parents[2]
 PARAMETERS: dict[str, Any] = {
@@ -53,16 +51,8 @@ class Interrupted:
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ready pipeline, compiled for the image that the cluster has."""
-    folder = tmp_path_factory.mktemp("packages")
-    subprocess.run(
-        [sys.executable, "-m", "pipelines", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "POCKETKUBE_IMAGE": IMAGE},
-        check=True,
-    )
-    return folder / "compress_model.yaml"
+def package(packages: Path) -> Path:
+    return packages / "compress_model.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from pocketkube.kube.objects import POD
 from pocketkube.kube.pods import Ending, Stuck, why_ended, why_stuck
 from pocketkube.kube.watching import watch
 from tests.cluster.faulty import faulty
+from tests.cluster.jobs import IMAGE
 from tests.cluster.test_kube_objects import core, wait_for
-from tests.cluster.test_stage_job import IMAGE
 from tests.storage.relay import Cut
 
 LIMIT_S = 180

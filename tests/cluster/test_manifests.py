@@ -32,10 +32,9 @@ from tests.cluster.accounts import api_as
 from tests.cluster.backend import Backend
 from tests.cluster.following import wait_for_job, wait_for_mpijob
 from tests.cluster.installing import BENCHMARK, RUNTIME, install
-from tests.cluster.jobs import SPEC
+from tests.cluster.jobs import IMAGE, SPEC
 from tests.cluster.kubectl import kubectl
 from tests.cluster.store import SECRET, find_store
-from tests.cluster.test_stage_job import IMAGE
 from tests.kube.schemas import close, refuse_invalid
 from tests.manifests.rendering import APPLIED, MANIFESTS, rendered
 from tests.steps import call_of

@@ -25,9 +25,8 @@ from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Cluster
 from pocketkube.storage import parse_uri
 from pocketkube.storage.server import connect as connect_store
-from tests.cluster.jobs import SPEC
+from tests.cluster.jobs import IMAGE, SPEC
 from tests.cluster.store import SECRET, find_store
-from tests.cluster.test_stage_job import IMAGE
 from tests.steps import call_of
 
 TRAINING = {"epochs": 2, "batch_size": 64, "workers": 2}

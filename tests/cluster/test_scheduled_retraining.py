@@ -1,9 +1,6 @@
 """The pipeline scheduled-retraining on a back end: three partitions, two of which make a version."""
 
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +11,14 @@ from pocketkube.retraining.registry import Registry
 from pocketkube.storage import S3Address, S3Location, parse_uri
 from pocketkube.storage.server import connect
 from tests.cluster.backend import Backend, executors, start, wait
-from tests.cluster.test_stage_job import IMAGE
 from tests.retraining.data import SPEC, digits
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ready pipeline, compiled for the image that the cluster has."""
-    folder = tmp_path_factory.mktemp("packages")
-    subprocess.run(
-        [sys.executable, "-m", "pipelines", str(folder)],
-        cwd=ROOT,
-        env=os.environ | {"POCKETKUBE_IMAGE": IMAGE},
-        check=True,
-        capture_output=True,
-    )
-    return folder / "scheduled_retraining.yaml"
+def package(packages: Path) -> Path:
+    return packages / "scheduled_retraining.yaml"
 
 
 def put(place: S3Address, name: str, content: bytes) -> None:

@@ -1,20 +1,16 @@
 """A stage as a Job: restricted, on a read-only root, from bundle to bundle on the S3 server."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from kubernetes import client
 
-from pocketkube import __version__
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.storage import fetch_folder, parse_uri, send_folder
 from tests.cluster.following import NotDone, wait_for_job
-from tests.cluster.jobs import stage_job
-
-IMAGE = os.environ.get("POCKETKUBE_IMAGE", f"pocketkube:{__version__}")
+from tests.cluster.jobs import IMAGE, stage_job
 
 
 def start(namespace: str, arch: str, stage: str, *arguments: str) -> str:

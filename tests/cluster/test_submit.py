@@ -15,7 +15,7 @@ import yaml
 from kfp import compiler, dsl, kubernetes
 
 from tests.cluster.backend import Backend
-from tests.cluster.test_stage_job import IMAGE
+from tests.cluster.jobs import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
