@@ -73,10 +73,17 @@ class NetworkConfig(_Common):
 
 
 class CheckExportConfig(NetworkConfig):
-    """Of `check_export`: all stages have a part in the file, and a target may be judged by a table."""
+    """Of `check_export`: all stages have a part in the file; of targets, one that a latency table judges."""
 
     target: Target | None = None
     stages: tuple[StageSettings, ...] = ()
+
+    @classmethod
+    def _parts(cls, spec: Spec, settings: StageSettings | None) -> dict[str, Any]:
+        parts = super()._parts(spec, settings)
+        if spec.target is None or not spec.target.latency_table:
+            del parts["target"]
+        return parts
 
 
 class TrainModelConfig(NetworkConfig):

@@ -12,6 +12,13 @@ MIRROR = "https://user:password@mirror.example/debian"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Debian's programs are Linux's")
 
 
+def buildah(machine, **does):
+    """A builder that knows no base yet, whose images hold nothing, and whose containers are called the same."""
+    actions = {"inspect": "[[ $* != *-base:* ]]", "from": "echo new-container"}
+    actions |= {"mount": f"mkdir -p {machine.folder}/image; echo {machine.folder}/image"} | does
+    return f"case $1 in {' '.join(f'{name}) {action} ;;' for name, action in actions.items())} esac"
+
+
 @pytest.fixture
 def debian(machine):
     """A Debian machine with buildah, as root."""
@@ -24,8 +31,7 @@ def debian(machine):
         'root=${*: -2:1}; mkdir -p "$root"/{run,etc/apt/apt.conf.d,etc/dpkg/dpkg.cfg.d,usr/share/doc}\n'
         'echo "deb ${*: -1} bookworm main" > "$root/etc/apt/sources.list"',
     )
-    # It knows no image yet, and all containers are called the same.
-    machine.has("buildah", "case $1 in inspect) exit 1 ;; from) echo new-container ;; esac")
+    machine.has("buildah", buildah(machine))
     return machine
 
 
@@ -49,9 +55,7 @@ def test_the_images_are_built_on_the_base(debian):
 
 
 def test_a_base_that_cannot_be_filled_is_not_kept(debian):
-    debian.has(
-        "buildah", "case $1 in inspect) exit 1 ;; from) echo new-container ;; add) exit 125 ;; esac"
-    )
+    debian.has("buildah", buildah(debian, add="exit 125"))
     done = debian.run("images/build.sh", "benchmark", BASE="debootstrap")
     assert done.returncode != 0
     called = [call.split()[1] for call in debian.calls("buildah")]
@@ -84,7 +88,8 @@ def test_the_mirror_and_its_certificates_are_used_and_in_no_base(debian, tmp_pat
 def test_apt_is_told_in_the_images_what_it_is_told_in_the_base(debian, tmp_path):
     debian.has(
         "buildah",
-        f"for word; do case $word in id=apt,*) cat ${{word#*src=}} >> {tmp_path}/apt; esac; done",
+        f"for word; do case $word in id=apt,*) cat ${{word#*src=}} >> {tmp_path}/apt; esac; done\n"
+        + buildah(debian),
     )
     (tmp_path / "company.pem").write_text("OURS")
     settings = {"BASE": "debootstrap", "CA_CERTIFICATES": str(tmp_path / "company.pem")}
