@@ -73,7 +73,7 @@ class NetworkConfig(_Common):
 
 
 class CheckExportConfig(NetworkConfig):
-    """Of `check_export`: all stages have a part in the file; of targets, one that a latency table judges."""
+    """Of `check_export`: all stages have a part in the file; a target, where a table judges it."""
 
     target: Target | None = None
     stages: tuple[StageSettings, ...] = ()

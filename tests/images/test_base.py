@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Debian's progra
 
 
 def buildah(machine, **does):
-    """A builder that knows no base yet, whose images hold nothing, and whose containers are called the same."""
+    """A builder that has no base yet, empty images, and one name for all containers."""
     actions = {"inspect": "[[ $* != *-base:* ]]", "from": "echo new-container"}
     actions |= {"mount": f"mkdir -p {machine.folder}/image; echo {machine.folder}/image"} | does
     return f"case $1 in {' '.join(f'{name}) {action} ;;' for name, action in actions.items())} esac"
