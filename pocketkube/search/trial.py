@@ -1,0 +1,32 @@
+"""A trial: what was tried, and what came of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+State = Literal["running", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One assignment that was evaluated, or is being.
+
+    Attributes:
+        number: Counted from 0, in the order in which they were asked for.
+        choice: The level of each parameter that was really applied, under the budget.
+        state: How far it is.
+        score: On the validation split, more is better; None until it is done.
+        costs: What the network costs then, by the cost's name, as "macs" and "bytes".
+        seconds: How long the evaluation took.
+        sampler: What it was asked for by: "milp" for the first one of other samplers.
+        cause: Why it failed, in one line.
+    """
+
+    number: int
+    choice: tuple[int, ...]
+    state: State = "running"
+    score: float | None = None
+    costs: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    sampler: str = ""
+    cause: str = ""
