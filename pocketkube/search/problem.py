@@ -1,7 +1,6 @@
 """A search as plain data: what may be chosen, what it costs, and how much may be spent.
 
-It travels compressed in an experiment's algorithm settings, so that the suggestion service needs nothing
-else.
+It travels compressed in an experiment's algorithm settings: the suggestion service needs nothing else.
 """
 
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ import numpy as np
 from pocketkube.graph.cost_model import CostModel
 from pocketkube.search.space import Space
 
-# "mean_bits" counts over all weights that have a parameter of bits; "bytes" are the file's; "latency" is
-# in nanoseconds, from a latency table.
+# "mean_bits" counts over all weights that have a parameter of bits; "bytes" are the file's; "latency"
+# is in nanoseconds, from a latency table.
 CostName = Literal["macs", "parameters", "mean_bits", "bytes", "latency"]
 
 

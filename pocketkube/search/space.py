@@ -1,4 +1,4 @@
-"""What a search may decide: one parameter for each group of channels, or each layer's sparsity or bits."""
+"""What a search may decide: a parameter for each group of channels, each layer's sparsity or bits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
