@@ -17,6 +17,7 @@ from pocketkube.spec.sections.fine_tune import FineTune
 from pocketkube.spec.sections.prune_channels import PruneChannels
 from pocketkube.spec.sections.quantize import Quantize
 from pocketkube.spec.sections.quantize_weights import FLOAT, QuantizeWeights
+from pocketkube.spec.sections.search import Evaluate, Search
 from pocketkube.spec.sections.sparsify_weights import SparsifyWeights
 from pocketkube.spec.sections.stage import StageBase, Trait
 from pocketkube.spec.sections.target import Target
@@ -37,12 +38,14 @@ __all__ = [
     "DatasetSettings",
     "DistillModel",
     "Distillation",
+    "Evaluate",
     "FineTune",
     "Landmarks",
     "Pods",
     "PruneChannels",
     "Quantize",
     "QuantizeWeights",
+    "Search",
     "SparsifyWeights",
     "StageBase",
     "Target",
