@@ -93,6 +93,7 @@ def _job(work: TrialWork, cluster: Cluster) -> dict[str, Any]:
         {"activeDeadlineSeconds": 60 * workers.deadline_minutes} if workers.deadline_minutes else {}
     )
     labels = {**MANAGED, STAGE_LABEL: work.stage}
+    named = secrets(workers)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -116,7 +117,7 @@ def _job(work: TrialWork, cluster: Cluster) -> dict[str, Any]:
                             "image": work.image,
                             "command": ["python", "-m", "pocketkube", *_words(work, METRICS)],
                             "env": store_environment(work.environment, cluster),
-                            "envFrom": secrets(workers),
+                            **({"envFrom": named} if named else {}),
                             "resources": resources(workers),
                             "securityContext": CONTAINER_SECURITY,
                             "volumeMounts": mounts(workers),
