@@ -13,6 +13,9 @@ HIDDEN = (32, 32)
 BATCH = 64
 # Of the way that the targets go towards the learnt networks at each update.
 SOFT = 0.02
+# What the rewards that really followed count beside those that the targets expect: it keeps the critic
+# from believing itself.
+REALISED = 0.5
 ACTOR_RATE, CRITIC_RATE = 1e-3, 3e-3
 
 
@@ -77,7 +80,15 @@ def agent_from(text: str, facts: int) -> Agent | None:
     middle = size(widths[0])
     if len(weights) != middle + size(widths[1]) or not np.isfinite(weights).all():
         return None
-    return Agent(Network(widths[0], weights[:middle].copy()), Network(widths[1], weights[middle:].copy()))
+    return Agent(
+        Network(widths[0], weights[:middle].copy()), Network(widths[1], weights[middle:].copy())
+    )
+
+
+def log_odds(actions: np.ndarray) -> np.ndarray:
+    """Actions, 0 to 1, as log-odds: not so near the ends that nothing could be learnt there."""
+    inside = np.clip(actions, 0.05, 0.95)
+    return np.log(inside / (1 - inside))
 
 
 def learn(agent: Agent, steps: Transitions, batches: np.ndarray) -> None:
@@ -100,10 +111,7 @@ def learn(agent: Agent, steps: Transitions, batches: np.ndarray) -> None:
         acts_after = slow.act(states_after, steps.usual[after])
         worth_after = slow.critic(_with(states_after, acts_after))
         hoped = steps.rewards[rows] + steps.goes_on[rows] * worth_after
-        # What really followed can be had again: nothing is worth less.
-        import os
-        V=os.environ.get('AIM','max')
-        aim = {'max': lambda: np.maximum(hoped, steps.returns[rows]), 'mc': lambda: steps.returns[rows], 'td': lambda: hoped, 'mix': lambda: 0.5*(hoped+steps.returns[rows])}[V]()
+        aim = (1 - REALISED) * hoped + REALISED * steps.returns[rows]
         values = critic.forward(_with(states, steps.actions[rows]))
         error = np.clip(values[-1][:, 0] - aim, -1.0, 1.0) / len(rows)
         critic_adam.step(critic.gradients(values, error)[0])

@@ -83,6 +83,8 @@ def _cut(problem: Problem) -> np.ndarray:
 def _spread(measured: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """How far a parabola may be from 0: as far as the loss that was measured, and not nothing."""
     least = max(float(scores.std()), 1e-6) / np.sqrt(len(measured))
-    return np.maximum(0.5 * measured.max(axis=1), 0.2 * least) if measured.any() else np.full(
-        len(measured), least
+    return (
+        np.maximum(0.5 * measured.max(axis=1), 0.2 * least)
+        if measured.any()
+        else np.full(len(measured), least)
     )
