@@ -1,6 +1,5 @@
 """`pocketkube experiment`: its options, and what it does."""
 
-import argparse
 import json
 import sys
 from argparse import Namespace

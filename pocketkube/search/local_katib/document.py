@@ -163,9 +163,7 @@ def _steps_in(content: Any, loc: Sequence[str | int]) -> Steps:
     """As much of a location as there is in the document."""
     steps: list[str | int] = []
     for part in loc:
-        if isinstance(content, Mapping) and part in content:
-            content = content[part]
-        elif isinstance(content, list) and isinstance(part, int):
+        if (isinstance(content, Mapping) and part in content) or (isinstance(content, list) and isinstance(part, int)):
             content = content[part]
         else:
             break
