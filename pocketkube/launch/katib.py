@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pocketkube.errors import UserError
 from pocketkube.kube.failures import ApiServerAway, Refused
-from pocketkube.kube.katib.experiment import API_VERSION, ExperimentWork, experiment
+from pocketkube.kube.katib.experiment import API_VERSION, INJECTION, ExperimentWork, experiment
 from pocketkube.kube.katib.trial_jobs import LAUNCHER, PRIMARY
 from pocketkube.kube.katib.trials import (
     SUGGESTION,
@@ -33,8 +33,6 @@ from pocketkube.spec.sections import Cluster
 
 EXPERIMENT = Kind(API_VERSION, "Experiment")
 NAMESPACE = Kind("v1", "Namespace")
-# Of a namespace whose trials may have Katib's sidecar.
-INJECTION = "katib.kubeflow.org/metrics-collector-injection"
 _OF_EXPERIMENT = "katib.kubeflow.org/experiment={}"
 _OF_TRIAL = "katib.kubeflow.org/trial={}"
 _LOOK_S = 2.0

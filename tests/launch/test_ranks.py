@@ -32,9 +32,7 @@ time.sleep(0 if sys.argv[1] in ("0", "measure") else 60)
 """
 
 
-def launch(
-    tmp_path: Path, *words: str, options: tuple[str, ...] = ()
-) -> subprocess.Popen[str]:
+def launch(tmp_path: Path, *words: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     package = tmp_path / "pocketkube"
     package.mkdir()
     (package / "__init__.py").touch()
