@@ -7,6 +7,8 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/tools/bin:$(PATH)
+# Without compiled modules every start of TensorFlow takes three times as long, and the tests start many.
+unexport PYTHONDONTWRITEBYTECODE
 SPEC ?= examples/digits.yaml
 OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
 # A file's tests share what they made ready; two or four files at once keep the cores busy.
