@@ -8,6 +8,7 @@ from pocketkube import __version__
 from pocketkube.cli import commands, retraining
 from pocketkube.cli.cluster_options import add_cluster_commands
 from pocketkube.cli.ending import plain_ending
+from pocketkube.cli.experiments import add_experiment_commands
 from pocketkube.pruning.criteria import BUILT_IN
 from pocketkube.quiet import quiet_libraries
 
@@ -141,6 +142,8 @@ def _parser() -> argparse.ArgumentParser:
         "--roll-back", action="store_true", help="deploy the version that was deployed before"
     )
     change.add_argument("--to", metavar="VERSION", help="deploy this version, whatever its gate said")
+
+    add_experiment_commands(sub)
 
     stage = _command(
         sub,

@@ -3,8 +3,9 @@
 A budget of another kind, as latency from a table, is one more class with the same methods.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -126,28 +127,81 @@ class FileBytes(Budget):
 
     def costs(self, counts: np.ndarray) -> np.ndarray:
         """Bytes of the file of each assignment."""
-        layers = {layer.name: layer for layer in self.model.layers}
-        numbers: list[float] = []
-        int8_channels: list[Extent] = []
-        constant = FILE_BYTES
-        for layer in layers.values():
-            source = layers.get(layer.reads[0]) if layer.kind == NORM and layer.reads else None
-            merged = source is not None and _has_matrix(source)
-            constant += 0 if merged else OPERATION_BYTES
-            bits = self.bits.get(layer.name, self.default_bits)
-            if bits <= 8 and _has_matrix(layer):
-                int8_channels.append(layer.calls[0].outputs[0][-1])
-            for weight in layer.weights:
-                if len(weight.shape) > 1:
-                    numbers.append(bits / 8)
-                elif layer.kind == NORM:
-                    kept = () if source is not None and source.use_bias else KEPT_STATISTICS[merged]
-                    numbers.append(FLOAT_BYTES * (weight.name in kept))
-                else:
-                    numbers.append(FLOAT_BYTES)
+        bits = [
+            self.bits.get(layer.name, self.default_bits)
+            for layer in self.model.layers
+            for _ in layer.weights
+        ]
+        return self.costs_at(counts, np.array([bits]))
+
+    def costs_at(self, counts: np.ndarray, bits: np.ndarray) -> np.ndarray:
+        """Bytes of the file at other bits.
+
+        Args:
+            counts: Units that each group keeps, `[assignments, groups]`.
+            bits: Bits of each weight that is a matrix, in the order of layers and their weights,
+                `[assignments or 1, weights]`.
+
+        Returns:
+            One cost for each assignment, `[assignments]`.
+        """
+        facts = self._facts
         sizes = self.model.weight_sizes(counts)
-        channels = self.model.lengths(int8_channels, counts).sum(axis=1)
-        return np.ceil(sizes * np.array(numbers)).sum(axis=1) + INT8_CHANNEL_BYTES * channels + constant
+        numbers = np.where(facts.is_matrix, bits / 8, facts.vector_bytes)
+        channels = self.model.lengths(facts.outputs, counts) * (bits[:, facts.matrices] <= 8)
+        scales = INT8_CHANNEL_BYTES * channels.sum(axis=1)
+        return np.ceil(sizes * numbers).sum(axis=1) + scales + facts.constant
+
+    @cached_property
+    def _facts(self) -> "_FileFacts":
+        return _file_facts(self.model.layers)
+
+
+@dataclass(frozen=True)
+class _FileFacts:
+    """What a file's bytes follow from.
+
+    Attributes:
+        constant: Bytes that no weights take.
+        is_matrix: Whether each weight is one, `[weights]`.
+        vector_bytes: Bytes of each number of what is none, `[weights]`.
+        matrices: The number of the first matrix of each layer that has one.
+        outputs: These layers' output channels.
+    """
+
+    constant: int
+    is_matrix: np.ndarray
+    vector_bytes: np.ndarray
+    matrices: np.ndarray
+    outputs: tuple[Extent, ...]
+
+
+def _file_facts(layers: Sequence[Layer]) -> _FileFacts:
+    named = {layer.name: layer for layer in layers}
+    constant = FILE_BYTES
+    is_matrix: list[bool] = []
+    vector_bytes: list[int] = []
+    matrices: list[int] = []
+    outputs: list[Extent] = []
+    for layer in layers:
+        source = named.get(layer.reads[0]) if layer.kind == NORM and layer.reads else None
+        merged = source is not None and _has_matrix(source)
+        constant += 0 if merged else OPERATION_BYTES
+        kept = () if source is not None and source.use_bias else KEPT_STATISTICS[merged]
+        if _has_matrix(layer):
+            first = next(i for i, weight in enumerate(layer.weights) if len(weight.shape) > 1)
+            matrices.append(len(is_matrix) + first)
+            outputs.append(layer.calls[0].outputs[0][-1])
+        for weight in layer.weights:
+            is_matrix.append(len(weight.shape) > 1)
+            vector_bytes.append(FLOAT_BYTES * (layer.kind != NORM or weight.name in kept))
+    return _FileFacts(
+        constant,
+        np.array(is_matrix, bool),
+        np.array(vector_bytes, float),
+        np.array(matrices, int),
+        tuple(outputs),
+    )
 
 
 NORM = "BatchNormalization"

@@ -34,6 +34,8 @@ class SharedWork:
         image: The image of all pods.
         environment: Variables of the processes, beside what Secrets hold.
         owner: With what the job goes; None where it stays until it is deleted.
+        metrics: The file of the launcher's to which NAME=NUMBER goes that the first process prints;
+            none if empty.
     """
 
     name: str
@@ -43,6 +45,7 @@ class SharedWork:
     image: str
     environment: Mapping[str, str] = field(default_factory=dict)
     owner: Owner | None = None
+    metrics: str = ""
 
     def pods(self, workers: WorkerPods) -> int:
         """In how many pods the processes are."""
@@ -55,7 +58,8 @@ def command(work: SharedWork, workers: WorkerPods) -> list[str]:
     if workers.elastic:
         least, most = workers.elastic.min_workers, workers.elastic.max_workers
     bounds = ("--min", str(least), "--max", str(most))
-    return [*RANKS, "--slots", str(workers.slots), *bounds, "--", *work.argv]
+    metrics = ("--metrics", work.metrics) if work.metrics else ()
+    return [*RANKS, "--slots", str(workers.slots), *bounds, *metrics, "--", *work.argv]
 
 
 def metadata(work: SharedWork, cluster: Cluster) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from pocketkube.graph.budgets import Budget
 from pocketkube.graph.cost_model import CostModel, Extent
-from pocketkube.latency_table.table import LatencyTable, sum_of_kinds
+from pocketkube.latency_table.table import LatencyTable, known_kinds
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,42 @@ class Latency(Budget):
         Raises:
             UserError: If the table lacks the number format, or a kind of operation.
         """
-        sizes = [
-            np.stack([self._sum(lengths, counts) for lengths in each.size], axis=1)
-            for each in self.operations
-        ]
-        total_us = sum_of_kinds(self.table, [each.kind for each in self.operations], sizes)
+        kinds = known_kinds(self.table, [each.kind for each in self.operations])
+        lengths = self.model.lengths(self._axes, counts)
+        total_us = np.zeros(len(counts))
+        for kind, (times, fixed) in self._sizes.items():
+            sizes = np.tensordot(lengths, times, 1) + fixed
+            total_us += kinds[kind].microseconds(sizes).sum(axis=1)
         return 1e3 * self.table.call(self.number_format).latency_us(total_us)
 
     def latency_ms(self, assignment: Mapping[str, int]) -> float:
         """The latency of one assignment in milliseconds."""
         return self.cost(assignment) / 1e6
 
-    def _sum(self, lengths: tuple[Length, ...], counts: np.ndarray) -> np.ndarray:
-        total = np.zeros(len(counts))
-        for length in lengths:
-            on_axis = 1.0 if length.axis is None else self.model.lengths([length.axis], counts)[:, 0]
-            total = total + length.times * on_axis
-        return total
+    @cached_property
+    def _axes(self) -> tuple[Extent, ...]:
+        """The axes that sizes follow from."""
+        axes = (length.axis for each in self.operations for sum_ in each.size for length in sum_)
+        return tuple({repr(axis): axis for axis in axes if axis is not None}.values())
+
+    @cached_property
+    def _sizes(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """For each kind what its operations' sizes follow from.
+
+        How often each axis counts, `[axes, operations, sizes]`, and what is fixed, `[operations,
+        sizes]`.
+        """
+        numbers = {repr(axis): number for number, axis in enumerate(self._axes)}
+        found = {}
+        for kind in dict.fromkeys(each.kind for each in self.operations):
+            alike = [each.size for each in self.operations if each.kind == kind]
+            fixed = np.zeros((len(alike), len(alike[0])))
+            times = np.zeros((len(numbers), *fixed.shape))
+            for place in np.ndindex(fixed.shape):
+                for length in alike[place[0]][place[1]]:
+                    if length.axis is None:
+                        fixed[place] += length.times
+                    else:
+                        times[numbers[repr(length.axis)], *place] += length.times
+            found[kind] = times, fixed
+        return found

@@ -246,6 +246,19 @@ def sum_of_kinds(table: LatencyTable, kinds: Sequence[str], sizes: Sequence[np.n
     Raises:
         UserError: If the table lacks a kind.
     """
+    known = known_kinds(table, kinds)
+    total = np.zeros(sizes[0].shape[:-1]) if sizes else np.zeros(())
+    for kind, size in zip(kinds, sizes, strict=True):
+        total = total + known[kind].microseconds(size)
+    return total
+
+
+def known_kinds(table: LatencyTable, kinds: Sequence[str]) -> dict[str, KindTimes]:
+    """The times by the name of the kind, of a table that has all of some kinds.
+
+    Raises:
+        UserError: If it lacks one.
+    """
     known = table.by_kind
     missing = list(dict.fromkeys(kind for kind in kinds if kind not in known))
     if missing:
@@ -254,10 +267,7 @@ def sum_of_kinds(table: LatencyTable, kinds: Sequence[str], sizes: Sequence[np.n
             f"The latency table has no times of {missing[0]}{more}, which the network consists of; "
             "measure one for this network, with pocketkube benchmark --table."
         )
-    total = np.zeros(sizes[0].shape[:-1]) if sizes else np.zeros(())
-    for kind, size in zip(kinds, sizes, strict=True):
-        total = total + known[kind].microseconds(size)
-    return total
+    return known
 
 
 def _place(levels: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

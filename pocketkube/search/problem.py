@@ -3,17 +3,33 @@
 It travels compressed in an experiment's algorithm settings: the suggestion service needs nothing else.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+import base64
+import binascii
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from pocketkube.errors import UserError
+from pocketkube.graph.budgets import FileBytes
 from pocketkube.graph.cost_model import CostModel
-from pocketkube.search.space import Space
+from pocketkube.search.space import Decides, Parameter, Space
+
+if TYPE_CHECKING:
+    from pocketkube.latency_table.budget import Latency
 
 # "mean_bits" counts over all weights that have a parameter of bits; "bytes" are the file's; "latency"
 # is in nanoseconds, from a latency table.
 CostName = Literal["macs", "parameters", "mean_bits", "bytes", "latency"]
+
+SCHEMA_VERSION = 1
+# A problem's JSON is some hundred kilobytes; a setting that grows beyond this is none of ours.
+MOST_JSON_BYTES = 64 << 20
+# So many choices are priced at once: what that takes of memory stays small.
+CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -40,17 +56,438 @@ class Problem:
         losses: Foreseen loss of the score of each parameter at each of its levels, all others whole, as
             the sensitivity analysis measured it: 0 or more, `[levels]` for each parameter; empty where
             nothing was measured.
+        default_bits: Bits of a matrix whose bits no parameter decides: 32 of a float file, 8 of an int8
+            one; only "bytes" asks for it.
+        latency: The latency of `network`, from a table; None where there is none.
     """
 
     space: Space
     network: CostModel
     limit: Limit
     losses: tuple[tuple[float, ...], ...] = ()
+    default_bits: int = 32
+    latency: "Latency | None" = None
 
-    def costs(self, choices: np.ndarray) -> np.ndarray:
-        """What choices cost, in the limit's unit: `[choices]`.
+    @cached_property
+    def cost_names(self) -> tuple[CostName, ...]:
+        """What can be said of a choice's costs."""
+        searched = {each.decides for each in self.space.parameters}
+        known: dict[CostName, bool] = {
+            "macs": True,
+            "parameters": True,
+            "mean_bits": "bits" in searched,
+            "bytes": True,
+            "latency": self.latency is not None,
+        }
+        return tuple(name for name, is_known in known.items() if is_known)
+
+    @cached_property
+    def is_monotone(self) -> bool:
+        """Whether a dearer level never makes the limit's cost less, whatever the others are.
+
+        Not so latency, as measured times go up and down, and the mean of bits where channels are cut.
+        """
+        searched = {each.decides for each in self.space.parameters}
+        return self.limit.cost in ("macs", "parameters", "bytes") or (
+            self.limit.cost == "mean_bits" and searched == {"bits"}
+        )
+
+    def counts(self, choices: np.ndarray) -> np.ndarray:
+        """Units that each of the network's groups keeps, `[choices, groups]`.
+
+        A level is the part that is kept of each of a parameter's groups: its size times the level,
+        rounded to a multiple of its step, and no less than its least. A group without a parameter keeps
+        all.
 
         Args:
             choices: `[choices, parameters]`.
         """
-        raise NotImplementedError
+        choices = np.asarray(choices, int)
+        counts = np.tile(self.network.sizes, (len(choices), 1))
+        compiled = self._compiled
+        if len(compiled.groups):
+            chosen = choices[:, compiled.kept]
+            counts[:, compiled.groups] = compiled.counts[np.arange(len(compiled.groups)), chosen]
+        return counts
+
+    def costs(self, choices: np.ndarray, of: CostName | None = None) -> np.ndarray:
+        """What choices cost, `[choices]`.
+
+        - "macs": multiply-adds at batch size 1, whatever is zero and however many bits.
+        - "parameters": numbers in all weights that are not zero; zeros are those that sparsity makes.
+        - "mean_bits": bits of each weight that has a parameter of bits, on average; zeros count, too.
+        - "bytes": of the LiteRT file, as `FileBytes` estimates it: matrices take the bits that are
+          chosen, or `default_bits`, and zeros take as much as other numbers.
+        - "latency": nanoseconds from the latency table, which follow from the channels alone.
+
+        Args:
+            choices: `[choices, parameters]`.
+            of: Which cost; that of the limit where it is not said.
+
+        Raises:
+            UserError: If the problem does not know this cost.
+        """
+        of = of or self.limit.cost
+        if of not in self.cost_names:
+            raise UserError(
+                f"The search cannot tell {of}: "
+                + (
+                    "no parameter decides bits."
+                    if of == "mean_bits"
+                    else "it has no latency table."
+                    if of == "latency"
+                    else f"it knows {', '.join(self.cost_names)}."
+                )
+            )
+        choices = np.asarray(choices, int)
+        parts = [
+            self._costs(of, choices[start : start + CHUNK]) for start in range(0, len(choices), CHUNK)
+        ]
+        return np.concatenate([np.empty(0), *parts])
+
+    def cost(self, choice: Any, of: CostName | None = None) -> float:
+        """What one choice costs; see `costs`.
+
+        Args:
+            choice: `[parameters]`.
+            of: Which cost; that of the limit where it is not said.
+        """
+        return float(self.costs(np.asarray(choice, int)[None], of)[0])
+
+    def excess(self, choices: np.ndarray) -> np.ndarray:
+        """How far choices go beyond the limit, `[choices]`; 0 or less is within it.
+
+        In the limit's unit, but for the mean of bits, where it is all bits of the weights that are too
+        many: a sum over layers.
+
+        Args:
+            choices: `[choices, parameters]`.
+        """
+        if self.limit.cost != "mean_bits":
+            return self.costs(choices) - self.limit.most
+        choices = np.asarray(choices, int)
+        sizes, bits = self._sized_bits(choices)
+        return (sizes * (bits - self.limit.most)).sum(axis=1)
+
+    def all_costs(self, choice: Any) -> dict[str, float]:
+        """Every cost of one choice that can be told, by its name."""
+        return {name: self.cost(choice, name) for name in self.cost_names}
+
+    def to_json(self) -> str:
+        """Everything, as JSON that `from_json` reads."""
+        latency = None
+        if self.latency is not None:
+            table = self.latency.table
+            used = {each.kind for each in self.latency.operations}
+            form = self.latency.number_format
+            smaller = table.model_copy(
+                update={
+                    "kinds": tuple(each for each in table.kinds if each.kind in used),
+                    "calls": {form: table.call(form)},
+                    "networks": (),
+                    "warnings": (),
+                }
+            )
+            latency = {
+                "table": smaller.model_dump(mode="json"),
+                "operations": [asdict(each) for each in self.latency.operations],
+                "number_format": form,
+            }
+        return json.dumps(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "parameters": [asdict(each) for each in self.space.parameters],
+                "network": json.loads(self.network.to_json()),
+                "limit": asdict(self.limit),
+                "losses": self.losses,
+                "default_bits": self.default_bits,
+                "latency": latency,
+            },
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "Problem":
+        """What `to_json` wrote.
+
+        Raises:
+            UserError: If the text is none, contradicts itself, or is of a version that this one does
+                not know.
+        """
+        try:
+            facts = json.loads(text)
+            version = facts["schema_version"]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                "This is no search problem: it has to be JSON with a schema_version."
+            ) from None
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"The search problem has the schema_version {version}; this version of PocketKube "
+                f"reads {SCHEMA_VERSION}."
+            )
+        try:
+            network = CostModel.from_json(json.dumps(facts["network"]))
+            problem = cls(
+                Space(tuple(map(_parameter, facts["parameters"]))),
+                network,
+                Limit(facts["limit"]["cost"], float(facts["limit"]["most"])),
+                tuple(tuple(map(float, each)) for each in facts["losses"]),
+                int(facts["default_bits"]),
+                None if facts["latency"] is None else _latency(network, facts["latency"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"The search problem is damaged: {type(error).__name__} {error}.") from None
+        problem.check()
+        return problem
+
+    def to_setting(self) -> str:
+        """Everything as compressed text without spaces, for an experiment's algorithm settings."""
+        return base64.urlsafe_b64encode(zlib.compress(self.to_json().encode(), 9)).decode()
+
+    @classmethod
+    def from_setting(cls, text: str) -> "Problem":
+        """What `to_setting` wrote.
+
+        Raises:
+            UserError: If the text is damaged, or as in `from_json`.
+        """
+        return cls.from_json(unpacked_text(text, "search problem"))
+
+    def check(self) -> None:
+        """Sees whether the parts fit together.
+
+        Raises:
+            UserError: If they contradict each other.
+        """
+        for each in self.space.parameters:
+            _check_parameter(each)
+        double = {name for name in self.space.names if self.space.names.count(name) > 1}
+        if double:
+            raise UserError(f"Two parameters of the search are called {min(double)}.")
+        if not self.space.parameters:
+            raise UserError("The search has no parameters: there is nothing to choose.")
+        if self.losses and [len(each) for each in self.losses] != self.space.sizes.tolist():
+            raise UserError("The losses of the search have to be one for each level of each parameter.")
+        if not all(np.isfinite(each).all() for each in self.losses):
+            raise UserError("The losses of the search have to be numbers.")
+        if self.limit.cost not in self.cost_names:
+            raise UserError(
+                f"The search cannot be limited in {self.limit.cost}; it knows "
+                f"{', '.join(self.cost_names)}."
+            )
+        if not np.isfinite(self.limit.most):
+            raise UserError(f"The search's limit has to be a number; received {self.limit.most}.")
+        self._compiled  # noqa: B018 - names that do not exist are found here
+
+    def _costs(self, of: CostName, choices: np.ndarray) -> np.ndarray:
+        counts, compiled = self.counts(choices), self._compiled
+        if of == "macs":
+            return np.asarray(self.network.macs(counts), float)
+        if of == "parameters" and not compiled.sparsity:
+            return np.asarray(self.network.parameters(counts), float)
+        if of == "parameters":
+            sizes = self.network.weight_sizes(counts)
+            for parameter, levels, weights in compiled.sparsity:
+                gone = levels[choices[:, parameter], None] * sizes[:, weights]
+                sizes[:, weights] -= np.rint(gone)
+            return sizes.sum(axis=1)
+        if of == "latency":
+            assert self.latency is not None
+            return self.latency.costs(counts)
+        if of == "bytes":
+            return compiled.file.costs_at(counts, self._bits(choices))
+        sizes, bits = self._sized_bits(choices)
+        return (sizes * bits).sum(axis=1) / sizes.sum(axis=1)
+
+    def _bits(self, choices: np.ndarray) -> np.ndarray:
+        """Bits of each weight, `[choices or 1, weights]`."""
+        compiled = self._compiled
+        rows = len(choices) if compiled.bits else 1
+        bits = np.full((rows, compiled.weights), float(self.default_bits))
+        for parameter, levels, weights in compiled.bits:
+            bits[:, weights] = levels[choices[:, parameter], None]
+        return bits
+
+    def _sized_bits(self, choices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers in each weight that has a parameter of bits, and its bits, `[choices, weights]`."""
+        having = np.concatenate([weights for _, _, weights in self._compiled.bits])
+        sizes = self.network.weight_sizes(self.counts(choices))
+        return sizes[:, having], self._bits(choices)[:, having]
+
+    @cached_property
+    def _compiled(self) -> "_Compiled":
+        return _compile(self)
+
+
+def unpacked_text(setting: str, what: str) -> str:
+    """Text that was compressed by zlib and written in url-safe base64.
+
+    Args:
+        setting: The compressed text.
+        what: What it is, for the message.
+
+    Raises:
+        UserError: If it is none, cut off, or grows too large.
+    """
+    damaged = UserError(f"This is no {what}: it has to be compressed text as PocketKube wrote it.")
+    try:
+        packed = base64.b64decode(setting.encode("ascii"), altchars=b"-_", validate=True)
+        stream = zlib.decompressobj()
+        content = stream.decompress(packed, MOST_JSON_BYTES)
+        if stream.unconsumed_tail or not stream.eof or stream.unused_data:
+            raise damaged
+        return content.decode()
+    except (ValueError, binascii.Error, zlib.error):
+        raise damaged from None
+
+
+# The number of a parameter, the value of each of its levels, and the numbers of its weights.
+_OfWeights = tuple[int, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """The same as arrays.
+
+    Attributes:
+        groups: The groups that have a parameter.
+        kept: The parameter of each of them.
+        counts: How many units each of them keeps at each level, `[groups, most levels]`.
+        sparsity: The parameters of sparsity.
+        bits: Those of bits.
+        weights: How many weights the network has.
+        file: The bytes of its file.
+    """
+
+    groups: np.ndarray
+    kept: np.ndarray
+    counts: np.ndarray
+    sparsity: tuple[_OfWeights, ...]
+    bits: tuple[_OfWeights, ...]
+    weights: int
+    file: FileBytes
+
+
+def _compile(problem: Problem) -> _Compiled:
+    network, parameters = problem.network, problem.space.parameters
+    numbers = {group.name: number for number, group in enumerate(network.groups)}
+    owner: dict[int, int] = {}
+    for place, parameter in enumerate(parameters):
+        for target in parameter.targets if parameter.decides == "kept" else ():
+            if target not in numbers:
+                raise UserError(
+                    f"{parameter.name} decides on {target}, which is no group of channels of "
+                    f"{network.network}."
+                )
+            if owner.setdefault(numbers[target], place) != place:
+                raise UserError(f"Two parameters of the search decide on the channels of {target}.")
+    width = max((len(parameters[place].levels) for place in owner.values()), default=1)
+    counts = np.zeros((len(owner), width), int)
+    for row, (number, place) in enumerate(owner.items()):
+        group, levels = network.groups[number], np.array(parameters[place].levels)
+        rounded = np.rint(group.size * levels / group.step) * group.step
+        # A level of 1 is all units, whether or not they are a multiple of the step.
+        rounded = np.where(levels >= 1, group.size, rounded)
+        kept = np.clip(rounded, min(group.least, group.size), group.size)
+        counts[row, : len(kept)] = kept
+    weights = [
+        (f"{layer.name}/{weight.name}", len(weight.shape) > 1)
+        for layer in network.layers
+        for weight in layer.weights
+    ]
+    return _Compiled(
+        groups=np.array(list(owner), int),
+        kept=np.array(list(owner.values()), int),
+        counts=counts,
+        sparsity=_of_weights(parameters, "sparsity", weights),
+        bits=_of_weights(parameters, "bits", weights),
+        weights=len(weights),
+        file=FileBytes(network, default_bits=problem.default_bits),
+    )
+
+
+def _of_weights(
+    parameters: tuple[Parameter, ...], decides: Decides, weights: list[tuple[str, bool]]
+) -> tuple[_OfWeights, ...]:
+    """What parameters decide of the matrices of layers; depthwise ones never get zeros."""
+    found: list[_OfWeights] = []
+    owner: dict[int, str] = {}
+    for place, parameter in enumerate(parameters):
+        if parameter.decides != decides:
+            continue
+        numbers = []
+        for target in parameter.targets:
+            of_target = [
+                number
+                for number, (path, is_matrix) in enumerate(weights)
+                if is_matrix
+                and path.startswith(f"{target}/")
+                and not (decides == "sparsity" and path.endswith("depthwise_kernel"))
+            ]
+            if not of_target:
+                raise UserError(
+                    f"{parameter.name} decides on {target}, which is no layer with a matrix of weights."
+                )
+            numbers += of_target
+        for number in numbers:
+            if owner.setdefault(number, parameter.name) != parameter.name:
+                raise UserError(
+                    f"{owner[number]} and {parameter.name} both decide on {weights[number][0]}."
+                )
+        found.append((place, np.array(parameter.levels, float), np.array(sorted(set(numbers)), int)))
+    return tuple(found)
+
+
+def _check_parameter(parameter: Parameter) -> None:
+    levels = np.array(parameter.levels, float)
+    rising = levels[::-1] if parameter.decides == "sparsity" else levels
+    lowest, highest = {"kept": (0, 1), "sparsity": (0, 1), "bits": (1, 32)}[parameter.decides]
+    if (
+        not len(levels)
+        or not np.isfinite(levels).all()
+        or levels.min() < lowest
+        or levels.max() > highest
+        or (np.diff(rising) <= 0).any()
+    ):
+        shown = ", ".join(f"{each:g}" for each in parameter.levels) or "none"
+        raise UserError(
+            f"The levels of {parameter.name} have to go from the cheapest to the dearest, and lie from "
+            f"{lowest} to {highest}; received {shown}."
+        )
+
+
+def _parameter(facts: Any) -> Parameter:
+    if facts["decides"] not in get_args(Decides):
+        raise ValueError(f"{facts['decides']!r} is not one of {', '.join(get_args(Decides))}")
+    return Parameter(
+        str(facts["name"]),
+        facts["decides"],
+        tuple(facts["targets"]),
+        tuple(map(float, facts["levels"])),
+    )
+
+
+def _latency(network: CostModel, facts: Any) -> "Latency":
+    # Pydantic takes some memory: only a search under a latency limit pays for it.
+    from pocketkube.graph.cost_model import Extent
+    from pocketkube.latency_table.budget import Latency, Length, NetworkOperation
+    from pocketkube.latency_table.table import LatencyTable
+
+    def axis(facts: Any) -> Extent | None:
+        if facts is None:
+            return None
+        return Extent(facts["fixed"], {name: tuple(each) for name, each in facts["per_unit"].items()})
+
+    operations = tuple(
+        NetworkOperation(
+            operation["kind"],
+            tuple(
+                tuple(Length(length["times"], axis(length["axis"])) for length in size)
+                for size in operation["size"]
+            ),
+        )
+        for operation in facts["operations"]
+    )
+    table = LatencyTable.model_validate(facts["table"])
+    return Latency(network, table, operations, str(facts["number_format"]))

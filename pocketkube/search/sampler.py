@@ -16,10 +16,13 @@ class Asked:
         choices: One for each trial asked for, each within the budget, or the best that can be reached.
         state: What the sampler wants to see again at the next question, as text without spaces; at most
             some kilobytes. A sampler that needs none leaves it empty.
+        samplers: Which sampler each choice is of: "milp" where the solution of the foreseen losses goes
+            first; empty where all are of the one that was asked.
     """
 
     choices: tuple[tuple[int, ...], ...]
     state: str = ""
+    samplers: tuple[str, ...] = ()
 
 
 class Sampler(Protocol):
