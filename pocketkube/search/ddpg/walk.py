@@ -37,8 +37,8 @@ class Ways:
 
         Args:
             problem: The search.
-            losses: The foreseen loss of each parameter at its cheapest level and half-way, `[parameters,
-                2]`, at most 1.
+            losses: The foreseen loss of each parameter at its cheapest level and half-way, at most 1:
+                `[parameters, 2]`.
         """
         self._problem = problem
         self._last = problem.space.sizes - 1
