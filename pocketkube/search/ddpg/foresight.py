@@ -1,4 +1,4 @@
-"""What trials and the sensitivity analysis say of choices not yet tried: a sum of losses, one a parameter."""
+"""What trials and the sensitivity analysis say of choices not yet tried, as a sum of losses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,9 +32,9 @@ class Foresight:
 def foresee(problem: Problem, choices: np.ndarray, scores: np.ndarray) -> Foresight:
     """Fits the sensitivity analysis, or no loss at all where there was none, to trials.
 
-    The fit is Bayesian linear regression: each parameter's loss is what was measured, times a number near
-    1 that all have in common, and a parabola near 0; so a few trials change what was measured a little, and
-    many as much as they have to.
+    The fit is Bayesian linear regression: each parameter's loss is what was measured, times a number
+    near 1 that all have in common, and a parabola near 0; so a few trials change what was measured a
+    little, and many as much as they have to.
 
     Args:
         problem: The search.

@@ -1,13 +1,13 @@
 """Deep deterministic policy gradient: an actor walks through the network and chooses layer by layer.
 
-After Lillicrap et al., "Continuous control with deep reinforcement learning" (2016), and AMC (He et al.,
-2018), which first searched for ratios of channels so. What differs from PocketFlow's: the budget that is
-left is part of a state, what is replayed is the choice that was really applied and not the one that was
-wished for, and nothing but the trials is needed to go on. What differs from AMC: the reward comes where
-it is earned, step by step, from the losses that are foreseen (potential-based shaping, Ng et al. 1999,
-which leaves the best walk the best); walks that are only imagined under these losses teach the two
-networks as well (Sutton's Dyna, 1991); and of some walks with noise the one that is foreseen best is
-tried.
+After Lillicrap et al., "Continuous control with deep reinforcement learning" (2016), and AMC (He et
+al., 2018), which first searched for ratios of channels so. What differs from PocketFlow's: the budget
+that is left is part of a state, what is replayed is the choice that was really applied and not the one
+that was wished for, and nothing but the trials is needed to go on. What differs from AMC: the reward
+comes where it is earned, step by step, from the losses that are foreseen (potential-based shaping, Ng
+et al. 1999, which leaves the best walk the best); walks that are only imagined under these losses teach
+the two networks as well (Sutton's Dyna, 1991); and of some walks with noise the one that is foreseen
+best is tried.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from pocketkube.search.trial import Trial
 UPDATES = 100
 # Steps of real walks that are replayed, and of imagined ones.
 REPLAYED, IMAGINED = 2400, 600
-# The noise of actions, 0 to 1, at the first trial, in the end, and after how many trials it is half-way.
+# The noise of actions, 0 to 1, at the first trial and in the end, and the trials until it is half-way.
 FIRST_NOISE, LAST_NOISE, HALF_LIFE = 0.4, 0.05, 20.0
 # So many first trials are random where no losses were measured.
 WARM_UP = 12
@@ -110,7 +110,7 @@ def _usual(problem: Problem, past: History) -> Choice:
 
 
 def _hints(problem: Problem, foresight: Foresight) -> np.ndarray:
-    """The foreseen loss of each parameter's cheapest level and of the one half-way, `[parameters, 2]`."""
+    """The foreseen losses of each parameter's cheapest level and of half-way, `[parameters, 2]`."""
     last = problem.space.sizes - 1
     hints = np.stack([foresight.each(np.zeros_like(last)), foresight.each(last // 2)], axis=1)
     return hints / max(float(np.abs(hints).max()), 1e-12)

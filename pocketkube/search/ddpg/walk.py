@@ -37,7 +37,7 @@ class Ways:
 
         Args:
             problem: The search.
-            losses: The foreseen loss of each parameter at its cheapest level and half-way, about 0 to 1,
+            losses: The foreseen loss of each parameter at its cheapest level and half-way, at most 1:
                 `[parameters, 2]`.
         """
         self._problem = problem
