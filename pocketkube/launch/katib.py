@@ -231,8 +231,9 @@ class RunningExperiment:
         causes = [trial for trial in self.trials if trial.state == "failed"]
         if causes:
             last = causes[-1]
+            many = "trial has" if len(causes) == 1 else "trials have"
             reason = (
-                f"{len(causes)} trials have failed, as many as cluster.trials.max_failed allows; "
+                f"{len(causes)} {many} failed, which is all that cluster.trials.max_failed allows; "
                 f"trial {last.number + 1}: {last.cause.rstrip('. ')}."
             )
             return Outcome(1, Cause.FAULT, reason)

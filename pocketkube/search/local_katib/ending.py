@@ -30,9 +30,7 @@ class Ending:
     message: str
 
 
-def ending_of(
-    experiment: Experiment, trials: Sequence[Trial], *, nothing_left: bool
-) -> Ending | None:
+def ending_of(experiment: Experiment, trials: Sequence[Trial], *, nothing_left: bool) -> Ending | None:
     """How an experiment has ended; None while it goes on.
 
     Args:

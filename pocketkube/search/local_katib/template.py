@@ -42,7 +42,9 @@ def command_of(experiment: Experiment, trial: str, assignment: Mapping[str, str]
         UserError: If a value breaks the template, as a quotation mark does.
     """
     values = {
-        name: assignment[reference] if reference in assignment else _metadata(experiment, trial, reference)
+        name: assignment[reference]
+        if reference in assignment
+        else _metadata(experiment, trial, reference)
         for name, reference in experiment.template.parameters.items()
     }
     text = json.dumps(experiment.template.spec)
@@ -55,7 +57,9 @@ def command_of(experiment: Experiment, trial: str, assignment: Mapping[str, str]
         raise UserError(
             f"trial {trial}: its values leave the template unreadable, as quotation marks do: {values}."
         ) from None
-    container = next(each for each in containers_of(spec) if each["name"] == experiment.template.container)
+    container = next(
+        each for each in containers_of(spec) if each["name"] == experiment.template.container
+    )
     return _command(container)
 
 
@@ -115,5 +119,3 @@ def metadata_value(spec: Mapping[str, Any], key: str, index: str | None) -> str 
         values = (spec.get("metadata") or {}).get(key.lower()) or {}
         return str(values[index]) if index in values else None
     return {"Kind": spec.get("kind"), "APIVersion": spec.get("apiVersion")}.get(key)
-
-
