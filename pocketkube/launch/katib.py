@@ -209,10 +209,10 @@ class RunningExperiment:
         if unseen := self._unseen_end():
             self._give_up(Outcome(1, Cause.FAULT, unseen))
             return
-        reason, goes_on = self._why_waiting()
+        stuck, goes_on = self._why_waiting()
         if goes_on:
             self._waiting.forget()
-        yield from self._waiting.because(reason)
+        yield from self._waiting.because(stuck)
         if (found := self._waiting.given_up) is not None:
             self._give_up(Outcome(1, cause_of_waiting(found), sentence(found)))
 

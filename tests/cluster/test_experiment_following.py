@@ -155,7 +155,7 @@ class Katib:
 def test_a_cluster_without_katib_is_told_so(bare: Session) -> None:
     body = {"metadata": {"labels": {INJECTION: "enabled"}}}
     client.CoreV1Api(bare.server.client).patch_namespace(bare.namespace, body)
-    with pytest.raises(UserError, match="Katib is not on this cluster.*install it"):
+    with pytest.raises(UserError, match=r"Katib is not on this cluster.*install it"):
         start(bare)
 
 
