@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SPEC ?= examples/digits.yaml
 OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
 # A file's tests share what they made ready; two or four files at once keep the cores busy.
-PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile --ignore tests/cluster
+PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/cluster
 
 .PHONY: run test test-fast test-cluster cluster cluster-down load horovod images pipelines manifests lint lock clean
 

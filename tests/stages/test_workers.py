@@ -4,15 +4,19 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.packing import decode
 from pocketkube.sparsity.selection import sparsifiable_kernels
 from pocketkube.spec import parse_spec
-from tests.steps import run_step
+from pocketkube.spec.sections import Cluster
+from pocketkube.stages.on_cluster import run_on_cluster
+from tests.steps import call_of, run_step
 
 SPEC = {
     "model": "lenet",
@@ -97,3 +101,22 @@ def test_without_mpirun_it_says_what_is_missing(tmp_path: Path, monkeypatch) -> 
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"training.workers: 2 processes need .*mpirun"):
         run_step(spec(workers=2), "train_model", {}, tmp_path / "model")
+
+
+def test_a_given_model_is_loaded_by_this_process_alone(tmp_path: Path, monkeypatch) -> None:
+    file = tmp_path / "net.keras"
+    keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10)]).save(file)
+    training = {**SPEC["training"], "workers": 2}
+    digits = {"builtin": "digits", "image_size": [8, 8]}
+    job = parse_spec({**SPEC, "model": str(file), "dataset": digits, "training": training})
+    # Neither mpirun nor a cluster is there to be asked for processes, nor a store for checkpoints.
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    run_step(job, "train_model", {}, tmp_path / "here")
+    cluster = Cluster.model_validate(
+        {"launcher": "mpijob", "object_store": {"work": "s3://models/work"}}
+    )
+    run_on_cluster(call_of(job, "train_model", {}, tmp_path / "task"), cluster)
+    for made in ("here", "task"):
+        assert [stage.name for stage in load_bundle(tmp_path / made).facts.stages] == ["load_model"]

@@ -230,9 +230,8 @@ def _collector_problems(spec: "V1beta1ExperimentSpec") -> Iterator[Problem]:
     source = collecting.source
     filters = (source and source.filter and source.filter.metrics_format) or []
     for index, each in enumerate(filters):
-        here = (*place, "source", "filter", "metricsFormat", index)
         if text := _filter_problem(each):
-            yield Problem(here, text)
+            yield Problem((*place, "source", "filter", "metricsFormat", index), text)
     if kind == "StdOut":
         return
     file = source and source.file_system_path

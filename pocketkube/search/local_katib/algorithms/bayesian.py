@@ -1,6 +1,6 @@
 """Bayesian optimisation: a Gaussian process of what is known says where a trial promises most."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def _candidates(experiment: Experiment, best: Trial, rng: np.random.Generator) -
     ]
 
 
-def _features(experiment: Experiment, assignment: dict[str, str]) -> list[float]:
+def _features(experiment: Experiment, assignment: Mapping[str, str]) -> list[float]:
     """Numbers by their place, values of a list by a 1 for theirs."""
     found: list[float] = []
     for each in experiment.parameters:
