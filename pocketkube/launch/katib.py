@@ -209,10 +209,10 @@ class RunningExperiment:
         if unseen := self._unseen_end():
             self._give_up(Outcome(1, Cause.FAULT, unseen))
             return
-        reason, goes_on = self._why_waiting()
+        stuck, goes_on = self._why_waiting()
         if goes_on:
             self._waiting.forget()
-        yield from self._waiting.because(reason)
+        yield from self._waiting.because(stuck)
         if (found := self._waiting.given_up) is not None:
             self._give_up(Outcome(1, cause_of_waiting(found), sentence(found)))
 
@@ -231,8 +231,9 @@ class RunningExperiment:
         causes = [trial for trial in self.trials if trial.state == "failed"]
         if causes:
             last = causes[-1]
+            many = "trial has" if len(causes) == 1 else "trials have"
             reason = (
-                f"{len(causes)} trials have failed, as many as cluster.trials.max_failed allows; "
+                f"{len(causes)} {many} failed, which is all that cluster.trials.max_failed allows; "
                 f"trial {last.number + 1}: {last.cause.rstrip('. ')}."
             )
             return Outcome(1, Cause.FAULT, reason)
