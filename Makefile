@@ -43,7 +43,7 @@ test-fast: $(VENV)/.ready
 	$(PYTEST) -m "not slow"
 
 horovod: $(VENV)/.ready
-	env -u MAKEFLAGS images/horovod/build_wheel.sh $(PYTHON)
+	images/horovod/build_wheel.sh $(PYTHON)
 
 # With BASE, CA_CERTIFICATES, ARCHES, TARGETS, REGISTRY and SBOM, as images/build.sh explains; ARM=1 adds arm64.
 images:
