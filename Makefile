@@ -14,14 +14,17 @@ OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
 # A file's tests share what they made ready; two or four files at once keep the cores busy.
 PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/cluster
 
-.PHONY: run test test-fast test-cluster cluster cluster-down load horovod images pipelines manifests lint lock clean
+.PHONY: run test test-fast test-cluster cluster cluster-down load horovod horovod-if-possible images pipelines manifests lint lock clean
 
 run: $(VENV)/.ready
 	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --output $(OUTPUT)
 
-test: $(VENV)/.ready lint
-	$(MAKE) horovod || echo "The distributed tests will be skipped: Horovod is not there."
+test: $(VENV)/.ready
+	$(MAKE) --jobs=2 lint horovod-if-possible
 	$(PYTEST)
+
+horovod-if-possible: $(VENV)/.ready
+	$(MAKE) horovod || echo "The distributed tests will be skipped: Horovod is not there."
 
 # With BASE and CA_CERTIFICATES, as images/build.sh explains.
 test-cluster: $(VENV)/.ready
