@@ -8,6 +8,7 @@ from pocketkube import __version__
 from pocketkube.cli import commands, retraining
 from pocketkube.cli.cluster_options import add_cluster_commands
 from pocketkube.cli.ending import plain_ending
+from pocketkube.cli.experiments import add_experiment_commands
 from pocketkube.pruning.criteria import BUILT_IN
 from pocketkube.quiet import quiet_libraries
 
@@ -142,6 +143,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     change.add_argument("--to", metavar="VERSION", help="deploy this version, whatever its gate said")
 
+    add_experiment_commands(sub)
+
     stage = _command(
         sub,
         "stage",
@@ -174,6 +177,24 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S3_PLACE",
         default="",
         help="where checkpoints are copied to, for the same command on another machine to go on from",
+    )
+
+    trial = _command(
+        sub,
+        "trial",
+        commands.trial,
+        "Evaluate one assignment of a search; for Katib and other launchers.",
+        "Values are brought to the nearest levels, and under the search's budget; what was really used "
+        "is told as applied.NAME.",
+    )
+    trial.add_argument(
+        "given", nargs="*", metavar="NAME=VALUE", help="a value for each of the search's parameters"
+    )
+    trial.add_argument(
+        "--prepared", metavar="PLACE", required=True, help="the prepared search: a folder, or s3://…"
+    )
+    trial.add_argument(
+        "--metrics", metavar="FILE", type=Path, required=True, help="where lines name=value are written"
     )
     return parser
 

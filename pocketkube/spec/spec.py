@@ -5,6 +5,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from pocketkube.spec.order import broken_order
+from pocketkube.spec.searched import check_search
 from pocketkube.spec.sections import (
     Benchmark,
     Cluster,
@@ -12,6 +13,7 @@ from pocketkube.spec.sections import (
     Distillation,
     DistillModel,
     PruneChannels,
+    Search,
     Target,
     TaskSettings,
     Training,
@@ -32,6 +34,9 @@ class Spec(Settings):
     target: Target | None = Field(None, description="What to reach; needed to prune by a budget.")
     stages: tuple[StageSettings, ...] = Field(
         description="What is done, in this order: a name, or {name: {setting: value}}."
+    )
+    search: Search | None = Field(
+        None, description="Finds layers' ratios and bits before the first stage that it decides."
     )
     training: Training = Field(Training(), description="How a built-in network is trained first.")
     distillation: Distillation = Field(Distillation(), description="The teachers' part.")
@@ -76,6 +81,12 @@ class Spec(Settings):
             )
         if speedup and not pruning:
             raise ValueError("target: speedup needs the stage prune_channels; nothing else cuts so far")
+        return self
+
+    @model_validator(mode="after")
+    def _search_fits(self) -> Self:
+        if self.search is not None:
+            check_search(self.search, self.stages, self.target)
         return self
 
     @model_validator(mode="after")

@@ -54,7 +54,7 @@ def specs(draw: st.DrawFn) -> Spec:
         return Spec.model_validate(given, strict=True)
     except ValidationError:
         # Fields that contradict each other, as a target that nothing reaches.
-        given |= {"target": None, "width": 1.0, "task": None}
+        given |= {"target": None, "width": 1.0, "task": None, "search": None}
         given |= {"distillation": Spec.model_fields["distillation"].default}
         if "prune_channels" in names:
             given["target"] = {"speedup": draw(st.floats(1.5, 9))}

@@ -6,6 +6,7 @@ import yaml
 
 from pocketkube.errors import UserError
 from pocketkube.spec import document_of, explain, json_schema, load_spec, parse_spec, resolve_paths
+from pocketkube.spec.searched import searched_budget
 from pocketkube.spec.stage_settings import STAGE_NAMES
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -154,6 +155,106 @@ def test_each_of_several_prunings_knows_how_far() -> None:
     parse_spec(spec | {"stages": [ratios, ratios]})
     with pytest.raises(UserError, match="contradict each other"):
         parse_spec(spec | {"stages": [ratios, ratios], "target": {"speedup": 2}})
+
+
+SEARCHED = GOOD.replace("criterion: l1", "") + "search: {over: [prune_channels], trials: 5}\n"
+
+
+def test_a_search_names_its_stages_and_finds_its_budget(tmp_path: Path) -> None:
+    spec = load(tmp_path, SEARCHED)
+    assert (spec.search.over, spec.search.sampler) == (("prune_channels",), "ddpg")
+    assert searched_budget(spec.search, spec.stages, spec.target) == "macs"
+    assert parse_spec(document_of(spec)) == spec
+    jsonschema.validate(yaml.safe_load(SEARCHED), json_schema())
+
+    def budget(over: list[str], target: dict[str, object] | None, **more: object) -> str:
+        document = {
+            "model": "lenet",
+            "dataset": "digits",
+            "stages": ["prune_channels", "sparsify_weights", "quantize_weights"],
+            "search": {"over": over, **more},
+        } | ({"target": target} if target else {})
+        spec = parse_spec(document)
+        return searched_budget(spec.search, spec.stages, spec.target)
+
+    size, speed = {"max_size": 9000}, {"speedup": 2}
+    assert budget(["prune_channels", "quantize_weights"], size) == "bytes"
+    assert budget(["quantize_weights"], speed, mean_bits=4) == "mean_bits"
+    assert budget(["sparsify_weights"], speed) == "parameters"
+    table = {"max_latency_ms": 2, "latency_table": "table.json"}
+    assert budget(["prune_channels"], table) == "latency"
+
+
+@pytest.mark.parametrize(
+    ("changes", "line", "said"),
+    [
+        ([("[prune_channels]", "[fine_tune]")], 9, "'fine_tune' is not known; use one of prune"),
+        ([("[prune_channels]", "[]")], 9, "search.over: must have at least 1 values"),
+        ([("[prune_channels]", "[prune_channels, prune_channels]")], 9, "names prune_channels twice"),
+        ([("[prune_channels]", "[quantize_weights]")], 9, "none of stages; add it there"),
+        ([("over: [prune_channels], ", "")], 9, "search.over: is missing"),
+        ([("trials: 5", "sampler: bayes")], 9, "'bayes' is not known; did you mean"),
+        ([("{speedup: 2.5}", "{max_accuracy_drop: 0.01}")], 9, "how far to go; give target: {speedup"),
+        ([("{speedup: 2.5}", "{max_latency_ms: 2}")], 3, "give latency_table"),
+        ([("{speedup: 2.5}", "{speedup: 2, max_size: 90}")], 9, "max_size and target.speedup are sev"),
+        ([("  - prune_channels: {}", "  - prune_channels: {scope: uniform}")], 9, "scope is to decide"),
+        (
+            [
+                ("{speedup: 2.5}", "{max_size: 9000}"),
+                ("  - prune_channels: {}", "  - prune_channels: {ratios: {a: 0.5}}"),
+            ],
+            9,
+            "prune_channels' ratios is to decide",
+        ),
+        (
+            [
+                ("fine_tune", "quantize_weights"),
+                ("[prune_channels]", "[prune_channels, quantize_weights]"),
+            ],
+            9,
+            "target.speedup limits nothing of quantize_weights; give target: {max_size",
+        ),
+        (
+            [("fine_tune", "quantize_weights"), ("[prune_channels]", "[quantize_weights]")],
+            9,
+            "how far to go; give mean_bits",
+        ),
+        (
+            [
+                ("fine_tune", "quantize_weights: {layers: {a: 4}}"),
+                ("[prune_channels]", "[quantize_weights]"),
+            ],
+            9,
+            "quantize_weights' layers is to decide",
+        ),
+        (
+            [
+                ("{speedup: 2.5}", "{max_size: 9000}"),
+                ("fine_tune", "quantize_weights"),
+                ("[prune_channels]", "[quantize_weights]"),
+            ],
+            9,
+            "prune_channels, which would reach max_size by itself",
+        ),
+        (
+            [
+                ("fine_tune", "sparsify_weights: {pattern: two_of_four}"),
+                ("[prune_channels]", "[sparsify_weights]"),
+            ],
+            9,
+            "two_of_four makes half of each layer zero",
+        ),
+    ],
+)
+def test_mistakes_in_a_search(tmp_path: Path, changes, line: int, said: str) -> None:
+    text = SEARCHED
+    for change in changes:
+        text = text.replace(*change)
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, text)
+    assert str(caught.value).startswith(f"spec.yaml line {line}")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,14 @@
 """The sections of a spec, one file each: names, defaults, allowed values and what each one means."""
 
 from pocketkube.spec.sections.benchmark import Benchmark
-from pocketkube.spec.sections.cluster import BenchmarkPods, Cluster, Pods, TaskPods, WorkerPods
+from pocketkube.spec.sections.cluster import (
+    BenchmarkPods,
+    Cluster,
+    Pods,
+    TaskPods,
+    Trials,
+    WorkerPods,
+)
 from pocketkube.spec.sections.cluster_weights import ClusterWeights
 from pocketkube.spec.sections.dataset import SOURCES, AddedDataset, DatasetSettings
 from pocketkube.spec.sections.distill_model import DistillModel
@@ -10,6 +17,7 @@ from pocketkube.spec.sections.fine_tune import FineTune
 from pocketkube.spec.sections.prune_channels import PruneChannels
 from pocketkube.spec.sections.quantize import Quantize
 from pocketkube.spec.sections.quantize_weights import FLOAT, QuantizeWeights
+from pocketkube.spec.sections.search import Evaluate, Search
 from pocketkube.spec.sections.sparsify_weights import SparsifyWeights
 from pocketkube.spec.sections.stage import StageBase, Trait
 from pocketkube.spec.sections.target import Target
@@ -30,12 +38,14 @@ __all__ = [
     "DatasetSettings",
     "DistillModel",
     "Distillation",
+    "Evaluate",
     "FineTune",
     "Landmarks",
     "Pods",
     "PruneChannels",
     "Quantize",
     "QuantizeWeights",
+    "Search",
     "SparsifyWeights",
     "StageBase",
     "Target",
@@ -43,5 +53,6 @@ __all__ = [
     "TaskSettings",
     "Training",
     "Trait",
+    "Trials",
     "WorkerPods",
 ]

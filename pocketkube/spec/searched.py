@@ -1,0 +1,130 @@
+"""Whether a spec's search fits its stages and its target, and what its budget counts."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from pocketkube.spec.sections import PruneChannels, Search, SparsifyWeights, StageBase, Target
+
+# "parameters" are those that are not zero.
+BudgetName = Literal["macs", "parameters", "mean_bits", "bytes", "latency"]
+
+# What a search decides of a stage, so that its settings do not.
+DECIDED: Final = {
+    "prune_channels": ("ratios", "scope"),
+    "sparsify_weights": ("ratios", "distribution"),
+    "quantize_weights": ("layers", "weight_bits"),
+}
+
+
+def check_search(search: Search, stages: Sequence[StageBase], target: Target | None) -> None:
+    """Refuses a search that does not fit the rest of its spec.
+
+    Args:
+        search: The section.
+        stages: All of the spec's stages.
+        target: What the job has to reach.
+
+    Raises:
+        ValueError: If it does not; begins with the key that it is about.
+    """
+    for name in search.over:
+        found = [stage for stage in stages if stage.name == name]
+        if not found:
+            raise ValueError(f"search: over names {name}, which is none of stages; add it there")
+        if len(found) > 1:
+            raise ValueError(f"search: {name} stands in stages {len(found)} times; search one of them")
+        _check_undecided(found[0])
+    searched_budget(search, stages, target)
+
+
+def searched_budget(search: Search, stages: Sequence[StageBase], target: Target | None) -> BudgetName:
+    """What the one budget of a search counts.
+
+    Args:
+        search: The section.
+        stages: All of the spec's stages, among them those that it names.
+        target: What the job has to reach.
+
+    Returns:
+        Its name. "bytes" is target.max_size, "latency" target.max_latency_ms, "macs" and "parameters"
+        target.speedup of what prune_channels counts, "mean_bits" the search's own; "parameters"
+        without prune_channels are those that sparsify_weights' sparsity leaves.
+
+    Raises:
+        ValueError: If nothing is the budget, or several things are.
+    """
+    over = frozenset(search.over)
+    given = _given(search, stages, target)
+    if len(given) > 1:
+        raise ValueError(
+            f"search: has one budget for all that it decides, and {' and '.join(given.values())} are "
+            "several; give one"
+        )
+    if not given:
+        raise ValueError(f"search: has to know how far to go; {_advice(over)}")
+    (budget, source), *_ = given.items()
+    wrong = {
+        "macs": over - {"prune_channels"},
+        "parameters": over - {"prune_channels", "sparsify_weights"},
+        "mean_bits": over - {"quantize_weights"},
+        "latency": over - {"prune_channels"},
+        "bytes": frozenset[str](),
+    }[budget]
+    if wrong:
+        raise ValueError(f"search: {source} limits nothing of {min(wrong)}; {_advice(over)}")
+    if budget == "latency" and target is not None and not target.latency_table:
+        raise ValueError(
+            "target: a search foresees max_latency_ms by a table of the device; give latency_table, as "
+            "the stage measure_latency_table writes it"
+        )
+    alone = {"prune_channels"} - over
+    pruning = [stage for stage in stages if isinstance(stage, PruneChannels) and stage.name in alone]
+    if budget == "bytes" and not all(stage.ratios for stage in pruning):
+        raise ValueError(
+            "search: over leaves out prune_channels, which would reach max_size by itself; name it, "
+            "too, or give it ratios"
+        )
+    return budget
+
+
+def _given(search: Search, stages: Sequence[StageBase], target: Target | None) -> dict[BudgetName, str]:
+    """What could be the search's budget, and what it is called in the spec."""
+    found: dict[BudgetName, str] = {}
+    pruning = [stage for stage in stages if isinstance(stage, PruneChannels)]
+    sparsifying = [stage for stage in stages if isinstance(stage, SparsifyWeights)]
+    prunes = "prune_channels" in search.over
+    if search.mean_bits is not None:
+        found["mean_bits"] = "mean_bits"
+    if target and target.max_size is not None:
+        found["bytes"] = "target.max_size"
+    if target and target.max_latency_ms is not None and prunes:
+        found["latency"] = "target.max_latency_ms"
+    if target and target.speedup is not None and prunes:
+        found[pruning[0].budget] = "target.speedup"
+    if not found and search.over == ("sparsify_weights",):
+        found["parameters"] = f"sparsify_weights' sparsity {sparsifying[0].sparsity:g}"
+    return found
+
+
+def _check_undecided(stage: StageBase) -> None:
+    if isinstance(stage, SparsifyWeights) and stage.pattern == "two_of_four":
+        raise ValueError(
+            "search: sparsify_weights' pattern two_of_four makes half of each layer zero, which leaves "
+            "nothing to search; leave it out of over"
+        )
+    for name in DECIDED[stage.name]:
+        if getattr(stage, name) != type(stage).model_fields[name].default:
+            raise ValueError(
+                f"search: decides what {stage.name}' {name} is to decide; leave that out, or "
+                f"{stage.name} out of over"
+            )
+
+
+def _advice(over: frozenset[str]) -> str:
+    if over == {"prune_channels"}:
+        return "give target: {speedup: 2}, max_size, or max_latency_ms and latency_table"
+    if over == {"quantize_weights"}:
+        return "give mean_bits or target: {max_size: …}"
+    if over == {"sparsify_weights"}:
+        return "give target: {max_size: …}, or leave it out: then sparsity is the budget"
+    return "give target: {max_size: …}, which counts all that it decides"
