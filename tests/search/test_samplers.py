@@ -108,20 +108,23 @@ def best(trials: list[Trial]) -> float:
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_it_learns_more_than_random_search(name: str) -> None:
-    blind = [synthetic(8, seed=seed, part=0.35, with_losses=False) for seed in range(3)]
+    blind = [synthetic(8, seed=seed, part=0.35, with_losses=False) for seed in range(2)]
     found, by_chance = (
-        np.mean([best(searched(sampler_named(each), search, 40)) for search in blind])
+        np.mean([best(searched(sampler_named(each), search, 25)) for search in blind])
         for each in (name, "random")
     )
     assert found > by_chance
 
 
 def test_milp_learns_what_its_losses_leave_out() -> None:
-    misled = synthetic(10, part=0.35, blur=1.5, seed=2)
-    optimum = misled.score(solve(misled.problem, misled.true_losses).choice)
-    trials = searched(sampler_named("milp"), misled, 40)
-    assert trials[0].score is not None
-    assert optimum - best(trials) < 0.25 * (optimum - trials[0].score)
+    left = []
+    for seed in range(4):
+        misled = synthetic(10, part=0.35, blur=1.5, seed=seed)
+        optimum = misled.score(solve(misled.problem, misled.true_losses).choice)
+        trials = searched(sampler_named("milp"), misled, 30)
+        left.append([optimum - misled.score(trials[0].choice), optimum - best(trials)])
+    first, last = np.mean(left, axis=0)
+    assert last < 0.5 * first
 
 
 @pytest.mark.parametrize("name", ["milp", "tpe"])
