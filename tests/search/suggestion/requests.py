@@ -11,11 +11,11 @@ from tests.search.synthetic import Synthetic
 
 
 def experiment(
-    messages: Any, problem: Problem, algorithm: str = "pocketkube-ddpg", **settings: str
+    messages: Any, searched: Problem, algorithm: str = "pocketkube-ddpg", /, **settings: str
 ) -> Any:
     """An experiment that searches a problem, as PocketKube makes it; settings are added to its own."""
     specs = []
-    for each in problem.space.parameters:
+    for each in searched.space.parameters:
         whole = each.decides == "bits"
         gaps = np.diff(sorted(each.levels))
         specs.append(
@@ -29,7 +29,7 @@ def experiment(
                 ),
             )
         )
-    told = {"problem": problem.to_setting(), "seed": "3", **settings}
+    told = {"problem": searched.to_setting(), "seed": "3", **settings}
     return messages.Experiment(
         name="search",
         spec=messages.ExperimentSpec(
@@ -96,9 +96,11 @@ def history(messages: Any, search: Synthetic, count: int, sign: int = 1) -> list
                 trial(messages, number, told, None, ("FAILED", "METRICSUNAVAILABLE")[number % 2])
             )
         else:
-            made.append(
-                trial(messages, number, told, {"score": sign * search.score(applied), "macs": 1.0})
-            )
+            metrics = {"score": sign * search.score(applied), "macs": 1.0}
+            if number % 3:
+                used = space.values(np.array(applied))
+                metrics |= {f"applied.{name}": value for name, value in used.items()}
+            made.append(trial(messages, number, told, metrics))
     return made
 
 
