@@ -94,15 +94,13 @@ def test_values_are_allowed_and_equal_questions_have_equal_answers(name: str) ->
 
 @pytest.mark.parametrize("name", ["tpe", "multivariate-tpe", "cmaes", "bayesianoptimization"])
 def test_what_learns_from_trials_beats_random(name: str) -> None:
-    best = max(trial.value or -1e9 for trial in history(of(name, PLANE), 40, plane_score))
-    drawn = [
-        max(
-            trial.value or -1e9
-            for trial in history(of("random", PLANE, random_state=str(seed)), 40, plane_score)
-        )
-        for seed in range(9)
-    ]
-    assert best > np.median(drawn)
+    def best(name: str, seed: int) -> float:
+        trials = history(of(name, PLANE, random_state=str(seed)), 30, plane_score)
+        return max(trial.value for trial in trials if trial.value is not None)
+
+    # What is found of 9 draws is a fact of the seeds; of each algorithm three have to do.
+    drawn = np.median([best("random", seed) for seed in range(9)])
+    assert np.median([best(name, seed) for seed in range(3)]) > drawn
 
 
 def test_the_grid_has_each_point_once_and_an_end() -> None:
