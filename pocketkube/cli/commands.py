@@ -230,9 +230,18 @@ def stage(options: Namespace) -> None:
     run_stage_at(_stage_call(options))
 
 
+def trial(options: Namespace) -> None:
+    """`pocketkube trial`: one assignment of a search."""
+    quiet_tensorflow()
+    from pocketkube.search.trial_command import run_trial
+
+    run_trial(options.prepared, options.metrics, options.given)
+
+
 def _stage_call(options: Namespace) -> Any:
     from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.call import StageCall, config_of
+    from pocketkube.stages.configs import OnNodesConfig
     from pocketkube.stages.plan import step_named
 
     inputs: dict[str, str] = {}
@@ -250,7 +259,11 @@ def _stage_call(options: Namespace) -> Any:
         return StageCall(options.name, config, inputs, options.output, options.checkpoints)
     job = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
     step = step_named(job, options.name)
-    return StageCall(step.stage, step.config, inputs, options.output, options.checkpoints)
+    config = step.config
+    if isinstance(config, OnNodesConfig):
+        # A stage by itself was sent to a node, which has to be the one that is asked for.
+        config = config.model_copy(update={"cluster": job.cluster})
+    return StageCall(step.stage, config, inputs, options.output, options.checkpoints)
 
 
 def _json_of(text: str) -> Any:

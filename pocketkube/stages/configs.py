@@ -171,7 +171,8 @@ class ExportLitertConfig(_Common):
 class OnNodesConfig(StageConfig):
     """Of stages whose result is the machine's: what a component's node has to be is a part of it.
 
-    `cluster` is read on a cluster alone: one machine that runs a whole job measures what it is.
+    `cluster` counts where a stage is run by itself: one machine that runs a whole job measures what it
+    is.
     """
 
     cluster: Cluster = Cluster()

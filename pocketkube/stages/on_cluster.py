@@ -9,7 +9,7 @@ from pocketkube.launch.waiting import wait_for
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.own_place import OwnPlace, own_place, send_inputs
-from pocketkube.stages.run import forget_checkpoints, run_stage, workers_of
+from pocketkube.stages.run import forget_checkpoints, has_work_to_share, run_stage, workers_of
 from pocketkube.storage import (
     S3Address,
     S3Location,
@@ -44,8 +44,8 @@ def run_on_cluster(call: StageCall, cluster: Cluster) -> None:
 
 def _is_a_job(call: StageCall, cluster: Cluster) -> bool:
     """One process has nothing to share, unless others may come."""
-    is_shared = workers_of(call) > 1 or cluster.workers.elastic is not None
-    return cluster.launcher != "inline" and call.shared and is_shared
+    has_several = workers_of(call) > 1 or cluster.workers.elastic is not None
+    return cluster.launcher != "inline" and has_work_to_share(call) and has_several
 
 
 def _run_here(call: StageCall, place: S3Address) -> None:
