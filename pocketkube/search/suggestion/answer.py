@@ -170,8 +170,8 @@ def _check_parameters(experiment: Experiment, problem: Problem) -> None:
     for parameter in problem.space.parameters:
         if parameter.name not in by_name:
             raise UserError(
-                f"parameter {parameter.name}: the search of setting {PROBLEM} has it, and the experiment "
-                "has not"
+                f"parameter {parameter.name}: the search of setting {PROBLEM} has it, and the "
+                "experiment has not"
             )
         space = by_name[parameter.name]
         for level in parameter.levels:
