@@ -93,14 +93,13 @@ def test_values_are_allowed_and_equal_questions_have_equal_answers(name: str) ->
 
 
 @pytest.mark.parametrize("name", ["tpe", "multivariate-tpe", "cmaes", "bayesianoptimization"])
-def test_what_learns_from_trials_beats_random(name: str) -> None:
-    def best(name: str, seed: int) -> float:
-        trials = history(of(name, PLANE, random_state=str(seed)), 30, plane_score)
-        return max(trial.value for trial in trials if trial.value is not None)
-
-    # What is found of 9 draws is a fact of the seeds; of each algorithm three have to do.
-    drawn = np.median([best("random", seed) for seed in range(9)])
-    assert np.median([best(name, seed) for seed in range(3)]) > drawn
+def test_what_learns_from_trials_looks_where_they_are_good(name: str) -> None:
+    values = [plane_score(dict(each.assignment)) for each in history(of(name, PLANE), 26, plane_score)]
+    drawn = [
+        plane_score(dict(each.assignment)) for each in history(of("random", PLANE), 100, plane_score)
+    ]
+    # Where it looks in the end is better than most of the plane.
+    assert np.median(values[-8:]) > np.quantile(drawn, 0.75)
 
 
 def test_the_grid_has_each_point_once_and_an_end() -> None:
