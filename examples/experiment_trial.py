@@ -17,7 +17,7 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     classes = rng.integers(10, size=2000)
-    x = rng.normal(size=(10, 16))[classes] + 1.5 * rng.normal(size=(2000, 16))
+    x = rng.normal(size=(10, 16))[classes] + rng.normal(size=(2000, 16))
     y = np.eye(10)[classes]
     train, valid = slice(0, 1500), slice(1500, None)
     weights = np.zeros((16, 10))

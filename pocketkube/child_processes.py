@@ -29,7 +29,8 @@ def end_trees(processes: Sequence[subprocess.Popen]) -> None:
     for process in processes:
         # Not all stay in the group; those that left are found by their parents, while these live.
         with contextlib.suppress(psutil.Error):
-            trees += [top := psutil.Process(process.pid), *top.children(recursive=True)]
+            top = psutil.Process(process.pid)
+            trees += [top, *top.children(recursive=True)]
         _signal_group(process.pid, signal.SIGTERM)
     for each in trees:
         with contextlib.suppress(psutil.Error):

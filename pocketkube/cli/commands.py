@@ -230,6 +230,14 @@ def stage(options: Namespace) -> None:
     run_stage_at(_stage_call(options))
 
 
+def trial(options: Namespace) -> None:
+    """`pocketkube trial`: one assignment of a search."""
+    quiet_tensorflow()
+    from pocketkube.search.trial_command import run_trial
+
+    run_trial(options.prepared, options.metrics, options.given)
+
+
 def _stage_call(options: Namespace) -> Any:
     from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.call import StageCall, config_of

@@ -1,6 +1,5 @@
 """`pocketkube experiment`: its options, and what it does."""
 
-import argparse
 import json
 import sys
 from argparse import Namespace
@@ -33,9 +32,9 @@ def add_experiment_commands(sub) -> None:  # type: ignore[no-untyped-def]
         "run",
         help=text,
         description=text,
-        epilog="Trials are processes of this machine, in the folder of the file; their image is not used. "
-        "The same command goes on with an experiment that was interrupted. Exit code 1: the experiment "
-        "has failed, as Katib would say it.",
+        epilog="Trials are processes of this machine, in the folder of the file; their image is not "
+        "used. The same command goes on with an experiment that was interrupted. Exit code 1: the "
+        "experiment has failed, as Katib would say it.",
     )
     run.set_defaults(command=run_experiment)
     run.add_argument("file", type=Path, help="a kubeflow.org/v1beta1 Experiment, a YAML file")
@@ -77,8 +76,8 @@ def _show(result: "Result") -> None:
     if result.ending.succeeded:
         print(f"{result.name} has succeeded: {result.ending.message}")
     if result.best is not None:
-        values = " ".join(f"{name}={value}" for name, value in result.best.assignment.items())
-        print(f"Best:    {result.best.name} {values}")
+        best = " ".join(f"{name}={value}" for name, value in result.best.assignment.items())
+        print(f"Best:    {result.best.name} {best}")
     else:
         print("Best:    no trial has a value.")
 

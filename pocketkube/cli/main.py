@@ -178,6 +178,24 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="where checkpoints are copied to, for the same command on another machine to go on from",
     )
+
+    trial = _command(
+        sub,
+        "trial",
+        commands.trial,
+        "Evaluate one assignment of a search; for Katib and other launchers.",
+        "Values are brought to the nearest levels, and under the search's budget; what was really used "
+        "is told as applied.NAME.",
+    )
+    trial.add_argument(
+        "given", nargs="*", metavar="NAME=VALUE", help="a value for each of the search's parameters"
+    )
+    trial.add_argument(
+        "--prepared", metavar="PLACE", required=True, help="the prepared search: a folder, or s3://…"
+    )
+    trial.add_argument(
+        "--metrics", metavar="FILE", type=Path, required=True, help="where lines name=value are written"
+    )
     return parser
 
 

@@ -13,6 +13,7 @@ from pocketkube.kube.pod_parts import (
     object_metadata,
     tolerations,
 )
+from pocketkube.kube.quantity import canonical
 from pocketkube.spec.sections import Cluster, WorkerPods
 
 SSH_FOLDER = "/home/pocketkube/.ssh"
@@ -106,7 +107,8 @@ def volumes(workers: WorkerPods) -> list[dict[str, Any]]:
     """A pod's volumes: its root file system is read-only, /dev/shm is as large as NCCL likes it."""
     found: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
     if workers.shared_memory:
-        shm = {"medium": "Memory", "sizeLimit": workers.shared_memory}
+        # Katib's webhook refuses a trial's pod whose quantities are written in another way.
+        shm = {"medium": "Memory", "sizeLimit": canonical(workers.shared_memory)}
         found.append({"name": "shm", "emptyDir": shm})
     return found
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pocketkube.errors import UserError
 from pocketkube.kube.failures import ApiServerAway, Refused
-from pocketkube.kube.katib.experiment import API_VERSION, ExperimentWork, experiment
+from pocketkube.kube.katib.experiment import API_VERSION, INJECTION, ExperimentWork, experiment
 from pocketkube.kube.katib.trial_jobs import LAUNCHER, PRIMARY
 from pocketkube.kube.katib.trials import (
     SUGGESTION,
@@ -33,8 +33,6 @@ from pocketkube.spec.sections import Cluster
 
 EXPERIMENT = Kind(API_VERSION, "Experiment")
 NAMESPACE = Kind("v1", "Namespace")
-# Of a namespace whose trials may have Katib's sidecar.
-INJECTION = "katib.kubeflow.org/metrics-collector-injection"
 _OF_EXPERIMENT = "katib.kubeflow.org/experiment={}"
 _OF_TRIAL = "katib.kubeflow.org/trial={}"
 _LOOK_S = 2.0
@@ -44,6 +42,8 @@ _REASON_S = 10.0
 _UNSEEN_S = 60.0
 # Its webhook is one pod, which may be moved to another node.
 _CONTROLLER_S = 180.0
+# Before what an algorithm says to its settings.
+_REFUSAL = "ValidateAlgorithmSettings Error: "
 _FOR_EVER_S = 1e8
 _LINES = 100
 _SHOWN_PARAMETERS = 6
@@ -209,10 +209,10 @@ class RunningExperiment:
         if unseen := self._unseen_end():
             self._give_up(Outcome(1, Cause.FAULT, unseen))
             return
-        reason, goes_on = self._why_waiting()
+        stuck, goes_on = self._why_waiting()
         if goes_on:
             self._waiting.forget()
-        yield from self._waiting.because(reason)
+        yield from self._waiting.because(stuck)
         if (found := self._waiting.given_up) is not None:
             self._give_up(Outcome(1, cause_of_waiting(found), sentence(found)))
 
@@ -226,12 +226,14 @@ class RunningExperiment:
         failed = met_condition(suggestion, "Failed") if suggestion else None
         if failed is not None:
             said = str(failed.get("message") or failed.get("reason") or "").rstrip(". ")
+            said = said.rpartition(_REFUSAL)[2]
             return Outcome(2, Cause.USER_ERROR, f"The algorithm {self._algorithm} refuses: {said}.")
         causes = [trial for trial in self.trials if trial.state == "failed"]
         if causes:
             last = causes[-1]
+            many = "trial has" if len(causes) == 1 else "trials have"
             reason = (
-                f"{len(causes)} trials have failed, as many as cluster.trials.max_failed allows; "
+                f"{len(causes)} {many} failed, which is all that cluster.trials.max_failed allows; "
                 f"trial {last.number + 1}: {last.cause.rstrip('. ')}."
             )
             return Outcome(1, Cause.FAULT, reason)
@@ -246,12 +248,17 @@ class RunningExperiment:
             ending = why_ended(pod)
             if ending is None or ending.is_success:
                 continue
-            if ending.container != PRIMARY or ending.reason == "OOMKilled" or not ending.exit_code:
-                lines = last_lines(self._session, name_of(pod), ending.container, 1)
-                return ": ".join([str(ending), *lines]) if ending.container else str(ending)
-            written = last_lines(self._session, name_of(pod), PRIMARY, _LINES)
-            lines = tuple(text for _, text in lines_by_rank(f"{line}\n" for line in written))
-            return outcome_of_process(ending.exit_code, lines, oom_killed=False).reason
+            code = _exit_code(pod)
+            # Where the trial's own program failed at once, Katib's sidecar has failed for that.
+            if code and ending.reason != "OOMKilled" and ending.container:
+                written = last_lines(self._session, name_of(pod), PRIMARY, _LINES)
+                lines = tuple(text for _, text in lines_by_rank(f"{line}\n" for line in written))
+                return outcome_of_process(code, lines, oom_killed=False).reason
+            if not ending.container:
+                return str(ending)
+            return ": ".join(
+                [str(ending), *last_lines(self._session, name_of(pod), ending.container, 1)]
+            )
         return said_of_failure(trial)
 
     def _why_waiting(self) -> tuple[Stuck | None, bool]:
@@ -289,6 +296,14 @@ class RunningExperiment:
                 "katib-controller), and katib-db-manager has to be up."
             )
         return ""
+
+
+def _exit_code(pod: Document) -> int:
+    """The exit code of the trial's own program; 0 where it has not failed."""
+    for container in pod["status"].get("containerStatuses", ()):
+        if container["name"] == PRIMARY and (ended := container["state"].get("terminated")):
+            return int(ended["exitCode"])
+    return 0
 
 
 def _has_failed(document: Document) -> bool:

@@ -100,27 +100,32 @@ def _losses(model: keras.Model, calibration: Calibration) -> np.ndarray:
 
 
 class _Moments:
-    """Sums over all that goes into a BatchNorm."""
+    """Mean and variance of all that goes into a BatchNorm, joined batch by batch."""
 
     def __init__(self, norm: Normalization) -> None:
         self._norm = norm
         self._before = np.array(norm.moving_variance, np.float64)
-        self._count, self._sum, self._squares = 0, np.float64(0.0), np.float64(0.0)
+        # Values, their mean, and the sum of their squared distances from it.
+        self._count, self._mean, self._spread = 0, np.float64(0.0), np.float64(0.0)
 
     def add(self, x: tf.Tensor) -> None:
         """Adds a batch, `[b, …]`."""
-        values = np.moveaxis(np.asarray(x, np.float64), self._norm.axis, -1)
-        values = values.reshape(-1, values.shape[-1])
-        self._count += len(values)
-        self._sum += values.sum(axis=0)
-        self._squares += np.square(values).sum(axis=0)
+        axis = self._norm.axis % len(x.shape)
+        others = [each for each in range(len(x.shape)) if each != axis]
+        moments = tf.nn.moments(tf.cast(x, tf.float32), others)
+        mean, variance = (np.asarray(each, np.float64) for each in moments)
+        count = int(np.prod([x.shape[each] for each in others]))
+        total = self._count + count
+        off = mean - self._mean
+        self._spread = self._spread + variance * count + off**2 * (self._count * count / total)
+        self._mean = self._mean + off * (count / total)
+        self._count = total
 
     def write(self) -> None:
         """Gives the layer the statistics of all batches together."""
-        mean = self._sum / self._count
-        variance = self._squares / self._count - mean**2
-        changes = variance > CONSTANT * np.maximum(self._before, mean**2)
-        self._norm.moving_mean.assign(mean)
+        variance = self._spread / self._count
+        changes = variance > CONSTANT * np.maximum(self._before, self._mean**2)
+        self._norm.moving_mean.assign(self._mean)
         self._norm.moving_variance.assign(np.where(changes, variance, self._before))
 
 

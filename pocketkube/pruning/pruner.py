@@ -117,6 +117,11 @@ class Pruner:
             notes.append(uncounted_note(self.before.unknown))
         self.notes = tuple(notes)
 
+    @property
+    def scores(self) -> np.ndarray:
+        """The criterion's score of each unit of the network, `[units]`."""
+        return self._scores
+
     def to_speedup(self, speedup: float, *, budget: str = "macs") -> Pruned:
         """Prunes until the model costs `speedup` times less.
 

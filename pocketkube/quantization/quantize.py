@@ -71,7 +71,7 @@ def quantize(
         raise UserError(f"quantize: seed has to be at least 0; received {seed}.")
     refuse_other_examples(model, calibration)
     prepared = prepare(model, _rounding(settings))
-    kernels = list(_kernels(prepared, settings))
+    kernels = list(quantized_kernels(prepared, settings))
     method = QuantizationAware(kernels, settings)
     _calibrate(prepared, settings, calibration, np.random.default_rng(seed))
     if settings.bias_correction:
@@ -106,7 +106,16 @@ def _rounding(settings: QuantizeWeights) -> Callable[[str, str], FakeQuantize] |
     return rounding
 
 
-def _kernels(prepared: Prepared, settings: QuantizeWeights) -> Iterator[QuantizedKernel]:
+def quantized_kernels(prepared: Prepared, settings: QuantizeWeights) -> Iterator[QuantizedKernel]:
+    """The kernels of a model to quantise, each with levels that span the weights that it has.
+
+    Args:
+        prepared: The model.
+        settings: Bits, groups and how ranges are found.
+
+    Raises:
+        UserError: If there are none, or `settings` names a layer that is not there.
+    """
     model = prepared.model
     found = list(kernels_of(model))
     if not found:

@@ -14,6 +14,8 @@ from pocketkube.search.space import Parameter, Space
 from pocketkube.spec.sections import Cluster
 
 API_VERSION = "kubeflow.org/v1beta1"
+# The label, "enabled", of namespaces that Katib runs Experiments in.
+INJECTION = "katib.kubeflow.org/metrics-collector-injection"
 STAGE = "search_ratios"
 OBJECTIVE = "score"
 # How a trial reports the value that a parameter really had under the budget.

@@ -1,7 +1,7 @@
 """Reads Katib's Trials as the search's own."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
 from pocketkube.kube.katib.experiment import APPLIED, OBJECTIVE, OUR_ALGORITHMS
@@ -82,7 +82,7 @@ def _choice(document: Document, metrics: Mapping[str, float], problem: Problem) 
     names = problem.space.names
     applied = {name: metrics[f"{APPLIED}{name}"] for name in names if f"{APPLIED}{name}" in metrics}
     if len(applied) == len(names):
-        return _levels(problem.space.choice(applied))
+        return tuple(int(level) for level in problem.space.choice(applied))
     assigned = {
         each["name"]: _number(each["value"]) for each in document["spec"]["parameterAssignments"]
     }
@@ -91,10 +91,6 @@ def _choice(document: Document, metrics: Mapping[str, float], problem: Problem) 
     if len(known) < len(names):
         return tuple(0 for _ in names)
     return project_choice(problem, problem.space.choice(known)).choice
-
-
-def _levels(choice: Sequence[int]) -> tuple[int, ...]:
-    return tuple(int(level) for level in choice)
 
 
 def _sampler(algorithm: str, number: int, problem: Problem) -> str:

@@ -1,6 +1,6 @@
-"""Runs a Katib Experiment (kubeflow.org/v1beta1) on this machine, so that it can be tried before it is sent.
+"""Runs a Katib Experiment (kubeflow.org/v1beta1) on this machine: it is tried before it is sent.
 
-Rules of Katib's that are kept are those of its controllers and collectors, version 0.19.
+The rules are those of Katib 0.19, of its controllers, webhooks and collectors.
 """
 
 from pocketkube.search.local_katib.running import run_experiment

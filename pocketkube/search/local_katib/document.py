@@ -163,11 +163,9 @@ def _steps_in(content: Any, loc: Sequence[str | int]) -> Steps:
     """As much of a location as there is in the document."""
     steps: list[str | int] = []
     for part in loc:
-        if isinstance(content, Mapping) and part in content:
-            content = content[part]
-        elif isinstance(content, list) and isinstance(part, int):
-            content = content[part]
-        else:
+        is_key = isinstance(content, Mapping) and part in content
+        if not is_key and not (isinstance(content, list) and isinstance(part, int)):
             break
+        content = content[part]
         steps.append(part)
     return tuple(steps)

@@ -30,9 +30,7 @@ class Ending:
     message: str
 
 
-def ending_of(
-    experiment: Experiment, trials: Sequence[Trial], *, nothing_left: bool
-) -> Ending | None:
+def ending_of(experiment: Experiment, trials: Sequence[Trial], *, nothing_left: bool) -> Ending | None:
     """How an experiment has ended; None while it goes on.
 
     Args:
@@ -46,7 +44,8 @@ def ending_of(
         return Ending(True, "ExperimentGoalReached", text)
     failed = sum(trial.state in ("Failed", "MetricsUnavailable") for trial in trials)
     if failed and experiment.max_failed is not None and failed >= experiment.max_failed:
-        text = f"{failed} of {len(trials)} trials have failed; maxFailedTrialCount is {experiment.max_failed}."
+        most = experiment.max_failed
+        text = f"{failed} of {len(trials)} trials have failed; maxFailedTrialCount is {most}."
         return Ending(False, "ExperimentFailed", text)
     running = sum(trial.state == "Running" for trial in trials)
     ended = len(trials) - running

@@ -22,7 +22,9 @@ _EDITABLE = ("parallel", "max_trials", "max_failed", "resumes", "folder")
 
 # A trial is about to run, with the algorithm's state; it has ended; the experiment has, for a reason.
 Event = (
-    tuple[Literal["asked"], Trial, str] | tuple[Literal["ended"], Trial] | tuple[Literal["over"], Reason]
+    tuple[Literal["asked"], Trial, str]
+    | tuple[Literal["ended"], Trial]
+    | tuple[Literal["over"], Reason]
 )
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
@@ -141,7 +143,9 @@ class Journal:
             try:
                 self._apply(_EVENTS.validate_json(line))
             except ValidationError:
-                raise UserError(f"{self._path} is damaged: it has the line {line.decode()!r:.80}.") from None
+                raise UserError(
+                    f"{self._path} is damaged: it has the line {line.decode()!r:.80}."
+                ) from None
 
 
 def _fingerprint(experiment: Experiment) -> str:

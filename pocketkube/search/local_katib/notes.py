@@ -21,7 +21,8 @@ def notes_on(experiment: Experiment, command: Command) -> Iterator[str]:
     container = next(
         each for each in containers_of(template.spec) if each["name"] == template.container
     )
-    yield f"The image {container.get('image', '')} is not used: the command runs here, with this Python."
+    image = container.get("image", "")
+    yield f"The image {image} is not used: the command runs here, with this Python."
     if container.get("envFrom") or container.get("volumeMounts"):
         yield "Volumes and envFrom of the container are not used."
     if template.spec.get("kind") == "MPIJob":

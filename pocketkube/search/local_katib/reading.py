@@ -111,9 +111,7 @@ def _collector(spec: "V1beta1ExperimentSpec") -> Collector:
 def _template(spec: "V1beta1ExperimentSpec") -> Template:
     template = spec.trial_template
     assert template is not None
-    parameters = {
-        each.name or "": each.reference or "" for each in template.trial_parameters or []
-    }
+    parameters = {each.name or "": each.reference or "" for each in template.trial_parameters or []}
     return Template(template.trial_spec or {}, parameters, template.primary_container_name or "")
 
 
@@ -208,9 +206,13 @@ def _early_stopping_problems(spec: "V1beta1ExperimentSpec") -> Iterator[Problem]
     for index, each in enumerate(stopping.algorithm_settings or []):
         here = (*place, "algorithmSettings", index)
         if each.name not in known:
-            yield Problem(here, f"medianstop has the settings {' and '.join(known)}; received {each.name}")
+            yield Problem(
+                here, f"medianstop has the settings {' and '.join(known)}; received {each.name}"
+            )
         elif not re.fullmatch("[0-9]+", each.value or "") or int(each.value or 0) < 1:
-            yield Problem(here, f"{each.name} must be a whole number, at least 1; received {each.value}")
+            yield Problem(
+                here, f"{each.name} must be a whole number, at least 1; received {each.value}"
+            )
 
 
 def _collector_problems(spec: "V1beta1ExperimentSpec") -> Iterator[Problem]:
@@ -228,9 +230,8 @@ def _collector_problems(spec: "V1beta1ExperimentSpec") -> Iterator[Problem]:
     source = collecting.source
     filters = (source and source.filter and source.filter.metrics_format) or []
     for index, each in enumerate(filters):
-        here = (*place, "source", "filter", "metricsFormat", index)
         if text := _filter_problem(each):
-            yield Problem(here, text)
+            yield Problem((*place, "source", "filter", "metricsFormat", index), text)
     if kind == "StdOut":
         return
     file = source and source.file_system_path

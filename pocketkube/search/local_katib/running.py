@@ -1,4 +1,4 @@
-"""Runs an experiment: asks for trials, runs them side by side, keeps what came of them, ends as Katib does."""
+"""Runs an experiment: asks for trials, runs them side by side, and ends when Katib would."""
 
 import os
 import time

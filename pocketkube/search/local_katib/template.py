@@ -1,4 +1,4 @@
-"""What a trial runs: the primary container's command of the trial template, with the trial's values in it."""
+"""What a trial runs: the command of the template's primary container, with the trial's values."""
 
 import json
 import re
@@ -42,7 +42,9 @@ def command_of(experiment: Experiment, trial: str, assignment: Mapping[str, str]
         UserError: If a value breaks the template, as a quotation mark does.
     """
     values = {
-        name: assignment[reference] if reference in assignment else _metadata(experiment, trial, reference)
+        name: assignment[reference]
+        if reference in assignment
+        else _metadata(experiment, trial, reference)
         for name, reference in experiment.template.parameters.items()
     }
     text = json.dumps(experiment.template.spec)
@@ -55,17 +57,15 @@ def command_of(experiment: Experiment, trial: str, assignment: Mapping[str, str]
         raise UserError(
             f"trial {trial}: its values leave the template unreadable, as quotation marks do: {values}."
         ) from None
-    container = next(each for each in containers_of(spec) if each["name"] == experiment.template.container)
-    return _command(container)
+    primary = experiment.template.container
+    return _command(next(each for each in containers_of(spec) if each["name"] == primary))
 
 
 def containers_of(spec: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The containers of a Job's pod, or of an MPIJob's launcher; empty where there are none."""
     here: Any = spec
-    steps = ("spec", "template", "spec", "containers")
-    if spec.get("kind") == "MPIJob":
-        steps = ("spec", "mpiReplicaSpecs", "Launcher", "template", "spec", "containers")
-    for step in steps:
+    pods = ("mpiReplicaSpecs", "Launcher") if spec.get("kind") == "MPIJob" else ()
+    for step in ("spec", *pods, "template", "spec", "containers"):
         here = here.get(step) if isinstance(here, Mapping) else None
     return [each for each in here if isinstance(each, Mapping)] if isinstance(here, list) else []
 
@@ -115,5 +115,3 @@ def metadata_value(spec: Mapping[str, Any], key: str, index: str | None) -> str 
         values = (spec.get("metadata") or {}).get(key.lower()) or {}
         return str(values[index]) if index in values else None
     return {"Kind": spec.get("kind"), "APIVersion": spec.get("apiVersion")}.get(key)
-
-

@@ -116,5 +116,5 @@ def _job_problems(template: "V1beta1TrialTemplate", spec: Mapping[str, Any]) -> 
     if not found[0].get("command"):
         yield Problem(
             (*place, "spec"),
-            f"the container {template.primary_container_name} needs a command: images are not used here",
+            f"the container {template.primary_container_name} needs a command: images are not used",
         )

@@ -8,9 +8,7 @@ from pocketkube.search.local_katib.metrics import Observed
 
 # Katib's conditions of a trial, of which the first two have a value of the objective. "Killed" is one
 # that ran when the experiment had ended.
-State = Literal[
-    "Succeeded", "EarlyStopped", "Failed", "MetricsUnavailable", "Killed", "Running"
-]
+State = Literal["Succeeded", "EarlyStopped", "Failed", "MetricsUnavailable", "Killed", "Running"]
 
 
 @dataclass(frozen=True)

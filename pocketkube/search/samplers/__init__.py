@@ -12,6 +12,7 @@ from pocketkube.search.sampler import Sampler
 
 # The module and the class of each.
 SAMPLERS: Mapping[str, str] = {
+    "ddpg": "pocketkube.search.ddpg:DDPG",
     "milp": "pocketkube.search.samplers.milp:Milp",
     "random": "pocketkube.search.samplers.random_points:RandomPoints",
     "uniform": "pocketkube.search.samplers.uniform:Uniform",

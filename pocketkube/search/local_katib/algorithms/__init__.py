@@ -53,5 +53,4 @@ def check_algorithm(experiment: Experiment) -> Iterator[tuple[tuple[str | int, .
             setting.read(text)
         except ValueError:
             yield here, f"{key} must be {setting.wanted}; received {text:.60}"
-    for steps, sentence in suggester.check(experiment):
-        yield steps, sentence
+    yield from suggester.check(experiment)

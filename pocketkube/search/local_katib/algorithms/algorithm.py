@@ -37,9 +37,7 @@ class Suggested:
 class Suggest(Protocol):
     """Suggests the next trial; keeps nothing: equal questions have equal answers."""
 
-    def __call__(
-        self, experiment: Experiment, trials: Sequence[Trial], state: str
-    ) -> Suggested | None:
+    def __call__(self, experiment: Experiment, trials: Sequence[Trial], state: str) -> Suggested | None:
         """Says what to try next; None where everything has been tried.
 
         Args:

@@ -1,6 +1,6 @@
 """Bayesian optimisation: a Gaussian process of what is known says where a trial promises most."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -55,9 +55,7 @@ def _bayesian(experiment: Experiment, trials: Sequence[Trial], state: str) -> Su
     return Suggested(candidates[(fresh or list(order))[0]])
 
 
-def _candidates(
-    experiment: Experiment, best: Trial, rng: np.random.Generator
-) -> list[dict[str, str]]:
+def _candidates(experiment: Experiment, best: Trial, rng: np.random.Generator) -> list[dict[str, str]]:
     """Assignments all over, and some near the best one."""
     parameters = experiment.parameters
     anywhere = rng.random((_CANDIDATES, len(parameters)))
@@ -70,15 +68,13 @@ def _candidates(
     ]
 
 
-def _features(experiment: Experiment, assignment: dict[str, str]) -> list[float]:
+def _features(experiment: Experiment, assignment: Mapping[str, str]) -> list[float]:
     """Numbers by their place, values of a list by a 1 for theirs."""
     found: list[float] = []
     for each in experiment.parameters:
         text = assignment[each.name]
         found += (
-            [each.place_of(text)]
-            if each.is_number
-            else [float(text == value) for value in each.values]
+            [each.place_of(text)] if each.is_number else [float(text == value) for value in each.values]
         )
     return found
 

@@ -1,6 +1,7 @@
 """Tree-structured Parzen estimators, by Optuna: a study is made of the trials at each question."""
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -33,13 +34,15 @@ def _ask(experiment: Experiment, trials: Sequence[Trial], *, multivariate: bool)
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(
-        **_sampler_settings(experiment, len(trials)),
-        multivariate=multivariate,
-        # Running trials are not to be asked for again.
-        constant_liar=True,
-        warn_independent_sampling=False,
-    )
+    with warnings.catch_warnings():
+        # Of arguments that are experimental, or go in Optuna 6.
+        warnings.simplefilter("ignore")
+        sampler = optuna.samplers.TPESampler(
+            **_sampler_settings(experiment, len(trials)),
+            multivariate=multivariate,
+            # Running trials are not to be asked for again.
+            constant_liar=True,
+        )
     study = optuna.create_study(
         sampler=sampler, direction="maximize" if experiment.objective.maximize else "minimize"
     )

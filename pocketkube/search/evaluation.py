@@ -1,0 +1,295 @@
+"""Evaluates what a search tries, fast: compresses the network as the stages begin, and judges it.
+
+Channels are cut by the criterion's scores, and what reads the rest is fitted to sums that all trials
+share; zeros are the smallest weights; BatchNorm's statistics are estimated anew; levels are calibrated.
+What stages then train is left out, but for some steps where the search asks for them.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from pocketkube.data import load_dataset
+from pocketkube.data.batches import materialize
+from pocketkube.data.dataset import Arrays, Dataset
+from pocketkube.data.in_memory import examples_of_arrays
+from pocketkube.errors import UserError
+from pocketkube.files import write_text
+from pocketkube.graph.dependency import trace_channels
+from pocketkube.graph.ranking import keep_best, rank_units
+from pocketkube.graph.surgery import copy_model, remove_channels
+from pocketkube.graph.unwrapping import SPECTRAL, unwrapped
+from pocketkube.pruning.batch_statistics import recalibrate_where_better
+from pocketkube.pruning.calibration import Calibration
+from pocketkube.quantization.quantize import quantize
+from pocketkube.search.calibrated import CalibratedLevels
+from pocketkube.search.judging import Judge, Judged
+from pocketkube.search.problem import Problem
+from pocketkube.search.shared_fit import Reading, fit_readers
+from pocketkube.sparsity import KeptZeros
+from pocketkube.sparsity.patterns import mask_of
+from pocketkube.sparsity.selection import sparsifiable_kernels
+from pocketkube.spec.sections import (
+    DatasetSettings,
+    PruneChannels,
+    QuantizeWeights,
+    SparsifyWeights,
+    Training,
+)
+from pocketkube.training.loop import train
+from pocketkube.training.method import Method
+from pocketkube.training.task import Task
+
+TRIALS = "trials"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What came of a trial.
+
+    Attributes:
+        score: On the validation examples; more is better.
+        costs: What the network costs, by the cost's name.
+        seconds: How long it took; what was remembered takes none.
+        distance: How far its outputs are from the uncompressed model's; see `Judged`.
+    """
+
+    score: float
+    costs: Mapping[str, float]
+    seconds: float
+    distance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all trials of a search share; see `pocketkube.search.prepared`.
+
+    Attributes:
+        model: The uncompressed network.
+        task: Its score.
+        problem: The search.
+        prune: Settings of prune_channels, where it is searched.
+        sparsify: Those of sparsify_weights.
+        quantize: Those of quantize_weights.
+        training: How a trial is fine-tuned.
+        fine_tune_steps: For how many steps.
+        dataset: Where the examples to fine-tune on are; None where there is no fine-tuning.
+        seed: All that is random follows from it.
+        calibration: Training examples, inputs and labels.
+        validation: The validation examples, decoded.
+        wanted: What the uncompressed network says of these, softened.
+        whole: How it is judged.
+        unit_scores: The criterion's score of each unit of channels, `[units]`.
+        readings: What layers read, by their paths.
+    """
+
+    model: keras.Model
+    task: Task
+    problem: Problem
+    prune: PruneChannels | None
+    sparsify: SparsifyWeights | None
+    quantize: QuantizeWeights | None
+    training: Training
+    fine_tune_steps: int
+    dataset: DatasetSettings | None
+    seed: int
+    calibration: tuple[Arrays, Arrays]
+    validation: tuple[Arrays, Arrays]
+    wanted: Arrays
+    whole: Judged
+    unit_scores: np.ndarray
+    readings: Mapping[str, Reading]
+
+
+class Evaluator:
+    """Evaluates choices of a search; equal choices are evaluated once.
+
+    Attributes:
+        problem: The search.
+        whole_score: The uncompressed network's score, on the examples that score trials.
+
+    Args:
+        shared: What all trials share.
+        kept_in: A folder for what came of trials, for later processes; None for none.
+    """
+
+    def __init__(self, shared: Shared, kept_in: Path | None = None) -> None:
+        self.problem, self.whole_score = shared.problem, shared.whole.score
+        self._shared, self._kept_in = shared, kept_in
+        self._known: dict[tuple[int, ...], Evaluated] = {}
+        self._calibration = Calibration(*shared.calibration, loss=shared.task.loss)
+        self._levels: CalibratedLevels | None = None
+        self._judge: Judge | None = None
+        self._training_data: Dataset | None = None
+        # Layers are changed before they are cut, and put back.
+        self._model = unwrapped(shared.model, SPECTRAL)
+        if shared.prune is not None:
+            self._graph = trace_channels(self._model)
+            self._ranking = rank_units(self._graph, shared.unit_scores)
+
+    def evaluate(self, choice: Sequence[int] | np.ndarray) -> Evaluated:
+        """Compresses the network by a choice, and judges it on the validation examples.
+
+        Args:
+            choice: The level of each parameter; it is taken as it is, within the limit or not.
+
+        Raises:
+            UserError: If it has not one level for each parameter, each of those there are.
+        """
+        levels = self._checked(choice)
+        if levels not in self._known:
+            self._known[levels] = self._remembered(levels) or self._evaluated(levels)
+        return self._known[levels]
+
+    def judged(self, choice: Sequence[int] | np.ndarray, examples: int | None = None) -> Judged:
+        """Compresses the network by a choice and judges it, without training, whatever is known of it.
+
+        Args:
+            choice: The level of each parameter.
+            examples: On how many validation examples, the first; all if None.
+        """
+        return self._judged(self._checked(choice), 0, examples)
+
+    def _evaluated(self, levels: tuple[int, ...]) -> Evaluated:
+        began = time.monotonic()
+        found = self._judged(levels, self._shared.fine_tune_steps, None)
+        seconds = time.monotonic() - began
+        evaluated = Evaluated(found.score, self.problem.all_costs(levels), seconds, found.distance)
+        self._remember(levels, evaluated)
+        return evaluated
+
+    def _judged(self, levels: tuple[int, ...], steps: int, examples: int | None) -> Judged:
+        shared = self._shared
+        if shared.quantize is not None and not (shared.prune or shared.sparsify or steps):
+            # The layers stay as they are: the model is quantised once, and its bits change.
+            if self._levels is None:
+                self._levels = CalibratedLevels(
+                    shared.model, shared.quantize, shared.calibration[0], shared.seed
+                )
+                self._judge = self._judge_of(self._levels.model)
+            self._levels.set_bits(self._bits(levels))
+            assert self._judge is not None
+            return self._judge(examples)
+        model = self._compressed(levels)
+        if shared.quantize is None:
+            self._fine_tune(model, KeptZeros(model) if shared.sparsify else Method(), steps)
+            return self._judge_of(model)(examples)
+        settings = shared.quantize.model_copy(update={"layers": self._bits(levels)})
+        quantized = quantize(model, settings, shared.calibration[0], shared.seed)
+        if steps:
+            self._fine_tune(quantized.model, quantized.method, steps)
+        else:
+            quantized.method.finish()
+        return self._judge_of(quantized.model)(examples)
+
+    def _compressed(self, levels: tuple[int, ...]) -> keras.Model:
+        """The network with fewer channels and with zeros, in a copy."""
+        shared = self._shared
+        model = self._cut(levels) if shared.prune is not None else copy_model(self._model)
+        if shared.sparsify is not None:
+            zeros = self._values("sparsity", levels)
+            for path, kernel in sparsifiable_kernels(model):
+                if zeros.get(path):
+                    values = np.asarray(kernel)
+                    kernel.assign(values * mask_of(values, zeros[path], shared.sparsify.pattern))
+        if shared.prune is not None or shared.sparsify is not None:
+            recalibrate_where_better(model, self._calibration)
+        return model
+
+    def _cut(self, levels: tuple[int, ...]) -> keras.Model:
+        (counts,) = self.problem.counts(np.array([levels]))
+        keep = keep_best(self._ranking, counts)
+        changed = fit_readers(self._graph, self._shared.readings, keep)
+        try:
+            return remove_channels(self._model, self._graph, keep)
+        finally:
+            for layer, weights in changed:
+                layer.set_weights(weights)
+
+    def _fine_tune(self, model: keras.Model, method: Method, steps: int) -> None:
+        if not steps:
+            return
+        shared, course = self._shared, self._shared.training
+        if self._training_data is None:
+            self._training_data = self._examples_to_train_on(steps)
+        data = self._training_data
+        per_epoch = max(data.train.size // course.batch_size, 1)
+        course = course.model_copy(update={"epochs": -(-steps // per_epoch), "keep": "last"})
+        train(model, data, shared.task, course, seed=shared.seed + 1, stage="trial", method=method)
+
+    def _examples_to_train_on(self, steps: int) -> Dataset:
+        """As many as the steps need, the same for all trials; nothing is decided while they train."""
+        shared = self._shared
+        if shared.dataset is None:
+            raise UserError("search: fine_tune_steps need a dataset to train on.")
+        dataset = load_dataset(shared.dataset)
+        inputs, labels = materialize(dataset.train, steps * shared.training.batch_size, shared.seed)
+        taken = examples_of_arrays(inputs, labels, dataset.labels)
+        few = tuple(tuple(x[:1] for x in part) for part in shared.validation)
+        one = examples_of_arrays(*few, dataset.labels)
+        return replace(dataset, train=taken, validation=one, test=one)
+
+    def _bits(self, levels: tuple[int, ...]) -> dict[str, int]:
+        return {path: int(bits) for path, bits in self._values("bits", levels).items()}
+
+    def _values(self, decides: str, levels: tuple[int, ...]) -> dict[str, float]:
+        """What a choice gives each target of the parameters that decide so."""
+        return {
+            target: parameter.levels[level]
+            for parameter, level in zip(self.problem.space.parameters, levels, strict=True)
+            if parameter.decides == decides
+            for target in parameter.targets
+        }
+
+    def _judge_of(self, model: keras.Model) -> Judge:
+        shared = self._shared
+        return Judge(model, shared.task, shared.validation, shared.wanted)
+
+    def _checked(self, choice: Sequence[int] | np.ndarray) -> tuple[int, ...]:
+        sizes = self.problem.space.sizes.tolist()
+        levels = tuple(int(level) for level in choice)
+        if len(levels) != len(sizes) or not all(
+            0 <= level < size for level, size in zip(levels, sizes, strict=True)
+        ):
+            raise UserError(
+                f"A choice has one level for each of {len(sizes)} parameters, from 0 on; received "
+                f"{levels}."
+            )
+        return levels
+
+    def _file(self, levels: tuple[int, ...]) -> Path | None:
+        if self._kept_in is None:
+            return None
+        name = hashlib.sha256(json.dumps(levels).encode()).hexdigest()[:32]
+        return self._kept_in / f"{name}.json"
+
+    def _remembered(self, levels: tuple[int, ...]) -> Evaluated | None:
+        file = self._file(levels)
+        if file is None or not file.is_file():
+            return None
+        try:
+            facts: dict[str, Any] = json.loads(file.read_text("utf-8"))
+            if facts["choice"] != list(levels):
+                return None
+            return Evaluated(float(facts["score"]), dict(facts["costs"]), 0.0, float(facts["distance"]))
+        except (ValueError, KeyError, TypeError):
+            # It can be found out again.
+            return None
+
+    def _remember(self, levels: tuple[int, ...], found: Evaluated) -> None:
+        file = self._file(levels)
+        if file is not None:
+            facts = {
+                "choice": levels,
+                "score": found.score,
+                "distance": found.distance,
+                "costs": dict(found.costs),
+            }
+            write_text(file, json.dumps(facts))

@@ -1,0 +1,92 @@
+"""Judges a compressed model on the validation examples: its score, and how far it is from the whole."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pocketkube.data.dataset import Arrays
+from pocketkube.structure import arranged
+from pocketkube.training.task import Task
+
+# Examples at a time: activations of a few hundred stay in the processor's caches.
+BATCH_SIZE = 250
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Means over examples.
+
+    Attributes:
+        score: The task's score; more is better.
+        loss: Its loss.
+        distance: How far outputs are from the uncompressed model's: of classes the Kullback-Leibler
+            divergence from its distribution, of values what the loss says.
+    """
+
+    score: float
+    loss: float
+    distance: float
+
+
+class Judge:
+    """Judges one model; it is traced once, whatever weights the model has by then.
+
+    Args:
+        model: The model.
+        task: The score.
+        examples: Inputs and labels, arrays with a leading axis of examples.
+        wanted: What the uncompressed model says of them, for each head that is trained.
+    """
+
+    def __init__(
+        self, model: keras.Model, task: Task, examples: tuple[Arrays, Arrays], wanted: Arrays
+    ) -> None:
+        self._arrays = (*examples, wanted)
+        signature = tf.nest.map_structure(
+            lambda x: tf.TensorSpec((None, *x.shape[1:]), x.dtype), self._arrays
+        )
+
+        @tf.function(input_signature=signature, jit_compile=False)
+        def judged(inputs: Any, labels: Any, wanted: Any) -> tf.Tensor:
+            outputs = model(arranged(model, inputs), training=False)
+            return tf.stack(
+                [
+                    tf.reduce_sum(task.score(labels, outputs)),
+                    tf.reduce_sum(task.loss(labels, outputs)),
+                    tf.reduce_sum(task.distance_to(outputs, list(wanted), 1.0)),
+                ]
+            )
+
+        self._judged = judged
+
+    def __call__(self, count: int | None = None) -> Judged:
+        """Judges the model as it is now.
+
+        Args:
+            count: How many of the examples, the first; all if None.
+        """
+        size = len(self._arrays[0][0]) if count is None else min(count, len(self._arrays[0][0]))
+        total = np.zeros(3)
+        for rows in np.array_split(np.arange(size), -(-size // BATCH_SIZE)):
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            batch = tf.nest.map_structure(lambda x, part=part: tf.constant(x[part]), self._arrays)
+            total += self._judged(*batch).numpy()
+        return Judged(*(total / size).tolist())
+
+
+def softened_outputs(model: keras.Model, task: Task, inputs: Arrays) -> Arrays:
+    """What a model says of examples, in the form in which models are compared: see `Task.softened`."""
+    found: list[Sequence[np.ndarray]] = []
+
+    @tf.function(reduce_retracing=True, jit_compile=False)
+    def said(batch: Any) -> Any:
+        return task.softened(model(arranged(model, batch), training=False), 1.0)
+
+    for rows in np.array_split(np.arange(len(inputs[0])), -(-len(inputs[0]) // BATCH_SIZE)):
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        found.append([each.numpy() for each in said(tuple(tf.constant(x[part]) for x in inputs))])
+    return tuple(np.concatenate(column) for column in zip(*found, strict=True))

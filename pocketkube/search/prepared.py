@@ -1,0 +1,388 @@
+"""The bundle that all trials of a search open: in this process, in others, and in pods.
+
+A folder of the model, the search, and all that depends on the uncompressed network alone: examples,
+scores of channels, what layers read. It is written whole or not at all, and holds no code.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+from pydantic import ValidationError
+
+from pocketkube import __version__
+from pocketkube.bundle import load_bundle, load_model
+from pocketkube.data import load_dataset
+from pocketkube.data.batches import materialize
+from pocketkube.data.dataset import Arrays, Dataset
+from pocketkube.errors import UserError
+from pocketkube.files import replaced_folder, write_text
+from pocketkube.graph.cost import profile_model
+from pocketkube.graph.cost_model_of import cost_model_of
+from pocketkube.graph.dependency import trace_channels
+from pocketkube.graph.unwrapping import SPECTRAL, unwrapped
+from pocketkube.latency_table.another_device import another_device
+from pocketkube.latency_table.budget import Latency
+from pocketkube.latency_table.prunings import latency_budget, random_prunings
+from pocketkube.pruning.calibration import Calibration
+from pocketkube.pruning.criteria import always_fits
+from pocketkube.pruning.prune import pruner_for
+from pocketkube.pruning.pruner import Pruner
+from pocketkube.records import Document, Record, read_document, text_of
+from pocketkube.search.evaluation import TRIALS, Evaluator, Shared
+from pocketkube.search.judging import Judge, Judged, softened_outputs
+from pocketkube.search.problem import Problem
+from pocketkube.search.shared_fit import Reading, read_by_layers
+from pocketkube.search.space_of import SearchedStages, problem_of
+from pocketkube.spec.searched import searched_budget
+from pocketkube.spec.sections import (
+    DatasetSettings,
+    PruneChannels,
+    QuantizeWeights,
+    Search,
+    SparsifyWeights,
+    Target,
+    Training,
+)
+from pocketkube.stages.assessment import task_of
+from pocketkube.stages.foreseen import foreseen_file
+from pocketkube.stages.formats import last_format
+from pocketkube.stages.registry import TEACHER
+from pocketkube.training.task import Task, task_of_config
+
+FACTS, PROBLEM, MODEL, READINGS = "prepared.json", "problem.json", "model.keras", "readings.npz"
+
+
+class SearchConfig(Protocol):
+    """What the stage search_ratios is told."""
+
+    @property
+    def dataset(self) -> DatasetSettings:
+        """Where the examples are."""
+
+    @property
+    def seed(self) -> int:
+        """The job's."""
+
+    @property
+    def search(self) -> Search:
+        """What is searched."""
+
+    @property
+    def stages(self) -> tuple[Any, ...]:
+        """The stages that it decides, or all."""
+
+    @property
+    def target(self) -> Target | None:
+        """What the job has to reach."""
+
+    @property
+    def training(self) -> Training:
+        """How a trial is fine-tuned."""
+
+
+class _Arrays(Record):
+    calibration: tuple[int, int]
+    validation: tuple[int, int]
+    wanted: int
+
+
+class PreparedFacts(Document):
+    """What prepared.json holds.
+
+    Attributes:
+        stamp: Tells whether the bundle was made from the same things.
+        prune: Settings of prune_channels, where it is searched.
+        sparsify: Those of sparsify_weights.
+        quantize: Those of quantize_weights.
+        training: How a trial is fine-tuned.
+        fine_tune_steps: For how many steps.
+        dataset: Where the examples to fine-tune on are.
+        seed: The search's.
+        task: The task, as `Task.config` has it.
+        whole: Score, loss and distance of the uncompressed network.
+        arrays: How many arrays there are of inputs and labels.
+        sha256: Of each other file, by its name.
+    """
+
+    schema_version: int = 1
+    stamp: str
+    prune: PruneChannels | None
+    sparsify: SparsifyWeights | None
+    quantize: QuantizeWeights | None
+    training: Training
+    fine_tune_steps: int
+    dataset: DatasetSettings | None
+    seed: int
+    task: dict[str, Any]
+    whole: tuple[float, float, float]
+    arrays: _Arrays
+    sha256: dict[str, str]
+
+
+def prepare(config: SearchConfig, inputs: Mapping[str, Path], folder: Path) -> Problem:
+    """Prepares the search that a stage's config asks for; see `prepare_search`.
+
+    Args:
+        config: The stage's.
+        inputs: Folders of the model and, where that is another one, of the uncompressed one, from which
+            a target counts.
+        folder: The bundle to write.
+    """
+    bundle = load_bundle(inputs["model"])
+    first = load_bundle(inputs[TEACHER]).model if TEACHER in inputs else bundle.model
+    return prepare_search(
+        bundle.model,
+        load_dataset(config.dataset),
+        task_of(bundle.facts),
+        SearchedStages(config.search, tuple(config.stages), config.target),
+        folder,
+        uncompressed=first,
+        training=config.training,
+        dataset_settings=config.dataset,
+        seed=config.seed,
+    )
+
+
+def prepare_search(
+    model: keras.Model,
+    dataset: Dataset,
+    task: Task,
+    searched: SearchedStages,
+    folder: Path,
+    *,
+    uncompressed: keras.Model | None = None,
+    training: Training | None = None,
+    dataset_settings: DatasetSettings | None = None,
+    seed: int = 0,
+) -> Problem:
+    """Writes the bundle that trials of a search open, or leaves it where nothing has changed.
+
+    Args:
+        model: The trained model that is compressed.
+        dataset: Training examples to calibrate on, and validation examples, which score trials.
+        task: The score.
+        searched: What is searched.
+        folder: Where the bundle goes.
+        uncompressed: The model from which a target counts; `model` if None.
+        training: How trials are fine-tuned, where they are.
+        dataset_settings: Where trials find the examples to fine-tune on.
+        seed: All that is random follows from it.
+
+    Returns:
+        The search.
+
+    Raises:
+        UserError: If there is nothing to search, or the target cannot be reached.
+    """
+    evaluate = searched.search.evaluate
+    calibration = materialize(dataset.train, evaluate.calibration_examples, seed)
+    validation = materialize(dataset.validation, evaluate.examples, seed)
+    training = training or Training()
+    told = (searched.search.model_dump_json(include={"over", "tie", "mean_bits", "evaluate"}),)
+    told += tuple(stage.model_dump_json() for stage in searched.stages)
+    told += ("" if searched.target is None else searched.target.model_dump_json(),)
+    told += (training.model_dump_json(), str(seed), json.dumps(task.config))
+    stamp = _stamp([model, uncompressed or model], told, [*calibration, *validation])
+    if (known := _prepared_before(folder, stamp)) is not None:
+        return known
+    examples = Calibration(*calibration, loss=task.loss)
+    pruner = None
+    if searched.prune is not None:
+        pruner = pruner_for(model, searched.prune, calibration=examples, seed=seed)
+    network = cost_model_of(model) if pruner is None else pruner.costs
+    whole = profile_model(uncompressed or model)
+    latency = _latency(model, pruner, searched, calibration[0], seed)
+    problem = problem_of(model, network, searched, whole=whole, latency=latency)
+    readings: dict[str, Reading] = {}
+    if searched.prune and (searched.prune.reconstruct or always_fits(searched.prune.criterion)):
+        opened = unwrapped(model, SPECTRAL)
+        readings = read_by_layers(opened, trace_channels(opened), examples, seed)
+    wanted = softened_outputs(model, task, validation[0])
+    judged = Judge(model, task, validation, wanted)()
+    scores = np.empty(0) if pruner is None else pruner.scores
+    with replaced_folder(folder) as aside:
+        model.save(aside / MODEL)
+        write_text(aside / PROBLEM, problem.to_json())
+        _save_arrays(aside, calibration, validation, wanted)
+        np.save(aside / "unit_scores.npy", scores)
+        _save_readings(aside / READINGS, readings)
+        facts = PreparedFacts(
+            stamp=stamp,
+            prune=searched.prune,
+            sparsify=searched.sparsify,
+            quantize=searched.quantize,
+            training=training,
+            fine_tune_steps=evaluate.fine_tune_steps,
+            dataset=dataset_settings if evaluate.fine_tune_steps else None,
+            seed=seed,
+            task=task.config,
+            whole=(judged.score, judged.loss, judged.distance),
+            arrays=_Arrays(
+                calibration=(len(calibration[0]), len(calibration[1])),
+                validation=(len(validation[0]), len(validation[1])),
+                wanted=len(wanted),
+            ),
+            sha256={file.name: _sha256(file) for file in sorted(aside.iterdir())},
+        )
+        write_text(aside / FACTS, text_of(facts))
+    return problem
+
+
+def open_prepared(folder: Path, *, remembers: bool = True) -> Evaluator:
+    """Opens a bundle that `prepare` wrote.
+
+    Args:
+        folder: The bundle.
+        remembers: Whether what comes of trials is written beside it, and read from there. Not where
+            nothing may be written into the folder.
+
+    Raises:
+        UserError: If it is none, damaged, or of another version.
+    """
+    facts = read_document(PreparedFacts, folder / FACTS)
+    for name, known in facts.sha256.items():
+        file = folder / name
+        if not file.is_file() or _sha256(file) != known:
+            what = "changed" if file.is_file() else "missing"
+            raise UserError(
+                f"{folder} is damaged: its file {name} is {what}; remove the folder, and prepare the "
+                "search anew."
+            )
+    problem = Problem.from_json((folder / PROBLEM).read_text("utf-8"))
+    shared = Shared(
+        model=load_model(folder / MODEL),
+        task=task_of_config(facts.task),
+        problem=problem,
+        prune=facts.prune,
+        sparsify=facts.sparsify,
+        quantize=facts.quantize,
+        training=facts.training,
+        fine_tune_steps=facts.fine_tune_steps,
+        dataset=facts.dataset,
+        seed=facts.seed,
+        calibration=_load_pair(folder, "calibration", facts.arrays.calibration),
+        validation=_load_pair(folder, "validation", facts.arrays.validation),
+        wanted=_load_arrays(folder, "wanted", facts.arrays.wanted),
+        whole=Judged(*facts.whole),
+        unit_scores=np.load(folder / "unit_scores.npy", allow_pickle=False),
+        readings=_load_readings(folder / READINGS),
+    )
+    return Evaluator(shared, folder / TRIALS if remembers else None)
+
+
+def _prepared_before(folder: Path, stamp: str) -> Problem | None:
+    if not (folder / FACTS).is_file():
+        return None
+    try:
+        if read_document(PreparedFacts, folder / FACTS).stamp != stamp:
+            return None
+        return open_prepared(folder).problem
+    except (UserError, ValidationError):
+        # It is written anew.
+        return None
+
+
+def _latency(
+    model: keras.Model,
+    pruner: Pruner | None,
+    searched: SearchedStages,
+    examples: Arrays,
+    seed: int,
+) -> Latency | None:
+    """The latency of any cut by the table that the target names, where that is the search's budget."""
+    if searched_budget(searched.search, searched.stages, searched.target) != "latency":
+        return None
+    assert pruner is not None
+    assert searched.prune is not None
+    assert searched.target is not None
+    place = searched.target.latency_table
+    device = another_device(place)
+    # Times do not depend on which channels go: the quickest pruner serves.
+    quick = Pruner(model, round_to=searched.prune.round_to, max_ratio=searched.prune.max_ratio)
+    stages: tuple[Any, ...] = searched.stages
+    prunings = random_prunings(
+        quick,
+        last_format(stages).numbers,
+        lambda pruned: foreseen_file(stages, pruned, examples),
+        seed,
+    )
+    try:
+        return replace(latency_budget(quick, prunings, device.table), model=pruner.costs)
+    except UserError as error:
+        raise UserError(f"target.latency_table: {place}: {error}") from error
+
+
+def _stamp(models: list[keras.Model], told: tuple[str, ...], examples: list[Arrays]) -> str:
+    """Changes with all that the bundle is made from."""
+    digest = hashlib.sha256(json.dumps([__version__, *told]).encode())
+    for model in models:
+        digest.update(model.to_json().encode())
+        for weight in model.weights:
+            digest.update(np.ascontiguousarray(weight))
+    for arrays in examples:
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _save_arrays(
+    folder: Path,
+    calibration: tuple[Arrays, Arrays],
+    validation: tuple[Arrays, Arrays],
+    wanted: Arrays,
+) -> None:
+    for name, (inputs, labels) in (("calibration", calibration), ("validation", validation)):
+        for kind, arrays in (("x", inputs), ("y", labels)):
+            for number, array in enumerate(arrays):
+                np.save(folder / f"{name}_{kind}{number}.npy", array)
+    for number, array in enumerate(wanted):
+        np.save(folder / f"wanted_{number}.npy", array)
+
+
+def _load_pair(folder: Path, name: str, counts: tuple[int, int]) -> tuple[Arrays, Arrays]:
+    inputs, labels = (
+        _load_arrays(folder, f"{name}_{kind}", count, "")
+        for kind, count in zip("xy", counts, strict=True)
+    )
+    return inputs, labels
+
+
+def _load_arrays(folder: Path, name: str, count: int, between: str = "_") -> Arrays:
+    """Arrays as they lie in the file: several processes share the memory."""
+    return tuple(
+        np.load(folder / f"{name}{between}{number}.npy", mmap_mode="r", allow_pickle=False)
+        for number in range(count)
+    )
+
+
+def _save_readings(file: Path, readings: Mapping[str, Reading]) -> None:
+    arrays = {
+        f"{path}:{field}": np.asarray(value)
+        for path, reading in readings.items()
+        for field, value in asdict(reading).items()
+    }
+    with file.open("wb") as opened:
+        np.savez(opened, **arrays)  # type: ignore[arg-type]
+
+
+def _load_readings(file: Path) -> dict[str, Reading]:
+    found: dict[str, dict[str, Any]] = {}
+    with np.load(file, allow_pickle=False) as arrays:
+        for name in arrays.files:
+            path, _, field = name.rpartition(":")
+            found.setdefault(path, {})[field] = arrays[name]
+    return {
+        path: Reading(**fields | {"held_count": int(fields["held_count"])})
+        for path, fields in found.items()
+    }
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
