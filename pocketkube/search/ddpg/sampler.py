@@ -6,9 +6,9 @@ that is left is part of a state, what is replayed is the choice that was really 
 that was wished for, and nothing but the trials is needed to go on. What differs from AMC: the reward
 comes where it is earned, step by step, from the losses that are foreseen (potential-based shaping, Ng
 et al. 1999, which leaves the best walk the best); walks that are only imagined under these losses teach
-the two networks as well (Sutton's Dyna, 1991); and of some walks with noise, half of which follow the best
-trial for the most part (Ecoffet et al., "First return, then explore", 2021), the one that is foreseen
-best is tried.
+the two networks as well (Sutton's Dyna, 1991); and of some walks with noise, half of which follow the
+best trial for the most part (Ecoffet et al., "First return, then explore", 2021), the one that is
+foreseen best is tried.
 """
 
 from collections.abc import Callable, Sequence
