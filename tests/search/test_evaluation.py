@@ -23,7 +23,7 @@ from tests.search.nets import bits, dataset, pruning, sparsity, trained
 
 def prepared(folder: Path, searched: SearchedStages) -> Evaluator:
     model, task = trained()
-    prepare_search(model, dataset(), task, searched, folder)
+    prepare_search(model, dataset(), task, searched, folder, with_losses=False)
     return open_prepared(folder)
 
 
@@ -230,6 +230,7 @@ def test_steps_of_training_make_a_trial_better(tmp_path: Path) -> None:
             tmp_path / "bundle",
             training=Training(learning_rate=2e-3),
             dataset_settings=DatasetSettings(npz=str(source)),
+            with_losses=False,
         )
         evaluator = open_prepared(tmp_path / "bundle")
         cheap = tuple(int(size // 4) for size in evaluator.problem.space.sizes)
