@@ -12,16 +12,19 @@ unexport PYTHONDONTWRITEBYTECODE
 SPEC ?= examples/digits.yaml
 OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
 # A file's tests share what they made ready; two or four files at once keep the cores busy.
-PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile --ignore tests/cluster
+PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/cluster
 
-.PHONY: run test test-fast test-cluster cluster cluster-down load horovod images pipelines manifests lint lock clean
+.PHONY: run test test-fast test-cluster cluster cluster-down load horovod horovod-if-possible images pipelines manifests lint lock clean
 
 run: $(VENV)/.ready
 	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --output $(OUTPUT)
 
-test: $(VENV)/.ready lint
-	$(MAKE) horovod || echo "The distributed tests will be skipped: Horovod is not there."
+test: $(VENV)/.ready
+	$(MAKE) --jobs=2 lint horovod-if-possible
 	$(PYTEST)
+
+horovod-if-possible: $(VENV)/.ready
+	$(MAKE) horovod || echo "The distributed tests will be skipped: Horovod is not there."
 
 # With BASE and CA_CERTIFICATES, as images/build.sh explains.
 test-cluster: $(VENV)/.ready
@@ -50,7 +53,8 @@ images:
 pipelines: $(VENV)/.ready
 	$(PYTHON) -m pipelines build $(if $(filter-out file,$(origin SPEC)),--spec $(SPEC))
 
-# With POCKETKUBE_IMAGE and POCKETKUBE_BENCHMARK_IMAGE, where a cluster pulls them from a registry.
+# With POCKETKUBE_IMAGE, POCKETKUBE_BENCHMARK_IMAGE and POCKETKUBE_SUGGESTION_IMAGE, where a cluster pulls them
+# from a registry.
 manifests: $(VENV)/.ready
 	$(PYTHON) -m manifests.generate
 
@@ -71,6 +75,7 @@ lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra cluster --extra registry -o requirements/runtime.lock pyproject.toml
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev -o requirements/dev.lock pyproject.toml
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/runtime.lock -o requirements/benchmark.lock requirements/benchmark.in
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/runtime.lock --overrides requirements/suggestion.overrides --excludes requirements/suggestion.excludes -o requirements/suggestion.lock requirements/suggestion.in
 
 clean:
 	rm -rf $(VENV) build runs

@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=images/builder.sh
 source images/builder.sh
-syft_version=v1.57.1
+syft_version=v1.18.1
 folder=build/sbom
 
 main() {
@@ -34,7 +34,7 @@ find_syft() {
         return
     elif [ ! -x "$cache/syft" ]; then
         command -v go > /dev/null ||
-            fail "An SBOM needs syft, or Go 1.25 or later to build it (github.com/anchore/syft)."
+            fail "An SBOM needs syft, or Go 1.23.2 or later to build it (github.com/anchore/syft)."
         say "building syft $syft_version"
         GOBIN=$work/bin CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' \
             "github.com/anchore/syft/cmd/syft@$syft_version" >&2 || fail "syft could not be built."

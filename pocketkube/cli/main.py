@@ -8,6 +8,7 @@ from pocketkube import __version__
 from pocketkube.cli import commands, retraining
 from pocketkube.cli.cluster_options import add_cluster_commands
 from pocketkube.cli.ending import plain_ending
+from pocketkube.cli.experiments import add_experiment_commands
 from pocketkube.pruning.criteria import BUILT_IN
 from pocketkube.quiet import quiet_libraries
 
@@ -45,6 +46,26 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("spec", type=Path, help="the spec, a YAML file; see: pocketkube spec --explain")
     run.add_argument("--output", "-o", type=Path, required=True, help="folder for results")
     _json(run, "print result.json instead of the table")
+
+    search = _command(
+        sub,
+        "search",
+        commands.search,
+        "Find layers' ratios and bits as a spec asks, and stop there; or compare samplers.",
+    )
+    search.add_argument("spec", type=Path, help="the spec, a YAML file with a section search")
+    search.add_argument("--output", "-o", type=Path, required=True, help="folder for results")
+    search.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="SAMPLER",
+        help="run these instead, each with the spec's budget and number of trials: ddpg, tpe, gp, "
+        "cmaes, random, milp, uniform",
+    )
+    search.add_argument(
+        "--seeds", type=int, default=3, help="with --compare: how often each is run (default: 3)"
+    )
+    _json(search, "print search.json, or comparison.json, instead")
 
     profile = _command(sub, "profile", commands.profile, "Show what a model costs, layer by layer.")
     profile.add_argument("model", help="a .keras file")
@@ -141,6 +162,8 @@ def _parser() -> argparse.ArgumentParser:
         "--roll-back", action="store_true", help="deploy the version that was deployed before"
     )
     change.add_argument("--to", metavar="VERSION", help="deploy this version, whatever its gate said")
+
+    add_experiment_commands(sub)
 
     stage = _command(
         sub,

@@ -332,7 +332,12 @@ class _Compiled:
     def __init__(self, model: CostModel) -> None:
         self._kinds = [max(group.order, default=0) + 1 for group in model.groups]
         self._first = np.cumsum([0, *self._kinds])
-        self._tables = [_kept_of_each_kind(group) for group in model.groups]
+        # All columns of all groups' tables one after the other, so that one look-up finds all.
+        tables = [_kept_of_each_kind(group).T for group in model.groups]
+        self._table = np.concatenate([np.empty(0), *(column for each in tables for column in each)])
+        self._group_of_column = np.repeat(np.arange(len(tables)), self._kinds)
+        sizes = np.array([each.shape[1] for each in tables], int)[self._group_of_column]
+        self._starts = np.cumsum(sizes) - sizes
         self._columns = {
             group.name: first for group, first in zip(model.groups, self._first, strict=False)
         }
@@ -359,9 +364,7 @@ class _Compiled:
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
         """The length of every extent, `[assignments, extents]`; whole numbers, exact as floats."""
-        kept = np.concatenate(
-            [np.empty((len(rows), 0)), *(t[rows[:, i]] for i, t in enumerate(self._tables))], axis=1
-        )
+        kept = self._table[self._starts + np.asarray(rows)[:, self._group_of_column]]
         return self._fixed + kept @ self._per_unit
 
     def macs(self, rows: np.ndarray) -> np.ndarray:

@@ -25,6 +25,8 @@ from pocketkube.kube.workers import (
 )
 from pocketkube.spec.sections import Cluster, WorkerPods
 
+# Of the launcher and of workers: Katib, where a job is a trial, finds both by one name.
+CONTAINER = "stage"
 # It starts the others, waits for them and passes on what they print.
 _LAUNCHER_RESOURCES = {"cpu": "500m", "memory": "512Mi"}
 
@@ -93,7 +95,7 @@ def _replicas(
 
 def _launcher(work: SharedWork, cluster: Cluster) -> dict[str, Any]:
     return {
-        "name": "launcher",
+        "name": CONTAINER,
         "image": work.image,
         "command": command(work, cluster.workers),
         "env": store_environment(work.environment, cluster),
@@ -106,7 +108,7 @@ def _launcher(work: SharedWork, cluster: Cluster) -> dict[str, Any]:
 
 def _worker(work: SharedWork, cluster: Cluster) -> dict[str, Any]:
     return {
-        "name": "worker",
+        "name": CONTAINER,
         "image": work.image,
         "command": ["/usr/sbin/sshd", "-De"],
         "ports": [{"name": "ssh", "containerPort": SSH_PORT}],

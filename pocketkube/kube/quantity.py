@@ -2,6 +2,8 @@
 
 from fractions import Fraction
 
+_DECIMAL = ("", "k", "M", "G", "T", "P", "E")
+_BINARY = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _UNITS = {
     "n": Fraction(1, 10**9),
     "u": Fraction(1, 10**6),
@@ -25,3 +27,24 @@ def value_of(quantity: str | int) -> Fraction:
     text = str(quantity)
     digits = text.rstrip("numkKMGTPEi")
     return Fraction(digits) * _UNITS[text[len(digits) :]]
+
+
+def canonical(quantity: str) -> str:
+    """A quantity as Kubernetes itself writes it: with the largest unit that leaves a whole number.
+
+    Args:
+        quantity: A whole number with a unit of `Quantity`s, or with none.
+
+    Examples:
+        >>> canonical("2048Mi"), canonical("1500M"), canonical("1000"), canonical("08Gi")
+        ('2Gi', '1500M', '1k', '8Gi')
+    """
+    digits = quantity.rstrip("numkKMGTPEi")
+    number, unit = int(digits), quantity[len(digits) :]
+    base, units = (1024, _BINARY) if unit.endswith("i") else (1000, _DECIMAL)
+    place = units.index(unit)
+    if not number:
+        return "0"
+    while place + 1 < len(units) and number % base == 0:
+        number, place = number // base, place + 1
+    return f"{number}{units[place]}"

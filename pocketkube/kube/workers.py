@@ -13,6 +13,7 @@ from pocketkube.kube.pod_parts import (
     object_metadata,
     tolerations,
 )
+from pocketkube.kube.quantity import canonical
 from pocketkube.spec.sections import Cluster, WorkerPods
 
 SSH_FOLDER = "/home/pocketkube/.ssh"
@@ -34,6 +35,8 @@ class SharedWork:
         image: The image of all pods.
         environment: Variables of the processes, beside what Secrets hold.
         owner: With what the job goes; None where it stays until it is deleted.
+        metrics: The file of the launcher's to which NAME=NUMBER goes that the first process prints;
+            none if empty.
     """
 
     name: str
@@ -43,6 +46,7 @@ class SharedWork:
     image: str
     environment: Mapping[str, str] = field(default_factory=dict)
     owner: Owner | None = None
+    metrics: str = ""
 
     def pods(self, workers: WorkerPods) -> int:
         """In how many pods the processes are."""
@@ -55,7 +59,8 @@ def command(work: SharedWork, workers: WorkerPods) -> list[str]:
     if workers.elastic:
         least, most = workers.elastic.min_workers, workers.elastic.max_workers
     bounds = ("--min", str(least), "--max", str(most))
-    return [*RANKS, "--slots", str(workers.slots), *bounds, "--", *work.argv]
+    metrics = ("--metrics", work.metrics) if work.metrics else ()
+    return [*RANKS, "--slots", str(workers.slots), *bounds, *metrics, "--", *work.argv]
 
 
 def metadata(work: SharedWork, cluster: Cluster) -> dict[str, Any]:
@@ -102,7 +107,8 @@ def volumes(workers: WorkerPods) -> list[dict[str, Any]]:
     """A pod's volumes: its root file system is read-only, /dev/shm is as large as NCCL likes it."""
     found: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
     if workers.shared_memory:
-        shm = {"medium": "Memory", "sizeLimit": workers.shared_memory}
+        # Katib's webhook refuses a trial's pod whose quantities are written in another way.
+        shm = {"medium": "Memory", "sizeLimit": canonical(workers.shared_memory)}
         found.append({"name": "shm", "emptyDir": shm})
     return found
 

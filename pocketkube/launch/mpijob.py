@@ -23,13 +23,10 @@ from pocketkube.launch.endings import JobEnding, cause_of_waiting, outcome_of_jo
 from pocketkube.launch.job import Call
 from pocketkube.launch.lines import lines_by_rank, shown
 from pocketkube.launch.outcome import Cause, Outcome
+from pocketkube.launch.unstarted import Waiting
 from pocketkube.spec.sections import Cluster, WorkerPods
 
 _LOOK_S = 2.0
-# What keeps pods waiting is said when it lasts: a scheduler, too, needs a moment.
-_QUIET_S = 5.0
-# An image that cannot be had for so long is not being pushed right now.
-_IMAGE_S = 120.0
 # For the rest of the log, when the job has ended.
 _LOG_S = 20.0
 # A worker that is lost ends mpirun, if not at once: not where its node went without a word.
@@ -167,7 +164,7 @@ class RunningJob:
         self._outcome: Outcome | None = None
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
         self._pods = _Pods(operator)
-        self._waiting = _Waiting(workers.pending_seconds)
+        self._waiting = Waiting(workers.pending_seconds)
 
     def follow(self) -> Iterator[str]:
         """See `Job`."""
@@ -238,7 +235,7 @@ class RunningJob:
             if time.monotonic() - looked > _LOOK_S or ended:
                 looked = time.monotonic()
                 if ended is None:
-                    yield from self._look()
+                    yield from (f"{line}\n" for line in self._look())
                     if self._outcome or self._job is None or _ended(self._job, self._operator):
                         ended = time.monotonic()
                 elif (not logs and news.empty()) or time.monotonic() - ended > _LOG_S:
@@ -383,53 +380,6 @@ class _Pods:
     def _is_launcher(self, pod: Document) -> bool:
         key, value = self._operator.launcher
         return pod["metadata"].get("labels", {}).get(key) == value
-
-
-class _Waiting:
-    """Why a job waits, and since when.
-
-    Args:
-        patience_s: For how long it may.
-    """
-
-    def __init__(self, patience_s: float) -> None:
-        self._patience_s = patience_s
-        self._since: float | None = None
-        self._reason: Stuck | None = None
-        self._said = ""
-
-    def forget(self) -> None:
-        """It waits no more."""
-        self._since = self._reason = None
-
-    def say(self, why: str) -> Iterator[str]:
-        """A line for a wait of any length, once."""
-        self.forget()
-        if why != self._said:
-            self._said = why
-            yield f"waits: {why}\n"
-
-    def because(self, reason: Stuck | None) -> Iterator[str]:
-        """A line for what keeps it, where that lasts and is new."""
-        now = time.monotonic()
-        if reason is None:
-            return
-        self._since = self._since or now
-        # What is known for sure is not forgotten for the sentence of a later event.
-        if self._reason is None or cause_of_waiting(reason) is not Cause.NOT_STARTED:
-            self._reason = reason
-        if now - self._since > _QUIET_S and str(self._reason) != self._said:
-            self._said = str(self._reason)
-            yield f"waits: {self._said}\n"
-
-    @property
-    def given_up(self) -> Stuck | None:
-        """What keeps it, where it has waited long enough."""
-        if self._reason is None or self._since is None:
-            return None
-        no_image = cause_of_waiting(self._reason) is Cause.NO_IMAGE
-        patience_s = min(self._patience_s, _IMAGE_S) if no_image else self._patience_s
-        return self._reason if time.monotonic() - self._since > patience_s else None
 
 
 def _in_a_thread(

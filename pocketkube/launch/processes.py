@@ -1,8 +1,6 @@
 """A job that is a command with processes of its own."""
 
 import contextlib
-import ctypes
-import os
 import signal
 import subprocess
 from collections import deque
@@ -10,11 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import psutil
 
+from pocketkube.child_processes import GRACE_S, end_with_parent
 from pocketkube.launch.lines import lines_by_rank, shown
 from pocketkube.launch.outcome import Cause, Outcome, count_oom_kills, outcome_of_process
 
-# What a command is given to end by itself before it is killed.
-GRACE_S = 5.0
 _LINES_KEPT = 500
 
 
@@ -43,7 +40,7 @@ class ProcessJob:
             text=True,
             errors="replace",
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
 
     @property
@@ -86,14 +83,3 @@ class ProcessJob:
         # Ranks of other jobs may be killed meanwhile: this tells a likely cause, not a sure one.
         killed = count_oom_kills() > self._oom_kills
         return outcome_of_process(code, list(self._lines), oom_killed=killed)
-
-
-def _end_with_parent() -> None:
-    """Called in the new process before its program: asks Linux for SIGTERM when its parent dies."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-_PR_SET_PDEATHSIG = 1
-# Looked up before there is a new process, which must not load anything.
-_LIBC = ctypes.CDLL(None) if os.uname().sysname == "Linux" else None

@@ -2,16 +2,19 @@
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pocketkube.errors import DataError, UserError
+from pocketkube.launch.lines import lines_by_rank
 
 # As mpi-operator and Trainer mount it, with a host's name in each line.
 HOSTS = "OMPI_MCA_orte_default_hostfile"
@@ -24,6 +27,7 @@ _LOOK_S = 2.0
 # For mpirun to end its ranks.
 _GRACE_S = 20.0
 _ASK_S = 15
+_METRIC = re.compile(r"[^\s=]+=[+-]?[0-9][0-9.eE+-]*")
 State = tuple[str, int] | tuple[()]
 # The launcher's own, which would mislead a worker; Open MPI passes its settings by itself.
 _OWN = ("HOME", "HOSTNAME", "LD_PRELOAD", "OLDPWD", "PATH", "PWD", "SHLVL", "TERM", "_")
@@ -43,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--slots", type=int, required=True, help="processes on a host")
     parser.add_argument("--min", type=int, required=True, help="processes to begin with")
     parser.add_argument("--max", type=int, required=True, help="most processes")
+    parser.add_argument(
+        "--metrics", type=Path, help="file for what the first rank prints as NAME=NUMBER"
+    )
     parser.add_argument("words", nargs="+", help="the words after pocketkube, behind --")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -50,14 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     program = [sys.executable, "-m", "pocketkube", *options.words]
     try:
         if options.min == options.max:
-            return _run_once(options.max, program)
+            return _run_once(options.max, program, options.metrics)
         return _run_elastic(options.slots, options.min, options.max, program)
     except KeyboardInterrupt:
         return 128 + signal.SIGTERM
 
 
-def _run_once(processes: int, program: Sequence[str]) -> int:
-    run = _Mpirun(processes, program, dict(os.environ))
+def _run_once(processes: int, program: Sequence[str], metrics: Path | None) -> int:
+    run = _Mpirun(processes, program, dict(os.environ), metrics)
     code = run.wait()
     if code:
         _say_starved(_states(_listed_hosts(Path(os.environ[HOSTS]))))
@@ -91,7 +98,13 @@ def _run_elastic(slots: int, least: int, most: int, program: Sequence[str]) -> i
 class _Mpirun:
     """mpirun, and the ranks that it started; it ends them when it is ended."""
 
-    def __init__(self, processes: int, program: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        processes: int,
+        program: Sequence[str],
+        environment: Mapping[str, str],
+        metrics: Path | None = None,
+    ) -> None:
         names = sorted(n for n in environment if n not in _OWN and not n.startswith(_OWN_PREFIXES))
         passed = [word for name in names for word in ("-x", name)]
         command = ["mpirun", "--quiet", "--tag-output", "--bind-to", "none"]
@@ -100,8 +113,18 @@ class _Mpirun:
         command += ["-np", str(processes), *passed, *program]
         # In a session of its own, a signal reaches this process first.
         self._process = subprocess.Popen(
-            command, env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if metrics else None,
+            start_new_session=True,
         )
+        self._reader = None
+        if metrics:
+            # Whoever waits for the file finds it, be it empty.
+            metrics.touch()
+            self._reader = threading.Thread(target=self._copy, args=(metrics,), daemon=True)
+            self._reader.start()
 
     def poll(self) -> int | None:
         """Its exit code as a shell has it, or None while it runs."""
@@ -115,9 +138,25 @@ class _Mpirun:
         except BaseException:
             self.end()
             raise
+        if self._reader:
+            self._reader.join(_GRACE_S)
         code = self.poll()
         assert code is not None
         return code
+
+    def _copy(self, metrics: Path) -> None:
+        """Passes on what mpirun prints, and keeps the first rank's metrics."""
+        with metrics.open("a") as file:
+            for rank, text in lines_by_rank(self._printed()):
+                if rank == "0" and _METRIC.fullmatch(text):
+                    print(text, file=file, flush=True)
+
+    def _printed(self) -> Iterator[str]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            text = line.decode(errors="replace")
+            print(text, end="", flush=True)
+            yield text
 
     def end(self) -> None:
         """Ends it with all its ranks."""

@@ -1,11 +1,13 @@
 """A cost as a sum of one number for each level and one for each pair of levels of two parameters.
 
 Multiply-adds, parameters and table latencies of layers depend on the channels that come in and those
-that go out: two parameters at most, so the sum is exact. Where it is not, it is so near its anchor.
+that go out: two parameters at most, so the sum is exact. Where it is not, it is so wherever at most two
+parameters differ from its anchor.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cached_property
 
 import numpy as np
 
@@ -16,59 +18,90 @@ NEGLIGIBLE = 1e-9
 # Random choices that tell whether the sum is exact.
 CHECKED = 48
 
+Pairs = tuple[tuple[int, int], ...]
+
 
 @dataclass(frozen=True)
 class CostTerms:
-    """What choices go beyond the limit, as a sum.
+    """How far choices go beyond the limit, as a sum.
+
+    All levels of all parameters are numbered in a row, so that arrays have one place for each.
 
     Attributes:
-        constant: At the anchor.
-        single: What each level of each parameter adds, `[levels]` for each parameter.
-        pairs: What two levels add together, `[levels of one, levels of the other]`, by the numbers of
-            two parameters that interact.
+        sizes: How many levels each parameter has, `[parameters]`.
+        constant: What is always there.
+        single: What each level adds, `[all levels]`.
+        double: What two levels of different parameters add together, `[all levels, all levels]`,
+            symmetric.
+        pairs: The pairs of parameters that interact.
         exact: Whether the sum is what any choice costs.
     """
 
+    sizes: np.ndarray
     constant: float
-    single: tuple[np.ndarray, ...]
-    pairs: dict[tuple[int, int], np.ndarray]
+    single: np.ndarray
+    double: np.ndarray
+    pairs: Pairs
     exact: bool
+
+    @cached_property
+    def owners(self) -> np.ndarray:
+        """The parameter of each level, `[all levels]`."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The place of each parameter's first level, `[parameters]`."""
+        return np.cumsum(self.sizes) - self.sizes
 
     def excess(self, choices: np.ndarray) -> np.ndarray:
         """How far choices go beyond the limit, `[choices]`."""
-        total = np.full(len(choices), self.constant)
-        for place, values in enumerate(self.single):
-            total = total + values[choices[:, place]]
-        for (one, two), values in self.pairs.items():
-            total = total + values[choices[:, one], choices[:, two]]
-        return total
+        taken = self.starts + choices
+        total = self.constant + self.single[taken].sum(axis=1)
+        return total + 0.5 * self.double[taken[:, :, None], taken[:, None]].sum(axis=(1, 2))
+
+    def after_changes(self, choice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How far a choice goes beyond the limit after one or two changes.
+
+        Args:
+            choice: `[parameters]`.
+
+        Returns:
+            The excess after one parameter takes another level, `[all levels]`, and after two take
+            theirs, `[all levels, all levels]`, which says nothing for two levels of one parameter.
+        """
+        taken = self.starts + choice
+        at = float(self.excess(choice[None])[0])
+        sums = self.single + self.double[:, taken].sum(axis=1)
+        current = taken[self.owners]
+        one = sums - sums[current]
+        rows = self.double - self.double[current]
+        both = one[:, None] + one + rows - rows[:, current]
+        return at + one, at + both
 
 
-def interacting(problem: Problem) -> tuple[tuple[int, int], ...]:
+def interacting(problem: Problem) -> Pairs:
     """The pairs of parameters of which one changes what the other's levels cost."""
     sizes = problem.space.sizes
     count = len(sizes)
-    pairs = [(a, b) for a, b in combinations(range(count), 2) if sizes[a] > 1 and sizes[b] > 1]
-    if not pairs:
-        return ()
-    places = np.array(pairs)
-    found = np.zeros(len(pairs), bool)
+    ones, twos = np.triu_indices(count, 1)
+    found = np.zeros(len(ones), bool)
     scale = abs(problem.cost(sizes - 1))
+    lowest = np.zeros(count, int)
     # Both corners are looked at: what is cut to nothing in one hides what interacts in the other.
-    for base, other in ((sizes - 1, np.zeros(count, int)), (np.zeros(count, int), sizes - 1)):
+    for base, other in ((sizes - 1, lowest), (lowest, sizes - 1)):
         singles = np.tile(base, (count, 1))
         np.fill_diagonal(singles, other)
-        both = np.tile(base, (len(pairs), 1))
-        rows = np.arange(len(pairs))
-        both[rows, places[:, 0]] = other[places[:, 0]]
-        both[rows, places[:, 1]] = other[places[:, 1]]
+        both = np.tile(base, (len(ones), 1))
+        rows = np.arange(len(ones))
+        both[rows, ones], both[rows, twos] = other[ones], other[twos]
         at, alone, together = (problem.excess(each) for each in (base[None], singles, both))
-        second = together - alone[places[:, 0]] - alone[places[:, 1]] + at
+        second = together - alone[ones] - alone[twos] + at
         found |= np.abs(second) > NEGLIGIBLE * max(scale, float(np.abs(at[0])))
-    return tuple(pair for pair, interacts in zip(pairs, found, strict=True) if interacts)
+    return tuple(zip(ones[found].tolist(), twos[found].tolist(), strict=True))
 
 
-def cost_terms(problem: Problem, anchor: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> CostTerms:
+def cost_terms(problem: Problem, anchor: np.ndarray, pairs: Pairs) -> CostTerms:
     """The sum that is right at an anchor, and wherever at most two parameters differ from it.
 
     Args:
@@ -77,33 +110,40 @@ def cost_terms(problem: Problem, anchor: np.ndarray, pairs: tuple[tuple[int, int
         pairs: The pairs that interact.
     """
     sizes = problem.space.sizes
-    asked = [anchor]
-    for place, size in enumerate(sizes):
-        asked += [_with(anchor, {place: level}) for level in range(size)]
+    starts = np.cumsum(sizes) - sizes
+    singles = np.tile(anchor, (sizes.sum(), 1))
+    owners = np.repeat(np.arange(len(sizes)), sizes)
+    singles[np.arange(len(owners)), owners] = np.arange(len(owners)) - starts[owners]
+    blocks = [singles]
     for one, two in pairs:
-        asked += [_with(anchor, {one: a, two: b}) for a in range(sizes[one]) for b in range(sizes[two])]
-    found = problem.excess(np.array(asked))
-    constant = float(found[0])
-    single: list[np.ndarray] = []
-    start = 1
-    for size in sizes:
-        single.append(found[start : start + size] - constant)
-        start += size
-    both = {}
+        block = np.tile(anchor, (sizes[one] * sizes[two], 1))
+        block[:, one] = np.repeat(np.arange(sizes[one]), sizes[two])
+        block[:, two] = np.tile(np.arange(sizes[two]), sizes[one])
+        blocks.append(block)
+    found = problem.excess(np.concatenate(blocks))
+    constant = float(found[starts[0] + anchor[0]])
+    single = found[: len(owners)] - constant
+    double = np.zeros((len(owners), len(owners)))
+    start = len(owners)
     for one, two in pairs:
+        here = slice(starts[one], starts[one] + sizes[one])
+        there = slice(starts[two], starts[two] + sizes[two])
         values = found[start : start + sizes[one] * sizes[two]].reshape(sizes[one], sizes[two])
-        both[one, two] = values - constant - single[one][:, None] - single[two][None]
-        start += sizes[one] * sizes[two]
-    terms = CostTerms(constant, tuple(single), both, False)
+        start += values.size
+        double[here, there] = values - constant - single[here, None] - single[None, there]
+        double[there, here] = double[here, there].T
+    terms = CostTerms(sizes, constant, single, double, pairs, exact=False)
+    return CostTerms(sizes, constant, single, double, pairs, exact=_is_exact(problem, terms))
+
+
+def summed(losses: Sequence[np.ndarray], choice: np.ndarray) -> float:
+    """The sum of a choice's losses."""
+    return float(sum(each[level] for each, level in zip(losses, choice, strict=True)))
+
+
+def _is_exact(problem: Problem, terms: CostTerms) -> bool:
+    sizes = problem.space.sizes
     probes = np.random.default_rng(0).integers(0, sizes, (CHECKED, len(sizes)))
     real = problem.excess(probes)
     scale = max(abs(problem.cost(sizes - 1)), float(np.abs(real).max()))
-    exact = bool((np.abs(terms.excess(probes) - real) <= NEGLIGIBLE * scale).all())
-    return CostTerms(constant, tuple(single), both, exact)
-
-
-def _with(choice: np.ndarray, levels: dict[int, int]) -> np.ndarray:
-    changed = choice.copy()
-    for place, level in levels.items():
-        changed[place] = level
-    return changed
+    return bool((np.abs(terms.excess(probes) - real) <= NEGLIGIBLE * scale).all())

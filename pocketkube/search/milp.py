@@ -6,20 +6,23 @@ variable of its own, tied to the two levels by sums, which is exact for whole nu
 Sherali, 1986). SciPy's HiGHS solves it.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from pocketkube.errors import UserError
-from pocketkube.search.cost_terms import CostTerms, cost_terms, interacting
+from pocketkube.search.cost_terms import CostTerms, cost_terms, interacting, summed
+from pocketkube.search.local_search import local_search
 from pocketkube.search.problem import Problem
 from pocketkube.search.projection import project, project_choice
 
 # Where costs are no sum of pairs, they are taken anew at each solution, so many times.
 ROUNDS = 6
 TIME_LIMIT_SECONDS = 10.0
+# A proven answer loses no more than this part above the best.
+GAP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Solution:
 
 def solve(
     problem: Problem,
-    losses: Sequence[Sequence[float]] | None = None,
+    losses: Sequence[Sequence[float] | np.ndarray] | None = None,
     *,
     time_limit_seconds: float = TIME_LIMIT_SECONDS,
 ) -> Solution:
@@ -64,34 +67,31 @@ def solve(
         raise UserError(
             "The solver needs the loss of each parameter at each level: measure the sensitivity first."
         )
+    until = time.monotonic() + time_limit_seconds
     cheapest = project(problem, np.zeros(len(table)))
+    best, proven = np.array(cheapest.choice), False
     if not cheapest.fits:
-        return _solution(problem, table, np.array(cheapest.choice), proven=False)
-    pairs = interacting(problem)
-    best = _improved(problem, table, np.array(cheapest.choice))
-    anchor, spare, proven = best, 0.0, False
+        return _solution(problem, table, best, proven=False)
+    terms = cost_terms(problem, best, interacting(problem))
+    spare = 0.0
     for _ in range(ROUNDS):
-        terms = cost_terms(problem, anchor, pairs)
-        found, optimal = _solved(table, terms, spare, time_limit_seconds / ROUNDS)
-        if found is None:
+        found, optimal = _solved(table, terms, spare, until - time.monotonic())
+        anchor = best if found is None else found
+        beyond = float(problem.excess(anchor[None])[0])
+        if beyond > 0:
+            # The sum said less than the truth: so much is kept free, and it is taken where it erred.
+            spare += beyond
+            anchor = np.array(project_choice(problem, anchor).choice)
+        else:
+            spare = 0.0
+        proven = optimal and terms.exact and beyond <= 0
+        # Of a proven one, only levels that lose as much are raised.
+        better = local_search(problem, table, anchor, terms)
+        best = min(better, best, key=lambda each: summed(table, each))
+        if found is None or proven or time.monotonic() > until:
             break
-        excess = float(problem.excess(found[None])[0])
-        if excess <= 0:
-            proven = optimal and terms.exact
-            best = min(best, _improved(problem, table, found), key=lambda each: _loss(table, each))
-            if terms.exact or (found == anchor).all():
-                break
-            anchor, spare = found, 0.0
-            continue
-        # The sum said less than the truth: so much is kept free, and the sum is taken where it erred.
-        anchor = np.array(project_choice(problem, found).choice)
-        best = min(best, _improved(problem, table, anchor), key=lambda each: _loss(table, each))
-        spare += excess
+        terms = cost_terms(problem, anchor, terms.pairs)
     return _solution(problem, table, best, proven=proven)
-
-
-def _loss(losses: Sequence[np.ndarray], choice: np.ndarray) -> float:
-    return float(sum(each[level] for each, level in zip(losses, choice, strict=True)))
 
 
 def _solution(
@@ -99,7 +99,7 @@ def _solution(
 ) -> Solution:
     cost = problem.cost(choice)
     fits = cost <= problem.limit.most
-    return Solution(tuple(choice.tolist()), _loss(losses, choice), cost, fits, proven)
+    return Solution(tuple(choice.tolist()), summed(losses, choice), cost, fits, proven)
 
 
 def _solved(
@@ -109,33 +109,24 @@ def _solved(
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import coo_array
 
-    sizes = np.array([len(each) for each in losses])
-    first = np.concatenate([[0], np.cumsum(sizes)])
-    binaries = int(first[-1])
-    weights = [*terms.single]
-    # Row, column and value of each entry of the constraints that are equations.
-    rows: list[np.ndarray] = []
-    columns: list[np.ndarray] = []
-    values: list[np.ndarray] = []
-    right: list[float] = [1.0] * len(sizes)
-
-    def add(row: np.ndarray, column: np.ndarray, value: float) -> None:
-        rows.append(row.ravel())
-        columns.append(column.ravel())
-        values.append(np.full(row.size, value))
-
-    for place, size in enumerate(sizes):
-        add(np.full(size, place), first[place] + np.arange(size), 1.0)
+    sizes, starts = terms.sizes, terms.starts
+    binaries = len(terms.owners)
+    weights = [terms.single]
+    # Row, column and value of each entry of the equations, and their right sides: one level of each.
+    rows, columns, values = [terms.owners], [np.arange(binaries)], [np.ones(binaries)]
+    right = [1.0] * len(sizes)
     variables = binaries
-    for (one, two), values_of_pair in terms.pairs.items():
-        shape = values_of_pair.shape
-        numbers = variables + np.arange(values_of_pair.size).reshape(shape)
-        variables += values_of_pair.size
-        weights.append(values_of_pair.ravel())
+    for one, two in terms.pairs:
+        numbers = variables + np.arange(sizes[one] * sizes[two]).reshape(sizes[one], sizes[two])
+        variables += numbers.size
+        here, there = (slice(starts[each], starts[each] + sizes[each]) for each in (one, two))
+        weights.append(terms.double[here, there].ravel())
         for place, along in ((one, numbers), (two, numbers.T)):
+            # All pairs of a level are taken as often as the level is.
             row = len(right) + np.arange(len(along))
-            add(np.broadcast_to(row[:, None], along.shape), along, 1.0)
-            add(row, first[place] + np.arange(len(along)), -1.0)
+            rows += [np.repeat(row, along.shape[1]), row]
+            columns += [along.ravel(), starts[place] + np.arange(len(along))]
+            values += [np.ones(along.size), -np.ones(len(along))]
             right += [0.0] * len(along)
     equations = coo_array(
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
@@ -143,49 +134,21 @@ def _solved(
     )
     cost = np.concatenate(weights)
     scale = max(float(np.abs(cost).max()), 1e-12)
-    objective = np.concatenate([*losses, np.zeros(variables - binaries)])
+    loss = np.concatenate(losses)
+    loss = loss / max(float(np.abs(loss).max()), 1e-12)
+    objective = np.concatenate([loss, np.zeros(variables - binaries)])
     found = milp(
-        objective / max(float(np.abs(objective).max()), 1e-12),
+        objective,
         integrality=(np.arange(variables) < binaries).astype(int),
         bounds=Bounds(0, 1),
         constraints=[
             LinearConstraint(equations.tocsr(), right, right),
             LinearConstraint(cost[None] / scale, -np.inf, (-terms.constant - spare) / scale),
         ],
-        options={"time_limit": seconds, "mip_rel_gap": 1e-6},
+        options={"time_limit": max(seconds, 0.01), "mip_rel_gap": GAP},
     )
     if found.x is None:
         return None, False
     taken = found.x[:binaries]
-    choice = [int(taken[start:stop].argmax()) for start, stop in pairwise(first)]
+    choice = [int(taken[a : a + size].argmax()) for a, size in zip(starts, sizes, strict=True)]
     return np.array(choice), found.status == 0
-
-
-def _improved(problem: Problem, losses: Sequence[np.ndarray], choice: np.ndarray) -> np.ndarray:
-    """The choice after all single gains, and exchanges of two parameters' levels, that lose less.
-
-    Levels that cost nothing to raise and lose nothing are raised, too.
-    """
-    sizes = problem.space.sizes
-    for _ in range(4 * len(sizes)):
-        moves = _moves(sizes, choice)
-        gains = _loss(losses, choice) - np.array([_loss(losses, each) for each in moves])
-        order = np.argsort(-gains, kind="stable")
-        order = order[gains[order] > 1e-12]
-        if not len(order):
-            break
-        within = np.flatnonzero(problem.excess(moves[order]) <= 0)
-        if not len(within):
-            break
-        choice = moves[order[within[0]]]
-    return choice
-
-
-def _moves(sizes: np.ndarray, choice: np.ndarray) -> np.ndarray:
-    """All choices where one parameter differs by a level, or two by one up and one down."""
-    count = len(sizes)
-    step = np.eye(count, dtype=int)
-    singles = np.concatenate([step, -step])
-    swaps = (step[:, None] - step[None]).reshape(-1, count)[~np.eye(count, dtype=bool).ravel()]
-    moved = choice + np.concatenate([singles, swaps])
-    return moved[((moved >= 0) & (moved < sizes)).all(axis=1)]

@@ -134,26 +134,23 @@ def _fill(problem: Problem, choice: np.ndarray, owners: np.ndarray) -> tuple[np.
     Returns:
         The choice and its cost.
     """
-    most, last = problem.limit.most, problem.space.sizes - 1
-    cost = problem.cost(choice)
-    waiting = owners
+    most, step = problem.limit.most, np.eye(len(choice), dtype=int)
+    cost, waiting = problem.cost(choice), owners
     while len(waiting):
-        able = np.unique(waiting)
-        able = able[choice[able] < last[able]]
-        more = choice + np.eye(len(choice), dtype=int)[able]
-        costs = problem.costs(more)
-        fits = np.flatnonzero(costs <= most)
-        if not len(fits):
+        able = np.zeros(len(choice), bool)
+        able[waiting] = True
+        places = np.flatnonzero(able)
+        costs = problem.costs(choice + step[places])
+        fits = np.zeros(len(choice), bool)
+        fits[places[costs <= most]] = True
+        if not fits.any():
             break
         if problem.is_monotone:
             # What does not fit now will not fit later.
-            waiting = waiting[np.isin(waiting, able[fits])]
-            chosen = 0
-        else:
-            chosen = int(np.flatnonzero(np.isin(waiting, able[fits]))[0])
-        gained = waiting[chosen]
-        waiting = np.delete(waiting, chosen)
-        choice = choice.copy()
-        choice[gained] += 1
-        cost = float(costs[int(np.searchsorted(able, gained))])
+            waiting = waiting[fits[waiting]]
+        first = int(fits[waiting].argmax())
+        gained = int(waiting[first])
+        waiting = np.concatenate([waiting[:first], waiting[first + 1 :]])
+        choice = choice + step[gained]
+        cost = float(costs[np.searchsorted(places, gained)])
     return choice, cost

@@ -16,7 +16,7 @@ from pocketkube.quiet import quiet_tensorflow
 from pocketkube.ranks import started_first, started_together, written_by_the_first
 from pocketkube.stages.cache import hand_out, kept_place
 from pocketkube.stages.call import StageCall
-from pocketkube.stages.configs import LearningConfig, NetworkConfig
+from pocketkube.stages.configs import LearningConfig, NetworkConfig, TrainModelConfig
 from pocketkube.storage import backed_up, parse_uri, remove_objects
 
 
@@ -104,9 +104,15 @@ def _run(call: StageCall) -> Ran:
 
 def workers_of(call: StageCall) -> int:
     """How many processes are to share the stage's work."""
-    if call.shared and isinstance(call.config, NetworkConfig | LearningConfig):
+    if has_work_to_share(call) and isinstance(call.config, NetworkConfig | LearningConfig):
         return call.config.training.workers
     return 1
+
+
+def has_work_to_share(call: StageCall) -> bool:
+    """Whether several processes can share the stage's work; a model that is given is only loaded."""
+    is_given = isinstance(call.config, TrainModelConfig) and call.config.model.endswith(".keras")
+    return call.shared and not is_given
 
 
 def _backed_up(scratch: Path, call: StageCall) -> AbstractContextManager[None]:

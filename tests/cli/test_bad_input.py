@@ -1,7 +1,10 @@
 """Every mistake of a user's: one clear line, exit code 2, nothing half-written."""
 
+import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import keras
@@ -9,19 +12,21 @@ import numpy as np
 import pytest
 from keras import layers
 
-
-def pocketkube(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pocketkube", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+from pocketkube.cli import main
 
 
 def refused(*arguments: object) -> str:
     """The one line that a mistake is answered with."""
-    done = pocketkube(*arguments)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("pocketkube: ")]
-    assert len(lines) == 1, done.stderr
+    handler = signal.getsignal(signal.SIGTERM)
+    # In this process: a start of TensorFlow for each mistake takes seconds.
+    try:
+        with redirect_stderr(StringIO()) as said, pytest.raises(SystemExit) as ended:
+            main([str(each) for each in arguments])
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert ended.value.code == 2, said.getvalue()
+    lines = [line for line in said.getvalue().splitlines() if line.startswith("pocketkube: ")]
+    assert len(lines) == 1, said.getvalue()
     return lines[0]
 
 
@@ -36,6 +41,18 @@ def write_spec(folder: Path, **changes: str) -> Path:
     path = folder / "spec.yaml"
     path.write_text("".join(f"{key}: {value}\n" for key, value in fields.items()))
     return path
+
+
+def test_a_search_of_nothing(tmp_path: Path) -> None:
+    line = refused("search", write_spec(tmp_path), "-o", tmp_path / "out")
+    assert line.endswith(
+        "spec.yaml has no section search; give one, as in search: {over: [prune_channels]}."
+    )
+    searched = write_spec(tmp_path, search="{over: [prune_channels]}")
+    assert "--seeds: 0 is too few" in refused(
+        "search", searched, "-o", tmp_path / "out", "--compare", "tpe", "--seeds", 0
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def save_net(path: Path, model: keras.Model | None = None) -> Path:
@@ -76,7 +93,12 @@ def test_truncated_file(tmp_path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    assert "There is no model file" in refused("profile", tmp_path / "net.keras")
+    command = [sys.executable, "-m", "pocketkube", "profile", str(tmp_path / "net.keras")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("pocketkube: ")]
+    assert "There is no model file" in line
 
 
 def test_dynamic_shape(tmp_path: Path) -> None:
@@ -157,13 +179,25 @@ def test_no_litert_file(tmp_path: Path) -> None:
     assert "a.tflite" in refused("benchmark", tmp_path / "a.tflite")
 
 
-def test_unpacking_gives_the_model(tmp_path: Path) -> None:
+def test_a_benchmark_by_itself_on_another_node_than_the_spec_asks_for(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, cluster="{benchmark: {cpu_part: '0xfff', features: [nothing]}}")
+    for role in ("baseline", "result"):
+        (tmp_path / role).mkdir()
+    inputs = [f"--input={role}={tmp_path / role}" for role in ("baseline", "result")]
+    line = refused("stage", "benchmark", "--spec", spec, *inputs, "-o", tmp_path / "measured")
+    assert "cluster.benchmark asks for CPU part 0xfff, nothing, but this machine is" in line
+    assert "nothing was measured" in line
+    assert not (tmp_path / "measured").exists()
+
+
+def test_unpacking_gives_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from pocketkube.packing import write_packed
 
     net = keras.Sequential([keras.Input((8,)), layers.Dense(3)])
     packed, output = tmp_path / "model.packed", tmp_path / "net.keras"
     write_packed(packed, net, {})
     assert ".keras" in refused("unpack", packed, "-o", tmp_path / "net.h5")
-    assert pocketkube("unpack", packed, "-o", output).stdout.strip() == str(output)
+    main(["unpack", str(packed), "-o", str(output)])
+    assert capsys.readouterr().out.strip() == str(output)
     restored = keras.saving.load_model(output)
     np.testing.assert_array_equal(restored.weights[0], net.weights[0])

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -91,12 +92,15 @@ def _test() -> int:
         return _pytest()
     refuse_where_no_cluster_can_run()
     with cluster.alone():
-        built = {**os.environ, "ARCHES": " ".join(ARCHES)}
-        if subprocess.run([ROOT / "images/build.sh"], env=built).returncode:
-            raise Missing("the images could not be built")
         if cluster.nodes():
+            _build_images()
             say("the tests run on the cluster that is up, and leave it up")
             return _load_and_test()
+        # Images wait for the network and the disk, where Go has the processor.
+        with ThreadPoolExecutor() as beside:
+            programs = beside.submit(cluster.build_programs, arm=True)
+            _build_images()
+            programs.result()
         cluster.up(arm=True)
         failed = 1
         try:
@@ -107,6 +111,12 @@ def _test() -> int:
             else:
                 cluster.down()
         return failed
+
+
+def _build_images() -> None:
+    told = {**os.environ, "ARCHES": " ".join(ARCHES)}
+    if subprocess.run([ROOT / "images/build.sh"], env=told).returncode:
+        raise Missing("the images could not be built")
 
 
 def _load_and_test() -> int:

@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from tests.cluster.missing import Missing, refuse_without
@@ -43,7 +45,7 @@ _PACKAGES = {
             "kubectl",
         )
     },
-    "coredns": ("coredns", "github.com/coredns/coredns"),
+    "coredns": ("coredns", "."),
     "mpi-operator": ("mpi-operator", "github.com/kubeflow/mpi-operator/cmd/mpi-operator"),
     "versitygw": ("versitygw", "github.com/versity/versitygw/cmd/versitygw"),
     "pause": ("pause", "."),
@@ -60,12 +62,28 @@ def binary(name: str, arch: str = HOST) -> Path:
     Raises:
         Missing: If Go is not there, or the sources cannot be had.
     """
+    build([name], arch)
+    return _folder(_PACKAGES[name][0], arch) / name
+
+
+def build(names: Iterable[str], arch: str = HOST) -> None:
+    """Builds programs, where this machine has not built them before, those of a project at once.
+
+    Args:
+        names: The programs.
+        arch: What they run on, in Go's words.
+
+    Raises:
+        Missing: If Go is not there, or the sources cannot be had.
+    """
     refuse_without("go")
-    module, package = _PACKAGES[name]
-    path = _folder(module, arch) / name
-    if not path.is_file():
-        _build(module, package, arch, path)
-    return path
+    wanted: dict[str, list[str]] = {}
+    for name in names:
+        module = _PACKAGES[name][0]
+        if not (_folder(module, arch) / name).is_file():
+            wanted.setdefault(module, []).append(name)
+    for module, missing in wanted.items():
+        _build(module, missing, arch)
 
 
 def built(name: str) -> Path | None:
@@ -98,6 +116,7 @@ def _folder(module: str, arch: str) -> Path:
     return CACHE / f"{module}-{digest.hexdigest()[:16]}-{arch}"
 
 
+@cache
 def _go_version(module: str) -> str:
     """Go's version, once it has fetched a newer one of itself where it may."""
     found = _go(module, "env", "GOVERSION").strip()
@@ -106,16 +125,18 @@ def _go_version(module: str) -> str:
     return found
 
 
-def _build(module: str, package: str, arch: str, path: Path) -> None:
-    began = time.monotonic()
-    say(f"building {path.name} for {arch}, once for this machine")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as aside:
-        built = Path(aside) / path.name
+def _build(module: str, names: list[str], arch: str) -> None:
+    began, folder, shown = time.monotonic(), _folder(module, arch), ", ".join(names)
+    say(f"building {shown} for {arch}, once for this machine")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as aside:
         flags = f"-s -w {_LINKED.get(module, '')}"
-        _go(module, "build", "-trimpath", "-ldflags", flags, "-o", str(built), package, arch=arch)
-        shutil.move(built, path)
-    say(f"built {path.name} for {arch} in {time.monotonic() - began:.0f} s")
+        packages = [_PACKAGES[name][1] for name in names]
+        # A folder that is there gets a program for each package.
+        _go(module, "build", "-trimpath", "-ldflags", flags, "-o", aside, *packages, arch=arch)
+        for name in names:
+            shutil.move(Path(aside) / name, folder / name)
+    say(f"built {shown} for {arch} in {time.monotonic() - began:.0f} s")
 
 
 def _go(module: str, *arguments: str, arch: str = HOST) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.cluster import cgroups, network
 from tests.cluster.addons import start_dns, start_mpi_operator, start_store
-from tests.cluster.binaries import CACHE, HOST, binary
+from tests.cluster.binaries import CACHE, HOST, build
 from tests.cluster.control_plane import ControlPlane, start_control_plane
 from tests.cluster.emulation import fetch_emulator, start_emulation, stop_emulation
 from tests.cluster.kubectl import kubectl
@@ -55,12 +55,9 @@ def up(*, arm: bool) -> None:
     refuse_unseen(FOLDER, "POCKETKUBE_CLUSTER")
     refuse_unseen(CACHE, "XDG_CACHE_HOME")
     _refuse_foreign_folder()
-    for name in (*_PROGRAMS, *_ADDONS):
-        binary(name)
-    second = arm and HOST != "arm64"
+    build_programs(arm=arm)
+    second = _has_second(arm=arm)
     if second:
-        for name in ("kubelet", "pause"):
-            binary(name, "arm64")
         fetch_emulator()
     down()
     try:
@@ -68,6 +65,17 @@ def up(*, arm: bool) -> None:
     except BaseException:
         stop()
         raise
+
+
+def build_programs(*, arm: bool) -> None:
+    """Builds what a cluster runs by, where this machine has not built it before; see `up`."""
+    build((*_PROGRAMS, *_ADDONS))
+    if _has_second(arm=arm):
+        build(("kubelet", "pause"), "arm64")
+
+
+def _has_second(*, arm: bool) -> bool:
+    return arm and HOST != "arm64"
 
 
 def _up(*, second: bool) -> None:

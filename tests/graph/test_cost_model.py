@@ -21,7 +21,6 @@ from pocketkube.graph.ranking import keep_best, rank_units
 from pocketkube.graph.surgery import remove_channels
 from pocketkube.models import build_model
 from tests.graph.nets import NETS
-from tests.graph.test_applications import FAMILIES
 
 
 def added_concatenation() -> keras.Model:
@@ -74,23 +73,6 @@ def test_costs_of_any_assignment_are_those_of_the_model_that_surgery_builds(data
     assert {name: call.outputs[0] for name, call in first.items()} == {
         layer.name: layer.output_shape for layer in real.layers
     }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
-def test_costs_are_those_of_the_model_that_surgery_builds(name: str) -> None:
-    keras.backend.clear_session()
-    network = getattr(keras.applications, name)
-    model = network(weights=None, input_shape=(96, 96, 3), classes=10)
-    graph, rng = trace_channels(model), np.random.default_rng(0)
-    scores = rng.random(graph.units.count)
-    costs = cost_model_of(model, graph, scores=scores, round_to=1)
-    assert costs.is_exact
-    whole = profile_model(model)
-    assert (costs.macs(costs.sizes), costs.parameters(costs.sizes)) == (whole.macs, whole.parameters)
-    counts = np.array([rng.integers(group.least, group.size + 1) for group in costs.groups])
-    real = built(model, graph, scores, counts)
-    assert (costs.macs(counts), costs.parameters(counts)) == (real.macs, real.parameters)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -1,5 +1,6 @@
 """The real schemas of custom resources, with which documents are validated without a cluster."""
 
+import json
 import os
 from functools import cache
 from pathlib import Path
@@ -19,15 +20,31 @@ def crd_validator(file: str) -> Draft202012Validator:
     Args:
         file: Its name in the folder that CRD_SCHEMAS names; without one, the test is skipped.
     """
-    folder = os.environ.get("CRD_SCHEMAS")
-    if not folder:
-        pytest.skip("CRD_SCHEMAS names no folder with the CRDs of MPIJob, TrainJob and KFP's pipelines")
-    crd = yaml.load((Path(folder) / file).read_text(), yaml.CSafeLoader)
+    crd = yaml.load((_folder() / file).read_text(), yaml.CSafeLoader)
     schema: Document = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     close(schema)
     # Kubernetes itself knows what metadata may hold.
     schema["properties"]["metadata"] = {"type": "object"}
     return Draft202012Validator(schema)
+
+
+@cache
+def katib_validator(name: str) -> Draft202012Validator:
+    """Knows a schema of Katib's API, in which a misspelt field is an error; its CRDs check nothing.
+
+    Args:
+        name: As Katib's OpenAPI document has it: "v1beta1.Experiment".
+    """
+    found = json.loads((_folder() / "katib.v1beta1.openapi.json").read_text())["components"]
+    close(found)
+    return Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": found})
+
+
+def _folder() -> Path:
+    folder = os.environ.get("CRD_SCHEMAS")
+    if not folder:
+        pytest.skip("CRD_SCHEMAS names no folder with the schemas of MPIJob, TrainJob, KFP and Katib")
+    return Path(folder)
 
 
 def refuse_invalid(document: Document, validator: Draft202012Validator) -> None:

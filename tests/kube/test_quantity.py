@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pocketkube.kube.quantity import value_of
+from pocketkube.kube.quantity import canonical, value_of
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,19 @@ def test_a_quantity_is_a_number(text: str | int, number: float) -> None:
 def test_what_is_none(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         value_of(text)
+
+
+@given(st.integers(0, 10**12), st.sampled_from(["", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"]))
+def test_as_kubernetes_writes_it_it_is_the_same_number(number: int, unit: str) -> None:
+    written = canonical(f"{number}{unit}")
+    assert value_of(written) == value_of(f"{number}{unit}")
+    assert canonical(written) == written
+
+
+@pytest.mark.parametrize(
+    # As `kubectl create --dry-run=server` gives them back.
+    ("given", "written"),
+    [("2048Mi", "2Gi"), ("1536Mi", "1536Mi"), ("1000M", "1G"), ("1024", "1024"), ("1000", "1k")],
+)
+def test_it_has_the_largest_unit_that_leaves_it_whole(given: str, written: str) -> None:
+    assert canonical(given) == written

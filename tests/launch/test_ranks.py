@@ -20,13 +20,19 @@ PROGRAM = """
 import os, sys, time
 if os.environ["OMPI_COMM_WORLD_RANK"] == "0":
     print(sys.argv[1:], os.environ["AWS_REGION"], flush=True)
+    if sys.argv[1] == "measure":
+        with open(sys.argv[2], "w") as metrics:
+            metrics.write("score=0.75\\nmacs=1.5e+06\\nepoch 1\\napplied.a/b.kept=0.5\\n")
+        sys.exit(0)
     if sys.argv[1] != "wait":
         sys.exit(int(sys.argv[1]))
-time.sleep(0 if sys.argv[1] == "0" else 60)
+elif sys.argv[1] == "measure":
+    print("score=0.1", flush=True)
+time.sleep(0 if sys.argv[1] in ("0", "measure") else 60)
 """
 
 
-def launch(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
+def launch(tmp_path: Path, *words: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     package = tmp_path / "pocketkube"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -36,7 +42,7 @@ def launch(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
     root = Path(__file__).parents[2]
     run = f"import sys; sys.path.insert(0, {str(root)!r}); from pocketkube.launch.ranks import main; "
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", run + "sys.exit(main())", *SIZES, "--", *words],
+        [sys.executable, "-P", "-c", run + "sys.exit(main())", *SIZES, *options, "--", *words],
         env={
             **os.environ,
             **ROOT,
@@ -71,3 +77,17 @@ def test_they_end_with_the_pod(tmp_path: Path) -> None:
         process.stdout.readline()
         process.send_signal(signal.SIGTERM)
     assert process.returncode == 143
+
+
+def test_what_the_first_rank_measures_is_in_the_launchers_file_and_its_log(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.log"
+    process = launch(tmp_path, "measure", "/dev/stdout", options=("--metrics", str(file)))
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+    # The other rank's score and what is no metric are in the log alone.
+    assert file.read_text().splitlines() == ["score=0.75", "macs=1.5e+06", "applied.a/b.kept=0.5"]
+    assert {text for _, text in lines_by_rank(said.splitlines(keepends=True))} >= {
+        "score=0.75",
+        "score=0.1",
+        "epoch 1",
+    }

@@ -1,5 +1,6 @@
 """What an administrator applies: it renders, holds no secret, and lives within the tightest rules."""
 
+import json
 import re
 
 import pytest
@@ -10,7 +11,9 @@ from pocketkube import __version__
 from pocketkube.errors import UserError
 from pocketkube.kube.doctor.rights import RUNNER
 from pocketkube.spec import load_spec
+from pocketkube.spec.sections.cluster import ObjectStore
 from pocketkube.stages.plan import step_named
+from pocketkube.storage import parse_uri
 from tests.manifests.rendering import (
     APPLIED,
     MANIFESTS,
@@ -235,7 +238,7 @@ def test_generated_files_are_what_the_pipelines_are_now() -> None:
     found = generated()
     kept = {
         str(path.relative_to(MANIFESTS)): path.read_text()
-        for folder in ("pipelines", "components/image")
+        for folder in ("pipelines", "components/image", "katib")
         for path in sorted((MANIFESTS / folder).rglob("*.yaml"))
     }
     assert kept.keys() == found.keys(), "run make manifests"
@@ -278,3 +281,16 @@ def test_an_image_without_a_tag_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("POCKETKUBE_IMAGE", "registry.example.com:5000/pocketkube")
     with pytest.raises(UserError, match="has to be an image with its tag"):
         images()
+
+
+def test_the_buckets_rule_removes_what_lies_below_the_work_place_and_nothing_else() -> None:
+    (rule,) = json.loads((MANIFESTS / "object-store-lifecycle.json").read_text())["Rules"]
+    (store,) = [
+        each
+        for each in of_kind(rendered("base"), "ConfigMap")
+        if each["metadata"]["name"] == "pocketkube-object-store"
+    ]
+    work = parse_uri(store["data"]["work"])
+    assert str(work) == ObjectStore().work
+    assert rule["Filter"]["Prefix"] == work.object("")
+    assert (rule["Status"], rule["Expiration"]) == ("Enabled", {"Days": 14})

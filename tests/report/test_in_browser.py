@@ -104,7 +104,8 @@ def faults(browser: Any, width: int) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("width", [360, 390, 768, 1000, 1200])
+# The narrowest of each of the three arrangements that the style sheet knows: others have more room.
+@pytest.mark.parametrize("width", [360, 641, 961])
 @pytest.mark.parametrize("name", CASES)
 def test_every_text_has_its_place(browser: Any, tmp_path: Path, name: str, width: int) -> None:
     result = CASES[name]

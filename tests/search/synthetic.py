@@ -73,46 +73,79 @@ def chain(
         widen: Whether later convolutions have more channels.
     """
     groups, made = [], []
-    inputs: Extent = Extent(3)
+    inputs = Extent(3)
     for number in range(layers):
         name = f"conv{number}"
         channels = size * (2 if widen and number >= layers // 2 else 1)
         outputs = Extent(0, {name: (1,)})
-        here: Shape = (Extent(image), Extent(image), inputs)
-        there: Shape = (Extent(image), Extent(image), outputs)
         groups.append(ChannelGroup(name, channels, step, least, (name,)))
-        made.append(
-            Layer(
-                name,
-                "Conv2D",
-                (f"conv{number - 1}" if number else "",),
-                (
-                    CallShapes(
-                        (here,), (there,), (Product(float(image * KERNEL) ** 2, (inputs, outputs)),)
-                    ),
-                ),
-                (
-                    Weight("kernel", (Extent(KERNEL), Extent(KERNEL), inputs, outputs)),
-                    Weight("bias", (outputs,)),
-                ),
-                kernel_size=(KERNEL, KERNEL),
-                strides=(1, 1),
-                padding="same",
-                use_bias=True,
-            )
-        )
+        made.append(convolution(name, f"conv{number - 1}" if number else "", image, inputs, outputs))
         inputs = outputs
-    made.append(
-        Layer(
-            "head",
-            "Dense",
-            (f"conv{layers - 1}",),
-            (CallShapes(((inputs,),), ((Extent(10),),), (Product(1.0, (inputs, Extent(10))),)),),
-            (Weight("kernel", (inputs, Extent(10))), Weight("bias", (Extent(10),))),
-            use_bias=True,
-        )
-    )
+    made.append(classifier(f"conv{layers - 1}", inputs))
     return CostModel("chain", tuple(groups), tuple(made))
+
+
+def residual(blocks: int = 9, *, width: int = 16, image: int = 32) -> CostModel:
+    """A residual network for CIFAR: three stages of blocks of two convolutions (27 blocks: ResNet-56).
+
+    The blocks of a stage add to one another, so that what they give out is one group; each first
+    convolution of a block is one of its own.
+
+    Args:
+        blocks: In each stage.
+        width: Channels of the first stage; each further one has the double.
+        image: Height and width of the input.
+    """
+    stages = [Extent(0, {f"stage{number}": (1,)}) for number in range(3)]
+    groups = [
+        ChannelGroup(f"stage{number}", width << number, 8, 8, (f"stage{number}",))
+        for number in range(3)
+    ]
+    made = [convolution("stage0", "", image, Extent(3), stages[0])]
+    inputs, source = stages[0], "stage0"
+    for number, outputs in enumerate(stages):
+        for block in range(blocks):
+            inner, name = Extent(0, {f"inner{number}_{block}": (1,)}), f"inner{number}_{block}"
+            groups.append(ChannelGroup(name, width << number, 4, 4, (name,)))
+            made.append(convolution(name, source, image >> number, inputs, inner))
+            source = f"out{number}_{block}"
+            made.append(convolution(source, name, image >> number, inner, outputs))
+            if inputs is not outputs:
+                made.append(convolution(f"stage{number}", name, image >> number, inputs, outputs, 1))
+            inputs = outputs
+    made.append(classifier(source, inputs))
+    return CostModel("residual", tuple(groups), tuple(made))
+
+
+def convolution(
+    name: str, source: str, image: int, inputs: Extent, outputs: Extent, kernel: int = KERNEL
+) -> Layer:
+    here: Shape = (Extent(image), Extent(image), inputs)
+    there: Shape = (Extent(image), Extent(image), outputs)
+    sides = (Extent(kernel), Extent(kernel))
+    return Layer(
+        name,
+        "Conv2D",
+        (source,),
+        (CallShapes((here,), (there,), (Product(float(image * kernel) ** 2, (inputs, outputs)),)),),
+        (Weight("kernel", (*sides, inputs, outputs)), Weight("bias", (outputs,))),
+        kernel_size=(kernel, kernel),
+        strides=(1, 1),
+        padding="same",
+        use_bias=True,
+    )
+
+
+def classifier(source: str, inputs: Extent) -> Layer:
+    classes = Extent(10)
+    return Layer(
+        "head",
+        "Dense",
+        (source,),
+        (CallShapes(((inputs,),), ((classes,),), (Product(1.0, (inputs, classes)),)),),
+        (Weight("kernel", (inputs, classes)), Weight("bias", (classes,))),
+        use_bias=True,
+    )
 
 
 def synthetic(
@@ -127,8 +160,9 @@ def synthetic(
     blur: float = 0.0,
     with_losses: bool = True,
     tied: int = 1,
+    network: CostModel | None = None,
 ) -> Synthetic:
-    """A chain of convolutions, some of which take cuts better than others.
+    """A chain of convolutions, or another network, some layers of which take cuts better than others.
 
     Args:
         layers: How many convolutions.
@@ -141,14 +175,15 @@ def synthetic(
         blur: How wrong the losses are that the problem is told: the standard deviation of the logarithm
             of a factor for each level.
         with_losses: Whether the problem knows any losses.
-        tied: How many convolutions in a row share a parameter of channels.
+        tied: How many groups of channels in a row share a parameter.
+        network: In place of a chain.
     """
     rng = np.random.default_rng(seed)
-    network = chain(layers)
+    network = network or chain(layers)
     names = [group.name for group in network.groups]
     parameters = []
     if "kept" in decides:
-        for start in range(0, layers, tied):
+        for start in range(0, len(names), tied):
             together = tuple(names[start : start + tied])
             parameters.append(Parameter(f"{together[0]}.kept", "kept", together, LEVELS))
     if "sparsity" in decides:

@@ -4,15 +4,19 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.packing import decode
 from pocketkube.sparsity.selection import sparsifiable_kernels
 from pocketkube.spec import parse_spec
-from tests.steps import run_step
+from pocketkube.spec.sections import Cluster
+from pocketkube.stages.on_cluster import run_on_cluster
+from tests.steps import call_of, run_step
 
 SPEC = {
     "model": "lenet",
@@ -32,13 +36,20 @@ def spec(**training: int):
     return parse_spec({**SPEC, "training": {**SPEC["training"], **training}})
 
 
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle that one worker trains."""
+    folder = tmp_path_factory.mktemp("trained") / "dense"
+    run_step(spec(), "train_model", {}, folder)
+    return folder
+
+
 class TestTogether:
     pytestmark = needs_horovod
 
-    def test_two_workers_write_the_bundle_of_one(self, tmp_path: Path) -> None:
-        for workers in (1, 2):
-            run_step(spec(workers=workers), "train_model", {}, tmp_path / str(workers))
-        one, two = (load_bundle(tmp_path / str(workers)) for workers in (1, 2))
+    def test_two_workers_write_the_bundle_of_one(self, dense: Path, tmp_path: Path) -> None:
+        run_step(spec(workers=2), "train_model", {}, tmp_path / "2")
+        one, two = load_bundle(dense), load_bundle(tmp_path / "2")
         told = [bundle.facts.stages[0].history.workers for bundle in (one, two)]
         assert told == [1, 2]
         for ours, theirs in zip(two.model.get_weights(), one.model.get_weights(), strict=True):
@@ -46,14 +57,12 @@ class TestTogether:
         assert two.facts.stages[0].history.loss == pytest.approx(
             one.facts.stages[0].history.loss, rel=1e-3
         )
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+        assert [path.name for path in tmp_path.iterdir()] == ["2"]
 
-    def test_two_workers_choose_the_same_weights_to_be_zero(self, tmp_path: Path) -> None:
+    def test_two_workers_choose_the_same_weights_to_be_zero(self, dense: Path, tmp_path: Path) -> None:
         stages = [{"sparsify_weights": {"sparsity": 0.8, "epochs": 2}}]
         job = parse_spec({**SPEC, "stages": stages, "training": {**SPEC["training"], "workers": 2}})
-        run_step(job, "train_model", {}, tmp_path / "dense")
-        inputs = {"model": tmp_path / "dense", "teacher": tmp_path / "dense"}
-        run_step(job, "sparsify_weights", inputs, tmp_path / "sparse")
+        run_step(job, "sparsify_weights", {"model": dense, "teacher": dense}, tmp_path / "sparse")
         found = [np.asarray(k) for _, k in sparsifiable_kernels(load_bundle(tmp_path / "sparse").model)]
         zeros, total = sum((k == 0).sum() for k in found), sum(k.size for k in found)
         assert zeros == pytest.approx(0.8 * total, abs=1)
@@ -67,15 +76,13 @@ class TestTogether:
         ],
     )
     def test_two_workers_find_values_as_good_as_one(
-        self, tmp_path: Path, stage: str, settings: dict
+        self, dense: Path, tmp_path: Path, stage: str, settings: dict
     ) -> None:
-        run_step(spec(), "train_model", {}, tmp_path / "dense")
-        inputs = {"model": tmp_path / "dense", "teacher": tmp_path / "dense"}
         stages = [{stage: {"epochs": 2, "learning_rate": 1e-3, **settings}}]
         for workers in (1, 2):
             training = {**SPEC["training"], "workers": workers}
             job = parse_spec({**SPEC, "stages": stages, "training": training})
-            run_step(job, stage, inputs, tmp_path / str(workers))
+            run_step(job, stage, {"model": dense, "teacher": dense}, tmp_path / str(workers))
         one, two = (load_bundle(tmp_path / str(workers)) for workers in (1, 2))
         losses = [bundle.facts.stages[1].history.loss for bundle in (one, two)]
         assert losses[1] == pytest.approx(losses[0], rel=0.02)
@@ -97,3 +104,22 @@ def test_without_mpirun_it_says_what_is_missing(tmp_path: Path, monkeypatch) -> 
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"training.workers: 2 processes need .*mpirun"):
         run_step(spec(workers=2), "train_model", {}, tmp_path / "model")
+
+
+def test_a_given_model_is_loaded_by_this_process_alone(tmp_path: Path, monkeypatch) -> None:
+    file = tmp_path / "net.keras"
+    keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10)]).save(file)
+    training = {**SPEC["training"], "workers": 2}
+    digits = {"builtin": "digits", "image_size": [8, 8]}
+    job = parse_spec({**SPEC, "model": str(file), "dataset": digits, "training": training})
+    # Neither mpirun nor a cluster is there to be asked for processes, nor a store for checkpoints.
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    run_step(job, "train_model", {}, tmp_path / "here")
+    cluster = Cluster.model_validate(
+        {"launcher": "mpijob", "object_store": {"work": "s3://models/work"}}
+    )
+    run_on_cluster(call_of(job, "train_model", {}, tmp_path / "task"), cluster)
+    for made in ("here", "task"):
+        assert [stage.name for stage in load_bundle(tmp_path / made).facts.stages] == ["load_model"]

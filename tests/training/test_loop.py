@@ -1,9 +1,11 @@
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -15,10 +17,12 @@ import tensorflow as tf
 from keras import layers
 
 from pocketkube.data import load_dataset
+from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.launch.mpirun import mpirun_command
 from pocketkube.spec.sections import Augmentation, DatasetSettings, Training
 from pocketkube.training.evaluation import evaluate
+from pocketkube.training.history import History
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
 from pocketkube.training.schedules import learning_rate
@@ -326,13 +330,16 @@ sys.path.insert(0, {tests!r})
 from dataclasses import asdict
 from test_loop import *
 from pocketkube.ranks import started_first
-model = net(norm=False)
 data = load_dataset(DatasetSettings(builtin="digits", image_size=(8, 8)))
-settings = course(**UNSTEADY | {{"learning_rate": 0.5}}, augmentation=Augmentation(shift=1))
-history = train(model, data, CLASSIFY, settings, seed=0)
+history = shared_course(data)
 if started_first():
     Path(sys.argv[1]).write_text(json.dumps(asdict(history)))
 """
+
+
+def shared_course(data: Dataset) -> History:
+    settings = course(**UNSTEADY | {"learning_rate": 0.5}, augmentation=Augmentation(shift=1))
+    return train(net(norm=False), data, CLASSIFY, settings, seed=0)
 
 
 def needs_horovod(test):
@@ -350,20 +357,14 @@ def run_ranks(ranks: int, script: str, output: Path) -> None:
 
 
 @needs_horovod
-def test_ranks_follow_one(tmp_path) -> None:
+def test_ranks_follow_one(digits, tmp_path) -> None:
     """Three share the 64 examples of a batch unevenly."""
-    import json
-
-    found = []
-    for ranks in (1, 2, 3):
-        file = tmp_path / f"{ranks}.json"
-        run_ranks(ranks, RANKS, file)
-        found.append(json.loads(file.read_text()))
-        assert found[-1]["workers"] == ranks
-    for several in found[1:]:
-        for figure in ("loss", "val_loss", "score", "val_score"):
-            np.testing.assert_allclose(several[figure], found[0][figure], rtol=1e-4, atol=1e-5)
-        assert several["kept_epoch"] == found[0]["kept_epoch"]
+    run_ranks(3, RANKS, tmp_path / "history.json")
+    three, one = json.loads((tmp_path / "history.json").read_text()), asdict(shared_course(digits))
+    assert (one["workers"], three["workers"]) == (1, 3)
+    for figure in ("loss", "val_loss", "score", "val_score"):
+        np.testing.assert_allclose(three[figure], one[figure], rtol=1e-4, atol=1e-5)
+    assert three["kept_epoch"] == one["kept_epoch"]
 
 
 FINISHED = """

@@ -1,4 +1,4 @@
-"""What Katib has to be told before it searches with MPIJobs and with our algorithm."""
+"""What Katib has to be told before it searches with MPIJobs and with our algorithms."""
 
 from collections.abc import Iterator
 
@@ -6,12 +6,13 @@ import yaml
 
 from pocketkube.kube.doctor.finding import Finding, note, right
 from pocketkube.kube.doctor.kinds import has_kind
+from pocketkube.kube.katib.experiment import OUR_ALGORITHMS
 from pocketkube.kube.objects import CONFIG_MAP, get
 from pocketkube.kube.session import Session
 
 CONFIG, KEY = "katib-config", "katib-config.yaml"
 MPIJOBS = "MPIJob.v2beta1.kubeflow.org"
-ALGORITHM = "pocketkube"
+ALGORITHMS = tuple(f"{OUR_ALGORITHMS}{name}" for name in ("ddpg", "tpe", "milp"))
 
 
 def has_katib(session: Session) -> bool:
@@ -20,7 +21,7 @@ def has_katib(session: Session) -> bool:
 
 
 def check_katib(session: Session, home: str) -> Iterator[Finding]:
-    """Whether Katib is told of MPIJobs and of our algorithm.
+    """Whether Katib is told of MPIJobs and of our algorithms.
 
     Args:
         session: The cluster.
@@ -62,10 +63,11 @@ def katib_findings(text: str, home: str) -> Iterator[Finding]:
             f"does not take {MPIJOBS} as trials",
             f"{edit} (init.controller.trialResources: add {MPIJOBS}) && {restart}",
         )
-    if ALGORITHM in algorithms:
-        yield right("Katib", f"knows the algorithm {ALGORITHM}")
+    if unknown := [name for name in ALGORITHMS if name not in algorithms]:
+        lacking = " and ".join(unknown)
+        yield note("Katib", f"does not know the algorithms {lacking}", f"{edit} (runtime.suggestions)")
     else:
-        yield note("Katib", f"does not know the algorithm {ALGORITHM}", f"{edit} (runtime.suggestions)")
+        yield right("Katib", f"knows the algorithms {' and '.join(ALGORITHMS)}")
     if not secured:
         yield note(
             "Katib",

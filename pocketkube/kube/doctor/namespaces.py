@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from pocketkube.kube.doctor.finding import Finding, note, right, wrong
 from pocketkube.kube.doctor.needs import Needs
+from pocketkube.kube.katib.experiment import INJECTION
 from pocketkube.kube.objects import Kind, find, get, name_of
 from pocketkube.kube.quantity import value_of
 from pocketkube.kube.session import Session
 from pocketkube.kube.transport import Document
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
-COLLECT = "katib.kubeflow.org/metrics-collector-injection"
 _COUNTED = (
     *("pods", "count/pods", "count/jobs.batch", "count/mpijobs.kubeflow.org", "count/configmaps"),
     *(f"{before}{what}" for before in ("", "requests.", "limits.") for what in ("cpu", "memory")),
@@ -37,11 +37,11 @@ def check_namespace(session: Session, has_katib: bool) -> Iterator[Finding]:
         )
     else:
         yield right("namespace", f"{name} enforces pod security {level}, which all our pods keep to")
-    if has_katib and labels.get(COLLECT) != "enabled":
+    if has_katib and labels.get(INJECTION) != "enabled":
         yield note(
             "namespace",
-            f"{name} has not the label {COLLECT}=enabled: Katib refuses experiments in it",
-            f"kubectl label namespace {name} {COLLECT}=enabled",
+            f"{name} has not the label {INJECTION}=enabled: Katib refuses experiments in it",
+            f"kubectl label namespace {name} {INJECTION}=enabled",
         )
 
 

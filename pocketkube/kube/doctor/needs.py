@@ -15,6 +15,7 @@ class Needs:
         mpijobs: Training is shared as an MPIJob.
         trainjobs: Training is shared as a TrainJob.
         jobs: Nodes measure by Jobs of their own.
+        experiments: A search's trials are pods of a Katib Experiment.
         workers: How many processes train together.
         cluster: The section of the spec.
     """
@@ -22,6 +23,7 @@ class Needs:
     mpijobs: bool
     trainjobs: bool
     jobs: bool
+    experiments: bool
     workers: int
     cluster: Cluster
 
@@ -31,7 +33,7 @@ class Needs:
         yield "cluster.task", self.cluster.task
         for name, pods in self.cluster.tasks.items():
             yield f"cluster.tasks.{name}", pods
-        if self.mpijobs or self.trainjobs:
+        if self.mpijobs or self.trainjobs or self.experiments:
             yield "cluster.workers", self.cluster.workers
         if self.jobs:
             yield "cluster.benchmark", self.cluster.benchmark
@@ -44,6 +46,7 @@ def needs_of(spec: Spec) -> Needs:
         mpijobs=cluster.launcher == "mpijob",
         trainjobs=cluster.launcher == "trainjob",
         jobs=cluster.benchmark != BenchmarkPods(),
+        experiments=spec.search is not None and cluster.trials.launcher == "katib",
         workers=spec.training.workers,
         cluster=cluster,
     )
@@ -51,4 +54,6 @@ def needs_of(spec: Spec) -> Needs:
 
 def usual_needs() -> Needs:
     """Of no job in particular: MPIJobs and Jobs."""
-    return Needs(mpijobs=True, trainjobs=False, jobs=True, workers=1, cluster=Cluster())
+    return Needs(
+        mpijobs=True, trainjobs=False, jobs=True, experiments=False, workers=1, cluster=Cluster()
+    )

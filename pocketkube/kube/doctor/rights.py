@@ -36,12 +36,18 @@ _OWN = ("create", "delete", "get")
 MPIJOBS = Right("kubeflow.org", "mpijobs", _OWN)
 TRAINJOBS = Right("trainer.kubeflow.org", "trainjobs", _OWN)
 JOBS = Right("batch", "jobs", _OWN)
+# A search's trials run as Katib has it: it makes their objects, which are looked at.
+KATIB = (
+    Right("kubeflow.org", "experiments", _OWN),
+    Right("kubeflow.org", "trials", ("list", "watch")),
+    Right("kubeflow.org", "suggestions", ("get",)),
+)
 PODS = (
     Right("", "pods", ("get", "list", "watch")),
     Right("", "pods/log", ("get",)),
     Right("", "events", ("list",)),
 )
-RUNNER = (MPIJOBS, TRAINJOBS, JOBS, *PODS)
+RUNNER = (MPIJOBS, TRAINJOBS, JOBS, *KATIB, *PODS)
 
 
 def check_rights(session: Session, needs: Needs, account: str | None) -> Iterator[Finding]:
@@ -88,8 +94,10 @@ def _needed(needs: Needs) -> Iterator[tuple[Right, bool]]:
     yield MPIJOBS, needs.mpijobs
     yield TRAINJOBS, needs.trainjobs
     yield JOBS, needs.jobs
+    for each in KATIB:
+        yield each, needs.experiments
     for each in PODS:
-        yield each, needs.mpijobs or needs.trainjobs or needs.jobs
+        yield each, needs.mpijobs or needs.trainjobs or needs.jobs or needs.experiments
 
 
 def _may(session: Session, wanted: Right, verb: str, account: str | None) -> bool:

@@ -1,7 +1,14 @@
 """The sections of a spec, one file each: names, defaults, allowed values and what each one means."""
 
 from pocketkube.spec.sections.benchmark import Benchmark
-from pocketkube.spec.sections.cluster import BenchmarkPods, Cluster, Pods, TaskPods, WorkerPods
+from pocketkube.spec.sections.cluster import (
+    BenchmarkPods,
+    Cluster,
+    Pods,
+    TaskPods,
+    Trials,
+    WorkerPods,
+)
 from pocketkube.spec.sections.cluster_weights import ClusterWeights
 from pocketkube.spec.sections.dataset import SOURCES, AddedDataset, DatasetSettings
 from pocketkube.spec.sections.distill_model import DistillModel
@@ -46,5 +53,6 @@ __all__ = [
     "TaskSettings",
     "Training",
     "Trait",
+    "Trials",
     "WorkerPods",
 ]

@@ -133,6 +133,37 @@ class BenchmarkPods(Pods):
     ttl_seconds: int = Field(3600, ge=0, description="A Job that failed is removed after so long.")
 
 
+class Trials(Settings):
+    """Where a search's trials run; each of their pods asks for what a worker asks for."""
+
+    launcher: Literal["inline", "katib"] = Field(
+        "inline",
+        description="As processes in the task's own pod, or as pods of a Katib Experiment "
+        "(kubeflow.org/v1beta1).",
+    )
+    workers: Count = Field(
+        1,
+        description="Processes that share a trial's fine-tuning under Katib: with more than one, each "
+        "trial is an MPIJob.",
+    )
+    max_failed: Count = Field(
+        3, description="With so many trials failed under Katib, the search is given up."
+    )
+    early_stopping: bool = Field(
+        False,
+        description="Has Katib end trials whose score stays below the median of earlier ones "
+        "(medianstop).",
+    )
+    resume: Literal["Never", "LongRunning"] = Field(
+        "Never",
+        description="With LongRunning the Experiment can be given more trials after its end, by its "
+        "maxTrialCount.",
+    )
+    remove_when_cancelled: bool = Field(
+        True, description="Whether the Experiment goes where the task that follows it is ended."
+    )
+
+
 class ObjectStore(Settings):
     """The S3 server of tasks and workers; keys stay in a Secret."""
 
@@ -172,6 +203,7 @@ class Cluster(Settings):
         "Their names are their stages'.",
     )
     workers: WorkerPods = Field(WorkerPods(), description="The pods of workers.")
+    trials: Trials = Field(Trials(), description="Where a search's trials run.")
     benchmark: BenchmarkPods = Field(BenchmarkPods(), description="The nodes that measure.")
 
     def pods_of(self, step: str, stage: str) -> TaskPods:

@@ -64,7 +64,9 @@ def katib(resources: list[str], algorithms: list[str], **controller: object) -> 
 
 def test_a_katib_that_is_told_all() -> None:
     text = katib(
-        ["Job.v1.batch", "MPIJob.v2beta1.kubeflow.org"], ["pocketkube"], injectSecurityContext=True
+        ["Job.v1.batch", "MPIJob.v2beta1.kubeflow.org"],
+        ["pocketkube-ddpg", "pocketkube-tpe", "pocketkube-milp"],
+        injectSecurityContext=True,
     )
     assert [each.level for each in katib_findings(text, "kubeflow")] == [Level.RIGHT, Level.RIGHT]
 

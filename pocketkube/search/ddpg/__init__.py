@@ -1,0 +1,5 @@
+"""The DDPG sampler."""
+
+from pocketkube.search.ddpg.sampler import DDPG
+
+__all__ = ["DDPG"]

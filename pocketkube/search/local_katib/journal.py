@@ -1,0 +1,153 @@
+"""What an experiment has done so far, in a file that outlives any interruption."""
+
+import fcntl
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from pocketkube.errors import UserError
+from pocketkube.search.local_katib.ending import Reason
+from pocketkube.search.local_katib.experiment import Experiment
+from pocketkube.search.local_katib.trial import Trial
+
+JOURNAL_FILE = "journal.jsonl"
+# What may change between two runs of an experiment, as in Katib; where its file lies may, too.
+_EDITABLE = ("parallel", "max_trials", "max_failed", "resumes", "folder")
+
+# A trial is about to run, with the algorithm's state; it has ended; the experiment has, for a reason.
+Event = (
+    tuple[Literal["asked"], Trial, str]
+    | tuple[Literal["ended"], Trial]
+    | tuple[Literal["over"], Reason]
+)
+
+_EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+class Journal:
+    """A journal that is held by one process at a time.
+
+    Args:
+        folder: The experiment's results.
+        experiment: The experiment.
+
+    Raises:
+        UserError: If the folder holds another experiment, its journal is damaged, or another process
+            runs it.
+    """
+
+    def __init__(self, folder: Path, experiment: Experiment) -> None:
+        self._path = folder / JOURNAL_FILE
+        self._trials: dict[int, Trial] = {}
+        self._state = ""
+        self._over: Reason | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("a+b")
+        try:
+            self._lock()
+            self._load(_fingerprint(experiment))
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials in the order of their numbers; those that were interrupted are running."""
+        return [self._trials[number] for number in sorted(self._trials)]
+
+    @property
+    def state(self) -> str:
+        """The algorithm's latest state."""
+        return self._state
+
+    @property
+    def over(self) -> Reason | None:
+        """Why the experiment has ended; None while it goes on."""
+        return self._over
+
+    def asked(self, trial: Trial, state: str) -> None:
+        """Keeps a trial that is about to run, with the algorithm's state."""
+        self._keep(("asked", trial, state))
+
+    def ended(self, trial: Trial) -> None:
+        """Keeps what came of a trial."""
+        self._keep(("ended", trial))
+
+    def ends(self, reason: Reason) -> None:
+        """Keeps that the experiment has ended."""
+        if self._over != reason:
+            self._keep(("over", reason))
+
+    def _keep(self, event: Event) -> None:
+        self._append(_EVENTS.dump_json(event))
+        self._apply(event)
+
+    def _apply(self, event: Event) -> None:
+        match event:
+            case ("over", reason):
+                self._over = reason
+            case ("ended", trial):
+                self._trials[trial.number] = trial
+            case ("asked", trial, state):
+                self._trials[trial.number] = trial
+                self._state, self._over = state, None
+
+    def _append(self, line: bytes) -> None:
+        self._file.write(line + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"{self._path.parent}: another process runs this experiment; wait, or give another "
+                "--output."
+            ) from None
+
+    def _load(self, fingerprint: str) -> None:
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content.rfind(b"\n") + 1
+        # A line that was cut short by a kill was not kept: what it told happens again.
+        self._file.truncate(whole)
+        header, *lines = content[:whole].splitlines() or [b""]
+        if not header:
+            self._append(fingerprint.encode())
+            return
+        if header != fingerprint.encode():
+            raise UserError(
+                f"{self._path.parent} holds another experiment, or more was changed than "
+                "parallelTrialCount, maxTrialCount, maxFailedTrialCount and resumePolicy; give another "
+                "--output."
+            )
+        for line in lines:
+            try:
+                self._apply(_EVENTS.validate_json(line))
+            except ValidationError:
+                raise UserError(
+                    f"{self._path} is damaged: it has the line {line.decode()!r:.80}."
+                ) from None
+
+
+def _fingerprint(experiment: Experiment) -> str:
+    fixed = {key: value for key, value in asdict(experiment).items() if key not in _EDITABLE}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,19 @@
+"""In which order files are given to several workers."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+# What a slow test takes, in others.
+_SLOW = 20
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first: none of them is left for one worker in the end."""
+    if not hasattr(config, "workerinput"):
+        return
+    work: Counter[Path] = Counter()
+    for item in items:
+        work[item.path] += _SLOW if item.get_closest_marker("slow") else 1
+    items.sort(key=lambda item: -work[item.path])

@@ -1,0 +1,107 @@
+"""Katib's Trials as the search reads them; the documents are such as a real controller wrote."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pocketkube.kube.katib.trials import order_of, read_trial, said_of_failure
+from pocketkube.search.problem import Problem
+from tests.search.synthetic import synthetic
+
+PROBLEM = synthetic(3).problem
+# Beyond the budget; a trial takes less.
+ASSIGNED = {"conv0.kept": "1", "conv1.kept": "0.30000000000000004", "conv2.kept": "0.875"}
+
+
+def document(
+    *conditions: tuple[str, str],
+    metrics: dict[str, str] | None = None,
+    assigned: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    observed = [
+        {"name": name, "latest": value, "min": value, "max": value}
+        for name, value in (metrics or {}).items()
+    ]
+    return {
+        "metadata": {"name": "search-1-4k56sl7r"},
+        "spec": {
+            "parameterAssignments": [
+                {"name": name, "value": value} for name, value in (assigned or ASSIGNED).items()
+            ]
+        },
+        "status": {
+            "startTime": "2026-11-27T05:24:10Z",
+            "completionTime": "2026-11-27T05:24:21Z" if conditions else None,
+            "conditions": [
+                {"type": "Running", "status": "False", "message": "Trial is running"},
+                *(
+                    {"type": kind, "status": "True", "reason": kind, "message": said}
+                    for kind, said in conditions
+                ),
+            ],
+            **({"observation": {"metrics": observed}} if metrics else {}),
+        },
+    }
+
+
+def read(found: dict[str, Any], number: int = 1, problem: Problem = PROBLEM) -> Any:
+    return read_trial(found, number, problem, "pocketkube-ddpg")
+
+
+def test_a_trial_that_is_done_has_what_it_really_used() -> None:
+    applied = {"conv0.kept": "0.5", "conv1.kept": "0.25", "conv2.kept": "0.75"}
+    found = document(
+        ("Succeeded", "Trial has succeeded"),
+        metrics={"score": "0.8125", "macs": "1.5e+06", "bytes": "unavailable"}
+        | {f"applied.{name}": value for name, value in applied.items()},
+    )
+    trial = read(found)
+    assert PROBLEM.space.values(trial.choice) == {name: float(value) for name, value in applied.items()}
+    assert (trial.state, trial.score, trial.costs) == ("done", 0.8125, {"macs": 1.5e6})
+    assert (trial.number, trial.seconds, trial.sampler, trial.cause) == (1, 11.0, "ddpg", "")
+
+
+def test_a_trial_that_runs_has_what_it_will_make_of_its_assignment_under_the_budget() -> None:
+    trial = read(document())
+    assert (trial.state, trial.score, trial.seconds) == ("running", None, 0.0)
+    assert PROBLEM.cost(trial.choice) <= PROBLEM.limit.most
+    whole = replace(PROBLEM, limit=replace(PROBLEM.limit, most=float("inf")))
+    # Without a budget it gets the nearest levels, and what is left over.
+    assert PROBLEM.space.values(read(document(), problem=whole).choice)["conv0.kept"] == 1.0
+
+
+@pytest.mark.parametrize("kind", ["Failed", "Killed", "MetricsUnavailable"])
+def test_what_katib_counts_as_failed_has_no_score(kind: str) -> None:
+    trial = read(document((kind, "Trial has failed. Job reason: BackoffLimitExceeded")))
+    assert (trial.state, trial.score) == ("failed", None)
+    assert trial.cause == "Trial has failed. Job reason: BackoffLimitExceeded"
+
+
+def test_a_trial_that_was_stopped_early_counts_with_its_last_score() -> None:
+    trial = read(document(("EarlyStopped", "Trial is early stopped"), metrics={"score": "0.5"}))
+    assert (trial.state, trial.score) == ("done", 0.5)
+
+
+@pytest.mark.parametrize("score", ["unavailable", "nan", ""])
+def test_without_a_score_it_has_failed(score: str) -> None:
+    found = document(("Succeeded", "Trial has succeeded"), metrics={"score": score})
+    assert read(found).state == "failed"
+    assert said_of_failure(found) == "it reported no score"
+
+
+def test_an_assignment_that_is_none_is_the_cheapest_choice() -> None:
+    assert read(document(assigned={"conv0.kept": "0.5"})).choice == (0, 0, 0)
+
+
+def test_the_first_trial_of_ours_is_the_sensitivity_models() -> None:
+    assert read(document(), number=0).sampler == "milp"
+    assert read_trial(document(), 0, PROBLEM, "random").sampler == "random"
+    without = replace(PROBLEM, losses=())
+    assert read(document(), number=0, problem=without).sampler == "ddpg"
+
+
+def test_the_suggestion_tells_the_order() -> None:
+    suggestion = {"status": {"suggestions": [{"name": "b"}, {"name": "a"}]}}
+    assert order_of(suggestion) == ("b", "a")
+    assert order_of(None) == order_of({"status": {}}) == ()
