@@ -56,9 +56,7 @@ def test_what_was_measured_is_kept_as_it_was_and_the_rest_lies_between() -> None
 
 def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     model, task = trained()
-    problem = prepare_search(
-        model, dataset(), task, pruning(), tmp_path / "bundle", with_losses=False
-    )
+    problem = prepare_search(model, dataset(), task, pruning(), tmp_path / "bundle", with_losses=False)
     asked: list[tuple[int, ...]] = []
 
     def distance(choice: tuple[int, ...]) -> float:
