@@ -29,6 +29,7 @@ from pocketkube.graph.unwrapping import SPECTRAL, unwrapped
 from pocketkube.pruning.batch_statistics import recalibrate_where_better
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.quantization.quantize import quantize
+from pocketkube.ranks import started_size
 from pocketkube.search.calibrated import CalibratedLevels
 from pocketkube.search.judging import Judge, Judged
 from pocketkube.search.problem import Problem
@@ -232,9 +233,10 @@ class Evaluator:
         dataset = load_dataset(shared.dataset)
         inputs, labels = materialize(dataset.train, steps * shared.training.batch_size, shared.seed)
         taken = examples_of_arrays(inputs, labels, dataset.labels)
-        few = tuple(tuple(x[:1] for x in part) for part in shared.validation)
-        one = examples_of_arrays(*few, dataset.labels)
-        return replace(dataset, train=taken, validation=one, test=one)
+        # One for each process that trains: none of them can judge an empty batch.
+        few = tuple(tuple(x[: started_size()] for x in part) for part in shared.validation)
+        judged = examples_of_arrays(*few, dataset.labels)
+        return replace(dataset, train=taken, validation=judged, test=judged)
 
     def _bits(self, levels: tuple[int, ...]) -> dict[str, int]:
         return {path: int(bits) for path, bits in self._values("bits", levels).items()}
