@@ -2,6 +2,7 @@
 #
 #   runtime      TensorFlow, Keras, Horovod, Open MPI, ssh: every stage and every MPIJob
 #   benchmark    LiteRT alone: the benchmark, on amd64 and arm64
+#   suggestion   NumPy, SciPy, Optuna, gRPC: Katib's suggestion service
 #
 # Secrets, all optional, reach single steps and no layer: `certificates` is a bundle of the builder's own
 # certificate authorities, `index` a shell file with its package index (PIP_INDEX_URL=…), `sources` apt's list
@@ -65,6 +66,32 @@ CMD ["pocketkube", "--help"]
 ARG VERSION
 LABEL org.opencontainers.image.title="PocketKube benchmark" \
     org.opencontainers.image.description="Measures LiteRT files on the machine it runs on." \
+    org.opencontainers.image.version="${VERSION}"
+COPY --from=application /application /opt/pocketkube
+
+FROM tools AS suggestion-packages
+COPY requirements/suggestion.lock /opt/pocketkube/
+RUN --mount=type=secret,id=certificates --mount=type=secret,id=index \
+    /opt/build/with_index uv pip sync --quiet --require-hashes --only-binary :all: \
+        --python /opt/pocketkube/bin/python /opt/pocketkube/suggestion.lock \
+    && cd /opt/pocketkube/lib/python3.11/site-packages \
+    && rm -rf /opt/pocketkube/.lock numpy/*/tests scipy/*/tests scipy/*/*/tests
+
+FROM --platform=${TARGETPLATFORM} ${BASE} AS suggestion
+COPY --from=suggestion-packages /etc/passwd /etc/group /etc/
+COPY --from=suggestion-packages --chown=1000:1000 /home/pocketkube /home/pocketkube
+COPY --from=suggestion-packages /opt/pocketkube /opt/pocketkube
+# Nothing is written at all. More threads of BLAS would take memory, and networks this small no time.
+ENV PATH=/opt/pocketkube/bin:/usr/local/bin:/usr/bin:/bin \
+    HOME=/home/pocketkube PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+WORKDIR /home/pocketkube
+USER 1000:1000
+EXPOSE 6789
+CMD ["python", "-m", "pocketkube.search.suggestion_service"]
+ARG VERSION
+LABEL org.opencontainers.image.title="PocketKube suggestion" \
+    org.opencontainers.image.description="Katib's suggestion service of PocketKube's algorithms." \
     org.opencontainers.image.version="${VERSION}"
 COPY --from=application /application /opt/pocketkube
 

@@ -53,7 +53,8 @@ images:
 pipelines: $(VENV)/.ready
 	$(PYTHON) -m pipelines build $(if $(filter-out file,$(origin SPEC)),--spec $(SPEC))
 
-# With POCKETKUBE_IMAGE and POCKETKUBE_BENCHMARK_IMAGE, where a cluster pulls them from a registry.
+# With POCKETKUBE_IMAGE, POCKETKUBE_BENCHMARK_IMAGE and POCKETKUBE_SUGGESTION_IMAGE, where a cluster pulls them
+# from a registry.
 manifests: $(VENV)/.ready
 	$(PYTHON) -m manifests.generate
 

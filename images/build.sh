@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds PocketKube's images with docker, or with buildah where no docker daemon answers.
 #
-#   images/build.sh [runtime] [benchmark]        both, if none is named
+#   images/build.sh [runtime] [benchmark] [suggestion]        all, if none is named
 #
 # Taken from the environment:
 #   BASE             a Debian bookworm image whose python3 is 3.11 (default: the Dockerfile's); debootstrap
@@ -13,8 +13,9 @@
 #   SBOM             if set, what the images hold is written to build/sbom
 #
 # A package index is taken from PIP_INDEX_URL, UV_DEFAULT_INDEX and the like, or from pip's configuration.
-# The images lie in the builder's own store: pocketkube:VERSION and pocketkube-benchmark:VERSION-ARCH; the index
-# pocketkube-benchmark:VERSION names the latter, so that each node finds its own. Docker's store holds no index:
+# The images lie in the builder's own store: pocketkube:VERSION, pocketkube-suggestion:VERSION and
+# pocketkube-benchmark:VERSION-ARCH; the index pocketkube-benchmark:VERSION names the latter, so that each node
+# finds its own. Docker's store holds no index:
 # with docker it is made in REGISTRY alone. How large the images are, and why, is printed in the end.
 set -euo pipefail
 
@@ -24,11 +25,11 @@ source images/builder.sh
 
 main() {
     local targets=("$@") target arch
-    [ $# -gt 0 ] || targets=(runtime benchmark)
+    [ $# -gt 0 ] || targets=(runtime benchmark suggestion)
     for target in "${targets[@]}"; do
         case $target in
-            runtime | benchmark) ;;
-            *) fail "There is no image called $target; there are runtime and benchmark." ;;
+            runtime | benchmark | suggestion) ;;
+            *) fail "There is no image called $target; there are runtime, benchmark and suggestion." ;;
         esac
     done
     for arch in ${ARCHES:=$machine}; do
@@ -50,6 +51,9 @@ main() {
     for target in "${targets[@]}"; do
         if [ "$target" = runtime ]; then
             build_runtime
+        elif [ "$target" = suggestion ]; then
+            say "building pocketkube-suggestion:$version"
+            build "$machine" --target suggestion --tag "pocketkube-suggestion:$version"
         else
             for arch in $ARCHES; do
                 say "building pocketkube-benchmark:$version-$arch"
@@ -71,6 +75,8 @@ names() {
     local arch
     if [ "$1" = runtime ]; then
         echo "pocketkube:$version"
+    elif [ "$1" = suggestion ]; then
+        echo "pocketkube-suggestion:$version"
     else
         for arch in $ARCHES; do
             echo "pocketkube-benchmark:$version-$arch"

@@ -25,7 +25,8 @@ choose_builder() {
 # Those of this version that the builder's store has, one a line.
 our_images() {
     local name
-    for name in "pocketkube:$version" "pocketkube-benchmark:$version-amd64" "pocketkube-benchmark:$version-arm64"; do
+    for name in "pocketkube:$version" "pocketkube-suggestion:$version" \
+        "pocketkube-benchmark:$version-amd64" "pocketkube-benchmark:$version-arm64"; do
         ! is_there "$name" || echo "$name"
     done
 }

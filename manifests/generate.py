@@ -18,15 +18,25 @@ from kfp.compiler.compiler_utils import KubernetesManifestOptions
 # Sets the default of POCKETKUBE_IMAGE, which components are compiled with.
 import components  # noqa: F401
 from pipelines.ready import READY
+from pocketkube import __version__
 from pocketkube.cli.ending import plain_ending
 from pocketkube.errors import UserError, repeatable
 from pocketkube.files import write_text
+from pocketkube.kube.doctor.katib import ALGORITHMS, MPIJOBS
 from pocketkube.kube.kfp.package import read_package
+from pocketkube.kube.pod_parts import CONTAINER_SECURITY
+from pocketkube.search.suggestion_service import PORT, SERVICE
 from pocketkube.spec.sections import Cluster
 
 ROOT = Path(__file__).parent
-BENCHMARK_IMAGE = "POCKETKUBE_BENCHMARK_IMAGE"
+BENCHMARK_IMAGE, SUGGESTION_IMAGE = "POCKETKUBE_BENCHMARK_IMAGE", "POCKETKUBE_SUGGESTION_IMAGE"
 _HEADER = "# Written by `make manifests` from pipelines/.\n"
+_KATIB_HEADER = """\
+# Written by `make manifests`: what of the KatibConfig in Katib's ConfigMap katib-config is ours.
+# `python -m manifests.register_in_katib` adds it; by hand, add each list's items to that of its name.
+"""
+# The service's most is 100 MiB, of which SciPy's solver takes 40 at the first question.
+MEMORY = "192Mi"
 
 
 def main() -> None:
@@ -44,9 +54,11 @@ def generated() -> dict[str, str]:
     """The files' texts, by their places in manifests/.
 
     Raises:
-        UserError: If POCKETKUBE_IMAGE or POCKETKUBE_BENCHMARK_IMAGE is no image's name.
+        UserError: If POCKETKUBE_IMAGE, POCKETKUBE_BENCHMARK_IMAGE or POCKETKUBE_SUGGESTION_IMAGE is no
+            image's name.
     """
     names, files = [], {"components/image/kustomization.yaml": images()}
+    files["katib/entries.yaml"] = katib_entries()
     for make in READY.values():
         name, package, objects = _compiled(make())
         names.append(f"{name}.yaml")
@@ -93,6 +105,48 @@ def images() -> str:
         {"name": "pocketkube-benchmark", **_parts(BENCHMARK_IMAGE, benchmark)},
     ]
     return _kustomization("Component", {"images": names})
+
+
+def katib_entries() -> str:
+    """What of a KatibConfig is ours: MPIJobs as trials, and the containers of our algorithms.
+
+    Raises:
+        UserError: If POCKETKUBE_SUGGESTION_IMAGE is no image's name.
+    """
+    image = os.environ.get(SUGGESTION_IMAGE) or f"pocketkube-suggestion:{__version__}"
+    _parts(SUGGESTION_IMAGE, image)
+    container = {
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "resources": {
+            "requests": {"cpu": "100m", "memory": MEMORY},
+            "limits": {"cpu": "1", "memory": MEMORY},
+        },
+        # Katib says nothing of its pods' security, and "restricted" asks for all of this.
+        "securityContext": {
+            **CONTAINER_SECURITY,
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        # Katib's own waits ten seconds more before the first trial.
+        "readinessProbe": {
+            "grpc": {"port": PORT, "service": SERVICE},
+            "periodSeconds": 1,
+            "failureThreshold": 60,
+        },
+    }
+    entries = {
+        "init": {"controller": {"trialResources": [MPIJOBS]}},
+        "runtime": {"suggestions": [{"algorithmName": name, **container} for name in ALGORITHMS]},
+    }
+    return _KATIB_HEADER + yaml.dump(entries, Dumper=_Plain, sort_keys=False)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes a value that is there several times each time."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _parts(variable: str, image: str) -> dict[str, str]:

@@ -88,7 +88,7 @@ def _asked(
     number = len(known)
     seen = [_as_running(t) if t.number > number - parallel else t for t in known.values()]
     asked = sampler.ask(problem, seen, 1, seed=seed, state=journal.state)
-    trial = Trial(number, asked.choices[0], sampler=asked.samplers[0])
+    trial = Trial(number, asked.choices[0], sampler=(asked.samplers or (sampler.name,))[0])
     journal.asked(trial, asked.state)
     return trial
 

@@ -1,6 +1,7 @@
 """Katib's Suggestion service for PocketKube's algorithms.
 
-`python -m pocketkube.search.suggestion_service` runs it. It keeps nothing: what it needs is in each request, so that a pod that is deleted loses nothing.
+`python -m pocketkube.search.suggestion_service` runs it. It keeps nothing: what it needs is in each
+request, so that a pod that is deleted loses nothing.
 """
 
 import argparse

@@ -35,8 +35,6 @@ WARM_UP = 12
 CANDIDATES, MOST_CANDIDATES = 8, 48
 # How fast the baseline of the reward follows the scores.
 BASELINE_RATE = 0.1
-# The solver's for the first trial; from then on its answer is among the trials.
-SOLVER_SECONDS = 2.0
 
 
 class DDPG:
@@ -93,14 +91,15 @@ class DDPG:
 def _usual(problem: Problem, past: History) -> Choice:
     """What an actor that has learnt nothing does: the solution of the measured losses.
 
-    It was the first trial, and is among the trials the one that loses least by what was measured.
+    It was the first trial, and is among the trials the one that loses least by what was measured: so it
+    need not be solved again.
     """
     if not problem.losses:
         return project(problem, np.full(len(problem.space.sizes), 0.5)).choice
     if not past.count:
         from pocketkube.search.milp import solve
 
-        return solve(problem, time_limit_seconds=SOLVER_SECONDS).choice
+        return solve(problem).choice
     return min(
         sorted(past.tried),
         key=lambda choice: sum(

@@ -12,6 +12,7 @@ from pocketkube.search.problem import Problem
 from pocketkube.search.projection import project, project_choice
 from pocketkube.search.sampler import Asked
 from pocketkube.search.samplers import sampler_named
+from pocketkube.search.samplers.history import Choice
 from pocketkube.search.suggestion.request import Experiment, KatibTrial
 from pocketkube.search.trial import Trial
 
@@ -150,6 +151,13 @@ def _problem(setting: str) -> Problem:
     return Problem.from_setting(setting)
 
 
+# Half a thousand projections take a second, and the history comes with every request. An answer does not
+# depend on what is remembered.
+@lru_cache(maxsize=4)
+def _projections(setting: str) -> dict[Choice, Choice]:
+    return {}
+
+
 def _seed(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MOST_SEED):
         raise UserError(
@@ -170,8 +178,8 @@ def _check_parameters(experiment: Experiment, problem: Problem) -> None:
     for parameter in problem.space.parameters:
         if parameter.name not in by_name:
             raise UserError(
-                f"parameter {parameter.name}: the search of setting {PROBLEM} has it, and the experiment "
-                "has not"
+                f"parameter {parameter.name}: the search of setting {PROBLEM} has it, and the "
+                "experiment has not"
             )
         space = by_name[parameter.name]
         for level in parameter.levels:
@@ -186,8 +194,9 @@ def _check_parameters(experiment: Experiment, problem: Problem) -> None:
 def _trials(experiment: Experiment, problem: Problem, trials: Sequence[KatibTrial]) -> list[Trial]:
     """Katib's trials as the search's own, in the order in which they started."""
     found: list[Trial] = []
+    projected = _projections(experiment.settings[PROBLEM])
     for each in sorted(trials, key=lambda trial: (trial.started or "~", trial.name)):
-        choice = _choice(problem, each)
+        choice = _choice(problem, each, projected)
         if choice is None:
             continue
         score = _number(each.metrics.get(experiment.objective, ""))
@@ -200,16 +209,29 @@ def _trials(experiment: Experiment, problem: Problem, trials: Sequence[KatibTria
     return found
 
 
-def _choice(problem: Problem, trial: KatibTrial) -> tuple[int, ...] | None:
+def _choice(problem: Problem, trial: KatibTrial, projected: dict[Choice, Choice]) -> Choice | None:
     """What a trial applied: as it reported, else as it projected what it was told."""
-    applied = {name: _number(trial.metrics.get(f"{APPLIED}{name}", "")) for name in problem.space.names}
-    told = {name: _number(trial.assignment.get(name, "")) for name in problem.space.names}
-    for values, is_projected in ((applied, True), (told, False)):
-        numbers = {name: value for name, value in values.items() if value is not None}
-        if len(numbers) == len(values):
-            choice = problem.space.choice(numbers)
-            return tuple(choice.tolist()) if is_projected else project_choice(problem, choice).choice
-    return None
+    applied = _values({name: f"{APPLIED}{name}" for name in problem.space.names}, trial.metrics)
+    if applied is not None:
+        return tuple(problem.space.choice(applied).tolist())
+    told = _values({name: name for name in problem.space.names}, trial.assignment)
+    if told is None:
+        return None
+    choice = tuple(problem.space.choice(told).tolist())
+    if choice not in projected:
+        projected[choice] = project_choice(problem, choice).choice
+    return projected[choice]
+
+
+def _values(keys: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, float] | None:
+    """The number of each parameter; None where one is missing or none."""
+    found = {}
+    for name, key in keys.items():
+        value = _number(texts.get(key, ""))
+        if value is None:
+            return None
+        found[name] = value
+    return found
 
 
 def _number(text: str) -> float | None:
