@@ -128,20 +128,7 @@ class Started:
         place = f"{self._store}/{'none' if missing else folder.name}"
         if not missing:
             add_folder(folder, S3Location(parse_uri(place)))
-        cluster = Cluster.model_validate(
-            {
-                "object_store": {
-                    "endpoint": find_store().endpoint,
-                    "secret": SECRET,
-                    "work": self._store,
-                },
-                "trials": {"launcher": "katib", **section},
-                "workers": {
-                    "node_selector": {"kubernetes.io/arch": self._arch},
-                    "pending_seconds": 120,
-                },
-            }
-        )
+        cluster = section(self._store, self._arch, **trials_section)
         if settings is None:
             ours = algorithm.startswith("pocketkube-")
             settings = {"problem": problem.to_setting(), "seed": "7"} if ours else {"random_state": "7"}
