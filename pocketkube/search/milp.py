@@ -47,7 +47,7 @@ class Solution:
 
 def solve(
     problem: Problem,
-    losses: Sequence[Sequence[float]] | None = None,
+    losses: Sequence[Sequence[float] | np.ndarray] | None = None,
     *,
     time_limit_seconds: float = TIME_LIMIT_SECONDS,
 ) -> Solution:

@@ -14,6 +14,9 @@ from pocketkube.search.sampler import Sampler
 SAMPLERS: Mapping[str, str] = {
     "ddpg": "pocketkube.search.ddpg:DDPG",
     "milp": "pocketkube.search.samplers.milp:Milp",
+    "tpe": "pocketkube.search.samplers.tpe:Tpe",
+    "gp": "pocketkube.search.samplers.gp:Gp",
+    "cmaes": "pocketkube.search.samplers.cmaes:CmaEs",
     "random": "pocketkube.search.samplers.random_points:RandomPoints",
     "uniform": "pocketkube.search.samplers.uniform:Uniform",
 }

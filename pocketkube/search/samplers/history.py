@@ -47,10 +47,22 @@ class History:
         """What a failed trial counts as: the lowest score; 0 where there is none."""
         return min(self.scores, default=0.0)
 
-    @property
-    def typical_score(self) -> float:
-        """What a running trial counts as until it ends, so that others stay away from it."""
-        return float(np.median(self.scores)) if self.scores else 0.0
+    def narrowed(self, most: int) -> "History":
+        """Of many trials with a score the best half and the latest of the others, in their order.
+
+        Args:
+            most: How many are left, where there are more.
+        """
+        if len(self.scores) <= most:
+            return self
+        order = np.argsort(-np.array(self.scores), kind="stable")
+        best, others = order[: most // 2], np.sort(order[most // 2 :])
+        kept = np.sort(np.concatenate([best, others[-(most - most // 2) :]]))
+        return replace(
+            self,
+            choices=tuple(self.choices[place] for place in kept),
+            scores=tuple(self.scores[place] for place in kept),
+        )
 
     def with_running(self, choice: Choice) -> "History":
         """The same with one more that runs."""

@@ -19,13 +19,15 @@ def untried(problem: Problem, wanted: Choice, tried: Set[Choice], rng: np.random
 
     Args:
         problem: The search.
-        wanted: Any choice; it is projected onto the budget.
+        wanted: Any choice; one beyond the budget is projected onto it.
         tried: What must not come again, if there is anything else.
         rng: Decides between neighbours.
 
     Returns:
         `wanted` itself where all that is within the budget was tried, or nothing is.
     """
+    if wanted not in tried and problem.cost(wanted) <= problem.limit.most:
+        return wanted
     found = project_choice(problem, wanted)
     if found.choice not in tried or not found.fits:
         return found.choice

@@ -1,0 +1,105 @@
+"""Optuna's tree-structured Parzen estimator (Bergstra et al., 2011) over the levels of parameters."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pocketkube.search.problem import Problem
+from pocketkube.search.projection import project_choice
+from pocketkube.search.sampler import Asked
+from pocketkube.search.samplers.asking import ask_each
+from pocketkube.search.samplers.history import Choice, History
+from pocketkube.search.trial import Trial
+
+if TYPE_CHECKING:
+    import optuna
+
+# So many trials are random before the estimator decides.
+STARTUP_TRIALS = 10
+# A study of some hundred trials takes longer to make than an answer may take.
+MOST_TRIALS = 160
+
+
+class Tpe:
+    """Its study is made anew from the trials at each question.
+
+    Each trial counts as the choice that was really tried.
+    """
+
+    name = "tpe"
+
+    def ask(
+        self, problem: Problem, trials: Sequence[Trial], count: int, *, seed: int, state: str = ""
+    ) -> Asked:
+        """See `Sampler`."""
+        return ask_each(self.name, problem, trials, count, seed, _propose)
+
+
+def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choice:
+    from optuna.samplers import TPESampler
+
+    with quiet_optuna():
+        sampler = TPESampler(
+            n_startup_trials=STARTUP_TRIALS,
+            multivariate=True,
+            constant_liar=True,
+            seed=int(rng.integers(2**31)),
+        )
+        study = _study(problem, past.narrowed(MOST_TRIALS), sampler)
+        asked = study.ask(_distributions(problem))
+    return project_choice(problem, [asked.params[name] for name in problem.space.names]).choice
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keeps Optuna from telling of studies in memory, and of arguments that are experimental."""
+    import optuna
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def _distributions(problem: Problem) -> "dict[str, optuna.distributions.BaseDistribution]":
+    from optuna.distributions import IntDistribution
+
+    sizes = problem.space.sizes.tolist()
+    return {
+        name: IntDistribution(0, size - 1)
+        for name, size in zip(problem.space.names, sizes, strict=True)
+    }
+
+
+def _study(problem: Problem, past: History, sampler: "optuna.samplers.BaseSampler") -> "optuna.Study":
+    """A study in memory that holds the trials so far."""
+    import optuna
+    from optuna.trial import TrialState, create_trial
+
+    distributions = _distributions(problem)
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+
+    def add(choice: Choice, score: float | None) -> None:
+        study.add_trial(
+            create_trial(
+                params=dict(zip(problem.space.names, choice, strict=True)),
+                distributions=distributions,
+                value=score,
+                state=TrialState.RUNNING if score is None else TrialState.COMPLETE,
+            )
+        )
+
+    for choice, score in zip(past.choices, past.scores, strict=True):
+        add(choice, score)
+    for choice in past.failed:
+        add(choice, past.worst_score)
+    for choice in past.running:
+        add(choice, None)
+    return study
