@@ -238,7 +238,7 @@ def test_an_interrupted_experiment_goes_on_with_nothing_lost(tmp_path: Path) -> 
     interrupt(path, out, signal.SIGKILL, "ended=2/6")
     # Half a line, as a kill leaves one.
     with (out / "journal.jsonl").open("a") as journal:
-        journal.write('["ended", {"num')
+        journal.write('{"kind":"ended","trial":{"num')
     rest = interrupt(path, out, signal.SIGINT, "ended=4/6")
     assert "interrupted; the same command goes on from here." in rest
     lines: list[str] = []
