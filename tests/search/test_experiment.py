@@ -71,7 +71,7 @@ def outcomes(trials: tuple[Trial, ...]) -> list[tuple[int, tuple[int, ...], floa
     return [(trial.number, trial.choice, trial.score, trial.sampler) for trial in trials]
 
 
-@pytest.mark.parametrize("name", ["random", "milp"])
+@pytest.mark.parametrize("name", ["random", "milp", "ddpg"])
 def test_an_interrupted_search_goes_on_as_if_nothing_had_been(tmp_path: Path, name: str) -> None:
     known = synthetic(4, blur=0.5)
     problem, whole = known.problem, Evaluating(known)
