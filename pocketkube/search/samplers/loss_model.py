@@ -63,7 +63,9 @@ def foreseen_losses(problem: Problem) -> list[np.ndarray]:
 
 
 def loss_model(problem: Problem, past: History) -> LossModel:
-    """Fits the losses to the trials so far; a failed one counts as the worst.
+    """Fits the losses to the trials so far that have a score.
+
+    A failed one says nothing here: its failure would be laid on each of its levels.
 
     Args:
         problem: The search.
@@ -72,8 +74,7 @@ def loss_model(problem: Problem, past: History) -> LossModel:
     sizes = problem.space.sizes
     prior = np.concatenate(foreseen_losses(problem))
     root = _prior_root(sizes, prior)
-    choices = as_rows((*past.choices, *past.failed), len(sizes))
-    scores = np.array([*past.scores, *[past.worst_score] * len(past.failed)])
+    choices, scores = as_rows(past.choices, len(sizes)), np.array(past.scores)
     if len(past.choices) < 2:
         return LossModel(sizes, prior, root)
     taken = np.cumsum(sizes) - sizes + choices
