@@ -61,7 +61,7 @@ def test_stages_are_told_by_size_and_blocks_by_name() -> None:
     assert "stage2_block3.kept" in blocks.space.names
     bits = problem(model, QuantizeWeights(), mean_bits=4.0, tie="block")
     inside = next(each for each in bits.space.parameters if each.name == "stage1_block1.bits")
-    assert inside.targets == ("stage1_block1_a", "stage1_block1_b")
+    assert inside.targets == ("stage1_block1_a_conv", "stage1_block1_b_conv")
 
 
 @pytest.mark.parametrize(
