@@ -49,7 +49,7 @@ def test_a_target_counts_from_the_whole_network() -> None:
     found = problem(model, PruneChannels(), Target(speedup=2.5))
     assert found.limit.cost == "macs"
     assert found.limit.most == profile_model(model).macs / 2.5
-    assert found.space.names[0] == "stem.kept"
+    assert found.space.names[0] == "stem_conv.kept"
     assert len(found.space.names) == len(cost_model_of(model).groups)
 
 
