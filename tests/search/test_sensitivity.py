@@ -7,6 +7,7 @@ import pytest
 
 from pocketkube.search.milp import solve
 from pocketkube.search.prepared import open_prepared, prepare_search
+from pocketkube.search.projection import project
 from pocketkube.search.sensitivity import falling, interpolated, measure_losses, measured_levels
 from pocketkube.search.space import Parameter
 from tests.search.nets import dataset, pruning, trained
@@ -82,9 +83,11 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     assert {*asked} == everything
 
 
-def test_foreseen_is_what_each_decision_alone_does(tmp_path: Path) -> None:
+def test_foreseen_is_what_each_decision_alone_does_and_the_best_by_it_beats_uniform(
+    tmp_path: Path,
+) -> None:
     model, task = trained()
-    problem = prepare_search(model, dataset(), task, pruning(speedup=2.5), tmp_path / "bundle")
+    problem = prepare_search(model, dataset(), task, pruning(speedup=3.0), tmp_path / "bundle")
     evaluator = open_prepared(tmp_path / "bundle")
     assert evaluator.problem.losses == problem.losses
     whole = problem.space.sizes - 1
@@ -94,5 +97,9 @@ def test_foreseen_is_what_each_decision_alone_does(tmp_path: Path) -> None:
         found = evaluator.judged(alone).distance - base
         assert problem.losses[number][0] == pytest.approx(found, rel=1e-3)
     solved = solve(problem)
-    assert solved.fits
+    uniform = project(problem, np.full(len(whole), 0.5))
     assert solved.cost <= problem.limit.most
+    assert uniform.cost <= problem.limit.most
+    best, same = evaluator.judged(solved.choice), evaluator.judged(uniform.choice)
+    assert best.distance < same.distance
+    assert best.score > same.score
