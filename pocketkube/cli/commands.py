@@ -10,6 +10,7 @@ from typing import Any
 from pocketkube.cli.ending import show, show_job
 from pocketkube.errors import UserError, repeatable
 from pocketkube.files import replaced_file, write_text
+from pocketkube.layout import COMPARISON_PAGE, RATIOS_FILE, TRIALS_FILE
 from pocketkube.quiet import quiet_tensorflow
 
 
@@ -30,6 +31,54 @@ def run(options: Namespace) -> None:
         print(text_of(result))
     else:
         show_job(result, output)
+
+
+def search(options: Namespace) -> None:
+    """`pocketkube search`: a spec's job up to its search, or samplers beside each other."""
+    from pocketkube.records import text_of
+    from pocketkube.report.search import sentences
+    from pocketkube.spec import load_spec, resolve_paths
+    from pocketkube.stages.component import CACHE
+    from pocketkube.stages.outputs import collect_search
+    from pocketkube.stages.plan import SEARCH, steps_to
+    from pocketkube.stages.whole_job import run_inline
+
+    spec = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
+    if spec.search is None:
+        raise UserError(
+            f"{options.spec} has no section search; give one, as in search: {{over: [prune_channels]}}."
+        )
+    output = options.output.resolve()
+    cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
+    steps = steps_to(spec, SEARCH)
+    if options.compare:
+        _compare(options, spec, output, cache)
+        return
+    folders = run_inline(spec, output / "steps", cache=cache, steps=steps)
+    found = collect_search(folders[SEARCH], output)
+    if options.json:
+        print(text_of(found))
+        return
+    for sentence in sentences(found):
+        print(sentence)
+    print(f"Ratios:  {output / RATIOS_FILE}\nTrials:  {output / TRIALS_FILE}")
+
+
+def _compare(options: Namespace, spec: Any, output: Path, cache: Path) -> None:
+    from pocketkube.records import text_of
+    from pocketkube.report.comparison import comparison_lines
+    from pocketkube.stages.comparing import compare_samplers
+
+    if options.seeds < 1:
+        raise UserError(f"--seeds: {options.seeds} is too few; give 1 or more.")
+    samplers = tuple(dict.fromkeys(options.compare))
+    found = compare_samplers(spec, samplers, options.seeds, output, cache=cache)
+    if options.json:
+        print(text_of(found))
+        return
+    for line in comparison_lines(found):
+        print(line)
+    print(f"Report:  {output / COMPARISON_PAGE}")
 
 
 def profile(options: Namespace) -> None:

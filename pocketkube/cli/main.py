@@ -47,6 +47,26 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--output", "-o", type=Path, required=True, help="folder for results")
     _json(run, "print result.json instead of the table")
 
+    search = _command(
+        sub,
+        "search",
+        commands.search,
+        "Find layers' ratios and bits as a spec asks, and stop there; or compare samplers.",
+    )
+    search.add_argument("spec", type=Path, help="the spec, a YAML file with a section search")
+    search.add_argument("--output", "-o", type=Path, required=True, help="folder for results")
+    search.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="SAMPLER",
+        help="run these instead, each with the spec's budget and number of trials: ddpg, tpe, gp, "
+        "cmaes, random, milp, uniform",
+    )
+    search.add_argument(
+        "--seeds", type=int, default=3, help="with --compare: how often each is run (default: 3)"
+    )
+    _json(search, "print search.json, or comparison.json, instead")
+
     profile = _command(sub, "profile", commands.profile, "Show what a model costs, layer by layer.")
     profile.add_argument("model", help="a .keras file")
     _json(profile)

@@ -43,19 +43,19 @@ def operation_shares(times_ms: Mapping[str, float]) -> str:
         return ""
     slowest = sorted(times_ms.items(), key=lambda item: -item[1])[:12]
     rows = [
-        (name, _with_bar([(value / slowest[0][1], "after")], f"{value / total:.0%}"))
+        (name, with_bar([(value / slowest[0][1], "after")], f"{value / total:.0%}"))
         for name, value in slowest
     ]
     return figure("Share of the latency", table(("operation", "share"), rows, stacks=True))
 
 
 def _bar(before: float, after: float, most: float) -> Markup:
-    return _with_bar(
+    return with_bar(
         [(before / most, "before"), (after / most, "after")], f"{count(after)} of {count(before)}"
     )
 
 
-def _with_bar(parts: Sequence[tuple[float, str]], words: str) -> Markup:
+def with_bar(parts: Sequence[tuple[float, str]], words: str) -> Markup:
     """Bars over each other, and beside them, not on them, what they say."""
     drawn = "".join(f'<i class="{kind}" style="width:{100 * part:.1f}%"></i>' for part, kind in parts)
     return Markup(

@@ -25,6 +25,7 @@ from pocketkube.report.latency_plot import latency_figure, latency_table
 from pocketkube.report.layers import layer_table, operation_shares
 from pocketkube.report.markup import details, listed, page, section, table
 from pocketkube.report.result import Result, TargetOutcome
+from pocketkube.report.search import search_parts
 from pocketkube.report.summary import measured_on, rows, speedup_change, target_words, uncounted
 from pocketkube.spec import yaml_of
 
@@ -47,6 +48,7 @@ def build_report(result: Result) -> str:
             section("Latency", *_latency(result)),
             "</div>",
             section("Latency, node by node", *_by_node(result)),
+            section("Search", *search_parts(result.search)),
             section("Layers", layer_table(result.layers), _operations(result)),
             section("Training", _curves(result)),
             section("What is taken for what", *_confusions(result)),

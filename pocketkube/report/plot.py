@@ -80,6 +80,22 @@ def line(x: Axis, y: Axis, points: Sequence[tuple[float, float]], kind: str) -> 
 MOST_DOTS = 30
 
 
+def dots(x: Axis, y: Axis, points: Sequence[tuple[float, float]], kind: str) -> str:
+    """A dot on each point."""
+    placed = "".join(f"M{x.part(a):.2f} {100 - y.part(b):.2f}h0" for a, b in points)
+    return f'<path class="dots {kind}" d="{placed}"/>'
+
+
+def band(x: Axis, y: Axis, edges: Sequence[tuple[float, float]], kind: str) -> str:
+    """What lies between two edges at 1, 2, …; nothing where there are none."""
+    if not edges:
+        return ""
+    places = list(enumerate(edges, start=1))
+    upper = [f"{x.part(at):.2f} {100 - y.part(high):.2f}" for at, (_, high) in places]
+    lower = [f"{x.part(at):.2f} {100 - y.part(low):.2f}" for at, (low, _) in reversed(places)]
+    return f'<path class="band {kind}" d="M{"L".join([*upper, *lower])}Z"/>'
+
+
 def upright(x: Axis, value: float, kind: str) -> str:
     """A line from bottom to top."""
     return f'<path class="{kind}" d="M{x.part(value):.2f} 0V100"/>'

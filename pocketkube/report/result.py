@@ -16,6 +16,7 @@ from pocketkube.graph.bounds import Bound
 from pocketkube.measures.measure import Confusion
 from pocketkube.measures.task_facts import TaskFacts
 from pocketkube.records import Document, Record, Upgrade, document_of
+from pocketkube.search.facts import SearchFacts
 
 
 class OutputFigures(Record):
@@ -181,6 +182,7 @@ class Result(Document):
         environment: The machine.
         targets: Each part of the target.
         nodes: What each node measured, where several did; see `merge_reports`.
+        search: What was searched for, where there was a search.
     """
 
     schema_version: int = 2
@@ -205,6 +207,7 @@ class Result(Document):
     environment: MachineFacts
     targets: tuple[TargetOutcome, ...] = ()
     nodes: tuple[NodeFacts, ...] = ()
+    search: SearchFacts | None = None
 
     upgrades: ClassVar[tuple[Upgrade, ...]] = (
         lambda content: content | {"stages": in_a_line(content["stages"])},

@@ -26,7 +26,7 @@ from pocketkube.retraining.registry import REFERENCE_FILE, VERSION_FILE, Registr
 from pocketkube.retraining.scoring import answers_of, load_reference
 from pocketkube.retraining.settings import RetrainingJob
 from pocketkube.spec import Spec, document_of
-from pocketkube.spec.sections import DatasetSettings, PruneChannels, Target
+from pocketkube.spec.sections import DatasetSettings, PruneChannels, Search, Target
 
 SECONDS_A_DAY = 86400.0
 
@@ -181,6 +181,7 @@ def _spec_for(
             for stage in spec.stages
         )
         changes["target"] = _without_speedup(spec)
+        changes["search"] = _without_channels(spec.search)
     return document_of(spec.model_copy(update=changes))
 
 
@@ -193,6 +194,14 @@ def _without_speedup(spec: Spec) -> Target | None:
     if all(value is None for value in others):
         return None
     return target.model_copy(update={"speedup": None})
+
+
+def _without_channels(search: Search | None) -> Search | None:
+    """What is left to search where the channels are known."""
+    if search is None:
+        return None
+    over = tuple(name for name in search.over if name != "prune_channels")
+    return search.model_copy(update={"over": over}) if over else None
 
 
 def _of_registered(found: Decision, version: VersionFacts, was_deployed: bool) -> Decision:

@@ -9,6 +9,7 @@ from pocketkube.errors import UserError
 from pocketkube.spec.problems import Problem, problems_of
 from pocketkube.spec.reading import plain, said, validated
 from pocketkube.spec.sections import PruneChannels
+from pocketkube.spec.sections.search import SamplerName
 from pocketkube.spec.settings import Settings
 from pocketkube.spec.spec import Spec, named_stage
 from pocketkube.spec.stage_settings import STAGE_NAMES
@@ -68,6 +69,21 @@ class CompressForm(Settings):
     )
 
 
+class SearchForm(CompressForm):
+    """What the form of the pipeline search-and-compress asks for: it searches for layers' channels."""
+
+    trials: int = Field(50, description="How many assignments of channels to layers are tried.")
+    sampler: SamplerName = Field(
+        "ddpg",
+        description="What proposes them: reinforcement learning (ddpg), Bayesian samplers (tpe, gp), "
+        "evolution (cmaes), chance (random), the sensitivity model's solution (milp), or one ratio.",
+    )
+    parallel: int = Field(1, description="Trials at a time.")
+    tie: Literal["none", "block", "stage"] = Field(
+        "none", description="Which layers share a value: none, those of a block, or of a stage."
+    )
+
+
 # Where in a spec each parameter goes; of a stage, by its name.
 PLACES: dict[str, tuple[str, ...]] = {
     "model": ("model",),
@@ -84,16 +100,22 @@ PLACES: dict[str, tuple[str, ...]] = {
     "benchmark_arch": ("cluster", "benchmark", "arch"),
     "seed": ("seed",),
     "object_store_secret": ("cluster", "object_store", "secret"),
+    "trials": ("search", "trials"),
+    "sampler": ("search", "sampler"),
+    "parallel": ("search", "parallel"),
+    "tie": ("search", "tie"),
 }
+PRUNING = str(PruneChannels.model_fields["name"].default)
 TARGETS = ("speedup", "max_size", "max_latency_ms", "max_accuracy_drop")
 
 
-def spec_of(given: Mapping[str, Any] | CompressForm) -> Spec:
+def spec_of(given: Mapping[str, Any] | CompressForm, kind: type[CompressForm] = CompressForm) -> Spec:
     """The job that a form asks for: prune, fine-tune, write the file in a number format.
 
     Args:
         given: The form, or its parameters by their names, as a pipeline hands them on: whole numbers
             may be floats.
+        kind: Which form, where it is given by its parameters.
 
     Returns:
         The spec.
@@ -102,7 +124,7 @@ def spec_of(given: Mapping[str, Any] | CompressForm) -> Spec:
         UserError: If a parameter is wrong, or `settings` hold something that is no spec's or does not
             fit the pipeline's fixed stages. Names the parameter.
     """
-    form = given if isinstance(given, CompressForm) else form_of(CompressForm, given)
+    form = given if isinstance(given, CompressForm) else form_of(kind, given)
     own = _document(form)
     _check_settings(form)
     document = {**merged(own, form.settings), "stages": _stages(own["stages"], form.settings)}
@@ -177,7 +199,11 @@ def _document(form: CompressForm) -> dict[str, Any]:
         "training": {},
         "cluster": {},
     }
+    if isinstance(form, SearchForm):
+        document["search"] = {"over": (PRUNING,)}
     for name, place in PLACES.items():
+        if name not in type(form).model_fields:
+            continue
         value = getattr(form, name)
         if name == "dataset" or place[0] == "stages" or (name in TARGETS and value == 0):
             continue
@@ -189,7 +215,7 @@ def _document(form: CompressForm) -> dict[str, Any]:
     tuned = {"epochs": form.fine_tune_epochs} if form.fine_tune_epochs else {}
     in_format = form.number_format != "float32"
     document["stages"] = [
-        {"name": "prune_channels"},
+        {"name": PRUNING},
         {"name": "fine_tune"} | tuned,
         *([{"name": f"quantize_{form.number_format}"}] if in_format else []),
     ]
@@ -237,6 +263,10 @@ def _of_number_format(name: object) -> str:
 
 def _check_settings(form: CompressForm) -> None:
     """Refuses what a pipeline that is compiled already cannot take from its parameters."""
+    if "search" in form.settings and not isinstance(form, SearchForm):
+        raise UserError(
+            f"settings.search: this pipeline does not search; start search-and-compress. {OWN_SHAPE}"
+        )
     cluster = form.settings.get("cluster", {})
     if not isinstance(cluster, Mapping):
         return
@@ -262,9 +292,7 @@ def _check_settings(form: CompressForm) -> None:
 
 
 def _check_how_far(stages: Sequence[Mapping[str, Any]]) -> None:
-    pruning = next(
-        stage for stage in stages if stage["name"] == PruneChannels.model_fields["name"].default
-    )
+    pruning = next(stage for stage in stages if stage["name"] == PRUNING)
     if not pruning.get("ratios"):
         raise UserError(
             f"{', '.join(TARGETS)}: all are 0, so that nothing says how far to prune; give one of them"
@@ -274,6 +302,8 @@ def _check_how_far(stages: Sequence[Mapping[str, Any]]) -> None:
 def _sentence(problem: Problem, document: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """A problem of the whole spec, as one of the parameter that it came by."""
     steps = _by_name(problem.steps, document)
+    if problem.path == "search":
+        return f"{', '.join(TARGETS[:3])}: {problem.message}"
     if not problem.path:
         return problem.message
     if not _holds(settings, steps):

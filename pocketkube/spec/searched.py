@@ -68,7 +68,8 @@ def searched_budget(search: Search, stages: Sequence[StageBase], target: Target 
         "parameters": over - {"prune_channels", "sparsify_weights"},
         "mean_bits": over - {"quantize_weights"},
         "latency": over - {"prune_channels"},
-        "bytes": frozenset[str](),
+        # A LiteRT file has a place for each zero.
+        "bytes": over & {"sparsify_weights"},
     }[budget]
     if wrong:
         raise ValueError(f"search: {source} limits nothing of {min(wrong)}; {_advice(over)}")
@@ -126,5 +127,7 @@ def _advice(over: frozenset[str]) -> str:
     if over == {"quantize_weights"}:
         return "give mean_bits or target: {max_size: …}"
     if over == {"sparsify_weights"}:
-        return "give target: {max_size: …}, or leave it out: then sparsity is the budget"
+        return "leave mean_bits and target.max_size out: sparsify_weights' sparsity is the budget"
+    if "sparsify_weights" in over:
+        return "zeros count with prune_channels alone: give target.speedup and its budget: parameters"
     return "give target: {max_size: …}, which counts all that it decides"

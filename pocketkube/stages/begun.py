@@ -94,9 +94,10 @@ def _notes(settings: QuantizeWeights) -> list[str]:
         else f"activations have {settings.activation_bits} bits"
     )
     shared = {"tensor": "layer", "channel": "channel", "bucket": f"{settings.bucket_size} weights"}
+    own = f"; {len(settings.layers)} layers have their own" if settings.layers else ""
     notes = [
         f"Weights have {settings.weight_bits} bits ({settings.first_last_bits} in the first and the "
-        f"last layer), one scale for each {shared[settings.granularity]}; {activations}."
+        f"last layer{own}), one scale for each {shared[settings.granularity]}; {activations}."
     ]
     if settings.epochs == 0:
         notes.append("They were calibrated, not trained.")

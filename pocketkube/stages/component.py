@@ -12,7 +12,9 @@ from pocketkube.errors import UserError
 from pocketkube.facts import OutputScore, load_exported, load_facts
 from pocketkube.kube.own_pod import TASK_POD
 from pocketkube.kube.session import connect
-from pocketkube.layout import LITERT_FILE
+from pocketkube.layout import LITERT_FILE, SEARCH_FILE
+from pocketkube.records import read_document
+from pocketkube.search.facts import SearchFacts
 from pocketkube.spec import parse_settings
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall, config_of
@@ -111,6 +113,14 @@ def file_metrics_of(folder: str) -> dict[str, float]:
         "seconds": facts.export.seconds,
     }
     return {name: float(value) for name, value in shown.items() if value is not None}
+
+
+def search_metrics_of(folder: str) -> dict[str, float]:
+    """The figures of the best trial of a search, for KFP to show."""
+    facts = read_document(SearchFacts, Path(folder) / SEARCH_FILE)
+    best = facts.best_trial
+    assert best.score is not None
+    return {facts.score_name: best.score, **best.costs, "seconds": facts.seconds}
 
 
 def format_of(folder: str) -> str:

@@ -5,6 +5,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pocketkube.errors import UserError
+from pocketkube.spec.searched import check_search, searched_budget
 from pocketkube.spec.sections import (
     Benchmark,
     Cluster,
@@ -16,6 +18,7 @@ from pocketkube.spec.sections import (
     PruneChannels,
     Quantize,
     QuantizeWeights,
+    Search,
     SparsifyWeights,
     Target,
     TaskSettings,
@@ -43,6 +46,14 @@ class StageConfig(Settings):
             settings: The stage's own settings, where it has any.
         """
         return cls(**cls._parts(spec, settings))
+
+    def depends_on(self, spec: Spec) -> tuple[str, ...]:
+        """The parts of its job's spec that it depends on, by their names.
+
+        Args:
+            spec: The job.
+        """
+        return tuple(self._parts(spec, getattr(self, "settings", None)))
 
     def values(self) -> Iterator[tuple[str, Any]]:
         """Each field's name and value, in order; of a tuple, as `stages`, each value in it."""
@@ -135,6 +146,40 @@ class PruneChannelsConfig(LearningConfig):
                 "stages: a target of max_size or max_latency_ms is judged by the file that the job "
                 "ends in; give the settings of all of its stages"
             )
+        return self
+
+
+class SearchRatiosConfig(_Common):
+    """Of `search_ratios`.
+
+    `stages` are those that it decides, or all of the job's where the file that it ends in is the
+    budget. Without steps of training in a trial, `training` plays no part; nor does a target where the
+    search has a budget of its own.
+    """
+
+    search: Search
+    stages: tuple[StageSettings, ...]
+    target: Target | None = None
+    training: Training = Training()
+
+    @classmethod
+    def _parts(cls, spec: Spec, settings: StageSettings | None) -> dict[str, Any]:
+        parts = super()._parts(spec, settings)
+        if spec.search is None:
+            raise UserError("search: is missing; name what is searched, as in {over: [prune_channels]}")
+        budget = searched_budget(spec.search, spec.stages, spec.target)
+        if budget not in ("bytes", "latency"):
+            parts["stages"] = tuple(each for each in spec.stages if each.name in spec.search.over)
+        pruned = "prune_channels" in spec.search.over
+        if not spec.search.evaluate.fine_tune_steps:
+            del parts["training"]
+        if budget == "mean_bits" or (budget == "parameters" and not pruned):
+            del parts["target"]
+        return parts
+
+    @model_validator(mode="after")
+    def _it_can_be_searched(self) -> Self:
+        check_search(self.search, self.stages, self.target)
         return self
 
 

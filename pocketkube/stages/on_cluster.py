@@ -1,4 +1,4 @@
-"""Runs a training stage for a task on a cluster: in the task's pod, or shared by a job's workers."""
+"""Runs a stage for a task on a cluster: in the task's pod, or shared by the pods of a job."""
 
 import sys
 from dataclasses import replace
@@ -8,6 +8,7 @@ from pocketkube.launch.mpijob import MpiJob
 from pocketkube.launch.waiting import wait_for
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall
+from pocketkube.stages.on_katib import search_on_katib
 from pocketkube.stages.own_place import OwnPlace, own_place, send_inputs
 from pocketkube.stages.run import forget_checkpoints, has_work_to_share, run_stage, workers_of
 from pocketkube.storage import (
@@ -21,9 +22,13 @@ from pocketkube.storage import (
     remove_if_possible,
 )
 
+_SEARCH = "search_ratios"
+
 
 def run_on_cluster(call: StageCall, cluster: Cluster) -> None:
     """Runs a stage so that it goes on where it was when its task begins again in another pod.
+
+    A search whose trials are Katib's has an Experiment of its name; see `search_on_katib`.
 
     It has a place of its own below `cluster.object_store.work`, for its checkpoints and for what
     workers take and give, which is empty again when the output stands; see `own_place`.
@@ -35,6 +40,9 @@ def run_on_cluster(call: StageCall, cluster: Cluster) -> None:
     Raises:
         UserError: If the stage, the launcher or the object store refuses.
     """
+    if call.stage == _SEARCH and cluster.trials.launcher == "katib":
+        search_on_katib(call, cluster)
+        return
     place = own_place(call, cluster.object_store.work)
     if _is_a_job(call, cluster):
         _run_as_job(call, cluster, place)

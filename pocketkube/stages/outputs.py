@@ -5,9 +5,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pocketkube.files import replaced_file
-from pocketkube.layout import LITERT_FILE, MODEL_FILE, PACKED_FILE, REPORT_FILE, RESULT_FILE
+from pocketkube.layout import (
+    CURVE_FILE,
+    LITERT_FILE,
+    MODEL_FILE,
+    PACKED_FILE,
+    RATIOS_FILE,
+    REPORT_FILE,
+    RESULT_FILE,
+    SEARCH_FILE,
+    TRIALS_FILE,
+)
+from pocketkube.records import read_document
 from pocketkube.report.result import Result, load_result
-from pocketkube.stages.plan import BASELINE, REPORTED, RESULT
+from pocketkube.search.facts import SearchFacts
+from pocketkube.stages.plan import BASELINE, REPORTED, RESULT, SEARCH
 
 
 def collect(folders: Mapping[str, Path], output: Path) -> Result:
@@ -16,11 +28,13 @@ def collect(folders: Mapping[str, Path], output: Path) -> Result:
     Args:
         folders: Output folder of each step, by its key.
         output: Gets result.json, report.html, model.tflite, baseline.tflite and model.keras, and
-            model.packed where the model has one.
+            model.packed where the model has one, and a search's files where there was one.
 
     Returns:
         The figures of the job.
     """
+    if SEARCH in folders:
+        collect_search(folders[SEARCH], output)
     last = next(key for key in reversed(list(folders)) if (folders[key] / MODEL_FILE).is_file())
     return collect_files(
         output,
@@ -30,6 +44,22 @@ def collect(folders: Mapping[str, Path], output: Path) -> Result:
         report=folders[REPORTED] / REPORT_FILE,
         result=folders[REPORTED] / RESULT_FILE,
     )
+
+
+def collect_search(found: Path, output: Path) -> SearchFacts:
+    """Copies the files of a search that has ended.
+
+    Args:
+        found: The output folder of the step that searched.
+        output: Gets ratios.yaml, trials.csv, search.json and best_so_far.svg.
+
+    Returns:
+        What is known of the search.
+    """
+    for name in (RATIOS_FILE, TRIALS_FILE, SEARCH_FILE, CURVE_FILE):
+        with replaced_file(output / name) as aside:
+            shutil.copyfile(found / name, aside)
+    return read_document(SearchFacts, output / SEARCH_FILE)
 
 
 def collect_files(

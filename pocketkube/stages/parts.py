@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from pocketkube.errors import UserError
 from pocketkube.spec import Spec, settings_document
-from pocketkube.spec.form import merged, name_of, spec_of
+from pocketkube.spec.form import CompressForm, SearchForm, merged, name_of, spec_of
 from pocketkube.spec.sections import Cluster
 from pocketkube.spec.sections.cluster import ARCH
-from pocketkube.stages.plan import RESULT, Step, plan
+from pocketkube.stages.plan import RESULT, SEARCH, Step, plan
 from pocketkube.stages.reachable import looked_up
 
 # Name the place where tasks and workers hand each other things, and the image that measures on other
@@ -25,6 +25,12 @@ TASKS = {
     "result": "result",
     "benchmark": "benchmark_litert",
     "report": "build_report",
+}
+# The same of search-and-compress.
+SEARCH_TASKS = {
+    **{key: TASKS[key] for key in ("check_export", "train_model")},
+    SEARCH: "search_ratios",
+    **TASKS,
 }
 
 
@@ -67,6 +73,24 @@ class SpecParts(NamedTuple):
     benchmark_cluster: dict[str, Any]
 
 
+class SearchParts(NamedTuple):
+    """What the task that searches is told, beside what others are, too.
+
+    Attributes:
+        search: How it searches.
+        search_stages: Settings of the stages that it decides, or of all where the file is the budget.
+        search_target: What the budget is.
+        search_training: How trials are fine-tuned; empty where they are not.
+        search_cluster: What of `cluster` concerns it.
+    """
+
+    search: dict[str, Any]
+    search_stages: list[Any]
+    search_target: dict[str, Any]
+    search_training: dict[str, Any]
+    search_cluster: dict[str, Any]
+
+
 class TaskRequest(NamedTuple):
     """What a task's pod asks for, as Kubeflow Pipelines takes it from a parameter; 0 is no limit."""
 
@@ -89,12 +113,42 @@ def checked_parts(form: Mapping[str, Any]) -> tuple[SpecParts, dict[str, TaskReq
     Raises:
         UserError: If a parameter is wrong, or an address that it names holds nothing.
     """
-    spec = spec_of(_as_placed(form))
-    check_tasks(spec, name_of)
-    held = looked_up(spec, name_of)
-    return parts_of(spec, held), {
-        TASKS[step.key]: request_of(spec.cluster, step) for step in plan(spec)
-    }
+    spec, held = _checked(form, CompressForm)
+    return parts_of(spec, held), _requests(spec, TASKS)
+
+
+def checked_search_parts(
+    form: Mapping[str, Any],
+) -> tuple[SpecParts, SearchParts, dict[str, TaskRequest]]:
+    """Checks what a form of a search asks for, and takes it apart.
+
+    Args:
+        form: The form's parameters by their names; see `SearchForm`.
+
+    Returns:
+        What tasks are told, and what their pods ask for, by the names of `SEARCH_TASKS`.
+
+    Raises:
+        UserError: As `checked_parts` does.
+    """
+    spec, held = _checked(form, SearchForm)
+    return parts_of(spec, held), search_parts_of(spec), _requests(spec, SEARCH_TASKS)
+
+
+def search_parts_of(spec: Spec) -> SearchParts:
+    """What the task that searches is told.
+
+    Args:
+        spec: A job with a search.
+    """
+    (config,) = (settings_document(step.config) for step in plan(spec) if step.key == SEARCH)
+    return SearchParts(
+        search=config["search"],
+        search_stages=config["stages"],
+        search_target=config.get("target", {}),
+        search_training=config.get("training", {}),
+        search_cluster=cluster_of_search(spec.cluster),
+    )
 
 
 def parts_of(spec: Spec, held: str = "") -> SpecParts:
@@ -141,6 +195,15 @@ def cluster_of_training(cluster: Cluster) -> dict[str, Any]:
     )
 
 
+def cluster_of_search(cluster: Cluster) -> dict[str, Any]:
+    """What of the section concerns the task that searches.
+
+    Args:
+        cluster: The section.
+    """
+    return _kept(cluster, {"trials", "image", "service_account", "object_store", "workers"})
+
+
 def cluster_of_benchmark(cluster: Cluster) -> dict[str, Any]:
     """What of the section concerns the task that measures.
 
@@ -184,6 +247,17 @@ def check_tasks(spec: Spec, called: Callable[[str], str] = str) -> None:
             stages = ", ".join(dict.fromkeys(step.stage for step in steps))
             key = called(f"cluster.tasks.{name}")
             raise UserError(f"{key}: is no step of this job; use one of {stages}")
+
+
+def _checked(form: Mapping[str, Any], kind: type[CompressForm]) -> tuple[Spec, str]:
+    """The spec, and what changes where what it names does."""
+    spec = spec_of(_as_placed(form), kind)
+    check_tasks(spec, name_of)
+    return spec, looked_up(spec, name_of)
+
+
+def _requests(spec: Spec, tasks: Mapping[str, str]) -> dict[str, TaskRequest]:
+    return {tasks[step.key]: request_of(spec.cluster, step) for step in plan(spec)}
 
 
 def _as_placed(form: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,11 +9,12 @@ from pocketkube.spec.spec import Spec
 from pocketkube.spec.stage_settings import StageSettings
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import StageConfig
-from pocketkube.stages.registry import TEACHER, stage_named
+from pocketkube.stages.registry import RATIOS, SEARCHED, TEACHER, stage_named
 
-CHECKED, TRAINED, BASELINE, RESULT, MEASURED, REPORTED = (
+CHECKED, TRAINED, SEARCH, BASELINE, RESULT, MEASURED, REPORTED = (
     "check_export",
     "train_model",
+    "search",
     "baseline",
     "result",
     "benchmark",
@@ -70,6 +71,7 @@ def plan(spec: Spec) -> tuple[Step, ...]:
         step(CHECKED, "check_export", {}),
         step(TRAINED, "train_model", {}, first_stage(spec.model), after=(CHECKED,)),
     ]
+    over = spec.search.over if spec.search else ()
     model, quantize = TRAINED, None
     for number, settings in enumerate(spec.stages, start=1):
         if isinstance(settings, Quantize | QuantizeWeights):
@@ -79,9 +81,12 @@ def plan(spec: Spec) -> tuple[Step, ...]:
         stage = "fine_tune_model" if isinstance(settings, FineTune) else settings.name
         key = f"{number}_{settings.name}"
         # A back end of Kubeflow Pipelines refuses one output as two inputs of a task.
-        taught = TEACHER in stage_named(stage).optional and model != TRAINED
-        teacher = {TEACHER: TRAINED} if taught else {}
-        steps.append(step(key, stage, {"model": model} | teacher, settings=settings))
+        teacher = {TEACHER: TRAINED} if model != TRAINED else {}
+        decided = {RATIOS: SEARCH} if settings.name in over else {}
+        if decided and not any(each.key == SEARCH for each in steps):
+            steps.append(step(SEARCH, "search_ratios", {"model": model} | teacher))
+        taught = teacher if TEACHER in stage_named(stage).optional else {}
+        steps.append(step(key, stage, {"model": model} | taught | decided, settings=settings))
         model = key
     return (
         *steps,
@@ -91,9 +96,27 @@ def plan(spec: Spec) -> tuple[Step, ...]:
         step(
             REPORTED,
             "build_report",
-            {"uncompressed": TRAINED, "baseline": BASELINE, "result": RESULT, "measured": MEASURED},
+            {"uncompressed": TRAINED, "baseline": BASELINE, "result": RESULT, "measured": MEASURED}
+            | ({SEARCHED: SEARCH} if spec.search else {}),
         ),
     )
+
+
+def steps_to(spec: Spec, key: str) -> tuple[Step, ...]:
+    """The steps that a step of a spec's job needs, and itself.
+
+    Args:
+        spec: The job.
+        key: The step's.
+    """
+    steps = {step.key: step for step in plan(spec)}
+    needed, waiting = {key}, [key]
+    while waiting:
+        step = steps[waiting.pop()]
+        before = {*step.inputs.values(), *step.after} - needed
+        needed |= before
+        waiting += before
+    return tuple(step for step in steps.values() if step.key in needed)
 
 
 def step_named(spec: Spec, name: str) -> Step:

@@ -20,7 +20,8 @@ from pocketkube.spec.sections import FineTune
 from pocketkube.stages.assessment import after_stage, assess, stage_facts, task_of
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.latency_target import Judge, prune_by_table
-from pocketkube.stages.registry import TEACHER
+from pocketkube.stages.registry import RATIOS, TEACHER
+from pocketkube.stages.searched import with_found
 from pocketkube.stages.targets import reach
 from pocketkube.stages.teaching import distillation_term, load_teachers
 from pocketkube.stages.training import fine_tuning
@@ -36,7 +37,7 @@ def prune_channels(
     A target counts from the uncompressed model, whatever other stages have done before.
     """
     began = time.monotonic()
-    settings = config.settings
+    settings = with_found(config.settings, inputs)
     dataset = load_dataset(config.dataset)
     bundle = load_bundle(inputs["model"])
     task = task_of(bundle.facts)
@@ -80,7 +81,8 @@ def prune_channels(
             prune_for_latency,
         )
     found = assess(pruned.model, dataset, task)
-    notes = [*pruned.notes, *tried]
+    searched = ["Its ratios are those that search_ratios has found."] if RATIOS in inputs else []
+    notes = [*searched, *pruned.notes, *tried]
     stage = stage_facts(settings.name, _parents(bundle, first), task, found, began, notes=notes)
     # What pruning costs shows when the model has been trained on: whether that makes up for it is said
     # then, or where the model is exported without.

@@ -9,6 +9,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.stages.assessment import is_sparse
 from pocketkube.stages.begun import Begun, begin_quantizing
 from pocketkube.stages.configs import QuantizeWeightsConfig
+from pocketkube.stages.searched import with_found
 from pocketkube.stages.training import train_on
 
 
@@ -16,7 +17,7 @@ def quantize_weights(
     config: QuantizeWeightsConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Calibrates a model's levels, trains it with them, and writes the bundle of what it becomes."""
-    settings = config.settings
+    settings = with_found(config.settings, inputs)
 
     def begin(student: Bundle, dataset: Dataset) -> Begun:
         calibration, _ = materialize(dataset.train, settings.calibration_examples, config.seed)

@@ -49,10 +49,15 @@ class StageDefinition:
 
 # The uncompressed model; left out where it is the model itself.
 TEACHER = "teacher"
+# What a search has found for the stage's layers, where there was one.
+RATIOS = "ratios"
+# What a search found, for the report.
+SEARCHED = "searched"
 
 
-def _training(module: str, config: type[StageConfig]) -> StageDefinition:
-    return StageDefinition(f"pocketkube.stages.{module}", config, optional=(TEACHER,), shared=True)
+def _training(module: str, config: type[StageConfig], *more: str) -> StageDefinition:
+    module = f"pocketkube.stages.{module}"
+    return StageDefinition(module, config, optional=(TEACHER, *more), shared=True)
 
 
 STAGES = {
@@ -61,13 +66,16 @@ STAGES = {
         "pocketkube.stages.training", configs.TrainModelConfig, inputs=(), shared=True
     ),
     "distill_model": _training("distilling", configs.DistillModelConfig),
-    "prune_channels": StageDefinition(
-        "pocketkube.stages.pruning", configs.PruneChannelsConfig, optional=(TEACHER,)
+    "search_ratios": StageDefinition(
+        "pocketkube.stages.searching", configs.SearchRatiosConfig, optional=(TEACHER,)
     ),
-    "sparsify_weights": _training("training", configs.SparsifyWeightsConfig),
+    "prune_channels": StageDefinition(
+        "pocketkube.stages.pruning", configs.PruneChannelsConfig, optional=(TEACHER, RATIOS)
+    ),
+    "sparsify_weights": _training("training", configs.SparsifyWeightsConfig, RATIOS),
     "cluster_weights": _training("training", configs.ClusterWeightsConfig),
     "fine_tune_model": _training("training", configs.FineTuneModelConfig),
-    "quantize_weights": _training("quantizing", configs.QuantizeWeightsConfig),
+    "quantize_weights": _training("quantizing", configs.QuantizeWeightsConfig, RATIOS),
     "export_litert": StageDefinition("pocketkube.stages.export", configs.ExportLitertConfig),
     "benchmark_litert": StageDefinition(
         "pocketkube.stages.measuring",
@@ -89,6 +97,7 @@ STAGES = {
         "pocketkube.stages.reporting",
         configs.BuildReportConfig,
         inputs=("uncompressed", "baseline", "result", "measured"),
+        optional=(SEARCHED,),
         tensorflow=False,
         cached=False,
     ),

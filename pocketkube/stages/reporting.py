@@ -23,9 +23,16 @@ from pocketkube.files import replaced_folder, write_text
 from pocketkube.graph.bounds import Speedup, compare_macs, macs_bound
 from pocketkube.graph.paths import is_within
 from pocketkube.latency_table.another_device import another_device
-from pocketkube.layout import BENCHMARK_FILE, LITERT_FILE, MODEL_FILE, REPORT_FILE, RESULT_FILE
+from pocketkube.layout import (
+    BENCHMARK_FILE,
+    LITERT_FILE,
+    MODEL_FILE,
+    REPORT_FILE,
+    RESULT_FILE,
+    SEARCH_FILE,
+)
 from pocketkube.measures import task_measure_of, wording_of
-from pocketkube.records import text_of
+from pocketkube.records import read_document, text_of
 from pocketkube.report import build_report as html_of
 from pocketkube.report.result import (
     LayerChange,
@@ -35,9 +42,11 @@ from pocketkube.report.result import (
     SideFigures,
     TargetOutcome,
 )
+from pocketkube.search.facts import SearchFacts
 from pocketkube.spec import Spec, document_of
 from pocketkube.stages.configs import BuildReportConfig
 from pocketkube.stages.formats import last_format
+from pocketkube.stages.registry import SEARCHED
 
 
 def build_report(
@@ -55,7 +64,8 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> Result:
 
     Args:
         spec: The job.
-        inputs: Output folders of its steps: uncompressed, baseline, result and measured.
+        inputs: Output folders of its steps: uncompressed, baseline, result, measured and, where there
+            was a search, searched.
     """
     baseline, result = load_exported(inputs["baseline"]), load_exported(inputs["result"])
     measured = load_benchmark(inputs["measured"] / BENCHMARK_FILE)
@@ -95,7 +105,14 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> Result:
         environment=MachineFacts.model_validate(environment),
         targets=tuple(_targets(spec, before, after, speedup, _latency(spec, inputs, measured))),
         nodes=tuple(map(_node, measured.nodes)),
+        search=_searched(inputs),
     )
+
+
+def _searched(inputs: Mapping[str, Path]) -> SearchFacts | None:
+    if SEARCHED not in inputs:
+        return None
+    return read_document(SearchFacts, inputs[SEARCHED] / SEARCH_FILE)
 
 
 def _node(report: BenchmarkReport) -> NodeFacts:

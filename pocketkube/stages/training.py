@@ -42,6 +42,7 @@ from pocketkube.stages.configs import (
 )
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
+from pocketkube.stages.searched import with_found
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
 from pocketkube.training.history import History
@@ -99,8 +100,10 @@ def sparsify_weights(
 ) -> None:
     """Trains a model while its weights become zero, and writes the sparse one's bundle."""
 
+    settings = with_found(config.settings, inputs)
+
     def begin(student: Bundle, dataset: Dataset) -> Begun:
-        return begin_sparsifying(student.model, config.settings)
+        return begin_sparsifying(student.model, settings)
 
     train_on(config, inputs, output, scratch, begin)
 

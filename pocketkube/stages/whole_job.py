@@ -16,14 +16,16 @@ def run_inline(
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
     *,
     cache: Path | None = None,
+    steps: Sequence[Step] | None = None,
 ) -> dict[str, Path]:
-    """Runs all steps of a spec.
+    """Runs all steps of a spec, or some.
 
     Args:
         spec: The job, its paths absolute.
         work: Folder for the steps' outputs.
         say: Told when a step begins and ends.
         cache: See `run_stage`.
+        steps: Those of its steps to run, each after those it needs; all if None.
 
     Returns:
         The output folder of each step, by its key.
@@ -31,7 +33,7 @@ def run_inline(
     Raises:
         UserError: If a step refuses its input.
     """
-    return run_steps(plan(spec), work, say, lambda call: run_stage(call, cache))
+    return run_steps(steps or plan(spec), work, say, lambda call: run_stage(call, cache))
 
 
 def run_steps(

@@ -43,6 +43,18 @@ def write_spec(folder: Path, **changes: str) -> Path:
     return path
 
 
+def test_a_search_of_nothing(tmp_path: Path) -> None:
+    line = refused("search", write_spec(tmp_path), "-o", tmp_path / "out")
+    assert line.endswith(
+        "spec.yaml has no section search; give one, as in search: {over: [prune_channels]}."
+    )
+    searched = write_spec(tmp_path, search="{over: [prune_channels]}")
+    assert "--seeds: 0 is too few" in refused(
+        "search", searched, "-o", tmp_path / "out", "--compare", "tpe", "--seeds", 0
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def save_net(path: Path, model: keras.Model | None = None) -> Path:
     model = model or keras.Sequential(
         [keras.Input((8, 8, 1)), layers.Conv2D(8, 3), layers.Flatten(), layers.Dense(3)]

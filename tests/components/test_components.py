@@ -21,7 +21,7 @@ HELD = "held"
 
 
 # They run no stage.
-OTHERS = {"check_spec", "decide_retraining", "retrain_model", "register_version"}
+OTHERS = {"check_spec", "check_search_spec", "decide_retraining", "retrain_model", "register_version"}
 
 
 def test_every_stage_has_a_component() -> None:
@@ -61,7 +61,7 @@ def test_a_component_takes_what_its_stage_depends_on(name: str) -> None:
     parameters = {key: value for key, value in specification.inputs.items() if key not in artifacts}
     stage = STAGES[name]
     # Where a stage runs changes no result: it is in no config, and only some can run elsewhere.
-    where = {CLUSTER} if stage.shared else set()
+    where = {CLUSTER} if stage.shared or name == "search_ratios" else set()
     # What addresses hold is in no config, either, and in both caches.
     outside = {HELD} if {"dataset", "model"} & set(stage.config.model_fields) else set()
     beside = where | (outside if stage.cached else set())

@@ -45,7 +45,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Package:
         *("prune_channels", "fine_tune", "sparsify_weights", "cluster_weights", "quantize_float16"),
     ]
     given = document_of(load_spec(ROOT / "examples" / "digits.yaml"))
-    spec = parse_spec(given | {"stages": stages, "cluster": CLUSTER})
+    search = {"over": ["prune_channels"], "trials": 9}
+    spec = parse_spec(given | {"stages": stages, "cluster": CLUSTER, "search": search})
     return package(compress_model(spec), tmp_path_factory.mktemp("ir"))
 
 
@@ -94,6 +95,21 @@ def test_tasks_that_train_are_told_where(compiled: Package) -> None:
     cluster = inputs["cluster"]["runtimeValue"]["constant"]
     assert cluster == {key: CLUSTER[key] for key in ("launcher", "object_store")}
     assert "cluster" not in compiled.parameters
+
+
+def test_what_a_search_finds_is_taken_by_the_stages_that_it_decides(compiled: Package) -> None:
+    takers = {
+        name
+        for name, task in compiled.tasks.items()
+        for artifact in task["inputs"].get("artifacts", {}).values()
+        if artifact.get("taskOutputArtifact", {}).get("producerTask") == "search-ratios"
+    }
+    assert takers == {"prune-channels", "build-report"}
+    assert compiled.parameters["search"]["defaultValue"] == {"over": ["prune_channels"], "trials": 9}
+    told = compiled.tasks["search-ratios"]["inputs"]["parameters"]
+    assert told["search"] == {"componentInputParameter": "search"}
+    assert {"seed", "target"} <= set(told)
+    assert "training" not in told
 
 
 def test_the_measurement_is_never_taken_from_a_cache(compiled: Package) -> None:

@@ -77,6 +77,16 @@ def test_the_form_of_compress_model_is_typed(compress: Package) -> None:
         assert parameter["description"] == field.description
 
 
+def test_the_form_of_a_search_adds_to_it(packages: dict[str, Package], compress: Package) -> None:
+    search = packages["search_and_compress"]
+    assert set(search.parameters) - set(compress.parameters) == {"trials", "sampler", "parallel", "tie"}
+    assert "ddpg" in search.parameters["sampler"]["literals"]
+    assert set(search.tasks) - set(compress.tasks) == {"check-search-spec", "search-ratios"}
+    taken = search.tasks["prune-channels"]["inputs"]["artifacts"]["ratios"]["taskOutputArtifact"]
+    assert taken == {"producerTask": "search-ratios", "outputArtifactKey": "ratios"}
+    assert "searched" in search.tasks["build-report"]["inputs"]["artifacts"]
+
+
 def test_what_can_be_chosen_is_offered(compress: Package) -> None:
     offered = {
         name: parameter["literals"]

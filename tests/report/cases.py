@@ -320,6 +320,58 @@ def _not_all_counted() -> dict[str, Any]:
     return result
 
 
+def _searched() -> dict[str, Any]:
+    """After a search over channels and bits, one trial of which failed."""
+    rng = np.random.default_rng(1)
+    scores = [*(0.9 + 0.08 * (1 - np.exp(-np.arange(30) / 8)) + 0.01 * rng.normal(size=30))]
+
+    def costs(number: int) -> dict[str, float]:
+        kinds = {"macs": 2e7 - 1e4 * number, "bytes": 9e4 - 900 * (number % 7)}
+        return kinds | {"latency": 1.4e5 + 2e3 * (number % 9)}
+
+    values = {"stage1_block1_conv.kept": 0.5, "encoder/block_12/expand/conv2d_3.bits": 4.0}
+    trials = [
+        {
+            "number": number,
+            "state": "failed" if number == 4 else "done",
+            "score": None if number == 4 else score,
+            "costs": {} if number == 4 else costs(number),
+            "seconds": 0.8,
+            "sampler": "ddpg" if number else "milp",
+            "cause": "its process ended by a segmentation fault" if number == 4 else "",
+            "values": values,
+        }
+        for number, score in enumerate(scores)
+    ]
+    found = [
+        {"name": name, "targets": [name.split(".")[0]], "decides": name.split(".")[1]}
+        for name in values
+    ]
+    return changed(
+        search={
+            "schema_version": 1,
+            "sampler": "ddpg",
+            "seed": 0,
+            "cost": "bytes",
+            "most": 90_000.0,
+            "whole_costs": {"macs": 40_518_272.0, "bytes": 276_000.0},
+            "score_name": "accuracy",
+            "whole_score": 0.99,
+            "trials": trials,
+            "best": int(np.argmax(scores)),
+            "foreseen_loss": 0.0214,
+            "found": [
+                found[0] | {"value": 0.5, "whole": 1.0},
+                found[1] | {"value": 4.0, "whole": 8.0},
+                found[0] | {"decides": "sparsity", "value": 0.75, "whole": 0.0},
+            ],
+            "fronts": {"latency": [18, 19, 22], "macs": [29, 28]},
+            "seconds": 31.5,
+            "prepared_seconds": 4.25,
+        }
+    )
+
+
 CASES: dict[str, dict[str, Any]] = {
     "plain": RESULT,
     "emulated on two nodes": _emulated(),
@@ -350,4 +402,5 @@ CASES: dict[str, dict[str, Any]] = {
     "40 classes": _many_classes(40),
     "three classifiers": _three_classifiers(),
     "not all counted": _not_all_counted(),
+    "searched": _searched(),
 }

@@ -181,6 +181,8 @@ def test_a_search_names_its_stages_and_finds_its_budget(tmp_path: Path) -> None:
     assert budget(["prune_channels", "quantize_weights"], size) == "bytes"
     assert budget(["quantize_weights"], speed, mean_bits=4) == "mean_bits"
     assert budget(["sparsify_weights"], speed) == "parameters"
+    with pytest.raises(UserError, match="limits nothing of sparsify_weights; zeros count with prune"):
+        budget(["prune_channels", "sparsify_weights"], size)
     table = {"max_latency_ms": 2, "latency_table": "table.json"}
     assert budget(["prune_channels"], table) == "latency"
 

@@ -18,9 +18,11 @@ def build_report(
     summary: dsl.Output[dsl.Markdown],
     figures: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
+    searched: dsl.Input[dsl.Artifact] = None,
     width: float = 1.0,
     task: dict = {},
     target: dict = {},
+    search: dict = {},
     training: dict = {},
     distillation: dict = {},
     benchmark: dict = {},
@@ -41,9 +43,11 @@ def build_report(
         summary: Gets the figures before and after as a table.
         figures: Gets result.json: the same for machines.
         metrics: Gets the figures of the result that people ask for first.
+        searched: What search_ratios found, where there was a search.
         width: Width multiplier of a built-in network.
         task: What the labels are, where they do not tell, as in {landmarks: {}}.
         target: What the compressed network has to reach, as in {speedup: 2}.
+        search: What was searched for, and how; empty where nothing was.
         training: How networks are trained; empty for the defaults.
         distillation: The teachers' part; empty for the defaults.
         benchmark: How files are measured; empty for the defaults.
@@ -70,6 +74,7 @@ def build_report(
                 "width": width,
                 "task": task,
                 "target": target,
+                "search": search,
                 "training": training,
                 "distillation": distillation,
                 "benchmark": benchmark,
@@ -82,6 +87,7 @@ def build_report(
                 "baseline": baseline,
                 "result": result,
                 "measured": measured,
+                "searched": searched,
             },
         )
         shutil.copyfile(made / "report.html", report.path)

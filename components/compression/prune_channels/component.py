@@ -12,6 +12,7 @@ def prune_channels(
     pruned: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     teacher: dsl.Input[dsl.Model] = None,
+    ratios: dsl.Input[dsl.Artifact] = None,
     settings: dict = {},
     target: dict = {},
     task: dict = {},
@@ -30,6 +31,7 @@ def prune_channels(
         pruned: Gets the bundle of the smaller network.
         metrics: Gets the score, multiply-adds and parameters.
         teacher: Bundle of the uncompressed network; the network itself if it is left out.
+        ratios: What search_ratios has found for its layers, in place of settings.
         settings: This stage's settings, as under its name in a spec; empty for the defaults.
         target: What the compressed network has to reach, as in {speedup: 2}.
         task: What the labels are, where they do not tell, as in {landmarks: {}}.
@@ -56,7 +58,7 @@ def prune_channels(
             "benchmark": benchmark,
         },
         pruned.path,
-        {"model": model, "teacher": teacher},
+        {"model": model, "teacher": teacher, "ratios": ratios},
     )
     for name, value in metrics_of(pruned.path).items():
         metrics.log_metric(name, value)

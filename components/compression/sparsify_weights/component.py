@@ -12,6 +12,7 @@ def sparsify_weights(
     sparse: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     teacher: dsl.Input[dsl.Model] = None,
+    ratios: dsl.Input[dsl.Artifact] = None,
     settings: dict = {},
     task: dict = {},
     training: dict = {},
@@ -28,6 +29,7 @@ def sparsify_weights(
         sparse: Gets the bundle of the sparse network.
         metrics: Gets the score, multiply-adds and parameters.
         teacher: Bundle of the uncompressed network; the network itself if it is left out.
+        ratios: What search_ratios has found for its layers, in place of settings.
         settings: This stage's settings, as under its name in a spec; empty for the defaults.
         task: What the labels are, where they do not tell, as in {landmarks: {}}.
         training: How networks are trained; empty for the defaults.
@@ -49,7 +51,7 @@ def sparsify_weights(
             "seed": seed,
         },
         sparse.path,
-        {"model": model, "teacher": teacher},
+        {"model": model, "teacher": teacher, "ratios": ratios},
         cluster=cluster,
     )
     for name, value in metrics_of(sparse.path).items():

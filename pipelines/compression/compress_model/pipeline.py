@@ -1,7 +1,7 @@
 """The pipeline that compresses a network: ready, with a form, or of any spec's own shape."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from components.compression.export_litert import export_litert
 from components.compression.fine_tune_model import fine_tune_model
 from components.compression.prune_channels import prune_channels
 from components.compression.quantize_weights import quantize_weights
+from components.compression.search_ratios import search_ratios
 from components.compression.sparsify_weights import sparsify_weights
 from components.compression.train_model import train_model
 from pipelines.forms import form_pipeline
@@ -31,10 +32,11 @@ from pocketkube.stages.parts import (
     TASKS,
     check_tasks,
     cluster_of_benchmark,
+    cluster_of_search,
     cluster_of_training,
     request_of,
 )
-from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, Step, plan
+from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, SEARCH, Step, plan
 from pocketkube.stages.registry import stage_named
 
 NAME = "compress-model"
@@ -43,6 +45,7 @@ COMPONENTS: dict[str, Callable[..., Any]] = {
     "check_export": check_export,
     "train_model": train_model,
     "distill_model": distill_model,
+    "search_ratios": search_ratios,
     "prune_channels": prune_channels,
     "sparsify_weights": sparsify_weights,
     "cluster_weights": cluster_weights,
@@ -56,6 +59,7 @@ COMPONENTS: dict[str, Callable[..., Any]] = {
 HANDED_ON = {
     "train_model": "trained",
     "distill_model": "student",
+    "search_ratios": "ratios",
     "prune_channels": "pruned",
     "sparsify_weights": "sparse",
     "cluster_weights": "clustered",
@@ -97,29 +101,49 @@ def ready_pipeline() -> Any:
     Returns:
         The KFP pipeline.
     """
-    steps = plan(spec_of(CompressForm()))
+    return pipeline_of_form(CompressForm, check_spec, TASKS, NAME, DESCRIPTION)
+
+
+def pipeline_of_form(
+    form: type[CompressForm], check: Any, tasks: Mapping[str, str], name: str, description: str
+) -> Any:
+    """Builds a pipeline of the job that a form asks for.
+
+    Args:
+        form: The form.
+        check: The component of the first task, whose parameters are the form's, and whose outputs tell
+            the other tasks their settings and their pods' sizes.
+        tasks: What it calls the tasks, by their steps' keys.
+        name: The pipeline's name.
+        description: What it is for.
+
+    Returns:
+        The KFP pipeline.
+    """
+    steps = plan(spec_of(form()))
 
     def pipeline(*values: Any) -> Compressed:
-        given = dict(zip(CompressForm.model_fields, values, strict=True))
-        checked = check_spec(**given)
+        given = dict(zip(form.model_fields, values, strict=True))
+        checked = check(**given)
         # What addresses hold is looked at each time.
-        checked.set_display_name("check_spec").set_caching_options(False)
+        checked.set_display_name(check.name.replace("-", "_")).set_caching_options(False)
         set_pod(checked)
         select_nodes(checked, ARCH)
         set_images(checked)
         set_store(checked, given["object_store_secret"])
 
         def told(step: Step) -> dict[str, Any]:
-            return {name: checked.outputs[part] for name, part in _parts(step).items()}
+            parts = _parts(step, check.component_spec.outputs)
+            return {name: checked.outputs[part] for name, part in parts.items()}
 
         def placed(task: Any, step: Step) -> None:
-            request_later(task, checked.outputs, TASKS[step.key])
+            request_later(task, checked.outputs, tasks[step.key])
             set_store(task, given["object_store_secret"])
             task.set_retry(TaskPods().retries)
 
         return _joined(steps, told, placed)
 
-    return form_pipeline(pipeline, CompressForm, check_spec, NAME, DESCRIPTION, Compressed)
+    return form_pipeline(pipeline, form, check, name, description, Compressed)
 
 
 def compress_model(spec: Spec) -> Any:
@@ -143,7 +167,7 @@ def compress_model(spec: Spec) -> Any:
     steps = plan(spec)
 
     def pipeline(*values: Any) -> Compressed:
-        parameters = dict(zip(PARAMETERS, values, strict=True))
+        parameters = dict(zip(_parameters(spec), values, strict=True))
 
         def placed(task: Any, step: Step) -> None:
             request_now(task, request_of(spec.cluster, step))
@@ -193,19 +217,29 @@ def _joined(
     )
 
 
-def _parts(step: Step) -> dict[str, str]:
+def _parts(step: Step, known: Container[str]) -> dict[str, str]:
     """Which part of the checked spec each parameter of a step's component takes."""
     own = {"1_prune_channels": "prune_channels", "2_fine_tune": "fine_tune", RESULT: "number_format"}
-    parts = {name: name for name in type(step.config).model_fields if name != "settings"}
+    fields = [name for name in type(step.config).model_fields if name != "settings"]
+    parts = {name: name for name in fields if name in known}
     if step.stage == "prune_channels":
         parts |= {"stages": "file_stages", "benchmark": "file_benchmark"}
+    if step.stage == "search_ratios":
+        parts |= {name: f"search_{name}" for name in ("stages", "target", "training")}
     if step.key in own:
         parts["settings"] = own[step.key]
     if _takes(step, "held"):
         parts["held"] = "held"
     if step.stage != "build_report" and _takes(step, "cluster"):
-        parts["cluster"] = "benchmark_cluster" if step.key == MEASURED else "training_cluster"
+        parts["cluster"] = {MEASURED: "benchmark_cluster", SEARCH: "search_cluster"}.get(
+            step.key, "training_cluster"
+        )
     return parts
+
+
+def _parameters(spec: Spec) -> dict[str, type]:
+    """What a run of a spec's own pipeline may change; how to search only where it searches."""
+    return PARAMETERS | ({"search": dict} if spec.search else {})
 
 
 def _signature(spec: Spec) -> inspect.Signature:
@@ -220,7 +254,7 @@ def _signature(spec: Spec) -> inspect.Signature:
                 default=document.get(name, defaults.get(name, {})),
                 annotation=kind,
             )
-            for name, kind in PARAMETERS.items()
+            for name, kind in _parameters(spec).items()
         ],
         return_annotation=Compressed,
     )
@@ -229,13 +263,12 @@ def _signature(spec: Spec) -> inspect.Signature:
 def _told(spec: Spec, step: Step, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What a component is told: parts that a run may change, and those that the steps are made of."""
     own = settings_document(step.config)
-    fields = own if step.stage == "prune_channels" else type(step.config).model_fields
     told = {name: value for name, value in own.items() if name not in parameters} | {
-        name: parameters[name] for name in fields if name in parameters
+        name: parameters[name] for name in step.config.depends_on(spec) if name in parameters
     }
     if step.stage != "build_report" and _takes(step, "cluster"):
-        measures = step.key == MEASURED
-        told["cluster"] = (cluster_of_benchmark if measures else cluster_of_training)(spec.cluster)
+        of = {MEASURED: cluster_of_benchmark, SEARCH: cluster_of_search}
+        told["cluster"] = of.get(step.key, cluster_of_training)(spec.cluster)
     return told
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pocketkube.errors import UserError
-from pocketkube.search.local_katib.experiment import Collector, Objective
+from pocketkube.search.local_katib.experiment import Collector, Objective, Strategy
 
 # What text is searched for where an experiment gives no filter of its own: loss=0.3, Score=-7.53e-05.
 DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
@@ -42,6 +42,10 @@ class Observed:
     min: float
     max: float
     latest: float
+
+    def counted(self, strategy: Strategy) -> float:
+        """The value that counts by a strategy."""
+        return {"min": self.min, "max": self.max, "latest": self.latest}[strategy]
 
 
 class LineReader:
@@ -114,22 +118,6 @@ def observe(reports: Iterable[Reported]) -> dict[str, Observed]:
         values = [each.value for each in all_reports]
         found[name] = Observed(min(values), max(values), values[-1])
     return found
-
-
-def value_of(objective: Objective, observed: Observed) -> float:
-    """What a trial is judged by.
-
-    Args:
-        objective: Says which of the values counts.
-        observed: Of the objective's metric.
-    """
-    match objective.strategies[objective.metric]:
-        case "min":
-            return observed.min
-        case "max":
-            return observed.max
-        case _:
-            return observed.latest
 
 
 def first_mean(objective: Objective, reports: Iterable[Reported], count: int) -> float | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pocketkube.files import replaced_file, write_text
 from pocketkube.search.local_katib.ending import Ending, best_of
-from pocketkube.search.local_katib.experiment import Experiment
-from pocketkube.search.local_katib.metrics import Observed, Reported
+from pocketkube.search.local_katib.experiment import Experiment, Strategy
+from pocketkube.search.local_katib.metrics import Reported
 from pocketkube.search.local_katib.trial import Trial
 
 TABLE_FILE, SUMMARY_FILE, METRICS_TABLE = "trials.csv", "experiment.json", "metrics.csv"
@@ -33,7 +33,7 @@ class Result:
     best: Trial | None
     trials: tuple[Trial, ...]
     parameters: tuple[str, ...]
-    strategies: Mapping[str, str]
+    strategies: Mapping[str, Strategy]
 
     @classmethod
     def of(cls, experiment: Experiment, trials: Sequence[Trial], ending: Ending | None) -> "Result":
@@ -58,11 +58,8 @@ class Result:
 
     def metric(self, trial: Trial, name: str) -> float | None:
         """The value of a trial's metric that counts; None where it has none."""
-        observed: Observed | None = trial.metrics.get(name)
-        if observed is None:
-            return None
-        by_strategy = {"min": observed.min, "max": observed.max, "latest": observed.latest}
-        return by_strategy[self.strategies[name]]
+        observed = trial.metrics.get(name)
+        return None if observed is None else observed.counted(self.strategies[name])
 
 
 def write_results(folder: Path, result: Result) -> None:

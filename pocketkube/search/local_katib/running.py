@@ -13,7 +13,7 @@ from pocketkube.search.local_katib.early_stopping import rule_for_next
 from pocketkube.search.local_katib.ending import Ending, best_of, ending_of
 from pocketkube.search.local_katib.experiment import Experiment
 from pocketkube.search.local_katib.journal import Journal
-from pocketkube.search.local_katib.metrics import first_mean, observe, value_of
+from pocketkube.search.local_katib.metrics import first_mean, observe
 from pocketkube.search.local_katib.notes import notes_on, too_short
 from pocketkube.search.local_katib.process import Ended, TrialProcess, missing, names_file
 from pocketkube.search.local_katib.reading import read_experiment
@@ -214,7 +214,7 @@ def trial_of(experiment: Experiment, trial: Trial, ended: Ended) -> Trial:
     return replace(
         trial,
         state="EarlyStopped" if ended.stopped_early else "Succeeded",
-        value=value_of(objective, metrics[objective.metric]),
+        value=metrics[objective.metric].counted(objective.strategies[objective.metric]),
         metrics=metrics,
         first_mean=first_mean(objective, ended.reports, stopping.start_step) if stopping else None,
     )

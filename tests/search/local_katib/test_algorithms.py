@@ -43,7 +43,7 @@ def of(name: str, parameters: tuple[Parameter, ...], **settings: str) -> Experim
         None,
         None,
         Collector("StdOut", "", False, ()),
-        Template({}, {}, "main"),
+        Template({}, {}, "main", {}),
         False,
     )
 
@@ -93,16 +93,13 @@ def test_values_are_allowed_and_equal_questions_have_equal_answers(name: str) ->
 
 
 @pytest.mark.parametrize("name", ["tpe", "multivariate-tpe", "cmaes", "bayesianoptimization"])
-def test_what_learns_from_trials_beats_random(name: str) -> None:
-    best = max(trial.value or -1e9 for trial in history(of(name, PLANE), 40, plane_score))
+def test_what_learns_from_trials_looks_where_they_are_good(name: str) -> None:
+    values = [plane_score(dict(each.assignment)) for each in history(of(name, PLANE), 26, plane_score)]
     drawn = [
-        max(
-            trial.value or -1e9
-            for trial in history(of("random", PLANE, random_state=str(seed)), 40, plane_score)
-        )
-        for seed in range(9)
+        plane_score(dict(each.assignment)) for each in history(of("random", PLANE), 100, plane_score)
     ]
-    assert best > np.median(drawn)
+    # Where it looks in the end is better than most of the plane.
+    assert np.median(values[-8:]) > np.quantile(drawn, 0.75)
 
 
 def test_the_grid_has_each_point_once_and_an_end() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pocketkube.errors import UserError
 from pocketkube.search.local_katib.experiment import Collector, Objective
-from pocketkube.search.local_katib.metrics import LineReader, Reported, first_mean, observe, value_of
+from pocketkube.search.local_katib.metrics import LineReader, Reported, first_mean, observe
 
 TEXT = Collector("StdOut", "", is_json=False, filters=())
 JSON = Collector("File", "/m", is_json=True, filters=())
@@ -71,7 +71,7 @@ def test_the_latest_value_is_that_of_the_latest_time() -> None:
 def test_the_strategy_says_which_value_counts(strategy, value: float) -> None:
     objective = Objective(False, None, "loss", (), {"loss": strategy})
     reports = [each for x in (4, 1, 2) for each in LineReader(TEXT, ["loss"]).read(f"loss={x}")]
-    assert value_of(objective, observe(reports)["loss"]) == value
+    assert observe(reports)["loss"].counted(strategy) == value
     mean = first_mean(objective, reports, 2)
     assert mean is not None
     assert math.isclose(mean, 2.5)

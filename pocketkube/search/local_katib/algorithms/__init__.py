@@ -6,6 +6,7 @@ from pocketkube.search.local_katib.algorithms.algorithm import Suggested, Sugges
 from pocketkube.search.local_katib.algorithms.bayesian import BAYESIAN
 from pocketkube.search.local_katib.algorithms.cmaes import CMAES
 from pocketkube.search.local_katib.algorithms.drawn import GRID, RANDOM, SOBOL
+from pocketkube.search.local_katib.algorithms.ours import OURS
 from pocketkube.search.local_katib.algorithms.tpe import MULTIVARIATE_TPE, TPE
 from pocketkube.search.local_katib.experiment import Experiment
 
@@ -17,6 +18,7 @@ ALGORITHMS: dict[str, Suggester] = {
     "multivariate-tpe": MULTIVARIATE_TPE,
     "cmaes": CMAES,
     "bayesianoptimization": BAYESIAN,
+    **OURS,
 }
 _ELSEWHERE = ("hyperband", "enas", "darts", "pbt")
 

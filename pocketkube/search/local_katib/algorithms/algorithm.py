@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from pocketkube.search.local_katib.experiment import Experiment
 from pocketkube.search.local_katib.trial import Trial
 
@@ -101,6 +103,16 @@ SEED = {"random_state": whole(0)}
 def seed_of(experiment: Experiment) -> int:
     """The seed of an experiment: its setting random_state, or 0."""
     return int(experiment.algorithm.settings.get("random_state", 0))
+
+
+def seed_of_question(experiment: Experiment, asked: int) -> int:
+    """A seed of its own for each question, below 2**32.
+
+    Args:
+        experiment: The experiment.
+        asked: How many trials there are already.
+    """
+    return int(np.random.SeedSequence([seed_of(experiment), asked]).generate_state(1)[0])
 
 
 def known_values(experiment: Experiment, trials: Sequence[Trial]) -> list[tuple[Trial, float]]:

@@ -12,6 +12,7 @@ from pocketkube.search.local_katib.algorithms.algorithm import (
     number,
     one_of,
     seed_of,
+    seed_of_question,
 )
 from pocketkube.search.local_katib.algorithms.drawn import random_assignment
 from pocketkube.search.local_katib.experiment import Experiment
@@ -70,12 +71,9 @@ class _Strategy:
 
     def ask(self, number: int) -> dict[str, str]:
         """Draws an assignment of the free parameters; each number has a draw of its own."""
-        drawn = self._drawing(number).ask()
+        self._cma.reseed_rng(seed_of_question(self._experiment, number))
+        drawn = self._cma.ask()
         return {each.name: each.text_of(value) for each, value in zip(self._free, drawn, strict=True)}
-
-    def _drawing(self, number: int):  # type: ignore[no-untyped-def]
-        self._cma.reseed_rng((seed_of(self._experiment) * 100_003 + number) % 2**32)
-        return self._cma
 
     def _restart(self) -> None:
         self._restarts += 1

@@ -10,7 +10,7 @@ from pocketkube.search.local_katib.algorithms.algorithm import (
     Suggested,
     Suggester,
     number,
-    seed_of,
+    seed_of_question,
     whole,
 )
 from pocketkube.search.local_katib.experiment import Experiment
@@ -70,7 +70,7 @@ def _sampler_settings(experiment: Experiment, asked: int) -> dict[str, Any]:
     texts = experiment.algorithm.settings
     read = {name: setting.read(texts[name]) for name, setting in _ALL.items() if name in texts}
     # A sampler lives for one question: each has a seed of its own.
-    settings: dict[str, Any] = {"seed": seed_of(experiment) * 100_003 + asked}
+    settings: dict[str, Any] = {"seed": seed_of_question(experiment, asked)}
     for name in ("n_startup_trials", "n_ei_candidates", "prior_weight"):
         if name in read:
             settings[name] = read[name]

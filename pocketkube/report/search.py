@@ -1,0 +1,164 @@
+"""What a search did: how good its best trial grew, which were best, what each layer is left with."""
+
+from collections.abc import Callable
+
+from pocketkube.figures import count, milliseconds, size
+from pocketkube.measures import Wording, wording_of
+from pocketkube.report.best_so_far import Curve, curves_figure
+from pocketkube.report.layers import with_bar
+from pocketkube.report.markup import Markup, details, figure, listed, table
+from pocketkube.report.plot import Axis, dots, line, plot, ticks
+from pocketkube.search.facts import FoundFacts, SearchFacts, TrialFacts, best_so_far
+
+SHOWN_TRIALS = 10
+# What each cost is called, how much of it is written, and what of it a plot's axis counts.
+_COSTS: dict[str, tuple[str, Callable[[float], str], float]] = {
+    "macs": ("multiply-adds", lambda value: f"{count(value)} multiply-adds", 1e6),
+    "parameters": ("parameters", lambda value: f"{count(value)} parameters", 1e3),
+    "bytes": ("file", size, 1e3),
+    "latency": ("latency", lambda value: milliseconds(value / 1e6), 1e6),
+    "mean_bits": ("bits", lambda value: f"{value:.3g} bits of a weight in the mean", 1.0),
+}
+# What the axis is called.
+_UNITS = {
+    "macs": "millions of multiply-adds",
+    "parameters": "thousands of parameters",
+    "bytes": "kB of the file",
+    "latency": "milliseconds",
+    "mean_bits": "bits of a weight",
+}
+_DECIDED = {"kept": "channels kept", "sparsity": "weights that are zero", "bits": "bits of a weight"}
+
+
+def search_parts(search: SearchFacts | None) -> list[str]:
+    """The section of the report.
+
+    Args:
+        search: What is known of it; None where there was none.
+
+    Returns:
+        HTML; nothing without a search.
+    """
+    if search is None:
+        return []
+    wording = wording_of(search.score_name)
+    curve = Curve("best so far", tuple(map(wording.read, best_so_far(search.trials))))
+    return [
+        listed(sentences(search)),
+        '<div class="halves">',
+        curves_figure("The best so far, on validation examples", [curve], wording),
+        *_fronts(search, wording),
+        "</div>",
+        _left(search),
+        _trials(search, wording),
+    ]
+
+
+def sentences(search: SearchFacts) -> list[str]:
+    """What came of a search, in a few sentences."""
+    wording, best = wording_of(search.score_name), search.best_trial
+    scored = sum(trial.score is not None for trial in search.trials)
+    failed = sum(trial.state == "failed" for trial in search.trials)
+    words = [
+        f"{search.sampler} tried {len(search.trials)} assignments of {len(search.found)} values, for "
+        f"{budget_words(search.cost, search.most)}" + (f"; {failed} failed." if failed else ".")
+    ]
+    before = ""
+    if search.whole_score is not None:
+        before = f", of {wording.shown(search.whole_score)} before"
+    foreseen = ""
+    if search.foreseen_loss is not None:
+        foreseen = f" A loss of {search.foreseen_loss:.3g} of the score was foreseen for it."
+    words.append(
+        f"Trial {best.number + 1} was the best: {wording.name} {wording.shown(_score(best))} on "
+        f"validation examples{before}, with {cost_words(search.cost, best.costs[search.cost])}."
+        f"{foreseen}"
+    )
+    evaluated = sum(trial.seconds for trial in search.trials)
+    words.append(
+        f"Trials took {evaluated:.1f} s, {evaluated / max(scored, 1):.2f} s each, equal ones counted "
+        "once"
+        + (
+            f"; what they share took {search.prepared_seconds:.1f} s."
+            if search.prepared_seconds
+            else "."
+        )
+    )
+    return words
+
+
+def budget_words(cost: str, most: float) -> str:
+    """A budget in words: at most 1.2 M multiply-adds."""
+    return f"at most {cost_words(cost, most)}"
+
+
+def cost_words(cost: str, value: float) -> str:
+    """A cost in words: 1.2 M multiply-adds."""
+    return _COSTS[cost][1](value)
+
+
+def _score(trial: TrialFacts) -> float:
+    assert trial.score is not None
+    return trial.score
+
+
+def _trials(search: SearchFacts, wording: Wording) -> str:
+    """The best trials, and what proposed them."""
+    scored = [trial for trial in search.trials if trial.score is not None]
+    scored.sort(key=lambda trial: (-_score(trial), trial.costs.get(search.cost, 0.0), trial.number))
+    costs = [name for name in _COSTS if all(name in trial.costs for trial in scored)]
+    shown = [
+        (
+            f"{trial.number + 1}",
+            wording.shown(_score(trial)),
+            *(_COSTS[name][1](trial.costs[name]) for name in costs),
+            trial.sampler,
+        )
+        for trial in scored[:SHOWN_TRIALS]
+    ]
+    head = ("trial", wording.name, *(_COSTS[name][0] for name in costs), "proposed by")
+    return details(f"The best {len(shown)} trials", table(head, shown, stacks=True))
+
+
+def _left(search: SearchFacts) -> str:
+    """A bar for each value that was found."""
+    drawn = table(("layers", "found"), map(_bar, search.found), stacks=True)
+    return figure("What each layer is left with", drawn)
+
+
+def _bar(found: FoundFacts) -> tuple[str, Markup]:
+    name = ", ".join(found.targets)
+    if found.decides == "bits":
+        return name, with_bar([(found.value / 8, "after")], f"{found.value:g} bits")
+    left = found.value if found.decides == "kept" else 1 - found.value
+    words = f"{found.value:.0%} {'kept' if found.decides == 'kept' else 'zero'}"
+    return name, with_bar([(1.0, "before"), (left, "after")], words)
+
+
+def _fronts(search: SearchFacts, wording: Wording) -> list[str]:
+    """The score against other costs: each trial, and a line through those that nothing beats."""
+    by_number = {trial.number: trial for trial in search.trials}
+    found = []
+    for cost, numbers in search.fronts.items():
+        scored = [trial for trial in search.trials if trial.score is not None and cost in trial.costs]
+        scale = _COSTS[cost][2]
+        places = [(trial.costs[cost] / scale, wording.read(_score(trial))) for trial in scored]
+        front = [
+            (by_number[number].costs[cost] / scale, wording.read(_score(by_number[number])))
+            for number in numbers
+        ]
+        if len({across for across, _ in places}) < 2 or cost not in ("bytes", "latency"):
+            continue
+        x, y = _axis([across for across, _ in places]), _axis([up for _, up in places])
+        marks = [dots(x, y, places, "before"), line(x, y, front, "after")]
+        title = f"Score against {_COSTS[cost][0]}"
+        alt = f"{title}: {len(front)} of {len(places)} trials are beaten by none"
+        keys = [("before", "trials"), ("after line", "beaten by none")]
+        found.append(figure(title, plot(x, y, marks, alt, _UNITS[cost]), keys=keys))
+    return found
+
+
+def _axis(values: list[float]) -> Axis:
+    low, high = min(values), max(values)
+    margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return Axis(low - margin, high + margin, ticks(low - margin, high + margin))

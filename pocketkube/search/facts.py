@@ -1,0 +1,230 @@
+"""What there is to know of a search that has ended: the content of its search.json."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pocketkube.errors import UserError
+from pocketkube.records import Document, Record
+from pocketkube.search.problem import CostName, Problem
+from pocketkube.search.space import Decides
+from pocketkube.search.trial import State, Trial
+
+# Costs beside the budget's that a person weighs the score against.
+WEIGHED: tuple[CostName, ...] = ("bytes", "latency", "macs", "parameters", "mean_bits")
+
+
+class TrialFacts(Record):
+    """What was tried; see `Trial`.
+
+    Attributes:
+        values: The value of each parameter, by its name.
+    """
+
+    number: int
+    state: State
+    score: float | None
+    costs: dict[str, float]
+    seconds: float
+    sampler: str
+    cause: str = ""
+    values: dict[str, float]
+
+
+class FoundFacts(Record):
+    """What the best trial gives the targets of a parameter.
+
+    Attributes:
+        name: The parameter's.
+        decides: What it is.
+        targets: Groups of channels, or layers.
+        value: What they get.
+        whole: What they had before.
+    """
+
+    name: str
+    decides: Decides
+    targets: tuple[str, ...]
+    value: float
+    whole: float
+
+
+class SearchFacts(Document):
+    """The content of a search.json.
+
+    Attributes:
+        sampler: What proposed the trials.
+        seed: It follows from this.
+        cost: What the budget counts.
+        most: How much may be spent, in its unit.
+        whole_costs: What the network costs with the dearest level of all parameters.
+        score_name: What machines call the score.
+        whole_score: The score before, on the same examples; None where it was not measured.
+        trials: All of them.
+        best: The number of the best.
+        foreseen_loss: The loss that the sensitivity analysis foresees for it; None without one.
+        found: What the best trial gives each parameter.
+        fronts: By a cost's name the numbers of the trials than which none has a better score at no
+            more of that cost, from the least cost.
+        seconds: How long the search took, in the process that ended it.
+        prepared_seconds: How long it took to prepare what trials share, where that process did.
+    """
+
+    schema_version: int = 1
+    sampler: str
+    seed: int
+    cost: CostName
+    most: float
+    whole_costs: dict[str, float]
+    score_name: str
+    whole_score: float | None
+    trials: tuple[TrialFacts, ...]
+    best: int
+    foreseen_loss: float | None
+    found: tuple[FoundFacts, ...]
+    fronts: dict[str, tuple[int, ...]]
+    seconds: float
+    prepared_seconds: float = 0.0
+
+    @property
+    def best_trial(self) -> TrialFacts:
+        """The best of them."""
+        return next(trial for trial in self.trials if trial.number == self.best)
+
+
+def best_of(problem: Problem, trials: Iterable[Trial]) -> Trial:
+    """The trial with the best score; of several the one that the least loss is foreseen for.
+
+    Where nothing is foreseen, it is the cheapest of them, and of those the first.
+
+    Args:
+        problem: The search.
+        trials: Any.
+
+    Raises:
+        UserError: If none has a score.
+    """
+    done = [trial for trial in trials if trial.state == "done"]
+    if not done:
+        raise UserError("search: none of the trials has a score; see their causes in trials.csv")
+    cost = problem.limit.cost
+
+    def worth(trial: Trial) -> tuple[float, ...]:
+        loss = foreseen_loss(problem, trial.choice) or 0.0
+        return _score(trial), -loss, -trial.costs.get(cost, 0.0), -trial.number
+
+    return max(done, key=worth)
+
+
+def front_of(trials: Iterable[Trial], cost: CostName) -> tuple[int, ...]:
+    """The trials than which none has a better score at no more cost; numbers, from the least cost.
+
+    Args:
+        trials: Any; those that were not scored are left out.
+        cost: Which cost.
+    """
+    done = [trial for trial in trials if trial.state == "done" and cost in trial.costs]
+    found: list[int] = []
+    best = float("-inf")
+    for trial in sorted(done, key=lambda each: (each.costs[cost], -_score(each), each.number)):
+        if _score(trial) > best:
+            found.append(trial.number)
+            best = _score(trial)
+    return tuple(found)
+
+
+def best_so_far(trials: Sequence[Trial | TrialFacts], count: int | None = None) -> list[float]:
+    """The best score after each trial, from the first one that has a score on.
+
+    Args:
+        trials: In the order of their numbers.
+        count: How many there are to be: the last value is repeated up to there.
+    """
+    found: list[float] = []
+    for trial in trials:
+        if trial.score is not None:
+            found.append(max([trial.score, *found[-1:]]))
+        elif found:
+            found.append(found[-1])
+    return found + found[-1:] * ((count or 0) - len(found))
+
+
+def search_facts(
+    problem: Problem,
+    trials: Sequence[Trial],
+    *,
+    sampler: str,
+    seed: int,
+    score_name: str,
+    whole_score: float | None,
+    seconds: float,
+    prepared_seconds: float = 0.0,
+) -> SearchFacts:
+    """Gathers them.
+
+    Args:
+        problem: The search.
+        trials: All of its trials.
+        sampler: See `SearchFacts`, as the others.
+
+    Raises:
+        UserError: If no trial has a score.
+    """
+    best = best_of(problem, trials)
+    dearest = tuple(int(size) - 1 for size in problem.space.sizes)
+    return SearchFacts(
+        sampler=sampler,
+        seed=seed,
+        cost=problem.limit.cost,
+        most=problem.limit.most,
+        whole_costs=problem.all_costs(dearest),
+        score_name=score_name,
+        whole_score=whole_score,
+        trials=tuple(_trial(problem, trial) for trial in trials),
+        best=best.number,
+        foreseen_loss=foreseen_loss(problem, best.choice),
+        found=tuple(_found(problem, best.choice)),
+        fronts=_fronts(problem, trials),
+        seconds=seconds,
+        prepared_seconds=prepared_seconds,
+    )
+
+
+def foreseen_loss(problem: Problem, choice: Sequence[int]) -> float | None:
+    """The loss of the score that the sensitivity analysis foresees; None where there is none."""
+    if not problem.losses:
+        return None
+    return sum(losses[level] for losses, level in zip(problem.losses, choice, strict=True))
+
+
+def _trial(problem: Problem, trial: Trial) -> TrialFacts:
+    return TrialFacts(
+        number=trial.number,
+        state=trial.state,
+        score=trial.score,
+        costs=dict(trial.costs),
+        seconds=trial.seconds,
+        sampler=trial.sampler,
+        cause=trial.cause,
+        values=problem.space.values(trial.choice),  # type: ignore[arg-type]
+    )
+
+
+def _found(problem: Problem, choice: Sequence[int]) -> Iterable[FoundFacts]:
+    for parameter, level in zip(problem.space.parameters, choice, strict=True):
+        yield FoundFacts(
+            name=parameter.name,
+            decides=parameter.decides,
+            targets=parameter.targets,
+            value=parameter.levels[level],
+            whole=parameter.levels[-1],
+        )
+
+
+def _fronts(problem: Problem, trials: Sequence[Trial]) -> Mapping[str, tuple[int, ...]]:
+    others = [cost for cost in WEIGHED if cost != problem.limit.cost]
+    found = {cost: front_of(trials, cost) for cost in others}
+    return {cost: numbers for cost, numbers in found.items() if numbers}
+
+
+def _score(trial: Trial) -> float:
+    assert trial.score is not None
+    return trial.score

@@ -1,0 +1,133 @@
+"""Where trials are evaluated: in this process, or in several of their own."""
+
+import queue
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from pocketkube.errors import UserError
+from pocketkube.native.child import Child, ChildDied, ChildRefused
+from pocketkube.search.trial import Trial
+
+WORKER = "pocketkube.search.worker"
+
+Choice = tuple[int, ...]
+
+
+class Evaluation(Protocol):
+    """What came of a trial; see `Trial`."""
+
+    @property
+    def score(self) -> float:
+        """The score, more is better."""
+
+    @property
+    def costs(self) -> Mapping[str, float]:
+        """What the network costs, by the cost's name."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+
+
+class Pool(Protocol):
+    """Evaluates trials."""
+
+    @property
+    def parallel(self) -> int:
+        """How many at a time."""
+
+    def start(self, trial: Trial) -> Future[Trial]:
+        """Evaluates a trial; the future gives it as it has ended, be it that it has failed."""
+
+
+class Here:
+    """Evaluates in this process, one trial after the other.
+
+    Attributes:
+        parallel: One at a time.
+    """
+
+    parallel = 1
+
+    def __init__(self, evaluate: Callable[[Choice], Evaluation]) -> None:
+        """Takes what evaluates a choice; a `UserError` of it fails the trial."""
+        self._evaluate = evaluate
+
+    def start(self, trial: Trial) -> Future[Trial]:
+        """See `Pool`; the trial has ended then."""
+        future: Future[Trial] = Future()
+        began = time.monotonic()
+        try:
+            found = self._evaluate(trial.choice)
+        except UserError as error:
+            future.set_result(_failed(trial, str(error), began))
+        else:
+            future.set_result(_done(trial, found.score, found.costs, found.seconds))
+        return future
+
+
+@contextmanager
+def processes(prepared: Path, count: int) -> Iterator[Pool]:
+    """Processes that evaluate trials, and end with the block or with this process.
+
+    Args:
+        prepared: The folder that each of them opens, once.
+        count: How many.
+    """
+    pool = _Processes(prepared, count)
+    try:
+        yield pool
+    finally:
+        pool.end()
+
+
+class _Processes:
+    """Evaluates in processes of their own, which end with this one."""
+
+    def __init__(self, prepared: Path, count: int) -> None:
+        self._prepared, self.parallel = prepared, count
+        self._children = [Child(WORKER) for _ in range(count)]
+        self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
+        for child in self._children:
+            self._idle.put(child)
+        self._threads = ThreadPoolExecutor(count)
+
+    def start(self, trial: Trial) -> Future[Trial]:
+        return self._threads.submit(self._evaluated, trial)
+
+    def end(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for child in self._children:
+            child.end()
+        self._threads.shutdown()
+
+    def _evaluated(self, trial: Trial) -> Trial:
+        child, began = self._idle.get(), time.monotonic()
+        request = {
+            "prepared": str(self._prepared),
+            "choice": list(trial.choice),
+            "parallel": self.parallel,
+        }
+        try:
+            found = child.ask(request)
+        except ChildDied as error:
+            return _failed(trial, f"its process ended by {error.cause}", began)
+        except ChildRefused as error:
+            return _failed(trial, str(error), began)
+        finally:
+            self._idle.put(child)
+        return _done(trial, found["score"], found["costs"], found["seconds"])
+
+
+def _done(trial: Trial, score: float, costs: Mapping[str, float], seconds: float) -> Trial:
+    return replace(trial, state="done", score=score, costs=costs, seconds=seconds)
+
+
+def _failed(trial: Trial, cause: str, began: float) -> Trial:
+    one_line = " ".join(cause.split())
+    return replace(trial, state="failed", cause=one_line, seconds=time.monotonic() - began)

@@ -1,0 +1,41 @@
+"""A process that evaluates trials, one after the other: it opens what they share once."""
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketkube.native.serving import serve
+from pocketkube.quiet import quiet_tensorflow
+
+if TYPE_CHECKING:
+    from pocketkube.search.evaluation import Evaluator
+
+
+def evaluate(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Evaluates a trial.
+
+    Args:
+        request: The folder "prepared", the "choice", and of how many processes this is one, "parallel".
+    """
+    evaluator = _opened(str(request["prepared"]), int(request["parallel"]))
+    found = evaluator.evaluate(tuple(map(int, request["choice"])))
+    return {"score": found.score, "costs": dict(found.costs), "seconds": found.seconds}
+
+
+@cache
+def _opened(prepared: str, parallel: int) -> "Evaluator":
+    quiet_tensorflow()
+    import tensorflow as tf
+
+    from pocketkube.search.prepared import open_prepared
+
+    tf.config.threading.set_intra_op_parallelism_threads(
+        max(1, (os.cpu_count() or parallel) // parallel)
+    )
+    return open_prepared(Path(prepared))
+
+
+if __name__ == "__main__":
+    serve(evaluate)

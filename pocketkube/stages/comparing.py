@@ -1,0 +1,94 @@
+"""Runs several samplers on one search, at equal trials and budget, and shows how far each comes."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pocketkube.files import write_text
+from pocketkube.layout import (
+    COMPARISON_CURVES,
+    COMPARISON_FILE,
+    COMPARISON_PAGE,
+    COMPARISON_TABLE,
+)
+from pocketkube.quiet import quiet_tensorflow
+from pocketkube.records import text_of
+from pocketkube.report.comparison import comparison_markdown, comparison_page, comparison_svg
+from pocketkube.search.comparison import ComparisonFacts, run_facts
+from pocketkube.search.experiment import run_experiment
+from pocketkube.search.samplers import sampler_named
+from pocketkube.search.trial import Trial
+from pocketkube.spec import Spec
+from pocketkube.stages.configs import SearchRatiosConfig
+from pocketkube.stages.plan import SEARCH, steps_to
+from pocketkube.stages.searching import pool_of, shared_by_trials
+from pocketkube.stages.whole_job import run_inline
+
+
+def compare_samplers(
+    spec: Spec,
+    samplers: Sequence[str],
+    seeds: int,
+    output: Path,
+    *,
+    cache: Path,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+) -> ComparisonFacts:
+    """Compares samplers; goes on where an interrupted comparison of the same search ended.
+
+    An assignment that several of them try is evaluated once.
+
+    Args:
+        spec: The job, with a section search, whose sampler plays no part.
+        samplers: Their names.
+        seeds: How often each is run: with the spec's seed, and those after it.
+        output: Gets comparison.html, comparison.svg, comparison.md and comparison.json.
+        cache: See `run_stage`.
+        say: Told what begins and ends.
+
+    Returns:
+        How far each came.
+
+    Raises:
+        UserError: If a step refuses its input, or all trials fail.
+    """
+    named = {name: sampler_named(name) for name in samplers}
+    *before, search = steps_to(spec, SEARCH)
+    folders = run_inline(spec, output / "steps", say, cache=cache, steps=before)
+    quiet_tensorflow()
+    config, inputs = search.config, {name: folders[key] for name, key in search.inputs.items()}
+    assert isinstance(config, SearchRatiosConfig)
+    work = output / ".comparison"
+    shared = shared_by_trials(config, inputs, work)
+    evaluated: dict[tuple[int, ...], Trial] = {}
+    runs = []
+    with pool_of(shared, config.search.parallel) as pool:
+        for seed in range(spec.seed, spec.seed + seeds):
+            for name, sampler in named.items():
+                say(f"{name}, seed {seed}")
+                trials = run_experiment(
+                    shared.problem,
+                    sampler,
+                    pool,
+                    trials=config.search.trials,
+                    seed=seed,
+                    folder=work / f"{name}-{seed}",
+                    remembered=evaluated.values(),
+                )
+                runs.append(run_facts(shared.problem, name, seed, trials))
+                evaluated = {t.choice: t for t in trials if t.state == "done"} | evaluated
+    found = ComparisonFacts(
+        cost=shared.problem.limit.cost,
+        most=shared.problem.limit.most,
+        trials=config.search.trials,
+        score_name=shared.score_name,
+        whole_score=shared.whole_score,
+        runs=tuple(runs),
+        evaluated=len(evaluated),
+        seconds=sum(trial.seconds for trial in evaluated.values()),
+    )
+    write_text(output / COMPARISON_FILE, text_of(found))
+    write_text(output / COMPARISON_PAGE, comparison_page(found))
+    write_text(output / COMPARISON_CURVES, comparison_svg(found))
+    write_text(output / COMPARISON_TABLE, comparison_markdown(found))
+    return found

@@ -1,0 +1,168 @@
+"""Searches for a task on a cluster whose trials are pods of a Katib Experiment."""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from pocketkube.errors import UserError
+from pocketkube.facts import load_facts
+from pocketkube.kube.katib.experiment import OUR_ALGORITHMS, Algorithm, ExperimentWork
+from pocketkube.kube.own_pod import own_pod
+from pocketkube.kube.session import connect
+from pocketkube.launch.cluster_jobs import store_of
+from pocketkube.launch.katib import RunningExperiment, start_experiment
+from pocketkube.launch.outcome import Cause
+from pocketkube.quiet import quiet_tensorflow
+from pocketkube.search.facts import search_facts
+from pocketkube.search.found import write_found
+from pocketkube.search.problem import Problem
+from pocketkube.search.trial import Trial
+from pocketkube.spec.sections import Cluster
+from pocketkube.stages.call import StageCall
+from pocketkube.stages.configs import SearchRatiosConfig
+from pocketkube.stages.own_place import OwnPlace, own_place
+from pocketkube.storage import (
+    S3Location,
+    add_folder,
+    fetch_folder,
+    is_whole,
+    parse_uri,
+    patiently,
+    remove_if_possible,
+)
+
+# What proposes trials under Katib, by the sampler's name: services of ours, or Katib's own.
+_OURS = ("ddpg", "tpe", "milp")
+_OF_KATIB = {"random": "random", "cmaes": "cmaes", "gp": "bayesianoptimization"}
+
+
+def search_on_katib(call: StageCall, cluster: Cluster) -> None:
+    """Runs the stage that searches, its trials as pods.
+
+    What trials share is prepared here and sent to `cluster.object_store.work`; a task that begins again
+    in another pod takes it from there, and follows the Experiment that it had started.
+
+    Args:
+        call: The call, its places folders on this machine.
+        cluster: Where trials run.
+
+    Raises:
+        UserError: If there is nothing to search, or the cluster, Katib or the object store refuses.
+    """
+    began = time.monotonic()
+    config = call.config
+    assert isinstance(config, SearchRatiosConfig)
+    _check(config, cluster)
+    place = own_place(call, cluster.object_store.work)
+    quiet_tensorflow()
+    with tempfile.TemporaryDirectory(prefix="pocketkube-") as folder:
+        problem, whole_score = _prepared(call, config, place, Path(folder) / "prepared")
+    prepared_seconds = time.monotonic() - began
+    trials = _searched(config, cluster, place, problem)
+    facts = search_facts(
+        problem,
+        trials,
+        sampler=config.search.sampler,
+        seed=config.seed,
+        score_name=load_facts(Path(call.inputs["model"])).task.score_name,
+        whole_score=whole_score,
+        seconds=time.monotonic() - began,
+        prepared_seconds=prepared_seconds,
+    )
+    write_found(Path(call.output), problem, facts)
+    # An Experiment that is resumed has trials that open it again.
+    if cluster.trials.resume == "Never":
+        remove_if_possible(place.address)
+
+
+def algorithm_of(sampler: str, problem: Problem, seed: int) -> Algorithm:
+    """What proposes the trials that a sampler would.
+
+    Args:
+        sampler: Its name in a spec.
+        problem: The search, of which our own are told.
+        seed: Theirs.
+
+    Raises:
+        UserError: If neither Katib nor we have such an algorithm.
+    """
+    if sampler in _OURS:
+        settings = {"problem": problem.to_setting(), "seed": str(seed)}
+        return Algorithm(f"{OUR_ALGORITHMS}{sampler}", settings)
+    if sampler in _OF_KATIB:
+        return Algorithm(_OF_KATIB[sampler], {"random_state": str(seed)})
+    raise UserError(
+        f"search.sampler: {sampler} is no algorithm of Katib; use one of "
+        f"{', '.join([*_OURS, *_OF_KATIB])}, or let cluster.trials.launcher be inline."
+    )
+
+
+def _check(config: SearchRatiosConfig, cluster: Cluster) -> None:
+    if cluster.trials.workers > 1 and not config.search.evaluate.fine_tune_steps:
+        raise UserError(
+            f"cluster.trials.workers: {cluster.trials.workers} processes would share a trial's "
+            "fine-tuning, and search.evaluate.fine_tune_steps is 0; let it be more, or workers 1."
+        )
+
+
+def _prepared(
+    call: StageCall, config: SearchRatiosConfig, place: OwnPlace, folder: Path
+) -> tuple[Problem, float]:
+    """What trials share, as it lies on the object store: the search, and the score before."""
+    from pocketkube.search.prepared import open_prepared, prepare
+
+    there = parse_uri(_address(place))
+    if patiently("look", lambda: is_whole(S3Location(there))):
+        patiently("fetch", lambda: fetch_folder(there, folder))
+    else:
+        inputs = {name: Path(given) for name, given in call.inputs.items()}
+        prepare(config, inputs, folder)
+        add_folder(folder, S3Location(there))
+    evaluator = open_prepared(folder, remembers=False)
+    return evaluator.problem, evaluator.whole_score
+
+
+def _searched(
+    config: SearchRatiosConfig, cluster: Cluster, place: OwnPlace, problem: Problem
+) -> tuple[Trial, ...]:
+    """The trials that have ended."""
+    session = connect()
+    pod = own_pod(session)
+    image = cluster.image or (pod.image if pod else "")
+    if not image:
+        raise UserError("cluster.image: name the image of trials; this process is in no pod.")
+    work = ExperimentWork(
+        name=place.name,
+        space=problem.space,
+        algorithm=algorithm_of(config.search.sampler, problem, config.seed),
+        prepared=_address(place),
+        costs=problem.cost_names,
+        trials=config.search.trials,
+        parallel=config.search.parallel,
+        image=image,
+        environment=store_of(cluster),
+        owner=pod.owner if pod else None,
+    )
+    running = start_experiment(session, work, problem, cluster)
+    _wait(running)
+    return tuple(trial for trial in running.trials if trial.state != "running")
+
+
+def _wait(running: RunningExperiment) -> None:
+    """Shows its lines on standard error until it ends."""
+    try:
+        for line in running.follow():
+            print(line, file=sys.stderr, flush=True)
+    except UserError:
+        # Whoever comes next finds the Experiment: a cluster that is away has not ended it.
+        raise
+    except BaseException:
+        running.cancel()
+        raise
+    if running.outcome.cause is not Cause.DONE:
+        raise UserError(running.outcome.reason)
+
+
+def _address(place: OwnPlace) -> str:
+    return f"{place.address}/prepared"

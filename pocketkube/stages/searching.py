@@ -1,0 +1,155 @@
+"""The stage that searches for layers' ratios and bits, before the stages that it decides."""
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketkube.facts import load_facts
+from pocketkube.files import write_text
+from pocketkube.search.evaluation import Evaluator
+from pocketkube.search.experiment import run_experiment
+from pocketkube.search.facts import search_facts
+from pocketkube.search.found import write_found
+from pocketkube.search.pool import Here, Pool, processes
+from pocketkube.search.prepared import open_prepared, prepare
+from pocketkube.search.problem import Problem
+from pocketkube.search.samplers import sampler_named
+from pocketkube.search.trial import Trial
+from pocketkube.stages.cache import fingerprint
+from pocketkube.stages.call import StageCall
+from pocketkube.stages.configs import SearchRatiosConfig
+
+PREPARED = "prepared"
+# Says what the files beside it belong to.
+STAMP = "search.stamp"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all trials of a search have in common.
+
+    Attributes:
+        folder: Where it is, for every process that evaluates some.
+        evaluator: Evaluates trials in this process.
+        score_name: What machines call the score.
+        seconds: How long it took to prepare; 0 where that was done before.
+    """
+
+    folder: Path
+    evaluator: Evaluator
+    score_name: str
+    seconds: float
+
+    @property
+    def problem(self) -> Problem:
+        """The search."""
+        return self.evaluator.problem
+
+    @property
+    def whole_score(self) -> float:
+        """The score before, on the examples that score trials."""
+        return self.evaluator.whole_score
+
+
+def search_ratios(
+    config: SearchRatiosConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
+) -> None:
+    """Searches, and writes the ratios of the best trial with what there is to know of the search."""
+    began, search = time.monotonic(), config.search
+    shared = shared_by_trials(config, inputs, scratch)
+    with pool_of(shared, search.parallel) as pool:
+        trials = run_experiment(
+            shared.problem,
+            sampler_named(search.sampler),
+            pool,
+            trials=search.trials,
+            seed=config.seed,
+            folder=scratch,
+        )
+    write_search(config, shared, trials, output, time.monotonic() - began)
+
+
+def write_search(
+    config: SearchRatiosConfig,
+    shared: Shared,
+    trials: Sequence[Trial],
+    output: Path,
+    seconds: float,
+) -> None:
+    """Writes what a search has found, wherever its trials ran.
+
+    Args:
+        config: The stage's.
+        shared: What trials shared.
+        trials: All of them.
+        output: The folder to write.
+        seconds: How long the search took.
+
+    Raises:
+        UserError: If no trial has a score.
+    """
+    facts = search_facts(
+        shared.problem,
+        trials,
+        sampler=config.search.sampler,
+        seed=config.seed,
+        score_name=shared.score_name,
+        whole_score=shared.whole_score,
+        seconds=seconds,
+        prepared_seconds=shared.seconds,
+    )
+    write_found(output, shared.problem, facts)
+
+
+def shared_by_trials(config: SearchRatiosConfig, inputs: Mapping[str, Path], scratch: Path) -> Shared:
+    """Prepares what trials share, or takes what an earlier process has prepared for the same search.
+
+    Args:
+        config: The stage's; how often and by what it is tried plays no part.
+        inputs: Its inputs' folders.
+        scratch: A folder for it and for journals; what it holds of another search is removed.
+    """
+    began = time.monotonic()
+    _keep_only(scratch, _stamp(config, inputs))
+    folder = scratch / PREPARED
+    is_there = folder.is_dir()
+    if not is_there:
+        prepare(config, inputs, folder)
+    evaluator = open_prepared(folder)
+    seconds = 0.0 if is_there else time.monotonic() - began
+    score_name = load_facts(inputs["model"]).task.score_name
+    return Shared(folder, evaluator, score_name, seconds)
+
+
+@contextmanager
+def pool_of(shared: Shared, parallel: int) -> Iterator[Pool]:
+    """Where trials are evaluated: in this process where it is one at a time.
+
+    Args:
+        shared: What they share.
+        parallel: How many at a time.
+    """
+    if parallel == 1:
+        yield Here(shared.evaluator.evaluate)
+        return
+    with processes(shared.folder, parallel) as pool:
+        yield pool
+
+
+def _stamp(config: SearchRatiosConfig, inputs: Mapping[str, Path]) -> str:
+    names = {"sampler", "trials", "parallel"}
+    anyhow = {name: type(config.search).model_fields[name].default for name in names}
+    same = config.model_copy(update={"search": config.search.model_copy(update=anyhow)})
+    places = {name: str(folder) for name, folder in inputs.items()}
+    return fingerprint(StageCall("search_ratios", same, places, ""))
+
+
+def _keep_only(folder: Path, stamp: str) -> None:
+    file = folder / STAMP
+    if file.is_file() and file.read_text("utf-8") == stamp:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    write_text(file, stamp)

@@ -1,0 +1,166 @@
+"""A search goes on after any interruption as if nothing had been, whatever order its trials end in."""
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from pocketkube.errors import UserError
+from pocketkube.search.experiment import run_experiment
+from pocketkube.search.journal import Journal
+from pocketkube.search.pool import Here
+from pocketkube.search.problem import Problem
+from pocketkube.search.samplers import sampler_named
+from pocketkube.search.trial import Trial
+from tests.search.synthetic import Synthetic, synthetic
+
+
+@dataclass(frozen=True)
+class Found:
+    score: float
+    costs: dict[str, float]
+    seconds: float
+
+
+class Interrupted(Exception):
+    """What stands for a kill."""
+
+
+class Evaluating:
+    """Evaluates choices, notes which, and may end in the midst of it."""
+
+    def __init__(self, known: Synthetic, ends_after: int | None = None) -> None:
+        self.known, self.ends_after = known, ends_after
+        self.asked: list[tuple[int, ...]] = []
+        self.lock = threading.Lock()
+
+    def __call__(self, choice: tuple[int, ...]) -> Found:
+        with self.lock:
+            if self.ends_after is not None and len(self.asked) == self.ends_after:
+                raise Interrupted
+            self.asked.append(choice)
+        return Found(self.known.score(choice), self.known.problem.all_costs(choice), 0.01)
+
+
+class Threads:
+    """A pool whose trials end in an order that no one can foresee."""
+
+    def __init__(self, evaluate: Evaluating, parallel: int) -> None:
+        self.evaluate, self.parallel = evaluate, parallel
+        self.threads = ThreadPoolExecutor(parallel)
+        self.running, self.most = 0, 0
+
+    def start(self, trial: Trial) -> Future[Trial]:
+        return self.threads.submit(self.run, trial)
+
+    def run(self, trial: Trial) -> Trial:
+        with self.evaluate.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        time.sleep(0.002 * (hash((trial.choice, time.monotonic())) % 5))
+        found = self.evaluate(trial.choice)
+        with self.evaluate.lock:
+            self.running -= 1
+        return replace(trial, state="done", score=found.score, costs=found.costs)
+
+
+def outcomes(trials: tuple[Trial, ...]) -> list[tuple[int, tuple[int, ...], float | None, str]]:
+    return [(trial.number, trial.choice, trial.score, trial.sampler) for trial in trials]
+
+
+@pytest.mark.parametrize("name", ["random", "milp", "ddpg"])
+def test_an_interrupted_search_goes_on_as_if_nothing_had_been(tmp_path: Path, name: str) -> None:
+    known = synthetic(4, blur=0.5)
+    problem, whole = known.problem, Evaluating(known)
+
+    def run(folder: Path, evaluate: Evaluating) -> tuple[Trial, ...]:
+        sampler = sampler_named(name)
+        return run_experiment(problem, sampler, Here(evaluate), trials=12, seed=3, folder=folder)
+
+    expected = run(tmp_path / "whole", whole)
+    assert [trial.state for trial in expected] == ["done"] * 12
+    assert all(problem.cost(trial.choice) <= problem.limit.most for trial in expected)
+    asked: list[tuple[int, ...]] = []
+    for ends_after in (0, 4, 1, 3):
+        interrupted = Evaluating(known, ends_after)
+        with pytest.raises(Interrupted):
+            run(tmp_path / "parts", interrupted)
+        asked += interrupted.asked
+        assert Journal(tmp_path / "parts").trials()[-1].state == "running"
+    last = Evaluating(known)
+    assert outcomes(run(tmp_path / "parts", last)) == outcomes(expected)
+    # Nothing that had ended was evaluated again.
+    assert [*asked, *last.asked] == whole.asked
+    # What is done already asks for nothing.
+    assert outcomes(run(tmp_path / "parts", Evaluating(known, 0))) == outcomes(expected)
+
+
+def test_trials_that_end_in_any_order_are_the_same_trials(tmp_path: Path) -> None:
+    known = synthetic(4, blur=0.5)
+    found = []
+    for attempt in range(3):
+        pool = Threads(Evaluating(known), 3)
+        sampler = sampler_named("random")
+        folder = tmp_path / str(attempt)
+        trials = run_experiment(known.problem, sampler, pool, trials=10, seed=1, folder=folder)
+        found.append(outcomes(trials))
+        assert pool.most > 1
+    assert found[0] == found[1] == found[2]
+
+
+class Always:
+    """Proposes the same again and again."""
+
+    name = "always"
+
+    def __init__(self, problem: Problem) -> None:
+        self.choice = tuple(int(size) - 1 for size in problem.space.sizes)
+
+    def ask(
+        self, problem: Problem, trials: object, count: int, *, seed: int, state: str = ""
+    ) -> object:
+        from pocketkube.search.sampler import Asked
+
+        return Asked((self.choice,) * count, samplers=(self.name,) * count)
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_equal_assignments_are_evaluated_once(tmp_path: Path, parallel: int) -> None:
+    known = synthetic(4)
+    problem, evaluate = known.problem, Evaluating(known)
+    pool = Here(evaluate) if parallel == 1 else Threads(evaluate, parallel)
+    trials = run_experiment(problem, Always(problem), pool, trials=5, seed=0, folder=tmp_path)
+    assert len(evaluate.asked) == 1
+    assert len({trial.score for trial in trials}) == 1
+    others = run_experiment(
+        problem, Always(problem), pool, trials=2, seed=0, folder=tmp_path / "b", remembered=trials
+    )
+    assert len(evaluate.asked) == 1
+    assert others[0].score == trials[0].score
+
+
+def test_a_trial_that_fails_is_written_down_and_three_alone_end_the_search(tmp_path: Path) -> None:
+    problem, count = synthetic(4).problem, 0
+
+    def fails_at_first(choice: tuple[int, ...]) -> Found:
+        nonlocal count
+        count += 1
+        if count == 1:
+            raise UserError("the model has no\nlayers left")
+        return Found(1.0, problem.all_costs(choice), 0.0)
+
+    sampler = sampler_named("random")
+    trials = run_experiment(
+        problem, sampler, Here(fails_at_first), trials=4, seed=0, folder=tmp_path / "one"
+    )
+    assert [trial.state for trial in trials] == ["failed", "done", "done", "done"]
+    assert trials[0].cause == "the model has no layers left"
+
+    def fails(choice: tuple[int, ...]) -> Found:
+        raise UserError("there is no memory left")
+
+    with pytest.raises(UserError, match="search: 3 trials and all have failed; the last: there is no"):
+        run_experiment(problem, sampler, Here(fails), trials=9, seed=0, folder=tmp_path / "all")

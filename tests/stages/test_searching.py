@@ -1,0 +1,192 @@
+"""A job searches for its layers' channels before it cuts them, and loses nothing when it is killed."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pocketkube.bundle import load_bundle
+from pocketkube.errors import UserError
+from pocketkube.search.comparison import ComparisonFacts
+from pocketkube.spec import parse_spec, settings_document
+from pocketkube.spec.sections import PruneChannels
+from pocketkube.stages.comparing import compare_samplers
+from pocketkube.stages.outputs import collect
+from pocketkube.stages.plan import plan, step_named, steps_to
+from pocketkube.stages.searched import with_found
+from pocketkube.stages.whole_job import run_inline
+
+ROOT = Path(__file__).parents[2]
+SPEC: dict[str, Any] = {
+    "model": "lenet",
+    "dataset": "digits",
+    "target": {"speedup": 2},
+    "stages": [{"prune_channels": {"round_to": 1}}, "quantize_int8"],
+    "search": {"over": ["prune_channels"], "trials": 4, "sampler": "random"},
+    "training": {"epochs": 2, "batch_size": 64},
+    "benchmark": {"runs": 5, "threads": [1], "warmup_runs": 0, "precision": 9},
+}
+
+
+def keys(spec: dict[str, Any]) -> dict[str, tuple[str, dict[str, str]]]:
+    return {step.key: (step.stage, dict(step.inputs)) for step in plan(parse_spec(spec))}
+
+
+def test_the_search_stands_before_the_first_stage_that_it_decides() -> None:
+    spec = SPEC | {
+        "stages": ["prune_channels", "fine_tune", "sparsify_weights", "quantize_weights"],
+        "search": {"over": ["quantize_weights"], "mean_bits": 4},
+    }
+    steps = keys(spec)
+    assert list(steps)[2:7] == [
+        *("1_prune_channels", "2_fine_tune", "3_sparsify_weights", "search", "4_quantize_weights")
+    ]
+    assert steps["search"] == (
+        "search_ratios",
+        {"model": "3_sparsify_weights", "teacher": "train_model"},
+    )
+    assert steps["4_quantize_weights"][1]["ratios"] == "search"
+    assert "ratios" not in steps["1_prune_channels"][1]
+    assert steps["report"][1]["searched"] == "search"
+    both = keys(
+        SPEC
+        | {"stages": ["prune_channels", "fine_tune", "quantize_weights"], "target": {"max_size": 9000}}
+        | {"search": {"over": ["quantize_weights", "prune_channels"]}}
+    )
+    # The uncompressed model is the model itself: one output is not to be two inputs.
+    assert both["search"][1] == {"model": "train_model"}
+    assert {both[key][1]["ratios"] for key in ("1_prune_channels", "3_quantize_weights")} == {"search"}
+    assert "search" not in keys({**SPEC, "search": None})
+    assert [step.key for step in steps_to(parse_spec(SPEC), "search")] == [
+        *("check_export", "train_model", "search")
+    ]
+
+
+def test_the_search_depends_on_what_decides_it_alone() -> None:
+    def told(**changes: Any) -> dict[str, Any]:
+        return settings_document(step_named(parse_spec(SPEC | changes), "search").config)
+
+    same = told()
+    assert set(same) == {"dataset", "search", "stages", "target"}
+    assert [stage["name"] for stage in same["stages"]] == ["prune_channels"]
+    assert told(training={"epochs": 7}, benchmark={"runs": 9}, distillation={"weight": 0.1}) == same
+    assert told(stages=[SPEC["stages"][0], "fine_tune"]) == same
+    trained = SPEC["search"] | {"evaluate": {"fine_tune_steps": 5}}
+    assert told(search=trained)["training"] == {"epochs": 2, "batch_size": 64}
+    by_size = told(target={"max_size": 9000})
+    assert [stage["name"] for stage in by_size["stages"]] == ["prune_channels", "quantize_int8"]
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Path]]:
+    folder = tmp_path_factory.mktemp("job")
+    spec = parse_spec(SPEC)
+    return folder, run_inline(spec, folder / "steps", lambda _: None, cache=folder / "cache")
+
+
+def test_what_was_found_is_what_is_cut(job: tuple[Path, dict[str, Path]], tmp_path: Path) -> None:
+    _, folders = job
+    result = collect(folders, tmp_path)
+    ratios = yaml.safe_load((tmp_path / "ratios.yaml").read_text())["prune_channels"]
+    kept = load_bundle(folders["1_prune_channels"]).facts.kept
+    assert set(ratios) == set(kept)
+    for name, (left, of) in kept.items():
+        assert ratios[name] == pytest.approx(1 - left / of, abs=1e-6)
+    assert result.search is not None
+    # The table of the search and a count over the real network agree, and so does the target.
+    best = result.search.best_trial
+    assert result.stages[-1].macs == result.after.macs == best.costs["macs"]
+    assert all(target.met for target in result.targets)
+    assert 2.0 <= result.speedup <= 2.1
+    with (tmp_path / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert max(float(row["score"]) for row in rows) == best.score
+    page = (tmp_path / "report.html").read_text()
+    assert "The best so far, on validation examples" in page
+    assert (tmp_path / "best_so_far.svg").read_text().startswith("<svg")
+
+
+def test_ratios_of_another_stage_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "ratios.yaml").write_text("quantize_weights: {conv1: 4}\n")
+    with pytest.raises(UserError, match=r"ratios\.yaml says nothing of prune_channels"):
+        with_found(PruneChannels(), {"ratios": tmp_path})
+    (tmp_path / "ratios.yaml").write_text("prune_channels: {conv1: 0.25}\n")
+    assert with_found(PruneChannels(), {"ratios": tmp_path}).ratios == {"conv1": 0.25}
+    assert with_found(PruneChannels(), {}) == PruneChannels()
+
+
+def lines(cache: Path) -> list[dict[str, Any]]:
+    journals = list(cache.glob(".search_ratios-*.partial/trials.jsonl"))
+    return [json.loads(line) for file in journals for line in file.read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_where_it_was(
+    job: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    folder, _ = job
+    search = SPEC["search"] | {"trials": 12, "parallel": 2}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC | {"search": search}))
+    words = ["search", "spec.yaml", "-o", "out"]
+    command = [sys.executable, "-m", "pocketkube", *words]
+    environment = os.environ | {"POCKETKUBE_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    first = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    ended: list[dict[str, Any]] = []
+    while len(ended) < 3:
+        assert first.poll() is None, first.communicate()[1]
+        time.sleep(0.05)
+        ended = [line for line in lines(folder / "cache") if line.get("score") is not None]
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert not (tmp_path / "out" / "ratios.yaml").exists()
+    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert f"Ratios:  {tmp_path / 'out' / 'ratios.yaml'}" in again.stdout
+    assert "was the best: accuracy" in again.stdout
+    with (tmp_path / "out" / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial"] for row in rows] == [f"{number}" for number in range(1, 13)]
+    # What had ended keeps the time that it took.
+    scores = {int(row["trial"]) - 1: float(row["score"]) for row in rows}
+    for line in ended:
+        assert scores[line["number"]] == line["score"]
+    assert "stage=search trial=12/12" in again.stderr
+
+
+def test_samplers_are_compared_at_equal_trials(
+    job: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    folder, _ = job
+    said: list[str] = []
+
+    def compare() -> ComparisonFacts:
+        spec = parse_spec(SPEC | {"search": SPEC["search"] | {"trials": 3}})
+        return compare_samplers(
+            spec, ("random", "uniform"), 2, tmp_path, cache=folder / "cache", say=said.append
+        )
+
+    found = compare()
+    assert [(run.sampler, run.seed) for run in found.runs] == [
+        *(("random", 0), ("uniform", 0), ("random", 1), ("uniform", 1))
+    ]
+    for run in found.runs:
+        assert len(run.best_so_far) == 3
+        assert list(run.best_so_far) == sorted(run.best_so_far)
+    # Chance differs from seed to seed; a rule does not, and is evaluated once.
+    assert found.runs[1].best_so_far == found.runs[3].best_so_far
+    assert found.runs[0].values != found.runs[2].values
+    assert found.evaluated <= 9
+    page = (tmp_path / "comparison.html").read_text()
+    assert "uniform" in page
+    assert (tmp_path / "comparison.md").read_text().startswith("| sampler | 1 trial | 3 trials |")
+    assert (tmp_path / "comparison.svg").is_file()
+    assert compare().runs == found.runs
