@@ -106,7 +106,7 @@ class _Moments:
         self._norm = norm
         self._before = np.array(norm.moving_variance, np.float64)
         # Values, their mean, and the sum of their squared distances from it.
-        self._count, self._mean, self._spread = 0, np.float64(0.0), np.float64(0.0)
+        self._count, self._mean, self._spread = 0, np.zeros(()), np.zeros(())
 
     def add(self, x: tf.Tensor) -> None:
         """Adds a batch, `[b, …]`."""

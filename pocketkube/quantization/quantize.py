@@ -1,6 +1,6 @@
 """Post-training quantisation: inserts roundings, calibrates ranges and corrects biases."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 from pocketkube.data.dataset import Arrays
 from pocketkube.errors import UserError
 from pocketkube.graph.inputs import refuse_other_examples
-from pocketkube.graph.kernels import kernels_of
+from pocketkube.graph.kernels import Kernel, kernels_of
 from pocketkube.graph.names import named_layers
 from pocketkube.graph.paths import is_within
 from pocketkube.graph.replay import replay
@@ -20,7 +20,7 @@ from pocketkube.quantization.correction import correct_biases
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
 from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.insertion import Prepared, prepare
-from pocketkube.quantization.levels import signed_levels, unsigned_levels
+from pocketkube.quantization.levels import Levels, signed_levels, unsigned_levels
 from pocketkube.quantization.ranges import find_range
 from pocketkube.spec.sections import FLOAT, QuantizeWeights
 
@@ -70,8 +70,8 @@ def quantize(
     if seed < 0:
         raise UserError(f"quantize: seed has to be at least 0; received {seed}.")
     refuse_other_examples(model, calibration)
-    prepared = prepare(model, _rounding(settings))
-    kernels = list(quantized_kernels(prepared, settings))
+    prepared = insert_roundings(model, settings)
+    kernels = list(kernels_with_ends(prepared, settings, {}))
     method = QuantizationAware(kernels, settings)
     _calibrate(prepared, settings, calibration, np.random.default_rng(seed))
     if settings.bias_correction:
@@ -106,31 +106,81 @@ def _rounding(settings: QuantizeWeights) -> Callable[[str, str], FakeQuantize] |
     return rounding
 
 
-def quantized_kernels(prepared: Prepared, settings: QuantizeWeights) -> Iterator[QuantizedKernel]:
-    """The kernels of a model to quantise, each with levels that span the weights that it has.
+# The ends of each group's range `[2, groups]`, by a kernel's name and bits.
+Ends = Mapping[tuple[str, int], np.ndarray]
+
+
+def kernel_ends(prepared: Prepared, settings: QuantizeWeights, bits: int) -> dict[str, np.ndarray]:
+    """The range of each kernel's weights as they are, at so many bits, by its name; see `Ends`."""
+    return {
+        kernel.path: np.stack(_ends(kernel, settings, bits)) for kernel in kernels_of(prepared.model)
+    }
+
+
+def kernels_with_ends(
+    prepared: Prepared, settings: QuantizeWeights, ends: Ends
+) -> Iterator[QuantizedKernel]:
+    """The kernels of a model to quantise, each with levels that span its range.
 
     Args:
         prepared: The model.
-        settings: Bits, groups and how ranges are found.
+        settings: Bits and groups.
+        ends: The ranges that are known; others are found.
 
     Raises:
-        UserError: If there are none, or `settings` names a layer that is not there.
+        UserError: If there are no kernels, or `settings` names a layer that is not there.
     """
     model = prepared.model
     found = list(kernels_of(model))
     if not found:
         raise UserError(f"{model.name} has no dense layer or convolution that could be quantised.")
     bits = _bits_by_layer([kernel.layer for kernel in found], prepared.elementwise, settings)
-    symmetric = settings.scheme == "symmetric"
     for kernel in found:
-        variable, count = kernel.variable, bits[kernel.layer]
-        groups = Groups(tuple(variable.shape), kernel.axes, settings.granularity, settings.bucket_size)
-        levels = signed_levels(count) if symmetric else unsigned_levels(count)
-        low, high = find_range(groups.split(variable).numpy(), levels, symmetric, settings.calibration)
-        input_quantizer = prepared.input_quantizers.get(id(kernel.owner))
+        count = bits[kernel.layer]
+        known = ends.get((kernel.path, count))
+        low, high = _ends(kernel, settings, count) if known is None else known
         yield QuantizedKernel.calibrated(
-            kernel, groups, count, levels, low, high, settings, input_quantizer
+            kernel,
+            _groups(kernel, settings),
+            count,
+            _levels(settings, count),
+            low,
+            high,
+            settings,
+            prepared.input_quantizers.get(id(kernel.owner)),
         )
+
+
+def insert_roundings(model: keras.Model, settings: QuantizeWeights) -> Prepared:
+    """The model to quantise, its roundings not calibrated yet; see `quantize`."""
+    return prepare(model, _rounding(settings))
+
+
+def span_roundings(prepared: Prepared, ends: np.ndarray) -> None:
+    """Gives the roundings ranges that were found before.
+
+    Args:
+        prepared: The model; its roundings are changed in place.
+        ends: The lower and the upper end of each, `[roundings, 2]`.
+    """
+    for layer, (low, high) in zip(prepared.roundings, ends.tolist(), strict=True):
+        layer.span(low, high)
+    _stop_observing(prepared)
+
+
+def _groups(kernel: Kernel, settings: QuantizeWeights) -> Groups:
+    shape = tuple(kernel.variable.shape)
+    return Groups(shape, kernel.axes, settings.granularity, settings.bucket_size)
+
+
+def _levels(settings: QuantizeWeights, bits: int) -> Levels:
+    return signed_levels(bits) if settings.scheme == "symmetric" else unsigned_levels(bits)
+
+
+def _ends(kernel: Kernel, settings: QuantizeWeights, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    values = _groups(kernel, settings).split(kernel.variable).numpy()
+    symmetric = settings.scheme == "symmetric"
+    return find_range(values, _levels(settings, bits), symmetric, settings.calibration)
 
 
 def _bits_by_layer(
@@ -169,6 +219,10 @@ def _calibrate(
             ends = find_range(seen[id(layer)], layer.levels, False, settings.calibration)
             low, high = (float(end[0]) for end in ends)
         layer.span(low, high)
+    _stop_observing(prepared)
+
+
+def _stop_observing(prepared: Prepared) -> None:
     for _, layer in named_layers(prepared.model):
         if isinstance(layer, FakeQuantize):
             layer.observing = False

@@ -30,7 +30,7 @@ from pocketkube.pruning.batch_statistics import recalibrate_where_better
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.quantization.quantize import quantize
 from pocketkube.ranks import started_size
-from pocketkube.search.calibrated import CalibratedLevels
+from pocketkube.search.calibrated import CalibratedLevels, Ranges
 from pocketkube.search.judging import Judge, Judged
 from pocketkube.search.problem import Problem
 from pocketkube.search.shared_fit import Reading, fit_readers
@@ -89,6 +89,7 @@ class Shared:
         whole: How it is judged.
         unit_scores: The criterion's score of each unit of channels, `[units]`.
         readings: What layers read, by their paths.
+        ranges: Of weights at any bits and of activations, where bits alone are searched.
     """
 
     model: keras.Model
@@ -107,6 +108,7 @@ class Shared:
     whole: Judged
     unit_scores: np.ndarray
     readings: Mapping[str, Reading]
+    ranges: Ranges | None = None
 
 
 class Evaluator:
@@ -168,11 +170,11 @@ class Evaluator:
 
     def _judged(self, levels: tuple[int, ...], steps: int, examples: int | None) -> Judged:
         shared = self._shared
-        if shared.quantize is not None and not (shared.prune or shared.sparsify or steps):
+        if shared.quantize is not None and shared.ranges is not None and not steps:
             # The layers stay as they are: the model is quantised once, and its bits change.
             if self._levels is None:
                 self._levels = CalibratedLevels(
-                    shared.model, shared.quantize, shared.calibration[0], shared.seed
+                    shared.model, shared.quantize, shared.ranges, shared.calibration[0]
                 )
                 self._judge = self._judge_of(self._levels.model)
             self._levels.set_bits(self._bits(levels))

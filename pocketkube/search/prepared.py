@@ -34,9 +34,11 @@ from pocketkube.pruning.criteria import always_fits
 from pocketkube.pruning.prune import pruner_for
 from pocketkube.pruning.pruner import Pruner
 from pocketkube.records import Document, Record, read_document, text_of
+from pocketkube.search.calibrated import Ranges, find_ranges
 from pocketkube.search.evaluation import TRIALS, Evaluator, Shared
 from pocketkube.search.judging import Judge, Judged, softened_outputs
 from pocketkube.search.problem import Problem
+from pocketkube.search.sensitivity import EXAMPLES, measure_losses
 from pocketkube.search.shared_fit import Reading, read_by_layers
 from pocketkube.search.space_of import SearchedStages, problem_of
 from pocketkube.spec.searched import searched_budget
@@ -55,7 +57,8 @@ from pocketkube.stages.formats import last_format
 from pocketkube.stages.registry import TEACHER
 from pocketkube.training.task import Task, task_of_config
 
-FACTS, PROBLEM, MODEL, READINGS = "prepared.json", "problem.json", "model.keras", "readings.npz"
+FACTS, PROBLEM, MODEL = "prepared.json", "problem.json", "model.keras"
+READINGS, UNIT_SCORES, RANGES = "readings.npz", "unit_scores.npy", "ranges.npz"
 
 
 class SearchConfig(Protocol):
@@ -160,6 +163,7 @@ def prepare_search(
     training: Training | None = None,
     dataset_settings: DatasetSettings | None = None,
     seed: int = 0,
+    with_losses: bool = True,
 ) -> Problem:
     """Writes the bundle that trials of a search open, or leaves it where nothing has changed.
 
@@ -173,6 +177,8 @@ def prepare_search(
         training: How trials are fine-tuned, where they are.
         dataset_settings: Where trials find the examples to fine-tune on.
         seed: All that is random follows from it.
+        with_losses: Whether each decision is measured alone, for what samplers foresee. That takes as
+            long as some dozens of trials; where it was interrupted, it goes on.
 
     Returns:
         The search.
@@ -203,35 +209,43 @@ def prepare_search(
     if searched.prune and (searched.prune.reconstruct or always_fits(searched.prune.criterion)):
         opened = unwrapped(model, SPECTRAL)
         readings = read_by_layers(opened, trace_channels(opened), examples, seed)
+    ranges = None
+    if searched.quantize is not None and not (searched.prune or searched.sparsify):
+        ranges = find_ranges(model, searched.quantize, calibration[0], seed)
     wanted = softened_outputs(model, task, validation[0])
-    judged = Judge(model, task, validation, wanted)()
-    scores = np.empty(0) if pruner is None else pruner.scores
-    with replaced_folder(folder) as aside:
-        model.save(aside / MODEL)
-        write_text(aside / PROBLEM, problem.to_json())
-        _save_arrays(aside, calibration, validation, wanted)
-        np.save(aside / "unit_scores.npy", scores)
-        _save_readings(aside / READINGS, readings)
-        facts = PreparedFacts(
-            stamp=stamp,
-            prune=searched.prune,
-            sparsify=searched.sparsify,
-            quantize=searched.quantize,
-            training=training,
-            fine_tune_steps=evaluate.fine_tune_steps,
-            dataset=dataset_settings if evaluate.fine_tune_steps else None,
-            seed=seed,
-            task=task.config,
-            whole=(judged.score, judged.loss, judged.distance),
-            arrays=_Arrays(
-                calibration=(len(calibration[0]), len(calibration[1])),
-                validation=(len(validation[0]), len(validation[1])),
-                wanted=len(wanted),
-            ),
-            sha256={file.name: _sha256(file) for file in sorted(aside.iterdir())},
-        )
-        write_text(aside / FACTS, text_of(facts))
-    return problem
+    shared = Shared(
+        model=model,
+        task=task,
+        problem=problem,
+        prune=searched.prune,
+        sparsify=searched.sparsify,
+        quantize=searched.quantize,
+        training=training,
+        fine_tune_steps=evaluate.fine_tune_steps,
+        dataset=dataset_settings if evaluate.fine_tune_steps else None,
+        seed=seed,
+        calibration=calibration,
+        validation=validation,
+        wanted=wanted,
+        whole=Judge(model, task, validation, wanted)(),
+        unit_scores=np.empty(0) if pruner is None else pruner.scores,
+        readings=readings,
+        ranges=ranges,
+    )
+    if not with_losses:
+        _write(folder, shared, stamp)
+        return problem
+    journal = folder.with_name(f".{folder.name}.sensitivity")
+    evaluator = Evaluator(shared)
+
+    def distance(choice: tuple[int, ...]) -> float:
+        return evaluator.judged(choice, EXAMPLES).distance
+
+    losses = measure_losses(problem, distance, journal, stamp)
+    shared = replace(shared, problem=replace(problem, losses=losses))
+    _write(folder, shared, stamp)
+    journal.unlink()
+    return shared.problem
 
 
 def open_prepared(folder: Path, *, remembers: bool = True) -> Evaluator:
@@ -270,8 +284,9 @@ def open_prepared(folder: Path, *, remembers: bool = True) -> Evaluator:
         validation=_load_pair(folder, "validation", facts.arrays.validation),
         wanted=_load_arrays(folder, "wanted", facts.arrays.wanted),
         whole=Judged(*facts.whole),
-        unit_scores=np.load(folder / "unit_scores.npy", allow_pickle=False),
+        unit_scores=np.load(folder / UNIT_SCORES, allow_pickle=False),
         readings=_load_readings(folder / READINGS),
+        ranges=_load_ranges(folder / RANGES),
     )
     return Evaluator(shared, folder / TRIALS if remembers else None)
 
@@ -286,6 +301,40 @@ def _prepared_before(folder: Path, stamp: str) -> Problem | None:
     except (UserError, ValidationError):
         # It is written anew.
         return None
+
+
+def _write(folder: Path, shared: Shared, stamp: str) -> None:
+    with replaced_folder(folder) as aside:
+        shared.model.save(aside / MODEL)
+        write_text(aside / PROBLEM, shared.problem.to_json())
+        _save_arrays(aside, shared.calibration, shared.validation, shared.wanted)
+        np.save(aside / UNIT_SCORES, shared.unit_scores)
+        _save_readings(aside / READINGS, shared.readings)
+        if shared.ranges is not None:
+            _save_ranges(aside / RANGES, shared.ranges)
+        facts = PreparedFacts(
+            stamp=stamp,
+            prune=shared.prune,
+            sparsify=shared.sparsify,
+            quantize=shared.quantize,
+            training=shared.training,
+            fine_tune_steps=shared.fine_tune_steps,
+            dataset=shared.dataset,
+            seed=shared.seed,
+            task=shared.task.config,
+            whole=(shared.whole.score, shared.whole.loss, shared.whole.distance),
+            arrays=_Arrays(
+                calibration=_count(shared.calibration),
+                validation=_count(shared.validation),
+                wanted=len(shared.wanted),
+            ),
+            sha256={file.name: _sha256(file) for file in sorted(aside.iterdir())},
+        )
+        write_text(aside / FACTS, text_of(facts))
+
+
+def _count(examples: tuple[Arrays, Arrays]) -> tuple[int, int]:
+    return len(examples[0]), len(examples[1])
 
 
 def _latency(
@@ -381,6 +430,24 @@ def _load_readings(file: Path) -> dict[str, Reading]:
         path: Reading(**fields | {"held_count": int(fields["held_count"])})
         for path, fields in found.items()
     }
+
+
+def _save_ranges(file: Path, ranges: Ranges) -> None:
+    arrays = {f"{name}:{bits}": ends for (name, bits), ends in ranges.kernels.items()}
+    with file.open("wb") as opened:
+        np.savez(opened, activations=ranges.activations, **arrays)  # type: ignore[arg-type]
+
+
+def _load_ranges(file: Path) -> Ranges | None:
+    if not file.is_file():
+        return None
+    with np.load(file, allow_pickle=False) as arrays:
+        kernels = {}
+        for key in arrays.files:
+            name, _, bits = key.rpartition(":")
+            if name:
+                kernels[name, int(bits)] = arrays[key]
+        return Ranges(arrays["activations"], kernels)
 
 
 def _sha256(file: Path) -> str:

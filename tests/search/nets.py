@@ -73,8 +73,8 @@ def _conv(x: keras.KerasTensor, channels: int, name: str, strides: int = 1) -> k
 
 def pruning(speedup: float = 2.0, tie: str = "none", **settings: object) -> SearchedStages:
     """A search for channels."""
-    search = Search(over=("prune_channels",), tie=tie, evaluate={"calibration_examples": 128})  # type: ignore[arg-type]
-    stage = PruneChannels(calibration_examples=128, round_to=2, **settings)  # type: ignore[arg-type]
+    search = Search(over=("prune_channels",), tie=tie, evaluate={"calibration_examples": 512})  # type: ignore[arg-type]
+    stage = PruneChannels(calibration_examples=512, round_to=2, **settings)  # type: ignore[arg-type]
     return SearchedStages(search, (stage,), Target(speedup=speedup))
 
 
@@ -84,13 +84,13 @@ def bits(mean_bits: float = 4.0, tie: str = "none", **settings: object) -> Searc
         over=("quantize_weights",),
         tie=tie,  # type: ignore[arg-type]
         mean_bits=mean_bits,
-        evaluate={"calibration_examples": 128},  # type: ignore[arg-type]
+        evaluate={"calibration_examples": 512},  # type: ignore[arg-type]
     )
-    stage = QuantizeWeights(calibration_examples=128, epochs=0, **settings)  # type: ignore[arg-type]
+    stage = QuantizeWeights(calibration_examples=512, epochs=0, **settings)  # type: ignore[arg-type]
     return SearchedStages(search, (stage,))
 
 
 def sparsity(part: float = 0.8) -> SearchedStages:
     """A search for zeros."""
-    search = Search(over=("sparsify_weights",), evaluate={"calibration_examples": 128})  # type: ignore[arg-type]
+    search = Search(over=("sparsify_weights",), evaluate={"calibration_examples": 512})  # type: ignore[arg-type]
     return SearchedStages(search, (SparsifyWeights(sparsity=part),))

@@ -23,7 +23,7 @@ from tests.search.nets import bits, dataset, pruning, sparsity, trained
 
 def prepared(folder: Path, searched: SearchedStages) -> Evaluator:
     model, task = trained()
-    prepare_search(model, dataset(), task, searched, folder)
+    prepare_search(model, dataset(), task, searched, folder, with_losses=False)
     return open_prepared(folder)
 
 
@@ -66,7 +66,7 @@ def test_without_a_fit_a_trial_is_exactly_what_the_stage_gives(tmp_path: Path) -
     evaluator = prepared(tmp_path / "bundle", searched)
     choice = some(evaluator)
     counts = evaluator.problem.network.assignment(evaluator.problem.counts(np.array([choice]))[0])
-    examples = Calibration(*materialize(dataset().train, 128, 0), loss=task.loss)
+    examples = Calibration(*materialize(dataset().train, 512, 0), loss=task.loss)
     pruner = pruner_for(model, searched.prune, calibration=examples, seed=0)
     pruned = prune_to_counts(pruner, searched.prune, counts).model
     found = evaluator.evaluate(choice)
@@ -78,7 +78,7 @@ def test_a_fit_to_shared_sums_is_as_good_as_the_stages_own(of_channels: Evaluato
     model, task = trained()
     settings = pruning().prune
     assert settings is not None
-    examples = Calibration(*materialize(dataset().train, 128, 0), loss=task.loss)
+    examples = Calibration(*materialize(dataset().train, 512, 0), loss=task.loss)
     pruner = pruner_for(model, settings, calibration=examples, seed=0)
     ours, theirs = [], []
     for seed in range(4):
@@ -133,7 +133,7 @@ def test_bits_are_exactly_what_quantisation_without_training_gives(tmp_path: Pat
     names = evaluator.problem.space.names
     assert "stem_conv.bits" not in names
     assert "logits.bits" not in names
-    calibration, _ = materialize(dataset().train, 128, 0)
+    calibration, _ = materialize(dataset().train, 512, 0)
     for seed in range(3):
         choice = some(evaluator, seed)
         values = evaluator.problem.space.values(np.array(choice))
@@ -230,6 +230,7 @@ def test_steps_of_training_make_a_trial_better(tmp_path: Path) -> None:
             tmp_path / "bundle",
             training=Training(learning_rate=2e-3),
             dataset_settings=DatasetSettings(npz=str(source)),
+            with_losses=False,
         )
         evaluator = open_prepared(tmp_path / "bundle")
         cheap = tuple(int(size // 4) for size in evaluator.problem.space.sizes)

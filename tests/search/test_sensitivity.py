@@ -1,0 +1,100 @@
+"""What each decision costs alone foresees what many cost together."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pocketkube.search.milp import solve
+from pocketkube.search.prepared import open_prepared, prepare_search
+from pocketkube.search.projection import project
+from pocketkube.search.sensitivity import falling, interpolated, measure_losses, measured_levels
+from pocketkube.search.space import Parameter
+from tests.search.nets import dataset, pruning, trained
+
+KEPT = Parameter("a.kept", "kept", ("a",), (0.25, 0.5, 0.75, 1.0))
+ZEROS = Parameter("a.sparsity", "sparsity", ("a",), (0.9, 0.5, 0.0))
+BITS = Parameter("a.bits", "bits", ("a",), (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0))
+
+
+def test_pooling_never_rises_and_is_the_nearest_that_does_not() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        values = rng.normal(size=6)
+        found = falling(values)
+        assert (np.diff(found) <= 1e-12).all()
+        error = np.square(found - values).sum()
+        # A second way: no nearer one among many that never rise.
+        others = -np.sort(-rng.normal(size=(20000, 6)), axis=1)
+        assert error <= np.square(others - values).sum(axis=1).min() + 1e-12
+    np.testing.assert_array_equal(falling(np.array([3.0, 2.0, 1.0])), [3, 2, 1])
+
+
+@pytest.mark.parametrize("parameter", [KEPT, ZEROS, BITS])
+def test_losses_are_nothing_where_all_is_whole_and_never_rise(parameter: Parameter) -> None:
+    levels = measured_levels(parameter)
+    assert 0 in levels
+    assert len(parameter.levels) - 1 not in levels
+    noisy = np.random.default_rng(1).normal(1, 1, len(levels))
+    found = interpolated(parameter, levels, noisy.tolist())
+    assert len(found) == len(parameter.levels)
+    assert found[-1] == 0
+    assert min(found) >= 0
+    assert (np.diff(found) <= 1e-9).all()
+
+
+def test_what_was_measured_is_kept_as_it_was_and_the_rest_lies_between() -> None:
+    found = interpolated(KEPT, [0, 2], [0.8, 0.2])
+    assert found == pytest.approx((0.8, 0.5, 0.2, 0.0))
+    assert interpolated(ZEROS, [0], [0.9]) == pytest.approx((0.9, 0.5, 0.0))
+    levels = measured_levels(BITS)
+    exact = [4.0 ** -BITS.levels[level] for level in levels]
+    between = interpolated(BITS, levels, exact)
+    assert between[1] == pytest.approx(4.0**-3)
+    assert between[3] == pytest.approx(4.0**-5)
+
+
+def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    model, task = trained()
+    problem = prepare_search(model, dataset(), task, pruning(), tmp_path / "bundle", with_losses=False)
+    asked: list[tuple[int, ...]] = []
+
+    def distance(choice: tuple[int, ...]) -> float:
+        if len(asked) == 7:
+            raise KeyboardInterrupt
+        asked.append(choice)
+        return float(np.sum(problem.space.sizes) - np.sum(choice))
+
+    with pytest.raises(KeyboardInterrupt):
+        measure_losses(problem, distance, tmp_path / "journal", "one")
+    file = tmp_path / "journal"
+    file.write_text(file.read_text()[:-3])
+    first, asked[:] = list(asked), []
+    try:
+        losses = measure_losses(problem, distance, file, "one")
+    except KeyboardInterrupt:
+        asked_before, asked[:] = list(asked), []
+        losses = measure_losses(problem, distance, file, "one")
+        asked[:0] = asked_before
+    # Only the line that was cut off is measured again.
+    assert set(first) & set(asked) == {first[-1]}
+    assert all(min(each) == each[-1] == 0 for each in losses)
+    # Of another search nothing is taken.
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        measure_losses(problem, distance, file, "another")
+    assert len(asked) == 7
+
+
+def test_the_best_by_foreseen_losses_beats_the_same_part_of_each(tmp_path: Path) -> None:
+    model, task = trained()
+    problem = prepare_search(model, dataset(), task, pruning(speedup=2.5), tmp_path / "bundle")
+    evaluator = open_prepared(tmp_path / "bundle")
+    assert evaluator.problem.losses == problem.losses
+    solved = np.array(solve(problem))
+    uniform = np.array(project(problem, np.full(len(problem.space.sizes), 0.5)).choice)
+    for choice in (solved, uniform):
+        assert problem.cost(choice) <= problem.limit.most
+    best, same = evaluator.judged(solved), evaluator.judged(uniform)
+    assert best.distance < same.distance
+    assert best.score >= same.score
