@@ -17,7 +17,7 @@ from pocketkube.kube.katib.trials import (
     said_of_failure,
 )
 from pocketkube.kube.logs import last_lines
-from pocketkube.kube.objects import POD, Kind, delete, find, get, met_condition, name_of
+from pocketkube.kube.objects import EVENT, POD, Kind, delete, find, get, met_condition, name_of
 from pocketkube.kube.pods import Stuck, why_ended, why_no_pods, why_stuck
 from pocketkube.kube.session import Session
 from pocketkube.kube.transport import Document
@@ -277,7 +277,24 @@ class RunningExperiment:
             if stuck := why_no_pods(self._session, self._documents[name]):
                 return stuck, goes_on
         suggestion = None if running else get(self._session, SUGGESTION, self.name)
-        return why_no_pods(self._session, suggestion) if suggestion else None, goes_on
+        if suggestion and (stuck := why_no_pods(self._session, suggestion)):
+            return stuck, goes_on
+        return None if service else self._why_no_service(), goes_on
+
+    def _why_no_service(self) -> Stuck | None:
+        """Why the algorithm's service has no pod, as Kubernetes notes at its ReplicaSet."""
+        refused = [
+            event
+            for event in find(
+                self._session, EVENT, fields="involvedObject.kind=ReplicaSet,type=Warning"
+            )
+            if event["involvedObject"]["name"].startswith(f"{self.name}-{self._algorithm}-")
+        ]
+        if not refused:
+            return None
+        last = max(refused, key=lambda event: event.get("lastTimestamp") or "")
+        what = f"the service of {self._algorithm}"
+        return Stuck(what, last.get("reason", ""), last.get("message", ""))
 
     def _unseen_end(self) -> str:
         """Which Trial's job has ended without that Katib takes notice; empty where there is none."""

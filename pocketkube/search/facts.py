@@ -90,12 +90,14 @@ class SearchFacts(Document):
         return next(trial for trial in self.trials if trial.number == self.best)
 
 
-def best_of(trials: Iterable[Trial], cost: CostName) -> Trial:
-    """The trial with the best score; of several the cheapest, and of those the first.
+def best_of(problem: Problem, trials: Iterable[Trial]) -> Trial:
+    """The trial with the best score; of several the one that the least loss is foreseen for.
+
+    Where nothing is foreseen, it is the cheapest of them, and of those the first.
 
     Args:
+        problem: The search.
         trials: Any.
-        cost: What the budget counts.
 
     Raises:
         UserError: If none has a score.
@@ -103,7 +105,13 @@ def best_of(trials: Iterable[Trial], cost: CostName) -> Trial:
     done = [trial for trial in trials if trial.state == "done"]
     if not done:
         raise UserError("search: none of the trials has a score; see their causes in trials.csv")
-    return max(done, key=lambda each: (_score(each), -each.costs.get(cost, 0.0), -each.number))
+    cost = problem.limit.cost
+
+    def worth(trial: Trial) -> tuple[float, ...]:
+        loss = foreseen_loss(problem, trial.choice) or 0.0
+        return _score(trial), -loss, -trial.costs.get(cost, 0.0), -trial.number
+
+    return max(done, key=worth)
 
 
 def front_of(trials: Iterable[Trial], cost: CostName) -> tuple[int, ...]:
@@ -160,7 +168,7 @@ def search_facts(
     Raises:
         UserError: If no trial has a score.
     """
-    best = best_of(trials, problem.limit.cost)
+    best = best_of(problem, trials)
     dearest = tuple(int(size) - 1 for size in problem.space.sizes)
     return SearchFacts(
         sampler=sampler,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pocketkube.facts import load_facts
 from pocketkube.files import write_text
+from pocketkube.search.evaluation import Evaluator
 from pocketkube.search.experiment import run_experiment
 from pocketkube.search.facts import search_facts
 from pocketkube.search.found import write_found
@@ -32,17 +33,25 @@ class Shared:
 
     Attributes:
         folder: Where it is, for every process that evaluates some.
-        problem: The search.
+        evaluator: Evaluates trials in this process.
         score_name: What machines call the score.
-        whole_score: The score before, on the examples that score trials.
         seconds: How long it took to prepare; 0 where that was done before.
     """
 
     folder: Path
-    problem: Problem
+    evaluator: Evaluator
     score_name: str
-    whole_score: float | None
     seconds: float
+
+    @property
+    def problem(self) -> Problem:
+        """The search."""
+        return self.evaluator.problem
+
+    @property
+    def whole_score(self) -> float:
+        """The score before, on the examples that score trials."""
+        return self.evaluator.whole_score
 
 
 def search_ratios(
@@ -112,7 +121,7 @@ def shared_by_trials(config: SearchRatiosConfig, inputs: Mapping[str, Path], scr
     evaluator = open_prepared(folder)
     seconds = 0.0 if is_there else time.monotonic() - began
     score_name = load_facts(inputs["model"]).task.score_name
-    return Shared(folder, evaluator.problem, score_name, evaluator.whole_score, seconds)
+    return Shared(folder, evaluator, score_name, seconds)
 
 
 @contextmanager
@@ -124,7 +133,7 @@ def pool_of(shared: Shared, parallel: int) -> Iterator[Pool]:
         parallel: How many at a time.
     """
     if parallel == 1:
-        yield Here(open_prepared(shared.folder).evaluate)
+        yield Here(shared.evaluator.evaluate)
         return
     with processes(shared.folder, parallel) as pool:
         yield pool

@@ -3,6 +3,7 @@
 Where the cluster has no Katib, or it does not know what a test needs, that test is skipped.
 """
 
+import os
 import secrets
 import time
 from pathlib import Path
@@ -23,17 +24,23 @@ from pocketkube.launch.cluster_jobs import store_of
 from pocketkube.launch.katib import RunningExperiment, start_experiment
 from pocketkube.launch.outcome import Cause
 from pocketkube.models import build_model
+from pocketkube.records import read_document
+from pocketkube.search.facts import SearchFacts
 from pocketkube.search.milp import solve
 from pocketkube.search.prepared import open_prepared, prepare_search
 from pocketkube.search.problem import Problem
 from pocketkube.search.projection import project_choice
 from pocketkube.search.space_of import SearchedStages
+from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Cluster, DatasetSettings, PruneChannels, Search, Target, Training
+from pocketkube.stages.on_cluster import run_on_cluster
+from pocketkube.stages.run import run_stage
 from pocketkube.storage import S3Location, add_folder, parse_uri
 from pocketkube.training.loop import train
 from pocketkube.training.task import infer_task
-from tests.cluster.jobs import IMAGE
+from tests.cluster.jobs import IMAGE, SPEC
 from tests.cluster.store import SECRET, find_store
+from tests.steps import call_of
 
 MPIJOBS = "MPIJob.v2beta1.kubeflow.org"
 
@@ -88,6 +95,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Path, 
     return found
 
 
+def section(work: str, arch: str, **trials: Any) -> Cluster:
+    """The spec's section of trials in the test's namespace."""
+    return Cluster.model_validate(
+        {
+            "image": IMAGE,
+            "object_store": {"endpoint": find_store().endpoint, "secret": SECRET, "work": work},
+            "trials": {"launcher": "katib", **trials},
+            "workers": {"node_selector": {"kubernetes.io/arch": arch}, "pending_seconds": 120},
+        }
+    )
+
+
 class Started:
     """Starts Experiments, which go with the test's namespace."""
 
@@ -103,26 +122,13 @@ class Started:
         settings: dict[str, str] | None = None,
         name: str = "",
         missing: bool = False,
-        **section: Any,
+        **trials_section: Any,
     ) -> RunningExperiment:
         folder, problem = prepared
         place = f"{self._store}/{'none' if missing else folder.name}"
         if not missing:
             add_folder(folder, S3Location(parse_uri(place)))
-        cluster = Cluster.model_validate(
-            {
-                "object_store": {
-                    "endpoint": find_store().endpoint,
-                    "secret": SECRET,
-                    "work": self._store,
-                },
-                "trials": {"launcher": "katib", **section},
-                "workers": {
-                    "node_selector": {"kubernetes.io/arch": self._arch},
-                    "pending_seconds": 120,
-                },
-            }
-        )
+        cluster = section(self._store, self._arch, **trials_section)
         if settings is None:
             ours = algorithm.startswith("pocketkube-")
             settings = {"problem": problem.to_setting(), "seed": "7"} if ours else {"random_state": "7"}
@@ -271,6 +277,51 @@ def test_cancelled_it_goes_with_all_it_has_started(
     while left := (*objects.find(place, TRIAL), *objects.find(place, POD)):
         assert time.monotonic() < ends, [name_of(each) for each in left]
         time.sleep(1)
+
+
+def test_the_stage_finds_the_same_with_pods_and_with_processes(
+    katib: dict[str, Any],
+    place: Session,
+    store: str,
+    arch: str,
+    steps: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refuse_without(katib, "pocketkube-ddpg")
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig_of(place.namespace, tmp_path)))
+    search = {"over": ["prune_channels"], "trials": 4, "evaluate": {"calibration_examples": 128}}
+    spec = parse_spec({**SPEC, "search": search})
+    inputs = {"model": steps["train_model"]}
+    here, there = (
+        call_of(spec, "search_ratios", inputs, tmp_path / name) for name in ("here", "there")
+    )
+    run_stage(here)
+    run_on_cluster(there, section(store, arch))
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    assert (tmp_path / "there/ratios.yaml").read_text() == (tmp_path / "here/ratios.yaml").read_text()
+    mine, theirs = (
+        read_document(SearchFacts, tmp_path / name / "search.json") for name in ("here", "there")
+    )
+    assert [trial.values for trial in theirs.trials] == [trial.values for trial in mine.trials]
+    for one, other in zip(theirs.trials, mine.trials, strict=True):
+        assert one.score == pytest.approx(other.score, abs=0.01)
+        assert one.costs == pytest.approx(other.costs)
+        assert one.sampler == other.sampler
+
+
+def contents(folder: Path) -> list[str]:
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+
+
+def kubeconfig_of(namespace: str, folder: Path) -> Path:
+    """A kubeconfig whose namespace is the test's."""
+    document = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+    for context in document["contexts"]:
+        context["context"]["namespace"] = namespace
+    file = folder / "kubeconfig"
+    file.write_text(yaml.safe_dump(document))
+    return file
 
 
 def test_an_algorithm_that_katib_does_not_know_is_told_so(

@@ -44,3 +44,26 @@ def test_a_line_that_was_cut_short_is_as_if_it_had_never_been(tmp_path: Path) ->
     file.write_bytes(whole.replace(b'"macs"', b"macs", 1))
     with pytest.raises(UserError, match=r"trials\.jsonl is damaged in line 2; remove it"):
         Journal(tmp_path)
+
+
+def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
+    first, second = Journal(tmp_path), Journal(tmp_path)
+    first.asked(TRIALS[2], "")
+    with pytest.raises(UserError, match="written by another search"):
+        second.asked(TRIALS[2], "")
+    first.close()
+    # It never saw what the first has written.
+    with pytest.raises(UserError, match="written by another search"):
+        second.asked(TRIALS[2], "")
+    third = Journal(tmp_path)
+    third.ended(TRIALS[2])
+    assert Journal(tmp_path).trials() == (TRIALS[2],)
+
+
+def test_reading_leaves_a_line_that_is_being_written(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    with file.open("ab") as writer:
+        writer.write(b'{"number": 3')
+    torn = file.read_bytes()
+    assert Journal(tmp_path).trials() == TRIALS
+    assert file.read_bytes() == torn

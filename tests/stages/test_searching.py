@@ -129,6 +129,7 @@ def lines(cache: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in journals for line in file.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_where_it_was(
     job: tuple[Path, dict[str, Path]], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -70,10 +71,13 @@ def run_locally(spec: Spec, output: Path) -> None:
 
 
 def _end_children() -> None:
+    """They end as they like to, or at once where that takes too long, as on a machine that is busy."""
     children = psutil.Process().children(recursive=True)
-    for child in children:
-        child.terminate()
-    psutil.wait_procs(children, timeout=10)
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                end(child)
+        _, children = psutil.wait_procs(children, timeout=10)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ that is left is part of a state, what is replayed is the choice that was really 
 that was wished for, and nothing but the trials is needed to go on. What differs from AMC: the reward
 comes where it is earned, step by step, from the losses that are foreseen (potential-based shaping, Ng
 et al. 1999, which leaves the best walk the best); walks that are only imagined under these losses teach
-the two networks as well (Sutton's Dyna, 1991); and of some walks with noise the one that is foreseen
-best is tried.
+the two networks as well (Sutton's Dyna, 1991); and of some walks with noise, half of which follow the
+best trial for the most part (Ecoffet et al., "First return, then explore", 2021), the one that is
+foreseen best is tried.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +25,9 @@ from pocketkube.search.samplers.history import Choice, History, as_rows, history
 from pocketkube.search.samplers.untried import untried
 from pocketkube.search.trial import Trial
 
+# The actions for the number of a step and the states before it.
+Act = Callable[[int, np.ndarray], np.ndarray]
+
 UPDATES = 100
 # Steps of real walks that are replayed, and of imagined ones.
 REPLAYED, IMAGINED = 2400, 600
@@ -33,6 +37,8 @@ FIRST_NOISE, LAST_NOISE, HALF_LIFE = 0.4, 0.05, 20.0
 WARM_UP = 12
 # Walks for each choice that is asked for, and in all.
 CANDIDATES, MOST_CANDIDATES = 8, 48
+# Of walks that follow the best trial: how many steps go elsewhere, about, and how far.
+MOVES, MOVE = 3.0, 0.3
 # How fast the baseline of the reward follows the scores.
 BASELINE_RATE = 0.1
 
@@ -58,7 +64,7 @@ class DDPG:
         agent = agent_from(state, ways.facts) or new_agent(ways.facts, np.random.default_rng(seed))
         odds = log_odds(problem.space.point(np.array(usual)))
 
-        def noisy(spread: float) -> Callable[[int, np.ndarray], np.ndarray]:
+        def noisy(spread: float) -> Act:
             def act(step: int, states: np.ndarray) -> np.ndarray:
                 noise = np.clip(rng.normal(size=len(states)), -2, 2)
                 return agent.act(states, odds[step]) + spread * noise
@@ -80,7 +86,10 @@ class DDPG:
             found = []
         if len(found) < count:
             walks = min(CANDIDATES * (count - len(found)), max(MOST_CANDIDATES, count))
-            found += _best(problem, foresight, ways.walk(noisy(_noise(past.count)), walks), past, found)
+            act = noisy(_noise(past.count))
+            if past.best is not None:
+                act = _half_follows(act, problem.space.point(np.array(past.best)), rng)
+            found += _best(problem, foresight, ways.walk(act, walks), past, found)
         answers: list[Choice] = []
         for wanted in found[:count]:
             answers.append(untried(problem, wanted, past.tried.union(answers), rng))
@@ -106,6 +115,25 @@ def _usual(problem: Problem, past: History) -> Choice:
             losses[level] for losses, level in zip(problem.losses, choice, strict=True)
         ),
     )
+
+
+def _half_follows(act: Act, best: np.ndarray, rng: np.random.Generator) -> Act:
+    """Half of the walks go where the best trial went, but for a few steps.
+
+    Args:
+        act: The actions of the others.
+        best: The actions of the best trial, `[parameters]`.
+        rng: Which steps differ, and how far.
+    """
+
+    def half(step: int, states: np.ndarray) -> np.ndarray:
+        acts = act(step, states)
+        few = len(acts) // 2
+        moves = rng.random(few) < MOVES / len(best)
+        acts[:few] = best[step] + moves * MOVE * rng.normal(size=few)
+        return acts
+
+    return half
 
 
 def _hints(problem: Problem, foresight: Foresight) -> np.ndarray:

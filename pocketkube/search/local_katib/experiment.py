@@ -96,11 +96,13 @@ class Template:
         spec: The Job or MPIJob, with `${trialParameters.NAME}` in it.
         parameters: What stands for NAME: a parameter's name, or trial metadata as `${trialSpec.Name}`.
         container: The name of the container that is run.
+        labels: Those of the pod that holds it; empty where Katib's own hold.
     """
 
     spec: Mapping[str, Any]
     parameters: Mapping[str, str]
     container: str
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -20,14 +20,25 @@ JOURNAL_FILE = "journal.jsonl"
 # What may change between two runs of an experiment, as in Katib; where its file lies may, too.
 _EDITABLE = ("parallel", "max_trials", "max_failed", "resumes", "folder")
 
-# A trial is about to run, with the algorithm's state; it has ended; the experiment has, for a reason.
-Event = (
-    tuple[Literal["asked"], Trial, str]
-    | tuple[Literal["ended"], Trial]
-    | tuple[Literal["over"], Reason]
-)
 
-_EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
+@dataclass(frozen=True)
+class _Event:
+    """A line.
+
+    Attributes:
+        kind: "asked": a trial is about to run; "ended": it has; "over": the experiment has.
+        trial: The trial, but where the experiment has ended.
+        state: The algorithm's, where a trial was asked for.
+        reason: Why the experiment has ended.
+    """
+
+    kind: Literal["asked", "ended", "over"]
+    trial: Trial | None = None
+    state: str = ""
+    reason: Reason | None = None
+
+
+_EVENTS = TypeAdapter(_Event)
 
 
 class Journal:
@@ -84,30 +95,27 @@ class Journal:
 
     def asked(self, trial: Trial, state: str) -> None:
         """Keeps a trial that is about to run, with the algorithm's state."""
-        self._keep(("asked", trial, state))
+        self._keep(_Event("asked", trial, state))
 
     def ended(self, trial: Trial) -> None:
         """Keeps what came of a trial."""
-        self._keep(("ended", trial))
+        self._keep(_Event("ended", trial))
 
     def ends(self, reason: Reason) -> None:
         """Keeps that the experiment has ended."""
         if self._over != reason:
-            self._keep(("over", reason))
+            self._keep(_Event("over", reason=reason))
 
-    def _keep(self, event: Event) -> None:
+    def _keep(self, event: _Event) -> None:
         self._append(_EVENTS.dump_json(event))
         self._apply(event)
 
-    def _apply(self, event: Event) -> None:
-        match event:
-            case ("over", reason):
-                self._over = reason
-            case ("ended", trial):
-                self._trials[trial.number] = trial
-            case ("asked", trial, state):
-                self._trials[trial.number] = trial
-                self._state, self._over = state, None
+    def _apply(self, event: _Event) -> None:
+        if event.trial is not None:
+            self._trials[event.trial.number] = event.trial
+        if event.kind == "asked":
+            self._state = event.state
+        self._over = event.reason if event.kind == "over" else None
 
     def _append(self, line: bytes) -> None:
         self._file.write(line + b"\n")

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pocketkube.search.local_katib.experiment import Experiment
 from pocketkube.search.local_katib.template import Command, containers_of
 
+_MPI_V2 = "kubeflow.org/v2beta1"
+_LAUNCHER = {"training.kubeflow.org/job-role": "launcher"}
 # Katib's collector finds no process that ends sooner.
 COLLECTOR_SEES_S = 2.0
 
@@ -27,6 +29,9 @@ def notes_on(experiment: Experiment, command: Command) -> Iterator[str]:
         yield "Volumes and envFrom of the container are not used."
     if template.spec.get("kind") == "MPIJob":
         yield "The launcher's command runs here, without the MPIJob's workers."
+        if template.spec.get("apiVersion") == _MPI_V2 and template.labels != _LAUNCHER:
+            label = next(f"{key}: {value}" for key, value in _LAUNCHER.items())
+            yield f"On a cluster, the trials never end unless primaryPodLabels are {label}."
     if experiment.max_trials is None and experiment.algorithm.name != "grid":
         yield "There is no maxTrialCount: only the goal, or Ctrl-C, ends the experiment."
     if not is_shell(command) and any(shlex.quote(word) != word for word in command.words):

@@ -76,7 +76,10 @@ class TrialProcess:
         """Reads what is new of its metrics; how it ended, or None while it runs."""
         code = self._process.poll() if self._process else 127
         self._read(to_end=code is not None)
-        if code is None:
+        if code is not None:
+            # It ended by itself before it could be stopped.
+            self._stopped_early = False
+        else:
             if not (self._stopped_early or self._cause):
                 return None
             # Of metrics that cannot be read the collector dies, and the trial with it.

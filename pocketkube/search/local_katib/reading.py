@@ -112,7 +112,12 @@ def _template(spec: "V1beta1ExperimentSpec") -> Template:
     template = spec.trial_template
     assert template is not None
     parameters = {each.name or "": each.reference or "" for each in template.trial_parameters or []}
-    return Template(template.trial_spec or {}, parameters, template.primary_container_name or "")
+    return Template(
+        template.trial_spec or {},
+        parameters,
+        template.primary_container_name or "",
+        template.primary_pod_labels or {},
+    )
 
 
 def _problems(source: Source) -> Iterator[Problem]:

@@ -17,8 +17,8 @@ from pocketkube.search.trial import Trial
 
 # The process takes time by the cube of the trials.
 MOST_TRIALS = 160
-RANDOM_CANDIDATES = 32
-NEIGHBOURS = 160
+RANDOM_CANDIDATES = 16
+NEIGHBOURS = 64
 PARENTS = 4
 
 

@@ -17,8 +17,9 @@ from pocketkube.search.samplers.history import History, as_rows
 FACTOR = 0.5
 RELATIVE = 0.5
 ABSOLUTE = 0.1
-# How far along a parameter's range corrections are alike.
+# How far along a parameter's range corrections are alike, and which part of them is each level's own.
 REACH = 0.4
+OWN = 0.3
 # Between these the size of all errors and of the score's noise are found, by the trials' likelihood.
 SIZES = tuple(4.0**power for power in range(-3, 4))
 NOISES = tuple(10.0**power for power in range(-4, 1))
@@ -113,7 +114,8 @@ def _prior_root(sizes: np.ndarray, prior: np.ndarray) -> np.ndarray:
     owners = np.repeat(np.arange(len(sizes)), sizes)
     places = np.concatenate([np.linspace(0, 1, size) for size in sizes])
     deviation = RELATIVE * np.abs(prior) + ABSOLUTE * np.abs(prior).mean() * (1 - places)
-    near = np.exp(-0.5 * ((places[:, None] - places) / REACH) ** 2)
+    near = (1 - OWN) * np.exp(-0.5 * ((places[:, None] - places) / REACH) ** 2)
+    near += OWN * np.eye(len(prior))
     alike = near * (owners[:, None] == owners)
     covariance = deviation[:, None] * alike * deviation + FACTOR**2 * np.outer(prior, prior)
     values, vectors = np.linalg.eigh(covariance)

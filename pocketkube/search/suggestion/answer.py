@@ -151,8 +151,8 @@ def _problem(setting: str) -> Problem:
     return Problem.from_setting(setting)
 
 
-# Half a thousand projections take a second, and the history comes with every request. An answer does not
-# depend on what is remembered.
+# Half a thousand projections take a second, and the history comes with every request. No answer depends
+# on what is remembered.
 @lru_cache(maxsize=4)
 def _projections(setting: str) -> dict[Choice, Choice]:
     return {}

@@ -42,8 +42,8 @@ class Search(Settings):
     parallel: int = Field(
         1,
         ge=1,
-        description="Trials at a time: processes here, pods on a cluster. With 1, equal seeds give "
-        "equal results.",
+        description="Trials at a time: processes here, pods under Katib. Here equal seeds give equal "
+        "trials where this is equal, too.",
     )
     tie: Literal["none", "block", "stage"] = Field(
         "none",

@@ -60,10 +60,11 @@ def test_it_beats_random_search_and_comes_near_the_optimum(with_losses: bool) ->
         gained.append((found - start) / (optimum - start))
         random_gained.append((at_random - start) / (optimum - start))
         parts.append(found / optimum)
-        assert found > at_random
+    beaten = sum(one > other for one, other in zip(gained, random_gained, strict=True))
+    assert beaten >= 9
     # Of the score, and, which is harder, of what the optimum gains over the same part of all layers.
     assert min(parts) >= 0.95
-    assert np.mean(gained) >= (0.95 if with_losses else 0.85)
+    assert np.mean(gained) >= (0.95 if with_losses else 0.9)
     assert np.mean(gained) > np.mean(random_gained) + 0.1
 
 

@@ -43,7 +43,7 @@ def of(name: str, parameters: tuple[Parameter, ...], **settings: str) -> Experim
         None,
         None,
         Collector("StdOut", "", False, ()),
-        Template({}, {}, "main"),
+        Template({}, {}, "main", {}),
         False,
     )
 

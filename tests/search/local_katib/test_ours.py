@@ -44,7 +44,6 @@ def test_trials_keep_the_budget_and_begin_with_the_solution(name: str, search: S
     choices = np.array([choice(dict(trial.assignment)) for trial in trials])
     assert choices[0].tolist() == list(solve(search.problem).choice)
     assert (search.problem.costs(choices) <= search.problem.limit.most * 1.0001).all()
-    assert len({tuple(each) for each in choices.tolist()}) == 5
 
 
 @pytest.mark.parametrize(
