@@ -25,6 +25,7 @@ from pocketkube.spec.sections import (
     StageBase,
     Target,
 )
+from pocketkube.spec.stage_settings import StageSettings
 from pocketkube.stages.formats import last_format
 
 Stage = TypeVar("Stage", bound=StageBase)
@@ -54,7 +55,7 @@ class SearchedStages:
     """
 
     search: Search
-    stages: tuple[StageBase, ...]
+    stages: tuple[StageSettings, ...]
     target: Target | None = None
 
     @property
