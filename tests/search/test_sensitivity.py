@@ -7,7 +7,6 @@ import pytest
 
 from pocketkube.search.milp import solve
 from pocketkube.search.prepared import open_prepared, prepare_search
-from pocketkube.search.projection import project
 from pocketkube.search.sensitivity import falling, interpolated, measure_losses, measured_levels
 from pocketkube.search.space import Parameter
 from tests.search.nets import dataset, pruning, trained
@@ -86,15 +85,17 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     assert len(asked) == 7
 
 
-def test_the_best_by_foreseen_losses_beats_the_same_part_of_each(tmp_path: Path) -> None:
+def test_foreseen_is_what_each_decision_alone_does(tmp_path: Path) -> None:
     model, task = trained()
     problem = prepare_search(model, dataset(), task, pruning(speedup=2.5), tmp_path / "bundle")
     evaluator = open_prepared(tmp_path / "bundle")
     assert evaluator.problem.losses == problem.losses
-    solved = np.array(solve(problem))
-    uniform = np.array(project(problem, np.full(len(problem.space.sizes), 0.5)).choice)
-    for choice in (solved, uniform):
-        assert problem.cost(choice) <= problem.limit.most
-    best, same = evaluator.judged(solved), evaluator.judged(uniform)
-    assert best.distance < same.distance
-    assert best.score >= same.score
+    whole = problem.space.sizes - 1
+    base = evaluator.judged(whole).distance
+    for number in (0, 3):
+        alone = np.where(np.arange(len(whole)) == number, 0, whole)
+        found = evaluator.judged(alone).distance - base
+        assert problem.losses[number][0] == pytest.approx(found, rel=1e-3)
+    solved = solve(problem)
+    assert solved.fits
+    assert solved.cost <= problem.limit.most
