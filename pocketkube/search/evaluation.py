@@ -236,8 +236,8 @@ class Evaluator:
         inputs, labels = materialize(dataset.train, steps * shared.training.batch_size, shared.seed)
         taken = examples_of_arrays(inputs, labels, dataset.labels)
         # One for each process that trains: none of them can judge an empty batch.
-        few = tuple(tuple(x[: started_size()] for x in part) for part in shared.validation)
-        judged = examples_of_arrays(*few, dataset.labels)
+        xs, ys = (tuple(x[: started_size()] for x in part) for part in shared.validation)
+        judged = examples_of_arrays(xs, ys, dataset.labels)
         return replace(dataset, train=taken, validation=judged, test=judged)
 
     def _bits(self, levels: tuple[int, ...]) -> dict[str, int]:

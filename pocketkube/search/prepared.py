@@ -190,7 +190,9 @@ def prepare_search(
     calibration = materialize(dataset.train, evaluate.calibration_examples, seed)
     validation = materialize(dataset.validation, evaluate.examples, seed)
     training = training or Training()
-    told = (searched.search.model_dump_json(include={"over", "tie", "mean_bits", "evaluate"}),)
+    told: tuple[str, ...] = (
+        searched.search.model_dump_json(include={"over", "tie", "mean_bits", "evaluate"}),
+    )
     told += tuple(stage.model_dump_json() for stage in searched.stages)
     told += ("" if searched.target is None else searched.target.model_dump_json(),)
     told += (training.model_dump_json(), str(seed), json.dumps(task.config))
@@ -373,10 +375,10 @@ def _stamp(models: list[keras.Model], told: tuple[str, ...], examples: list[Arra
     for model in models:
         digest.update(model.to_json().encode())
         for weight in model.weights:
-            digest.update(np.ascontiguousarray(weight))
+            digest.update(np.ascontiguousarray(weight).tobytes())
     for arrays in examples:
         for array in arrays:
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
