@@ -35,7 +35,7 @@ _KATIB_HEADER = """\
 # Written by `make manifests`: what of the KatibConfig in Katib's ConfigMap katib-config is ours.
 # `python -m manifests.register_in_katib` adds it; by hand, add each list's items to that of its name.
 """
-# The service's most is 100 MiB, of which SciPy's solver takes 40 at the first question.
+# The service's most is some 115 MiB, of which SciPy's solver takes 40; Katib gives 100 if not told.
 MEMORY = "192Mi"
 
 

@@ -71,9 +71,19 @@ def quiet_libraries() -> bool:
 
 
 def quiet_tensorflow() -> None:
-    """Imports TensorFlow, as quiet as `quiet_libraries` says, Keras included."""
-    if not quiet_libraries():
-        return
+    """Imports TensorFlow, as quiet as `quiet_libraries` says, Keras included.
+
+    Nothing that is imported later is kept compiled: what TensorFlow makes of functions as it traces
+    them are modules in TMPDIR, which it removes, and Python's compiled copies would stay.
+    """
+    if quiet_libraries():
+        _import_quietly()
+    import keras  # noqa: F401
+
+    sys.dont_write_bytecode = True
+
+
+def _import_quietly() -> None:
     with captured_stderr():
         import tensorflow as tf
         from absl import logging

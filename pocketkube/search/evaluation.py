@@ -182,7 +182,10 @@ class Evaluator:
             return self._judge(examples)
         model = self._compressed(levels)
         if shared.quantize is None:
-            self._fine_tune(model, KeptZeros(model) if shared.sparsify else Method(), steps)
+            if steps:
+                self._fine_tune(model, KeptZeros(model) if shared.sparsify else Method(), steps)
+                # Moving averages are far behind the weights after so few steps.
+                recalibrate_where_better(model, self._calibration)
             return self._judge_of(model)(examples)
         settings = shared.quantize.model_copy(update={"layers": self._bits(levels)})
         quantized = quantize(model, settings, shared.calibration[0], shared.seed)
@@ -217,8 +220,6 @@ class Evaluator:
                 layer.set_weights(weights)
 
     def _fine_tune(self, model: keras.Model, method: Method, steps: int) -> None:
-        if not steps:
-            return
         shared, course = self._shared, self._shared.training
         if self._training_data is None:
             self._training_data = self._examples_to_train_on(steps)
@@ -236,8 +237,8 @@ class Evaluator:
         inputs, labels = materialize(dataset.train, steps * shared.training.batch_size, shared.seed)
         taken = examples_of_arrays(inputs, labels, dataset.labels)
         # One for each process that trains: none of them can judge an empty batch.
-        few = tuple(tuple(x[: started_size()] for x in part) for part in shared.validation)
-        judged = examples_of_arrays(*few, dataset.labels)
+        xs, ys = (tuple(x[: started_size()] for x in part) for part in shared.validation)
+        judged = examples_of_arrays(xs, ys, dataset.labels)
         return replace(dataset, train=taken, validation=judged, test=judged)
 
     def _bits(self, levels: tuple[int, ...]) -> dict[str, int]:

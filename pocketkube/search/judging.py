@@ -61,7 +61,8 @@ class Judge:
                 ]
             )
 
-        self._judged = judged
+        # A function for each model is meant; TensorFlow warns of those that trace when they are called.
+        self._judged = judged.get_concrete_function()
 
     def __call__(self, count: int | None = None) -> Judged:
         """Judges the model as it is now.

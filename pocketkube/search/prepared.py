@@ -6,18 +6,17 @@ scores of channels, what layers read. It is written whole or not at all, and hol
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
 from pydantic import ValidationError
 
 from pocketkube import __version__
-from pocketkube.bundle import load_bundle, load_model
-from pocketkube.data import load_dataset
+from pocketkube.bundle import load_model
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.errors import UserError
@@ -26,9 +25,7 @@ from pocketkube.graph.cost import profile_model
 from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.graph.dependency import trace_channels
 from pocketkube.graph.unwrapping import SPECTRAL, unwrapped
-from pocketkube.latency_table.another_device import another_device
 from pocketkube.latency_table.budget import Latency
-from pocketkube.latency_table.prunings import latency_budget, random_prunings
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria import always_fits
 from pocketkube.pruning.prune import pruner_for
@@ -41,52 +38,19 @@ from pocketkube.search.problem import Problem
 from pocketkube.search.sensitivity import EXAMPLES, measure_losses
 from pocketkube.search.shared_fit import Reading, read_by_layers
 from pocketkube.search.space_of import SearchedStages, problem_of
-from pocketkube.spec.searched import searched_budget
 from pocketkube.spec.sections import (
     DatasetSettings,
     PruneChannels,
     QuantizeWeights,
-    Search,
     SparsifyWeights,
-    Target,
     Training,
 )
-from pocketkube.stages.assessment import task_of
-from pocketkube.stages.foreseen import foreseen_file
-from pocketkube.stages.formats import last_format
-from pocketkube.stages.registry import TEACHER
 from pocketkube.training.task import Task, task_of_config
 
 FACTS, PROBLEM, MODEL = "prepared.json", "problem.json", "model.keras"
 READINGS, UNIT_SCORES, RANGES = "readings.npz", "unit_scores.npy", "ranges.npz"
-
-
-class SearchConfig(Protocol):
-    """What the stage search_ratios is told."""
-
-    @property
-    def dataset(self) -> DatasetSettings:
-        """Where the examples are."""
-
-    @property
-    def seed(self) -> int:
-        """The job's."""
-
-    @property
-    def search(self) -> Search:
-        """What is searched."""
-
-    @property
-    def stages(self) -> tuple[Any, ...]:
-        """The stages that it decides, or all."""
-
-    @property
-    def target(self) -> Target | None:
-        """What the job has to reach."""
-
-    @property
-    def training(self) -> Training:
-        """How a trial is fine-tuned."""
+# From a pruner of the model, and examples, to what any cut of it takes.
+LatencyOf = Callable[[Pruner, Arrays], Latency]
 
 
 class _Arrays(Record):
@@ -128,30 +92,6 @@ class PreparedFacts(Document):
     sha256: dict[str, str]
 
 
-def prepare(config: SearchConfig, inputs: Mapping[str, Path], folder: Path) -> Problem:
-    """Prepares the search that a stage's config asks for; see `prepare_search`.
-
-    Args:
-        config: The stage's.
-        inputs: Folders of the model and, where that is another one, of the uncompressed one, from which
-            a target counts.
-        folder: The bundle to write.
-    """
-    bundle = load_bundle(inputs["model"])
-    first = load_bundle(inputs[TEACHER]).model if TEACHER in inputs else bundle.model
-    return prepare_search(
-        bundle.model,
-        load_dataset(config.dataset),
-        task_of(bundle.facts),
-        SearchedStages(config.search, tuple(config.stages), config.target),
-        folder,
-        uncompressed=first,
-        training=config.training,
-        dataset_settings=config.dataset,
-        seed=config.seed,
-    )
-
-
 def prepare_search(
     model: keras.Model,
     dataset: Dataset,
@@ -160,6 +100,7 @@ def prepare_search(
     folder: Path,
     *,
     uncompressed: keras.Model | None = None,
+    latency_of: LatencyOf | None = None,
     training: Training | None = None,
     dataset_settings: DatasetSettings | None = None,
     seed: int = 0,
@@ -174,6 +115,7 @@ def prepare_search(
         searched: What is searched.
         folder: Where the bundle goes.
         uncompressed: The model from which a target counts; `model` if None.
+        latency_of: The latency of any cut, where that is the budget.
         training: How trials are fine-tuned, where they are.
         dataset_settings: Where trials find the examples to fine-tune on.
         seed: All that is random follows from it.
@@ -190,7 +132,9 @@ def prepare_search(
     calibration = materialize(dataset.train, evaluate.calibration_examples, seed)
     validation = materialize(dataset.validation, evaluate.examples, seed)
     training = training or Training()
-    told = (searched.search.model_dump_json(include={"over", "tie", "mean_bits", "evaluate"}),)
+    told: tuple[str, ...] = (
+        searched.search.model_dump_json(include={"over", "tie", "mean_bits", "evaluate"}),
+    )
     told += tuple(stage.model_dump_json() for stage in searched.stages)
     told += ("" if searched.target is None else searched.target.model_dump_json(),)
     told += (training.model_dump_json(), str(seed), json.dumps(task.config))
@@ -203,7 +147,9 @@ def prepare_search(
         pruner = pruner_for(model, searched.prune, calibration=examples, seed=seed)
     network = cost_model_of(model) if pruner is None else pruner.costs
     whole = profile_model(uncompressed or model)
-    latency = _latency(model, pruner, searched, calibration[0], seed)
+    latency = None
+    if pruner is not None and latency_of is not None:
+        latency = latency_of(pruner, calibration[0])
     problem = problem_of(model, network, searched, whole=whole, latency=latency)
     readings: dict[str, Reading] = {}
     if searched.prune and (searched.prune.reconstruct or always_fits(searched.prune.criterion)):
@@ -337,46 +283,16 @@ def _count(examples: tuple[Arrays, Arrays]) -> tuple[int, int]:
     return len(examples[0]), len(examples[1])
 
 
-def _latency(
-    model: keras.Model,
-    pruner: Pruner | None,
-    searched: SearchedStages,
-    examples: Arrays,
-    seed: int,
-) -> Latency | None:
-    """The latency of any cut by the table that the target names, where that is the search's budget."""
-    if searched_budget(searched.search, searched.stages, searched.target) != "latency":
-        return None
-    assert pruner is not None
-    assert searched.prune is not None
-    assert searched.target is not None
-    place = searched.target.latency_table
-    device = another_device(place)
-    # Times do not depend on which channels go: the quickest pruner serves.
-    quick = Pruner(model, round_to=searched.prune.round_to, max_ratio=searched.prune.max_ratio)
-    stages: tuple[Any, ...] = searched.stages
-    prunings = random_prunings(
-        quick,
-        last_format(stages).numbers,
-        lambda pruned: foreseen_file(stages, pruned, examples),
-        seed,
-    )
-    try:
-        return replace(latency_budget(quick, prunings, device.table), model=pruner.costs)
-    except UserError as error:
-        raise UserError(f"target.latency_table: {place}: {error}") from error
-
-
 def _stamp(models: list[keras.Model], told: tuple[str, ...], examples: list[Arrays]) -> str:
     """Changes with all that the bundle is made from."""
     digest = hashlib.sha256(json.dumps([__version__, *told]).encode())
     for model in models:
         digest.update(model.to_json().encode())
         for weight in model.weights:
-            digest.update(np.ascontiguousarray(weight))
+            digest.update(np.ascontiguousarray(weight).tobytes())
     for arrays in examples:
         for array in arrays:
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

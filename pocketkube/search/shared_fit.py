@@ -79,7 +79,7 @@ def read_by_layers(
 
 def fit_readers(
     graph: ChannelGraph, readings: Mapping[str, Reading], keep: np.ndarray
-) -> list[tuple[object, Sequence[np.ndarray]]]:
+) -> list[tuple[keras.layers.Layer, Sequence[np.ndarray]]]:
     """Gives all layers that read a unit which goes the weights that make up for it; in place.
 
     Args:
@@ -91,7 +91,7 @@ def fit_readers(
         The layers that were changed, each with the weights that it had.
     """
     layers = {use.path: use.op for use in graph.uses}
-    changed: list[tuple[object, Sequence[np.ndarray]]] = []
+    changed: list[tuple[keras.layers.Layer, Sequence[np.ndarray]]] = []
     for side in consumers(graph):
         reading = readings.get(side.path)
         known = side.units >= 0

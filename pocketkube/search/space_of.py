@@ -8,6 +8,7 @@ from typing import TypeVar
 import keras
 import numpy as np
 
+from pocketkube.deploy.convert import NumberFormat
 from pocketkube.errors import UserError
 from pocketkube.graph.cost import Profile
 from pocketkube.graph.cost_model import ChannelGroup, CostModel, Layer
@@ -25,7 +26,7 @@ from pocketkube.spec.sections import (
     StageBase,
     Target,
 )
-from pocketkube.stages.formats import last_format
+from pocketkube.spec.stage_settings import StageSettings
 
 Stage = TypeVar("Stage", bound=StageBase)
 One = TypeVar("One")
@@ -51,11 +52,13 @@ class SearchedStages:
         search: The section.
         stages: The stages that it decides; all of the job's where the file is its budget.
         target: What the job has to reach.
+        numbers: The number format of the file that the job ends in.
     """
 
     search: Search
-    stages: tuple[StageBase, ...]
+    stages: tuple[StageSettings, ...]
     target: Target | None = None
+    numbers: NumberFormat = "float32"
 
     @property
     def prune(self) -> PruneChannels | None:
@@ -113,7 +116,7 @@ def problem_of(
     if searched.quantize:
         default_bits = searched.quantize.first_last_bits
     else:
-        default_bits = BITS_OF_FILES[last_format(searched.stages).numbers]
+        default_bits = BITS_OF_FILES[searched.numbers]
     problem = Problem(
         Space(tuple(_uniquely_named(order))),
         network,

@@ -26,14 +26,13 @@ def evaluate(request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @cache
 def _opened(prepared: str, parallel: int) -> "Evaluator":
+    # They share the machine; TensorFlow looks when it starts.
+    cores = str(max(1, (os.cpu_count() or parallel) // parallel))
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, cores)
     quiet_tensorflow()
-    import tensorflow as tf
-
     from pocketkube.search.prepared import open_prepared
 
-    tf.config.threading.set_intra_op_parallelism_threads(
-        max(1, (os.cpu_count() or parallel) // parallel)
-    )
     return open_prepared(Path(prepared))
 
 

@@ -110,7 +110,8 @@ def _prepared(
     call: StageCall, config: SearchRatiosConfig, place: OwnPlace, folder: Path
 ) -> tuple[Problem, float]:
     """What trials share, as it lies on the object store: the search, and the score before."""
-    from pocketkube.search.prepared import open_prepared, prepare
+    from pocketkube.search.prepared import open_prepared
+    from pocketkube.stages.preparing import prepare
 
     there = parse_uri(_address(place))
     if patiently("look", lambda: is_whole(S3Location(there))):

@@ -14,13 +14,14 @@ from pocketkube.search.experiment import run_experiment
 from pocketkube.search.facts import search_facts
 from pocketkube.search.found import write_found
 from pocketkube.search.pool import Here, Pool, processes
-from pocketkube.search.prepared import open_prepared, prepare
+from pocketkube.search.prepared import open_prepared
 from pocketkube.search.problem import Problem
 from pocketkube.search.samplers import sampler_named
 from pocketkube.search.trial import Trial
 from pocketkube.stages.cache import fingerprint
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import SearchRatiosConfig
+from pocketkube.stages.preparing import prepare
 
 PREPARED = "prepared"
 # Says what the files beside it belong to.

@@ -7,7 +7,7 @@ import yaml
 from pocketkube.search.local_katib import run_experiment
 from tests.kube.schemas import katib_validator, refuse_invalid
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "experiment.yaml"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "katib" / "experiment.yaml"
 
 
 def test_the_example_is_what_katibs_schema_says() -> None:
@@ -19,7 +19,7 @@ def test_the_example_runs(tmp_path: Path) -> None:
     document["spec"] |= {"maxTrialCount": 2, "maxFailedTrialCount": 1}
     path = tmp_path / "experiment.yaml"
     path.write_text(yaml.safe_dump(document))
-    (tmp_path / "experiment_trial.py").symlink_to(EXAMPLE.with_name("experiment_trial.py"))
+    (tmp_path / "trial.py").symlink_to(EXAMPLE.with_name("trial.py"))
     notes: list[str] = []
     result = run_experiment(path, tmp_path / "out", notes.append)
     assert [trial.state for trial in result.trials] == ["Succeeded"] * 2

@@ -124,7 +124,11 @@ def test_scripts_can_be_read_and_run(script):
 @pytest.mark.parametrize(
     ("targets", "settings", "complaint"),
     [
-        (("phone",), {}, "There is no image called phone; there are runtime, benchmark and suggestion."),
+        (
+            ("phone",),
+            {},
+            "There is no image called phone; there are runtime, benchmark and suggestion.",
+        ),
         (("benchmark",), {"ARCHES": "amd64 mips"}, "ARCHES: mips is neither amd64 nor arm64."),
         (
             ("benchmark",),

@@ -49,7 +49,7 @@ def test_a_target_counts_from_the_whole_network() -> None:
     found = problem(model, PruneChannels(), Target(speedup=2.5))
     assert found.limit.cost == "macs"
     assert found.limit.most == profile_model(model).macs / 2.5
-    assert found.space.names[0] == "stem.kept"
+    assert found.space.names[0] == "stem_conv.kept"
     assert len(found.space.names) == len(cost_model_of(model).groups)
 
 
@@ -61,7 +61,7 @@ def test_stages_are_told_by_size_and_blocks_by_name() -> None:
     assert "stage2_block3.kept" in blocks.space.names
     bits = problem(model, QuantizeWeights(), mean_bits=4.0, tie="block")
     inside = next(each for each in bits.space.parameters if each.name == "stage1_block1.bits")
-    assert inside.targets == ("stage1_block1_a", "stage1_block1_b")
+    assert inside.targets == ("stage1_block1_a_conv", "stage1_block1_b_conv")
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,10 @@ def of_device(table: LatencyTable, **changes: object) -> LatencyTable:
     return table.model_copy(update={"device": table.device.model_copy(update=device)})
 
 
-def job(limit_ms: float, place: Path | str) -> Spec:
+def job(limit_ms: float, place: Path | str, **more: object) -> Spec:
     return parse_spec(
-        {
+        more
+        | {
             "model": "lenet",
             "dataset": "digits",
             "target": {"max_latency_ms": limit_ms, "latency_table": str(place)},
@@ -55,14 +56,18 @@ def job(limit_ms: float, place: Path | str) -> Spec:
     )
 
 
+def whole_ms(table: Path) -> float:
+    content = foreseen_file((), build_model("lenet", (32, 32, 1), 10), [])
+    return another_device(str(table)).latency_ms(content, "float32")
+
+
 def run(spec: Spec, folder: Path) -> Result:
     return collect(run_inline(spec, folder / "steps", lambda _: None), folder)
 
 
 def test_a_job_is_pruned_by_the_table_and_says_so(here: LatencyTable, tmp_path: Path) -> None:
     write_table(of_device(here), tmp_path / "phone.json")
-    content = foreseen_file((), build_model("lenet", (32, 32, 1), 10), [])
-    limit_ms = 0.5 * another_device(str(tmp_path / "phone.json")).latency_ms(content, "float32")
+    limit_ms = 0.5 * whole_ms(tmp_path / "phone.json")
     result = run(job(limit_ms, tmp_path / "phone.json"), tmp_path)
     (target,) = result.targets
     assert target.met
@@ -77,6 +82,16 @@ def test_a_job_is_pruned_by_the_table_and_says_so(here: LatencyTable, tmp_path: 
     # What was measured stays what it is: this machine's.
     assert result.environment.machine != "aarch64" or result.environment.cpu != "Arm Cortex-A76"
     assert said in (tmp_path / "report.html").read_text()
+
+
+def test_a_search_keeps_to_the_latency_of_the_table(here: LatencyTable, tmp_path: Path) -> None:
+    write_table(of_device(here), tmp_path / "phone.json")
+    limit_ms = 0.5 * whole_ms(tmp_path / "phone.json")
+    search = {"over": ["prune_channels"], "trials": 2, "sampler": "random"}
+    result = run(job(limit_ms, tmp_path / "phone.json", search=search), tmp_path)
+    (target,) = result.targets
+    assert target.met
+    assert 0.8 * limit_ms < target.reached <= limit_ms
 
 
 def test_a_table_under_emulation_promises_nothing(here: LatencyTable, tmp_path: Path) -> None:

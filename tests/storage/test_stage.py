@@ -149,7 +149,10 @@ def test_what_is_wrong_is_said_before_the_work(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["prune_channels"], "needs model as its inputs, and may take teacher; received nothing."),
+        (
+            ["prune_channels"],
+            "needs model as its inputs, and may take teacher, ratios; received nothing.",
+        ),
         (["prune_channels", "--input=teacher={}"], "received teacher."),
         (["train_model", "--input=model={}"], "needs nothing as its inputs; received model."),
         (["result", "--input=modle={}"], "needs model as its inputs; received modle."),

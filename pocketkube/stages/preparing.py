@@ -1,0 +1,77 @@
+"""Prepares what all trials of a search share, from a stage's config and inputs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pocketkube.bundle import load_bundle
+from pocketkube.data import load_dataset
+from pocketkube.data.dataset import Arrays
+from pocketkube.errors import UserError
+from pocketkube.latency_table.another_device import another_device
+from pocketkube.latency_table.budget import Latency
+from pocketkube.latency_table.prunings import latency_budget, random_prunings
+from pocketkube.pruning.pruner import Pruner
+from pocketkube.search.prepared import LatencyOf, prepare_search
+from pocketkube.search.problem import Problem
+from pocketkube.search.space_of import SearchedStages
+from pocketkube.spec.searched import searched_budget
+from pocketkube.stages.assessment import task_of
+from pocketkube.stages.configs import SearchRatiosConfig
+from pocketkube.stages.foreseen import foreseen_file
+from pocketkube.stages.formats import last_format
+from pocketkube.stages.registry import TEACHER
+
+
+def prepare(config: SearchRatiosConfig, inputs: Mapping[str, Path], folder: Path) -> Problem:
+    """Prepares the search that a stage's config asks for; see `prepare_search`.
+
+    Args:
+        config: The stage's.
+        inputs: Folders of the model and, where that is another one, of the uncompressed one, from which
+            a target counts.
+        folder: The bundle to write.
+    """
+    bundle = load_bundle(inputs["model"])
+    first = load_bundle(inputs[TEACHER]).model if TEACHER in inputs else bundle.model
+    searched = SearchedStages(
+        config.search, config.stages, config.target, last_format(config.stages).numbers
+    )
+    return prepare_search(
+        bundle.model,
+        load_dataset(config.dataset),
+        task_of(bundle.facts),
+        searched,
+        folder,
+        uncompressed=first,
+        latency_of=_latency_by_table(config, searched),
+        training=config.training,
+        dataset_settings=config.dataset,
+        seed=config.seed,
+    )
+
+
+def _latency_by_table(config: SearchRatiosConfig, searched: SearchedStages) -> LatencyOf | None:
+    """The latency of any cut by the table that the target names, where that is the search's budget."""
+    if searched_budget(config.search, config.stages, config.target) != "latency":
+        return None
+    assert searched.prune is not None
+    assert config.target is not None
+    settings, place = searched.prune, config.target.latency_table
+
+    def latency_of(pruner: Pruner, examples: Arrays) -> Latency:
+        device = another_device(place)
+        # Times do not depend on which channels go: the quickest pruner serves.
+        quick = Pruner(pruner.copy(), round_to=settings.round_to, max_ratio=settings.max_ratio)
+        prunings = random_prunings(
+            quick,
+            searched.numbers,
+            lambda pruned: foreseen_file(config.stages, pruned, examples),
+            config.seed,
+        )
+        try:
+            return replace(latency_budget(quick, prunings, device.table), model=pruner.costs)
+        except UserError as error:
+            raise UserError(f"target.latency_table: {place}: {error}") from error
+
+    return latency_of
