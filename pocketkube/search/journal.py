@@ -1,12 +1,11 @@
 """What was tried so far, a line for each change, so that a killed search goes on with nothing lost."""
 
-import fcntl
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from pocketkube.appended_lines import AppendedLines, WrittenByAnother
 from pocketkube.errors import UserError
 from pocketkube.search.trial import Trial
 
@@ -31,11 +30,9 @@ class Journal:
         Raises:
             UserError: If the file is damaged; a last line that was cut short is left out.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         self._file, self.state = folder / FILE, ""
         self._trials: dict[int, Trial] = {}
-        self._writer: BinaryIO | None = None
-        self._whole_bytes = self._bytes = 0
+        self._lines = AppendedLines(self._file)
         self._read()
 
     def trials(self) -> tuple[Trial, ...]:
@@ -58,46 +55,20 @@ class Journal:
 
     def close(self) -> None:
         """Lets another process write."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self._lines.close()
 
     def _write(self, trial: Trial, more: dict[str, str]) -> None:
-        if self._writer is None:
-            self._writer = self._held()
         self._trials[trial.number] = trial
-        line = json.dumps(asdict(trial) | {"costs": dict(trial.costs)} | more)
-        self._writer.write(f"{line}\n".encode())
-        self._writer.flush()
-        os.fsync(self._writer.fileno())
-
-    def _held(self) -> BinaryIO:
-        """The file, locked, without the line that was cut short.
-
-        Raises:
-            UserError: If another process writes to it, or has since it was read.
-        """
-        file = self._file.open("ab")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(file.fileno()).st_size != self._bytes:
-                raise BlockingIOError
-            file.truncate(self._whole_bytes)
-        except BlockingIOError:
-            file.close()
+            self._lines.append(json.dumps(asdict(trial) | {"costs": dict(trial.costs)} | more))
+        except WrittenByAnother:
             raise UserError(
                 f"{self._file} is written by another search: wait until that has ended, or give "
                 "another folder."
             ) from None
-        return file
 
     def _read(self) -> None:
-        if not self._file.is_file():
-            return
-        content = self._file.read_bytes()
-        whole, _, cut_short = content.rpartition(b"\n")
-        self._bytes, self._whole_bytes = len(content), len(content) - len(cut_short)
-        for number, line in enumerate(whole.splitlines(), start=1):
+        for number, line in enumerate(self._lines.lines, start=1):
             try:
                 facts: dict[str, Any] = json.loads(line)
                 self.state = facts.pop("sampler_state", self.state)

@@ -9,13 +9,14 @@ changes of the loss, HAWQ-V2 (Dong et al., 2020) second-order ones, which know n
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
+from pocketkube.appended_lines import AppendedLines
 from pocketkube.progress import progress
 from pocketkube.search.problem import Problem
 from pocketkube.search.space import Parameter
@@ -111,7 +112,7 @@ def interpolated(
     Returns:
         A loss of 0 or more for each level; 0 for the last.
     """
-    known = np.maximum(falling(np.append(losses, 0.0)), 0.0)
+    known = np.maximum(isotonic_regression(np.append(losses, 0.0), increasing=False).x, 0.0)
     # The last level is whole by definition: noise below it is none of its own.
     known = np.where(np.arange(len(known)) == len(levels), 0.0, known)
     places = np.array([parameter.levels[level] for level in (*levels, len(parameter.levels) - 1)])
@@ -128,48 +129,22 @@ def interpolated(
     return tuple(float(each) for each in found)
 
 
-def falling(values: np.ndarray) -> np.ndarray:
-    """The nearest values, by squared error, that never rise: pools neighbours that do."""
-    means: list[float] = []
-    counts: list[int] = []
-    for value in values:
-        means.append(float(value))
-        counts.append(1)
-        while len(means) > 1 and means[-2] < means[-1]:
-            count = counts[-2] + counts[-1]
-            mean = (means[-2] * counts[-2] + means[-1] * counts[-1]) / count
-            means[-2:], counts[-2:] = [mean], [count]
-    return np.repeat(means, counts)
-
-
 class _Journal:
     """Measurements, each on disk before the next one begins."""
 
     def __init__(self, file: Path, stamp: str) -> None:
-        self._file, self._stamp = file, stamp
-        self._known: dict[tuple[int, ...], float] = {}
+        self._known = _measured(AppendedLines(file).lines, stamp)
+        if not self._known:
+            file.unlink(missing_ok=True)
+        self._lines = AppendedLines(file)
+        if not self._lines.lines:
+            self._lines.append(stamp)
 
     def __enter__(self) -> "_Journal":
-        lines = self._file.read_text("utf-8").splitlines() if self._file.is_file() else []
-        if not lines or lines[0] != self._stamp:
-            lines = []
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._file.write_text(f"{self._stamp}\n", encoding="utf-8")
-        for line in lines[1:]:
-            try:
-                choice, distance = json.loads(line)
-                self._known[tuple(choice)] = float(distance)
-            except (ValueError, TypeError):
-                # The line that was being written when it was interrupted.
-                continue
-        self._opened = self._file.open("a", encoding="utf-8")
-        if lines:
-            # It may have been cut off within a line.
-            self._opened.write("\n")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._opened.close()
+        self._lines.close()
 
     def __contains__(self, choice: tuple[int, ...]) -> bool:
         return choice in self._known
@@ -179,7 +154,15 @@ class _Journal:
 
     def put(self, choice: tuple[int, ...], distance: float) -> float:
         self._known[choice] = distance
-        self._opened.write(json.dumps([choice, distance]) + "\n")
-        self._opened.flush()
-        os.fsync(self._opened.fileno())
+        self._lines.append(json.dumps([choice, distance]))
         return distance
+
+
+def _measured(lines: Sequence[str], stamp: str) -> dict[tuple[int, ...], float]:
+    """What a journal holds; nothing where it is of something else, or damaged."""
+    if lines[:1] != (stamp,):
+        return {}
+    try:
+        return {tuple(choice): float(distance) for choice, distance in map(json.loads, lines[1:])}
+    except (ValueError, TypeError):
+        return {}

@@ -8,26 +8,13 @@ import pytest
 from pocketkube.search.milp import solve
 from pocketkube.search.prepared import open_prepared, prepare_search
 from pocketkube.search.projection import project
-from pocketkube.search.sensitivity import falling, interpolated, measure_losses, measured_levels
+from pocketkube.search.sensitivity import interpolated, measure_losses, measured_levels
 from pocketkube.search.space import Parameter
 from tests.search.nets import dataset, pruning, trained
 
 KEPT = Parameter("a.kept", "kept", ("a",), (0.25, 0.5, 0.75, 1.0))
 ZEROS = Parameter("a.sparsity", "sparsity", ("a",), (0.9, 0.5, 0.0))
 BITS = Parameter("a.bits", "bits", ("a",), (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0))
-
-
-def test_pooling_never_rises_and_is_the_nearest_that_does_not() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        values = rng.normal(size=6)
-        found = falling(values)
-        assert (np.diff(found) <= 1e-12).all()
-        error = np.square(found - values).sum()
-        # A second way: no nearer one among many that never rise.
-        others = -np.sort(-rng.normal(size=(20000, 6)), axis=1)
-        assert error <= np.square(others - values).sum(axis=1).min() + 1e-12
-    np.testing.assert_array_equal(falling(np.array([3.0, 2.0, 1.0])), [3, 2, 1])
 
 
 @pytest.mark.parametrize("parameter", [KEPT, ZEROS, BITS])

@@ -1,9 +1,7 @@
 """What an experiment has done so far, in a file that outlives any interruption."""
 
-import fcntl
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +9,7 @@ from typing import Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from pocketkube.appended_lines import AppendedLines, WrittenByAnother
 from pocketkube.errors import UserError
 from pocketkube.search.local_katib.ending import Reason
 from pocketkube.search.local_katib.experiment import Experiment
@@ -54,17 +53,20 @@ class Journal:
     """
 
     def __init__(self, folder: Path, experiment: Experiment) -> None:
-        self._path = folder / JOURNAL_FILE
+        self._folder = folder
         self._trials: dict[int, Trial] = {}
         self._state = ""
         self._over: Reason | None = None
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("a+b")
+        self._lines = AppendedLines(folder / JOURNAL_FILE)
         try:
-            self._lock()
+            self._lines.hold()
             self._load(_fingerprint(experiment))
+        except WrittenByAnother:
+            raise UserError(
+                f"{folder}: another process runs this experiment; wait, or give another --output."
+            ) from None
         except BaseException:
-            self._file.close()
+            self._lines.close()
             raise
 
     def __enter__(self) -> Self:
@@ -76,7 +78,7 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self._lines.close()
 
     @property
     def trials(self) -> list[Trial]:
@@ -107,7 +109,7 @@ class Journal:
             self._keep(_Event("over", reason=reason))
 
     def _keep(self, event: _Event) -> None:
-        self._append(_EVENTS.dump_json(event))
+        self._lines.append(_EVENTS.dump_json(event).decode())
         self._apply(event)
 
     def _apply(self, event: _Event) -> None:
@@ -117,33 +119,14 @@ class Journal:
             self._state = event.state
         self._over = event.reason if event.kind == "over" else None
 
-    def _append(self, line: bytes) -> None:
-        self._file.write(line + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"{self._path.parent}: another process runs this experiment; wait, or give another "
-                "--output."
-            ) from None
-
     def _load(self, fingerprint: str) -> None:
-        self._file.seek(0)
-        content = self._file.read()
-        whole = content.rfind(b"\n") + 1
-        # A line that was cut short by a kill was not kept: what it told happens again.
-        self._file.truncate(whole)
-        header, *lines = content[:whole].splitlines() or [b""]
-        if not header:
-            self._append(fingerprint.encode())
+        if not self._lines.lines:
+            self._lines.append(fingerprint)
             return
-        if header != fingerprint.encode():
+        header, *lines = self._lines.lines
+        if header != fingerprint:
             raise UserError(
-                f"{self._path.parent} holds another experiment, or more was changed than "
+                f"{self._folder} holds another experiment, or more was changed than "
                 "parallelTrialCount, maxTrialCount, maxFailedTrialCount and resumePolicy; give another "
                 "--output."
             )
@@ -152,7 +135,7 @@ class Journal:
                 self._apply(_EVENTS.validate_json(line))
             except ValidationError:
                 raise UserError(
-                    f"{self._path} is damaged: it has the line {line.decode()!r:.80}."
+                    f"{self._folder / JOURNAL_FILE} is damaged: it has the line {line!r:.80}."
                 ) from None
 
 

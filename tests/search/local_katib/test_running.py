@@ -223,10 +223,11 @@ def interrupt(path: Path, output: Path, how: signal.Signals, after: str) -> str:
     with subprocess.Popen(command_line(path, output), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         next(line for line in process.stderr if after in line)
-        trials = psutil.Process(process.pid).children(recursive=True)
+        # The next trial begins a moment after the line.
+        while not (trials := psutil.Process(process.pid).children(recursive=True)):
+            time.sleep(0.01)
         process.send_signal(how)
         rest = process.stderr.read()
-    assert trials
     # No trial outlives it.
     assert not psutil.wait_procs(trials, 5)[1]
     return rest
