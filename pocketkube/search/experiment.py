@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,28 +50,28 @@ def run_experiment(
     Raises:
         UserError: If the first trials all fail; it says why the last of them did.
     """
-    journal = Journal(folder)
-    known = {trial.number: trial for trial in journal.trials() if trial.number < trials}
-    once = _Remembering(pool, [*remembered, *known.values()])
-    with progress("search", trials, "trial") as shown:
-        # What was running when an earlier process ended is run again.
-        interrupted = [trial for trial in known.values() if trial.state == "running"]
-        running = {once.start(trial) for trial in interrupted}
-        while True:
-            while len(known) < trials and _may_ask(known, pool.parallel):
-                trial = _asked(problem, sampler, journal, known, pool.parallel, seed)
-                known[trial.number] = trial
-                running.add(once.start(trial))
-            if not running:
-                return tuple(known[number] for number in sorted(known))
-            ended = wait(running, return_when=FIRST_COMPLETED).done
-            running -= ended
-            for future in ended:
-                trial = future.result()
-                known[trial.number] = trial
-                journal.ended(trial)
-                _refuse_failures(known)
-                _show(shown, known, trial)
+    with closing(Journal(folder)) as journal:
+        known = {trial.number: trial for trial in journal.trials() if trial.number < trials}
+        once = _Remembering(pool, [*remembered, *known.values()])
+        with progress("search", trials, "trial") as shown:
+            # What was running when an earlier process ended is run again.
+            interrupted = [trial for trial in known.values() if trial.state == "running"]
+            running = {once.start(trial) for trial in interrupted}
+            while True:
+                while len(known) < trials and _may_ask(known, pool.parallel):
+                    trial = _asked(problem, sampler, journal, known, pool.parallel, seed)
+                    known[trial.number] = trial
+                    running.add(once.start(trial))
+                if not running:
+                    return tuple(known[number] for number in sorted(known))
+                ended = wait(running, return_when=FIRST_COMPLETED).done
+                running -= ended
+                for future in ended:
+                    trial = future.result()
+                    known[trial.number] = trial
+                    journal.ended(trial)
+                    _refuse_failures(known)
+                    _show(shown, known, trial)
 
 
 def _may_ask(known: Mapping[int, Trial], parallel: int) -> bool:
