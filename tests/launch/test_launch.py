@@ -1,6 +1,8 @@
 """Launchers, with real processes."""
 
+import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -153,7 +155,9 @@ def test_ranks_end_with_the_process_that_started_them(number: signal.Signals) ->
     ) as parent:
         assert parent.stderr is not None
         try:
-            pids = [int(parent.stderr.readline().split("] ")[1]) for _ in range(2)]
+            # A library that this process has loaded may say something in the one that is forked.
+            told = (re.search(r"\] (\d+)$", line) for line in parent.stderr)
+            pids = [int(found[1]) for found in itertools.islice(filter(None, told), 2)]
             parent.send_signal(number)
             assert gone(pids)
             parent.wait(15)
