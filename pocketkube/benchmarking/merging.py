@@ -1,5 +1,6 @@
 """Merges what several nodes measured of the same files."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
@@ -31,13 +32,21 @@ def merge_reports(reports: Sequence[BenchmarkReport]) -> BenchmarkReport:
         reports: One report or more, of the same files with the same settings, each of another node.
 
     Raises:
-        UserError: If they are of other files.
+        UserError: If they are of other files, or two are of one node.
     """
     files = [[(file.file, file.size_bytes) for file in report.files] for report in reports]
     if any(each != files[0] for each in files):
         raise UserError("Nodes measured other files than each other: their figures cannot be merged.")
     if len(reports) == 1:
         return reports[0]
+    measured = Counter(report.environment.node for report in reports if report.environment.node)
+    for node, times in measured.items():
+        if times > 1:
+            raise UserError(
+                f"{len(reports)} different nodes were to measure, and {node} did {times} times, as no "
+                "other one took its pods: ask for fewer cluster.benchmark.nodes, or give "
+                "cluster.benchmark the selector and the tolerations of more."
+            )
     by_time = sorted(reports, key=lambda report: report.files[-1].latency_ms.p50)
     middle = by_time[(len(reports) - 1) // 2]
     ratios = {

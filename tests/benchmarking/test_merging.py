@@ -127,6 +127,11 @@ def test_one_node_is_itself_and_other_files_are_refused() -> None:
         merge_reports([one, report("n2", 10, 2, size_bytes=7)])
 
 
+def test_a_node_that_measured_twice_is_no_two_nodes() -> None:
+    with pytest.raises(UserError, match="2 different nodes were to measure, and n1 did 2 times"):
+        merge_reports([report("n1", 10, 2), report("n1", 11, 2)])
+
+
 def test_a_merged_report_survives_its_file_and_shows_its_nodes(tmp_path: Path) -> None:
     merged = merge_reports([report("n1", 10, 2), report("n2", 10, 4)])
     (tmp_path / "benchmark.json").write_text(json.dumps(benchmark_document(merged)))

@@ -156,7 +156,8 @@ def test_several_nodes_measure_and_are_merged(
     ]
     if len(nodes) < 2:
         pytest.skip(f"no two nodes have {INDEX_IMAGE}")
-    cluster = pool(store, "cortex-a76", arch="any", nodes=2)
+    tainted = ({"key": "kubernetes.io/arch", "operator": "Exists"},)
+    cluster = pool(store, "cortex-a76", arch="any", nodes=2, tolerations=tainted)
     cluster = cluster.model_copy(update={"benchmark_image": INDEX_IMAGE})
     measure_on_nodes(session, call(cluster, exported, tmp_path / "measured"))
     report = load_benchmark(tmp_path / "measured" / BENCHMARK_FILE)
