@@ -39,4 +39,4 @@ def test_an_mpijob_runs_after_the_api_server_was_away(folder: Path) -> None:
     restart_api_server(folder, away_s=8)
     assert "Leader election stopped" in log.read_text()
     apply(kubeconfig, mpijob("after"))
-    until(lambda: pods_running(kubeconfig, "after"), "the MPIJob's pods", seconds=90, log=log)
+    until(lambda: pods_running(kubeconfig, "after"), "the MPIJob's pods", seconds=240, log=log)
