@@ -12,6 +12,8 @@ import numpy as np
 
 from pocketkube.graph.cost_model import CostModel, Extent, Layer
 
+# Latencies are budgets in nanoseconds.
+NS_PER_MS = 1e6
 # What a LiteRT file takes beside its weights, measured on small files: so much altogether, and so much
 # for each operation with its tensors, names and options.
 FILE_BYTES = 2500

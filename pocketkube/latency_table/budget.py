@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pocketkube.graph.budgets import Budget
+from pocketkube.graph.budgets import NS_PER_MS, Budget
 from pocketkube.graph.cost_model import CostModel, Extent
 from pocketkube.latency_table.table import LatencyTable, known_kinds
 
@@ -76,7 +76,7 @@ class Latency(Budget):
 
     def latency_ms(self, assignment: Mapping[str, int]) -> float:
         """The latency of one assignment in milliseconds."""
-        return self.cost(assignment) / 1e6
+        return self.cost(assignment) / NS_PER_MS
 
     @cached_property
     def _axes(self) -> tuple[Extent, ...]:

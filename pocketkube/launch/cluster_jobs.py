@@ -1,11 +1,12 @@
-"""What starting a job on a cluster takes: one of its name, and the way to the object store."""
+"""What jobs on a cluster have in common: their start, their end, the way to the object store."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pocketkube.kube.objects import Created, create, delete, kind_of, name_of
 from pocketkube.kube.session import Session
 from pocketkube.kube.transport import Document
+from pocketkube.launch.outcome import Outcome
 from pocketkube.spec.sections import Cluster
 
 _ENDPOINT, _REGION = "AWS_ENDPOINT_URL_S3", "AWS_REGION"
@@ -46,3 +47,21 @@ def store_of(cluster: Cluster) -> dict[str, str]:
         _REGION: os.environ.get(_REGION),
     }
     return {name: value for name, value in told.items() if value}
+
+
+class EndsWhenFollowed:
+    """A job whose outcome is known when it was followed to its end; see `Job`."""
+
+    _outcome: Outcome | None = None
+
+    def follow(self) -> Iterator[str]:
+        """See `Job`; sets the outcome."""
+        raise NotImplementedError
+
+    @property
+    def outcome(self) -> Outcome:
+        """See `Job`."""
+        for _ in self.follow():
+            pass
+        assert self._outcome is not None
+        return self._outcome

@@ -22,7 +22,7 @@ from pocketkube.kube.pods import Stuck, why_ended, why_no_pods, why_stuck
 from pocketkube.kube.session import Session
 from pocketkube.kube.transport import Document
 from pocketkube.kube.watching import watch_with_pauses
-from pocketkube.launch.cluster_jobs import start_or_adopt
+from pocketkube.launch.cluster_jobs import EndsWhenFollowed, start_or_adopt
 from pocketkube.launch.endings import cause_of_waiting, sentence
 from pocketkube.launch.lines import lines_by_rank
 from pocketkube.launch.outcome import Cause, Outcome, outcome_of_process
@@ -80,7 +80,7 @@ def start_experiment(
     return RunningExperiment(session, created.document, problem, cluster, is_adopted=not created.is_new)
 
 
-class RunningExperiment:
+class RunningExperiment(EndsWhenFollowed):
     """An Experiment on the cluster; see `Job`.
 
     Attributes:
@@ -113,7 +113,6 @@ class RunningExperiment:
         self._documents: dict[str, Document] = {}
         self._waiting = Waiting(cluster.workers.pending_seconds)
         self._reasoned = time.monotonic()
-        self._outcome: Outcome | None = None
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -146,14 +145,6 @@ class RunningExperiment:
             self._outcome = Outcome(143, Cause.INTERRUPTED, "It was cancelled.")
             # Whoever is ended has a second, and Kubernetes does the rest without it.
             delete(self._session, EXPERIMENT, self.name, seconds=0)
-
-    @property
-    def outcome(self) -> Outcome:
-        """See `Job`."""
-        for _ in self.follow():
-            pass
-        assert self._outcome is not None
-        return self._outcome
 
     def _see(self, document: Document) -> Iterator[str]:
         """Takes in a Trial's new state."""

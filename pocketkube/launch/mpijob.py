@@ -18,7 +18,7 @@ from pocketkube.kube.trainjob import trainjob
 from pocketkube.kube.transport import Document
 from pocketkube.kube.watching import Seen, watch_with_pauses
 from pocketkube.kube.workers import SharedWork
-from pocketkube.launch.cluster_jobs import start_or_adopt, store_of
+from pocketkube.launch.cluster_jobs import EndsWhenFollowed, start_or_adopt, store_of
 from pocketkube.launch.endings import JobEnding, cause_of_waiting, outcome_of_job, sentence
 from pocketkube.launch.job import Call
 from pocketkube.launch.lines import lines_by_rank, shown
@@ -134,7 +134,7 @@ class MpiJob:
         )
 
 
-class RunningJob:
+class RunningJob(EndsWhenFollowed):
     """A job on the cluster.
 
     Attributes:
@@ -161,7 +161,6 @@ class RunningJob:
         self._job: Document | None = document
         self.name, self._uid = name_of(document), document["metadata"]["uid"]
         self._is_adopted, self._is_cancelled = is_adopted, False
-        self._outcome: Outcome | None = None
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
         self._pods = _Pods(operator)
         self._waiting = Waiting(workers.pending_seconds)
@@ -184,14 +183,6 @@ class RunningJob:
         self._is_cancelled = True
         if self._outcome is None:
             delete(self._session, self._operator.kind, self.name, "Foreground")
-
-    @property
-    def outcome(self) -> Outcome:
-        """See `Job`."""
-        for _ in self.follow():
-            pass
-        assert self._outcome is not None
-        return self._outcome
 
     def _texts(self) -> Iterator[str]:
         """The log's lines, and what there is to say of the job, until it has ended and the log, too."""

@@ -17,7 +17,7 @@ from pocketkube.kube.pods import Ending, Stuck, why_ended, why_no_pods, why_stuc
 from pocketkube.kube.session import Session
 from pocketkube.kube.transport import Document
 from pocketkube.kube.watching import watch_with_pauses
-from pocketkube.launch.cluster_jobs import start_or_adopt, store_of
+from pocketkube.launch.cluster_jobs import EndsWhenFollowed, start_or_adopt, store_of
 from pocketkube.launch.endings import cause_of_waiting
 from pocketkube.launch.job import Call
 from pocketkube.launch.outcome import Cause, Outcome, outcome_of_process
@@ -80,7 +80,7 @@ class _Followed:
         return str(self.pod["spec"].get("nodeName") or self.pod["metadata"]["name"])
 
 
-class NodePoolJob:
+class NodePoolJob(EndsWhenFollowed):
     """A Job that measures; see `Job`. Each line has its node before it.
 
     Attributes:
@@ -101,7 +101,6 @@ class NodePoolJob:
         self._session, self._asked, self._is_adopted = session, cluster.benchmark, is_adopted
         self._lines: SimpleQueue[str] = SimpleQueue()
         self._pods: dict[str, _Followed] = {}
-        self._outcome: Outcome | None = None
 
     def follow(self) -> Iterator[str]:
         """See `Job`."""
@@ -147,14 +146,6 @@ class NodePoolJob:
         if self._outcome is None:
             self._outcome = Outcome(143, Cause.INTERRUPTED, "It was cancelled.")
             self._delete()
-
-    @property
-    def outcome(self) -> Outcome:
-        """See `Job`."""
-        for _ in self.follow():
-            pass
-        assert self._outcome is not None
-        return self._outcome
 
     @property
     def _labels(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from pocketkube.figures import count, milliseconds, size
+from pocketkube.graph.budgets import NS_PER_MS
 from pocketkube.measures import Wording, wording_of
 from pocketkube.report.best_so_far import Curve, curves_figure
 from pocketkube.report.layers import with_bar
@@ -16,7 +17,7 @@ _COSTS: dict[str, tuple[str, Callable[[float], str], float]] = {
     "macs": ("multiply-adds", lambda value: f"{count(value)} multiply-adds", 1e6),
     "parameters": ("parameters", lambda value: f"{count(value)} parameters", 1e3),
     "bytes": ("file", size, 1e3),
-    "latency": ("latency", lambda value: milliseconds(value / 1e6), 1e6),
+    "latency": ("latency", lambda value: milliseconds(value / NS_PER_MS), NS_PER_MS),
     "mean_bits": ("bits", lambda value: f"{value:.3g} bits of a weight in the mean", 1.0),
 }
 # What the axis is called.

@@ -30,6 +30,7 @@ from pocketkube.pruning.batch_statistics import recalibrate_where_better
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.quantization.quantize import quantize
 from pocketkube.ranks import started_size
+from pocketkube.records import Record
 from pocketkube.search.calibrated import CalibratedLevels, Ranges
 from pocketkube.search.judging import Judge, Judged
 from pocketkube.search.problem import Problem
@@ -68,6 +69,28 @@ class Evaluated:
     distance: float = 0.0
 
 
+class TrialSettings(Record):
+    """How trials compress and train.
+
+    Attributes:
+        prune: Settings of prune_channels, where it is searched.
+        sparsify: Those of sparsify_weights.
+        quantize: Those of quantize_weights.
+        training: How a trial is fine-tuned.
+        fine_tune_steps: For how many steps.
+        dataset: Where the examples to fine-tune on are; None where there is no fine-tuning.
+        seed: All that is random follows from it.
+    """
+
+    prune: PruneChannels | None
+    sparsify: SparsifyWeights | None
+    quantize: QuantizeWeights | None
+    training: Training
+    fine_tune_steps: int
+    dataset: DatasetSettings | None
+    seed: int
+
+
 @dataclass(frozen=True)
 class Shared:
     """What all trials of a search share; see `pocketkube.search.prepared`.
@@ -76,13 +99,7 @@ class Shared:
         model: The uncompressed network.
         task: Its score.
         problem: The search.
-        prune: Settings of prune_channels, where it is searched.
-        sparsify: Those of sparsify_weights.
-        quantize: Those of quantize_weights.
-        training: How a trial is fine-tuned.
-        fine_tune_steps: For how many steps.
-        dataset: Where the examples to fine-tune on are; None where there is no fine-tuning.
-        seed: All that is random follows from it.
+        settings: How trials compress and train.
         calibration: Training examples, inputs and labels.
         validation: The validation examples, decoded.
         wanted: What the uncompressed network says of these, softened.
@@ -95,13 +112,7 @@ class Shared:
     model: keras.Model
     task: Task
     problem: Problem
-    prune: PruneChannels | None
-    sparsify: SparsifyWeights | None
-    quantize: QuantizeWeights | None
-    training: Training
-    fine_tune_steps: int
-    dataset: DatasetSettings | None
-    seed: int
+    settings: TrialSettings
     calibration: tuple[Arrays, Arrays]
     validation: tuple[Arrays, Arrays]
     wanted: Arrays
@@ -125,7 +136,7 @@ class Evaluator:
 
     def __init__(self, shared: Shared, kept_in: Path | None = None) -> None:
         self.problem, self.whole_score = shared.problem, shared.whole.score
-        self._shared, self._kept_in = shared, kept_in
+        self._shared, self._settings, self._kept_in = shared, shared.settings, kept_in
         self._known: dict[tuple[int, ...], Evaluated] = {}
         self._calibration = Calibration(*shared.calibration, loss=shared.task.loss)
         self._levels: CalibratedLevels | None = None
@@ -133,7 +144,7 @@ class Evaluator:
         self._training_data: Dataset | None = None
         # Layers are changed before they are cut, and put back.
         self._model = unwrapped(shared.model, SPECTRAL)
-        if shared.prune is not None:
+        if self._settings.prune is not None:
             self._graph = trace_channels(self._model)
             self._ranking = rank_units(self._graph, shared.unit_scores)
 
@@ -162,7 +173,7 @@ class Evaluator:
 
     def _evaluated(self, levels: tuple[int, ...]) -> Evaluated:
         began = time.monotonic()
-        found = self._judged(levels, self._shared.fine_tune_steps, None)
+        found = self._judged(levels, self._settings.fine_tune_steps, None)
         seconds = time.monotonic() - began
         evaluated = Evaluated(found.score, self.problem.all_costs(levels), seconds, found.distance)
         self._remember(levels, evaluated)
@@ -170,25 +181,25 @@ class Evaluator:
 
     def _judged(self, levels: tuple[int, ...], steps: int, examples: int | None) -> Judged:
         shared = self._shared
-        if shared.quantize is not None and shared.ranges is not None and not steps:
+        if self._settings.quantize is not None and shared.ranges is not None and not steps:
             # The layers stay as they are: the model is quantised once, and its bits change.
             if self._levels is None:
                 self._levels = CalibratedLevels(
-                    shared.model, shared.quantize, shared.ranges, shared.calibration[0]
+                    shared.model, self._settings.quantize, shared.ranges, shared.calibration[0]
                 )
                 self._judge = self._judge_of(self._levels.model)
             self._levels.set_bits(self._bits(levels))
             assert self._judge is not None
             return self._judge(examples)
         model = self._compressed(levels)
-        if shared.quantize is None:
+        if self._settings.quantize is None:
             if steps:
-                self._fine_tune(model, KeptZeros(model) if shared.sparsify else Method(), steps)
+                self._fine_tune(model, KeptZeros(model) if self._settings.sparsify else Method(), steps)
                 # Moving averages are far behind the weights after so few steps.
                 recalibrate_where_better(model, self._calibration)
             return self._judge_of(model)(examples)
-        settings = shared.quantize.model_copy(update={"layers": self._bits(levels)})
-        quantized = quantize(model, settings, shared.calibration[0], shared.seed)
+        settings = self._settings.quantize.model_copy(update={"layers": self._bits(levels)})
+        quantized = quantize(model, settings, shared.calibration[0], self._settings.seed)
         if steps:
             self._fine_tune(quantized.model, quantized.method, steps)
         else:
@@ -197,15 +208,15 @@ class Evaluator:
 
     def _compressed(self, levels: tuple[int, ...]) -> keras.Model:
         """The network with fewer channels and with zeros, in a copy."""
-        shared = self._shared
-        model = self._cut(levels) if shared.prune is not None else copy_model(self._model)
-        if shared.sparsify is not None:
+        settings = self._settings
+        model = self._cut(levels) if settings.prune is not None else copy_model(self._model)
+        if settings.sparsify is not None:
             zeros = self._values("sparsity", levels)
             for path, kernel in sparsifiable_kernels(model):
                 if zeros.get(path):
                     values = np.asarray(kernel)
-                    kernel.assign(values * mask_of(values, zeros[path], shared.sparsify.pattern))
-        if shared.prune is not None or shared.sparsify is not None:
+                    kernel.assign(values * mask_of(values, zeros[path], settings.sparsify.pattern))
+        if settings.prune is not None or settings.sparsify is not None:
             recalibrate_where_better(model, self._calibration)
         return model
 
@@ -220,21 +231,31 @@ class Evaluator:
                 layer.set_weights(weights)
 
     def _fine_tune(self, model: keras.Model, method: Method, steps: int) -> None:
-        shared, course = self._shared, self._shared.training
+        shared, course = self._shared, self._settings.training
         if self._training_data is None:
             self._training_data = self._examples_to_train_on(steps)
         data = self._training_data
         per_epoch = max(data.train.size // course.batch_size, 1)
         course = course.model_copy(update={"epochs": -(-steps // per_epoch), "keep": "last"})
-        train(model, data, shared.task, course, seed=shared.seed + 1, stage="trial", method=method)
+        train(
+            model,
+            data,
+            shared.task,
+            course,
+            seed=self._settings.seed + 1,
+            stage="trial",
+            method=method,
+        )
 
     def _examples_to_train_on(self, steps: int) -> Dataset:
         """As many as the steps need, the same for all trials; nothing is decided while they train."""
         shared = self._shared
-        if shared.dataset is None:
+        if self._settings.dataset is None:
             raise UserError("search: fine_tune_steps need a dataset to train on.")
-        dataset = load_dataset(shared.dataset)
-        inputs, labels = materialize(dataset.train, steps * shared.training.batch_size, shared.seed)
+        dataset = load_dataset(self._settings.dataset)
+        inputs, labels = materialize(
+            dataset.train, steps * self._settings.training.batch_size, self._settings.seed
+        )
         taken = examples_of_arrays(inputs, labels, dataset.labels)
         # One for each process that trains: none of them can judge an empty batch.
         xs, ys = (tuple(x[: started_size()] for x in part) for part in shared.validation)

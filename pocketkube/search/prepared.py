@@ -32,7 +32,7 @@ from pocketkube.pruning.prune import pruner_for
 from pocketkube.pruning.pruner import Pruner
 from pocketkube.records import Document, Record, read_document, text_of
 from pocketkube.search.calibrated import Ranges, find_ranges
-from pocketkube.search.evaluation import TRIALS, Evaluator, Shared
+from pocketkube.search.evaluation import TRIALS, Evaluator, Shared, TrialSettings
 from pocketkube.search.judging import Judge, Judged, softened_outputs
 from pocketkube.search.problem import Problem
 from pocketkube.search.sensitivity import EXAMPLES, measure_losses
@@ -40,9 +40,6 @@ from pocketkube.search.shared_fit import Reading, read_by_layers
 from pocketkube.search.space_of import SearchedStages, problem_of
 from pocketkube.spec.sections import (
     DatasetSettings,
-    PruneChannels,
-    QuantizeWeights,
-    SparsifyWeights,
     Training,
 )
 from pocketkube.training.task import Task, task_of_config
@@ -59,18 +56,11 @@ class _Arrays(Record):
     wanted: int
 
 
-class PreparedFacts(Document):
-    """What prepared.json holds.
+class PreparedFacts(Document, TrialSettings):
+    """What prepared.json holds, beside the settings of trials.
 
     Attributes:
         stamp: Tells whether the bundle was made from the same things.
-        prune: Settings of prune_channels, where it is searched.
-        sparsify: Those of sparsify_weights.
-        quantize: Those of quantize_weights.
-        training: How a trial is fine-tuned.
-        fine_tune_steps: For how many steps.
-        dataset: Where the examples to fine-tune on are.
-        seed: The search's.
         task: The task, as `Task.config` has it.
         whole: Score, loss and distance of the uncompressed network.
         arrays: How many arrays there are of inputs and labels.
@@ -79,13 +69,6 @@ class PreparedFacts(Document):
 
     schema_version: int = 1
     stamp: str
-    prune: PruneChannels | None
-    sparsify: SparsifyWeights | None
-    quantize: QuantizeWeights | None
-    training: Training
-    fine_tune_steps: int
-    dataset: DatasetSettings | None
-    seed: int
     task: dict[str, Any]
     whole: tuple[float, float, float]
     arrays: _Arrays
@@ -163,13 +146,15 @@ def prepare_search(
         model=model,
         task=task,
         problem=problem,
-        prune=searched.prune,
-        sparsify=searched.sparsify,
-        quantize=searched.quantize,
-        training=training,
-        fine_tune_steps=evaluate.fine_tune_steps,
-        dataset=dataset_settings if evaluate.fine_tune_steps else None,
-        seed=seed,
+        settings=TrialSettings(
+            prune=searched.prune,
+            sparsify=searched.sparsify,
+            quantize=searched.quantize,
+            training=training,
+            fine_tune_steps=evaluate.fine_tune_steps,
+            dataset=dataset_settings if evaluate.fine_tune_steps else None,
+            seed=seed,
+        ),
         calibration=calibration,
         validation=validation,
         wanted=wanted,
@@ -219,13 +204,7 @@ def open_prepared(folder: Path, *, remembers: bool = True) -> Evaluator:
         model=load_model(folder / MODEL),
         task=task_of_config(facts.task),
         problem=problem,
-        prune=facts.prune,
-        sparsify=facts.sparsify,
-        quantize=facts.quantize,
-        training=facts.training,
-        fine_tune_steps=facts.fine_tune_steps,
-        dataset=facts.dataset,
-        seed=facts.seed,
+        settings=facts,
         calibration=_load_pair(folder, "calibration", facts.arrays.calibration),
         validation=_load_pair(folder, "validation", facts.arrays.validation),
         wanted=_load_arrays(folder, "wanted", facts.arrays.wanted),
@@ -259,14 +238,8 @@ def _write(folder: Path, shared: Shared, stamp: str) -> None:
         if shared.ranges is not None:
             _save_ranges(aside / RANGES, shared.ranges)
         facts = PreparedFacts(
+            **dict(shared.settings),
             stamp=stamp,
-            prune=shared.prune,
-            sparsify=shared.sparsify,
-            quantize=shared.quantize,
-            training=shared.training,
-            fine_tune_steps=shared.fine_tune_steps,
-            dataset=shared.dataset,
-            seed=shared.seed,
             task=shared.task.config,
             whole=(shared.whole.score, shared.whole.loss, shared.whole.distance),
             arrays=_Arrays(

@@ -133,11 +133,11 @@ class _Journal:
     """Measurements, each on disk before the next one begins."""
 
     def __init__(self, file: Path, stamp: str) -> None:
-        self._known = _measured(AppendedLines(file).lines, stamp)
+        self._lines = AppendedLines(file)
+        self._known = _measured(self._lines.lines, stamp)
         if not self._known:
             file.unlink(missing_ok=True)
-        self._lines = AppendedLines(file)
-        if not self._lines.lines:
+            self._lines = AppendedLines(file)
             self._lines.append(stamp)
 
     def __enter__(self) -> "_Journal":

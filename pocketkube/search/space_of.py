@@ -10,6 +10,7 @@ import numpy as np
 
 from pocketkube.deploy.convert import NumberFormat
 from pocketkube.errors import UserError
+from pocketkube.graph.budgets import NS_PER_MS
 from pocketkube.graph.cost import Profile
 from pocketkube.graph.cost_model import ChannelGroup, CostModel, Layer
 from pocketkube.graph.kernels import kernels_of
@@ -36,7 +37,6 @@ MOST_LEVELS = 12
 SPARSITIES = (0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.25, 0.0)
 BITS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
 BITS_OF_FILES = {"float32": 32, "float16": 16, "int8": 8, "dynamic": 8}
-NS_PER_MS = 1e6
 DECIDES: dict[str, Decides] = {
     "prune_channels": "kept",
     "sparsify_weights": "sparsity",

@@ -1,5 +1,6 @@
 """A trial: what was tried, and what came of it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -30,3 +31,12 @@ class Trial:
     seconds: float = 0.0
     sampler: str = ""
     cause: str = ""
+
+
+def number_of(text: str) -> float | None:
+    """What a metric or a parameter's value is, as Katib writes it; None where it is no number."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

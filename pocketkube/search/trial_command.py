@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pocketkube.errors import UserError, repeatable
+from pocketkube.graph.budgets import NS_PER_MS
 from pocketkube.ranks import started_first
 from pocketkube.search.problem import Problem
 from pocketkube.search.projection import project_choice
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 # Katib's collector of metrics looks for the process, and does not find one that ended at once.
 SHORTEST_SECONDS = 3.0
-NS_PER_MS = 1e6
 
 
 def run_trial(prepared: str, metrics: Path, given: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import keras
 from pocketkube.data.dataset import Arrays
 from pocketkube.errors import UserError
 from pocketkube.figures import milliseconds
+from pocketkube.graph.budgets import NS_PER_MS
 from pocketkube.latency_table.another_device import another_device
 from pocketkube.latency_table.budget import Latency
 from pocketkube.latency_table.measuring import measure_table
@@ -26,7 +27,6 @@ _MARGIN = 0.98
 _CLOSE = 0.9
 # A table that only has to lead near the target is measured in fewer rounds.
 _ROUNDS = 3
-_NS_PER_MS = 1e6
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def prune_by_table(
     goal_ms, found = limit_ms, None
     for _ in range(AIMS):
         try:
-            counts = pruner.counts_for_budget(budget, goal_ms * _NS_PER_MS)
+            counts = pruner.counts_for_budget(budget, goal_ms * NS_PER_MS)
         except UserError:
             return found
         candidate = prune_to_counts(counts)

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,6 @@ from pocketkube.search.pool import Here, Pool, processes
 from pocketkube.search.prepared import open_prepared
 from pocketkube.search.problem import Problem
 from pocketkube.search.samplers import sampler_named
-from pocketkube.search.trial import Trial
 from pocketkube.stages.cache import fingerprint
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import SearchRatiosConfig
@@ -70,36 +69,14 @@ def search_ratios(
             seed=config.seed,
             folder=scratch,
         )
-    write_search(config, shared, trials, output, time.monotonic() - began)
-
-
-def write_search(
-    config: SearchRatiosConfig,
-    shared: Shared,
-    trials: Sequence[Trial],
-    output: Path,
-    seconds: float,
-) -> None:
-    """Writes what a search has found, wherever its trials ran.
-
-    Args:
-        config: The stage's.
-        shared: What trials shared.
-        trials: All of them.
-        output: The folder to write.
-        seconds: How long the search took.
-
-    Raises:
-        UserError: If no trial has a score.
-    """
     facts = search_facts(
         shared.problem,
         trials,
-        sampler=config.search.sampler,
+        sampler=search.sampler,
         seed=config.seed,
         score_name=shared.score_name,
         whole_score=shared.whole_score,
-        seconds=seconds,
+        seconds=time.monotonic() - began,
         prepared_seconds=shared.seconds,
     )
     write_found(output, shared.problem, facts)

@@ -1,6 +1,5 @@
 """Reads Katib's Trials as the search's own."""
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -9,7 +8,7 @@ from pocketkube.kube.objects import Kind, met_condition
 from pocketkube.kube.transport import Document
 from pocketkube.search.problem import Problem
 from pocketkube.search.projection import project_choice
-from pocketkube.search.trial import State, Trial
+from pocketkube.search.trial import State, Trial, number_of
 
 TRIAL = Kind("kubeflow.org/v1beta1", "Trial")
 SUGGESTION = Kind("kubeflow.org/v1beta1", "Suggestion")
@@ -73,7 +72,9 @@ def _state(document: Document, score: float | None) -> State:
 def _metrics(document: Document) -> dict[str, float]:
     """The last value of each metric that is a number."""
     observation = document.get("status", {}).get("observation") or {}
-    found = {each["name"]: _number(each.get("latest", "")) for each in observation.get("metrics") or ()}
+    found = {
+        each["name"]: number_of(each.get("latest", "")) for each in observation.get("metrics") or ()
+    }
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -84,7 +85,7 @@ def _choice(document: Document, metrics: Mapping[str, float], problem: Problem) 
     if len(applied) == len(names):
         return tuple(int(level) for level in problem.space.choice(applied))
     assigned = {
-        each["name"]: _number(each["value"]) for each in document["spec"]["parameterAssignments"]
+        each["name"]: number_of(each["value"]) for each in document["spec"]["parameterAssignments"]
     }
     values = {name: assigned.get(name) for name in names}
     known = {name: value for name, value in values.items() if value is not None}
@@ -107,11 +108,3 @@ def _seconds(document: Document) -> float:
     except (KeyError, TypeError, ValueError):
         return 0.0
     return max(0.0, (ended - began).total_seconds())
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -2,4 +2,6 @@
 
 from pocketkube.search.ddpg.sampler import DDPG
 
-__all__ = ["DDPG"]
+__all__ = ["DDPG", "SAMPLER"]
+
+SAMPLER = DDPG()

@@ -10,15 +10,15 @@ from importlib import import_module
 from pocketkube.errors import UserError
 from pocketkube.search.sampler import Sampler
 
-# The module and the class of each.
+# The module of each, which calls it SAMPLER.
 SAMPLERS: Mapping[str, str] = {
-    "ddpg": "pocketkube.search.ddpg:DDPG",
-    "milp": "pocketkube.search.samplers.milp:Milp",
-    "tpe": "pocketkube.search.samplers.tpe:Tpe",
-    "gp": "pocketkube.search.samplers.gp:Gp",
-    "cmaes": "pocketkube.search.samplers.cmaes:CmaEs",
-    "random": "pocketkube.search.samplers.random_points:RandomPoints",
-    "uniform": "pocketkube.search.samplers.uniform:Uniform",
+    "ddpg": "pocketkube.search.ddpg",
+    "milp": "pocketkube.search.samplers.milp",
+    "tpe": "pocketkube.search.samplers.tpe",
+    "gp": "pocketkube.search.samplers.gp",
+    "cmaes": "pocketkube.search.samplers.cmaes",
+    "random": "pocketkube.search.samplers.random_points",
+    "uniform": "pocketkube.search.samplers.uniform",
 }
 
 
@@ -30,6 +30,5 @@ def sampler_named(name: str) -> Sampler:
     """
     if name not in SAMPLERS:
         raise UserError(f"There is no sampler {name}; there are: {', '.join(SAMPLERS)}.")
-    module, kind = SAMPLERS[name].split(":")
-    sampler: Sampler = getattr(import_module(module), kind)()
+    sampler: Sampler = import_module(SAMPLERS[name]).SAMPLER
     return sampler

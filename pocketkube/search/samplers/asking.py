@@ -1,6 +1,7 @@
 """What all samplers do at a question: one choice after the other, each different from all before."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,40 +15,37 @@ from pocketkube.search.trial import Trial
 Propose = Callable[[Problem, History, np.random.Generator], Choice]
 
 
-def ask_each(
-    name: str,
-    problem: Problem,
-    trials: Sequence[Trial],
-    count: int,
-    seed: int,
-    propose: Propose,
-    *,
-    solves_first: bool = True,
-) -> Asked:
-    """Asks for some choices, as if each but the last ran already when the next is asked for.
+@dataclass(frozen=True)
+class ProposingSampler:
+    """Asks for one choice after the other, as if each before it ran already; see `Sampler`.
 
-    Args:
+    Attributes:
         name: The sampler's.
-        problem: The search.
-        trials: All so far.
-        count: How many are asked for.
-        seed: Of the experiment.
         propose: Says what to try; it is projected onto the budget, and moved if it was tried before.
         solves_first: Whether the first trial of all is the solution of the foreseen losses, where there
             are any.
     """
-    past = history_of(problem, trials)
-    chosen: list[Choice] = []
-    names: list[str] = []
-    for _ in range(count):
-        rng = np.random.default_rng([seed, past.count])
-        from_losses = solves_first and not past.count and bool(problem.losses)
-        wanted = _solution(problem) if from_losses else propose(problem, past, rng)
-        choice = untried(problem, wanted, past.tried, rng)
-        chosen.append(choice)
-        names.append("milp" if from_losses else name)
-        past = past.with_running(choice)
-    return Asked(tuple(chosen), samplers=tuple(names))
+
+    name: str
+    propose: Propose
+    solves_first: bool = True
+
+    def ask(
+        self, problem: Problem, trials: Sequence[Trial], count: int, *, seed: int, state: str = ""
+    ) -> Asked:
+        """See `Sampler`."""
+        past = history_of(problem, trials)
+        chosen: list[Choice] = []
+        names: list[str] = []
+        for _ in range(count):
+            rng = np.random.default_rng([seed, past.count])
+            from_losses = self.solves_first and not past.count and bool(problem.losses)
+            wanted = _solution(problem) if from_losses else self.propose(problem, past, rng)
+            choice = untried(problem, wanted, past.tried, rng)
+            chosen.append(choice)
+            names.append("milp" if from_losses else self.name)
+            past = past.with_running(choice)
+        return Asked(tuple(chosen), samplers=tuple(names))
 
 
 def _solution(problem: Problem) -> Choice:

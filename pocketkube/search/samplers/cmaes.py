@@ -4,37 +4,22 @@ Optuna keeps the strategy's state in its trials; here it is replayed from them, 
 generation, with the points of the choices that were really tried.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from pocketkube.search.problem import Problem
 from pocketkube.search.projection import project
-from pocketkube.search.sampler import Asked
-from pocketkube.search.samplers.asking import ask_each
+from pocketkube.search.samplers.asking import ProposingSampler
 from pocketkube.search.samplers.history import Choice, History, as_rows
-from pocketkube.search.trial import Trial
 
 # Standard deviation of the first generation, in parts of a parameter's range.
 SPREAD = 1 / 6
 
 
-class CmaEs:
-    """It starts from the first trial, which is the solution of the foreseen losses where there are any.
+def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choice:
+    """The strategy starts from the first trial, the foreseen losses' solution where there are any.
 
     A generation is as many trials as the strategy wants of so many parameters: 14 of 30.
     """
-
-    name = "cmaes"
-
-    def ask(
-        self, problem: Problem, trials: Sequence[Trial], count: int, *, seed: int, state: str = ""
-    ) -> Asked:
-        """See `Sampler`."""
-        return ask_each(self.name, problem, trials, count, seed, _propose)
-
-
-def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choice:
     from cmaes import CMA
 
     parameters = len(problem.space.sizes)
@@ -57,3 +42,6 @@ def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choic
     for begin in range(0, len(told) - size + 1, size):
         strategy.tell(told[begin : begin + size])
     return project(problem, strategy.ask()).choice
+
+
+SAMPLER = ProposingSampler("cmaes", _propose)

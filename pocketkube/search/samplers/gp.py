@@ -1,19 +1,17 @@
 """Bayesian optimisation: a Gaussian process of the score, and what it expects to improve most."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pocketkube.search.cost_terms import cost_terms, interacting
+from pocketkube.search.gaussian_process import expected_improvement, fitted_quietly
 from pocketkube.search.local_search import local_search
 from pocketkube.search.problem import Problem
 from pocketkube.search.projection import project
-from pocketkube.search.sampler import Asked
-from pocketkube.search.samplers.asking import ask_each
+from pocketkube.search.samplers.asking import ProposingSampler
 from pocketkube.search.samplers.history import Choice, History, as_rows
 from pocketkube.search.samplers.loss_model import loss_model
-from pocketkube.search.trial import Trial
 
 # The process takes time by the cube of the trials.
 MOST_TRIALS = 160
@@ -22,19 +20,8 @@ NEIGHBOURS = 64
 PARENTS = 4
 
 
-class Gp:
-    """The process starts from the losses as trials corrected them, and learns what they leave out."""
-
-    name = "gp"
-
-    def ask(
-        self, problem: Problem, trials: Sequence[Trial], count: int, *, seed: int, state: str = ""
-    ) -> Asked:
-        """See `Sampler`."""
-        return ask_each(self.name, problem, trials, count, seed, _propose)
-
-
 def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choice:
+    """The process starts from the losses as trials corrected them, and learns what they leave out."""
     parameters = len(problem.space.sizes)
     cheapest = project(problem, np.zeros(parameters))
     if len(past.choices) < 2 or not cheapest.fits:
@@ -65,7 +52,7 @@ def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choic
         points = np.concatenate([problem.space.point(choices), running])
         process = _refitted(process, points, np.concatenate([rest, liar]))
     mean, deviation = process.predict(problem.space.point(candidates), return_std=True)
-    improvement = _expected_improvement(mean + foreseen(candidates), deviation, max(past.scores))
+    improvement = expected_improvement(mean + foreseen(candidates), deviation, max(past.scores))
     return tuple(candidates[int(improvement.argmax())].tolist())
 
 
@@ -100,7 +87,7 @@ def _fitted(points: np.ndarray, values: np.ndarray, rng: np.random.Generator) ->
         normalize_y=True,
         random_state=int(rng.integers(2**31)),
     )
-    return _quietly(process, points, values)
+    return fitted_quietly(process, points, values)
 
 
 def _refitted(process: Any, points: np.ndarray, values: np.ndarray) -> Any:
@@ -108,23 +95,7 @@ def _refitted(process: Any, points: np.ndarray, values: np.ndarray) -> Any:
     from sklearn.gaussian_process import GaussianProcessRegressor
 
     again = GaussianProcessRegressor(process.kernel_, optimizer=None, normalize_y=True)
-    return _quietly(again, points, values)
+    return fitted_quietly(again, points, values)
 
 
-def _quietly(process: Any, points: np.ndarray, values: np.ndarray) -> Any:
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings():
-        # A reach or a noise at its bound is no one's mistake.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return process.fit(points, values)
-
-
-def _expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
-    from scipy.stats import norm
-
-    deviation = np.maximum(deviation, 1e-12)
-    better = (mean - best) / deviation
-    return np.asarray((mean - best) * norm.cdf(better) + deviation * norm.pdf(better))
+SAMPLER = ProposingSampler("gp", _propose)

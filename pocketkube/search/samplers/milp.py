@@ -9,32 +9,19 @@ from pocketkube.search.local_search import local_search, next_best
 from pocketkube.search.milp import solve
 from pocketkube.search.problem import Problem
 from pocketkube.search.projection import project, project_choice
-from pocketkube.search.sampler import Asked
-from pocketkube.search.samplers.asking import ask_each
+from pocketkube.search.samplers.asking import ProposingSampler
 from pocketkube.search.samplers.history import Choice, History
 from pocketkube.search.samplers.loss_model import foreseen_losses, loss_model
-from pocketkube.search.trial import Trial
 
 
-class Milp:
+def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choice:
     """The sensitivity model as a sampler.
 
-    Its first answer is exact. Then every trial corrects the losses; in turns it asks for the best
+    The first answer is exact. Then every trial corrects the losses; in turns it asks for the best
     choice by the likeliest losses, and by losses that may be true, drawn from their distribution. These
     are solved by exchanges of levels, which takes less time than the exact solver and gives the same
     answer each time, however busy the machine is.
     """
-
-    name = "milp"
-
-    def ask(
-        self, problem: Problem, trials: Sequence[Trial], count: int, *, seed: int, state: str = ""
-    ) -> Asked:
-        """See `Sampler`."""
-        return ask_each(self.name, problem, trials, count, seed, _propose)
-
-
-def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choice:
     if not past.count:
         return solve(problem, foreseen_losses(problem)).choice
     cheapest = project(problem, np.zeros(len(problem.space.sizes)))
@@ -59,3 +46,6 @@ def _solved(
         starts.append(project_choice(problem, past.best).choice)
     found = [local_search(problem, losses, np.array(each), terms) for each in starts]
     return min(found, key=lambda each: summed(losses, each))
+
+
+SAMPLER = ProposingSampler("milp", _propose)

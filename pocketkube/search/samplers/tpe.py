@@ -1,7 +1,7 @@
 """Optuna's tree-structured Parzen estimator (Bergstra et al., 2011) over the levels of parameters."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,8 @@ import numpy as np
 
 from pocketkube.search.problem import Problem
 from pocketkube.search.projection import project_choice
-from pocketkube.search.sampler import Asked
-from pocketkube.search.samplers.asking import ask_each
+from pocketkube.search.samplers.asking import ProposingSampler
 from pocketkube.search.samplers.history import Choice, History
-from pocketkube.search.trial import Trial
 
 if TYPE_CHECKING:
     import optuna
@@ -23,22 +21,11 @@ STARTUP_TRIALS = 10
 MOST_TRIALS = 160
 
 
-class Tpe:
-    """Its study is made anew from the trials at each question.
+def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choice:
+    """A study is made anew from the trials at each question.
 
     Each trial counts as the choice that was really tried.
     """
-
-    name = "tpe"
-
-    def ask(
-        self, problem: Problem, trials: Sequence[Trial], count: int, *, seed: int, state: str = ""
-    ) -> Asked:
-        """See `Sampler`."""
-        return ask_each(self.name, problem, trials, count, seed, _propose)
-
-
-def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choice:
     from optuna.samplers import TPESampler
 
     with quiet_optuna():
@@ -55,7 +42,7 @@ def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choic
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Keeps Optuna from telling of studies in memory, and of arguments that are experimental."""
+    """Keeps Optuna from telling of studies in memory, and of arguments that are new or will go."""
     import optuna
 
     level = optuna.logging.get_verbosity()
@@ -63,6 +50,7 @@ def quiet_optuna() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:
         optuna.logging.set_verbosity(level)
@@ -103,3 +91,6 @@ def _study(problem: Problem, past: History, sampler: "optuna.samplers.BaseSample
     for choice in past.running:
         add(choice, None)
     return study
+
+
+SAMPLER = ProposingSampler("tpe", _propose)

@@ -1,15 +1,11 @@
 """What one would set by hand: the same value everywhere, and simple shapes over the depth."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from pocketkube.search.problem import Problem
 from pocketkube.search.projection import project
-from pocketkube.search.sampler import Asked
-from pocketkube.search.samplers.asking import ask_each
+from pocketkube.search.samplers.asking import ProposingSampler
 from pocketkube.search.samplers.history import Choice, History
-from pocketkube.search.trial import Trial
 
 # Strength of a shape: how much more the most favoured parameter gets, in parts of its range.
 STRENGTHS = (0.25, 0.5, 0.75)
@@ -17,23 +13,12 @@ STRENGTHS = (0.25, 0.5, 0.75)
 FINENESS = 512
 
 
-class Uniform:
+def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choice:
     """The same value for all parameters of a kind, as the budget has it; a baseline.
 
     Later trials give more to the late, the early, the middle or the outer layers, or to what costs
     little, in three strengths; then, parameters move a little at random.
     """
-
-    name = "uniform"
-
-    def ask(
-        self, problem: Problem, trials: Sequence[Trial], count: int, *, seed: int, state: str = ""
-    ) -> Asked:
-        """See `Sampler`."""
-        return ask_each(self.name, problem, trials, count, seed, _propose, solves_first=False)
-
-
-def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choice:
     even = _even(problem)
     if not past.count:
         return even
@@ -76,3 +61,6 @@ def _shapes(problem: Problem) -> list[np.ndarray]:
     saved = problem.cost(last) - problem.costs(without)
     cheap = -np.argsort(np.argsort(saved, kind="stable"), kind="stable") / max(count - 1, 1) + 0.5
     return [depth, -depth, middle, -middle, cheap]
+
+
+SAMPLER = ProposingSampler("uniform", _propose, solves_first=False)

@@ -1,6 +1,5 @@
 """From what Katib says to what it is to try next; no gRPC in here."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +13,7 @@ from pocketkube.search.sampler import Asked
 from pocketkube.search.samplers import sampler_named
 from pocketkube.search.samplers.history import Choice
 from pocketkube.search.suggestion.request import Experiment, KatibTrial
-from pocketkube.search.trial import Trial
+from pocketkube.search.trial import Trial, number_of
 
 # Algorithms as KatibConfig names them, and the sampler of each.
 ALGORITHMS: Mapping[str, str] = {f"pocketkube-{name}": name for name in ("ddpg", "tpe", "milp")}
@@ -199,7 +198,7 @@ def _trials(experiment: Experiment, problem: Problem, trials: Sequence[KatibTria
         choice = _choice(problem, each, projected)
         if choice is None:
             continue
-        score = _number(each.metrics.get(experiment.objective, ""))
+        score = number_of(each.metrics.get(experiment.objective, ""))
         if each.is_running:
             found.append(Trial(len(found), choice))
         elif each.is_measured and score is not None:
@@ -227,16 +226,8 @@ def _values(keys: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, floa
     """The number of each parameter; None where one is missing or none."""
     found = {}
     for name, key in keys.items():
-        value = _number(texts.get(key, ""))
+        value = number_of(texts.get(key, ""))
         if value is None:
             return None
         found[name] = value
     return found
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

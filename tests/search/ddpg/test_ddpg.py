@@ -11,7 +11,7 @@ from pocketkube.search.ddpg import DDPG
 from pocketkube.search.milp import solve
 from pocketkube.search.problem import Problem
 from pocketkube.search.projection import project
-from pocketkube.search.samplers.random_points import RandomPoints
+from pocketkube.search.samplers import sampler_named
 from pocketkube.search.trial import Trial
 from tests.search.synthetic import Synthetic, synthetic
 
@@ -56,7 +56,7 @@ def test_it_beats_random_search_and_comes_near_the_optimum(with_losses: bool) ->
         optimum = search.score(solve(search.problem, search.true_losses).choice)
         start = search.score(project(search.problem, np.full(10, 0.5)).choice)
         found = best(searched(DDPG(), search, 100, seed))
-        at_random = best(searched(RandomPoints(), search, 100, seed))
+        at_random = best(searched(sampler_named("random"), search, 100, seed))
         gained.append((found - start) / (optimum - start))
         random_gained.append((at_random - start) / (optimum - start))
         parts.append(found / optimum)
@@ -70,7 +70,9 @@ def test_it_beats_random_search_and_comes_near_the_optimum(with_losses: bool) ->
 
 def test_it_beats_random_search_at_few_trials() -> None:
     search = synthetic(8, seed=3, part=0.4, blur=0.5)
-    assert best(searched(DDPG(), search, 12, 0)) > best(searched(RandomPoints(), search, 40, 0))
+    assert best(searched(DDPG(), search, 12, 0)) > best(
+        searched(sampler_named("random"), search, 40, 0)
+    )
 
 
 def test_the_first_trial_is_the_solution_of_the_foreseen_losses() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pocketkube.search.gaussian_process import expected_improvement, fitted_quietly
 from pocketkube.search.local_katib.algorithms.algorithm import (
     SEED,
     Suggested,
@@ -83,10 +84,7 @@ def _promises(
     points: np.ndarray, values: np.ndarray, candidates: np.ndarray, function: str, seed: int
 ) -> np.ndarray:
     """How much each candidate promises, more being better, `[candidates]`."""
-    import warnings
-
     from scipy.stats import norm
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import Matern, WhiteKernel
 
@@ -94,18 +92,14 @@ def _promises(
         1e-4, (1e-8, 1e-1)
     )
     model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=seed)
-    with warnings.catch_warnings():
-        # Scales at their bounds: of few trials, or of a parameter that does not matter.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(points, values)
+    fitted_quietly(model, points, values)
     mean, deviation = model.predict(candidates, return_std=True)
-    deviation = np.maximum(deviation, 1e-12)
     if function == "LCB":
         return 1.96 * deviation - mean
-    z = (values.min() - mean) / deviation
     if function == "PI":
-        return norm.cdf(z)
-    return deviation * (z * norm.cdf(z) + norm.pdf(z))
+        return norm.cdf((values.min() - mean) / np.maximum(deviation, 1e-12))
+    # Less is better here.
+    return expected_improvement(-mean, deviation, -values.min())
 
 
 BAYESIAN = Suggester(_bayesian, _SETTINGS)

@@ -1,7 +1,6 @@
 """Tree-structured Parzen estimators, by Optuna: a study is made of the trials at each question."""
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from pocketkube.search.local_katib.algorithms.algorithm import (
 from pocketkube.search.local_katib.experiment import Experiment
 from pocketkube.search.local_katib.parameter import Parameter
 from pocketkube.search.local_katib.trial import Trial
+from pocketkube.search.samplers.tpe import quiet_optuna
 
 # Katib has two services for tpe; the names of the settings of both are taken.
 _OPTUNA = {"n_startup_trials": whole(0), "n_ei_candidates": whole(1)}
@@ -33,19 +33,16 @@ def _multivariate(experiment: Experiment, trials: Sequence[Trial], state: str) -
 def _ask(experiment: Experiment, trials: Sequence[Trial], *, multivariate: bool) -> Suggested:
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        # Of arguments that are experimental, or go in Optuna 6.
-        warnings.simplefilter("ignore")
+    with quiet_optuna():
         sampler = optuna.samplers.TPESampler(
             **_sampler_settings(experiment, len(trials)),
             multivariate=multivariate,
             # Running trials are not to be asked for again.
             constant_liar=True,
         )
-    study = optuna.create_study(
-        sampler=sampler, direction="maximize" if experiment.objective.maximize else "minimize"
-    )
+        study = optuna.create_study(
+            sampler=sampler, direction="maximize" if experiment.objective.maximize else "minimize"
+        )
     space = {each.name: _distribution(each) for each in experiment.parameters}
     states = optuna.trial.TrialState
     for trial in trials:
