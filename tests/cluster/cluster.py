@@ -99,6 +99,7 @@ def _up(*, second: bool) -> None:
     start_dns(first, address, plane.kubeconfig)
     for node in nodes:
         _wait_until_ready(node, plane)
+    _wait_for_account(first, plane)
     _remember(nodes)
 
 
@@ -205,6 +206,20 @@ def _wait_until_ready(node: Node, plane: ControlPlane) -> None:
         log=node.machine.log("kubelet"),
     )
     say(f"{name} is ready")
+
+
+def _wait_for_account(machine: Machine, plane: ControlPlane) -> None:
+    """No pod of the namespace is admitted before, and who makes pods tries again ever more seldom."""
+    until(
+        lambda: _is_there("serviceaccount/default", plane.kubeconfig),
+        "the service account of pods",
+        seconds=60,
+        log=machine.log("kube-controller-manager"),
+    )
+
+
+def _is_there(named: str, kubeconfig: Path) -> bool:
+    return bool(kubectl(kubeconfig, "get", named, "--ignore-not-found", "-oname"))
 
 
 def _is_ready(name: str, kubeconfig: Path) -> bool:

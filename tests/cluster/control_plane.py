@@ -68,8 +68,12 @@ def start_control_plane(machine: Machine, address: str, folder: Path) -> Control
         "--leader-elect=false",
         # The default waits most of a minute before it looks after a node's pods again.
         "--node-monitor-grace-period=20s",
+        # An API server that goes away while they start ends them; a kubelet would start them again.
+        again=True,
     )
-    machine.start(binary("kube-scheduler"), f"--kubeconfig={kubeconfig}", "--leader-elect=false")
+    machine.start(
+        binary("kube-scheduler"), f"--kubeconfig={kubeconfig}", "--leader-elect=false", again=True
+    )
     return plane
 
 
