@@ -28,7 +28,7 @@ STAMP = "search.stamp"
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedByTrials:
     """What all trials of a search have in common.
 
     Attributes:
@@ -82,7 +82,9 @@ def search_ratios(
     write_found(output, shared.problem, facts)
 
 
-def shared_by_trials(config: SearchRatiosConfig, inputs: Mapping[str, Path], scratch: Path) -> Shared:
+def shared_by_trials(
+    config: SearchRatiosConfig, inputs: Mapping[str, Path], scratch: Path
+) -> SharedByTrials:
     """Prepares what trials share, or takes what an earlier process has prepared for the same search.
 
     Args:
@@ -99,11 +101,11 @@ def shared_by_trials(config: SearchRatiosConfig, inputs: Mapping[str, Path], scr
     evaluator = open_prepared(folder)
     seconds = 0.0 if is_there else time.monotonic() - began
     score_name = load_facts(inputs["model"]).task.score_name
-    return Shared(folder, evaluator, score_name, seconds)
+    return SharedByTrials(folder, evaluator, score_name, seconds)
 
 
 @contextmanager
-def pool_of(shared: Shared, parallel: int) -> Iterator[Pool]:
+def pool_of(shared: SharedByTrials, parallel: int) -> Iterator[Pool]:
     """Where trials are evaluated: in this process where it is one at a time.
 
     Args:
