@@ -21,7 +21,7 @@ from pocketkube.kube.katib.experiment import INJECTION, Algorithm, ExperimentWor
 from pocketkube.kube.katib.trials import TRIAL
 from pocketkube.kube.objects import POD, Kind, met_condition, name_of
 from pocketkube.launch.cluster_jobs import store_of
-from pocketkube.launch.katib import RunningExperiment, start_experiment
+from pocketkube.launch.katib import EXPERIMENT, RunningExperiment, start_experiment
 from pocketkube.launch.outcome import Cause
 from pocketkube.models import build_model
 from pocketkube.records import read_document
@@ -182,6 +182,34 @@ def test_katibs_own_random_with_jobs(
     assert best.score == pytest.approx(here.score, abs=0.01)
 
 
+@pytest.mark.parametrize("algorithm", ["pocketkube-tpe", "pocketkube-milp"])
+def test_our_other_algorithms_find_what_is_no_worse_than_the_first(
+    katib: dict[str, Any],
+    start: Started,
+    prepared: dict[int, tuple[Path, Problem]],
+    algorithm: str,
+) -> None:
+    refuse_without(katib, algorithm)
+    running = start(prepared[0], algorithm, 12)
+    refuse_wrong(running, prepared[0][1], 12)
+    # They begin with the sensitivity model's best, and propose nothing twice while there is more.
+    assert running.trials[0].choice == tuple(solve(prepared[0][1]).choice)
+    assert running.trials[0].sampler == "milp"
+    assert len({trial.choice for trial in running.trials}) > 6
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "grid", "cmaes", "bayesianoptimization"])
+def test_katibs_other_algorithms_with_jobs(
+    katib: dict[str, Any],
+    start: Started,
+    prepared: dict[int, tuple[Path, Problem]],
+    algorithm: str,
+) -> None:
+    refuse_without(katib, algorithm)
+    running = start(prepared[0], algorithm, 4, settings={} if algorithm == "grid" else None)
+    refuse_wrong(running, prepared[0][1], 4)
+
+
 def test_ddpg_whose_service_is_lost_half_way_loses_nothing(
     katib: dict[str, Any], place: Session, start: Started, prepared: dict[int, tuple[Path, Problem]]
 ) -> None:
@@ -262,6 +290,30 @@ def test_it_is_found_again_by_whoever_follows_it_next(
     assert "is there already" in next(second.follow())
     refuse_wrong(second, prepared[0][1], 3)
     assert {trial.choice for trial in first.trials} <= {trial.choice for trial in second.trials}
+
+
+def test_one_that_has_ended_is_given_more_trials(
+    katib: dict[str, Any], place: Session, start: Started, prepared: dict[int, tuple[Path, Problem]]
+) -> None:
+    refuse_without(katib, "pocketkube-ddpg")
+    problem = prepared[0][1]
+    first = start(prepared[0], "pocketkube-ddpg", 2, resume="LongRunning")
+    refuse_wrong(first, problem, 2)
+    client.CustomObjectsApi().patch_namespaced_custom_object(
+        "kubeflow.org",
+        "v1beta1",
+        place.namespace,
+        "experiments",
+        first.name,
+        {"spec": {"maxTrialCount": 4}},
+    )
+    ends = time.monotonic() + 60
+    while met_condition(objects.get(place, EXPERIMENT, first.name) or {}, "Succeeded"):
+        assert time.monotonic() < ends, "Katib has not gone on"
+        time.sleep(0.5)
+    second = start(prepared[0], "pocketkube-ddpg", 4, name=first.name, resume="LongRunning")
+    refuse_wrong(second, problem, 4)
+    assert [trial.choice for trial in second.trials[:2]] == [trial.choice for trial in first.trials]
 
 
 def test_cancelled_it_goes_with_all_it_has_started(
