@@ -4,7 +4,7 @@ import sys
 
 from pocketkube.errors import DataError, UserError
 from pocketkube.launch.job import Job
-from pocketkube.launch.outcome import SILENT, Cause
+from pocketkube.launch.outcome import SILENT, Cause, Outcome
 
 
 def wait_for(job: Job) -> None:
@@ -13,13 +13,7 @@ def wait_for(job: Job) -> None:
     Raises:
         UserError: If it was not done; the text says why.
     """
-    try:
-        for line in job.follow():
-            print(line, file=sys.stderr, flush=True)
-        outcome = job.outcome
-    except BaseException:
-        job.cancel()
-        raise
+    outcome = show(job)
     match outcome.cause:
         case Cause.DONE:
             return
@@ -31,3 +25,21 @@ def wait_for(job: Job) -> None:
             raise UserError(outcome.reason)
         case _:
             raise UserError(f"{outcome.reason} The last lines of the job's processes are above.")
+
+
+def show(job: Job, *, outlives: tuple[type[BaseException], ...] = ()) -> Outcome:
+    """Shows what a job prints on standard error until it ends, and cancels it with what ends this.
+
+    Args:
+        job: The job.
+        outlives: Errors that leave it as it is, for whoever follows it next.
+    """
+    try:
+        for line in job.follow():
+            print(line, file=sys.stderr, flush=True)
+        return job.outcome
+    except outlives:
+        raise
+    except BaseException:
+        job.cancel()
+        raise

@@ -1,6 +1,5 @@
 """Searches for a task on a cluster whose trials are pods of a Katib Experiment."""
 
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -11,8 +10,9 @@ from pocketkube.kube.katib.experiment import OUR_ALGORITHMS, Algorithm, Experime
 from pocketkube.kube.own_pod import own_pod
 from pocketkube.kube.session import connect
 from pocketkube.launch.cluster_jobs import store_of
-from pocketkube.launch.katib import RunningExperiment, start_experiment
+from pocketkube.launch.katib import start_experiment
 from pocketkube.launch.outcome import Cause
+from pocketkube.launch.waiting import show
 from pocketkube.quiet import quiet_tensorflow
 from pocketkube.search.facts import search_facts
 from pocketkube.search.found import write_found
@@ -146,23 +146,11 @@ def _searched(
         owner=pod.owner if pod else None,
     )
     running = start_experiment(session, work, problem, cluster)
-    _wait(running)
+    # Whoever comes next finds the Experiment: a cluster that is away has not ended it.
+    outcome = show(running, outlives=(UserError,))
+    if outcome.cause is not Cause.DONE:
+        raise UserError(outcome.reason)
     return tuple(trial for trial in running.trials if trial.state != "running")
-
-
-def _wait(running: RunningExperiment) -> None:
-    """Shows its lines on standard error until it ends."""
-    try:
-        for line in running.follow():
-            print(line, file=sys.stderr, flush=True)
-    except UserError:
-        # Whoever comes next finds the Experiment: a cluster that is away has not ended it.
-        raise
-    except BaseException:
-        running.cancel()
-        raise
-    if running.outcome.cause is not Cause.DONE:
-        raise UserError(running.outcome.reason)
 
 
 def _address(place: OwnPlace) -> str:
