@@ -218,6 +218,16 @@ def test_the_pipeline_runs_on_this_machine(tmp_path: Path) -> None:
     check_how_to_do_it_again(tmp_path)
 
 
+@pytest.mark.slow
+def test_what_a_search_found_stands_beside_the_results(tmp_path: Path) -> None:
+    search = "search: {over: [prune_channels], trials: 2, sampler: random}\n"
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("epochs: 4", "epochs: 1") + search)
+    done = run_pipeline(tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert set(yaml.safe_load((tmp_path / "out" / "ratios.yaml").read_text())) == {"prune_channels"}
+    assert len((tmp_path / "out" / "trials.csv").read_text().splitlines()) == 1 + 2
+
+
 def check_how_to_do_it_again(folder: Path) -> None:
     """A report names a command that a person can run, or else what to run it on."""
     by_pipeline = json.loads((folder / "out" / "result.json").read_text())

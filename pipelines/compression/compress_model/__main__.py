@@ -17,7 +17,7 @@ from pocketkube.errors import UserError
 from pocketkube.quiet import quiet_libraries
 from pocketkube.spec import Spec, load_spec, resolve_paths
 from pocketkube.stages.component import CACHE
-from pocketkube.stages.outputs import collect_files
+from pocketkube.stages.outputs import collect_files, collect_search
 
 
 def main() -> None:
@@ -59,6 +59,8 @@ def run_locally(spec: Spec, output: Path) -> None:
     except RuntimeError as error:
         raise UserError(f"The pipeline stopped: {error}") from error
     outputs = run.outputs
+    if spec.search:
+        collect_search(Path(outputs["ratios"].path), output)
     result = collect_files(
         output,
         model=Path(outputs["model"].path),

@@ -92,6 +92,17 @@ class Compressed(NamedTuple):
     figures: dsl.Artifact
 
 
+class Searched(NamedTuple):
+    """What the pipeline gives where it searches."""
+
+    model: dsl.Model
+    baseline: dsl.Model
+    litert: dsl.Model
+    report: dsl.HTML
+    figures: dsl.Artifact
+    ratios: dsl.Artifact
+
+
 def ready_pipeline() -> Any:
     """Builds the pipeline that a person starts from a form: prune, fine-tune, write the file.
 
@@ -122,7 +133,7 @@ def pipeline_of_form(
     """
     steps = plan(spec_of(form()))
 
-    def pipeline(*values: Any) -> Compressed:
+    def pipeline(*values: Any) -> Compressed | Searched:
         given = dict(zip(form.model_fields, values, strict=True))
         checked = check(**given)
         # What addresses hold is looked at each time.
@@ -143,7 +154,7 @@ def pipeline_of_form(
 
         return _joined(steps, told, placed)
 
-    return form_pipeline(pipeline, form, check, name, description, Compressed)
+    return form_pipeline(pipeline, form, check, name, description, _gives(steps))
 
 
 def compress_model(spec: Spec) -> Any:
@@ -166,7 +177,7 @@ def compress_model(spec: Spec) -> Any:
         raise UserError("model: holds a line break, which a pipeline's parameter cannot")
     steps = plan(spec)
 
-    def pipeline(*values: Any) -> Compressed:
+    def pipeline(*values: Any) -> Compressed | Searched:
         parameters = dict(zip(_parameters(spec), values, strict=True))
 
         def placed(task: Any, step: Step) -> None:
@@ -179,7 +190,9 @@ def compress_model(spec: Spec) -> Any:
 
         return _joined(steps, lambda step: _told(spec, step, parameters), placed)
 
-    pipeline.__signature__ = _signature(spec)  # type: ignore[attr-defined]
+    pipeline.__signature__ = _signature(  # type: ignore[attr-defined]
+        spec, _gives(steps)
+    )
     return dsl.pipeline(name=NAME, description=DESCRIPTION)(pipeline)
 
 
@@ -187,7 +200,7 @@ def _joined(
     steps: tuple[Step, ...],
     told: Callable[[Step], dict[str, Any]],
     placed: Callable[[Any, Step], None],
-) -> Compressed:
+) -> Compressed | Searched:
     """Joins the tasks of a job.
 
     Args:
@@ -208,13 +221,21 @@ def _joined(
             task.set_caching_options(False)
     report = tasks[REPORTED]
     last = next(s for s in steps if s.key == RESULT).inputs["model"]
-    return Compressed(
+    compressed = Compressed(
         model=_output(tasks, steps, last),
         baseline=_output(tasks, steps, BASELINE),
         litert=_output(tasks, steps, RESULT),
         report=report.outputs["report"],
         figures=report.outputs["figures"],
     )
+    if _gives(steps) is Compressed:
+        return compressed
+    return Searched(*compressed, ratios=_output(tasks, steps, SEARCH))
+
+
+def _gives(steps: tuple[Step, ...]) -> type[Compressed] | type[Searched]:
+    """The type of a pipeline's outputs."""
+    return Searched if any(step.key == SEARCH for step in steps) else Compressed
 
 
 def _parts(step: Step, known: Container[str]) -> dict[str, str]:
@@ -242,8 +263,8 @@ def _parameters(spec: Spec) -> dict[str, type]:
     return PARAMETERS | ({"search": dict} if spec.search else {})
 
 
-def _signature(spec: Spec) -> inspect.Signature:
-    """The pipeline's parameters, whose defaults are a spec's."""
+def _signature(spec: Spec, gives: type[Compressed] | type[Searched]) -> inspect.Signature:
+    """The pipeline's parameters, whose defaults are a spec's, and its outputs."""
     defaults = {"task": {}, "target": {}} | {name: getattr(spec, name) for name in ("width", "seed")}
     document = settings_document(spec)
     return inspect.Signature(
@@ -256,7 +277,7 @@ def _signature(spec: Spec) -> inspect.Signature:
             )
             for name, kind in _parameters(spec).items()
         ],
-        return_annotation=Compressed,
+        return_annotation=gives,
     )
 
 
