@@ -1,6 +1,7 @@
-"""The ready pipeline on the Kubeflow Pipelines back end that --kfp-endpoint names."""
+"""The ready pipelines that compress on the Kubeflow Pipelines back end that --kfp-endpoint names."""
 
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes import client
 
 from pocketkube.errors import UserError
-from pocketkube.layout import LITERT_FILE
-from pocketkube.spec.form import spec_of
+from pocketkube.layout import LITERT_FILE, RATIOS_FILE
+from pocketkube.spec import Spec, settings_document
+from pocketkube.spec.form import SearchForm, spec_of
 from pocketkube.stages.parts import checked_parts
-from pocketkube.stages.whole_job import run_inline
 from pocketkube.storage import parse_uri
 from pocketkube.storage.server import connect
 from tests.cluster.backend import Backend, executors, last_line, start, until, wait
@@ -31,7 +33,10 @@ PARAMETERS: dict[str, Any] = {
     "seed": secrets.randbelow(10**6),
     "settings": {"benchmark": {"runs": 10, "threads": [1]}},
 }
-NAME = "compress-model"
+SEARCH: dict[str, Any] = {**PARAMETERS, "trials": 4, "sampler": "tpe"}
+NAME, SEARCH_NAME = "compress-model", "search-and-compress"
+# Sums depend on how many threads there are: a pod's are as many as its node has cores.
+THREADS = {"OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"}
 CRON = "0 * * * * *"
 
 
@@ -77,8 +82,9 @@ def test_a_task_whose_pod_is_lost_is_done_again(backend: Backend, interrupted: I
 def test_the_file_is_that_of_one_machine_byte_for_byte(
     backend: Backend, interrupted: Interrupted, tmp_path: Path, store: str
 ) -> None:
-    here = run_inline(spec_of(PARAMETERS), tmp_path)["result"] / LITERT_FILE
-    assert artifacts(interrupted.run, LITERT_FILE).count(here.read_bytes()) == 1
+    run_here(spec_of(PARAMETERS), tmp_path)
+    here = (tmp_path / LITERT_FILE).read_bytes()
+    assert artifacts(NAME, interrupted.run, LITERT_FILE).count(here) == 1
 
 
 def test_a_second_run_trains_nothing(backend: Backend, package: Path, interrupted: Interrupted) -> None:
@@ -122,6 +128,30 @@ def test_a_recurring_run_starts_at_its_marks(
     assert {mark.second for mark in marks} == {0}
 
 
+def test_a_search_finds_what_it_finds_on_one_machine(
+    backend: Backend, packages: Path, tmp_path: Path, store: str
+) -> None:
+    run = start(backend, packages / "search_and_compress.yaml", SEARCH)
+    assert wait(backend, run, seconds=1800) == "succeeded"
+    run_here(spec_of(SEARCH, SearchForm), tmp_path)
+    for name in (RATIOS_FILE, LITERT_FILE):
+        here = (tmp_path / name).read_bytes()
+        assert artifacts(SEARCH_NAME, run, name).count(here) == 1, name
+
+
+def run_here(spec: Spec, output: Path) -> None:
+    """The whole job on this machine, in a process whose threads nobody has counted out."""
+    file = output / "spec.yaml"
+    file.write_text(yaml.safe_dump(settings_document(spec)))
+    subprocess.run(
+        [sys.executable, "-m", "pocketkube", "run", str(file), "--output", str(output)],
+        cwd=ROOT,
+        env={key: value for key, value in os.environ.items() if key not in THREADS},
+        check=True,
+        capture_output=True,
+    )
+
+
 @contextmanager
 def recurring(backend: Backend, package: Path, name: str) -> Iterator[str]:
     """A recurring run, by its id, for as long."""
@@ -143,10 +173,10 @@ def recurring(backend: Backend, package: Path, name: str) -> Iterator[str]:
         backend.client.delete_recurring_run(number)
 
 
-def artifacts(run: str, name: str) -> list[bytes]:
-    """The content of all files of a name that the tasks of a run gave out."""
+def artifacts(pipeline: str, run: str, name: str) -> list[bytes]:
+    """The content of all files of a name that the tasks of a pipeline's run gave out."""
     found = find_store()
-    place = parse_uri(f"s3://{found.bucket}/{found.folder}/{NAME}/{run}")
+    place = parse_uri(f"s3://{found.bucket}/{found.folder}/{pipeline}/{run}")
     server = connect(place)
     listed = server.client.list_objects(place.bucket, prefix=place.object(""), recursive=True)
     return [
