@@ -1,5 +1,7 @@
 """How far a run's tasks are, read from the Argo workflow that a back end keeps for it."""
 
+import base64
+import gzip
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -110,7 +112,7 @@ def workflow_of(manifest: str) -> Workflow:
         name=metadata.get("name", ""),
         namespace=metadata.get("namespace", ""),
         message=status.get("message") or "",
-        nodes=tuple(map(_node, (status.get("nodes") or {}).values())),
+        nodes=tuple(map(_node, _nodes_of(status).values())),
         has_old_names=annotations.get("workflows.argoproj.io/pod-name-format") == "v1",
     )
 
@@ -141,6 +143,13 @@ def failed_pods(workflow: Workflow) -> tuple[FailedPod, ...]:
         )
         for node in failed
     )
+
+
+def _nodes_of(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    # Argo packs them as soon as the whole workflow has more than 1 MiB, in the middle of a run.
+    if packed := status.get("compressedNodes"):
+        return json.loads(gzip.decompress(base64.b64decode(packed))) or {}
+    return status.get("nodes") or {}
 
 
 def _node(document: Mapping[str, Any]) -> _Node:

@@ -1,5 +1,7 @@
 """How far tasks are, from workflows as a real back end (2.17, Argo 4.0) kept them."""
 
+import base64
+import gzip
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +48,14 @@ def test_the_pod_that_failed_is_found_with_its_name() -> None:
             said="main: Error (exit code 1)",
         ),
     )
+
+
+def test_a_large_run_whose_parts_argo_has_packed() -> None:
+    plain, packed = document("failed"), document("failed")
+    nodes = json.dumps(packed["status"].pop("nodes")).encode()
+    packed["status"]["compressedNodes"] = base64.b64encode(gzip.compress(nodes)).decode()
+    assert states(packed) == states(plain)
+    assert failed_pods(workflow_of(json.dumps(packed))) == failed_pods(workflow_of(json.dumps(plain)))
 
 
 def test_cached_tasks() -> None:
