@@ -1,6 +1,7 @@
 """What jobs on a cluster have in common: their start, their end, the way to the object store."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 from pocketkube.kube.objects import Created, create, delete, kind_of, name_of
@@ -49,14 +50,14 @@ def store_of(cluster: Cluster) -> dict[str, str]:
     return {name: value for name, value in told.items() if value}
 
 
-class EndsWhenFollowed:
+class EndsWhenFollowed(ABC):
     """A job whose outcome is known when it was followed to its end; see `Job`."""
 
     _outcome: Outcome | None = None
 
+    @abstractmethod
     def follow(self) -> Iterator[str]:
         """See `Job`; sets the outcome."""
-        raise NotImplementedError
 
     @property
     def outcome(self) -> Outcome:
