@@ -1,6 +1,6 @@
 """Goes through the calls of a functional model, nested models opened."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -10,29 +10,64 @@ from pocketkube.keras_private import functional_of, has_graph, nodes_by_depth
 
 # From a call's path, its node and the values of its input tensors to those of its output tensors.
 Visit = Callable[[str, Any, list[Any]], Sequence[Any]]
+# A call's path, its node and the values of its input tensors.
+Call = tuple[str, Any, list[Any]]
 
 
-def walk(function: Any, inputs: Sequence[Any], visit: Visit, prefix: str = "") -> list[Any]:
+def walk(function: Any, inputs: Sequence[Any], visit: Visit) -> list[Any]:
     """Carries a value along with every tensor of a functional model.
 
     Args:
         function: The model, as `functional_graph` gives it.
         inputs: A value for each of its input tensors: a tensor, a shape, its channels.
         visit: Called for each layer or operation, in the order of computation.
+
+    Returns:
+        The values that reach the model's output tensors.
+    """
+    steps = calls_of(function, inputs)
+    try:
+        call = next(steps)
+        while True:
+            call = steps.send(visit(*call))
+    except StopIteration as end:
+        reached: list[Any] = end.value
+        return reached
+
+
+def calls_of(
+    function: Any, inputs: Sequence[Any], prefix: str = ""
+) -> Generator[Call, Sequence[Any], list[Any]]:
+    """The same as `walk`, one call at a time: each is yielded, and its outputs' values are sent back.
+
+    A value is let go once the last call that takes it has been answered.
+
+    Args:
+        function: The model, as `functional_graph` gives it.
+        inputs: A value for each of its input tensors.
         prefix: Goes before every path.
 
     Returns:
         The values that reach the model's output tensors.
     """
     values = dict(zip(map(id, function.inputs), inputs, strict=True))
-    for node in own_nodes(function):
+    nodes = list(own_nodes(function))
+    lasts = {id(x): number for number, node in enumerate(nodes) for x in node.input_tensors}
+    lasts |= {id(x): len(nodes) for x in function.outputs}
+    for number, node in enumerate(nodes):
         input_values = [values[id(x)] for x in node.input_tensors]
         path = prefix + node.operation.name
+        output_values: Sequence[Any]
         if is_model(node.operation):
-            output_values = walk(functional_graph(node.operation), input_values, visit, f"{path}/")
+            inner = functional_graph(node.operation)
+            output_values = yield from calls_of(inner, input_values, f"{path}/")
         else:
-            output_values = list(visit(path, node, input_values))
+            output_values = yield path, node, input_values
         values |= zip(map(id, node.outputs), output_values, strict=True)
+        for x in (*node.input_tensors, *node.outputs):
+            if lasts.get(id(x), -1) <= number:
+                values.pop(id(x), None)
+        del input_values, output_values
     return [values[id(x)] for x in function.outputs]
 
 

@@ -27,7 +27,7 @@ def recalibrate(model: keras.Model, calibration: Calibration) -> None:
         model: The model; changed in place.
         calibration: Examples; the labels are not looked at.
     """
-    found = {id(norm): _Moments(norm) for norm in _norms(model)}
+    found = {id(norm): Statistics(norm) for norm in _norms(model)}
     if not found:
         return
 
@@ -79,28 +79,11 @@ def recalibrate_where_better(model: keras.Model, calibration: Calibration) -> li
     ]
 
 
-def _norms(model: keras.Model) -> list[Normalization]:
-    return [layer for layer in flat_layers(model) if isinstance(layer, Normalization)]
+class Statistics:
+    """Mean and variance of all that goes into a BatchNorm, joined batch by batch.
 
-
-def _is_worse(before: np.ndarray, after: np.ndarray) -> bool:
-    if not np.isfinite(after).all():
-        return bool(np.isfinite(before).all())
-    more = after - before
-    noise = STANDARD_ERRORS * more.std() / np.sqrt(len(more))
-    return bool(after.mean() > CLEARLY_WORSE * before.mean() and more.mean() > noise)
-
-
-def _losses(model: keras.Model, calibration: Calibration) -> np.ndarray:
-    losses = [
-        np.asarray(calibration.loss(labels, replay(model, [tf.constant(x) for x in inputs], _pass)))
-        for inputs, labels in calibration.batches()
-    ]
-    return np.concatenate(losses).astype(np.float64)
-
-
-class _Moments:
-    """Mean and variance of all that goes into a BatchNorm, joined batch by batch."""
+    Of a channel that is the same in all of it, it does not tell the variance, which stays as it was.
+    """
 
     def __init__(self, norm: Normalization) -> None:
         self._norm = norm
@@ -127,6 +110,26 @@ class _Moments:
         changes = variance > CONSTANT * np.maximum(self._before, self._mean**2)
         self._norm.moving_mean.assign(self._mean)
         self._norm.moving_variance.assign(np.where(changes, variance, self._before))
+
+
+def _norms(model: keras.Model) -> list[Normalization]:
+    return [layer for layer in flat_layers(model) if isinstance(layer, Normalization)]
+
+
+def _is_worse(before: np.ndarray, after: np.ndarray) -> bool:
+    if not np.isfinite(after).all():
+        return bool(np.isfinite(before).all())
+    more = after - before
+    noise = STANDARD_ERRORS * more.std() / np.sqrt(len(more))
+    return bool(after.mean() > CLEARLY_WORSE * before.mean() and more.mean() > noise)
+
+
+def _losses(model: keras.Model, calibration: Calibration) -> np.ndarray:
+    losses = [
+        np.asarray(calibration.loss(labels, replay(model, [tf.constant(x) for x in inputs], _pass)))
+        for inputs, labels in calibration.batches()
+    ]
+    return np.concatenate(losses).astype(np.float64)
 
 
 def _pass(path: str, op: object, tensors: list[tf.Tensor]) -> list[tf.Tensor]:

@@ -1,4 +1,4 @@
-"""Cuts a network front to back: chooses each group where it is first read, and fits what reads it."""
+"""Cuts a network by a selection: chooses each group where it is first read, and fits what reads it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def cut_layer_by_layer(
     counts: np.ndarray,
     calibration: Calibration,
     *,
-    selection: Selection | None,
+    selection: Selection,
     fits: bool,
     seed: int,
 ) -> LayerOutcome:
@@ -55,10 +55,10 @@ def cut_layer_by_layer(
     Args:
         original: The network as it was; its outputs are what fits aim at.
         working: A copy of it; its weights change.
-        scores: Each unit's score, `[units]`, where no selection says other.
+        scores: Each unit's score, `[units]`, for those that no layer reads which can be fitted.
         counts: How many units each group keeps, `[groups]`.
         calibration: Examples.
-        selection: How a group's units are chosen; None: by their scores.
+        selection: How a group's units are chosen.
         fits: Whether weights that read what is left are fitted.
         seed: Of the image positions that are looked at.
     """
@@ -73,7 +73,7 @@ class _Pass:
         scores: np.ndarray,
         counts: np.ndarray,
         calibration: Calibration,
-        selection: Selection | None,
+        selection: Selection,
         fits: bool,
         seed: int,
     ) -> None:
@@ -128,9 +128,6 @@ class _Pass:
             count = self._counts[group.name]
             if count == len(group.units):
                 continue
-            if self._selection is None:
-                self._keep_best(group.name)
-                continue
             measured = self._measure(self._readers[group.name])
             around = {name: Reader(self._layers[name], each) for name, each in measured.items()}
             self._scores[group.units] = self._selection.choose(
@@ -160,8 +157,7 @@ class _Pass:
         for group in self._graph.groups:
             if group.name not in self._chosen and self._counts[group.name] < len(group.units):
                 self._keep_best(group.name)
-                if self._selection is not None:
-                    self._notes.append(
-                        f"{group.name}: no layer that can be fitted reads it; chosen by "
-                        f"{self._selection.otherwise}"
-                    )
+                self._notes.append(
+                    f"{group.name}: no layer that can be fitted reads it; chosen by "
+                    f"{self._selection.otherwise}"
+                )

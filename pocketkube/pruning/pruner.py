@@ -19,11 +19,13 @@ from pocketkube.graph.inputs import refuse_other_examples
 from pocketkube.graph.ranking import keep_best, needed_units, rank_units
 from pocketkube.graph.surgery import copy_model, remove_channels
 from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
+from pocketkube.progress import progress
 from pocketkube.pruning.allocation import allocate, by_group, counts_from_ratios, prices
 from pocketkube.pruning.batch_statistics import recalibrate_where_better
 from pocketkube.pruning.calibration import FEWEST, Calibration
 from pocketkube.pruning.criteria import BUILT_IN, criterion_named
 from pocketkube.pruning.criteria.base import Criterion, Selection
+from pocketkube.pruning.front_to_back import fit_front_to_back, fitted_paths, wanted_outputs
 from pocketkube.pruning.layer_by_layer import LayerOutcome, cut_layer_by_layer
 
 TOLERANCE = 0.01
@@ -217,7 +219,7 @@ class Pruner:
                 f"{FEWEST} are needed to hold a fit against some that it has not seen."
             )
         prepared, selection = self._prepared
-        if selection is not None or (self._fits and enough):
+        if selection is not None:
             outcome = cut_layer_by_layer(
                 self._model,
                 copy_model(prepared),
@@ -228,11 +230,18 @@ class Pruner:
                 fits=self._fits and enough,
                 seed=self._seed,
             )
-        else:
-            keep = keep_best(self._ranking, kept)
-            outcome = LayerOutcome(remove_channels(self._model, self._graph, keep))
-        notes += [*outcome.notes, *recalibrate_where_better(outcome.model, calibration)]
-        return LayerOutcome(outcome.model, tuple(notes), outcome.not_fitted)
+            notes += [*outcome.notes, *recalibrate_where_better(outcome.model, calibration)]
+            return LayerOutcome(outcome.model, tuple(notes), outcome.not_fitted)
+        keep = keep_best(self._ranking, kept)
+        smaller = remove_channels(self._model, self._graph, keep)
+        if not (self._fits and enough):
+            notes += recalibrate_where_better(smaller, calibration)
+            return LayerOutcome(smaller, tuple(notes))
+        paths = fitted_paths(self._graph)
+        wanted = wanted_outputs(self._model, paths, calibration, self._seed)
+        with progress("reconstruct", len(paths), "layer") as shown:
+            not_fitted = fit_front_to_back(smaller, self._graph, keep, wanted, calibration, shown)
+        return LayerOutcome(smaller, tuple(notes), tuple(not_fitted.items()))
 
     def copy(self) -> keras.Model:
         """The network that is cut: the model, its layers out of wrappers that prune nothing."""

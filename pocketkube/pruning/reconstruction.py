@@ -103,6 +103,38 @@ class Response:
     held_back: Moments
     has_bias: bool
 
+    @classmethod
+    def of(
+        cls,
+        fitted: Moments,
+        held_back: Moments,
+        matrix: np.ndarray,
+        bias: np.ndarray | None,
+        units: np.ndarray,
+    ) -> "Response":
+        """Of sums over examples.
+
+        Args:
+            fitted: Over those to fit to.
+            held_back: Over those that tell how good a fit is.
+            matrix: See the class.
+            bias: The original layer's; None where it has none.
+            units: See the class.
+        """
+        free, count = float(bias is not None), fitted.count
+        input_mean, output_mean = free * fitted.inputs / count, free * fitted.outputs / count
+        return cls(
+            fitted.gram - count * np.outer(input_mean, input_mean),
+            fitted.cross - count * np.outer(input_mean, output_mean),
+            input_mean,
+            output_mean,
+            units,
+            matrix,
+            np.zeros(len(output_mean)) if bias is None else bias,
+            held_back,
+            bias is not None,
+        )
+
     def contributions(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gram of what the units `members` add to the output, and its products with the target.
 
@@ -269,10 +301,10 @@ def measure(
                     replay(network, tensors, seen)
             before_layers.update(before.layers)
             for path in paths:
-                rows = _patches(now[path], after.seen[path])
-                wanted = _patches(before.layers[path], before.seen[path])
-                rows, wanted = _sample(rows, wanted, rng)
-                found = Moments.of(rows, wanted @ _matrix(before.layers[path]))
+                positions = drawn_positions(now[path], after.seen[path], rng)
+                rows = patches(now[path], after.seen[path], positions)
+                wanted = patches(before.layers[path], before.seen[path], positions)
+                found = Moments.of(rows, wanted @ matrix_of(before.layers[path]))
                 totals[path] = totals[path] + found if path in totals else found
         return totals
 
@@ -290,19 +322,9 @@ def measure(
 def _response(
     layer: Any, original: Any, fitted: Moments, held_back: Moments, units: np.ndarray
 ) -> Response:
-    free, count = float(layer.use_bias), fitted.count
-    input_mean, output_mean = free * fitted.inputs / count, free * fitted.outputs / count
-    return Response(
-        fitted.gram - count * np.outer(input_mean, input_mean),
-        fitted.cross - count * np.outer(input_mean, output_mean),
-        input_mean,
-        output_mean,
-        np.tile(units, len(fitted.gram) // len(units)),
-        _matrix(layer),
-        np.asarray(original.bias, np.float64) if original.use_bias else np.zeros(len(output_mean)),
-        held_back,
-        bool(layer.use_bias),
-    )
+    bias = np.asarray(original.bias, np.float64) if original.use_bias else None
+    entries = np.tile(units, len(fitted.gram) // len(units))
+    return Response.of(fitted, held_back, matrix_of(layer), bias, entries)
 
 
 def write_fit(layer: Any, response: Response, keep_units: np.ndarray) -> str | None:
@@ -328,7 +350,7 @@ def keep_where_better(layer: Any, response: Response, keep_units: np.ndarray, *,
     """
     keep = response.kept(keep_units)
     bias = np.asarray(layer.bias, np.float64) if layer.use_bias else response.bias
-    given = Weights(np.where(keep[:, None], _matrix(layer), 0.0), bias)
+    given = Weights(np.where(keep[:, None], matrix_of(layer), 0.0), bias)
     weights, _ = best_of(response, keep, [given] if fits else [])
     write(layer, weights)
 
@@ -371,33 +393,83 @@ class _Inputs:
         return tensors
 
 
-def _patches(layer: Any, x: tf.Tensor) -> np.ndarray:
-    """What each output position of a layer reads: `[batch, positions, patch]`."""
+def drawn_positions(layer: Any, x: Any, rng: np.random.Generator) -> np.ndarray:
+    """Which of a layer's output positions are looked at: numbers that count them row by row.
+
+    Args:
+        layer: A Conv2D or Dense.
+        x: What goes in, `[batch, …, channels]`.
+        rng: Draws where there are more than `POSITIONS`.
+    """
     if isinstance(layer, keras.layers.Dense):
-        return np.asarray(x, np.float64).reshape(len(x), -1, x.shape[-1])
-    patches = tf.image.extract_patches(
-        x,
-        [1, *layer.kernel_size, 1],
-        [1, *layer.strides, 1],
-        [1, *layer.dilation_rate, 1],
-        layer.padding.upper(),
+        count = int(np.prod(x.shape[1:-1]))
+    else:
+        count = int(np.prod([each.outputs for each in _windows(layer, x)]))
+    return rng.choice(count, POSITIONS, replace=False) if count > POSITIONS else np.arange(count)
+
+
+def patches(layer: Any, x: Any, positions: np.ndarray) -> np.ndarray:
+    """What a layer reads at some of its output positions, as rows, `[batch · positions, patch]`.
+
+    Args:
+        layer: A Conv2D or Dense.
+        x: What goes in, `[batch, …, channels]`.
+        positions: As `drawn_positions` gives them.
+    """
+    values = np.asarray(x)
+    if isinstance(layer, keras.layers.Dense):
+        rows = values.reshape(len(values), -1, values.shape[-1])[:, positions]
+    else:
+        down, across = _windows(layer, values)
+        padded = np.pad(values, ((0, 0), down.padding, across.padding, (0, 0)))
+        row, column = np.divmod(positions, across.outputs)
+        rows = padded[:, down.seen_at(row)[:, :, None], across.seen_at(column)[:, None, :]]
+    return rows.reshape(-1, inputs_of(layer)).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """What a convolution's outputs read along one axis.
+
+    Attributes:
+        outputs: How many there are.
+        padding: Zeros before the inputs and after them.
+        stride: From one output's first input to the next one's.
+        offsets: Of an output's inputs from its first, `[kernel]`.
+    """
+
+    outputs: int
+    padding: tuple[int, int]
+    stride: int
+    offsets: np.ndarray
+
+    def seen_at(self, outputs: np.ndarray) -> np.ndarray:
+        """The padded inputs that outputs read, `[outputs, kernel]`."""
+        return outputs[:, None] * self.stride + self.offsets
+
+
+def _windows(layer: Any, x: Any) -> tuple[_Window, _Window]:
+    down, across = (
+        _window(size, kernel, stride, dilation, layer.padding)
+        for size, kernel, stride, dilation in zip(
+            x.shape[1:3], layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
+        )
     )
-    return np.asarray(patches).reshape(len(x), -1, patches.shape[-1])
+    return down, across
 
 
-def _sample(
-    rows: np.ndarray, wanted: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    positions = rows.shape[1]
-    if positions > POSITIONS:
-        chosen = rng.choice(positions, POSITIONS, replace=False)
-        rows, wanted = rows[:, chosen], wanted[:, chosen]
-    return (
-        rows.reshape(-1, rows.shape[-1]).astype(np.float64),
-        wanted.reshape(-1, wanted.shape[-1]).astype(np.float64),
-    )
+def _window(size: int, kernel: int, stride: int, dilation: int, padding: str) -> _Window:
+    offsets = np.arange(kernel) * dilation
+    width = int(offsets[-1]) + 1
+    if padding == "valid":
+        return _Window((size - width) // stride + 1, (0, 0), stride, offsets)
+    outputs = -(-size // stride)
+    # TensorFlow's rule: what is odd goes behind.
+    missing = max((outputs - 1) * stride + width - size, 0)
+    return _Window(outputs, (missing // 2, missing - missing // 2), stride, offsets)
 
 
-def _matrix(layer: Any) -> np.ndarray:
+def matrix_of(layer: Any) -> np.ndarray:
+    """A layer's kernel, `[patch, outputs]`."""
     kernel = np.asarray(layer.kernel, np.float64)
     return kernel.reshape(-1, kernel.shape[-1])

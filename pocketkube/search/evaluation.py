@@ -1,8 +1,9 @@
 """Evaluates what a search tries, fast: compresses the network as the stages begin, and judges it.
 
-Channels are cut by the criterion's scores, and what reads the rest is fitted to sums that all trials
-share; zeros are the smallest weights; BatchNorm's statistics are estimated anew; levels are calibrated.
-What stages then train is left out, but for some steps where the search asks for them.
+Channels are cut by the criterion's scores, and what reads the rest is fitted to what the uncompressed
+network gives, which is computed once; zeros are the smallest weights; BatchNorm's statistics are
+estimated anew; levels are calibrated. What stages then train is left out, but for some steps where the
+search asks for them.
 """
 
 import hashlib
@@ -28,13 +29,14 @@ from pocketkube.graph.surgery import copy_model, remove_channels
 from pocketkube.graph.unwrapping import SPECTRAL, unwrapped
 from pocketkube.pruning.batch_statistics import recalibrate_where_better
 from pocketkube.pruning.calibration import Calibration
+from pocketkube.pruning.criteria import always_fits
+from pocketkube.pruning.front_to_back import Wanted, fit_front_to_back, fitted_paths, wanted_outputs
 from pocketkube.quantization.quantize import quantize
 from pocketkube.ranks import started_size
 from pocketkube.records import Record
 from pocketkube.search.calibrated import CalibratedLevels, Ranges
 from pocketkube.search.judging import Judge, Judged
 from pocketkube.search.problem import Problem
-from pocketkube.search.shared_fit import Reading, fit_readers
 from pocketkube.sparsity import KeptZeros
 from pocketkube.sparsity.patterns import mask_of
 from pocketkube.sparsity.selection import sparsifiable_kernels
@@ -105,7 +107,6 @@ class Shared:
         wanted: What the uncompressed network says of these, softened.
         whole: How it is judged.
         unit_scores: The criterion's score of each unit of channels, `[units]`.
-        readings: What layers read, by their paths.
         ranges: Of weights at any bits and of activations, where bits alone are searched.
     """
 
@@ -118,7 +119,6 @@ class Shared:
     wanted: Arrays
     whole: Judged
     unit_scores: np.ndarray
-    readings: Mapping[str, Reading]
     ranges: Ranges | None = None
 
 
@@ -142,7 +142,7 @@ class Evaluator:
         self._levels: CalibratedLevels | None = None
         self._judge: Judge | None = None
         self._training_data: Dataset | None = None
-        # Layers are changed before they are cut, and put back.
+        self._wanted: tuple[Wanted, ...] | None = None
         self._model = unwrapped(shared.model, SPECTRAL)
         if self._settings.prune is not None:
             self._graph = trace_channels(self._model)
@@ -216,19 +216,29 @@ class Evaluator:
                 if zeros.get(path):
                     values = np.asarray(kernel)
                     kernel.assign(values * mask_of(values, zeros[path], settings.sparsify.pattern))
-        if settings.prune is not None or settings.sparsify is not None:
+        if settings.sparsify is not None or not self._fits:
             recalibrate_where_better(model, self._calibration)
         return model
 
     def _cut(self, levels: tuple[int, ...]) -> keras.Model:
         (counts,) = self.problem.counts(np.array([levels]))
         keep = keep_best(self._ranking, counts)
-        changed = fit_readers(self._graph, self._shared.readings, keep)
-        try:
-            return remove_channels(self._model, self._graph, keep)
-        finally:
-            for layer, weights in changed:
-                layer.set_weights(weights)
+        smaller = remove_channels(self._model, self._graph, keep)
+        if self._fits:
+            if self._wanted is None:
+                paths = fitted_paths(self._graph)
+                self._wanted = tuple(
+                    wanted_outputs(self._model, paths, self._calibration, self._settings.seed)
+                )
+            fit_front_to_back(smaller, self._graph, keep, self._wanted, self._calibration)
+        return smaller
+
+    @property
+    def _fits(self) -> bool:
+        """Whether what reads fewer channels is fitted."""
+        prune = self._settings.prune
+        asked = prune is not None and (prune.reconstruct or always_fits(prune.criterion))
+        return asked and self._calibration.can_be_fitted_to
 
     def _fine_tune(self, model: keras.Model, method: Method, steps: int) -> None:
         shared, course = self._shared, self._settings.training

@@ -1,13 +1,13 @@
 """The bundle that all trials of a search open: in this process, in others, and in pods.
 
 A folder of the model, the search, and all that depends on the uncompressed network alone: examples,
-scores of channels, what layers read. It is written whole or not at all, and holds no code.
+scores of channels, ranges of values. It is written whole or not at all, and holds no code.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,8 @@ from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.graph.cost import profile_model
 from pocketkube.graph.cost_model_of import cost_model_of
-from pocketkube.graph.dependency import trace_channels
-from pocketkube.graph.unwrapping import SPECTRAL, unwrapped
 from pocketkube.latency_table.budget import Latency
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.criteria import always_fits
 from pocketkube.pruning.prune import pruner_for
 from pocketkube.pruning.pruner import Pruner
 from pocketkube.records import Document, Record, read_document, text_of
@@ -36,7 +33,6 @@ from pocketkube.search.evaluation import TRIALS, Evaluator, Shared, TrialSetting
 from pocketkube.search.judging import Judge, Judged, softened_outputs
 from pocketkube.search.problem import Problem
 from pocketkube.search.sensitivity import EXAMPLES, measure_losses
-from pocketkube.search.shared_fit import Reading, read_by_layers
 from pocketkube.search.space_of import SearchedStages, problem_of
 from pocketkube.spec.sections import (
     DatasetSettings,
@@ -45,7 +41,7 @@ from pocketkube.spec.sections import (
 from pocketkube.training.task import Task, task_of_config
 
 FACTS, PROBLEM, MODEL = "prepared.json", "problem.json", "model.keras"
-READINGS, UNIT_SCORES, RANGES = "readings.npz", "unit_scores.npy", "ranges.npz"
+UNIT_SCORES, RANGES = "unit_scores.npy", "ranges.npz"
 # From a pruner of the model, and examples, to what any cut of it takes.
 LatencyOf = Callable[[Pruner, Arrays], Latency]
 
@@ -134,10 +130,6 @@ def prepare_search(
     if pruner is not None and latency_of is not None:
         latency = latency_of(pruner, calibration[0])
     problem = problem_of(model, network, searched, whole=whole, latency=latency)
-    readings: dict[str, Reading] = {}
-    if searched.prune and (searched.prune.reconstruct or always_fits(searched.prune.criterion)):
-        opened = unwrapped(model, SPECTRAL)
-        readings = read_by_layers(opened, trace_channels(opened), examples, seed)
     ranges = None
     if searched.quantize is not None and not (searched.prune or searched.sparsify):
         ranges = find_ranges(model, searched.quantize, calibration[0], seed)
@@ -160,7 +152,6 @@ def prepare_search(
         wanted=wanted,
         whole=Judge(model, task, validation, wanted)(),
         unit_scores=np.empty(0) if pruner is None else pruner.scores,
-        readings=readings,
         ranges=ranges,
     )
     if not with_losses:
@@ -210,7 +201,6 @@ def open_prepared(folder: Path, *, remembers: bool = True) -> Evaluator:
         wanted=_load_arrays(folder, "wanted", facts.arrays.wanted),
         whole=Judged(*facts.whole),
         unit_scores=np.load(folder / UNIT_SCORES, allow_pickle=False),
-        readings=_load_readings(folder / READINGS),
         ranges=_load_ranges(folder / RANGES),
     )
     return Evaluator(shared, folder / TRIALS if remembers else None)
@@ -234,7 +224,6 @@ def _write(folder: Path, shared: Shared, stamp: str) -> None:
         write_text(aside / PROBLEM, shared.problem.to_json())
         _save_arrays(aside, shared.calibration, shared.validation, shared.wanted)
         np.save(aside / UNIT_SCORES, shared.unit_scores)
-        _save_readings(aside / READINGS, shared.readings)
         if shared.ranges is not None:
             _save_ranges(aside / RANGES, shared.ranges)
         facts = PreparedFacts(
@@ -297,28 +286,6 @@ def _load_arrays(folder: Path, name: str, count: int, between: str = "_") -> Arr
         np.load(folder / f"{name}{between}{number}.npy", mmap_mode="r", allow_pickle=False)
         for number in range(count)
     )
-
-
-def _save_readings(file: Path, readings: Mapping[str, Reading]) -> None:
-    arrays = {
-        f"{path}:{field}": np.asarray(value)
-        for path, reading in readings.items()
-        for field, value in asdict(reading).items()
-    }
-    with file.open("wb") as opened:
-        np.savez(opened, **arrays)  # type: ignore[arg-type]
-
-
-def _load_readings(file: Path) -> dict[str, Reading]:
-    found: dict[str, dict[str, Any]] = {}
-    with np.load(file, allow_pickle=False) as arrays:
-        for name in arrays.files:
-            path, _, field = name.rpartition(":")
-            found.setdefault(path, {})[field] = arrays[name]
-    return {
-        path: Reading(**fields | {"held_count": int(fields["held_count"])})
-        for path, fields in found.items()
-    }
 
 
 def _save_ranges(file: Path, ranges: Ranges) -> None:

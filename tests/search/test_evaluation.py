@@ -187,7 +187,7 @@ def test_a_damaged_bundle_is_refused_in_one_line(tmp_path: Path, spoil: str) -> 
         file = folder / "validation_x0.npy"
         file.write_bytes(file.read_bytes()[:-100])
     elif spoil == "missing":
-        (folder / "readings.npz").unlink()
+        (folder / "unit_scores.npy").unlink()
     elif spoil == "newer":
         facts = json.loads((folder / "prepared.json").read_text())
         (folder / "prepared.json").write_text(json.dumps(facts | {"schema_version": 99}))

@@ -1,0 +1,244 @@
+"""Fits a cut network to the uncut one, layer by layer from front to back, each computed once.
+
+Least-squares reconstruction (He et al., 2017) as PocketFlow does it: what a layer reads comes from the
+network as it is cut and fitted before it, what it should give from the uncut one. The statistics of
+BatchNorm are estimated anew on the way. A layer's outputs for all examples are kept until the next has
+read them, so that the whole costs as much as computing both networks once.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.layers import BatchNormalization as Normalization
+
+from pocketkube.graph.dependency import ChannelGraph
+from pocketkube.graph.walk import calls_of, filled_in, functional_graph
+from pocketkube.progress import Progress, Silent
+from pocketkube.pruning.batch_statistics import Statistics
+from pocketkube.pruning.calibration import Calibration
+from pocketkube.pruning.reconstruction import (
+    MOST_INPUTS,
+    Moments,
+    Response,
+    best_of,
+    drawn_positions,
+    inputs_of,
+    matrix_of,
+    patches,
+    readers,
+    write,
+)
+
+# What takes more than this for all examples lies in a file until it has been read.
+MOST_BYTES_IN_MEMORY = 2**28
+# Arrays, one for each batch of examples.
+Batches = list[np.ndarray]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a layer of the uncut network gives.
+
+    Attributes:
+        path: The layer's.
+        positions: The output positions that were looked at, an array for each batch of examples.
+        outputs: What it gave there without its bias, `[rows, outputs]` for each batch.
+    """
+
+    path: str
+    positions: Batches
+    outputs: Batches
+
+
+def fitted_paths(graph: ChannelGraph) -> list[str]:
+    """Paths of the layers that can be fitted where channels go, in the order of computation."""
+    found = {path for group in graph.groups for path in readers(graph, group)}
+    return [use.path for use in graph.uses if use.path in found]
+
+
+def wanted_outputs(
+    original: keras.Model, paths: Sequence[str], calibration: Calibration, seed: int
+) -> Iterator[Wanted]:
+    """What layers of the uncut network give, each computed when it is asked for.
+
+    Args:
+        original: The uncut network.
+        paths: The layers, as `fitted_paths` gives them.
+        calibration: Examples.
+        seed: Of the image positions that are looked at.
+
+    Yields:
+        One for each of the layers, in the order of computation.
+    """
+    rng = np.random.default_rng(seed)
+    left = set(paths)
+    steps = calls_of(functional_graph(original), _examples(calibration))
+    call = next(steps)
+    while left:
+        path, node, values = call
+        if path in left:
+            left.remove(path)
+            yield _wanted(path, node.operation, values[0], rng)
+        if left:
+            call = steps.send(_computed(node, values))
+
+
+def _wanted(path: str, layer: Any, inputs: Batches, rng: np.random.Generator) -> Wanted:
+    matrix = matrix_of(layer)
+    positions = [drawn_positions(layer, x, rng) for x in inputs]
+    outputs = []
+    for x, at in zip(inputs, positions, strict=True):
+        found = (patches(layer, x, at) @ matrix).astype(np.float32)
+        outputs.append(_kept(found, len(inputs)))
+    return Wanted(path, positions, outputs)
+
+
+def fit_front_to_back(
+    smaller: keras.Model,
+    graph: ChannelGraph,
+    keep: np.ndarray,
+    wanted: Iterable[Wanted],
+    calibration: Calibration,
+    shown: Progress | None = None,
+) -> dict[str, str]:
+    """Fits the layers of a cut network that read what is left, and its BatchNorms; in place.
+
+    Args:
+        smaller: The network without the channels that go.
+        graph: The uncut network's.
+        keep: Which of its units are kept, `[units]`.
+        wanted: What its layers give, those of `fitted_paths`.
+        calibration: The examples that they were given; one in four is held back, and tells whether a
+            fit is one.
+        shown: Told how many layers have been fitted.
+
+    Returns:
+        For the path of a layer that keeps its weights as they were cut, why.
+    """
+    outputs = _outputs_left(graph, keep)
+    targets, shown = _Targets(wanted), shown or Silent()
+    in_batches = _Batched(calibration)
+    statistics: dict[int, Statistics] = {}
+    fitted: dict[str, str | None] = {}
+    steps = calls_of(functional_graph(smaller), _examples(calibration))
+    call = next(steps, None)
+    while call is not None:
+        path, node, values = call
+        layer = node.operation
+        if isinstance(layer, Normalization):
+            seen = statistics.setdefault(id(layer), Statistics(layer))
+            for x in in_batches.others(values[0]):
+                seen.add(x)
+            seen.write()
+        elif path in outputs and path not in fitted:
+            fitted[path] = _fit(layer, values[0], targets.of(path), outputs[path], in_batches)
+            shown.update(len(fitted))
+        try:
+            call = steps.send(_computed(node, values))
+        except StopIteration:
+            call = None
+    return {path: why_not for path, why_not in fitted.items() if why_not is not None}
+
+
+# What is not finite is told of where it is known which layer reads it.
+@np.errstate(invalid="ignore", over="ignore")
+def _fit(
+    layer: Any, inputs: Batches, wanted: Wanted, outputs: np.ndarray, in_batches: "_Batched"
+) -> str | None:
+    """Gives a layer the weights that make up for what went before it, or says why it keeps its own."""
+    if (number := inputs_of(layer)) > MOST_INPUTS:
+        return f"it has {number} inputs, {MOST_INPUTS} are the most"
+    moments = [
+        Moments.of(patches(layer, x, at), given[:, outputs].astype(np.float64))
+        for x, at, given in zip(inputs, wanted.positions, wanted.outputs, strict=True)
+    ]
+    response = Response.of(
+        reduce(add, in_batches.others(moments)),
+        reduce(add, in_batches.held_back(moments)),
+        matrix_of(layer),
+        np.asarray(layer.bias, np.float64) if layer.use_bias else None,
+        np.full(number, -1),
+    )
+    everything = np.ones(number, bool)
+    weights, why_not = best_of(response, everything, response.candidates(everything))
+    write(layer, weights)
+    return why_not
+
+
+def _outputs_left(graph: ChannelGraph, keep: np.ndarray) -> dict[str, np.ndarray]:
+    """Which outputs are left of each layer that is fitted: of those after the first that reads less."""
+    uses = {use.path: use for use in graph.uses}
+    found: dict[str, np.ndarray] = {}
+    for path in fitted_paths(graph):
+        (into, *_), (out, *_) = uses[path].inputs, uses[path].outputs
+        assert into is not None
+        if found or len(graph.kept(into, keep)) < len(into.ids):
+            everything = np.arange(matrix_of(uses[path].op).shape[1])
+            found[path] = everything if out is None else graph.kept(out, keep)
+    return found
+
+
+class _Targets:
+    """What is wanted of layers, in whichever order they are asked for."""
+
+    def __init__(self, wanted: Iterable[Wanted]) -> None:
+        self._coming, self._come = iter(wanted), dict[str, Wanted]()
+
+    def of(self, path: str) -> Wanted:
+        """That of one layer, asked for once."""
+        while path not in self._come:
+            each = next(self._coming)
+            self._come[each.path] = each
+        return self._come.pop(path)
+
+
+class _Batched:
+    """Which batches hold examples to fit to, and which those that are held back."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        self._count = sum(1 for _ in calibration.others.batches())
+
+    def others(self, batches: Sequence[T]) -> Sequence[T]:
+        """Those to fit to."""
+        return batches[: self._count]
+
+    def held_back(self, batches: Sequence[T]) -> Sequence[T]:
+        """Those that are held back."""
+        return batches[self._count :]
+
+
+def _examples(calibration: Calibration) -> list[Batches]:
+    """For each input of the model its batches, those of examples held back last."""
+    batches = [
+        inputs for part in (calibration.others, calibration.held_back) for inputs, _ in part.batches()
+    ]
+    return [list(each) for each in zip(*batches, strict=True)]
+
+
+def _computed(node: Any, values: list[Batches]) -> list[Batches]:
+    """What a layer or operation gives, for each of its outputs."""
+    batches = []
+    for tensors in zip(*values, strict=True):
+        args, kwargs = filled_in(node, [tf.constant(x) for x in tensors])
+        found = keras.tree.flatten(node.operation(*args, **kwargs))
+        batches.append([_kept(np.asarray(each), len(values[0])) for each in found])
+    return [list(each) for each in zip(*batches, strict=True)]
+
+
+def _kept(array: np.ndarray, batches: int) -> np.ndarray:
+    """An array of which there are so many as large, in a file where they take too much memory."""
+    if array.nbytes * batches <= MOST_BYTES_IN_MEMORY:
+        return array
+    # Without a name: it is gone with the array.
+    with tempfile.TemporaryFile() as file:
+        file.write(np.ascontiguousarray(array).data)
+        file.flush()
+        return np.memmap(file, array.dtype, "r", shape=array.shape)
