@@ -15,8 +15,19 @@ RATIOS_FILE = "ratios.yaml"
 TRIALS_FILE = "trials.csv"
 SEARCH_FILE = "search.json"
 CURVE_FILE = "best_so_far.svg"
+# Ratios of the trials that no other beats at no more of a cost.
+FRONT_RATIOS = "front"
 PROBLEM_FILE = "problem.json"
 COMPARISON_FILE = "comparison.json"
 COMPARISON_PAGE = "comparison.html"
 COMPARISON_CURVES = "comparison.svg"
 COMPARISON_TABLE = "comparison.md"
+
+
+def front_file(number: int) -> str:
+    """The name of the file with a trial's ratios in the folder of those that nothing beats.
+
+    Args:
+        number: The trial's, counted from 0.
+    """
+    return f"trial_{number + 1}.yaml"

@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 from pocketkube.figures import count, milliseconds, size
 from pocketkube.graph.budgets import NS_PER_MS
+from pocketkube.layout import FRONT_RATIOS, front_file
 from pocketkube.measures import Wording, wording_of
 from pocketkube.report.best_so_far import Curve, curves_figure
 from pocketkube.report.layers import with_bar
 from pocketkube.report.markup import Markup, details, figure, listed, table
 from pocketkube.report.plot import Axis, dots, line, plot, ticks
-from pocketkube.search.facts import FoundFacts, SearchFacts, TrialFacts, best_so_far
+from pocketkube.search.facts import FoundFacts, SearchFacts, TrialFacts
 
 SHOWN_TRIALS = 10
 # What each cost is called, how much of it is written, and what of it a plot's axis counts.
@@ -43,14 +44,18 @@ def search_parts(search: SearchFacts | None) -> list[str]:
     if search is None:
         return []
     wording = wording_of(search.score_name)
-    curve = Curve("best so far", tuple(map(wording.read, best_so_far(search.trials))))
+    curve = Curve("best so far", tuple(map(wording.read, search.best_scores)))
+    title = "The best so far, on validation examples"
+    if search.front is not None:
+        title = "The best so far that meets the target, on validation examples"
     return [
         listed(sentences(search)),
         '<div class="halves">',
-        curves_figure("The best so far, on validation examples", [curve], wording),
+        curves_figure(title, [curve], wording),
         *_fronts(search, wording),
         "</div>",
         _left(search),
+        _points(search, wording),
         _trials(search, wording),
     ]
 
@@ -60,10 +65,21 @@ def sentences(search: SearchFacts) -> list[str]:
     wording, best = wording_of(search.score_name), search.best_trial
     scored = sum(trial.score is not None for trial in search.trials)
     failed = sum(trial.state == "failed" for trial in search.trials)
+    budget = budget_words(search.cost, search.most)
+    if search.front is not None:
+        low, high = (cost_words(search.cost, end) for end in search.front)
+        budget = f"budgets from {low} to {high}"
     words = [
         f"{search.sampler} tried {len(search.trials)} assignments of {len(search.found)} values, for "
-        f"{budget_words(search.cost, search.most)}" + (f"; {failed} failed." if failed else ".")
+        f"{budget}" + (f"; {failed} failed." if failed else ".")
     ]
+    which = "the best"
+    if search.front is not None:
+        which = f"the best for the target of {budget_words(search.cost, search.most)}"
+        words.append(
+            f"{len(search.front_trials)} of them are beaten by none at no more of their budget; their "
+            f"ratios lie in {FRONT_RATIOS}."
+        )
     before = ""
     if search.whole_score is not None:
         before = f", of {wording.shown(search.whole_score)} before"
@@ -71,7 +87,7 @@ def sentences(search: SearchFacts) -> list[str]:
     if search.foreseen_loss is not None:
         foreseen = f" A loss of {search.foreseen_loss:.3g} of the score was foreseen for it."
     words.append(
-        f"Trial {best.number + 1} was the best: {wording.name} {wording.shown(_score(best))} on "
+        f"Trial {best.number + 1} was {which}: {wording.name} {wording.shown(_score(best))} on "
         f"validation examples{before}, with {cost_words(search.cost, best.costs[search.cost])}."
         f"{foreseen}"
     )
@@ -121,6 +137,20 @@ def _trials(search: SearchFacts, wording: Wording) -> str:
     return details(f"The best {len(shown)} trials", table(head, shown, stacks=True))
 
 
+def _points(search: SearchFacts, wording: Wording) -> str:
+    """The points of the front, and where their ratios are."""
+    shown = [
+        (
+            cost_words(search.cost, trial.costs[search.cost]),
+            wording.shown(_score(trial)),
+            f"{FRONT_RATIOS}/{front_file(trial.number)}",
+        )
+        for trial in search.front_trials
+    ]
+    head = (_COSTS[search.cost][0], wording.name, "ratios")
+    return details(f"The front's {len(shown)} points", table(head, shown, stacks=True)) if shown else ""
+
+
 def _left(search: SearchFacts) -> str:
     """A bar for each value that was found."""
     drawn = table(("layers", "found"), map(_bar, search.found), stacks=True)
@@ -148,7 +178,8 @@ def _fronts(search: SearchFacts, wording: Wording) -> list[str]:
             (by_number[number].costs[cost] / scale, wording.read(_score(by_number[number])))
             for number in numbers
         ]
-        if len({across for across, _ in places}) < 2 or cost not in ("bytes", "latency"):
+        shown = cost in ("bytes", "latency") or (search.front is not None and cost == search.cost)
+        if len({across for across, _ in places}) < 2 or not shown:
             continue
         x, y = _axis([across for across, _ in places]), _axis([up for _, up in places])
         marks = [dots(x, y, places, "before"), line(x, y, front, "after")]

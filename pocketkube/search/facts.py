@@ -28,6 +28,11 @@ class TrialFacts(Record):
     cause: str = ""
     values: dict[str, float]
 
+    @property
+    def without_score(self) -> "TrialFacts":
+        """The same, as if it had not been scored."""
+        return self.model_copy(update={"score": None})
+
 
 class FoundFacts(Record):
     """What the best trial gives the targets of a parameter.
@@ -54,16 +59,18 @@ class SearchFacts(Document):
         sampler: What proposed the trials.
         seed: It follows from this.
         cost: What the budget counts.
-        most: How much may be spent, in its unit.
+        most: How much may be spent, in its unit; with a front what the target asks for.
+        front: The lowest and the highest budget, where there was a range of them; None where there was
+            one.
         whole_costs: What the network costs with the dearest level of all parameters.
         score_name: What machines call the score.
         whole_score: The score before, on the same examples; None where it was not measured.
         trials: All of them.
-        best: The number of the best.
+        best: The number of the best, of those that spend no more than `most`.
         foreseen_loss: The loss that the sensitivity analysis foresees for it; None without one.
         found: What the best trial gives each parameter.
         fronts: By a cost's name the numbers of the trials than which none has a better score at no
-            more of that cost, from the least cost.
+            more of that cost, from the least cost; of the budget's own where there was a range of them.
         seconds: How long the search took, in the process that ended it.
         prepared_seconds: How long it took to prepare what trials share, where that process did.
     """
@@ -73,6 +80,7 @@ class SearchFacts(Document):
     seed: int
     cost: CostName
     most: float
+    front: tuple[float, float] | None = None
     whole_costs: dict[str, float]
     score_name: str
     whole_score: float | None
@@ -89,22 +97,48 @@ class SearchFacts(Document):
         """The best of them."""
         return next(trial for trial in self.trials if trial.number == self.best)
 
+    @property
+    def front_trials(self) -> tuple[TrialFacts, ...]:
+        """Those that none beats at no more of the budget, from the cheapest; none without a range."""
+        by_number = {trial.number: trial for trial in self.trials}
+        return tuple(by_number[number] for number in self.fronts.get(self.cost, ()))
+
+    @property
+    def best_scores(self) -> list[float]:
+        """The best score after each trial, from the first one on that has one and meets the target."""
+        if self.front is None:
+            return best_so_far(self.trials)
+        within = (
+            trial if trial.costs.get(self.cost, 0.0) <= self.most else trial.without_score
+            for trial in self.trials
+        )
+        return best_so_far(tuple(within))
+
 
 def best_of(problem: Problem, trials: Iterable[Trial]) -> Trial:
     """The trial with the best score; of several the one that the least loss is foreseen for.
 
-    Where nothing is foreseen, it is the cheapest of them, and of those the first.
+    Where nothing is foreseen, it is the cheapest of them, and of those the first. Of a front, those
+    count that spend no more than the target.
 
     Args:
         problem: The search.
         trials: Any.
 
     Raises:
-        UserError: If none has a score.
+        UserError: If none has a score, or none of those that meet the target.
     """
     done = [trial for trial in trials if trial.state == "done"]
     if not done:
         raise UserError("search: none of the trials has a score; see their causes in trials.csv")
+    if problem.front is not None:
+        target = problem.front.target
+        done = [trial for trial in done if problem.cost(trial.choice) <= target]
+        if not done:
+            raise UserError(
+                f"search: none of the trials that meet the target of {target:.6g} {problem.limit.cost} "
+                "has a score; let there be more trials"
+            )
     cost = problem.limit.cost
 
     def worth(trial: Trial) -> tuple[float, ...]:
@@ -174,7 +208,8 @@ def search_facts(
         sampler=sampler,
         seed=seed,
         cost=problem.limit.cost,
-        most=problem.limit.most,
+        most=problem.front.target if problem.front else problem.limit.most,
+        front=(problem.front.least, problem.limit.most) if problem.front else None,
         whole_costs=problem.all_costs(dearest),
         score_name=score_name,
         whole_score=whole_score,
@@ -220,8 +255,10 @@ def _found(problem: Problem, choice: Sequence[int]) -> Iterable[FoundFacts]:
 
 
 def _fronts(problem: Problem, trials: Sequence[Trial]) -> Mapping[str, tuple[int, ...]]:
-    others = [cost for cost in WEIGHED if cost != problem.limit.cost]
-    found = {cost: front_of(trials, cost) for cost in others}
+    costs = [cost for cost in WEIGHED if cost != problem.limit.cost]
+    if problem.front is not None:
+        costs = [problem.limit.cost, *costs]
+    found = {cost: front_of(trials, cost) for cost in costs}
     return {cost: numbers for cost, numbers in found.items() if numbers}
 
 

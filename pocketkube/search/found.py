@@ -6,16 +6,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pocketkube.files import replaced_folder, write_text
-from pocketkube.layout import CURVE_FILE, PROBLEM_FILE, RATIOS_FILE, SEARCH_FILE, TRIALS_FILE
+from pocketkube.layout import (
+    CURVE_FILE,
+    FRONT_RATIOS,
+    PROBLEM_FILE,
+    RATIOS_FILE,
+    SEARCH_FILE,
+    TRIALS_FILE,
+    front_file,
+)
 from pocketkube.measures import wording_of
 from pocketkube.records import text_of
 from pocketkube.report.best_so_far import Curve, curves_svg
-from pocketkube.search.facts import SearchFacts, TrialFacts, best_so_far
+from pocketkube.search.facts import SearchFacts, TrialFacts
 from pocketkube.search.problem import Problem
 from pocketkube.search.ratios import ratios_of, write_ratios
-
-# Ratios of the trials that no other beats at no more of a cost.
-FRONT_FOLDER = "front"
 
 
 def write_found(output: Path, problem: Problem, facts: SearchFacts) -> None:
@@ -28,7 +33,9 @@ def write_found(output: Path, problem: Problem, facts: SearchFacts) -> None:
         facts: What is known of it.
     """
     with replaced_folder(output) as folder:
-        write_ratios(folder / RATIOS_FILE, ratios_of(problem, _choice(problem, facts.best_trial)))
+        write_ratios(
+            folder / RATIOS_FILE, ratios_of(problem, _choice(problem, facts.best_trial)), _which(facts)
+        )
         write_text(folder / SEARCH_FILE, text_of(facts))
         write_text(folder / TRIALS_FILE, trials_table(facts.trials))
         write_text(folder / CURVE_FILE, _curve(facts))
@@ -36,7 +43,7 @@ def write_found(output: Path, problem: Problem, facts: SearchFacts) -> None:
         on_a_front = {number for numbers in facts.fronts.values() for number in numbers}
         for trial in facts.trials:
             if trial.number in on_a_front:
-                place = folder / FRONT_FOLDER / f"trial_{trial.number + 1}.yaml"
+                place = folder / FRONT_RATIOS / front_file(trial.number)
                 write_ratios(place, ratios_of(problem, _choice(problem, trial)))
 
 
@@ -66,8 +73,17 @@ def _row(trial: TrialFacts) -> dict[str, object]:
 
 def _curve(facts: SearchFacts) -> str:
     wording = wording_of(facts.score_name)
-    values = tuple(map(wording.read, best_so_far(facts.trials)))
+    values = tuple(map(wording.read, facts.best_scores))
     return curves_svg([Curve(facts.sampler, values)], wording)
+
+
+def _which(facts: SearchFacts) -> str:
+    if facts.front is None:
+        return ""
+    return (
+        f"Trial {facts.best + 1}, the best that meets the target; those for other budgets lie in "
+        f"{FRONT_RATIOS}/."
+    )
 
 
 def _choice(problem: Problem, trial: TrialFacts) -> tuple[int, ...]:

@@ -112,7 +112,7 @@ def prepare_search(
     validation = materialize(dataset.validation, evaluate.examples, seed)
     training = training or Training()
     told: tuple[str, ...] = (
-        searched.search.model_dump_json(include={"over", "tie", "mean_bits", "evaluate"}),
+        searched.search.model_dump_json(include={"over", "tie", "mean_bits", "front", "evaluate"}),
     )
     told += tuple(stage.model_dump_json() for stage in searched.stages)
     told += ("" if searched.target is None else searched.target.model_dump_json(),)

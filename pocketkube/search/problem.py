@@ -7,7 +7,7 @@ import base64
 import binascii
 import json
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -46,19 +46,35 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class Front:
+    """Where a search looks for the best score at each of many budgets, and not at one.
+
+    They lie between `least` and the limit's `most`.
+
+    Attributes:
+        least: The lowest budget, in the limit's unit.
+        target: The budget of what the job goes on with.
+    """
+
+    least: float
+    target: float
+
+
+@dataclass(frozen=True)
 class Problem:
     """What a sampler knows of a search.
 
     Attributes:
         space: What may be chosen.
         network: What the network costs with any number of its channels.
-        limit: What the whole network may cost.
+        limit: What the whole network may cost; the highest budget of a front.
         losses: Foreseen loss of the score of each parameter at each of its levels, all others whole, as
             the sensitivity analysis measured it: 0 or more, `[levels]` for each parameter; empty where
             nothing was measured.
         default_bits: Bits of a matrix whose bits no parameter decides: 32 of a float file, 8 of an int8
             one; only "bytes" asks for it.
         latency: The latency of `network`, from a table; None where there is none.
+        front: The budgets, where there is more than one.
     """
 
     space: Space
@@ -67,6 +83,7 @@ class Problem:
     losses: tuple[tuple[float, ...], ...] = ()
     default_bits: int = 32
     latency: "Latency | None" = None
+    front: Front | None = None
 
     @cached_property
     def cost_names(self) -> tuple[CostName, ...]:
@@ -173,6 +190,17 @@ class Problem:
         """Every cost of one choice that can be told, by its name."""
         return {name: self.cost(choice, name) for name in self.cost_names}
 
+    def limited(self, most: float) -> "Problem":
+        """The same search with one budget.
+
+        Args:
+            most: How much may be spent, in the limit's unit.
+        """
+        other = replace(self, limit=Limit(self.limit.cost, most), front=None)
+        # No budget plays a part in it, and it takes longer than an answer.
+        other.__dict__["_compiled"] = self._compiled
+        return other
+
     def to_json(self) -> str:
         """Everything, as JSON that `from_json` reads."""
         latency = None
@@ -202,6 +230,7 @@ class Problem:
                 "losses": self.losses,
                 "default_bits": self.default_bits,
                 "latency": latency,
+                "front": None if self.front is None else asdict(self.front),
             },
             separators=(",", ":"),
         )
@@ -235,6 +264,7 @@ class Problem:
                 tuple(tuple(map(float, each)) for each in facts["losses"]),
                 int(facts["default_bits"]),
                 None if facts["latency"] is None else _latency(network, facts["latency"]),
+                _front(facts.get("front")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"The search problem is damaged: {type(error).__name__} {error}.") from None
@@ -278,6 +308,12 @@ class Problem:
             )
         if not np.isfinite(self.limit.most):
             raise UserError(f"The search's limit has to be a number; received {self.limit.most}.")
+        if self.front and not 0 < self.front.least <= self.front.target <= self.limit.most:
+            raise UserError(
+                "The budgets of the search's front have to rise from the least above 0 to the most, "
+                f"with the target between; received {self.front.least:g}, {self.front.target:g} and "
+                f"{self.limit.most:g}."
+            )
         self._compiled  # noqa: B018 - names that do not exist are found here
 
     def _costs(self, of: CostName, choices: np.ndarray) -> np.ndarray:
@@ -466,6 +502,10 @@ def _parameter(facts: Any) -> Parameter:
         tuple(facts["targets"]),
         tuple(map(float, facts["levels"])),
     )
+
+
+def _front(facts: Any) -> Front | None:
+    return None if facts is None else Front(float(facts["least"]), float(facts["target"]))
 
 
 def _latency(network: CostModel, facts: Any) -> "Latency":

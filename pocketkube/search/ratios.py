@@ -59,9 +59,16 @@ def ratios_of(problem: Problem, choice: tuple[int, ...]) -> Ratios:
     return Ratios(prune_channels=cut, sparsify_weights=zero, quantize_weights=bits)
 
 
-def write_ratios(file: Path, ratios: Ratios) -> None:
-    """Writes ratios as YAML; what was not searched for is left out."""
-    write_text(file, _HEADER + yaml_of(settings_document(ratios)))
+def write_ratios(file: Path, ratios: Ratios, remark: str = "") -> None:
+    """Writes ratios as YAML; what was not searched for is left out.
+
+    Args:
+        file: The file.
+        ratios: What it is to say.
+        remark: A line that says which trial they are of.
+    """
+    header = _HEADER + (f"# {remark}\n" if remark else "")
+    write_text(file, header + yaml_of(settings_document(ratios)))
 
 
 def read_ratios(file: Path) -> Ratios:

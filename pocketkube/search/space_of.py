@@ -15,7 +15,7 @@ from pocketkube.graph.cost import Profile
 from pocketkube.graph.cost_model import ChannelGroup, CostModel, Layer
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.latency_table.budget import Latency
-from pocketkube.search.problem import Limit, Problem
+from pocketkube.search.problem import Front, Limit, Problem
 from pocketkube.search.space import Decides, Parameter, Space
 from pocketkube.sparsity.selection import sparsifiable_kernels
 from pocketkube.spec.searched import searched_budget
@@ -117,12 +117,18 @@ def problem_of(
         default_bits = searched.quantize.first_last_bits
     else:
         default_bits = BITS_OF_FILES[searched.numbers]
+    limit = _limit(model, searched, whole)
+    front = None
+    if searched.search.front is not None:
+        least, most = _ends(searched, whole, limit)
+        front, limit = Front(least, limit.most), Limit(limit.cost, most)
     problem = Problem(
         Space(tuple(_uniquely_named(order))),
         network,
-        _limit(model, searched, whole),
+        limit,
         default_bits=default_bits,
         latency=latency,
+        front=front,
     )
     problem.check()
     _refuse_unreachable(problem)
@@ -254,12 +260,26 @@ def _limit(model: keras.Model, searched: SearchedStages, whole: Profile) -> Limi
     return Limit(budget, getattr(whole, budget) / target.speedup)
 
 
+def _ends(searched: SearchedStages, whole: Profile, limit: Limit) -> tuple[float, float]:
+    """The least and the most budget of a front, in the limit's unit."""
+    assert searched.search.front is not None
+    name, low, high = searched.search.front.ends
+    if name == "speedup":
+        macs_or_parameters = getattr(whole, limit.cost)
+        return macs_or_parameters / high, macs_or_parameters / low
+    unit = NS_PER_MS if name == "max_latency_ms" else 1.0
+    return low * unit, high * unit
+
+
 def _refuse_unreachable(problem: Problem) -> None:
     cheapest = np.zeros(len(problem.space.parameters), int)
     least, most = problem.cost(cheapest), problem.limit.most
+    what = "target"
+    if problem.front is not None:
+        most, what = problem.front.least, "lowest budget of front"
     if problem.is_monotone and least > most:
         raise UserError(
-            f"search: the target cannot be reached: the cheapest of all levels give {least:.6g} "
+            f"search: the {what} cannot be reached: the cheapest of all levels give {least:.6g} "
             f"{problem.limit.cost}, and at most {most:.6g} are asked for; ask for less, or raise "
             "max_ratio."
         )

@@ -16,6 +16,11 @@ DECIDED: Final = {
 }
 
 
+# What a search for a front may be asked for, and what else knows no single budget.
+OF_A_FRONT: Final = ("nsga2", "motpe", "milp", "random", "uniform")
+OF_A_FRONT_ALONE: Final = ("nsga2", "motpe")
+
+
 def check_search(search: Search, stages: Sequence[StageBase], target: Target | None) -> None:
     """Refuses a search that does not fit the rest of its spec.
 
@@ -35,6 +40,7 @@ def check_search(search: Search, stages: Sequence[StageBase], target: Target | N
             raise ValueError(f"search: {name} stands in stages {len(found)} times; search one of them")
         _check_undecided(found[0])
     searched_budget(search, stages, target)
+    _check_front(search, stages, target)
 
 
 def searched_budget(search: Search, stages: Sequence[StageBase], target: Target | None) -> BudgetName:
@@ -105,6 +111,38 @@ def _given(search: Search, stages: Sequence[StageBase], target: Target | None) -
     if not found and search.over == ("sparsify_weights",):
         found["parameters"] = f"sparsify_weights' sparsity {sparsifying[0].sparsity:g}"
     return found
+
+
+def _check_front(search: Search, stages: Sequence[StageBase], target: Target | None) -> None:
+    if search.front is None:
+        if search.sampler in OF_A_FRONT_ALONE:
+            raise ValueError(
+                f"search: {search.sampler} weighs scores against budgets; give it their range, as in "
+                "front: {speedup: [2, 6]}, or name another sampler"
+            )
+        return
+    if search.sampler not in OF_A_FRONT:
+        raise ValueError(
+            f"search: {search.sampler} searches one budget, not a front; name one of "
+            f"{', '.join(OF_A_FRONT)} as sampler, or leave front out"
+        )
+    ((budget, source),) = _given(search, stages, target).items()
+    key, name = source.rpartition(".")[2], search.front.ends[0]
+    if key not in type(search.front).model_fields:
+        raise ValueError(f"search: there is no front of {source}; leave front out")
+    if name != key:
+        raise ValueError(
+            f"search: front is of {name}, and the budget is {source}; give front: {{{key}: […]}}, or "
+            f"{name} in place of {source}"
+        )
+    value = search.mean_bits if budget == "mean_bits" else getattr(target, key)
+    _, low, high = search.front.ends
+    assert value is not None
+    if not low <= value <= high:
+        raise ValueError(
+            f"search: {source} is {value:g}, and the front goes from {low:g} to {high:g}; the job "
+            "goes on with what meets the one, so let it lie in the other"
+        )
 
 
 def _check_undecided(stage: StageBase) -> None:

@@ -87,6 +87,11 @@ class Spec(Settings):
     def _search_fits(self) -> Self:
         if self.search is not None:
             check_search(self.search, self.stages, self.target)
+            if self.search.front and self.cluster.trials.launcher == "katib":
+                raise ValueError(
+                    "search: a front weighs two objectives, and a Katib Experiment has one; let "
+                    "cluster.trials.launcher be inline, or leave front out"
+                )
         return self
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pocketkube.errors import UserError
 from pocketkube.files import write_text
 from pocketkube.layout import (
     COMPARISON_CURVES,
@@ -19,6 +20,7 @@ from pocketkube.search.experiment import run_experiment
 from pocketkube.search.samplers import sampler_named
 from pocketkube.search.trial import Trial
 from pocketkube.spec import Spec
+from pocketkube.spec.searched import OF_A_FRONT_ALONE
 from pocketkube.stages.configs import SearchRatiosConfig
 from pocketkube.stages.plan import SEARCH, steps_to
 from pocketkube.stages.searching import pool_of, shared_by_trials
@@ -50,8 +52,15 @@ def compare_samplers(
         How far each came.
 
     Raises:
-        UserError: If a step refuses its input, or all trials fail.
+        UserError: If a step refuses its input, all trials fail, or it is a front that is searched.
     """
+    if spec.search and spec.search.front:
+        raise UserError(
+            "search.front: samplers are compared by their best scores at one budget; leave front out"
+        )
+    alone = sorted({*samplers} & {*OF_A_FRONT_ALONE})
+    if alone:
+        raise UserError(f"--compare: {alone[0]} searches a front, and not at one budget; leave it out")
     named = {name: sampler_named(name) for name in samplers}
     *before, search = steps_to(spec, SEARCH)
     folders = run_inline(spec, output / "steps", say, cache=cache, steps=before)

@@ -4,9 +4,10 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from pocketkube.files import replaced_file
+from pocketkube.files import replaced_file, replaced_folder
 from pocketkube.layout import (
     CURVE_FILE,
+    FRONT_RATIOS,
     LITERT_FILE,
     MODEL_FILE,
     PACKED_FILE,
@@ -15,6 +16,7 @@ from pocketkube.layout import (
     RESULT_FILE,
     SEARCH_FILE,
     TRIALS_FILE,
+    front_file,
 )
 from pocketkube.records import read_document
 from pocketkube.report.result import Result, load_result
@@ -51,7 +53,8 @@ def collect_search(found: Path, output: Path) -> SearchFacts:
 
     Args:
         found: The output folder of the step that searched.
-        output: Gets ratios.yaml, trials.csv, search.json and best_so_far.svg.
+        output: Gets ratios.yaml, trials.csv, search.json and best_so_far.svg; of a search for a front
+            the folder front, with the ratios of its points.
 
     Returns:
         What is known of the search.
@@ -59,7 +62,14 @@ def collect_search(found: Path, output: Path) -> SearchFacts:
     for name in (RATIOS_FILE, TRIALS_FILE, SEARCH_FILE, CURVE_FILE):
         with replaced_file(output / name) as aside:
             shutil.copyfile(found / name, aside)
-    return read_document(SearchFacts, output / SEARCH_FILE)
+    facts = read_document(SearchFacts, output / SEARCH_FILE)
+    if facts.front is not None:
+        with replaced_folder(output / FRONT_RATIOS) as folder:
+            for trial in facts.front_trials:
+                shutil.copyfile(
+                    found / FRONT_RATIOS / front_file(trial.number), folder / front_file(trial.number)
+                )
+    return facts
 
 
 def collect_files(

@@ -191,6 +191,30 @@ def test_a_search_names_its_stages_and_finds_its_budget(tmp_path: Path) -> None:
     ("changes", "line", "said"),
     [
         ([("[prune_channels]", "[fine_tune]")], 9, "'fine_tune' is not known; use one of prune"),
+        ([("trials: 5", "sampler: nsga2")], 9, "nsga2 weighs scores against budgets; give it their"),
+        ([("trials: 5", "front: {speedup: [2, 6]}")], 9, "ddpg searches one budget, not a front; name"),
+        (
+            [("trials: 5", "sampler: milp, front: {max_size: [9, 99]}")],
+            9,
+            "front is of max_size, and the budget is target.speedup",
+        ),
+        (
+            [("trials: 5", "sampler: milp, front: {speedup: [3, 6]}")],
+            9,
+            "target.speedup is 2.5, and the front goes from 3 to 6",
+        ),
+        ([("trials: 5", "front: {speedup: [6, 2]}")], 9, "speedup has to rise from its first number"),
+        ([("trials: 5", "front: {}")], 9, "needs the range of one budget"),
+        (
+            [
+                (
+                    "trials: 5}",
+                    "sampler: milp, front: {speedup: [2, 6]}}\ncluster: {trials: {launcher: katib}}",
+                )
+            ],
+            9,
+            "a front weighs two objectives, and a Katib Experiment has one",
+        ),
         ([("[prune_channels]", "[]")], 9, "search.over: must have at least 1 values"),
         ([("[prune_channels]", "[prune_channels, prune_channels]")], 9, "names prune_channels twice"),
         ([("[prune_channels]", "[quantize_weights]")], 9, "none of stages; add it there"),

@@ -115,6 +115,44 @@ def test_what_was_found_is_what_is_cut(job: tuple[Path, dict[str, Path]], tmp_pa
     assert (tmp_path / "best_so_far.svg").read_text().startswith("<svg")
 
 
+def test_a_front_is_searched_drawn_and_can_be_taken_up(
+    job: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    folder, _ = job
+    search = {
+        "over": ["prune_channels"],
+        "trials": 5,
+        "sampler": "milp",
+        "front": {"speedup": [1.5, 4]},
+    }
+    spec = parse_spec(SPEC | {"search": search})
+    folders = run_inline(spec, tmp_path / "steps", lambda _: None, cache=folder / "cache")
+    result = collect(folders, tmp_path)
+    facts = result.search
+    assert facts is not None
+    assert facts.front is not None
+    whole = result.before.macs
+    assert facts.front == pytest.approx((whole / 4, whole / 1.5))
+    assert facts.best_trial.costs["macs"] <= whole / 2
+    assert result.stages[-1].macs == facts.best_trial.costs["macs"]
+    points = {point.name for point in (tmp_path / "front").iterdir()}
+    assert points == {f"trial_{trial.number + 1}.yaml" for trial in facts.front_trials}
+    for point in points:
+        ratios = yaml.safe_load((tmp_path / "front" / point).read_text())["prune_channels"]
+        taken = SPEC | {
+            "search": None,
+            "target": None,
+            "stages": [{"prune_channels": {"ratios": ratios}}],
+        }
+        parse_spec({key: value for key, value in taken.items() if value is not None})
+    page = (tmp_path / "report.html").read_text()
+    assert "Score against multiply-adds" in page
+    assert (
+        f"# Trial {facts.best + 1}, the best that meets the target"
+        in (tmp_path / "ratios.yaml").read_text()
+    )
+
+
 def test_ratios_of_another_stage_are_refused(tmp_path: Path) -> None:
     (tmp_path / "ratios.yaml").write_text("quantize_weights: {conv1: 4}\n")
     with pytest.raises(UserError, match=r"ratios\.yaml says nothing of prune_channels"):

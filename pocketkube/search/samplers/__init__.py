@@ -19,6 +19,8 @@ SAMPLERS: Mapping[str, str] = {
     "cmaes": "pocketkube.search.samplers.cmaes",
     "random": "pocketkube.search.samplers.random_points",
     "uniform": "pocketkube.search.samplers.uniform",
+    "nsga2": "pocketkube.search.samplers.nsga2",
+    "motpe": "pocketkube.search.samplers.motpe",
 }
 
 

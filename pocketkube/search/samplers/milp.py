@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pocketkube.search.cost_terms import CostTerms, cost_terms, interacting, summed
+from pocketkube.search.front import at_trial
 from pocketkube.search.local_search import local_search, next_best
 from pocketkube.search.milp import solve
 from pocketkube.search.problem import Problem
@@ -21,7 +22,11 @@ def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choic
     choice by the likeliest losses, and by losses that may be true, drawn from their distribution. These
     are solved by exchanges of levels, which takes less time than the exact solver and gives the same
     answer each time, however busy the machine is.
+
+    On a front every answer is exact, each for a budget of its own.
     """
+    if problem.front is not None:
+        return _of_a_front(problem, past)
     if not past.count:
         return solve(problem, foreseen_losses(problem)).choice
     cheapest = project(problem, np.zeros(len(problem.space.sizes)))
@@ -33,6 +38,17 @@ def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choic
     found = _solved(problem, losses, past, terms)
     if tuple(found.tolist()) in past.tried:
         other = next_best(problem, losses, found, terms, past.tried)
+        found = found if other is None else other
+    return tuple(found.tolist())
+
+
+def _of_a_front(problem: Problem, past: History) -> Choice:
+    within = at_trial(problem, past.count)
+    losses = foreseen_losses(problem)
+    found = np.array(solve(within, losses).choice)
+    if tuple(found.tolist()) in past.tried:
+        terms = cost_terms(within, found, interacting(within))
+        other = next_best(within, losses, found, terms, past.tried)
         found = found if other is None else other
     return tuple(found.tolist())
 

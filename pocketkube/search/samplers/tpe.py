@@ -36,7 +36,7 @@ def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choic
             seed=int(rng.integers(2**31)),
         )
         study = _study(problem, past.narrowed(MOST_TRIALS), sampler)
-        asked = study.ask(_distributions(problem))
+        asked = study.ask(distributions_of(problem))
     return project_choice(problem, [asked.params[name] for name in problem.space.names]).choice
 
 
@@ -56,7 +56,8 @@ def quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(level)
 
 
-def _distributions(problem: Problem) -> "dict[str, optuna.distributions.BaseDistribution]":
+def distributions_of(problem: Problem) -> "dict[str, optuna.distributions.BaseDistribution]":
+    """A whole number for each parameter, its level."""
     from optuna.distributions import IntDistribution
 
     sizes = problem.space.sizes.tolist()
@@ -71,7 +72,7 @@ def _study(problem: Problem, past: History, sampler: "optuna.samplers.BaseSample
     import optuna
     from optuna.trial import TrialState, create_trial
 
-    distributions = _distributions(problem)
+    distributions = distributions_of(problem)
     study = optuna.create_study(sampler=sampler, direction="maximize")
 
     def add(choice: Choice, score: float | None) -> None:

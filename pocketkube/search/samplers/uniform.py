@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pocketkube.search.front import at_trial
 from pocketkube.search.problem import Problem
 from pocketkube.search.projection import project
 from pocketkube.search.samplers.asking import ProposingSampler
@@ -17,8 +18,11 @@ def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choic
     """The same value for all parameters of a kind, as the budget has it; a baseline.
 
     Later trials give more to the late, the early, the middle or the outer layers, or to what costs
-    little, in three strengths; then, parameters move a little at random.
+    little, in three strengths; then, parameters move a little at random. On a front there is one even
+    trial for each budget.
     """
+    if problem.front is not None:
+        return _even(at_trial(problem, past.count))
     even = _even(problem)
     if not past.count:
         return even

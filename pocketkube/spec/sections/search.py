@@ -8,7 +8,7 @@ from pocketkube.spec.settings import Settings
 
 # The stages whose settings may be searched for, layer by layer.
 Searched = Literal["prune_channels", "sparsify_weights", "quantize_weights"]
-SamplerName = Literal["ddpg", "tpe", "gp", "cmaes", "random", "milp", "uniform"]
+SamplerName = Literal["ddpg", "tpe", "gp", "cmaes", "random", "milp", "uniform", "nsga2", "motpe"]
 
 
 class Evaluate(Settings):
@@ -27,6 +27,47 @@ class Evaluate(Settings):
     )
 
 
+class Front(Settings):
+    """The two ends of a range of budgets, of the same kind as the budget that the target gives."""
+
+    speedup: tuple[float, float] | None = Field(
+        None, description="The least and the most speedup, as target.speedup counts it."
+    )
+    max_size: tuple[int, int] | None = Field(
+        None, description="The least and the most of target.max_size, in bytes."
+    )
+    max_latency_ms: tuple[float, float] | None = Field(
+        None, description="The least and the most of target.max_latency_ms."
+    )
+    mean_bits: tuple[float, float] | None = Field(
+        None, description="The least and the most of search.mean_bits."
+    )
+
+    @property
+    def ends(self) -> tuple[str, float, float]:
+        """The budget's name, and the two ends, the lower number first."""
+        ((name, (low, high)),) = ((n, ends) for n, ends in self if ends is not None)
+        return name, float(low), float(high)
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        given = [name for name, ends in self if ends is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"needs the range of one budget, as in {{speedup: [2, 6]}}; received "
+                f"{' and '.join(given) or 'none'}"
+            )
+        name, low, high = self.ends
+        floor = {"speedup": 1.0, "mean_bits": 2.0}.get(name, 0.0)
+        if not floor < high or low >= high or low < floor or (low == floor and name != "mean_bits"):
+            bound = f"{floor:g} or more" if name == "mean_bits" else f"above {floor:g}"
+            raise ValueError(
+                f"{name} has to rise from its first number, {bound}, to its second; received "
+                f"[{low:g}, {high:g}]"
+            )
+        return self
+
+
 class Search(Settings):
     """Finds each layer's kept channels, sparsity or bits under the target; `search_ratios` does it."""
 
@@ -37,7 +78,8 @@ class Search(Settings):
     sampler: SamplerName = Field(
         "ddpg",
         description="What proposes them: reinforcement learning; three Bayesian or evolutionary "
-        "samplers; chance; the exact solution of the sensitivity model; the same ratio in each layer.",
+        "samplers; chance; the exact solution of the sensitivity model; the same ratio in each layer. "
+        "nsga2 and motpe are for a front.",
     )
     parallel: int = Field(
         1,
@@ -56,6 +98,12 @@ class Search(Settings):
         le=8.0,
         description="Most bits that a weight may have in the mean, where quantize_weights is searched "
         "and no target.max_size is given.",
+    )
+    front: Front | None = Field(
+        None,
+        description="Searches a range of budgets, {speedup: [2, 6]}, for the best score at each; the "
+        "job goes on with what meets the target, which lies in it. Samplers: milp, nsga2, motpe, "
+        "random, uniform.",
     )
     evaluate: Evaluate = Field(Evaluate(), description="How a trial is judged.")
 
