@@ -23,8 +23,11 @@ OBJECTIVE = "score"
 APPLIED = "applied."
 OUR_ALGORITHMS = "pocketkube-"
 GRID = "grid"
-# Katib's service lists all of a grid twice, in 100 MiB if it is not given more.
-MOST_POINTS = 100_000
+# Katib's service lists all of a grid twice; 100,000 points take all of the 100 MiB that it has if it is
+# not given more.
+MOST_POINTS = 20_000
+# It draws doubles by their logarithm, and ends at one that may be 0.
+BY_LOGARITHM = "bayesianoptimization"
 # Of Katib itself.
 LONGEST_NAME = 40
 # Of the scores that a trial tells between steps the second is held against the mean of the
@@ -180,8 +183,11 @@ def _template(models: Any, work: ExperimentWork, cluster: Cluster) -> Any:
 
 
 def _parameter(models: Any, parameter: Parameter, algorithm: str) -> Any:
-    step = step_of(parameter.levels)
+    least, step = min(parameter.levels), step_of(parameter.levels)
     is_whole = parameter.decides == "bits"
+    if algorithm == BY_LOGARITHM and least == 0 and len(parameter.levels) > 1:
+        # Nearest to the level 0 all the same.
+        least, step = sorted(parameter.levels)[1] / 4, None
     written = (lambda value: f"{value:.0f}") if is_whole else (lambda value: f"{value:.10g}")
     if algorithm == GRID:
         # Of a double, it wants to be told a step, which levels need not have.
@@ -195,7 +201,7 @@ def _parameter(models: Any, parameter: Parameter, algorithm: str) -> Any:
         name=parameter.name,
         parameterType="int" if is_whole else "double",
         feasibleSpace=models.V1beta1FeasibleSpace(
-            min=written(min(parameter.levels)),
+            min=written(least),
             max=written(max(parameter.levels)),
             step=written(step) if step else None,
         ),
@@ -235,8 +241,9 @@ def _check_grid(work: ExperimentWork) -> None:
     points = math.prod(len(each.levels) for each in work.space.parameters)
     if points > MOST_POINTS:
         raise UserError(
-            f"Katib's grid would list all {points:.3g} combinations of levels, and has memory for "
-            f"{MOST_POINTS}: tie layers together (search.tie: stage), or use another sampler."
+            f"Katib's grid lists all combinations of levels, {points:.3g} here, and its service has "
+            f"memory for {MOST_POINTS}: tie layers together (search.tie: stage), or use another "
+            "sampler."
         )
     if points < work.trials:
         raise UserError(
