@@ -278,9 +278,9 @@ def _refuse_unstored(searched: SearchedStages) -> None:
     """Refuses bits of a file that stores floats, whatever levels they are on."""
     if searched.quantize is not None and searched.numbers in FLOAT_BYTES:
         raise UserError(
-            f"search: bits make the file no smaller, which is of {searched.numbers} after these stages; "
-            "end them with quantize_weights of symmetric levels and activation_bits 8 or float, or "
-            "leave quantize_weights out of over."
+            f"search: bits make the file no smaller, which is of {searched.numbers} in the end; "
+            "end stages with quantize_weights, its levels symmetric and its activation_bits 8 or "
+            "float, or leave it out of over."
         )
 
 

@@ -29,7 +29,7 @@ from pocketkube.stages.formats import last_format
 from pocketkube.stages.preparing import widest_file
 
 # Names and paddings may differ by so much from those of the file that was measured.
-CONTAINER_BYTES = 200
+CONTAINER_BYTES = 300
 EXAMPLES = (np.random.default_rng(0).normal(size=(4, 12, 12, 3)).astype(np.float32),)
 
 
