@@ -109,7 +109,7 @@ class FileBytes(Budget):
         sizes = self.model.weight_sizes(counts)
         if numbers in FLOAT_BYTES:
             size_bytes = sizes * (FLOAT_BYTES[numbers] * facts.is_stored)
-            extra = 0.0
+            extra: np.ndarray | float = 0.0
             if sparsity is not None and self.form.leaves_zeros_out:
                 size_bytes, extra = self._without_zeros(counts, sizes, size_bytes, sparsity)
         else:
