@@ -15,6 +15,8 @@ from pocketkube.spec.sections import (
 # "parameters" are those that are not zero.
 BudgetName = Literal["macs", "parameters", "mean_bits", "bytes", "latency"]
 
+# Stages after which zeros are stored like other weights.
+IN_INTEGERS: Final = ("quantize_weights", "quantize_int8", "quantize_dynamic")
 # What a search decides of a stage, so that its settings do not.
 DECIDED: Final = {
     "prune_channels": ("ratios", "scope"),
@@ -112,8 +114,8 @@ def searched_budget(search: Search, stages: Sequence[StageBase], target: Target 
         "parameters": over - {"prune_channels", "sparsify_weights"},
         "mean_bits": over - {"quantize_weights"},
         "latency": over - {"prune_channels"},
-        # A LiteRT file has a place for each zero.
-        "bytes": over & {"sparsify_weights"},
+        # A LiteRT file of integers has a place for each zero.
+        "bytes": over & {"sparsify_weights"} if _ends_in_integers(stages) else frozenset(),
     }[budget]
     if wrong:
         raise ValueError(f"search: {source} limits nothing of {min(wrong)}; {_advice(over)}")
@@ -130,6 +132,11 @@ def searched_budget(search: Search, stages: Sequence[StageBase], target: Target 
             "too, or give it ratios"
         )
     return budget
+
+
+def _ends_in_integers(stages: Sequence[StageBase]) -> bool:
+    """Whether weights are on levels, or the file that the job ends in is of 8 bits."""
+    return any(stage.name in IN_INTEGERS for stage in stages)
 
 
 def _given(search: Search, stages: Sequence[StageBase], target: Target | None) -> dict[BudgetName, str]:
@@ -203,7 +210,9 @@ def _advice(over: frozenset[str]) -> str:
     if over == {"quantize_weights"}:
         return "give mean_bits or target: {max_size: …}"
     if over == {"sparsify_weights"}:
-        return "leave mean_bits and target.max_size out: sparsify_weights' sparsity is the budget"
+        return (
+            "leave mean_bits out: sparsify_weights' sparsity is the budget, or max_size of a float file"
+        )
     if "sparsify_weights" in over:
         return "zeros count with prune_channels alone: give target.speedup and its budget: parameters"
     return "give target: {max_size: …}, which counts all that it decides"
