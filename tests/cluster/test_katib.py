@@ -122,7 +122,6 @@ class Started:
         settings: dict[str, str] | None = None,
         name: str = "",
         missing: bool = False,
-        parallel: int = 2,
         **trials_section: Any,
     ) -> RunningExperiment:
         folder, problem = prepared
@@ -140,7 +139,7 @@ class Started:
             prepared=place,
             costs=problem.cost_names,
             trials=trials,
-            parallel=parallel,
+            parallel=2,
             image=IMAGE,
             environment=store_of(cluster),
         )
@@ -229,7 +228,7 @@ def test_a_trial_that_does_badly_is_stopped_between_steps_of_its_fine_tuning(
     # Katib's own container of it cannot be restricted.
     unrestricted = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}
     client.CoreV1Api().patch_namespace(place.namespace, unrestricted)
-    running = start(prepared[20], "random", 10, early_stopping=True, parallel=1)
+    running = start(prepared[20], "random", 10, early_stopping=True)
     refuse_wrong(running, prepared[20][1], 10)
     stopped = [trial for trial in running.trials if trial.cause]
     assert {trial.cause for trial in stopped} == {"stopped early"}
