@@ -12,6 +12,7 @@ from pocketkube.kube.katib.trial_jobs import LAUNCHER, PRIMARY
 from pocketkube.kube.katib.trials import (
     SUGGESTION,
     TRIAL,
+    awaits_score,
     order_of,
     read_trial,
     said_of_failure,
@@ -40,6 +41,8 @@ _LOOK_S = 2.0
 _REASON_S = 10.0
 # A Trial's job that has ended for so long, and Katib does not see it.
 _UNSEEN_S = 60.0
+# An Experiment that has ended waits so long for the score of a Trial that was stopped early.
+_SCORE_S = 30.0
 # Its webhook is one pod, which may be moved to another node.
 _CONTROLLER_S = 180.0
 # Before what an algorithm says to its settings.
@@ -114,6 +117,7 @@ class RunningExperiment(EndsWhenFollowed):
         self._documents: dict[str, Document] = {}
         self._waiting = Waiting(cluster.workers.pending_seconds)
         self._reasoned = time.monotonic()
+        self._ended: float | None = None
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -190,6 +194,8 @@ class RunningExperiment(EndsWhenFollowed):
             for trial in find(self._session, TRIAL, _OF_EXPERIMENT.format(self.name)):
                 yield from self._see(trial)
             if condition["type"] == "Succeeded":
+                if self._awaits_scores():
+                    return
                 yield f"Experiment {self.name}: {condition.get('message', 'done')}"
                 self._outcome = Outcome(0, Cause.DONE)
             else:
@@ -207,6 +213,16 @@ class RunningExperiment(EndsWhenFollowed):
         yield from self._waiting.because(stuck)
         if (found := self._waiting.given_up) is not None:
             self._give_up(Outcome(1, cause_of_waiting(found), sentence(found)))
+
+    def _awaits_scores(self) -> bool:
+        """Whether a Trial's score is still to come, though the Experiment has ended."""
+        self._ended = self._ended or time.monotonic()
+        late = [
+            name
+            for name, trial in self._trials.items()
+            if trial.state == "running" and awaits_score(self._documents[name])
+        ]
+        return bool(late) and time.monotonic() - self._ended < _SCORE_S
 
     def _give_up(self, outcome: Outcome) -> None:
         self._outcome = outcome

@@ -63,9 +63,17 @@ def said_of_failure(document: Document) -> str:
     return str(condition.get("message") or condition.get("reason") or condition["type"]).rstrip(". ")
 
 
+def awaits_score(document: Document) -> bool:
+    """Whether a Trial was stopped early and has no metrics yet, which Katib writes a little later."""
+    observed = document.get("status", {}).get("observation")
+    return met_condition(document, "EarlyStopped") is not None and not observed
+
+
 def _state(document: Document, score: float | None) -> State:
     if met_condition(document, *_FAILED):
         return "failed"
+    if score is None and awaits_score(document):
+        return "running"
     if met_condition(document, "Succeeded", "EarlyStopped"):
         return "failed" if score is None else "done"
     return "running"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pocketkube.kube.katib.trials import order_of, read_trial, said_of_failure
+from pocketkube.kube.katib.trials import awaits_score, order_of, read_trial, said_of_failure
 from pocketkube.search.problem import Problem
 from tests.search.synthetic import synthetic
 
@@ -91,6 +91,14 @@ def test_what_katib_counts_as_failed_has_no_score(kind: str) -> None:
 def test_a_trial_that_was_stopped_early_counts_with_its_last_score() -> None:
     trial = read(document(("EarlyStopped", "Trial is early stopped"), metrics={"score": "0.5"}))
     assert (trial.state, trial.score, trial.cause) == ("done", 0.5, "stopped early")
+
+
+def test_a_trial_that_was_stopped_early_runs_until_katib_has_written_its_score() -> None:
+    found = document(("EarlyStopped", "Trial is early stopped"))
+    assert awaits_score(found)
+    assert (read(found).state, read(found).score) == ("running", None)
+    without = document(("EarlyStopped", "Trial is early stopped"), metrics={"score": "unavailable"})
+    assert read(without).state == "failed"
 
 
 @pytest.mark.parametrize("score", ["unavailable", "nan", ""])
