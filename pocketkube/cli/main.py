@@ -9,6 +9,7 @@ from pocketkube.cli import commands, retraining
 from pocketkube.cli.cluster_options import add_cluster_commands
 from pocketkube.cli.ending import plain_ending
 from pocketkube.cli.experiments import add_experiment_commands
+from pocketkube.cli.files import add_file_commands
 from pocketkube.pruning.criteria import BUILT_IN
 from pocketkube.quiet import quiet_libraries
 
@@ -89,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     unpack = _command(sub, "unpack", commands.unpack, "Restore the Keras model of a packed file.")
     unpack.add_argument("packed", type=Path, help="a model.packed")
     unpack.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
+
+    add_file_commands(sub)
 
     benchmark = _command(
         sub, "benchmark", commands.benchmark, "Measure LiteRT files side by side, or a latency table."
