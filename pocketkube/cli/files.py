@@ -22,6 +22,19 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
     Args:
         sub: The subparsers of the command line.
     """
+    text = "Bring back a model of an older Keras as a .keras file."
+    older = sub.add_parser(
+        "import",
+        help=text,
+        description=text,
+        epilog="Settings and weights alone are read: no Python code and no graph of the file is run.",
+    )
+    older.set_defaults(command=import_file)
+    older.add_argument("old", help="a .h5 or .hdf5 file, or the folder of a SavedModel of Keras 2")
+    older.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
+    add_image_size(older)
+    older.add_argument("--json", action="store_true", help="print JSON, for machines")
+
     text = "Write a LiteRT file of a model, and say how far it is from the model."
     export = sub.add_parser("export", help=text, description=text)
     export.set_defaults(command=export_file)
@@ -70,6 +83,45 @@ def add_image_size(parser: ArgumentParser) -> None:
         metavar=("HEIGHT", "WIDTH"),
         help="for a model that takes images of any size",
     )
+
+
+def import_file(options: Namespace) -> None:
+    """`pocketkube import`: a .keras file of an older one."""
+    if options.output.suffix != ".keras":
+        raise UserError(f"--output: {options.output} has to end in .keras.")
+    quiet_tensorflow()
+    from pocketkube.files import replaced_file
+    from pocketkube.graph.fixed_size import at_image_size
+    from pocketkube.older_keras import load_older
+    from pocketkube.storage import parse_location
+
+    with parse_location(options.old).fetched() as path:
+        found = load_older(path)
+    model = at_image_size(found.model, options.image_size) if options.image_size else found.model
+    with replaced_file(options.output) as aside:
+        model.save(aside)
+    inputs, outputs = ([list(x.shape) for x in each] for each in (model.inputs, model.outputs))
+    facts = {
+        "file": str(options.output),
+        "layers": len(model.layers),
+        "parameters": model.count_params(),
+        "inputs": inputs,
+        "outputs": outputs,
+        "notes": list(found.notes),
+    }
+    if options.json:
+        print(json.dumps(facts, indent=1))
+        return
+    print(
+        f"{options.output}: {len(model.layers)} layers, {model.count_params():,} parameters, "
+        f"{_shapes(inputs)} -> {_shapes(outputs)}"
+    )
+    for note in found.notes:
+        print(f"note: {note}")
+
+
+def _shapes(shapes: list[list[int | None]]) -> str:
+    return ", ".join(" x ".join("any" if n is None else str(n) for n in each[1:]) for each in shapes)
 
 
 def export_file(options: Namespace) -> None:
