@@ -18,10 +18,11 @@ from pocketkube.data.dataset import Arrays
 from pocketkube.deploy import SPARSE_FORMATS, check_agreement
 from pocketkube.deploy.agreement import Agreement
 from pocketkube.deploy.convert import NumberFormat
+from pocketkube.deploy.presumed import presumed_measure
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.figures import size
 from pocketkube.files import replaced_file
-from pocketkube.measures import Measure, TaskMeasure, measure_of_shapes
+from pocketkube.measures import Measure, TaskMeasure
 from pocketkube.measures.wording import percent
 from pocketkube.spec.sections import Quantize, QuantizeWeights
 from pocketkube.stages.configs import Learning
@@ -178,10 +179,7 @@ def _random(network: Network) -> tuple[Arrays, TaskMeasure]:
 
 
 def measure_of(network: Network) -> TaskMeasure:
-    """How the outputs of a network are compared: as its labels say, or as they look.
-
-    Outputs of several units `[batch, units]` are taken for classes where there were never labels.
-    """
+    """How the outputs of a network are compared: as its labels say, or as they look."""
     if network.task is not None:
         return network.task.measure
-    return measure_of_shapes([tuple(output.shape) for output in network.model.outputs])
+    return presumed_measure(network.model)

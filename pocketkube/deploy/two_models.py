@@ -8,15 +8,17 @@ import numpy as np
 
 from pocketkube.data.in_memory import Labelled
 from pocketkube.deploy.convert import Arrays
+from pocketkube.deploy.presumed import presumed_measure
 from pocketkube.errors import UserError
 from pocketkube.graph.fixed_size import fit
 from pocketkube.measures import (
     Classes,
+    HeadMeasure,
     TaskMeasure,
     TaskScore,
+    Values,
     Wording,
     measure_of_labels,
-    measure_of_shapes,
 )
 from pocketkube.native.litert_in_child import outputs_of
 from pocketkube.structure import arranged, output_names
@@ -94,7 +96,7 @@ def compare_models(first: Runnable, second: Runnable, examples: Labelled, origin
 
     Returns:
         How far they agree. An output is taken for classes where its labels are; without labels, where
-        it is a row of several numbers.
+        the Keras model says so, or its numbers are shares of a whole as a softmax gives them.
 
     Raises:
         UserError: If a model cannot take the examples or be judged by their labels, gives numbers that
@@ -107,7 +109,7 @@ def compare_models(first: Runnable, second: Runnable, examples: Labelled, origin
             f"{first.name} gives outputs of the shapes {shapes[0]} an example, but {second.name} "
             f"{shapes[1]}: they cannot be compared."
         )
-    measure = _measure(examples, before, origin, first.name)
+    measure = _measure(examples, before, origin, first, second)
     outputs = tuple(
         _difference(name, ours, theirs, isinstance(head.measure, Classes))
         for name, ours, theirs, head in zip(
@@ -147,17 +149,38 @@ def _refuse_other_shapes(name: str, model: keras.Model, inputs: Arrays, origin: 
         )
 
 
-def _measure(examples: Labelled, outputs: Sequence[np.ndarray], origin: str, model: str) -> TaskMeasure:
+def _measure(
+    examples: Labelled,
+    outputs: Sequence[np.ndarray],
+    origin: str,
+    first: Runnable,
+    second: Runnable,
+) -> TaskMeasure:
     if examples.labels:
         if len(examples.labels) != len(outputs):
             raise UserError(
-                f"{origin} has labels for {len(examples.labels)} outputs, but {model} has "
+                f"{origin} has labels for {len(examples.labels)} outputs, but {first.name} has "
                 f"{len(outputs)}; give y0, y1, ... in their order."
             )
         measure = measure_of_labels(examples.labels)
-        measure.refuse_unfit(examples.labels, [output.shape for output in outputs], origin, model)
+        measure.refuse_unfit(examples.labels, [output.shape for output in outputs], origin, first.name)
         return measure
-    return measure_of_shapes([output.shape for output in outputs])
+    for model in (first.model, second.model):
+        if isinstance(model, keras.Model):
+            return presumed_measure(model)
+    return TaskMeasure(
+        tuple(
+            HeadMeasure(f"y{place}", Classes() if _are_shares(output) else Values())
+            for place, output in enumerate(outputs)
+        )
+    )
+
+
+def _are_shares(output: np.ndarray) -> bool:
+    """Whether the numbers of the last axis are several that sum to 1, to an integer file's steps."""
+    if output.ndim < 2 or output.shape[-1] < 2 or output.min() < 0:
+        return False
+    return bool(np.abs(output.sum(axis=-1) - 1).max() < output.shape[-1] / 256)
 
 
 def _difference(name: str, ours: np.ndarray, theirs: np.ndarray, classes: bool) -> OutputDifference:

@@ -14,7 +14,6 @@ from pocketkube.measures.output_heads import (
     TaskScore,
     label_places,
     measure_of_labels,
-    measure_of_shapes,
 )
 from pocketkube.measures.points import Points
 from pocketkube.measures.values import Values
@@ -34,7 +33,6 @@ __all__ = [
     "label_places",
     "measure_of",
     "measure_of_labels",
-    "measure_of_shapes",
     "task_measure_of",
     "wording_of",
 ]

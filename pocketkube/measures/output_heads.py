@@ -183,18 +183,5 @@ def measure_of_labels(labels: Sequence[np.ndarray]) -> TaskMeasure:
     )
 
 
-def measure_of_shapes(shapes: Sequence[Shape]) -> TaskMeasure:
-    """How outputs are compared where only their shapes are known, with the batch axis.
-
-    Outputs of several units `[batch, units]` are taken for classes.
-    """
-    return TaskMeasure(
-        tuple(
-            HeadMeasure(f"y{place}", Classes() if len(shape) == 2 and shape[-1] > 1 else Values())
-            for place, shape in enumerate(shapes)
-        )
-    )
-
-
 def _are_classes(labels: np.ndarray) -> bool:
     return np.issubdtype(labels.dtype, np.integer) or are_one_hot(labels)

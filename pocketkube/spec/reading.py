@@ -12,7 +12,7 @@ from pocketkube.spec.problems import Problem, problems_of
 from pocketkube.spec.sections import UNCOMPRESSED, DistillModel
 from pocketkube.spec.settings import Settings
 from pocketkube.spec.source import line_of, read_document
-from pocketkube.spec.spec import Spec
+from pocketkube.spec.spec import Spec, said_of_width
 from pocketkube.spec.stage_settings import StageSettings
 
 Kind = TypeVar("Kind", bound=Settings)
@@ -108,6 +108,8 @@ def resolve_paths(spec: Spec, base: Path) -> Spec:
     """
     changes: dict[str, Any] = {}
     if is_model_file(spec.model, base):
+        if spec.width != 1.0:
+            raise UserError(said_of_width(spec.model))
         changes["model"] = _absolute(spec.model, base)
     changes["stages"] = tuple(_absolute_student(stage, base) for stage in spec.stages)
     teachers = tuple(

@@ -101,10 +101,7 @@ class Spec(Settings):
     @model_validator(mode="after")
     def _width_is_of_a_built_in_network(self) -> Self:
         if is_model_file(self.model) and self.width != 1.0:
-            raise ValueError(
-                f"width: multiplies built-in networks only, and model is the file {self.model}; "
-                "leave width out"
-            )
+            raise ValueError(said_of_width(self.model))
         return self
 
     @model_validator(mode="after")
@@ -120,6 +117,11 @@ class Spec(Settings):
                 "training: label_smoothing is for classes, and landmarks have none; leave it out"
             )
         return self
+
+
+def said_of_width(model: str) -> str:
+    """Why a model that is a file takes no width."""
+    return f"width: multiplies built-in networks only, and model is the file {model}; leave width out"
 
 
 def named_stage(stage: Any) -> Any:
