@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from pocketkube.spec.sections import PruneChannels, Search, SparsifyWeights, StageBase, Target
+from pocketkube.spec.sections import (
+    PruneChannels,
+    Search,
+    SparsifyWeights,
+    StageBase,
+    Target,
+    Trials,
+)
 
 # "parameters" are those that are not zero.
 BudgetName = Literal["macs", "parameters", "mean_bits", "bytes", "latency"]
@@ -21,6 +28,8 @@ DECIDED: Final = {
 # What a search for a front may be asked for, and what else knows no single budget.
 OF_A_FRONT: Final = ("nsga2", "motpe", "milp", "random", "uniform")
 OF_A_FRONT_ALONE: Final = ("nsga2", "motpe")
+# So many scores a trial tells, evenly spaced over its fine-tuning; the last of them is its own.
+SCORES: Final = 5
 
 
 def check_search(search: Search, stages: Sequence[StageBase], target: Target | None) -> None:
@@ -43,6 +52,35 @@ def check_search(search: Search, stages: Sequence[StageBase], target: Target | N
         _check_undecided(found[0])
     searched_budget(search, stages, target)
     _check_front(search, stages, target)
+
+
+def check_trials(search: Search, trials: Trials) -> None:
+    """Refuses a section of trials that a search has no use for.
+
+    Args:
+        search: What is searched.
+        trials: Where its trials run.
+
+    Raises:
+        ValueError: If it asks for what cannot be; begins with the key that it is about.
+    """
+    steps = search.evaluate.fine_tune_steps
+    if trials.early_stopping and trials.launcher != "katib":
+        raise ValueError(
+            "cluster: trials.early_stopping ends trials of a Katib Experiment, and trials.launcher is "
+            f"{trials.launcher}; let it be katib, or leave early_stopping out"
+        )
+    if trials.early_stopping and steps < SCORES:
+        raise ValueError(
+            "cluster: trials.early_stopping ends trials between steps of fine-tuning, and "
+            f"search.evaluate.fine_tune_steps is {steps}; let it be {SCORES} or more, or leave "
+            "early_stopping out"
+        )
+    if trials.launcher == "katib" and trials.workers > 1 and not steps:
+        raise ValueError(
+            f"cluster: trials.workers: {trials.workers} processes would share a trial's fine-tuning, "
+            "and search.evaluate.fine_tune_steps is 0; let it be more, or workers 1"
+        )
 
 
 def searched_budget(search: Search, stages: Sequence[StageBase], target: Target | None) -> BudgetName:

@@ -224,6 +224,16 @@ def test_a_search_names_its_stages_and_finds_its_budget(tmp_path: Path) -> None:
             9,
             "a front weighs two objectives, and a Katib Experiment has one",
         ),
+        (
+            [("trials: 5}", "trials: 5}\ncluster: {trials: {early_stopping: true}}")],
+            10,
+            "ends trials of a Katib Experiment, and trials.launcher is inline",
+        ),
+        (
+            [("trials: 5}", "trials: 5}\ncluster: {trials: {early_stopping: true, launcher: katib}}")],
+            10,
+            "ends trials between steps of fine-tuning, and search.evaluate.fine_tune_steps is 0",
+        ),
         ([("[prune_channels]", "[]")], 9, "search.over: must have at least 1 values"),
         ([("[prune_channels]", "[prune_channels, prune_channels]")], 9, "names prune_channels twice"),
         ([("[prune_channels]", "[quantize_weights]")], 9, "none of stages; add it there"),
