@@ -284,7 +284,7 @@ def trial(options: Namespace) -> None:
     quiet_tensorflow()
     from pocketkube.search.trial_command import run_trial
 
-    run_trial(options.prepared, options.metrics, options.given)
+    run_trial(options.prepared, options.metrics, options.given, as_given=options.as_given)
 
 
 def _stage_call(options: Namespace) -> Any:

@@ -209,8 +209,8 @@ def _parser() -> argparse.ArgumentParser:
         "trial",
         commands.trial,
         "Evaluate one assignment of a search; for Katib and other launchers.",
-        "Values are brought to the nearest levels, and under the search's budget; what was really used "
-        "is told as applied.NAME.",
+        "Values are brought to the nearest levels, and onto the search's budget; what was really used "
+        "is told as applied.NAME. With fine-tuning the score is told between steps, too.",
     )
     trial.add_argument(
         "given", nargs="*", metavar="NAME=VALUE", help="a value for each of the search's parameters"
@@ -220,6 +220,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     trial.add_argument(
         "--metrics", metavar="FILE", type=Path, required=True, help="where lines name=value are written"
+    )
+    trial.add_argument(
+        "--as-given",
+        action="store_true",
+        help="take values within the budget as they are; else what they leave of it is spent",
     )
     return parser
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.order import broken_order
-from pocketkube.spec.searched import check_search
+from pocketkube.spec.searched import check_search, check_trials
 from pocketkube.spec.sections import (
     Benchmark,
     Cluster,
@@ -91,6 +91,7 @@ class Spec(Settings):
     def _search_fits(self) -> Self:
         if self.search is not None:
             check_search(self.search, self.stages, self.target)
+            check_trials(self.search, self.cluster.trials)
             if self.search.front and self.cluster.trials.launcher == "katib":
                 raise ValueError(
                     "search: a front weighs two objectives, and a Katib Experiment has one; let "
