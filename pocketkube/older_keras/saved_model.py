@@ -142,7 +142,8 @@ class _Values:
         return [child.node_id for child in sorted(listed, key=lambda child: int(child.local_name))]
 
     def _held(self, number: int) -> list[int]:
-        held = [child.node_id for child in self._objects[number].children]
+        # A variable may be held by two names.
+        held = dict.fromkeys(child.node_id for child in self._objects[number].children)
         return [each for each in held if self._objects[each].WhichOneof("kind") == "variable"]
 
     def _weight(self, number: int) -> StoredWeight:
