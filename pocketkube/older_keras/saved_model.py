@@ -125,6 +125,10 @@ class _Values:
     def of_layer(self, number: int) -> Iterator[StoredWeight]:
         """All weights of a layer, trainable ones first."""
         trainable = self._listed(number, "trainable_variables")
+        if not any(child.local_name == "variables" for child in self._objects[number].children):
+            # Layers of preprocessing do not list theirs.
+            yield from map(self._weight, self._held(number))
+            return
         yield from map(self._weight, trainable)
         yield from (
             self._weight(each) for each in self._listed(number, "variables") if each not in trainable
@@ -136,6 +140,11 @@ class _Values:
             return []
         listed = self._objects[children[name]].children
         return [child.node_id for child in sorted(listed, key=lambda child: int(child.local_name))]
+
+    def _held(self, number: int) -> list[int]:
+        # A variable may be held by two names.
+        held = dict.fromkeys(child.node_id for child in self._objects[number].children)
+        return [each for each in held if self._objects[each].WhichOneof("kind") == "variable"]
 
     def _weight(self, number: int) -> StoredWeight:
         value = np.asarray(self._reader.get_tensor(self._keys[number]))

@@ -20,7 +20,9 @@ FILES = Path(__file__).with_name("files")
 def images() -> keras.Model:
     """What Keras 3 has otherwise: names with slashes, operations between layers, nested models."""
     image = keras.Input((12, 12, 3), name="image")
-    x = layers.Conv2D(6, 3, use_bias=False, name="stem/conv")(image / 255.0 - 0.5)
+    x = layers.Conv2D(6, 3, use_bias=False, name="stem/conv")(
+        layers.Normalization()(image / 255.0 - 0.5)
+    )
     x = layers.BatchNormalization(name="stem/bn")(x)
     x = layers.ReLU(6.0)(x)
     x = layers.DepthwiseConv2D(3, padding="same")(x)
@@ -72,9 +74,12 @@ def main() -> None:
         "words": rng.integers(0, 20, (6, 7)),
     }
     for model, name in ((images(), "images"), (words(), "words")):
-        for weight in model.weights:
+        for weight in (each for each in model.weights if each.dtype.is_floating):
             low = 0.5 if "variance" in weight.name else -0.5
             weight.assign(rng.uniform(low, low + 1, weight.shape))
+        for layer in model.layers:
+            if isinstance(layer, layers.Normalization):
+                layer.finalize_state()
         outputs = model.predict(inputs[name], verbose=0)
         outputs = outputs if isinstance(outputs, dict) else {"y": outputs}
         np.savez(FILES / f"{name}.npz", x=inputs[name], **outputs)
