@@ -6,6 +6,7 @@ Where the cluster has no Katib, or it does not know what a test needs, that test
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,8 @@ def place(katib: dict[str, Any], namespace: str, session: Session) -> Session:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Path, Problem]]:
-    """What trials of a small network share, by the steps that a trial is fine-tuned for."""
+def prepare(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, Problem]]:
+    """Prepares searches of one small network."""
     keras.utils.set_random_seed(0)
     settings = DatasetSettings.model_validate({"builtin": "digits"})
     dataset = load_dataset(settings)
@@ -82,17 +83,33 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Path, 
     task = infer_task(model, 10)
     training = Training(epochs=2, batch_size=64)
     train(model, dataset, task, training, seed=0)
-    found = {}
-    for steps in (0, 20):
+
+    def prepare(steps: int, speedup: float, *, reconstruct: bool = True) -> tuple[Path, Problem]:
         evaluate: Any = {"fine_tune_steps": steps, "calibration_examples": 128}
         search = Search(over=("prune_channels",), evaluate=evaluate)
-        stages = SearchedStages(search, (PruneChannels(round_to=2),), Target(speedup=2.0))
-        folder = tmp_path_factory.mktemp("prepared") / str(steps)
+        stage = PruneChannels(round_to=2, reconstruct=reconstruct)
+        stages = SearchedStages(search, (stage,), Target(speedup=speedup))
+        folder = tmp_path_factory.mktemp("prepared") / f"{steps}-{speedup}"
         problem = prepare_search(
             model, dataset, task, stages, folder, training=training, dataset_settings=settings
         )
-        found[steps] = (folder, problem)
-    return found
+        return folder, problem
+
+    return prepare
+
+
+@pytest.fixture(scope="module")
+def prepared(
+    prepare: Callable[..., tuple[Path, Problem]],
+) -> dict[int, tuple[Path, Problem]]:
+    """What trials share, by the steps that a trial is fine-tuned for."""
+    return {steps: prepare(steps, 2.0) for steps in (0, 20)}
+
+
+@pytest.fixture(scope="module")
+def uneven(prepare: Callable[..., tuple[Path, Problem]]) -> tuple[Path, Problem]:
+    """The same where trials differ by much, as little is left of the network."""
+    return prepare(20, 8.0, reconstruct=False)
 
 
 def section(work: str, arch: str, **trials: Any) -> Cluster:
@@ -122,7 +139,6 @@ class Started:
         settings: dict[str, str] | None = None,
         name: str = "",
         missing: bool = False,
-        parallel: int = 2,
         **trials_section: Any,
     ) -> RunningExperiment:
         folder, problem = prepared
@@ -140,7 +156,7 @@ class Started:
             prepared=place,
             costs=problem.cost_names,
             trials=trials,
-            parallel=parallel,
+            parallel=2,
             image=IMAGE,
             environment=store_of(cluster),
         )
@@ -221,7 +237,7 @@ def test_katibs_grid_goes_through_levels_that_are_not_evenly_spaced(
 
 
 def test_a_trial_that_does_badly_is_stopped_between_steps_of_its_fine_tuning(
-    katib: dict[str, Any], place: Session, start: Started, prepared: dict[int, tuple[Path, Problem]]
+    katib: dict[str, Any], place: Session, start: Started, uneven: tuple[Path, Problem]
 ) -> None:
     refuse_without(katib, "random")
     if not katib["runtime"].get("earlyStoppings"):
@@ -229,8 +245,8 @@ def test_a_trial_that_does_badly_is_stopped_between_steps_of_its_fine_tuning(
     # Katib's own container of it cannot be restricted.
     unrestricted = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}
     client.CoreV1Api().patch_namespace(place.namespace, unrestricted)
-    running = start(prepared[20], "random", 10, early_stopping=True, parallel=1)
-    refuse_wrong(running, prepared[20][1], 10)
+    running = start(uneven, "random", 10, early_stopping=True)
+    refuse_wrong(running, uneven[1], 10)
     stopped = [trial for trial in running.trials if trial.cause]
     assert {trial.cause for trial in stopped} == {"stopped early"}
     # Nothing is held against less than three that came to their end, and the best came to its own.
