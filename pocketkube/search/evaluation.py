@@ -4,6 +4,9 @@ Channels are cut by the criterion's scores, and what reads the rest is fitted to
 network gives, which is computed once; zeros are the smallest weights; BatchNorm's statistics are
 estimated anew; levels are calibrated. What stages then train is left out, but for some steps where the
 search asks for them.
+
+lasso and dcp choose channels by plain scores here: their own choice, as the stage makes it, runs both
+networks anew for each layer, and takes many times as long as all the rest of a trial.
 """
 
 import hashlib
