@@ -17,7 +17,7 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
     """Loads the arrays.
 
     Floats become float32 and uint8 images (three axes or more) are brought to `value_range`; other
-    integers become int32. Integer labels mean classification, floats regression, where labels of
+    integers become int32. Labels are class numbers, one-hot rows or values (see `Labels`); floats of
     shape `[N]` become `[N, 1]`.
 
     Raises:

@@ -20,10 +20,12 @@ class Judgement:
         score: The higher the better.
         confusion: Rows are the true classes, columns the predicted ones; outputs that are no numbers
             are in no column. None where there are no classes, or more than 200.
+        also: Further shares that people ask for, by what they are called.
     """
 
     score: float
     confusion: Confusion | None = None
+    also: tuple[tuple[str, float], ...] = ()
 
 
 class Measure(ABC):
@@ -66,6 +68,10 @@ class Measure(ABC):
             kept: What was kept, `[N, ...]`.
             shape: Of the output, with the batch axis.
         """
+
+    def agreement_of(self, outputs: np.ndarray, wanted: np.ndarray) -> float | None:
+        """The part of what two outputs `[N, ...]` say that is the same; None where they are values."""
+        return None
 
     @abstractmethod
     def agreed(self, share: float, examples: str) -> str:

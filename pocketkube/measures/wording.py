@@ -31,6 +31,11 @@ class Wording:
         return percent(read) if self.is_share else f"{read:.4g}"
 
 
+def share_wording(name: str) -> Wording:
+    """How a share is read that is no score itself."""
+    return Wording(name.replace(" ", "_"), name, name, False, True)
+
+
 def percent(value: float) -> str:
     """A share: 99.44 %."""
     return f"{value * 100:.2f} %"

@@ -1,6 +1,7 @@
 """What each output of a model is to learn, by its compile settings, its labels and how it ends."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -9,14 +10,22 @@ import keras
 from pocketkube.data.dataset import Labels
 from pocketkube.errors import UserError
 from pocketkube.keras_private import calls_of, loss_arguments, origin
-from pocketkube.measures import Classes, Values, label_places
+from pocketkube.measures import MAP_RANK, Classes, Maps, MultiLabel, Values, label_places
 from pocketkube.structure import output_names
 from pocketkube.training.compiled import (
     CompiledLoss,
     compiled_losses,
     is_compiled,
 )
-from pocketkube.training.heads import TAKE_NUMBERS, TAKE_ROWS, ClassHead, Head, ValueHead, keras_loss
+from pocketkube.training.heads import (
+    TAKE_NUMBERS,
+    ClassHead,
+    Head,
+    MapHead,
+    MultiLabelHead,
+    ValueHead,
+    keras_loss,
+)
 
 # Operations that leave values as they are: what an output ends in is before them.
 KEEP_VALUES = (
@@ -30,14 +39,40 @@ KEEP_VALUES = (
     "dropout",
 )
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "hardsigmoid")
+# Losses of one class an example or a position, and of units that each say yes or no.
+OF_ONE_CLASS = (
+    *TAKE_NUMBERS,
+    *("categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge"),
+    "kl_divergence",
+)
+OF_YES_OR_NO = (
+    *("binary_crossentropy", "binary_focal_crossentropy", "dice", "tversky"),
+    *("hinge", "squared_hinge"),
+)
 
 
-def infer_heads(model: keras.Model, labels: Sequence[Labels]) -> tuple[Head, ...]:
+@dataclass(frozen=True)
+class LabelKind:
+    """What a spec says of labels, where they do not tell.
+
+    Attributes:
+        kind: A measure's kind; empty where the loss and the labels tell.
+        ignore: A label that does not count, beside what the loss says.
+    """
+
+    kind: str = ""
+    ignore: int | None = None
+
+
+def infer_heads(
+    model: keras.Model, labels: Sequence[Labels], named: LabelKind | None = None
+) -> tuple[Head, ...]:
     """The head that each output of a model is.
 
     Args:
         model: The model.
         labels: Of each output in the order of `model.outputs`, or of each that has a loss.
+        named: What the spec says that labels are; None where loss and labels tell.
 
     Returns:
         The heads in the order of the outputs.
@@ -61,7 +96,7 @@ def infer_heads(model: keras.Model, labels: Sequence[Labels]) -> tuple[Head, ...
     return tuple(
         _untrained(name, output)
         if place is None
-        else _Output(model, name, output, place, labels[place]).head(loss)
+        else _Output(model, name, output, place, labels[place], named or LabelKind()).head(loss)
         for name, output, place, loss in zip(
             output_names(model), model.outputs, places, losses, strict=True
         )
@@ -87,9 +122,15 @@ class _Output:
     """One output and its labels, and what messages call them."""
 
     def __init__(
-        self, model: keras.Model, name: str, output: keras.KerasTensor, number: int, labels: Labels
+        self,
+        model: keras.Model,
+        name: str,
+        output: keras.KerasTensor,
+        number: int,
+        labels: Labels,
+        named: LabelKind,
     ) -> None:
-        self._name, self._output, self._labels = name, output, labels
+        self._name, self._output, self._labels, self._named = name, output, labels, named
         several = len(model.outputs) > 1
         self._called = (
             f"Output {name} of the model {model.name}" if several else f"The model {model.name}"
@@ -100,77 +141,197 @@ class _Output:
 
     def head(self, compiled: CompiledLoss | None) -> Head:
         """The head for the loss that the output is compiled with, if any."""
-        function = keras_loss(compiled.loss) if compiled else None
-        if self._labels.num_classes is not None:
-            self._refuse_value_loss(compiled, function)
-            return self._class_head(compiled)
-        if function in TAKE_NUMBERS:
-            raise UserError(
-                f"{self._called} is compiled for classification, but the labels of {self._y} are no "
-                "class numbers: give integer labels."
-            )
-        if function in ("categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence"):
-            return self._class_head(compiled)
-        if function in ("binary_crossentropy", "binary_focal_crossentropy"):
-            if self._example in ((), (1,)):
+        match self._named.kind or self._kind(compiled):
+            case MultiLabel.kind:
+                return self._multi_label_head(compiled)
+            case Values.kind:
+                return self._value_head(compiled)
+            case _:
                 return self._class_head(compiled)
-            if _takes_logits(compiled, self._output):
-                raise UserError(
-                    f"{self._called} gives logits, but the labels of {self._y} are values: end it in a "
-                    "sigmoid, so that they can be compared."
-                )
-        return self._value_head(compiled)
+
+    def _kind(self, compiled: CompiledLoss | None) -> str:
+        """What the output learns: the loss says it, else the shape and the type of the labels."""
+        function = keras_loss(compiled.loss) if compiled else None
+        labels = self._labels
+        if function in OF_ONE_CLASS:
+            return Classes.kind
+        if function in OF_YES_OR_NO:
+            return self._kind_of_answers(compiled)
+        if function is not None:
+            # A loss of values: of one-hot rows it is a classifier's, as Brier's score is.
+            return Classes.kind if labels.rows and self._meets_rows else Values.kind
+        if self._units > 1 and labels.binary and not labels.rows and self._meets_units:
+            return MultiLabel.kind
+        if labels.num_classes is None:
+            return Classes.kind if self._has_classes_in_floats else Values.kind
+        if self._meets_units and not self._meets_rows and not self._meets_numbers:
+            return Values.kind
+        if self._units == 1 and not self._can_be_two and ending(self._output) not in PROBABILITIES:
+            return Values.kind
+        return Classes.kind
+
+    def _kind_of_answers(self, compiled: CompiledLoss | None) -> str:
+        """The same for a loss of units that each say yes or no."""
+        labels = self._labels
+        if self._units == 1:
+            if labels.whole is not None and labels.whole[0] < 0 and self._named.ignore is None:
+                return Values.kind
+            known = labels.num_classes is not None or labels.binary or self._named.ignore is not None
+            return Classes.kind if known or self._example in ((), (1,)) else Values.kind
+        if labels.binary and not labels.rows and self._meets_units:
+            return MultiLabel.kind
+        if labels.num_classes is not None:
+            return Classes.kind
+        if _takes_logits(compiled, self._output):
+            raise UserError(
+                f"{self._called} gives logits, but the labels of {self._y} are values: end it in a "
+                "sigmoid, so that they can be compared."
+            )
+        return Values.kind
+
+    @property
+    def _has_classes_in_floats(self) -> bool:
+        """Whether floats are class numbers: zeros and ones for a unit, or no values of the output."""
+        if self._labels.whole is None or self._labels.whole[0] < 0:
+            return False
+        if self._units == 1:
+            return self._labels.binary and self._meets_numbers
+        return self._meets_numbers and not self._meets_units
+
+    @property
+    def _can_be_two(self) -> bool:
+        """Whether there are two classes at most."""
+        count = self._labels.num_classes
+        ignored = self._named.ignore is not None and count == 1 + self._named.ignore
+        return count is None or count <= 2 or ignored
+
+    @property
+    def _meets_units(self) -> bool:
+        """Whether there is a label for each unit."""
+        return self._labels.shape is not None and _fits(self._labels.shape, self._example)
+
+    @property
+    def _meets_rows(self) -> bool:
+        """Whether there is a row of labels for each row of units."""
+        shape = self._labels.shape
+        if shape is None:
+            return True
+        return (
+            len(shape) == max(len(self._example), 1)
+            and shape[-1] > 1
+            and _fits(shape[:-1], self._example[:-1])
+        )
+
+    @property
+    def _meets_numbers(self) -> bool:
+        """Whether there is one label for each row of units."""
+        shape = self._labels.shape
+        if shape is None:
+            return True
+        positions = self._example[:-1]
+        return _fits(shape, positions) or _fits(shape, (*positions, 1))
 
     def _class_head(self, compiled: CompiledLoss | None) -> ClassHead:
-        count, wanted = max(self._units, 2), self._labels.num_classes
-        if wanted is not None and wanted > count:
+        count, wanted, whole = max(self._units, 2), self._labels.num_classes, self._labels.whole
+        ignore = self._ignored(compiled)
+        self._refuse_no_classes(compiled, ignore)
+        if self._in_rows:
+            wanted = (self._labels.shape or (0,))[-1]
+        elif whole is not None:
+            wanted = 1 + whole[1]
+        if wanted is not None and wanted > count and (ignore is None or wanted != 1 + ignore):
             raise UserError(
                 f"{self._called} tells {count} classes apart, but {self._y} "
                 f"{'holds' if self._y != 'the dataset' else 'has'} {wanted}."
             )
-        self._refuse_other_positions()
         logits = _takes_logits(compiled, self._output)
-        measure = Classes(None if self._units > 1 else 0.0 if logits else 0.5)
-        loss, weight = _class_loss(self._units, self._labels.rows, logits), 1.0
+        cut = None if self._units > 1 else 0.0 if logits else 0.5
+        loss, weight = _class_loss(self._units, self._in_rows, logits), 1.0
         if compiled:
             loss, weight = compiled.loss, compiled.weight
-        return ClassHead(self._name, measure, loss, weight, num_classes=count, from_logits=logits)
+        as_map = len(self._example) >= MAP_RANK and self._named.kind != Classes.kind
+        if as_map or self._named.kind == Maps.kind:
+            return MapHead(self._name, Maps(cut, ignore), loss, weight, count, logits)
+        return ClassHead(self._name, Classes(cut, ignore), loss, weight, count, logits)
+
+    def _multi_label_head(self, compiled: CompiledLoss | None) -> MultiLabelHead:
+        if not self._labels.binary or not self._meets_units:
+            raise UserError(
+                f"{self._called} gives {self._example} an example, but the labels of {self._y} are no "
+                f"zeros and ones of that shape{self._told}: multi_label has one for each unit."
+            )
+        logits = _takes_logits(compiled, self._output)
+        loss, weight = keras.losses.BinaryCrossentropy(from_logits=logits), 1.0
+        if compiled:
+            loss, weight = compiled.loss, compiled.weight
+        measure = MultiLabel(0.0 if logits else 0.5)
+        return MultiLabelHead(self._name, measure, loss, weight, from_logits=logits)
 
     def _value_head(self, compiled: CompiledLoss | None) -> ValueHead:
         shape = self._labels.shape
-        if shape is not None and None not in self._example and prod(shape) != prod(self._example):
+        fixed = shape is not None and None not in self._example
+        if fixed and prod(shape or ()) != prod(self._example):
+            how = ""
+            if compiled and self._labels.num_classes is not None:
+                how = (
+                    f", and is compiled with {compiled.loss.name}, a loss of values: compile it with a "
+                    "cross-entropy to tell classes apart"
+                )
             raise UserError(
                 f"{self._called} gives values of the shape {self._example} an example, but the labels "
-                f"of {self._y} have {shape}."
+                f"of {self._y} have {shape}{how}."
             )
         loss, weight = keras.losses.MeanSquaredError(), 1.0
         if compiled:
             loss, weight = compiled.loss, compiled.weight
         return ValueHead(self._name, Values(), loss, weight)
 
-    def _refuse_value_loss(self, compiled: CompiledLoss | None, function: str | None) -> None:
-        if function is None or function in (*TAKE_NUMBERS, *TAKE_ROWS) or self._labels.rows:
-            return
-        assert compiled is not None
-        raise UserError(
-            f"{self._called} is compiled with {compiled.loss.name}, but the labels of {self._y} are "
-            "class numbers: compile it with a cross-entropy, or give values (floats) as labels."
-        )
+    def _ignored(self, compiled: CompiledLoss | None) -> int | None:
+        """The label that does not count, by the loss or the spec."""
+        by_loss = loss_arguments(compiled.loss).get("ignore_class") if compiled else None
+        return self._named.ignore if by_loss is None else int(by_loss)
 
-    def _refuse_other_positions(self) -> None:
-        """Says when there is not one label for each row of classes."""
-        shape = self._labels.shape
-        if shape is None:
-            return
-        are_rows = self._labels.rows or self._labels.num_classes is None
-        positions = shape[:-1] if are_rows else shape
-        if len(positions) != len(self._example[:-1]) or any(
-            a not in (None, b) for a, b in zip(self._example[:-1], positions, strict=True)
-        ):
+    @property
+    def _in_rows(self) -> bool:
+        """Whether labels of classes are rows over them."""
+        labels = self._labels
+        told = labels.rows or labels.num_classes is None
+        return labels.shape is not None and told and self._meets_rows
+
+    def _refuse_no_classes(self, compiled: CompiledLoss | None, ignore: int | None) -> None:
+        """Says when labels cannot be classes of the output."""
+        labels = self._labels
+        if not self._in_rows and not self._meets_numbers:
             raise UserError(
                 f"{self._called} gives classes of the shape {self._example} an example, but the labels "
-                f"of {self._y} have {shape}: one label for each row of classes."
+                f"of {self._y} have {labels.shape}: one label for each row of classes, or a row of "
+                "them."
             )
+        if self._in_rows or labels.whole is None:
+            if not self._in_rows and labels.num_classes is None and self._units > 1:
+                raise UserError(
+                    f"{self._called} is {'compiled' if compiled else 'made'} for classification, but "
+                    f"the labels of {self._y} are no whole numbers: give class numbers, or a row over "
+                    "classes."
+                )
+            return
+        if labels.whole[0] < 0 and labels.whole[0] != ignore:
+            raise UserError(
+                f"{self._called} tells classes apart, but the labels of {self._y} begin at "
+                f"{labels.whole[0]}: classes are 0 or more, but for the one that a loss's ignore_class "
+                "or the spec's task names."
+            )
+
+    @property
+    def _told(self) -> str:
+        return "" if self._labels.shape is None else f", but {self._labels.shape}"
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Whether a shape is the one that is wanted, in which None is any length."""
+    return len(shape) == len(wanted) and all(
+        theirs in (None, ours) for ours, theirs in zip(shape, wanted, strict=True)
+    )
 
 
 def _places(model: keras.Model, scored: list[bool], labels: Sequence[Labels]) -> list[int]:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from pocketkube.data.dataset import Labels
@@ -15,7 +16,7 @@ from pocketkube.measures.output_heads import NO_UNIT
 from pocketkube.structure import output_names
 from pocketkube.training.compiled import compiled_losses, is_compiled
 from pocketkube.training.heads import ClassHead, Head, PointHead, head_of_config, keras_loss
-from pocketkube.training.infer import ending, infer_heads
+from pocketkube.training.infer import LabelKind, ending, infer_heads
 from pocketkube.training.losses import LandmarkLoss
 
 
@@ -96,6 +97,41 @@ class Task:
             return -self.loss(labels, outputs)
         return tf.reduce_mean(self.scores(labels, outputs), axis=1)
 
+    def score_of_all(self, labels: Any, outputs: Any) -> tf.Tensor:
+        """How right all examples are together, all heads: one number."""
+        if self.wording is NO_UNIT:
+            return -tf.reduce_mean(self.loss(labels, outputs))
+        found = [head.score_of_all(y, z) for head, y, z in self._matched(labels, outputs)]
+        return tf.reduce_mean(tf.stack(found))
+
+    def tallies(self, labels: Any, outputs: Any) -> list[tf.Tensor]:
+        """The sums over examples of `Head.tally`, for each head that has one."""
+        matched = self._matched(labels, outputs)
+        tallies = [head.tally(y, z) for head, y, z in matched if head.is_tallied]
+        return [tf.reduce_sum(tf.cast(tally, tf.float64), axis=0) for tally in tallies]
+
+    def scores_of(self, means: Sequence[float], tallies: Sequence[np.ndarray]) -> tuple[float, ...]:
+        """How right many examples are together in each head that is trained.
+
+        Args:
+            means: The means of `scores` over them.
+            tallies: The sums of `tallies` over them.
+        """
+        left = iter(tallies)
+        return tuple(
+            float(head.score_of_tally(tf.constant(next(left), tf.float64))) if head.is_tallied else mean
+            for head, mean in zip(self.trained, means, strict=True)
+        )
+
+    def score_of(self, loss: float, scores: Sequence[float]) -> float:
+        """How right many examples are together, all heads.
+
+        Args:
+            loss: The mean of `loss` over them.
+            scores: Of each head, see `scores_of`.
+        """
+        return -loss if self.wording is NO_UNIT else sum(scores) / len(scores)
+
     def softened(self, outputs: Any, temperature: float) -> list[tf.Tensor]:
         """A model's outputs in a form in which models of any architecture can be compared.
 
@@ -154,19 +190,22 @@ def task_of_config(config: Mapping[str, Any]) -> Task:
     return Task(tuple(head_of_config(head) for head in config["heads"]), config["description"])
 
 
-def infer_task(model: keras.Model, *labels: Labels | int | None) -> Task:
+def infer_task(
+    model: keras.Model, *labels: Labels | int | None, named: LabelKind | None = None
+) -> Task:
     """The task of a model: what it was compiled for, or else what its outputs look like.
 
     Args:
         model: The model.
         labels: Of each output, or each that has a loss; in short their number of classes, or None where
             they are values.
+        named: What the spec says that labels are; None where they and the model tell.
 
     Raises:
         UserError: If an output has fewer units than there are classes, or no loss that fits.
     """
     known = [each if isinstance(each, Labels) else Labels(each) for each in labels]
-    heads = infer_heads(model, known)
+    heads = infer_heads(model, known, named)
     return Task(heads, _description(heads, is_compiled(model)))
 
 
