@@ -164,7 +164,7 @@ class _Output:
             return MultiLabel.kind
         if labels.num_classes is None:
             return Classes.kind if self._has_classes_in_floats else Values.kind
-        if self._meets_units and not self._meets_rows and not self._meets_numbers:
+        if self._meets_units and not labels.rows and not self._meets_numbers:
             return Values.kind
         if self._units == 1 and not self._can_be_two and ending(self._output) not in PROBABILITIES:
             return Values.kind

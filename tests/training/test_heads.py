@@ -362,8 +362,8 @@ def test_teachers_are_compared_by_each_heads_own_distance() -> None:
             [OF_LOGITS, "mse"],
             (4, Labels(3, shape=())),
             "Output head1 of the model net gives values of the shape (3,) an example, but the labels "
-            "of y1 have (), and is compiled with mse, a loss of values: compile it with a cross-entropy "
-            "to tell classes apart.",
+            "of y1 have (), and is compiled with mse, a loss of values: compile it with a "
+            "cross-entropy to tell classes apart.",
         ),
         (
             "logits, classes",
