@@ -45,7 +45,8 @@ class Examples:
             of tensors: float32 inputs (int32 where the source has integers that are no image), and
             labels: int32 for integers, scalars or maps of them; float32 for one-hot rows and values.
         arrays: The same as arrays with a leading axis of `size`, where they fit into memory.
-        labels: What the labels of each output are.
+        labels: What the labels of each output are; behind them stand weights of examples, where there
+            are such (see `Dataset`).
     """
 
     size: int
@@ -62,7 +63,8 @@ class Dataset:
         name: What to call it, as in "digits".
         input_shapes: Shape of each input without the batch axis.
         labels: What the labels of each output are; outputs without a loss may have none.
-        train: For training and calibration.
+        train: For training and calibration. Where examples have weights in the loss, these stand behind
+            the labels of all outputs, float32 `[N]`.
         validation: For decisions (search, pruning, early stopping).
         test: For the report's figures only.
     """
@@ -73,3 +75,8 @@ class Dataset:
     train: Examples
     validation: Examples
     test: Examples
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether training examples have weights."""
+        return len(self.train.labels) > len(self.labels)

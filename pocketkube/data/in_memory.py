@@ -1,7 +1,7 @@
 """Makes a data set of arrays that fit into memory: checked, split and brought to their ranges."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,10 +15,17 @@ from pocketkube.predictions import are_one_hot
 
 @dataclass(frozen=True)
 class Labelled:
-    """Inputs and labels as they were read, each with a leading axis of the same size."""
+    """Inputs and labels as they were read, each with a leading axis of the same size.
+
+    Attributes:
+        inputs: For each input.
+        labels: For each output.
+        weights: What each example counts in the loss, `[N]` or `[N, 1]`; None where all count alike.
+    """
 
     inputs: Arrays
     labels: Arrays
+    weights: np.ndarray | None = None
 
 
 class Shares(Protocol):
@@ -69,6 +76,8 @@ def in_memory_dataset(
     for part in parts:
         _refuse_nan(name, "inputs", part.inputs)
         _refuse_nan(name, "labels", part.labels)
+    if train.weights is not None:
+        _refuse_weights(name, train.weights)
     if test is None:
         rows, held = hold_out(_strata(train.labels, kinds), settings.test_fraction)
         test, train = _take(train, held), _take(train, rows)
@@ -83,7 +92,8 @@ def in_memory_dataset(
             f"{len(train.labels[0]) + len(validation.labels[0])} to train on, "
             f"{len(test.labels[0])} to test on."
         )
-    splits = tuple(_examples(part, kinds, finish) for part in (train, validation, test))
+    judged = (replace(part, weights=None) for part in (validation, test))
+    splits = tuple(_examples(part, kinds, finish) for part in (train, *judged))
     assert splits[0].arrays is not None
     shapes = tuple(array.shape[1:] for array in splits[0].arrays[0])
     return Dataset(name, shapes, kinds, *splits)
@@ -103,6 +113,9 @@ def _examples(
 ) -> Examples:
     inputs = tuple(finish(array) for array in part.inputs)
     labels = tuple(_finished(array, kind) for array, kind in zip(part.labels, kinds, strict=True))
+    if part.weights is not None:
+        labels = (*labels, part.weights.reshape(-1).astype(np.float32))
+        kinds = (*kinds, Labels(None, shape=()))
     return examples_of_arrays(inputs, labels, kinds)
 
 
@@ -149,6 +162,15 @@ def _whole(arrays: Arrays) -> tuple[int, int] | None:
     return min(int(array.min()) for array in found), max(int(array.max()) for array in found)
 
 
+def _refuse_weights(name: str, weights: np.ndarray) -> None:
+    unfit = weights.size != len(weights) or not np.isfinite(weights).all()
+    if unfit or weights.min() < 0 or weights.max() == 0:
+        raise UserError(
+            f"{name}: weights of examples are one number each, 0 or more and not all 0. Received: the "
+            f"shape {weights.shape}, from {weights.min():g} to {weights.max():g}."
+        )
+
+
 def _refuse_nan(name: str, what: str, arrays: Arrays) -> None:
     for array in arrays:
         if np.issubdtype(array.dtype, np.floating):
@@ -173,4 +195,5 @@ def _strata(labels: Arrays, kinds: tuple[Labels, ...]) -> np.ndarray | int:
 
 
 def _take(part: Labelled, rows: np.ndarray) -> Labelled:
-    return Labelled(tuple(x[rows] for x in part.inputs), tuple(y[rows] for y in part.labels))
+    weights = None if part.weights is None else part.weights[rows]
+    return Labelled(tuple(x[rows] for x in part.inputs), tuple(y[rows] for y in part.labels), weights)

@@ -1,4 +1,4 @@
-"""A NumPy .npz file with x and y, or x0, x1, … and y0, y1, …."""
+"""A NumPy .npz file with x and y, or x0, x1, … and y0, y1, …, and perhaps sample_weight."""
 
 import re
 import zipfile
@@ -12,13 +12,16 @@ from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 
+WEIGHTS = "sample_weight"
+
 
 def load(path: Path, settings: DatasetSettings) -> Dataset:
     """Loads the arrays.
 
     Floats become float32 and uint8 images (three axes or more) are brought to `value_range`; other
     integers become int32. Labels are class numbers, one-hot rows or values (see `Labels`); floats of
-    shape `[N]` become `[N, 1]`.
+    shape `[N]` become `[N, 1]`. What each training example counts in the loss is `sample_weight`,
+    `[N]`.
 
     Raises:
         UserError: If the file is no .npz, or an array is missing, of objects, or of another length.
@@ -27,7 +30,9 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
         raise UserError("dataset: image_size does not go with npz: its arrays are taken as they are.")
     arrays = _read(path)
     inputs, labels = _numbered(path, arrays, "x"), _numbered(path, arrays, "y")
-    lengths = {name: len(array) if array.ndim else 0 for name, array in (inputs | labels).items()}
+    weights = {name: array for name, array in arrays.items() if name == WEIGHTS}
+    each = inputs | labels | weights
+    lengths = {name: len(array) if array.ndim else 0 for name, array in each.items()}
     if len(set(lengths.values())) != 1:
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise UserError(f"{path}: all arrays must have as many examples; {told}.")
@@ -38,7 +43,7 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
         kind = np.float32 if np.issubdtype(rows.dtype, np.floating) else np.int32
         return rows.astype(kind, copy=False)
 
-    examples = Labelled(tuple(inputs.values()), tuple(labels.values()))
+    examples = Labelled(tuple(inputs.values()), tuple(labels.values()), weights.get(WEIGHTS))
     return in_memory_dataset(str(path), examples, None, settings, finish)
 
 
@@ -51,7 +56,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise UserError(f"{path}: is a single array, not an .npz with x and y.")
             for name in archive.files:
-                if re.fullmatch(r"[xy]\d*", name):
+                if re.fullmatch(rf"[xy]\d*|{WEIGHTS}", name):
                     arrays[name] = archive[name]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         if "allow_pickle" in str(error) or "Object arrays" in str(error):

@@ -1,6 +1,7 @@
 """Settles what a job's model is to learn, before anything is trained."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import keras
 
@@ -28,6 +29,15 @@ def settled_task(config: NetworkConfig | Learning, model: keras.Model, dataset: 
     Raises:
         UserError: If model, labels and task do not fit each other.
     """
+    return with_weights(_task(config, model, dataset), dataset)
+
+
+def with_weights(task: Task, dataset: Dataset) -> Task:
+    """The task, the losses of training examples multiplied by their weights, as by Keras's `fit`."""
+    return replace(task, weighted=len(dataset.labels) if dataset.is_weighted else None)
+
+
+def _task(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset) -> Task:
     if config.task is not None and config.task.added is not None:
         return _added_task(config.task.added, model, dataset)
     if config.task is None or config.task.landmarks is None:
@@ -81,6 +91,7 @@ def _refuse_unfit(task: Task, model: keras.Model, dataset: Dataset) -> None:
         ("test", dataset.test),
     ):
         _, labels = materialize(examples, None, 0)
+        labels = labels[: len(dataset.labels)]
         task.measure.refuse_unfit(labels, shapes, f"{dataset.name} ({split})", model.name)
 
 

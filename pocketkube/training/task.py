@@ -31,10 +31,13 @@ class Task:
     Attributes:
         heads: One for each of the model's outputs, in their order.
         description: What the loss is and how that is known, in a sentence.
+        weighted: How many arrays of labels stand before weights of training examples, which their loss
+            is multiplied by; None where there are no weights.
     """
 
     heads: tuple[Head, ...]
     description: str
+    weighted: int | None = None
 
     @cached_property
     def trained(self) -> tuple[Head, ...]:
@@ -58,6 +61,7 @@ class Task:
             "score_name": self.wording.score_name,
             "description": self.description,
             "heads": [head.config for head in self.heads],
+            "weighted": self.weighted,
         }
 
     def loss(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
@@ -72,12 +76,10 @@ class Task:
         Returns:
             `[batch]`; its mean is what Keras gives for the batch.
         """
-        return tf.add_n(
-            [
-                head.weight * head.losses(y, z, smoothing)
-                for head, y, z in self._matched(labels, outputs)
-            ]
-        )
+        matched = self._matched(labels, outputs)
+        losses = tf.add_n([head.weight * head.losses(y, z, smoothing) for head, y, z in matched])
+        weights = self._apart(labels)[1]
+        return losses if weights is None else losses * tf.cast(weights, losses.dtype)
 
     def scores(self, labels: Any, outputs: Any) -> tf.Tensor:
         """How right each example is in each head that is trained; the higher the better.
@@ -173,12 +175,20 @@ class Task:
 
     def _matched(self, labels: Any, outputs: Any) -> list[tuple[Head, Any, Any]]:
         """Each head that is trained with its labels and its output."""
-        labels, outputs = keras.tree.flatten(labels), keras.tree.flatten(outputs)
+        labels, outputs = self._apart(labels)[0], keras.tree.flatten(outputs)
         scored = [head.loss is not None for head in self.heads]
         places = label_places(scored, len(labels), "the batch", "the model")
         pairs = zip(self.heads, outputs, strict=True)
         trained = [(head, z) for head, z in pairs if head.loss is not None]
         return [(head, labels[n], z) for n, (head, z) in zip(places, trained, strict=True)]
+
+    def _apart(self, labels: Any) -> tuple[list[Any], Any]:
+        """The labels of outputs, and the weights of the examples where there are such."""
+        arrays = keras.tree.flatten(labels)
+        if self.weighted is None or len(arrays) == self.weighted:
+            return arrays, None
+        *arrays, weights = arrays
+        return arrays, weights
 
 
 def task_of_config(config: Mapping[str, Any]) -> Task:
@@ -187,7 +197,8 @@ def task_of_config(config: Mapping[str, Any]) -> Task:
     Raises:
         UserError: If the loss of an output is not known here.
     """
-    return Task(tuple(head_of_config(head) for head in config["heads"]), config["description"])
+    heads = tuple(head_of_config(head) for head in config["heads"])
+    return Task(heads, config["description"], config.get("weighted"))
 
 
 def infer_task(

@@ -296,3 +296,42 @@ def test_labels_go_through_a_whole_job(name: str, tmp_path: Path) -> None:
         bare = Samples("bare", (samples["x0"],), (samples["y0"].astype(case.labels.dtype),))
         judged = score_file(LiteRTModel(tmp_path / "model.tflite"), bare).judged
         assert judged.score == pytest.approx(result["after"]["score"])
+
+
+@pytest.mark.slow
+def test_boxes_and_classes_are_heads_of_their_kinds(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    model = detector()
+    labels = [Y["box"], Y["anchors"], Y["bright"].astype("float32")]
+    of_anchors = losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-2), [losses.Huber(0.1), of_anchors, "binary_crossentropy"])
+    model.fit(X, labels, epochs=6, batch_size=32, verbose=0)
+    named = {f"y{number}": y for number, y in enumerate(labels)} | {"sample_weight": np.ones(COUNT)}
+    student = str(tmp_path / "student.keras")
+    model.save(student)
+    spec = spec_of(tmp_path, model, named, stages=[{"distill_model": {"student": student}}, *STAGES])
+    folders, result = done(spec, tmp_path)
+    samples = dict(np.load(folders["baseline"] / "samples.npz"))
+    kinds = [head["kind"] for head in result["task"]["heads"]]
+    assert kinds == ["regression", "classification", "classification"]
+    for file, side in (("baseline", "before"), ("model", "after")):
+        box, anchors, bright = outputs_of(tmp_path / f"{file}.tflite", samples["x0"])
+        wanted = [
+            -np.abs(box - samples["y0"]).mean(),
+            (anchors.argmax(-1) == samples["y1"]).mean(),
+            accuracy_of_two(samples["y2"], bright),
+        ]
+        assert [head["score"] for head in result[side]["heads"]] == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a row a pixel", "several labels"])
+def test_a_search_is_rewarded_by_the_score_of_all_examples(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    search = {"sampler": "random", "trials": 2, "evaluate": {"examples": 20}}
+    spec = spec_of(
+        tmp_path, trained(case), {"y": case.labels}, search=search, stages=["prune_channels"]
+    )
+    _, result = done(spec, tmp_path)
+    assert result["search"]["score_name"] == case.score_name
+    assert 0 < result["search"]["whole_score"] <= 1

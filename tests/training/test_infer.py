@@ -253,3 +253,24 @@ def test_labels_beyond_the_classes_are_named(tmp_path: Path) -> None:
         task_of(net(GRID, "softmax", SPARSE), data_of(tmp_path, HOLES))
     with pytest.raises(UserError, match="begin at -1: classes are 0 or more"):
         task_of(net(TAGGER, "softmax", SPARSE), data_of(tmp_path, NUMBERS - 1))
+
+
+def test_examples_count_in_training_as_their_weights_say(tmp_path: Path) -> None:
+    model = keras.Model(x := keras.Input((6,)), [layers.Dense(3)(x), layers.Dense(1)(x)], name="net")
+    model.compile("sgd", [losses.SparseCategoricalCrossentropy(from_logits=True), "mse"])
+    weights = RNG.random(COUNT) * 3
+    values = RNG.normal(size=COUNT)
+    np.savez(tmp_path / "data.npz", x=X, y0=NUMBERS, y1=values, sample_weight=weights)
+    dataset = load_dataset(DatasetSettings(npz=str(tmp_path / "data.npz")))
+    task = task_of(model, dataset)
+    ((x,), (*labels, kept)) = dataset.train.arrays
+    places = [int(np.flatnonzero((row == X).all(1))[0]) for row in x]
+    np.testing.assert_allclose(kept, weights[places], rtol=1e-6)
+    wanted = float(model.compute_loss(x, labels, model(x), sample_weight=kept))
+    assert float(np.mean(task.loss([*labels, kept], model(x)))) == pytest.approx(wanted, rel=1e-5)
+    # Validation and test examples are judged, all alike.
+    assert len(dataset.validation.arrays[1]) == len(dataset.test.arrays[1]) == 2
+    assert np.isfinite(evaluate(model, dataset.validation, task).loss)
+    np.savez(tmp_path / "data.npz", x=X, y=NUMBERS, sample_weight=weights - 1)
+    with pytest.raises(UserError, match="weights of examples are one number each, 0 or more"):
+        load_dataset(DatasetSettings(npz=str(tmp_path / "data.npz")))
