@@ -16,6 +16,7 @@ from pocketkube.training.compiled import (
     CompiledLoss,
     compiled_losses,
     is_compiled,
+    metric_names,
 )
 from pocketkube.training.heads import (
     TAKE_NUMBERS,
@@ -48,6 +49,18 @@ OF_ONE_CLASS = (
 OF_YES_OR_NO = (
     *("binary_crossentropy", "binary_focal_crossentropy", "dice", "tversky"),
     *("hinge", "squared_hinge"),
+)
+
+
+# Metrics that tell what a loss of values, or of the user's own, is of.
+OF_CLASSES = frozenset(
+    (
+        *("accuracy", "acc", "binary_accuracy", "auc", "precision", "recall", "f1_score"),
+        *("binary_io_u", "mean_io_u"),
+    )
+)
+OF_VALUES = frozenset(
+    ("mae", "mse", "mean_absolute_error", "mean_squared_error", "root_mean_squared_error")
 )
 
 
@@ -96,9 +109,9 @@ def infer_heads(
     return tuple(
         _untrained(name, output)
         if place is None
-        else _Output(model, name, output, place, labels[place], named or LabelKind()).head(loss)
-        for name, output, place, loss in zip(
-            output_names(model), model.outputs, places, losses, strict=True
+        else _Output(model, name, output, place, labels[place], named or LabelKind(), said).head(loss)
+        for name, output, place, loss, said in zip(
+            output_names(model), model.outputs, places, losses, metric_names(model), strict=True
         )
     )
 
@@ -129,7 +142,9 @@ class _Output:
         number: int,
         labels: Labels,
         named: LabelKind,
+        metrics: frozenset[str],
     ) -> None:
+        self._metrics = metrics
         self._name, self._output, self._labels, self._named = name, output, labels, named
         several = len(model.outputs) > 1
         self._called = (
@@ -157,9 +172,13 @@ class _Output:
             return Classes.kind
         if function in OF_YES_OR_NO:
             return self._kind_of_answers(compiled)
-        if function is not None:
+        if function is not None and labels.rows and self._meets_rows:
             # A loss of values: of one-hot rows it is a classifier's, as Brier's score is.
-            return Classes.kind if labels.rows and self._meets_rows else Values.kind
+            return Classes.kind
+        if function is not None and not (labels.binary and self._metrics & OF_CLASSES):
+            return Values.kind
+        if self._metrics & OF_VALUES:
+            return Values.kind
         if self._units > 1 and labels.binary and not labels.rows and self._meets_units:
             return MultiLabel.kind
         if labels.num_classes is None:
@@ -240,9 +259,10 @@ class _Output:
         elif whole is not None:
             wanted = 1 + whole[1]
         if wanted is not None and wanted > count and (ignore is None or wanted != 1 + ignore):
+            white = "; a mask's white, 255, has to be 1" if self._units == 1 and wanted > 255 else ""
             raise UserError(
                 f"{self._called} tells {count} classes apart, but {self._y} "
-                f"{'holds' if self._y != 'the dataset' else 'has'} {wanted}."
+                f"{'holds' if self._y != 'the dataset' else 'has'} {wanted}{white}."
             )
         logits = _takes_logits(compiled, self._output)
         cut = None if self._units > 1 else 0.0 if logits else 0.5

@@ -10,6 +10,7 @@ import pytest
 from keras import layers, losses, metrics
 from sklearn.utils.class_weight import compute_class_weight
 
+from pocketkube.bundle import load_model
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
@@ -29,6 +30,13 @@ HOLES = np.where(RNG.random(MAPS.shape) < 0.3, VOID, MAPS).astype("uint8")
 MASKS = RNG.integers(0, 2, (COUNT, 4, 4, 1))
 TAGS = RNG.random((COUNT, 3)) < 0.4
 NUMBERS = RNG.integers(0, 3, COUNT)
+
+
+@keras.saving.register_keras_serializable("tests_infer")
+def cubed(y_true, y_pred):
+    return keras.ops.mean(keras.ops.abs(y_true - y_pred) ** 3, axis=-1)
+
+
 GRID, UNIT, TAGGER, POSITIONS = (4, 4, 3), (4, 4, 1), (3,), (5, 3)
 SPARSE = "sparse_categorical_crossentropy"
 # Shape of the output, its end, its labels and its loss: what it learns.
@@ -251,6 +259,8 @@ def test_the_spec_says_what_labels_do_not_tell(name: str, task: str, kind: str, 
 def test_labels_beyond_the_classes_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tells 3 classes apart, but the dataset has 256"):
         task_of(net(GRID, "softmax", SPARSE), data_of(tmp_path, HOLES))
+    with pytest.raises(UserError, match="has 256; a mask's white, 255, has to be 1"):
+        task_of(net(UNIT, "sigmoid", None), data_of(tmp_path, (MASKS * 255).astype("uint8")))
     with pytest.raises(UserError, match="begin at -1: classes are 0 or more"):
         task_of(net(TAGGER, "softmax", SPARSE), data_of(tmp_path, NUMBERS - 1))
 
@@ -274,3 +284,22 @@ def test_examples_count_in_training_as_their_weights_say(tmp_path: Path) -> None
     np.savez(tmp_path / "data.npz", x=X, y=NUMBERS, sample_weight=weights - 1)
     with pytest.raises(UserError, match="weights of examples are one number each, 0 or more"):
         load_dataset(DatasetSettings(npz=str(tmp_path / "data.npz")))
+
+
+@pytest.mark.parametrize(
+    ("loss", "compiled", "labels", "kind"),
+    [
+        ("mse", ["accuracy"], TAGS[:, :1] * 1.0, "classification"),
+        ("mse", [metrics.BinaryAccuracy()], TAGS[:, 0], "classification"),
+        ("mse", ["mae"], TAGS[:, :1] * 1.0, "regression"),
+        ("mse", None, TAGS[:, :1] * 1.0, "regression"),
+        (cubed, None, TAGS[:, :1] * 1.0, "classification"),
+        (cubed, ["mae"], TAGS[:, :1] * 1.0, "regression"),
+    ],
+)
+def test_metrics_tell_where_a_loss_does_not(loss, compiled, labels, kind: str, tmp_path: Path) -> None:
+    model = net((1,), "sigmoid", None)
+    model.compile("sgd", loss, metrics=compiled)
+    model.save(tmp_path / "net.keras")
+    task = task_of(load_model(tmp_path / "net.keras"), data_of(tmp_path, labels))
+    assert task.heads[0].kind == kind
