@@ -27,6 +27,10 @@ class Maps(Classes):
     kind: ClassVar[str] = "segmentation"
     wording: ClassVar[Wording] = Wording("mean_iou", "mean IoU", "mIoU", False, True)
     agreement_name: ClassVar[str] = "pixel agreement"
+    explanation: ClassVar[str] = (
+        "The mean IoU is of the pixels of all examples together, class by class; it also decides which "
+        "epoch and which trial is the best."
+    )
 
     def kept(self, output: np.ndarray) -> np.ndarray:
         """Class numbers in 16 bits, where the sense of a single unit is known."""

@@ -35,11 +35,13 @@ class Measure(ABC):
         kind: The task that it measures, as facts name it.
         wording: How its score is read.
         agreement_name: What a file's share of agreement with its model is.
+        explanation: A sentence on the score, where its name does not say all; else empty.
     """
 
     kind: ClassVar[str]
     wording: ClassVar[Wording]
     agreement_name: ClassVar[str]
+    explanation: ClassVar[str] = ""
 
     @abstractmethod
     def refuse_unfit(self, labels: np.ndarray, shape: Shape, origin: str, output: str) -> None:

@@ -32,6 +32,10 @@ class MultiLabel(Measure):
     kind: ClassVar[str] = "multi_label"
     wording: ClassVar[Wording] = Wording("macro_f1", "macro F1", "F1", False, True)
     agreement_name: ClassVar[str] = "agreement of labels"
+    explanation: ClassVar[str] = (
+        "The macro F1 is the mean over labels of their F1 at a probability of 0.5, each of all "
+        "examples together; it also decides which epoch and which trial is the best."
+    )
 
     def refuse_unfit(self, labels: np.ndarray, shape: Shape, origin: str, output: str) -> None:
         """See `Measure`."""

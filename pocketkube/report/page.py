@@ -141,7 +141,15 @@ def _notes(result: Result) -> list[str]:
     if result.agreement is not None:
         measure = task_measure_of(result.task)
         sentences.append(measure.agreed(result.agreement, "the test examples compared"))
+    sentences += _explanations(result)
     return [listed(met), *(f"<p>{escape(sentence)}</p>" for sentence in sentences)]
+
+
+def _explanations(result: Result) -> list[str]:
+    """A sentence on each score whose name does not say all."""
+    heads = task_measure_of(result.task).heads
+    found = (head.measure.explanation for head in heads if head.scored)
+    return [sentence for sentence in dict.fromkeys(found) if sentence]
 
 
 def _target(result: Result, target: TargetOutcome) -> str:

@@ -13,7 +13,7 @@ from pocketkube.measures.wording import percent
 from pocketkube.predictions import class_numbers, predicted_classes
 from pocketkube.stages.comparison import CHANCE
 from pocketkube.stages.configs import TrainModelConfig
-from pocketkube.training.heads import Head
+from pocketkube.training.head import Head
 from pocketkube.training.task import Task
 
 EXAMPLES, BATCH = 512, 64

@@ -11,7 +11,8 @@ from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.errors import UserError
 from pocketkube.measures import MultiLabel, label_places
 from pocketkube.predictions import class_numbers
-from pocketkube.training.heads import ClassHead, Head
+from pocketkube.training.class_heads import ClassHead
+from pocketkube.training.head import Head
 from pocketkube.training.task import Task
 
 Weights = Literal["balanced"] | Sequence[float] | None

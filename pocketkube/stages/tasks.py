@@ -13,7 +13,9 @@ from pocketkube.measures import Classes, Maps, MultiLabel, Points, Values, label
 from pocketkube.spec.sections import AddedTask, TaskSettings, Training
 from pocketkube.stages.class_weights import with_class_weights
 from pocketkube.stages.configs import Learning, NetworkConfig
-from pocketkube.training.heads import HEADS, TAKE_ROWS, ClassHead, Head, keras_loss
+from pocketkube.training.class_heads import TAKE_ROWS, ClassHead
+from pocketkube.training.head import Head, keras_loss
+from pocketkube.training.heads import HEADS
 from pocketkube.training.infer import LabelKind
 from pocketkube.training.task import Task, infer_task, landmark_task
 

@@ -12,21 +12,15 @@ from pocketkube.errors import UserError
 from pocketkube.keras_private import calls_of, loss_arguments, origin
 from pocketkube.measures import MAP_RANK, Classes, Maps, MultiLabel, Values, label_places
 from pocketkube.structure import output_names
+from pocketkube.training.class_heads import TAKE_NUMBERS, ClassHead, MapHead, MultiLabelHead
 from pocketkube.training.compiled import (
     CompiledLoss,
     compiled_losses,
     is_compiled,
     metric_names,
 )
-from pocketkube.training.heads import (
-    TAKE_NUMBERS,
-    ClassHead,
-    Head,
-    MapHead,
-    MultiLabelHead,
-    ValueHead,
-    keras_loss,
-)
+from pocketkube.training.head import Head, keras_loss
+from pocketkube.training.heads import ValueHead
 
 # Operations that leave values as they are: what an output ends in is before them.
 KEEP_VALUES = (

@@ -14,8 +14,10 @@ from pocketkube.errors import UserError
 from pocketkube.measures import Points, TaskMeasure, Wording, label_places
 from pocketkube.measures.output_heads import NO_UNIT
 from pocketkube.structure import output_names
+from pocketkube.training.class_heads import ClassHead
 from pocketkube.training.compiled import compiled_losses, is_compiled
-from pocketkube.training.heads import ClassHead, Head, PointHead, head_of_config, keras_loss
+from pocketkube.training.head import Head, keras_loss
+from pocketkube.training.heads import PointHead, head_of_config
 from pocketkube.training.infer import LabelKind, ending, infer_heads
 from pocketkube.training.losses import LandmarkLoss
 

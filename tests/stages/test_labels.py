@@ -284,6 +284,7 @@ def test_labels_go_through_a_whole_job(name: str, tmp_path: Path) -> None:
             (also,) = result[side]["heads"][0]["also"]
             assert also[0] == "pixel accuracy"
             assert f"{100 * also[1]:.2f} %" in words(tmp_path)
+            assert "pixels of all examples together" in words(tmp_path)
     # The last stage's model, judged in TensorFlow, is what Keras's metrics say of its outputs.
     bundle = load_bundle(folders["3_fine_tune"])
     by_keras = bundle.model.predict(samples["x0"], verbose=0)
