@@ -25,7 +25,7 @@ class Maps(Classes):
     """
 
     kind: ClassVar[str] = "segmentation"
-    wording: ClassVar[Wording] = Wording("mean_iou", "mean IoU", "mIoU", False, True)
+    wording: ClassVar[Wording] = Wording("mean_iou", "mean IoU", "mIoU", False, True, is_joint=True)
     agreement_name: ClassVar[str] = "pixel agreement"
     explanation: ClassVar[str] = (
         "The mean IoU is of the pixels of all examples together, class by class; it also decides which "

@@ -30,7 +30,7 @@ class MultiLabel(Measure):
     cut: float | None = 0.5
 
     kind: ClassVar[str] = "multi_label"
-    wording: ClassVar[Wording] = Wording("macro_f1", "macro F1", "F1", False, True)
+    wording: ClassVar[Wording] = Wording("macro_f1", "macro F1", "F1", False, True, is_joint=True)
     agreement_name: ClassVar[str] = "agreement of labels"
     explanation: ClassVar[str] = (
         "The macro F1 is the mean over labels of their F1 at a probability of 0.5, each of all "
