@@ -16,7 +16,7 @@ from pocketkube.stages.configs import Learning, NetworkConfig
 from pocketkube.training.class_heads import TAKE_ROWS, ClassHead
 from pocketkube.training.head import Head, keras_loss
 from pocketkube.training.heads import HEADS
-from pocketkube.training.infer import LabelKind
+from pocketkube.training.label_kinds import LabelKind
 from pocketkube.training.task import Task, infer_task, landmark_task
 
 

@@ -1,7 +1,6 @@
 """What each output of a model is to learn, by its compile settings, its labels and how it ends."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -12,7 +11,7 @@ from pocketkube.errors import UserError
 from pocketkube.keras_private import calls_of, loss_arguments, origin
 from pocketkube.measures import MAP_RANK, Classes, Maps, MultiLabel, Values, label_places
 from pocketkube.structure import output_names
-from pocketkube.training.class_heads import TAKE_NUMBERS, ClassHead, MapHead, MultiLabelHead
+from pocketkube.training.class_heads import ClassHead, MapHead, MultiLabelHead
 from pocketkube.training.compiled import (
     CompiledLoss,
     compiled_losses,
@@ -21,6 +20,7 @@ from pocketkube.training.compiled import (
 )
 from pocketkube.training.head import Head, keras_loss
 from pocketkube.training.heads import ValueHead
+from pocketkube.training.label_kinds import OF_YES_OR_NO, LabelKind, LabelledOutput
 
 # Operations that leave values as they are: what an output ends in is before them.
 KEEP_VALUES = (
@@ -34,41 +34,6 @@ KEEP_VALUES = (
     "dropout",
 )
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "hardsigmoid")
-# Losses of one class an example or a position, and of units that each say yes or no.
-OF_ONE_CLASS = (
-    *TAKE_NUMBERS,
-    *("categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge"),
-    "kl_divergence",
-)
-OF_YES_OR_NO = (
-    *("binary_crossentropy", "binary_focal_crossentropy", "dice", "tversky"),
-    *("hinge", "squared_hinge"),
-)
-
-
-# Metrics that tell what a loss of values, or of the user's own, is of.
-OF_CLASSES = frozenset(
-    (
-        *("accuracy", "acc", "binary_accuracy", "auc", "precision", "recall", "f1_score"),
-        *("binary_io_u", "mean_io_u"),
-    )
-)
-OF_VALUES = frozenset(
-    ("mae", "mse", "mean_absolute_error", "mean_squared_error", "root_mean_squared_error")
-)
-
-
-@dataclass(frozen=True)
-class LabelKind:
-    """What a spec says of labels, where they do not tell.
-
-    Attributes:
-        kind: A measure's kind; empty where the loss and the labels tell.
-        ignore: A label that does not count, beside what the loss says.
-    """
-
-    kind: str = ""
-    ignore: int | None = None
 
 
 def infer_heads(
@@ -138,19 +103,24 @@ class _Output:
         named: LabelKind,
         metrics: frozenset[str],
     ) -> None:
-        self._metrics = metrics
-        self._name, self._output, self._labels, self._named = name, output, labels, named
+        self._name, self._output, self._labels, self._metrics = name, output, labels, metrics
         several = len(model.outputs) > 1
         self._called = (
             f"Output {name} of the model {model.name}" if several else f"The model {model.name}"
         )
         self._y = f"y{number}" if several else "the dataset"
-        self._units = output.shape[-1] if len(output.shape) > 1 else 1
         self._example = tuple(output.shape[1:])
+        self._with_labels = LabelledOutput(labels, self._example, named)
+        self._named, self._units = named, self._with_labels.units
 
     def head(self, compiled: CompiledLoss | None) -> Head:
         """The head for the loss that the output is compiled with, if any."""
-        match self._named.kind or self._kind(compiled):
+        function = keras_loss(compiled.loss) if compiled else None
+        ends_in_shares = ending(self._output) in PROBABILITIES
+        found = self._with_labels.kind(function, self._metrics, ends_in_shares=ends_in_shares)
+        if function in OF_YES_OR_NO and found == Values.kind and not self._named.kind:
+            self._refuse_logits(compiled)
+        match self._named.kind or found:
             case MultiLabel.kind:
                 return self._multi_label_head(compiled)
             case Values.kind:
@@ -158,97 +128,19 @@ class _Output:
             case _:
                 return self._class_head(compiled)
 
-    def _kind(self, compiled: CompiledLoss | None) -> str:
-        """What the output learns: the loss says it, else the shape and the type of the labels."""
-        function = keras_loss(compiled.loss) if compiled else None
-        labels = self._labels
-        if function in OF_ONE_CLASS:
-            return Classes.kind
-        if function in OF_YES_OR_NO:
-            return self._kind_of_answers(compiled)
-        if function is not None and labels.rows and self._meets_rows:
-            # A loss of values: of one-hot rows it is a classifier's, as Brier's score is.
-            return Classes.kind
-        if function is not None and not (labels.binary and self._metrics & OF_CLASSES):
-            return Values.kind
-        if self._metrics & OF_VALUES:
-            return Values.kind
-        if self._units > 1 and labels.binary and not labels.rows and self._meets_units:
-            return MultiLabel.kind
-        if labels.num_classes is None:
-            return Classes.kind if self._has_classes_in_floats else Values.kind
-        if self._meets_units and not labels.rows and not self._meets_numbers:
-            return Values.kind
-        if self._units == 1 and not self._can_be_two and ending(self._output) not in PROBABILITIES:
-            return Values.kind
-        return Classes.kind
-
-    def _kind_of_answers(self, compiled: CompiledLoss | None) -> str:
-        """The same for a loss of units that each say yes or no."""
-        labels = self._labels
-        if self._units == 1:
-            if labels.whole is not None and labels.whole[0] < 0 and self._named.ignore is None:
-                return Values.kind
-            known = labels.num_classes is not None or labels.binary or self._named.ignore is not None
-            return Classes.kind if known or self._example in ((), (1,)) else Values.kind
-        if labels.binary and not labels.rows and self._meets_units:
-            return MultiLabel.kind
-        if labels.num_classes is not None:
-            return Classes.kind
-        if _takes_logits(compiled, self._output):
+    def _refuse_logits(self, compiled: CompiledLoss | None) -> None:
+        """Says when labels between 0 and 1 are held against logits."""
+        if self._units > 1 and _takes_logits(compiled, self._output):
             raise UserError(
                 f"{self._called} gives logits, but the labels of {self._y} are values: end it in a "
                 "sigmoid, so that they can be compared."
             )
-        return Values.kind
-
-    @property
-    def _has_classes_in_floats(self) -> bool:
-        """Whether floats are class numbers: zeros and ones for a unit, or no values of the output."""
-        if self._labels.whole is None or self._labels.whole[0] < 0:
-            return False
-        if self._units == 1:
-            return self._labels.binary and self._meets_numbers
-        return self._meets_numbers and not self._meets_units
-
-    @property
-    def _can_be_two(self) -> bool:
-        """Whether there are two classes at most."""
-        count = self._labels.num_classes
-        ignored = self._named.ignore is not None and count == 1 + self._named.ignore
-        return count is None or count <= 2 or ignored
-
-    @property
-    def _meets_units(self) -> bool:
-        """Whether there is a label for each unit."""
-        return self._labels.shape is not None and _fits(self._labels.shape, self._example)
-
-    @property
-    def _meets_rows(self) -> bool:
-        """Whether there is a row of labels for each row of units."""
-        shape = self._labels.shape
-        if shape is None:
-            return True
-        return (
-            len(shape) == max(len(self._example), 1)
-            and shape[-1] > 1
-            and _fits(shape[:-1], self._example[:-1])
-        )
-
-    @property
-    def _meets_numbers(self) -> bool:
-        """Whether there is one label for each row of units."""
-        shape = self._labels.shape
-        if shape is None:
-            return True
-        positions = self._example[:-1]
-        return _fits(shape, positions) or _fits(shape, (*positions, 1))
 
     def _class_head(self, compiled: CompiledLoss | None) -> ClassHead:
         count, wanted, whole = max(self._units, 2), self._labels.num_classes, self._labels.whole
         ignore = self._ignored(compiled)
         self._refuse_no_classes(compiled, ignore)
-        if self._in_rows:
+        if self._with_labels.in_rows:
             wanted = (self._labels.shape or (0,))[-1]
         elif whole is not None:
             wanted = 1 + whole[1]
@@ -260,7 +152,7 @@ class _Output:
             )
         logits = _takes_logits(compiled, self._output)
         cut = None if self._units > 1 else 0.0 if logits else 0.5
-        loss, weight = _class_loss(self._units, self._in_rows, logits), 1.0
+        loss, weight = _class_loss(self._units, self._with_labels.in_rows, logits), 1.0
         if compiled:
             loss, weight = compiled.loss, compiled.weight
         as_map = len(self._example) >= MAP_RANK and self._named.kind != Classes.kind
@@ -269,7 +161,7 @@ class _Output:
         return ClassHead(self._name, Classes(cut, ignore), loss, weight, count, logits)
 
     def _multi_label_head(self, compiled: CompiledLoss | None) -> MultiLabelHead:
-        if not self._labels.binary or not self._meets_units:
+        if not self._labels.binary or not self._with_labels.meets_units:
             raise UserError(
                 f"{self._called} gives {self._example} an example, but the labels of {self._y} are no "
                 f"zeros and ones of that shape{self._told}: multi_label has one for each unit."
@@ -305,24 +197,17 @@ class _Output:
         by_loss = loss_arguments(compiled.loss).get("ignore_class") if compiled else None
         return self._named.ignore if by_loss is None else int(by_loss)
 
-    @property
-    def _in_rows(self) -> bool:
-        """Whether labels of classes are rows over them."""
-        labels = self._labels
-        told = labels.rows or labels.num_classes is None
-        return labels.shape is not None and told and self._meets_rows
-
     def _refuse_no_classes(self, compiled: CompiledLoss | None, ignore: int | None) -> None:
         """Says when labels cannot be classes of the output."""
-        labels = self._labels
-        if not self._in_rows and not self._meets_numbers:
+        labels, in_rows = self._labels, self._with_labels.in_rows
+        if not in_rows and not self._with_labels.meets_numbers:
             raise UserError(
                 f"{self._called} gives classes of the shape {self._example} an example, but the labels "
                 f"of {self._y} have {labels.shape}: one label for each row of classes, or a row of "
                 "them."
             )
-        if self._in_rows or labels.whole is None:
-            if not self._in_rows and labels.num_classes is None and self._units > 1:
+        if in_rows or labels.whole is None:
+            if not in_rows and labels.num_classes is None and self._units > 1:
                 raise UserError(
                     f"{self._called} is {'compiled' if compiled else 'made'} for classification, but "
                     f"the labels of {self._y} are no whole numbers: give class numbers, or a row over "
@@ -339,13 +224,6 @@ class _Output:
     @property
     def _told(self) -> str:
         return "" if self._labels.shape is None else f", but {self._labels.shape}"
-
-
-def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Whether a shape is the one that is wanted, in which None is any length."""
-    return len(shape) == len(wanted) and all(
-        theirs in (None, ours) for ours, theirs in zip(shape, wanted, strict=True)
-    )
 
 
 def _places(model: keras.Model, scored: list[bool], labels: Sequence[Labels]) -> list[int]:

@@ -18,7 +18,8 @@ from pocketkube.training.class_heads import ClassHead
 from pocketkube.training.compiled import compiled_losses, is_compiled
 from pocketkube.training.head import Head, keras_loss
 from pocketkube.training.heads import PointHead, head_of_config
-from pocketkube.training.infer import LabelKind, ending, infer_heads
+from pocketkube.training.infer import ending, infer_heads
+from pocketkube.training.label_kinds import LabelKind
 from pocketkube.training.losses import LandmarkLoss
 
 
