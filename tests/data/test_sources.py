@@ -313,7 +313,7 @@ def image_folder(folder: Path, count: int = 20) -> Path:
 def test_image_folder_splits_are_disjoint_and_complete(tmp_path):
     dataset = load(image_folder(tmp_path), image_folder=".", value_range=(0.0, 255.0))
     assert dataset.input_shapes == ((8, 8, 3),)
-    assert dataset.labels == (Labels(2, shape=()),)
+    assert dataset.labels == (Labels(2, shape=(), whole=(0, 1)),)
     seen = []
     for part in (dataset.train, dataset.validation, dataset.test):
         (x,), (y,) = part.arrays
