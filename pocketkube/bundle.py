@@ -8,13 +8,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, first_line
 from pocketkube.facts import BundleFacts, PackedFacts, ProfileFacts, StageFacts, load_facts
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.keras_private import flat_layers
 from pocketkube.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_FILE
-from pocketkube.loading import first_line, load_added_layers, why_not_loaded
+from pocketkube.loading import load_added_layers, why_not_loaded
 from pocketkube.measures.task_facts import TaskFacts
+from pocketkube.older_keras import is_older, load_older
 from pocketkube.packing import Form, packs, read_forms, write_packed
 from pocketkube.records import text_of
 
@@ -100,10 +101,10 @@ def load_scores(folder: Path) -> dict[str, np.ndarray]:
 
 
 def load_model(path: Path) -> keras.Model:
-    """Loads a .keras file in Keras's safe mode.
+    """Loads a model file in Keras's safe mode.
 
     Args:
-        path: The file.
+        path: A .keras file; or a .h5 or .hdf5 file, or the folder of a SavedModel, of Keras 2.
 
     Returns:
         The model, with its compile settings where it has them. One that was trained in mixed precision
@@ -112,23 +113,9 @@ def load_model(path: Path) -> keras.Model:
     Raises:
         UserError: If it is missing, damaged, or needs code that safe mode does not run.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"There is no model file {path}.")
-    if path.suffix != ".keras":
-        raise UserError(
-            f"{path} is no .keras file; load it where it was made and call model.save('net.keras')."
-        )
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is damaged or cut short: it is no archive, as .keras files are.")
-    try:
-        load_added_layers(path)
-        model = _in_float32(keras.saving.load_model(path, safe_mode=True))
-    except UserError:
-        raise
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise UserError(f"{path} is damaged or cut short: {first_line(error)}") from error
-    except Exception as error:
-        raise UserError(why_not_loaded(path, error)) from error
+    model = _in_float32(load_older(path).model if is_older(path) else _load_keras_file(path))
     for weight in model.weights:
         value = np.asarray(weight)
         if np.issubdtype(value.dtype, np.floating) and np.isnan(value).any():
@@ -137,6 +124,25 @@ def load_model(path: Path) -> keras.Model:
                 "an earlier epoch, or train it anew with a lower learning rate."
             )
     return model
+
+
+def _load_keras_file(path: Path) -> keras.Model:
+    if path.suffix != ".keras" or path.is_dir():
+        raise UserError(
+            f"{path} is no model file: give a .keras, .h5 or .hdf5 file, or a SavedModel's folder; or "
+            "load it where it was made and call model.save('net.keras')."
+        )
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is damaged or cut short: it is no archive, as .keras files are.")
+    try:
+        load_added_layers(path)
+        return keras.saving.load_model(path, safe_mode=True)
+    except UserError:
+        raise
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise UserError(f"{path} is damaged or cut short: {first_line(error)}") from error
+    except Exception as error:
+        raise UserError(why_not_loaded(path, error)) from error
 
 
 def _in_float32(model: keras.Model) -> keras.Model:

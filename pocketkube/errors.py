@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake, and what its text may repeat."""
+"""The one exception that stands for a user's mistake, what its text may repeat, and what of others'."""
 
 from pathlib import Path
 
@@ -50,3 +50,9 @@ class RejectedFile(UserError):
 def repeatable(text: str) -> str:
     """A URI or URL as a message may repeat it: not where it may hold a password or a signature."""
     return "a URI with an @, ? or #" if set("@?#") & set(text) else text
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text; its type where it has none."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]

@@ -8,9 +8,11 @@ from typing import Any
 
 import keras
 
+from pocketkube.errors import first_line
 from pocketkube.extension import layers
 
-# Models that round their activations are made of it: who loads one has to know it.
+# Files may name them: who loads one has to know them.
+from pocketkube.older_keras.activations import hard_sigmoid_of_keras_2 as hard_sigmoid_of_keras_2
 from pocketkube.quantization.fake_quantize import FakeQuantize as FakeQuantize
 
 
@@ -109,9 +111,3 @@ def _called(node: dict[str, Any]) -> str:
 
 
 FUNCTION = "function"
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text; its type where it has none."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]

@@ -5,23 +5,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
 from rich.table import Table
 
 from pocketkube.api.data import Data, dataset_of, has_labels, inputs_of
 from pocketkube.api.keywords import ExportKeywords, settings_of
 from pocketkube.api.network import ModelLike, Network, network_of, refuse_order
 from pocketkube.api.shown import Shown
+from pocketkube.benchmarking.samples import random_samples
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
 from pocketkube.deploy import SPARSE_FORMATS, check_agreement
 from pocketkube.deploy.agreement import Agreement
 from pocketkube.deploy.convert import NumberFormat
+from pocketkube.deploy.presumed import presumed_measure
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.figures import size
 from pocketkube.files import replaced_file
-from pocketkube.measures import Classes, HeadMeasure, Measure, TaskMeasure, Values
+from pocketkube.measures import Measure, TaskMeasure
 from pocketkube.measures.wording import percent
-from pocketkube.native.litert_in_child import prove
 from pocketkube.spec.sections import Quantize, QuantizeWeights
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.export import CHECKED, converted, notes_on_file
@@ -37,14 +39,17 @@ class Exported(Shown):
         path: The file.
         number_format: "float32", "float16", "dynamic" or "int8".
         size_bytes: Its size.
-        agreement: How far it does what its model does, on examples that were given; None without.
+        agreement: How far it does what its model does, on the examples that were given, or on random
+            numbers.
+        on_random_inputs: Whether there were no examples: random numbers say little of real ones.
         notes: Sentences for the user.
     """
 
     path: Path
     number_format: NumberFormat
     size_bytes: int
-    agreement: Agreement | None
+    agreement: Agreement
+    on_random_inputs: bool
     notes: tuple[str, ...]
 
     @property
@@ -59,9 +64,13 @@ class Exported(Shown):
         shown.add_column("", justify="right")
         shown.add_row("Number format", self.number_format)
         shown.add_row("File size", size(self.size_bytes))
-        if self.agreement is not None:
-            examples = f"on {self.agreement.examples} examples"
-            shown.add_row(f"Agreement with the model, {examples}", percent(self.agreement.share))
+        of = "random inputs" if self.on_random_inputs else "examples"
+        examples = f"on {self.agreement.examples} {of}"
+        shown.add_row(f"Agreement with the model, {examples}", percent(self.agreement.share))
+        for output in self.agreement.outputs:
+            named = f" of {output.name}" if len(self.agreement.outputs) > 1 else ""
+            shown.add_row(f"Error{named} (RMS)", f"{output.error:.3g}")
+            shown.add_row(f"Spread of the model's output{named}", f"{output.spread:.3g}")
         return shown
 
 
@@ -80,7 +89,7 @@ def export(
             becomes a file of integers, any other one of floats.
         path: The .tflite file to write.
         data: Examples, with or without labels, to calibrate on and to hold the file against its model;
-            without, the file is only run once.
+            without, random numbers say how far it is, and nothing is refused for that.
         number_format: "int8", "dynamic" (8-bit weights) or "float16", where the model's own levels do
             not say it; int8 needs data.
         settings: Those of a spec's quantize_int8, with `number_format`: calibration_examples,
@@ -117,28 +126,25 @@ def export(
             )
         return inputs_of(data, network.model, "export", count, 0)
 
+    held_against = None if data is None else _examples(network, data)
     content = converted(network.bundle, wanted, sparse=sparse, calibration=calibration)
-    agreement = None
-    if data is not None:
-        examples, measure = _examples(network, data)
-        on_levels = any(isinstance(step.settings, QuantizeWeights) for step in network.steps)
-        try:
-            agreement = check_agreement(
-                content,
-                network.model,
-                examples,
-                wanted.min_agreement,
-                measure,
-                remedy(wanted_settings, on_levels=on_levels),
-            )
-        except RejectedFile as error:
-            raise error.keep(place.with_suffix(".rejected.tflite")) from error
+    examples, measure = held_against or _random(network)
+    on_levels = any(isinstance(step.settings, QuantizeWeights) for step in network.steps)
+    try:
+        agreement = check_agreement(
+            content,
+            network.model,
+            examples,
+            0.0 if data is None else wanted.min_agreement,
+            measure,
+            remedy(wanted_settings, on_levels=on_levels),
+        )
+    except RejectedFile as error:
+        raise error.keep(place.with_suffix(".rejected.tflite")) from error
     with replaced_file(place) as aside:
         aside.write_bytes(content)
-        if agreement is None:
-            prove(aside, 1)
     notes = notes_on_file(content, network.model, wanted, sparse=sparse)
-    return Exported(place, wanted.numbers, len(content), agreement, tuple(notes))
+    return Exported(place, wanted.numbers, len(content), agreement, data is None, tuple(notes))
 
 
 def _settings(
@@ -166,15 +172,14 @@ def _examples(network: Network, data: Data) -> tuple[Arrays, Measure | TaskMeasu
     return materialize(dataset.test, CHECKED, 0)[0], task.measure
 
 
-def measure_of(network: Network) -> TaskMeasure:
-    """How the outputs of a network are compared: as its labels say, or as they look.
+def _random(network: Network) -> tuple[Arrays, TaskMeasure]:
+    shapes = tuple(tuple(x.shape) for x in network.model.inputs)
+    types = tuple(np.dtype(x.dtype) for x in network.model.inputs)
+    return random_samples(shapes, types).inputs, measure_of(network)
 
-    Outputs of several units `[batch, units]` are taken for classes where there were never labels.
-    """
+
+def measure_of(network: Network) -> TaskMeasure:
+    """How the outputs of a network are compared: as its labels say, or as they look."""
     if network.task is not None:
         return network.task.measure
-    heads = []
-    for number, output in enumerate(network.model.outputs):
-        is_classes = len(output.shape) == 2 and output.shape[-1] > 1
-        heads.append(HeadMeasure(f"y{number}", Classes() if is_classes else Values()))
-    return TaskMeasure(tuple(heads))
+    return presumed_measure(network.model)

@@ -87,7 +87,7 @@ def profile(options: Namespace) -> None:
     from pocketkube.graph.cost import profile_model
     from pocketkube.graph.profile_table import render_profile
 
-    found = profile_model(_model(options.model))
+    found = profile_model(_model(options.model, options.image_size))
     if options.json:
         print(json.dumps(found.to_dict(), indent=1))
     else:
@@ -108,7 +108,7 @@ def prune(options: Namespace) -> None:
     if options.round_to < 1:
         raise UserError(f"--round-to: {options.round_to} is no multiple; give 1 or more.")
     criterion_named(options.criterion)
-    model = _model(options.model)
+    model = _model(options.model, options.image_size)
     settings = PruneChannels(criterion=options.criterion, round_to=options.round_to)
     pruned = prune_model(
         model, settings, speedup=options.speedup, calibration=_calibration(options, model)
@@ -284,7 +284,7 @@ def trial(options: Namespace) -> None:
     quiet_tensorflow()
     from pocketkube.search.trial_command import run_trial
 
-    run_trial(options.prepared, options.metrics, options.given)
+    run_trial(options.prepared, options.metrics, options.given, as_given=options.as_given)
 
 
 def _stage_call(options: Namespace) -> Any:
@@ -322,12 +322,14 @@ def _json_of(text: str) -> Any:
         raise UserError(f"--config: is no JSON: {error}.") from None
 
 
-def _model(text: str) -> Any:
+def _model(text: str, image_size: list[int] | None) -> Any:
     from pocketkube.bundle import load_model
+    from pocketkube.graph.fixed_size import at_image_size
     from pocketkube.storage import parse_location
 
     with parse_location(text).fetched() as path:
-        return load_model(path)
+        model = load_model(path)
+    return at_image_size(model, image_size) if image_size else model
 
 
 def _calibration(options: Namespace, model: Any) -> Any:

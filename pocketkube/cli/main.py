@@ -9,6 +9,7 @@ from pocketkube.cli import commands, retraining
 from pocketkube.cli.cluster_options import add_cluster_commands
 from pocketkube.cli.ending import plain_ending
 from pocketkube.cli.experiments import add_experiment_commands
+from pocketkube.cli.files import add_file_commands, add_image_size
 from pocketkube.pruning.criteria import BUILT_IN
 from pocketkube.quiet import quiet_libraries
 
@@ -68,12 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     _json(search, "print search.json, or comparison.json, instead")
 
     profile = _command(sub, "profile", commands.profile, "Show what a model costs, layer by layer.")
-    profile.add_argument("model", help="a .keras file")
+    profile.add_argument("model", help="a .keras file, or one of Keras 2 as import takes it")
+    add_image_size(profile)
     _json(profile)
 
     of_data = ", ".join(name for name, each in BUILT_IN.items() if each.needs_data)
     prune = _command(sub, "prune", commands.prune, "Cut the channels of a model, without training.")
-    prune.add_argument("model", help="a .keras file")
+    prune.add_argument("model", help="a .keras file, or one of Keras 2 as import takes it")
+    add_image_size(prune)
     prune.add_argument("--speedup", type=float, required=True, help="MACs before over MACs after")
     prune.add_argument(
         "--criterion",
@@ -89,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     unpack = _command(sub, "unpack", commands.unpack, "Restore the Keras model of a packed file.")
     unpack.add_argument("packed", type=Path, help="a model.packed")
     unpack.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
+
+    add_file_commands(sub)
 
     benchmark = _command(
         sub, "benchmark", commands.benchmark, "Measure LiteRT files side by side, or a latency table."
@@ -204,8 +209,8 @@ def _parser() -> argparse.ArgumentParser:
         "trial",
         commands.trial,
         "Evaluate one assignment of a search; for Katib and other launchers.",
-        "Values are brought to the nearest levels, and under the search's budget; what was really used "
-        "is told as applied.NAME.",
+        "Values are brought to the nearest levels, and onto the search's budget; what was really used "
+        "is told as applied.NAME. With fine-tuning the score is told between steps, too.",
     )
     trial.add_argument(
         "given", nargs="*", metavar="NAME=VALUE", help="a value for each of the search's parameters"
@@ -215,6 +220,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     trial.add_argument(
         "--metrics", metavar="FILE", type=Path, required=True, help="where lines name=value are written"
+    )
+    trial.add_argument(
+        "--as-given",
+        action="store_true",
+        help="take values within the budget as they are; else what they leave of it is spent",
     )
     return parser
 

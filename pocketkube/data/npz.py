@@ -1,4 +1,4 @@
-"""A NumPy .npz file with x and y, or x0, x1, … and y0, y1, …, and perhaps sample_weight."""
+"""A NumPy .npz file: x or x0, x1, …, and, where it has them, y or y0, y1, … and sample_weight."""
 
 import re
 import zipfile
@@ -29,22 +29,52 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
     if settings.image_size is not None:
         raise UserError("dataset: image_size does not go with npz: its arrays are taken as they are.")
     arrays = _read(path)
-    inputs, labels = _numbered(path, arrays, "x"), _numbered(path, arrays, "y")
+    examples = _checked(path, arrays, _numbered(path, arrays, "y"))
+
+    def finish(rows: np.ndarray) -> np.ndarray:
+        return _as_taken(rows, settings.value_range)
+
+    return in_memory_dataset(str(path), examples, None, settings, finish)
+
+
+def load_examples(path: Path) -> Labelled:
+    """Loads all examples in their order, without splits, with labels or without.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Inputs as `load` brings them to a model by default, and labels as they stand there; no labels
+        where there is no y.
+
+    Raises:
+        UserError: As `load` does; or if there is no example.
+    """
+    arrays = _read(path)
+    labels = _numbered(path, arrays, "y") if any(name.startswith("y") for name in arrays) else {}
+    examples = _checked(path, arrays, labels)
+    if len(examples.inputs[0]) == 0:
+        raise UserError(f"{path}: has no examples.")
+    value_range = DatasetSettings.model_fields["value_range"].default
+    return Labelled(tuple(_as_taken(x, value_range) for x in examples.inputs), examples.labels)
+
+
+def _checked(path: Path, arrays: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> Labelled:
+    inputs = _numbered(path, arrays, "x")
     weights = {name: array for name, array in arrays.items() if name == WEIGHTS}
     each = inputs | labels | weights
     lengths = {name: len(array) if array.ndim else 0 for name, array in each.items()}
     if len(set(lengths.values())) != 1:
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise UserError(f"{path}: all arrays must have as many examples; {told}.")
+    return Labelled(tuple(inputs.values()), tuple(labels.values()), weights.get(WEIGHTS))
 
-    def finish(rows: np.ndarray) -> np.ndarray:
-        if rows.dtype == np.uint8 and rows.ndim >= 3:
-            return to_range(rows, settings.value_range)
-        kind = np.float32 if np.issubdtype(rows.dtype, np.floating) else np.int32
-        return rows.astype(kind, copy=False)
 
-    examples = Labelled(tuple(inputs.values()), tuple(labels.values()), weights.get(WEIGHTS))
-    return in_memory_dataset(str(path), examples, None, settings, finish)
+def _as_taken(rows: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+    if rows.dtype == np.uint8 and rows.ndim >= 3:
+        return to_range(rows, value_range)
+    kind = np.float32 if np.issubdtype(rows.dtype, np.floating) else np.int32
+    return rows.astype(kind, copy=False)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -3,24 +3,16 @@
 A budget of another kind, as latency from a table, is one more class with the same methods.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from pocketkube.graph.cost_model import CostModel, Extent, Layer
+from pocketkube.graph.cost_model import CostModel
 
 # Latencies are budgets in nanoseconds.
 NS_PER_MS = 1e6
-# What a LiteRT file takes beside its weights, measured on small files: so much altogether, and so much
-# for each operation with its tensors, names and options.
-FILE_BYTES = 2500
-OPERATION_BYTES = 300
-FLOAT_BYTES = 4
-# An int8 kernel has a scale and a zero point for each output channel, and so has its bias.
-INT8_CHANNEL_BYTES = 2 * (4 + 8)
 
 
 class Budget(Protocol):
@@ -100,116 +92,3 @@ class Parameters(Budget):
     def costs(self, counts: np.ndarray) -> np.ndarray:
         """Parameters of each assignment."""
         return np.asarray(self.model.parameters(counts), float)
-
-
-@dataclass(frozen=True)
-class FileBytes(Budget):
-    """An estimate of how large the LiteRT file is.
-
-    Matrices take their bits, rounded up to whole bytes for each weight. Vectors take 4 bytes for each
-    number, as LiteRT keeps biases; a BatchNormalization that follows a convolution or dense layer is
-    merged into its kernel and bias, and takes those of a bias. Each int8 output channel adds the scales
-    and zero points of kernel and bias, each operation 300 bytes, each file 2500.
-
-    Attributes:
-        bits: Bits of each number of a layer's matrices, by the layer's name.
-        default_bits: Those of a layer that is not named.
-    """
-
-    model: CostModel
-    bits: Mapping[str, int] = field(default_factory=dict)
-    default_bits: int = 32
-    name: str = "file size"
-    unit: str = "bytes"
-
-    @property
-    def is_exact(self) -> bool:
-        """It is an estimate."""
-        return False
-
-    def costs(self, counts: np.ndarray) -> np.ndarray:
-        """Bytes of the file of each assignment."""
-        bits = [
-            self.bits.get(layer.name, self.default_bits)
-            for layer in self.model.layers
-            for _ in layer.weights
-        ]
-        return self.costs_at(counts, np.array([bits]))
-
-    def costs_at(self, counts: np.ndarray, bits: np.ndarray) -> np.ndarray:
-        """Bytes of the file at other bits.
-
-        Args:
-            counts: Units that each group keeps, `[assignments, groups]`.
-            bits: Bits of each weight that is a matrix, in the order of layers and their weights,
-                `[assignments or 1, weights]`.
-
-        Returns:
-            One cost for each assignment, `[assignments]`.
-        """
-        facts = self._facts
-        sizes = self.model.weight_sizes(counts)
-        numbers = np.where(facts.is_matrix, bits / 8, facts.vector_bytes)
-        channels = self.model.lengths(facts.outputs, counts) * (bits[:, facts.matrices] <= 8)
-        scales = INT8_CHANNEL_BYTES * channels.sum(axis=1)
-        return np.ceil(sizes * numbers).sum(axis=1) + scales + facts.constant
-
-    @cached_property
-    def _facts(self) -> "_FileFacts":
-        return _file_facts(self.model.layers)
-
-
-@dataclass(frozen=True)
-class _FileFacts:
-    """What a file's bytes follow from.
-
-    Attributes:
-        constant: Bytes that no weights take.
-        is_matrix: Whether each weight is one, `[weights]`.
-        vector_bytes: Bytes of each number of what is none, `[weights]`.
-        matrices: The number of the first matrix of each layer that has one.
-        outputs: These layers' output channels.
-    """
-
-    constant: int
-    is_matrix: np.ndarray
-    vector_bytes: np.ndarray
-    matrices: np.ndarray
-    outputs: tuple[Extent, ...]
-
-
-def _file_facts(layers: Sequence[Layer]) -> _FileFacts:
-    named = {layer.name: layer for layer in layers}
-    constant = FILE_BYTES
-    is_matrix: list[bool] = []
-    vector_bytes: list[int] = []
-    matrices: list[int] = []
-    outputs: list[Extent] = []
-    for layer in layers:
-        source = named.get(layer.reads[0]) if layer.kind == NORM and layer.reads else None
-        merged = source is not None and _has_matrix(source)
-        constant += 0 if merged else OPERATION_BYTES
-        kept = () if source is not None and source.use_bias else KEPT_STATISTICS[merged]
-        if _has_matrix(layer):
-            first = next(i for i, weight in enumerate(layer.weights) if len(weight.shape) > 1)
-            matrices.append(len(is_matrix) + first)
-            outputs.append(layer.calls[0].outputs[0][-1])
-        for weight in layer.weights:
-            is_matrix.append(len(weight.shape) > 1)
-            vector_bytes.append(FLOAT_BYTES * (layer.kind != NORM or weight.name in kept))
-    return _FileFacts(
-        constant,
-        np.array(is_matrix, bool),
-        np.array(vector_bytes, float),
-        np.array(matrices, int),
-        tuple(outputs),
-    )
-
-
-NORM = "BatchNormalization"
-# Of a BatchNormalization that is merged: a bias; of one that is not: a scale and an offset.
-KEPT_STATISTICS = {True: ("moving_mean",), False: ("moving_mean", "moving_variance")}
-
-
-def _has_matrix(layer: Layer) -> bool:
-    return any(len(weight.shape) > 1 for weight in layer.weights)

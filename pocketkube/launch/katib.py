@@ -85,6 +85,7 @@ class RunningExperiment(EndsWhenFollowed):
 
     Attributes:
         name: Its name.
+        algorithm: What proposes its trials.
 
     Args:
         session: The cluster, and the Experiment's namespace.
@@ -106,7 +107,7 @@ class RunningExperiment(EndsWhenFollowed):
         self.name, self._uid = name_of(document), document["metadata"]["uid"]
         self._session, self._problem, self._cluster = session, problem, cluster
         self._is_adopted = is_adopted
-        self._algorithm = str(document["spec"]["algorithm"]["algorithmName"])
+        self.algorithm = str(document["spec"]["algorithm"]["algorithmName"])
         self._count = int(document["spec"]["maxTrialCount"])
         self._order: tuple[str, ...] = ()
         self._trials: dict[str, Trial] = {}
@@ -124,7 +125,7 @@ class RunningExperiment(EndsWhenFollowed):
         if self._outcome is not None:
             return
         what = "is there already, and followed" if self._is_adopted else "is created"
-        yield f"Experiment {self.name} {what}: algorithm={self._algorithm} trials={self._count}"
+        yield f"Experiment {self.name} {what}: algorithm={self.algorithm} trials={self._count}"
         for seen in watch_with_pauses(
             self._session,
             TRIAL,
@@ -152,7 +153,7 @@ class RunningExperiment(EndsWhenFollowed):
         known = self._trials.get(name)
         if known is not None and known.state != "running":
             return
-        trial = read_trial(document, self._number(name), self._problem, self._algorithm)
+        trial = read_trial(document, self._number(name), self._problem, self.algorithm)
         if trial.state == "failed":
             trial = replace(trial, cause=self._cause(document))
         self._trials[name], self._documents[name] = trial, document
@@ -218,7 +219,7 @@ class RunningExperiment(EndsWhenFollowed):
         if failed is not None:
             said = str(failed.get("message") or failed.get("reason") or "").rstrip(". ")
             said = said.rpartition(_REFUSAL)[2]
-            return Outcome(2, Cause.USER_ERROR, f"The algorithm {self._algorithm} refuses: {said}.")
+            return Outcome(2, Cause.USER_ERROR, f"The algorithm {self.algorithm} refuses: {said}.")
         causes = [trial for trial in self.trials if trial.state == "failed"]
         if causes:
             last = causes[-1]
@@ -279,12 +280,12 @@ class RunningExperiment(EndsWhenFollowed):
             for event in find(
                 self._session, EVENT, fields="involvedObject.kind=ReplicaSet,type=Warning"
             )
-            if event["involvedObject"]["name"].startswith(f"{self.name}-{self._algorithm}-")
+            if event["involvedObject"]["name"].startswith(f"{self.name}-{self.algorithm}-")
         ]
         if not refused:
             return None
         last = max(refused, key=lambda event: event.get("lastTimestamp") or "")
-        what = f"the service of {self._algorithm}"
+        what = f"the service of {self.algorithm}"
         return Stuck(what, last.get("reason", ""), last.get("message", ""))
 
     def _unseen_end(self) -> str:

@@ -27,7 +27,8 @@ _LOOK_S = 2.0
 # For mpirun to end its ranks.
 _GRACE_S = 20.0
 _ASK_S = 15
-_METRIC = re.compile(r"[^\s=]+=[+-]?[0-9][0-9.eE+-]*")
+# With the time before it or not.
+_METRIC = re.compile(r"([0-9TZ:.+-]+ )?[^\s=]+=[+-]?[0-9][0-9.eE+-]*")
 State = tuple[str, int] | tuple[()]
 # The launcher's own, which would mislead a worker; Open MPI passes its settings by itself.
 _OWN = ("HOME", "HOSTNAME", "LD_PRELOAD", "OLDPWD", "PATH", "PWD", "SHLVL", "TERM", "_")

@@ -91,6 +91,8 @@ def wanted_outputs(
             call = steps.send(_computed(node, values))
 
 
+# What is not finite is told of where a layer is fitted to it.
+@np.errstate(invalid="ignore", over="ignore")
 def _wanted(path: str, layer: Any, inputs: Batches, rng: np.random.Generator) -> Wanted:
     matrix = matrix_of(layer)
     positions = [drawn_positions(layer, x, rng) for x in inputs]

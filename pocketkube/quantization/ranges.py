@@ -10,7 +10,8 @@ from pocketkube.quantization.levels import Levels, grid_of
 
 Calibration = Literal["minmax", "percentile", "mse"]
 PERCENTILE = 99.99
-SHRINK_FACTORS = np.linspace(0.02, 1.0, 99)
+SHRINK_FACTORS = np.linspace(0.02, 1.0, 99, dtype=np.float32)
+STRIDE = 6
 
 
 def find_range(
@@ -51,16 +52,31 @@ def _percentiles(values: np.ndarray, levels: Levels, symmetric: bool) -> tuple[n
 
 def _least_error(values: np.ndarray, levels: Levels, symmetric: bool) -> tuple[np.ndarray, np.ndarray]:
     low, high = _extremes(values, levels, symmetric)
-    best = np.full(values.shape[1], np.inf)
-    ends = np.stack([low, high])
-    for factor in SHRINK_FACTORS[::-1]:
-        scale, zero_point = (a.numpy() for a in grid_of(low * factor, high * factor, levels, symmetric))
-        rounded = np.clip(np.rint(values / scale), levels.low - zero_point, levels.high - zero_point)
-        error = np.square(rounded * scale - values).sum(axis=0)
-        better = error < best
-        best = np.where(better, error, best)
-        ends = np.where(better, np.stack([low * factor, high * factor]), ends)
-    return ends[0].astype(np.float32), ends[1].astype(np.float32)
+    # A narrower range has smaller steps and the same zero point.
+    whole, zero_point = (each.numpy() for each in grid_of(low, high, levels, symmetric))
+    first, last = levels.low - zero_point, levels.high - zero_point
+
+    def error(places: np.ndarray) -> np.ndarray:
+        scale = whole * SHRINK_FACTORS[places]
+        missing = np.clip(np.rint(values / scale), first, last)
+        missing *= scale
+        missing -= values
+        return np.square(missing, out=missing).sum(axis=0)
+
+    last_place = len(SHRINK_FACTORS) - 1
+    best = np.full(values.shape[1], last_place)
+    least = error(best)
+    # In strides first, then all about the best of them: the error hardly goes up and down between.
+    strides = [np.full_like(best, place) for place in range(last_place - STRIDE, -1, -STRIDE)]
+    for find_about in (False, True):
+        about = [best + offset for offset in range(-STRIDE + 1, STRIDE) if offset]
+        for places in about if find_about else strides:
+            inside = np.clip(places, 0, last_place)
+            found = error(inside)
+            better = found < least
+            best, least = np.where(better, inside, best), np.where(better, found, least)
+    factors = SHRINK_FACTORS[best]
+    return (low * factors).astype(np.float32), (high * factors).astype(np.float32)
 
 
 CALIBRATIONS: dict[str, Callable[[np.ndarray, Levels, bool], tuple[np.ndarray, np.ndarray]]] = {

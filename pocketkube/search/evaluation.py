@@ -4,12 +4,15 @@ Channels are cut by the criterion's scores, and what reads the rest is fitted to
 network gives, which is computed once; zeros are the smallest weights; BatchNorm's statistics are
 estimated anew; levels are calibrated. What stages then train is left out, but for some steps where the
 search asks for them.
+
+lasso and dcp choose channels by plain scores here: their own choice, as the stage makes it, runs both
+networks anew for each layer, and takes many times as long as all the rest of a trial.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ from pocketkube.pruning.front_to_back import Wanted, fit_front_to_back, fitted_p
 from pocketkube.quantization.quantize import quantize
 from pocketkube.ranks import started_size
 from pocketkube.records import Record
+from pocketkube.search.between_steps import OnScore, ScoredBetween
 from pocketkube.search.calibrated import CalibratedLevels, Ranges
 from pocketkube.search.judging import Judge, Judged
 from pocketkube.search.problem import Problem
@@ -48,7 +52,7 @@ from pocketkube.spec.sections import (
     Training,
 )
 from pocketkube.training.loop import train
-from pocketkube.training.method import Method
+from pocketkube.training.method import CombinedMethod, Method
 from pocketkube.training.task import Task
 
 TRIALS = "trials"
@@ -148,18 +152,22 @@ class Evaluator:
             self._graph = trace_channels(self._model)
             self._ranking = rank_units(self._graph, shared.unit_scores)
 
-    def evaluate(self, choice: Sequence[int] | np.ndarray) -> Evaluated:
+    def evaluate(
+        self, choice: Sequence[int] | np.ndarray, on_score: OnScore | None = None
+    ) -> Evaluated:
         """Compresses the network by a choice, and judges it on the validation examples.
 
         Args:
             choice: The level of each parameter; it is taken as it is, within the limit or not.
+            on_score: Takes the score between steps of fine-tuning, where there is any; of what was
+                remembered nothing is told. It changes nothing in what comes of it.
 
         Raises:
             UserError: If it has not one level for each parameter, each of those there are.
         """
         levels = self._checked(choice)
         if levels not in self._known:
-            self._known[levels] = self._remembered(levels) or self._evaluated(levels)
+            self._known[levels] = self._remembered(levels) or self._evaluated(levels, on_score)
         return self._known[levels]
 
     def judged(self, choice: Sequence[int] | np.ndarray, examples: int | None = None) -> Judged:
@@ -171,15 +179,21 @@ class Evaluator:
         """
         return self._judged(self._checked(choice), 0, examples)
 
-    def _evaluated(self, levels: tuple[int, ...]) -> Evaluated:
+    def _evaluated(self, levels: tuple[int, ...], on_score: OnScore | None) -> Evaluated:
         began = time.monotonic()
-        found = self._judged(levels, self._settings.fine_tune_steps, None)
+        found = self._judged(levels, self._settings.fine_tune_steps, None, on_score)
         seconds = time.monotonic() - began
         evaluated = Evaluated(found.score, self.problem.all_costs(levels), seconds, found.distance)
         self._remember(levels, evaluated)
         return evaluated
 
-    def _judged(self, levels: tuple[int, ...], steps: int, examples: int | None) -> Judged:
+    def _judged(
+        self,
+        levels: tuple[int, ...],
+        steps: int,
+        examples: int | None,
+        on_score: OnScore | None = None,
+    ) -> Judged:
         shared = self._shared
         if self._settings.quantize is not None and shared.ranges is not None and not steps:
             # The layers stay as they are: the model is quantised once, and its bits change.
@@ -193,18 +207,26 @@ class Evaluator:
             return self._judge(examples)
         model = self._compressed(levels)
         if self._settings.quantize is None:
-            if steps:
-                self._fine_tune(model, KeptZeros(model) if self._settings.sparsify else Method(), steps)
+            judge = self._judge_of(model)
+
+            def judged() -> Judged:
                 # Moving averages are far behind the weights after so few steps.
                 recalibrate_where_better(model, self._calibration)
-            return self._judge_of(model)(examples)
+                return judge(examples)
+
+            if not steps:
+                return judge(examples)
+            method = KeptZeros(model) if self._settings.sparsify else Method()
+            self._fine_tune(model, method, steps, judged, on_score)
+            return judged()
         settings = self._settings.quantize.model_copy(update={"layers": self._bits(levels)})
         quantized = quantize(model, settings, shared.calibration[0], self._settings.seed)
+        judge = self._judge_of(quantized.model)
         if steps:
-            self._fine_tune(quantized.model, quantized.method, steps)
+            self._fine_tune(quantized.model, quantized.method, steps, lambda: judge(examples), on_score)
         else:
             quantized.method.finish()
-        return self._judge_of(quantized.model)(examples)
+        return judge(examples)
 
     def _compressed(self, levels: tuple[int, ...]) -> keras.Model:
         """The network with fewer channels and with zeros, in a copy."""
@@ -240,8 +262,18 @@ class Evaluator:
         asked = prune is not None and (prune.reconstruct or always_fits(prune.criterion))
         return asked and self._calibration.can_be_fitted_to
 
-    def _fine_tune(self, model: keras.Model, method: Method, steps: int) -> None:
+    def _fine_tune(
+        self,
+        model: keras.Model,
+        method: Method,
+        steps: int,
+        judged: Callable[[], Judged],
+        on_score: OnScore | None,
+    ) -> None:
         shared, course = self._shared, self._settings.training
+        if on_score is not None:
+            scored = ScoredBetween(method, model.variables, lambda: judged().score, on_score)
+            method = CombinedMethod([scored, method])
         if self._training_data is None:
             self._training_data = self._examples_to_train_on(steps)
         data = self._training_data

@@ -31,6 +31,7 @@ from pocketkube.records import Document, Record, read_document, text_of
 from pocketkube.search.calibrated import Ranges, find_ranges
 from pocketkube.search.evaluation import TRIALS, Evaluator, Shared, TrialSettings
 from pocketkube.search.judging import Judge, Judged, softened_outputs
+from pocketkube.search.measured_file import with_measured_file
 from pocketkube.search.problem import Problem
 from pocketkube.search.sensitivity import EXAMPLES, measure_losses
 from pocketkube.search.space_of import SearchedStages, problem_of
@@ -44,6 +45,9 @@ FACTS, PROBLEM, MODEL = "prepared.json", "problem.json", "model.keras"
 UNIT_SCORES, RANGES = "unit_scores.npy", "ranges.npz"
 # From a pruner of the model, and examples, to what any cut of it takes.
 LatencyOf = Callable[[Pruner, Arrays], Latency]
+# From the model and examples to the file that the job would end in, were no channels cut and as many
+# bits and zeros chosen as there may be.
+FileOf = Callable[[keras.Model, Arrays], bytes]
 
 
 class _Arrays(Record):
@@ -80,6 +84,7 @@ def prepare_search(
     *,
     uncompressed: keras.Model | None = None,
     latency_of: LatencyOf | None = None,
+    file_of: FileOf | None = None,
     training: Training | None = None,
     dataset_settings: DatasetSettings | None = None,
     seed: int = 0,
@@ -95,6 +100,8 @@ def prepare_search(
         folder: Where the bundle goes.
         uncompressed: The model from which a target counts; `model` if None.
         latency_of: The latency of any cut, where that is the budget.
+        file_of: The file, where its bytes are the budget; what it takes beside its weights is then
+            measured on one, and else estimated.
         training: How trials are fine-tuned, where they are.
         dataset_settings: Where trials find the examples to fine-tune on.
         seed: All that is random follows from it.
@@ -130,6 +137,8 @@ def prepare_search(
     if pruner is not None and latency_of is not None:
         latency = latency_of(pruner, calibration[0])
     problem = problem_of(model, network, searched, whole=whole, latency=latency)
+    if file_of is not None:
+        problem = with_measured_file(problem, file_of(model, calibration[0]))
     ranges = None
     if searched.quantize is not None and not (searched.prune or searched.sparsify):
         ranges = find_ranges(model, searched.quantize, calibration[0], seed)

@@ -7,15 +7,15 @@ import base64
 import binascii
 import json
 import zlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from pocketkube.errors import UserError
-from pocketkube.graph.budgets import FileBytes
 from pocketkube.graph.cost_model import CostModel
+from pocketkube.graph.file_bytes import FileBytes, FileForm
 from pocketkube.search.space import Decides, Parameter, Space
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ class Problem:
         losses: Foreseen loss of the score of each parameter at each of its levels, all others whole, as
             the sensitivity analysis measured it: 0 or more, `[levels]` for each parameter; empty where
             nothing was measured.
-        default_bits: Bits of a matrix whose bits no parameter decides: 32 of a float file, 8 of an int8
-            one; only "bytes" asks for it.
+        file: How the LiteRT file stores what no parameter decides; only "bytes" asks for it.
         latency: The latency of `network`, from a table; None where there is none.
         front: The budgets, where there is more than one.
     """
@@ -81,7 +80,7 @@ class Problem:
     network: CostModel
     limit: Limit
     losses: tuple[tuple[float, ...], ...] = ()
-    default_bits: int = 32
+    file: FileForm = field(default_factory=FileForm)
     latency: "Latency | None" = None
     front: Front | None = None
 
@@ -133,8 +132,8 @@ class Problem:
         - "macs": multiply-adds at batch size 1, whatever is zero and however many bits.
         - "parameters": numbers in all weights that are not zero; zeros are those that sparsity makes.
         - "mean_bits": bits of each weight that has a parameter of bits, on average; zeros count, too.
-        - "bytes": of the LiteRT file, as `FileBytes` estimates it: matrices take the bits that are
-          chosen, or `default_bits`, and zeros take as much as other numbers.
+        - "bytes": of the LiteRT file, as `FileBytes` counts them: 2 to 4 bits take half a byte in a
+          file of integers, and zeros are left out only where the export leaves them out.
         - "latency": nanoseconds from the latency table, which follow from the channels alone.
 
         Args:
@@ -228,7 +227,7 @@ class Problem:
                 "network": json.loads(self.network.to_json()),
                 "limit": asdict(self.limit),
                 "losses": self.losses,
-                "default_bits": self.default_bits,
+                "file": asdict(self.file),
                 "latency": latency,
                 "front": None if self.front is None else asdict(self.front),
             },
@@ -262,7 +261,7 @@ class Problem:
                 network,
                 Limit(facts["limit"]["cost"], float(facts["limit"]["most"])),
                 tuple(tuple(map(float, each)) for each in facts["losses"]),
-                int(facts["default_bits"]),
+                _file_form(facts),
                 None if facts["latency"] is None else _latency(network, facts["latency"]),
                 _front(facts.get("front")),
             )
@@ -320,36 +319,43 @@ class Problem:
         counts, compiled = self.counts(choices), self._compiled
         if of == "macs":
             return np.asarray(self.network.macs(counts), float)
-        if of == "parameters" and not compiled.sparsity:
+        zeros = self._zeros(choices)
+        if of == "parameters" and zeros is None:
             return np.asarray(self.network.parameters(counts), float)
         if of == "parameters":
             sizes = self.network.weight_sizes(counts)
-            for parameter, levels, weights in compiled.sparsity:
-                gone = levels[choices[:, parameter], None] * sizes[:, weights]
-                sizes[:, weights] -= np.rint(gone)
-            return sizes.sum(axis=1)
+            return (sizes - np.rint(zeros * sizes)).sum(axis=1)
         if of == "latency":
             assert self.latency is not None
             return self.latency.costs(counts)
         if of == "bytes":
-            return compiled.file.costs_at(counts, self._bits(choices))
+            return compiled.file.costs_at(counts, self._bits(choices), zeros)
         sizes, bits = self._sized_bits(choices)
         return (sizes * bits).sum(axis=1) / sizes.sum(axis=1)
 
     def _bits(self, choices: np.ndarray) -> np.ndarray:
         """Bits of each weight, `[choices or 1, weights]`."""
         compiled = self._compiled
-        rows = len(choices) if compiled.bits else 1
-        bits = np.full((rows, compiled.weights), float(self.default_bits))
-        for parameter, levels, weights in compiled.bits:
-            bits[:, weights] = levels[choices[:, parameter], None]
+        bits = compiled.file.known_bits
+        if len(compiled.bits.weights):
+            bits = np.repeat(bits, len(choices), axis=0)
+            bits[:, compiled.bits.weights] = compiled.bits.chosen(choices)
         return bits
+
+    def _zeros(self, choices: np.ndarray) -> np.ndarray | None:
+        """The part of each weight that is zero, `[choices, weights]`; None where none is decided."""
+        compiled = self._compiled
+        if not len(compiled.sparsity.weights):
+            return None
+        parts = np.zeros((len(choices), compiled.weights))
+        parts[:, compiled.sparsity.weights] = compiled.sparsity.chosen(choices)
+        return parts
 
     def _sized_bits(self, choices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers in each weight that has a parameter of bits, and its bits, `[choices, weights]`."""
-        having = np.concatenate([weights for _, _, weights in self._compiled.bits])
+        decided = self._compiled.bits
         sizes = self.network.weight_sizes(self.counts(choices))
-        return sizes[:, having], self._bits(choices)[:, having]
+        return sizes[:, decided.weights], decided.chosen(choices)
 
     @cached_property
     def _compiled(self) -> "_Compiled":
@@ -378,8 +384,23 @@ def unpacked_text(setting: str, what: str) -> str:
         raise damaged from None
 
 
-# The number of a parameter, the value of each of its levels, and the numbers of its weights.
-_OfWeights = tuple[int, np.ndarray, np.ndarray]
+@dataclass(frozen=True)
+class _OfWeights:
+    """What parameters decide of weights.
+
+    Attributes:
+        weights: The numbers of the weights that are decided.
+        parameters: The parameter of each of them.
+        levels: What each of them gets at each level, `[decided weights, most levels]`.
+    """
+
+    weights: np.ndarray
+    parameters: np.ndarray
+    levels: np.ndarray
+
+    def chosen(self, choices: np.ndarray) -> np.ndarray:
+        """What they get, `[choices, decided weights]`."""
+        return self.levels[np.arange(len(self.weights)), choices[:, self.parameters]]
 
 
 @dataclass(frozen=True)
@@ -390,8 +411,8 @@ class _Compiled:
         groups: The groups that have a parameter.
         kept: The parameter of each of them.
         counts: How many units each of them keeps at each level, `[groups, most levels]`.
-        sparsity: The parameters of sparsity.
-        bits: Those of bits.
+        sparsity: What is decided of zeros.
+        bits: What is decided of bits.
         weights: How many weights the network has.
         file: The bytes of its file.
     """
@@ -399,8 +420,8 @@ class _Compiled:
     groups: np.ndarray
     kept: np.ndarray
     counts: np.ndarray
-    sparsity: tuple[_OfWeights, ...]
-    bits: tuple[_OfWeights, ...]
+    sparsity: _OfWeights
+    bits: _OfWeights
     weights: int
     file: FileBytes
 
@@ -439,20 +460,18 @@ def _compile(problem: Problem) -> _Compiled:
         sparsity=_of_weights(parameters, "sparsity", weights),
         bits=_of_weights(parameters, "bits", weights),
         weights=len(weights),
-        file=FileBytes(network, default_bits=problem.default_bits),
+        file=FileBytes(network, problem.file),
     )
 
 
 def _of_weights(
     parameters: tuple[Parameter, ...], decides: Decides, weights: list[tuple[str, bool]]
-) -> tuple[_OfWeights, ...]:
+) -> _OfWeights:
     """What parameters decide of the matrices of layers; depthwise ones never get zeros."""
-    found: list[_OfWeights] = []
-    owner: dict[int, str] = {}
+    owner: dict[int, int] = {}
     for place, parameter in enumerate(parameters):
         if parameter.decides != decides:
             continue
-        numbers = []
         for target in parameter.targets:
             of_target = [
                 number
@@ -465,14 +484,17 @@ def _of_weights(
                 raise UserError(
                     f"{parameter.name} decides on {target}, which is no layer with a matrix of weights."
                 )
-            numbers += of_target
-        for number in numbers:
-            if owner.setdefault(number, parameter.name) != parameter.name:
-                raise UserError(
-                    f"{owner[number]} and {parameter.name} both decide on {weights[number][0]}."
-                )
-        found.append((place, np.array(parameter.levels, float), np.array(sorted(set(numbers)), int)))
-    return tuple(found)
+            for number in of_target:
+                if owner.setdefault(number, place) != place:
+                    raise UserError(
+                        f"{parameters[owner[number]].name} and {parameter.name} both decide on "
+                        f"{weights[number][0]}."
+                    )
+    width = max((len(parameters[place].levels) for place in owner.values()), default=1)
+    levels = np.zeros((len(owner), width))
+    for row, place in enumerate(owner.values()):
+        levels[row, : len(parameters[place].levels)] = parameters[place].levels
+    return _OfWeights(np.array(list(owner), int), np.array(list(owner.values()), int), levels)
 
 
 def _check_parameter(parameter: Parameter) -> None:
@@ -506,6 +528,14 @@ def _parameter(facts: Any) -> Parameter:
 
 def _front(facts: Any) -> Front | None:
     return None if facts is None else Front(float(facts["least"]), float(facts["target"]))
+
+
+def _file_form(facts: Any) -> FileForm:
+    if "file" in facts:
+        return FileForm(**facts["file"])
+    # An earlier version wrote the bits alone.
+    bits = int(facts["default_bits"])
+    return FileForm("float32") if bits == 32 else FileForm("float16" if bits == 16 else "int8")
 
 
 def _latency(network: CostModel, facts: Any) -> "Latency":

@@ -140,8 +140,8 @@ def _fill(problem: Problem, choice: np.ndarray, owners: np.ndarray) -> tuple[np.
         able = np.zeros(len(choice), bool)
         able[waiting] = True
         places = np.flatnonzero(able)
-        costs = problem.costs(choice + step[places])
         fits = np.zeros(len(choice), bool)
+        costs = problem.costs(choice + step[places])
         fits[places[costs <= most]] = True
         if not fits.any():
             break
@@ -149,8 +149,17 @@ def _fill(problem: Problem, choice: np.ndarray, owners: np.ndarray) -> tuple[np.
             # What does not fit now will not fit later.
             waiting = waiting[fits[waiting]]
         first = int(fits[waiting].argmax())
-        gained = int(waiting[first])
-        waiting = np.concatenate([waiting[:first], waiting[first + 1 :]])
-        choice = choice + step[gained]
-        cost = float(costs[np.searchsorted(places, gained)])
+        gained, taken = waiting[first : first + PROBES], 1
+        choices = choice + np.cumsum(step[gained], axis=0)
+        if first:
+            # What waits before it may fit then.
+            cost = float(costs[np.searchsorted(places, gained[0])])
+        else:
+            # Those that follow it for as long as they fit, too.
+            costs = problem.costs(choices)
+            beyond = np.flatnonzero(costs > most)
+            taken = int(beyond[0]) if len(beyond) else len(gained)
+            cost = float(costs[taken - 1])
+        choice = choices[taken - 1]
+        waiting = np.concatenate([waiting[:first], waiting[first + taken :]])
     return choice, cost

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import keras
@@ -13,6 +13,7 @@ from pocketkube.errors import UserError
 from pocketkube.graph.budgets import NS_PER_MS
 from pocketkube.graph.cost import Profile
 from pocketkube.graph.cost_model import ChannelGroup, CostModel, Layer
+from pocketkube.graph.file_bytes import FLOAT_BYTES, FileForm
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.latency_table.budget import Latency
 from pocketkube.search.problem import Front, Limit, Problem
@@ -36,7 +37,8 @@ MOST_LEVELS = 12
 # From the cheapest on: close together where most weights are gone already.
 SPARSITIES = (0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.25, 0.0)
 BITS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
-BITS_OF_FILES = {"float32": 32, "float16": 16, "int8": 8, "dynamic": 8}
+# LiteRT stores fewer in as many bytes as these.
+STORED_BITS = (4.0, 8.0)
 DECIDES: dict[str, Decides] = {
     "prune_channels": "kept",
     "sparsify_weights": "sparsity",
@@ -102,10 +104,12 @@ def problem_of(
     Raises:
         UserError: If there is nothing to decide, or not even the cheapest levels reach the limit.
     """
+    limit = _limit(model, searched, whole)
+    levels = STORED_BITS if limit.cost == "bytes" else BITS
     parameters = [
         *(_kept(network, searched.search.tie) if searched.prune else ()),
         *(_sparsity(model, network, searched.search.tie) if searched.sparsify else ()),
-        *(_bits(model, network, searched.search.tie) if searched.quantize else ()),
+        *(_bits(model, network, searched.search.tie, levels) if searched.quantize else ()),
     ]
     if not parameters:
         raise UserError(
@@ -113,11 +117,8 @@ def problem_of(
         )
     place = {layer.name: number for number, layer in enumerate(network.layers)}
     order = sorted(parameters, key=lambda each: place.get(_layer_of(each.targets[0]), len(place)))
-    if searched.quantize:
-        default_bits = searched.quantize.first_last_bits
-    else:
-        default_bits = BITS_OF_FILES[searched.numbers]
-    limit = _limit(model, searched, whole)
+    if limit.cost == "bytes":
+        _refuse_unstored(searched)
     front = None
     if searched.search.front is not None:
         least, most = _ends(searched, whole, limit)
@@ -126,7 +127,7 @@ def problem_of(
         Space(tuple(_uniquely_named(order))),
         network,
         limit,
-        default_bits=default_bits,
+        file=_file_form(model, searched),
         latency=latency,
         front=front,
     )
@@ -165,11 +166,13 @@ def _sparsity(model: keras.Model, network: CostModel, tie: str) -> Iterable[Para
         yield Parameter(f"{name or members[0]}.sparsity", "sparsity", tuple(members), SPARSITIES)
 
 
-def _bits(model: keras.Model, network: CostModel, tie: str) -> Iterable[Parameter]:
+def _bits(
+    model: keras.Model, network: CostModel, tie: str, levels: tuple[float, ...]
+) -> Iterable[Parameter]:
     """The first and the last layer have first_last_bits, and are no part of a search."""
     paths = list(dict.fromkeys(kernel.layer for kernel in kernels_of(model)))[1:-1]
     for name, members in _tied(network, [(path, (path,)) for path in paths], tie):
-        yield Parameter(f"{name or members[0]}.bits", "bits", tuple(members), BITS)
+        yield Parameter(f"{name or members[0]}.bits", "bits", tuple(members), levels)
 
 
 def _tied(
@@ -269,6 +272,33 @@ def _ends(searched: SearchedStages, whole: Profile, limit: Limit) -> tuple[float
         return macs_or_parameters / high, macs_or_parameters / low
     unit = NS_PER_MS if name == "max_latency_ms" else 1.0
     return low * unit, high * unit
+
+
+def _refuse_unstored(searched: SearchedStages) -> None:
+    """Refuses bits of a file that stores floats, whatever levels they are on."""
+    if searched.quantize is not None and searched.numbers in FLOAT_BYTES:
+        raise UserError(
+            f"search: bits make the file no smaller, which is of {searched.numbers} in the end; "
+            "end stages with quantize_weights, its levels symmetric and its activation_bits 8 or "
+            "float, or leave it out of over."
+        )
+
+
+def _file_form(model: keras.Model, searched: SearchedStages) -> FileForm:
+    """How the file stores what the search does not decide."""
+    sparsifies = any(isinstance(stage, SparsifyWeights) for stage in searched.stages)
+    settings = next((each for each in searched.stages if isinstance(each, QuantizeWeights)), None)
+    form = FileForm(
+        searched.numbers,
+        leaves_zeros_out=sparsifies and searched.numbers in FLOAT_BYTES,
+    )
+    if settings is None:
+        return form
+    layers = list(dict.fromkeys(kernel.layer for kernel in kernels_of(model)))
+    bits = dict.fromkeys(layers, settings.weight_bits)
+    bits |= dict.fromkeys((layers[0], layers[-1]), settings.first_last_bits)
+    bits |= {layer: settings.layers[layer] for layer in layers if layer in settings.layers}
+    return replace(form, bits=bits)
 
 
 def _refuse_unreachable(problem: Problem) -> None:

@@ -20,7 +20,7 @@ class Trial:
         costs: What the network costs then, by the cost's name, as "macs" and "bytes".
         seconds: How long the evaluation took.
         sampler: What it was asked for by: "milp" for the first one of other samplers.
-        cause: Why it failed, in one line.
+        cause: Why it failed, or ended before its time, in one line.
     """
 
     number: int

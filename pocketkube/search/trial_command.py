@@ -3,34 +3,33 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pocketkube.errors import UserError, repeatable
 from pocketkube.graph.budgets import NS_PER_MS
 from pocketkube.ranks import started_first
+from pocketkube.search.applied import applied_choice
 from pocketkube.search.problem import Problem
-from pocketkube.search.projection import project_choice
 from pocketkube.storage import LocalLocation, parse_location
-
-if TYPE_CHECKING:
-    from pocketkube.search.evaluation import Evaluated
 
 # Katib's collector of metrics looks for the process, and does not find one that ended at once.
 SHORTEST_SECONDS = 3.0
 
 
-def run_trial(prepared: str, metrics: Path, given: Sequence[str]) -> None:
-    """Evaluates one assignment, brought under the budget first, and writes what came of it.
+def run_trial(prepared: str, metrics: Path, given: Sequence[str], *, as_given: bool = False) -> None:
+    """Evaluates one assignment, brought onto the budget first, and writes what came of it.
 
     Of several processes that fine-tune together only the first one writes.
 
     Args:
         prepared: The bundle: a folder, or s3://….
-        metrics: The file to write, a line name=value for each metric; it is created at once.
+        metrics: The file to write, a line name=value for each metric; it is created at once. Where
+            trials are fine-tuned, scores between steps come before the trial's own.
         given: The assignment, as NAME=VALUE for each parameter.
+        as_given: Whether one within the budget is taken as it is; see `applied_choice`.
 
     Raises:
         UserError: If the bundle or the assignment is wrong, or the file cannot be written.
@@ -52,28 +51,43 @@ def run_trial(prepared: str, metrics: Path, given: Sequence[str]) -> None:
 
         evaluator = open_prepared(folder, remembers=isinstance(location, LocalLocation))
         problem = evaluator.problem
-        applied = project_choice(problem, problem.space.choice(values)).choice
-        found = evaluator.evaluate(applied)
-        if written is not None:
-            written.write(metrics_text(problem, applied, found))
-            written.flush()
+        applied = applied_choice(problem, problem.space.choice(values), as_given=as_given)
+
+        def tell(lines: str) -> None:
+            if written is not None:
+                written.write(lines)
+                written.flush()
+
+        # At once, for a trial that is ended early has them, too.
+        tell(known_text(problem, applied))
+        found = evaluator.evaluate(applied, lambda score: tell(score_text(score)))
+        tell(score_text(found.score))
     time.sleep(max(0.0, SHORTEST_SECONDS - (time.monotonic() - began)))
 
 
-def metrics_text(problem: Problem, applied: Sequence[int], found: "Evaluated") -> str:
-    """A trial's metrics as Katib reads them, a line name=value for each.
+def known_text(problem: Problem, applied: Sequence[int]) -> str:
+    """What is known of a trial before it is scored, as Katib reads it: a line name=value each.
 
     Args:
         problem: The search.
-        applied: The choice that was evaluated.
-        found: What came of it.
+        applied: The choice that is evaluated.
     """
-    metrics: dict[str, float] = {"score": found.score, **found.costs}
-    if "latency" in found.costs:
-        metrics["latency_ms"] = found.costs["latency"] / NS_PER_MS
+    metrics = problem.all_costs(applied)
+    if "latency" in metrics:
+        metrics["latency_ms"] = metrics["latency"] / NS_PER_MS
     for name, value in problem.space.values(np.array(applied)).items():
         metrics[f"applied.{name}"] = value
     return "".join(f"{name}={value:.10g}\n" for name, value in metrics.items())
+
+
+def score_text(score: float) -> str:
+    """A score as Katib reads it, with the time by which it tells the latest.
+
+    Args:
+        score: With all its digits, so that algorithms see what they see in a search without Katib.
+    """
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return f"{now} score={score!r}\n"
 
 
 def _values(given: Sequence[str]) -> Mapping[str, float]:

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from pocketkube.errors import UserError
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.problems import Problem, problems_of
 from pocketkube.spec.sections import UNCOMPRESSED, DistillModel
 from pocketkube.spec.settings import Settings
 from pocketkube.spec.source import line_of, read_document
-from pocketkube.spec.spec import Spec
+from pocketkube.spec.spec import Spec, said_of_width
 from pocketkube.spec.stage_settings import StageSettings
 
 Kind = TypeVar("Kind", bound=Settings)
@@ -101,12 +102,14 @@ def resolve_paths(spec: Spec, base: Path) -> Spec:
         base: The folder that relative paths start from: the spec file's.
 
     Returns:
-        The spec with the paths of the model and of a student, where they are .keras files, of
+        The spec with the paths of the model and of a student, where they are files, of
         teachers, of a latency table and of the data set. What is already absolute, a built-in name or
         an address such as s3://… stays as it is; ~ is the home folder.
     """
     changes: dict[str, Any] = {}
-    if spec.model.endswith(".keras"):
+    if is_model_file(spec.model, base):
+        if spec.width != 1.0:
+            raise UserError(said_of_width(spec.model))
         changes["model"] = _absolute(spec.model, base)
     changes["stages"] = tuple(_absolute_student(stage, base) for stage in spec.stages)
     teachers = tuple(
@@ -127,7 +130,7 @@ def resolve_paths(spec: Spec, base: Path) -> Spec:
 
 
 def _absolute_student(stage: StageSettings, base: Path) -> StageSettings:
-    if isinstance(stage, DistillModel) and stage.student.endswith(".keras"):
+    if isinstance(stage, DistillModel) and is_model_file(stage.student, base):
         return stage.model_copy(update={"student": _absolute(stage.student, base)})
     return stage
 

@@ -3,11 +3,20 @@
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from pocketkube.spec.sections import PruneChannels, Search, SparsifyWeights, StageBase, Target
+from pocketkube.spec.sections import (
+    PruneChannels,
+    Search,
+    SparsifyWeights,
+    StageBase,
+    Target,
+    Trials,
+)
 
 # "parameters" are those that are not zero.
 BudgetName = Literal["macs", "parameters", "mean_bits", "bytes", "latency"]
 
+# Stages after which zeros are stored like other weights.
+IN_INTEGERS: Final = ("quantize_weights", "quantize_int8", "quantize_dynamic")
 # What a search decides of a stage, so that its settings do not.
 DECIDED: Final = {
     "prune_channels": ("ratios", "scope"),
@@ -19,6 +28,8 @@ DECIDED: Final = {
 # What a search for a front may be asked for, and what else knows no single budget.
 OF_A_FRONT: Final = ("nsga2", "motpe", "milp", "random", "uniform")
 OF_A_FRONT_ALONE: Final = ("nsga2", "motpe")
+# So many scores a trial tells, evenly spaced over its fine-tuning; the last of them is its own.
+SCORES: Final = 5
 
 
 def check_search(search: Search, stages: Sequence[StageBase], target: Target | None) -> None:
@@ -41,6 +52,35 @@ def check_search(search: Search, stages: Sequence[StageBase], target: Target | N
         _check_undecided(found[0])
     searched_budget(search, stages, target)
     _check_front(search, stages, target)
+
+
+def check_trials(search: Search, trials: Trials) -> None:
+    """Refuses a section of trials that a search has no use for.
+
+    Args:
+        search: What is searched.
+        trials: Where its trials run.
+
+    Raises:
+        ValueError: If it asks for what cannot be; begins with the key that it is about.
+    """
+    steps = search.evaluate.fine_tune_steps
+    if trials.early_stopping and trials.launcher != "katib":
+        raise ValueError(
+            "cluster: trials.early_stopping ends trials of a Katib Experiment, and trials.launcher is "
+            f"{trials.launcher}; let it be katib, or leave early_stopping out"
+        )
+    if trials.early_stopping and steps < SCORES:
+        raise ValueError(
+            "cluster: trials.early_stopping ends trials between steps of fine-tuning, and "
+            f"search.evaluate.fine_tune_steps is {steps}; let it be {SCORES} or more, or leave "
+            "early_stopping out"
+        )
+    if trials.launcher == "katib" and trials.workers > 1 and not steps:
+        raise ValueError(
+            f"cluster: trials.workers: {trials.workers} processes would share a trial's fine-tuning, "
+            "and search.evaluate.fine_tune_steps is 0; let it be more, or workers 1"
+        )
 
 
 def searched_budget(search: Search, stages: Sequence[StageBase], target: Target | None) -> BudgetName:
@@ -74,8 +114,8 @@ def searched_budget(search: Search, stages: Sequence[StageBase], target: Target 
         "parameters": over - {"prune_channels", "sparsify_weights"},
         "mean_bits": over - {"quantize_weights"},
         "latency": over - {"prune_channels"},
-        # A LiteRT file has a place for each zero.
-        "bytes": over & {"sparsify_weights"},
+        # A LiteRT file of integers has a place for each zero.
+        "bytes": over & {"sparsify_weights"} if _ends_in_integers(stages) else frozenset(),
     }[budget]
     if wrong:
         raise ValueError(f"search: {source} limits nothing of {min(wrong)}; {_advice(over)}")
@@ -92,6 +132,11 @@ def searched_budget(search: Search, stages: Sequence[StageBase], target: Target 
             "too, or give it ratios"
         )
     return budget
+
+
+def _ends_in_integers(stages: Sequence[StageBase]) -> bool:
+    """Whether weights are on levels, or the file that the job ends in is of 8 bits."""
+    return any(stage.name in IN_INTEGERS for stage in stages)
 
 
 def _given(search: Search, stages: Sequence[StageBase], target: Target | None) -> dict[BudgetName, str]:
@@ -165,7 +210,9 @@ def _advice(over: frozenset[str]) -> str:
     if over == {"quantize_weights"}:
         return "give mean_bits or target: {max_size: …}"
     if over == {"sparsify_weights"}:
-        return "leave mean_bits and target.max_size out: sparsify_weights' sparsity is the budget"
+        return (
+            "leave mean_bits out: sparsify_weights' sparsity is the budget, or max_size of a float file"
+        )
     if "sparsify_weights" in over:
         return "zeros count with prune_channels alone: give target.speedup and its budget: parameters"
     return "give target: {max_size: …}, which counts all that it decides"

@@ -4,8 +4,9 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.order import broken_order
-from pocketkube.spec.searched import check_search
+from pocketkube.spec.searched import check_search, check_trials
 from pocketkube.spec.sections import (
     Benchmark,
     Cluster,
@@ -25,7 +26,10 @@ from pocketkube.spec.stage_settings import StageSettings
 class Spec(Settings):
     """One job: a model, its data, the target and the stages that lead there."""
 
-    model: Place = Field(description="A built-in network's name, or the path of a .keras file.")
+    model: Place = Field(
+        description="A built-in network's name, or the path of a .keras file; of Keras 2, a .h5 or "
+        ".hdf5 file or a SavedModel's folder."
+    )
     width: float = Field(1.0, gt=0.0, description="Width multiplier of a built-in network.")
     dataset: DatasetSettings = Field(description="The examples: a built-in name, or a source.")
     task: TaskSettings | None = Field(
@@ -87,6 +91,7 @@ class Spec(Settings):
     def _search_fits(self) -> Self:
         if self.search is not None:
             check_search(self.search, self.stages, self.target)
+            check_trials(self.search, self.cluster.trials)
             if self.search.front and self.cluster.trials.launcher == "katib":
                 raise ValueError(
                     "search: a front weighs two objectives, and a Katib Experiment has one; let "
@@ -96,11 +101,8 @@ class Spec(Settings):
 
     @model_validator(mode="after")
     def _width_is_of_a_built_in_network(self) -> Self:
-        if self.model.endswith(".keras") and self.width != 1.0:
-            raise ValueError(
-                f"width: multiplies built-in networks only, and model is the file {self.model}; "
-                "leave width out"
-            )
+        if is_model_file(self.model) and self.width != 1.0:
+            raise ValueError(said_of_width(self.model))
         return self
 
     @model_validator(mode="after")
@@ -116,6 +118,11 @@ class Spec(Settings):
                 "training: label_smoothing is for classes, and landmarks have none; leave it out"
             )
         return self
+
+
+def said_of_width(model: str) -> str:
+    """Why a model that is a file takes no width."""
+    return f"width: multiplies built-in networks only, and model is the file {model}; leave width out"
 
 
 def named_stage(stage: Any) -> Any:

@@ -11,6 +11,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.measures import Classes, MultiLabel, label_places
 from pocketkube.measures.wording import percent
 from pocketkube.predictions import class_numbers, predicted_classes
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.stages.comparison import CHANCE
 from pocketkube.stages.configs import TrainModelConfig
 from pocketkube.training.head import Head
@@ -176,7 +177,7 @@ def _of_values(labels: np.ndarray, outputs: np.ndarray, what: str) -> str:
 
 def _question(config: TrainModelConfig, dataset: Dataset) -> str:
     """What to look at."""
-    if not config.model.endswith(".keras"):
+    if not is_model_file(config.model):
         return "try more training.epochs or another training.learning_rate."
     low, high = config.dataset.value_range
     scale = f"dataset.value_range, now [{low:g}, {high:g}],"

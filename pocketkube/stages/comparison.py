@@ -10,6 +10,7 @@ from pocketkube.bundle import NOW, UNPRUNED, Bundle
 from pocketkube.facts import PruningFacts
 from pocketkube.measures import Wording
 from pocketkube.pruning.criteria import always_fits
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import (
     ClusterWeights,
     DistillModel,
@@ -162,7 +163,7 @@ def _of_levels(settings: QuantizeWeights) -> list[str]:
 
 
 def _of_a_student(settings: DistillModel) -> list[str]:
-    if settings.student.endswith(".keras"):
+    if is_model_file(settings.student):
         return ["a larger student"]
     return [f"a width above {settings.width:g}"]
 

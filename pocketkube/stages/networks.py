@@ -8,6 +8,7 @@ from pocketkube.errors import UserError
 from pocketkube.extension import models
 from pocketkube.models.build import build_model
 from pocketkube.models.names import MODEL_NAMES
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.storage import parse_location
 
 
@@ -27,7 +28,7 @@ def network(key: str, name: str, width: float, dataset: Dataset, seed: int) -> k
     Raises:
         UserError: If there is no such network or file, or the data are nothing for it.
     """
-    if name.endswith(".keras"):
+    if is_model_file(name):
         with parse_location(name).fetched() as path:
             model = load_model(path)
         _check_inputs(key, name, model, dataset)

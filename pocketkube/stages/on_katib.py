@@ -18,6 +18,7 @@ from pocketkube.search.facts import search_facts
 from pocketkube.search.found import write_found
 from pocketkube.search.problem import Problem
 from pocketkube.search.trial import Trial
+from pocketkube.spec.searched import check_trials
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import SearchRatiosConfig
@@ -99,11 +100,11 @@ def algorithm_of(sampler: str, problem: Problem, seed: int) -> Algorithm:
 
 
 def _check(config: SearchRatiosConfig, cluster: Cluster) -> None:
-    if cluster.trials.workers > 1 and not config.search.evaluate.fine_tune_steps:
-        raise UserError(
-            f"cluster.trials.workers: {cluster.trials.workers} processes would share a trial's "
-            "fine-tuning, and search.evaluate.fine_tune_steps is 0; let it be more, or workers 1."
-        )
+    # A task may be given another section than its spec's.
+    try:
+        check_trials(config.search, cluster.trials)
+    except ValueError as error:
+        raise UserError(f"{error}.") from None
 
 
 def _prepared(

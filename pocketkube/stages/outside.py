@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import (
     UNCOMPRESSED,
     DatasetSettings,
@@ -26,9 +27,9 @@ def named_outside(config: StageConfig) -> Iterator[tuple[str, str]]:
 
 
 def _named(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    if name == "model" and value.endswith(".keras"):
+    if name == "model" and is_model_file(value):
         yield name, value
-    elif isinstance(value, DistillModel) and value.student.endswith(".keras"):
+    elif isinstance(value, DistillModel) and is_model_file(value.student):
         yield f"stages.{value.name}.student", value.student
     elif isinstance(value, Distillation) and value.teaches:
         for teacher in value.teachers:

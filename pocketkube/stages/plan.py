@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pocketkube.errors import UserError
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import FineTune, Quantize, QuantizeWeights
 from pocketkube.spec.spec import Spec
 from pocketkube.spec.stage_settings import StageSettings
@@ -150,4 +151,4 @@ def first_stage(model: str) -> str:
     Args:
         model: The spec's model.
     """
-    return "load_model" if model.endswith(".keras") else "train_model"
+    return "load_model" if is_model_file(model) else "train_model"

@@ -1,8 +1,10 @@
 """Prepares what all trials of a search share, from a stage's config and inputs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import keras
 
 from pocketkube.bundle import load_bundle
 from pocketkube.data import load_dataset
@@ -12,10 +14,13 @@ from pocketkube.latency_table.another_device import another_device
 from pocketkube.latency_table.budget import Latency
 from pocketkube.latency_table.prunings import latency_budget, random_prunings
 from pocketkube.pruning.pruner import Pruner
-from pocketkube.search.prepared import LatencyOf, prepare_search
+from pocketkube.search.prepared import FileOf, LatencyOf, prepare_search
 from pocketkube.search.problem import Problem
-from pocketkube.search.space_of import SearchedStages
+from pocketkube.search.space_of import BITS, SPARSITIES, SearchedStages
+from pocketkube.sparsity.selection import sparsifiable_kernels
 from pocketkube.spec.searched import searched_budget
+from pocketkube.spec.sections import QuantizeWeights, SparsifyWeights
+from pocketkube.spec.stage_settings import StageSettings
 from pocketkube.stages.assessment import task_of
 from pocketkube.stages.configs import SearchRatiosConfig
 from pocketkube.stages.foreseen import foreseen_file
@@ -45,9 +50,43 @@ def prepare(config: SearchRatiosConfig, inputs: Mapping[str, Path], folder: Path
         folder,
         uncompressed=first,
         latency_of=_latency_by_table(config, searched),
+        file_of=_file_of(config),
         training=config.training,
         dataset_settings=config.dataset,
         seed=config.seed,
+    )
+
+
+def _file_of(config: SearchRatiosConfig) -> FileOf | None:
+    if searched_budget(config.search, config.stages, config.target) != "bytes":
+        return None
+    return lambda model, examples: widest_file(config.stages, config.search.over, model, examples)
+
+
+def widest_file(
+    stages: Sequence[StageSettings], over: Sequence[str], model: keras.Model, examples: Arrays
+) -> bytes:
+    """The file of a model with all its channels, the most bits and the most zeros that a search gives.
+
+    Args:
+        stages: Settings of all of the job's stages.
+        over: The names of those that are searched. Zeros of a stage that is not are left out of it:
+            they would make it smaller than any that is foreseen.
+        model: The model; it is left as it is.
+        examples: Training examples, for ranges.
+    """
+
+    def widest(settings: StageSettings) -> StageSettings:
+        if isinstance(settings, SparsifyWeights):
+            zeros = {path: max(SPARSITIES) for path, _ in sparsifiable_kernels(model)}
+            return settings.model_copy(update={"ratios": zeros})
+        if isinstance(settings, QuantizeWeights):
+            return settings.model_copy(update={"weight_bits": int(max(BITS))})
+        return settings
+
+    counted = [each for each in stages if each.name in over or not isinstance(each, SparsifyWeights)]
+    return foreseen_file(
+        [widest(each) if each.name in over else each for each in counted], model, examples
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pocketkube.errors import UserError
 from pocketkube.models.names import check_name
 from pocketkube.spec import Spec
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import BuildReportConfig
 from pocketkube.stages.outside import named_outside
@@ -28,8 +29,10 @@ def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
         UserError: If there is no such network, an address holds nothing, a file is not here, or a
             server is away or refuses.
     """
-    if is_uri(spec.model) and not spec.model.endswith(".keras"):
-        raise UserError(f"{called('model')}: {spec.model} is no .keras file; save the network as one")
+    if is_uri(spec.model) and not is_model_file(spec.model):
+        raise UserError(
+            f"{called('model')}: {spec.model} is no .keras, .h5 or .hdf5 file; save the network as one"
+        )
     for key, network in _networks(spec):
         try:
             check_name(network)
@@ -51,10 +54,10 @@ def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
 
 def _networks(spec: Spec) -> Iterator[tuple[str, str]]:
     """The networks that are no files: where the spec names each, and its name."""
-    if not spec.model.endswith(".keras"):
+    if not is_model_file(spec.model):
         yield "model", spec.model
     for stage in spec.stages:
-        if isinstance(stage, DistillModel) and not stage.student.endswith(".keras"):
+        if isinstance(stage, DistillModel) and not is_model_file(stage.student):
             yield f"stages.{stage.name}.student", stage.student
 
 

@@ -14,6 +14,7 @@ from pocketkube.launch.mpirun import MpiRun
 from pocketkube.launch.waiting import wait_for
 from pocketkube.quiet import quiet_tensorflow
 from pocketkube.ranks import started_first, started_together, written_by_the_first
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.stages.cache import hand_out, kept_place
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import LearningConfig, NetworkConfig, TrainModelConfig
@@ -111,7 +112,7 @@ def workers_of(call: StageCall) -> int:
 
 def has_work_to_share(call: StageCall) -> bool:
     """Whether several processes can share the stage's work; a model that is given is only loaded."""
-    is_given = isinstance(call.config, TrainModelConfig) and call.config.model.endswith(".keras")
+    is_given = isinstance(call.config, TrainModelConfig) and is_model_file(call.config.model)
     return call.shared and not is_given
 
 

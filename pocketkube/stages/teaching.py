@@ -11,6 +11,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import FromTeachers, Teacher
 from pocketkube.errors import UserError
 from pocketkube.facts import BundleFacts, Parent
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import UNCOMPRESSED
 from pocketkube.stages.assessment import task_of
 from pocketkube.stages.configs import Learning, LearningConfig
@@ -99,7 +100,7 @@ def _uncompressed(source: Path | Bundle) -> Teacher:
 def _load(config: LearningConfig, place: str, dataset: Dataset) -> Teacher:
     try:
         with parse_location(place).fetched() as path:
-            if path.is_dir():
+            if path.is_dir() and not is_model_file(str(path)):
                 bundle = load_bundle(path)
                 return Teacher(place, bundle.model, task_of(bundle.facts))
             model = load_model(path)

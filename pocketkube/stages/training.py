@@ -14,6 +14,7 @@ from pocketkube.facts import Parent, load_facts
 from pocketkube.graph.untied import untied
 from pocketkube.packing import Codebook, Form
 from pocketkube.sparsity.selection import count_zeros
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import (
     ClusterWeights,
     FineTune,
@@ -63,7 +64,7 @@ def train_model(
     dataset = load_dataset(config.dataset)
     model, history = network("model", config.model, config.width, dataset, config.seed), None
     task = settled_task(config, model, dataset)
-    if not config.model.endswith(".keras"):
+    if not is_model_file(config.model):
         history = train(
             model, dataset, task, config.training, seed=config.seed, stage="train", checkpoints=scratch
         )

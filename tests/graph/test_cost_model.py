@@ -12,11 +12,12 @@ from keras import layers
 
 from pocketkube.deploy import convert_litert
 from pocketkube.errors import UserError
-from pocketkube.graph.budgets import FileBytes, Macs, Parameters
+from pocketkube.graph.budgets import Macs, Parameters
 from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.cost_model import CostModel
 from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.graph.dependency import ChannelGraph, trace_channels
+from pocketkube.graph.file_bytes import FileBytes, FileForm
 from pocketkube.graph.ranking import keep_best, rank_units
 from pocketkube.graph.surgery import remove_channels
 from pocketkube.models import build_model
@@ -185,10 +186,8 @@ def test_the_estimate_of_a_file_is_near_its_size(number_format: Any) -> None:
         weight.assign(rng.uniform(0.5, 1.0, weight.shape) / inputs)
     examples = (rng.normal(size=(4, 16, 16, 1)).astype(np.float32),)
     file = convert_litert(model, number_format, calibration=examples)
-    bits = {"float32": 32, "int8": 8}[number_format]
-    assert FileBytes(cost_model_of(model), default_bits=bits).cost({}) == pytest.approx(
-        len(file), rel=0.03
-    )
+    found = FileBytes(cost_model_of(model), FileForm(number_format)).cost({})
+    assert found == pytest.approx(len(file), rel=0.03)
 
 
 def test_costs_without_keras_take_little_memory_and_time() -> None:
@@ -197,7 +196,7 @@ def test_costs_without_keras_take_little_memory_and_time() -> None:
 import json, sys, time
 from pathlib import Path
 began = time.process_time()
-import pocketkube.graph.cost_model, pocketkube.graph.budgets
+import pocketkube.graph.cost_model, pocketkube.graph.file_bytes
 seconds = time.process_time() - began
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 heavy = [m for m in ("keras", "tensorflow", "pydantic", "scipy") if m in sys.modules]

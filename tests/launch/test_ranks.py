@@ -15,6 +15,8 @@ pytestmark = pytest.mark.skipif(
     shutil.which("mpirun") is None, reason="mpirun is missing: install openmpi-bin"
 )
 ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+# As a trial tells its score.
+TIMED = "2026-11-27T13:00:00.000001Z score=0.75"
 # Stands for pocketkube: the ranks say what reached them, and end as they are told.
 PROGRAM = """
 import os, sys, time
@@ -22,7 +24,8 @@ if os.environ["OMPI_COMM_WORLD_RANK"] == "0":
     print(sys.argv[1:], os.environ["AWS_REGION"], flush=True)
     if sys.argv[1] == "measure":
         with open(sys.argv[2], "w") as metrics:
-            metrics.write("score=0.75\\nmacs=1.5e+06\\nepoch 1\\napplied.a/b.kept=0.5\\n")
+            metrics.write("2026-11-27T13:00:00.000001Z score=0.75\\n")
+            metrics.write("macs=1.5e+06\\nepoch 1\\napplied.a/b.kept=0.5\\n")
         sys.exit(0)
     if sys.argv[1] != "wait":
         sys.exit(int(sys.argv[1]))
@@ -85,9 +88,9 @@ def test_what_the_first_rank_measures_is_in_the_launchers_file_and_its_log(tmp_p
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 0
     # The other rank's score and what is no metric are in the log alone.
-    assert file.read_text().splitlines() == ["score=0.75", "macs=1.5e+06", "applied.a/b.kept=0.5"]
+    assert file.read_text().splitlines() == [TIMED, "macs=1.5e+06", "applied.a/b.kept=0.5"]
     assert {text for _, text in lines_by_rank(said.splitlines(keepends=True))} >= {
-        "score=0.75",
+        TIMED,
         "score=0.1",
         "epoch 1",
     }

@@ -10,8 +10,8 @@ from keras import layers
 
 from pocketkube.errors import UserError
 from pocketkube.extension import criteria
-from pocketkube.graph.budgets import FileBytes
 from pocketkube.graph.cost import profile_model
+from pocketkube.graph.file_bytes import FileBytes, FileForm
 from pocketkube.models import build_model
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria import BUILT_IN, criterion_named
@@ -87,7 +87,7 @@ def test_the_model_is_left_as_it_is() -> None:
 
 def test_any_budget_can_be_the_target() -> None:
     pruner = Pruner(build_model("resnet20", (16, 16, 1), 5))
-    size = FileBytes(pruner.costs, default_bits=8)
+    size = FileBytes(pruner.costs, FileForm("int8"))
     whole = size.cost({})
     pruned = pruner.to_budget(size, whole / 2)
     left = {name: count for name, (count, _) in pruned.kept.items()}

@@ -3,12 +3,19 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from pocketkube.pruning.batch_statistics import recalibrate, recalibrate_where_better
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned, prune
-from pocketkube.pruning.reconstruction import LARGEST_GROWTH
+from pocketkube.pruning.reconstruction import (
+    LARGEST_GROWTH,
+    POSITIONS,
+    drawn_positions,
+    matrix_of,
+    patches,
+)
 from pocketkube.spec.sections import PruneChannels
 
 
@@ -182,3 +189,41 @@ def test_statistics_that_do_worse_are_not_taken() -> None:
     assert "stay as they were" in told[0]
     for now, was in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, was)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(
+    ("kernel", "strides", "dilation"),
+    [((3, 3), 1, 1), ((2, 3), (2, 1), 1), ((3, 2), 1, (2, 3)), ((1, 1), 2, 1), ((5, 4), (3, 2), 1)],
+)
+def test_patches_are_those_of_tensorflow(padding, kernel, strides, dilation) -> None:
+    layer = layers.Conv2D(4, kernel, strides, padding, dilation_rate=dilation)
+    x = np.random.default_rng(0).normal(size=(3, 11, 8, 5)).astype(np.float32)
+    layer.build(x.shape)
+    whole = tf.image.extract_patches(
+        x,
+        sizes=(1, *layer.kernel_size, 1),
+        strides=(1, *layer.strides, 1),
+        rates=(1, *layer.dilation_rate, 1),
+        padding=padding.upper(),
+    )
+    expected = whole.numpy().reshape(3, -1, whole.shape[-1])
+    positions = np.random.default_rng(1).permutation(expected.shape[1])[:7]
+    found = patches(layer, x, positions)
+    np.testing.assert_array_equal(found, expected[:, positions].reshape(-1, whole.shape[-1]))
+    # What the layer gives follows from them.
+    everywhere = patches(layer, x, np.arange(expected.shape[1]))
+    np.testing.assert_allclose(
+        everywhere @ matrix_of(layer), np.asarray(layer(x)).reshape(-1, 4), atol=1e-5
+    )
+
+
+def test_few_positions_are_all_taken_and_of_many_each_at_most_once() -> None:
+    rng, layer = np.random.default_rng(0), layers.Conv2D(2, 3)
+    assert drawn_positions(layer, np.zeros((1, 8, 8, 1)), rng).tolist() == list(range(36))
+    drawn = drawn_positions(layer, np.zeros((1, 30, 30, 1)), rng)
+    assert len(set(drawn.tolist())) == len(drawn) == POSITIONS
+    assert drawn.max() < 28 * 28
+    dense = layers.Dense(2)
+    assert drawn_positions(dense, np.zeros((4, 7)), rng).tolist() == [0]
+    assert drawn_positions(dense, np.zeros((4, 3, 5, 7)), rng).tolist() == list(range(15))

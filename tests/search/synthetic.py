@@ -15,6 +15,7 @@ from pocketkube.graph.cost_model import (
     Shape,
     Weight,
 )
+from pocketkube.graph.file_bytes import FileForm
 from pocketkube.search.problem import CostName, Limit, Problem
 from pocketkube.search.space import Parameter, Space
 
@@ -199,8 +200,11 @@ def synthetic(
         losses.append(tuple(loss.tolist()))
         told.append(tuple((loss * np.exp(rng.normal(0, blur, count))).tolist()))
     problem = Problem(
-        Space(tuple(parameters)), network, Limit(cost, 0.0), tuple(told) if with_losses else ()
+        Space(tuple(parameters)),
+        network,
+        Limit(cost, 0.0),
+        tuple(told) if with_losses else (),
+        FileForm("int8" if "bits" in decides else "float32"),
     )
     whole = problem.cost(problem.space.sizes - 1)
-    limited = Problem(problem.space, network, Limit(cost, part * whole), problem.losses)
-    return Synthetic(limited, tuple(losses), coupling, noise)
+    return Synthetic(problem.limited(part * whole), tuple(losses), coupling, noise)

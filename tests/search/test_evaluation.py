@@ -172,7 +172,8 @@ def test_channels_zeros_and_bits_together(tmp_path: Path) -> None:
     stages = (*parts[0].stages, *parts[2].stages)
     from pocketkube.spec.sections import Target
 
-    evaluator = prepared(tmp_path / "bundle", SearchedStages(search, stages, Target(max_size=9000)))
+    searched = SearchedStages(search, stages, Target(max_size=12000), "int8")
+    evaluator = prepared(tmp_path / "bundle", searched)
     assert {each.decides for each in evaluator.problem.space.parameters} == {"kept", "bits"}
     found = evaluator.evaluate(whole(evaluator))
     assert found.score > 0.7

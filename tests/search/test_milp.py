@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pocketkube.errors import UserError
 from pocketkube.search.cost_terms import cost_terms, interacting
 from pocketkube.search.milp import solve
-from pocketkube.search.problem import Problem
+from pocketkube.search.problem import CostName, Problem
 from tests.search.synthetic import chain, residual, synthetic
 
 # The first two and bits under their mean are sums over pairs; the others are of a higher order.
@@ -113,3 +113,21 @@ def test_only_layers_that_follow_each_other_interact() -> None:
     assert cost_terms(problem, np.zeros(6, int), interacting(problem)).exact
     one_by_one = synthetic(6, decides=("bits",), cost="mean_bits").problem
     assert interacting(one_by_one) == ()
+
+
+@pytest.mark.parametrize(
+    ("cost", "decides"),
+    [("macs", ("kept",)), ("bytes", ("kept", "bits")), ("mean_bits", ("kept", "bits"))],
+)
+def test_an_answer_that_is_cut_short_holds_the_limit_and_comes_again(
+    cost: CostName, decides: tuple[str, ...]
+) -> None:
+    """No clock plays a part: a slow machine answers as a fast one."""
+    problem = synthetic(5, cost=cost, decides=decides, part=0.35, seed=2).problem
+    short = solve(problem, nodes=0)
+    assert short.fits
+    assert problem.cost(short.choice) <= problem.limit.most
+    assert solve(problem, nodes=0) == short
+    whole = solve(problem)
+    assert solve(problem) == whole
+    assert whole.loss <= short.loss + 1e-9

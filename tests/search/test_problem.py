@@ -1,20 +1,23 @@
 import base64
 import dataclasses
+import json
 import zlib
 
 import numpy as np
 import pytest
 
 from pocketkube.errors import UserError
-from pocketkube.graph.budgets import FileBytes
 from pocketkube.graph.cost_model import CostModel, Extent
+from pocketkube.graph.file_bytes import FileBytes, FileForm
 from pocketkube.latency_table.budget import Latency, Length, NetworkOperation
 from pocketkube.latency_table.table import CallCost, Device, KindTimes, LatencyTable
 from pocketkube.search.problem import Limit, Problem
 from pocketkube.search.space import Parameter, Space
 from tests.search.synthetic import chain, residual, synthetic
 
-EVERYTHING = synthetic(4, decides=("kept", "sparsity", "bits"), cost="bytes").problem
+EVERYTHING = dataclasses.replace(
+    synthetic(4, decides=("kept", "sparsity", "bits"), cost="bytes").problem, file=FileForm("int8")
+)
 NAMES = [f"conv{number}" for number in range(4)]
 
 
@@ -36,15 +39,17 @@ def by_hand(problem: Problem, choice: np.ndarray) -> dict[str, float]:
         bits = values[f"{name}.bits"]
         bits_of_kernels += bits * kernel
         numbers += kernel
-        # Kernel, bias, a scale and a zero point of 12 bytes of each for every channel, the operation.
-        size += np.ceil(bits * kernel / 8) + 4 * outputs + 24 * outputs + 300
+        # Half a byte or one; all begins at multiples of 16.
+        size += ((1 + (bits > 4)) * kernel / 2 + 15) // 16 * 16 + (4 * outputs + 15) // 16 * 16
+        # A scale and a zero point of 12 bytes of each for every channel; the operation.
+        size += 24 * outputs + 300
         inputs = outputs
     head = 10 * inputs
     return {
         "macs": macs + head,
         "parameters": nonzero + head + 10,
         "mean_bits": bits_of_kernels / numbers,
-        "bytes": size + 4 * head + 40 + 300 + 2500,
+        "bytes": size + head + 48 + 240 + 300 + 2500,
     }
 
 
@@ -82,9 +87,18 @@ def test_a_group_that_is_no_multiple_of_its_step_can_stay_whole() -> None:
 def test_bytes_follow_from_the_bits_that_no_parameter_decides() -> None:
     problem = synthetic(4, cost="bytes").problem
     whole = problem.space.sizes - 1
-    for bits in (8, 32):
-        other = dataclasses.replace(problem, default_bits=bits)
-        assert other.cost(whole) == FileBytes(problem.network, default_bits=bits).cost({})
+    for form in (FileForm("int8", default_bits=4), FileForm("float16"), FileForm()):
+        other = dataclasses.replace(problem, file=form)
+        assert other.cost(whole) == FileBytes(problem.network, form).cost({})
+
+
+def test_a_problem_of_an_earlier_version_has_the_file_that_its_bits_told() -> None:
+    problem = synthetic(4, cost="bytes").problem
+    facts = json.loads(problem.to_json())
+    del facts["file"]
+    for bits, numbers in ((32, "float32"), (16, "float16"), (8, "int8")):
+        found = Problem.from_json(json.dumps(facts | {"default_bits": bits}))
+        assert found.file.numbers == numbers
 
 
 def with_latency(network: CostModel) -> Problem:

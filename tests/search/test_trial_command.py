@@ -24,8 +24,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def metrics(file: Path) -> dict[str, float]:
-    """As Katib's collector takes a line apart."""
-    lines = (line.split("=") for line in file.read_text().splitlines())
+    """As Katib's collector takes a line apart; of several values the last."""
+    lines = (line.split(" ")[-1].split("=") for line in file.read_text().splitlines())
     return {name: float(value) for name, value in lines}
 
 
@@ -48,6 +48,25 @@ def test_a_trial_tells_its_score_its_costs_and_what_the_budget_left(
     assert found["macs"] == problem.cost(applied, "macs") <= problem.limit.most
     again = open_prepared(folder, remembers=False).evaluate(applied)
     assert found["score"] == pytest.approx(again.score, abs=1e-9)
+
+
+@pytest.mark.parametrize("as_given", [False, True])
+def test_what_is_within_the_budget_is_taken_as_it_is_where_that_is_asked_for(
+    folder: Path, tmp_path: Path, as_given: bool
+) -> None:
+    problem = open_prepared(folder).problem
+    cheapest = problem.space.values(0 * problem.space.sizes)
+    file = tmp_path / "metrics.log"
+    words = [f"{name}={value!r}" for name, value in cheapest.items()]
+    run_trial(str(folder), file, words, as_given=as_given)
+    found = metrics(file)
+    applied = {name: found[f"applied.{name}"] for name in problem.space.names}
+    assert (applied == pytest.approx(cheapest)) == as_given
+    assert problem.cost(problem.space.choice(applied)) <= problem.limit.most
+    # Beyond it, nothing is.
+    words = [f"{name}=1" for name in problem.space.names]
+    run_trial(str(folder), file, words, as_given=as_given)
+    assert metrics(file)["macs"] <= problem.limit.most
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import jsonschema
@@ -167,11 +168,16 @@ def test_a_search_names_its_stages_and_finds_its_budget(tmp_path: Path) -> None:
     assert parse_spec(document_of(spec)) == spec
     jsonschema.validate(yaml.safe_load(SEARCHED), json_schema())
 
-    def budget(over: list[str], target: dict[str, object] | None, **more: object) -> str:
+    def budget(
+        over: list[str],
+        target: dict[str, object] | None,
+        stages: Sequence[str] = ("prune_channels", "sparsify_weights", "quantize_weights"),
+        **more: object,
+    ) -> str:
         document = {
             "model": "lenet",
             "dataset": "digits",
-            "stages": ["prune_channels", "sparsify_weights", "quantize_weights"],
+            "stages": list(stages),
             "search": {"over": over, **more},
         } | ({"target": target} if target else {})
         spec = parse_spec(document)
@@ -183,6 +189,9 @@ def test_a_search_names_its_stages_and_finds_its_budget(tmp_path: Path) -> None:
     assert budget(["sparsify_weights"], speed) == "parameters"
     with pytest.raises(UserError, match="limits nothing of sparsify_weights; zeros count with prune"):
         budget(["prune_channels", "sparsify_weights"], size)
+    # A file of floats leaves zeros out.
+    stages = ["prune_channels", "sparsify_weights", "quantize_float16"]
+    assert budget(["prune_channels", "sparsify_weights"], size, stages) == "bytes"
     table = {"max_latency_ms": 2, "latency_table": "table.json"}
     assert budget(["prune_channels"], table) == "latency"
 
@@ -214,6 +223,16 @@ def test_a_search_names_its_stages_and_finds_its_budget(tmp_path: Path) -> None:
             ],
             9,
             "a front weighs two objectives, and a Katib Experiment has one",
+        ),
+        (
+            [("trials: 5}", "trials: 5}\ncluster: {trials: {early_stopping: true}}")],
+            10,
+            "ends trials of a Katib Experiment, and trials.launcher is inline",
+        ),
+        (
+            [("trials: 5}", "trials: 5}\ncluster: {trials: {early_stopping: true, launcher: katib}}")],
+            10,
+            "ends trials between steps of fine-tuning, and search.evaluate.fine_tune_steps is 0",
         ),
         ([("[prune_channels]", "[]")], 9, "search.over: must have at least 1 values"),
         ([("[prune_channels]", "[prune_channels, prune_channels]")], 9, "names prune_channels twice"),

@@ -1,6 +1,7 @@
 """What a search's Experiment is told; what a real Katib makes of it is in tests/cluster."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,8 +41,15 @@ def test_a_sampler_that_katib_cannot_be_is_refused_with_what_can() -> None:
         algorithm_of("uniform", PROBLEM, 0)
 
 
-def test_processes_without_anything_to_share_are_refused_before_anything_is_begun(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("trials", "said"),
+    [
+        ({"workers": 2}, "trials.workers: 2 processes would share"),
+        ({"early_stopping": True}, "search.evaluate.fine_tune_steps is 0; let it be 5 or more"),
+    ],
+)
+def test_what_only_fine_tuning_has_a_use_for_is_refused_before_anything_is_begun(
+    tmp_path: Path, trials: dict[str, Any], said: str
 ) -> None:
     spec = parse_spec(
         {
@@ -54,7 +62,7 @@ def test_processes_without_anything_to_share_are_refused_before_anything_is_begu
     )
     (step,) = (each for each in plan(spec) if each.stage == "search_ratios")
     call = StageCall(step.stage, step.config, {"model": str(tmp_path)}, str(tmp_path / "found"))
-    cluster = Cluster.model_validate({"trials": {"launcher": "katib", "workers": 2}})
-    with pytest.raises(UserError, match=r"cluster\.trials\.workers: 2 processes would share"):
+    cluster = Cluster.model_validate({"trials": {"launcher": "katib"} | trials})
+    with pytest.raises(UserError, match=said):
         run_on_cluster(call, cluster)
     assert not (tmp_path / "found").exists()

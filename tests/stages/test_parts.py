@@ -84,7 +84,7 @@ def test_a_task_that_is_not_there_is_refused() -> None:
             {"dataset_kind": "npz", "dataset": "/nowhere/x.npz"},
             "dataset: there is no /nowhere/x.npz in the image",
         ),
-        ({"model": "s3://models/net.h5"}, "model: s3://models/net.h5 is no .keras file"),
+        ({"model": "s3://models/net.pb"}, "model: s3://models/net.pb is no .keras, .h5 or .hdf5 file"),
         (
             {"settings": {"distillation": {"teachers": ["/nowhere/t.keras"]}}},
             "settings.distillation.teachers: there is no /nowhere/t.keras",

@@ -153,6 +153,27 @@ def test_a_front_is_searched_drawn_and_can_be_taken_up(
     )
 
 
+@pytest.mark.slow
+def test_a_file_that_was_searched_for_has_the_size_that_was_foreseen(
+    job: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    folder, _ = job
+    over = ["prune_channels", "quantize_weights"]
+    stages = [{"prune_channels": {"round_to": 1}}, {"quantize_weights": {"epochs": 0}}]
+    changed = {
+        "search": {"over": over, "trials": 2, "sampler": "random", "tie": "stage"},
+        "stages": stages,
+        "target": {"max_size": 24000},
+    }
+    spec = parse_spec(SPEC | changed)
+    folders = run_inline(spec, tmp_path / "steps", lambda _: None, cache=folder / "cache")
+    result = collect(folders, tmp_path)
+    assert result.search is not None
+    size = (tmp_path / "model.tflite").stat().st_size
+    assert size <= 24000
+    assert result.search.best_trial.costs["bytes"] == pytest.approx(size, abs=400)
+
+
 def test_ratios_of_another_stage_are_refused(tmp_path: Path) -> None:
     (tmp_path / "ratios.yaml").write_text("quantize_weights: {conv1: 4}\n")
     with pytest.raises(UserError, match=r"ratios\.yaml says nothing of prune_channels"):

@@ -1,5 +1,6 @@
 """A Katib Experiment (kubeflow.org/v1beta1) whose trials each evaluate one assignment of a search."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +22,17 @@ OBJECTIVE = "score"
 # How a trial reports the value that a parameter really had under the budget.
 APPLIED = "applied."
 OUR_ALGORITHMS = "pocketkube-"
+GRID = "grid"
+# Katib's service lists all of a grid twice; 100,000 points take all of the 100 MiB that it has if it is
+# not given more.
+MOST_POINTS = 20_000
+# It draws doubles by their logarithm, and ends at one that may be 0.
+BY_LOGARITHM = "bayesianoptimization"
 # Of Katib itself.
 LONGEST_NAME = 40
+# Of the scores that a trial tells between steps the second is held against the mean of the
+# first two of so many that came to their end: one that learns late has not lost by its first.
+MEDIANSTOP = {"min_trials_required": 3, "start_step": 2}
 # As a trial writes its metrics; Katib's own filter knows no dot and no slash in a name.
 METRICS_FORMAT = r"([^\s=]+)=([+-]?[0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?)"
 # Its labels come to stand on the pods of the suggestion service, too: network policies that select ours
@@ -80,27 +90,29 @@ def experiment(work: ExperimentWork, cluster: Cluster) -> dict[str, Any]:
     """Builds the Experiment.
 
     A parameter goes from its least level to its greatest, by steps where levels are evenly spaced: a
-    trial takes the nearest level, and what the budget leaves of it. Trials are Jobs, or MPIJobs where
-    several processes share one's fine-tuning; their pods and logs stay when they have ended.
+    trial takes the nearest level, and what the budget leaves of it. For a grid it is the list of its
+    levels. Trials are Jobs, or MPIJobs where several processes share one's fine-tuning; their pods and
+    logs stay when they have ended.
 
     Args:
         work: What is to be found out.
         cluster: The pods, and when it is given up.
 
     Raises:
-        UserError: If a name cannot be one of Katib's, or Katib's models are not installed.
+        UserError: If a name cannot be one of Katib's, a grid has more points than Katib can list or
+            fewer than there are to be trials, or Katib's models are not installed.
     """
     models = _models()
     asked = cluster.trials
     _check(work)
     spec = models.V1beta1ExperimentSpec(
-        parameters=[_parameter(models, each) for each in work.space.parameters],
+        parameters=[_parameter(models, each, work.algorithm.name) for each in work.space.parameters],
         objective=models.V1beta1ObjectiveSpec(
             type="maximize",
             goal=work.goal,
             objectiveMetricName=OBJECTIVE,
             additionalMetricNames=_additional(work),
-            # A trial that fine-tunes may score more than once; the last one is of what it leaves.
+            # A trial that fine-tunes scores between steps, too; the last one is of what it leaves.
             metricStrategies=[
                 models.V1beta1MetricStrategy(name=name, value="latest")
                 for name in (OBJECTIVE, *_additional(work))
@@ -113,9 +125,7 @@ def experiment(work: ExperimentWork, cluster: Cluster) -> dict[str, Any]:
                 for name, value in work.algorithm.settings.items()
             ],
         ),
-        earlyStopping=models.V1beta1EarlyStoppingSpec(algorithmName="medianstop")
-        if asked.early_stopping
-        else None,
+        earlyStopping=_early_stopping(models) if asked.early_stopping else None,
         parallelTrialCount=min(work.parallel, work.trials),
         maxTrialCount=work.trials,
         maxFailedTrialCount=min(asked.max_failed, work.trials),
@@ -135,6 +145,16 @@ def experiment(work: ExperimentWork, cluster: Cluster) -> dict[str, Any]:
     return {**document, "metadata": object_metadata(work.name, _LABELS, work.owner)}
 
 
+def _early_stopping(models: Any) -> Any:
+    return models.V1beta1EarlyStoppingSpec(
+        algorithmName="medianstop",
+        algorithmSettings=[
+            models.V1beta1EarlyStoppingSetting(name=name, value=str(value))
+            for name, value in MEDIANSTOP.items()
+        ],
+    )
+
+
 def _additional(work: ExperimentWork) -> list[str]:
     return [*work.costs, *(f"{APPLIED}{name}" for name in work.space.names)]
 
@@ -143,7 +163,10 @@ def _template(models: Any, work: ExperimentWork, cluster: Cluster) -> Any:
     # Names of trial parameters, unlike those of parameters, are taken apart at dots.
     handles = {name: f"p{number}" for number, name in enumerate(work.space.names)}
     given = [f"{name}=${{trialParameters.{handle}}}" for name, handle in handles.items()]
-    job = trial_job(TrialWork(STAGE, work.prepared, given, work.image, work.environment), cluster)
+    is_ours = work.algorithm.name.startswith(OUR_ALGORITHMS)
+    job = trial_job(
+        TrialWork(STAGE, work.prepared, given, is_ours, work.image, work.environment), cluster
+    )
     succeeded, failed = condition(job)
     return models.V1beta1TrialTemplate(
         primaryContainerName=PRIMARY,
@@ -159,15 +182,26 @@ def _template(models: Any, work: ExperimentWork, cluster: Cluster) -> Any:
     )
 
 
-def _parameter(models: Any, parameter: Parameter) -> Any:
-    step = step_of(parameter.levels)
+def _parameter(models: Any, parameter: Parameter, algorithm: str) -> Any:
+    least, step = min(parameter.levels), step_of(parameter.levels)
     is_whole = parameter.decides == "bits"
+    if algorithm == BY_LOGARITHM and least == 0 and len(parameter.levels) > 1:
+        # Nearest to the level 0 all the same.
+        least, step = sorted(parameter.levels)[1] / 4, None
     written = (lambda value: f"{value:.0f}") if is_whole else (lambda value: f"{value:.10g}")
+    if algorithm == GRID:
+        # Of a double, it wants to be told a step, which levels need not have.
+        texts = [written(level) for level in sorted(parameter.levels)]
+        return models.V1beta1ParameterSpec(
+            name=parameter.name,
+            parameterType="discrete",
+            feasibleSpace=models.V1beta1FeasibleSpace(list=texts),
+        )
     return models.V1beta1ParameterSpec(
         name=parameter.name,
         parameterType="int" if is_whole else "double",
         feasibleSpace=models.V1beta1FeasibleSpace(
-            min=written(min(parameter.levels)),
+            min=written(least),
             max=written(max(parameter.levels)),
             step=written(step) if step else None,
         ),
@@ -188,6 +222,8 @@ def _check(work: ExperimentWork) -> None:
             f"An Experiment's name has at most {LONGEST_NAME} small letters, digits and hyphens, and "
             f"begins with a letter; received {work.name!r}."
         )
+    if work.algorithm.name == GRID:
+        _check_grid(work)
     for what, words in (("parameter", work.space.names), ("place", (work.prepared,))):
         for word in words:
             if not _PLAIN.fullmatch(word):
@@ -199,6 +235,20 @@ def _check(work: ExperimentWork) -> None:
                     else f"Katib hands a trial's command to a shell, which would take {word!r} apart: "
                     "let cluster.object_store.work hold only letters, digits and _./:=@%+,-."
                 )
+
+
+def _check_grid(work: ExperimentWork) -> None:
+    points = math.prod(len(each.levels) for each in work.space.parameters)
+    if points > MOST_POINTS:
+        raise UserError(
+            f"Katib's grid lists all combinations of levels, {points:.3g} here, and its service has "
+            f"memory for {MOST_POINTS}: tie layers together (search.tie: stage), or use another "
+            "sampler."
+        )
+    if points < work.trials:
+        raise UserError(
+            f"search.trials: the grid has {points} combinations of levels; received {work.trials}."
+        )
 
 
 def _models() -> Any:

@@ -41,6 +41,7 @@ class TrialWork:
         stage: The stage that it is a part of.
         prepared: Where the bundle is that it opens.
         given: NAME=VALUE of each parameter, whose value Katib fills in.
+        as_given: Whether values within the budget are taken as they are; see `applied_choice`.
         image: Of its pods.
         environment: Variables, beside what Secrets hold.
     """
@@ -48,6 +49,7 @@ class TrialWork:
     stage: str
     prepared: str
     given: Sequence[str]
+    as_given: bool
     image: str
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -150,4 +152,5 @@ def _mpijob(work: TrialWork, cluster: Cluster) -> dict[str, Any]:
 
 
 def _words(work: TrialWork, metrics: str) -> list[str]:
-    return ["trial", "--prepared", work.prepared, "--metrics", metrics, *work.given]
+    as_given = ["--as-given"] if work.as_given else []
+    return ["trial", "--prepared", work.prepared, "--metrics", metrics, *as_given, *work.given]

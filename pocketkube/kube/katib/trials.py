@@ -6,12 +6,14 @@ from datetime import datetime
 from pocketkube.kube.katib.experiment import APPLIED, OBJECTIVE, OUR_ALGORITHMS
 from pocketkube.kube.objects import Kind, met_condition
 from pocketkube.kube.transport import Document
+from pocketkube.search.applied import applied_choice
 from pocketkube.search.problem import Problem
-from pocketkube.search.projection import project_choice
 from pocketkube.search.trial import State, Trial, number_of
 
 TRIAL = Kind("kubeflow.org/v1beta1", "Trial")
 SUGGESTION = Kind("kubeflow.org/v1beta1", "Suggestion")
+# Of a trial whose score is that of a part of its fine-tuning.
+STOPPED = "stopped early"
 _FAILED = ("Failed", "Killed", "MetricsUnavailable")
 
 
@@ -43,13 +45,13 @@ def read_trial(
     known = (problem.limit.cost, *problem.cost_names)
     return Trial(
         number=number,
-        choice=_choice(document, metrics, problem),
+        choice=_choice(document, metrics, problem, algorithm),
         state=state,
         score=score if state == "done" else None,
         costs={name: metrics[name] for name in known if name in metrics},
         seconds=_seconds(document),
         sampler=_sampler(algorithm, number, problem),
-        cause=(cause or said_of_failure(document)) if state == "failed" else "",
+        cause=(cause or said_of_failure(document)) if state == "failed" else _stopped(document),
     )
 
 
@@ -69,6 +71,10 @@ def _state(document: Document, score: float | None) -> State:
     return "running"
 
 
+def _stopped(document: Document) -> str:
+    return STOPPED if met_condition(document, "EarlyStopped") else ""
+
+
 def _metrics(document: Document) -> dict[str, float]:
     """The last value of each metric that is a number."""
     observation = document.get("status", {}).get("observation") or {}
@@ -78,7 +84,9 @@ def _metrics(document: Document) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _choice(document: Document, metrics: Mapping[str, float], problem: Problem) -> tuple[int, ...]:
+def _choice(
+    document: Document, metrics: Mapping[str, float], problem: Problem, algorithm: str
+) -> tuple[int, ...]:
     """What the trial really used, as it reported; before that, what it will make of its assignment."""
     names = problem.space.names
     applied = {name: metrics[f"{APPLIED}{name}"] for name in names if f"{APPLIED}{name}" in metrics}
@@ -91,7 +99,8 @@ def _choice(document: Document, metrics: Mapping[str, float], problem: Problem) 
     known = {name: value for name, value in values.items() if value is not None}
     if len(known) < len(names):
         return tuple(0 for _ in names)
-    return project_choice(problem, problem.space.choice(known)).choice
+    is_ours = algorithm.startswith(OUR_ALGORITHMS)
+    return applied_choice(problem, problem.space.choice(known), as_given=is_ours)
 
 
 def _sampler(algorithm: str, number: int, problem: Problem) -> str:

@@ -7,8 +7,9 @@ from functools import lru_cache
 import numpy as np
 
 from pocketkube.errors import UserError
+from pocketkube.search.applied import applied_choice
 from pocketkube.search.problem import Problem
-from pocketkube.search.projection import project, project_choice
+from pocketkube.search.projection import project
 from pocketkube.search.sampler import Asked
 from pocketkube.search.samplers import sampler_named
 from pocketkube.search.samplers.history import Choice
@@ -209,7 +210,7 @@ def _trials(experiment: Experiment, problem: Problem, trials: Sequence[KatibTria
 
 
 def _choice(problem: Problem, trial: KatibTrial, projected: dict[Choice, Choice]) -> Choice | None:
-    """What a trial applied: as it reported, else as it projected what it was told."""
+    """What a trial applied: as it reported, else what it makes of what it was told."""
     applied = _values({name: f"{APPLIED}{name}" for name in problem.space.names}, trial.metrics)
     if applied is not None:
         return tuple(problem.space.choice(applied).tolist())
@@ -218,7 +219,7 @@ def _choice(problem: Problem, trial: KatibTrial, projected: dict[Choice, Choice]
         return None
     choice = tuple(problem.space.choice(told).tolist())
     if choice not in projected:
-        projected[choice] = project_choice(problem, choice).choice
+        projected[choice] = applied_choice(problem, choice, as_given=True)
     return projected[choice]
 
 

@@ -151,8 +151,8 @@ class Trials(Settings):
     )
     early_stopping: bool = Field(
         False,
-        description="Has Katib end trials whose score stays below the median of earlier ones "
-        "(medianstop).",
+        description="Has Katib end trials whose score stays below the mean of earlier ones at the same "
+        "part of their fine-tuning (medianstop); evaluate.fine_tune_steps is 5 or more then.",
     )
     resume: Literal["Never", "LongRunning"] = Field(
         "Never",

@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections.stage import StageBase, Trait
 from pocketkube.spec.settings import Place
 
@@ -22,7 +23,7 @@ class DistillModel(StageBase):
 
     @model_validator(mode="after")
     def _width_is_of_a_built_in_network(self) -> Self:
-        if self.student.endswith(".keras") and self.width != 1.0:
+        if is_model_file(self.student) and self.width != 1.0:
             raise ValueError(
                 f"width multiplies built-in networks only, and student is the file {self.student}; "
                 "leave width out"

@@ -17,6 +17,7 @@ from pocketkube.kube.katib.experiment import (
 )
 from pocketkube.kube.pod_parts import Owner
 from pocketkube.search.space import Parameter, Space
+from pocketkube.search.trial_command import score_text
 from pocketkube.spec.sections import Cluster
 from tests.kube.schemas import Document, crd_validator, katib_validator, refuse_invalid
 from tests.kube.test_workers import at_random, clusters, pods_of, refuse_unrestricted
@@ -182,7 +183,13 @@ def test_the_section_says_what_the_pods_are_and_when_it_is_given_up() -> None:
     spec = document["spec"]
     assert (spec["maxTrialCount"], spec["parallelTrialCount"]) == (12, 2)
     assert spec["maxFailedTrialCount"] == 2
-    assert spec["earlyStopping"] == {"algorithmName": "medianstop"}
+    assert spec["earlyStopping"] == {
+        "algorithmName": "medianstop",
+        "algorithmSettings": [
+            {"name": "min_trials_required", "value": "3"},
+            {"name": "start_step", "value": "2"},
+        ],
+    }
     assert spec["resumePolicy"] == "LongRunning"
     assert spec["objective"]["type"] == "maximize"
     assert spec["objective"]["goal"] == 0.9
@@ -209,13 +216,53 @@ def test_katib_reads_what_a_trial_writes() -> None:
     document = built()
     objective = document["spec"]["objective"]
     wanted = {objective["objectiveMetricName"], *objective["additionalMetricNames"]}
-    lines = ["score=0.8125", "macs=1.25e+07", "bytes=20480"]
+    lines = ["macs=1.25e+07", "bytes=20480"]
     lines += [f"applied.{name}=0.5" for name in SPACE.names]
+    scored = score_text(1 / 3)
     # Go's regular expressions and Python's agree on what this one uses.
-    found = [re.search(METRICS_FORMAT, line) for line in lines]
-    read = {match[1]: match[2] for match in found if match}
-    assert read == dict(line.split("=") for line in lines)
+    found = [re.findall(METRICS_FORMAT, line) for line in (*lines, scored)]
+    read = {name: value for each in found for name, value, *_ in each}
+    assert read == dict(line.split("=") for line in lines) | {"score": "0.3333333333333333"}
     assert wanted == set(read)
+    # What stands before the first space, Katib reads as RFC 3339 has it.
+    stamp, _ = scored.split(" ")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", stamp)
+
+
+def test_trials_of_our_algorithms_take_what_they_are_told_and_others_spend_the_budget() -> None:
+    assert "--as-given" in command(built())
+    assert "--as-given" in command(built(trials={"workers": 2}))
+    assert "--as-given" not in command(built(algorithm=Algorithm("random")))
+
+
+def test_katibs_bayesianoptimization_has_no_double_that_may_be_0() -> None:
+    document = built(algorithm=Algorithm("bayesianoptimization"))
+    found = {each["name"]: each["feasibleSpace"] for each in document["spec"]["parameters"]}
+    # Nearest to 0, which is the level that a trial takes.
+    assert found["dense.sparsity"] == {"min": "0.075", "max": "0.9"}
+    assert found["dense.bits"] == {"min": "2", "max": "8"}
+    assert found["block_1/conv1.kept"]["min"] == "0.25"
+
+
+def test_a_grid_lists_the_levels() -> None:
+    document = built(algorithm=Algorithm("grid"))
+    refuse_invalid(document, katib_validator("v1beta1.Experiment"))
+    found = {each["name"]: each["feasibleSpace"] for each in document["spec"]["parameters"]}
+    assert {each["parameterType"] for each in document["spec"]["parameters"]} == {"discrete"}
+    assert found["conv2.kept"] == {"list": ["0.4", "0.8", "1"]}
+    assert found["dense.bits"] == {"list": ["2", "3", "4", "8"]}
+
+
+def test_a_grid_that_katib_cannot_go_through_is_refused() -> None:
+    with pytest.raises(UserError, match=r"search\.trials: the grid has 192 combinations.*received 193"):
+        experiment(work(algorithm=Algorithm("grid"), trials=193), Cluster())
+    many = Space(
+        tuple(Parameter(f"conv{n}.kept", "kept", (f"g{n}",), (0.25, 0.5, 0.75, 1.0)) for n in range(20))
+    )
+    with pytest.raises(
+        UserError, match=r"lists all combinations of levels, 1\.1e\+12 here.*tie layers"
+    ):
+        built(algorithm=Algorithm("grid"), space=many)
 
 
 def test_no_secret_is_in_the_document() -> None:

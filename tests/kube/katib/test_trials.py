@@ -71,6 +71,16 @@ def test_a_trial_that_runs_has_what_it_will_make_of_its_assignment_under_the_bud
     assert PROBLEM.space.values(read(document(), problem=whole).choice)["conv0.kept"] == 1.0
 
 
+def test_a_trial_of_ours_that_runs_has_what_it_was_told_where_that_is_within_the_budget() -> None:
+    cheapest = dict.fromkeys(ASSIGNED, "0.25")
+    ours, theirs = (
+        read_trial(document(assigned=cheapest), 1, PROBLEM, name) for name in ("pocketkube-milp", "tpe")
+    )
+    assert ours.choice == (0, 0, 0)
+    # What it leaves of the budget, a trial of Katib's own algorithms spends.
+    assert PROBLEM.cost(theirs.choice) > PROBLEM.cost(ours.choice)
+
+
 @pytest.mark.parametrize("kind", ["Failed", "Killed", "MetricsUnavailable"])
 def test_what_katib_counts_as_failed_has_no_score(kind: str) -> None:
     trial = read(document((kind, "Trial has failed. Job reason: BackoffLimitExceeded")))
@@ -80,7 +90,7 @@ def test_what_katib_counts_as_failed_has_no_score(kind: str) -> None:
 
 def test_a_trial_that_was_stopped_early_counts_with_its_last_score() -> None:
     trial = read(document(("EarlyStopped", "Trial is early stopped"), metrics={"score": "0.5"}))
-    assert (trial.state, trial.score) == ("done", 0.5)
+    assert (trial.state, trial.score, trial.cause) == ("done", 0.5, "stopped early")
 
 
 @pytest.mark.parametrize("score", ["unavailable", "nan", ""])

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from pocketkube.errors import UserError
+from pocketkube.kube.katib.experiment import MEDIANSTOP, METRICS_FORMAT
 from pocketkube.search.local_katib import run_experiment
 from pocketkube.search.local_katib.journal import Journal
 from pocketkube.search.local_katib.reading import read_experiment
@@ -148,6 +149,41 @@ def test_medianstop_ends_what_is_worse_than_the_mean_of_first_values(tmp_path: P
     # The mean is 2 when the third starts; the last one is exactly as good as that.
     assert states(result) == ["Succeeded", "Succeeded", "EarlyStopped", "Succeeded"]
     assert [trial.value for trial in result.trials] == [0.5, 0.5, 9.0, 0.5]
+
+
+def test_a_trial_of_a_search_is_ended_between_its_steps_as_our_experiments_say(tmp_path: Path) -> None:
+    script = (
+        "import sys, time\n"
+        "from pocketkube.search.trial_command import score_text\n"
+        "with open(sys.argv[1], 'w') as file:\n"
+        "    for part in range(1, 6):\n"
+        "        file.write(score_text(float(sys.argv[2]) * part))\n"
+        "        file.flush()\n"
+        "        time.sleep(30 if sys.argv[2] == '0.01' and part == 2 else 0.01)\n"
+    )
+    (tmp_path / "t.py").write_text(script)
+    settings = [{"name": name, "value": str(value)} for name, value in MEDIANSTOP.items()]
+    document = experiment(
+        [listed("n", "0.1", "0.2", "0.15", "0.01", "0.18")],
+        ["python", "t.py", "/katib/m.log", "${trialParameters.n}"],
+        algorithm="grid",
+        parallelTrialCount=1,
+        maxTrialCount=5,
+        objective={"type": "maximize", "objectiveMetricName": "score"},
+        earlyStopping={"algorithmName": "medianstop", "algorithmSettings": settings},
+        metricsCollectorSpec={
+            "collector": {"kind": "File"},
+            "source": {
+                "fileSystemPath": {"path": "/katib/m.log", "kind": "File", "format": "TEXT"},
+                "filter": {"metricsFormat": [METRICS_FORMAT]},
+            },
+        },
+    )
+    document["spec"]["objective"]["metricStrategies"] = [{"name": "score", "value": "latest"}]
+    result = ran(tmp_path, document)
+    assert states(result) == [*["Succeeded"] * 3, "EarlyStopped", "Succeeded"]
+    # After two parts of five: 0.02 is below the mean of the others' first two.
+    assert [trial.value for trial in result.trials] == pytest.approx([0.5, 1.0, 0.75, 0.02, 0.9])
 
 
 def test_values_variables_and_metadata_reach_the_trial(

@@ -1,0 +1,271 @@
+"""`pocketkube import`, `export` and `compare`: model files made of others, and how far two agree."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketkube.cli.ending import show
+from pocketkube.errors import UserError
+from pocketkube.quiet import quiet_tensorflow
+
+if TYPE_CHECKING:
+    from pocketkube.deploy.two_models import Difference
+
+FORMATS = ("float32", "float16", "dynamic", "int8")
+
+
+def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
+    """Adds the commands.
+
+    Args:
+        sub: The subparsers of the command line.
+    """
+    text = "Bring back a model of an older Keras as a .keras file."
+    older = sub.add_parser(
+        "import",
+        help=text,
+        description=text,
+        epilog="Settings and weights alone are read: no Python code and no graph of the file is run.",
+    )
+    older.set_defaults(command=import_file)
+    older.add_argument("old", help="a .h5 or .hdf5 file, or the folder of a SavedModel of Keras 2")
+    older.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
+    add_image_size(older)
+    older.add_argument("--json", action="store_true", help="print JSON, for machines")
+
+    text = "Write a LiteRT file of a model, and say how far it is from the model."
+    export = sub.add_parser("export", help=text, description=text)
+    export.set_defaults(command=export_file)
+    export.add_argument("model", help="a model file, or a packed one")
+    export.add_argument("--output", "-o", type=Path, required=True, help="the .tflite file to write")
+    export.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="its numbers (default: float32, or the integers that a packed model's levels are)",
+    )
+    export.add_argument(
+        "--data",
+        type=Path,
+        help="an .npz with x, or x0, x1, …, and y or none: int8 is calibrated on it, and every file is "
+        "compared with its model on it; without, on random numbers. uint8 images become [0, 1]",
+    )
+    export.add_argument(
+        "--min-agreement",
+        type=float,
+        help="least part of the classes, or of the outputs' variance, that has to be kept",
+    )
+    add_image_size(export)
+    export.add_argument("--json", action="store_true", help="print JSON, for machines")
+
+    text = "Say how far two models agree, .keras or .tflite files."
+    compare = sub.add_parser("compare", help=text, description=text)
+    compare.set_defaults(command=compare_files)
+    compare.add_argument("first", help="the reference: a .tflite file or a model file")
+    compare.add_argument("second", help="the other one")
+    compare.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="an .npz with x, or x0, x1, …, and y or none; with labels both are scored. uint8 images "
+        "become [0, 1]",
+    )
+    compare.add_argument("--json", action="store_true", help="print JSON, for machines")
+
+
+def add_image_size(parser: ArgumentParser) -> None:
+    """Adds the size that a model is brought to which takes images of any."""
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="for a model that takes images of any size",
+    )
+
+
+def import_file(options: Namespace) -> None:
+    """`pocketkube import`: a .keras file of an older one."""
+    if options.output.suffix != ".keras":
+        raise UserError(f"--output: {options.output} has to end in .keras.")
+    quiet_tensorflow()
+    from pocketkube.files import replaced_file
+    from pocketkube.graph.fixed_size import at_image_size
+    from pocketkube.older_keras import load_older
+    from pocketkube.storage import parse_location
+
+    with parse_location(options.old).fetched() as path:
+        found = load_older(path)
+    model = at_image_size(found.model, options.image_size) if options.image_size else found.model
+    with replaced_file(options.output) as aside:
+        model.save(aside)
+    inputs, outputs = ([list(x.shape) for x in each] for each in (model.inputs, model.outputs))
+    facts = {
+        "file": str(options.output),
+        "layers": len(model.layers),
+        "parameters": model.count_params(),
+        "inputs": inputs,
+        "outputs": outputs,
+        "notes": list(found.notes),
+    }
+    if options.json:
+        print(json.dumps(facts, indent=1))
+        return
+    print(
+        f"{options.output}: {len(model.layers)} layers, {model.count_params():,} parameters, "
+        f"{_shapes(inputs)} -> {_shapes(outputs)}"
+    )
+    for note in found.notes:
+        print(f"note: {note}")
+
+
+def _shapes(shapes: list[list[int | None]]) -> str:
+    return ", ".join(" x ".join("any" if n is None else str(n) for n in each[1:]) for each in shapes)
+
+
+def export_file(options: Namespace) -> None:
+    """`pocketkube export`: a LiteRT file of a model."""
+    if options.output.suffix != ".tflite":
+        raise UserError(f"--output: {options.output} has to end in .tflite.")
+    least = options.min_agreement
+    if least is not None and not 0 <= least <= 1:
+        raise UserError(f"--min-agreement: has to be between 0 and 1; received {least:g}.")
+    if least is not None and options.format in (None, "float32"):
+        raise UserError("--min-agreement: goes with --format int8, float16 or dynamic.")
+    if options.format == "int8" and options.data is None:
+        raise UserError("--format: int8 is calibrated on examples; give --data x.npz with some inputs.")
+    quiet_tensorflow()
+    from pocketkube.api.export import export
+    from pocketkube.data.npz import load_examples
+
+    examples = None if options.data is None else load_examples(options.data)
+    network = _network(options.model, options.image_size, examples)
+    data: Any = None
+    if examples is not None:
+        # With labels, examples are split as those of a spec are.
+        data = str(options.data) if examples.labels else list(examples.inputs)
+    settings = {} if least is None else {"min_agreement": least}
+    found = export(
+        network,
+        options.output,
+        data,
+        number_format=options.format,
+        **settings,
+    )
+    if options.json:
+        facts = {
+            "file": str(found.path),
+            "format": found.number_format,
+            "size_bytes": found.size_bytes,
+            "agreement": asdict(found.agreement),
+            "on_random_inputs": found.on_random_inputs,
+            "notes": list(found.notes),
+        }
+        print(json.dumps(facts, indent=1))
+        return
+    show(found.table())
+    for note in found.notes:
+        print(f"note: {note}")
+
+
+def compare_files(options: Namespace) -> None:
+    """`pocketkube compare`: how far two models agree."""
+    quiet_tensorflow()
+    from pocketkube.data.npz import load_examples
+    from pocketkube.deploy.two_models import compare_models
+
+    examples = load_examples(options.data)
+    first, second = (_runnable(text) for text in (options.first, options.second))
+    found = compare_models(first, second, examples, str(options.data))
+    if options.json:
+        print(json.dumps(_facts(found), indent=1))
+    else:
+        _show_difference(found, options.first, options.second)
+
+
+def _network(text: str, image_size: list[int] | None, examples: Any) -> Any:
+    from dataclasses import replace
+
+    from pocketkube.api.import_model import import_model
+    from pocketkube.graph.fixed_size import at_image_size, at_shapes, fit, open_shapes
+    from pocketkube.storage import parse_location
+
+    with parse_location(text).fetched() as path:
+        network = import_model(path)
+    shapes = open_shapes(network.model)
+    if image_size:
+        return replace(network, model=at_image_size(network.model, image_size))
+    if not shapes:
+        return network
+    if examples is None:
+        raise UserError(
+            f"{text} takes inputs of any size, {', '.join(map(str, shapes))}: give --image-size "
+            "HEIGHT WIDTH, or --data with examples of the size."
+        )
+    given = [array.shape[1:] for array in examples.inputs]
+    # Data of other shapes are refused where they are held against the model.
+    return replace(network, model=at_shapes(network.model, given)) if fit(given, shapes) else network
+
+
+def _runnable(text: str) -> Any:
+    from pocketkube.api.import_model import import_model
+    from pocketkube.deploy.two_models import Runnable
+    from pocketkube.litert import refuse_other_files
+    from pocketkube.storage import parse_location
+
+    with parse_location(text).fetched() as path:
+        if path.suffix == ".tflite":
+            refuse_other_files(path, text)
+            return Runnable(text, path.read_bytes())
+        return Runnable(text, import_model(path).model)
+
+
+def _facts(found: "Difference") -> dict[str, Any]:
+    scores = found.scores
+    return {
+        "examples": found.examples,
+        "outputs": [asdict(output) for output in found.outputs],
+        "scores": scores
+        and {
+            "name": scores.wording.score_name,
+            "first": scores.before.score,
+            "second": scores.after.score,
+            "outputs": [
+                {"name": before.score_name, "first": before.score, "second": after.score}
+                for before, after in zip(scores.before.heads, scores.after.heads, strict=True)
+            ],
+        },
+    }
+
+
+def _show_difference(found: "Difference", first: str, second: str) -> None:
+    from rich.table import Table
+
+    from pocketkube.measures import wording_of
+    from pocketkube.measures.wording import percent
+    from pocketkube.report.summary import capitalized, score_change
+
+    several = len(found.outputs) > 1
+    table = Table("", "first", "second", "difference")
+    table.title, table.title_justify = f"{first} and {second}", "left"
+    table.caption = f"on {found.examples} examples"
+    for column in table.columns[1:]:
+        column.justify = "right"
+    if found.scores is not None:
+        pairs = zip(found.outputs, found.scores.before.heads, found.scores.after.heads, strict=True)
+        for output, before, after in pairs:
+            wording = wording_of(before.score_name)
+            table.add_row(
+                capitalized(wording.name) + (f", {output.name}" if several else ""),
+                wording.shown(before.score),
+                wording.shown(after.score),
+                score_change(wording, before.score, after.score),
+            )
+    for output in found.outputs:
+        of = f", {output.name}" if several else ""
+        if output.same_class is not None:
+            table.add_row(f"Same class{of}", "", "", percent(output.same_class))
+        table.add_row(f"Relative error (RMS){of}", "", "", percent(output.relative_error))
+        table.add_row(f"Largest difference{of}", "", "", f"{output.largest_difference:.3g}")
+    show(table)

@@ -1,0 +1,92 @@
+"""Gives the inputs of a model that takes any size a fixed one: costs and LiteRT files need it."""
+
+from collections.abc import Sequence
+
+import keras
+
+from pocketkube.errors import UserError
+from pocketkube.keras_private import origin
+
+Shape = tuple[int | None, ...]
+
+
+def open_shapes(model: keras.Model) -> list[Shape]:
+    """Shapes of the inputs an example, where one of them has an axis of any size; none elsewhere."""
+    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    return shapes if any(None in shape for shape in shapes) else []
+
+
+def fit(given: Sequence[Shape], wanted: Sequence[Shape]) -> bool:
+    """Whether shapes of examples are those of a model's inputs, whose open axes take any size."""
+    return len(given) == len(wanted) and all(
+        len(ours) == len(theirs) and all(b in (None, a) for a, b in zip(ours, theirs, strict=True))
+        for ours, theirs in zip(given, wanted, strict=True)
+    )
+
+
+def at_image_size(model: keras.Model, size: Sequence[int]) -> keras.Model:
+    """A model that takes images of any size, at one size.
+
+    Args:
+        model: A functional or sequential model; it is left as it is.
+        size: Height and width.
+
+    Returns:
+        The same network with the same weights.
+
+    Raises:
+        UserError: If no input is an image of any size, one is of another kind, the size is not
+            positive, or a layer cannot take it.
+    """
+    height, width = size
+    if min(height, width) < 1:
+        raise UserError(f"The image size {height} x {width} is none; give two numbers of 1 or more.")
+    shapes = open_shapes(model)
+    if not shapes:
+        fixed = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+        raise UserError(
+            f"{model.name} takes inputs of the fixed shapes {fixed}; leave the image size out."
+        )
+    wanted = []
+    for shape in shapes:
+        images = (height, width, shape[-1]) if len(shape) == 3 else shape
+        if None in images or not fit([images], [shape]):
+            raise UserError(
+                f"{model.name} takes an input of the shape {shape}, which is no image of "
+                f"{height} x {width}; build the model with a fixed input shape."
+            )
+        wanted.append(images)
+    return at_shapes(model, wanted)
+
+
+def at_shapes(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
+    """A model whose inputs have other shapes.
+
+    Args:
+        model: A functional or sequential model; it is left as it is.
+        shapes: Shape of each input an example, in the order of `model.inputs`.
+
+    Returns:
+        The same network with the same weights.
+
+    Raises:
+        UserError: If a layer cannot take them.
+    """
+    config = model.get_config()
+    by_layer = dict(zip((origin(x)[0].name for x in model.inputs), shapes, strict=True))
+    for layer in config["layers"]:
+        settings = layer["config"]
+        if layer["class_name"] == "InputLayer" and settings["name"] in by_layer:
+            settings["batch_shape"] = (None, *by_layer[settings["name"]])
+    config.pop("build_input_shape", None)
+    try:
+        sized = type(model).from_config(config)
+        sized.set_weights(model.get_weights())
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{model.name} cannot take inputs of the shapes {list(shapes)}: "
+            f"{str(error).strip().splitlines()[0][:200]}"
+        ) from error
+    if model.compiled and (settings := model.get_compile_config()):
+        sized.compile_from_config(settings)
+    return sized

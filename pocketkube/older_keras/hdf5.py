@@ -1,0 +1,88 @@
+"""Reads the HDF5 file of a whole model, as Keras wrote it before its .keras files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pocketkube.errors import UserError, first_line
+from pocketkube.older_keras.stored import StoredModel, StoredWeight, own_name, plain
+
+
+def read_hdf5(path: Path) -> StoredModel:
+    """Reads a model's configuration and weights; nothing is built or run.
+
+    Args:
+        path: A .h5 or .hdf5 file.
+
+    Raises:
+        UserError: If it is damaged, holds weights alone, or was not written by Keras 2 on TensorFlow.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(path, file)
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged or cut short, or no HDF5 file: {first_line(error)}"
+        ) from error
+
+
+def _read(path: Path, file: h5py.File) -> StoredModel:
+    if "model_config" not in file.attrs:
+        marks = {*file.attrs, *file} & {"layer_names", "layers", "_layer_checkpoint_dependencies"}
+        held = "holds weights alone, without the network" if marks else "holds no Keras model"
+        raise UserError(
+            f"{path} {held}: build the model where its code is, load_weights(...) there, and call "
+            "model.save('net.keras')."
+        )
+    version = _text(file.attrs.get("keras_version", "1"))
+    backend = _text(file.attrs.get("backend", "tensorflow"))
+    if version.startswith("1") or backend != "tensorflow":
+        raise UserError(
+            f"{path} was written by Keras {version} on {backend}, which kept weights in another order: "
+            "load and save it with Keras 2 on TensorFlow first."
+        )
+    training = file.attrs.get("training_config")
+    group = _own(file, "model_weights")
+    return StoredModel(
+        plain(json.loads(_text(file.attrs["model_config"]))),
+        {name: _weights(_own(group, name)) for name in _names(group, "layer_names")},
+        None if training is None else plain(json.loads(_text(training))),
+        version,
+    )
+
+
+def _weights(group: h5py.Group) -> tuple[StoredWeight, ...]:
+    weights = []
+    for name in _names(group, "weight_names"):
+        stored = _own(group, name)
+        if not isinstance(stored, h5py.Dataset) or stored.external or stored.is_virtual:
+            raise ValueError(f"{name} is no array of this file")
+        weights.append(StoredWeight(own_name(name), np.asarray(stored)))
+    return tuple(weights)
+
+
+def _own(group: Any, name: str) -> Any:
+    """What is called so; what a file names in other files is not read."""
+    found = group[name]
+    if found.file.filename != group.file.filename:
+        raise ValueError(f"{name} stands in another file, {found.file.filename}")
+    return found
+
+
+def _names(group: h5py.Group, key: str) -> list[str]:
+    """An attribute that is a list of names; long ones stand in parts."""
+    if key in group.attrs:
+        return [_text(name) for name in group.attrs[key]]
+    names: list[str] = []
+    part = 0
+    while f"{key}{part}" in group.attrs:
+        names += [_text(name) for name in group.attrs[f"{key}{part}"]]
+        part += 1
+    return names
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

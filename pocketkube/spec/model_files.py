@@ -1,0 +1,19 @@
+"""Which names of models are files, and which those of built-in networks."""
+
+from pathlib import Path
+
+SUFFIXES = (".keras", ".h5", ".hdf5")
+# What makes a folder a SavedModel.
+SAVED_MODEL = "saved_model.pb"
+
+
+def is_model_file(name: str, base: Path = Path()) -> bool:
+    """Whether a model is named by its file, or by the folder of a SavedModel.
+
+    Args:
+        name: As a spec names it: a path, an address, or a built-in network.
+        base: The folder that relative paths start from.
+    """
+    if name.endswith(SUFFIXES):
+        return True
+    return "://" not in name and (base / Path(name).expanduser() / SAVED_MODEL).is_file()

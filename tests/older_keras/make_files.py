@@ -1,0 +1,94 @@
+"""Writes the files of this folder anew, by Keras 2: needs the package tf_keras beside TensorFlow.
+
+    python tests/older_keras/make_files.py
+
+Each is a network with weights of chance, its inputs, and the outputs that Keras 2 computes of them.
+"""
+
+import os
+from pathlib import Path
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
+import numpy as np
+import tf_keras as keras
+from tf_keras import layers
+
+FILES = Path(__file__).with_name("files")
+
+
+def images() -> keras.Model:
+    """What Keras 3 has otherwise: names with slashes, operations between layers, nested models."""
+    image = keras.Input((12, 12, 3), name="image")
+    x = layers.Conv2D(6, 3, use_bias=False, name="stem/conv")(
+        layers.Normalization()(image / 255.0 - 0.5)
+    )
+    x = layers.BatchNormalization(name="stem/bn")(x)
+    x = layers.ReLU(6.0)(x)
+    x = layers.DepthwiseConv2D(3, padding="same")(x)
+    x = layers.PReLU(shared_axes=[1, 2])(x)
+    inner = keras.Sequential(
+        [
+            layers.Input((10, 10, 6)),
+            layers.Conv2D(6, 1, activation="relu"),
+            layers.BatchNormalization(),
+        ],
+        name="inner",
+    )
+    branch = keras.Input((10, 10, 6))
+    deep = keras.Model(
+        branch, layers.Add()([branch, layers.SeparableConv2D(6, 3, padding="same")(branch)])
+    )
+    x = deep(inner(x)) + x * 0.5
+    x = layers.LeakyReLU(0.1)(inner(x))
+    x = layers.Activation("hard_sigmoid")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    kind = layers.Dense(4, activation="softmax", name="kind", kernel_regularizer="l2")(x)
+    model = keras.Model(image, {"kind": kind, "box": layers.Dense(2, name="box")(x)})
+    losses = {"kind": keras.losses.SparseCategoricalCrossentropy(), "box": "mse"}
+    model.compile(keras.optimizers.Adam(), losses, loss_weights={"kind": 1.0, "box": 0.5})
+    return model
+
+
+def words() -> keras.Model:
+    """Recurrent layers, and a Sequential model whose first layer knows the shape."""
+    forward = layers.LSTM(3, return_sequences=True, recurrent_activation="hard_sigmoid")
+    model = keras.Sequential(
+        [
+            layers.Embedding(20, 4, input_length=7, mask_zero=True),
+            layers.Bidirectional(forward),
+            layers.TimeDistributed(layers.Dense(4)),
+            layers.GRU(3, reset_after=False),
+            layers.Dense(2),
+        ]
+    )
+    model.build((None, 7))
+    return model
+
+
+def main() -> None:
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    inputs = {
+        "images": rng.integers(0, 256, (6, 12, 12, 3)).astype("float32"),
+        "words": rng.integers(0, 20, (6, 7)),
+    }
+    for model, name in ((images(), "images"), (words(), "words")):
+        for weight in (each for each in model.weights if each.dtype.is_floating):
+            low = 0.5 if "variance" in weight.name else -0.5
+            weight.assign(rng.uniform(low, low + 1, weight.shape))
+        for layer in model.layers:
+            if isinstance(layer, layers.Normalization):
+                layer.finalize_state()
+        outputs = model.predict(inputs[name], verbose=0)
+        outputs = outputs if isinstance(outputs, dict) else {"y": outputs}
+        np.savez(FILES / f"{name}.npz", x=inputs[name], **outputs)
+        model.save(FILES / f"{name}.h5")
+        if name == "images":
+            model.save(FILES / name, include_optimizer=False)
+    model.save_weights(FILES / "weights_alone.h5")
+    keras.Sequential([layers.Input((4,)), layers.Lambda(lambda x: x * 2)]).save(FILES / "lambda.h5")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Models of an older Keras give what Keras 2 wrote beside them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from pocketkube.bundle import load_model
+from pocketkube.cli import main
+from pocketkube.errors import UserError
+from pocketkube.older_keras import load_older
+from tests.cli.test_bad_input import refused, write_spec
+
+FILES = Path(__file__).with_name("files")
+
+
+def outputs(model: keras.Model, x: np.ndarray) -> dict[str, np.ndarray]:
+    found = model.predict(x, verbose=0)
+    return found if isinstance(found, dict) else {"y": found}
+
+
+@pytest.mark.parametrize(
+    ("file", "data"), [("images.h5", "images"), ("images", "images"), ("words.h5", "words")]
+)
+def test_outputs_are_those_of_keras_2(file: str, data: str, tmp_path: Path) -> None:
+    with np.load(FILES / f"{data}.npz") as archive:
+        wanted = dict(archive)
+    x = wanted.pop("x")
+    model = load_older(FILES / file).model
+    model.save(tmp_path / "net.keras")
+    for each in (model, load_model(tmp_path / "net.keras")):
+        found = outputs(each, x)
+        assert found.keys() == wanted.keys()
+        for name, values in wanted.items():
+            np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6)
+
+
+def test_a_saved_models_own_graph_gives_the_same() -> None:
+    x = np.load(FILES / "images.npz")["x"]
+    graph = tf.saved_model.load(str(FILES / "images")).signatures["serving_default"]
+    own = graph(**{name: tf.constant(x) for name in graph.structured_input_signature[1]})
+    found = outputs(load_older(FILES / "images").model, x)
+    for name, values in found.items():
+        np.testing.assert_allclose(values, own[name].numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_loss_is_kept_and_what_is_not_is_told() -> None:
+    found = load_older(FILES / "images.h5")
+    assert {name: getattr(each, "name", each) for name, each in found.model.loss.items()} == {
+        "kind": "sparse_categorical_crossentropy",
+        "box": "mse",
+    }
+    assert found.notes == (
+        "Its optimizer and metrics are left behind: training begins with those of a spec.",
+    )
+
+
+def test_a_file_of_keras_3s_own_is_read_too(tmp_path: Path) -> None:
+    image = keras.Input((6, 6, 2))
+    inner = keras.Sequential([keras.Input((6, 6, 2)), layers.Conv2D(2, 3, padding="same")])
+    net = keras.Model(image, layers.Dense(3)(layers.Flatten()(layers.Add()([inner(image), image]))))
+    net.compile("adam", "mse")
+    net.save(tmp_path / "net.h5")
+    found = load_older(tmp_path / "net.h5").model
+    x = np.random.default_rng(0).random((3, 6, 6, 2), np.float32)
+    np.testing.assert_array_equal(found.predict(x, verbose=0), net.predict(x, verbose=0))
+    assert found.loss == "mse"
+
+
+def test_sequential_models_of_early_keras_2_are_lists(tmp_path: Path) -> None:
+    """Before 2.2.3 the configuration was the list of layers, and GRU had no reset_after."""
+    shutil.copy(FILES / "words.h5", tmp_path / "old.h5")
+    with h5py.File(tmp_path / "old.h5", "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        listed = config["config"]["layers"][1:]
+        for layer in listed:
+            layer["config"].pop("reset_after", None)
+        listed[0]["config"]["batch_input_shape"] = [None, 7]
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": listed})
+        file.attrs["keras_version"] = "2.1.6"
+    with np.load(FILES / "words.npz") as data:
+        found = load_older(tmp_path / "old.h5").model.predict(data["x"], verbose=0)
+        np.testing.assert_allclose(found, data["y"], rtol=1e-5, atol=1e-6)
+
+
+def changed(place: Path, change) -> Path:  # type: ignore[no-untyped-def]
+    """images.h5 with another configuration."""
+    shutil.copy(FILES / "images.h5", place)
+    with h5py.File(place, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        change({layer["name"]: layer for layer in config["config"]["layers"]})
+        file.attrs["model_config"] = json.dumps(config)
+    return place
+
+
+def test_operations_without_a_layer_are_named(tmp_path: Path) -> None:
+    def change(layers) -> None:  # type: ignore[no-untyped-def]
+        layers["tf.math.truediv"]["config"]["function"] = "image.adjust_hue"
+
+    with pytest.raises(UserError, match=r"tf\.math\.truediv is TensorFlow's image\.adjust_hue, called"):
+        load_older(changed(tmp_path / "net.h5", change))
+
+
+def test_settings_that_keras_3_has_not_are_named(tmp_path: Path) -> None:
+    def change(layers) -> None:  # type: ignore[no-untyped-def]
+        layers["stem/bn"]["config"]["virtual_batch_size"] = 4
+
+    with pytest.raises(UserError, match="a BatchNormalization has virtual_batch_size: 4, which"):
+        load_older(changed(tmp_path / "net.h5", change))
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    def change(layers) -> None:  # type: ignore[no-untyped-def]
+        layers["box"]["config"]["units"] = 5
+
+    with pytest.raises(UserError, match=r"weights of box \(Dense\) are kernel \(6, 2\), bias \(2,\)"):
+        load_older(changed(tmp_path / "net.h5", change))
+
+
+def test_bad_files_are_one_line_and_nothing_is_left(tmp_path: Path) -> None:
+    output = tmp_path / "net.keras"
+    line = refused("import", FILES / "lambda.h5", "-o", output)
+    assert "lambda.h5 has a Lambda layer (lambda), whose code safe mode does not run" in line
+    line = refused("import", FILES / "weights_alone.h5", "-o", output)
+    assert "weights_alone.h5 holds weights alone, without the network" in line
+    cut = tmp_path / "cut.h5"
+    cut.write_bytes((FILES / "images.h5").read_bytes()[:20_000])
+    assert "cut.h5 is damaged or cut short" in refused("import", cut, "-o", output)
+    assert "There is no model file" in refused("import", tmp_path / "no.h5", "-o", output)
+    assert "no SavedModel's folder" in refused("import", tmp_path, "-o", output)
+    assert "has to end in .keras" in refused("import", FILES / "images.h5", "-o", tmp_path / "a.h5")
+
+    def change(layers) -> None:  # type: ignore[no-untyped-def]
+        layers["re_lu"]["class_name"] = "Wobble"
+
+    line = refused("import", changed(tmp_path / "own.h5", change), "-o", output)
+    assert "own.h5 uses the class Wobble (re_lu), which is not known here" in line
+    assert not output.exists()
+
+
+def test_a_saved_model_of_functions_or_one_that_is_cut_short(tmp_path: Path) -> None:
+    keras.Sequential([keras.Input((4,)), layers.Dense(2)]).export(tmp_path / "functions", verbose=False)
+    line = refused("import", tmp_path / "functions", "-o", tmp_path / "net.keras")
+    assert "functions holds functions without the layers that they were made of" in line
+    for missing in ("variables/variables.index", "saved_model.pb"):
+        folder = tmp_path / missing.replace("/", "_")
+        shutil.copytree(FILES / "images", folder)
+        (folder / missing).write_bytes(b"nothing of the kind")
+        line = refused("import", folder, "-o", tmp_path / "net.keras")
+        assert "is damaged or incomplete" in line
+    assert not (tmp_path / "net.keras").exists()
+
+
+def test_a_file_that_reads_from_another_is_refused(tmp_path: Path) -> None:
+    shutil.copy(FILES / "images.h5", tmp_path / "net.h5")
+    with h5py.File(tmp_path / "net.h5", "r+") as file:
+        group = file["model_weights/box"]
+        del group["box/bias:0"]
+        group["box/bias:0"] = h5py.ExternalLink(FILES / "images.h5", "model_weights/box/box/bias:0")
+    with pytest.raises(UserError, match="stands in another file"):
+        load_older(tmp_path / "net.h5")
+
+
+def test_lambdas_in_files_of_keras_3_are_refused(tmp_path: Path) -> None:
+    net = keras.Sequential([keras.Input((4,)), layers.Lambda(lambda x: x * 2), layers.Dense(2)])
+    net.save(tmp_path / "net.h5")
+    with pytest.raises(UserError, match="has a Lambda layer"):
+        load_older(tmp_path / "net.h5")
+
+
+def test_commands_and_specs_take_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["import", str(FILES / "images"), "-o", str(tmp_path / "net.keras")])
+    assert "12 x 12 x 3 ->" in capsys.readouterr().out
+    main(
+        [
+            "prune",
+            str(FILES / "images.h5"),
+            "--speedup",
+            "1.2",
+            "--round-to",
+            "1",
+            "-o",
+            str(tmp_path / "a.keras"),
+        ]
+    )
+    assert "fewer MACs" in capsys.readouterr().out
+    shutil.copytree(FILES / "images", tmp_path / "old")
+    spec = write_spec(tmp_path, model="old", dataset="digits", width="0.5")
+    line = refused("run", spec, "-o", tmp_path / "out")
+    assert "width: multiplies built-in networks only, and model is the file" in line
+    line = refused("run", write_spec(tmp_path, model="old"), "-o", tmp_path / "out")
+    assert "takes inputs of ((12, 12, 3),), but the dataset's are" in line
