@@ -329,7 +329,8 @@ def test_boxes_and_classes_are_heads_of_their_kinds(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a row a pixel", "several labels"])
 def test_a_search_is_rewarded_by_the_score_of_all_examples(name: str, tmp_path: Path) -> None:
     case = CASES[name]
-    search = {"sampler": "random", "trials": 2, "evaluate": {"examples": 20}}
+    over = ["prune_channels"]
+    search = {"over": over, "sampler": "random", "trials": 2, "evaluate": {"examples": 20}}
     spec = spec_of(
         tmp_path, trained(case), {"y": case.labels}, search=search, stages=["prune_channels"]
     )
