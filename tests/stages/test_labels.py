@@ -331,9 +331,7 @@ def test_a_search_is_rewarded_by_the_score_of_all_examples(name: str, tmp_path: 
     case = CASES[name]
     over = ["prune_channels"]
     search = {"over": over, "sampler": "random", "trials": 2, "evaluate": {"examples": 20}}
-    spec = spec_of(
-        tmp_path, trained(case), {"y": case.labels}, search=search, stages=["prune_channels"]
-    )
+    spec = spec_of(tmp_path, trained(case), {"y": case.labels}, search=search, stages=over)
     _, result = done(spec, tmp_path)
     assert result["search"]["score_name"] == case.score_name
     assert 0 < result["search"]["whole_score"] <= 1
