@@ -132,6 +132,12 @@ def compiled_loss(model: keras.Model) -> tuple[Any, Any]:
     return loss._user_loss, loss._user_loss_weights
 
 
+def compiled_metrics(model: keras.Model) -> Any:
+    """The metrics that a model was compiled with, as its user wrote them; None without any."""
+    metrics = getattr(model, "_compile_metrics", None)
+    return None if metrics is None else metrics._user_metrics
+
+
 def loss_arguments(loss: Any) -> Mapping[str, Any]:
     """What a wrapped loss hands to its function beside labels and outputs; nothing of other losses."""
     arguments: Mapping[str, Any] = getattr(loss, "_fn_kwargs", {})

@@ -28,9 +28,34 @@ def predicted_classes(outputs: np.ndarray, cut: float | None = None) -> np.ndarr
     return np.where(finite, classes, -1)
 
 
+def class_numbers(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The class that each label names.
+
+    Args:
+        labels: Class numbers `[N, ...]`, in floats perhaps, with or without a last axis of 1; or rows
+            over classes, of which the likeliest counts; or probabilities of the second of two classes.
+        shape: Of the outputs that they are for, with the batch axis.
+
+    Returns:
+        Integers `[N, ...]`, one for each row of outputs.
+    """
+    rank = max(len(shape), 2)
+    if labels.ndim == rank and labels.shape[-1] > 1:
+        return np.argmax(labels, axis=-1)
+    numbers = labels[..., 0] if labels.ndim == rank else labels
+    if is_single(shape) and np.issubdtype(numbers.dtype, np.floating):
+        numbers = np.where((numbers > 0) & (numbers < 1), numbers > 0.5, numbers)
+    return np.rint(numbers).astype(np.int64)
+
+
+def is_single(shape: tuple[int, ...]) -> bool:
+    """Whether outputs of a shape, with the batch axis, are a single unit's."""
+    return len(shape) < 2 or shape[-1] == 1
+
+
 def are_one_hot(labels: np.ndarray) -> bool:
-    """Whether labels are rows `[N, C]`, `C` of 2 or more, of zeros and in each a single one."""
-    if labels.ndim != 2 or labels.shape[1] < 2:
+    """Whether labels are rows `[N, ..., C]`, `C` of 2 or more, of zeros and in each a single one."""
+    if labels.ndim < 2 or labels.shape[-1] < 2:
         return False
     rows = labels == 1
-    return bool((rows | (labels == 0)).all() and (rows.sum(axis=1) == 1).all())
+    return bool((rows | (labels == 0)).all() and (rows.sum(axis=-1) == 1).all())

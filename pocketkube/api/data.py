@@ -64,11 +64,11 @@ def dataset_of(data: Data, model: keras.Model | None, function: str) -> Dataset:
     """Data with labels as three splits that never overlap.
 
     Args:
-        data: A spec's dataset (a name, a mapping, a path of an .npz or DatasetSettings); `(x, y)`;
-            `Splits`; a tf.data.Dataset of such pairs, batched or not; a keras.utils.PyDataset; or a
-            data set that is there already. Inputs and labels are arrays, and lists, tuples or dicts
-            of arrays where there are several. Arrays reach the model as they are; all is read into
-            memory, but for a spec's TFRecords.
+        data: A spec's dataset (a name, a mapping, a path of an .npz or DatasetSettings); `(x, y)`, or
+            `(x, y, weights of examples)`; `Splits`; a tf.data.Dataset of such, batched or not; a
+            keras.utils.PyDataset; or a data set that is there already. Inputs and labels are arrays,
+            and lists, tuples or dicts of arrays where there are several. Arrays reach the model as they
+            are; all is read into memory, but for a spec's TFRecords.
         model: Whose inputs and outputs a dict's keys name; None takes keys in alphabetical order.
         function: The API's function, for messages.
 
@@ -107,7 +107,7 @@ def inputs_of(data: Data, model: keras.Model, function: str, count: int, seed: i
     """
     if has_labels(data):
         return materialize(dataset_of(data, model, function).train, count, seed)[0]
-    inputs, _ = _read(data, model, function)
+    inputs, _, _ = _read(data, model, function)
     rows = np.random.default_rng(seed).permutation(len(inputs[0]))[:count]
     return inputs if count >= len(inputs[0]) else tuple(x[rows] for x in inputs)
 
@@ -142,27 +142,30 @@ def _is_source(data: Data) -> bool:
 
 
 def _labelled(data: Data, model: keras.Model | None, function: str) -> Labelled:
-    inputs, labels = _read(data, model, function)
+    inputs, labels, weights = _read(data, model, function)
     if not labels:
         raise UserError(
             f"{function}: needs labels; give data=(x, y), a tf.data.Dataset or a keras.utils.PyDataset "
             f"of such pairs, or a spec's dataset; received {_told(data)}."
         )
-    return Labelled(inputs, labels)
+    return Labelled(inputs, labels, weights)
 
 
-def _read(data: Data, model: keras.Model | None, function: str) -> tuple[Arrays, Arrays]:
-    """Inputs and labels in the model's order, as arrays; no labels where there are none."""
+def _read(
+    data: Data, model: keras.Model | None, function: str
+) -> tuple[Arrays, Arrays, np.ndarray | None]:
+    """Inputs and labels in the model's order and weights, as arrays; no labels where there are none."""
     if isinstance(data, tf.data.Dataset):
-        x, y = _pair(_of_tensors(data, model, function), function)
+        x, y, w = _parts(_of_tensors(data, model, function), function)
     elif isinstance(data, keras.utils.PyDataset):
-        x, y = _pair(_of_batches(data, function), function)
+        x, y, w = _parts(_of_batches(data, function), function)
     else:
-        x, y = _pair(data, function)
+        x, y, w = _parts(data, function)
     names = (None, None) if model is None else (input_names(model), output_names(model))
     inputs = _flat(x, names[0], f"{function}: data: x")
     labels = () if y is None else _flat(y, names[1], f"{function}: data: y")
-    lengths = [len(array) if array.ndim else 0 for array in (*inputs, *labels)]
+    weights = () if w is None else (_array(w, f"{function}: data: weights of examples"),)
+    lengths = [len(array) if array.ndim else 0 for array in (*inputs, *labels, *weights)]
     if not inputs or len(set(lengths)) > 1 or lengths[0] == 0:
         raise UserError(
             f"{function}: data: arrays need as many examples each, one at least; there are "
@@ -170,22 +173,19 @@ def _read(data: Data, model: keras.Model | None, function: str) -> tuple[Arrays,
         )
     if model is not None:
         _refuse_other_shapes([x.shape[1:] for x in inputs], model, function)
-    return tuple(map(_as_taken, inputs)), labels
+    return tuple(map(_as_taken, inputs)), labels, weights[0] if weights else None
 
 
-def _pair(data: Data, function: str) -> tuple[Any, Any]:
+def _parts(data: Data, function: str) -> tuple[Any, Any, Any]:
+    """Inputs, labels and weights of examples."""
     if not isinstance(data, tuple):
-        return data, None
-    if len(data) == 3:
+        return data, None, None
+    if len(data) not in (2, 3):
         raise UserError(
-            f"{function}: data: weights of examples are not used here; give (x, y) without them."
+            f"{function}: data: a tuple is (x, y) or (x, y, weights of examples), several inputs a "
+            f"list or a dict in it; received a tuple of {len(data)}."
         )
-    if len(data) != 2:
-        raise UserError(
-            f"{function}: data: a tuple is (x, y), several inputs a list or a dict in it; received a "
-            f"tuple of {len(data)}."
-        )
-    return data[0], data[1]
+    return data[0], data[1], data[2] if len(data) > 2 else None
 
 
 def _flat(structure: Any, names: Sequence[str] | None, where: str) -> Arrays:

@@ -1,6 +1,6 @@
 """Shows a benchmark as a table in the terminal: a row for each figure, a column for each file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -20,6 +20,7 @@ from pocketkube.figures import (
     size,
 )
 from pocketkube.measures import HeadScore, wording_of
+from pocketkube.measures.wording import percent
 
 
 def render_table(report: BenchmarkReport) -> Table:
@@ -74,12 +75,22 @@ def _scores(report: BenchmarkReport) -> list[_Row]:
         wording = wording_of(report.score_name)
         name = f"{wording.name}, mean of {len(heads)} outputs" if len(heads) > 1 else wording.name
         rows.append(_Row(name, lambda f: wording.shown(f.score or 0.0)))
-    return [*rows, *(_score_of(n, head) for n, head in enumerate(heads) if len(heads) > 1)]
+    rows += [_score_of(place, head) for place, head in enumerate(heads) if len(heads) > 1]
+    return [*rows, *(row for place, head in enumerate(heads) for row in _further(place, head, heads))]
 
 
 def _score_of(place: int, head: HeadScore) -> _Row:
     wording = wording_of(head.score_name)
     return _Row(f"{wording.name}, {head.name}", lambda f: wording.shown(f.heads[place].score))
+
+
+def _further(place: int, head: HeadScore, heads: Sequence[HeadScore]) -> list[_Row]:
+    """Shares that people ask for beside a score, as the part of the pixels that are right."""
+    of = f", {head.name}" if len(heads) > 1 else ""
+    return [
+        _Row(f"{name}{of}", lambda f, n=n: percent(f.heads[place].also[n][1]))  # type: ignore[misc]
+        for n, (name, _) in enumerate(head.also)
+    ]
 
 
 def _latency(report: BenchmarkReport, threads: str) -> list[_Row]:

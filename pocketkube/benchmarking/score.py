@@ -29,8 +29,7 @@ def score_file(
 ) -> Score:
     """Runs a file on all examples and compares with their labels.
 
-    Where the examples do not tell their task, labels that are integers or one-hot rows are classes and
-    other floats values to be met.
+    Where the examples do not tell their task, labels and outputs do: see `measure_of_labels`.
 
     Args:
         model: The file, loaded.
@@ -44,12 +43,12 @@ def score_file(
         UserError: If labels do not fit the outputs.
     """
     shapes, labels = model.output_shapes, samples.labels
-    measure = samples.measure or measure_of_labels(labels)
-    if len(shapes) != len(measure.heads):
+    if len(shapes) != (len(samples.measure.heads) if samples.measure else len(labels)):
         raise UserError(
             f"{samples.origin} has labels for {len(labels)} outputs, but {model.name} has "
             f"{len(shapes)}; give y0, y1, ... in their order."
         )
+    measure = samples.measure or measure_of_labels(labels, shapes)
     measure.refuse_unfit(labels, shapes, samples.origin, model.name)
     runs = []
     for outputs in model.predict(samples.inputs):

@@ -339,10 +339,11 @@ def _calibration(options: Namespace, model: Any) -> Any:
     from pocketkube.data.batches import materialize
     from pocketkube.pruning.calibration import Calibration
     from pocketkube.spec.sections import DatasetSettings
-    from pocketkube.training.task import infer_task
+    from pocketkube.stages.configs import Learning
+    from pocketkube.stages.tasks import settled_task
 
     name = options.dataset
     settings = DatasetSettings(npz=name) if name.endswith(".npz") else DatasetSettings(builtin=name)
     dataset = load_dataset(settings)
-    task = infer_task(model, *dataset.labels)
+    task = settled_task(Learning(), model, dataset)
     return Calibration(*materialize(dataset.train, 512, 0), loss=task.loss)

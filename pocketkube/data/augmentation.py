@@ -1,5 +1,6 @@
 """Random changes to a batch of training images that follow from a seed and an example's place."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -54,6 +55,14 @@ def change_images(images: tf.Tensor, settings: Augmentation, uniform: tf.Tensor)
     return images
 
 
+def change_maps(labels: tf.Tensor, settings: Augmentation, uniform: tf.Tensor) -> tf.Tensor:
+    """Mirrors labels of pixels `[B, H, W]` or `[B, H, W, C]` as the images are."""
+    if not settings.flip:
+        return labels
+    mirrored = tf.reshape(uniform[:, 2] < 0.5, [-1] + [1] * (len(labels.shape) - 1))
+    return tf.where(mirrored, tf.reverse(labels, [2]), labels)
+
+
 def mixed(ours: tf.Tensor, theirs: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
     """Mixup (Zhang et al., 2018) of rows: share * ours + (1 - share) * theirs."""
     share = tf.reshape(share, [-1] + [1] * (len(ours.shape) - 1))
@@ -66,15 +75,26 @@ def refuse_unfit(settings: Augmentation, examples: Examples) -> None:
     Raises:
         UserError: If there is no image to shift, flip or cut, or an input that cannot be mixed.
     """
-    (inputs, _) = examples.open().element_spec
+    (inputs, labels) = examples.open().element_spec
     images = [spec for spec in inputs if is_image(spec)]
     if not images and (settings.shift or settings.flip or settings.cutout):
         raise UserError(
             "training.augmentation: shift, flip and cutout need images of shape (height, width, "
             f"channels). Received: inputs of {', '.join(str(tuple(s.shape)) for s in inputs)}."
         )
+    if settings.shift and any(is_map(spec, images) for spec in labels):
+        raise UserError(
+            "training.augmentation: shift would move images, and leave their pixels' labels unknown at "
+            "the edges; use flip, cutout or mixup."
+        )
     if settings.mixup and any(not spec.dtype.is_floating for spec in inputs):
         raise UserError("training.augmentation: mixup needs inputs of real numbers, not integers.")
+
+
+def is_map(labels: tf.TensorSpec, images: Sequence[tf.TensorSpec]) -> bool:
+    """Whether one example's labels are of the pixels of an image."""
+    shape = labels.shape
+    return len(shape) in (2, 3) and any(shape[:2] == image.shape[:2] for image in images)
 
 
 def is_image(spec: tf.TensorSpec) -> bool:

@@ -5,7 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from pocketkube.data.augmentation import change_images, draw, is_image, mixed, refuse_unfit
+from pocketkube.data.augmentation import (
+    change_images,
+    change_maps,
+    draw,
+    is_image,
+    is_map,
+    mixed,
+    refuse_unfit,
+)
 from pocketkube.data.dataset import Arrays, Examples, Labels
 from pocketkube.spec.sections import Augmentation
 
@@ -55,7 +63,10 @@ def batches(
             raise ValueError("augmentation needs epoch_seed: it is the seed of its random numbers")
         refuse_unfit(change, examples)
     seed = np.array(epoch_seed or (0, 0), np.int64)
-    images = [is_image(spec) for spec in examples.open().element_spec[0]]
+    x_specs, y_specs = examples.open().element_spec
+    images = [is_image(spec) for spec in x_specs]
+    shown = [spec for spec, image in zip(x_specs, images, strict=True) if image]
+    maps = [is_map(spec, shown) for spec in y_specs]
 
     def changed(rows_of: _Rows, rows: tf.Tensor, uniform: tf.Tensor) -> tuple:
         inputs, labels = rows_of(rows)
@@ -65,7 +76,10 @@ def batches(
                 change_images(x, change, uniform) if image and change else x
                 for x, image in zip(inputs, images, strict=True)
             ),
-            labels,
+            tuple(
+                change_maps(y, change, uniform) if is_a_map and change else y
+                for y, is_a_map in zip(labels, maps, strict=True)
+            ),
         )
 
     def part(number: tf.Tensor, size: tf.Tensor, rows_of: _Rows) -> tuple:
@@ -196,6 +210,8 @@ def _rows(inputs: tuple, labels: tuple, rows: tf.Tensor) -> tuple:
 
 def _weighable(labels: tf.Tensor, kind: Labels) -> tf.Tensor:
     """Labels as something that can be averaged: class numbers as one-hot rows."""
+    # The column that labels of pixels may have is a row's.
+    labels = labels[..., 0] if labels.shape.rank > 1 and labels.shape[-1] == 1 else labels
     if labels.dtype.is_floating:
         return labels
     assert kind.num_classes is not None

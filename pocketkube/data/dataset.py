@@ -11,17 +11,28 @@ Arrays = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True)
 class Labels:
-    """What the labels of one output are.
+    """What the labels of one output are, as far as arrays alone tell.
+
+    What they mean depends on the model, too: whole numbers `[H, W]` are a class for each pixel beside
+    an output `[H, W, classes]`, and values beside one of `[H, W]`.
 
     Attributes:
-        num_classes: Number of classes; None where they are values.
-        rows: Whether classes are told by one-hot rows `[num_classes]`, not by numbers.
+        num_classes: Number of classes, where labels are integers of 0 or more or one-hot rows; None
+            where they are values.
+        rows: Whether classes are told by one-hot rows `[..., num_classes]`, not by numbers.
         shape: Of one example's labels; None where it is that of the output, whatever that is.
+        whole: The least and the greatest label, where all are whole numbers, be they floats.
     """
 
     num_classes: int | None
     rows: bool = False
     shape: tuple[int, ...] | None = None
+    whole: tuple[int, int] | None = None
+
+    @property
+    def binary(self) -> bool:
+        """Whether all are 0 or 1."""
+        return self.whole is not None and self.whole[0] >= 0 and self.whole[1] <= 1
 
 
 @dataclass(frozen=True)
@@ -32,9 +43,10 @@ class Examples:
         size: How many examples there are.
         open: Opens the examples as an unbatched tf.data.Dataset of `(inputs, labels)`, two tuples
             of tensors: float32 inputs (int32 where the source has integers that are no image), and
-            labels: int32 scalars for class numbers, float32 for one-hot rows and values.
+            labels: int32 for integers, scalars or maps of them; float32 for one-hot rows and values.
         arrays: The same as arrays with a leading axis of `size`, where they fit into memory.
-        labels: What the labels of each output are.
+        labels: What the labels of each output are; behind them stand weights of examples, where there
+            are such (see `Dataset`).
     """
 
     size: int
@@ -51,7 +63,8 @@ class Dataset:
         name: What to call it, as in "digits".
         input_shapes: Shape of each input without the batch axis.
         labels: What the labels of each output are; outputs without a loss may have none.
-        train: For training and calibration.
+        train: For training and calibration. Where examples have weights in the loss, these stand behind
+            the labels of all outputs, float32 `[N]`.
         validation: For decisions (search, pruning, early stopping).
         test: For the report's figures only.
     """
@@ -62,3 +75,8 @@ class Dataset:
     train: Examples
     validation: Examples
     test: Examples
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether training examples have weights."""
+        return len(self.train.labels) > len(self.labels)

@@ -69,7 +69,7 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
             raise UserError(f"{folder}: too few images; none are left for the {name} set.")
     total = len(train.paths) + len(parts["validation"].paths) + len(parts["test"].paths)
     fits = total * form.size[0] * form.size[1] * form.channels * 4 <= _IN_MEMORY_BYTES
-    labels = (Labels(len(classes), shape=()),)
+    labels = (Labels(len(classes), shape=(), whole=(0, len(classes) - 1)),)
     splits = [
         _examples(part, form, labels, fits) for part in (train, parts["validation"], parts["test"])
     ]

@@ -1,7 +1,7 @@
 """Makes a data set of arrays that fit into memory: checked, split and brought to their ranges."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,10 +15,17 @@ from pocketkube.predictions import are_one_hot
 
 @dataclass(frozen=True)
 class Labelled:
-    """Inputs and labels as they were read, each with a leading axis of the same size."""
+    """Inputs and labels as they were read, each with a leading axis of the same size.
+
+    Attributes:
+        inputs: For each input.
+        labels: For each output.
+        weights: What each example counts in the loss, `[N]` or `[N, 1]`; None where all count alike.
+    """
 
     inputs: Arrays
     labels: Arrays
+    weights: np.ndarray | None = None
 
 
 class Shares(Protocol):
@@ -59,7 +66,7 @@ def in_memory_dataset(
         validation: The validation set, if the source has one.
 
     Returns:
-        The data set; labels that are integers or one-hot rows are classes, other floats values.
+        The data set; see `Labels` for what its labels are.
 
     Raises:
         UserError: If labels or inputs are unusable, or too few for three splits.
@@ -69,6 +76,8 @@ def in_memory_dataset(
     for part in parts:
         _refuse_nan(name, "inputs", part.inputs)
         _refuse_nan(name, "labels", part.labels)
+    if train.weights is not None:
+        _refuse_weights(name, train.weights)
     if test is None:
         rows, held = hold_out(_strata(train.labels, kinds), settings.test_fraction)
         test, train = _take(train, held), _take(train, rows)
@@ -83,7 +92,8 @@ def in_memory_dataset(
             f"{len(train.labels[0]) + len(validation.labels[0])} to train on, "
             f"{len(test.labels[0])} to test on."
         )
-    splits = tuple(_examples(part, kinds, finish) for part in (train, validation, test))
+    judged = (replace(part, weights=None) for part in (validation, test))
+    splits = tuple(_examples(part, kinds, finish) for part in (train, *judged))
     assert splits[0].arrays is not None
     shapes = tuple(array.shape[1:] for array in splits[0].arrays[0])
     return Dataset(name, shapes, kinds, *splits)
@@ -103,6 +113,9 @@ def _examples(
 ) -> Examples:
     inputs = tuple(finish(array) for array in part.inputs)
     labels = tuple(_finished(array, kind) for array, kind in zip(part.labels, kinds, strict=True))
+    if part.weights is not None:
+        labels = (*labels, part.weights.reshape(-1).astype(np.float32))
+        kinds = (*kinds, Labels(None, shape=()))
     return examples_of_arrays(inputs, labels, kinds)
 
 
@@ -110,7 +123,7 @@ def _finished(labels: np.ndarray, kind: Labels) -> np.ndarray:
     if kind.num_classes is None or kind.rows:
         # A column, as a Dense layer of one unit gives it: [B] against [B, 1] would broadcast.
         return (labels[:, None] if labels.ndim == 1 else labels).astype(np.float32, copy=False)
-    return labels.reshape(-1).astype(np.int32, copy=False)
+    return labels.reshape(len(labels), *(kind.shape or ())).astype(np.int32, copy=False)
 
 
 def _checked_labels(name: str, parts: Sequence[Labelled]) -> tuple[Labels, ...]:
@@ -119,32 +132,43 @@ def _checked_labels(name: str, parts: Sequence[Labelled]) -> tuple[Labels, ...]:
     for number, arrays in enumerate(zip(*(part.labels for part in parts), strict=True)):
         y = f"{name}: y{number}" if len(train.labels) > 1 else name
         shape = arrays[0].shape[1:]
+        if any(array.shape[1:] != shape for array in arrays):
+            shapes = ", ".join(str(array.shape[1:]) for array in arrays)
+            raise UserError(f"{y}: labels of all splits must be of one shape; they are {shapes}.")
+        whole = _whole(arrays)
         if all(are_one_hot(array) for array in arrays):
-            kinds.append(Labels(shape[0], rows=True, shape=shape))
-        elif any(np.issubdtype(array.dtype, np.floating) for array in arrays):
-            kinds.append(Labels(None, shape=shape or (1,)))
+            kinds.append(Labels(shape[-1], rows=True, shape=shape, whole=whole))
+        elif any(np.issubdtype(array.dtype, np.floating) for array in arrays) or (
+            whole is not None and whole[0] < 0
+        ):
+            kinds.append(Labels(None, shape=shape or (1,), whole=whole))
         else:
-            kinds.append(Labels(_count_classes(y, arrays), shape=()))
+            assert whole is not None
+            one_each = arrays[0].size == len(arrays[0])
+            kinds.append(Labels(1 + whole[1], shape=() if one_each else shape, whole=whole))
     if all(kind.num_classes is not None for kind in kinds) and all(
-        len(np.unique(array, axis=0)) < 2 for array in train.labels
+        (array == array[:1]).all() for array in train.labels
     ):
         raise UserError(f"{name}: all examples are of one class; it takes two to tell apart.")
     return tuple(kinds)
 
 
-def _count_classes(name: str, arrays: Arrays) -> int:
-    for array in arrays:
-        if array.size != len(array):
-            raise UserError(
-                f"{name}: integer labels are one class an example, of shape ({len(array)},). "
-                f"Received: {array.shape}; for one-hot rows give their argmax, for landmarks floats."
-            )
-        if array.size and int(array.min()) < 0:
-            raise UserError(
-                f"{name}: labels must be 0 or more. Received: {array.min()} in example "
-                f"{int(array.argmin())}."
-            )
-    return 1 + max(int(array.max()) for array in arrays if array.size)
+def _whole(arrays: Arrays) -> tuple[int, int] | None:
+    """The least and the greatest of whole numbers; None where any is none."""
+    found = [array for array in arrays if array.size]
+    floats = [array for array in found if np.issubdtype(array.dtype, np.floating)]
+    if not found or not all((np.rint(array) == array).all() for array in floats):
+        return None
+    return min(int(array.min()) for array in found), max(int(array.max()) for array in found)
+
+
+def _refuse_weights(name: str, weights: np.ndarray) -> None:
+    unfit = weights.size != len(weights) or not np.isfinite(weights).all()
+    if unfit or weights.min() < 0 or weights.max() == 0:
+        raise UserError(
+            f"{name}: weights of examples are one number each, 0 or more and not all 0. Received: the "
+            f"shape {weights.shape}, from {weights.min():g} to {weights.max():g}."
+        )
 
 
 def _refuse_nan(name: str, what: str, arrays: Arrays) -> None:
@@ -159,12 +183,17 @@ def _refuse_nan(name: str, what: str, arrays: Arrays) -> None:
 
 
 def _strata(labels: Arrays, kinds: tuple[Labels, ...]) -> np.ndarray | int:
-    """The classes of the first labels that are classes; else the number of examples."""
+    """The classes of the first labels that are a class an example; else the number of examples."""
     for array, kind in zip(labels, kinds, strict=True):
-        if kind.num_classes is not None:
-            return array.argmax(axis=1) if kind.rows else array.reshape(-1)
+        if kind.num_classes is None:
+            continue
+        if kind.rows and array.ndim == 2:
+            return array.argmax(axis=1)
+        if kind.shape == ():
+            return array.reshape(-1)
     return len(labels[0])
 
 
 def _take(part: Labelled, rows: np.ndarray) -> Labelled:
-    return Labelled(tuple(x[rows] for x in part.inputs), tuple(y[rows] for y in part.labels))
+    weights = None if part.weights is None else part.weights[rows]
+    return Labelled(tuple(x[rows] for x in part.inputs), tuple(y[rows] for y in part.labels), weights)

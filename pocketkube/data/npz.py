@@ -1,4 +1,4 @@
-"""A NumPy .npz file with x and y, or x0, x1, … and y0, y1, …; or with x alone."""
+"""A NumPy .npz file: x or x0, x1, …, and, where it has them, y or y0, y1, … and sample_weight."""
 
 import re
 import zipfile
@@ -12,13 +12,16 @@ from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 
+WEIGHTS = "sample_weight"
+
 
 def load(path: Path, settings: DatasetSettings) -> Dataset:
     """Loads the arrays.
 
     Floats become float32 and uint8 images (three axes or more) are brought to `value_range`; other
-    integers become int32. Integer labels mean classification, floats regression, where labels of
-    shape `[N]` become `[N, 1]`.
+    integers become int32. Labels are class numbers, one-hot rows or values (see `Labels`); floats of
+    shape `[N]` become `[N, 1]`. What each training example counts in the loss is `sample_weight`,
+    `[N]`.
 
     Raises:
         UserError: If the file is no .npz, or an array is missing, of objects, or of another length.
@@ -58,11 +61,13 @@ def load_examples(path: Path) -> Labelled:
 
 def _checked(path: Path, arrays: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> Labelled:
     inputs = _numbered(path, arrays, "x")
-    lengths = {name: len(array) if array.ndim else 0 for name, array in (inputs | labels).items()}
+    weights = {name: array for name, array in arrays.items() if name == WEIGHTS}
+    each = inputs | labels | weights
+    lengths = {name: len(array) if array.ndim else 0 for name, array in each.items()}
     if len(set(lengths.values())) != 1:
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise UserError(f"{path}: all arrays must have as many examples; {told}.")
-    return Labelled(tuple(inputs.values()), tuple(labels.values()))
+    return Labelled(tuple(inputs.values()), tuple(labels.values()), weights.get(WEIGHTS))
 
 
 def _as_taken(rows: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
@@ -81,7 +86,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise UserError(f"{path}: is a single array, not an .npz with x and y.")
             for name in archive.files:
-                if re.fullmatch(r"[xy]\d*", name):
+                if re.fullmatch(rf"[xy]\d*|{WEIGHTS}", name):
                     arrays[name] = archive[name]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         if "allow_pickle" in str(error) or "Object arrays" in str(error):

@@ -63,7 +63,8 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     for part, count in found.counts.items():
         if not count:
             raise UserError(f"{pattern}: too few records; none are left for the {part} set.")
-    labels = (Labels(found.highest_label + 1, shape=()),)
+    whole = found.lowest_label, found.highest_label
+    labels = (Labels(1 + found.highest_label, shape=(), whole=whole),)
     shape = _shape(pattern, streams["train"](), settings)
     splits = [_examples(streams[part], found.counts[part], shape, settings, labels) for part in _PARTS]
     return Dataset(str(pattern), (shape,), labels, *splits)

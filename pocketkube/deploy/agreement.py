@@ -62,9 +62,10 @@ def check_agreement(
 ) -> Agreement:
     """Runs file and model on the same examples, and refuses a file that strays in any output.
 
-    Of an output of classes, the share is the part of the examples that are given the same class. Of
-    values it is `1 - mean (outputs - wanted)² / mean max(variance, floor²)`: the part of the variance
-    that is kept, where an output that hardly varies on these examples counts as if it varied by
+    Of an output of classes, the share is the part of the examples, or of their pixels, that are given
+    the same class; of several labels it is the part of them that are given the same answer. Of values
+    it is `1 - mean (outputs - wanted)² / mean max(variance, floor²)`: the part of the variance that is
+    kept, where an output that hardly varies on these examples counts as if it varied by
     `floor`, which is 16 steps of what its range is divided into, 256 in a file of 8-bit kernels, 2,048
     of half floats and 2**20 of floats. No file can be nearer than that to its model.
 
@@ -113,8 +114,9 @@ def share_of(outputs: np.ndarray, wanted: np.ndarray, measure: Measure, floor: f
         measure: What they mean.
         floor: Values that vary by less count as if they varied by so much.
     """
-    if isinstance(measure, Classes):
-        return measure.agreement_of(outputs, wanted)
+    same = measure.agreement_of(outputs, wanted)
+    if same is not None:
+        return same
     ours, theirs = outputs.astype(np.float64), wanted.astype(np.float64)
     spread = np.maximum(theirs.var(axis=0), floor**2).mean()
     return _part_kept(float(np.square(ours - theirs).mean()), float(spread))

@@ -14,6 +14,7 @@ from pocketkube.graph.fixed_size import fit
 from pocketkube.measures import (
     Classes,
     HeadMeasure,
+    Measure,
     TaskMeasure,
     TaskScore,
     Values,
@@ -43,8 +44,8 @@ class OutputDifference:
 
     Attributes:
         name: The output's.
-        same_class: Part of the examples, or of their positions, that both give the same class; None
-            where the output's last axis is no row of classes.
+        same_class: Part of the examples, or of their positions or labels, that both give the same class
+            or answer; None where the output is values.
         relative_error: Root of the mean squared difference over that of the first model's outputs.
         largest_difference: In the output's unit.
     """
@@ -111,7 +112,7 @@ def compare_models(first: Runnable, second: Runnable, examples: Labelled, origin
         )
     measure = _measure(examples, before, origin, first, second)
     outputs = tuple(
-        _difference(name, ours, theirs, isinstance(head.measure, Classes))
+        _difference(name, ours, theirs, head.measure)
         for name, ours, theirs, head in zip(
             _names(first, len(before)), after, before, measure.heads, strict=True
         )
@@ -162,8 +163,9 @@ def _measure(
                 f"{origin} has labels for {len(examples.labels)} outputs, but {first.name} has "
                 f"{len(outputs)}; give y0, y1, ... in their order."
             )
-        measure = measure_of_labels(examples.labels)
-        measure.refuse_unfit(examples.labels, [output.shape for output in outputs], origin, first.name)
+        shapes = [output.shape for output in outputs]
+        measure = measure_of_labels(examples.labels, shapes)
+        measure.refuse_unfit(examples.labels, shapes, origin, first.name)
         return measure
     for model in (first.model, second.model):
         if isinstance(model, keras.Model):
@@ -183,13 +185,13 @@ def _are_shares(output: np.ndarray) -> bool:
     return bool(np.abs(output.sum(axis=-1) - 1).max() < output.shape[-1] / 256)
 
 
-def _difference(name: str, ours: np.ndarray, theirs: np.ndarray, classes: bool) -> OutputDifference:
+def _difference(name: str, ours: np.ndarray, theirs: np.ndarray, measure: Measure) -> OutputDifference:
     off, reference = ours.astype(np.float64) - theirs, theirs.astype(np.float64)
     spread = float(np.sqrt(np.square(reference).mean()))
     error = float(np.sqrt(np.square(off).mean()))
     return OutputDifference(
         name,
-        Classes().agreement_of(ours, theirs) if classes else None,
+        measure.agreement_of(ours, theirs),
         0.0 if error == 0 else error / max(spread, float(np.finfo(np.float32).tiny)),
         float(np.abs(off).max()),
     )

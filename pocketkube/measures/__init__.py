@@ -6,7 +6,9 @@ by a measure of its own kind: a kind more is a measure here and a head in pocket
 
 from pocketkube.measures.classes import Classes
 from pocketkube.measures.kinds import measure_of, task_measure_of, wording_of
+from pocketkube.measures.maps import MAP_RANK, Maps
 from pocketkube.measures.measure import Judgement, Measure
+from pocketkube.measures.multi_label import MultiLabel
 from pocketkube.measures.output_heads import (
     HeadMeasure,
     HeadScore,
@@ -20,11 +22,14 @@ from pocketkube.measures.values import Values
 from pocketkube.measures.wording import Wording
 
 __all__ = [
+    "MAP_RANK",
     "Classes",
     "HeadMeasure",
     "HeadScore",
     "Judgement",
+    "Maps",
     "Measure",
+    "MultiLabel",
     "Points",
     "TaskMeasure",
     "TaskScore",

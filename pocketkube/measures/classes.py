@@ -8,7 +8,7 @@ import numpy as np
 from pocketkube.errors import UserError
 from pocketkube.measures.measure import Confusion, Judgement, Measure, Shape
 from pocketkube.measures.wording import Wording, percent
-from pocketkube.predictions import predicted_classes
+from pocketkube.predictions import class_numbers, is_single, predicted_classes
 
 # A confusion matrix of ImageNet's 1,000 classes would be a million numbers in every report.
 _MOST_CONFUSABLE_CLASSES = 200
@@ -21,9 +21,12 @@ class Classes(Measure):
     Attributes:
         cut: What a single unit has to exceed to name the second of two classes; None where its values
             are to tell (see `predicted_classes`).
+        ignore: A label that does not count, as 255 at the edges of PASCAL VOC's objects; None where all
+            do.
     """
 
     cut: float | None = None
+    ignore: int | None = None
 
     kind: ClassVar[str] = "classification"
     wording: ClassVar[Wording] = Wording("accuracy", "accuracy", "accuracy", False, True)
@@ -31,9 +34,9 @@ class Classes(Measure):
 
     def refuse_unfit(self, labels: np.ndarray, shape: Shape, origin: str, output: str) -> None:
         """See `Measure`."""
-        example = shape[1:] or (1,)
-        if np.issubdtype(labels.dtype, np.floating):
-            if labels.shape[1:-1] != example[:-1] or not 0 < labels.shape[-1] <= example[-1]:
+        example, count = shape[1:] or (1,), _classes_of(shape)
+        if labels.ndim == 1 + len(example) and labels.shape[-1] > 1:
+            if labels.shape[1:-1] != example[:-1] or labels.shape[-1] > count:
                 raise UserError(
                     f"{origin} holds rows of the shape {labels.shape[1:]} an example, but {output} "
                     f"gives {example}: give class numbers, or a row over all classes."
@@ -44,7 +47,16 @@ class Classes(Measure):
                 f"{origin} holds class numbers of the shape {labels.shape[1:]} an example, but "
                 f"{output} gives {example}: one number for each row of classes."
             )
-        least, most, count = int(labels.min()), int(labels.max()), _classes_of(shape)
+        counted = labels[labels != self.ignore]
+        if not counted.size:
+            raise UserError(f"{origin} holds no label beside {self.ignore}, which does not count.")
+        if not is_single(shape) and (np.rint(counted) != counted).any():
+            broken = counted[np.rint(counted) != counted][0]
+            raise UserError(
+                f"{origin} holds {broken:g}, but {output} tells {count} classes apart: give whole "
+                "numbers, or a row over all classes."
+            )
+        least, most = int(np.floor(counted.min())), int(np.ceil(counted.max()))
         if least < 0 or most >= count:
             raise UserError(
                 f"{origin}: class numbers run from {least} to {most}, but {output} tells {count} "
@@ -53,18 +65,13 @@ class Classes(Measure):
 
     def kept(self, output: np.ndarray) -> np.ndarray:
         """Class numbers; a single unit's outputs, whose sense shows only when all are seen."""
-        return output if _is_single(output.shape) else predicted_classes(output)
+        return output if is_single(output.shape) else predicted_classes(output)
 
     def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judgement:
         """See `Measure`."""
-        predicted = predicted_classes(kept, self.cut) if _is_single(shape) else kept
-        if np.issubdtype(labels.dtype, np.floating):
-            labels = predicted_classes(labels, 0.5)
-        right = float((predicted == labels.reshape(predicted.shape)).mean())
-        count, confusion = _classes_of(shape), None
-        if count <= _MOST_CONFUSABLE_CLASSES:
-            confusion = _confusion(labels.ravel(), predicted.ravel(), count)
-        return Judgement(right, confusion)
+        predicted = predicted_classes(kept, self.cut) if is_single(shape) else kept
+        accuracy, confusion, _, _ = self._counted(labels, predicted, shape)
+        return Judgement(accuracy, confusion)
 
     def agreement_of(self, outputs: np.ndarray, wanted: np.ndarray) -> float:
         """Part of the examples, or of their positions, that two outputs `[N, ...]` give one class."""
@@ -78,18 +85,28 @@ class Classes(Measure):
             f"{examples}."
         )
 
-
-def _is_single(shape: Shape) -> bool:
-    return len(shape) < 2 or shape[-1] == 1
+    def _counted(
+        self, labels: np.ndarray, predicted: np.ndarray, shape: Shape
+    ) -> tuple[float, Confusion | None, np.ndarray, np.ndarray]:
+        """The part that is right, which is taken for which, and by class what is right and wrong."""
+        truth, named = class_numbers(labels, shape).ravel(), predicted.ravel()
+        if self.ignore is not None:
+            counted = truth != self.ignore
+            truth, named = truth[counted], named[counted]
+        count, right, known = _classes_of(shape), truth == named, named >= 0
+        confusion = None
+        if count <= _MOST_CONFUSABLE_CLASSES:
+            confusion = _confusion(truth[known], named[known], count)
+        hits = np.bincount(truth[right], minlength=count)
+        either = np.bincount(truth, minlength=count) + np.bincount(named[known], minlength=count)
+        return float(right.mean()), confusion, hits, either - 2 * hits
 
 
 def _classes_of(shape: Shape) -> int:
     """One unit tells two classes apart."""
-    return 2 if _is_single(shape) else shape[-1]
+    return 2 if is_single(shape) else shape[-1]
 
 
-def _confusion(labels: np.ndarray, predicted: np.ndarray, count: int) -> Confusion:
-    matrix = np.zeros((count, count), np.int64)
-    known = predicted >= 0
-    np.add.at(matrix, (labels[known], predicted[known]), 1)
-    return tuple(tuple(int(value) for value in row) for row in matrix)
+def _confusion(truth: np.ndarray, named: np.ndarray, count: int) -> Confusion:
+    found = np.bincount(truth * count + named, minlength=count**2).reshape(count, count)
+    return tuple(tuple(int(value) for value in row) for row in found)

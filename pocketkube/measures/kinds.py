@@ -6,14 +6,18 @@ from typing import Any
 
 from pocketkube.extension import tasks
 from pocketkube.measures.classes import Classes
+from pocketkube.measures.maps import Maps
 from pocketkube.measures.measure import Measure
+from pocketkube.measures.multi_label import MultiLabel
 from pocketkube.measures.output_heads import NO_UNIT, HeadMeasure, TaskMeasure
 from pocketkube.measures.points import Points
 from pocketkube.measures.task_facts import OutputsFacts
 from pocketkube.measures.values import Values
 from pocketkube.measures.wording import Wording
 
-MEASURES: dict[str, type[Measure]] = {kind.kind: kind for kind in (Classes, Values, Points)}
+MEASURES: dict[str, type[Measure]] = {
+    kind.kind: kind for kind in (Classes, Maps, MultiLabel, Values, Points)
+}
 
 
 def task_measure_of(task: OutputsFacts) -> TaskMeasure:

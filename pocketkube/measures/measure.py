@@ -20,10 +20,12 @@ class Judgement:
         score: The higher the better.
         confusion: Rows are the true classes, columns the predicted ones; outputs that are no numbers
             are in no column. None where there are no classes, or more than 200.
+        also: Further shares that people ask for, by what they are called.
     """
 
     score: float
     confusion: Confusion | None = None
+    also: tuple[tuple[str, float], ...] = ()
 
 
 class Measure(ABC):
@@ -33,11 +35,13 @@ class Measure(ABC):
         kind: The task that it measures, as facts name it.
         wording: How its score is read.
         agreement_name: What a file's share of agreement with its model is.
+        explanation: A sentence on the score, where its name does not say all; else empty.
     """
 
     kind: ClassVar[str]
     wording: ClassVar[Wording]
     agreement_name: ClassVar[str]
+    explanation: ClassVar[str] = ""
 
     @abstractmethod
     def refuse_unfit(self, labels: np.ndarray, shape: Shape, origin: str, output: str) -> None:
@@ -66,6 +70,10 @@ class Measure(ABC):
             kept: What was kept, `[N, ...]`.
             shape: Of the output, with the batch axis.
         """
+
+    def agreement_of(self, outputs: np.ndarray, wanted: np.ndarray) -> float | None:
+        """The part of what two outputs `[N, ...]` say that is the same; None where they are values."""
+        return None
 
     @abstractmethod
     def agreed(self, share: float, examples: str) -> str:

@@ -7,10 +7,12 @@ import numpy as np
 
 from pocketkube.errors import UserError
 from pocketkube.measures.classes import Classes
+from pocketkube.measures.maps import MAP_RANK, Maps
 from pocketkube.measures.measure import Confusion, Measure, Shape
+from pocketkube.measures.multi_label import MultiLabel
 from pocketkube.measures.values import Values
 from pocketkube.measures.wording import Wording, percent
-from pocketkube.predictions import are_one_hot
+from pocketkube.predictions import are_one_hot, is_single
 
 # Of outputs without a common unit: what the model is trained for says how they count.
 NO_UNIT = Wording("negative_loss", "loss", "loss", True, False)
@@ -40,12 +42,14 @@ class HeadScore:
         score_name: What machines call the score.
         score: The higher the better.
         confusion: See `Judgement`.
+        also: See `Judgement`.
     """
 
     name: str
     score_name: str
     score: float
     confusion: Confusion | None = None
+    also: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ class TaskMeasure:
             head = self.heads[place]
             judged = head.measure.judge(labels[number], rows, shapes[place])
             name = head.measure.wording.score_name
-            found.append(HeadScore(head.name, name, judged.score, judged.confusion))
+            found.append(HeadScore(head.name, name, judged.score, judged.confusion, judged.also))
         one_unit = self.wording is not NO_UNIT
         mean = float(np.mean([head.score for head in found])) if one_unit else None
         return TaskScore(mean, tuple(found))
@@ -170,18 +174,31 @@ def label_places(scored: Sequence[bool], labels: int, origin: str, model: str) -
     )
 
 
-def measure_of_labels(labels: Sequence[np.ndarray]) -> TaskMeasure:
-    """How outputs are judged where only their labels are known.
+def measure_of_labels(labels: Sequence[np.ndarray], shapes: Sequence[Shape]) -> TaskMeasure:
+    """How outputs are judged where no task is known.
 
-    Integers and one-hot rows are classes, other floats are values.
+    Integers, flags and one-hot rows are classes, of each pixel where there is a row of classes for
+    each; other zeros and ones, as many as there are units, are labels of which an example may have
+    several; other floats are values.
+
+    Args:
+        labels: One array `[N, ...]` for each output.
+        shapes: Shape of each output, with the batch axis.
     """
     return TaskMeasure(
         tuple(
-            HeadMeasure(f"y{number}", Classes() if _are_classes(array) else Values())
-            for number, array in enumerate(labels)
+            HeadMeasure(f"y{number}", _measure_of(array, shape))
+            for number, (array, shape) in enumerate(zip(labels, shapes, strict=True))
         )
     )
 
 
-def _are_classes(labels: np.ndarray) -> bool:
-    return np.issubdtype(labels.dtype, np.integer) or are_one_hot(labels)
+def _measure_of(labels: np.ndarray, shape: Shape) -> Measure:
+    is_map, one_hot = len(shape) > MAP_RANK, are_one_hot(labels)
+    if labels.shape[1:] == shape[1:] and not one_hot and (is_map or not is_single(shape)):
+        if not ((labels == 0) | (labels == 1)).all():
+            return Values()
+        return Maps() if is_single(shape) else MultiLabel(None)
+    if labels.dtype.kind in "iub" or one_hot:
+        return Maps() if is_map else Classes()
+    return Values()

@@ -41,7 +41,7 @@ class Points(Values):
     def refuse_unfit(self, labels: np.ndarray, shape: Shape, origin: str, output: str) -> None:
         """See `Measure`; also where a normaliser has no length."""
         points = labels
-        if np.issubdtype(points.dtype, np.integer):
+        if points.ndim == 1 and np.issubdtype(points.dtype, np.integer):
             raise UserError(
                 f"task: landmarks are floats, [N, K, 2] or [N, 2K], but the labels of {origin} are "
                 "class numbers."

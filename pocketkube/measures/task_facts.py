@@ -43,7 +43,10 @@ class TaskFacts(OutputsFacts):
     Attributes:
         score_name: What machines call the score of all outputs.
         description: The loss, and how it is known, in a sentence.
+        weighted: How many arrays of labels stand before the weights of training examples; None where
+            these have none.
     """
 
     score_name: str
     description: str
+    weighted: int | None = None

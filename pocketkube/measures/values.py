@@ -20,11 +20,6 @@ class Values(Measure):
 
     def refuse_unfit(self, labels: np.ndarray, shape: Shape, origin: str, output: str) -> None:
         """See `Measure`."""
-        if np.issubdtype(labels.dtype, np.integer):
-            raise UserError(
-                f"{origin} holds integers, which are class numbers, but {output} gives values: save "
-                "values as floats."
-            )
         if labels[0].size != int(np.prod(shape[1:])):
             raise UserError(
                 f"{origin} holds values of the shape {labels.shape[1:]} an example, but {output} gives "

@@ -13,6 +13,7 @@ class Wording:
         short: The same in a few letters.
         is_error: Whether what is read is an error: the score with its sign turned.
         is_share: Whether it is a part of a whole or of a length, which is read in percent.
+        is_joint: Whether the score of many examples is of all together, not the mean of theirs.
     """
 
     score_name: str
@@ -20,6 +21,12 @@ class Wording:
     short: str
     is_error: bool
     is_share: bool
+    is_joint: bool = False
+
+    @property
+    def name_of_mean(self) -> str:
+        """What people call the mean over examples, each by itself."""
+        return f"{self.name} of single examples" if self.is_joint else self.name
 
     def read(self, score: float) -> float:
         """What people read for a score: itself, or the error."""
@@ -29,6 +36,11 @@ class Wording:
         """The same, written: 99.44 %, or 0.25."""
         read = self.read(score)
         return percent(read) if self.is_share else f"{read:.4g}"
+
+
+def share_wording(name: str) -> Wording:
+    """How a share is read that is no score itself."""
+    return Wording(name.replace(" ", "_"), name, name, False, True)
 
 
 def percent(value: float) -> str:

@@ -11,11 +11,12 @@ _LISTED = 12
 _STRONG = 0.5
 
 
-def confusion_matrix(matrix: Sequence[Sequence[int]]) -> str:
+def confusion_matrix(matrix: Sequence[Sequence[int]], what: str = "example") -> str:
     """A grid of cells, the darker the more often, and what is confused most.
 
     Args:
         matrix: Rows of true classes, columns of predicted ones.
+        what: What is counted: an example, or a pixel.
 
     Returns:
         The figure; where there are too many classes to be drawn, the list alone.
@@ -23,11 +24,11 @@ def confusion_matrix(matrix: Sequence[Sequence[int]]) -> str:
     size = len(matrix)
     if size < 2:
         return ""
-    confused = _most_confused(matrix)
+    confused = _most_confused(matrix, what)
     if size > _MOST_DRAWN:
         return confused
     keys = (("after", "right"), ("wrong", "taken for another class"))
-    drawn = _numbered(matrix) if size <= _MOST_NUMBERED else _coloured(matrix)
+    drawn = _numbered(matrix) if size <= _MOST_NUMBERED else _coloured(matrix, what)
     matrix_drawn = figure("Rows are true classes, columns predicted ones", drawn, keys=keys)
     return f'<div class="halves">{matrix_drawn}<div>{confused}</div></div>'
 
@@ -49,7 +50,7 @@ def _cell(value: int, counts: Sequence[int], right: bool) -> Markup:
     return Markup(f'<span class="{kind}" style="--strength:{100 * strength:.0f}%">{value}</span>')
 
 
-def _coloured(matrix: Sequence[Sequence[int]]) -> str:
+def _coloured(matrix: Sequence[Sequence[int]], what: str) -> str:
     """The same without numbers, which are in the list."""
     size = len(matrix)
     cells = "".join(
@@ -60,7 +61,7 @@ def _coloured(matrix: Sequence[Sequence[int]]) -> str:
         for row, counts in enumerate(matrix)
         for column, value in enumerate(counts)
     )
-    told = f"{_right(matrix)}; classes 0 to {size - 1} from top to bottom and from left to right"
+    told = f"{_right(matrix, what)}; classes 0 to {size - 1} from top to bottom and from left to right"
     return (
         f'<div class="heat" role="img" aria-label="{told}" '
         f'style="grid-template-columns:repeat({size},1fr)">{cells}</div>'
@@ -72,12 +73,12 @@ def _strength(value: int, counts: Sequence[int]) -> float:
     return float((value / max(sum(counts), 1)) ** 0.5 * 0.9)
 
 
-def _right(matrix: Sequence[Sequence[int]]) -> str:
+def _right(matrix: Sequence[Sequence[int]], what: str) -> str:
     right, total = sum(matrix[i][i] for i in range(len(matrix))), sum(map(sum, matrix))
-    return f"{right} of {total} examples are right"
+    return f"{right} of {total} {what}s are right"
 
 
-def _most_confused(matrix: Sequence[Sequence[int]]) -> str:
+def _most_confused(matrix: Sequence[Sequence[int]], what: str) -> str:
     pairs = sorted(
         (-value, row, column)
         for row, counts in enumerate(matrix)
@@ -85,9 +86,9 @@ def _most_confused(matrix: Sequence[Sequence[int]]) -> str:
         if row != column and value
     )[:_LISTED]
     if not pairs:
-        return "<p>No example is taken for another class.</p>"
+        return f"<p>No {what} is taken for another class.</p>"
     items = [
         f"class {row} taken for {column}: {-value} of {sum(matrix[row])}"
         for value, row, column in pairs
     ]
-    return f"<p>{_right(matrix)}. Taken for another class most often:</p>{listed(items)}"
+    return f"<p>{_right(matrix, what)}. Taken for another class most often:</p>{listed(items)}"

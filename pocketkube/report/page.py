@@ -18,13 +18,13 @@ from pocketkube.figures import (
     ratio_words,
     size,
 )
-from pocketkube.measures import task_measure_of, wording_of
+from pocketkube.measures import Maps, task_measure_of, wording_of
 from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.curves import training_curves
 from pocketkube.report.latency_plot import latency_figure, latency_table
 from pocketkube.report.layers import layer_table, operation_shares
 from pocketkube.report.markup import details, listed, page, section, table
-from pocketkube.report.result import Result, TargetOutcome
+from pocketkube.report.result import OutputFigures, Result, TargetOutcome
 from pocketkube.report.search import search_parts
 from pocketkube.report.summary import measured_on, rows, speedup_change, target_words, uncounted
 from pocketkube.spec import yaml_of
@@ -141,7 +141,15 @@ def _notes(result: Result) -> list[str]:
     if result.agreement is not None:
         measure = task_measure_of(result.task)
         sentences.append(measure.agreed(result.agreement, "the test examples compared"))
+    sentences += _explanations(result)
     return [listed(met), *(f"<p>{escape(sentence)}</p>" for sentence in sentences)]
+
+
+def _explanations(result: Result) -> list[str]:
+    """A sentence on each score whose name does not say all."""
+    heads = task_measure_of(result.task).heads
+    found = (head.measure.explanation for head in heads if head.scored)
+    return [sentence for sentence in dict.fromkeys(found) if sentence]
 
 
 def _target(result: Result, target: TargetOutcome) -> str:
@@ -197,12 +205,16 @@ def _curves(result: Result) -> str:
 def _confusions(result: Result) -> list[str]:
     """A figure for each output that tells classes apart."""
     heads = result.after.heads
-    found = [(head.name, confusion_matrix(head.confusion or ())) for head in heads]
+    found = [(head.name, confusion_matrix(head.confusion or (), _counted(head))) for head in heads]
     return [
         f"<h3>{escape(name)}</h3>{figure}" if len(heads) > 1 else figure
         for name, figure in found
         if figure
     ]
+
+
+def _counted(head: OutputFigures) -> str:
+    return "pixel" if head.score_name == Maps.wording.score_name else "example"
 
 
 def _stages(result: Result) -> str:

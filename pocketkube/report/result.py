@@ -29,6 +29,7 @@ class OutputFigures(Record):
         score_name: What machines call the score.
         score: The higher the better.
         confusion: Rows are the true classes, columns the predicted ones, where there are classes.
+        also: Further shares that people ask for, by what they are called.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -37,6 +38,7 @@ class OutputFigures(Record):
     score_name: str
     score: float
     confusion: Confusion | None = None
+    also: tuple[tuple[str, float], ...] = ()
 
 
 class LatencyFigures(Record):

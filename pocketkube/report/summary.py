@@ -1,6 +1,6 @@
 """The figures that people ask for first, before and after: the table that ends a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -23,7 +23,8 @@ from pocketkube.figures import (
 )
 from pocketkube.graph.bounds import Bound
 from pocketkube.measures import Wording, wording_of
-from pocketkube.report.result import Result, TargetOutcome
+from pocketkube.measures.wording import share_wording
+from pocketkube.report.result import OutputFigures, Result, TargetOutcome
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def _score_rows(result: Result) -> list[Row]:
     heads = list(zip(before.heads, after.heads, strict=True))
     name = capitalized(wording.name)
     if len(heads) < 2:
-        return [_score_row(name, wording, before.score, after.score)]
+        return [_score_row(name, wording, before.score, after.score), *_further_rows(heads)]
     found = []
     if before.score is not None:
         mean = f"{name}, mean of {len(heads)} outputs"
@@ -217,6 +218,16 @@ def _score_rows(result: Result) -> list[Row]:
         wording = wording_of(was.score_name)
         name = f"{capitalized(wording.name)}, {was.name}"
         found.append(_score_row(name, wording, was.score, now.score))
+    return [*found, *_further_rows(heads)]
+
+
+def _further_rows(heads: Sequence[tuple[OutputFigures, OutputFigures]]) -> list[Row]:
+    """Shares that people ask for beside a score, as the part of the pixels that are right."""
+    found = []
+    for was, now in heads:
+        of = f", {was.name}" if len(heads) > 1 else ""
+        for (name, share), (_, later) in zip(was.also, now.also, strict=True):
+            found.append(_score_row(f"{capitalized(name)}{of}", share_wording(name), share, later))
     return found
 
 

@@ -115,7 +115,7 @@ def _drift(
 ) -> DriftFacts:
     data = load_dataset(dataset)
     inputs, labels = materialize(data.train, job.settings.drift.examples, job.spec.seed)
-    answers = answers_of(folder / LITERT_FILE, facts, inputs, labels, data.name)
+    answers = answers_of(folder / LITERT_FILE, facts, inputs, labels[: len(data.labels)], data.name)
     return drift_of(job.settings.drift, load_reference(folder / REFERENCE_FILE), answers)
 
 

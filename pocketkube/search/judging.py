@@ -18,13 +18,13 @@ BATCH_SIZE = 250
 
 @dataclass(frozen=True)
 class Judged:
-    """Means over examples.
+    """How right a model is on examples.
 
     Attributes:
-        score: The task's score; more is better.
-        loss: Its loss.
-        distance: How far outputs are from the uncompressed model's: of classes the Kullback-Leibler
-            divergence from its distribution, of values what the loss says.
+        score: The task's score of all of them; more is better.
+        loss: The mean of its loss.
+        distance: The mean of how far outputs are from the uncompressed model's: of classes the
+            Kullback-Leibler divergence from its distribution, of values what the loss says.
     """
 
     score: float
@@ -45,21 +45,20 @@ class Judge:
     def __init__(
         self, model: keras.Model, task: Task, examples: tuple[Arrays, Arrays], wanted: Arrays
     ) -> None:
-        self._arrays = (*examples, wanted)
+        self._arrays, self._task = (*examples, wanted), task
         signature = tf.nest.map_structure(
             lambda x: tf.TensorSpec((None, *x.shape[1:]), x.dtype), self._arrays
         )
 
         @tf.function(input_signature=signature, jit_compile=False)
-        def judged(inputs: Any, labels: Any, wanted: Any) -> tf.Tensor:
+        def judged(inputs: Any, labels: Any, wanted: Any) -> list[tf.Tensor]:
             outputs = model(arranged(model, inputs), training=False)
-            return tf.stack(
-                [
-                    tf.reduce_sum(task.score(labels, outputs)),
-                    tf.reduce_sum(task.loss(labels, outputs)),
-                    tf.reduce_sum(task.distance_to(outputs, list(wanted), 1.0)),
-                ]
-            )
+            means = [
+                task.loss(labels, outputs),
+                task.distance_to(outputs, list(wanted), 1.0),
+                *tf.unstack(task.scores(labels, outputs), axis=1),
+            ]
+            return [tf.reduce_sum(tf.stack(means), axis=1), *task.tallies(labels, outputs)]
 
         # A function for each model is meant; TensorFlow warns of those that trace when they are called.
         self._judged = judged.get_concrete_function()
@@ -71,12 +70,15 @@ class Judge:
             count: How many of the examples, the first; all if None.
         """
         size = len(self._arrays[0][0]) if count is None else min(count, len(self._arrays[0][0]))
-        total = np.zeros(3)
+        totals: list[np.ndarray] = []
         for rows in np.array_split(np.arange(size), -(-size // BATCH_SIZE)):
             part = slice(int(rows[0]), int(rows[-1]) + 1)
             batch = tf.nest.map_structure(lambda x, part=part: tf.constant(x[part]), self._arrays)
-            total += self._judged(*batch).numpy()
-        return Judged(*(total / size).tolist())
+            found = [each.numpy().astype(np.float64) for each in self._judged(*batch)]
+            totals = [a + b for a, b in zip(totals, found, strict=True)] if totals else found
+        means, *tallies = totals
+        loss, distance, *scores = (means / size).tolist()
+        return Judged(self._task.score_of(loss, self._task.scores_of(scores, tallies)), loss, distance)
 
 
 def softened_outputs(model: keras.Model, task: Task, inputs: Arrays) -> Arrays:

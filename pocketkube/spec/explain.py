@@ -45,6 +45,9 @@ def json_schema() -> dict[str, Any]:
     properties["dataset"] = _either({"enum": [*builtins, *datasets.names()]}, properties["dataset"])
     properties["task"] = _either({"enum": list(tasks.names(TASKS))}, properties["task"])
     definitions = schema["$defs"]
+    weights = definitions["Training"]["properties"]
+    by_class = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}}
+    weights["class_weights"] = _either(by_class, weights["class_weights"])
     definitions["DatasetSettings"]["oneOf"] = _given(definitions["DatasetSettings"], SOURCES)
     definitions["Target"]["anyOf"] = _given(definitions["Target"], ASKED)
     definitions["Target"]["dependentRequired"] = {"latency_table": ["max_latency_ms"]}

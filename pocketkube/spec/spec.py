@@ -33,7 +33,7 @@ class Spec(Settings):
     width: float = Field(1.0, gt=0.0, description="Width multiplier of a built-in network.")
     dataset: DatasetSettings = Field(description="The examples: a built-in name, or a source.")
     task: TaskSettings | None = Field(
-        None, description="What the labels are; unset, classes if they are integers, else values."
+        None, description="What the labels are; unset, the model's loss tells, or their shape and type."
     )
     target: Target | None = Field(None, description="What to reach; needed to prune by a budget.")
     stages: tuple[StageSettings, ...] = Field(

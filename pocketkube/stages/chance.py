@@ -8,16 +8,18 @@ from scipy.stats import ttest_rel
 
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
-from pocketkube.measures import Classes, label_places
+from pocketkube.measures import Classes, MultiLabel, label_places
 from pocketkube.measures.wording import percent
-from pocketkube.predictions import predicted_classes
+from pocketkube.predictions import class_numbers, predicted_classes
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.stages.comparison import CHANCE
 from pocketkube.stages.configs import TrainModelConfig
-from pocketkube.training.heads import Head
+from pocketkube.training.head import Head
 from pocketkube.training.task import Task
 
 EXAMPLES, BATCH = 512, 64
+# Of each example so many positions are looked at, at most.
+POSITIONS = 256
 # Enough to tell two standard errors from chance.
 SHUFFLES = 499
 
@@ -131,25 +133,34 @@ def _outputs(model: keras.Model, inputs: Sequence[np.ndarray]) -> list[np.ndarra
 
 def _sentence(head: Head, labels: np.ndarray, outputs: np.ndarray, seed: int, what: str) -> str:
     if isinstance(head.measure, Classes):
-        return _of_classes(labels, outputs, head.measure.cut, seed, what)
+        return _of_classes(head.measure, labels, outputs, seed, what)
+    if isinstance(head.measure, MultiLabel):
+        each = Classes(head.measure.cut)
+        return _of_classes(each, labels[..., None], outputs[..., None], seed, what)
     return _of_values(labels, outputs, what)
 
 
-def _of_classes(
-    labels: np.ndarray, outputs: np.ndarray, cut: float | None, seed: int, what: str
-) -> str:
-    predicted = predicted_classes(outputs, cut)
-    if np.issubdtype(labels.dtype, np.floating):
-        labels = predicted_classes(labels, 0.5)
-    labels = labels.reshape(predicted.shape)
-    share = classes_at_chance(labels, predicted, seed)
+def _of_classes(measure: Classes, labels: np.ndarray, outputs: np.ndarray, seed: int, what: str) -> str:
+    predicted = predicted_classes(outputs, measure.cut)
+    truth = class_numbers(labels, outputs.shape).reshape(predicted.shape)
+    if measure.ignore is not None:
+        # Where a label does not count, any answer is right.
+        predicted = np.where(truth == measure.ignore, measure.ignore, predicted)
+    truth, predicted = (_some_positions(each) for each in (truth, predicted))
+    share = classes_at_chance(truth, predicted, seed)
     if share is None:
         return ""
-    classes, right = max(outputs.shape[-1], 2), float((predicted == labels).mean())
+    classes, right = max(outputs.shape[-1], 2), float((predicted == truth).mean())
     return (
-        f"accuracy {percent(right)} on {len(labels)} {what} is "
+        f"accuracy {percent(right)} on {len(truth)} {what} is "
         f"chance for {classes} classes ({percent(share)} with the labels of others)"
     )
+
+
+def _some_positions(classes: np.ndarray) -> np.ndarray:
+    """Positions from all over each example `[n, positions]`: neighbouring pixels tell much the same."""
+    flat = classes.reshape(len(classes), -1)
+    return flat[:, :: -(-flat.shape[1] // POSITIONS)]
 
 
 def _of_values(labels: np.ndarray, outputs: np.ndarray, what: str) -> str:

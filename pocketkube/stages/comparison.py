@@ -71,7 +71,7 @@ def warning(
     if before is None or len(before) != len(after) or not is_worse(before, after):
         return []
     was, now = wording.shown(float(before.mean())), wording.shown(float(after.mean()))
-    sentence = f"validation {wording.name} is {now}, where it was {was} {since or 'before'}"
+    sentence = f"validation {wording.name_of_mean} is {now}, where it was {was} {since or 'before'}"
     advice = f": try {_either(remedies)}" if remedies else ""
     return [f"{sentence}, more than chance explains on {len(after)} examples{advice}."]
 

@@ -39,7 +39,9 @@ def network(key: str, name: str, width: float, dataset: Dataset, seed: int) -> k
         _check_inputs(key, name, model, dataset)
         return model
     labels = dataset.labels[0]
-    if labels.num_classes is None or len(dataset.labels) != 1 or len(dataset.input_shapes) != 1:
+    several = len(dataset.labels) != 1 or len(dataset.input_shapes) != 1
+    of_positions = len(labels.shape or ()) > (1 if labels.rows else 0)
+    if labels.num_classes is None or of_positions or several:
         raise UserError(
             f"{key}: {name} classifies one image; this dataset has other inputs or labels: "
             "give the path of a .keras file."

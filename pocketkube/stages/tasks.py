@@ -1,17 +1,22 @@
 """Settles what a job's model is to learn, before anything is trained."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import keras
 
 from pocketkube.data.batches import materialize
-from pocketkube.data.dataset import Dataset
+from pocketkube.data.dataset import Dataset, Labels
 from pocketkube.errors import UserError
 from pocketkube.extension import tasks
-from pocketkube.measures import Points, label_places
-from pocketkube.spec.sections import AddedTask, Training
+from pocketkube.measures import Classes, Maps, MultiLabel, Points, Values, label_places
+from pocketkube.spec.sections import AddedTask, TaskSettings, Training
+from pocketkube.stages.class_weights import with_class_weights
 from pocketkube.stages.configs import Learning, NetworkConfig
-from pocketkube.training.heads import HEADS, TAKE_ROWS, keras_loss
+from pocketkube.training.class_heads import TAKE_ROWS, ClassHead
+from pocketkube.training.head import Head, keras_loss
+from pocketkube.training.heads import HEADS
+from pocketkube.training.label_kinds import LabelKind
 from pocketkube.training.task import Task, infer_task, landmark_task
 
 
@@ -26,19 +31,29 @@ def settled_task(config: NetworkConfig | Learning, model: keras.Model, dataset: 
     Raises:
         UserError: If model, labels and task do not fit each other.
     """
-    if config.task is None:
-        task = infer_task(model, *dataset.labels)
-        _refuse_unknown_labels(config.training, task, dataset)
-        return task
-    if config.task.added is not None:
+    return with_weights(_task(config, model, dataset), dataset)
+
+
+def with_weights(task: Task, dataset: Dataset) -> Task:
+    """The task, the losses of training examples multiplied by their weights, as by Keras's `fit`."""
+    return replace(task, weighted=len(dataset.labels) if dataset.is_weighted else None)
+
+
+def _task(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset) -> Task:
+    if config.task is not None and config.task.added is not None:
         return _added_task(config.task.added, model, dataset)
-    assert config.task.landmarks is not None
+    if config.task is None or config.task.landmarks is None:
+        task = infer_task(model, *dataset.labels, named=_named(config.task))
+        _refuse_unknown_labels(config.training, task, dataset)
+        if dataset.train.arrays is not None:
+            _refuse_unfit(task, model, dataset)
+        return with_class_weights(task, config.training.class_weights, model, dataset)
     if len(model.outputs) != 1 or len(dataset.labels) != 1:
         raise UserError(
             f"task: landmarks are one array of points from one output; {dataset.name} has "
             f"{len(dataset.labels)} and {model.name} has {len(model.outputs)}."
         )
-    if dataset.labels[0].num_classes is not None:
+    if dataset.labels[0].num_classes is not None and dataset.labels[0].shape == ():
         raise UserError(
             f"task: landmarks are floats, [N, K, 2] or [N, 2K], but the labels of {dataset.name} are "
             "class numbers."
@@ -46,6 +61,15 @@ def settled_task(config: NetworkConfig | Learning, model: keras.Model, dataset: 
     task = landmark_task(model, Points(config.task.landmarks.normalize_by))
     _refuse_unfit(task, model, dataset)
     return task
+
+
+def _named(settings: TaskSettings | None) -> LabelKind | None:
+    """What the spec says that labels are."""
+    for kind in (Classes.kind, Maps.kind, MultiLabel.kind, Values.kind):
+        given = getattr(settings, kind, None)
+        if given is not None:
+            return LabelKind(kind, getattr(given, "ignore_class", None))
+    return None
 
 
 def _added_task(added: Mapping[str, AddedTask], model: keras.Model, dataset: Dataset) -> Task:
@@ -69,7 +93,25 @@ def _refuse_unfit(task: Task, model: keras.Model, dataset: Dataset) -> None:
         ("test", dataset.test),
     ):
         _, labels = materialize(examples, None, 0)
+        labels = labels[: len(dataset.labels)]
         task.measure.refuse_unfit(labels, shapes, f"{dataset.name} ({split})", model.name)
+
+
+def _refuse_mixed(head: Head, labels: Labels, *, is_class: bool) -> None:
+    """Says when labels cannot be mixed: integers become rows, and floats are averaged."""
+    are_integers = labels.num_classes is not None and not labels.rows
+    advice = ""
+    if isinstance(head, ClassHead) and is_class:
+        if head.measure.ignore is not None:
+            advice = f"where the label {head.measure.ignore} does not count; leave it out"
+        elif not are_integers and not labels.rows and labels.whole and head.measure.cut is None:
+            advice = "of class numbers that are floats; save them as integers"
+    elif are_integers:
+        advice = "of values that are integers; save them as floats"
+    if advice:
+        raise UserError(
+            f"training: augmentation.mixup does not mix labels of output {head.name} {advice}."
+        )
 
 
 def _refuse_unknown_labels(training: Training, task: Task, dataset: Dataset) -> None:
@@ -84,7 +126,10 @@ def _refuse_unknown_labels(training: Training, task: Task, dataset: Dataset) -> 
     for head, place in zip(task.trained, places, strict=True):
         assert head.loss is not None
         makes_rows = keras_loss(head.loss) in (*TAKE_ROWS, "sparse_categorical_crossentropy")
-        if not numbers[place] or makes_rows:
+        is_class = isinstance(head, ClassHead) and head.kind != MultiLabel.kind
+        if training.augmentation.mixup:
+            _refuse_mixed(head, dataset.labels[place], is_class=is_class)
+        if not numbers[place] or makes_rows or not is_class:
             continue
         for setting, value in changing.items():
             if value:

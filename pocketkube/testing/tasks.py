@@ -91,7 +91,9 @@ class TaskTests:
         kept = [measure.kept([output[i : i + 1] for output in outputs]) for i in range(EXAMPLES)]
         rows = [np.concatenate(column) for column in zip(*kept, strict=True)]
         judged = [head.score for head in measure.judge(labels, rows, shapes).heads]
-        np.testing.assert_allclose(judged, np.mean(task.scores(labels, outputs), axis=0), rtol=1e-4)
+        tallies = [tally.numpy() for tally in task.tallies(labels, outputs)]
+        wanted = task.scores_of(np.mean(task.scores(labels, outputs), axis=0), tallies)
+        np.testing.assert_allclose(judged, wanted, rtol=1e-4)
 
 
 def _some(model: keras.Model, dataset: Dataset) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -1,6 +1,6 @@
 """The losses that a model is compiled with, sorted by its outputs as Keras sorts them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,14 @@ from pocketkube.keras_private import (
     CompileLoss,
     LossFunctionWrapper,
     compiled_loss,
+    compiled_metrics,
     flat_losses,
     functional_of,
     loss_arguments,
     outputs_structure,
+    to_snake_case,
 )
+from pocketkube.structure import output_names
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,28 @@ def compiled_losses(
             )
         found[place] = CompiledLoss(_plain(loss), 1.0 if weight is None else float(weight))
     return found
+
+
+def metric_names(model: keras.Model) -> list[frozenset[str]]:
+    """The names of the metrics that each output is compiled with, in the order of `model.outputs`."""
+    given, count = compiled_metrics(model), len(model.outputs)
+    if isinstance(given, Mapping):
+        places = dict(zip(output_names(model), range(count), strict=True))
+        found: list[Any] = [None] * count
+        for name, metrics in given.items():
+            if name in places:
+                found[places[name]] = metrics
+    elif count == 1:
+        found = [given]
+    else:
+        nested = isinstance(given, list | tuple) and len(given) == count
+        found = list(given) if nested else [None] * count
+    return [frozenset(map(_metric_name, keras.tree.flatten(each))) for each in found]
+
+
+def _metric_name(metric: Any) -> str:
+    kind = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
+    return to_snake_case(kind)
 
 
 def output_structure(model: keras.Model) -> Any:

@@ -21,11 +21,12 @@ BATCH_SIZE = 256
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over examples.
+    """How right a model is on all examples of a split.
 
     Attributes:
-        loss: The task's loss.
-        score: Its score.
+        loss: The mean of the task's loss.
+        score: The task's score of all examples: the mean of theirs, or what they count together (see
+            `Head.is_tallied`).
         heads: The score of each head that is trained.
         each: The score of each example, all heads together, in the split's order, `[n]`.
     """
@@ -48,7 +49,7 @@ def evaluate(
         batch_size: Examples at a time, over all workers.
 
     Returns:
-        Means over all examples.
+        How right it is on all examples.
     """
     return evaluate_all(model, [examples], task, batch_size)[0]
 
@@ -59,40 +60,51 @@ def evaluate_all(
     """The same for several splits; the model is traced once for all."""
     judge = judge_of(model, task, Method())
     workers = started_workers()
-    return [evaluate_by(judge, examples, workers, batch_size) for examples in splits]
+    return [evaluate_by(judge, examples, task, workers, batch_size) for examples in splits]
 
 
 # From inputs and labels of a batch to loss, score and each head's score of each example,
-# `[2 + heads, batch]`.
-Judge = Callable[[Any, Any], tf.Tensor]
+# `[2 + heads, batch]`, and the tallies of all of them.
+Judge = Callable[[Any, Any], tuple[tf.Tensor, list[tf.Tensor]]]
 
 
 def judge_of(model: keras.Model, task: Task, method: Method) -> Judge:
     """What judges a model as a compression method computes with it, batch by batch."""
 
     @tf.function(reduce_retracing=True)
-    def judge(inputs: Any, labels: Any) -> tf.Tensor:
+    def judge(inputs: Any, labels: Any) -> tuple[tf.Tensor, list[tf.Tensor]]:
         outputs, _ = call_model(model, inputs, method, training=False)
         loss, score = task.loss(labels, outputs), task.score(labels, outputs)
-        return tf.stack([loss, score, *tf.unstack(task.scores(labels, outputs), axis=1)])
+        figures = tf.stack([loss, score, *tf.unstack(task.scores(labels, outputs), axis=1)])
+        return figures, task.tallies(labels, outputs)
 
     return judge
 
 
 def evaluate_by(
-    judge: Judge, examples: Examples, workers: Workers, batch_size: int = BATCH_SIZE
+    judge: Judge, examples: Examples, task: Task, workers: Workers, batch_size: int = BATCH_SIZE
 ) -> Scores:
-    """Means over all examples, each of which one of the workers judges."""
+    """How right a model is on all examples, each of which one of the workers judges."""
     figures = np.zeros((0, examples.size))
+    tallies: list[np.ndarray] = []
     for number, (inputs, labels) in enumerate(
         batches(examples, batch_size, rank=workers.rank, ranks=workers.size)
     ):
-        found = judge(inputs, labels).numpy()
+        found, counted = judge(inputs, labels)
+        counts = [each.numpy() for each in counted]
+        tallies = [a + b for a, b in zip(tallies, counts, strict=True)] if number else counts
         if not number:
             figures = np.zeros((len(found), examples.size))
         # Each worker has every so many rows of a batch.
         own = slice(number * batch_size + workers.rank, (number + 1) * batch_size, workers.size)
-        figures[:, own] = found
+        figures[:, own] = found.numpy()
     figures = np.asarray(workers.total(tf.constant(figures)))
-    loss, score, *heads = figures.mean(axis=1).tolist()
-    return Scores(loss, score, tuple(heads), figures[1].astype(np.float32))
+    totals = [np.asarray(workers.total(tf.constant(tally))) for tally in tallies]
+    loss, score, *means = figures.mean(axis=1).tolist()
+    heads = task.scores_of(means, totals)
+    return Scores(
+        loss,
+        task.score_of(loss, heads) if tallies else score,
+        heads,
+        figures[1].astype(np.float32),
+    )

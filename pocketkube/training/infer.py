@@ -9,14 +9,18 @@ import keras
 from pocketkube.data.dataset import Labels
 from pocketkube.errors import UserError
 from pocketkube.keras_private import calls_of, loss_arguments, origin
-from pocketkube.measures import Classes, Values, label_places
+from pocketkube.measures import MAP_RANK, Classes, Maps, MultiLabel, Values, label_places
 from pocketkube.structure import output_names
+from pocketkube.training.class_heads import ClassHead, MapHead, MultiLabelHead
 from pocketkube.training.compiled import (
     CompiledLoss,
     compiled_losses,
     is_compiled,
+    metric_names,
 )
-from pocketkube.training.heads import TAKE_NUMBERS, TAKE_ROWS, ClassHead, Head, ValueHead, keras_loss
+from pocketkube.training.head import Head, keras_loss
+from pocketkube.training.heads import ValueHead
+from pocketkube.training.label_kinds import OF_YES_OR_NO, LabelKind, LabelledOutput
 
 # Operations that leave values as they are: what an output ends in is before them.
 KEEP_VALUES = (
@@ -32,12 +36,15 @@ KEEP_VALUES = (
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "hardsigmoid")
 
 
-def infer_heads(model: keras.Model, labels: Sequence[Labels]) -> tuple[Head, ...]:
+def infer_heads(
+    model: keras.Model, labels: Sequence[Labels], named: LabelKind | None = None
+) -> tuple[Head, ...]:
     """The head that each output of a model is.
 
     Args:
         model: The model.
         labels: Of each output in the order of `model.outputs`, or of each that has a loss.
+        named: What the spec says that labels are; None where loss and labels tell.
 
     Returns:
         The heads in the order of the outputs.
@@ -61,9 +68,9 @@ def infer_heads(model: keras.Model, labels: Sequence[Labels]) -> tuple[Head, ...
     return tuple(
         _untrained(name, output)
         if place is None
-        else _Output(model, name, output, place, labels[place]).head(loss)
-        for name, output, place, loss in zip(
-            output_names(model), model.outputs, places, losses, strict=True
+        else _Output(model, name, output, place, labels[place], named or LabelKind(), said).head(loss)
+        for name, output, place, loss, said in zip(
+            output_names(model), model.outputs, places, losses, metric_names(model), strict=True
         )
     )
 
@@ -87,90 +94,136 @@ class _Output:
     """One output and its labels, and what messages call them."""
 
     def __init__(
-        self, model: keras.Model, name: str, output: keras.KerasTensor, number: int, labels: Labels
+        self,
+        model: keras.Model,
+        name: str,
+        output: keras.KerasTensor,
+        number: int,
+        labels: Labels,
+        named: LabelKind,
+        metrics: frozenset[str],
     ) -> None:
-        self._name, self._output, self._labels = name, output, labels
+        self._name, self._output, self._labels, self._metrics = name, output, labels, metrics
         several = len(model.outputs) > 1
         self._called = (
             f"Output {name} of the model {model.name}" if several else f"The model {model.name}"
         )
         self._y = f"y{number}" if several else "the dataset"
-        self._units = output.shape[-1] if len(output.shape) > 1 else 1
         self._example = tuple(output.shape[1:])
+        self._with_labels = LabelledOutput(labels, self._example, named)
+        self._named, self._units = named, self._with_labels.units
 
     def head(self, compiled: CompiledLoss | None) -> Head:
         """The head for the loss that the output is compiled with, if any."""
         function = keras_loss(compiled.loss) if compiled else None
-        if self._labels.num_classes is not None:
-            self._refuse_value_loss(compiled, function)
-            return self._class_head(compiled)
-        if function in TAKE_NUMBERS:
-            raise UserError(
-                f"{self._called} is compiled for classification, but the labels of {self._y} are no "
-                "class numbers: give integer labels."
-            )
-        if function in ("categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence"):
-            return self._class_head(compiled)
-        if function in ("binary_crossentropy", "binary_focal_crossentropy"):
-            if self._example in ((), (1,)):
+        ends_in_shares = ending(self._output) in PROBABILITIES
+        found = self._with_labels.kind(function, self._metrics, ends_in_shares=ends_in_shares)
+        if function in OF_YES_OR_NO and found == Values.kind and not self._named.kind:
+            self._refuse_logits(compiled)
+        match self._named.kind or found:
+            case MultiLabel.kind:
+                return self._multi_label_head(compiled)
+            case Values.kind:
+                return self._value_head(compiled)
+            case _:
                 return self._class_head(compiled)
-            if _takes_logits(compiled, self._output):
-                raise UserError(
-                    f"{self._called} gives logits, but the labels of {self._y} are values: end it in a "
-                    "sigmoid, so that they can be compared."
-                )
-        return self._value_head(compiled)
+
+    def _refuse_logits(self, compiled: CompiledLoss | None) -> None:
+        """Says when labels between 0 and 1 are held against logits."""
+        if self._units > 1 and _takes_logits(compiled, self._output):
+            raise UserError(
+                f"{self._called} gives logits, but the labels of {self._y} are values: end it in a "
+                "sigmoid, so that they can be compared."
+            )
 
     def _class_head(self, compiled: CompiledLoss | None) -> ClassHead:
-        count, wanted = max(self._units, 2), self._labels.num_classes
-        if wanted is not None and wanted > count:
+        count, wanted, whole = max(self._units, 2), self._labels.num_classes, self._labels.whole
+        ignore = self._ignored(compiled)
+        self._refuse_no_classes(compiled, ignore)
+        if self._with_labels.in_rows:
+            wanted = (self._labels.shape or (0,))[-1]
+        elif whole is not None:
+            wanted = 1 + whole[1]
+        if wanted is not None and wanted > count and (ignore is None or wanted != 1 + ignore):
+            white = "; a mask's white, 255, has to be 1" if self._units == 1 and wanted > 255 else ""
             raise UserError(
                 f"{self._called} tells {count} classes apart, but {self._y} "
-                f"{'holds' if self._y != 'the dataset' else 'has'} {wanted}."
+                f"{'holds' if self._y != 'the dataset' else 'has'} {wanted}{white}."
             )
-        self._refuse_other_positions()
         logits = _takes_logits(compiled, self._output)
-        measure = Classes(None if self._units > 1 else 0.0 if logits else 0.5)
-        loss, weight = _class_loss(self._units, self._labels.rows, logits), 1.0
+        cut = None if self._units > 1 else 0.0 if logits else 0.5
+        loss, weight = _class_loss(self._units, self._with_labels.in_rows, logits), 1.0
         if compiled:
             loss, weight = compiled.loss, compiled.weight
-        return ClassHead(self._name, measure, loss, weight, num_classes=count, from_logits=logits)
+        as_map = len(self._example) >= MAP_RANK and self._named.kind != Classes.kind
+        if as_map or self._named.kind == Maps.kind:
+            return MapHead(self._name, Maps(cut, ignore), loss, weight, count, logits)
+        return ClassHead(self._name, Classes(cut, ignore), loss, weight, count, logits)
+
+    def _multi_label_head(self, compiled: CompiledLoss | None) -> MultiLabelHead:
+        if not self._labels.binary or not self._with_labels.meets_units:
+            raise UserError(
+                f"{self._called} gives {self._example} an example, but the labels of {self._y} are no "
+                f"zeros and ones of that shape{self._told}: multi_label has one for each unit."
+            )
+        logits = _takes_logits(compiled, self._output)
+        loss, weight = keras.losses.BinaryCrossentropy(from_logits=logits), 1.0
+        if compiled:
+            loss, weight = compiled.loss, compiled.weight
+        measure = MultiLabel(0.0 if logits else 0.5)
+        return MultiLabelHead(self._name, measure, loss, weight, from_logits=logits)
 
     def _value_head(self, compiled: CompiledLoss | None) -> ValueHead:
         shape = self._labels.shape
-        if shape is not None and None not in self._example and prod(shape) != prod(self._example):
+        fixed = shape is not None and None not in self._example
+        if fixed and prod(shape or ()) != prod(self._example):
+            how = ""
+            if compiled and self._labels.num_classes is not None:
+                how = (
+                    f", and is compiled with {compiled.loss.name}, a loss of values: compile it with a "
+                    "cross-entropy to tell classes apart"
+                )
             raise UserError(
                 f"{self._called} gives values of the shape {self._example} an example, but the labels "
-                f"of {self._y} have {shape}."
+                f"of {self._y} have {shape}{how}."
             )
         loss, weight = keras.losses.MeanSquaredError(), 1.0
         if compiled:
             loss, weight = compiled.loss, compiled.weight
         return ValueHead(self._name, Values(), loss, weight)
 
-    def _refuse_value_loss(self, compiled: CompiledLoss | None, function: str | None) -> None:
-        if function is None or function in (*TAKE_NUMBERS, *TAKE_ROWS) or self._labels.rows:
-            return
-        assert compiled is not None
-        raise UserError(
-            f"{self._called} is compiled with {compiled.loss.name}, but the labels of {self._y} are "
-            "class numbers: compile it with a cross-entropy, or give values (floats) as labels."
-        )
+    def _ignored(self, compiled: CompiledLoss | None) -> int | None:
+        """The label that does not count, by the loss or the spec."""
+        by_loss = loss_arguments(compiled.loss).get("ignore_class") if compiled else None
+        return self._named.ignore if by_loss is None else int(by_loss)
 
-    def _refuse_other_positions(self) -> None:
-        """Says when there is not one label for each row of classes."""
-        shape = self._labels.shape
-        if shape is None:
-            return
-        are_rows = self._labels.rows or self._labels.num_classes is None
-        positions = shape[:-1] if are_rows else shape
-        if len(positions) != len(self._example[:-1]) or any(
-            a not in (None, b) for a, b in zip(self._example[:-1], positions, strict=True)
-        ):
+    def _refuse_no_classes(self, compiled: CompiledLoss | None, ignore: int | None) -> None:
+        """Says when labels cannot be classes of the output."""
+        labels, in_rows = self._labels, self._with_labels.in_rows
+        if not in_rows and not self._with_labels.meets_numbers:
             raise UserError(
                 f"{self._called} gives classes of the shape {self._example} an example, but the labels "
-                f"of {self._y} have {shape}: one label for each row of classes."
+                f"of {self._y} have {labels.shape}: one label for each row of classes, or a row of "
+                "them."
             )
+        if in_rows or labels.whole is None:
+            if not in_rows and labels.num_classes is None and self._units > 1:
+                raise UserError(
+                    f"{self._called} is {'compiled' if compiled else 'made'} for classification, but "
+                    f"the labels of {self._y} are no whole numbers: give class numbers, or a row over "
+                    "classes."
+                )
+            return
+        if labels.whole[0] < 0 and labels.whole[0] != ignore:
+            raise UserError(
+                f"{self._called} tells classes apart, but the labels of {self._y} begin at "
+                f"{labels.whole[0]}: classes are 0 or more, but for the one that a loss's ignore_class "
+                "or the spec's task names."
+            )
+
+    @property
+    def _told(self) -> str:
+        return "" if self._labels.shape is None else f", but {self._labels.shape}"
 
 
 def _places(model: keras.Model, scored: list[bool], labels: Sequence[Labels]) -> list[int]:

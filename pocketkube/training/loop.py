@@ -193,7 +193,7 @@ def _end_epoch(
 ) -> Epoch:
     """Judges the model as it would be if training ended here, and keeps it where it is the best."""
     with finished(course):
-        judged = evaluate_by(judge, course.dataset.validation, workers)
+        judged = evaluate_by(judge, course.dataset.validation, course.task, workers)
         keep_if_best(course, state, judged.score)
     # In single precision, as the losses are.
     loss, score, steps = np.asarray(state.sums, np.float32)

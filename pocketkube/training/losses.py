@@ -16,25 +16,37 @@ TINY = 1e-7
 SQUARED_BELOW = 0.01
 
 
-def loss_of_each(loss: keras.losses.Loss, labels: Any, outputs: Any) -> tf.Tensor:
+def loss_of_each(
+    loss: keras.losses.Loss,
+    labels: Any,
+    outputs: Any,
+    counted: tf.Tensor | None = None,
+    weights: tf.Tensor | None = None,
+) -> tf.Tensor:
     """The loss of each example, whose mean over a batch is what Keras gives for the batch.
 
     Args:
         loss: The loss.
         labels: `[batch, ...]` in the form that it takes.
         outputs: `[batch, ...]`.
+        counted: `[batch, ...]`: which positions count; all if None.
+        weights: `[batch, ...]`: what each position's loss is multiplied by.
 
     Returns:
         `[batch]`. Where a loss gives one number for the whole batch, each example's is that number;
         where it is reduced to a sum, each example's is the sum of its own times the batch's size.
     """
-    masks = [mask_of(outputs)]
+    masks = [counted, mask_of(outputs)]
     labels, outputs = (ops.convert_to_tensor(each, loss.dtype) for each in (labels, outputs))
     values = loss.call(labels, outputs)
     masks = [mask for mask in (*masks, mask_of(values)) if mask is not None]
     values, batch = ops.convert_to_tensor(values, loss.dtype), tf.shape(outputs)[0]
     if not values.shape.rank:
-        return tf.fill([batch], values)
+        values = tf.fill([batch], values)
+        # A loss that sees all positions at once has none of each to leave out.
+        masks = []
+    if weights is not None:
+        values *= _of_rank(tf.cast(weights, values.dtype), values.shape.rank)
     if masks:
         mask = reduce(tf.logical_and, masks)
         values *= apply_mask(None, mask, values.dtype, loss.reduction or "mean")
@@ -42,6 +54,11 @@ def loss_of_each(loss: keras.losses.Loss, labels: Any, outputs: Any) -> tf.Tenso
     if loss.reduction == "sum":
         return tf.reduce_sum(values, axis=positions) * tf.cast(batch, values.dtype)
     return tf.reduce_mean(values, axis=positions)
+
+
+def _of_rank(weights: tf.Tensor, rank: int) -> tf.Tensor:
+    """Weights of positions as weights of what a loss gives one number for."""
+    return tf.reduce_mean(weights, axis=list(range(rank, len(weights.shape))))
 
 
 @keras.saving.register_keras_serializable("pocketkube")

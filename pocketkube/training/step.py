@@ -40,7 +40,7 @@ def train_step(course: Course, workers: Workers) -> Step:
             tf.zeros_like(v) if g is None else g for g, v in zip(gradients, trained, strict=True)
         ]
         gradients = method.gradients(gradients, trained)
-        figures = weight * tf.stack([loss, tf.reduce_mean(task.score(labels, outputs))])
+        figures = weight * tf.stack([loss, task.score_of_all(labels, outputs)])
         *gradients, figures = workers.average([*gradients, figures])
         optimizer.apply(gradients, trained)
         return figures

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from pocketkube.data.dataset import Labels
@@ -13,9 +14,12 @@ from pocketkube.errors import UserError
 from pocketkube.measures import Points, TaskMeasure, Wording, label_places
 from pocketkube.measures.output_heads import NO_UNIT
 from pocketkube.structure import output_names
+from pocketkube.training.class_heads import ClassHead
 from pocketkube.training.compiled import compiled_losses, is_compiled
-from pocketkube.training.heads import ClassHead, Head, PointHead, head_of_config, keras_loss
+from pocketkube.training.head import Head, keras_loss
+from pocketkube.training.heads import PointHead, head_of_config
 from pocketkube.training.infer import ending, infer_heads
+from pocketkube.training.label_kinds import LabelKind
 from pocketkube.training.losses import LandmarkLoss
 
 
@@ -30,10 +34,13 @@ class Task:
     Attributes:
         heads: One for each of the model's outputs, in their order.
         description: What the loss is and how that is known, in a sentence.
+        weighted: How many arrays of labels stand before weights of training examples, which their loss
+            is multiplied by; None where there are no weights.
     """
 
     heads: tuple[Head, ...]
     description: str
+    weighted: int | None = None
 
     @cached_property
     def trained(self) -> tuple[Head, ...]:
@@ -57,6 +64,7 @@ class Task:
             "score_name": self.wording.score_name,
             "description": self.description,
             "heads": [head.config for head in self.heads],
+            "weighted": self.weighted,
         }
 
     def loss(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
@@ -71,12 +79,10 @@ class Task:
         Returns:
             `[batch]`; its mean is what Keras gives for the batch.
         """
-        return tf.add_n(
-            [
-                head.weight * head.losses(y, z, smoothing)
-                for head, y, z in self._matched(labels, outputs)
-            ]
-        )
+        matched = self._matched(labels, outputs)
+        losses = tf.add_n([head.weight * head.losses(y, z, smoothing) for head, y, z in matched])
+        weights = self._apart(labels)[1]
+        return losses if weights is None else losses * tf.cast(weights, losses.dtype)
 
     def scores(self, labels: Any, outputs: Any) -> tf.Tensor:
         """How right each example is in each head that is trained; the higher the better.
@@ -95,6 +101,41 @@ class Task:
         if self.wording is NO_UNIT:
             return -self.loss(labels, outputs)
         return tf.reduce_mean(self.scores(labels, outputs), axis=1)
+
+    def score_of_all(self, labels: Any, outputs: Any) -> tf.Tensor:
+        """How right all examples are together, all heads: one number."""
+        if self.wording is NO_UNIT:
+            return -tf.reduce_mean(self.loss(labels, outputs))
+        found = [head.score_of_all(y, z) for head, y, z in self._matched(labels, outputs)]
+        return tf.reduce_mean(tf.stack(found))
+
+    def tallies(self, labels: Any, outputs: Any) -> list[tf.Tensor]:
+        """The sums over examples of `Head.tally`, for each head that has one."""
+        matched = self._matched(labels, outputs)
+        tallies = [head.tally(y, z) for head, y, z in matched if head.is_tallied]
+        return [tf.reduce_sum(tf.cast(tally, tf.float64), axis=0) for tally in tallies]
+
+    def scores_of(self, means: Sequence[float], tallies: Sequence[np.ndarray]) -> tuple[float, ...]:
+        """How right many examples are together in each head that is trained.
+
+        Args:
+            means: The means of `scores` over them.
+            tallies: The sums of `tallies` over them.
+        """
+        left = iter(tallies)
+        return tuple(
+            float(head.score_of_tally(tf.constant(next(left), tf.float64))) if head.is_tallied else mean
+            for head, mean in zip(self.trained, means, strict=True)
+        )
+
+    def score_of(self, loss: float, scores: Sequence[float]) -> float:
+        """How right many examples are together, all heads.
+
+        Args:
+            loss: The mean of `loss` over them.
+            scores: Of each head, see `scores_of`.
+        """
+        return -loss if self.wording is NO_UNIT else sum(scores) / len(scores)
 
     def softened(self, outputs: Any, temperature: float) -> list[tf.Tensor]:
         """A model's outputs in a form in which models of any architecture can be compared.
@@ -137,12 +178,20 @@ class Task:
 
     def _matched(self, labels: Any, outputs: Any) -> list[tuple[Head, Any, Any]]:
         """Each head that is trained with its labels and its output."""
-        labels, outputs = keras.tree.flatten(labels), keras.tree.flatten(outputs)
+        labels, outputs = self._apart(labels)[0], keras.tree.flatten(outputs)
         scored = [head.loss is not None for head in self.heads]
         places = label_places(scored, len(labels), "the batch", "the model")
         pairs = zip(self.heads, outputs, strict=True)
         trained = [(head, z) for head, z in pairs if head.loss is not None]
         return [(head, labels[n], z) for n, (head, z) in zip(places, trained, strict=True)]
+
+    def _apart(self, labels: Any) -> tuple[list[Any], Any]:
+        """The labels of outputs, and the weights of the examples where there are such."""
+        arrays = keras.tree.flatten(labels)
+        if self.weighted is None or len(arrays) == self.weighted:
+            return arrays, None
+        *arrays, weights = arrays
+        return arrays, weights
 
 
 def task_of_config(config: Mapping[str, Any]) -> Task:
@@ -151,22 +200,26 @@ def task_of_config(config: Mapping[str, Any]) -> Task:
     Raises:
         UserError: If the loss of an output is not known here.
     """
-    return Task(tuple(head_of_config(head) for head in config["heads"]), config["description"])
+    heads = tuple(head_of_config(head) for head in config["heads"])
+    return Task(heads, config["description"], config.get("weighted"))
 
 
-def infer_task(model: keras.Model, *labels: Labels | int | None) -> Task:
+def infer_task(
+    model: keras.Model, *labels: Labels | int | None, named: LabelKind | None = None
+) -> Task:
     """The task of a model: what it was compiled for, or else what its outputs look like.
 
     Args:
         model: The model.
         labels: Of each output, or each that has a loss; in short their number of classes, or None where
             they are values.
+        named: What the spec says that labels are; None where they and the model tell.
 
     Raises:
         UserError: If an output has fewer units than there are classes, or no loss that fits.
     """
     known = [each if isinstance(each, Labels) else Labels(each) for each in labels]
-    heads = infer_heads(model, known)
+    heads = infer_heads(model, known, named)
     return Task(heads, _description(heads, is_compiled(model)))
 
 

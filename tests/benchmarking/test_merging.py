@@ -140,3 +140,17 @@ def test_a_merged_report_survives_its_file_and_shows_its_nodes(tmp_path: Path) -
     Console(file=screen, width=160).print(render_table(merged))
     assert "n1: 5.00 ms, 2.00x faster" in screen.getvalue()
     assert "n2: 2.50 ms, 4.00x faster" in screen.getvalue()
+
+
+def test_the_part_of_the_pixels_that_are_right_stands_beside_the_score(tmp_path: Path) -> None:
+    plain = report("n1", 10, 2)
+    heads = (HeadScore("y", "mean_iou", 0.6, None, (("pixel accuracy", 0.912),)),)
+    files = tuple(dataclasses.replace(each, score=0.6, heads=heads) for each in plain.files)
+    found = dataclasses.replace(plain, files=files, score_name="mean_iou")
+    (tmp_path / "benchmark.json").write_text(json.dumps(benchmark_document(found)))
+    assert load_benchmark(tmp_path / "benchmark.json") == found
+    screen = io.StringIO()
+    Console(file=screen, width=160).print(render_table(found))
+    lines = screen.getvalue().splitlines()
+    assert any("mean IoU" in line and "60.00 %" in line for line in lines)
+    assert any("pixel accuracy" in line and "91.20 %" in line for line in lines)

@@ -164,3 +164,19 @@ def test_is_a_tf_dataset_with_static_image_shapes():
     assert x.shape.as_list() == [None, 8, 8, 1]
     assert y.shape.as_list() == [None, 5]
     assert y.dtype == tf.float32
+
+
+def test_labels_of_pixels_are_mirrored_with_their_image() -> None:
+    maps = np.arange(40 * 4 * 4, dtype=np.int32).reshape(40, 4, 4)
+    images = maps[..., None].astype(np.float32)
+    kinds = (Labels(640, shape=(4, 4)), Labels(640, shape=(4, 4, 1)), Labels(None, shape=(1,)))
+    labels = (maps, maps[..., None], images[:, 0, 0])
+    examples = examples_of_arrays((images,), labels, kinds)
+    served = batches(examples, 40, epoch_seed=(0, 0), augmentation=Augmentation(flip=True))
+    ((x,), (y, column, corner)) = next(iter(served.as_numpy_iterator()))
+    np.testing.assert_array_equal(x[..., 0], y)
+    np.testing.assert_array_equal(x, column)
+    mirrored = x[:, 0, 0] != corner
+    assert 0 < mirrored.sum() < 40
+    with pytest.raises(UserError, match="shift would move images"):
+        batches(examples, 40, epoch_seed=(0, 0), augmentation=Augmentation(shift=1))

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from pocketkube.spec.problems import stage_model
-from pocketkube.spec.sections import SOURCES, DatasetSettings, Landmarks
+from pocketkube.spec.sections import SOURCES, DatasetSettings, Landmarks, TaskSettings
+from pocketkube.spec.sections.task import TASKS
 from pocketkube.spec.settings import LARGEST_WHOLE
 from pocketkube.spec.spec import Spec
 
@@ -74,6 +75,9 @@ def settings_of(model: type[BaseModel], **fixed: Any) -> st.SearchStrategy[BaseM
             source = draw(st.sampled_from(SOURCES))
             fields = {name: field for name, field in fields.items() if name not in SOURCES}
             given = {source: draw(_of_field(model.model_fields[source]).filter(bool))}
+        elif model is TaskSettings:
+            task = draw(st.sampled_from(TASKS))
+            given, fields = {task: draw(_of_field(model.model_fields[task]).filter(bool))}, {}
         else:
             given = {}
         try:

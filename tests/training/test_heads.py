@@ -360,16 +360,17 @@ def test_teachers_are_compared_by_each_heads_own_distance() -> None:
         (
             "logits, values",
             [OF_LOGITS, "mse"],
-            (4, 3),
-            "Output head1 of the model net is compiled with mse, but the labels of y1 are class "
-            "numbers: compile it with a cross-entropy, or give values (floats) as labels.",
+            (4, Labels(3, shape=())),
+            "Output head1 of the model net gives values of the shape (3,) an example, but the labels "
+            "of y1 have (), and is compiled with mse, a loss of values: compile it with a "
+            "cross-entropy to tell classes apart.",
         ),
         (
             "logits, classes",
             [OF_LOGITS, SPARSE],
             (4, None),
             "Output head1 of the model net is compiled for classification, but the labels of y1 are no "
-            "class numbers: give integer labels.",
+            "whole numbers: give class numbers, or a row over classes.",
         ),
         (
             "logits, values",
@@ -383,7 +384,7 @@ def test_teachers_are_compared_by_each_heads_own_distance() -> None:
             None,
             (Labels(4, shape=()),),
             "The model net gives classes of the shape (3, 4) an example, but the labels of the dataset "
-            "have (): one label for each row of classes.",
+            "have (): one label for each row of classes, or a row of them.",
         ),
         (
             "values",

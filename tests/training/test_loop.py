@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras import layers
 
 from pocketkube.data import load_dataset
-from pocketkube.data.dataset import Dataset
+from pocketkube.data.dataset import Dataset, Labels
 from pocketkube.errors import UserError
 from pocketkube.launch.mpirun import mpirun_command
 from pocketkube.spec.sections import Augmentation, DatasetSettings, Training
@@ -192,7 +192,7 @@ def test_compile_settings_decide_the_task() -> None:
     assert infer_task(model, 4).heads[0].from_logits is True
     model.compile(loss="mse")
     with pytest.raises(UserError, match="compile it with a cross-entropy"):
-        infer_task(model, 4)
+        infer_task(model, Labels(4, shape=()))
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "step", "one_cycle", "constant"])

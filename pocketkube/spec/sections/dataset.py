@@ -62,7 +62,11 @@ class DatasetSettings(Settings):
     builtin: Literal["digits"] | None = Field(
         None, description="A data set that comes with the Python packages."
     )
-    npz: Place | None = Field(None, description="A NumPy file with x and y, or x0, x1, … y0, y1, ….")
+    npz: Place | None = Field(
+        None,
+        description="A NumPy file with x and y, or x0, x1, … y0, y1, …; its sample_weight, if any, is "
+        "what each example counts in training.",
+    )
     idx: Place | None = Field(None, description="A folder of MNIST's IDX files, gzipped or not.")
     cifar10: Place | None = Field(None, description="CIFAR-10's folder or archive, binary or python.")
     cifar100: Place | None = Field(None, description="CIFAR-100's, likewise; fine labels.")

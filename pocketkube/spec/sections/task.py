@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pocketkube.training.task import Task
 
 
+TASKS = ("landmarks", "classification", "segmentation", "multi_label", "regression")
+
+
 class AddedTask(Settings):
     """A task that a package adds; its fields are its settings in a spec.
 
@@ -82,14 +85,40 @@ class Landmarks(Settings):
         )
 
 
-class TaskSettings(Settings):
-    """What the labels are, where they do not tell: class numbers and mere values do.
+class OneClass(Settings):
+    """One class for each example, or for each of its positions or pixels."""
 
-    A name alone, `task: landmarks`, means `{landmarks: {}}`.
+    ignore_class: int | None = Field(
+        None,
+        description="A label that does not count, as 255 in PASCAL VOC and Cityscapes; a loss's own "
+        "ignore_class needs no telling.",
+    )
+
+
+class NoSettings(Settings):
+    """What labels are is all that there is to say."""
+
+
+class TaskSettings(Settings):
+    """What the labels are, where the model's loss, their shape and their type do not tell.
+
+    A name alone, `task: landmarks`, means `{landmarks: {}}`. It holds for all outputs that are trained.
     """
 
     landmarks: Landmarks | None = Field(None, description="Points in an image.")
-    added: added_settings(tasks, ("landmarks",), AddedTask) | None = Field(  # type: ignore[valid-type]
+    classification: OneClass | None = Field(
+        None, description="One class for each example or position, judged by accuracy."
+    )
+    segmentation: OneClass | None = Field(
+        None, description="One class for each pixel, judged by the mean IoU."
+    )
+    multi_label: NoSettings | None = Field(
+        None, description="Zeros and ones, of which any number may be one, judged by the macro F1."
+    )
+    regression: NoSettings | None = Field(
+        None, description="Values, integers too, judged by the mean absolute error."
+    )
+    added: added_settings(tasks, TASKS, AddedTask) | None = Field(  # type: ignore[valid-type]
         None,
         description="A task that a package adds, with its settings; also without this key, as in "
         "{name: {setting: value}}.",
@@ -108,9 +137,6 @@ class TaskSettings(Settings):
 
     @model_validator(mode="after")
     def _exactly_one_task(self) -> Self:
-        if (self.landmarks is None) == (self.added is None):
+        if sum(getattr(self, name) is not None for name in (*TASKS, "added")) != 1:
             raise ValueError(f"needs one task; use {', '.join(tasks.names(TASKS))}")
         return self
-
-
-TASKS = ("landmarks",)

@@ -1,10 +1,12 @@
 """The spec's section training: how a network is trained, from scratch or on."""
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pocketkube.spec.settings import Settings
+
+Weight = Annotated[float, Field(ge=0.0)]
 
 
 class Augmentation(Settings):
@@ -32,6 +34,11 @@ class Training(Settings):
     weight_decay: float = Field(0.01, ge=0.0, description="On kernels, never on BatchNorm or bias.")
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="For sgd.")
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="For classification.")
+    class_weights: Literal["balanced"] | tuple[Weight, ...] | None = Field(
+        None,
+        description="What the loss of each class counts: balanced, so that rare classes count as much "
+        "as frequent ones, or a number for each, as in {0: 1, 1: 5} or [1, 5]. Scores have no weights.",
+    )
     clip_norm: float | None = Field(None, gt=0.0, description="Most a step's gradient may measure.")
     mixed_precision: bool = Field(False, description="Float16 arithmetic, for GPUs.")
     ema: float | None = Field(
@@ -48,6 +55,25 @@ class Training(Settings):
     )
     checkpoint_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
     augmentation: Augmentation = Field(Augmentation(), description="Random changes to images.")
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _a_number_for_each(cls, value: Any) -> Any:
+        if value is None or value == "balanced":
+            return value
+        if isinstance(value, dict):
+            known = {str(key): each for key, each in value.items()}
+            numbers = {int(k): each for k, each in known.items() if k.isdecimal() and len(k) < 7}
+            if len(numbers) < len(value) or not numbers:
+                raise ValueError(
+                    f"names classes by their numbers, as in {{0: 1, 1: 5}}; received {value}"
+                )
+            value = [numbers.get(number, 1.0) for number in range(1 + max(numbers))]
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"is balanced, or a number for each class; received {value!r}")
+        if not value or not all(type(each) in (int, float) and each >= 0 for each in value):
+            raise ValueError(f"are numbers of 0 or more; received {list(value)}")
+        return tuple(map(float, value))
 
     @model_validator(mode="after")
     def _every_worker_has_examples(self) -> Self:

@@ -1,0 +1,142 @@
+"""What one output of a model is to learn: its loss, its score and how far it is from teachers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from pocketkube.keras_private import LossFunctionWrapper
+from pocketkube.measures import HeadMeasure, Measure
+from pocketkube.training.losses import loss_of_each
+
+
+@dataclass(frozen=True, eq=False)
+class Head(ABC):
+    """One output of a model.
+
+    Attributes:
+        name: The output's.
+        measure: How it is judged where there is no TensorFlow; its kind, and how its score is read.
+        loss: What it is trained with; None where it is neither trained nor scored.
+        weight: What the loss counts beside those of other outputs.
+    """
+
+    name: str
+    measure: Measure
+    loss: keras.losses.Loss | None
+    weight: float = 1.0
+
+    @property
+    def kind(self) -> str:
+        """What facts call what it learns."""
+        return self.measure.kind
+
+    @property
+    def judged(self) -> HeadMeasure:
+        """How it is judged where there is no TensorFlow."""
+        return HeadMeasure(self.name, self.measure, self.loss is not None)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The head as plain JSON values, of which `head_of_config` makes it again."""
+        loss = None if self.loss is None else keras.saving.serialize_keras_object(self.loss)
+        scored = self.loss is not None
+        names = {"name": self.name, "kind": self.kind, "scored": scored, "weight": self.weight}
+        return names | asdict(self.measure) | {"loss": loss}  # type: ignore[call-overload]
+
+    @abstractmethod
+    def losses(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
+        """The loss of each example, before its weight.
+
+        Args:
+            labels: Class numbers `[batch, ...]`, rows over classes `[batch, ..., classes]`, or values.
+            outputs: `[batch, ...]`.
+            smoothing: Part of each label that is spread over all classes.
+
+        Returns:
+            `[batch]`.
+        """
+
+    @abstractmethod
+    def score(self, labels: Any, outputs: Any) -> tf.Tensor:
+        """How right each example is; the higher the better.
+
+        Returns:
+            `[batch]`.
+        """
+
+    @property
+    def is_tallied(self) -> bool:
+        """Whether the score of many examples is made of counts, and is not the mean of their scores."""
+        return False
+
+    def tally(self, labels: Any, outputs: Any) -> tf.Tensor:
+        """What the score of many examples is made of, where it `is_tallied`.
+
+        Returns:
+            `[batch, counts]`, which are added up over examples.
+        """
+        raise NotImplementedError
+
+    def score_of_tally(self, tally: tf.Tensor) -> tf.Tensor:
+        """The score of examples, of which `tally` is the sum `[counts]`."""
+        raise NotImplementedError
+
+    def score_of_all(self, labels: Any, outputs: Any) -> tf.Tensor:
+        """How right all examples are together: one number."""
+        if not self.is_tallied:
+            return tf.reduce_mean(self.score(labels, outputs))
+        return self.score_of_tally(tf.reduce_sum(self.tally(labels, outputs), axis=0))
+
+    def softened(self, outputs: Any, temperature: float) -> tf.Tensor:
+        """What a model says, in a form in which models of any architecture can be compared.
+
+        Returns:
+            For classes logarithms of the distribution over them, softened by the temperature; else the
+            values.
+        """
+        return tf.cast(outputs, tf.float32)
+
+    def mean_of_softened(self, said: Sequence[tf.Tensor]) -> tf.Tensor:
+        """What several models say together: the mean of their distributions or values."""
+        return tf.reduce_mean(tf.stack(said), axis=0)
+
+    def distance_to(self, outputs: Any, wanted: tf.Tensor, temperature: float) -> tf.Tensor:
+        """How far each example's output is from what teachers say, taken for the truth.
+
+        Args:
+            outputs: The student's.
+            wanted: What the teachers say, softened by the same temperature.
+            temperature: `T`.
+
+        Returns:
+            `[batch]`, before its weight.
+        """
+        return self.losses(wanted, outputs)
+
+    def _loss_of(self, labels: Any, outputs: Any) -> tf.Tensor:
+        assert self.loss is not None
+        return loss_of_each(self.loss, labels, outputs)
+
+
+def keras_loss(loss: keras.losses.Loss) -> str | None:
+    """The name of the function in keras.losses that a loss is; None if it is the user's own."""
+    if type(loss).call is not LossFunctionWrapper.call:
+        return None
+    function = loss.fn
+    return str(function.__name__) if str(function.__module__).startswith("keras.") else None
+
+
+def mean_over_positions(values: tf.Tensor) -> tf.Tensor:
+    """`[batch]` of `[batch, …]`."""
+    return tf.reduce_mean(values, axis=list(range(1, len(values.shape))))
+
+
+def of_shape(labels: Any, outputs: Any) -> tf.Tensor:
+    """Labels in the shape of outputs of as many numbers."""
+    labels, outputs = tf.convert_to_tensor(labels), tf.convert_to_tensor(outputs)
+    same = labels.shape[1:] == outputs.shape[1:]
+    return labels if same else tf.reshape(labels, tf.shape(outputs))
