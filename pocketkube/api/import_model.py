@@ -9,10 +9,10 @@ from pocketkube.packing import load_packed, read_forms
 
 
 def import_model(path: str | Path) -> Network:
-    """Reads a model from a .keras file or a packed one, in Keras's safe mode.
+    """Reads a model from its file, in Keras's safe mode.
 
     Args:
-        path: The file; it ends in .keras or .packed.
+        path: A .keras, .packed, .h5 or .hdf5 file, or the folder of a SavedModel of Keras 2.
 
     Returns:
         The model. What can be seen of earlier stages, as zeros and levels of a packed file, is kept in

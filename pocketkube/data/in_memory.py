@@ -72,6 +72,8 @@ def in_memory_dataset(
         UserError: If labels or inputs are unusable, or too few for three splits.
     """
     parts = [part for part in (train, test, validation) if part is not None]
+    if not all(len(array) for part in parts for array in part.labels):
+        raise UserError(f"{name}: has no examples in one of its parts.")
     kinds = _checked_labels(name, parts)
     for part in parts:
         _refuse_nan(name, "inputs", part.inputs)
@@ -167,7 +169,7 @@ def _refuse_weights(name: str, weights: np.ndarray) -> None:
     if unfit or weights.min() < 0 or weights.max() == 0:
         raise UserError(
             f"{name}: weights of examples are one number each, 0 or more and not all 0. Received: the "
-            f"shape {weights.shape}, from {weights.min():g} to {weights.max():g}."
+            f"shape {weights.shape}, from {float(weights.min()):g} to {float(weights.max()):g}."
         )
 
 

@@ -201,6 +201,9 @@ class _Adapter:
             found["name"] = kept_name(found["name"])
         if kind == "InputLayer":
             shape = found.pop("batch_input_shape", found.pop("batch_shape", None))
+            for key in ("sparse", "ragged"):
+                if found.get(key):
+                    raise self._unknown_setting(kind, key, found[key])
             kept = {key: found[key] for key in ("name", "dtype") if key in found}
             return {**kept, "batch_shape": shape}
         if "alpha" in found and kind == "LeakyReLU":
@@ -223,12 +226,20 @@ class _Adapter:
     def _is_kept(self, kind: str, key: str, value: Any) -> bool:
         if key in _accepted(kind):
             return not (key.endswith("_initializer") and not _is_initializer(value))
-        if key in _WITHOUT_MEANING or key.endswith("_initializer") or value in _ABSENT:
+        if key in _WITHOUT_MEANING or key.endswith("_initializer") or _is_absent(value):
             return False
-        raise UserError(
+        raise self._unknown_setting(kind, key, value)
+
+    def _unknown_setting(self, kind: str, key: str, value: Any) -> UserError:
+        return UserError(
             f"{self._path}: a {kind} has {key}: {value!r:.60}, which Keras 3 does not know: set it "
             "otherwise where the model's code is."
         )
+
+
+def _is_absent(value: Any) -> bool:
+    """Whether a setting is what it would be if it were not there; True is not, though it equals 1."""
+    return any(type(value) is type(each) and value == each for each in _ABSENT)
 
 
 def _node(module: str, kind: str, config: Config) -> Config:

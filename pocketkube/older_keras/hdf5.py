@@ -10,6 +10,10 @@ import numpy as np
 from pocketkube.errors import UserError, first_line
 from pocketkube.older_keras.stored import StoredModel, StoredWeight, own_name, plain
 
+# Weights that training has made are not compressible by much; an array that is said to be larger than
+# what is stored of it was written to fill the memory.
+MOST_EXPANSION, SMALL = 100, 4096
+
 
 def read_hdf5(path: Path) -> StoredModel:
     """Reads a model's configuration and weights; nothing is built or run.
@@ -23,7 +27,7 @@ def read_hdf5(path: Path) -> StoredModel:
     try:
         with h5py.File(path, "r") as file:
             return _read(path, file)
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} is damaged or cut short, or no HDF5 file: {first_line(error)}"
         ) from error
@@ -60,6 +64,8 @@ def _weights(group: h5py.Group) -> tuple[StoredWeight, ...]:
         stored = _own(group, name)
         if not isinstance(stored, h5py.Dataset) or stored.external or stored.is_virtual:
             raise ValueError(f"{name} is no array of this file")
+        if stored.nbytes > MOST_EXPANSION * max(stored.id.get_storage_size(), SMALL):
+            raise ValueError(f"{name} says that it is {stored.nbytes} bytes, which are not there")
         weights.append(StoredWeight(own_name(name), np.asarray(stored)))
     return tuple(weights)
 

@@ -158,13 +158,21 @@ def _fit(
     """Gives a layer the weights that make up for what went before it, or says why it keeps its own."""
     if (number := inputs_of(layer)) > MOST_INPUTS:
         return f"it has {number} inputs, {MOST_INPUTS} are the most"
-    moments = [
-        Moments.of(patches(layer, x, at), given[:, outputs].astype(np.float64))
-        for x, at, given in zip(inputs, wanted.positions, wanted.outputs, strict=True)
-    ]
+    batches = list(zip(inputs, wanted.positions, wanted.outputs, strict=True))
+    fitted, held_back = (
+        # One at a time: those of a wide layer take hundreds of megabytes.
+        reduce(
+            add,
+            (
+                Moments.of(patches(layer, x, at), given[:, outputs].astype(np.float64))
+                for x, at, given in part
+            ),
+        )
+        for part in (in_batches.others(batches), in_batches.held_back(batches))
+    )
     response = Response.of(
-        reduce(add, in_batches.others(moments)),
-        reduce(add, in_batches.held_back(moments)),
+        fitted,
+        held_back,
         matrix_of(layer),
         np.asarray(layer.bias, np.float64) if layer.use_bias else None,
         np.full(number, -1),

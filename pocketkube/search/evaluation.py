@@ -298,7 +298,7 @@ class Evaluator:
         inputs, labels = materialize(
             dataset.train, steps * self._settings.training.batch_size, self._settings.seed
         )
-        taken = examples_of_arrays(inputs, labels, dataset.labels)
+        taken = examples_of_arrays(inputs, labels, dataset.train.labels)
         # One for each process that trains: none of them can judge an empty batch.
         xs, ys = (tuple(x[: started_size()] for x in part) for part in shared.validation)
         judged = examples_of_arrays(xs, ys, dataset.labels)

@@ -107,16 +107,19 @@ class Spec(Settings):
 
     @model_validator(mode="after")
     def _training_suits_the_task(self) -> Self:
-        augmentation = self.training.augmentation
-        if self.task and (augmentation.shift or augmentation.flip or augmentation.mixup):
+        if self.task is None or not (self.task.landmarks or self.task.added):
+            return self
+        augmentation, named = self.training.augmentation, "landmarks"
+        if self.task.added:
+            named = "labels, which a package's task knows alone"
+        if augmentation.shift or augmentation.flip or augmentation.mixup:
             raise ValueError(
                 "training: augmentation's shift, flip and mixup move what is in an image, but not its "
-                "landmarks; leave them out, cutout may stay"
+                f"{named}; leave them out, cutout may stay"
             )
-        if self.task and self.training.label_smoothing:
-            raise ValueError(
-                "training: label_smoothing is for classes, and landmarks have none; leave it out"
-            )
+        for name in ("label_smoothing", "class_weights"):
+            if getattr(self.training, name):
+                raise ValueError(f"training: {name} is for classes, not for {named}; leave it out")
         return self
 
 

@@ -67,7 +67,9 @@ def untold(
     return sentences
 
 
-def classes_at_chance(labels: np.ndarray, predicted: np.ndarray, seed: int) -> float | None:
+def classes_at_chance(
+    labels: np.ndarray, predicted: np.ndarray, seed: int, counted: np.ndarray | None = None
+) -> float | None:
     """Whether predicted classes agree with labels no more than with those of other examples.
 
     A permutation test, one-sided, of two standard errors: exact for any share of the classes, so that a
@@ -77,16 +79,17 @@ def classes_at_chance(labels: np.ndarray, predicted: np.ndarray, seed: int) -> f
         labels: Class numbers `[n, ...]`.
         predicted: The model's, likewise.
         seed: Of the order of others.
+        counted: Which labels count, likewise; all if None.
 
     Returns:
         The share that agrees by chance; None where more agree, or there are too few labels to tell.
     """
-    rng = np.random.default_rng(seed)
+    rng, counts = np.random.default_rng(seed), ... if counted is None else counted
     orders = [rng.permutation(len(labels)) for _ in range(SHUFFLES)]
 
     def by_luck(predicted: np.ndarray) -> tuple[float, float]:
-        shares = np.array([(predicted[order] == labels).mean() for order in orders])
-        as_good = int((shares >= (predicted == labels).mean()).sum())
+        shares = np.array([(predicted[order] == labels)[counts].mean() for order in orders])
+        as_good = int((shares >= (predicted == labels)[counts].mean()).sum())
         return (1 + as_good) / (1 + SHUFFLES), float(shares.mean())
 
     if by_luck(labels)[0] >= CHANCE:
@@ -143,14 +146,12 @@ def _sentence(head: Head, labels: np.ndarray, outputs: np.ndarray, seed: int, wh
 def _of_classes(measure: Classes, labels: np.ndarray, outputs: np.ndarray, seed: int, what: str) -> str:
     predicted = predicted_classes(outputs, measure.cut)
     truth = class_numbers(labels, outputs.shape).reshape(predicted.shape)
-    if measure.ignore is not None:
-        # Where a label does not count, any answer is right.
-        predicted = np.where(truth == measure.ignore, measure.ignore, predicted)
     truth, predicted = (_some_positions(each) for each in (truth, predicted))
-    share = classes_at_chance(truth, predicted, seed)
+    counted = np.ones(truth.shape, bool) if measure.ignore is None else truth != measure.ignore
+    share = classes_at_chance(truth, predicted, seed, counted) if counted.any() else None
     if share is None:
         return ""
-    classes, right = max(outputs.shape[-1], 2), float((predicted == truth).mean())
+    classes, right = max(outputs.shape[-1], 2), float((predicted == truth)[counted].mean())
     return (
         f"accuracy {percent(right)} on {len(truth)} {what} is "
         f"chance for {classes} classes ({percent(share)} with the labels of others)"

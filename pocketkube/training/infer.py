@@ -22,6 +22,8 @@ from pocketkube.training.head import Head, keras_loss
 from pocketkube.training.heads import ValueHead
 from pocketkube.training.label_kinds import OF_YES_OR_NO, LabelKind, LabelledOutput
 
+# Losses that give one number for all positions of an example.
+OF_ALL_POSITIONS = ("dice", "tversky")
 # Operations that leave values as they are: what an output ends in is before them.
 KEEP_VALUES = (
     "reshape",
@@ -155,6 +157,12 @@ class _Output:
         loss, weight = _class_loss(self._units, self._with_labels.in_rows, logits), 1.0
         if compiled:
             loss, weight = compiled.loss, compiled.weight
+            if ignore is not None and keras_loss(loss) in OF_ALL_POSITIONS:
+                raise UserError(
+                    f"{self._called} is compiled with {loss.name}, which looks at all positions "
+                    f"together and cannot leave out those of the label {ignore}: compile it with a "
+                    "cross-entropy, or leave ignore_class out."
+                )
         as_map = len(self._example) >= MAP_RANK and self._named.kind != Classes.kind
         if as_map or self._named.kind == Maps.kind:
             return MapHead(self._name, Maps(cut, ignore), loss, weight, count, logits)

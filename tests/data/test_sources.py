@@ -137,6 +137,8 @@ def test_each_outputs_labels_are_of_their_own_kind(tmp_path: Path) -> None:
         ({"x": np.array([{}] * 9), "y": np.arange(9)}, "holds Python objects"),
         ({"x": np.array(["a"] * 9), "y": np.arange(9)}, "x must hold real numbers. Received: <U1"),
         ({"x": numbered(2), "y": np.arange(2)}, "too few examples"),
+        ({"x": numbered(0), "y": np.zeros(0, int)}, "has no examples"),
+        ({"x": numbered(0), "y": np.zeros(0)}, "has no examples"),
     ],
 )
 def test_says_what_is_wrong_with_an_npz(tmp_path, arrays, message):

@@ -115,6 +115,34 @@ def test_settings_that_keras_3_has_not_are_named(tmp_path: Path) -> None:
         load_older(changed(tmp_path / "net.h5", change))
 
 
+def test_settings_that_are_true_do_not_vanish(tmp_path: Path) -> None:
+    """True equals 1, which many settings are where they say nothing."""
+
+    def change(layers) -> None:  # type: ignore[no-untyped-def]
+        layers["stem/bn"]["config"]["time_major"] = True
+
+    with pytest.raises(UserError, match="a BatchNormalization has time_major: True, which"):
+        load_older(changed(tmp_path / "net.h5", change))
+
+    def ragged(layers) -> None:  # type: ignore[no-untyped-def]
+        first = next(each for each in layers.values() if each["class_name"] == "InputLayer")
+        first["config"]["ragged"] = True
+
+    with pytest.raises(UserError, match="a InputLayer has ragged: True, which"):
+        load_older(changed(tmp_path / "net.h5", ragged))
+
+
+def test_an_array_that_is_not_there_fills_no_memory(tmp_path: Path) -> None:
+    shutil.copy(FILES / "images.h5", tmp_path / "net.h5")
+    with h5py.File(tmp_path / "net.h5", "r+") as file:
+        group = next(g for g in file["model_weights"].values() if len(g.attrs.get("weight_names", ())))
+        name = group.attrs["weight_names"][0]
+        del group[name]
+        group.create_dataset(name, (10**6, 10**6), "f4", chunks=(1024, 1024))
+    with pytest.raises(UserError, match=r"says that it is 4000000000000 bytes, which are not there"):
+        load_older(tmp_path / "net.h5")
+
+
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     def change(layers) -> None:  # type: ignore[no-untyped-def]
         layers["box"]["config"]["units"] = 5

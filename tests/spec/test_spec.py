@@ -131,6 +131,7 @@ def test_a_task_has_short_forms(tmp_path: Path) -> None:
         (("epochs: 3", "augmentation: {shift: 2}"), 8, "but not its landmarks"),
         (("epochs: 3", "augmentation: {flip: true}"), 8, "but not its landmarks"),
         (("epochs: 3", "label_smoothing: 0.1"), 8, "label_smoothing is for classes"),
+        (("epochs: 3", "class_weights: balanced"), 8, "class_weights is for classes"),
     ],
 )
 def test_mistakes_in_a_task(tmp_path: Path, change, line: int, said: str) -> None:
@@ -139,6 +140,13 @@ def test_mistakes_in_a_task(tmp_path: Path, change, line: int, said: str) -> Non
         load(tmp_path, LANDMARKS.replace(*change))
     assert str(caught.value).startswith(f"spec.yaml line {line}")
     assert said in str(caught.value)
+
+
+def test_classes_that_a_task_names_are_trained_as_others(tmp_path: Path) -> None:
+    for task in ("classification", "{segmentation: {ignore_class: 255}}"):
+        for training in ("augmentation: {flip: true}", "label_smoothing: 0.1"):
+            text = GOOD.replace("epochs: 3", training) + f"task: {task}\n"
+            assert load(tmp_path, text).task is not None
 
 
 def test_contradictory_targets_are_refused(tmp_path: Path) -> None:

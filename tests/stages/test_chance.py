@@ -23,6 +23,19 @@ def test_a_guess_is_chance_as_often_as_the_test_says() -> None:
     assert missed <= binom.ppf(0.999, 200, 0.0228)
 
 
+def test_labels_that_do_not_count_tell_nothing_of_a_guess() -> None:
+    missed = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        labels, guess = rng.integers(0, 3, (60, 20)), rng.integers(0, 3, (60, 20))
+        counted = rng.random(labels.shape) < 0.9
+        labels = np.where(counted, labels, 255)
+        missed += classes_at_chance(labels, guess, 0, counted) is None
+        some = np.where(rng.random(labels.shape) < 0.3, labels, guess)
+        assert classes_at_chance(labels, some, 0, counted) is None
+    assert missed <= binom.ppf(0.999, 60, 0.0228)
+
+
 @pytest.mark.parametrize("right", [0.2, 0.5, 1.0])
 def test_a_weak_model_is_not_chance(right: float) -> None:
     rng = np.random.default_rng(0)

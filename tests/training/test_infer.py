@@ -149,6 +149,13 @@ def test_labels_that_do_not_count_count_nowhere(by_spec: bool, tmp_path: Path) -
     assert smooth == pytest.approx(float(np.mean(np.asarray(each)[known])), rel=1e-5)
 
 
+@pytest.mark.parametrize("loss", [losses.Dice(), losses.Tversky(axis=(1, 2, 3))])
+def test_a_loss_of_all_positions_cannot_leave_some_out(loss: losses.Loss, tmp_path: Path) -> None:
+    settings = {"task": {"segmentation": {"ignore_class": VOID}}}
+    with pytest.raises(UserError, match=r"cannot leave out those of the label 255: compile it with a"):
+        task_of(net(GRID, "softmax", loss), data_of(tmp_path, HOLES), **settings)
+
+
 def test_accuracy_is_of_the_positions_that_count(tmp_path: Path) -> None:
     words = np.where(RNG.random((COUNT, 5)) < 0.5, -1, RNG.integers(0, 3, (COUNT, 5)))
     model = net(POSITIONS, "softmax", losses.SparseCategoricalCrossentropy(ignore_class=-1))

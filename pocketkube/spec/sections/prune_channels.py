@@ -33,7 +33,9 @@ class PruneChannels(StageBase):
         description="Least-squares fit of the weights that read what is left; lasso always does.",
     )
     calibration_examples: int = Field(
-        512, ge=1, description="Training examples for taylor, lasso, dcp and BatchNorm's statistics."
+        512,
+        ge=1,
+        description="Training examples for taylor, lasso, dcp, the fit and BatchNorm's statistics.",
     )
     group_size: int | None = Field(
         None,
