@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 
 from pocketkube.deploy import check_agreement, convert_litert, notes_on_steps
 from pocketkube.errors import UserError
+from pocketkube.measures import Values
 from pocketkube.native.litert_in_child import outputs_of
 
 IMAGES, LABELS = load_digits(return_X_y=True)
@@ -65,7 +66,8 @@ def test_an_example_leaves_no_trace_in_the_next(lstm) -> None:
 def test_recurrent_layers_of_all_kinds_are_there_in_int8(recurrent) -> None:
     model = network(*recurrent)
     content = convert_litert(model, "int8", calibration=(ROWS[:200],))
-    check_agreement(content, model, (ROWS[1200:],), 0.97)
+    # Which class is the likeliest turns with each training for one in forty; the outputs hardly do.
+    check_agreement(content, model, (ROWS[1200:],), 0.99, Values())
 
 
 def test_long_sequences_are_told_before_anything_is_converted() -> None:

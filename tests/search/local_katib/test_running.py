@@ -276,14 +276,15 @@ def test_an_interrupted_experiment_goes_on_with_nothing_lost(tmp_path: Path) -> 
     # Half a line, as a kill leaves one.
     with (out / "journal.jsonl").open("a") as journal:
         journal.write('{"kind":"ended","trial":{"num')
-    rest = interrupt(path, out, signal.SIGINT, "ended=4/6")
+    # Early enough that a slow machine does not end the rest before the signal comes.
+    rest = interrupt(path, out, signal.SIGINT, "ended=3/6")
     assert "interrupted; the same command goes on from here." in rest
     lines: list[str] = []
     result = run_experiment(path, out, lines.append)
     assert any("goes on after" in line for line in lines)
     assert states(result) == ["Succeeded"] * 6
     assert [each.assignment for each in result.trials] == [each.assignment for each in whole.trials]
-    assert sum("state=Succeeded" in line for line in lines) <= 2
+    assert sum("state=Succeeded" in line for line in lines) <= 3
 
 
 def test_more_trials_follow_where_the_experiment_may_be_resumed(tmp_path: Path) -> None:
