@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pocketkube.models.names import MODEL_NAMES
+
 SUFFIXES = (".keras", ".h5", ".hdf5")
 # What makes a folder a SavedModel.
 SAVED_MODEL = "saved_model.pb"
@@ -16,4 +18,7 @@ def is_model_file(name: str, base: Path = Path()) -> bool:
     """
     if name.endswith(SUFFIXES):
         return True
+    # A folder that happens to be called so stands in for no built-in network.
+    if name in MODEL_NAMES:
+        return False
     return "://" not in name and (base / Path(name).expanduser() / SAVED_MODEL).is_file()

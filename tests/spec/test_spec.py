@@ -7,6 +7,7 @@ import yaml
 
 from pocketkube.errors import UserError
 from pocketkube.spec import document_of, explain, json_schema, load_spec, parse_spec, resolve_paths
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.searched import searched_budget
 from pocketkube.spec.stage_settings import STAGE_NAMES
 
@@ -147,6 +148,14 @@ def test_classes_that_a_task_names_are_trained_as_others(tmp_path: Path) -> None
         for training in ("augmentation: {flip: true}", "label_smoothing: 0.1"):
             text = GOOD.replace("epochs: 3", training) + f"task: {task}\n"
             assert load(tmp_path, text).task is not None
+
+
+def test_a_folder_does_not_stand_in_for_a_built_in_network(tmp_path: Path) -> None:
+    for name in ("lenet", "mine"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").touch()
+    assert not is_model_file("lenet", tmp_path)
+    assert is_model_file("mine", tmp_path)
 
 
 def test_contradictory_targets_are_refused(tmp_path: Path) -> None:
