@@ -15,7 +15,7 @@ from pocketkube.spec.sections import ClusterWeights, QuantizeWeights
 from pocketkube.spec.settings import Settings
 from pocketkube.stages.begun import Begun
 from pocketkube.stages.configs import Learning
-from pocketkube.stages.tasks import settled_task, with_weights
+from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.training import notes_on, train_begun
 from pocketkube.training.task import Task
 
@@ -62,7 +62,7 @@ def learn(
     task = network.task
     dataset = dataset_of(data, network.model, function) if labelled else None
     if dataset is not None:
-        task = with_weights(task or settled_task(learning, network.model, dataset), dataset)
+        task = settled_task(learning, network.model, dataset, known=task)
     begun, history = begin(network, settings, learning), None
     notes: list[str] = []
     if settings.epochs == 0:

@@ -16,7 +16,7 @@ from pocketkube.pruning.criteria import criterion_named
 from pocketkube.pruning.prune import prune as pruned
 from pocketkube.spec.sections import PruneChannels
 from pocketkube.stages.configs import Learning
-from pocketkube.stages.tasks import settled_task, with_weights
+from pocketkube.stages.tasks import settled_task
 from pocketkube.training.task import Task
 
 ONE_CALL = "prune and fine-tune in turn instead"
@@ -87,7 +87,7 @@ def _calibration(
         inputs = inputs_of(data, model, "prune", count, learning.seed)
         return Calibration(inputs, (), _no_loss), None
     dataset = dataset_of(data, model, "prune")
-    task = with_weights(network.task or settled_task(learning, model, dataset), dataset)
+    task = settled_task(learning, model, dataset, known=network.task)
     examples = materialize(dataset.train, count, learning.seed)
     return Calibration(*examples, loss=task.loss), task
 

@@ -20,21 +20,31 @@ from pocketkube.training.label_kinds import LabelKind
 from pocketkube.training.task import Task, infer_task, landmark_task
 
 
-def settled_task(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset) -> Task:
+def settled_task(
+    config: NetworkConfig | Learning,
+    model: keras.Model,
+    dataset: Dataset,
+    known: Task | None = None,
+) -> Task:
     """The task that the spec names, or else that of the model and its labels.
 
     Args:
         config: The stage's, or how a model is trained on.
         model: The uncompressed model.
         dataset: Its examples; all labels are looked at where the spec names a task.
+        known: The task that the model was trained for before, which goes on, but for weights of classes
+            that are told anew.
 
     Raises:
         UserError: If model, labels and task do not fit each other.
     """
-    return with_weights(_task(config, model, dataset), dataset)
+    if known is None:
+        return _with_weights(_task(config, model, dataset), dataset)
+    weighted = with_class_weights(known, config.training.class_weights, model, dataset)
+    return _with_weights(weighted, dataset)
 
 
-def with_weights(task: Task, dataset: Dataset) -> Task:
+def _with_weights(task: Task, dataset: Dataset) -> Task:
     """The task, the losses of training examples multiplied by their weights, as by Keras's `fit`."""
     return replace(task, weighted=len(dataset.labels) if dataset.is_weighted else None)
 

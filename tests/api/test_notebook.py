@@ -178,3 +178,10 @@ def test_a_mistake_ends_in_one_line_that_says_what_would_be_right(call, said) ->
     with pytest.raises(pk.UserError, match=said) as caught:
         call(network())
     assert "\n" not in str(caught.value)
+
+
+def test_weights_of_classes_hold_for_a_network_that_was_trained_before(notebook) -> None:
+    few = (DATA[0][:300], DATA[1][:300])
+    tuned = pk.fine_tune(notebook.pruned, few, epochs=1, training={"class_weights": {0: 1, 1: 5}})
+    assert tuned.task.heads[0].class_weights == (1.0, 5.0, *(1.0,) * 8)
+    assert notebook.pruned.task.heads[0].class_weights == ()
