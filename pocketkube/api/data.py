@@ -14,7 +14,7 @@ from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.errors import UserError
-from pocketkube.graph.fixed_size import fit
+from pocketkube.shapes import shapes_fit
 from pocketkube.spec.reading import parse_settings
 from pocketkube.spec.sections import SOURCES, DatasetSettings
 from pocketkube.structure import input_names, output_names
@@ -227,7 +227,7 @@ def _as_taken(array: np.ndarray) -> np.ndarray:
 
 def _refuse_other_shapes(given: Sequence[tuple[int, ...]], model: keras.Model, function: str) -> None:
     wanted = [tuple(x.shape[1:]) for x in model.inputs]
-    if not fit(given, wanted):
+    if not shapes_fit(given, wanted):
         raise UserError(
             f"{function}: data: {model.name} takes inputs of the shapes {wanted} an example; received "
             f"{list(given)}."

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from pocketkube.cli import cluster_commands as commands
+from pocketkube.cli.options import add_command, add_json
 
 ACCESS = (
     "KFP's own settings hold: the back end is named by --endpoint or KF_PIPELINES_ENDPOINT, its pages "
@@ -51,7 +52,7 @@ def _add_submit(sub) -> None:  # type: ignore[no-untyped-def]
         help="with --every: runs at a time, 1 to 10 (default: 1)",
     )
     _add_access(submit)
-    _add_json(submit)
+    add_json(submit)
 
 
 def _add_upload(sub) -> None:  # type: ignore[no-untyped-def]
@@ -75,7 +76,7 @@ def _add_upload(sub) -> None:  # type: ignore[no-untyped-def]
         "enabled, service_account, experiment}]; those that changed are replaced",
     )
     _add_access(upload)
-    _add_json(upload)
+    add_json(upload)
 
 
 def _add_doctor(sub) -> None:  # type: ignore[no-untyped-def]
@@ -96,7 +97,7 @@ def _add_doctor(sub) -> None:  # type: ignore[no-untyped-def]
         "--try-images", action="store_true", help="start a pod of each image, and remove it"
     )
     _add_access(doctor)
-    _add_json(doctor)
+    add_json(doctor)
 
 
 def _add_access(parser: argparse.ArgumentParser) -> None:
@@ -107,11 +108,5 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token-file", type=Path, help="a file with a token for the back end")
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
-
-
 def _command(sub, name, function, text):  # type: ignore[no-untyped-def]
-    parser = sub.add_parser(name, help=text, description=text, epilog=ACCESS)
-    parser.set_defaults(command=function)
-    return parser
+    return add_command(sub, name, function, text, ACCESS)

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pocketkube.cli.ending import show, show_job
+from pocketkube.cli.options import refuse_other_ending
 from pocketkube.errors import UserError, repeatable
 from pocketkube.files import replaced_file, write_text
 from pocketkube.layout import COMPARISON_PAGE, RATIOS_FILE, TRIALS_FILE
@@ -101,8 +102,7 @@ def prune(options: Namespace) -> None:
     from pocketkube.pruning.prune import prune as prune_model
     from pocketkube.spec.sections import PruneChannels
 
-    if options.output.suffix != ".keras":
-        raise UserError(f"--output: {options.output} has to end in .keras.")
+    refuse_other_ending(options.output, ".keras")
     if options.speedup <= 1:
         raise UserError(f"--speedup: {options.speedup:g} makes nothing faster; give more than 1.")
     if options.round_to < 1:
@@ -147,8 +147,7 @@ def _macs(profile: Any) -> str:
 
 def unpack(options: Namespace) -> None:
     """`pocketkube unpack`: a .keras file of a packed one."""
-    if options.output.suffix != ".keras":
-        raise UserError(f"--output: {options.output} has to end in .keras.")
+    refuse_other_ending(options.output, ".keras")
     quiet_tensorflow()
     from pocketkube.packing import load_packed
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketkube.cli.ending import show
+from pocketkube.cli.options import add_json
 from pocketkube.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def add_experiment_commands(sub) -> None:  # type: ignore[no-untyped-def]
     run.set_defaults(command=run_experiment)
     run.add_argument("file", type=Path, help="a kubeflow.org/v1beta1 Experiment, a YAML file")
     run.add_argument("--output", "-o", type=Path, help="folder for results (default: runs/NAME)")
-    run.add_argument("--json", action="store_true", help="print experiment.json instead of the table")
+    add_json(run, "print experiment.json instead of the table")
 
 
 def run_experiment(options: Namespace) -> None:

@@ -1,12 +1,13 @@
 """`pocketkube import`, `export` and `compare`: model files made of others, and how far two agree."""
 
 import json
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketkube.cli.ending import show
+from pocketkube.cli.options import add_command, add_image_size, add_json, refuse_other_ending
 from pocketkube.errors import UserError
 from pocketkube.quiet import quiet_tensorflow
 
@@ -22,22 +23,20 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
     Args:
         sub: The subparsers of the command line.
     """
-    text = "Bring back a model of an older Keras as a .keras file."
-    older = sub.add_parser(
+    older = add_command(
+        sub,
         "import",
-        help=text,
-        description=text,
-        epilog="Settings and weights alone are read: no Python code and no graph of the file is run.",
+        import_file,
+        "Bring back a model of an older Keras as a .keras file.",
+        "Settings and weights alone are read: no Python code and no graph of the file is run.",
     )
-    older.set_defaults(command=import_file)
     older.add_argument("old", help="a .h5 or .hdf5 file, or the folder of a SavedModel of Keras 2")
     older.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
     add_image_size(older)
-    older.add_argument("--json", action="store_true", help="print JSON, for machines")
+    add_json(older)
 
     text = "Write a LiteRT file of a model, and say how far it is from the model."
-    export = sub.add_parser("export", help=text, description=text)
-    export.set_defaults(command=export_file)
+    export = add_command(sub, "export", export_file, text)
     export.add_argument("model", help="a model file, or a packed one")
     export.add_argument("--output", "-o", type=Path, required=True, help="the .tflite file to write")
     export.add_argument(
@@ -57,11 +56,10 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
         help="least part of the classes, or of the outputs' variance, that has to be kept",
     )
     add_image_size(export)
-    export.add_argument("--json", action="store_true", help="print JSON, for machines")
+    add_json(export)
 
     text = "Say how far two models agree, .keras or .tflite files."
-    compare = sub.add_parser("compare", help=text, description=text)
-    compare.set_defaults(command=compare_files)
+    compare = add_command(sub, "compare", compare_files, text)
     compare.add_argument("first", help="the reference: a .tflite file or a model file")
     compare.add_argument("second", help="the other one")
     compare.add_argument(
@@ -71,24 +69,12 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
         help="an .npz with x, or x0, x1, …, and y or none; with labels both are scored. uint8 images "
         "become [0, 1]",
     )
-    compare.add_argument("--json", action="store_true", help="print JSON, for machines")
-
-
-def add_image_size(parser: ArgumentParser) -> None:
-    """Adds the size that a model is brought to which takes images of any."""
-    parser.add_argument(
-        "--image-size",
-        type=int,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="for a model that takes images of any size",
-    )
+    add_json(compare)
 
 
 def import_file(options: Namespace) -> None:
     """`pocketkube import`: a .keras file of an older one."""
-    if options.output.suffix != ".keras":
-        raise UserError(f"--output: {options.output} has to end in .keras.")
+    refuse_other_ending(options.output, ".keras")
     quiet_tensorflow()
     from pocketkube.files import replaced_file
     from pocketkube.graph.fixed_size import at_image_size
@@ -126,8 +112,7 @@ def _shapes(shapes: list[list[int | None]]) -> str:
 
 def export_file(options: Namespace) -> None:
     """`pocketkube export`: a LiteRT file of a model."""
-    if options.output.suffix != ".tflite":
-        raise UserError(f"--output: {options.output} has to end in .tflite.")
+    refuse_other_ending(options.output, ".tflite")
     least = options.min_agreement
     if least is not None and not 0 <= least <= 1:
         raise UserError(f"--min-agreement: has to be between 0 and 1; received {least:g}.")
@@ -188,7 +173,8 @@ def _network(text: str, image_size: list[int] | None, examples: Any) -> Any:
     from dataclasses import replace
 
     from pocketkube.api.import_model import import_model
-    from pocketkube.graph.fixed_size import at_image_size, at_shapes, fit, open_shapes
+    from pocketkube.graph.fixed_size import at_image_size, at_shapes, open_shapes
+    from pocketkube.shapes import shapes_fit
     from pocketkube.storage import parse_location
 
     with parse_location(text).fetched() as path:
@@ -205,7 +191,9 @@ def _network(text: str, image_size: list[int] | None, examples: Any) -> Any:
         )
     given = [array.shape[1:] for array in examples.inputs]
     # Data of other shapes are refused where they are held against the model.
-    return replace(network, model=at_shapes(network.model, given)) if fit(given, shapes) else network
+    if not shapes_fit(given, shapes):
+        return network
+    return replace(network, model=at_shapes(network.model, given))
 
 
 def _runnable(text: str) -> Any:

@@ -9,7 +9,8 @@ from pocketkube.cli import commands, retraining
 from pocketkube.cli.cluster_options import add_cluster_commands
 from pocketkube.cli.ending import plain_ending
 from pocketkube.cli.experiments import add_experiment_commands
-from pocketkube.cli.files import add_file_commands, add_image_size
+from pocketkube.cli.files import add_file_commands
+from pocketkube.cli.options import add_command, add_image_size, add_json
 from pocketkube.pruning.criteria import BUILT_IN
 from pocketkube.quiet import quiet_libraries
 
@@ -43,12 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pocketkube {__version__}")
     sub = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    run = _command(sub, "run", commands.run, "Do all that a spec asks for, on this machine.")
+    run = add_command(sub, "run", commands.run, "Do all that a spec asks for, on this machine.")
     run.add_argument("spec", type=Path, help="the spec, a YAML file; see: pocketkube spec --explain")
     run.add_argument("--output", "-o", type=Path, required=True, help="folder for results")
-    _json(run, "print result.json instead of the table")
+    add_json(run, "print result.json instead of the table")
 
-    search = _command(
+    search = add_command(
         sub,
         "search",
         commands.search,
@@ -66,15 +67,15 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--seeds", type=int, default=3, help="with --compare: how often each is run (default: 3)"
     )
-    _json(search, "print search.json, or comparison.json, instead")
+    add_json(search, "print search.json, or comparison.json, instead")
 
-    profile = _command(sub, "profile", commands.profile, "Show what a model costs, layer by layer.")
+    profile = add_command(sub, "profile", commands.profile, "Show what a model costs, layer by layer.")
     profile.add_argument("model", help="a .keras file, or one of Keras 2 as import takes it")
     add_image_size(profile)
-    _json(profile)
+    add_json(profile)
 
     of_data = ", ".join(name for name, each in BUILT_IN.items() if each.needs_data)
-    prune = _command(sub, "prune", commands.prune, "Cut the channels of a model, without training.")
+    prune = add_command(sub, "prune", commands.prune, "Cut the channels of a model, without training.")
     prune.add_argument("model", help="a .keras file, or one of Keras 2 as import takes it")
     add_image_size(prune)
     prune.add_argument("--speedup", type=float, required=True, help="MACs before over MACs after")
@@ -87,15 +88,15 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument("--dataset", help="a built-in name or an .npz with x and y, to calibrate on")
     prune.add_argument("--round-to", type=int, default=8, help="channel counts are multiples of this")
     prune.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
-    _json(prune)
+    add_json(prune)
 
-    unpack = _command(sub, "unpack", commands.unpack, "Restore the Keras model of a packed file.")
+    unpack = add_command(sub, "unpack", commands.unpack, "Restore the Keras model of a packed file.")
     unpack.add_argument("packed", type=Path, help="a model.packed")
     unpack.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
 
     add_file_commands(sub)
 
-    benchmark = _command(
+    benchmark = add_command(
         sub, "benchmark", commands.benchmark, "Measure LiteRT files side by side, or a latency table."
     )
     benchmark.add_argument(
@@ -132,20 +133,20 @@ def _parser() -> argparse.ArgumentParser:
         help="with --table: measure on a node that this spec's cluster.benchmark asks for, in the "
         "cluster that KUBECONFIG names",
     )
-    _json(benchmark)
+    add_json(benchmark)
 
-    report = _command(sub, "report", commands.report, "Write the HTML report of a result.json anew.")
+    report = add_command(sub, "report", commands.report, "Write the HTML report of a result.json anew.")
     report.add_argument("result", type=Path, help="result.json, or the folder of a run")
     report.add_argument("--output", "-o", type=Path, help="the .html file (default: beside it)")
 
-    spec = _command(sub, "spec", commands.spec, "Explain or check specs.")
+    spec = add_command(sub, "spec", commands.spec, "Explain or check specs.")
     spec.add_argument("file", nargs="?", type=Path, help="a spec to check")
     spec.add_argument("--explain", action="store_true", help="every field, its default and meaning")
     spec.add_argument("--schema", action="store_true", help="the JSON Schema, for editors")
 
     add_cluster_commands(sub)
 
-    retrain = _command(
+    retrain = add_command(
         sub,
         "retrain",
         retraining.retrain,
@@ -156,9 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     retrain.add_argument(
         "--explain", action="store_true", help="every setting, its default and meaning"
     )
-    _json(retrain, "print retraining.json instead of a summary")
+    add_json(retrain, "print retraining.json instead of a summary")
 
-    deployed = _command(
+    deployed = add_command(
         sub, "deployed", retraining.deployed, "Show a model's versions, or deploy another one."
     )
     deployed.add_argument("file", type=Path, help="the settings, a retraining.yaml")
@@ -170,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_experiment_commands(sub)
 
-    stage = _command(
+    stage = add_command(
         sub,
         "stage",
         commands.stage,
@@ -204,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         help="where checkpoints are copied to, for the same command on another machine to go on from",
     )
 
-    trial = _command(
+    trial = add_command(
         sub,
         "trial",
         commands.trial,
@@ -227,13 +228,3 @@ def _parser() -> argparse.ArgumentParser:
         help="take values within the budget as they are; else what they leave of it is spent",
     )
     return parser
-
-
-def _command(sub, name, function, text, epilog=None):  # type: ignore[no-untyped-def]
-    parser = sub.add_parser(name, help=text, description=text, epilog=epilog)
-    parser.set_defaults(command=function)
-    return parser
-
-
-def _json(parser: argparse.ArgumentParser, text: str = "print JSON, for machines") -> None:
-    parser.add_argument("--json", action="store_true", help=text)

@@ -10,7 +10,6 @@ from pocketkube.data.in_memory import Labelled
 from pocketkube.deploy.convert import Arrays
 from pocketkube.deploy.presumed import presumed_measure
 from pocketkube.errors import UserError
-from pocketkube.graph.fixed_size import fit
 from pocketkube.measures import (
     Classes,
     HeadMeasure,
@@ -22,6 +21,7 @@ from pocketkube.measures import (
     measure_of_labels,
 )
 from pocketkube.native.litert_in_child import outputs_of
+from pocketkube.shapes import shapes_fit
 from pocketkube.structure import arranged, output_names
 
 
@@ -144,7 +144,7 @@ def _outputs(runnable: Runnable, inputs: Arrays, origin: str) -> list[np.ndarray
 def _refuse_other_shapes(name: str, model: keras.Model, inputs: Arrays, origin: str) -> None:
     wanted = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     given = [array.shape[1:] for array in inputs]
-    if not fit(given, wanted):
+    if not shapes_fit(given, wanted):
         raise UserError(
             f"{origin}: {name} takes inputs of the shapes {wanted} an example; received {given}."
         )

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from pocketkube.errors import UserError
 from pocketkube.keras_private import computed_spec
+from pocketkube.shapes import shapes_fit
 from pocketkube.structure import arranged
 from pocketkube.training.task import Task
 
@@ -54,7 +55,7 @@ def fitting_outputs(
         if ours != theirs:
             raise UserError(f"The teacher {teacher.name} is for {theirs}, the student for {ours}.")
         inputs = [tuple(x.shape[1:]) for x in getattr(teacher.model, "inputs", None) or student.inputs]
-        if not _fits(inputs, shapes):
+        if not shapes_fit(shapes, inputs):
             raise UserError(
                 f"The teacher {teacher.name} takes inputs of {_shown(inputs)}, but the student takes "
                 f"{_shown(shapes)}: both need the same."
@@ -79,13 +80,6 @@ def _outputs_of(model: keras.Model, task: Task, student: keras.Model) -> list[tu
 
     specs = [keras.KerasTensor(x.shape, dtype=x.dtype) for x in student.inputs]
     return [tuple(x.shape[1:]) for x in computed_spec(run, *specs)]
-
-
-def _fits(inputs: Sequence[tuple[int | None, ...]], shapes: Sequence[tuple[int | None, ...]]) -> bool:
-    return len(inputs) == len(shapes) and all(
-        len(ours) == len(theirs) and all(a in (None, b) for a, b in zip(ours, theirs, strict=True))
-        for ours, theirs in zip(inputs, shapes, strict=True)
-    )
 
 
 def _shown(shapes: Sequence[tuple[int | None, ...]]) -> str:

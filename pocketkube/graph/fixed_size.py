@@ -6,22 +6,13 @@ import keras
 
 from pocketkube.errors import UserError
 from pocketkube.keras_private import origin
-
-Shape = tuple[int | None, ...]
+from pocketkube.shapes import Shape, shape_fits
 
 
 def open_shapes(model: keras.Model) -> list[Shape]:
     """Shapes of the inputs an example, where one of them has an axis of any size; none elsewhere."""
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     return shapes if any(None in shape for shape in shapes) else []
-
-
-def fit(given: Sequence[Shape], wanted: Sequence[Shape]) -> bool:
-    """Whether shapes of examples are those of a model's inputs, whose open axes take any size."""
-    return len(given) == len(wanted) and all(
-        len(ours) == len(theirs) and all(b in (None, a) for a, b in zip(ours, theirs, strict=True))
-        for ours, theirs in zip(given, wanted, strict=True)
-    )
 
 
 def at_image_size(model: keras.Model, size: Sequence[int]) -> keras.Model:
@@ -50,7 +41,7 @@ def at_image_size(model: keras.Model, size: Sequence[int]) -> keras.Model:
     wanted = []
     for shape in shapes:
         images = (height, width, shape[-1]) if len(shape) == 3 else shape
-        if None in images or not fit([images], [shape]):
+        if None in images or not shape_fits(images, shape):
             raise UserError(
                 f"{model.name} takes an input of the shape {shape}, which is no image of "
                 f"{height} x {width}; build the model with a fixed input shape."

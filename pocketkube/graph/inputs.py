@@ -7,6 +7,7 @@ import numpy as np
 
 from pocketkube.errors import UserError
 from pocketkube.graph.walk import functional_graph
+from pocketkube.shapes import shapes_fit
 
 
 def refuse_other_examples(model: keras.Model, examples: Sequence[np.ndarray]) -> None:
@@ -22,7 +23,7 @@ def refuse_other_examples(model: keras.Model, examples: Sequence[np.ndarray]) ->
     """
     wanted = [tuple(tensor.shape[1:]) for tensor in functional_graph(model).inputs]
     shapes = [np.shape(array)[1:] for array in examples]
-    if len(shapes) != len(wanted) or not all(map(_fits, shapes, wanted)):
+    if not shapes_fit(shapes, wanted):
         raise UserError(
             f"{model.name}: calibration examples have to be an array for each input, of the shapes "
             f"{wanted} an example; received {shapes}."
@@ -40,9 +41,3 @@ def refuse_other_examples(model: keras.Model, examples: Sequence[np.ndarray]) ->
                 f"{model.name}: calibration examples of input {position} have to be finite numbers; "
                 f"received {wrong}."
             )
-
-
-def _fits(shapes: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    return len(shapes) == len(wanted) and all(
-        b in (None, a) for a, b in zip(shapes, wanted, strict=True)
-    )

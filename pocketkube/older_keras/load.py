@@ -14,8 +14,8 @@ from pocketkube.older_keras.configuration import adapted, kept_name, refuse_unsa
 from pocketkube.older_keras.hdf5 import read_hdf5
 from pocketkube.older_keras.saved_model import is_saved_model, read_saved_model
 from pocketkube.older_keras.stored import StoredModel, StoredWeight
+from pocketkube.spec.model_files import HDF5
 
-HDF5 = (".h5", ".hdf5")
 # Weights that Keras 3 does not keep.
 _LEFT_OUT = {"count"}
 

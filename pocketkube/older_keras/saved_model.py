@@ -13,15 +13,16 @@ from tensorflow.python.keras.protobuf import saved_metadata_pb2
 
 from pocketkube.errors import UserError, first_line
 from pocketkube.older_keras.stored import StoredModel, StoredWeight, own_name, plain
+from pocketkube.spec.model_files import SAVED_MODEL
 
-GRAPH, METADATA = "saved_model.pb", "keras_metadata.pb"
+METADATA = "keras_metadata.pb"
 _OBJECTS, _VALUE = "_CHECKPOINTABLE_OBJECT_GRAPH", "VARIABLE_VALUE"
 _MODELS = ("_tf_keras_network", "_tf_keras_sequential", "_tf_keras_model")
 
 
 def is_saved_model(path: Path) -> bool:
     """Whether a folder is a SavedModel, of whatever origin."""
-    return (path / GRAPH).is_file()
+    return (path / SAVED_MODEL).is_file()
 
 
 def read_saved_model(path: Path) -> StoredModel:
@@ -34,7 +35,7 @@ def read_saved_model(path: Path) -> StoredModel:
         UserError: If it is damaged, or holds functions alone: no layers that Keras could make again.
     """
     try:
-        graph = saved_model_pb2.SavedModel.FromString((path / GRAPH).read_bytes())
+        graph = saved_model_pb2.SavedModel.FromString((path / SAVED_MODEL).read_bytes())
         objects = graph.meta_graphs[0].object_graph_def.nodes
         metadata = _metadata(path, objects)
         root = metadata.get("root")
@@ -124,11 +125,11 @@ class _Values:
 
     def of_layer(self, number: int) -> Iterator[StoredWeight]:
         """All weights of a layer, trainable ones first."""
-        trainable = self._listed(number, "trainable_variables")
         if not any(child.local_name == "variables" for child in self._objects[number].children):
             # Layers of preprocessing do not list theirs.
             yield from map(self._weight, self._held(number))
             return
+        trainable = self._listed(number, "trainable_variables")
         yield from map(self._weight, trainable)
         yield from (
             self._weight(each) for each in self._listed(number, "variables") if each not in trainable

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pocketkube.models.names import MODEL_NAMES
 
-SUFFIXES = (".keras", ".h5", ".hdf5")
+HDF5 = (".h5", ".hdf5")
+SUFFIXES = (".keras", *HDF5)
 # What makes a folder a SavedModel.
 SAVED_MODEL = "saved_model.pb"
 

@@ -8,6 +8,7 @@ from pocketkube.errors import UserError
 from pocketkube.extension import models
 from pocketkube.models.build import build_model
 from pocketkube.models.names import MODEL_NAMES
+from pocketkube.shapes import shape_fits
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.storage import parse_location
 
@@ -52,10 +53,7 @@ def network(key: str, name: str, width: float, dataset: Dataset, seed: int) -> k
 def _check_inputs(key: str, name: str, model: keras.Model, dataset: Dataset) -> None:
     wanted = tuple(tuple(x.shape[1:]) for x in model.inputs)
     for ours, theirs in zip(wanted, dataset.input_shapes, strict=False):
-        fits = len(ours) == len(theirs) and all(
-            a in (None, b) for a, b in zip(ours, theirs, strict=True)
-        )
-        if not fits:
+        if not shape_fits(theirs, ours):
             raise UserError(
                 f"{key}: {name} takes inputs of {wanted}, but the dataset's are "
                 f"{dataset.input_shapes}: set dataset.image_size, or use the model's own data."

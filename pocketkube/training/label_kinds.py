@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pocketkube.data.dataset import Labels
 from pocketkube.measures import Classes, MultiLabel, Values
+from pocketkube.shapes import shape_fits
 from pocketkube.training.class_heads import TAKE_NUMBERS
 
 # Losses of one class an example or a position, and of units that each say yes or no.
@@ -114,12 +115,12 @@ class LabelledOutput:
         if shape is None:
             return True
         positions = self.example[:-1]
-        return _fits(shape, positions) or _fits(shape, (*positions, 1))
+        return shape_fits(shape, positions) or shape_fits(shape, (*positions, 1))
 
     @property
     def meets_units(self) -> bool:
         """Whether there is a label for each unit."""
-        return self.labels.shape is not None and _fits(self.labels.shape, self.example)
+        return self.labels.shape is not None and shape_fits(self.labels.shape, self.example)
 
     def _kind_of_answers(self) -> str:
         """What an output learns whose loss is of units that each say yes or no."""
@@ -157,12 +158,5 @@ class LabelledOutput:
         return (
             len(shape) == max(len(self.example), 1)
             and shape[-1] > 1
-            and _fits(shape[:-1], self.example[:-1])
+            and shape_fits(shape[:-1], self.example[:-1])
         )
-
-
-def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Whether a shape is the one that is wanted, in which None is any length."""
-    return len(shape) == len(wanted) and all(
-        theirs in (None, ours) for ours, theirs in zip(shape, wanted, strict=True)
-    )
