@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any, TypeVar
+from typing import Any
 
 import keras
 import numpy as np
@@ -40,7 +40,6 @@ from pocketkube.pruning.reconstruction import (
 MOST_BYTES_IN_MEMORY = 2**28
 # Arrays, one for each batch of examples.
 Batches = list[np.ndarray]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,8 @@ def fit_front_to_back(
     """
     outputs = _outputs_left(graph, keep)
     targets, shown = _Targets(wanted), shown or Silent()
-    in_batches = _Batched(calibration)
+    # Those of examples that are held back come behind.
+    to_fit = sum(1 for _ in calibration.others.batches())
     statistics: dict[int, Statistics] = {}
     fitted: dict[str, str | None] = {}
     steps = calls_of(functional_graph(smaller), _examples(calibration))
@@ -137,11 +137,11 @@ def fit_front_to_back(
         layer = node.operation
         if isinstance(layer, Normalization):
             seen = statistics.setdefault(id(layer), Statistics(layer))
-            for x in in_batches.others(values[0]):
+            for x in values[0][:to_fit]:
                 seen.add(x)
             seen.write()
         elif path in outputs and path not in fitted:
-            fitted[path] = _fit(layer, values[0], targets.of(path), outputs[path], in_batches)
+            fitted[path] = _fit(layer, values[0], targets.of(path), outputs[path], to_fit)
             shown.update(len(fitted))
         try:
             call = steps.send(_computed(node, values))
@@ -152,9 +152,7 @@ def fit_front_to_back(
 
 # What is not finite is told of where it is known which layer reads it.
 @np.errstate(invalid="ignore", over="ignore")
-def _fit(
-    layer: Any, inputs: Batches, wanted: Wanted, outputs: np.ndarray, in_batches: "_Batched"
-) -> str | None:
+def _fit(layer: Any, inputs: Batches, wanted: Wanted, outputs: np.ndarray, to_fit: int) -> str | None:
     """Gives a layer the weights that make up for what went before it, or says why it keeps its own."""
     if (number := inputs_of(layer)) > MOST_INPUTS:
         return f"it has {number} inputs, {MOST_INPUTS} are the most"
@@ -168,7 +166,7 @@ def _fit(
                 for x, at, given in part
             ),
         )
-        for part in (in_batches.others(batches), in_batches.held_back(batches))
+        for part in (batches[:to_fit], batches[to_fit:])
     )
     response = Response.of(
         fitted,
@@ -208,21 +206,6 @@ class _Targets:
             each = next(self._coming)
             self._come[each.path] = each
         return self._come.pop(path)
-
-
-class _Batched:
-    """Which batches hold examples to fit to, and which those that are held back."""
-
-    def __init__(self, calibration: Calibration) -> None:
-        self._count = sum(1 for _ in calibration.others.batches())
-
-    def others(self, batches: Sequence[T]) -> Sequence[T]:
-        """Those to fit to."""
-        return batches[: self._count]
-
-    def held_back(self, batches: Sequence[T]) -> Sequence[T]:
-        """Those that are held back."""
-        return batches[self._count :]
 
 
 def _examples(calibration: Calibration) -> list[Batches]:

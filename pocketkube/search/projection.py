@@ -140,8 +140,8 @@ def _fill(problem: Problem, choice: np.ndarray, owners: np.ndarray) -> tuple[np.
         able = np.zeros(len(choice), bool)
         able[waiting] = True
         places = np.flatnonzero(able)
-        fits = np.zeros(len(choice), bool)
         costs = problem.costs(choice + step[places])
+        fits = np.zeros(len(choice), bool)
         fits[places[costs <= most]] = True
         if not fits.any():
             break

@@ -39,13 +39,10 @@ def settled_task(
         UserError: If model, labels and task do not fit each other.
     """
     if known is None:
-        return _with_weights(_task(config, model, dataset), dataset)
-    weighted = with_class_weights(known, config.training.class_weights, model, dataset)
-    return _with_weights(weighted, dataset)
-
-
-def _with_weights(task: Task, dataset: Dataset) -> Task:
-    """The task, the losses of training examples multiplied by their weights, as by Keras's `fit`."""
+        task = _task(config, model, dataset)
+    else:
+        task = with_class_weights(known, config.training.class_weights, model, dataset)
+    # The losses of training examples are multiplied by their weights, as by Keras's `fit`.
     return replace(task, weighted=len(dataset.labels) if dataset.is_weighted else None)
 
 

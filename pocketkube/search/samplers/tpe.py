@@ -26,18 +26,22 @@ def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choic
 
     Each trial counts as the choice that was really tried.
     """
-    from optuna.samplers import TPESampler
-
     with quiet_optuna():
-        sampler = TPESampler(
-            n_startup_trials=STARTUP_TRIALS,
-            multivariate=True,
-            constant_liar=True,
-            seed=int(rng.integers(2**31)),
-        )
-        study = _study(problem, past.narrowed(MOST_TRIALS), sampler)
+        study = _study(problem, past.narrowed(MOST_TRIALS), tpe_sampler(rng))
         asked = study.ask(distributions_of(problem))
     return project_choice(problem, [asked.params[name] for name in problem.space.names]).choice
+
+
+def tpe_sampler(rng: np.random.Generator) -> "optuna.samplers.TPESampler":
+    """Optuna's, for one objective or several; within `quiet_optuna`."""
+    from optuna.samplers import TPESampler
+
+    return TPESampler(
+        n_startup_trials=STARTUP_TRIALS,
+        multivariate=True,
+        constant_liar=True,
+        seed=int(rng.integers(2**31)),
+    )
 
 
 @contextmanager
