@@ -43,15 +43,13 @@ ratio: float | None = pk.benchmark("net.tflite", "old.tflite").latency_ratio
 """
 
 
-def test_importing_is_quick_and_loads_nothing_heavy() -> None:
+def test_importing_loads_nothing_heavy() -> None:
     program = (
-        "import json, sys, time; began = time.process_time(); import pocketkube as pk; "
-        "spent = time.process_time() - began; names = dir(pk); "
-        "print(json.dumps([spent, sorted(sys.modules), names]))"
+        "import json, sys; import pocketkube as pk; names = dir(pk); "
+        "print(json.dumps([sorted(sys.modules), names]))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    spent, loaded, names = json.loads(ran.stdout)
-    assert spent < 0.1
+    loaded, names = json.loads(ran.stdout)
     assert not HEAVY & {name.split(".")[0] for name in loaded}
     assert set(pk.__all__) <= set(names)
 

@@ -190,22 +190,18 @@ def test_the_estimate_of_a_file_is_near_its_size(number_format: Any) -> None:
     assert found == pytest.approx(len(file), rel=0.03)
 
 
-def test_costs_without_keras_take_little_memory_and_time() -> None:
+def test_costs_without_keras_take_little_memory() -> None:
     """A service imports this, with 100 Mi in all."""
     program = """
-import json, sys, time
+import json, sys
 from pathlib import Path
-began = time.process_time()
 import pocketkube.graph.cost_model, pocketkube.graph.file_bytes
-seconds = time.process_time() - began
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 heavy = [m for m in ("keras", "tensorflow", "pydantic", "scipy") if m in sys.modules]
 kilobytes = int(status["VmHWM"].split()[0])
-print(json.dumps({"kilobytes": kilobytes, "seconds": seconds, "heavy": heavy}))
+print(json.dumps({"kilobytes": kilobytes, "heavy": heavy}))
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     found = json.loads(run.stdout)
     assert found["heavy"] == []
     assert found["kilobytes"] < 60 * 1024
-    # Processor time, which other programs hardly lengthen; it is some 0.15 s.
-    assert found["seconds"] < 1.0

@@ -1,6 +1,5 @@
 """A pruner is asked more than once: it gives equal answers in any order, and plans without cutting."""
 
-import time
 from typing import Any
 
 import keras
@@ -59,18 +58,16 @@ def test_answers_are_the_same_in_any_order_and_those_of_a_new_pruner(criterion: 
     assert_equal(prune(residual(), settings, speedup=1.5, calibration=images()), first)
 
 
-def test_a_plan_is_made_without_cutting_and_costs_what_was_asked_for() -> None:
+def test_a_plan_is_made_without_cutting_and_costs_what_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pruner = Pruner(build_model("resnet20", (16, 16, 1), 5))
-    began = time.process_time()
-    plans = {speedup: pruner.counts_for_speedup(speedup) for speedup in (1.5, 2, 3)}
-    planned = time.process_time() - began
-    began = time.process_time()
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Layer, "__init__", lambda *_, **__: pytest.fail("a layer was built"))
+        plans = {speedup: pruner.counts_for_speedup(speedup) for speedup in (1.5, 2, 3)}
     pruned = pruner.to_counts(plans[2])
-    cut = time.process_time() - began
     assert pruned.after.macs == pruner.costs.macs(pruner.costs.counts(plans[2]))
     assert 2 <= pruned.before.macs / pruned.after.macs <= 2.02
-    # Three plans take a fraction of what one cut does: nothing is built for them.
-    assert planned < cut
 
 
 def test_the_model_is_left_as_it_is() -> None:

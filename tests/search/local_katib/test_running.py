@@ -131,7 +131,7 @@ def test_medianstop_ends_what_is_worse_than_the_mean_of_first_values(tmp_path: P
         "import sys, time\n"
         "for step in range(2):\n"
         "    print('loss=' + sys.argv[1], flush=True)\n"
-        "time.sleep(30 if sys.argv[1] == '9' else 0)\n"
+        "time.sleep(9999 if sys.argv[1] == '9' else 0)\n"
         "print('loss=0.5')\n"
     )
     (tmp_path / "t.py").write_text(script)
@@ -143,9 +143,7 @@ def test_medianstop_ends_what_is_worse_than_the_mean_of_first_values(tmp_path: P
         parallelTrialCount=1,
         earlyStopping={"algorithmName": "medianstop", "algorithmSettings": settings},
     )
-    began = time.monotonic()
     result = ran(tmp_path, document)
-    assert time.monotonic() - began < 25
     # The mean is 2 when the third starts; the last one is exactly as good as that.
     assert states(result) == ["Succeeded", "Succeeded", "EarlyStopped", "Succeeded"]
     assert [trial.value for trial in result.trials] == [0.5, 0.5, 9.0, 0.5]
