@@ -1,6 +1,6 @@
 """How people read a score: what it is called and how it is written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,18 @@ class Wording:
         """The same, written: 99.44 %, or 0.25."""
         read = self.read(score)
         return percent(read) if self.is_share else f"{read:.4g}"
+
+
+def agreement_wording(wording: Wording) -> Wording:
+    """How a score is read where labels are what the original model answers: never as being right."""
+    if wording.score_name == "accuracy":
+        name, short = "agreement with the original", "agreement"
+        return replace(wording, score_name="agreement", name=name, short=short)
+    if wording.is_error:
+        name, short = f"{wording.name} to the original", f"{wording.short} to the original"
+    else:
+        name, short = f"agreement with the original, {wording.name}", f"agreement ({wording.short})"
+    return replace(wording, score_name=f"agreement_{wording.score_name}", name=name, short=short)
 
 
 def share_wording(name: str) -> Wording:

@@ -173,6 +173,11 @@ def task_of(facts: BundleFacts) -> Task:
     return task_of_config(facts.task.model_dump(mode="json"))
 
 
+def is_original(facts: BundleFacts) -> bool:
+    """Whether a model is the one that its job began with."""
+    return len(facts.stages) == 1
+
+
 def is_sparse(facts: BundleFacts) -> bool:
     """Whether a stage has made weights zero, which later ones are to leave so."""
     return was_done(facts, "sparsify_weights")
@@ -199,7 +204,7 @@ def _output_scores(task: Task, found: Assessment) -> tuple[OutputScore, ...]:
     return tuple(
         OutputScore(
             name=head.name,
-            score_name=head.measure.wording.score_name,
+            score_name=head.measure.read_as.score_name,
             score=test,
             val_score=validation,
         )

@@ -17,11 +17,13 @@ from pocketkube.layout import CHECK_FILE
 from pocketkube.native.litert_in_child import outputs_of
 from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import CheckExportConfig
+from pocketkube.stages.examples import some_of
 from pocketkube.stages.export import converted
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format, last_format
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
+from pocketkube.training.answers import answered
 
 # Ranges need not be right, for the file is only loaded and run.
 EXAMPLES = 8
@@ -43,7 +45,9 @@ def check_export(
     dataset = load_dataset(config.dataset)
     examples, _ = materialize(dataset.train, EXAMPLES, config.seed)
     model = network("model", config.model, config.width, dataset, config.seed)
-    settled_task(config, model, dataset)
+    task = settled_task(config, model, dataset)
+    if not dataset.labels:
+        dataset = answered(some_of(dataset, EXAMPLES, config.seed), model, task)
     first = config.stages[0] if config.stages else None
     if isinstance(first, DistillModel):
         _run(_in_floats(model, examples), examples)

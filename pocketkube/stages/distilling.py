@@ -8,9 +8,10 @@ from pocketkube.bundle import NOW, Bundle, load_scores, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.facts import load_facts, merged
 from pocketkube.spec.sections import DistillModel, Training
-from pocketkube.stages.assessment import assess, first_facts, stage_facts
+from pocketkube.stages.assessment import assess, first_facts, stage_facts, task_of
 from pocketkube.stages.comparison import remedies, warning
 from pocketkube.stages.configs import DistillModelConfig
+from pocketkube.stages.examples import labelled
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
@@ -23,7 +24,8 @@ def distill_model(
     """Trains the student and writes its bundle, which later stages go on with."""
     began = time.monotonic()
     settings = config.settings
-    dataset = load_dataset(config.dataset)
+    first = load_facts(uncompressed(inputs))
+    dataset = labelled(load_dataset(config.dataset), task_of(first), uncompressed(inputs))
     model = network("student", settings.student, settings.width, dataset, config.seed + 1)
     task = settled_task(config, model, dataset)
     term = distillation_term(config, model, task, load_teachers(config, uncompressed(inputs), dataset))
@@ -40,7 +42,6 @@ def distill_model(
     )
     found = assess(model, dataset, task)
     scores = found.validation.each
-    first = load_facts(uncompressed(inputs))
     stage = stage_facts(
         settings.name,
         teacher_parents(config, first),

@@ -28,9 +28,10 @@ from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
 from pocketkube.quantization.integer_kernels import integer_kernels
 from pocketkube.records import text_of
-from pocketkube.stages.assessment import is_sparse, task_of, was_done
+from pocketkube.stages.assessment import is_original, is_sparse, task_of, was_done
 from pocketkube.stages.comparison import worse_by_pruning
 from pocketkube.stages.configs import ExportLitertConfig
+from pocketkube.stages.examples import labelled
 from pocketkube.stages.formats import FileFormat, file_format, remedy
 
 CHECKED, LARGEST_SAMPLES = 1000, 2**30
@@ -39,12 +40,17 @@ CHECKED, LARGEST_SAMPLES = 1000, 2**30
 def export_litert(
     config: ExportLitertConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
-    """Writes model.tflite, the test examples to judge it by, and what is known of it."""
+    """Writes model.tflite, the test examples to judge it by, and what is known of it.
+
+    Where there are no labels, what the uncompressed model answers is beside its own file's examples: the
+    benchmark judges other files by these, too.
+    """
     began = time.monotonic()
     wanted = file_format(config.settings)
     bundle = load_bundle(inputs["model"])
-    dataset = load_dataset(config.dataset)
-    task = task_of(bundle.facts)
+    task, dataset = task_of(bundle.facts), load_dataset(config.dataset)
+    if task.to_original and is_original(bundle.facts):
+        dataset = labelled(dataset, task, bundle)
     stores_sparse = is_sparse(bundle.facts) and wanted.numbers in SPARSE_FORMATS
     content = converted(
         bundle,

@@ -34,6 +34,11 @@ def network(key: str, name: str, width: float, dataset: Dataset, seed: int) -> k
             model = load_model(path)
         _check_inputs(key, name, model, dataset)
         return model
+    if not dataset.labels:
+        raise UserError(
+            f"{key}: {name} is trained from scratch, which takes labels, and {dataset.name} has none: "
+            "give the path of a trained network's file."
+        )
     builder = models.find(name, MODEL_NAMES)
     if builder is not None:
         model = builder(dataset, width=width, seed=seed)

@@ -8,7 +8,7 @@ import keras
 
 from pocketkube.bundle import NOW, UNPRUNED, Bundle, load_bundle, save_bundle
 from pocketkube.data import load_dataset
-from pocketkube.data.batches import materialize
+from pocketkube.data.batches import calibration_examples
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
 from pocketkube.facts import Parent, PruningFacts
@@ -19,6 +19,7 @@ from pocketkube.pruning.pruner import Pruned
 from pocketkube.spec.sections import FineTune
 from pocketkube.stages.assessment import after_stage, assess, stage_facts, task_of
 from pocketkube.stages.configs import PruneChannelsConfig
+from pocketkube.stages.examples import labelled
 from pocketkube.stages.latency_target import Judge, prune_by_table
 from pocketkube.stages.registry import RATIOS, TEACHER
 from pocketkube.stages.searched import with_found
@@ -38,13 +39,13 @@ def prune_channels(
     """
     began = time.monotonic()
     settings = with_found(config.settings, inputs)
-    dataset = load_dataset(config.dataset)
     bundle = load_bundle(inputs["model"])
+    first = load_bundle(inputs[TEACHER]) if TEACHER in inputs else bundle
     task = task_of(bundle.facts)
-    examples = materialize(dataset.train, settings.calibration_examples, config.seed)
+    dataset = labelled(load_dataset(config.dataset), task, first)
+    examples = calibration_examples(dataset, settings.calibration_examples, config.seed)
     calibration = Calibration(*examples, loss=task.loss)
 
-    first = load_bundle(inputs[TEACHER]) if TEACHER in inputs else bundle
     teachers = load_teachers(config, first, dataset)
     tuner = _FineTuner(config, teachers, dataset, task, scratch)
 

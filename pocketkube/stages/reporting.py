@@ -186,7 +186,7 @@ def _error(score_name: str, score: float | None) -> dict[str, float]:
     wording = wording_of(score_name)
     if score is None or not wording.is_error:
         return {}
-    return {wording.short.lower(): wording.read(score)}
+    return {wording.short.lower().replace(" ", "_"): wording.read(score)}
 
 
 def _packed_note(packed: PackedFacts | None, file: SideFigures) -> list[str]:

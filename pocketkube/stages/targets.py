@@ -15,7 +15,6 @@ from pocketkube.figures import milliseconds, milliseconds_between
 from pocketkube.graph.bounds import Bound, Speedup
 from pocketkube.graph.cost import profile_model
 from pocketkube.latency_table.another_device import AnotherDevice, another_device
-from pocketkube.measures.output_heads import NO_UNIT
 from pocketkube.progress import progress
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.pruner import Pruned
@@ -67,10 +66,10 @@ def reach(
     target, budget = config.target, config.settings.budget
     assert target is not None
     wording, drop = task.wording, target.max_accuracy_drop
-    if drop is not None and wording is NO_UNIT:
+    if drop is not None and not task.measure.has_one_unit:
         raise UserError(
             "target.max_accuracy_drop: the outputs have no score in common, but each its own ("
-            f"{', '.join(f'{head.name}: {head.measure.wording.name}' for head in task.trained)}); "
+            f"{', '.join(f'{head.name}: {head.measure.read_as.name}' for head in task.trained)}); "
             "give speedup, max_size or max_latency_ms."
         )
     if drop is not None and drop >= 1 and wording.is_share:

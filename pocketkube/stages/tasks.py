@@ -28,6 +28,9 @@ def settled_task(
 ) -> Task:
     """The task that the spec names, or else that of the model and its labels.
 
+    Where a data set has no labels, the task is to answer as the model itself does; where what another
+    model answers stands in for them, it is to answer as that one does.
+
     Args:
         config: The stage's, or how a model is trained on.
         model: The uncompressed model.
@@ -36,9 +39,14 @@ def settled_task(
             that are told anew.
 
     Raises:
-        UserError: If model, labels and task do not fit each other.
+        UserError: If model, labels and task do not fit each other, or what is asked for takes labels and
+            there are none.
     """
-    if known is None:
+    if not dataset.is_labelled:
+        _refuse_without_labels(config, dataset)
+        task = _task_of_answers(config, model, dataset)
+        return known if known is not None and known.to_original else task
+    if known is None or known.to_original:
         task = _task(config, model, dataset)
     else:
         task = with_class_weights(known, config.training.class_weights, model, dataset)
@@ -68,6 +76,35 @@ def _task(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset
     task = landmark_task(model, Points(config.task.landmarks.normalize_by))
     _refuse_unfit(task, model, dataset)
     return task
+
+
+def _task_of_answers(
+    config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset
+) -> Task:
+    """The task of a model that is to answer as itself, or as another model does."""
+    if config.task is not None and config.task.landmarks is not None:
+        task = landmark_task(model, Points(config.task.landmarks.normalize_by))
+    else:
+        task = infer_task(model, *dataset.labels, named=_named(config.task))
+    return task if task.to_original else task.with_answers()
+
+
+def _refuse_without_labels(config: NetworkConfig | Learning, dataset: Dataset) -> None:
+    """Says when what is asked for takes labels."""
+    if config.task is not None and config.task.added is not None:
+        (name,) = config.task.added
+        raise UserError(
+            f"task: {name} is judged by labels, of which {dataset.name} has none; leave task out to be "
+            "judged by the original model's answers, or give labels."
+        )
+    for setting, advice in (
+        ("class_weights", "leave it out: the original model's answers count all alike"),
+        ("label_smoothing", "leave it out: distillation.temperature softens what teachers say"),
+    ):
+        if getattr(config.training, setting):
+            raise UserError(
+                f"training: {setting} is for labels, of which {dataset.name} has none; {advice}."
+            )
 
 
 def _named(settings: TaskSettings | None) -> LabelKind | None:

@@ -41,11 +41,13 @@ from pocketkube.stages.configs import (
     SparsifyWeightsConfig,
     TrainModelConfig,
 )
+from pocketkube.stages.examples import labelled
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.searched import with_found
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
+from pocketkube.training.answers import answered
 from pocketkube.training.history import History
 from pocketkube.training.loop import train
 from pocketkube.training.task import Task
@@ -64,6 +66,8 @@ def train_model(
     dataset = load_dataset(config.dataset)
     model, history = network("model", config.model, config.width, dataset, config.seed), None
     task = settled_task(config, model, dataset)
+    if not dataset.labels:
+        dataset = answered(dataset, model, task)
     if not is_model_file(config.model):
         history = train(
             model, dataset, task, config.training, seed=config.seed, stage="train", checkpoints=scratch
@@ -137,9 +141,9 @@ def train_on(
         begin: From the bundle that comes in to what is trained.
     """
     began, settings = time.monotonic(), config.settings
-    dataset = load_dataset(config.dataset)
     student = load_bundle(inputs["model"])
     task = task_of(student.facts)
+    dataset = labelled(load_dataset(config.dataset), task, uncompressed(inputs))
     begun, history = begin(student, dataset), None
     course = fine_tuning(config.training, settings)
     notes: list[str] = []
