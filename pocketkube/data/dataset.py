@@ -1,7 +1,7 @@
 """What a data set is to the rest of PocketKube: three splits that never overlap."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
@@ -78,7 +78,7 @@ class Dataset:
     train: Examples
     validation: Examples
     test: Examples
-    drawn: Callable[[Arrays, int], Arrays] | None = None
+    drawn: Callable[[Arrays, int], Arrays] | None = field(default=None, kw_only=True)
 
     @property
     def is_labelled(self) -> bool:

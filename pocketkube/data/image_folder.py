@@ -182,7 +182,9 @@ def _examples(files: _Files, form: _Form, labels: tuple[Labels, ...], fits: bool
 
     def open_files() -> tf.data.Dataset:
         known = (files.paths, files.labels) if labels else (files.paths,)
-        return tf.data.Dataset.from_tensor_slices(known).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        return tf.data.Dataset.from_tensor_slices(known).map(
+            decode, num_parallel_calls=tf.data.AUTOTUNE
+        )
 
     return Examples(len(files.labels), open_files, None, labels)
 

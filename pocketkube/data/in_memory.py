@@ -156,8 +156,10 @@ def _checked_labels(name: str, parts: Sequence[Labelled]) -> tuple[Labels, ...]:
             assert whole is not None
             one_each = arrays[0].size == len(arrays[0])
             kinds.append(Labels(1 + whole[1], shape=() if one_each else shape, whole=whole))
-    if kinds and all(kind.num_classes is not None for kind in kinds) and all(
-        (array == array[:1]).all() for array in train.labels
+    if (
+        kinds
+        and all(kind.num_classes is not None for kind in kinds)
+        and all((array == array[:1]).all() for array in train.labels)
     ):
         raise UserError(f"{name}: all examples are of one class; it takes two to tell apart.")
     return tuple(kinds)

@@ -27,7 +27,8 @@ def load_dataset(settings: DatasetSettings, base: Path = Path()) -> Dataset:
         base: The folder that relative paths start from; s3:// addresses are what they are.
 
     Returns:
-        The data set, without labels where it has none or they are not asked for; its images float32 `[height, width, channels]` in `settings.value_range`.
+        The data set, without labels where it has none or they are not asked for. Its images are float32
+        `[height, width, channels]` in `settings.value_range`.
 
     Raises:
         DataError: If the source is missing or damaged, or its labels or inputs are unusable.
@@ -41,8 +42,13 @@ def load_dataset(settings: DatasetSettings, base: Path = Path()) -> Dataset:
 
 def without_labels(dataset: Dataset) -> Dataset:
     """The same splits of the inputs alone."""
-    splits = {name: _inputs_of(getattr(dataset, name)) for name in ("train", "validation", "test")}
-    return replace(dataset, labels=(), **splits)
+    return replace(
+        dataset,
+        labels=(),
+        train=_inputs_of(dataset.train),
+        validation=_inputs_of(dataset.validation),
+        test=_inputs_of(dataset.test),
+    )
 
 
 def _inputs_of(examples: Examples) -> Examples:

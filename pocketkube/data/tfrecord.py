@@ -146,9 +146,7 @@ def _count(
                 highest.append(int(labels.max()))
         except tf.errors.OpError as error:
             where = _damaged(files[part] or files["train"])
-            raise UserError(
-                f"{where}: has a record that is damaged or lacks image/encoded."
-            ) from error
+            raise UserError(f"{where}: has a record that is damaged or lacks image/encoded.") from error
     return _Found(counts, max(highest, default=0), min(lowest, default=0))
 
 

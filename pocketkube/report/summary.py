@@ -69,6 +69,16 @@ def rows(result: Result) -> list[Row]:
     return found
 
 
+def about_scores(result: Result) -> list[str]:
+    """A sentence on what scores are held against, where that is no truth."""
+    if not wording_of(result.task.score_name).is_agreement:
+        return []
+    return [
+        "The data have no labels: scores say how far the files agree with the uncompressed model's "
+        "answers, and nothing says how right these are."
+    ]
+
+
 def render_table(result: Result) -> Table:
     """The one table that ends a run."""
     table = Table(title="Before and after", title_justify="left")
@@ -83,7 +93,7 @@ def render_table(result: Result) -> Table:
         if words.doubt and words.verdict != "not certain":
             verdict += ", not sure"
         table.add_row(f"Target {target.name}", words.asked, words.reached, verdict)
-    table.caption = "\n".join([measured_on(result), *uncounted(result)])
+    table.caption = "\n".join([measured_on(result), *about_scores(result), *uncounted(result)])
     table.caption_justify = "left"
     return table
 

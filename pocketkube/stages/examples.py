@@ -28,7 +28,7 @@ def labelled(dataset: Dataset, task: Task, first: Path | Bundle) -> Dataset:
     if has_labels == task.to_original:
         then, now = ("without", "has some") if has_labels else ("with", "has none")
         raise UserError(
-            f"dataset: the model was loaded {then} labels, but {dataset.name} {now} now: begin with the "
+            f"dataset: the model was loaded {then} labels, but {dataset.name} {now}: begin with the "
             "stage that loads or trains it."
         )
     if has_labels:

@@ -42,8 +42,8 @@ def export_litert(
 ) -> None:
     """Writes model.tflite, the test examples to judge it by, and what is known of it.
 
-    Where there are no labels, what the uncompressed model answers is beside its own file's examples: the
-    benchmark judges other files by these, too.
+    Where there are no labels, what the uncompressed model answers is beside its own file's examples:
+    the benchmark judges other files by these, too.
     """
     began = time.monotonic()
     wanted = file_format(config.settings)

@@ -39,8 +39,8 @@ def settled_task(
             that are told anew.
 
     Raises:
-        UserError: If model, labels and task do not fit each other, or what is asked for takes labels and
-            there are none.
+        UserError: If model, labels and task do not fit each other, or what is asked for takes labels
+            and there are none.
     """
     if not dataset.is_labelled:
         _refuse_without_labels(config, dataset)
@@ -78,9 +78,7 @@ def _task(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset
     return task
 
 
-def _task_of_answers(
-    config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset
-) -> Task:
+def _task_of_answers(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset) -> Task:
     """The task of a model that is to answer as itself, or as another model does."""
     if config.task is not None and config.task.landmarks is not None:
         task = landmark_task(model, Points(config.task.landmarks.normalize_by))

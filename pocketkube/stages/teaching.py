@@ -36,8 +36,8 @@ def load_teachers(
         The teachers in the order of the spec; none where no term of distillation counts.
 
     Raises:
-        UserError: If a teacher is missing, damaged, or does not fit the data set; or if there is nothing
-            to learn from.
+        UserError: If a teacher is missing, damaged, or does not fit the data set; or if there is
+            nothing to learn from.
     """
     refuse_unteachable(config, dataset)
     if not config.distillation.teaches:
@@ -56,7 +56,7 @@ def refuse_unteachable(config: Learning, dataset: Dataset) -> None:
     """
     if dataset.drawn is not None and not config.distillation.weight:
         raise UserError(
-            f"distillation: weight is 0, and {dataset.name} has no labels: the teacher's outputs are all "
+            f"distillation: weight is 0, and {dataset.name} has no labels: teachers' outputs are all "
             "that there is to learn from; leave weight out."
         )
 

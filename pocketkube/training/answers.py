@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 
 import keras
@@ -31,9 +32,9 @@ def answered(dataset: Dataset, model: keras.Model, task: Task) -> Dataset:
     """A data set whose labels are what an original model answers.
 
     Validation and test examples have its answers as labels: the likeliest class, of each pixel where
-    outputs are maps, a 0 or 1 for each of several labels, and values as they are. Training examples have
-    none, for their labels are what teachers answer to each batch, changed at random as it may be; see
-    `FromTeachers`. Where labels of training examples are looked at, `Dataset.drawn` gives them.
+    outputs are maps, a 0 or 1 for each of several labels, and values as they are. Training examples
+    have none, for their labels are what teachers answer to each batch, changed at random as it may
+    be; see `FromTeachers`. Where labels of training examples are looked at, `Dataset.drawn` gives them.
 
     Args:
         dataset: Inputs alone.
@@ -44,18 +45,32 @@ def answered(dataset: Dataset, model: keras.Model, task: Task) -> Dataset:
         UserError: If it answers with numbers that are not finite, or cannot be judged by its answers.
     """
     said = _said(model, task)
-    found = {
-        name: _labelled(getattr(dataset, name), said, task, f"{dataset.name} ({name})", model)
-        for name in ("validation", "test")
-    }
+    validation, test = (
+        _labelled(examples, said, task, f"{dataset.name} ({name})", model)
+        for name, examples in (("validation", dataset.validation), ("test", dataset.test))
+    )
 
-    def drawn(inputs: Arrays, seed: int) -> Arrays:
-        rows = range(0, len(inputs[0]), BATCH)
-        parts = [said([tf.constant(x[at : at + BATCH]) for x in inputs]) for at in rows]
-        columns = zip(*parts, strict=True)
-        return task.drawn([np.concatenate([part.numpy() for part in each]) for each in columns], seed)
+    drawn = partial(drawn_labels, model, task)
+    return replace(dataset, labels=test.labels, validation=validation, test=test, drawn=drawn)
 
-    return replace(dataset, labels=found["test"].labels, **found, drawn=drawn)
+
+def drawn_labels(model: keras.Model, task: Task, inputs: Arrays, seed: int) -> Arrays:
+    """Labels drawn from what an original model says, by which training examples are looked at.
+
+    Args:
+        model: The original model.
+        task: Its task.
+        inputs: Arrays with a leading axis of examples.
+        seed: The draws follow from it.
+
+    Returns:
+        See `Head.drawn`.
+    """
+    said = _said(model, task)
+    rows = range(0, len(inputs[0]), BATCH)
+    parts = [said([tf.constant(x[at : at + BATCH]) for x in inputs]) for at in rows]
+    columns = zip(*parts, strict=True)
+    return task.drawn([np.concatenate([part.numpy() for part in each]) for each in columns], seed)
 
 
 def _said(model: keras.Model, task: Task) -> Said:
@@ -66,16 +81,12 @@ def _said(model: keras.Model, task: Task) -> Said:
     return lambda inputs: said(tuple(inputs))
 
 
-def _labelled(
-    examples: Examples, said: Said, task: Task, origin: str, model: keras.Model
-) -> Examples:
-    arrays: list[np.ndarray] = []
-    for start, labels in _answers(examples, said, task, origin, model.name):
-        if not arrays:
-            arrays = [_empty((examples.size, *y.shape[1:]), y.dtype) for y in labels]
-        for whole, part in zip(arrays, labels, strict=True):
+def _labelled(examples: Examples, said: Said, task: Task, origin: str, model: keras.Model) -> Examples:
+    labels: Arrays = ()
+    for start, found in _answers(examples, said, task, origin, model.name):
+        labels = labels or tuple(_empty((examples.size, *y.shape[1:]), y.dtype) for y in found)
+        for whole, part in zip(labels, found, strict=True):
             whole[start : start + len(part)] = part
-    labels = tuple(arrays)
     shapes = [tuple(output.shape) for output in model.outputs]
     if not any(None in shape[1:] for shape in shapes):
         told = f"what {model.name} answers on {origin}"
@@ -100,7 +111,7 @@ def _answers(
             if not np.isfinite(part.numpy()).all():
                 raise UserError(
                     f"{origin}: there are no labels, and output {head.name} of {name} is not finite on "
-                    f"some of the examples {start} to {start + size - 1}: are they what it was trained on?"
+                    f"some of the examples {start} to {start + size - 1}: are they what it learnt from?"
                 )
             labels = head.answers(part)
             whole = np.zeros((size, *labels.shape[1:]), labels.dtype.as_numpy_dtype)

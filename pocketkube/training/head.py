@@ -50,7 +50,7 @@ class Head(ABC):
         loss = None if self.loss is None else keras.saving.serialize_keras_object(self.loss)
         scored = self.loss is not None
         names = {"name": self.name, "kind": self.kind, "scored": scored, "weight": self.weight}
-        measured = asdict(self.measure)  # type: ignore[call-overload]
+        measured = asdict(self.measure)
         if not self.measure.to_original:
             del measured["to_original"]
         return names | measured | {"loss": loss}

@@ -91,8 +91,8 @@ def infer_heads(
 def _heads_of_answers(model: keras.Model, named: LabelKind) -> tuple[Head, ...]:
     """The heads where labels are what the model answers.
 
-    What its outputs are is told by its losses and metrics, else by how they end. A loss of the user's own,
-    of which it is not known what labels it takes, gives way to Keras's of the same kind.
+    What its outputs are is told by its losses and metrics, else by how they end. A loss of the user's
+    own, of which it is not known what labels it takes, gives way to Keras's of the same kind.
     """
     losses: list[CompiledLoss | None] = [None] * len(model.outputs)
     if is_compiled(model):
@@ -107,7 +107,7 @@ def _heads_of_answers(model: keras.Model, named: LabelKind) -> tuple[Head, ...]:
         function = keras_loss(loss.loss) if loss else None
         kind = named.kind or kind_of_answers(output.shape, ending(output), function, metrics)
         labels = labels_of_answers(kind, tuple(output.shape[1:]))
-        known = loss if function in TAKE_ANSWERS or kind == Values.kind and function else None
+        known = loss if function in TAKE_ANSWERS or (kind == Values.kind and function) else None
         is_map = kind == Classes.kind and not named.kind and len(output.shape) > MAP_RANK
         said = LabelKind(Maps.kind if is_map else kind)
         found = _Output(model, name, output, len(heads), labels, said, metrics).head(known)

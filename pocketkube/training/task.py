@@ -58,7 +58,7 @@ class Task:
 
     @property
     def to_original(self) -> bool:
-        """Whether labels are what the original model answers, so that scores are of agreement with it."""
+        """Whether labels are what the original model answers; scores are of agreement with it then."""
         return self.measure.to_original
 
     def with_answers(self) -> "Task":
