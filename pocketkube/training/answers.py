@@ -44,7 +44,7 @@ def answered(dataset: Dataset, model: keras.Model, task: Task) -> Dataset:
     Raises:
         UserError: If it answers with numbers that are not finite, or cannot be judged by its answers.
     """
-    said = _said(model, task)
+    said = _said(model, task, dataset.input_shapes)
     validation, test = (
         _labelled(examples, said, task, f"{dataset.name} ({name})", model)
         for name, examples in (("validation", dataset.validation), ("test", dataset.test))
@@ -66,19 +66,25 @@ def drawn_labels(model: keras.Model, task: Task, inputs: Arrays, seed: int) -> A
     Returns:
         See `Head.drawn`.
     """
-    said = _said(model, task)
+    said = _said(model, task, [x.shape[1:] for x in inputs])
     rows = range(0, len(inputs[0]), BATCH)
     parts = [said([tf.constant(x[at : at + BATCH]) for x in inputs]) for at in rows]
     columns = zip(*parts, strict=True)
     return task.drawn([np.concatenate([part.numpy() for part in each]) for each in columns], seed)
 
 
-def _said(model: keras.Model, task: Task) -> Said:
-    @tf.function(reduce_retracing=True)
-    def said(inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+def _said(model: keras.Model, task: Task, shapes: Sequence[tuple[int, ...]]) -> Said:
+    def softened(*inputs: tf.Tensor) -> list[tf.Tensor]:
         return task.softened(model(arranged(model, inputs), training=False), 1.0)
 
-    return lambda inputs: said(tuple(inputs))
+    specs = [
+        tf.TensorSpec((None, *shape), x.dtype) for shape, x in zip(shapes, model.inputs, strict=True)
+    ]
+    # A function for each model is meant; TensorFlow warns of those that trace when they are called.
+    traced = tf.function(softened).get_concrete_function(*specs)
+    return lambda inputs: traced(
+        *(tf.cast(x, spec.dtype) for x, spec in zip(inputs, specs, strict=True))
+    )
 
 
 def _labelled(examples: Examples, said: Said, task: Task, origin: str, model: keras.Model) -> Examples:

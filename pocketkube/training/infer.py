@@ -105,7 +105,7 @@ def _heads_of_answers(model: keras.Model, named: LabelKind) -> tuple[Head, ...]:
             heads.append(_untrained(name, output))
             continue
         function = keras_loss(loss.loss) if loss else None
-        kind = named.kind or kind_of_answers(output.shape, ending(output), function, metrics)
+        kind = named.kind or kind_of_answers(name, output.shape, ending(output), function, metrics)
         labels = labels_of_answers(kind, tuple(output.shape[1:]))
         known = loss if function in TAKE_ANSWERS or (kind == Values.kind and function) else None
         is_map = kind == Classes.kind and not named.kind and len(output.shape) > MAP_RANK

@@ -166,11 +166,16 @@ class LabelledOutput:
 
 
 def kind_of_answers(
-    shape: tuple[int | None, ...], ending: str, function: str | None, metrics: frozenset[str]
+    name: str,
+    shape: tuple[int | None, ...],
+    ending: str,
+    function: str | None,
+    metrics: frozenset[str],
 ) -> str:
     """What an output gives, where there are no labels beside it.
 
     Args:
+        name: What it is called; what is called logits is of classes.
         shape: Its shape, with the batch axis.
         ending: The activation or layer that it ends in.
         function: The name of Keras's loss; None without one, and of a loss of the user's own.
@@ -185,7 +190,8 @@ def kind_of_answers(
     of_answers = function in OF_YES_OR_NO or (ending in SIGMOIDS and function is None)
     if (of_answers and not metrics & OF_VALUES) or (metrics & OF_CLASSES and ending in SIGMOIDS):
         return Classes.kind if is_single else MultiLabel.kind
-    return Classes.kind if metrics & OF_CLASSES else Values.kind
+    called_logits = function is None and not metrics and not is_single and "logit" in name.lower()
+    return Classes.kind if metrics & OF_CLASSES or called_logits else Values.kind
 
 
 def labels_of_answers(kind: str, example: tuple[int | None, ...]) -> Labels:

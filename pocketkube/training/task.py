@@ -67,7 +67,8 @@ class Task:
             head if head.loss is None else replace(head, measure=_of_answers(head.measure))
             for head in self.heads
         )
-        return Task(heads, self.description)
+        told = f"{self.description}; for want of labels held against the original model's answers"
+        return Task(heads, told)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -251,7 +252,7 @@ def infer_task(
     known = [each if isinstance(each, Labels) else Labels(each) for each in labels]
     heads = infer_heads(model, known, named)
     description = _description(heads, is_compiled(model))
-    return Task(heads, description) if known else _without_labels(Task(heads, description))
+    return Task(heads, description) if known else Task(heads, description).with_answers()
 
 
 def landmark_task(model: keras.Model, points: Points) -> Task:
@@ -280,11 +281,6 @@ def landmark_task(model: keras.Model, points: Points) -> Task:
     over = by.replace("_", " ") if isinstance(by, str) else f"distance of points {by[0]} and {by[1]}"
     head = PointHead(output_names(model)[0], points, LandmarkLoss(by))
     return Task((head,), f"smooth L1 of the landmarks' errors over the {over}")
-
-
-def _without_labels(task: Task) -> Task:
-    told = f"{task.description}; for want of labels held against the original model's answers"
-    return replace(task.with_answers(), description=told)
 
 
 def _of_answers(measure: Measure) -> Measure:
