@@ -119,7 +119,11 @@ def examples_of(data: Data, model: keras.Model, function: str) -> Dataset:
 
 
 def labelled_by(
-    original: keras.Model | None, dataset: Dataset, learning: Learning, function: str
+    original: keras.Model | None,
+    dataset: Dataset,
+    learning: Learning,
+    function: str,
+    remedy: str = "",
 ) -> Dataset:
     """A data set with labels: its own, or what an original model answers.
 
@@ -128,6 +132,7 @@ def labelled_by(
         dataset: The data set.
         learning: Says what its outputs are, where they do not tell.
         function: The API's function, for messages.
+        remedy: What else would be right where there is neither, as in ", or epochs=0".
 
     Raises:
         UserError: If there are no labels, and no original either.
@@ -137,7 +142,7 @@ def labelled_by(
     if original is None:
         raise UserError(
             f"{function}: the data have no labels, so that there is nothing to learn but a teacher's "
-            "answers; give teacher=model, the uncompressed one, or data=(x, y)."
+            f"answers; give teacher=model, the uncompressed one, or data=(x, y){remedy}."
         )
     return answered(dataset, original, settled_task(learning, original, dataset))
 

@@ -82,13 +82,14 @@ def _examples(
     """The data as a model is trained and judged by them; None where there are none, nor need be."""
     if settings.epochs == 0:
         return None if data is None else examples_of(data, network.model, function)
+    remedy = ", or epochs=0 to leave training out" if type(settings) in UNTRAINED else ""
     if data is None:
-        remedy = ", or epochs=0 to leave training out" if type(settings) in UNTRAINED else ""
         raise UserError(f"{function}: trains, and needs data for it; give (x, y) or x{remedy}.")
     original = None if network.original is network.model else network.original
     if original is None and teacher is not None:
         original = several(teacher, function)[0].model
-    return labelled_by(original, dataset_of(data, network.model, function), learning, function)
+    dataset = dataset_of(data, network.model, function)
+    return labelled_by(original, dataset, learning, function, remedy)
 
 
 def several(teacher: Teachers, function: str) -> list[Network]:

@@ -42,9 +42,9 @@ class Wording:
 
 def agreement_wording(wording: Wording) -> Wording:
     """How a score is read where labels are what the original model answers: never as being right."""
-    score_name = f"agreement_{wording.score_name}"
+    score_name = f"{wording.score_name}_with_original"
     if wording.score_name == "accuracy":
-        score_name, name, short = "agreement", "agreement with the original", "agreement"
+        score_name, name, short = "agreement_with_original", "agreement with the original", "agreement"
     elif wording.is_error:
         name, short = f"{wording.name} to the original", f"{wording.short} to the original"
     else:

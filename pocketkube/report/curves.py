@@ -30,7 +30,7 @@ def training_curves(stage: StageFacts, wording: Wording) -> list[str]:
     )
     kept = history.kept_epoch
     found = [_curves(f"{stage.name}: loss", history.loss, history.val_loss, kept)]
-    if not wording.score_name.endswith(NO_UNIT.score_name):
+    if not wording.score_name.startswith(NO_UNIT.score_name):
         found.append(_curves(f"{stage.name}: {wording.name}", score, val_score, kept))
     return found
 

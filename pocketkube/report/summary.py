@@ -71,6 +71,11 @@ def rows(result: Result) -> list[Row]:
 
 def about_scores(result: Result) -> list[str]:
     """A sentence on what scores are held against, where that is no truth."""
+    if not result.before.heads:
+        return [
+            "There were no data: neither how right the files are nor how far they agree with the "
+            "uncompressed model was measured."
+        ]
     if not wording_of(result.task.score_name).is_agreement:
         return []
     return [
@@ -218,6 +223,8 @@ def _score_rows(result: Result) -> list[Row]:
     wording = wording_of(result.task.score_name)
     heads = list(zip(before.heads, after.heads, strict=True))
     name = capitalized(wording.name)
+    if not heads:
+        return [Row(name, "–", "–", "not measured")]
     if len(heads) < 2:
         return [_score_row(name, wording, before.score, after.score), *_further_rows(heads)]
     found = []

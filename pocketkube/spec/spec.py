@@ -19,8 +19,10 @@ from pocketkube.spec.sections import (
     TaskSettings,
     Training,
 )
+from pocketkube.spec.sections.dataset import NONE
 from pocketkube.spec.settings import Place, Settings
 from pocketkube.spec.stage_settings import StageSettings
+from pocketkube.spec.without_data import by_weights_alone, needs_examples
 
 
 class Spec(Settings):
@@ -31,7 +33,11 @@ class Spec(Settings):
         ".hdf5 file or a SavedModel's folder."
     )
     width: float = Field(1.0, gt=0.0, description="Width multiplier of a built-in network.")
-    dataset: DatasetSettings = Field(description="The examples: a built-in name, or a source.")
+    dataset: DatasetSettings = Field(
+        DatasetSettings(builtin=NONE),
+        description="The examples: a built-in name, or a source. Without any, what looks at weights "
+        "alone can be done, and nothing is judged.",
+    )
     task: TaskSettings | None = Field(
         None, description="What the labels are; unset, the model's loss tells, or their shape and type."
     )
@@ -51,8 +57,15 @@ class Spec(Settings):
     @model_validator(mode="before")
     @classmethod
     def _names_alone(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("stages"), list | tuple):
-            return value | {"stages": tuple(named_stage(stage) for stage in value["stages"])}
+        if not isinstance(value, dict):
+            return value
+        if value.get("dataset", NONE) is None:
+            value = {name: part for name, part in value.items() if name != "dataset"}
+        if isinstance(value.get("stages"), list | tuple):
+            stages = tuple(named_stage(stage) for stage in value["stages"])
+            if value.get("dataset", NONE) == NONE:
+                stages = tuple(map(by_weights_alone, stages))
+            return value | {"stages": stages}
         return value
 
     @model_validator(mode="after")
@@ -60,6 +73,13 @@ class Spec(Settings):
         sentence = broken_order(self.stages)
         if sentence:
             raise ValueError(f"stages: {sentence}")
+        return self
+
+    @model_validator(mode="after")
+    def _goes_without_examples(self) -> Self:
+        sentence = needs_examples(self) if self.dataset.is_none else ""
+        if sentence:
+            raise ValueError(sentence)
         return self
 
     @model_validator(mode="after")

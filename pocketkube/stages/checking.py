@@ -23,6 +23,7 @@ from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format, last_format
 from pocketkube.stages.networks import network
 from pocketkube.stages.tasks import settled_task
+from pocketkube.stages.without_data import random_inputs
 from pocketkube.training.answers import answered
 
 # Ranges need not be right, for the file is only loaded and run.
@@ -42,6 +43,10 @@ def check_export(
     another device, which the target may name, has to know the file's operations.
     """
     began = time.monotonic()
+    if config.dataset.is_none:
+        model = network("model", config.model, config.width, None, config.seed)
+        _try(config, model, random_inputs(model), output, began)
+        return
     dataset = load_dataset(config.dataset)
     examples, _ = materialize(dataset.train, EXAMPLES, config.seed)
     model = network("model", config.model, config.width, dataset, config.seed)
@@ -53,6 +58,13 @@ def check_export(
         _run(_in_floats(model, examples), examples)
         model = network("student", first.student, first.width, dataset, config.seed + 1)
         settled_task(config, model, dataset)
+    _try(config, model, examples, output, began)
+
+
+def _try(
+    config: CheckExportConfig, model: keras.Model, examples: Arrays, output: Path, began: float
+) -> None:
+    """Converts the network that the job ends in, runs the file, and writes that it went well."""
     content = foreseen_file(config.stages, model, examples)
     if config.target and config.target.latency_table:
         device = another_device(config.target.latency_table)

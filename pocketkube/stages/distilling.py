@@ -59,7 +59,7 @@ def distill_model(
         ),
     )
     before = merged(first.stages, load_facts(inputs["model"]).stages)
-    facts = first_facts(settings.student, dataset, task, config.seed, stage, found, before)
+    facts = first_facts(settings.student, dataset.name, task, config.seed, stage, found, before)
     save_bundle(output, Bundle(model, facts, scores={NOW: scores}))
 
 

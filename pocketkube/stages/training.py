@@ -47,6 +47,7 @@ from pocketkube.stages.plan import first_stage
 from pocketkube.stages.searched import with_found
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
+from pocketkube.stages.without_data import load_without_data
 from pocketkube.training.answers import answered
 from pocketkube.training.history import History
 from pocketkube.training.loop import train
@@ -62,6 +63,9 @@ def train_model(
     config: TrainModelConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Trains a built-in network, or takes a .keras file as it is, and writes its bundle."""
+    if config.dataset.is_none:
+        load_without_data(config, output)
+        return
     began = time.monotonic()
     dataset = load_dataset(config.dataset)
     model, history = network("model", config.model, config.width, dataset, config.seed), None
@@ -85,7 +89,7 @@ def train_model(
         notes=notes,
         warnings=warnings,
     )
-    facts = first_facts(config.model, dataset, task, config.seed, stage, found)
+    facts = first_facts(config.model, dataset.name, task, config.seed, stage, found)
     save_bundle(output, Bundle(model, facts, scores={NOW: found.validation.each}))
 
 

@@ -104,8 +104,10 @@ def test_inputs_alone_serve_to_calibrate(form) -> None:
     (found,) = inputs_of(form(), network(), "test", 100, 0)
     np.testing.assert_array_equal(found, X)
     assert len(inputs_of(form(), network(), "test", 10, 0)[0]) == 10
-    with pytest.raises(UserError, match="test: needs labels"):
-        dataset_of(form(), network(), "test")
+    wanted = dataset_of((X, Y), network(), "test")
+    dataset = dataset_of(form(), network(), "test")
+    assert not dataset.is_labelled
+    assert dataset.test.size == wanted.test.size
 
 
 def test_splits_of_ones_own_are_kept_apart() -> None:

@@ -14,6 +14,8 @@ from pocketkube.spec.settings import Count, Place, Settings
 if TYPE_CHECKING:
     from pocketkube.data import Dataset
 
+NONE = "none"
+
 
 class AddedDataset(Settings):
     """A data set that a package adds; its fields are its settings in a spec.
@@ -60,8 +62,9 @@ class DatasetSettings(Settings):
     A name alone, `dataset: digits`, means `{builtin: digits}`.
     """
 
-    builtin: Literal["digits"] | None = Field(
-        None, description="A data set that comes with the Python packages."
+    builtin: Literal["digits", "none"] | None = Field(
+        None,
+        description="A data set that comes with the Python packages; none is without any example.",
     )
     npz: Place | None = Field(
         None,
@@ -135,6 +138,11 @@ class DatasetSettings(Settings):
         return self
 
     @property
+    def is_none(self) -> bool:
+        """Whether there are no examples at all."""
+        return self.builtin == NONE
+
+    @property
     def source(self) -> tuple[str, str]:
         """The kind of source and where it is, as in ("npz", "faces.npz"); of an added one its name."""
         if self.added is not None:
@@ -143,4 +151,4 @@ class DatasetSettings(Settings):
 
 
 SOURCES = ("builtin", "npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord", "added")
-BUILT_IN = ("digits",)
+BUILT_IN = ("digits", "none")
