@@ -90,8 +90,8 @@ def _parts(folder: Path) -> tuple[dict[str, _Files], list[str]]:
         return _unlabelled(folder), []
     if len(classes) < 2:
         raise UserError(
-            f"{folder}: needs a folder of images for each of at least two classes, or images without "
-            f"labels, which dataset.labels: false says. Received: {classes[0]}."
+            f"{folder}: needs a folder of images for each of at least two classes. Received: "
+            f"{classes[0]}; for images without labels say dataset.labels: false."
         )
     parts = {}
     for name, root in roots.items():

@@ -59,11 +59,13 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     streams = {part: _records(files, part, settings, held) for part in _PARTS}
     found = _count(files, streams)
     are_labelled = settings.labels and found.highest_label != _UNKNOWN
-    if are_labelled and found.lowest_label < 0:
+    if are_labelled and found.lowest_label == _UNKNOWN:
         raise UserError(
-            f"{pattern}: labels must be 0 or more, and all records or none have one. Received: "
-            f"{'none' if found.lowest_label == _UNKNOWN else found.lowest_label}."
+            f"{pattern}: some records have an image/class/label and others none; give all one, or say "
+            "dataset.labels: false."
         )
+    if are_labelled and found.lowest_label < 0:
+        raise UserError(f"{pattern}: labels must be 0 or more. Received: {found.lowest_label}.")
     if are_labelled and found.lowest_label == found.highest_label:
         raise UserError(f"{pattern}: all examples are of one class; it takes two to tell apart.")
     for part, count in found.counts.items():

@@ -25,10 +25,9 @@ def document_of(spec: Spec) -> dict[str, Any]:
     """
     document = _different(spec)
     document["stages"] = [_short(stage) for stage in spec.stages]
-    dataset = _unnested(document["dataset"])
-    if list(dataset) == ["builtin"]:
-        dataset = dataset["builtin"]
-    document["dataset"] = dataset
+    if "dataset" in document:
+        dataset = _unnested(document["dataset"])
+        document["dataset"] = dataset["builtin"] if list(dataset) == ["builtin"] else dataset
     if "task" in document:
         ((name, settings),) = _unnested(document["task"]).items()
         document["task"] = {name: settings} if settings else name

@@ -190,7 +190,9 @@ def kind_of_answers(
     of_answers = function in OF_YES_OR_NO or (ending in SIGMOIDS and function is None)
     if (of_answers and not metrics & OF_VALUES) or (metrics & OF_CLASSES and ending in SIGMOIDS):
         return Classes.kind if is_single else MultiLabel.kind
-    called_logits = function is None and not metrics and not is_single and "logit" in name.lower()
+    called_logits = (
+        function is None and not metrics & OF_VALUES and not is_single and "logit" in name.lower()
+    )
     return Classes.kind if metrics & OF_CLASSES or called_logits else Values.kind
 
 
