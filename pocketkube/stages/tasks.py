@@ -14,10 +14,16 @@ from pocketkube.spec.sections import AddedTask, TaskSettings, Training
 from pocketkube.stages.class_weights import with_class_weights
 from pocketkube.stages.configs import Learning, NetworkConfig
 from pocketkube.training.class_heads import TAKE_ROWS, ClassHead
+from pocketkube.training.compiled import is_compiled
 from pocketkube.training.head import Head, keras_loss
 from pocketkube.training.heads import HEADS
 from pocketkube.training.label_kinds import LabelKind
 from pocketkube.training.task import Task, infer_task, landmark_task
+
+TAKEN_FOR = {
+    Values.kind: "values, not logits of classes",
+    MultiLabel.kind: "labels of which an example may have several, not values",
+}
 
 
 def settled_task(
@@ -76,6 +82,27 @@ def _task(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset
     task = landmark_task(model, Points(config.task.landmarks.normalize_by))
     _refuse_unfit(task, model, dataset)
     return task
+
+
+def presumed(config: NetworkConfig, model: keras.Model, task: Task) -> list[str]:
+    """A sentence for each output of which nothing but its end tells what it is, for want of labels.
+
+    Args:
+        config: The stage's.
+        model: The uncompressed model.
+        task: What its outputs were taken for.
+    """
+    if not task.to_original or config.task is not None or is_compiled(model):
+        return []
+    found = []
+    for head, output in zip(task.heads, model.outputs, strict=True):
+        several = len(output.shape) > 1 and output.shape[-1] != 1
+        if several and head.kind in TAKEN_FOR:
+            found.append(
+                f"Output {head.name} is taken for {TAKEN_FOR[head.kind]}, by how it ends: say by task, "
+                "or compile the model with its loss, where that is something else."
+            )
+    return found
 
 
 def _task_of_answers(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset) -> Task:

@@ -45,7 +45,7 @@ from pocketkube.stages.examples import labelled
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.searched import with_found
-from pocketkube.stages.tasks import settled_task
+from pocketkube.stages.tasks import presumed, settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
 from pocketkube.stages.without_data import load_without_data
 from pocketkube.training.answers import answered
@@ -77,7 +77,7 @@ def train_model(
             model, dataset, task, config.training, seed=config.seed, stage="train", checkpoints=scratch
         )
     found = assess(model, dataset, task)
-    notes = untied(model) if history is None else ()
+    notes = [*(untied(model) if history is None else ()), *presumed(config, model, task)]
     warnings = at_chance(config, model, dataset, task)
     stage = stage_facts(
         first_stage(config.model),
