@@ -130,6 +130,32 @@ def test_examples_that_are_read_as_they_come_have_the_same_answers(
         np.testing.assert_array_equal(ours[0], theirs[0])
 
 
+class Share:
+    """One of two workers, who sees of what both find only its own."""
+
+    size = 2
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def total(self, tensor: Any) -> Any:
+        return tensor
+
+
+def test_workers_share_the_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, dataset = network(dense(2), "mse"), data(tmp_path)
+    task = infer_task(model)
+    whole = answered(dataset, model, task).test.arrays[1][0]
+    shares = []
+    for rank in range(2):
+        monkeypatch.setattr(
+            "pocketkube.training.answers.started_workers", lambda rank=rank: Share(rank)
+        )
+        shares.append(answered(dataset, model, task).test.arrays[1][0])
+    assert all((share == 0).all(axis=1).any() for share in shares)
+    np.testing.assert_allclose(shares[0] + shares[1], whole, rtol=1e-6)
+
+
 def test_a_loss_of_labels_is_the_models_own_and_one_of_ones_own_gives_way() -> None:
     def loss_of(task: Task) -> str:
         return str(task.trained[0].loss.name)
