@@ -105,7 +105,7 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
     Args:
         before: A Keras model, or what another function gave; as a rule the uncompressed one.
         after: The other one.
-        data: Examples with labels, as for `fine_tune`: of the same data the part that was not trained
+        data: Examples, as for `fine_tune`: of the same data the part that was not trained
             on is judged. Without labels agreement is counted, without data costs alone.
 
     Returns:
