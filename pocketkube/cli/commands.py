@@ -115,6 +115,12 @@ def prune(options: Namespace) -> None:
     )
     with replaced_file(options.output) as aside:
         pruned.model.save(aside)
+    notes = list(pruned.notes)
+    if options.dataset is None:
+        notes.append(
+            "Without examples nothing says how far the smaller model is from the first; compare tells, "
+            "with inputs alone, too."
+        )
     before, after = pruned.before, pruned.after
     speedup = before.speedup_to(after)
     facts = {
@@ -126,7 +132,7 @@ def prune(options: Namespace) -> None:
         "unknown": list(after.unknown),
         "parameters": {"before": before.parameters, "after": after.parameters},
         "kept": {name: {"after": n, "before": of} for name, (n, of) in pruned.kept.items()},
-        "notes": list(pruned.notes),
+        "notes": notes,
     }
     if options.json:
         print(json.dumps(facts, indent=1))
@@ -135,7 +141,7 @@ def prune(options: Namespace) -> None:
         f"{options.output}: {speedup} fewer MACs ({_macs(before)} -> {_macs(after)}), "
         f"parameters {before.parameters:,} -> {after.parameters:,}"
     )
-    for note in pruned.notes:
+    for note in notes:
         print(f"note: {note}")
 
 
