@@ -62,7 +62,7 @@ def register_layer(
         >>> pk.register_layer(Gated, like=keras.layers.Dense).__name__
         'Gated'
         >>> net = keras.Sequential([keras.Input((8,)), Gated(64), keras.layers.Dense(4)])
-        >>> pk.prune(net, speedup=2).model.layers[0].units
+        >>> pk.prune(net, speedup=2).model.get_layer("gated").units
         32
     """
     if not isinstance(layer, type) or not issubclass(layer, keras.layers.Layer):
@@ -73,16 +73,16 @@ def register_layer(
     if (like is None) == (channels is None):
         given = "both" if like is not None else "neither"
         raise UserError(
-            f"register_layer: {name} needs either like=, a class of Keras's, or channels=, a rule of its "
-            f"own; received {given}."
+            f"register_layer: {name} needs either like=, a class of Keras's, or channels=, a rule of "
+            f"its own; received {given}."
         )
     for word, rule in (("channels", channels), ("edit", edit), ("macs", macs)):
         if rule is not None and not callable(rule):
             raise UserError(f"register_layer: {word} has to be a function; received {rule!r:.80}.")
     if matrix is not None and not _is_matrix(matrix):
         raise UserError(
-            "register_layer: matrix has to be a weight's name, its axis of incoming channels or None, and "
-            f"that of outgoing ones, as in ('kernel', -2, -1); received {matrix!r:.80}."
+            "register_layer: matrix has to be a weight's name, its axis of incoming channels or None, "
+            f"and that of outgoing ones, as in ('kernel', -2, -1); received {matrix!r:.80}."
         )
     if channels is not None:
         rules = LayerRules(layer, channels, macs, edit, matrix)
@@ -111,8 +111,8 @@ def _rules_like(layer: type[keras.layers.Layer], like: Any) -> LayerRules:
     if like not in RULES:
         told = getattr(like, "__name__", repr(like)[:80])
         raise UserError(
-            f"register_layer: {layer.__name__} cannot be like {told}, for which there are no rules; give "
-            "a class as keras.layers.Conv2D, Dense or ReLU, or rules of its own by channels=."
+            f"register_layer: {layer.__name__} cannot be like {told}, for which there are no rules; "
+            "give a class as keras.layers.Conv2D, Dense or ReLU, or rules of its own by channels=."
         )
     flow, edit = RULES[like], EDITS.get(like)
 

@@ -1,6 +1,5 @@
-"""Which of Keras's classes a layer computes as: its own, or the one that it inherits all computing from."""
+"""Which of Keras's classes a layer computes as: its own, or the one that it inherits that from."""
 
-from functools import cache
 from typing import Any
 
 # What a subclass may have of its own without computing anything else.
@@ -20,7 +19,8 @@ def computes_as(op: Any) -> type:
         Its own class; of a user's class that overrides nothing its parent computes with, as `call`, the
         parent of Keras's.
     """
-    return next(filter(is_of_keras, alike(type(op))), type(op))
+    kind = type(op)
+    return next((each for each in alike(kind) if is_of_keras(each)), kind)
 
 
 def is_one_of(op: Any, kinds: type | tuple[type, ...]) -> bool:
@@ -38,7 +38,6 @@ def is_of_keras(kind: type) -> bool:
     return kind.__module__.startswith(_KERAS)
 
 
-@cache
 def alike(kind: type) -> tuple[type, ...]:
     """A class, and those of its parents that compute the same, up to the first of Keras's."""
     found = [kind]
@@ -59,4 +58,4 @@ def overridden(kinds: tuple[type, ...], parent: type) -> tuple[str, ...]:
 
 def first_of_keras(kind: type) -> type | None:
     """The nearest of a class's parents that is Keras's; None of a class that has none."""
-    return next(filter(is_of_keras, kind.__mro__[1:]), None)
+    return next((each for each in kind.__mro__[1:] if is_of_keras(each)), None)

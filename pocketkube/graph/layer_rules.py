@@ -46,7 +46,7 @@ class LayerRules:
 
 
 def rules_of(op: Any) -> LayerRules | None:
-    """The rules that a package or a script adds for a layer; None where there are none, as for Keras's own.
+    """The rules that are added for a layer; None where there are none, as for Keras's own.
 
     A class that overrides nothing its parent computes with has its parent's.
     """
@@ -68,21 +68,21 @@ def known_as(op: Any) -> type:
 
 
 def said_of_unknown(op: Any) -> str:
-    """What would make the rules of a layer known that has none: a sentence's end, empty of Keras's own."""
+    """What would make rules of a layer known that has none: a sentence's end; none for Keras's own."""
     kind = type(op)
     if not isinstance(op, keras.layers.Layer) or is_of_keras(kind):
         return ""
     parent, name = first_of_keras(kind), kind.__name__
     if parent in (None, keras.layers.Layer, keras.Model):
         return (
-            f"; if its channels may be cut, say how: pocketkube.register_layer({name}, like=…), or with "
-            "channels=…"
+            f"; if its channels may be cut, say how: pocketkube.register_layer({name}, like=…), or "
+            "with channels=…"
         )
     assert parent is not None
     changed = overridden(kind.__mro__[: kind.__mro__.index(parent)], parent)
     if not changed:
         return ""
     return (
-        f", for it overrides {' and '.join(changed)} of {parent.__name__}; if its channels may be cut all "
-        f"the same, say so: pocketkube.register_layer({name}, like=keras.layers.{parent.__name__})"
+        f", for it overrides {' and '.join(changed)} of {parent.__name__}; if its channels may be cut "
+        f"all the same, say so: pocketkube.register_layer({name}, like=keras.layers.{parent.__name__})"
     )

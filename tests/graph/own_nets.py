@@ -1,4 +1,4 @@
-"""Networks with layers of a user's own that are cut: subclasses of Keras's, and such as are registered."""
+"""Networks with layers of a user's own that are cut: subclasses of Keras's, and registered ones."""
 
 import keras
 from keras import layers, ops
