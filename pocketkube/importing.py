@@ -149,7 +149,7 @@ def _installed(name: str) -> ModuleType:
 
 def _raising(name: str, error: BaseException) -> UserError:
     """What a module raises: the last line of its traceback, and where in the module that began."""
-    last = traceback.format_exception_only(error)[-1].strip()
+    last = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename.endswith(name)]
     where = f", line {lines[-1]}" if lines else ""
     return UserError(f"imports: {name}{where}, cannot be imported: {last}")
