@@ -176,7 +176,11 @@ def benchmark(options: Namespace) -> None:
         return
     if options.output:
         raise UserError("--output: only a latency table is written to a file; give --table, too.")
-    for given, name in ((options.cluster, "--cluster"), (options.imports, "--import")):
+    for given, name in (
+        (options.cluster, "--cluster"),
+        (options.imports, "--import"),
+        (options.image_size, "--image-size"),
+    ):
         if given:
             raise UserError(f"{name}: is for a latency table; give --table, too.")
     from pocketkube.benchmarking import benchmark as measure
@@ -231,10 +235,9 @@ def _latency_table(options: Namespace) -> None:
 def _networks_of(file: Path, options: Namespace) -> Any:
     quiet_tensorflow()
     import_named(options)
-    from pocketkube.bundle import load_model
     from pocketkube.latency_table.of_network import networks_to_time
 
-    return networks_to_time(load_model(file))
+    return networks_to_time(_model(str(file), options.image_size))
 
 
 def _table_on_cluster(networks: Any, spec: Path, output: Path, threads: int) -> Any:

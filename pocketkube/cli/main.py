@@ -138,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         help="with --table: measure on a node that this spec's cluster.benchmark asks for, in the "
         "cluster that KUBECONFIG names",
     )
+    add_image_size(benchmark)
     add_imports(benchmark)
     add_json(benchmark)
 
