@@ -29,7 +29,7 @@ class Sized:
         told = " and ".join(" x ".join(map(str, size.shape)) for size in self.sizes)
         return (
             "The model takes inputs of any size: it is compressed, judged and written as a LiteRT file "
-            f"at {told}, as the data are. model.keras takes any size all the same.",
+            f"at {told}, as the data are. model.keras still takes any, where all of its layers can.",
         )
 
 

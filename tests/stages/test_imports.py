@@ -12,6 +12,7 @@ from pocketkube.errors import UserError
 from pocketkube.importing import import_all
 from pocketkube.spec import load_spec
 from pocketkube.stages.cache import fingerprint
+from pocketkube.stages.call import config_of
 from pocketkube.stages.plan import plan
 from tests.own_modules import as_before, save_network
 
@@ -70,6 +71,11 @@ def test_the_text_is_a_part_of_what_a_step_follows_from(folder: Path, tmp_path: 
         return {step.key: fingerprint(step.call(folders, "")) for step in steps}
 
     (tmp_path / "empty").mkdir()
+    # Workers, Katib's trials and pods of tasks get it by their command lines.
+    for step in plan(load_spec(folder / "spec.yaml")):
+        call = step.call({key: "a" for key in step.inputs.values()}, "b")
+        _, stage, _, config, *_ = call.argv()
+        assert config_of(stage, json.loads(config)) == step.config
     (tmp_path / "spec.yaml").write_text(SPEC)
     (tmp_path / "my_layers.py").write_text((folder / "my_layers.py").read_text())
     before = prints()
