@@ -73,7 +73,7 @@ def test_the_text_is_a_part_of_what_a_step_follows_from(folder: Path, tmp_path: 
     (tmp_path / "empty").mkdir()
     # Workers, Katib's trials and pods of tasks get it by their command lines.
     for step in plan(load_spec(folder / "spec.yaml")):
-        call = step.call({key: "a" for key in step.inputs.values()}, "b")
+        call = step.call(dict.fromkeys(step.inputs.values(), "a"), "b")
         _, stage, _, config, *_ = call.argv()
         assert config_of(stage, json.loads(config)) == step.config
     (tmp_path / "spec.yaml").write_text(SPEC)
