@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from pocketkube.graph.dependency import ChannelGraph, Use
+from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
 
@@ -78,7 +79,7 @@ def consumes(use: Use) -> bool:
 def matrix_of(op: Any) -> tuple[str, int | None, int] | None:
     """The weight with which a layer mixes channels, as in `MATRICES`; None where it has none."""
     added = rules_of(op)
-    return added.matrix if added else MATRICES.get(type(op))
+    return added.matrix if added else MATRICES.get(computes_as(op))
 
 
 def weight_of(layer: Any, end: str) -> Any:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from pocketkube.graph.channels import FIXED, Channels, Ledger
+from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.keras_private import (
     CustomScaleLayer,
@@ -76,7 +77,7 @@ def propagate(call: ChannelFlow) -> list[Channels | None] | None:
         so that it stays as it is.
     """
     added = rules_of(call.op)
-    rule = added.channels if added else RULES.get(type(call.op)) or _operation_rule(call.op)
+    rule = added.channels if added else RULES.get(computes_as(call.op)) or _operation_rule(call.op)
     if rule is None:
         call.fix_all()
         return None

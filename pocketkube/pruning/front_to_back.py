@@ -7,6 +7,7 @@ read them, so that the whole costs as much as computing both networks once.
 """
 
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -36,7 +37,7 @@ from pocketkube.pruning.reconstruction import (
     write,
 )
 
-# What takes more than this for all examples lies in a file until it has been read.
+# Of what is kept at a time; the rest lies in files until it has been read.
 MOST_BYTES_IN_MEMORY = 2**28
 # Arrays, one for each batch of examples.
 Batches = list[np.ndarray]
@@ -77,7 +78,7 @@ def wanted_outputs(
     Yields:
         One for each of the layers, in the order of computation.
     """
-    rng = np.random.default_rng(seed)
+    rng, room = np.random.default_rng(seed), _Room(MOST_BYTES_IN_MEMORY)
     left = set(paths)
     steps = calls_of(functional_graph(original), _examples(calibration))
     call = next(steps)
@@ -85,20 +86,19 @@ def wanted_outputs(
         path, node, values = call
         if path in left:
             left.remove(path)
-            yield _wanted(path, node.operation, values[0], rng)
+            yield _wanted(path, node.operation, values[0], rng, room)
         if left:
-            call = steps.send(_computed(node, values))
+            call = steps.send(_computed(node, values, room))
 
 
 # What is not finite is told of where a layer is fitted to it.
 @np.errstate(invalid="ignore", over="ignore")
-def _wanted(path: str, layer: Any, inputs: Batches, rng: np.random.Generator) -> Wanted:
+def _wanted(path: str, layer: Any, inputs: Batches, rng: np.random.Generator, room: "_Room") -> Wanted:
     matrix = matrix_of(layer)
     positions = [drawn_positions(layer, x, rng) for x in inputs]
     outputs = []
     for x, at in zip(inputs, positions, strict=True):
-        found = (patches(layer, x, at) @ matrix).astype(np.float32)
-        outputs.append(_kept(found, len(inputs)))
+        outputs.append(room.kept((patches(layer, x, at) @ matrix).astype(np.float32)))
     return Wanted(path, positions, outputs)
 
 
@@ -125,7 +125,7 @@ def fit_front_to_back(
         For the path of a layer that keeps its weights as they were cut, why.
     """
     outputs = _outputs_left(graph, keep)
-    targets, shown = _Targets(wanted), shown or Silent()
+    targets, shown, room = _Targets(wanted), shown or Silent(), _Room(MOST_BYTES_IN_MEMORY)
     # Those of examples that are held back come behind.
     to_fit = sum(1 for _ in calibration.others.batches())
     statistics: dict[int, Statistics] = {}
@@ -144,7 +144,7 @@ def fit_front_to_back(
             fitted[path] = _fit(layer, values[0], targets.of(path), outputs[path], to_fit)
             shown.update(len(fitted))
         try:
-            call = steps.send(_computed(node, values))
+            call = steps.send(_computed(node, values, room))
         except StopIteration:
             call = None
     return {path: why_not for path, why_not in fitted.items() if why_not is not None}
@@ -216,22 +216,33 @@ def _examples(calibration: Calibration) -> list[Batches]:
     return [list(each) for each in zip(*batches, strict=True)]
 
 
-def _computed(node: Any, values: list[Batches]) -> list[Batches]:
+def _computed(node: Any, values: list[Batches], room: "_Room") -> list[Batches]:
     """What a layer or operation gives, for each of its outputs."""
     batches = []
     for tensors in zip(*values, strict=True):
         args, kwargs = filled_in(node, [tf.constant(x) for x in tensors])
         found = keras.tree.flatten(node.operation(*args, **kwargs))
-        batches.append([_kept(np.asarray(each), len(values[0])) for each in found])
+        batches.append([room.kept(np.asarray(each)) for each in found])
     return [list(each) for each in zip(*batches, strict=True)]
 
 
-def _kept(array: np.ndarray, batches: int) -> np.ndarray:
-    """An array of which there are so many as large, in a file where they take too much memory."""
-    if array.nbytes * batches <= MOST_BYTES_IN_MEMORY:
-        return array
-    # Without a name: it is gone with the array.
-    with tempfile.TemporaryFile() as file:
-        file.write(np.ascontiguousarray(array).data)
-        file.flush()
-        return np.memmap(file, array.dtype, "r", shape=array.shape)
+class _Room:
+    """So many bytes of memory for arrays; they are free again when an array is no longer needed."""
+
+    def __init__(self, free: int) -> None:
+        self._free = free
+
+    def kept(self, array: np.ndarray) -> np.ndarray:
+        """The array, in a file where there is no room left for it."""
+        if array.nbytes <= self._free:
+            self._free -= array.nbytes
+            weakref.finalize(array, self._give_back, array.nbytes)
+            return array
+        # Without a name: it is gone with the array.
+        with tempfile.TemporaryFile() as file:
+            file.write(np.ascontiguousarray(array).data)
+            file.flush()
+            return np.memmap(file, array.dtype, "r", shape=array.shape)
+
+    def _give_back(self, size: int) -> None:
+        self._free += size

@@ -13,6 +13,7 @@ from pocketkube.spec.sections import (
     DatasetSettings,
     Distillation,
     DistillModel,
+    Import,
     PruneChannels,
     Search,
     Target,
@@ -20,6 +21,7 @@ from pocketkube.spec.sections import (
     Training,
 )
 from pocketkube.spec.sections.dataset import NONE
+from pocketkube.spec.sections.imports import check_imports
 from pocketkube.spec.settings import Place, Settings
 from pocketkube.spec.stage_settings import StageSettings
 from pocketkube.spec.without_data import by_weights_alone, needs_examples
@@ -31,6 +33,11 @@ class Spec(Settings):
     model: Place = Field(
         description="A built-in network's name, or the path of a .keras file; of Keras 2, a .h5 or "
         ".hdf5 file or a SavedModel's folder."
+    )
+    imports: tuple[Import, ...] = Field(
+        (),
+        description="Modules with layers of your own, imported before models are: the names of "
+        "installed ones, or of .py files beside the spec, which go with it wherever it runs.",
     )
     width: float = Field(1.0, gt=0.0, description="Width multiplier of a built-in network.")
     dataset: DatasetSettings = Field(
@@ -63,10 +70,15 @@ class Spec(Settings):
             value = {name: part for name, part in value.items() if name != "dataset"}
         if isinstance(value.get("stages"), list | tuple):
             stages = tuple(named_stage(stage) for stage in value["stages"])
-            if value.get("dataset", NONE) == NONE:
+            if value.get("dataset", NONE) == NONE or _is_none(value["dataset"]):
                 stages = tuple(map(by_weights_alone, stages))
             return value | {"stages": stages}
         return value
+
+    @model_validator(mode="after")
+    def _imports_can_be_handed_on(self) -> Self:
+        check_imports(self.imports)
+        return self
 
     @model_validator(mode="after")
     def _stages_can_follow_each_other(self) -> Self:
@@ -141,6 +153,10 @@ class Spec(Settings):
             if getattr(self.training, name):
                 raise ValueError(f"training: {name} is for classes, not for {named}; leave it out")
         return self
+
+
+def _is_none(dataset: Any) -> bool:
+    return isinstance(dataset, dict) and dataset.get("builtin") == NONE
 
 
 def said_of_width(model: str) -> str:

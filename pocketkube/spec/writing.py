@@ -28,6 +28,10 @@ def document_of(spec: Spec) -> dict[str, Any]:
     if "dataset" in document:
         dataset = _unnested(document["dataset"])
         document["dataset"] = dataset["builtin"] if list(dataset) == ["builtin"] else dataset
+    if "imports" in document:
+        document["imports"] = [
+            each if "packed" in each else each["name"] for each in document["imports"]
+        ]
     if "task" in document:
         ((name, settings),) = _unnested(document["task"]).items()
         document["task"] = {name: settings} if settings else name

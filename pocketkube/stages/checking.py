@@ -22,8 +22,9 @@ from pocketkube.stages.export import converted
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format, last_format
 from pocketkube.stages.networks import network
+from pocketkube.stages.sizes import at_size_of
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.without_data import random_inputs
+from pocketkube.stages.without_data import model_without_data, random_inputs
 from pocketkube.training.answers import answered
 
 # Ranges need not be right, for the file is only loaded and run.
@@ -44,12 +45,13 @@ def check_export(
     """
     began = time.monotonic()
     if config.dataset.is_none:
-        model = network("model", config.model, config.width, None, config.seed)
+        model = model_without_data(config)
         _try(config, model, random_inputs(model), output, began)
         return
     dataset = load_dataset(config.dataset)
     examples, _ = materialize(dataset.train, EXAMPLES, config.seed)
     model = network("model", config.model, config.width, dataset, config.seed)
+    model = at_size_of(dataset, model).model
     task = settled_task(config, model, dataset)
     if not dataset.labels:
         dataset = answered(some_of(dataset, EXAMPLES, config.seed), model, task)
@@ -57,6 +59,7 @@ def check_export(
     if isinstance(first, DistillModel):
         _run(_in_floats(model, examples), examples)
         model = network("student", first.student, first.width, dataset, config.seed + 1)
+        model = at_size_of(dataset, model).model
         settled_task(config, model, dataset)
     _try(config, model, examples, output, began)
 

@@ -13,6 +13,7 @@ from pocketkube.stages.comparison import remedies, warning
 from pocketkube.stages.configs import DistillModelConfig
 from pocketkube.stages.examples import labelled
 from pocketkube.stages.networks import network
+from pocketkube.stages.sizes import at_size_of
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
 from pocketkube.training.loop import train
@@ -26,7 +27,9 @@ def distill_model(
     settings = config.settings
     first = load_facts(uncompressed(inputs))
     dataset = labelled(load_dataset(config.dataset), task_of(first), uncompressed(inputs))
-    model = network("student", settings.student, settings.width, dataset, config.seed + 1)
+    came = network("student", settings.student, settings.width, dataset, config.seed + 1)
+    sized = at_size_of(dataset, came)
+    model = sized.model
     task = settled_task(config, model, dataset)
     term = distillation_term(config, model, task, load_teachers(config, uncompressed(inputs), dataset))
     course = student_course(config.training, settings)
@@ -49,7 +52,7 @@ def distill_model(
         found,
         began,
         history=history,
-        notes=term.notes,
+        notes=(*sized.notes, *term.notes),
         warnings=warning(
             load_scores(inputs["model"]).get(NOW),
             scores,
@@ -60,6 +63,7 @@ def distill_model(
     )
     before = merged(first.stages, load_facts(inputs["model"]).stages)
     facts = first_facts(settings.student, dataset.name, task, config.seed, stage, found, before)
+    facts = facts.model_copy(update={"input_sizes": sized.sizes})
     save_bundle(output, Bundle(model, facts, scores={NOW: scores}))
 
 

@@ -45,6 +45,7 @@ from pocketkube.stages.examples import labelled
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.searched import with_found
+from pocketkube.stages.sizes import at_size_of
 from pocketkube.stages.tasks import presumed, settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
 from pocketkube.stages.without_data import load_without_data
@@ -68,7 +69,9 @@ def train_model(
         return
     began = time.monotonic()
     dataset = load_dataset(config.dataset)
-    model, history = network("model", config.model, config.width, dataset, config.seed), None
+    came = network("model", config.model, config.width, dataset, config.seed)
+    sized, history = at_size_of(dataset, came), None
+    model = sized.model
     task = settled_task(config, model, dataset)
     if not dataset.labels:
         dataset = answered(dataset, model, task)
@@ -77,7 +80,8 @@ def train_model(
             model, dataset, task, config.training, seed=config.seed, stage="train", checkpoints=scratch
         )
     found = assess(model, dataset, task)
-    notes = [*(untied(model) if history is None else ()), *presumed(config, model, task)]
+    own = (*sized.notes, *untied(model)) if history is None else ()
+    notes = [*own, *presumed(config, model, task)]
     warnings = at_chance(config, model, dataset, task)
     stage = stage_facts(
         first_stage(config.model),
@@ -90,6 +94,7 @@ def train_model(
         warnings=warnings,
     )
     facts = first_facts(config.model, dataset.name, task, config.seed, stage, found)
+    facts = facts.model_copy(update={"input_sizes": sized.sizes})
     save_bundle(output, Bundle(model, facts, scores={NOW: found.validation.each}))
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from pocketkube.benchmarking.samples import random_samples
 from pocketkube.bundle import Bundle, save_bundle
 from pocketkube.data.dataset import Arrays
+from pocketkube.errors import UserError
+from pocketkube.graph.fixed_size import at_image_size, open_shapes
 from pocketkube.graph.untied import untied
 from pocketkube.spec.sections.dataset import NONE
 from pocketkube.stages.assessment import costs_of, first_facts, stage_facts
@@ -32,12 +34,33 @@ def load_without_data(config: NetworkConfig, output: Path) -> None:
         output: The folder to write.
     """
     began = time.monotonic()
-    model = network("model", config.model, config.width, None, config.seed)
+    model = model_without_data(config)
     task, found = task_without_data(model), costs_of(model)
     notes = [NOT_MEASURED, *untied(model)]
     stage = stage_facts(first_stage(config.model), (), task, found, began, notes=notes)
     facts = first_facts(config.model, NONE, task, config.seed, stage, found)
     save_bundle(output, Bundle(model, facts))
+
+
+def model_without_data(config: NetworkConfig) -> keras.Model:
+    """The network that a spec names; at the spec's image_size where it takes any.
+
+    Args:
+        config: The stage's.
+
+    Raises:
+        UserError: If it takes any, and the spec gives none; or there is no such network.
+    """
+    model = network("model", config.model, config.width, None, config.seed)
+    shapes = open_shapes(model)
+    if not shapes:
+        return model
+    if config.dataset.image_size is None:
+        raise UserError(
+            f"model: {config.model} takes inputs of any size, {', '.join(map(str, shapes))}, and no data "
+            "tell one; give dataset: {builtin: none, image_size: [height, width]}."
+        )
+    return at_image_size(model, config.dataset.image_size)
 
 
 def task_without_data(model: keras.Model) -> Task:

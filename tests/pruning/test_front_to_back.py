@@ -93,13 +93,18 @@ def test_what_memory_does_not_hold_lies_in_files_that_are_gone_after(
 ) -> None:
     x = images(128, 1)
     in_memory, _ = fitted(x)
-    monkeypatch.setattr(front_to_back, "MOST_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr(front_to_back, "MOST_BYTES_IN_MEMORY", 100)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     model = network()
     _, graph, _ = cut(model)
     wanted = list(wanted_outputs(model, fitted_paths(graph), calibration(x), 0))
     assert all(isinstance(rows, np.memmap) for each in wanted for rows in each.outputs)
     in_files, _ = fitted(x)
+    # Of all that is kept at a time, not of each layer.
+    monkeypatch.setattr(front_to_back, "MOST_BYTES_IN_MEMORY", 30_000)
+    wanted = list(wanted_outputs(model, fitted_paths(graph), calibration(x), 0))
+    held = [rows for each in wanted for rows in each.outputs if not isinstance(rows, np.memmap)]
+    assert 0 < sum(rows.nbytes for rows in held) <= 30_000
     for one, other in zip(in_memory.get_weights(), in_files.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert list(tmp_path.iterdir()) == []
