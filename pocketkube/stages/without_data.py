@@ -56,9 +56,10 @@ def model_without_data(config: NetworkConfig) -> keras.Model:
     if not shapes:
         return model
     if config.dataset.image_size is None:
+        told = ", ".join(map(str, shapes))
         raise UserError(
-            f"model: {config.model} takes inputs of any size, {', '.join(map(str, shapes))}, and no data "
-            "tell one; give dataset: {builtin: none, image_size: [height, width]}."
+            f"model: {config.model} takes inputs of any size, {told}, and no data tell one; give "
+            "dataset: {builtin: none, image_size: [height, width]}."
         )
     return at_image_size(model, config.dataset.image_size)
 
