@@ -359,9 +359,13 @@ def _calibration(options: Namespace, model: Any) -> Any:
     from pocketkube.spec.sections import DatasetSettings
     from pocketkube.stages.configs import Learning
     from pocketkube.stages.tasks import settled_task
+    from pocketkube.training.answers import drawn_labels
 
     name = options.dataset
     settings = DatasetSettings(npz=name) if name.endswith(".npz") else DatasetSettings(builtin=name)
     dataset = load_dataset(settings)
     task = settled_task(Learning(), model, dataset)
-    return Calibration(*materialize(dataset.train, 512, 0), loss=task.loss)
+    inputs, labels = materialize(dataset.train, 512, 0)
+    if not dataset.labels:
+        labels = drawn_labels(model, task, inputs, 0)
+    return Calibration(inputs, labels, loss=task.loss)
