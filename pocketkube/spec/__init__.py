@@ -8,6 +8,7 @@ from pocketkube.spec.reading import (
     parse_spec,
     resolve_paths,
     with_imports,
+    with_texts,
 )
 from pocketkube.spec.spec import Spec
 from pocketkube.spec.writing import document_of, settings_document, yaml_of
@@ -24,5 +25,6 @@ __all__ = [
     "resolve_paths",
     "settings_document",
     "with_imports",
+    "with_texts",
     "yaml_of",
 ]

@@ -36,19 +36,31 @@ def load_spec(path: Path) -> Spec:
             be right, in the order of the lines.
     """
     document, root = read_document(path)
-    words = document.get("imports")
-    if isinstance(words, list) and all(isinstance(word, str) for word in words):
-        try:
-            found = read_imports(words, path.parent)
-        except UserError as error:
-            line = line_of(root, ("imports",))
-            raise UserError(f"{path.name} line {line}: imports: {error}") from None
-        document = {**document, "imports": [_document_of(each) for each in found]}
+    try:
+        document = with_texts(document, path.parent)
+    except UserError as error:
+        raise UserError(f"{path.name} line {line_of(root, ('imports',))}: {error}") from None
     return _settings_of(Spec, path, document, root)
 
 
-def _document_of(found: Import) -> dict[str, str]:
-    return found.model_dump(exclude_defaults=True)
+def with_texts(document: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """What a user's own file says of a job, with the text of the .py files that its imports name.
+
+    Args:
+        document: What the file holds.
+        base: Its folder.
+
+    Raises:
+        UserError: If there is no such file, or it is no module.
+    """
+    words = document.get("imports")
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        return dict(document)
+    try:
+        found = read_imports(words, base)
+    except UserError as error:
+        raise UserError(f"imports: {error}") from None
+    return {**document, "imports": [each.model_dump(exclude_defaults=True) for each in found]}
 
 
 def load_settings(kind: type[Kind], path: Path) -> Kind:
