@@ -14,7 +14,7 @@ from pocketkube.models import build_model
 
 RNG = np.random.default_rng(0)
 X = RNG.random((160, 8, 8, 1), dtype=np.float32)
-COURSE = {"epochs": 2, "training": {"batch_size": 32}}
+COURSE = {"epochs": 1, "training": {"batch_size": 32}}
 
 
 def network() -> keras.Model:
@@ -75,7 +75,7 @@ def test_a_teacher_stands_in_for_labels(done: SimpleNamespace) -> None:
     assert taught.task.to_original
     levels = pk.quantize(taught, X, teacher=done.model, **COURSE)
     assert levels.steps[-1].history is not None
-    x = np.zeros((40, 28, 28, 1), "float32") + RNG.random((40, 1, 1, 1), dtype=np.float32)
+    x = np.zeros((20, 28, 28, 1), "float32") + RNG.random((20, 1, 1, 1), dtype=np.float32)
     student = pk.distil("lenet", x, teacher=build_model("lenet", (28, 28, 1), 3), width=0.25, epochs=1)
     assert student.model.output_shape == (None, 3)
     assert student.task.to_original
