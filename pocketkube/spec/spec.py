@@ -70,7 +70,9 @@ class Spec(Settings):
             value = {name: part for name, part in value.items() if name != "dataset"}
         if isinstance(value.get("stages"), list | tuple):
             stages = tuple(named_stage(stage) for stage in value["stages"])
-            if value.get("dataset", NONE) == NONE or _is_none(value["dataset"]):
+            dataset = value.get("dataset", NONE)
+            # With its size alone said, as of a model that takes any.
+            if NONE in (dataset, dataset.get("builtin") if isinstance(dataset, dict) else None):
                 stages = tuple(map(by_weights_alone, stages))
             return value | {"stages": stages}
         return value
@@ -153,10 +155,6 @@ class Spec(Settings):
             if getattr(self.training, name):
                 raise ValueError(f"training: {name} is for classes, not for {named}; leave it out")
         return self
-
-
-def _is_none(dataset: Any) -> bool:
-    return isinstance(dataset, dict) and dataset.get("builtin") == NONE
 
 
 def said_of_width(model: str) -> str:

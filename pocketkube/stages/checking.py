@@ -22,9 +22,9 @@ from pocketkube.stages.export import converted
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format, last_format
 from pocketkube.stages.networks import network
-from pocketkube.stages.sizes import at_size_of
+from pocketkube.stages.sizes import at_size_asked, at_size_of
 from pocketkube.stages.tasks import settled_task
-from pocketkube.stages.without_data import model_without_data, random_inputs
+from pocketkube.stages.without_data import random_inputs
 from pocketkube.training.answers import answered
 
 # Ranges need not be right, for the file is only loaded and run.
@@ -45,7 +45,8 @@ def check_export(
     """
     began = time.monotonic()
     if config.dataset.is_none:
-        model = model_without_data(config)
+        model = network("model", config.model, config.width, None, config.seed)
+        model = at_size_asked(config.dataset, model).model
         _try(config, model, random_inputs(model), output, began)
         return
     dataset = load_dataset(config.dataset)

@@ -80,8 +80,11 @@ def train_model(
             model, dataset, task, config.training, seed=config.seed, stage="train", checkpoints=scratch
         )
     found = assess(model, dataset, task)
-    own = (*sized.notes, *untied(model)) if history is None else ()
-    notes = [*own, *presumed(config, model, task)]
+    notes = [
+        *sized.notes,
+        *(untied(model) if history is None else ()),
+        *presumed(config, model, task),
+    ]
     warnings = at_chance(config, model, dataset, task)
     stage = stage_facts(
         first_stage(config.model),

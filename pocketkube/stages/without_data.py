@@ -10,14 +10,13 @@ import numpy as np
 from pocketkube.benchmarking.samples import random_samples
 from pocketkube.bundle import Bundle, save_bundle
 from pocketkube.data.dataset import Arrays
-from pocketkube.errors import UserError
-from pocketkube.graph.fixed_size import at_image_size, open_shapes
 from pocketkube.graph.untied import untied
 from pocketkube.spec.sections.dataset import NONE
 from pocketkube.stages.assessment import costs_of, first_facts, stage_facts
 from pocketkube.stages.configs import NetworkConfig
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
+from pocketkube.stages.sizes import at_size_asked
 from pocketkube.training.task import Task, infer_task
 
 NOT_MEASURED = (
@@ -34,34 +33,15 @@ def load_without_data(config: NetworkConfig, output: Path) -> None:
         output: The folder to write.
     """
     began = time.monotonic()
-    model = model_without_data(config)
+    sized = at_size_asked(
+        config.dataset, network("model", config.model, config.width, None, config.seed)
+    )
+    model = sized.model
     task, found = task_without_data(model), costs_of(model)
-    notes = [NOT_MEASURED, *untied(model)]
+    notes = [NOT_MEASURED, *sized.notes, *untied(model)]
     stage = stage_facts(first_stage(config.model), (), task, found, began, notes=notes)
     facts = first_facts(config.model, NONE, task, config.seed, stage, found)
-    save_bundle(output, Bundle(model, facts))
-
-
-def model_without_data(config: NetworkConfig) -> keras.Model:
-    """The network that a spec names; at the spec's image_size where it takes any.
-
-    Args:
-        config: The stage's.
-
-    Raises:
-        UserError: If it takes any, and the spec gives none; or there is no such network.
-    """
-    model = network("model", config.model, config.width, None, config.seed)
-    shapes = open_shapes(model)
-    if not shapes:
-        return model
-    if config.dataset.image_size is None:
-        told = ", ".join(map(str, shapes))
-        raise UserError(
-            f"model: {config.model} takes inputs of any size, {told}, and no data tell one; give "
-            "dataset: {builtin: none, image_size: [height, width]}."
-        )
-    return at_image_size(model, config.dataset.image_size)
+    save_bundle(output, Bundle(model, facts.model_copy(update={"input_sizes": sized.sizes})))
 
 
 def task_without_data(model: keras.Model) -> Task:

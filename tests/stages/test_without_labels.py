@@ -109,21 +109,6 @@ def test_a_job_without_data_says_that_nothing_was_measured(net: keras.Model, tmp
     assert np.isfinite(outputs).all()
 
 
-def test_a_model_of_any_size_is_given_one_where_no_data_tell(tmp_path: Path) -> None:
-    x = keras.Input((None, None, 1))
-    h = keras.layers.Conv2D(8, 3, activation="relu")(keras.layers.Conv2D(8, 3, activation="relu")(x))
-    pooled = keras.layers.GlobalAveragePooling2D()(h)
-    model = keras.Model(x, keras.layers.Dense(3)(pooled), name="net")
-    changes = {"target": {"speedup": 1.2}, "stages": [{"prune_channels": {"round_to": 1}}]}
-    spec = spec_of(tmp_path, model, {}, **changes, dataset={"builtin": "none"})
-    with pytest.raises(UserError, match=r"inputs of any size.*image_size: \[height, width\]"):
-        done(spec, tmp_path)
-    spec["dataset"]["image_size"] = [12, 12]
-    _, result = done(spec, tmp_path)
-    assert result["speedup"] > 1.2
-    assert result["after"]["score"] is None
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
