@@ -9,6 +9,7 @@ import numpy as np
 
 from pocketkube.graph.channels import Channels, Ledger, Units
 from pocketkube.graph.propagation import ChannelFlow, heads_key, propagate
+from pocketkube.graph.recurrent import obstacle
 from pocketkube.graph.sharing import SharedVariables
 from pocketkube.graph.walk import functional_graph, walk
 
@@ -135,7 +136,8 @@ class _Tracer:
             # What stands before the first channels that could go, as augmentation does, loses nothing.
             if not understood and (getattr(op, "weights", None) or any(c is not None for c in inputs)):
                 self.left_whole.append(
-                    f"{path} ({type(op).__name__}) is not known: what goes in and out is left whole"
+                    f"{path} ({type(op).__name__}) {obstacle(op) or 'is not known'}: "
+                    "what goes in and out is left whole"
                 )
         return outputs
 
@@ -171,8 +173,7 @@ def _groups(uses: Sequence[Use], units: Units) -> Iterator[Group]:
         for owner in (id(use.op), heads_key(use.op)):
             if owner not in units.first:
                 continue
-            size = use.op.num_heads if isinstance(owner, tuple) else len(use.outputs[0].ids)  # type: ignore[union-attr]
-            made = units.unit_of[units.first[owner] + np.arange(size)]
+            made = units.unit_of[units.first[owner] + np.arange(units.sizes[owner])]
             suffix = "/heads" if isinstance(owner, tuple) else ""
             for group in np.unique(units.group_of[made[made >= 0]]):
                 makers.setdefault(int(group), []).append(use.path + suffix)

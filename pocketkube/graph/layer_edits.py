@@ -10,6 +10,7 @@ import numpy as np
 from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
+from pocketkube.graph.recurrent import RECURRENT, along_gates, cells_of, gates_of, resized
 from pocketkube.keras_private import LayerScale, attention_output_shape
 
 layers = keras.layers
@@ -203,6 +204,23 @@ def _attention(use: Use, kept: Kept) -> LayerEdit:
     return LayerEdit(config, weights)
 
 
+def _recurrent(use: Use, kept: Kept) -> LayerEdit:
+    if use.outputs[0] is None:
+        return LayerEdit()
+    cell = cells_of(use.op)[0]
+    # Directions that are put side by side lose the same units.
+    units = kept.outputs[0][kept.outputs[0] < cell.units]
+    columns = along_gates(units, cell.units, gates_of(cell))
+    return LayerEdit(
+        resized(use.op.get_config(), len(units)),
+        {
+            "kernel": (*_axis(0, _into(use, kept)), (1, columns)),
+            "recurrent_kernel": ((0, units), (1, columns)),
+            "bias": ((-1, columns),),
+        },
+    )
+
+
 EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
     layers.Dense: _dense,
     layers.Embedding: _embedding,
@@ -217,6 +235,7 @@ EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
     layers.DepthwiseConv1D: _depthwise,
     layers.DepthwiseConv2D: _depthwise,
     layers.MultiHeadAttention: _attention,
+    **dict.fromkeys(RECURRENT, _recurrent),
     layers.BatchNormalization: _per_channel,
     layers.LayerNormalization: _per_channel,
     layers.RMSNormalization: _per_channel,

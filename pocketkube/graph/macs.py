@@ -8,6 +8,7 @@ import keras
 
 from pocketkube.graph.calls import LayerCall
 from pocketkube.graph.layer_rules import rules_of
+from pocketkube.graph.recurrent import RECURRENT, cells_of
 from pocketkube.keras_private import (
     CustomScaleLayer,
     LayerScale,
@@ -18,7 +19,7 @@ from pocketkube.keras_private import (
 )
 
 layers = keras.layers
-Rule = Callable[[LayerCall], int]
+Rule = Callable[[LayerCall], int | None]
 
 
 def count_macs(call: LayerCall) -> int | None:
@@ -142,9 +143,13 @@ def _dot_layer(call: LayerCall) -> int:
     return math.prod(call.outputs[0]) * call.shapes[0][axis]
 
 
-def _recurrent(call: LayerCall) -> int:
-    cell = call.op.cell
-    return call.shapes[0][1] * (math.prod(cell.kernel.shape) + math.prod(cell.recurrent_kernel.shape))
+def _recurrent(call: LayerCall) -> int | None:
+    cells = cells_of(call.op)
+    ends = [getattr(x, name, None) for x in cells for name in ("activation", "recurrent_activation")]
+    if not cells or any(map(_is_foreign, ends)):
+        return None
+    kernels = [kernel for cell in cells for kernel in (cell.kernel, cell.recurrent_kernel)]
+    return call.shapes[0][1] * sum(math.prod(kernel.shape) for kernel in kernels)
 
 
 def _matmul(call: LayerCall) -> int:
@@ -178,7 +183,7 @@ MACS: dict[type, Rule] = {
     layers.GroupQueryAttention: _grouped_query_attention,
     layers.Attention: _dot_attention,
     layers.Dot: _dot_layer,
-    **dict.fromkeys((layers.LSTM, layers.GRU, layers.SimpleRNN), _recurrent),
+    **dict.fromkeys(RECURRENT, _recurrent),
     # Layers without products that count.
     **dict.fromkeys(
         (

@@ -10,6 +10,7 @@ import numpy as np
 from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
+from pocketkube.graph.recurrent import cells_of, gates_of
 
 layers = keras.layers
 
@@ -23,12 +24,14 @@ class Side:
         weight: The weight.
         axis: The axis.
         units: Unit of each position along it, or -1.
+        gates: How many times all units lie along it, one after the other.
     """
 
     path: str
     weight: Any
     axis: int
     units: np.ndarray
+    gates: int = 1
 
     def sums(self, values: np.ndarray, count: int) -> np.ndarray:
         """Sums of `values`, shaped as the weight, over all but this axis, for each of `count` units."""
@@ -43,22 +46,32 @@ def makers(graph: ChannelGraph) -> Iterator[Side]:
         name, _, axis = matrix_of(use.op) or ("", None, 0)
         if name and use.outputs[0] is not None:
             yield Side(use.path, weight_of(use.op, name), axis, graph.units.of(use.outputs[0]))
+        for cell in cells_of(use.op):
+            gates = gates_of(cell)
+            units = np.tile(_made_by(graph, use.op), gates)
+            yield Side(use.path, cell.kernel, 1, units, gates)
+            yield Side(use.path, cell.recurrent_kernel, 1, units, gates)
 
 
 def consumers(graph: ChannelGraph) -> Iterator[Side]:
     """The weights that mix channels into others; a unit that reaches none of them is a head's."""
     for use in graph.uses:
+        if not consumes(use):
+            continue
+        assert use.inputs[0] is not None
         name, axis, _ = matrix_of(use.op) or ("", None, 0)
-        if consumes(use) and axis is not None:
-            assert use.inputs[0] is not None
+        if axis is not None:
             weight = weight_of(use.op, name)
             # A grouped convolution's kernel has one group's channels; the others' go with them.
             units = graph.units.of(use.inputs[0])[: weight.shape[axis]]
             yield Side(use.path, weight, axis, units)
+        for cell in cells_of(use.op):
+            yield Side(use.path, cell.kernel, 0, graph.units.of(use.inputs[0]))
 
 
-def heads(graph: ChannelGraph) -> Iterator[Side]:
-    """The weights that mix the heads of attention layers."""
+def inner_consumers(graph: ChannelGraph) -> Iterator[Side]:
+    """The weights that mix what is read within a layer: attention heads, recurrent units."""
+    yield from recurrences(graph)
     for use in graph.uses:
         channels = graph.heads(use.op)
         if channels is not None:
@@ -66,13 +79,31 @@ def heads(graph: ChannelGraph) -> Iterator[Side]:
             yield Side(use.path, kernel, 0, graph.units.of(channels))
 
 
+def recurrences(graph: ChannelGraph) -> Iterator[Side]:
+    """The weights with which recurrent layers read their own units, a step later."""
+    for use in graph.uses:
+        for cell in cells_of(use.op):
+            yield Side(use.path, cell.recurrent_kernel, 0, _made_by(graph, use.op))
+
+
+def _made_by(graph: ChannelGraph, op: Any) -> np.ndarray:
+    """The units of the channels that a layer makes, each once."""
+    first, size = graph.units.first[id(op)], graph.units.sizes[id(op)]
+    return graph.units.unit_of[first : first + size]
+
+
 def consumes(use: Use) -> bool:
     """Whether the channels of a layer's first input end there, in all of its outputs."""
-    if matrix_of(use.op) is None or not use.inputs or use.inputs[0] is None:
+    if not mixes(use.op) or not use.inputs or use.inputs[0] is None:
         return False
     if getattr(use.op, "groups", 1) > 1:
         return not cuts_whole_groups(use.op, len(use.inputs[0].ids))
     return getattr(use.op, "depth_multiplier", 1) == 1
+
+
+def mixes(op: Any) -> bool:
+    """Whether a layer mixes channels into others."""
+    return matrix_of(op) is not None or bool(cells_of(op))
 
 
 def matrix_of(op: Any) -> tuple[str, int | None, int] | None:

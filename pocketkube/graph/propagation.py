@@ -9,6 +9,7 @@ import numpy as np
 
 from pocketkube.graph.channels import FIXED, Channels, Ledger
 from pocketkube.graph.layer_rules import rules_of
+from pocketkube.graph.recurrent import RECURRENT, obstacle, recurrent_channels
 from pocketkube.keras_private import (
     CustomScaleLayer,
     LayerScale,
@@ -77,7 +78,7 @@ def propagate(call: ChannelFlow) -> list[Channels | None] | None:
     """
     added = rules_of(call.op)
     rule = added.channels if added else RULES.get(type(call.op)) or _operation_rule(call.op)
-    if rule is None:
+    if rule is None or obstacle(call.op):
         call.fix_all()
         return None
     made = rule(call)
@@ -366,6 +367,7 @@ RULES: dict[type, Rule] = {
     layers.DepthwiseConv1D: _depthwise,
     layers.DepthwiseConv2D: _depthwise,
     layers.MultiHeadAttention: _attention,
+    **dict.fromkeys(RECURRENT, recurrent_channels),
     layers.BatchNormalization: _on_last_axis,
     layers.LayerNormalization: _on_last_axis,
     layers.RMSNormalization: _on_last_axis,

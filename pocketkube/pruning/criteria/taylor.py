@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.graph.dependency import ChannelGraph
-from pocketkube.graph.matrices import consumes, heads
+from pocketkube.graph.matrices import consumes, inner_consumers
 from pocketkube.graph.replay import Tap, replay
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria.base import Criterion
@@ -39,7 +39,7 @@ def taylor_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibrat
     """
     count = graph.units.count
     ends = {use.path: use.inputs[0] for use in graph.uses if consumes(use)}
-    head_sides = list(heads(graph))
+    head_sides = list(inner_consumers(graph))
     scores = np.zeros(count)
     # Units that something reads, and those that the loss depends on.
     read, counted = np.zeros(count, bool), np.zeros(count, bool)
