@@ -13,6 +13,7 @@ import keras
 
 from pocketkube.graph.calls import LayerCall
 from pocketkube.graph.macs import attention_projections
+from pocketkube.graph.recurrent import RECURRENT, cells_of, gates_of
 from pocketkube.keras_private import CustomScaleLayer, LayerScale, attention_axes
 
 layers = keras.layers
@@ -93,7 +94,20 @@ def _attention(call: LayerCall) -> int:
     return softmax + scaling + biases
 
 
+def _recurrent(call: LayerCall) -> int:
+    """At each step what comes in and what was before are added, and gates applied; directions merged."""
+    total = 0
+    for cell in cells_of(call.op):
+        biases = cell.use_bias * gates_of(cell) * (1 + getattr(cell, "reset_after", False))
+        total += call.shapes[0][1] * cell.units * (STEP_FLOPS[type(cell)] + biases)
+    merges = getattr(call.op, "merge_mode", None)
+    return total + {"sum": 1, "mul": 1, "ave": 2}.get(merges, 0) * _size(call)
+
+
 ACTIVATION_FLOPS = {"silu": 2, "gelu": 4, "hard_sigmoid": 2, "hard_silu": 3, "softmax": 5}
+
+# Of a unit at one step, without biases.
+STEP_FLOPS: dict[type, int] = {layers.LSTMCell: 8, layers.GRUCell: 8, layers.SimpleRNNCell: 1}
 
 # Layers whose output is as large as what their bias is added to.
 BIASED = {
@@ -117,6 +131,7 @@ FLOPS: dict[type, Rule] = {
     layers.MultiHeadAttention: _attention,
     layers.GroupQueryAttention: _attention,
     layers.Average: _average,
+    **dict.fromkeys(RECURRENT, _recurrent),
     **dict.fromkeys(
         (layers.Add, layers.Subtract, layers.Multiply, layers.Maximum, layers.Minimum), _merge
     ),
