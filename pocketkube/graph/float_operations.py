@@ -95,7 +95,7 @@ def _attention(call: LayerCall) -> int:
 
 
 def _recurrent(call: LayerCall) -> int:
-    """At each step what comes in and what was before are added, and gates applied; directions merged."""
+    """At each step what comes in is added to what was before, and gates applied; directions merged."""
     total = 0
     for cell in cells_of(call.op):
         biases = cell.use_bias * gates_of(cell) * (1 + getattr(cell, "reset_after", False))
