@@ -46,11 +46,9 @@ def makers(graph: ChannelGraph) -> Iterator[Side]:
         name, _, axis = matrix_of(use.op) or ("", None, 0)
         if name and use.outputs[0] is not None:
             yield Side(use.path, weight_of(use.op, name), axis, graph.units.of(use.outputs[0]))
-        for cell in cells_of(use.op):
-            gates = gates_of(cell)
-            units = np.tile(_made_by(graph, use.op), gates)
-            yield Side(use.path, cell.kernel, 1, units, gates)
-            yield Side(use.path, cell.recurrent_kernel, 1, units, gates)
+    for path, cell, units in states(graph):
+        for weight in (cell.kernel, cell.recurrent_kernel):
+            yield Side(path, weight, 1, np.tile(units, gates_of(cell)), gates_of(cell))
 
 
 def consumers(graph: ChannelGraph) -> Iterator[Side]:
@@ -71,7 +69,13 @@ def consumers(graph: ChannelGraph) -> Iterator[Side]:
 
 def inner_consumers(graph: ChannelGraph) -> Iterator[Side]:
     """The weights that mix what is read within a layer: attention heads, recurrent units."""
-    yield from recurrences(graph)
+    yield from heads(graph)
+    for path, cell, units in states(graph):
+        yield Side(path, cell.recurrent_kernel, 0, units)
+
+
+def heads(graph: ChannelGraph) -> Iterator[Side]:
+    """The weights that mix the heads of attention layers."""
     for use in graph.uses:
         channels = graph.heads(use.op)
         if channels is not None:
@@ -79,17 +83,12 @@ def inner_consumers(graph: ChannelGraph) -> Iterator[Side]:
             yield Side(use.path, kernel, 0, graph.units.of(channels))
 
 
-def recurrences(graph: ChannelGraph) -> Iterator[Side]:
-    """The weights with which recurrent layers read their own units, a step later."""
+def states(graph: ChannelGraph) -> Iterator[tuple[str, Any, np.ndarray]]:
+    """The cells of recurrent layers: the layer's path, the cell, and the unit of each number of it."""
     for use in graph.uses:
         for cell in cells_of(use.op):
-            yield Side(use.path, cell.recurrent_kernel, 0, _made_by(graph, use.op))
-
-
-def _made_by(graph: ChannelGraph, op: Any) -> np.ndarray:
-    """The units of the channels that a layer makes, each once."""
-    first, size = graph.units.first[id(op)], graph.units.sizes[id(op)]
-    return graph.units.unit_of[first : first + size]
+            first = graph.units.first[id(use.op)]
+            yield use.path, cell, graph.units.unit_of[first : first + cell.units]
 
 
 def consumes(use: Use) -> bool:
