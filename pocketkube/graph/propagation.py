@@ -1,5 +1,6 @@
 """How channels travel through each kind of operation: one short rule for each, in one table."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -261,8 +262,13 @@ def _reshape(call: ChannelFlow) -> Channels | None:
     channels = call.channels[0]
     if channels is None:
         return None
+    if channels.axis == -1 and call.shapes[0][-1] == call.out_shapes[0][-1] is not None:
+        # The last axis is as it was, even where steps of a sequence become examples of a batch.
+        return channels
     shape, out = call.shapes[0][1:], call.out_shapes[0][1:]
     if not _is_whole(shape) or not _is_whole(out) or call.out_shapes[0][0] != call.shapes[0][0]:
+        return _whole(call)
+    if math.prod(shape) != math.prod(out):
         return _whole(call)
     return _relabel(call, _spread(channels, shape).reshape(out))
 
