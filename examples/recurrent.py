@@ -35,7 +35,7 @@ def main() -> None:
     """Goes through all networks and seeds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--units", type=int, default=64)
+    parser.add_argument("--units", type=int, default=128)
     parser.add_argument("--output", type=Path, default=Path("runs/recurrent"))
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def _trained(kind: str, units: int, seed: int, x: np.ndarray, y: np.ndarray) -> 
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.003), loss, metrics=["accuracy"])
-    model.fit(x, y, epochs=25, batch_size=32, verbose=0)
+    model.fit(x, y, epochs=15, batch_size=32, verbose=0)
     return model
 
 

@@ -94,6 +94,12 @@ def _attention(call: LayerCall) -> int:
     return softmax + scaling + biases
 
 
+def _each_step(call: LayerCall) -> int:
+    """The bias and the activation of a dense layer."""
+    name = getattr(call.op.layer.activation, "__name__", "")
+    return (call.op.layer.use_bias + ACTIVATION_FLOPS.get(name, 0)) * _size(call)
+
+
 def _recurrent(call: LayerCall) -> int:
     """At each step what comes in is added to what was before, and gates applied; directions merged."""
     total = 0
@@ -132,6 +138,7 @@ FLOPS: dict[type, Rule] = {
     layers.GroupQueryAttention: _attention,
     layers.Average: _average,
     **dict.fromkeys(RECURRENT, _recurrent),
+    layers.TimeDistributed: _each_step,
     **dict.fromkeys(
         (layers.Add, layers.Subtract, layers.Multiply, layers.Maximum, layers.Minimum), _merge
     ),

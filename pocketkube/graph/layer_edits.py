@@ -114,6 +114,12 @@ def _dense(use: Use, kept: Kept) -> LayerEdit:
     )
 
 
+def _each_step(use: Use, kept: Kept) -> LayerEdit:
+    if use.outputs[0] is None:
+        return LayerEdit()
+    return LayerEdit(resized(use.op.get_config(), len(kept.outputs[0])), _dense(use, kept).weights)
+
+
 def _embedding(use: Use, kept: Kept) -> LayerEdit:
     (out,) = kept.outputs
     return LayerEdit({"output_dim": len(out)}, {"embeddings": ((1, out),)})
@@ -235,6 +241,7 @@ EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
     layers.DepthwiseConv1D: _depthwise,
     layers.DepthwiseConv2D: _depthwise,
     layers.MultiHeadAttention: _attention,
+    layers.TimeDistributed: _each_step,
     **dict.fromkeys(RECURRENT, _recurrent),
     layers.BatchNormalization: _per_channel,
     layers.LayerNormalization: _per_channel,

@@ -83,6 +83,13 @@ def _dense(call: LayerCall) -> int:
     return math.prod(call.shapes[0][:-1]) * math.prod(call.op.kernel.shape)
 
 
+def _each_step(call: LayerCall) -> int | None:
+    inner = call.op.layer
+    if type(inner) is not layers.Dense or _is_foreign(inner.activation):
+        return None
+    return math.prod(call.shapes[0][:-1]) * math.prod(inner.kernel.shape)
+
+
 def _einsum_dense(call: LayerCall) -> int:
     terms, out = call.op.equation.split("->")
     labels = terms.split(",")[1].strip()
@@ -178,6 +185,7 @@ MACS: dict[type, Rule] = {
         _transposed_convolution,
     ),
     layers.Dense: _dense,
+    layers.TimeDistributed: _each_step,
     layers.EinsumDense: _einsum_dense,
     layers.MultiHeadAttention: _multi_head_attention,
     layers.GroupQueryAttention: _grouped_query_attention,

@@ -10,7 +10,7 @@ import numpy as np
 from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
-from pocketkube.graph.recurrent import cells_of, gates_of
+from pocketkube.graph.recurrent import cells_of, gates_of, obstacle
 
 layers = keras.layers
 
@@ -107,6 +107,8 @@ def mixes(op: Any) -> bool:
 
 def matrix_of(op: Any) -> tuple[str, int | None, int] | None:
     """The weight with which a layer mixes channels, as in `MATRICES`; None where it has none."""
+    if obstacle(op) is not None:
+        return None
     added = rules_of(op)
     return added.matrix if added else MATRICES.get(type(op))
 
@@ -119,6 +121,7 @@ def weight_of(layer: Any, end: str) -> Any:
 # The weight's name, the axis of incoming channels (None: they have none there) and of outgoing ones.
 MATRICES: dict[type, tuple[str, int | None, int]] = {
     layers.Dense: ("kernel", 0, 1),
+    layers.TimeDistributed: ("kernel", 0, 1),
     layers.Embedding: ("embeddings", None, 1),
     layers.MultiHeadAttention: ("attention_output/kernel", None, -1),
     **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), ("kernel", -2, -1)),

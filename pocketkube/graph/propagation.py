@@ -142,6 +142,12 @@ def _dense(call: ChannelFlow) -> Channels | None:
     return Channels(-1, call.ledger.fresh(_key(call), call.op.units))
 
 
+def _each_step(call: ChannelFlow) -> Channels | None:
+    """A dense layer for each step of a sequence: it reads the last axis anyway."""
+    call.last()
+    return Channels(-1, call.ledger.fresh(_key(call), call.op.layer.units))
+
+
 def _embedding(call: ChannelFlow) -> Channels | None:
     return Channels(-1, call.ledger.fresh(_key(call), call.op.output_dim))
 
@@ -373,6 +379,7 @@ RULES: dict[type, Rule] = {
     layers.DepthwiseConv1D: _depthwise,
     layers.DepthwiseConv2D: _depthwise,
     layers.MultiHeadAttention: _attention,
+    layers.TimeDistributed: _each_step,
     **dict.fromkeys(RECURRENT, recurrent_channels),
     layers.BatchNormalization: _on_last_axis,
     layers.LayerNormalization: _on_last_axis,

@@ -33,7 +33,9 @@ def gates_of(cell: Any) -> int:
 
 
 def obstacle(op: Any) -> str | None:
-    """Why no unit of a recurrent layer may be cut; None where units may, and for all other layers."""
+    """Why a layer that goes through a sequence loses nothing; None where it may, and for all others."""
+    if isinstance(op, layers.TimeDistributed) and type(op.layer) is not layers.Dense:
+        return f"gives each step to a {type(op.layer).__name__}, which is known only outside of it"
     if type(op) not in RECURRENT:
         return None
     found = _cells(op)

@@ -109,8 +109,9 @@ def test_a_cut_network_computes_what_one_does_whose_states_are_held_at_zero(recu
             ),
             "has directions that differ",
         ),
+        (layers.TimeDistributed(layers.LayerNormalization()), "gives each step to a LayerNormali"),
     ],
-    ids=["several_cells", "directions"],
+    ids=["several_cells", "directions", "steps"],
 )
 def test_what_stays_whole_is_named_with_the_reason(layer, reason) -> None:
     inputs = keras.Input((6, 3))

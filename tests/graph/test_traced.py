@@ -88,6 +88,7 @@ GRU = 5 * (4 * 18 + 6 * 18)
         (layers.GRU(6, unroll=True, reset_after=False), (5, 4), GRU),
         (layers.Bidirectional(layers.GRU(6, unroll=True), merge_mode="ave"), (5, 4), 2 * GRU),
         (layers.RNN(layers.SimpleRNNCell(6), unroll=True), (5, 4), 5 * (4 * 6 + 6 * 6)),
+        (layers.TimeDistributed(layers.Dense(7, activation="gelu")), (5, 4), 5 * 4 * 7),
         (layers.Dense(3, activation=lambda x: x @ ops.ones((3, 3))), (4,), 4 * 3 + 3 * 3),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, layers.Layer) else None,

