@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from pocketkube.graph.channels import Channels, Ledger, Units
+from pocketkube.graph.layer_rules import said_of_unknown
 from pocketkube.graph.propagation import ChannelFlow, heads_key, propagate
 from pocketkube.graph.recurrent import obstacle
 from pocketkube.graph.sharing import SharedVariables
@@ -137,7 +138,7 @@ class _Tracer:
             if not understood and (getattr(op, "weights", None) or any(c is not None for c in inputs)):
                 self.left_whole.append(
                     f"{path} ({type(op).__name__}) {obstacle(op) or 'is not known'}: "
-                    "what goes in and out is left whole"
+                    f"what goes in and out is left whole{said_of_unknown(op)}"
                 )
         return outputs
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from pocketkube.graph.calls import LayerCall
+from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.macs import attention_projections
 from pocketkube.graph.recurrent import RECURRENT, cells_of, gates_of
 from pocketkube.keras_private import CustomScaleLayer, LayerScale, attention_axes
@@ -30,10 +31,11 @@ def count_other_flops(call: LayerCall) -> int:
         Their number: the layer's own, its bias and its activation; 0 for a layer without a rule.
     """
     op = call.op
-    own = FLOPS.get(type(op))
+    kind = computes_as(op)
+    own = FLOPS.get(kind)
     if own is None and not isinstance(op, layers.Layer):
         own = OPERATION_FLOPS.get(type(op).__name__)
-    bias = _size(call) if getattr(op, "use_bias", False) and type(op) in BIASED else 0
+    bias = _size(call) if getattr(op, "use_bias", False) and kind in BIASED else 0
     return (own(call) if own else 0) + bias + _activation(call)
 
 
@@ -105,7 +107,7 @@ def _recurrent(call: LayerCall) -> int:
     total = 0
     for cell in cells_of(call.op):
         biases = cell.use_bias * gates_of(cell) * (1 + getattr(cell, "reset_after", False))
-        total += call.shapes[0][1] * cell.units * (STEP_FLOPS[type(cell)] + biases)
+        total += call.shapes[0][1] * cell.units * (STEP_FLOPS[computes_as(cell)] + biases)
     merges = getattr(call.op, "merge_mode", None)
     return total + {"sum": 1, "mul": 1, "ave": 2}.get(merges, 0) * _size(call)
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from pocketkube.graph.dependency import ChannelGraph, Use
+from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
 from pocketkube.graph.recurrent import RECURRENT, along_gates, cells_of, gates_of, resized
@@ -92,7 +93,7 @@ def kept_around(graph: ChannelGraph, use: Use, keep: np.ndarray) -> Kept:
 def edit_of(use: Use, kept: Kept) -> LayerEdit:
     """How the layer of `use` has to change so that only `kept` is left around it."""
     added = rules_of(use.op)
-    rule = added.edit if added else EDITS.get(type(use.op))
+    rule = added.edit if added else EDITS.get(computes_as(use.op))
     return rule(use, kept) if rule else LayerEdit()
 
 

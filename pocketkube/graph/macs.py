@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from pocketkube.graph.calls import LayerCall
+from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.recurrent import RECURRENT, cells_of
 from pocketkube.keras_private import (
@@ -39,7 +40,8 @@ def count_macs(call: LayerCall) -> int | None:
         return None
     if isinstance(op, layers.Layer):
         added = rules_of(op)
-        rule = MACS.get(type(op)) or REGISTERED.get(keras.saving.get_registered_name(type(op)))
+        kind = computes_as(op)
+        rule = MACS.get(kind) or REGISTERED.get(keras.saving.get_registered_name(kind))
         rule = added.macs if added else rule
         return rule(call) if rule is not None else None
     # Bare operations (x + y on symbolic tensors) have no public classes: their names are keras.ops'.
@@ -85,7 +87,7 @@ def _dense(call: LayerCall) -> int:
 
 def _each_step(call: LayerCall) -> int | None:
     inner = call.op.layer
-    if type(inner) is not layers.Dense or _is_foreign(inner.activation):
+    if computes_as(inner) is not layers.Dense or _is_foreign(inner.activation):
         return None
     return math.prod(call.shapes[0][:-1]) * math.prod(inner.kernel.shape)
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from pocketkube.graph.dependency import ChannelGraph, Use
+from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
 from pocketkube.graph.recurrent import cells_of, gates_of, obstacle
@@ -86,8 +87,8 @@ def heads(graph: ChannelGraph) -> Iterator[Side]:
 def states(graph: ChannelGraph) -> Iterator[tuple[str, Any, np.ndarray]]:
     """The cells of recurrent layers: the layer's path, the cell, and the unit of each number of it."""
     for use in graph.uses:
-        for cell in cells_of(use.op):
-            first = graph.units.first[id(use.op)]
+        first = graph.units.first.get(id(use.op))
+        for cell in cells_of(use.op) if first is not None else ():
             yield use.path, cell, graph.units.unit_of[first : first + cell.units]
 
 
@@ -110,7 +111,7 @@ def matrix_of(op: Any) -> tuple[str, int | None, int] | None:
     if obstacle(op) is not None:
         return None
     added = rules_of(op)
-    return added.matrix if added else MATRICES.get(type(op))
+    return added.matrix if added else MATRICES.get(computes_as(op))
 
 
 def weight_of(layer: Any, end: str) -> Any:

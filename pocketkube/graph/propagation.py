@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from pocketkube.graph.channels import FIXED, Channels, Ledger
+from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.recurrent import RECURRENT, obstacle, recurrent_channels
 from pocketkube.keras_private import (
@@ -78,7 +79,7 @@ def propagate(call: ChannelFlow) -> list[Channels | None] | None:
         so that it stays as it is.
     """
     added = rules_of(call.op)
-    rule = added.channels if added else RULES.get(type(call.op)) or _operation_rule(call.op)
+    rule = added.channels if added else RULES.get(computes_as(call.op)) or _operation_rule(call.op)
     if rule is None or obstacle(call.op):
         call.fix_all()
         return None

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 
 from pocketkube.graph.channels import Channels
+from pocketkube.graph.kinds import computes_as
+from pocketkube.graph.layer_rules import known_as
 
 if TYPE_CHECKING:
     from pocketkube.graph.propagation import ChannelFlow
@@ -24,27 +26,27 @@ RECURRENT = (layers.LSTM, layers.GRU, layers.SimpleRNN, layers.RNN, layers.Bidir
 
 def cells_of(op: Any) -> tuple[Any, ...]:
     """The cell that a recurrent layer steps, or that of each direction; none of any other layer."""
-    return _cells(op) if type(op) in RECURRENT and obstacle(op) is None else ()
+    return _cells(op) if known_as(op) in RECURRENT and obstacle(op) is None else ()
 
 
 def gates_of(cell: Any) -> int:
     """How many gates lie side by side in a cell's weights."""
-    return GATES[type(cell)]
+    return GATES[computes_as(cell)]
 
 
 def obstacle(op: Any) -> str | None:
     """Why a layer that goes through a sequence loses nothing; None where it may, and for all others."""
-    if isinstance(op, layers.TimeDistributed) and type(op.layer) is not layers.Dense:
+    if known_as(op) is layers.TimeDistributed and computes_as(op.layer) is not layers.Dense:
         return f"gives each step to a {type(op.layer).__name__}, which is known only outside of it"
-    if type(op) not in RECURRENT:
+    if known_as(op) not in RECURRENT:
         return None
     found = _cells(op)
     for cell in found:
         if isinstance(cell, layers.StackedRNNCells):
             return "has several cells, which hand units on within a step; give each a layer of its own"
-        if type(cell) not in GATES:
+        if computes_as(cell) not in GATES:
             return f"steps a {type(cell).__name__}, which is not known"
-    if len({(type(cell), cell.units) for cell in found}) > 1:
+    if len({(computes_as(cell), cell.units) for cell in found}) > 1:
         return "has directions that differ in their cells or units"
     return None
 
