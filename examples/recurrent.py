@@ -15,9 +15,10 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import pocketkube as pk
+from pocketkube.deploy.convert import NumberFormat
 
 KINDS = {"LSTM": keras.layers.LSTM, "GRU": keras.layers.GRU}
-FORMATS = ("float32", "dynamic", "int8")
+FORMATS: tuple[NumberFormat | None, ...] = (None, "dynamic", "int8")
 HEAD = (
     "network",
     "accuracy, %",
@@ -68,10 +69,12 @@ def _halved(kind: str, units: int, seed: int, folder: Path) -> Iterator[tuple[st
     )
     np.savez(folder / "test.npz", x=x_test, y=y_test)
     for number_format in FORMATS:
-        wanted = {} if number_format == "float32" else {"number_format": number_format}
         before, after = (
             pk.export(
-                net, folder / f"{kind}-{seed}-{name}-{number_format}.tflite", (x, y), **wanted
+                net,
+                folder / f"{kind}-{seed}-{name}-{number_format or 'float32'}.tflite",
+                (x, y),
+                number_format=number_format,
             ).path
             for name, net in (("whole", model), ("half", small))
         )
@@ -79,9 +82,9 @@ def _halved(kind: str, units: int, seed: int, folder: Path) -> Iterator[tuple[st
         first, last = found.files
         yield (
             *common,
-            number_format,
+            first.format,
             f"{first.size_bytes / 1000:.1f} to {last.size_bytes / 1000:.1f}",
-            f"{100 * first.score:.1f} to {100 * last.score:.1f}",
+            " to ".join(f"{100 * (file.score or 0):.1f}" for file in found.files),
             f"{found.latency_ratio:.2f}",
         )
 

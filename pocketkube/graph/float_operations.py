@@ -108,7 +108,7 @@ def _recurrent(call: LayerCall) -> int:
     for cell in cells_of(call.op):
         biases = cell.use_bias * gates_of(cell) * (1 + getattr(cell, "reset_after", False))
         total += call.shapes[0][1] * cell.units * (STEP_FLOPS[computes_as(cell)] + biases)
-    merges = getattr(call.op, "merge_mode", None)
+    merges = str(getattr(call.op, "merge_mode", ""))
     return total + {"sum": 1, "mul": 1, "ave": 2}.get(merges, 0) * _size(call)
 
 

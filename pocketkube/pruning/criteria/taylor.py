@@ -40,7 +40,11 @@ def taylor_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibrat
     only feeds outputs without a loss it says nothing.
     """
     count = graph.units.count
-    ends = {use.path: use.inputs[0] for use in graph.uses if consumes(use)}
+    ends = {
+        use.path: graph.units.of(use.inputs[0])
+        for use in graph.uses
+        if consumes(use) and use.inputs[0] is not None
+    }
     head_sides = list(heads(graph))
     units_of = {id(cell): units for _, cell, units in states(graph)}
     cells = [cell for _, cell, _ in states(graph)]
@@ -61,7 +65,7 @@ def taylor_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibrat
                 )
             loss = tf.reduce_sum(calibration.loss(labels, outputs))
         weights = [getattr(side.weight, "value", side.weight) for side in head_sides]
-        looked_at = [(graph.units.of(ends[path]), tensor) for path, tensor in taps.items()]
+        looked_at = [(ends[path], tensor) for path, tensor in taps.items()]
         looked_at += [(units_of[id(cell)], mask) for cell, mask in masks.made]
         found = tape.gradient(loss, [*(tensor for _, tensor in looked_at), *weights])
         for (units, tensor), gradient in zip(looked_at, found, strict=False):
