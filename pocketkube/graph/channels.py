@@ -67,7 +67,7 @@ class Ledger:
         """The units and groups that follow from all that was said."""
         size = self._size
         if size == 0:
-            return Units(np.empty(0, int), np.empty(0, int), {})
+            return Units(np.empty(0, int), np.empty(0, int), {}, {})
         ties = np.concatenate([np.empty((2, 0), int), *self._ties], axis=1)
         classes = _components(ties, size)
         fixed = np.zeros(size, bool)
@@ -80,7 +80,8 @@ class Ledger:
         unit_of[~fixed[classes]] = unit_of_class
         group_of_unit = group_of_block[block_of[names]]
         _, group_of_unit = np.unique(group_of_unit, return_inverse=True)
-        return Units(unit_of, group_of_unit, dict(self._first))
+        sizes = dict(zip(self._first, self._blocks, strict=True))
+        return Units(unit_of, group_of_unit, dict(self._first), sizes)
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,13 @@ class Units:
         unit_of: Unit of each channel number, or FIXED.
         group_of: Group of each unit.
         first: First channel number of each owner.
+        sizes: How many channels each owner makes.
     """
 
     unit_of: np.ndarray
     group_of: np.ndarray
     first: dict[Hashable, int]
+    sizes: dict[Hashable, int]
 
     @property
     def count(self) -> int:

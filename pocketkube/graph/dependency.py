@@ -10,6 +10,7 @@ import numpy as np
 from pocketkube.graph.channels import Channels, Ledger, Units
 from pocketkube.graph.layer_rules import said_of_unknown
 from pocketkube.graph.propagation import ChannelFlow, heads_key, propagate
+from pocketkube.graph.recurrent import obstacle
 from pocketkube.graph.sharing import SharedVariables
 from pocketkube.graph.walk import functional_graph, walk
 
@@ -136,8 +137,8 @@ class _Tracer:
             # What stands before the first channels that could go, as augmentation does, loses nothing.
             if not understood and (getattr(op, "weights", None) or any(c is not None for c in inputs)):
                 self.left_whole.append(
-                    f"{path} ({type(op).__name__}) is not known: what goes in and out is left whole"
-                    f"{said_of_unknown(op)}"
+                    f"{path} ({type(op).__name__}) {obstacle(op) or 'is not known'}: "
+                    f"what goes in and out is left whole{said_of_unknown(op)}"
                 )
         return outputs
 
@@ -173,8 +174,7 @@ def _groups(uses: Sequence[Use], units: Units) -> Iterator[Group]:
         for owner in (id(use.op), heads_key(use.op)):
             if owner not in units.first:
                 continue
-            size = use.op.num_heads if isinstance(owner, tuple) else len(use.outputs[0].ids)  # type: ignore[union-attr]
-            made = units.unit_of[units.first[owner] + np.arange(size)]
+            made = units.unit_of[units.first[owner] + np.arange(units.sizes[owner])]
             suffix = "/heads" if isinstance(owner, tuple) else ""
             for group in np.unique(units.group_of[made[made >= 0]]):
                 makers.setdefault(int(group), []).append(use.path + suffix)

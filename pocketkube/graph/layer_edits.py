@@ -11,6 +11,7 @@ from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
+from pocketkube.graph.recurrent import RECURRENT, along_gates, cells_of, gates_of, resized
 from pocketkube.keras_private import LayerScale, attention_output_shape
 
 layers = keras.layers
@@ -114,6 +115,12 @@ def _dense(use: Use, kept: Kept) -> LayerEdit:
     )
 
 
+def _each_step(use: Use, kept: Kept) -> LayerEdit:
+    if use.outputs[0] is None:
+        return LayerEdit()
+    return LayerEdit(_resized(use, kept, len(kept.outputs[0])), _dense(use, kept).weights)
+
+
 def _embedding(use: Use, kept: Kept) -> LayerEdit:
     (out,) = kept.outputs
     return LayerEdit({"output_dim": len(out)}, {"embeddings": ((1, out),)})
@@ -204,6 +211,31 @@ def _attention(use: Use, kept: Kept) -> LayerEdit:
     return LayerEdit(config, weights)
 
 
+def _recurrent(use: Use, kept: Kept) -> LayerEdit:
+    if use.outputs[0] is None:
+        return LayerEdit()
+    cell = cells_of(use.op)[0]
+    # Directions that are put side by side lose the same units.
+    units = kept.outputs[0][kept.outputs[0] < cell.units]
+    columns = along_gates(units, cell.units, gates_of(cell))
+    return LayerEdit(
+        _resized(use, kept, len(units)),
+        {
+            "kernel": (*_axis(0, _into(use, kept)), (1, columns)),
+            "recurrent_kernel": ((0, units), (1, columns)),
+            "bias": ((-1, columns),),
+        },
+    )
+
+
+def _resized(use: Use, kept: Kept, units: int) -> Mapping[str, Any]:
+    sides = zip((*use.inputs, *use.outputs), (*kept.inputs, *kept.outputs), strict=True)
+    if all(len(left) == len(channels.ids) for channels, left in sides if channels is not None):
+        # A layer within it may be another one's, too, which its config says as it is.
+        return {}
+    return resized(use.op.get_config(), units)
+
+
 EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
     layers.Dense: _dense,
     layers.Embedding: _embedding,
@@ -218,6 +250,8 @@ EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
     layers.DepthwiseConv1D: _depthwise,
     layers.DepthwiseConv2D: _depthwise,
     layers.MultiHeadAttention: _attention,
+    layers.TimeDistributed: _each_step,
+    **dict.fromkeys(RECURRENT, _recurrent),
     layers.BatchNormalization: _per_channel,
     layers.LayerNormalization: _per_channel,
     layers.RMSNormalization: _per_channel,

@@ -11,6 +11,7 @@ from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
+from pocketkube.graph.recurrent import cells_of, gates_of, obstacle
 
 layers = keras.layers
 
@@ -24,12 +25,14 @@ class Side:
         weight: The weight.
         axis: The axis.
         units: Unit of each position along it, or -1.
+        gates: How many times all units lie along it, one after the other.
     """
 
     path: str
     weight: Any
     axis: int
     units: np.ndarray
+    gates: int = 1
 
     def sums(self, values: np.ndarray, count: int) -> np.ndarray:
         """Sums of `values`, shaped as the weight, over all but this axis, for each of `count` units."""
@@ -44,18 +47,32 @@ def makers(graph: ChannelGraph) -> Iterator[Side]:
         name, _, axis = matrix_of(use.op) or ("", None, 0)
         if name and use.outputs[0] is not None:
             yield Side(use.path, weight_of(use.op, name), axis, graph.units.of(use.outputs[0]))
+    for path, cell, units in states(graph):
+        for weight in (cell.kernel, cell.recurrent_kernel):
+            yield Side(path, weight, 1, np.tile(units, gates_of(cell)), gates_of(cell))
 
 
 def consumers(graph: ChannelGraph) -> Iterator[Side]:
     """The weights that mix channels into others; a unit that reaches none of them is a head's."""
     for use in graph.uses:
+        if not consumes(use):
+            continue
+        assert use.inputs[0] is not None
         name, axis, _ = matrix_of(use.op) or ("", None, 0)
-        if consumes(use) and axis is not None:
-            assert use.inputs[0] is not None
+        if axis is not None:
             weight = weight_of(use.op, name)
             # A grouped convolution's kernel has one group's channels; the others' go with them.
             units = graph.units.of(use.inputs[0])[: weight.shape[axis]]
             yield Side(use.path, weight, axis, units)
+        for cell in cells_of(use.op):
+            yield Side(use.path, cell.kernel, 0, graph.units.of(use.inputs[0]))
+
+
+def inner_consumers(graph: ChannelGraph) -> Iterator[Side]:
+    """The weights that mix what is read within a layer: attention heads, recurrent units."""
+    yield from heads(graph)
+    for path, cell, units in states(graph):
+        yield Side(path, cell.recurrent_kernel, 0, units)
 
 
 def heads(graph: ChannelGraph) -> Iterator[Side]:
@@ -67,17 +84,32 @@ def heads(graph: ChannelGraph) -> Iterator[Side]:
             yield Side(use.path, kernel, 0, graph.units.of(channels))
 
 
+def states(graph: ChannelGraph) -> Iterator[tuple[str, Any, np.ndarray]]:
+    """The cells of recurrent layers: the layer's path, the cell, and the unit of each number of it."""
+    for use in graph.uses:
+        first = graph.units.first.get(id(use.op))
+        for cell in cells_of(use.op) if first is not None else ():
+            yield use.path, cell, graph.units.unit_of[first : first + cell.units]
+
+
 def consumes(use: Use) -> bool:
     """Whether the channels of a layer's first input end there, in all of its outputs."""
-    if matrix_of(use.op) is None or not use.inputs or use.inputs[0] is None:
+    if not mixes(use.op) or not use.inputs or use.inputs[0] is None:
         return False
     if getattr(use.op, "groups", 1) > 1:
         return not cuts_whole_groups(use.op, len(use.inputs[0].ids))
     return getattr(use.op, "depth_multiplier", 1) == 1
 
 
+def mixes(op: Any) -> bool:
+    """Whether a layer mixes channels into others."""
+    return matrix_of(op) is not None or bool(cells_of(op))
+
+
 def matrix_of(op: Any) -> tuple[str, int | None, int] | None:
     """The weight with which a layer mixes channels, as in `MATRICES`; None where it has none."""
+    if obstacle(op) is not None:
+        return None
     added = rules_of(op)
     return added.matrix if added else MATRICES.get(computes_as(op))
 
@@ -90,6 +122,7 @@ def weight_of(layer: Any, end: str) -> Any:
 # The weight's name, the axis of incoming channels (None: they have none there) and of outgoing ones.
 MATRICES: dict[type, tuple[str, int | None, int]] = {
     layers.Dense: ("kernel", 0, 1),
+    layers.TimeDistributed: ("kernel", 0, 1),
     layers.Embedding: ("embeddings", None, 1),
     layers.MultiHeadAttention: ("attention_output/kernel", None, -1),
     **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), ("kernel", -2, -1)),

@@ -1,5 +1,6 @@
 """How channels travel through each kind of operation: one short rule for each, in one table."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -10,6 +11,7 @@ import numpy as np
 from pocketkube.graph.channels import FIXED, Channels, Ledger
 from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
+from pocketkube.graph.recurrent import RECURRENT, obstacle, recurrent_channels
 from pocketkube.keras_private import (
     CustomScaleLayer,
     LayerScale,
@@ -78,7 +80,7 @@ def propagate(call: ChannelFlow) -> list[Channels | None] | None:
     """
     added = rules_of(call.op)
     rule = added.channels if added else RULES.get(computes_as(call.op)) or _operation_rule(call.op)
-    if rule is None:
+    if rule is None or obstacle(call.op):
         call.fix_all()
         return None
     made = rule(call)
@@ -139,6 +141,12 @@ def _group_normalization(call: ChannelFlow) -> Channels | None:
 def _dense(call: ChannelFlow) -> Channels | None:
     call.last()
     return Channels(-1, call.ledger.fresh(_key(call), call.op.units))
+
+
+def _each_step(call: ChannelFlow) -> Channels | None:
+    """A dense layer for each step of a sequence: it reads the last axis anyway."""
+    call.last()
+    return Channels(-1, call.ledger.fresh(_key(call), call.op.layer.units))
 
 
 def _embedding(call: ChannelFlow) -> Channels | None:
@@ -261,8 +269,13 @@ def _reshape(call: ChannelFlow) -> Channels | None:
     channels = call.channels[0]
     if channels is None:
         return None
+    if channels.axis == -1 and call.shapes[0][-1] == call.out_shapes[0][-1] is not None:
+        # The last axis is as it was, even where steps of a sequence become examples of a batch.
+        return channels
     shape, out = call.shapes[0][1:], call.out_shapes[0][1:]
     if not _is_whole(shape) or not _is_whole(out) or call.out_shapes[0][0] != call.shapes[0][0]:
+        return _whole(call)
+    if math.prod(shape) != math.prod(out):
         return _whole(call)
     return _relabel(call, _spread(channels, shape).reshape(out))
 
@@ -367,6 +380,8 @@ RULES: dict[type, Rule] = {
     layers.DepthwiseConv1D: _depthwise,
     layers.DepthwiseConv2D: _depthwise,
     layers.MultiHeadAttention: _attention,
+    layers.TimeDistributed: _each_step,
+    **dict.fromkeys(RECURRENT, recurrent_channels),
     layers.BatchNormalization: _on_last_axis,
     layers.LayerNormalization: _on_last_axis,
     layers.RMSNormalization: _on_last_axis,
