@@ -70,6 +70,8 @@ def consumes(use: Use) -> bool:
     """Whether the channels of a layer's first input end there, in all of its outputs."""
     if matrix_of(use.op) is None or not use.inputs or use.inputs[0] is None:
         return False
+    if use.inputs[0].axis != -1:
+        return False
     if getattr(use.op, "groups", 1) > 1:
         return not cuts_whole_groups(use.op, len(use.inputs[0].ids))
     return getattr(use.op, "depth_multiplier", 1) == 1
