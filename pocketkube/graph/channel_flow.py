@@ -73,5 +73,26 @@ def left_whole(call: ChannelFlow, why: str) -> Channels | None:
     return None
 
 
+def made(call: ChannelFlow, count: int, axis: int = -1) -> Channels | None:
+    """The `count` channels that a layer makes along an axis."""
+    ids = call.ledger.fresh(id(call.op), count)
+    name = mixing_activation(call.op)
+    if name == HALVING:
+        call.hold(MIXED.format(name), ids)
+        return left_whole(call, MIXED.format(name))
+    if name and axis == -1:
+        call.hold(MIXED.format(name), ids)
+    return Channels(axis, ids)
+
+
+def mixing_activation(op: Any) -> str:
+    """The name of a layer's activation where that mixes channels; empty where it has no such."""
+    name = getattr(getattr(op, "activation", None), "__name__", "")
+    return name if name in MIXING else ""
+
+
 Rule = Callable[[ChannelFlow], Channels | list[Channels | None] | None]
 WITH_OTHERS = "it joins them with channels that stay, as those of the model's inputs do"
+MIXED = "{} mixes all channels, so that none of them is what it was without the others"
+MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
+HALVING = "glu"

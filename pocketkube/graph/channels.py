@@ -68,6 +68,12 @@ class Ledger:
             self._size += size
         return np.arange(size) + self._first[owner]
 
+    def known(self, owner: Hashable) -> np.ndarray | None:
+        """The numbers of the channels that `owner` makes; None where it makes none so far."""
+        if owner not in self._first:
+            return None
+        return np.arange(self._blocks[list(self._first).index(owner)]) + self._first[owner]
+
     def tie(self, one: np.ndarray, other: np.ndarray, hold: Hold | None = None) -> None:
         """Says that `one` and `other`, position by position, are kept or cut together.
 

@@ -161,8 +161,8 @@ class _Tracer:
                 for channels in (*use.inputs, *use.outputs):
                     if channels is not None:
                         self.ledger.fix(channels.ids)
-                if isinstance(use.op, keras.layers.MultiHeadAttention):
-                    self.ledger.fix(self.ledger.fresh(heads_key(use.op), use.op.num_heads))
+                if (heads := self.ledger.known(heads_key(use.op))) is not None:
+                    self.ledger.fix(heads)
             names = ", ".join(sorted(group.values()))
             self.left_whole.append(f"{names} share weights: they are left whole")
 

@@ -99,7 +99,7 @@ ACTIVATION_FLOPS = {"silu": 2, "gelu": 4, "hard_sigmoid": 2, "hard_silu": 3, "so
 BIASED = {
     layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Conv1DTranspose, layers.Conv2DTranspose,
     layers.Conv3DTranspose, layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.SeparableConv1D,
-    layers.SeparableConv2D, layers.Dense,
+    layers.SeparableConv2D, layers.Dense, layers.EinsumDense,
 }  # fmt: skip
 
 FLOPS: dict[type, Rule] = {

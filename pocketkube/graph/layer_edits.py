@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pocketkube.graph.contraction_edits import additive_attention_edit, einsum_dense_edit
 from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.edit import ANY, Kept, LayerEdit
 from pocketkube.graph.layer_rules import rules_of
@@ -167,6 +168,23 @@ def _attention(use: Use, kept: Kept) -> LayerEdit:
     return LayerEdit(config, weights)
 
 
+def _grouped_attention(use: Use, kept: Kept) -> LayerEdit:
+    """Queries' heads go with the heads of keys and values that they share."""
+    op, groups = use.op, kept.heads
+    if groups is None or use.outputs[0] is None:
+        return LayerEdit()
+    (out,), each = kept.outputs, op.num_query_heads // op.num_key_value_heads
+    heads = (groups[:, None] * each + np.arange(each)).ravel()
+    weights = {"attention_output/kernel": ((0, heads), (-1, out)), "attention_output/bias": ((0, out),)}
+    key = 2 if len(use.inputs) > 2 else 1
+    for name, position, of in (
+        ("query", 0, heads), ("gate", 0, heads), ("value", 1, groups), ("key", key, groups)
+    ):  # fmt: skip
+        weights[f"{name}/kernel"] = (*_axis(0, _into(use, kept, position)), (1, of))
+        weights[f"{name}/bias"] = ((0, of),)
+    return LayerEdit({"num_query_heads": len(heads), "num_key_value_heads": len(groups)}, weights)
+
+
 EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
     layers.Dense: _dense,
     layers.Embedding: _embedding,
@@ -180,7 +198,10 @@ EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
     layers.SeparableConv2D: _separable,
     layers.DepthwiseConv1D: _depthwise,
     layers.DepthwiseConv2D: _depthwise,
+    layers.EinsumDense: einsum_dense_edit,
+    layers.AdditiveAttention: additive_attention_edit,
     layers.MultiHeadAttention: _attention,
+    layers.GroupQueryAttention: _grouped_attention,
     layers.BatchNormalization: _normalization,
     layers.LayerNormalization: _normalization,
     layers.RMSNormalization: _normalization,

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pocketkube.graph.contraction_edits import dot_product_attention_edit
 from pocketkube.graph.dependency import Use
 from pocketkube.graph.edit import Kept, LayerEdit
 from pocketkube.graph.moves import argument, paddings, picked, rolled
@@ -141,6 +142,7 @@ def _elementwise(use: Use, kept: Kept) -> LayerEdit:
 
 
 OPERATION_EDITS: dict[str, Callable[[Use, Kept], LayerEdit]] = {
+    "DotProductAttention": dot_product_attention_edit,
     "GetItem": _get_item,
     "Pad": _pad,
     "Roll": _roll,

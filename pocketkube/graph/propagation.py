@@ -6,8 +6,19 @@ from typing import Any, TypeGuard
 import keras
 import numpy as np
 
-from pocketkube.graph.channel_flow import WITH_OTHERS, ChannelFlow, Rule, Shape, left_whole
+from pocketkube.graph.channel_flow import (
+    HALVING,
+    MIXED,
+    WITH_OTHERS,
+    ChannelFlow,
+    Rule,
+    Shape,
+    left_whole,
+    made,
+    mixing_activation,
+)
 from pocketkube.graph.channels import FIXED, Channels, Ledger
+from pocketkube.graph.contraction_rules import CONTRACTING_LAYERS, CONTRACTING_OPERATIONS
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.moves import MOVES, MOVING_LAYERS
 from pocketkube.keras_private import (
@@ -64,28 +75,11 @@ def _is_channels_first(op: Any) -> bool:
 
 
 def _activation(call: ChannelFlow) -> Channels | None:
-    name = _mixing(call.op)
+    name = mixing_activation(call.op)
     if not name:
         return _same(call)
     call.fix_all(MIXED.format(name))
     return None if name == HALVING else call.channels[0]
-
-
-def _mixing(op: Any) -> str:
-    """The name of a layer's activation where that mixes channels."""
-    name = getattr(getattr(op, "activation", None), "__name__", "")
-    return name if name in MIXING else ""
-
-
-def _made(call: ChannelFlow, count: int) -> Channels | None:
-    """The channels that a layer makes on the last axis."""
-    ids = call.ledger.fresh(id(call.op), count)
-    name = _mixing(call.op)
-    if name:
-        call.hold(MIXED.format(name), ids)
-    if name == HALVING:
-        return left_whole(call, MIXED.format(name))
-    return Channels(-1, ids)
 
 
 def _normalization(call: ChannelFlow) -> Channels | None:
@@ -136,22 +130,22 @@ def _group_normalization(call: ChannelFlow) -> Channels | None:
 
 def _dense(call: ChannelFlow) -> Channels | None:
     call.last()
-    return _made(call, call.op.units)
+    return made(call, call.op.units)
 
 
 def _embedding(call: ChannelFlow) -> Channels | None:
-    return _made(call, call.op.output_dim)
+    return made(call, call.op.output_dim)
 
 
 def _convolution(call: ChannelFlow) -> Channels | None:
     if _is_channels_first(call.op):
         return left_whole(call, FIRST)
     incoming = call.last()
-    out = _made(call, call.op.filters)
-    made = call.ledger.fresh(_key(call), call.op.filters)
+    out = made(call, call.op.filters)
+    filters = call.ledger.fresh(id(call.op), call.op.filters)
     groups = call.op.groups
     if groups > 1:
-        inputs, outputs = incoming.reshape(groups, -1), made.reshape(groups, -1)
+        inputs, outputs = incoming.reshape(groups, -1), filters.reshape(groups, -1)
         if cuts_whole_groups(call.op, len(incoming)):
             _tie_together(call.ledger, np.concatenate([inputs, outputs], axis=1))
         else:
@@ -172,7 +166,7 @@ def _transposed_convolution(call: ChannelFlow) -> Channels | None:
     if _is_channels_first(call.op):
         return left_whole(call, FIRST)
     call.last()
-    return _made(call, call.op.filters)
+    return made(call, call.op.filters)
 
 
 def _depthwise(call: ChannelFlow) -> Channels | None:
@@ -182,7 +176,7 @@ def _depthwise(call: ChannelFlow) -> Channels | None:
 
 
 def _attention(call: ChannelFlow) -> Channels | None:
-    arguments = call.arguments
+    op, arguments = call.op, call.arguments
     call.last(0)
     call.last(1)
     if len(call.shapes) > 2:
@@ -190,11 +184,16 @@ def _attention(call: ChannelFlow) -> Channels | None:
         if key_is_value:
             return left_whole(call, "it is given more than query, value and key")
         call.last(2)
+    grouped = isinstance(op, layers.GroupQueryAttention)
     # The heads are units of their own: no tensor outside carries them.
-    call.ledger.fresh(heads_key(call.op), call.op.num_heads)
-    shape = attention_output_shape(call.op)
+    call.ledger.fresh(heads_key(op), op.num_key_value_heads if grouped else op.num_heads)
+    shape = None if grouped else attention_output_shape(op)
     width = (shape[-1] if shape else None) or call.shapes[0][-1]
-    return Channels(-1, call.ledger.fresh(_key(call), int(width)))  # type: ignore[arg-type]
+    out = call.ledger.fresh(_key(call), int(width))  # type: ignore[arg-type]
+    if grouped:
+        # It gives what is as wide as its query, and cannot be told otherwise.
+        call.tie(out, call.last(0))
+    return Channels(-1, out)
 
 
 def _elementwise(call: ChannelFlow) -> Channels | None:
@@ -371,6 +370,7 @@ RULES: dict[type, Rule] = {
     layers.DepthwiseConv1D: _depthwise,
     layers.DepthwiseConv2D: _depthwise,
     layers.MultiHeadAttention: _attention,
+    layers.GroupQueryAttention: _attention,
     layers.BatchNormalization: _normalization,
     layers.LayerNormalization: _normalization,
     layers.RMSNormalization: _normalization,
@@ -385,6 +385,7 @@ RULES: dict[type, Rule] = {
     layers.Reshape: _reshape,
     CustomScaleLayer: _elementwise,
     **MOVING_LAYERS,
+    **CONTRACTING_LAYERS,
     **dict.fromkeys(
         (
             layers.Add,
@@ -494,13 +495,11 @@ OPERATION_RULES: dict[str, Rule] = {
     "Concatenate": _concatenate,
     "Glu": _glu,
     **MOVES,
+    **CONTRACTING_OPERATIONS,
 }  # fmt: skip
 
 # Of channels that are zero they give what they give without them.
 ADDING_UP = {"Sum", "Norm"}
-MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
-HALVING = "glu"
 UNKNOWN = "no rule knows it, so that all that goes in and out stays"
 FIRST = "it works channels first; build the network with data_format='channels_last'"
 OWN = "it has numbers of its own for each channel, which no rule cuts; a BatchNormalization has one"
-MIXED = "{} mixes all channels, so that none of them is what it was without the others"
