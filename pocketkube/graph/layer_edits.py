@@ -72,7 +72,7 @@ def _dense(use: Use, kept: Kept) -> LayerEdit:
 def _each_step(use: Use, kept: Kept) -> LayerEdit:
     if use.outputs[0] is None:
         return LayerEdit()
-    return LayerEdit(resized(use.op.get_config(), len(kept.outputs[0])), _dense(use, kept).weights)
+    return LayerEdit(_resized(use, kept, len(kept.outputs[0])), _dense(use, kept).weights)
 
 
 def _embedding(use: Use, kept: Kept) -> LayerEdit:
@@ -201,13 +201,21 @@ def _recurrent(use: Use, kept: Kept) -> LayerEdit:
     units = kept.outputs[0][kept.outputs[0] < cell.units]
     columns = along_gates(units, cell.units, gates_of(cell))
     return LayerEdit(
-        resized(use.op.get_config(), len(units)),
+        _resized(use, kept, len(units)),
         {
             "kernel": (*_axis(0, _into(use, kept)), (1, columns)),
             "recurrent_kernel": ((0, units), (1, columns)),
             "bias": ((-1, columns),),
         },
     )
+
+
+def _resized(use: Use, kept: Kept, units: int) -> Mapping[str, Any]:
+    sides = zip((*use.inputs, *use.outputs), (*kept.inputs, *kept.outputs), strict=True)
+    if all(len(left) == len(channels.ids) for channels, left in sides if channels is not None):
+        # A layer within it may be another one's, too, which its config says as it is.
+        return {}
+    return resized(use.op.get_config(), units)
 
 
 EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
