@@ -1,6 +1,6 @@
 """What each kind of layer becomes when some of its channels go: a short entry each, in one table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
