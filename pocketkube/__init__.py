@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pocketkube.api.profile import ModelProfile, profile
     from pocketkube.api.prune import prune
     from pocketkube.api.quantize import quantize
+    from pocketkube.api.register_layer import register_layer
     from pocketkube.api.sparsify import sparsify
     from pocketkube.errors import RejectedFile, UserError
     from pocketkube.pruning.pruner import Pruner
@@ -52,6 +53,7 @@ __all__ = [
     "profile",
     "prune",
     "quantize",
+    "register_layer",
     "sparsify",
 ]
 

@@ -11,6 +11,7 @@ import numpy as np
 from pocketkube.errors import UserError, first_line
 from pocketkube.facts import BundleFacts, PackedFacts, ProfileFacts, StageFacts, load_facts
 from pocketkube.files import replaced_folder, write_text
+from pocketkube.graph.fixed_size import at_shapes, open_shapes
 from pocketkube.keras_private import flat_layers
 from pocketkube.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_FILE
 from pocketkube.loading import load_added_layers, why_not_loaded
@@ -55,19 +56,31 @@ class Bundle:
 def save_bundle(folder: Path, bundle: Bundle) -> None:
     """Writes a bundle, whole or not at all.
 
+    A model that took inputs of any size takes them in its file, too, where its layers still can.
+
     Where weights are zero or have few values, model.packed stands beside model.keras, and the facts
     say what it takes: under "packed", and of the stage that made it, so that the lineage tells it of
     each.
     """
-    facts = bundle.facts.model_copy(update={"packed": None})
+    facts, model = bundle.facts.model_copy(update={"packed": None}), _of_any_size(bundle)
     with replaced_folder(folder) as aside:
-        bundle.model.save(aside / MODEL_FILE)
-        if packs(bundle.model, bundle.forms):
-            size = write_packed(aside / PACKED_FILE, bundle.model, bundle.forms)
+        model.save(aside / MODEL_FILE)
+        if packs(model, bundle.forms):
+            size = write_packed(aside / PACKED_FILE, model, bundle.forms)
             facts = _with_packed(facts, PackedFacts(**asdict(size)))
         if bundle.scores:
             np.savez(aside / SCORES_FILE, **bundle.scores)  # type: ignore[arg-type]
         write_text(aside / FACTS_FILE, text_of(facts))
+
+
+def _of_any_size(bundle: Bundle) -> keras.Model:
+    """The model with inputs as it had them at first."""
+    if not bundle.facts.input_sizes:
+        return bundle.model
+    try:
+        return at_shapes(bundle.model, [size.open_shape for size in bundle.facts.input_sizes])
+    except UserError:
+        return bundle.model
 
 
 def _with_packed(facts: BundleFacts, packed: PackedFacts) -> BundleFacts:
@@ -81,14 +94,16 @@ def _with_packed(facts: BundleFacts, packed: PackedFacts) -> BundleFacts:
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Reads a bundle.
+    """Reads a bundle; a model that takes inputs of any size at the one that its facts say.
 
     Raises:
         UserError: If the folder is no bundle, or the model in it cannot be loaded.
     """
-    model, packed = load_model(folder / MODEL_FILE), folder / PACKED_FILE
+    model, packed, facts = load_model(folder / MODEL_FILE), folder / PACKED_FILE, load_facts(folder)
+    if facts.input_sizes and open_shapes(model):
+        model = at_shapes(model, [size.shape for size in facts.input_sizes])
     forms = read_forms(packed, model) if packed.is_file() else {}
-    return Bundle(model, load_facts(folder), forms, load_scores(folder))
+    return Bundle(model, facts, forms, load_scores(folder))
 
 
 def load_scores(folder: Path) -> dict[str, np.ndarray]:

@@ -53,29 +53,30 @@ class Registry:
         self._found: dict[str, Any] = {}
         self._decorated: dict[str, Origin] = {}
 
-    def register(self, name: str) -> Callable[[Added], Added]:
+    def register(self, name: str, module: str = "") -> Callable[[Added], Added]:
         """Adds what it decorates in this process; processes that it starts do not know of it.
 
         Args:
             name: Its name in specs; of a layer the name under which Keras knows its class.
+            module: The module that it comes from; by default the one that it was made in.
 
         Returns:
             A decorator that leaves what it decorates as it is.
         """
 
         def add(what: Added) -> Added:
-            module = getattr(what, "__module__", None) or type(what).__module__
+            origin = module or getattr(what, "__module__", None) or type(what).__module__
             known = self._found.get(name)
             # A cell of a notebook that runs again says the same once more.
-            again = name in self._decorated and self._decorated[name].module == module
+            again = name in self._decorated and self._decorated[name].module == origin
             if known is not None and known is not what and not again:
                 raise UserError(
-                    f"The module {module} adds the {self.kind} {name}, which {self.origin(name).who} "
+                    f"The module {origin} adds the {self.kind} {name}, which {self.origin(name).who} "
                     "adds, too: give one of them another name."
                 )
             self._found[name] = what
             if name not in self._entry_points:
-                self._decorated[name] = Origin(module, f"the module {module}")
+                self._decorated[name] = Origin(origin, f"the module {origin}")
             return what
 
         return add

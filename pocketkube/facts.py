@@ -154,6 +154,23 @@ class PackedFacts(Record):
     huffman_bytes: int
 
 
+class InputSize(Record):
+    """The size at which one of a model's inputs is compressed, which takes others, too.
+
+    Attributes:
+        shape: Its shape, without the batch.
+        open_axes: Those of its axes that may have other sizes.
+    """
+
+    shape: tuple[int, ...]
+    open_axes: tuple[int, ...]
+
+    @property
+    def open_shape(self) -> tuple[int | None, ...]:
+        """The shape with None for what may have any size."""
+        return tuple(None if axis in self.open_axes else size for axis, size in enumerate(self.shape))
+
+
 class BundleFacts(Document):
     """The content of a bundle.json.
 
@@ -170,6 +187,7 @@ class BundleFacts(Document):
         folded: Layers that others have taken up, by their paths, and the paths of those.
         unrecovered: Each pruning that no training has followed yet.
         packed: What the packed model takes, where there is one.
+        input_sizes: Of a model that takes inputs of any size: those at which it is compressed.
     """
 
     schema_version: int = 2
@@ -185,6 +203,7 @@ class BundleFacts(Document):
     folded: dict[str, str] = Field(default_factory=dict)
     unrecovered: tuple[PruningFacts, ...] = ()
     packed: PackedFacts | None = None
+    input_sizes: tuple[InputSize, ...] = ()
 
     upgrades: ClassVar[tuple[Upgrade, ...]] = (lambda content: _with_parents(content),)
 

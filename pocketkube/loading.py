@@ -52,9 +52,10 @@ def why_not_loaded(path: Path, error: Exception) -> str:
     if unknown:
         are, them = ("is", "it") if len(unknown) == 1 else ("are", "them")
         return (
-            f"{path} uses {' and '.join(unknown)}, which {are} not known here: decorate {them} with "
-            "@keras.saving.register_keras_serializable() and import the module before loading "
-            "(python -c 'import your_module, pocketkube.cli as c; c.main()' ...)."
+            f"{path} uses {' and '.join(unknown)}, which {are} not known here: name the module that "
+            f"has {them}, by imports: [my_layers] in the spec or --import my_layers (or a .py file) on "
+            "the command line; in Python import it, with "
+            f"@keras.saving.register_keras_serializable() above {them}."
         )
     held_twice = re.search(r"Layer '(\S+)' expected \d+ variables, but received 0", text)
     if held_twice:

@@ -88,7 +88,7 @@ def called() -> keras.Model:
         ),
         (
             lambda: functional(Wobble()(layers.Dense(2, activation=wave)(HIDDEN))),
-            "uses the function wave and the class Wobble, which are not known here: decorate them",
+            "uses the function wave and the class Wobble, which are not known here: name the module",
         ),
         (compiled, "uses the function loss_of_mine, which is not known"),
         (called, "uses the class Whole, which is not known"),

@@ -2,24 +2,29 @@
 
 from pathlib import Path
 
+import keras
+
 from pocketkube.api.network import AppliedStage, Network, network_of
 from pocketkube.api.traces import settings_left
 from pocketkube.bundle import load_model
+from pocketkube.graph.fixed_size import at_image_size
 from pocketkube.packing import load_packed, read_forms
 
 
-def import_model(path: str | Path) -> Network:
+def import_model(path: str | Path, *, image_size: tuple[int, int] | None = None) -> Network:
     """Reads a model from its file, in Keras's safe mode.
 
     Args:
         path: A .keras, .packed, .h5 or .hdf5 file, or the folder of a SavedModel of Keras 2.
+        image_size: Height and width at which a model that takes images of any size is compressed.
 
     Returns:
         The model. What can be seen of earlier stages, as zeros and levels of a packed file, is kept in
         all that follows.
 
     Raises:
-        UserError: If it is missing, damaged, or needs code that safe mode does not run.
+        UserError: If it is missing, damaged, or needs code that safe mode does not run; or if
+            `image_size` is given, and it takes images of one size, or a layer of it cannot take this.
 
     Example:
         >>> import tempfile, pocketkube as pk
@@ -33,7 +38,11 @@ def import_model(path: str | Path) -> Network:
     """
     file = Path(path)
     if file.suffix == ".packed":
-        model = load_packed(file)
+        model = _sized(load_packed(file), image_size)
         forms = read_forms(file, model)
         return Network(model, model, tuple(map(AppliedStage, settings_left(model, forms))), forms)
-    return network_of("import_model", load_model(file))
+    return network_of("import_model", _sized(load_model(file), image_size))
+
+
+def _sized(model: keras.Model, image_size: tuple[int, int] | None) -> keras.Model:
+    return model if image_size is None else at_image_size(model, image_size)

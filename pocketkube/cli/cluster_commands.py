@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketkube.cli.options import imports_of
 from pocketkube.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,13 +26,15 @@ def submit(options: Namespace) -> None:
     if options.every is not None and options.follow:
         raise UserError("--follow: a recurring run has no end; leave out --follow or --every.")
     if options.package is not None:
+        if options.imports:
+            raise UserError("--import: a package is compiled already; give the spec instead.")
         _submit_package(options, options.package, options.package.stem)
         return
     from pocketkube.kube.kfp.compiled import compile_job
 
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / f"{options.spec.stem}.yaml"
-        compile_job(options.spec, package)
+        compile_job(options.spec, package, imports_of(options))
         _submit_package(options, package, options.spec.stem)
 
 

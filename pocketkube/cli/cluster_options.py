@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from pocketkube.cli import cluster_commands as commands
-from pocketkube.cli.options import add_command, add_json
+from pocketkube.cli.options import add_command, add_imports, add_json
 
 ACCESS = (
     "KFP's own settings hold: the back end is named by --endpoint or KF_PIPELINES_ENDPOINT, its pages "
@@ -51,6 +51,7 @@ def _add_submit(sub) -> None:  # type: ignore[no-untyped-def]
         type=int,
         help="with --every: runs at a time, 1 to 10 (default: 1)",
     )
+    add_imports(submit)
     _add_access(submit)
     add_json(submit)
 

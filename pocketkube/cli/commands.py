@@ -5,25 +5,27 @@ import os
 from argparse import Namespace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pocketkube.cli.ending import show, show_job
-from pocketkube.cli.options import refuse_other_ending
+from pocketkube.cli.options import import_named, imports_of, refuse_other_ending
 from pocketkube.errors import UserError, repeatable
 from pocketkube.files import replaced_file, write_text
 from pocketkube.layout import COMPARISON_PAGE, RATIOS_FILE, TRIALS_FILE
 from pocketkube.quiet import quiet_tensorflow
 
+if TYPE_CHECKING:
+    from pocketkube.spec import Spec
+
 
 def run(options: Namespace) -> None:
     """`pocketkube run`: a spec's whole job."""
     from pocketkube.records import text_of
-    from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.component import CACHE
     from pocketkube.stages.outputs import collect
     from pocketkube.stages.whole_job import run_inline
 
-    spec = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
+    spec = _job(options)
     output = options.output.resolve()
     cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
     folders = run_inline(spec, output / "steps", cache=cache)
@@ -38,13 +40,12 @@ def search(options: Namespace) -> None:
     """`pocketkube search`: a spec's job up to its search, or samplers beside each other."""
     from pocketkube.records import text_of
     from pocketkube.report.search import sentences
-    from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.component import CACHE
     from pocketkube.stages.outputs import collect_search
     from pocketkube.stages.plan import SEARCH, steps_to
     from pocketkube.stages.whole_job import run_inline
 
-    spec = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
+    spec = _job(options)
     if spec.search is None:
         raise UserError(
             f"{options.spec} has no section search; give one, as in search: {{over: [prune_channels]}}."
@@ -63,6 +64,14 @@ def search(options: Namespace) -> None:
     for sentence in sentences(found):
         print(sentence)
     print(f"Ratios:  {output / RATIOS_FILE}\nTrials:  {output / TRIALS_FILE}")
+
+
+def _job(options: Namespace) -> "Spec":
+    """The spec that is named, its paths absolute, with what --import adds."""
+    from pocketkube.spec import load_spec, resolve_paths, with_imports
+
+    spec = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
+    return with_imports(spec, imports_of(options))
 
 
 def _compare(options: Namespace, spec: Any, output: Path, cache: Path) -> None:
@@ -88,6 +97,7 @@ def profile(options: Namespace) -> None:
     from pocketkube.graph.cost import profile_model
     from pocketkube.graph.profile_table import render_profile
 
+    import_named(options)
     found = profile_model(_model(options.model, options.image_size))
     if options.json:
         print(json.dumps(found.to_dict(), indent=1))
@@ -107,6 +117,7 @@ def prune(options: Namespace) -> None:
         raise UserError(f"--speedup: {options.speedup:g} makes nothing faster; give more than 1.")
     if options.round_to < 1:
         raise UserError(f"--round-to: {options.round_to} is no multiple; give 1 or more.")
+    import_named(options)
     criterion_named(options.criterion)
     model = _model(options.model, options.image_size)
     settings = PruneChannels(criterion=options.criterion, round_to=options.round_to)
@@ -151,6 +162,7 @@ def unpack(options: Namespace) -> None:
     quiet_tensorflow()
     from pocketkube.packing import load_packed
 
+    import_named(options)
     model = load_packed(options.packed)
     with replaced_file(options.output) as aside:
         model.save(aside)
@@ -164,8 +176,13 @@ def benchmark(options: Namespace) -> None:
         return
     if options.output:
         raise UserError("--output: only a latency table is written to a file; give --table, too.")
-    if options.cluster:
-        raise UserError("--cluster: is for a latency table; give --table, too.")
+    for given, name in (
+        (options.cluster, "--cluster"),
+        (options.imports, "--import"),
+        (options.image_size, "--image-size"),
+    ):
+        if given:
+            raise UserError(f"{name}: is for a latency table; give --table, too.")
     from pocketkube.benchmarking import benchmark as measure
     from pocketkube.benchmarking.rendering import render_table
     from pocketkube.benchmarking.results import benchmark_document
@@ -204,7 +221,7 @@ def _latency_table(options: Namespace) -> None:
     from pocketkube.latency_table.shown_table import render_latency_table
 
     # The files of single operations are made where they are measured: that needs LiteRT alone.
-    networks = read_networks(source) if made else _networks_of(source)
+    networks = read_networks(source) if made else _networks_of(source, options)
     if options.cluster:
         table = _table_on_cluster(networks, options.cluster, options.output, threads[0])
     else:
@@ -215,12 +232,12 @@ def _latency_table(options: Namespace) -> None:
         show(render_latency_table(table))
 
 
-def _networks_of(file: Path) -> Any:
+def _networks_of(file: Path, options: Namespace) -> Any:
     quiet_tensorflow()
-    from pocketkube.bundle import load_model
+    import_named(options)
     from pocketkube.latency_table.of_network import networks_to_time
 
-    return networks_to_time(load_model(file))
+    return networks_to_time(_model(str(file), options.image_size))
 
 
 def _table_on_cluster(networks: Any, spec: Path, output: Path, threads: int) -> Any:
@@ -283,13 +300,13 @@ def trial(options: Namespace) -> None:
     quiet_tensorflow()
     from pocketkube.search.trial_command import run_trial
 
+    import_named(options)
     run_trial(options.prepared, options.metrics, options.given, as_given=options.as_given)
 
 
 def _stage_call(options: Namespace) -> Any:
-    from pocketkube.spec import load_spec, resolve_paths
     from pocketkube.stages.call import StageCall, config_of
-    from pocketkube.stages.configs import OnNodesConfig
+    from pocketkube.stages.configs import ModelConfig, OnNodesConfig
     from pocketkube.stages.plan import step_named
 
     inputs: dict[str, str] = {}
@@ -304,8 +321,10 @@ def _stage_call(options: Namespace) -> Any:
         inputs[name] = place
     if options.spec is None:
         config = config_of(options.name, _json_of(options.config))
+        if isinstance(config, ModelConfig):
+            config = config.model_copy(update={"imports": (*config.imports, *imports_of(options))})
         return StageCall(options.name, config, inputs, options.output, options.checkpoints)
-    job = resolve_paths(load_spec(options.spec), options.spec.resolve().parent)
+    job = _job(options)
     step = step_named(job, options.name)
     config = step.config
     if isinstance(config, OnNodesConfig):

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketkube.cli.ending import show
-from pocketkube.cli.options import add_command, add_image_size, add_json, refuse_other_ending
+from pocketkube.cli.options import (
+    add_command,
+    add_image_size,
+    add_imports,
+    add_json,
+    import_named,
+    refuse_other_ending,
+)
 from pocketkube.errors import UserError
 from pocketkube.quiet import quiet_tensorflow
 
@@ -33,6 +40,7 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
     older.add_argument("old", help="a .h5 or .hdf5 file, or the folder of a SavedModel of Keras 2")
     older.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
     add_image_size(older)
+    add_imports(older)
     add_json(older)
 
     text = "Write a LiteRT file of a model, and say how far it is from the model."
@@ -56,6 +64,7 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
         help="least part of the classes, or of the outputs' variance, that has to be kept",
     )
     add_image_size(export)
+    add_imports(export)
     add_json(export)
 
     text = "Say how far two models agree, .keras or .tflite files."
@@ -69,6 +78,7 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
         help="an .npz with x, or x0, x1, …, and y or none; with labels both are scored. uint8 images "
         "become [0, 1]",
     )
+    add_imports(compare)
     add_json(compare)
 
 
@@ -81,6 +91,7 @@ def import_file(options: Namespace) -> None:
     from pocketkube.older_keras import load_older
     from pocketkube.storage import parse_location
 
+    import_named(options)
     with parse_location(options.old).fetched() as path:
         found = load_older(path)
     model = at_image_size(found.model, options.image_size) if options.image_size else found.model
@@ -124,6 +135,7 @@ def export_file(options: Namespace) -> None:
     from pocketkube.api.export import export
     from pocketkube.data.npz import load_examples
 
+    import_named(options)
     examples = None if options.data is None else load_examples(options.data)
     network = _network(options.model, options.image_size, examples)
     data: Any = None
@@ -160,6 +172,7 @@ def compare_files(options: Namespace) -> None:
     from pocketkube.data.npz import load_examples
     from pocketkube.deploy.two_models import compare_models
 
+    import_named(options)
     examples = load_examples(options.data)
     first, second = (_runnable(text) for text in (options.first, options.second))
     found = compare_models(first, second, examples, str(options.data))

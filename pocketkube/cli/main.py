@@ -10,7 +10,7 @@ from pocketkube.cli.cluster_options import add_cluster_commands
 from pocketkube.cli.ending import plain_ending
 from pocketkube.cli.experiments import add_experiment_commands
 from pocketkube.cli.files import add_file_commands
-from pocketkube.cli.options import add_command, add_image_size, add_json
+from pocketkube.cli.options import add_command, add_image_size, add_imports, add_json
 from pocketkube.pruning.criteria import BUILT_IN
 from pocketkube.quiet import quiet_libraries
 
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     run = add_command(sub, "run", commands.run, "Do all that a spec asks for, on this machine.")
     run.add_argument("spec", type=Path, help="the spec, a YAML file; see: pocketkube spec --explain")
     run.add_argument("--output", "-o", type=Path, required=True, help="folder for results")
+    add_imports(run)
     add_json(run, "print result.json instead of the table")
 
     search = add_command(
@@ -67,17 +68,20 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--seeds", type=int, default=3, help="with --compare: how often each is run (default: 3)"
     )
+    add_imports(search)
     add_json(search, "print search.json, or comparison.json, instead")
 
     profile = add_command(sub, "profile", commands.profile, "Show what a model costs, layer by layer.")
     profile.add_argument("model", help="a .keras file, or one of Keras 2 as import takes it")
     add_image_size(profile)
+    add_imports(profile)
     add_json(profile)
 
     of_data = ", ".join(name for name, each in BUILT_IN.items() if each.needs_data)
     prune = add_command(sub, "prune", commands.prune, "Cut the channels of a model, without training.")
     prune.add_argument("model", help="a .keras file, or one of Keras 2 as import takes it")
     add_image_size(prune)
+    add_imports(prune)
     prune.add_argument("--speedup", type=float, required=True, help="MACs before over MACs after")
     prune.add_argument(
         "--criterion",
@@ -93,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     unpack = add_command(sub, "unpack", commands.unpack, "Restore the Keras model of a packed file.")
     unpack.add_argument("packed", type=Path, help="a model.packed")
     unpack.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
+    add_imports(unpack)
 
     add_file_commands(sub)
 
@@ -133,6 +138,8 @@ def _parser() -> argparse.ArgumentParser:
         help="with --table: measure on a node that this spec's cluster.benchmark asks for, in the "
         "cluster that KUBECONFIG names",
     )
+    add_image_size(benchmark)
+    add_imports(benchmark)
     add_json(benchmark)
 
     report = add_command(sub, "report", commands.report, "Write the HTML report of a result.json anew.")
@@ -157,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     retrain.add_argument(
         "--explain", action="store_true", help="every setting, its default and meaning"
     )
+    add_imports(retrain)
     add_json(retrain, "print retraining.json instead of a summary")
 
     deployed = add_command(
@@ -227,4 +235,6 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="take values within the budget as they are; else what they leave of it is spent",
     )
+    for opens_models in (stage, trial):
+        add_imports(opens_models)
     return parser

@@ -1,10 +1,13 @@
 """What the options of several commands have in common."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pocketkube.errors import UserError
+
+if TYPE_CHECKING:
+    from pocketkube.spec.sections import Import
 
 
 def add_command(sub, name, function, text, epilog=None) -> Any:  # type: ignore[no-untyped-def]
@@ -28,6 +31,45 @@ def add_image_size(parser: ArgumentParser) -> None:
         metavar=("HEIGHT", "WIDTH"),
         help="for a model that takes images of any size",
     )
+
+
+def add_imports(parser: ArgumentParser) -> None:
+    """Adds --import, for modules with layers of the user's own."""
+    parser.add_argument(
+        "--import",
+        action="append",
+        default=[],
+        dest="imports",
+        metavar="MODULE",
+        help="a module with layers of your own, or a .py file, imported before models are opened; may "
+        "be given several times",
+    )
+
+
+def imports_of(options: Namespace) -> "tuple[Import, ...]":
+    """The modules that --import names; files are those of the working directory.
+
+    Raises:
+        UserError: If a file is missing, or is no module.
+    """
+    from pocketkube.spec.own_code import read_imports
+
+    try:
+        return read_imports(options.imports, Path.cwd())
+    except UserError as error:
+        raise UserError(f"--import: {error}") from error
+
+
+def import_named(options: Namespace) -> None:
+    """Imports the modules that --import names, and TensorFlow with them where there are any.
+
+    Raises:
+        UserError: If one is missing, or raises an error.
+    """
+    if options.imports:
+        from pocketkube.importing import import_all
+
+        import_all(imports_of(options))
 
 
 def refuse_other_ending(output: Path, ending: str) -> None:

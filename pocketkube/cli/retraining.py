@@ -1,8 +1,10 @@
 """`pocketkube retrain` and `pocketkube deployed`: what each does."""
 
 from argparse import Namespace
+from dataclasses import replace
 
 from pocketkube.cli.ending import show
+from pocketkube.cli.options import imports_of
 from pocketkube.errors import UserError
 
 
@@ -19,8 +21,10 @@ def retrain(options: Namespace) -> None:
         raise UserError("Give a retraining.yaml and --output, or --explain.")
     from pocketkube.quiet import quiet_tensorflow
     from pocketkube.records import text_of
+    from pocketkube.spec import with_imports
 
     job = load_retraining(options.file)
+    job = replace(job, spec=with_imports(job.spec, imports_of(options)))
     quiet_tensorflow()
     from pocketkube.retraining.run import OUTCOME_FILE, retrain
 

@@ -22,6 +22,7 @@ from pocketkube.graph.cost_model import (
     Weight,
 )
 from pocketkube.graph.dependency import ChannelGraph, Group, Use, trace_channels
+from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_edits import edit_of, kept_around
 from pocketkube.graph.macs import attention_projections, count_macs
 from pocketkube.graph.ranking import needed_units, rank_units
@@ -233,7 +234,7 @@ def _layer(
     cut_somewhere = any(each.per_unit for shape in shapes for each in shape)
     return Layer(
         name=use.path,
-        kind=type(op).__name__,
+        kind=computes_as(op).__name__,
         reads=reads,
         calls=tuple(
             CallShapes(

@@ -1,6 +1,7 @@
 """Gives the inputs of a model that takes any size a fixed one: costs and LiteRT files need it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -55,7 +56,8 @@ def at_shapes(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
 
     Args:
         model: A functional or sequential model; it is left as it is.
-        shapes: Shape of each input an example, in the order of `model.inputs`.
+        shapes: Shape of each input an example, in the order of `model.inputs`; None for any size, which
+            models within take then, too.
 
     Returns:
         The same network with the same weights.
@@ -70,6 +72,9 @@ def at_shapes(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
         if layer["class_name"] == "InputLayer" and settings["name"] in by_layer:
             settings["batch_shape"] = (None, *by_layer[settings["name"]])
     config.pop("build_input_shape", None)
+    if any(None in shape for shape in shapes):
+        for layer in config["layers"]:
+            _open(layer["config"])
     try:
         sized = type(model).from_config(config)
         sized.set_weights(model.get_weights())
@@ -81,3 +86,18 @@ def at_shapes(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
     if model.compiled and (settings := model.get_compile_config()):
         sized.compile_from_config(settings)
     return sized
+
+
+def _open(config: Any) -> None:
+    """Lets the models in a configuration take inputs of any size, in place; channels stay."""
+    if not isinstance(config, dict):
+        return
+    for layer in config.get("layers", ()):
+        settings = layer["config"]
+        if layer["class_name"] == "InputLayer" and len(settings["batch_shape"]) > 1:
+            batch, *sizes, channels = settings["batch_shape"]
+            settings["batch_shape"] = (batch, *[None] * len(sizes), channels)
+        else:
+            _open(settings)
+    if "layers" in config:
+        config.pop("build_input_shape", None)

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from pocketkube.graph.calls import LayerCall
+from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.macs import attention_projections
 from pocketkube.keras_private import CustomScaleLayer, LayerScale, attention_axes
 
@@ -29,10 +30,11 @@ def count_other_flops(call: LayerCall) -> int:
         Their number: the layer's own, its bias and its activation; 0 for a layer without a rule.
     """
     op = call.op
-    own = FLOPS.get(type(op))
+    kind = computes_as(op)
+    own = FLOPS.get(kind)
     if own is None and not isinstance(op, layers.Layer):
         own = OPERATION_FLOPS.get(type(op).__name__)
-    bias = _size(call) if getattr(op, "use_bias", False) and type(op) in BIASED else 0
+    bias = _size(call) if getattr(op, "use_bias", False) and kind in BIASED else 0
     return (own(call) if own else 0) + bias + _activation(call)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from pocketkube.errors import UserError
+from pocketkube.graph.layer_rules import known_as
 from pocketkube.graph.names import named_layers
 
 layers = keras.layers
@@ -49,7 +50,7 @@ def kernels_of(model: keras.Model) -> Iterator[Kernel]:
     """
     seen: set[int] = set()
     for path, layer in named_layers(model):
-        axes_by_name = KERNELS.get(type(layer), {})
+        axes_by_name = KERNELS.get(known_as(layer), {})
         if axes_by_name and not layer.built:
             raise UserError(
                 f"The model {model.name} has no input shape yet: build it, or add a keras.Input; "

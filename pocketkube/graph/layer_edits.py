@@ -9,6 +9,7 @@ import numpy as np
 from pocketkube.graph.contraction_edits import additive_attention_edit, einsum_dense_edit
 from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.edit import ANY, Kept, LayerEdit
+from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.operation_edits import OPERATION_EDITS
 from pocketkube.graph.propagation import cuts_whole_groups, normalized_axes
@@ -41,7 +42,7 @@ def kept_around(graph: ChannelGraph, use: Use, keep: np.ndarray) -> Kept:
 def edit_of(use: Use, kept: Kept) -> LayerEdit:
     """How the layer of `use` has to change so that only `kept` is left around it."""
     added = rules_of(use.op)
-    rule = added.edit if added else EDITS.get(type(use.op))
+    rule = added.edit if added else EDITS.get(computes_as(use.op))
     if is_operation(use.op):
         rule = OPERATION_EDITS.get(type(use.op).__name__)
     return rule(use, kept) if rule else LayerEdit()

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from pocketkube.graph.calls import LayerCall
+from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.keras_private import (
     CustomScaleLayer,
@@ -18,7 +19,7 @@ from pocketkube.keras_private import (
 )
 
 layers = keras.layers
-Rule = Callable[[LayerCall], int]
+Rule = Callable[[LayerCall], int | None]
 
 
 def count_macs(call: LayerCall) -> int | None:
@@ -38,7 +39,8 @@ def count_macs(call: LayerCall) -> int | None:
         return None
     if isinstance(op, layers.Layer):
         added = rules_of(op)
-        rule = MACS.get(type(op)) or REGISTERED.get(keras.saving.get_registered_name(type(op)))
+        kind = computes_as(op)
+        rule = MACS.get(kind) or REGISTERED.get(keras.saving.get_registered_name(kind))
         rule = added.macs if added else rule
         return rule(call) if rule is not None else None
     # Bare operations (x + y on symbolic tensors) have no public classes: their names are keras.ops'.

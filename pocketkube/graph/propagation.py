@@ -19,7 +19,8 @@ from pocketkube.graph.channel_flow import (
 )
 from pocketkube.graph.channels import FIXED, Channels, Ledger
 from pocketkube.graph.contraction_rules import CONTRACTING_LAYERS, CONTRACTING_OPERATIONS
-from pocketkube.graph.layer_rules import rules_of
+from pocketkube.graph.kinds import computes_as
+from pocketkube.graph.layer_rules import rules_of, said_of_unknown
 from pocketkube.graph.moves import MOVES, MOVING_LAYERS
 from pocketkube.keras_private import (
     CustomScaleLayer,
@@ -43,9 +44,9 @@ def propagate(call: ChannelFlow) -> list[Channels | None] | None:
         so that it stays as it is.
     """
     added = rules_of(call.op)
-    rule = added.channels if added else RULES.get(type(call.op)) or _operation_rule(call.op)
+    rule = added.channels if added else RULES.get(computes_as(call.op)) or _operation_rule(call.op)
     if rule is None:
-        call.fix_all(UNKNOWN)
+        call.fix_all(UNKNOWN + said_of_unknown(call.op))
         return None
     made = rule(call)
     if isinstance(made, list):

@@ -94,8 +94,9 @@ def _lambda(path: str, config: Any) -> UserError:
 def _unknown(path: str, kind: str, config: Any) -> UserError:
     return UserError(
         f"{path} uses the class {kind}{_called(config)}, which is not known here: Keras 3 has no "
-        "such layer; if it is yours, decorate it with @keras.saving.register_keras_serializable() and "
-        "import the module before loading."
+        "such layer; if it is yours, name the module that has it, by --import my_layers (or a .py "
+        "file) or imports: [my_layers] in the spec; in Python import it, with "
+        "@keras.saving.register_keras_serializable() above it."
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.graph.dependency import ChannelGraph, Group
+from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.matrices import consumers, heads
 from pocketkube.graph.replay import AllSeenError, replay
 from pocketkube.pruning.calibration import Calibration
@@ -258,7 +259,7 @@ def readers(graph: ChannelGraph, group: Group) -> list[str]:
     return [
         side.path
         for side in consumers(graph)
-        if type(layers[side.path]) in (keras.layers.Conv2D, keras.layers.Dense)
+        if computes_as(layers[side.path]) in (keras.layers.Conv2D, keras.layers.Dense)
         and getattr(layers[side.path], "groups", 1) == 1
         and np.isin(side.units, group.units).any()
     ]

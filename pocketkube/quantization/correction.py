@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.data.dataset import Arrays
+from pocketkube.graph.kinds import is_one_of
 from pocketkube.graph.walk import functional_graph, walk
 from pocketkube.quantization.aware import QuantizationAware
 from pocketkube.quantization.fake_quantize import FakeQuantize
@@ -64,7 +65,7 @@ def correct_biases(prepared: Prepared, method: QuantizationAware, calibration: A
 
 def _is_linear(op: Any) -> bool:
     """Whether a layer's bias is the last thing that it adds."""
-    return isinstance(op, LINEAR) and op.activation is keras.activations.linear
+    return is_one_of(op, LINEAR) and op.activation is keras.activations.linear
 
 
 def _shift(missing: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ import keras
 import numpy as np
 
 from pocketkube.graph.kernels import KERNELS
+from pocketkube.graph.kinds import computes_as, is_one_of
+from pocketkube.graph.layer_rules import known_as
 from pocketkube.graph.names import named_layers
 from pocketkube.graph.paths import beside, is_within, unique
 from pocketkube.graph.rebuild import Rebuilder, static_calls
@@ -231,10 +233,10 @@ class _QuantizableBuilder(Rebuilder):
             or self._is_open(call, outputs[0])
         ):
             return outputs
-        if isinstance(op, ONLY_MOVE) or _name_of(op) in ONLY_MOVE_NAMES:
+        if is_one_of(op, ONLY_MOVE) or _name_of(op) in ONLY_MOVE_NAMES:
             self._inherit(inputs[0], outputs[0])
             return outputs
-        if isinstance(op, SAME_RANGE):
+        if is_one_of(op, SAME_RANGE):
             return [self._round_alike(inputs[0], outputs[0], path)]
         return [self._round(outputs[0], path, FIXED.get(_activation_of(op), "learned"))]
 
@@ -245,12 +247,12 @@ class _QuantizableBuilder(Rebuilder):
 
     def _takes_up(self, call: _CallOfTensors) -> bool:
         """Whether a call is a BatchNorm that the layer before takes up."""
-        if not isinstance(call.op, layers.BatchNormalization):
+        if not is_one_of(call.op, layers.BatchNormalization):
             return False
         maker = self._graph.maker(call.inputs[0])
         return (
             maker is not None
-            and isinstance(maker.op, LINEAR)
+            and is_one_of(maker.op, LINEAR)
             and _activation_of(maker.op) == "linear"
             and not any(self._graph.is_shared(op) for op in (maker.op, call.op))
             and not {id(maker.op), id(call.op)} & self._graph.tied
@@ -265,18 +267,18 @@ class _QuantizableBuilder(Rebuilder):
             return False
         if self._takes_up(reader):
             return True
-        combines = isinstance(call.op, (*LINEAR, *SUMS)) or _name_of(call.op) in SUM_NAMES
+        combines = is_one_of(call.op, (*LINEAR, *SUMS)) or _name_of(call.op) in SUM_NAMES
         # Of what is no image the shape changes in between.
-        combines = combines or (isinstance(call.op, ELEMENTWISE) and len(y.shape) == IMAGE_RANK)
+        combines = combines or (is_one_of(call.op, ELEMENTWISE) and len(y.shape) == IMAGE_RANK)
         return combines and _activation_of(call.op) == "linear" and _is_relu(reader.op)
 
     def _computed(self, call: _CallOfTensors, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         op = call.op
         # Others read the weights that they share in ways that nobody knows: those stay as they are.
         if id(op) not in self._graph.tied:
-            if isinstance(op, layers.SeparableConv1D | layers.SeparableConv2D):
+            if is_one_of(op, (layers.SeparableConv1D, layers.SeparableConv2D)):
                 return [self._separable(call, path, inputs[0])]
-            if isinstance(op, LINEAR):
+            if is_one_of(op, LINEAR):
                 return [self._linear(call, path, op, inputs[0])]
             if _is_elementwise(op, inputs[0]):
                 return [self._scale_and_shift(op, path, inputs[0])]
@@ -284,7 +286,7 @@ class _QuantizableBuilder(Rebuilder):
             self._new[id(op)] = new = self._maker.make(op)
             self._carried.append(lambda: _carry(op, new))
             if isinstance(op, keras.layers.Layer) and any(
-                type(inner) in KERNELS for _, inner in named_layers(op)
+                known_as(inner) in KERNELS for _, inner in named_layers(op)
             ):
                 self.closed.append(path)
         args, kwargs = self._maker.arguments(*filled_in(node, inputs))
@@ -297,9 +299,11 @@ class _QuantizableBuilder(Rebuilder):
         norm = self._norm_after(call)
         new = self._new.get(id(op))
         if new is None:
-            config = op.get_config() | {"activation": "linear"}
+            # A user's class may not take all that its parent's config has.
+            kind: Any = computes_as(op)
+            config = kind.get_config(op) | {"activation": "linear"}
             config |= {"use_bias": True} if norm is not None else {}
-            new = self._new[id(op)] = type(op).from_config(config)
+            new = self._new[id(op)] = kind.from_config(config)
             self._carried.append(lambda: _fold(new, op, norm))
         return self._activated(op, path, self._applied(new, x, path))
 
@@ -438,7 +442,7 @@ def _set_affine(new: Any, factor: np.ndarray, shift: np.ndarray) -> None:
 
 def _is_elementwise(op: Any, x: Any) -> bool:
     """Whether a layer multiplies each channel by a number of its own and adds another."""
-    if not isinstance(op, ELEMENTWISE) or not str(x.dtype).startswith("float"):
+    if not is_one_of(op, ELEMENTWISE) or not str(x.dtype).startswith("float"):
         return False
     by_channel = getattr(op, "axis", -1) in (-1, len(x.shape) - 1)
     return by_channel and (len(x.shape) == IMAGE_RANK or None not in x.shape[1:])
@@ -485,7 +489,7 @@ def _parts(op: Any) -> tuple[Any, Any]:
 
 
 def _name_of(op: Any) -> str:
-    return type(op).__name__
+    return computes_as(op).__name__
 
 
 def _activation_of(op: Any) -> str:
@@ -498,9 +502,9 @@ def _activation_of(op: Any) -> str:
 
 
 def _is_relu(op: Any) -> bool:
-    if isinstance(op, layers.ReLU):
+    if is_one_of(op, layers.ReLU):
         return op.max_value in (None, 6) and not op.negative_slope and not op.threshold
-    if isinstance(op, layers.Activation):
+    if is_one_of(op, layers.Activation):
         return _activation_of(op) in RELUS
     return _name_of(op) in ("Relu", "Relu6")
 

@@ -15,6 +15,7 @@ from pocketkube.spec import (
     parse_settings,
     parse_spec,
     resolve_paths,
+    with_texts,
 )
 from pocketkube.spec.settings import Place, Settings
 from pocketkube.storage import Location, parse_location
@@ -109,7 +110,13 @@ def load_retraining(path: Path) -> RetrainingJob:
     Raises:
         UserError: If it, or the spec that it names, is missing or wrong.
     """
-    return _job(load_settings(Retraining, path), path.resolve().parent)
+    settings, base = load_settings(Retraining, path), path.resolve().parent
+    if not isinstance(settings.spec, str):
+        try:
+            settings = settings.model_copy(update={"spec": with_texts(settings.spec, base)})
+        except UserError as error:
+            raise UserError(f"{path.name}: spec: {error}") from None
+    return _job(settings, base)
 
 
 def parse_retraining(document: Mapping[str, Any]) -> RetrainingJob:

@@ -2,7 +2,7 @@
 
 import queue
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +12,7 @@ from typing import Protocol
 from pocketkube.errors import UserError
 from pocketkube.native.child import Child, ChildDied, ChildRefused
 from pocketkube.search.trial import Trial
+from pocketkube.spec.sections import Import
 
 WORKER = "pocketkube.search.worker"
 
@@ -72,14 +73,15 @@ class Here:
 
 
 @contextmanager
-def processes(prepared: Path, count: int) -> Iterator[Pool]:
+def processes(prepared: Path, count: int, imports: Sequence[Import] = ()) -> Iterator[Pool]:
     """Processes that evaluate trials, and end with the block or with this process.
 
     Args:
         prepared: The folder that each of them opens, once.
         count: How many.
+        imports: Modules that each of them imports before.
     """
-    pool = _Processes(prepared, count)
+    pool = _Processes(prepared, count, imports)
     try:
         yield pool
     finally:
@@ -89,8 +91,9 @@ def processes(prepared: Path, count: int) -> Iterator[Pool]:
 class _Processes:
     """Evaluates in processes of their own, which end with this one."""
 
-    def __init__(self, prepared: Path, count: int) -> None:
+    def __init__(self, prepared: Path, count: int, imports: Sequence[Import]) -> None:
         self._prepared, self.parallel = prepared, count
+        self._imports = [each.model_dump() for each in imports]
         self._children = [Child(WORKER) for _ in range(count)]
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         for child in self._children:
@@ -112,6 +115,7 @@ class _Processes:
             "prepared": str(self._prepared),
             "choice": list(trial.choice),
             "parallel": self.parallel,
+            "imports": self._imports,
         }
         try:
             found = child.ask(request)

@@ -6,8 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketkube.importing import import_all
 from pocketkube.native.serving import serve
 from pocketkube.quiet import quiet_tensorflow
+from pocketkube.spec.sections import Import
 
 if TYPE_CHECKING:
     from pocketkube.search.evaluation import Evaluator
@@ -17,20 +19,23 @@ def evaluate(request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Evaluates a trial.
 
     Args:
-        request: The folder "prepared", the "choice", and of how many processes this is one, "parallel".
+        request: The folder "prepared", the "choice", of how many processes this is one, "parallel", and
+            the modules that it needs, "imports".
     """
-    evaluator = _opened(str(request["prepared"]), int(request["parallel"]))
+    imports = tuple(map(Import.model_validate, request["imports"]))
+    evaluator = _opened(str(request["prepared"]), int(request["parallel"]), imports)
     found = evaluator.evaluate(tuple(map(int, request["choice"])))
     return {"score": found.score, "costs": dict(found.costs), "seconds": found.seconds}
 
 
 @cache
-def _opened(prepared: str, parallel: int) -> "Evaluator":
+def _opened(prepared: str, parallel: int, imports: tuple[Import, ...]) -> "Evaluator":
     # They share the machine; TensorFlow looks when it starts.
     cores = str(max(1, (os.cpu_count() or parallel) // parallel))
     for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, cores)
     quiet_tensorflow()
+    import_all(imports)
     from pocketkube.search.prepared import open_prepared
 
     return open_prepared(Path(prepared))

@@ -43,6 +43,8 @@ def json_schema() -> dict[str, Any]:
     properties = schema["properties"]
     builtins = _choices(DatasetSettings.model_fields["builtin"].annotation)
     properties["dataset"] = _either({"enum": [*builtins, *datasets.names()]}, properties["dataset"])
+    modules = properties["imports"]
+    properties["imports"] = {**modules, "items": _either({"type": "string"}, modules["items"])}
     properties["task"] = _either({"enum": list(tasks.names(TASKS))}, properties["task"])
     definitions = schema["$defs"]
     weights = definitions["Training"]["properties"]
@@ -77,7 +79,8 @@ def _fields(model: type[BaseModel], indent: str) -> Iterator[str]:
             continue
         if name == "name" and indent:
             continue
-        inner = models_in(field.annotation)
+        # People name modules; how one is handed on is for machines.
+        inner = [] if (model, name) == (Spec, "imports") else models_in(field.annotation)
         yield from _described(name, field, indent, nested=bool(inner))
         for part in inner:
             yield from _fields(part, indent + "  ")

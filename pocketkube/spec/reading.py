@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from yaml import MappingNode
 
 from pocketkube.errors import UserError
 from pocketkube.spec.model_files import is_model_file
+from pocketkube.spec.own_code import read_imports
 from pocketkube.spec.problems import Problem, problems_of
-from pocketkube.spec.sections import UNCOMPRESSED, DistillModel
+from pocketkube.spec.sections import UNCOMPRESSED, DistillModel, Import
 from pocketkube.spec.settings import Settings
 from pocketkube.spec.source import line_of, read_document
 from pocketkube.spec.spec import Spec, said_of_width
@@ -22,7 +24,8 @@ def load_spec(path: Path) -> Spec:
     """Reads a spec file.
 
     Args:
-        path: A YAML file. Relative paths inside it are kept as written; see `resolve_paths`.
+        path: A YAML file. Relative paths inside it are kept as written; see `resolve_paths`. Those of
+            `imports` alone are followed: the spec holds the text of these files.
 
     Returns:
         The spec, complete with defaults.
@@ -32,7 +35,32 @@ def load_spec(path: Path) -> Spec:
             or contradictory. Names the file and, of each thing that is wrong, the line and what would
             be right, in the order of the lines.
     """
-    return load_settings(Spec, path)
+    document, root = read_document(path)
+    try:
+        document = with_texts(document, path.parent)
+    except UserError as error:
+        raise UserError(f"{path.name} line {line_of(root, ('imports',))}: {error}") from None
+    return _settings_of(Spec, path, document, root)
+
+
+def with_texts(document: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """What a user's own file says of a job, with the text of the .py files that its imports name.
+
+    Args:
+        document: What the file holds.
+        base: Its folder.
+
+    Raises:
+        UserError: If there is no such file, or it is no module.
+    """
+    words = document.get("imports")
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        return dict(document)
+    try:
+        found = read_imports(words, base)
+    except UserError as error:
+        raise UserError(f"imports: {error}") from None
+    return {**document, "imports": [each.model_dump(exclude_defaults=True) for each in found]}
 
 
 def load_settings(kind: type[Kind], path: Path) -> Kind:
@@ -45,7 +73,10 @@ def load_settings(kind: type[Kind], path: Path) -> Kind:
     Raises:
         UserError: As `load_spec` does.
     """
-    document, root = read_document(path)
+    return _settings_of(kind, path, *read_document(path))
+
+
+def _settings_of(kind: type[Kind], path: Path, document: Mapping[str, Any], root: MappingNode) -> Kind:
     try:
         return validated(kind, document)
     except ValidationError as error:
@@ -92,6 +123,18 @@ def parse_settings(kind: type[Kind], document: Any, what: str) -> Kind:
     except ValidationError as error:
         problems = problems_of(error, document, kind)
         raise UserError(f"{what}: {said(list(map(_sentence, problems)))}") from None
+
+
+def with_imports(spec: Spec, imports: Sequence[Import]) -> Spec:
+    """A job that imports more modules, each in the place of one that has the same name.
+
+    Args:
+        spec: The job.
+        imports: The modules.
+    """
+    names = {each.name for each in imports}
+    kept = tuple(each for each in spec.imports if each.name not in names)
+    return spec.model_copy(update={"imports": (*kept, *imports)})
 
 
 def resolve_paths(spec: Spec, base: Path) -> Spec:

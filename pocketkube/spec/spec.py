@@ -13,12 +13,14 @@ from pocketkube.spec.sections import (
     DatasetSettings,
     Distillation,
     DistillModel,
+    Import,
     PruneChannels,
     Search,
     Target,
     TaskSettings,
     Training,
 )
+from pocketkube.spec.sections.imports import check_imports
 from pocketkube.spec.settings import Place, Settings
 from pocketkube.spec.stage_settings import StageSettings
 
@@ -29,6 +31,11 @@ class Spec(Settings):
     model: Place = Field(
         description="A built-in network's name, or the path of a .keras file; of Keras 2, a .h5 or "
         ".hdf5 file or a SavedModel's folder."
+    )
+    imports: tuple[Import, ...] = Field(
+        (),
+        description="Modules with layers of your own, imported before models are: the names of "
+        "installed ones, or of .py files beside the spec, which go with it wherever it runs.",
     )
     width: float = Field(1.0, gt=0.0, description="Width multiplier of a built-in network.")
     dataset: DatasetSettings = Field(description="The examples: a built-in name, or a source.")
@@ -54,6 +61,11 @@ class Spec(Settings):
         if isinstance(value, dict) and isinstance(value.get("stages"), list | tuple):
             return value | {"stages": tuple(named_stage(stage) for stage in value["stages"])}
         return value
+
+    @model_validator(mode="after")
+    def _imports_can_be_handed_on(self) -> Self:
+        check_imports(self.imports)
+        return self
 
     @model_validator(mode="after")
     def _stages_can_follow_each_other(self) -> Self:

@@ -29,6 +29,10 @@ def document_of(spec: Spec) -> dict[str, Any]:
     if list(dataset) == ["builtin"]:
         dataset = dataset["builtin"]
     document["dataset"] = dataset
+    if "imports" in document:
+        document["imports"] = [
+            each if "packed" in each else each["name"] for each in document["imports"]
+        ]
     if "task" in document:
         ((name, settings),) = _unnested(document["task"]).items()
         document["task"] = {name: settings} if settings else name

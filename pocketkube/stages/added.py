@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from pocketkube.extension import Registry, criteria, datasets, layers, models, stages, tasks
+from pocketkube.importing import is_of_text
 from pocketkube.spec.sections import (
     DatasetSettings,
     DistillModel,
+    Import,
     PruneChannels,
     StageBase,
     TaskSettings,
@@ -15,18 +17,21 @@ from pocketkube.stages.configs import StageConfig
 
 
 def added_modules(config: StageConfig) -> tuple[str, ...]:
-    """The modules that add what a config names, and those of all layers and tasks.
+    """The modules that add what a config names or imports, and those of all layers and tasks.
 
-    A bundle may hold any layer, and is of a task that not every config names.
+    A bundle may hold any layer, and is of a task that not every config names. The text that a spec
+    gives of a module is in the config itself.
     """
     named = [module for name, value in config.values() for module in _named(name, value)]
     everywhere = [each.origin(name).module for each in (layers, tasks) for name in each.names()]
-    return tuple(sorted({*named, *everywhere}))
+    return tuple(sorted({*named, *(name for name in everywhere if not is_of_text(name))}))
 
 
 def _named(name: str, value: Any) -> Iterator[str]:
     if name == "model" and isinstance(value, str):
         yield from _module(models, value)
+    elif isinstance(value, Import) and not value.packed:
+        yield value.name
     elif isinstance(value, DistillModel):
         yield from _module(models, value.student)
     elif isinstance(value, PruneChannels):

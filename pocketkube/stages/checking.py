@@ -21,6 +21,7 @@ from pocketkube.stages.export import converted
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format, last_format
 from pocketkube.stages.networks import network
+from pocketkube.stages.sizes import at_size_of
 from pocketkube.stages.tasks import settled_task
 
 # Ranges need not be right, for the file is only loaded and run.
@@ -43,11 +44,13 @@ def check_export(
     dataset = load_dataset(config.dataset)
     examples, _ = materialize(dataset.train, EXAMPLES, config.seed)
     model = network("model", config.model, config.width, dataset, config.seed)
+    model = at_size_of(dataset, model).model
     settled_task(config, model, dataset)
     first = config.stages[0] if config.stages else None
     if isinstance(first, DistillModel):
         _run(_in_floats(model, examples), examples)
         model = network("student", first.student, first.width, dataset, config.seed + 1)
+        model = at_size_of(dataset, model).model
         settled_task(config, model, dataset)
     content = foreseen_file(config.stages, model, examples)
     if config.target and config.target.latency_table:

@@ -15,6 +15,7 @@ from pocketkube.spec.sections import (
     Distillation,
     DistillModel,
     FineTune,
+    Import,
     PruneChannels,
     Quantize,
     QuantizeWeights,
@@ -69,7 +70,13 @@ class StageConfig(Settings):
         return parts | {"settings": settings} if "settings" in cls.model_fields else parts
 
 
-class _Common(StageConfig):
+class ModelConfig(StageConfig):
+    """Of stages that open models, which may have layers of the user's own."""
+
+    imports: tuple[Import, ...] = ()
+
+
+class _Common(ModelConfig):
     dataset: DatasetSettings
     seed: int = Field(0, ge=0)
 
@@ -239,7 +246,7 @@ class BenchmarkLitertConfig(OnNodesConfig):
     benchmark: Benchmark = Benchmark()
 
 
-class PrepareLatencyTableConfig(StageConfig):
+class PrepareLatencyTableConfig(ModelConfig):
     """Of `prepare_latency_table`, which is a step of no spec's job."""
 
     formats: tuple[Literal["float32", "float16", "dynamic", "int8"], ...] = Field(

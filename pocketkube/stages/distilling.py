@@ -12,6 +12,7 @@ from pocketkube.stages.assessment import assess, first_facts, stage_facts
 from pocketkube.stages.comparison import remedies, warning
 from pocketkube.stages.configs import DistillModelConfig
 from pocketkube.stages.networks import network
+from pocketkube.stages.sizes import at_size_of
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
 from pocketkube.training.loop import train
@@ -24,7 +25,9 @@ def distill_model(
     began = time.monotonic()
     settings = config.settings
     dataset = load_dataset(config.dataset)
-    model = network("student", settings.student, settings.width, dataset, config.seed + 1)
+    came = network("student", settings.student, settings.width, dataset, config.seed + 1)
+    sized = at_size_of(dataset, came)
+    model = sized.model
     task = settled_task(config, model, dataset)
     term = distillation_term(config, model, task, load_teachers(config, uncompressed(inputs), dataset))
     course = student_course(config.training, settings)
@@ -48,7 +51,7 @@ def distill_model(
         found,
         began,
         history=history,
-        notes=term.notes,
+        notes=(*sized.notes, *term.notes),
         warnings=warning(
             load_scores(inputs["model"]).get(NOW),
             scores,
@@ -59,6 +62,7 @@ def distill_model(
     )
     before = merged(first.stages, load_facts(inputs["model"]).stages)
     facts = first_facts(settings.student, dataset, task, config.seed, stage, found, before)
+    facts = facts.model_copy(update={"input_sizes": sized.sizes})
     save_bundle(output, Bundle(model, facts, scores={NOW: scores}))
 
 

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pocketkube.bundle import load_model
+from pocketkube.bundle import load_bundle
 from pocketkube.files import replaced_folder
 from pocketkube.latency_table.network_files import write_networks
 from pocketkube.latency_table.of_network import networks_to_time
-from pocketkube.layout import MODEL_FILE
 from pocketkube.stages.configs import PrepareLatencyTableConfig
 
 
@@ -15,6 +14,6 @@ def prepare_latency_table(
     config: PrepareLatencyTableConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Prunes a bundle's model in several ways, and writes the LiteRT files of that."""
-    networks = networks_to_time(load_model(inputs["model"] / MODEL_FILE), config.formats)
+    networks = networks_to_time(load_bundle(inputs["model"]).model, config.formats)
     with replaced_folder(output) as folder:
         write_networks(networks, folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
+from pocketkube.importing import import_all
 from pocketkube.kube.katib.experiment import OUR_ALGORITHMS, Algorithm, ExperimentWork
 from pocketkube.kube.own_pod import own_pod
 from pocketkube.kube.session import connect
@@ -57,6 +58,7 @@ def search_on_katib(call: StageCall, cluster: Cluster) -> None:
     _check(config, cluster)
     place = own_place(call, cluster.object_store.work)
     quiet_tensorflow()
+    import_all(config.imports)
     with tempfile.TemporaryDirectory(prefix="pocketkube-") as folder:
         problem, whole_score = _prepared(call, config, place, Path(folder) / "prepared")
     prepared_seconds = time.monotonic() - began
@@ -139,6 +141,7 @@ def _searched(
         space=problem.space,
         algorithm=algorithm_of(config.search.sampler, problem, config.seed),
         prepared=_address(place),
+        imports=tuple(each.word() for each in config.imports),
         costs=problem.cost_names,
         trials=config.search.trials,
         parallel=config.search.parallel,

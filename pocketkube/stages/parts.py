@@ -38,7 +38,7 @@ class SpecParts(NamedTuple):
     """What the tasks of compress-model are told.
 
     Kubeflow keeps a task's output by its inputs: what is no part of a task's own repeats nothing. The
-    first ten are the spec's own of that name.
+    first eleven are the spec's own of that name.
 
     Attributes:
         held: Changes where what the spec's addresses hold does.
@@ -62,6 +62,7 @@ class SpecParts(NamedTuple):
     benchmark: dict[str, Any]
     cluster: dict[str, Any]
     seed: int
+    imports: list[Any]
     held: str
     stages: list[Any]
     prune_channels: dict[str, Any]
@@ -172,6 +173,7 @@ def parts_of(spec: Spec, held: str = "") -> SpecParts:
         benchmark=document.get("benchmark", {}),
         cluster=document.get("cluster", {}),
         seed=spec.seed,
+        imports=document.get("imports", []),
         held=held,
         stages=document["stages"],
         prune_channels=pruning.get("settings", {}),

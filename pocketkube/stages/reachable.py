@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from pocketkube.errors import UserError
@@ -16,7 +17,7 @@ from pocketkube.storage import ABSENT, is_uri, parse_location
 
 
 def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
-    """Looks for networks by their names and for all else by its address; refuses what is not there.
+    """Looks for networks and modules by name, for all else by its address; refuses what is not there.
 
     Args:
         spec: The job.
@@ -26,8 +27,8 @@ def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
         What changes where any of it does; empty where nothing is named.
 
     Raises:
-        UserError: If there is no such network, an address holds nothing, a file is not here, or a
-            server is away or refuses.
+        UserError: If there is no such network or module, an address holds nothing, a file is not here,
+            or a server is away or refuses.
     """
     if is_uri(spec.model) and not is_model_file(spec.model):
         raise UserError(
@@ -38,6 +39,12 @@ def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
             check_name(network)
         except UserError as error:
             raise UserError(f"{called(key)}: {error}") from error
+    for module in spec.imports:
+        if not module.packed and find_spec(module.name.split(".")[0]) is None:
+            raise UserError(
+                f"{called('imports')}: there is no module {module.name} in the image; give its text, "
+                "as {name: my_layers, source: …}"
+            )
     stamps = []
     for key, text in named_outside(BuildReportConfig.of(spec)):
         name = called(key)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.facts import load_warnings
+from pocketkube.importing import import_all
 from pocketkube.launch.mpirun import MpiRun
 from pocketkube.launch.waiting import wait_for
 from pocketkube.quiet import quiet_tensorflow
@@ -17,7 +18,7 @@ from pocketkube.ranks import started_first, started_together, written_by_the_fir
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.stages.cache import hand_out, kept_place
 from pocketkube.stages.call import StageCall
-from pocketkube.stages.configs import LearningConfig, NetworkConfig, TrainModelConfig
+from pocketkube.stages.configs import LearningConfig, ModelConfig, NetworkConfig, TrainModelConfig
 from pocketkube.storage import backed_up, parse_uri, remove_objects
 
 
@@ -90,6 +91,8 @@ def _run(call: StageCall) -> Ran:
     if definition.tensorflow:
         quiet_tensorflow()
     work = getattr(import_module(definition.module), call.stage)
+    if isinstance(call.config, ModelConfig):
+        import_all(call.config.imports)
     if starts and started_first():
         print(f"TensorFlow started in {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
     began = time.monotonic()

@@ -17,6 +17,7 @@ from pocketkube.search.pool import Here, Pool, processes
 from pocketkube.search.prepared import open_prepared
 from pocketkube.search.problem import Problem
 from pocketkube.search.samplers import sampler_named
+from pocketkube.spec.sections import Import
 from pocketkube.stages.cache import fingerprint
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import SearchRatiosConfig
@@ -36,12 +37,14 @@ class SharedByTrials:
         evaluator: Evaluates trials in this process.
         score_name: What machines call the score.
         seconds: How long it took to prepare; 0 where that was done before.
+        imports: Modules with layers of the network.
     """
 
     folder: Path
     evaluator: Evaluator
     score_name: str
     seconds: float
+    imports: tuple[Import, ...] = ()
 
     @property
     def problem(self) -> Problem:
@@ -101,7 +104,7 @@ def shared_by_trials(
     evaluator = open_prepared(folder)
     seconds = 0.0 if is_there else time.monotonic() - began
     score_name = load_facts(inputs["model"]).task.score_name
-    return SharedByTrials(folder, evaluator, score_name, seconds)
+    return SharedByTrials(folder, evaluator, score_name, seconds, config.imports)
 
 
 @contextmanager
@@ -115,7 +118,7 @@ def pool_of(shared: SharedByTrials, parallel: int) -> Iterator[Pool]:
     if parallel == 1:
         yield Here(shared.evaluator.evaluate)
         return
-    with processes(shared.folder, parallel) as pool:
+    with processes(shared.folder, parallel, shared.imports) as pool:
         yield pool
 
 

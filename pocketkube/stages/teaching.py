@@ -16,6 +16,7 @@ from pocketkube.spec.sections import UNCOMPRESSED
 from pocketkube.stages.assessment import task_of
 from pocketkube.stages.configs import Learning, LearningConfig
 from pocketkube.stages.registry import TEACHER
+from pocketkube.stages.sizes import at_size_of
 from pocketkube.stages.tasks import settled_task
 from pocketkube.storage import parse_location
 from pocketkube.training.distillation_term import DistillationTerm
@@ -103,7 +104,7 @@ def _load(config: LearningConfig, place: str, dataset: Dataset) -> Teacher:
             if path.is_dir() and not is_model_file(str(path)):
                 bundle = load_bundle(path)
                 return Teacher(place, bundle.model, task_of(bundle.facts))
-            model = load_model(path)
+            model = at_size_of(dataset, load_model(path)).model
         return Teacher(place, model, settled_task(config, model, dataset))
     except UserError as error:
         raise UserError(f"distillation.teachers: {place}: {error}") from error

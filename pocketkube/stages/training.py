@@ -44,6 +44,7 @@ from pocketkube.stages.configs import (
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.searched import with_found
+from pocketkube.stages.sizes import at_size_of
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
 from pocketkube.training.history import History
@@ -62,14 +63,16 @@ def train_model(
     """Trains a built-in network, or takes a .keras file as it is, and writes its bundle."""
     began = time.monotonic()
     dataset = load_dataset(config.dataset)
-    model, history = network("model", config.model, config.width, dataset, config.seed), None
+    came = network("model", config.model, config.width, dataset, config.seed)
+    sized, history = at_size_of(dataset, came), None
+    model = sized.model
     task = settled_task(config, model, dataset)
     if not is_model_file(config.model):
         history = train(
             model, dataset, task, config.training, seed=config.seed, stage="train", checkpoints=scratch
         )
     found = assess(model, dataset, task)
-    notes = untied(model) if history is None else ()
+    notes = (*sized.notes, *untied(model)) if history is None else ()
     warnings = at_chance(config, model, dataset, task)
     stage = stage_facts(
         first_stage(config.model),
@@ -82,6 +85,7 @@ def train_model(
         warnings=warnings,
     )
     facts = first_facts(config.model, dataset, task, config.seed, stage, found)
+    facts = facts.model_copy(update={"input_sizes": sized.sizes})
     save_bundle(output, Bundle(model, facts, scores={NOW: found.validation.each}))
 
 

@@ -106,7 +106,7 @@ def test_examples_in_docstrings_are_right(name) -> None:
 
 def test_every_function_has_an_example() -> None:
     functions = [name for name in pk.__all__ if name.islower()]
-    assert len(functions) == 11
+    assert len(functions) == 12
     assert all(">>> " in (getattr(pk, name).__doc__ or "") for name in functions)
 
 

@@ -184,6 +184,30 @@ def test_addresses_and_paths_of_the_image_are_compiled(tmp_path: Path) -> None:
     assert compile_spec(parse_spec(given), tmp_path / "out.yaml").is_file()
 
 
+def test_a_models_code_travels_with_the_spec(tmp_path: Path) -> None:
+    source = "import keras\nA = '{{inputs.parameters.x}} $(HOME) {{$}}'\n"
+    (tmp_path / "my_layers.py").write_text(source)
+    job = {
+        "model": "s3://bucket/net.keras",
+        "imports": ["in_the_image", "my_layers"],
+        "dataset": "digits",
+        "stages": ["fine_tune", "quantize_weights"],
+    }
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(job))
+    spec = load_spec(tmp_path / "spec.yaml")
+    compile_spec(spec, tmp_path / "package.yaml")
+    found = package(compress_model(spec), tmp_path)
+    default = found.parameters["imports"]["defaultValue"]
+    assert [each.source for each in parse_spec({**job, "imports": default}).imports] == ["", source]
+    # Nothing that Argo or a shell would take for its own.
+    assert not set("{$\n") & set(default[1]["packed"])
+    opens = {name for name, task in found.tasks.items() if "imports" in task["inputs"]["parameters"]}
+    assert opens == set(found.tasks) - {"benchmark-litert"}
+    for name in opens:
+        given = found.tasks[name]["inputs"]["parameters"]["imports"]
+        assert given == {"componentInputParameter": "imports"}
+
+
 SPEC = """\
 model: lenet
 dataset: digits

@@ -38,6 +38,14 @@ def test_a_spec_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
     )
 
 
+def test_layers_of_ones_own_are_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "my_layers.py").write_text("A = 1\n")
+    job = load_retraining(write_settings(tmp_path, spec=SPEC | {"imports": ["my_layers"]}))
+    assert [each.source for each in job.spec.imports] == ["A = 1\n"]
+    said = "retraining.yaml: spec: imports: there is no file "
+    assert said in refusal(tmp_path, spec=SPEC | {"imports": ["no.py"]})
+
+
 def test_mistakes_are_one_line_that_says_where(tmp_path: Path) -> None:
     said = refusal(tmp_path, drift={"max_score_drop": -1})
     assert said.startswith("retraining.yaml line ")

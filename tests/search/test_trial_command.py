@@ -1,5 +1,6 @@
 """`pocketkube trial` writes what Katib reads, and what it really did."""
 
+import shlex
 import subprocess
 import sys
 import time
@@ -8,10 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pocketkube.bundle import load_model
 from pocketkube.errors import UserError
+from pocketkube.importing import import_all
 from pocketkube.search.prepared import open_prepared, prepare_search
 from pocketkube.search.projection import project_choice
 from pocketkube.search.trial_command import run_trial
+from pocketkube.search.worker import evaluate
+from pocketkube.spec.own_code import read_import
+from pocketkube.training.task import infer_task
+from tests.own_modules import as_before, save_network
 from tests.search.nets import dataset, pruning, trained
 
 
@@ -94,3 +101,29 @@ def test_of_several_processes_only_the_first_writes(
     run_trial(str(folder), tmp_path / "m.log", [f"{name}={value}" for name, value in half.items()])
     assert not (tmp_path / "m.log").exists()
     assert np.isfinite(open_prepared(folder).whole_score)
+
+
+def test_a_trial_opens_a_network_with_layers_of_ones_own(tmp_path: Path) -> None:
+    file = save_network(tmp_path, size=12)
+    prepared, spec = tmp_path / "bundle", read_import("my_layers", tmp_path)
+    with as_before():
+        import_all([spec])
+        model = load_model(file)
+        task = infer_task(model, 10)
+        problem = prepare_search(model, dataset(), task, pruning(), prepared, with_losses=False)
+        # The processes of a search that are its own: what they are asked holds the code.
+        request = {"prepared": str(prepared), "choice": [0] * len(problem.space.names), "parallel": 1}
+        asked = evaluate({**request, "imports": [spec.model_dump()]})
+    values = problem.space.values(0 * problem.space.sizes)
+    words = [f"{name}={value!r}" for name, value in values.items()]
+    command = ["trial", "--prepared", prepared, "--metrics", tmp_path / "m.log", "--as-given", *words]
+    # The word as Katib's template has it, which goes through a shell.
+    line = shlex.join([sys.executable, "-m", "pocketkube", *map(str, command)])
+    subprocess.run(
+        f"{line} --import={spec.word()}",
+        shell=True,
+        cwd=tmp_path.parent,
+        check=True,
+        capture_output=True,
+    )
+    assert metrics(tmp_path / "m.log")["score"] == pytest.approx(asked["score"], abs=1e-6)

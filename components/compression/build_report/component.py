@@ -28,6 +28,7 @@ def build_report(
     benchmark: dict = {},
     cluster: dict = {},
     seed: int = 0,
+    imports: list = [],
 ) -> None:
     """Gathers all figures of a job into one HTML report.
 
@@ -53,6 +54,7 @@ def build_report(
         benchmark: How files are measured; empty for the defaults.
         cluster: Where tasks ran, and with what; the report repeats it.
         seed: Everything random follows from it.
+        imports: Modules with layers of your own, by name or as {name, source}; empty for none.
     """
     import json
     import shutil
@@ -80,6 +82,7 @@ def build_report(
                 "benchmark": benchmark,
                 "cluster": cluster,
                 "seed": seed,
+                "imports": imports,
             },
             str(made),
             {

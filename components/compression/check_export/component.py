@@ -16,6 +16,7 @@ def check_export(
     target: dict = {},
     stages: list = [],
     seed: int = 0,
+    imports: list = [],
     held: str = "",
 ) -> None:
     """Tries the conversions that a job ends in, before anything is trained.
@@ -30,6 +31,7 @@ def check_export(
         target: What to reach; the latency table of another device that it names is tried, too.
         stages: Settings of all of the job's stages, each with its name.
         seed: Everything random follows from it.
+        imports: Modules with layers of your own, by name or as {name, source}; empty for none.
         held: Changes where what its addresses hold does, for Kubeflow's cache to see.
     """
     from pocketkube.stages.component import run_component
@@ -45,6 +47,7 @@ def check_export(
             "target": target,
             "stages": stages,
             "seed": seed,
+            "imports": imports,
         },
         check.path,
     )

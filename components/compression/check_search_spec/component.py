@@ -38,6 +38,7 @@ def check_search_spec(
         ("benchmark", dict),
         ("cluster", dict),
         ("seed", int),
+        ("imports", list),
         ("held", str),
         ("stages", list),
         *((name, dict) for name in ("prune_channels", "fine_tune", "number_format")),

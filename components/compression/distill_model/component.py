@@ -17,6 +17,7 @@ def distill_model(
     training: dict = {},
     distillation: dict = {},
     seed: int = 0,
+    imports: list = [],
     cluster: dict = {},
     held: str = "",
 ) -> None:
@@ -33,6 +34,7 @@ def distill_model(
         training: How networks are trained; empty for the defaults.
         distillation: The teachers' part; empty for the defaults.
         seed: Everything random follows from it.
+        imports: Modules with layers of your own, by name or as {name, source}; empty for none.
         cluster: Where the training runs, and with what; it changes no result. Empty for the defaults.
         held: Changes where what its addresses hold does, for Kubeflow's cache to see.
     """
@@ -47,6 +49,7 @@ def distill_model(
             "training": training,
             "distillation": distillation,
             "seed": seed,
+            "imports": imports,
         },
         student.path,
         {"model": model, "teacher": teacher},

@@ -13,6 +13,7 @@ def export_litert(
     metrics: dsl.Output[dsl.Metrics],
     settings: dict = {},
     seed: int = 0,
+    imports: list = [],
     held: str = "",
 ) -> None:
     """Converts a network to LiteRT and checks the file against it on test examples.
@@ -25,6 +26,7 @@ def export_litert(
         settings: Settings, with its name, of the stage that says what the file's numbers are, as in
             {name: quantize_int8}; empty for floats.
         seed: Everything random follows from it.
+        imports: Modules with layers of your own, by name or as {name, source}; empty for none.
         held: Changes where what its addresses hold does, for Kubeflow's cache to see.
     """
     from pocketkube.stages.component import file_metrics_of, format_of, run_component
@@ -35,6 +37,7 @@ def export_litert(
             "dataset": dataset,
             "settings": settings,
             "seed": seed,
+            "imports": imports,
         },
         litert.path,
         {"model": model},

@@ -19,6 +19,7 @@ def prune_channels(
     training: dict = {},
     distillation: dict = {},
     seed: int = 0,
+    imports: list = [],
     stages: list = [],
     benchmark: dict = {},
     held: str = "",
@@ -38,6 +39,7 @@ def prune_channels(
         training: How networks are trained; empty for the defaults.
         distillation: The teachers' part; empty for the defaults.
         seed: Everything random follows from it.
+        imports: Modules with layers of your own, by name or as {name, source}; empty for none.
         stages: Settings of all of the job's stages, where the target is a file's size or latency.
         benchmark: How files are measured, for a target of latency.
         held: Changes where what its addresses hold does, for Kubeflow's cache to see.
@@ -54,6 +56,7 @@ def prune_channels(
             "training": training,
             "distillation": distillation,
             "seed": seed,
+            "imports": imports,
             "stages": stages,
             "benchmark": benchmark,
         },

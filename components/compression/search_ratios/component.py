@@ -19,6 +19,7 @@ def search_ratios(
     target: dict = {},
     training: dict = {},
     seed: int = 0,
+    imports: list = [],
     cluster: dict = {},
     held: str = "",
 ) -> None:
@@ -37,6 +38,7 @@ def search_ratios(
         target: What the compressed network has to reach, as in {speedup: 2}.
         training: How networks are trained, for trials that fine-tune; empty for the defaults.
         seed: Everything random follows from it.
+        imports: Modules with layers of your own, by name or as {name, source}; empty for none.
         cluster: Where trials run, as in a spec; empty for this task's pod.
         held: Changes where what its addresses hold does, for Kubeflow's cache to see.
     """
@@ -55,6 +57,7 @@ def search_ratios(
             "target": target,
             "training": training,
             "seed": seed,
+            "imports": imports,
         },
         ratios.path,
         {"model": model, "teacher": teacher},

@@ -15,6 +15,7 @@ def train_model(
     task: dict = {},
     training: dict = {},
     seed: int = 0,
+    imports: list = [],
     cluster: dict = {},
     held: str = "",
 ) -> None:
@@ -29,6 +30,7 @@ def train_model(
         task: What the labels are, where they do not tell, as in {landmarks: {}}.
         training: How networks are trained; empty for the defaults.
         seed: Everything random follows from it.
+        imports: Modules with layers of your own, by name or as {name, source}; empty for none.
         cluster: Where the training runs, and with what; it changes no result. Empty for the defaults.
         held: Changes where what its addresses hold does, for Kubeflow's cache to see.
     """
@@ -43,6 +45,7 @@ def train_model(
             "task": task,
             "training": training,
             "seed": seed,
+            "imports": imports,
         },
         trained.path,
         cluster=cluster,

@@ -79,6 +79,7 @@ PARAMETERS: dict[str, type] = {
     "distillation": dict,
     "benchmark": dict,
     "seed": int,
+    "imports": list,
 }
 
 
@@ -265,7 +266,9 @@ def _parameters(spec: Spec) -> dict[str, type]:
 
 def _signature(spec: Spec, gives: type[Compressed] | type[Searched]) -> inspect.Signature:
     """The pipeline's parameters, whose defaults are a spec's, and its outputs."""
-    defaults = {"task": {}, "target": {}} | {name: getattr(spec, name) for name in ("width", "seed")}
+    defaults = {"task": {}, "target": {}, "imports": []} | {
+        name: getattr(spec, name) for name in ("width", "seed")
+    }
     document = settings_document(spec)
     return inspect.Signature(
         [

@@ -69,6 +69,7 @@ class ExperimentWork:
         parallel: How many run at a time, at most.
         image: Of the trials' pods.
         environment: Variables of the trials, beside what Secrets hold.
+        imports: Modules that a trial imports, each as `--import` takes it.
         goal: The score that ends it before; None for none.
         owner: With what the Experiment goes; None where it stays until it is deleted.
     """
@@ -82,6 +83,7 @@ class ExperimentWork:
     parallel: int
     image: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    imports: Sequence[str] = ()
     goal: float | None = None
     owner: Owner | None = None
 
@@ -165,7 +167,10 @@ def _template(models: Any, work: ExperimentWork, cluster: Cluster) -> Any:
     given = [f"{name}=${{trialParameters.{handle}}}" for name, handle in handles.items()]
     is_ours = work.algorithm.name.startswith(OUR_ALGORITHMS)
     job = trial_job(
-        TrialWork(STAGE, work.prepared, given, is_ours, work.image, work.environment), cluster
+        TrialWork(
+            STAGE, work.prepared, given, is_ours, work.image, work.environment, tuple(work.imports)
+        ),
+        cluster,
     )
     succeeded, failed = condition(job)
     return models.V1beta1TrialTemplate(

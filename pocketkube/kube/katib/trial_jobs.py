@@ -44,6 +44,7 @@ class TrialWork:
         as_given: Whether values within the budget are taken as they are; see `applied_choice`.
         image: Of its pods.
         environment: Variables, beside what Secrets hold.
+        imports: Modules that it imports, each as `--import` takes it.
     """
 
     stage: str
@@ -52,6 +53,7 @@ class TrialWork:
     as_given: bool
     image: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    imports: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -153,4 +155,14 @@ def _mpijob(work: TrialWork, cluster: Cluster) -> dict[str, Any]:
 
 def _words(work: TrialWork, metrics: str) -> list[str]:
     as_given = ["--as-given"] if work.as_given else []
-    return ["trial", "--prepared", work.prepared, "--metrics", metrics, *as_given, *work.given]
+    imports = [f"--import={word}" for word in work.imports]
+    return [
+        "trial",
+        "--prepared",
+        work.prepared,
+        "--metrics",
+        metrics,
+        *imports,
+        *as_given,
+        *work.given,
+    ]

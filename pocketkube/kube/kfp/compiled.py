@@ -1,6 +1,7 @@
 """A spec's whole job as a pipeline, compiled by the checkout that this package is part of."""
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,21 +9,23 @@ from types import ModuleType
 
 import pocketkube
 from pocketkube.errors import UserError
-from pocketkube.spec import load_spec
+from pocketkube.spec import load_spec, with_imports
+from pocketkube.spec.sections import Import
 
 
-def compile_job(spec: Path, package: Path) -> None:
+def compile_job(spec: Path, package: Path, imports: Sequence[Import] = ()) -> None:
     """Compiles the pipeline of a spec's stages.
 
     Args:
         spec: The spec's file.
         package: The file to write.
+        imports: Modules beside those that the spec names.
 
     Raises:
         UserError: If the spec is wrong, reads something that only this machine has, or the folder
             pipelines/ is not there, as beside an installed package.
     """
-    job = load_spec(spec)
+    job = with_imports(load_spec(spec), imports)
     _compiling().compile_spec(job, package)
 
 

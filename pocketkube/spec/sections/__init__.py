@@ -14,6 +14,7 @@ from pocketkube.spec.sections.dataset import SOURCES, AddedDataset, DatasetSetti
 from pocketkube.spec.sections.distill_model import DistillModel
 from pocketkube.spec.sections.distillation import UNCOMPRESSED, Distillation
 from pocketkube.spec.sections.fine_tune import FineTune
+from pocketkube.spec.sections.imports import Import
 from pocketkube.spec.sections.prune_channels import PruneChannels
 from pocketkube.spec.sections.quantize import Quantize
 from pocketkube.spec.sections.quantize_weights import FLOAT, QuantizeWeights
@@ -40,6 +41,7 @@ __all__ = [
     "Distillation",
     "Evaluate",
     "FineTune",
+    "Import",
     "Landmarks",
     "Pods",
     "PruneChannels",

@@ -85,7 +85,8 @@ class DatasetSettings(Settings):
         None,
         description="Height and width that images are brought to; needed where they differ. "
         "idx puts its images in the middle of a black frame where this is larger, as is usual for "
-        "MNIST; all else is resized. Digits are 32 x 32 if unset.",
+        "MNIST; all else is resized. Digits are 32 x 32 if unset. A model that takes images of any "
+        "size is compressed at this one, or at the data's own.",
     )
     value_range: tuple[float, float] = Field(
         (0.0, 1.0),

@@ -1,6 +1,7 @@
 """Experiments, against Katib's schema and against what a real Katib does with trials."""
 
 import re
+import shlex
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from pocketkube.kube.katib.experiment import (
 from pocketkube.kube.pod_parts import Owner
 from pocketkube.search.space import Parameter, Space
 from pocketkube.search.trial_command import score_text
-from pocketkube.spec.sections import Cluster
+from pocketkube.spec.sections import Cluster, Import
 from tests.kube.schemas import Document, crd_validator, katib_validator, refuse_invalid
 from tests.kube.test_workers import at_random, clusters, pods_of, refuse_unrestricted
 
@@ -284,3 +285,11 @@ def test_no_secret_is_in_the_document() -> None:
 def test_what_katib_would_take_apart_is_refused(changes: Document, said: str) -> None:
     with pytest.raises(UserError, match=said):
         built(**changes)
+
+
+def test_a_trial_is_told_which_modules_it_imports() -> None:
+    word = Import.model_validate({"name": "my_layers", "source": "A = '$x'\n"}).word()
+    for processes in (1, 2):
+        document = built(trials={"workers": processes}, imports=("installed", word))
+        words = shlex.split(" ".join(command(document)))
+        assert {"--import=installed", f"--import={word}"} <= set(words)

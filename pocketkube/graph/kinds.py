@@ -1,0 +1,61 @@
+"""Which of Keras's classes a layer computes as: its own, or the one that it inherits that from."""
+
+from typing import Any
+
+# What a subclass may have of its own without computing anything else.
+_HARMLESS = frozenset(
+    {"build", "compute_output_shape", "compute_output_spec", "get_config", "from_config"}
+)
+_KERAS = "keras."
+
+
+def computes_as(op: Any) -> type:
+    """The class whose rules hold for a layer or operation.
+
+    Args:
+        op: The layer or operation.
+
+    Returns:
+        Its own class; of a user's class that overrides nothing its parent computes with, as `call`, the
+        parent of Keras's.
+    """
+    kind = type(op)
+    return next((each for each in alike(kind) if is_of_keras(each)), kind)
+
+
+def is_one_of(op: Any, kinds: type | tuple[type, ...]) -> bool:
+    """Whether a layer or operation computes as one of these classes of Keras's does.
+
+    Args:
+        op: The layer or operation.
+        kinds: The classes.
+    """
+    return issubclass(computes_as(op), kinds)
+
+
+def is_of_keras(kind: type) -> bool:
+    """Whether a class is one of Keras's own."""
+    return kind.__module__.startswith(_KERAS)
+
+
+def alike(kind: type) -> tuple[type, ...]:
+    """A class, and those of its parents that compute the same, up to the first of Keras's."""
+    found = [kind]
+    for place, parent in enumerate(kind.__mro__[1:], start=1):
+        if is_of_keras(found[-1]) or overridden(kind.__mro__[:place], parent):
+            break
+        found.append(parent)
+    return tuple(found)
+
+
+def overridden(kinds: tuple[type, ...], parent: type) -> tuple[str, ...]:
+    """What a parent computes with and classes before it have of their own, as "call"."""
+    names = dict.fromkeys(name for kind in kinds for name in vars(kind))
+    # What every class has, as __doc__, is none of it.
+    own = (name for name in names if name == "__call__" or not name.startswith("__"))
+    return tuple(name for name in own if name not in _HARMLESS and hasattr(parent, name))
+
+
+def first_of_keras(kind: type) -> type | None:
+    """The nearest of a class's parents that is Keras's; None of a class that has none."""
+    return next((each for each in kind.__mro__[1:] if is_of_keras(each)), None)
