@@ -75,8 +75,8 @@ def test_what_only_moves_is_folded_and_what_computes_otherwise_is_not(model: ker
     [
         (
             own_nets.Bounded(6, 3, name="mine"),
-            "mine (Bounded): no rule knows it, so that all that goes in and out stays, for it overrides "
-            "call of Conv2D; if its channels may be cut all the same, say so: "
+            "mine (Bounded): no rule knows it, so that all that goes in and out stays, for it "
+            "overrides call of Conv2D; if its channels may be cut all the same, say so: "
             "pocketkube.register_layer(Bounded, like=keras.layers.Conv2D)",
         ),
         (
