@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from pocketkube.graph.channel_flow import Shape
+from pocketkube.graph.layer_rules import known_as
 from pocketkube.keras_private import is_operation
 
 layers = keras.layers
@@ -38,7 +39,7 @@ def contractions_of(op: Any, shapes: Sequence[Shape]) -> tuple[Contraction, ...]
     Returns:
         Empty where it is of a kind, or is written in a way, that is not known here.
     """
-    rule = OPERATIONS.get(type(op).__name__) if is_operation(op) else LAYERS.get(type(op))
+    rule = OPERATIONS.get(type(op).__name__) if is_operation(op) else LAYERS.get(known_as(op))
     return rule(op, shapes) if rule else ()
 
 

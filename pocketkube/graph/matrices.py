@@ -11,7 +11,7 @@ from pocketkube.graph.contraction_rules import made_letter
 from pocketkube.graph.contractions import contractions_of
 from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.kinds import computes_as
-from pocketkube.graph.layer_rules import rules_of
+from pocketkube.graph.layer_rules import known_as, rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
 from pocketkube.graph.recurrent import cells_of, gates_of, obstacle
 
@@ -100,7 +100,7 @@ def consumes(use: Use) -> bool:
     """Whether the channels of a layer's first input end there, in all of its outputs."""
     if not mixes(use.op) or not use.inputs or use.inputs[0] is None:
         return False
-    if isinstance(use.op, layers.EinsumDense):
+    if known_as(use.op) is layers.EinsumDense:
         return bool(_einsum_matrix(use)[1] is not None)
     if use.inputs[0].axis != -1:
         return False
@@ -123,7 +123,7 @@ def matrix_of(op: Any) -> tuple[str, int | None, int] | None:
 
 
 def _matrix(use: Use) -> tuple[str, int | None, int | None] | None:
-    return _einsum_matrix(use) if isinstance(use.op, layers.EinsumDense) else matrix_of(use.op)
+    return _einsum_matrix(use) if known_as(use.op) is layers.EinsumDense else matrix_of(use.op)
 
 
 def _einsum_matrix(use: Use) -> tuple[str, int | None, int | None]:
