@@ -7,11 +7,13 @@ import keras
 
 from pocketkube.errors import UserError, first_line
 from pocketkube.extension import layers
+from pocketkube.graph.channel_flow import ChannelFlow
+from pocketkube.graph.edit import Kept, LayerEdit
 from pocketkube.graph.kinds import is_of_keras
-from pocketkube.graph.layer_edits import EDITS, Kept, LayerEdit
+from pocketkube.graph.layer_edits import EDITS
 from pocketkube.graph.layer_rules import LayerRules
 from pocketkube.graph.matrices import MATRICES
-from pocketkube.graph.propagation import RULES, ChannelFlow
+from pocketkube.graph.propagation import RULES
 
 if TYPE_CHECKING:
     from pocketkube.graph.calls import LayerCall

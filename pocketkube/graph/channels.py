@@ -34,6 +34,21 @@ class Channels:
         return cls(axis, np.full(size, FIXED))
 
 
+@dataclass(frozen=True)
+class Hold:
+    """Why channels stay.
+
+    Attributes:
+        path: The layer or operation that holds them.
+        kind: Its class.
+        why: What it does with them, in words that follow its name and a colon.
+    """
+
+    path: str
+    kind: str
+    why: str
+
+
 class Ledger:
     """Numbers channels and remembers which are tied and which are fixed."""
 
@@ -41,7 +56,8 @@ class Ledger:
         self._blocks: list[int] = []
         self._first: dict[Hashable, int] = {}
         self._ties: list[np.ndarray] = []
-        self._fixed: list[np.ndarray] = []
+        self._fixed: list[tuple[np.ndarray, Hold | None]] = []
+        self._notes: list[Hold] = []
         self._size = 0
 
     def fresh(self, owner: Hashable, size: int) -> np.ndarray:
@@ -52,26 +68,54 @@ class Ledger:
             self._size += size
         return np.arange(size) + self._first[owner]
 
-    def tie(self, one: np.ndarray, other: np.ndarray) -> None:
-        """Says that `one` and `other`, position by position, are kept or cut together."""
+    def known(self, owner: Hashable) -> np.ndarray | None:
+        """The numbers of the channels that `owner` makes; None where it makes none so far."""
+        if owner not in self._first:
+            return None
+        return np.arange(self._blocks[list(self._first).index(owner)]) + self._first[owner]
+
+    def tie(self, one: np.ndarray, other: np.ndarray, hold: Hold | None = None) -> None:
+        """Says that `one` and `other`, position by position, are kept or cut together.
+
+        Args:
+            one: Channel numbers.
+            other: As many.
+            hold: What is said where one of two may not be cut.
+        """
         both = (one != FIXED) & (other != FIXED)
         self._ties.append(np.stack([one[both], other[both]]))
-        self.fix(one[other == FIXED])
-        self.fix(other[one == FIXED])
+        self.fix(one[other == FIXED], hold)
+        self.fix(other[one == FIXED], hold)
 
-    def fix(self, ids: np.ndarray) -> None:
-        """Says that `ids` are never cut."""
-        self._fixed.append(ids[ids != FIXED])
+    def fix(self, ids: np.ndarray, hold: Hold | None = None) -> None:
+        """Says that `ids` are never cut, and why; None where that goes without saying."""
+        if len(known := ids[ids != FIXED]):
+            self._fixed.append((known, hold))
+
+    def note(self, hold: Hold) -> None:
+        """Takes note of what makes channels that are in no numbers here."""
+        self._notes.append(hold)
 
     def settle(self) -> "Units":
         """The units and groups that follow from all that was said."""
         size = self._size
         if size == 0:
-            return Units(np.empty(0, int), np.empty(0, int), {}, {})
+            return Units(np.empty(0, int), np.empty(0, int), {}, np.empty(0, bool), tuple(self._notes))
         ties = np.concatenate([np.empty((2, 0), int), *self._ties], axis=1)
         classes = _components(ties, size)
-        fixed = np.zeros(size, bool)
-        fixed[classes[np.concatenate([np.empty(0, int), *self._fixed])]] = True
+        fixed, ends = np.zeros(size, bool), np.zeros(size, bool)
+        for ids, hold in self._fixed:
+            fixed[classes[ids]] = True
+            if hold is None:
+                ends[classes[ids]] = True
+        holds = tuple(
+            dict.fromkeys(
+                [
+                    *(h for ids, h in self._fixed if h is not None and not ends[classes[ids]].all()),
+                    *self._notes,
+                ]
+            )
+        )
         block_of = np.repeat(np.arange(len(self._blocks)), self._blocks)
         # Blocks are of one group where a tie joins them; within one, units are alike.
         group_of_block = _components(block_of[ties], len(self._blocks))
@@ -80,8 +124,11 @@ class Ledger:
         unit_of[~fixed[classes]] = unit_of_class
         group_of_unit = group_of_block[block_of[names]]
         _, group_of_unit = np.unique(group_of_unit, return_inverse=True)
-        sizes = dict(zip(self._first, self._blocks, strict=True))
-        return Units(unit_of, group_of_unit, dict(self._first), sizes)
+        made = {
+            owner: first + np.arange(many)
+            for (owner, first), many in zip(self._first.items(), self._blocks, strict=True)
+        }
+        return Units(unit_of, group_of_unit, made, ends[classes], holds)
 
 
 @dataclass(frozen=True)
@@ -91,14 +138,17 @@ class Units:
     Attributes:
         unit_of: Unit of each channel number, or FIXED.
         group_of: Group of each unit.
-        first: First channel number of each owner.
-        sizes: How many channels each owner makes.
+        made: Channel numbers of each owner.
+        ends: Of each channel number, whether it stays without a reason that has to be given: it goes
+            out of the model.
+        holds: Why others stay.
     """
 
     unit_of: np.ndarray
     group_of: np.ndarray
-    first: dict[Hashable, int]
-    sizes: dict[Hashable, int]
+    made: dict[Hashable, np.ndarray]
+    ends: np.ndarray
+    holds: tuple[Hold, ...]
 
     @property
     def count(self) -> int:

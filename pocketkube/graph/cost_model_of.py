@@ -9,6 +9,7 @@ import numpy as np
 
 from pocketkube.graph.calls import LayerCall, layer_calls
 from pocketkube.graph.channels import Channels
+from pocketkube.graph.contractions import Contraction, contractions_of
 from pocketkube.graph.cost import count_call
 from pocketkube.graph.cost_model import (
     CallShapes,
@@ -224,6 +225,10 @@ def _layer(
             _attention_products(call, count.macs, by_id, number)
             for call, count in zip(calls, counts, strict=True)
         ]
+    elif has_rule and (whole_sums := [contractions_of(op, call.shapes) for call in calls])[0]:
+        products = [
+            _contracted(kinds, use, call, sums) for call, sums in zip(calls, whole_sums, strict=True)
+        ]
     else:
         # What is added multiplies nothing, whatever shape it has.
         matrices = [
@@ -268,6 +273,28 @@ def _tensor(kinds: _Kinds, shape: tuple[int, ...], channels: Channels | None) ->
     return tuple(extents)
 
 
+def _contracted(
+    kinds: _Kinds, use: Use, call: LayerCall, sums: Sequence[Contraction]
+) -> tuple[Product, ...]:
+    """Multiply-adds of sums of products: the lengths of all their axes, each once."""
+    products = []
+    for each in sums:
+        lengths: dict[str, Extent] = {}
+        tensors = [*zip(each.terms, call.shapes, use.inputs, strict=True)]
+        if each is sums[-1]:
+            tensors.append((each.out, call.outputs[0], use.outputs[0]))
+        for letters, shape, channels in tensors:
+            if letters:
+                extents = (Extent(shape[0]), *_tensor(kinds, shape, channels))
+                for letter, extent in zip(letters, extents, strict=True):
+                    if letter not in lengths or extent.per_unit:
+                        lengths[letter] = extent
+        varying = tuple(extent for extent in lengths.values() if extent.per_unit)
+        times = math.prod(extent.fixed for extent in lengths.values() if not extent.per_unit)
+        products.append(Product(times, varying))
+    return tuple(products)
+
+
 def _products(
     macs: int, matrices: Sequence[Shape], whole: Sequence[tuple[int, ...]]
 ) -> tuple[Product, ...]:
@@ -283,11 +310,13 @@ def _attention_products(
 ) -> tuple[Product, ...]:
     """Projections shrink with their kernels; scores and the weighted sum do with the heads."""
     products = []
+    grouped = isinstance(call.op, layers.GroupQueryAttention)
     for tensor, dense in attention_projections(call):
         times = math.prod(tensor[1:-1])
         products.append(Product(times, shapes[id(dense.kernel)]))
         macs -= times * math.prod(dense.kernel.shape)
-    return (*products, Product(_number(macs / call.op.num_heads), (heads,)))
+    number = call.op.num_key_value_heads if grouped else call.op.num_heads
+    return (*products, Product(_number(macs / number), (heads,)))
 
 
 def _number(value: float) -> float:

@@ -7,10 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from pocketkube.graph.channels import Channels, Ledger, Units
-from pocketkube.graph.layer_rules import said_of_unknown
-from pocketkube.graph.propagation import ChannelFlow, heads_key, propagate
-from pocketkube.graph.recurrent import obstacle
+from pocketkube.graph.channel_flow import ChannelFlow
+from pocketkube.graph.channels import Channels, Hold, Ledger, Units
+from pocketkube.graph.propagation import heads_key, propagate, why_unknown
 from pocketkube.graph.sharing import SharedVariables
 from pocketkube.graph.walk import functional_graph, walk
 
@@ -24,14 +23,16 @@ class Use:
         op: The layer or operation itself.
         inputs: Channels of each input tensor, None where none may be cut.
         outputs: Channels of each output tensor.
-        understood: Whether a rule knows this kind of operation.
+        rank: How many axes the first input tensor has, that of the batch included; 0 without one.
+        arguments: What the call was given, tensors included, as Keras keeps it.
     """
 
     path: str
     op: Any
     inputs: tuple[Channels | None, ...]
     outputs: tuple[Channels | None, ...]
-    understood: bool
+    rank: int
+    arguments: Any
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class ChannelGraph:
         uses: The layers and operations in the order of computation.
         units: The units of all channels.
         groups: The groups, in the order of computation.
-        left_whole: One sentence for each operation that no rule knows and that has channels to lose.
+        left_whole: One sentence for each kind of reason why channels stay that do not go out of the
+            model, with the layers and operations that hold them.
     """
 
     uses: tuple[Use, ...]
@@ -76,8 +78,17 @@ class ChannelGraph:
 
     def heads(self, attention: Any) -> Channels | None:
         """The heads of an attention layer as channels of their own."""
-        first = self.units.first.get(heads_key(attention))
-        return None if first is None else Channels(-1, np.arange(attention.num_heads) + first)
+        made = self.units.made.get(heads_key(attention))
+        return None if made is None else Channels(-1, made)
+
+    def why_nothing_goes(self) -> str:
+        """Why there are no groups, in sentences for the user."""
+        made = [use for use in self.uses if id(use.op) in self.units.made]
+        if not made:
+            return "No layer in it makes channels that its rules could cut. " + _ended(self.left_whole)
+        last = [use.path for use in made if self.units.ends[self.units.made[id(use.op)]].any()]
+        ends = f"What {_listed(last)} makes goes out of the model." if last else ""
+        return f"{ends} {_ended(self.left_whole)}".strip()
 
 
 def trace_channels(model: keras.Model) -> ChannelGraph:
@@ -102,7 +113,8 @@ def trace_channels(model: keras.Model) -> ChannelGraph:
     tracer.leave_sharing_layers_whole()
     units = tracer.ledger.settle()
     uses = tuple(tracer.uses.values())
-    return ChannelGraph(uses, units, tuple(_groups(uses, units)), tuple(tracer.left_whole))
+    left_whole = (*_sentences(units.holds), *tracer.left_whole)
+    return ChannelGraph(uses, units, tuple(_groups(uses, units)), left_whole)
 
 
 class _Tracer:
@@ -126,20 +138,17 @@ class _Tracer:
             self.ledger,
         )
         outputs = propagate(call)
-        understood = outputs is not None
         if outputs is None:
             outputs = [None] * len(node.outputs)
+            # What stands before the first channels that could go, as augmentation does, loses nothing.
+            if getattr(op, "weights", None) and all(x is None for x in inputs):
+                self.ledger.note(Hold(path, type(op).__name__, why_unknown(op)))
         if id(op) in self.uses:
             self._tie_calls(inputs, self.uses[id(op)].inputs)
             self._tie_calls(outputs, self.uses[id(op)].outputs)
         else:
-            self.uses[id(op)] = Use(path, op, tuple(inputs), tuple(outputs), understood)
-            # What stands before the first channels that could go, as augmentation does, loses nothing.
-            if not understood and (getattr(op, "weights", None) or any(c is not None for c in inputs)):
-                self.left_whole.append(
-                    f"{path} ({type(op).__name__}) {obstacle(op) or 'is not known'}: "
-                    f"what goes in and out is left whole{said_of_unknown(op)}"
-                )
+            rank = len(call.shapes[0]) if call.shapes else 0
+            self.uses[id(op)] = Use(path, op, tuple(inputs), tuple(outputs), rank, node.arguments)
         return outputs
 
     def leave_sharing_layers_whole(self) -> None:
@@ -152,8 +161,8 @@ class _Tracer:
                 for channels in (*use.inputs, *use.outputs):
                     if channels is not None:
                         self.ledger.fix(channels.ids)
-                if isinstance(use.op, keras.layers.MultiHeadAttention):
-                    self.ledger.fix(self.ledger.fresh(heads_key(use.op), use.op.num_heads))
+                if (heads := self.ledger.known(heads_key(use.op))) is not None:
+                    self.ledger.fix(heads)
             names = ", ".join(sorted(group.values()))
             self.left_whole.append(f"{names} share weights: they are left whole")
 
@@ -168,13 +177,33 @@ class _Tracer:
                         self.ledger.fix(channels.ids)
 
 
+def _sentences(holds: Sequence[Hold]) -> Iterator[str]:
+    paths: dict[tuple[str, str], list[str]] = {}
+    for hold in holds:
+        paths.setdefault((hold.kind, hold.why), []).append(hold.path)
+    for (kind, why), found in paths.items():
+        yield f"{_listed(found)} ({kind}): {why}"
+
+
+def _listed(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - MOST_NAMES} more" if len(paths) > MOST_NAMES else ""
+    return ", ".join(paths[:MOST_NAMES]) + more
+
+
+def _ended(sentences: Sequence[str]) -> str:
+    return " ".join(f"{sentence}." for sentence in sentences)
+
+
+MOST_NAMES = 5
+
+
 def _groups(uses: Sequence[Use], units: Units) -> Iterator[Group]:
     makers: dict[int, list[str]] = {}
     for use in uses:
         for owner in (id(use.op), heads_key(use.op)):
-            if owner not in units.first:
+            if owner not in units.made:
                 continue
-            made = units.unit_of[units.first[owner] + np.arange(units.sizes[owner])]
+            made = units.unit_of[units.made[owner]]
             suffix = "/heads" if isinstance(owner, tuple) else ""
             for group in np.unique(units.group_of[made[made >= 0]]):
                 makers.setdefault(int(group), []).append(use.path + suffix)

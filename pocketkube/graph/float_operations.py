@@ -121,7 +121,7 @@ STEP_FLOPS: dict[type, int] = {layers.LSTMCell: 8, layers.GRUCell: 8, layers.Sim
 BIASED = {
     layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Conv1DTranspose, layers.Conv2DTranspose,
     layers.Conv3DTranspose, layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.SeparableConv1D,
-    layers.SeparableConv2D, layers.Dense,
+    layers.SeparableConv2D, layers.Dense, layers.EinsumDense,
 }  # fmt: skip
 
 FLOPS: dict[type, Rule] = {

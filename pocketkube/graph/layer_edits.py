@@ -1,72 +1,22 @@
 """What each kind of layer becomes when some of its channels go: a short entry each, in one table."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 
+from pocketkube.graph.contraction_edits import additive_attention_edit, einsum_dense_edit
 from pocketkube.graph.dependency import ChannelGraph, Use
+from pocketkube.graph.edit import ANY, Kept, LayerEdit
 from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
-from pocketkube.graph.propagation import cuts_whole_groups
+from pocketkube.graph.operation_edits import OPERATION_EDITS
+from pocketkube.graph.propagation import cuts_whole_groups, normalized_axes
 from pocketkube.graph.recurrent import RECURRENT, along_gates, cells_of, gates_of, resized
-from pocketkube.keras_private import LayerScale, attention_output_shape
+from pocketkube.keras_private import LayerScale, attention_output_shape, is_operation
 
 layers = keras.layers
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Positions that are kept of each input's and output's channels.
-
-    Attributes:
-        sizes: How many channels each input had.
-        inputs: What is kept of each input; all positions where its channels are not known.
-        outputs: The same for each output.
-        heads: What is kept of an attention layer's heads.
-    """
-
-    sizes: tuple[int, ...]
-    inputs: tuple[np.ndarray, ...]
-    outputs: tuple[np.ndarray, ...]
-    heads: np.ndarray | None
-
-
-@dataclass(frozen=True)
-class LayerEdit:
-    """What makes a layer smaller: changes of its config, and positions kept along its weights' axes.
-
-    Attributes:
-        config: Entries of the layer's config that change.
-        weights: For the end of a weight's path ("kernel"), pairs of an axis and the positions left.
-    """
-
-    config: Mapping[str, Any] = field(default_factory=dict)
-    weights: Mapping[str, tuple[tuple[int, np.ndarray], ...]] = field(default_factory=dict)
-
-    def apply(self, path: str, weight: np.ndarray) -> np.ndarray:
-        """The part of `weight` that is left."""
-        for axis, kept in self._axes(path):
-            weight = np.take(weight, kept, axis=axis)
-        return weight
-
-    def shape(self, path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape that is left of a weight of `shape`."""
-        sizes = list(shape)
-        for axis, kept in self._axes(path):
-            sizes[axis] = len(kept)
-        return tuple(sizes)
-
-    def _axes(self, path: str) -> tuple[tuple[int, np.ndarray], ...]:
-        for end, axes in self.weights.items():
-            if path == end or path.endswith(f"/{end}") or end == ANY:
-                return axes
-        return ()
-
-
-ANY = "*"
 
 
 def kept_around(graph: ChannelGraph, use: Use, keep: np.ndarray) -> Kept:
@@ -94,13 +44,15 @@ def edit_of(use: Use, kept: Kept) -> LayerEdit:
     """How the layer of `use` has to change so that only `kept` is left around it."""
     added = rules_of(use.op)
     rule = added.edit if added else EDITS.get(computes_as(use.op))
+    if is_operation(use.op):
+        rule = OPERATION_EDITS.get(type(use.op).__name__)
     return rule(use, kept) if rule else LayerEdit()
 
 
 def _into(use: Use, kept: Kept, position: int = 0) -> tuple[np.ndarray, ...]:
-    """The positions left of an input, as a tuple to splice: empty where all are."""
-    known = position < len(use.inputs) and use.inputs[position] is not None
-    return (kept.inputs[position],) if known else ()
+    """The positions left along the last axis of an input, as a tuple to splice: empty where all are."""
+    channels = use.inputs[position] if position < len(use.inputs) else None
+    return (kept.inputs[position],) if channels is not None and channels.axis == -1 else ()
 
 
 def _axis(axis: int, positions: tuple[np.ndarray, ...]) -> tuple[tuple[int, np.ndarray], ...]:
@@ -108,6 +60,8 @@ def _axis(axis: int, positions: tuple[np.ndarray, ...]) -> tuple[tuple[int, np.n
 
 
 def _dense(use: Use, kept: Kept) -> LayerEdit:
+    if use.outputs[0] is None:
+        return LayerEdit()
     (out,) = kept.outputs
     return LayerEdit(
         {"units": len(out)},
@@ -178,8 +132,19 @@ def _per_channel(use: Use, kept: Kept) -> LayerEdit:
     return LayerEdit({}, {ANY: ((-1, kept.outputs[0]),)}) if use.outputs[0] is not None else LayerEdit()
 
 
+def _normalization(use: Use, kept: Kept) -> LayerEdit:
+    channels = use.outputs[0]
+    if channels is None or channels.axis + use.rank not in normalized_axes(use.op, use.rank):
+        return LayerEdit()
+    return _per_channel(use, kept)
+
+
+def _prelu(use: Use, kept: Kept) -> LayerEdit:
+    return LayerEdit() if use.op.alpha.shape[-1] == 1 else _per_channel(use, kept)
+
+
 def _group_normalization(use: Use, kept: Kept) -> LayerEdit:
-    if use.outputs[0] is None or use.op.groups <= 0:
+    if use.outputs[0] is None or use.op.groups <= 1:
         return _per_channel(use, kept)
     groups = use.op.groups * len(kept.outputs[0]) // kept.sizes[0]
     return LayerEdit({"groups": groups}, _per_channel(use, kept).weights)
@@ -209,6 +174,23 @@ def _attention(use: Use, kept: Kept) -> LayerEdit:
         weights[f"{name}/kernel"] = (*_axis(0, _into(use, kept, position)), (1, heads))
         weights[f"{name}/bias"] = ((0, heads),)
     return LayerEdit(config, weights)
+
+
+def _grouped_attention(use: Use, kept: Kept) -> LayerEdit:
+    """Queries' heads go with the heads of keys and values that they share."""
+    op, groups = use.op, kept.heads
+    if groups is None or use.outputs[0] is None:
+        return LayerEdit()
+    (out,), each = kept.outputs, op.num_query_heads // op.num_key_value_heads
+    heads = (groups[:, None] * each + np.arange(each)).ravel()
+    weights = {"attention_output/kernel": ((0, heads), (-1, out)), "attention_output/bias": ((0, out),)}
+    key = 2 if len(use.inputs) > 2 else 1
+    for name, position, of in (
+        ("query", 0, heads), ("gate", 0, heads), ("value", 1, groups), ("key", key, groups)
+    ):  # fmt: skip
+        weights[f"{name}/kernel"] = (*_axis(0, _into(use, kept, position)), (1, of))
+        weights[f"{name}/bias"] = ((0, of),)
+    return LayerEdit({"num_query_heads": len(heads), "num_key_value_heads": len(groups)}, weights)
 
 
 def _recurrent(use: Use, kept: Kept) -> LayerEdit:
@@ -249,13 +231,16 @@ EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
     layers.SeparableConv2D: _separable,
     layers.DepthwiseConv1D: _depthwise,
     layers.DepthwiseConv2D: _depthwise,
+    layers.EinsumDense: einsum_dense_edit,
+    layers.AdditiveAttention: additive_attention_edit,
     layers.MultiHeadAttention: _attention,
     layers.TimeDistributed: _each_step,
     **dict.fromkeys(RECURRENT, _recurrent),
-    layers.BatchNormalization: _per_channel,
-    layers.LayerNormalization: _per_channel,
-    layers.RMSNormalization: _per_channel,
+    layers.GroupQueryAttention: _grouped_attention,
+    layers.BatchNormalization: _normalization,
+    layers.LayerNormalization: _normalization,
+    layers.RMSNormalization: _normalization,
     layers.GroupNormalization: _group_normalization,
-    layers.PReLU: _per_channel,
+    layers.PReLU: _prelu,
     LayerScale: _layer_scale,
 }

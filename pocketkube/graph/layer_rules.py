@@ -11,10 +11,10 @@ from pocketkube.graph.kinds import alike, computes_as, first_of_keras, is_of_ker
 
 if TYPE_CHECKING:
     from pocketkube.graph.calls import LayerCall
+    from pocketkube.graph.channel_flow import ChannelFlow
     from pocketkube.graph.channels import Channels
     from pocketkube.graph.dependency import Use
-    from pocketkube.graph.layer_edits import Kept, LayerEdit
-    from pocketkube.graph.propagation import ChannelFlow
+    from pocketkube.graph.edit import Kept, LayerEdit
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,16 @@ def _dot_attention(call: LayerCall) -> int:
     return query[1] * key[1] * (key[-1] + value[-1])
 
 
+def _additive_attention(call: LayerCall) -> int:
+    query, value = call.shapes[:2]
+    return query[1] * value[1] * value[-1]
+
+
+def _heads_attention(call: LayerCall) -> int:
+    (_, queries, heads, width), (_, keys, _, _), value = call.shapes[:3]
+    return queries * keys * heads * (width + value[-1])
+
+
 def _dot_layer(call: LayerCall) -> int:
     axes = call.op.axes
     axis = axes if isinstance(axes, int) else axes[0]
@@ -192,6 +202,7 @@ MACS: dict[type, Rule] = {
     layers.MultiHeadAttention: _multi_head_attention,
     layers.GroupQueryAttention: _grouped_query_attention,
     layers.Attention: _dot_attention,
+    layers.AdditiveAttention: _additive_attention,
     layers.Dot: _dot_layer,
     **dict.fromkeys(RECURRENT, _recurrent),
     # Layers without products that count.
@@ -229,6 +240,7 @@ OPERATION_MACS: dict[str, Callable[[LayerCall], int | None]] = {
     "Matmul": _matmul,
     "Dot": _matmul,
     "Einsum": _einsum,
+    "DotProductAttention": _heads_attention,
 }
 
 # What of keras.ops is without products that count; the rest is traced where it has no rule.

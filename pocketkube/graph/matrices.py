@@ -7,9 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from pocketkube.graph.contraction_rules import made_letter
+from pocketkube.graph.contractions import contractions_of
 from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.kinds import computes_as
-from pocketkube.graph.layer_rules import rules_of
+from pocketkube.graph.layer_rules import known_as, rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
 from pocketkube.graph.recurrent import cells_of, gates_of, obstacle
 
@@ -44,8 +46,8 @@ class Side:
 def makers(graph: ChannelGraph) -> Iterator[Side]:
     """The weights that make channels: a convolution's filters, a dense layer's columns."""
     for use in graph.uses:
-        name, _, axis = matrix_of(use.op) or ("", None, 0)
-        if name and use.outputs[0] is not None:
+        name, _, axis = _matrix(use) or ("", None, 0)
+        if name and axis is not None and use.outputs[0] is not None:
             yield Side(use.path, weight_of(use.op, name), axis, graph.units.of(use.outputs[0]))
     for path, cell, units in states(graph):
         for weight in (cell.kernel, cell.recurrent_kernel):
@@ -58,7 +60,7 @@ def consumers(graph: ChannelGraph) -> Iterator[Side]:
         if not consumes(use):
             continue
         assert use.inputs[0] is not None
-        name, axis, _ = matrix_of(use.op) or ("", None, 0)
+        name, axis, _ = _matrix(use) or ("", None, 0)
         if axis is not None:
             weight = weight_of(use.op, name)
             # A grouped convolution's kernel has one group's channels; the others' go with them.
@@ -81,20 +83,26 @@ def heads(graph: ChannelGraph) -> Iterator[Side]:
         channels = graph.heads(use.op)
         if channels is not None:
             kernel = weight_of(use.op, "attention_output/kernel")
-            yield Side(use.path, kernel, 0, graph.units.of(channels))
+            units = graph.units.of(channels)
+            # Of grouped queries, several heads go with one of keys and values.
+            yield Side(use.path, kernel, 0, np.repeat(units, kernel.shape[0] // len(units)))
 
 
 def states(graph: ChannelGraph) -> Iterator[tuple[str, Any, np.ndarray]]:
     """The cells of recurrent layers: the layer's path, the cell, and the unit of each number of it."""
     for use in graph.uses:
-        first = graph.units.first.get(id(use.op))
-        for cell in cells_of(use.op) if first is not None else ():
-            yield use.path, cell, graph.units.unit_of[first : first + cell.units]
+        made = graph.units.made.get(id(use.op))
+        for cell in cells_of(use.op) if made is not None else ():
+            yield use.path, cell, graph.units.unit_of[made]
 
 
 def consumes(use: Use) -> bool:
     """Whether the channels of a layer's first input end there, in all of its outputs."""
     if not mixes(use.op) or not use.inputs or use.inputs[0] is None:
+        return False
+    if known_as(use.op) is layers.EinsumDense:
+        return bool(_einsum_matrix(use)[1] is not None)
+    if use.inputs[0].axis != -1:
         return False
     if getattr(use.op, "groups", 1) > 1:
         return not cuts_whole_groups(use.op, len(use.inputs[0].ids))
@@ -114,6 +122,25 @@ def matrix_of(op: Any) -> tuple[str, int | None, int] | None:
     return added.matrix if added else MATRICES.get(computes_as(op))
 
 
+def _matrix(use: Use) -> tuple[str, int | None, int | None] | None:
+    return _einsum_matrix(use) if known_as(use.op) is layers.EinsumDense else matrix_of(use.op)
+
+
+def _einsum_matrix(use: Use) -> tuple[str, int | None, int | None]:
+    """Where an EinsumDense's channels come in and go out, which its equation says."""
+    (contraction,) = contractions_of(use.op, [(None,) * use.rank])
+    into, out = use.inputs[0], use.outputs[0]
+    came = contraction.terms[0][into.axis] if into is not None else ""
+    went = contraction.out[out.axis] if out is not None else ""
+    ends = came and came in contraction.kernel and came not in contraction.out
+    makes = went and went == made_letter(contraction)
+    return (
+        "kernel",
+        contraction.kernel.index(came) if ends else None,
+        contraction.kernel.index(went) if makes else None,
+    )
+
+
 def weight_of(layer: Any, end: str) -> Any:
     """The weight of `layer` whose path ends in `end`."""
     return next(w for w in layer.weights if w.path.endswith(f"/{end}") or w.path == end)
@@ -123,8 +150,12 @@ def weight_of(layer: Any, end: str) -> Any:
 MATRICES: dict[type, tuple[str, int | None, int]] = {
     layers.Dense: ("kernel", 0, 1),
     layers.TimeDistributed: ("kernel", 0, 1),
+    # Of most equations; an EinsumDense's own says where they are.
+    layers.EinsumDense: ("kernel", 0, -1),
     layers.Embedding: ("embeddings", None, 1),
-    layers.MultiHeadAttention: ("attention_output/kernel", None, -1),
+    **dict.fromkeys(
+        (layers.MultiHeadAttention, layers.GroupQueryAttention), ("attention_output/kernel", None, -1)
+    ),
     **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), ("kernel", -2, -1)),
     **dict.fromkeys(
         (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), ("kernel", -1, -2)

@@ -1,16 +1,27 @@
 """How channels travel through each kind of operation: one short rule for each, in one table."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import keras
 import numpy as np
 
+from pocketkube.graph.channel_flow import (
+    HALVING,
+    MIXED,
+    WITH_OTHERS,
+    ChannelFlow,
+    Rule,
+    Shape,
+    left_whole,
+    made,
+    mixing_activation,
+)
 from pocketkube.graph.channels import FIXED, Channels, Ledger
+from pocketkube.graph.contraction_rules import CONTRACTING_LAYERS, CONTRACTING_OPERATIONS
 from pocketkube.graph.kinds import computes_as
-from pocketkube.graph.layer_rules import rules_of
+from pocketkube.graph.layer_rules import rules_of, said_of_unknown
+from pocketkube.graph.moves import MOVES, MOVING_LAYERS
 from pocketkube.graph.recurrent import RECURRENT, obstacle, recurrent_channels
 from pocketkube.keras_private import (
     CustomScaleLayer,
@@ -20,52 +31,7 @@ from pocketkube.keras_private import (
     is_operation,
 )
 
-Shape = tuple[int | None, ...]
 layers = keras.layers
-
-
-@dataclass(frozen=True)
-class ChannelFlow:
-    """One call of an operation in the graph.
-
-    Attributes:
-        op: The layer or operation.
-        path: Its name, with those of the models around it.
-        shapes: Shapes of the input tensors, batch axis included.
-        channels: Their channels; None where an axis that could be cut is not known.
-        out_shapes: Shapes of the output tensors.
-        arguments: The call's positional and keyword arguments, as they were given.
-        ledger: Where ties are written down.
-    """
-
-    op: Any
-    path: str
-    shapes: Sequence[Shape]
-    channels: Sequence[Channels | None]
-    out_shapes: Sequence[Shape]
-    arguments: Any
-    ledger: Ledger
-
-    def last(self, position: int = 0) -> np.ndarray:
-        """Channel numbers along the last axis of an input; fixed ones where they are elsewhere."""
-        channels = self.channels[position]
-        size = self.shapes[position][-1]
-        if channels is not None and channels.axis == -1:
-            return channels.ids
-        if channels is not None:
-            self.ledger.fix(channels.ids)
-        if size is None:
-            raise ValueError(f"the last axis of {self.path} has no fixed size")
-        return np.full(size, FIXED)
-
-    def fix_all(self) -> None:
-        """Fixes every channel that comes in."""
-        for channels in self.channels:
-            if channels is not None:
-                self.ledger.fix(channels.ids)
-
-
-Rule = Callable[[ChannelFlow], Channels | list[Channels | None] | None]
 
 
 def propagate(call: ChannelFlow) -> list[Channels | None] | None:
@@ -81,7 +47,7 @@ def propagate(call: ChannelFlow) -> list[Channels | None] | None:
     added = rules_of(call.op)
     rule = added.channels if added else RULES.get(computes_as(call.op)) or _operation_rule(call.op)
     if rule is None or obstacle(call.op):
-        call.fix_all()
+        call.fix_all(why_unknown(call.op))
         return None
     made = rule(call)
     if isinstance(made, list):
@@ -101,46 +67,72 @@ def _same(call: ChannelFlow) -> Channels | None:
 
 
 def _channels_last_only(call: ChannelFlow) -> Channels | None:
-    if getattr(call.op, "data_format", "channels_last") == "channels_first":
-        return _whole(call)
+    if _is_channels_first(call.op):
+        return left_whole(call, FIRST)
     return Channels(-1, call.last())
 
 
-def _whole(call: ChannelFlow) -> Channels | None:
-    call.fix_all()
-    return None
+def _is_channels_first(op: Any) -> bool:
+    return getattr(op, "data_format", None) == "channels_first"
 
 
 def _activation(call: ChannelFlow) -> Channels | None:
-    name = getattr(getattr(call.op, "activation", None), "__name__", "")
-    return _whole(call) if "softmax" in name else _same(call)
+    name = mixing_activation(call.op)
+    if not name:
+        return _same(call)
+    call.fix_all(MIXED.format(name))
+    return None if name == HALVING else call.channels[0]
 
 
-def _on_last_axis(call: ChannelFlow) -> Channels | None:
-    """Weights for each channel of the last axis."""
-    axis = getattr(call.op, "axis", -1)
-    axes = list(axis) if isinstance(axis, list | tuple) else [axis]
-    rank = len(call.shapes[0])
-    if [a % rank for a in axes] != [rank - 1]:
-        return _whole(call)
-    return Channels(-1, call.last())
+def _normalization(call: ChannelFlow) -> Channels | None:
+    """Statistics over some axes, or weights for each position of them."""
+    channels, rank = call.channels[0], len(call.shapes[0])
+    axes = normalized_axes(call.op, rank)
+    if channels is None or channels.axis + rank not in axes:
+        return channels
+    if axes[-1] != channels.axis + rank:
+        return left_whole(
+            call, f"its weights lie along the axes {axes}, and channels not along the last"
+        )
+    return channels
+
+
+def normalized_axes(op: Any, rank: int) -> list[int]:
+    """The axes of an input of `rank` axes along which a normalisation has weights, or statistics."""
+    axis = getattr(op, "axis", -1)
+    return [each % rank for each in (axis if isinstance(axis, list | tuple) else [axis])]
+
+
+def _softmax(call: ChannelFlow) -> Channels | None:
+    channels, rank = call.channels[0], len(call.shapes[0])
+    axes = range(rank) if call.op.axis is None else normalized_axes(call.op, rank)
+    if channels is not None and channels.axis + rank in axes:
+        call.fix_all(MIXED.format(type(call.op).__name__.lower()))
+    return channels
 
 
 def _prelu(call: ChannelFlow) -> Channels | None:
-    return _whole(call) if call.op.alpha.shape[-1] == 1 else Channels(-1, call.last())
+    return _same(call) if call.op.alpha.shape[-1] == 1 else Channels(-1, call.last())
 
 
 def _group_normalization(call: ChannelFlow) -> Channels | None:
-    channels = _on_last_axis(call)
-    if channels is not None and call.op.groups > 0:
-        # A group's statistics stay what they are only if its channels go together.
+    channels, rank = call.channels[0], len(call.shapes[0])
+    if channels is None:
+        return None
+    if normalized_axes(call.op, rank) != [channels.axis + rank]:
+        return left_whole(
+            call, f"it forms its groups along axis {call.op.axis}, channels lie along another"
+        )
+    # A group's statistics stay what they are only if its channels go together; one of all is taken
+    # over fewer, as that of a LayerNormalization is.
+    if call.op.groups > 1:
         _tie_together(call.ledger, channels.ids.reshape(call.op.groups, -1))
     return channels
 
 
 def _dense(call: ChannelFlow) -> Channels | None:
     call.last()
-    return Channels(-1, call.ledger.fresh(_key(call), call.op.units))
+    return made(call, call.op.units)
 
 
 def _each_step(call: ChannelFlow) -> Channels | None:
@@ -150,23 +142,24 @@ def _each_step(call: ChannelFlow) -> Channels | None:
 
 
 def _embedding(call: ChannelFlow) -> Channels | None:
-    return Channels(-1, call.ledger.fresh(_key(call), call.op.output_dim))
+    return made(call, call.op.output_dim)
 
 
 def _convolution(call: ChannelFlow) -> Channels | None:
-    if call.op.data_format == "channels_first":
-        return _whole(call)
+    if _is_channels_first(call.op):
+        return left_whole(call, FIRST)
     incoming = call.last()
-    made = call.ledger.fresh(_key(call), call.op.filters)
+    out = made(call, call.op.filters)
+    filters = call.ledger.fresh(id(call.op), call.op.filters)
     groups = call.op.groups
     if groups > 1:
-        inputs, outputs = incoming.reshape(groups, -1), made.reshape(groups, -1)
+        inputs, outputs = incoming.reshape(groups, -1), filters.reshape(groups, -1)
         if cuts_whole_groups(call.op, len(incoming)):
             _tie_together(call.ledger, np.concatenate([inputs, outputs], axis=1))
         else:
             _tie_together(call.ledger, inputs.T)
             _tie_together(call.ledger, outputs.T)
-    return Channels(-1, made)
+    return out
 
 
 def cuts_whole_groups(convolution: Any, channels: int) -> bool:
@@ -178,32 +171,37 @@ def cuts_whole_groups(convolution: Any, channels: int) -> bool:
 
 
 def _transposed_convolution(call: ChannelFlow) -> Channels | None:
-    if call.op.data_format == "channels_first":
-        return _whole(call)
+    if _is_channels_first(call.op):
+        return left_whole(call, FIRST)
     call.last()
-    return Channels(-1, call.ledger.fresh(_key(call), call.op.filters))
+    return made(call, call.op.filters)
 
 
 def _depthwise(call: ChannelFlow) -> Channels | None:
-    if call.op.data_format == "channels_first":
-        return _whole(call)
+    if _is_channels_first(call.op):
+        return left_whole(call, FIRST)
     return Channels(-1, np.repeat(call.last(), call.op.depth_multiplier))
 
 
 def _attention(call: ChannelFlow) -> Channels | None:
-    arguments = call.arguments
+    op, arguments = call.op, call.arguments
     call.last(0)
     call.last(1)
     if len(call.shapes) > 2:
         key_is_value = arguments.kwargs.get("key") is None and len(arguments.args) < 3
         if key_is_value:
-            return _whole(call)
+            return left_whole(call, "it is given more than query, value and key")
         call.last(2)
+    grouped = isinstance(op, layers.GroupQueryAttention)
     # The heads are units of their own: no tensor outside carries them.
-    call.ledger.fresh(heads_key(call.op), call.op.num_heads)
-    shape = attention_output_shape(call.op)
+    call.ledger.fresh(heads_key(op), op.num_key_value_heads if grouped else op.num_heads)
+    shape = None if grouped else attention_output_shape(op)
     width = (shape[-1] if shape else None) or call.shapes[0][-1]
-    return Channels(-1, call.ledger.fresh(_key(call), int(width)))  # type: ignore[arg-type]
+    out = call.ledger.fresh(_key(call), int(width))  # type: ignore[arg-type]
+    if grouped:
+        # It gives what is as wide as its query, and cannot be told otherwise.
+        call.tie(out, call.last(0))
+    return Channels(-1, out)
 
 
 def _elementwise(call: ChannelFlow) -> Channels | None:
@@ -214,30 +212,30 @@ def _elementwise(call: ChannelFlow) -> Channels | None:
         return None
     axis = known[0].axis
     if any(channels.axis != axis for channels in known):
-        return _whole(call)
+        return left_whole(call, "channels lie along different axes of what it works on")
     size = out[axis]
     full = [channels.ids for channels in known if len(channels.ids) == size]
     for channels in known:
         if len(channels.ids) != size:
+            # One channel for all: a layer has no fewer.
             call.ledger.fix(channels.ids)
     if not full:
         return None
     for ids in full[1:]:
-        call.ledger.tie(full[0], ids)
+        call.tie(full[0], ids)
     others = [s for s, c in zip(call.shapes, call.channels, strict=True) if c is None]
-    others += _constant_shapes(call.arguments)
     if any(len(shape) >= -axis and shape[axis] != 1 for shape in others):
-        call.ledger.fix(full[0])
+        call.hold(WITH_OTHERS, full[0])
+    variables = [tuple(x.shape) for x in _constants(call.arguments) if isinstance(x, keras.Variable)]
+    if any(len(shape) >= -axis and shape[axis] != 1 for shape in variables):
+        call.hold("it joins them with a variable that is no layer's", full[0])
     return Channels(axis, full[0])
 
 
-def _constant_shapes(arguments: Any) -> list[Shape]:
+def _constants(arguments: Any) -> list[Any]:
+    """What a call was given beside tensors and numbers; arrays lose what is cut with the tensors."""
     flat = keras.tree.flatten((arguments.args, arguments.kwargs))
-    return [
-        tuple(np.shape(value))
-        for value in flat
-        if not isinstance(value, keras.KerasTensor) and hasattr(value, "shape")
-    ]
+    return [x for x in flat if not isinstance(x, keras.KerasTensor) and hasattr(x, "shape")]
 
 
 def _concatenate(call: ChannelFlow) -> Channels | None:
@@ -247,19 +245,19 @@ def _concatenate(call: ChannelFlow) -> Channels | None:
     if not known:
         return None
     if any(channels.axis != known[0].axis for channels in known):
-        return _whole(call)
+        return left_whole(call, "channels lie along different axes of what it joins")
     if known[0].axis != axis:
         for channels in call.channels:
             if channels is None:
-                call.ledger.fix(known[0].ids)
+                call.hold(WITH_OTHERS, known[0].ids)
             else:
-                call.ledger.tie(known[0].ids, channels.ids)
+                call.tie(known[0].ids, channels.ids)
         return known[0]
     pieces = []
     for shape, channels in zip(call.shapes, call.channels, strict=True):
         size = shape[axis]
         if size is None:
-            return _whole(call)
+            return left_whole(call, "what it joins has no fixed number of channels")
         pieces.append(channels.ids if channels else np.full(size, FIXED))
     return Channels(axis, np.concatenate(pieces))
 
@@ -269,28 +267,22 @@ def _reshape(call: ChannelFlow) -> Channels | None:
     channels = call.channels[0]
     if channels is None:
         return None
-    if channels.axis == -1 and call.shapes[0][-1] == call.out_shapes[0][-1] is not None:
-        # The last axis is as it was, even where steps of a sequence become examples of a batch.
-        return channels
     shape, out = call.shapes[0][1:], call.out_shapes[0][1:]
-    if not _is_whole(shape) or not _is_whole(out) or call.out_shapes[0][0] != call.shapes[0][0]:
-        return _whole(call)
-    if math.prod(shape) != math.prod(out):
-        return _whole(call)
-    return _relabel(call, _spread(channels, shape).reshape(out))
-
-
-def _transpose(call: ChannelFlow) -> Channels | None:
-    channels = call.channels[0]
-    if channels is None:
-        return None
-    rank = len(call.shapes[0])
-    order = getattr(call.op, "dims", None)
-    order = [0, *order] if order is not None else getattr(call.op, "axes", None)
-    order = list(reversed(range(rank))) if order is None else [a % rank for a in order]
-    if order[0] != 0:
-        return _whole(call)
-    return Channels(order.index(channels.axis % rank) - rank, channels.ids)
+    if not _is_whole(shape) or not _is_whole(out):
+        return left_whole(call, "sizes beside the batch are open, so that channels cannot be followed")
+    ids = _spread(channels, shape).ravel()
+    size = math.prod(out)
+    if ids.size % size and size % ids.size:
+        return left_whole(call, "it moves parts of an example into another one")
+    if ids.size > size:
+        # Positions are folded into the batch.
+        examples = ids.reshape(-1, size)
+        if len(channels.ids) != out[-1] or (examples != examples[0]).any():
+            return left_whole(call, "it folds channels into the batch")
+        ids = examples[0]
+    elif size > ids.size:
+        ids = np.tile(ids, size // ids.size)
+    return _relabel(call, ids.reshape(out))
 
 
 def _reduce(call: ChannelFlow) -> Channels | None:
@@ -302,28 +294,34 @@ def _reduce(call: ChannelFlow) -> Channels | None:
     reduced = {a % rank for a in axes}
     position = channels.axis % rank
     if position in reduced:
-        return _whole(call)
+        # Of channels that are zero, these are the same without them.
+        adds_up = type(call.op).__name__ in ADDING_UP and getattr(call.op, "ord", None) in (None, 2)
+        return (
+            None
+            if adds_up
+            else left_whole(call, "over all channels it would give another number of fewer")
+        )
     if not getattr(call.op, "keepdims", False):
         left = [a for a in range(rank) if a not in reduced]
         return Channels(left.index(position) - len(left), channels.ids)
     return channels
 
 
-def _split(call: ChannelFlow) -> list[Channels | None] | None:
-    channels = call.channels[0]
-    if channels is None:
-        return None
-    rank = len(call.shapes[0])
-    sections = call.op.indices_or_sections
-    if call.op.axis % rank - rank != channels.axis:
-        return [channels] * len(call.out_shapes)
-    if not isinstance(sections, int):
-        call.fix_all()
-        return [None] * len(call.out_shapes)
-    pieces = np.split(channels.ids, sections)
-    for piece in pieces[1:]:
-        call.ledger.tie(pieces[0], piece)
-    return [Channels(channels.axis, piece) for piece in pieces]
+def _cumulate(call: ChannelFlow) -> Channels | None:
+    channels, rank = call.channels[0], len(call.shapes[0])
+    if channels is not None and (call.op.axis is None or call.op.axis % rank == channels.axis + rank):
+        return left_whole(call, "it adds up or multiplies along channels")
+    return channels
+
+
+def _glu(call: ChannelFlow) -> Channels | None:
+    """One half of the channels, each times a gate of the other half."""
+    channels, rank = call.channels[0], len(call.shapes[0])
+    if channels is None or call.op.axis % rank != channels.axis + rank:
+        return channels
+    values, gates = np.split(channels.ids, 2)
+    call.tie(values, gates)
+    return Channels(channels.axis, values)
 
 
 def _key(call: ChannelFlow) -> int:
@@ -382,9 +380,12 @@ RULES: dict[type, Rule] = {
     layers.MultiHeadAttention: _attention,
     layers.TimeDistributed: _each_step,
     **dict.fromkeys(RECURRENT, recurrent_channels),
-    layers.BatchNormalization: _on_last_axis,
-    layers.LayerNormalization: _on_last_axis,
-    layers.RMSNormalization: _on_last_axis,
+    layers.GroupQueryAttention: _attention,
+    layers.BatchNormalization: _normalization,
+    layers.LayerNormalization: _normalization,
+    layers.RMSNormalization: _normalization,
+    # Channels that are zero add nothing to a length.
+    layers.UnitNormalization: _same,
     layers.GroupNormalization: _group_normalization,
     LayerScale: _channels_last_only,
     layers.PReLU: _prelu,
@@ -392,8 +393,9 @@ RULES: dict[type, Rule] = {
     layers.Concatenate: _concatenate,
     layers.Flatten: _reshape,
     layers.Reshape: _reshape,
-    layers.Permute: _transpose,
     CustomScaleLayer: _elementwise,
+    **MOVING_LAYERS,
+    **CONTRACTING_LAYERS,
     **dict.fromkeys(
         (
             layers.Add,
@@ -412,9 +414,11 @@ RULES: dict[type, Rule] = {
             layers.ELU,
             layers.Identity,
             layers.Dropout,
+            layers.AlphaDropout,
             layers.GaussianDropout,
             layers.GaussianNoise,
             layers.ActivityRegularization,
+            layers.Masking,
             StochasticDepth,
         ),
         _same,
@@ -427,6 +431,12 @@ RULES: dict[type, Rule] = {
             layers.AveragePooling1D,
             layers.AveragePooling2D,
             layers.AveragePooling3D,
+            layers.AdaptiveAveragePooling1D,
+            layers.AdaptiveAveragePooling2D,
+            layers.AdaptiveAveragePooling3D,
+            layers.AdaptiveMaxPooling1D,
+            layers.AdaptiveMaxPooling2D,
+            layers.AdaptiveMaxPooling3D,
             layers.GlobalAveragePooling1D,
             layers.GlobalAveragePooling2D,
             layers.GlobalAveragePooling3D,
@@ -442,35 +452,72 @@ RULES: dict[type, Rule] = {
             layers.UpSampling1D,
             layers.UpSampling2D,
             layers.UpSampling3D,
+            layers.Resizing,
+            layers.CenterCrop,
             layers.SpatialDropout1D,
             layers.SpatialDropout2D,
             layers.SpatialDropout3D,
         ),
         _channels_last_only,
     ),
-    # Whatever mixes all channels, or has weights of the input's own shape, keeps them all.
-    layers.Softmax: _whole,
-    layers.Normalization: _whole,
-    layers.Rescaling: lambda call: _same(call) if np.ndim(call.op.scale) == 0 else _whole(call),
+    layers.Softmax: _softmax,
+    layers.Normalization: lambda call: left_whole(call, OWN),
+    layers.Rescaling: lambda call: (
+        _same(call) if np.ndim(call.op.scale) == 0 else left_whole(call, OWN)
+    ),
 }
 
 OPERATION_RULES: dict[str, Rule] = {
     **dict.fromkeys(
-        ("Add", "Subtract", "Multiply", "TrueDivide", "Divide", "Maximum", "Minimum"), _elementwise
+        (
+            "Add", "Subtract", "Multiply", "TrueDivide", "Divide", "DivideNoNan", "FloorDivide", "Mod",
+            "Maximum", "Minimum", "Power", "Where", "Greater", "GreaterEqual", "Less", "LessEqual",
+            "Equal", "NotEqual", "LogicalAnd", "LogicalOr", "LogicalXor", "Arctan2", "Logaddexp",
+        ),
+        _elementwise,
     ),
     **dict.fromkeys(
         (
-            "Relu", "Relu6", "Sigmoid", "Silu", "Gelu", "Elu", "Selu", "Tanh", "LeakyRelu",
-            "HardSigmoid", "HardSilu", "Softplus", "Softsign", "Abs", "Absolute", "Negative",
-            "Exp", "Sqrt", "Square", "Clip", "Cast", "Identity",
+            "Abs", "Absolute", "Arctan", "Cast", "Ceil", "Celu", "Clip", "Copy", "Cos", "Elu", "Erf",
+            "Exp", "Expm1", "Floor", "Gelu", "HardShrink", "HardSigmoid", "HardSilu", "HardTanh",
+            "Identity", "LeakyRelu", "Log", "Log10", "Log1p", "Log2", "LogSigmoid", "LogicalNot",
+            "NanToNum", "Negative", "Normalize", "OnesLike", "Reciprocal", "Relu", "Relu6", "Round",
+            "Rsqrt", "Selu", "Sigmoid", "Sign", "Silu", "Sin", "SoftShrink", "Softplus", "Softsign",
+            "SparsePlus", "SparseSigmoid", "Sqrt", "Square", "Squareplus", "StopGradient", "Tan",
+            "Tanh", "TanhShrink", "Threshold", "ZerosLike",
         ),
         _same,
     ),
-    **dict.fromkeys(("Mean", "Max", "Min", "Sum"), _reduce),
+    **dict.fromkeys(
+        (
+            "All", "Any", "Argmax", "Argmin", "CountNonzero", "Logsumexp", "Max", "Mean", "Median",
+            "Min", "Norm", "Prod", "Std", "Sum", "Var",
+        ),
+        _reduce,
+    ),
+    **dict.fromkeys(
+        ("AdaptiveAveragePool", "AdaptiveMaxPool", "AveragePool", "MaxPool", "Resize"),
+        _channels_last_only,
+    ),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
+    **dict.fromkeys(("Cumsum", "Cumprod"), _cumulate),
+    **dict.fromkeys(("Reshape", "ExpandDims", "Squeeze"), _reshape),
     "Concatenate": _concatenate,
-    "Reshape": _reshape,
-    "ExpandDims": _reshape,
-    "Squeeze": _reshape,
-    "Transpose": _transpose,
-    "Split": _split,
+    "Glu": _glu,
+    **MOVES,
+    **CONTRACTING_OPERATIONS,
 }  # fmt: skip
+
+# Of channels that are zero they give what they give without them.
+ADDING_UP = {"Sum", "Norm"}
+UNKNOWN = "no rule knows it, so that all that goes in and out stays"
+
+
+def why_unknown(op: Any) -> str:
+    """Why all that goes in and out of a layer or operation stays, for which there is no rule."""
+    known = obstacle(op)
+    return f"it {known}" if known else f"{UNKNOWN}{said_of_unknown(op)}"
+
+
+FIRST = "it works channels first; build the network with data_format='channels_last'"
+OWN = "it has numbers of its own for each channel, which no rule cuts; a BatchNormalization has one"

@@ -32,13 +32,12 @@ def needed_units(graph: ChannelGraph, scores: np.ndarray) -> np.ndarray:
     """A mask of units that leaves every layer at least one channel: the best of each.
 
     A group can hold the channels of several layers that are no others' partners, where a residual
-    connection adds to a concatenation.
+    connection adds to a concatenation, and a slice has some of a layer's.
     """
     needed = np.zeros(graph.units.count, bool)
     for use in graph.uses:
-        channels = use.outputs[0] if id(use.op) in graph.units.first else None
-        if channels is not None:
-            made = graph.units.of(channels)
-            if (made >= 0).all() and not needed[made].any():
+        for channels in use.outputs:
+            made = graph.units.of(channels) if channels is not None else np.empty(0, int)
+            if len(made) and (made >= 0).all() and not needed[made].any():
                 needed[made[scores[made].argmax()]] = True
     return needed

@@ -15,7 +15,7 @@ from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import known_as
 
 if TYPE_CHECKING:
-    from pocketkube.graph.propagation import ChannelFlow
+    from pocketkube.graph.channel_flow import ChannelFlow
 
 layers = keras.layers
 
@@ -68,7 +68,7 @@ def recurrent_channels(call: "ChannelFlow") -> list[Channels | None]:
     cells = cells_of(op)
     units = call.ledger.fresh(id(op), cells[0].units)
     for position in _initial_states(call, units):
-        call.ledger.tie(units, call.last(position))
+        call.tie(units, call.last(position))
     state = Channels(-1, units)
     merges = getattr(op, "merge_mode", "")
     ends: list[Channels | None] = [state] * (2 if merges is None else 1)
@@ -83,8 +83,7 @@ def _initial_states(call: "ChannelFlow", units: np.ndarray) -> list[int]:
     given = keras.tree.flatten(kwargs.get("initial_state", args[1] if len(args) > 1 else None))
     states = {id(x) for x in given if isinstance(x, keras.KerasTensor)}
     if any(x is not None and id(x) not in states for x in given):
-        # Numbers that are written into the network have a place for every unit.
-        call.ledger.fix(units)
+        call.hold("it begins with states that are written into the network", units)
     tensors = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
     return [position for position, tensor in enumerate(tensors) if id(tensor) in states]
 

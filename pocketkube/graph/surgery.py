@@ -1,5 +1,6 @@
 """Builds the smaller model that is left when some channels go."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,8 @@ import keras
 import numpy as np
 
 from pocketkube.graph.dependency import ChannelGraph, Use, trace_channels
-from pocketkube.graph.layer_edits import Kept, LayerEdit, edit_of, kept_around
+from pocketkube.graph.edit import Kept, LayerEdit
+from pocketkube.graph.layer_edits import edit_of, kept_around
 from pocketkube.graph.sharing import LayerMaker, paired_variables
 from pocketkube.graph.walk import functional_graph, is_model, ordered_nodes
 from pocketkube.keras_private import inputs_structure, origin, outputs_structure
@@ -76,6 +78,7 @@ class _Surgeon:
                 continue
             tensors = [new[id(x)] for x in node.input_tensors]
             args, kwargs = self._maker.arguments(*node.arguments.fill_in(new))
+            args, kwargs = self._fitting(node.operation, args, kwargs)
             results = self._smaller(node.operation, tensors)(*args, **kwargs)
             new |= zip(map(id, node.outputs), keras.tree.flatten(results), strict=True)
         outputs = keras.tree.map_structure(lambda x: new[id(x)], outputs_structure(function))
@@ -99,6 +102,15 @@ class _Surgeon:
             return {}
         shape = _shape_config(self._uses[id(op)], self._kept[id(op)])
         return {**self._edits[id(op)].config, **shape}
+
+    def _fitting(self, op: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """A call's arguments, with those in place that change with the channels that are left."""
+        edit = self._edits.get(id(op))
+        if edit is None or not edit.arguments:
+            return args, kwargs
+        bound = inspect.signature(op.call).bind(*args, **kwargs)
+        bound.arguments |= edit.arguments
+        return bound.args, bound.kwargs
 
     def _smaller_model(self, model: keras.Model, tensors: Sequence[Any]) -> keras.Model:
         function = functional_graph(model)

@@ -103,7 +103,8 @@ class Pruner:
         self._model = unwrapped(model, SPECTRAL)
         self._graph = trace_channels(self._model)
         if not self._graph.groups:
-            raise UserError(f"The model {model.name} has no channels that may be cut.")
+            why = self._graph.why_nothing_goes()
+            raise UserError(f"The model {model.name} has no channels that may be cut. {why}")
         _refuse_missing_examples(judge, calibration)
         self._criterion, self._calibration = judge, calibration
         self._max_ratio, self._round_to, self._reconstruct = max_ratio, round_to, reconstruct

@@ -4,10 +4,10 @@ import keras
 from keras import layers, ops
 
 import pocketkube as pk
+from pocketkube.graph.channel_flow import ChannelFlow
 from pocketkube.graph.channels import Channels
 from pocketkube.graph.dependency import Use
-from pocketkube.graph.layer_edits import Kept, LayerEdit
-from pocketkube.graph.propagation import ChannelFlow
+from pocketkube.graph.edit import Kept, LayerEdit
 
 
 @keras.saving.register_keras_serializable("own_nets")

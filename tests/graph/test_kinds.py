@@ -75,20 +75,20 @@ def test_what_only_moves_is_folded_and_what_computes_otherwise_is_not(model: ker
     [
         (
             own_nets.Bounded(6, 3, name="mine"),
-            "mine (Bounded) is not known: what goes in and out is left whole, for it overrides call of "
-            "Conv2D; if its channels may be cut all the same, say so: "
+            "mine (Bounded): no rule knows it, so that all that goes in and out stays, for it "
+            "overrides call of Conv2D; if its channels may be cut all the same, say so: "
             "pocketkube.register_layer(Bounded, like=keras.layers.Conv2D)",
         ),
         (
             own_nets.Standardized(6, 3, name="mine"),
-            "mine (Standardized) is not known: what goes in and out is left whole, for it overrides "
-            "convolution_op of Conv2D; if its channels may be cut all the same, say so: "
+            "mine (Standardized): no rule knows it, so that all that goes in and out stays, for it "
+            "overrides convolution_op of Conv2D; if its channels may be cut all the same, say so: "
             "pocketkube.register_layer(Standardized, like=keras.layers.Conv2D)",
         ),
         (
             own_nets.Factors(name="mine"),
-            "mine (Factors) is not known: what goes in and out is left whole; if its channels may be "
-            "cut, say how: pocketkube.register_layer(Factors, like=…), or with channels=…",
+            "mine (Factors): no rule knows it, so that all that goes in and out stays; if its channels "
+            "may be cut, say how: pocketkube.register_layer(Factors, like=…), or with channels=…",
         ),
     ],
 )

@@ -119,7 +119,7 @@ def test_what_stays_whole_is_named_with_the_reason(layer, reason) -> None:
     model = keras.Model(inputs, layers.Dense(3, name="head")(layer(x)))
     graph = trace_channels(model)
     (sentence,) = graph.left_whole
-    assert sentence.startswith(f"{layer.name} ({type(layer).__name__}) {reason}")
+    assert sentence.startswith(f"{layer.name} ({type(layer).__name__}): it {reason}")
     assert graph.groups == ()
 
 

@@ -95,4 +95,4 @@ def test_what_no_rule_knows_is_named_where_it_has_channels_to_lose() -> None:
     x = layers.ConvLSTM1D(6, 3, name="memory")(layers.Reshape((2, 5, 8))(x))
     model = keras.Model(inputs, layers.Dense(3, name="head")(x))
     (sentence,) = trace_channels(model).left_whole
-    assert sentence == "memory (ConvLSTM1D) is not known: what goes in and out is left whole"
+    assert sentence == "memory (ConvLSTM1D): no rule knows it, so that all that goes in and out stays"

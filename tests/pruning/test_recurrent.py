@@ -116,4 +116,4 @@ def test_recurrent_networks_of_every_kind_go_through(net) -> None:
     criterion = "l2" if seen is None else "taylor"
     pruned = prune(model, PruneChannels(criterion=criterion, round_to=1), speedup=1.6, calibration=seen)
     assert 1.6 <= pruned.before.macs / pruned.after.macs < 2.2
-    assert not any("left whole" in note for note in pruned.notes)
+    assert not any("stays" in note for note in pruned.notes)

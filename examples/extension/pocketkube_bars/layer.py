@@ -5,11 +5,11 @@ from typing import Any
 import keras
 
 from pocketkube.graph.calls import LayerCall
+from pocketkube.graph.channel_flow import ChannelFlow
 from pocketkube.graph.channels import Channels
 from pocketkube.graph.dependency import Use
-from pocketkube.graph.layer_edits import Kept, LayerEdit
+from pocketkube.graph.edit import Kept, LayerEdit
 from pocketkube.graph.layer_rules import LayerRules
-from pocketkube.graph.propagation import ChannelFlow
 
 
 @keras.saving.register_keras_serializable("pocketkube_bars")

@@ -1,0 +1,98 @@
+"""One call of an operation, as the rules see it that say how channels travel through operations."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pocketkube.graph.channels import FIXED, Channels, Hold, Ledger
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class ChannelFlow:
+    """One call of an operation in the graph.
+
+    Attributes:
+        op: The layer or operation.
+        path: Its name, with those of the models around it.
+        shapes: Shapes of the input tensors, batch axis included.
+        channels: Their channels; None where an axis that could be cut is not known.
+        out_shapes: Shapes of the output tensors.
+        arguments: The call's positional and keyword arguments, as they were given.
+        ledger: Where ties are written down.
+    """
+
+    op: Any
+    path: str
+    shapes: Sequence[Shape]
+    channels: Sequence[Channels | None]
+    out_shapes: Sequence[Shape]
+    arguments: Any
+    ledger: Ledger
+
+    def last(self, position: int = 0) -> np.ndarray:
+        """Channel numbers along the last axis of an input; fixed ones where they are elsewhere."""
+        channels = self.channels[position]
+        size = self.shapes[position][-1]
+        if channels is not None and channels.axis == -1:
+            return channels.ids
+        if channels is not None:
+            self.hold("it reads the last axis, and what may be cut lies along another", channels.ids)
+        if size is None:
+            raise ValueError(f"the last axis of {self.path} has no fixed size")
+        return np.full(size, FIXED)
+
+    def fix_all(self, why: str = "") -> None:
+        """Fixes every channel that comes in.
+
+        Args:
+            why: What users are told, in words that follow the operation's name and a colon.
+        """
+        for channels in self.channels:
+            if channels is not None:
+                self.hold(why, channels.ids)
+
+    def hold(self, why: str, ids: np.ndarray) -> None:
+        """Fixes the channels `ids`, and says why."""
+        self.ledger.fix(ids, self._reason(why) if why else None)
+
+    def tie(self, one: np.ndarray, other: np.ndarray) -> None:
+        """Says that two inputs' channels, position by position, are kept or cut together."""
+        self.ledger.tie(one, other, self._reason(WITH_OTHERS))
+
+    def _reason(self, why: str) -> Hold:
+        return Hold(self.path, type(self.op).__name__, why)
+
+
+def left_whole(call: ChannelFlow, why: str) -> Channels | None:
+    """Fixes every channel that comes in to a call, and gives none for what goes out."""
+    call.fix_all(why)
+    return None
+
+
+def made(call: ChannelFlow, count: int, axis: int = -1) -> Channels | None:
+    """The `count` channels that a layer makes along an axis."""
+    ids = call.ledger.fresh(id(call.op), count)
+    name = mixing_activation(call.op)
+    if name == HALVING:
+        call.hold(MIXED.format(name), ids)
+        return left_whole(call, MIXED.format(name))
+    if name and axis == -1:
+        call.hold(MIXED.format(name), ids)
+    return Channels(axis, ids)
+
+
+def mixing_activation(op: Any) -> str:
+    """The name of a layer's activation where that mixes channels; empty where it has no such."""
+    name = getattr(getattr(op, "activation", None), "__name__", "")
+    return name if name in MIXING else ""
+
+
+Rule = Callable[[ChannelFlow], Channels | list[Channels | None] | None]
+WITH_OTHERS = "it joins them with channels that stay, as those of the model's inputs do"
+MIXED = "{} mixes all channels, so that none of them is what it was without the others"
+MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
+HALVING = "glu"
