@@ -246,10 +246,15 @@ class OutputAgreementFacts(Record):
 
 
 class AgreementFacts(Record):
-    """How far a file does what its model does; see `Agreement`."""
+    """How far a file does what its model does; see `Agreement`.
+
+    Attributes:
+        on_random_inputs: Whether there were no examples: random numbers say little of real ones.
+    """
 
     share: float
     examples: int
+    on_random_inputs: bool = False
     outputs: tuple[OutputAgreementFacts, ...] = ()
 
 

@@ -3,7 +3,9 @@
 tests/test_keras_private.py says what each of these has to give.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
@@ -45,6 +47,7 @@ __all__ = [
     "is_operation",
     "loss_arguments",
     "mask_of",
+    "masked_states",
     "nodes_by_depth",
     "origin",
     "outputs_structure",
@@ -124,6 +127,38 @@ def is_operation(operation: Any) -> bool:
 def mask_of(tensor: Any) -> Any:
     """Which positions of a tensor count, as masking layers say; None where all do."""
     return backend.get_keras_mask(tensor)
+
+
+@contextmanager
+def masked_states(cells: Iterable[Any], mask_for: Callable[[Any, Any], Any]) -> Iterator[None]:
+    """Within the block, what cells read of their own state is multiplied by a mask of our own.
+
+    It stands in the place of recurrent dropout, which there is in training mode alone; inputs lose
+    nothing.
+
+    Args:
+        cells: Cells of recurrent layers.
+        mask_for: From a cell and its state `[batch, units]` to its mask; called once for each call of
+            the layer.
+    """
+    found = list(cells)
+    before = [dict(vars(cell)) for cell in found]
+    for cell in found:
+        # The other implementation has no mask for the state.
+        vars(cell).update(dropout=0.0, recurrent_dropout=0.5, implementation=1)
+        vars(cell)["_create_dropout_mask"] = partial(_one_for_each_gate, cell, mask_for)
+    try:
+        yield
+    finally:
+        for cell, was in zip(found, before, strict=True):
+            vars(cell).clear()
+            vars(cell).update(was)
+
+
+def _one_for_each_gate(cell: Any, mask_for: Callable[[Any, Any], Any], state: Any, rate: float) -> Any:
+    gates = cell.kernel.shape[1] // cell.units
+    mask = mask_for(cell, state)
+    return [mask] * gates if gates > 1 else mask
 
 
 def compiled_loss(model: keras.Model) -> tuple[Any, Any]:

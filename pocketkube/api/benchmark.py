@@ -46,9 +46,9 @@ def benchmark(
 
     Args:
         files: One .tflite file or more; the last is compared with the first.
-        data: Examples with labels, as for `fine_tune`, of which the held-out test examples are scored;
-            or the path of an .npz of test examples alone. Without, latency is measured on random
-            numbers and there is no score.
+        data: Examples, as for `fine_tune`, of which the held-out test examples are run, and scored
+            where there are labels; or the path of an .npz of test examples alone. Without, latency is
+            measured on random numbers and there is no score.
         settings: Those of a spec's benchmark: runs, precision, max_seconds, warmup_runs, threads.
 
     Returns:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from rich.table import Table
 
-from pocketkube.api.data import Data, dataset_of, has_labels, inputs_of
+from pocketkube.api.data import Data, are_split, dataset_of, inputs_of
 from pocketkube.api.export import measure_of
 from pocketkube.api.network import ModelLike, Network, cost_rows, network_of
 from pocketkube.api.shown import Shown
@@ -105,8 +105,8 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
     Args:
         before: A Keras model, or what another function gave; as a rule the uncompressed one.
         after: The other one.
-        data: Examples with labels, as for `fine_tune`: of the same data the part that was not trained
-            on is judged. Of inputs alone agreement is counted, without data costs alone.
+        data: Examples, as for `fine_tune`: of the same data the part that was not trained
+            on is judged. Without labels agreement is counted, without data costs alone.
 
     Returns:
         The figures, which a notebook shows as a table.
@@ -125,11 +125,16 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
     first, second = network_of("compare", before), network_of("compare", after)
     if data is None:
         return Comparison(_figures(first), _figures(second), None, 0, None)
-    if not has_labels(data):
-        inputs = inputs_of(data, first.model, "compare", EXAMPLES, 0)
+    dataset = None
+    if are_split(data) or first.is_trained or second.is_trained:
+        dataset = dataset_of(data, first.model, "compare")
+    if dataset is None or not dataset.labels:
+        if dataset is None:
+            inputs = inputs_of(data, first.model, "compare", EXAMPLES, 0)
+        else:
+            inputs = materialize(dataset.test, EXAMPLES, 0)[0]
         agreement = _agreement(first, second, inputs, measure_of(first))
         return Comparison(_figures(first), _figures(second), agreement, len(inputs[0]), None)
-    dataset = dataset_of(data, first.model, "compare")
     task = first.task or second.task or settled_task(Learning(), first.model, dataset)
     own = second.task or settled_task(Learning(), second.model, dataset)
     inputs, _ = materialize(dataset.test, None, 0)

@@ -12,12 +12,15 @@ import tensorflow as tf
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays, Dataset
-from pocketkube.data.in_memory import Labelled, in_memory_dataset
+from pocketkube.data.in_memory import Labelled, examples_of_arrays, in_memory_dataset
 from pocketkube.errors import UserError
 from pocketkube.shapes import shapes_fit
 from pocketkube.spec.reading import parse_settings
 from pocketkube.spec.sections import SOURCES, DatasetSettings
+from pocketkube.stages.configs import Learning
+from pocketkube.stages.tasks import settled_task
 from pocketkube.structure import input_names, output_names
+from pocketkube.training.answers import answered
 
 Data: TypeAlias = Any
 NAME = "data"
@@ -28,7 +31,8 @@ class Splits:
     """Data whose validation or test examples are its own, or a part of another size.
 
     Attributes:
-        train: Examples with labels: `(x, y)`, a tf.data.Dataset or a keras.utils.PyDataset.
+        train: Examples: `(x, y)`, a tf.data.Dataset or a keras.utils.PyDataset of such; all splits
+            have labels, or none has.
         validation: For decisions, such as which epoch is kept; held out of `train` if None.
         test: For figures only; held out of `train` if None.
         validation_fraction: Part that is held out, where there is no `validation`.
@@ -61,14 +65,14 @@ class Splits:
 
 
 def dataset_of(data: Data, model: keras.Model | None, function: str) -> Dataset:
-    """Data with labels as three splits that never overlap.
+    """Data as three splits that never overlap.
 
     Args:
-        data: A spec's dataset (a name, a mapping, a path of an .npz or DatasetSettings); `(x, y)`, or
-            `(x, y, weights of examples)`; `Splits`; a tf.data.Dataset of such, batched or not; a
-            keras.utils.PyDataset; or a data set that is there already. Inputs and labels are arrays,
-            and lists, tuples or dicts of arrays where there are several. Arrays reach the model as they
-            are; all is read into memory, but for a spec's TFRecords.
+        data: A spec's dataset (a name, a mapping, a path of an .npz or DatasetSettings); `(x, y)`,
+            `(x, y, weights of examples)` or `x` alone; `Splits`; a tf.data.Dataset of such, batched or
+            not; a keras.utils.PyDataset; or a data set that is there already. Inputs and labels are
+            arrays, and lists, tuples or dicts of arrays where there are several. Arrays reach the model
+            as they are; all is read into memory, but for a spec's TFRecords.
         model: Whose inputs and outputs a dict's keys name; None takes keys in alphabetical order.
         function: The API's function, for messages.
 
@@ -77,8 +81,13 @@ def dataset_of(data: Data, model: keras.Model | None, function: str) -> Dataset:
         in one and tested on in another.
 
     Raises:
-        UserError: If it is no data, has no labels, or does not fit the model.
+        UserError: If it is no data, or does not fit the model.
     """
+    if data is None:
+        raise UserError(
+            f"{function}: needs data; give (x, y), x alone, a tf.data.Dataset or a "
+            "keras.utils.PyDataset of such, or a spec's dataset."
+        )
     settings = _settings(data, function)
     if isinstance(data, Dataset) or settings is not None:
         dataset = data if settings is None else load_dataset(settings)
@@ -87,15 +96,59 @@ def dataset_of(data: Data, model: keras.Model | None, function: str) -> Dataset:
         return dataset
     splits = data if isinstance(data, Splits) else Splits(data)
     train, validation, test = (
-        None if part is None else _labelled(part, model, function)
+        None if part is None else Labelled(*_read(part, model, function))
         for part in (splits.train, splits.validation, splits.test)
     )
     assert train is not None
     return in_memory_dataset(NAME, train, test, splits, lambda rows: rows, validation)
 
 
+def examples_of(data: Data, model: keras.Model, function: str) -> Dataset:
+    """Examples to look at, where nothing is trained: of inputs alone all are in each split.
+
+    Args:
+        data: As for `dataset_of`.
+        model: As for it.
+        function: As for it.
+    """
+    if are_split(data):
+        return dataset_of(data, model, function)
+    inputs, _, _ = _read(data, model, function)
+    every = examples_of_arrays(inputs, (), ())
+    return Dataset(NAME, tuple(x.shape[1:] for x in inputs), (), every, every, every)
+
+
+def labelled_by(
+    original: keras.Model | None,
+    dataset: Dataset,
+    learning: Learning,
+    function: str,
+    remedy: str = "",
+) -> Dataset:
+    """A data set with labels: its own, or what an original model answers.
+
+    Args:
+        original: The model whose answers stand in for labels; None if there is none.
+        dataset: The data set.
+        learning: Says what its outputs are, where they do not tell.
+        function: The API's function, for messages.
+        remedy: What else would be right where there is neither, as in ", or epochs=0".
+
+    Raises:
+        UserError: If there are no labels, and no original either.
+    """
+    if dataset.labels:
+        return dataset
+    if original is None:
+        raise UserError(
+            f"{function}: the data have no labels, so that there is nothing to learn but a teacher's "
+            f"answers; give teacher=model, the uncompressed one, or data=(x, y){remedy}."
+        )
+    return answered(dataset, original, settled_task(learning, original, dataset))
+
+
 def inputs_of(data: Data, model: keras.Model, function: str, count: int, seed: int) -> Arrays:
-    """Examples to calibrate on, without their labels: of the training split where there are labels.
+    """Examples to calibrate on, without their labels: of the training split where data are split.
 
     Args:
         data: As for `dataset_of`; or inputs alone: an array, a list or dict of arrays, a data set of
@@ -105,15 +158,11 @@ def inputs_of(data: Data, model: keras.Model, function: str, count: int, seed: i
         count: How many to choose at random, where there are more.
         seed: The choice follows from it.
     """
-    if has_labels(data):
-        return materialize(dataset_of(data, model, function).train, count, seed)[0]
-    inputs, _, _ = _read(data, model, function)
-    rows = np.random.default_rng(seed).permutation(len(inputs[0]))[:count]
-    return inputs if count >= len(inputs[0]) else tuple(x[rows] for x in inputs)
+    return materialize(examples_of(data, model, function).train, count, seed)[0]
 
 
-def has_labels(data: Data) -> bool:
-    """Whether data have labels, so that a model can be trained on them and judged by them."""
+def are_split(data: Data) -> bool:
+    """Whether data have labels or are split; of inputs alone all may be looked at."""
     if data is None:
         return False
     if isinstance(data, tf.data.Dataset):
@@ -139,16 +188,6 @@ def _settings(data: Data, function: str) -> DatasetSettings | None:
 
 def _is_source(data: Data) -> bool:
     return isinstance(data, Mapping) and any(isinstance(data.get(name), str) for name in SOURCES)
-
-
-def _labelled(data: Data, model: keras.Model | None, function: str) -> Labelled:
-    inputs, labels, weights = _read(data, model, function)
-    if not labels:
-        raise UserError(
-            f"{function}: needs labels; give data=(x, y), a tf.data.Dataset or a keras.utils.PyDataset "
-            f"of such pairs, or a spec's dataset; received {_told(data)}."
-        )
-    return Labelled(inputs, labels, weights)
 
 
 def _read(
@@ -272,9 +311,3 @@ def _joined(sources: Sequence[Any], function: str) -> Any:
     return keras.tree.map_structure(
         lambda *parts: np.concatenate([np.asarray(part) for part in parts]), *batches
     )
-
-
-def _told(data: Data) -> str:
-    if isinstance(data, np.ndarray):
-        return f"an array of the shape {data.shape}"
-    return "None" if data is None else f"a {type(data).__name__}"

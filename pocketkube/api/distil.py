@@ -4,9 +4,9 @@ from typing import Unpack
 
 import keras
 
-from pocketkube.api.data import Data, dataset_of, has_labels
+from pocketkube.api.data import Data, dataset_of, labelled_by
 from pocketkube.api.keywords import CourseKeywords, settings_of, split
-from pocketkube.api.learning import Teachers, copied, teachers_of
+from pocketkube.api.learning import Teachers, copied, several, teachers_of
 from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DistillModel
@@ -59,15 +59,14 @@ def distil(
         raise UserError(
             "distil: needs a teacher, whose terms of distillation count; give teacher=model."
         )
-    if not has_labels(data):
-        raise UserError("distil: trains, and needs labels for it; give data=(x, y).")
     model: keras.Model
+    first = several(teacher, "distil")[0].model
     if isinstance(student, str):
-        dataset = dataset_of(data, _first(teacher), "distil")
+        dataset = labelled_by(first, dataset_of(data, first, "distil"), learning, "distil")
         model = built_in("student", student, width, dataset, learning.seed + 1)
     else:
         model = copied(network_of("distil", student))
-        dataset = dataset_of(data, model, "distil")
+        dataset = labelled_by(first, dataset_of(data, model, "distil"), learning, "distil")
     task = settled_task(learning, model, dataset)
     teachers = teachers_of("distil", teacher, learning, task, dataset)
     term = distillation_term(learning, model, task, teachers)
@@ -82,9 +81,3 @@ def distil(
     )
     step = AppliedStage(parsed, tuple(term.notes), history)
     return Network(model, teachers[0].model, (step,), task=task)
-
-
-def _first(teacher: Teachers) -> keras.Model:
-    assert teacher is not None
-    several = [teacher] if isinstance(teacher, keras.Model | Network) else list(teacher)
-    return network_of("distil: teacher", several[0]).model

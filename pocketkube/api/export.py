@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 from rich.table import Table
 
-from pocketkube.api.data import Data, dataset_of, has_labels, inputs_of
+from pocketkube.api.data import Data, are_split, dataset_of, inputs_of
 from pocketkube.api.keywords import ExportKeywords, settings_of
 from pocketkube.api.network import ModelLike, Network, network_of, refuse_order
 from pocketkube.api.shown import Shown
@@ -165,7 +165,7 @@ def _settings(
 def _examples(network: Network, data: Data) -> tuple[Arrays, Measure | TaskMeasure]:
     """What the file is held against its model on: test examples where there are labels."""
     model = network.model
-    if not has_labels(data):
+    if not are_split(data):
         return inputs_of(data, model, "export", CHECKED, 0), measure_of(network)
     dataset = dataset_of(data, model, "export")
     task = network.task or settled_task(Learning(), model, dataset)

@@ -18,11 +18,12 @@ def fine_tune(
 
     Args:
         model: A Keras model, or what another function gave; it is left as it is.
-        data: Examples with labels: `(x, y)`, a tf.data.Dataset, a keras.utils.PyDataset, `Splits` or a
+        data: Examples: `(x, y)`, `x` alone, a tf.data.Dataset, a keras.utils.PyDataset, `Splits` or a
             spec's dataset. A tenth is held out to choose the best epoch by, and a fifth, never trained
             on, for `compare`.
         teacher: The model whose outputs are learnt beside the labels, as a rule the uncompressed one;
-            or several. Labels alone count if None.
+            or several. Labels alone count if None. Without labels the teachers' outputs alone are
+            learnt, if None those of the model that the first call was given.
         settings: Those of a spec's fine_tune: epochs (4 if unset), learning_rate; and training,
             distillation, task and seed as a spec has them.
 
@@ -30,7 +31,8 @@ def fine_tune(
         The trained model.
 
     Raises:
-        UserError: If data lack labels or do not fit the model, or an argument is wrong.
+        UserError: If data do not fit the model, there are neither labels nor a teacher, or an argument
+            is wrong.
 
     Example:
         >>> import numpy as np, pocketkube as pk

@@ -5,9 +5,10 @@ from typing import Any, TypeAlias
 
 import keras
 
-from pocketkube.api.data import Data, dataset_of, has_labels
+from pocketkube.api.data import Data, are_split, dataset_of, examples_of, labelled_by
 from pocketkube.api.keywords import settings_of, split
 from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of, refuse_order
+from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
 from pocketkube.errors import UserError
 from pocketkube.graph.surgery import copy_model
@@ -16,6 +17,7 @@ from pocketkube.spec.settings import Settings
 from pocketkube.stages.begun import Begun
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.tasks import settled_task
+from pocketkube.stages.teaching import refuse_unteachable
 from pocketkube.stages.training import notes_on, train_begun
 from pocketkube.training.task import Task
 
@@ -38,9 +40,10 @@ def learn(
     Args:
         function: The API's function, for messages.
         model: The model; it is left as it is.
-        data: Examples with labels; may lack them where nothing is trained.
+        data: Examples; without labels what the original model answers stands in for them.
         kind: The stage's settings.
-        teacher: Whose outputs are learnt, too; labels alone are if None.
+        teacher: Whose outputs are learnt, too. If None labels alone are, or without any the outputs of
+            the model that the first call was given.
         given: Keyword arguments: those of the stage, and of `Learning`.
         begin: From the network, the stage's settings and how it is trained to what is trained; what
             training changes must be no part of the network.
@@ -49,18 +52,13 @@ def learn(
         UserError: If an argument is wrong, or data do not fit the model.
     """
     network = network_of(function, model)
-    labelled = has_labels(data)
-    if not labelled and "epochs" not in given and kind in UNTRAINED:
+    if not are_split(data) and teacher is None and "epochs" not in given and kind in UNTRAINED:
         given = {**given, "epochs": 0}
     own, others = split(given, kind, Learning)
     settings: Any = settings_of(function, kind, own)
     learning = settings_of(function, Learning, others)
     refuse_order(function, network, settings)
-    if settings.epochs != 0 and not labelled:
-        remedy = ", or epochs=0 to leave training out" if kind in UNTRAINED else ""
-        raise UserError(f"{function}: trains, and needs labels for it; give data=(x, y){remedy}.")
-    task = network.task
-    dataset = dataset_of(data, network.model, function) if labelled else None
+    dataset, task = _examples(function, network, data, settings, teacher, learning), network.task
     if dataset is not None:
         task = settled_task(learning, network.model, dataset, known=task)
     begun, history = begin(network, settings, learning), None
@@ -70,14 +68,38 @@ def learn(
     else:
         assert dataset is not None
         assert task is not None
+        if teacher is None and not dataset.is_labelled:
+            teacher = network.original
         teachers = teachers_of(function, teacher, learning, task, dataset)
         history, notes = train_begun(begun, settings, learning, dataset, task, teachers)
     step = AppliedStage(settings, (*notes, *notes_on(begun)), history)
     return network.stepped(begun.model, step, forms=begun.method.forms, task=task)
 
 
+def _examples(
+    function: str, network: Network, data: Data, settings: Any, teacher: Teachers, learning: Learning
+) -> Dataset | None:
+    """The data as a model is trained and judged by them; None where there are none, nor need be."""
+    if settings.epochs == 0:
+        return None if data is None else examples_of(data, network.model, function)
+    remedy = ", or epochs=0 to leave training out" if type(settings) in UNTRAINED else ""
+    if data is None:
+        raise UserError(f"{function}: trains, and needs data for it; give (x, y) or x{remedy}.")
+    original = None if network.original is network.model else network.original
+    if original is None and teacher is not None:
+        original = several(teacher, function)[0].model
+    dataset = dataset_of(data, network.model, function)
+    return labelled_by(original, dataset, learning, function, remedy)
+
+
+def several(teacher: Teachers, function: str) -> list[Network]:
+    """Teachers as networks."""
+    given = [teacher] if isinstance(teacher, keras.Model | Network) else list(teacher or ())
+    return [network_of(f"{function}: teacher", each) for each in given]
+
+
 def teachers_of(
-    function: str, teacher: Teachers, learning: Learning, task: Task, dataset: Any
+    function: str, teacher: Teachers, learning: Learning, task: Task, dataset: Dataset
 ) -> list[Teacher]:
     """The teachers that a function was given.
 
@@ -90,12 +112,11 @@ def teachers_of(
     """
     if learning.distillation.teachers:
         raise UserError(f"{function}: distillation.teachers: give models as teacher instead.")
+    refuse_unteachable(learning, dataset)
     if teacher is None or not learning.distillation.teaches:
         return []
-    several = [teacher] if isinstance(teacher, keras.Model | Network) else list(teacher)
     found = []
-    for each in several:
-        network = network_of(f"{function}: teacher", each)
+    for network in several(teacher, function):
         known = network.task or settled_task(learning, network.model, dataset)
         found.append(Teacher(network.model.name, network.model, known))
     return found

@@ -91,6 +91,11 @@ class Network(Shown):
         return any(Trait.ZEROS in step.settings.leaves for step in self.steps)
 
     @property
+    def is_trained(self) -> bool:
+        """Whether a call has trained it, so that there are examples that it was trained on."""
+        return any(step.history is not None for step in self.steps)
+
+    @property
     def numbers(self) -> Quantize | QuantizeWeights | None:
         """The settings that say which numbers a file holds; floats where there are none."""
         found = [s.settings for s in self.steps if isinstance(s.settings, Quantize | QuantizeWeights)]

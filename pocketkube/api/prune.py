@@ -1,26 +1,24 @@
 """Cuts the channels that a model needs least."""
 
-from typing import Any, Unpack
+from typing import Unpack
 
-import keras
-import numpy as np
-import tensorflow as tf
-
-from pocketkube.api.data import Data, dataset_of, has_labels, inputs_of
+from pocketkube.api.data import Data, examples_of
 from pocketkube.api.keywords import PruneKeywords, refuse_keywords, settings_of, split
 from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of, refuse_order
 from pocketkube.data.batches import materialize
 from pocketkube.errors import UserError
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.criteria import criterion_named
+from pocketkube.pruning.criteria import BUILT_IN, criterion_named
 from pocketkube.pruning.prune import prune as pruned
 from pocketkube.spec.sections import PruneChannels
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.tasks import settled_task
+from pocketkube.training.answers import drawn_labels
 from pocketkube.training.task import Task
 
 ONE_CALL = "prune and fine-tune in turn instead"
-WITHOUT_DATA, WITH_LABELS = "l2", "taylor"
+WITHOUT_DATA, WITH_DATA = "l2", "taylor"
+DATA_FREE = [name for name, each in BUILT_IN.items() if not each.needs_data]
 
 
 def prune(
@@ -37,16 +35,16 @@ def prune(
         speedup: Multiply-adds before over after, or parameters with `budget="parameters"`. Counted
             from the model as it is given.
         data: Examples: `(x, y)`, a tf.data.Dataset, a keras.utils.PyDataset, a spec's dataset or `x`
-            alone. With them weights that are left are fitted to what they
-            read; with labels, too, channels can be judged by them.
-        settings: Those of a spec's prune_channels: criterion ("taylor" with labels, else "l2"), scope,
+            alone. With them weights that are left are fitted to what they read, and channels can be
+            judged by them; without labels by what the original model answers.
+        settings: Those of a spec's prune_channels: criterion ("taylor" with data, else "l2"), scope,
             ratios, budget, max_ratio, round_to, reconstruct, calibration_examples; and task, seed.
 
     Returns:
         The smaller model.
 
     Raises:
-        UserError: If the target cannot be reached, a criterion needs labels and there are none, or an
+        UserError: If the target cannot be reached, a criterion needs data and there are none, or an
             argument is wrong.
 
     Example:
@@ -61,15 +59,14 @@ def prune(
     """
     network = network_of("prune", model)
     refuse_keywords("prune", settings, {"group_size": ONE_CALL, "group_epochs": ONE_CALL})
-    labelled = has_labels(data)
-    criterion = {"criterion": WITH_LABELS if labelled else WITHOUT_DATA}
+    criterion = {"criterion": WITHOUT_DATA if data is None else WITH_DATA}
     own, others = split({**criterion, **settings}, PruneChannels, Learning)
     parsed = settings_of("prune", PruneChannels, own)
     learning = settings_of("prune", Learning, others)
-    if criterion_named(parsed.criterion).needs_data and not labelled:
+    if criterion_named(parsed.criterion).needs_data and data is None:
         raise UserError(
-            f"prune: criterion {parsed.criterion} judges by examples with labels; give data=(x, y), or "
-            f'criterion="{WITHOUT_DATA}".'
+            f"prune: criterion {parsed.criterion} judges by examples; give data=(x, y) or data=x, or a "
+            f"criterion that needs none: {', '.join(DATA_FREE)}."
         )
     refuse_order("prune", network, parsed)
     calibration, task = _calibration(network, data, parsed, learning)
@@ -83,16 +80,11 @@ def _calibration(
     model, count = network.model, settings.calibration_examples
     if data is None:
         return None, None
-    if not has_labels(data):
-        inputs = inputs_of(data, model, "prune", count, learning.seed)
-        return Calibration(inputs, (), _no_loss), None
-    dataset = dataset_of(data, model, "prune")
-    task = settled_task(learning, model, dataset, known=network.task)
-    examples = materialize(dataset.train, count, learning.seed)
-    return Calibration(*examples, loss=task.loss), task
-
-
-def _no_loss(labels: Any, outputs: Any) -> Any:
-    """Without labels no statistics look worse than others: those of the smaller model are taken."""
-    first = keras.tree.flatten(outputs)[0]
-    return tf.zeros(np.shape(first)[0])
+    dataset = examples_of(data, model, "prune")
+    # What it was trained for says more of the original than of what has become of it.
+    source = model if dataset.labels else network.original
+    task = settled_task(learning, source, dataset, known=network.task)
+    inputs, labels = materialize(dataset.train, count, learning.seed)
+    if not dataset.labels:
+        labels = drawn_labels(network.original, task, inputs, learning.seed)
+    return Calibration(inputs, labels, loss=task.loss), task

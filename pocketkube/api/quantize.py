@@ -24,7 +24,8 @@ def quantize(
 
     Args:
         model: A Keras model, or what another function gave; it is left as it is.
-        data: As for `fine_tune`; or inputs alone: then the model is calibrated and not trained.
+        data: As for `fine_tune`. Of inputs alone, without a teacher or epochs, the model is calibrated
+            and not trained.
         bits: Bits of a weight, 2 to 8; the spec's weight_bits.
         teacher: As for `fine_tune`.
         settings: Those of a spec's quantize_weights: activation_bits, first_last_bits, layers,

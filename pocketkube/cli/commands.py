@@ -126,6 +126,12 @@ def prune(options: Namespace) -> None:
     )
     with replaced_file(options.output) as aside:
         pruned.model.save(aside)
+    notes = list(pruned.notes)
+    if options.dataset is None:
+        notes.append(
+            "Without examples nothing says how far the smaller model is from the first; compare tells, "
+            "with inputs alone, too."
+        )
     before, after = pruned.before, pruned.after
     speedup = before.speedup_to(after)
     facts = {
@@ -137,7 +143,7 @@ def prune(options: Namespace) -> None:
         "unknown": list(after.unknown),
         "parameters": {"before": before.parameters, "after": after.parameters},
         "kept": {name: {"after": n, "before": of} for name, (n, of) in pruned.kept.items()},
-        "notes": list(pruned.notes),
+        "notes": notes,
     }
     if options.json:
         print(json.dumps(facts, indent=1))
@@ -146,7 +152,7 @@ def prune(options: Namespace) -> None:
         f"{options.output}: {speedup} fewer MACs ({_macs(before)} -> {_macs(after)}), "
         f"parameters {before.parameters:,} -> {after.parameters:,}"
     )
-    for note in pruned.notes:
+    for note in notes:
         print(f"note: {note}")
 
 
@@ -359,9 +365,13 @@ def _calibration(options: Namespace, model: Any) -> Any:
     from pocketkube.spec.sections import DatasetSettings
     from pocketkube.stages.configs import Learning
     from pocketkube.stages.tasks import settled_task
+    from pocketkube.training.answers import drawn_labels
 
     name = options.dataset
     settings = DatasetSettings(npz=name) if name.endswith(".npz") else DatasetSettings(builtin=name)
     dataset = load_dataset(settings)
     task = settled_task(Learning(), model, dataset)
-    return Calibration(*materialize(dataset.train, 512, 0), loss=task.loss)
+    inputs, labels = materialize(dataset.train, 512, 0)
+    if not dataset.labels:
+        labels = drawn_labels(model, task, inputs, 0)
+    return Calibration(inputs, labels, loss=task.loss)

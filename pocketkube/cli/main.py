@@ -89,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"how a channel's importance is judged: {', '.join(BUILT_IN)}, or what a package adds; "
         f"{of_data} need --dataset (default: l2)",
     )
-    prune.add_argument("--dataset", help="a built-in name or an .npz with x and y, to calibrate on")
+    prune.add_argument(
+        "--dataset", help="a built-in name, or an .npz with x, and y or none, to calibrate on"
+    )
     prune.add_argument("--round-to", type=int, default=8, help="channel counts are multiples of this")
     prune.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
     add_json(prune)

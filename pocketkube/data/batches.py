@@ -14,7 +14,7 @@ from pocketkube.data.augmentation import (
     mixed,
     refuse_unfit,
 )
-from pocketkube.data.dataset import Arrays, Examples, Labels
+from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels
 from pocketkube.spec.sections import Augmentation
 
 # How many streamed examples are shuffled among each other.
@@ -144,6 +144,18 @@ def materialize(examples: Examples, count: int | None, seed: int) -> tuple[Array
     )
 
 
+def calibration_examples(dataset: Dataset, count: int, seed: int) -> tuple[Arrays, Arrays]:
+    """Training examples to calibrate on, as `materialize` takes them.
+
+    Args:
+        dataset: The data set; where an original model labels it, labels are drawn from what it says.
+        count: How many to choose at random.
+        seed: The choice follows from it, and the draws.
+    """
+    inputs, labels = materialize(dataset.train, count, seed)
+    return inputs, labels if dataset.drawn is None else dataset.drawn(inputs, seed)
+
+
 def _gathered(
     examples: Examples,
     batch_size: int,
@@ -198,7 +210,7 @@ def _streamed(
         def rows_of(rows: tf.Tensor) -> tuple:
             return _rows(inputs, labels, rows)
 
-        return part(number, tf.shape(labels[0], tf.int64)[0], rows_of)
+        return part(number, tf.shape(inputs[0], tf.int64)[0], rows_of)
 
     wholes = stream.batch(batch_size).take(count).enumerate().skip(skip)
     return wholes.map(batch, num_parallel_calls=tf.data.AUTOTUNE)

@@ -1,7 +1,7 @@
 """What a data set is to the rest of PocketKube: three splits that never overlap."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
@@ -62,11 +62,14 @@ class Dataset:
     Attributes:
         name: What to call it, as in "digits".
         input_shapes: Shape of each input without the batch axis.
-        labels: What the labels of each output are; outputs without a loss may have none.
+        labels: What the labels of each output are; outputs without a loss may have none. Empty where
+            there are inputs alone.
         train: For training and calibration. Where examples have weights in the loss, these stand behind
             the labels of all outputs, float32 `[N]`.
         validation: For decisions (search, pruning, early stopping).
         test: For the report's figures only.
+        drawn: Where labels are what an original model answers: from inputs and a seed to labels drawn
+            from what it says (see `pocketkube.training.answers`). Training examples have none then.
     """
 
     name: str
@@ -75,6 +78,12 @@ class Dataset:
     train: Examples
     validation: Examples
     test: Examples
+    drawn: Callable[[Arrays, int], Arrays] | None = field(default=None, kw_only=True)
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it has labels of its own."""
+        return bool(self.labels) and self.drawn is None
 
     @property
     def is_weighted(self) -> bool:

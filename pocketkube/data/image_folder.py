@@ -1,4 +1,4 @@
-"""A folder with a folder of PNG or JPEG images for each class."""
+"""A folder of PNG or JPEG images, in a folder for each class where there are labels."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +23,8 @@ _IN_MEMORY_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class _Files:
+    """Paths of images, and their classes' numbers; all 0 where there are no classes."""
+
     paths: np.ndarray
     labels: np.ndarray
 
@@ -47,13 +49,16 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
     `image_size`, which may be left out where all are of one size; they have one channel where all
     are grey.
 
+    Images that lie in the folder itself, or in `train` itself, have no labels, nor do those of folders
+    in folders where `settings.labels` is False.
+
     Raises:
-        UserError: If there are fewer than two classes, a class without images, an image that
+        UserError: If there is one class alone, a class without images, an image that
             cannot be decoded (named), or sizes differ and `image_size` is not given.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder.")
-    parts, classes = _parts(folder)
+    parts, classes = _parts(folder) if settings.labels else (_unlabelled(folder), [])
     form = _form(folder, [str(p) for part in parts.values() for p in part.paths], settings)
     train = parts["train"]
     if "test" not in parts:
@@ -69,7 +74,7 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
             raise UserError(f"{folder}: too few images; none are left for the {name} set.")
     total = len(train.paths) + len(parts["validation"].paths) + len(parts["test"].paths)
     fits = total * form.size[0] * form.size[1] * form.channels * 4 <= _IN_MEMORY_BYTES
-    labels = (Labels(len(classes), shape=(), whole=(0, len(classes) - 1)),)
+    labels = (Labels(len(classes), shape=(), whole=(0, len(classes) - 1)),) if classes else ()
     splits = [
         _examples(part, form, labels, fits) for part in (train, parts["validation"], parts["test"])
     ]
@@ -78,16 +83,16 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
 
 
 def _parts(folder: Path) -> tuple[dict[str, _Files], list[str]]:
-    """The files by split, and the classes' names."""
-    names = _subfolders(folder)
-    split = "train" in names and set(names) <= set(_SPLITS)
-    classes = _subfolders(folder / "train") if split else names
+    """The files by split, and the classes' names; none where images lie in no class's folder."""
+    roots = _roots(folder)
+    classes = _subfolders(roots["train"])
+    if not classes:
+        return _unlabelled(folder), []
     if len(classes) < 2:
         raise UserError(
-            f"{folder}: needs a folder of images for each of at least two classes. "
-            f"Received: {', '.join(classes) or 'no folder'}."
+            f"{folder}: needs a folder of images for each of at least two classes. Received: "
+            f"{classes[0]}; for images without labels say dataset.labels: false."
         )
-    roots = {_SPLITS[name]: folder / name for name in names} if split else {"train": folder}
     parts = {}
     for name, root in roots.items():
         if unknown := set(_subfolders(root)) - set(classes):
@@ -103,6 +108,23 @@ def _parts(folder: Path) -> tuple[dict[str, _Files], list[str]]:
             np.array([path for path, _ in found]), np.array([y for _, y in found], np.int32)
         )
     return parts, classes
+
+
+def _unlabelled(folder: Path) -> dict[str, _Files]:
+    """The files by split, whatever folders they lie in."""
+    found = {name: _images(root, required=name == "train") for name, root in _roots(folder).items()}
+    return {
+        name: _Files(np.array([str(path) for path in paths]), np.zeros(len(paths), np.int32))
+        for name, paths in found.items()
+    }
+
+
+def _roots(folder: Path) -> dict[str, Path]:
+    """The folder of each split that there is."""
+    names = _subfolders(folder)
+    if "train" in names and set(names) <= set(_SPLITS):
+        return {_SPLITS[name]: folder / name for name in names}
+    return {"train": folder}
 
 
 def _subfolders(folder: Path) -> list[str]:
@@ -151,16 +173,18 @@ def _examples(files: _Files, form: _Form, labels: tuple[Labels, ...], fits: bool
     if fits:
         with ThreadPoolExecutor() as pool:
             images = list(pool.map(lambda path: _decoded(path, form), files.paths.tolist()))
-        return examples_of_arrays((np.stack(images),), (files.labels,), labels)
+        return examples_of_arrays((np.stack(images),), (files.labels,) if labels else (), labels)
 
-    def decode(path: tf.Tensor, label: tf.Tensor) -> tuple:
+    def decode(path: tf.Tensor, *label: tf.Tensor) -> tuple:
         # Through Python, so that the message of a broken image names the file.
         image = tf.numpy_function(lambda p: _decoded(p.decode(), form), [path], tf.float32)
-        return (tf.ensure_shape(image, (*form.size, form.channels)),), (label,)
+        return (tf.ensure_shape(image, (*form.size, form.channels)),), label
 
     def open_files() -> tf.data.Dataset:
-        pairs = tf.data.Dataset.from_tensor_slices((files.paths, files.labels))
-        return pairs.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        known = (files.paths, files.labels) if labels else (files.paths,)
+        return tf.data.Dataset.from_tensor_slices(known).map(
+            decode, num_parallel_calls=tf.data.AUTOTUNE
+        )
 
     return Examples(len(files.labels), open_files, None, labels)
 

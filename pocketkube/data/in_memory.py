@@ -19,7 +19,7 @@ class Labelled:
 
     Attributes:
         inputs: For each input.
-        labels: For each output.
+        labels: For each output; none where there are inputs alone.
         weights: What each example counts in the loss, `[N]` or `[N, 1]`; None where all count alike.
     """
 
@@ -72,7 +72,7 @@ def in_memory_dataset(
         UserError: If labels or inputs are unusable, or too few for three splits.
     """
     parts = [part for part in (train, test, validation) if part is not None]
-    if not all(len(array) for part in parts for array in part.labels):
+    if not all(len(array) for part in parts for array in part.inputs):
         raise UserError(f"{name}: has no examples in one of its parts.")
     kinds = _checked_labels(name, parts)
     for part in parts:
@@ -80,19 +80,24 @@ def in_memory_dataset(
         _refuse_nan(name, "labels", part.labels)
     if train.weights is not None:
         _refuse_weights(name, train.weights)
+        if not train.labels:
+            raise UserError(
+                f"{name}: has weights of examples but no labels, whose loss they would multiply; leave "
+                "them out."
+            )
     if test is None:
-        rows, held = hold_out(_strata(train.labels, kinds), settings.test_fraction)
+        rows, held = hold_out(_strata(train, kinds), settings.test_fraction)
         test, train = _take(train, held), _take(train, rows)
     if settings.max_train is not None:
-        train = _take(train, np.arange(min(settings.max_train, len(train.labels[0]))))
+        train = _take(train, np.arange(min(settings.max_train, len(train.inputs[0]))))
     if validation is None:
-        rows, held = hold_out(_strata(train.labels, kinds), settings.validation_fraction)
+        rows, held = hold_out(_strata(train, kinds), settings.validation_fraction)
         validation, train = _take(train, held), _take(train, rows)
-    if not all(len(part.labels[0]) for part in (train, validation, test)):
+    if not all(len(part.inputs[0]) for part in (train, validation, test)):
         raise UserError(
             f"{name}: too few examples for a training, a validation and a test set; "
-            f"{len(train.labels[0]) + len(validation.labels[0])} to train on, "
-            f"{len(test.labels[0])} to test on."
+            f"{len(train.inputs[0]) + len(validation.inputs[0])} to train on, "
+            f"{len(test.inputs[0])} to test on."
         )
     judged = (replace(part, weights=None) for part in (validation, test))
     splits = tuple(_examples(part, kinds, finish) for part in (train, *judged))
@@ -107,7 +112,7 @@ def examples_of_arrays(inputs: Arrays, labels: Arrays, kinds: tuple[Labels, ...]
     def open_arrays() -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices((inputs, labels))
 
-    return Examples(len(labels[0]), open_arrays, (inputs, labels), kinds)
+    return Examples(len(inputs[0]), open_arrays, (inputs, labels), kinds)
 
 
 def _examples(
@@ -131,6 +136,9 @@ def _finished(labels: np.ndarray, kind: Labels) -> np.ndarray:
 def _checked_labels(name: str, parts: Sequence[Labelled]) -> tuple[Labels, ...]:
     """What the labels of each output are; the first part is the training examples."""
     train, kinds = parts[0], []
+    if len({len(part.labels) for part in parts}) > 1:
+        counts = ", ".join(str(len(part.labels)) for part in parts)
+        raise UserError(f"{name}: all splits need as many arrays of labels; they have {counts}.")
     for number, arrays in enumerate(zip(*(part.labels for part in parts), strict=True)):
         y = f"{name}: y{number}" if len(train.labels) > 1 else name
         shape = arrays[0].shape[1:]
@@ -148,8 +156,10 @@ def _checked_labels(name: str, parts: Sequence[Labelled]) -> tuple[Labels, ...]:
             assert whole is not None
             one_each = arrays[0].size == len(arrays[0])
             kinds.append(Labels(1 + whole[1], shape=() if one_each else shape, whole=whole))
-    if all(kind.num_classes is not None for kind in kinds) and all(
-        (array == array[:1]).all() for array in train.labels
+    if (
+        kinds
+        and all(kind.num_classes is not None for kind in kinds)
+        and all((array == array[:1]).all() for array in train.labels)
     ):
         raise UserError(f"{name}: all examples are of one class; it takes two to tell apart.")
     return tuple(kinds)
@@ -184,16 +194,16 @@ def _refuse_nan(name: str, what: str, arrays: Arrays) -> None:
                 )
 
 
-def _strata(labels: Arrays, kinds: tuple[Labels, ...]) -> np.ndarray | int:
+def _strata(part: Labelled, kinds: tuple[Labels, ...]) -> np.ndarray | int:
     """The classes of the first labels that are a class an example; else the number of examples."""
-    for array, kind in zip(labels, kinds, strict=True):
+    for array, kind in zip(part.labels, kinds, strict=True):
         if kind.num_classes is None:
             continue
         if kind.rows and array.ndim == 2:
             return array.argmax(axis=1)
         if kind.shape == ():
             return array.reshape(-1)
-    return len(labels[0])
+    return len(part.inputs[0])
 
 
 def _take(part: Labelled, rows: np.ndarray) -> Labelled:

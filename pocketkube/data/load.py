@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from pocketkube.data import cifar, digits, idx, image_folder, npz, tfrecord
 from pocketkube.data.dataset import Dataset, Examples
+from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.errors import DataError, UserError
 from pocketkube.extension import datasets
 from pocketkube.spec.sections import AddedDataset, DatasetSettings
@@ -26,15 +27,34 @@ def load_dataset(settings: DatasetSettings, base: Path = Path()) -> Dataset:
         base: The folder that relative paths start from; s3:// addresses are what they are.
 
     Returns:
-        The data set, its images float32 `[height, width, channels]` in `settings.value_range`.
+        The data set, without labels where it has none or they are not asked for. Its images are float32
+        `[height, width, channels]` in `settings.value_range`.
 
     Raises:
         DataError: If the source is missing or damaged, or its labels or inputs are unusable.
     """
     try:
-        return _load(settings, base)
+        dataset = _load(settings, base)
     except UserError as error:
         raise DataError(str(error)) from error
+    return dataset if settings.labels else without_labels(dataset)
+
+
+def without_labels(dataset: Dataset) -> Dataset:
+    """The same splits of the inputs alone."""
+    return replace(
+        dataset,
+        labels=(),
+        train=_inputs_of(dataset.train),
+        validation=_inputs_of(dataset.validation),
+        test=_inputs_of(dataset.test),
+    )
+
+
+def _inputs_of(examples: Examples) -> Examples:
+    if examples.arrays is not None:
+        return examples_of_arrays(examples.arrays[0], (), ())
+    return Examples(examples.size, lambda: examples.open().map(lambda inputs, _: (inputs, ())))
 
 
 def _load(settings: DatasetSettings, base: Path) -> Dataset:

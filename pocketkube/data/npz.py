@@ -21,7 +21,7 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
     Floats become float32 and uint8 images (three axes or more) are brought to `value_range`; other
     integers become int32. Labels are class numbers, one-hot rows or values (see `Labels`); floats of
     shape `[N]` become `[N, 1]`. What each training example counts in the loss is `sample_weight`,
-    `[N]`.
+    `[N]`. Without y the data set has no labels.
 
     Raises:
         UserError: If the file is no .npz, or an array is missing, of objects, or of another length.
@@ -29,7 +29,7 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
     if settings.image_size is not None:
         raise UserError("dataset: image_size does not go with npz: its arrays are taken as they are.")
     arrays = _read(path)
-    examples = _checked(path, arrays, _numbered(path, arrays, "y"))
+    examples = _checked(path, arrays, _labels(path, arrays))
 
     def finish(rows: np.ndarray) -> np.ndarray:
         return _as_taken(rows, settings.value_range)
@@ -51,12 +51,18 @@ def load_examples(path: Path) -> Labelled:
         UserError: As `load` does; or if there is no example.
     """
     arrays = _read(path)
-    labels = _numbered(path, arrays, "y") if any(name.startswith("y") for name in arrays) else {}
-    examples = _checked(path, arrays, labels)
+    examples = _checked(path, arrays, _labels(path, arrays))
     if len(examples.inputs[0]) == 0:
         raise UserError(f"{path}: has no examples.")
     value_range = DatasetSettings.model_fields["value_range"].default
     return Labelled(tuple(_as_taken(x, value_range) for x in examples.inputs), examples.labels)
+
+
+def _labels(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays y, or y0, y1, …; none where there are no labels."""
+    if any(name.startswith("y") for name in arrays):
+        return _numbered(path, arrays, "y")
+    return {}
 
 
 def _checked(path: Path, arrays: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> Labelled:

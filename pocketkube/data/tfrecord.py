@@ -1,4 +1,4 @@
-"""TFRecords in ImageNet's layout: image/encoded and image/class/label, read as a stream."""
+"""TFRecords in ImageNet's layout: image/encoded and perhaps image/class/label, read as a stream."""
 
 import re
 from collections import deque
@@ -14,9 +14,11 @@ from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 from pocketkube.storage import Fetched, LocalLocation, Location, patiently
 
+# Of a record without a label.
+_UNKNOWN = tf.int64.min
 _FEATURES = {
     "image/encoded": tf.io.FixedLenFeature([], tf.string),
-    "image/class/label": tf.io.FixedLenFeature([], tf.int64),
+    "image/class/label": tf.io.FixedLenFeature([], tf.int64, default_value=_UNKNOWN),
 }
 _BUCKETS = 1 << 16
 _READ_AT_ONCE = 256
@@ -56,15 +58,21 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     held: deque[Fetched] = deque(maxlen=1)
     streams = {part: _records(files, part, settings, held) for part in _PARTS}
     found = _count(files, streams)
-    if found.lowest_label < 0:
+    are_labelled = settings.labels and found.highest_label != _UNKNOWN
+    if are_labelled and found.lowest_label == _UNKNOWN:
+        raise UserError(
+            f"{pattern}: some records have an image/class/label and others none; give all one, or say "
+            "dataset.labels: false."
+        )
+    if are_labelled and found.lowest_label < 0:
         raise UserError(f"{pattern}: labels must be 0 or more. Received: {found.lowest_label}.")
-    if found.lowest_label == found.highest_label:
+    if are_labelled and found.lowest_label == found.highest_label:
         raise UserError(f"{pattern}: all examples are of one class; it takes two to tell apart.")
     for part, count in found.counts.items():
         if not count:
             raise UserError(f"{pattern}: too few records; none are left for the {part} set.")
     whole = found.lowest_label, found.highest_label
-    labels = (Labels(1 + found.highest_label, shape=(), whole=whole),)
+    labels = (Labels(1 + found.highest_label, shape=(), whole=whole),) if are_labelled else ()
     shape = _shape(pattern, streams["train"](), settings)
     splits = [_examples(streams[part], found.counts[part], shape, settings, labels) for part in _PARTS]
     return Dataset(str(pattern), (shape,), labels, *splits)
@@ -140,9 +148,7 @@ def _count(
                 highest.append(int(labels.max()))
         except tf.errors.OpError as error:
             where = _damaged(files[part] or files["train"])
-            raise UserError(
-                f"{where}: has a record that is damaged or lacks image/encoded or image/class/label."
-            ) from error
+            raise UserError(f"{where}: has a record that is damaged or lacks image/encoded.") from error
     return _Found(counts, max(highest, default=0), min(lowest, default=0))
 
 
@@ -193,7 +199,7 @@ def _examples(
             )
         image.set_shape((None, None, shape[2]))
         image = tf.ensure_shape(in_form(image, shape[:2], settings.value_range), shape)
-        return (image,), (tf.cast(features["image/class/label"], tf.int32),)
+        return (image,), (tf.cast(features["image/class/label"], tf.int32),) if labels else ()
 
     def open_images() -> tf.data.Dataset:
         return stream().map(decode, num_parallel_calls=tf.data.AUTOTUNE)

@@ -38,6 +38,8 @@ class FromTeachers(DistillationTerm):
     attention_weight attention`. Logits (Hinton et al., 2015) are compared with the mean of the
     teachers' softened distributions, or of their values in regression; features and attention with
     the first teacher's, as means over the pairs of layers. A term whose weight is 0 is not computed.
+    Where the task is to answer as the original does, there are no labels: the weight is 1, and labels,
+    by which training is scored, are what the teachers answer to the inputs as they are.
 
     Args:
         student: The model that is trained; it is not changed here.
@@ -62,6 +64,8 @@ class FromTeachers(DistillationTerm):
         seed: int,
         renamed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        if task.to_original:
+            settings = settings.model_copy(update={"weight": 1.0})
         self.fingerprint = settings.model_dump_json(exclude={"teachers"})
         self.teachers = [teacher.model for teacher in teachers]
         self._task, self._teachers, self._settings = task, teachers, settings
@@ -115,14 +119,15 @@ class FromTeachers(DistillationTerm):
         """The teachers' softened outputs, remembered or computed, and the first one's features."""
         own = self._labels
         if own is not None and len(labels) > own:
-            return labels[:own], _Answers(labels[own:], ())
+            known, softened = labels[:own], labels[own:]
+            return known or self._task.answers(softened), _Answers(softened, ())
         first, features = None, ()
         if self._student:
             teacher = self._teachers[0]
             outputs, features = self._first(arranged(teacher.model, inputs), training=False)
             first = teacher.task.softened(outputs, self._settings.temperature)
         softened = self._softened(inputs, first) if self._settings.weight else ()
-        return labels, _Answers(softened, features)
+        return labels or self._task.answers(softened), _Answers(softened, features)
 
     def observe(self, model: Any, inputs: Any, *, training: bool) -> tuple[Any, Any]:
         """Calls the student, and looks at the features that are compared."""

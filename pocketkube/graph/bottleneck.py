@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from pocketkube.graph.matrices import matrix_of
+from pocketkube.graph.matrices import mixes
 from pocketkube.graph.walk import functional_graph, walk
 
 
@@ -63,7 +63,7 @@ def mixing_calls(model: keras.Model) -> dict[str, int]:
 
     def visit(path: str, node: Any, tensors: list[None]) -> Sequence[None]:
         number = next(numbers)
-        if matrix_of(node.operation) is not None:
+        if mixes(node.operation):
             places[path] = number
         return [None] * len(node.outputs)
 
@@ -79,7 +79,7 @@ def _calls(model: keras.Model) -> tuple[list[_NumberedCall], list[int]]:
 
     def visit(path: str, node: Any, tensors: list[int]) -> Sequence[int]:
         outputs = tuple(next(numbers) for _ in node.outputs)
-        calls.append(_NumberedCall(matrix_of(node.operation) is not None, tuple(tensors), outputs))
+        calls.append(_NumberedCall(mixes(node.operation), tuple(tensors), outputs))
         return outputs
 
     function = functional_graph(model)

@@ -230,7 +230,14 @@ def _layer(
             _contracted(kinds, use, call, sums) for call, sums in zip(calls, whole_sums, strict=True)
         ]
     else:
-        products = [_products(count.macs, shapes, whole) for count in counts]
+        # What is added multiplies nothing, whatever shape it has.
+        matrices = [
+            i for i, name in enumerate(names) if len(whole[i]) > 1 and name.split("/")[-1] != "bias"
+        ]
+        products = [
+            _products(count.macs, [shapes[i] for i in matrices], [whole[i] for i in matrices])
+            for count in counts
+        ]
     cut_somewhere = any(each.per_unit for shape in shapes for each in shape)
     return Layer(
         name=use.path,
@@ -289,13 +296,12 @@ def _contracted(
 
 
 def _products(
-    macs: int, shapes: Sequence[Shape], whole: Sequence[tuple[int, ...]]
+    macs: int, matrices: Sequence[Shape], whole: Sequence[tuple[int, ...]]
 ) -> tuple[Product, ...]:
     """A layer multiplies each number of its matrices equally often, and vectors not at all."""
-    matrices = [shape for shape in shapes if len(shape) > 1]
     if not macs or not any(each.per_unit for shape in matrices for each in shape):
         return (Product(macs),) if macs else ()
-    times = macs / sum(math.prod(sizes) for sizes in whole if len(sizes) > 1)
+    times = macs / sum(map(math.prod, whole))
     return tuple(Product(_number(times), shape) for shape in matrices)
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from pocketkube.graph.channel_flow import ChannelFlow
 from pocketkube.graph.channels import Channels, Hold, Ledger, Units
-from pocketkube.graph.layer_rules import said_of_unknown
-from pocketkube.graph.propagation import UNKNOWN, heads_key, propagate
+from pocketkube.graph.propagation import heads_key, propagate, why_unknown
 from pocketkube.graph.sharing import SharedVariables
 from pocketkube.graph.walk import functional_graph, walk
 
@@ -143,7 +142,7 @@ class _Tracer:
             outputs = [None] * len(node.outputs)
             # What stands before the first channels that could go, as augmentation does, loses nothing.
             if getattr(op, "weights", None) and all(x is None for x in inputs):
-                self.ledger.note(Hold(path, type(op).__name__, UNKNOWN + said_of_unknown(op)))
+                self.ledger.note(Hold(path, type(op).__name__, why_unknown(op)))
         if id(op) in self.uses:
             self._tie_calls(inputs, self.uses[id(op)].inputs)
             self._tie_calls(outputs, self.uses[id(op)].outputs)

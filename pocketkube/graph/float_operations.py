@@ -14,6 +14,7 @@ import keras
 from pocketkube.graph.calls import LayerCall
 from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.macs import attention_projections
+from pocketkube.graph.recurrent import RECURRENT, cells_of, gates_of
 from pocketkube.keras_private import CustomScaleLayer, LayerScale, attention_axes
 
 layers = keras.layers
@@ -95,7 +96,26 @@ def _attention(call: LayerCall) -> int:
     return softmax + scaling + biases
 
 
+def _each_step(call: LayerCall) -> int:
+    """The bias and the activation of a dense layer."""
+    name = getattr(call.op.layer.activation, "__name__", "")
+    return (call.op.layer.use_bias + ACTIVATION_FLOPS.get(name, 0)) * _size(call)
+
+
+def _recurrent(call: LayerCall) -> int:
+    """At each step what comes in is added to what was before, and gates applied; directions merged."""
+    total = 0
+    for cell in cells_of(call.op):
+        biases = cell.use_bias * gates_of(cell) * (1 + getattr(cell, "reset_after", False))
+        total += call.shapes[0][1] * cell.units * (STEP_FLOPS[computes_as(cell)] + biases)
+    merges = str(getattr(call.op, "merge_mode", ""))
+    return total + {"sum": 1, "mul": 1, "ave": 2}.get(merges, 0) * _size(call)
+
+
 ACTIVATION_FLOPS = {"silu": 2, "gelu": 4, "hard_sigmoid": 2, "hard_silu": 3, "softmax": 5}
+
+# Of a unit at one step, without biases.
+STEP_FLOPS: dict[type, int] = {layers.LSTMCell: 8, layers.GRUCell: 8, layers.SimpleRNNCell: 1}
 
 # Layers whose output is as large as what their bias is added to.
 BIASED = {
@@ -119,6 +139,8 @@ FLOPS: dict[type, Rule] = {
     layers.MultiHeadAttention: _attention,
     layers.GroupQueryAttention: _attention,
     layers.Average: _average,
+    **dict.fromkeys(RECURRENT, _recurrent),
+    layers.TimeDistributed: _each_step,
     **dict.fromkeys(
         (layers.Add, layers.Subtract, layers.Multiply, layers.Maximum, layers.Minimum), _merge
     ),

@@ -1,6 +1,6 @@
 """What each kind of layer becomes when some of its channels go: a short entry each, in one table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.operation_edits import OPERATION_EDITS
 from pocketkube.graph.propagation import cuts_whole_groups, normalized_axes
+from pocketkube.graph.recurrent import RECURRENT, along_gates, cells_of, gates_of, resized
 from pocketkube.keras_private import LayerScale, attention_output_shape, is_operation
 
 layers = keras.layers
@@ -66,6 +67,12 @@ def _dense(use: Use, kept: Kept) -> LayerEdit:
         {"units": len(out)},
         {"kernel": (*_axis(0, _into(use, kept)), (1, out)), "bias": ((0, out),)},
     )
+
+
+def _each_step(use: Use, kept: Kept) -> LayerEdit:
+    if use.outputs[0] is None:
+        return LayerEdit()
+    return LayerEdit(_resized(use, kept, len(kept.outputs[0])), _dense(use, kept).weights)
 
 
 def _embedding(use: Use, kept: Kept) -> LayerEdit:
@@ -186,6 +193,31 @@ def _grouped_attention(use: Use, kept: Kept) -> LayerEdit:
     return LayerEdit({"num_query_heads": len(heads), "num_key_value_heads": len(groups)}, weights)
 
 
+def _recurrent(use: Use, kept: Kept) -> LayerEdit:
+    if use.outputs[0] is None:
+        return LayerEdit()
+    cell = cells_of(use.op)[0]
+    # Directions that are put side by side lose the same units.
+    units = kept.outputs[0][kept.outputs[0] < cell.units]
+    columns = along_gates(units, cell.units, gates_of(cell))
+    return LayerEdit(
+        _resized(use, kept, len(units)),
+        {
+            "kernel": (*_axis(0, _into(use, kept)), (1, columns)),
+            "recurrent_kernel": ((0, units), (1, columns)),
+            "bias": ((-1, columns),),
+        },
+    )
+
+
+def _resized(use: Use, kept: Kept, units: int) -> Mapping[str, Any]:
+    sides = zip((*use.inputs, *use.outputs), (*kept.inputs, *kept.outputs), strict=True)
+    if all(len(left) == len(channels.ids) for channels, left in sides if channels is not None):
+        # A layer within it may be another one's, too, which its config says as it is.
+        return {}
+    return resized(use.op.get_config(), units)
+
+
 EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
     layers.Dense: _dense,
     layers.Embedding: _embedding,
@@ -206,6 +238,8 @@ EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
     layers.BatchNormalization: _normalization,
     layers.LayerNormalization: _normalization,
     layers.RMSNormalization: _normalization,
+    layers.TimeDistributed: _each_step,
+    **dict.fromkeys(RECURRENT, _recurrent),
     layers.GroupNormalization: _group_normalization,
     layers.PReLU: _prelu,
     LayerScale: _layer_scale,

@@ -9,6 +9,7 @@ import keras
 from pocketkube.graph.calls import LayerCall
 from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of
+from pocketkube.graph.recurrent import RECURRENT, cells_of
 from pocketkube.keras_private import (
     CustomScaleLayer,
     LayerScale,
@@ -84,6 +85,13 @@ def _dense(call: LayerCall) -> int:
     return math.prod(call.shapes[0][:-1]) * math.prod(call.op.kernel.shape)
 
 
+def _each_step(call: LayerCall) -> int | None:
+    inner = call.op.layer
+    if computes_as(inner) is not layers.Dense or _is_foreign(inner.activation):
+        return None
+    return math.prod(call.shapes[0][:-1]) * math.prod(inner.kernel.shape)
+
+
 def _einsum_dense(call: LayerCall) -> int:
     terms, out = call.op.equation.split("->")
     labels = terms.split(",")[1].strip()
@@ -154,9 +162,13 @@ def _dot_layer(call: LayerCall) -> int:
     return math.prod(call.outputs[0]) * call.shapes[0][axis]
 
 
-def _recurrent(call: LayerCall) -> int:
-    cell = call.op.cell
-    return call.shapes[0][1] * (math.prod(cell.kernel.shape) + math.prod(cell.recurrent_kernel.shape))
+def _recurrent(call: LayerCall) -> int | None:
+    cells = cells_of(call.op)
+    ends = [getattr(x, name, None) for x in cells for name in ("activation", "recurrent_activation")]
+    if not cells or any(map(_is_foreign, ends)):
+        return None
+    kernels = [kernel for cell in cells for kernel in (cell.kernel, cell.recurrent_kernel)]
+    return call.shapes[0][1] * sum(math.prod(kernel.shape) for kernel in kernels)
 
 
 def _matmul(call: LayerCall) -> int:
@@ -185,13 +197,14 @@ MACS: dict[type, Rule] = {
         _transposed_convolution,
     ),
     layers.Dense: _dense,
+    layers.TimeDistributed: _each_step,
     layers.EinsumDense: _einsum_dense,
     layers.MultiHeadAttention: _multi_head_attention,
     layers.GroupQueryAttention: _grouped_query_attention,
     layers.Attention: _dot_attention,
     layers.AdditiveAttention: _additive_attention,
     layers.Dot: _dot_layer,
-    **dict.fromkeys((layers.LSTM, layers.GRU, layers.SimpleRNN), _recurrent),
+    **dict.fromkeys(RECURRENT, _recurrent),
     # Layers without products that count.
     **dict.fromkeys(
         (

@@ -13,6 +13,7 @@ from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import known_as, rules_of
 from pocketkube.graph.propagation import cuts_whole_groups
+from pocketkube.graph.recurrent import cells_of, gates_of, obstacle
 
 layers = keras.layers
 
@@ -26,12 +27,14 @@ class Side:
         weight: The weight.
         axis: The axis.
         units: Unit of each position along it, or -1.
+        gates: How many times all units lie along it, one after the other.
     """
 
     path: str
     weight: Any
     axis: int
     units: np.ndarray
+    gates: int = 1
 
     def sums(self, values: np.ndarray, count: int) -> np.ndarray:
         """Sums of `values`, shaped as the weight, over all but this axis, for each of `count` units."""
@@ -46,18 +49,32 @@ def makers(graph: ChannelGraph) -> Iterator[Side]:
         name, _, axis = _matrix(use) or ("", None, 0)
         if name and axis is not None and use.outputs[0] is not None:
             yield Side(use.path, weight_of(use.op, name), axis, graph.units.of(use.outputs[0]))
+    for path, cell, units in states(graph):
+        for weight in (cell.kernel, cell.recurrent_kernel):
+            yield Side(path, weight, 1, np.tile(units, gates_of(cell)), gates_of(cell))
 
 
 def consumers(graph: ChannelGraph) -> Iterator[Side]:
     """The weights that mix channels into others; a unit that reaches none of them is a head's."""
     for use in graph.uses:
+        if not consumes(use):
+            continue
+        assert use.inputs[0] is not None
         name, axis, _ = _matrix(use) or ("", None, 0)
-        if consumes(use) and axis is not None:
-            assert use.inputs[0] is not None
+        if axis is not None:
             weight = weight_of(use.op, name)
             # A grouped convolution's kernel has one group's channels; the others' go with them.
             units = graph.units.of(use.inputs[0])[: weight.shape[axis]]
             yield Side(use.path, weight, axis, units)
+        for cell in cells_of(use.op):
+            yield Side(use.path, cell.kernel, 0, graph.units.of(use.inputs[0]))
+
+
+def inner_consumers(graph: ChannelGraph) -> Iterator[Side]:
+    """The weights that mix what is read within a layer: attention heads, recurrent units."""
+    yield from heads(graph)
+    for path, cell, units in states(graph):
+        yield Side(path, cell.recurrent_kernel, 0, units)
 
 
 def heads(graph: ChannelGraph) -> Iterator[Side]:
@@ -71,9 +88,19 @@ def heads(graph: ChannelGraph) -> Iterator[Side]:
             yield Side(use.path, kernel, 0, np.repeat(units, kernel.shape[0] // len(units)))
 
 
+def states(graph: ChannelGraph) -> Iterator[tuple[str, Any, np.ndarray]]:
+    """The cells of recurrent layers: the layer's path, the cell, and the unit of each number of it."""
+    for use in graph.uses:
+        made = graph.units.made.get(id(use.op))
+        if made is None:
+            continue
+        for cell in cells_of(use.op):
+            yield use.path, cell, graph.units.unit_of[made[: cell.units]]
+
+
 def consumes(use: Use) -> bool:
     """Whether the channels of a layer's first input end there, in all of its outputs."""
-    if matrix_of(use.op) is None or not use.inputs or use.inputs[0] is None:
+    if not mixes(use.op) or not use.inputs or use.inputs[0] is None:
         return False
     if known_as(use.op) is layers.EinsumDense:
         return bool(_einsum_matrix(use)[1] is not None)
@@ -84,8 +111,15 @@ def consumes(use: Use) -> bool:
     return getattr(use.op, "depth_multiplier", 1) == 1
 
 
+def mixes(op: Any) -> bool:
+    """Whether a layer mixes channels into others."""
+    return matrix_of(op) is not None or bool(cells_of(op))
+
+
 def matrix_of(op: Any) -> tuple[str, int | None, int] | None:
     """The weight with which a layer mixes channels, as in `MATRICES`; None where it has none."""
+    if obstacle(op) is not None:
+        return None
     added = rules_of(op)
     return added.matrix if added else MATRICES.get(computes_as(op))
 
@@ -119,6 +153,7 @@ MATRICES: dict[type, tuple[str, int | None, int]] = {
     layers.Dense: ("kernel", 0, 1),
     # Of most equations; an EinsumDense's own says where they are.
     layers.EinsumDense: ("kernel", 0, -1),
+    layers.TimeDistributed: ("kernel", 0, 1),
     layers.Embedding: ("embeddings", None, 1),
     **dict.fromkeys(
         (layers.MultiHeadAttention, layers.GroupQueryAttention), ("attention_output/kernel", None, -1)

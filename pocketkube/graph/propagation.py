@@ -22,6 +22,7 @@ from pocketkube.graph.contraction_rules import CONTRACTING_LAYERS, CONTRACTING_O
 from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of, said_of_unknown
 from pocketkube.graph.moves import MOVES, MOVING_LAYERS
+from pocketkube.graph.recurrent import RECURRENT, obstacle, recurrent_channels
 from pocketkube.keras_private import (
     CustomScaleLayer,
     LayerScale,
@@ -45,13 +46,20 @@ def propagate(call: ChannelFlow) -> list[Channels | None] | None:
     """
     added = rules_of(call.op)
     rule = added.channels if added else RULES.get(computes_as(call.op)) or _operation_rule(call.op)
-    if rule is None:
-        call.fix_all(UNKNOWN + said_of_unknown(call.op))
+    if rule is None or obstacle(call.op):
+        call.fix_all(why_unknown(call.op))
         return None
     made = rule(call)
     if isinstance(made, list):
         return made
     return [made] * len(call.out_shapes)
+
+
+def why_unknown(op: Any) -> str:
+    """Why what goes in to an operation without a rule and out of it stays."""
+    held = obstacle(op)
+    reason = f"it {held}" if held else "no rule knows it"
+    return f"{reason}, so that all that goes in and out stays{said_of_unknown(op)}"
 
 
 def _operation_rule(op: Any) -> Rule | None:
@@ -132,6 +140,12 @@ def _group_normalization(call: ChannelFlow) -> Channels | None:
 def _dense(call: ChannelFlow) -> Channels | None:
     call.last()
     return made(call, call.op.units)
+
+
+def _each_step(call: ChannelFlow) -> Channels | None:
+    """A dense layer for each step of a sequence: it reads the last axis anyway."""
+    call.last()
+    return Channels(-1, call.ledger.fresh(_key(call), call.op.layer.units))
 
 
 def _embedding(call: ChannelFlow) -> Channels | None:
@@ -260,6 +274,9 @@ def _reshape(call: ChannelFlow) -> Channels | None:
     channels = call.channels[0]
     if channels is None:
         return None
+    if channels.axis == -1 and call.shapes[0][-1] == call.out_shapes[0][-1] is not None:
+        # The last axis is as it was, even where steps of a sequence become examples of a batch.
+        return channels
     shape, out = call.shapes[0][1:], call.out_shapes[0][1:]
     if not _is_whole(shape) or not _is_whole(out):
         return left_whole(call, "sizes beside the batch are open, so that channels cannot be followed")
@@ -377,6 +394,8 @@ RULES: dict[type, Rule] = {
     layers.RMSNormalization: _normalization,
     # Channels that are zero add nothing to a length.
     layers.UnitNormalization: _same,
+    layers.TimeDistributed: _each_step,
+    **dict.fromkeys(RECURRENT, recurrent_channels),
     layers.GroupNormalization: _group_normalization,
     LayerScale: _channels_last_only,
     layers.PReLU: _prelu,
@@ -501,6 +520,5 @@ OPERATION_RULES: dict[str, Rule] = {
 
 # Of channels that are zero they give what they give without them.
 ADDING_UP = {"Sum", "Norm"}
-UNKNOWN = "no rule knows it, so that all that goes in and out stays"
 FIRST = "it works channels first; build the network with data_format='channels_last'"
 OWN = "it has numbers of its own for each channel, which no rule cuts; a BatchNormalization has one"

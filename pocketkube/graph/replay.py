@@ -21,7 +21,7 @@ def replay(
     inputs: Sequence[Any],
     tap: Tap,
     *,
-    in_training: type[keras.layers.Layer] | tuple[()] = (),
+    in_training: Callable[[Any], bool] = lambda op: False,
 ) -> Any:
     """Computes a model's outputs, each operation's inputs passing through `tap`.
 
@@ -29,7 +29,7 @@ def replay(
         model: A functional or sequential model.
         inputs: Its input tensors.
         tap: Called before each operation, nested models opened.
-        in_training: Layers of this type run in training mode, all others in inference mode.
+        in_training: Which layers run in training mode; all others run in inference mode.
 
     Returns:
         The outputs, in the structure that the model gives them.
@@ -40,7 +40,7 @@ def replay(
         op = node.operation
         seen = zip(map(id, node.input_tensors), tap(path, op, tensors), strict=True)
         args, kwargs = node.arguments.fill_in(dict(seen))
-        if in_training and isinstance(op, in_training):
+        if in_training(op):
             kwargs["training"] = True
         return keras.tree.flatten(op(*args, **kwargs))
 

@@ -1,6 +1,6 @@
 """All kinds of measures: finds one by what facts say of it, and the wording of a score's name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -13,7 +13,7 @@ from pocketkube.measures.output_heads import NO_UNIT, HeadMeasure, TaskMeasure
 from pocketkube.measures.points import Points
 from pocketkube.measures.task_facts import OutputsFacts
 from pocketkube.measures.values import Values
-from pocketkube.measures.wording import Wording
+from pocketkube.measures.wording import Wording, agreement_wording
 
 MEASURES: dict[str, type[Measure]] = {
     kind.kind: kind for kind in (Classes, Maps, MultiLabel, Values, Points)
@@ -54,10 +54,15 @@ def measure_of(config: Mapping[str, Any]) -> Measure:
 
 def wording_of(score_name: str) -> Wording:
     """How a score of that name is read."""
-    known = [*(measure.wording for measure in MEASURES.values()), NO_UNIT]
-    found = [wording for wording in known if wording.score_name == score_name]
-    added = (_added(name).wording for name in tasks.names())
-    return found[0] if found else next(each for each in added if each.score_name == score_name)
+    known = _called([*(measure.wording for measure in MEASURES.values()), NO_UNIT], score_name)
+    return known or next(
+        found for name in tasks.names() if (found := _called([_added(name).wording], score_name))
+    )
+
+
+def _called(wordings: Sequence[Wording], score_name: str) -> Wording | None:
+    each = [*wordings, *map(agreement_wording, wordings)]
+    return next((wording for wording in each if wording.score_name == score_name), None)
 
 
 def _added(name: str) -> type[Measure]:

@@ -1,12 +1,12 @@
 """What every measure answers of one output of a model."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-from pocketkube.measures.wording import Wording
+from pocketkube.measures.wording import Wording, agreement_wording
 
 Shape = tuple[int, ...]
 Confusion = tuple[tuple[int, ...], ...]
@@ -28,20 +28,30 @@ class Judgement:
     also: tuple[tuple[str, float], ...] = ()
 
 
+@dataclass(frozen=True)
 class Measure(ABC):
     """Judges one output by its labels, and a converted file's output by its model's.
 
     Attributes:
+        to_original: Whether labels are what the original model answers, for want of others: the score
+            then says how far outputs agree with it, not how right they are.
         kind: The task that it measures, as facts name it.
-        wording: How its score is read.
+        wording: How its score is read where labels are true; see `read_as`.
         agreement_name: What a file's share of agreement with its model is.
         explanation: A sentence on the score, where its name does not say all; else empty.
     """
+
+    to_original: bool = field(default=False, kw_only=True)
 
     kind: ClassVar[str]
     wording: ClassVar[Wording]
     agreement_name: ClassVar[str]
     explanation: ClassVar[str] = ""
+
+    @property
+    def read_as(self) -> Wording:
+        """How its score is read, whatever the labels are."""
+        return agreement_wording(self.wording) if self.to_original else self.wording
 
     @abstractmethod
     def refuse_unfit(self, labels: np.ndarray, shape: Shape, origin: str, output: str) -> None:

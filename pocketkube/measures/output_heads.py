@@ -11,7 +11,7 @@ from pocketkube.measures.maps import MAP_RANK, Maps
 from pocketkube.measures.measure import Confusion, Measure, Shape
 from pocketkube.measures.multi_label import MultiLabel
 from pocketkube.measures.values import Values
-from pocketkube.measures.wording import Wording, percent
+from pocketkube.measures.wording import Wording, agreement_wording, percent
 from pocketkube.predictions import are_one_hot, is_single
 
 # Of outputs without a common unit: what the model is trained for says how they count.
@@ -78,8 +78,19 @@ class TaskMeasure:
     @property
     def wording(self) -> Wording:
         """How the score of all is read; that of a loss where the outputs have no common unit."""
-        found = {head.measure.wording for head in self.heads if head.scored}
-        return found.pop() if len(found) == 1 else NO_UNIT
+        if not self.has_one_unit:
+            return agreement_wording(NO_UNIT) if self.to_original else NO_UNIT
+        return next(head.measure.read_as for head in self.heads if head.scored)
+
+    @property
+    def has_one_unit(self) -> bool:
+        """Whether all outputs that are scored are so in one unit."""
+        return len({head.measure.wording for head in self.heads if head.scored}) == 1
+
+    @property
+    def to_original(self) -> bool:
+        """Whether labels are what the original model answers; see `Measure`."""
+        return any(head.measure.to_original for head in self.heads if head.scored)
 
     def refuse_unfit(
         self, labels: Sequence[np.ndarray], shapes: Sequence[Shape], origin: str, model: str
@@ -128,10 +139,12 @@ class TaskMeasure:
         ):
             head = self.heads[place]
             judged = head.measure.judge(labels[number], rows, shapes[place])
-            name = head.measure.wording.score_name
-            found.append(HeadScore(head.name, name, judged.score, judged.confusion, judged.also))
-        one_unit = self.wording is not NO_UNIT
-        mean = float(np.mean([head.score for head in found])) if one_unit else None
+            name, confusion, also = head.measure.read_as.score_name, judged.confusion, judged.also
+            if head.measure.to_original:
+                # The original's answers are no truth, and what agrees with them is not right.
+                confusion, also = None, ()
+            found.append(HeadScore(head.name, name, judged.score, confusion, also))
+        mean = float(np.mean([head.score for head in found])) if self.has_one_unit else None
         return TaskScore(mean, tuple(found))
 
     def agreed(self, share: float, examples: str) -> str:

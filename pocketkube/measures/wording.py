@@ -1,6 +1,6 @@
 """How people read a score: what it is called and how it is written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class Wording:
         is_error: Whether what is read is an error: the score with its sign turned.
         is_share: Whether it is a part of a whole or of a length, which is read in percent.
         is_joint: Whether the score of many examples is of all together, not the mean of theirs.
+        is_agreement: Whether it is held against what the original model answers, for want of labels.
     """
 
     score_name: str
@@ -22,6 +23,7 @@ class Wording:
     is_error: bool
     is_share: bool
     is_joint: bool = False
+    is_agreement: bool = False
 
     @property
     def name_of_mean(self) -> str:
@@ -36,6 +38,18 @@ class Wording:
         """The same, written: 99.44 %, or 0.25."""
         read = self.read(score)
         return percent(read) if self.is_share else f"{read:.4g}"
+
+
+def agreement_wording(wording: Wording) -> Wording:
+    """How a score is read where labels are what the original model answers: never as being right."""
+    score_name = f"{wording.score_name}_with_original"
+    if wording.score_name == "accuracy":
+        score_name, name, short = "agreement_with_original", "agreement with the original", "agreement"
+    elif wording.is_error:
+        name, short = f"{wording.name} to the original", f"{wording.short} to the original"
+    else:
+        name, short = f"agreement with the original, {wording.name}", f"agreement ({wording.short})"
+    return replace(wording, score_name=score_name, name=name, short=short, is_agreement=True)
 
 
 def share_wording(name: str) -> Wording:

@@ -37,7 +37,7 @@ def recalibrate(model: keras.Model, calibration: Calibration) -> None:
         return tensors
 
     for inputs, _ in calibration.batches():
-        replay(model, [tf.constant(x) for x in inputs], look, in_training=Normalization)
+        replay(model, [tf.constant(x) for x in inputs], look, in_training=_normalises)
     for each in found.values():
         each.write()
 
@@ -110,6 +110,10 @@ class Statistics:
         changes = variance > CONSTANT * np.maximum(self._before, self._mean**2)
         self._norm.moving_mean.assign(self._mean)
         self._norm.moving_variance.assign(np.where(changes, variance, self._before))
+
+
+def _normalises(op: object) -> bool:
+    return isinstance(op, Normalization)
 
 
 def _norms(model: keras.Model) -> list[Normalization]:

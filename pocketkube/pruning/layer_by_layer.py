@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from pocketkube.graph.dependency import trace_channels
+from pocketkube.graph.matrices import states
 from pocketkube.graph.ranking import rank_units
 from pocketkube.graph.surgery import remove_channels
 from pocketkube.progress import progress
@@ -100,6 +101,7 @@ class _Pass:
             self._not_fitted[path] = f"it has {number} inputs, {MOST_INPUTS} are the most"
             to_fit.remove(path)
             self._readers = {n: [p for p in paths if p != path] for n, paths in self._readers.items()}
+        self._choose_recurrent_units()
         with progress("reconstruct", len(to_fit), "layer") as shown:
             for number, path in enumerate(to_fit):
                 measured = self._choose_groups_read_by(path)
@@ -113,6 +115,23 @@ class _Pass:
         self._choose_the_others()
         smaller = remove_channels(self._working, self._graph, self._keep)
         return LayerOutcome(smaller, tuple(self._notes), tuple(self._not_fitted.items()))
+
+    def _choose_recurrent_units(self) -> None:
+        """Chooses the units that layers read themselves, step after step, before anything is fitted.
+
+        What such a unit adds to the layers behind says little: without it the others change, too.
+        """
+        read = np.concatenate([np.empty(0, int), *(units for _, _, units in states(self._graph))])
+        for group in self._graph.groups:
+            if np.isin(group.units, read).any():
+                self._chosen.add(group.name)
+                if self._counts[group.name] < len(group.units):
+                    self._keep_best(group.name)
+                    self._notes.append(
+                        f"{group.name}: its units are read step after step; chosen by "
+                        f"{self._selection.otherwise}"
+                    )
+        silence(self._graph, ~self._keep)
 
     def _choose_groups_read_by(self, path: str) -> Mapping[str, Response]:
         """Chooses the units of all groups that this layer is the first to read.

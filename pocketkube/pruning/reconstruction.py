@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from pocketkube.graph.dependency import ChannelGraph, Group
 from pocketkube.graph.kinds import computes_as
-from pocketkube.graph.matrices import consumers, heads
+from pocketkube.graph.matrices import consumers, inner_consumers
 from pocketkube.graph.replay import AllSeenError, replay
 from pocketkube.pruning.calibration import Calibration
 
@@ -370,7 +370,7 @@ def write(layer: Any, weights: Weights) -> None:
 
 def silence(graph: ChannelGraph, gone: np.ndarray) -> None:
     """Sets the weights that read the units in the mask `gone` to zero, as if they were cut."""
-    for side in (*consumers(graph), *heads(graph)):
+    for side in (*consumers(graph), *inner_consumers(graph)):
         out = np.flatnonzero((side.units >= 0) & gone[side.units])
         if len(out):
             weight = np.moveaxis(np.array(side.weight), side.axis, 0)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from pocketkube.facts import StageFacts
 from pocketkube.measures import Wording
+from pocketkube.measures.output_heads import NO_UNIT
 from pocketkube.report.markup import details, figure, table
 from pocketkube.report.plot import Axis, line, plot, ticks, upright
 
@@ -29,7 +30,7 @@ def training_curves(stage: StageFacts, wording: Wording) -> list[str]:
     )
     kept = history.kept_epoch
     found = [_curves(f"{stage.name}: loss", history.loss, history.val_loss, kept)]
-    if wording.name != "loss":
+    if not wording.score_name.startswith(NO_UNIT.score_name):
         found.append(_curves(f"{stage.name}: {wording.name}", score, val_score, kept))
     return found
 

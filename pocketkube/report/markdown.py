@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from pocketkube.measures import wording_of
 from pocketkube.report.result import Result
-from pocketkube.report.summary import measured_on, rows, target_words, uncounted
+from pocketkube.report.summary import about_scores, measured_on, rows, target_words, uncounted
 
 
 def markdown_of(result: Result) -> str:
@@ -18,7 +18,7 @@ def markdown_of(result: Result) -> str:
     """
     figures = [(row.name.strip(), row.before, row.after, row.change) for row in rows(result)]
     asked = _targets(result)
-    notes = [*uncounted(result), *result.warnings]
+    notes = [*about_scores(result), *uncounted(result), *result.warnings]
     parts = [
         f"# {result.spec['model'].rsplit('/')[-1]}, compressed",
         markdown_table(("", "before", "after", "change"), figures),

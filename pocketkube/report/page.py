@@ -26,7 +26,14 @@ from pocketkube.report.layers import layer_table, operation_shares
 from pocketkube.report.markup import details, listed, page, section, table
 from pocketkube.report.result import OutputFigures, Result, TargetOutcome
 from pocketkube.report.search import search_parts
-from pocketkube.report.summary import measured_on, rows, speedup_change, target_words, uncounted
+from pocketkube.report.summary import (
+    about_scores,
+    measured_on,
+    rows,
+    speedup_change,
+    target_words,
+    uncounted,
+)
 from pocketkube.spec import yaml_of
 
 
@@ -149,7 +156,7 @@ def _explanations(result: Result) -> list[str]:
     """A sentence on each score whose name does not say all."""
     heads = task_measure_of(result.task).heads
     found = (head.measure.explanation for head in heads if head.scored)
-    return [sentence for sentence in dict.fromkeys(found) if sentence]
+    return [*about_scores(result), *(sentence for sentence in dict.fromkeys(found) if sentence)]
 
 
 def _target(result: Result, target: TargetOutcome) -> str:

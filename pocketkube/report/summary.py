@@ -69,6 +69,21 @@ def rows(result: Result) -> list[Row]:
     return found
 
 
+def about_scores(result: Result) -> list[str]:
+    """A sentence on what scores are held against, where that is no truth."""
+    if not result.before.heads:
+        return [
+            "There were no data: neither how right the files are nor how far they agree with the "
+            "uncompressed model was measured."
+        ]
+    if not wording_of(result.task.score_name).is_agreement:
+        return []
+    return [
+        "The data have no labels: scores say how far the files agree with the uncompressed model's "
+        "answers, and nothing says how right these are."
+    ]
+
+
 def render_table(result: Result) -> Table:
     """The one table that ends a run."""
     table = Table(title="Before and after", title_justify="left")
@@ -83,7 +98,7 @@ def render_table(result: Result) -> Table:
         if words.doubt and words.verdict != "not certain":
             verdict += ", not sure"
         table.add_row(f"Target {target.name}", words.asked, words.reached, verdict)
-    table.caption = "\n".join([measured_on(result), *uncounted(result)])
+    table.caption = "\n".join([measured_on(result), *about_scores(result), *uncounted(result)])
     table.caption_justify = "left"
     return table
 
@@ -208,6 +223,8 @@ def _score_rows(result: Result) -> list[Row]:
     wording = wording_of(result.task.score_name)
     heads = list(zip(before.heads, after.heads, strict=True))
     name = capitalized(wording.name)
+    if not heads:
+        return [Row(name, "–", "–", "not measured")]
     if len(heads) < 2:
         return [_score_row(name, wording, before.score, after.score), *_further_rows(heads)]
     found = []

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pocketkube.data import load_dataset
+from pocketkube.data import Dataset, load_dataset
 from pocketkube.data.batches import materialize
+from pocketkube.errors import UserError
 from pocketkube.facts import ExportedFacts, load_exported
 from pocketkube.layout import LITERT_FILE
 from pocketkube.measures import wording_of
@@ -60,6 +61,7 @@ def decide(job: RetrainingJob) -> Decision:
         when=now(),
     )
     if parent is None:
+        labelled_partition(dataset_of(partition, job.spec.dataset))
         plain = _spec_for(job.spec, partition, None)
         found = base.model_copy(
             update={"action": "train", "spec": plain, "reasons": ("Nothing is deployed yet.",)}
@@ -113,10 +115,25 @@ def _beside(job: RetrainingJob, base: Decision, partition: Partition, folder: Pa
 def _drift(
     job: RetrainingJob, dataset: DatasetSettings, facts: ExportedFacts, folder: Path
 ) -> DriftFacts:
-    data = load_dataset(dataset)
+    data = labelled_partition(dataset)
     inputs, labels = materialize(data.train, job.settings.drift.examples, job.spec.seed)
     answers = answers_of(folder / LITERT_FILE, facts, inputs, labels[: len(data.labels)], data.name)
     return drift_of(job.settings.drift, load_reference(folder / REFERENCE_FILE), answers)
+
+
+def labelled_partition(dataset: DatasetSettings) -> Dataset:
+    """The examples of a partition.
+
+    Raises:
+        UserError: If they have no labels.
+    """
+    data = load_dataset(dataset)
+    if not data.labels:
+        raise UserError(
+            f"{data.name} has no labels, by which versions are judged: give some, or compress a model "
+            "without by pocketkube run."
+        )
+    return data
 
 
 def _reasons_of(drift: DriftFacts, shown: Callable[[float], str]) -> list[str]:

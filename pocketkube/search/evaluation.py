@@ -24,6 +24,7 @@ from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.data.in_memory import examples_of_arrays
+from pocketkube.distillation import FromTeachers, Teacher
 from pocketkube.errors import UserError
 from pocketkube.files import write_text
 from pocketkube.graph.dependency import trace_channels
@@ -46,11 +47,13 @@ from pocketkube.sparsity.patterns import mask_of
 from pocketkube.sparsity.selection import sparsifiable_kernels
 from pocketkube.spec.sections import (
     DatasetSettings,
+    Distillation,
     PruneChannels,
     QuantizeWeights,
     SparsifyWeights,
     Training,
 )
+from pocketkube.training.distillation_term import DistillationTerm
 from pocketkube.training.loop import train
 from pocketkube.training.method import CombinedMethod, Method
 from pocketkube.training.task import Task
@@ -286,8 +289,17 @@ class Evaluator:
             course,
             seed=self._settings.seed + 1,
             stage="trial",
+            distillation=self._teaching(model),
             method=method,
         )
+
+    def _teaching(self, student: keras.Model) -> DistillationTerm | None:
+        """Where there are no labels, a trial learns from the network that it was made of."""
+        task = self._shared.task
+        if not task.to_original:
+            return None
+        teacher = Teacher(self._shared.model.name, self._shared.model, task)
+        return FromTeachers(student, task, [teacher], Distillation(), seed=self._settings.seed)
 
     def _examples_to_train_on(self, steps: int) -> Dataset:
         """As many as the steps need, the same for all trials; nothing is decided while they train."""

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from pocketkube import __version__
 from pocketkube.bundle import load_model
-from pocketkube.data.batches import materialize
+from pocketkube.data.batches import calibration_examples, materialize
 from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder, write_text
@@ -115,7 +115,7 @@ def prepare_search(
         UserError: If there is nothing to search, or the target cannot be reached.
     """
     evaluate = searched.search.evaluate
-    calibration = materialize(dataset.train, evaluate.calibration_examples, seed)
+    calibration = calibration_examples(dataset, evaluate.calibration_examples, seed)
     validation = materialize(dataset.validation, evaluate.examples, seed)
     training = training or Training()
     told: tuple[str, ...] = (

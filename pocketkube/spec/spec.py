@@ -20,9 +20,11 @@ from pocketkube.spec.sections import (
     TaskSettings,
     Training,
 )
+from pocketkube.spec.sections.dataset import NONE
 from pocketkube.spec.sections.imports import check_imports
 from pocketkube.spec.settings import Place, Settings
 from pocketkube.spec.stage_settings import StageSettings
+from pocketkube.spec.without_data import by_weights_alone, needs_examples
 
 
 class Spec(Settings):
@@ -38,7 +40,11 @@ class Spec(Settings):
         "installed ones, or of .py files beside the spec, which go with it wherever it runs.",
     )
     width: float = Field(1.0, gt=0.0, description="Width multiplier of a built-in network.")
-    dataset: DatasetSettings = Field(description="The examples: a built-in name, or a source.")
+    dataset: DatasetSettings = Field(
+        DatasetSettings(builtin=NONE),
+        description="The examples: a built-in name, or a source. Without any, what looks at weights "
+        "alone can be done, and nothing is judged.",
+    )
     task: TaskSettings | None = Field(
         None, description="What the labels are; unset, the model's loss tells, or their shape and type."
     )
@@ -58,8 +64,17 @@ class Spec(Settings):
     @model_validator(mode="before")
     @classmethod
     def _names_alone(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("stages"), list | tuple):
-            return value | {"stages": tuple(named_stage(stage) for stage in value["stages"])}
+        if not isinstance(value, dict):
+            return value
+        if value.get("dataset", NONE) is None:
+            value = {name: part for name, part in value.items() if name != "dataset"}
+        if isinstance(value.get("stages"), list | tuple):
+            stages = tuple(named_stage(stage) for stage in value["stages"])
+            dataset = value.get("dataset", NONE)
+            # With its size alone said, as of a model that takes any.
+            if NONE in (dataset, dataset.get("builtin") if isinstance(dataset, dict) else None):
+                stages = tuple(map(by_weights_alone, stages))
+            return value | {"stages": stages}
         return value
 
     @model_validator(mode="after")
@@ -72,6 +87,13 @@ class Spec(Settings):
         sentence = broken_order(self.stages)
         if sentence:
             raise ValueError(f"stages: {sentence}")
+        return self
+
+    @model_validator(mode="after")
+    def _goes_without_examples(self) -> Self:
+        sentence = needs_examples(self) if self.dataset.is_none else ""
+        if sentence:
+            raise ValueError(sentence)
         return self
 
     @model_validator(mode="after")

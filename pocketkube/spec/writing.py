@@ -25,10 +25,9 @@ def document_of(spec: Spec) -> dict[str, Any]:
     """
     document = _different(spec)
     document["stages"] = [_short(stage) for stage in spec.stages]
-    dataset = _unnested(document["dataset"])
-    if list(dataset) == ["builtin"]:
-        dataset = dataset["builtin"]
-    document["dataset"] = dataset
+    if "dataset" in document:
+        dataset = _unnested(document["dataset"])
+        document["dataset"] = dataset["builtin"] if list(dataset) == ["builtin"] else dataset
     if "imports" in document:
         document["imports"] = [
             each if "packed" in each else each["name"] for each in document["imports"]

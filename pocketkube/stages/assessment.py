@@ -28,22 +28,31 @@ from pocketkube.training.task import Task, task_of_config
 
 
 @dataclass(frozen=True)
-class Assessment:
+class Costs:
+    """What a model costs.
+
+    Attributes:
+        profile: Multiply-adds, parameters and so on.
+        zeros: Part of the weights of kernels that is zero.
+        weight_bits: Bits of a kernel's weight, ascending: several where kernels differ.
+    """
+
+    profile: Profile
+    zeros: float
+    weight_bits: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Assessment(Costs):
     """A model's scores and cost.
 
     Attributes:
         validation: On the validation examples.
         test: On the test examples; for the report alone.
-        profile: What it costs.
-        zeros: Part of the weights of kernels that is zero.
-        weight_bits: Bits of a kernel's weight, ascending: several where kernels differ.
     """
 
     validation: Scores
     test: Scores
-    profile: Profile
-    zeros: float
-    weight_bits: tuple[int, ...]
 
 
 def assess(
@@ -57,15 +66,20 @@ def assess(
         task: The score.
         forms: The forms of weights that have few values, by the weight's name.
     """
-    zeros, weights = count_zeros(model)
     validation, test = evaluate_all(model, [dataset.validation, dataset.test], task)
-    return Assessment(
-        validation,
-        test,
-        profile_model(model),
-        zeros / max(weights, 1),
-        _weight_bits(model, forms or {}),
-    )
+    costs = costs_of(model, forms)
+    return Assessment(costs.profile, costs.zeros, costs.weight_bits, validation, test)
+
+
+def costs_of(model: keras.Model, forms: Mapping[str, Form] | None = None) -> Costs:
+    """What a model costs, where there are no examples to score it on.
+
+    Args:
+        model: The model.
+        forms: The forms of weights that have few values, by the weight's name.
+    """
+    zeros, weights = count_zeros(model)
+    return Costs(profile_model(model), zeros / max(weights, 1), _weight_bits(model, forms or {}))
 
 
 def _weight_bits(model: keras.Model, forms: Mapping[str, Form]) -> tuple[int, ...]:
@@ -76,18 +90,18 @@ def _weight_bits(model: keras.Model, forms: Mapping[str, Form]) -> tuple[int, ..
 
 def first_facts(
     model: str,
-    dataset: Dataset,
+    dataset: str,
     task: Task,
     seed: int,
     stage: StageFacts,
-    found: Assessment,
+    found: Costs,
     before: Sequence[StageFacts] = (),
 ) -> BundleFacts:
     """Facts of a model that a stage has brought into being.
 
     Args:
         model: What it began as: a built-in network's name, or a file.
-        dataset: Its data set.
+        dataset: Its data set's name.
         task: Its task.
         seed: The job's.
         stage: The stage.
@@ -96,7 +110,7 @@ def first_facts(
     """
     return BundleFacts(
         model=model,
-        dataset=dataset.name,
+        dataset=dataset,
         task=TaskFacts.model_validate(task.config),
         seed=seed,
         stages=(*before, stage),
@@ -106,7 +120,7 @@ def first_facts(
 
 
 def after_stage(
-    facts: BundleFacts, stage: StageFacts, found: Assessment, others: Sequence[StageFacts] = ()
+    facts: BundleFacts, stage: StageFacts, found: Costs, others: Sequence[StageFacts] = ()
 ) -> BundleFacts:
     """Facts of a model that a stage has changed.
 
@@ -130,7 +144,7 @@ def stage_facts(
     name: str,
     parents: Sequence[Parent],
     task: Task,
-    found: Assessment,
+    found: Costs,
     began: float,
     *,
     history: History | None = None,
@@ -143,20 +157,21 @@ def stage_facts(
         name: The stage.
         parents: What its model came from.
         task: The model's task.
-        found: The scores and cost of the model that it gives.
+        found: The cost of the model that it gives, and its scores where there are examples.
         began: When it began, by time.monotonic().
         history: How training went, where it trained.
         notes: Sentences for the user.
         warnings: The same, of what may have gone wrong: said at the end of the stage, too, and of the
             whole job.
     """
+    scored = found if isinstance(found, Assessment) else None
     return StageFacts(
         name=name,
         parents=tuple(parents),
         seconds=time.monotonic() - began,
-        score=found.test.score,
-        val_score=found.validation.score,
-        heads=_output_scores(task, found),
+        score=scored and scored.test.score,
+        val_score=scored and scored.validation.score,
+        heads=_output_scores(task, scored) if scored else (),
         macs=found.profile.macs,
         macs_bound=found.profile.bound,
         parameters=found.profile.parameters,
@@ -171,6 +186,11 @@ def stage_facts(
 def task_of(facts: BundleFacts) -> Task:
     """The task that the first stage settled on."""
     return task_of_config(facts.task.model_dump(mode="json"))
+
+
+def is_original(facts: BundleFacts) -> bool:
+    """Whether a model is the one that its job began with."""
+    return len(facts.stages) == 1
 
 
 def is_sparse(facts: BundleFacts) -> bool:
@@ -199,7 +219,7 @@ def _output_scores(task: Task, found: Assessment) -> tuple[OutputScore, ...]:
     return tuple(
         OutputScore(
             name=head.name,
-            score_name=head.measure.wording.score_name,
+            score_name=head.measure.read_as.score_name,
             score=test,
             val_score=validation,
         )

@@ -27,6 +27,8 @@ SHUFFLES = 499
 def at_chance(config: TrainModelConfig, model: keras.Model, dataset: Dataset, task: Task) -> list[str]:
     """A warning for each output that is no better than chance on validation examples.
 
+    Without labels, one for each output that answers the same whatever the example.
+
     Args:
         config: The stage's.
         model: The uncompressed model.
@@ -34,6 +36,8 @@ def at_chance(config: TrainModelConfig, model: keras.Model, dataset: Dataset, ta
         task: What its outputs are; those without a loss are left out.
     """
     inputs, labels = materialize(dataset.validation, EXAMPLES, config.seed)
+    if task.to_original:
+        return [f"{sentence}: {_question(config, dataset)}" for sentence in _one_answer(task, labels)]
     found = untold(task, labels, _outputs(model, inputs), dataset.name, config.seed)
     return [f"{sentence}: {_question(config, dataset)}" for sentence in found]
 
@@ -126,6 +130,17 @@ def _is_less(these: np.ndarray, those: np.ndarray) -> bool:
     )
 
 
+def _one_answer(task: Task, labels: Sequence[np.ndarray]) -> list[str]:
+    """A sentence for each output whose answers, which are the labels, are all the same."""
+    several = len(task.trained) > 1
+    return [
+        f"{f'output {head.name}: ' if several else ''}the model answers the same on all {len(y)} "
+        "validation examples"
+        for head, y in zip(task.trained, labels, strict=True)
+        if len(y) > 1 and (y == y[:1]).all()
+    ]
+
+
 def _outputs(model: keras.Model, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     listed = keras.Model(model.inputs, model.outputs)
     starts = range(0, len(inputs[0]), BATCH)
@@ -183,7 +198,10 @@ def _question(config: TrainModelConfig, dataset: Dataset) -> str:
     low, high = config.dataset.value_range
     scale = f"dataset.value_range, now [{low:g}, {high:g}],"
     if not any(len(shape) == 3 for shape in dataset.input_shapes):
-        return "are inputs and labels those that the model was trained with?"
+        what = "inputs and labels" if dataset.is_labelled else "inputs"
+        return f"are {what} those that the model was trained with?"
     if config.dataset.source[0] == "npz":
         scale = f"x, or for uint8 images {scale}"
+    if not dataset.is_labelled:
+        return f"is {scale} what the model was trained with?"
     return f"is {scale} what the model was trained with, and are the labels the same?"

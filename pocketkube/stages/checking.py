@@ -17,12 +17,15 @@ from pocketkube.layout import CHECK_FILE
 from pocketkube.native.litert_in_child import outputs_of
 from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import CheckExportConfig
+from pocketkube.stages.examples import some_of
 from pocketkube.stages.export import converted
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format, last_format
 from pocketkube.stages.networks import network
-from pocketkube.stages.sizes import at_size_of
+from pocketkube.stages.sizes import at_size_asked, at_size_of
 from pocketkube.stages.tasks import settled_task
+from pocketkube.stages.without_data import random_inputs
+from pocketkube.training.answers import answered
 
 # Ranges need not be right, for the file is only loaded and run.
 EXAMPLES = 8
@@ -41,17 +44,31 @@ def check_export(
     another device, which the target may name, has to know the file's operations.
     """
     began = time.monotonic()
+    if config.dataset.is_none:
+        model = network("model", config.model, config.width, None, config.seed)
+        model = at_size_asked(config.dataset, model).model
+        _try(config, model, random_inputs(model), output, began)
+        return
     dataset = load_dataset(config.dataset)
     examples, _ = materialize(dataset.train, EXAMPLES, config.seed)
     model = network("model", config.model, config.width, dataset, config.seed)
     model = at_size_of(dataset, model).model
-    settled_task(config, model, dataset)
+    task = settled_task(config, model, dataset)
+    if not dataset.labels:
+        dataset = answered(some_of(dataset, EXAMPLES, config.seed), model, task)
     first = config.stages[0] if config.stages else None
     if isinstance(first, DistillModel):
         _run(_in_floats(model, examples), examples)
         model = network("student", first.student, first.width, dataset, config.seed + 1)
         model = at_size_of(dataset, model).model
         settled_task(config, model, dataset)
+    _try(config, model, examples, output, began)
+
+
+def _try(
+    config: CheckExportConfig, model: keras.Model, examples: Arrays, output: Path, began: float
+) -> None:
+    """Converts the network that the job ends in, runs the file, and writes that it went well."""
     content = foreseen_file(config.stages, model, examples)
     if config.target and config.target.latency_table:
         device = another_device(config.target.latency_table)

@@ -24,6 +24,8 @@ from pocketkube.training.task import Task
 
 # What lies beyond two standard errors, on one side.
 CHANCE = 0.0228
+# The original agrees with itself in full: what lost less than this part of it is not warned of.
+STRAYING = 0.1
 # Weights of so many bits hardly differ from floats.
 FINE_BITS = 8
 
@@ -70,10 +72,20 @@ def warning(
     """
     if before is None or len(before) != len(after) or not is_worse(before, after):
         return []
+    if wording.is_agreement and np.ptp(before) == 0 and not _strays(before, after, wording):
+        return []
     was, now = wording.shown(float(before.mean())), wording.shown(float(after.mean()))
     sentence = f"validation {wording.name_of_mean} is {now}, where it was {was} {since or 'before'}"
     advice = f": try {_either(remedies)}" if remedies else ""
     return [f"{sentence}, more than chance explains on {len(after)} examples{advice}."]
+
+
+def _strays(before: np.ndarray, after: np.ndarray, wording: Wording) -> bool:
+    """Whether a model is far from the original, from which all others differ by more than chance.
+
+    Of errors nothing tells how many are many.
+    """
+    return wording.is_share and before.mean() - after.mean() > STRAYING
 
 
 def worse_by_training(

@@ -8,9 +8,10 @@ from pocketkube.bundle import NOW, Bundle, load_scores, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.facts import load_facts, merged
 from pocketkube.spec.sections import DistillModel, Training
-from pocketkube.stages.assessment import assess, first_facts, stage_facts
+from pocketkube.stages.assessment import assess, first_facts, stage_facts, task_of
 from pocketkube.stages.comparison import remedies, warning
 from pocketkube.stages.configs import DistillModelConfig
+from pocketkube.stages.examples import labelled
 from pocketkube.stages.networks import network
 from pocketkube.stages.sizes import at_size_of
 from pocketkube.stages.tasks import settled_task
@@ -24,7 +25,8 @@ def distill_model(
     """Trains the student and writes its bundle, which later stages go on with."""
     began = time.monotonic()
     settings = config.settings
-    dataset = load_dataset(config.dataset)
+    first = load_facts(uncompressed(inputs))
+    dataset = labelled(load_dataset(config.dataset), task_of(first), uncompressed(inputs))
     came = network("student", settings.student, settings.width, dataset, config.seed + 1)
     sized = at_size_of(dataset, came)
     model = sized.model
@@ -43,7 +45,6 @@ def distill_model(
     )
     found = assess(model, dataset, task)
     scores = found.validation.each
-    first = load_facts(uncompressed(inputs))
     stage = stage_facts(
         settings.name,
         teacher_parents(config, first),
@@ -61,7 +62,7 @@ def distill_model(
         ),
     )
     before = merged(first.stages, load_facts(inputs["model"]).stages)
-    facts = first_facts(settings.student, dataset, task, config.seed, stage, found, before)
+    facts = first_facts(settings.student, dataset.name, task, config.seed, stage, found, before)
     facts = facts.model_copy(update={"input_sizes": sized.sizes})
     save_bundle(output, Bundle(model, facts, scores={NOW: scores}))
 

@@ -11,7 +11,7 @@ from pocketkube.benchmarking.samples import save_samples
 from pocketkube.bundle import Bundle, load_bundle
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
-from pocketkube.data.dataset import Arrays, Examples
+from pocketkube.data.dataset import Arrays, Dataset, Examples
 from pocketkube.deploy import (
     SPARSE_FORMATS,
     SparseKernels,
@@ -21,6 +21,7 @@ from pocketkube.deploy import (
     notes_on_steps,
     sparse_kernels,
 )
+from pocketkube.errors import UserError
 from pocketkube.facts import AgreementFacts, ExportedFacts, ExportFacts
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.keras_private import flat_layers
@@ -28,10 +29,12 @@ from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
 from pocketkube.quantization.integer_kernels import integer_kernels
 from pocketkube.records import text_of
-from pocketkube.stages.assessment import is_sparse, task_of, was_done
+from pocketkube.stages.assessment import is_original, is_sparse, task_of, was_done
 from pocketkube.stages.comparison import worse_by_pruning
 from pocketkube.stages.configs import ExportLitertConfig
+from pocketkube.stages.examples import labelled
 from pocketkube.stages.formats import FileFormat, file_format, remedy
+from pocketkube.stages.without_data import random_inputs
 
 CHECKED, LARGEST_SAMPLES = 1000, 2**30
 
@@ -39,25 +42,32 @@ CHECKED, LARGEST_SAMPLES = 1000, 2**30
 def export_litert(
     config: ExportLitertConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
-    """Writes model.tflite, the test examples to judge it by, and what is known of it."""
+    """Writes model.tflite, the test examples to judge it by, and what is known of it.
+
+    Where there are no labels, what the uncompressed model answers is beside its own file's examples:
+    the benchmark judges other files by these, too.
+    """
     began = time.monotonic()
     wanted = file_format(config.settings)
     bundle = load_bundle(inputs["model"])
-    dataset = load_dataset(config.dataset)
-    task = task_of(bundle.facts)
+    task, dataset = task_of(bundle.facts), None
+    if not config.dataset.is_none:
+        dataset = load_dataset(config.dataset)
+        if task.to_original and is_original(bundle.facts):
+            dataset = labelled(dataset, task, bundle)
     stores_sparse = is_sparse(bundle.facts) and wanted.numbers in SPARSE_FORMATS
     content = converted(
         bundle,
         wanted,
         sparse=stores_sparse,
-        calibration=lambda count: materialize(dataset.train, count, config.seed)[0],
+        calibration=lambda count: _ranges_from(dataset, count, config.seed),
     )
-    test, labels = _test_examples(dataset.test)
+    test, labels = _test_examples(dataset.test) if dataset else (random_inputs(bundle.model), ())
     agreement = check_agreement(
         content,
         bundle.model,
         tuple(x[:CHECKED] for x in test),
-        wanted.min_agreement,
+        wanted.min_agreement if dataset else 0.0,
         measure=task.measure,
         remedy=remedy(config.settings, on_levels=was_done(bundle.facts, "quantize_weights")),
     )
@@ -70,13 +80,24 @@ def export_litert(
     facts = ExportedFacts(
         **dict(bundle.facts),
         format=wanted.numbers,
-        agreement=AgreementFacts.model_validate(asdict(agreement)),
+        agreement=AgreementFacts.model_validate(
+            asdict(agreement) | {"on_random_inputs": dataset is None}
+        ),
         export=export,
     )
     with replaced_folder(output) as folder:
         (folder / LITERT_FILE).write_bytes(content)
         save_samples(folder / SAMPLES_FILE, test, labels, bundle.facts.task)
         write_text(folder / FACTS_FILE, text_of(facts))
+
+
+def _ranges_from(dataset: Dataset | None, count: int, seed: int) -> Arrays:
+    if dataset is None:
+        raise UserError(
+            "quantize_int8: its ranges come from examples, and there is no dataset; give one, or use "
+            "quantize_dynamic."
+        )
+    return materialize(dataset.train, count, seed)[0]
 
 
 def converted(

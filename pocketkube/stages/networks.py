@@ -13,14 +13,14 @@ from pocketkube.spec.model_files import is_model_file
 from pocketkube.storage import parse_location
 
 
-def network(key: str, name: str, width: float, dataset: Dataset, seed: int) -> keras.Model:
+def network(key: str, name: str, width: float, dataset: Dataset | None, seed: int) -> keras.Model:
     """Makes a network ready.
 
     Args:
         key: Where the spec names it, for messages: "model" or "student".
         name: A built-in network's name, or the path of a .keras file.
         width: Width multiplier of a built-in network.
-        dataset: What it is to take and to tell apart.
+        dataset: What it is to take and to tell apart; None where there are no examples.
         seed: The weights of a built-in network follow from it.
 
     Returns:
@@ -34,6 +34,12 @@ def network(key: str, name: str, width: float, dataset: Dataset, seed: int) -> k
             model = load_model(path)
         _check_inputs(key, name, model, dataset)
         return model
+    if dataset is None or not dataset.labels:
+        data = "which there is none of" if dataset is None else f"of which {dataset.name} has none"
+        raise UserError(
+            f"{key}: {name} is trained from scratch by labels, {data}: give the path of a trained "
+            "network's file."
+        )
     builder = models.find(name, MODEL_NAMES)
     if builder is not None:
         model = builder(dataset, width=width, seed=seed)
@@ -50,7 +56,9 @@ def network(key: str, name: str, width: float, dataset: Dataset, seed: int) -> k
     return build_model(name, dataset.input_shapes[0], labels.num_classes, width=width, seed=seed)
 
 
-def _check_inputs(key: str, name: str, model: keras.Model, dataset: Dataset) -> None:
+def _check_inputs(key: str, name: str, model: keras.Model, dataset: Dataset | None) -> None:
+    if dataset is None:
+        return
     wanted = tuple(tuple(x.shape[1:]) for x in model.inputs)
     for ours, theirs in zip(wanted, dataset.input_shapes, strict=False):
         if not shape_fits(theirs, ours):

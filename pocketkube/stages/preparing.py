@@ -23,6 +23,7 @@ from pocketkube.spec.sections import QuantizeWeights, SparsifyWeights
 from pocketkube.spec.stage_settings import StageSettings
 from pocketkube.stages.assessment import task_of
 from pocketkube.stages.configs import SearchRatiosConfig
+from pocketkube.stages.examples import labelled
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import last_format
 from pocketkube.stages.registry import TEACHER
@@ -38,17 +39,18 @@ def prepare(config: SearchRatiosConfig, inputs: Mapping[str, Path], folder: Path
         folder: The bundle to write.
     """
     bundle = load_bundle(inputs["model"])
-    first = load_bundle(inputs[TEACHER]).model if TEACHER in inputs else bundle.model
+    first = load_bundle(inputs[TEACHER]) if TEACHER in inputs else bundle
+    task = task_of(bundle.facts)
     searched = SearchedStages(
         config.search, config.stages, config.target, last_format(config.stages).numbers
     )
     return prepare_search(
         bundle.model,
-        load_dataset(config.dataset),
-        task_of(bundle.facts),
+        labelled(load_dataset(config.dataset), task, first),
+        task,
         searched,
         folder,
-        uncompressed=first,
+        uncompressed=first.model,
         latency_of=_latency_by_table(config, searched),
         file_of=_file_of(config),
         training=config.training,

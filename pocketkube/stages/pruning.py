@@ -8,7 +8,7 @@ import keras
 
 from pocketkube.bundle import NOW, UNPRUNED, Bundle, load_bundle, save_bundle
 from pocketkube.data import load_dataset
-from pocketkube.data.batches import materialize
+from pocketkube.data.batches import calibration_examples
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
 from pocketkube.facts import Parent, PruningFacts
@@ -17,14 +17,16 @@ from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import prune_to_counts, prune_with, pruner_for
 from pocketkube.pruning.pruner import Pruned
 from pocketkube.spec.sections import FineTune
-from pocketkube.stages.assessment import after_stage, assess, stage_facts, task_of
+from pocketkube.stages.assessment import after_stage, assess, costs_of, stage_facts, task_of
 from pocketkube.stages.configs import PruneChannelsConfig
+from pocketkube.stages.examples import labelled
 from pocketkube.stages.latency_target import Judge, prune_by_table
 from pocketkube.stages.registry import RATIOS, TEACHER
 from pocketkube.stages.searched import with_found
 from pocketkube.stages.targets import reach
 from pocketkube.stages.teaching import distillation_term, load_teachers
 from pocketkube.stages.training import fine_tuning
+from pocketkube.stages.without_data import random_inputs
 from pocketkube.training.loop import train
 from pocketkube.training.task import Task
 
@@ -38,15 +40,17 @@ def prune_channels(
     """
     began = time.monotonic()
     settings = with_found(config.settings, inputs)
-    dataset = load_dataset(config.dataset)
     bundle = load_bundle(inputs["model"])
-    task = task_of(bundle.facts)
-    examples = materialize(dataset.train, settings.calibration_examples, config.seed)
-    calibration = Calibration(*examples, loss=task.loss)
-
     first = load_bundle(inputs[TEACHER]) if TEACHER in inputs else bundle
-    teachers = load_teachers(config, first, dataset)
-    tuner = _FineTuner(config, teachers, dataset, task, scratch)
+    task = task_of(bundle.facts)
+    dataset, calibration, tuner = None, None, None
+    examples = random_inputs(bundle.model)
+    if not config.dataset.is_none:
+        dataset = labelled(load_dataset(config.dataset), task, first)
+        known = calibration_examples(dataset, settings.calibration_examples, config.seed)
+        calibration, examples = Calibration(*known, loss=task.loss), known[0]
+        teachers = load_teachers(config, first, dataset)
+        tuner = _FineTuner(config, teachers, dataset, task, scratch)
 
     pruner = pruner_for(bundle.model, settings, calibration=calibration, seed=config.seed)
 
@@ -58,7 +62,7 @@ def prune_channels(
             config,
             bundle.model,
             pruner,
-            calibration.inputs,
+            examples,
             scratch,
             limit_ms,
             judge_file,
@@ -75,12 +79,13 @@ def prune_channels(
             first,
             dataset,
             task,
-            calibration,
+            examples,
             prune_by,
-            tuner.short_course,
+            tuner.short_course if tuner else copy_model,
             prune_for_latency,
         )
-    found = assess(pruned.model, dataset, task)
+    scored = None if dataset is None else assess(pruned.model, dataset, task)
+    found = scored or costs_of(pruned.model)
     searched = ["Its ratios are those that search_ratios has found."] if RATIOS in inputs else []
     notes = [*searched, *pruned.notes, *tried]
     stage = stage_facts(settings.name, _parents(bundle, first), task, found, began, notes=notes)
@@ -94,7 +99,9 @@ def prune_channels(
         }
     )
     scores = {UNPRUNED: bundle.scores[NOW]} | dict(bundle.scores) if bundle.scores else {}
-    save_bundle(output, Bundle(pruned.model, facts, scores=scores | {NOW: found.validation.each}))
+    if scored is not None:
+        scores |= {NOW: scored.validation.each}
+    save_bundle(output, Bundle(pruned.model, facts, scores=scores))
 
 
 def _parents(bundle: Bundle, first: Bundle) -> list[Parent]:

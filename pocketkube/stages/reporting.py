@@ -95,7 +95,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> Result:
         latency_ratios=measured.latency_ratios,
         reference_threads=measured.reference_threads,
         load=measured.load,
-        agreement=result.agreement.share,
+        agreement=None if result.agreement.on_random_inputs else result.agreement.share,
         stages=stages,
         warnings=(
             *(f"{stage.name}: {warning}" for stage in stages for warning in stage.warnings),
@@ -129,7 +129,10 @@ def _node(report: BenchmarkReport) -> NodeFacts:
 
 def _export_stage(facts: ExportedFacts, after: SideFigures) -> StageFacts:
     """The writing of the result's file, as the last of the job's stages."""
-    compared = f"{facts.agreement.examples} test examples"
+    found = facts.agreement
+    compared = f"{found.examples} test examples"
+    if found.on_random_inputs:
+        compared = f"{found.examples} random inputs, which say little of real ones"
     return StageFacts(
         name=facts.export.name,
         parents=(Parent(role="model", stage=facts.made_by),),
@@ -186,7 +189,7 @@ def _error(score_name: str, score: float | None) -> dict[str, float]:
     wording = wording_of(score_name)
     if score is None or not wording.is_error:
         return {}
-    return {wording.short.lower(): wording.read(score)}
+    return {wording.short.lower().replace(" ", "_"): wording.read(score)}
 
 
 def _packed_note(packed: PackedFacts | None, file: SideFigures) -> list[str]:

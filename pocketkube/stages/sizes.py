@@ -1,12 +1,16 @@
 """The size at which a job goes on with a model that takes inputs of any."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 
 from pocketkube.data.dataset import Dataset
+from pocketkube.errors import UserError
 from pocketkube.facts import InputSize
-from pocketkube.graph.fixed_size import at_shapes, open_shapes
+from pocketkube.graph.fixed_size import at_image_size, at_shapes, open_shapes
+from pocketkube.shapes import Shape
+from pocketkube.spec.sections import DatasetSettings
 
 
 @dataclass(frozen=True)
@@ -16,20 +20,22 @@ class Sized:
     Attributes:
         model: The model.
         sizes: Those of its inputs, where it took any; else none.
+        chosen: What chose them, in words.
     """
 
     model: keras.Model
     sizes: tuple[InputSize, ...] = ()
+    chosen: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence on the size, where it was the data that chose it."""
+        """A sentence on the size, where the model took any."""
         if not self.sizes:
             return ()
         told = " and ".join(" x ".join(map(str, size.shape)) for size in self.sizes)
         return (
             "The model takes inputs of any size: it is compressed, judged and written as a LiteRT file "
-            f"at {told}, as the data are. model.keras still takes any, where all of its layers can.",
+            f"at {told}, {self.chosen}. model.keras still takes any, where all of its layers can.",
         )
 
 
@@ -43,14 +49,39 @@ def at_size_of(dataset: Dataset, model: keras.Model) -> Sized:
     Raises:
         UserError: If a layer cannot take that size.
     """
-    shapes = open_shapes(model)
-    if not shapes:
+    if not open_shapes(model):
         return Sized(model)
-    sizes = tuple(
+    sized = at_shapes(model, dataset.input_shapes)
+    return Sized(sized, _sizes(sized, open_shapes(model)), "as the data are")
+
+
+def at_size_asked(settings: DatasetSettings, model: keras.Model) -> Sized:
+    """Brings a model to the size that a spec without examples says, where it takes any.
+
+    Args:
+        settings: The spec's section dataset.
+        model: The model; it is left as it is.
+
+    Raises:
+        UserError: If none is said, or one of a model that takes no other, or a layer cannot take it.
+    """
+    if settings.image_size is not None:
+        sized = at_image_size(model, settings.image_size)
+        return Sized(sized, _sizes(sized, open_shapes(model)), "as dataset.image_size says")
+    if shapes := open_shapes(model):
+        raise UserError(
+            f"model: {model.name} takes inputs of any size, {', '.join(map(str, shapes))}, and there "
+            "are no examples that have one: give it, as in dataset: {builtin: none, image_size: [224, "
+            "224]}."
+        )
+    return Sized(model)
+
+
+def _sizes(sized: keras.Model, shapes: Sequence[Shape]) -> tuple[InputSize, ...]:
+    return tuple(
         InputSize(
-            shape=tuple(map(int, given)),
+            shape=tuple(tensor.shape[1:]),
             open_axes=tuple(axis for axis, size in enumerate(shape) if size is None),
         )
-        for given, shape in zip(dataset.input_shapes, shapes, strict=True)
+        for tensor, shape in zip(sized.inputs, shapes, strict=True)
     )
-    return Sized(at_shapes(model, [size.shape for size in sizes]), sizes)

@@ -9,15 +9,13 @@ import numpy as np
 
 from pocketkube.benchmarking import measure_latencies
 from pocketkube.bundle import Bundle
-from pocketkube.data.dataset import Dataset
+from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.errors import UserError
 from pocketkube.figures import milliseconds, milliseconds_between
 from pocketkube.graph.bounds import Bound, Speedup
 from pocketkube.graph.cost import profile_model
 from pocketkube.latency_table.another_device import AnotherDevice, another_device
-from pocketkube.measures.output_heads import NO_UNIT
 from pocketkube.progress import progress
-from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.pruner import Pruned
 from pocketkube.stages.assessment import task_of
 from pocketkube.stages.configs import PruneChannelsConfig
@@ -37,9 +35,9 @@ def reach(
     config: PruneChannelsConfig,
     model: keras.Model,
     uncompressed: Bundle,
-    dataset: Dataset,
+    dataset: Dataset | None,
     task: Task,
-    calibration: Calibration,
+    examples: Arrays,
     prune_by: Callable[[float], Pruned],
     tuned: Callable[[keras.Model], keras.Model],
     prune_for_latency: Callable[[float, Judge], Pruned | None],
@@ -50,9 +48,10 @@ def reach(
         config: The stage's; its target says what to reach.
         model: The model, which other stages may have made smaller already.
         uncompressed: What the job began with.
-        dataset: Its validation examples judge the accuracy; test examples are never looked at.
+        dataset: Its validation examples judge the accuracy; test examples are never looked at. None
+            where there are no examples.
         task: The score.
-        calibration: Training examples, for the ranges of an int8 file.
+        examples: Training examples, for the ranges of an int8 file; random ones where there are none.
         prune_by: Prunes the model by a speed-up.
         tuned: Fine-tunes a copy of a model for a short while, to see where its accuracy will be.
         prune_for_latency: Prunes the model for a latency by a table of this machine; given the judge of
@@ -67,10 +66,10 @@ def reach(
     target, budget = config.target, config.settings.budget
     assert target is not None
     wording, drop = task.wording, target.max_accuracy_drop
-    if drop is not None and wording is NO_UNIT:
+    if drop is not None and not task.measure.has_one_unit:
         raise UserError(
             "target.max_accuracy_drop: the outputs have no score in common, but each its own ("
-            f"{', '.join(f'{head.name}: {head.measure.wording.name}' for head in task.trained)}); "
+            f"{', '.join(f'{head.name}: {head.measure.read_as.name}' for head in task.trained)}); "
             "give speedup, max_size or max_latency_ms."
         )
     if drop is not None and drop >= 1 and wording.is_share:
@@ -93,11 +92,11 @@ def reach(
         elif target.max_latency_ms is not None:
             # Latency is judged as it will be in the end: in turn with the uncompressed model's file.
             baseline = converted(
-                uncompressed, file_format(None), sparse=False, calibration=lambda _: calibration.inputs
+                uncompressed, file_format(None), sparse=False, calibration=lambda _: examples
             )
 
         def cost(candidate: Pruned) -> float:
-            return _cost_of_file(config, candidate.model, baseline, device, calibration, tried)
+            return _cost_of_file(config, candidate.model, baseline, device, examples, tried)
 
         if cost(pruned) > 1:
             by_table = None
@@ -105,11 +104,14 @@ def reach(
                 by_table = prune_for_latency(target.max_latency_ms, Judge(cost, tried.append))
             pruned = by_table or _nearest(least, farthest, cost, prune_to, tried)
     elif drop is not None and target.speedup is None:
-        before = evaluate(uncompressed.model, dataset.validation, task_of(uncompressed.facts))
+        if dataset is None:
+            raise UserError("target.max_accuracy_drop: is judged by examples; give a dataset.")
+        validation = dataset.validation
+        before = evaluate(uncompressed.model, validation, task_of(uncompressed.facts))
         floor = before.score - drop
 
         def good(candidate: Pruned) -> bool:
-            score = evaluate(tuned(candidate.model), dataset.validation, task).score
+            score = evaluate(tuned(candidate.model), validation, task).score
             tried.append(
                 f"tried {first.speedup_to(candidate.after)}: validation "
                 f"{wording.name} {wording.shown(score)} after a short fine-tuning, "
@@ -152,7 +154,7 @@ def _cost_of_file(
     model: keras.Model,
     baseline: bytes | None,
     device: AnotherDevice | None,
-    calibration: Calibration,
+    examples: Arrays,
     tried: list[str],
 ) -> float:
     """What the model's file will surely cost after what follows, in parts of what it may.
@@ -160,7 +162,7 @@ def _cost_of_file(
     Of size and latency the one counts that is farther from its limit; at most 1 fits.
     """
     assert config.target is not None
-    content = foreseen_file(config.stages, model, calibration.inputs)
+    content = foreseen_file(config.stages, model, examples)
     limit, latency = config.target.max_size, config.target.max_latency_ms
     cost = 0.0 if limit is None else len(content) / limit
     tried_file = f"{len(content)} bytes"

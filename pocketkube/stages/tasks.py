@@ -14,10 +14,16 @@ from pocketkube.spec.sections import AddedTask, TaskSettings, Training
 from pocketkube.stages.class_weights import with_class_weights
 from pocketkube.stages.configs import Learning, NetworkConfig
 from pocketkube.training.class_heads import TAKE_ROWS, ClassHead
+from pocketkube.training.compiled import is_compiled
 from pocketkube.training.head import Head, keras_loss
 from pocketkube.training.heads import HEADS
 from pocketkube.training.label_kinds import LabelKind
 from pocketkube.training.task import Task, infer_task, landmark_task
+
+TAKEN_FOR = {
+    Values.kind: "values, not logits of classes",
+    MultiLabel.kind: "labels of which an example may have several, not values",
+}
 
 
 def settled_task(
@@ -28,6 +34,9 @@ def settled_task(
 ) -> Task:
     """The task that the spec names, or else that of the model and its labels.
 
+    Where a data set has no labels, the task is to answer as the model itself does; where what another
+    model answers stands in for them, it is to answer as that one does.
+
     Args:
         config: The stage's, or how a model is trained on.
         model: The uncompressed model.
@@ -36,9 +45,14 @@ def settled_task(
             that are told anew.
 
     Raises:
-        UserError: If model, labels and task do not fit each other.
+        UserError: If model, labels and task do not fit each other, or what is asked for takes labels
+            and there are none.
     """
-    if known is None:
+    if not dataset.is_labelled:
+        _refuse_without_labels(config, dataset)
+        task = _task_of_answers(config, model, dataset)
+        return known if known is not None and known.to_original else task
+    if known is None or known.to_original:
         task = _task(config, model, dataset)
     else:
         task = with_class_weights(known, config.training.class_weights, model, dataset)
@@ -68,6 +82,54 @@ def _task(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset
     task = landmark_task(model, Points(config.task.landmarks.normalize_by))
     _refuse_unfit(task, model, dataset)
     return task
+
+
+def presumed(config: NetworkConfig, model: keras.Model, task: Task) -> list[str]:
+    """A sentence for each output of which nothing but its end tells what it is, for want of labels.
+
+    Args:
+        config: The stage's.
+        model: The uncompressed model.
+        task: What its outputs were taken for.
+    """
+    if not task.to_original or config.task is not None or is_compiled(model):
+        return []
+    found = []
+    for head, output in zip(task.heads, model.outputs, strict=True):
+        several = len(output.shape) > 1 and output.shape[-1] != 1
+        if several and head.kind in TAKEN_FOR:
+            found.append(
+                f"Output {head.name} is taken for {TAKEN_FOR[head.kind]}, by how it ends: say by task, "
+                "or compile the model with its loss, where that is something else."
+            )
+    return found
+
+
+def _task_of_answers(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset) -> Task:
+    """The task of a model that is to answer as itself, or as another model does."""
+    if config.task is not None and config.task.landmarks is not None:
+        task = landmark_task(model, Points(config.task.landmarks.normalize_by))
+    else:
+        task = infer_task(model, *dataset.labels, named=_named(config.task))
+    return task if task.to_original else task.with_answers()
+
+
+def _refuse_without_labels(config: NetworkConfig | Learning, dataset: Dataset) -> None:
+    """Says when what is asked for takes labels."""
+    if config.task is not None and config.task.added is not None:
+        (name,) = config.task.added
+        raise UserError(
+            f"task: {name} is judged by labels, of which {dataset.name} has none; leave task out to be "
+            "judged by the original model's answers, or give labels."
+        )
+    for setting, advice in (
+        ("class_weights", "leave it out: the original model's answers count all alike"),
+        ("label_smoothing", "leave it out: distillation.temperature softens what teachers say"),
+    ):
+        if getattr(config.training, setting):
+            raise UserError(
+                f"training: {setting} is for labels, of which {dataset.name} has none; {advice}."
+            )
 
 
 def _named(settings: TaskSettings | None) -> LabelKind | None:

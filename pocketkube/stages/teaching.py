@@ -37,14 +37,29 @@ def load_teachers(
         The teachers in the order of the spec; none where no term of distillation counts.
 
     Raises:
-        UserError: If a teacher is missing, damaged, or does not fit the data set.
+        UserError: If a teacher is missing, damaged, or does not fit the data set; or if there is
+            nothing to learn from.
     """
+    refuse_unteachable(config, dataset)
     if not config.distillation.teaches:
         return ()
     return tuple(
         _uncompressed(first) if place == UNCOMPRESSED else _load(config, place, dataset)
         for place in config.distillation.teachers or (UNCOMPRESSED,)
     )
+
+
+def refuse_unteachable(config: Learning, dataset: Dataset) -> None:
+    """Says when there is nothing to learn from: neither labels nor the outputs of a teacher.
+
+    Raises:
+        UserError: If there is not.
+    """
+    if dataset.drawn is not None and not config.distillation.weight:
+        raise UserError(
+            f"distillation: weight is 0, and {dataset.name} has no labels: teachers' outputs are all "
+            "that there is to learn from; leave weight out."
+        )
 
 
 def uncompressed(inputs: Mapping[str, Path]) -> Path:

@@ -41,12 +41,15 @@ from pocketkube.stages.configs import (
     SparsifyWeightsConfig,
     TrainModelConfig,
 )
+from pocketkube.stages.examples import labelled
 from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.searched import with_found
 from pocketkube.stages.sizes import at_size_of
-from pocketkube.stages.tasks import settled_task
+from pocketkube.stages.tasks import presumed, settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
+from pocketkube.stages.without_data import load_without_data
+from pocketkube.training.answers import answered
 from pocketkube.training.history import History
 from pocketkube.training.loop import train
 from pocketkube.training.task import Task
@@ -61,18 +64,27 @@ def train_model(
     config: TrainModelConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Trains a built-in network, or takes a .keras file as it is, and writes its bundle."""
+    if config.dataset.is_none:
+        load_without_data(config, output)
+        return
     began = time.monotonic()
     dataset = load_dataset(config.dataset)
     came = network("model", config.model, config.width, dataset, config.seed)
     sized, history = at_size_of(dataset, came), None
     model = sized.model
     task = settled_task(config, model, dataset)
+    if not dataset.labels:
+        dataset = answered(dataset, model, task)
     if not is_model_file(config.model):
         history = train(
             model, dataset, task, config.training, seed=config.seed, stage="train", checkpoints=scratch
         )
     found = assess(model, dataset, task)
-    notes = (*sized.notes, *untied(model)) if history is None else ()
+    notes = [
+        *sized.notes,
+        *(untied(model) if history is None else ()),
+        *presumed(config, model, task),
+    ]
     warnings = at_chance(config, model, dataset, task)
     stage = stage_facts(
         first_stage(config.model),
@@ -84,7 +96,7 @@ def train_model(
         notes=notes,
         warnings=warnings,
     )
-    facts = first_facts(config.model, dataset, task, config.seed, stage, found)
+    facts = first_facts(config.model, dataset.name, task, config.seed, stage, found)
     facts = facts.model_copy(update={"input_sizes": sized.sizes})
     save_bundle(output, Bundle(model, facts, scores={NOW: found.validation.each}))
 
@@ -141,9 +153,9 @@ def train_on(
         begin: From the bundle that comes in to what is trained.
     """
     began, settings = time.monotonic(), config.settings
-    dataset = load_dataset(config.dataset)
     student = load_bundle(inputs["model"])
     task = task_of(student.facts)
+    dataset = labelled(load_dataset(config.dataset), task, uncompressed(inputs))
     begun, history = begin(student, dataset), None
     course = fine_tuning(config.training, settings)
     notes: list[str] = []

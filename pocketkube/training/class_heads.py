@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -91,6 +92,10 @@ class ClassHead(Head):
         """See `Head`."""
         return tf.nn.log_softmax(self._logits(outputs) / temperature)
 
+    def answers(self, said: Any) -> tf.Tensor:
+        """See `Head`: the likeliest class."""
+        return tf.argmax(said, -1, output_type=tf.int32)
+
     def mean_of_softened(self, said: Sequence[tf.Tensor]) -> tf.Tensor:
         """See `Head`."""
         return tf.reduce_logsumexp(tf.stack(said), axis=0) - math.log(len(said))
@@ -99,6 +104,10 @@ class ClassHead(Head):
         """See `Head`."""
         divergence = tf.exp(wanted) * (wanted - self.softened(outputs, temperature))
         return temperature**2 * mean_over_positions(tf.reduce_sum(divergence, axis=-1))
+
+    def _noise(self, said: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        # With it, the largest logarithm is each class's as often as the class is likely.
+        return rng.gumbel(size=said.shape).astype(said.dtype)
 
     def _right(self, labels: Any, outputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """1.0 for positions that are right, and for those that count, `[batch, ...]`."""
@@ -236,6 +245,10 @@ class MultiLabelHead(ClassHead):
         """See `Head`."""
         hits, errors = tf.split(tally, 2, axis=-1)
         return mean_overlap(2 * hits, errors, ops)
+
+    def answers(self, said: Any) -> tf.Tensor:
+        """See `Head`: 1 for each label that is likelier there than not."""
+        return tf.cast(super().answers(said), tf.float32)
 
     def _counts(self, labels: Any, outputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """1.0 for labels that are found, and for answers that are wrong, `[batch, ..., labels]`."""

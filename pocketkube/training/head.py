@@ -6,11 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from pocketkube.keras_private import LossFunctionWrapper
 from pocketkube.measures import HeadMeasure, Measure
 from pocketkube.training.losses import loss_of_each
+
+# Of their spread: how far values that are drawn lie from what a model says. About as far as a good
+# model's outputs lie from true ones.
+DRAWN_SPREAD = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +50,10 @@ class Head(ABC):
         loss = None if self.loss is None else keras.saving.serialize_keras_object(self.loss)
         scored = self.loss is not None
         names = {"name": self.name, "kind": self.kind, "scored": scored, "weight": self.weight}
-        return names | asdict(self.measure) | {"loss": loss}  # type: ignore[call-overload]
+        measured = asdict(self.measure)
+        if not self.measure.to_original:
+            del measured["to_original"]
+        return names | measured | {"loss": loss}
 
     @abstractmethod
     def losses(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
@@ -104,6 +112,33 @@ class Head(ABC):
         """What several models say together: the mean of their distributions or values."""
         return tf.reduce_mean(tf.stack(said), axis=0)
 
+    def answers(self, said: Any) -> tf.Tensor:
+        """Labels that are what a model says.
+
+        Args:
+            said: What it says, softened: see `softened`.
+
+        Returns:
+            Class numbers `[batch, ...]`, zeros and ones, or values.
+        """
+        return tf.convert_to_tensor(said)
+
+    def drawn(self, said: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Labels drawn from what a model says, of which its own answer is the likeliest.
+
+        Held against its own answers a model is without fault, so that the gradient of a loss of values
+        is 0 everywhere. Of labels that are drawn, the squared gradients' mean is the Fisher information
+        (Theis et al., 2018).
+
+        Args:
+            said: What it says of all examples, softened by 1, `[n, ...]`.
+            rng: Where the draws come from.
+
+        Returns:
+            As `answers` does.
+        """
+        return np.asarray(self.answers(said + self._noise(said, rng)))
+
     def distance_to(self, outputs: Any, wanted: tf.Tensor, temperature: float) -> tf.Tensor:
         """How far each example's output is from what teachers say, taken for the truth.
 
@@ -116,6 +151,11 @@ class Head(ABC):
             `[batch]`, before its weight.
         """
         return self.losses(wanted, outputs)
+
+    def _noise(self, said: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """What is added to what a model says, so that its answers are drawn."""
+        spread = DRAWN_SPREAD * said.std(axis=0)
+        return (spread * rng.normal(size=said.shape)).astype(said.dtype)
 
     def _loss_of(self, labels: Any, outputs: Any) -> tf.Tensor:
         assert self.loss is not None

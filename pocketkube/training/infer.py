@@ -1,6 +1,7 @@
 """What each output of a model is to learn, by its compile settings, its labels and how it ends."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -20,7 +21,14 @@ from pocketkube.training.compiled import (
 )
 from pocketkube.training.head import Head, keras_loss
 from pocketkube.training.heads import ValueHead
-from pocketkube.training.label_kinds import OF_YES_OR_NO, LabelKind, LabelledOutput
+from pocketkube.training.label_kinds import (
+    OF_YES_OR_NO,
+    TAKE_ANSWERS,
+    LabelKind,
+    LabelledOutput,
+    kind_of_answers,
+    labels_of_answers,
+)
 
 # Losses that give one number for all positions of an example.
 OF_ALL_POSITIONS = ("dice", "tversky")
@@ -45,7 +53,8 @@ def infer_heads(
 
     Args:
         model: The model.
-        labels: Of each output in the order of `model.outputs`, or of each that has a loss.
+        labels: Of each output in the order of `model.outputs`, or of each that has a loss; none where
+            what the model answers itself stands in for them.
         named: What the spec says that labels are; None where loss and labels tell.
 
     Returns:
@@ -54,6 +63,8 @@ def infer_heads(
     Raises:
         UserError: If an output, its loss and its labels do not fit each other.
     """
+    if not labels:
+        return _heads_of_answers(model, named or LabelKind())
     if not is_compiled(model):
         places: list[int | None] = list(_places(model, [True] * len(model.outputs), labels))
         losses: list[CompiledLoss | None] = [None] * len(places)
@@ -75,6 +86,33 @@ def infer_heads(
             output_names(model), model.outputs, places, losses, metric_names(model), strict=True
         )
     )
+
+
+def _heads_of_answers(model: keras.Model, named: LabelKind) -> tuple[Head, ...]:
+    """The heads where labels are what the model answers.
+
+    What its outputs are is told by its losses and metrics, else by how they end. A loss of the user's
+    own, of which it is not known what labels it takes, gives way to Keras's of the same kind.
+    """
+    losses: list[CompiledLoss | None] = [None] * len(model.outputs)
+    if is_compiled(model):
+        losses = compiled_losses(model, model.outputs)
+    heads: list[Head] = []
+    for name, output, loss, metrics in zip(
+        output_names(model), model.outputs, losses, metric_names(model), strict=True
+    ):
+        if loss is None and is_compiled(model):
+            heads.append(_untrained(name, output))
+            continue
+        function = keras_loss(loss.loss) if loss else None
+        kind = named.kind or kind_of_answers(name, output.shape, ending(output), function, metrics)
+        labels = labels_of_answers(kind, tuple(output.shape[1:]))
+        known = loss if function in TAKE_ANSWERS or (kind == Values.kind and function) else None
+        is_map = kind == Classes.kind and not named.kind and len(output.shape) > MAP_RANK
+        said = LabelKind(Maps.kind if is_map else kind)
+        found = _Output(model, name, output, len(heads), labels, said, metrics).head(known)
+        heads.append(found if loss is None else replace(found, weight=loss.weight))
+    return tuple(heads)
 
 
 def ending(output: keras.KerasTensor) -> str:

@@ -17,7 +17,10 @@ OF_YES_OR_NO = (
     *("binary_crossentropy", "binary_focal_crossentropy", "dice", "tversky"),
     *("hinge", "squared_hinge"),
 )
-
+# Activations whose outputs each lie between 0 and 1.
+SIGMOIDS = ("sigmoid", "hard_sigmoid", "hardsigmoid")
+# Losses that take the answers of a model of classes for labels.
+TAKE_ANSWERS = (*OF_ONE_CLASS, *OF_YES_OR_NO)
 
 # Metrics that tell what a loss of values, or of the user's own, is of.
 OF_CLASSES = frozenset(
@@ -160,3 +163,50 @@ class LabelledOutput:
             and shape[-1] > 1
             and shape_fits(shape[:-1], self.example[:-1])
         )
+
+
+def kind_of_answers(
+    name: str,
+    shape: tuple[int | None, ...],
+    ending: str,
+    function: str | None,
+    metrics: frozenset[str],
+) -> str:
+    """What an output gives, where there are no labels beside it.
+
+    Args:
+        name: What it is called; what is called logits is of classes.
+        shape: Its shape, with the batch axis.
+        ending: The activation or layer that it ends in.
+        function: The name of Keras's loss; None without one, and of a loss of the user's own.
+        metrics: The names of the metrics that the output is compiled with.
+
+    Returns:
+        A measure's kind; that of classes stands for maps, too. Values where nothing tells.
+    """
+    is_single = len(shape) < 2 or shape[-1] == 1
+    if function in OF_ONE_CLASS or ending == "softmax":
+        return Classes.kind
+    of_answers = function in OF_YES_OR_NO or (ending in SIGMOIDS and function is None)
+    if (of_answers and not metrics & OF_VALUES) or (metrics & OF_CLASSES and ending in SIGMOIDS):
+        return Classes.kind if is_single else MultiLabel.kind
+    called_logits = (
+        function is None and not metrics & OF_VALUES and not is_single and "logit" in name.lower()
+    )
+    return Classes.kind if metrics & OF_CLASSES or called_logits else Values.kind
+
+
+def labels_of_answers(kind: str, example: tuple[int | None, ...]) -> Labels:
+    """What the labels of an output are like that are answers of its kind.
+
+    Args:
+        kind: A measure's.
+        example: Shape of one example's output.
+    """
+    shape = None if None in example else tuple(size for size in example if size is not None)
+    if kind == Values.kind:
+        return Labels(None, shape=shape)
+    if kind == MultiLabel.kind:
+        return Labels(2, shape=shape, whole=(0, 1))
+    count = max((example[-1] or 1) if example else 1, 2)
+    return Labels(count, shape=None if shape is None else shape[:-1], whole=(0, count - 1))

@@ -1,7 +1,7 @@
 """What a model is to learn: the heads that its outputs are, composed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,8 +11,7 @@ import tensorflow as tf
 
 from pocketkube.data.dataset import Labels
 from pocketkube.errors import UserError
-from pocketkube.measures import Points, TaskMeasure, Wording, label_places
-from pocketkube.measures.output_heads import NO_UNIT
+from pocketkube.measures import Measure, Points, TaskMeasure, Wording, label_places
 from pocketkube.structure import output_names
 from pocketkube.training.class_heads import ClassHead
 from pocketkube.training.compiled import compiled_losses, is_compiled
@@ -58,6 +57,20 @@ class Task:
         return self.measure.wording
 
     @property
+    def to_original(self) -> bool:
+        """Whether labels are what the original model answers; scores are of agreement with it then."""
+        return self.measure.to_original
+
+    def with_answers(self) -> "Task":
+        """The same task where labels are what the original model answers."""
+        heads = tuple(
+            head if head.loss is None else replace(head, measure=_of_answers(head.measure))
+            for head in self.heads
+        )
+        told = f"{self.description}; for want of labels held against the original model's answers"
+        return Task(heads, told)
+
+    @property
     def config(self) -> dict[str, Any]:
         """The task as plain JSON values, of which `task_of_config` makes it again."""
         return {
@@ -98,13 +111,13 @@ class Task:
         Returns:
             `[batch]`.
         """
-        if self.wording is NO_UNIT:
+        if not self.measure.has_one_unit:
             return -self.loss(labels, outputs)
         return tf.reduce_mean(self.scores(labels, outputs), axis=1)
 
     def score_of_all(self, labels: Any, outputs: Any) -> tf.Tensor:
         """How right all examples are together, all heads: one number."""
-        if self.wording is NO_UNIT:
+        if not self.measure.has_one_unit:
             return -tf.reduce_mean(self.loss(labels, outputs))
         found = [head.score_of_all(y, z) for head, y, z in self._matched(labels, outputs)]
         return tf.reduce_mean(tf.stack(found))
@@ -135,7 +148,7 @@ class Task:
             loss: The mean of `loss` over them.
             scores: Of each head, see `scores_of`.
         """
-        return -loss if self.wording is NO_UNIT else sum(scores) / len(scores)
+        return sum(scores) / len(scores) if self.measure.has_one_unit else -loss
 
     def softened(self, outputs: Any, temperature: float) -> list[tf.Tensor]:
         """A model's outputs in a form in which models of any architecture can be compared.
@@ -145,6 +158,24 @@ class Task:
         """
         pairs = zip(self.heads, keras.tree.flatten(outputs), strict=True)
         return [head.softened(z, temperature) for head, z in pairs if head.loss is not None]
+
+    def answers(self, softened: Sequence[Any]) -> list[tf.Tensor]:
+        """Labels that are what models say; see `Head.answers`.
+
+        Args:
+            softened: Their softened outputs.
+        """
+        return [head.answers(said) for head, said in zip(self.trained, softened, strict=True)]
+
+    def drawn(self, softened: Sequence[np.ndarray], seed: int) -> tuple[np.ndarray, ...]:
+        """Labels drawn from what a model says; see `Head.drawn`.
+
+        Args:
+            softened: Its outputs of all examples, softened by 1.
+            seed: The draws follow from it.
+        """
+        rng = np.random.default_rng(seed)
+        return tuple(head.drawn(said, rng) for head, said in zip(self.trained, softened, strict=True))
 
     def mean_of_softened(self, softened: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
         """The mean of several models' distributions or values.
@@ -212,7 +243,7 @@ def infer_task(
     Args:
         model: The model.
         labels: Of each output, or each that has a loss; in short their number of classes, or None where
-            they are values.
+            they are values. Without any the task is to answer as the model itself does.
         named: What the spec says that labels are; None where they and the model tell.
 
     Raises:
@@ -220,7 +251,8 @@ def infer_task(
     """
     known = [each if isinstance(each, Labels) else Labels(each) for each in labels]
     heads = infer_heads(model, known, named)
-    return Task(heads, _description(heads, is_compiled(model)))
+    description = _description(heads, is_compiled(model))
+    return Task(heads, description) if known else Task(heads, description).with_answers()
 
 
 def landmark_task(model: keras.Model, points: Points) -> Task:
@@ -249,6 +281,12 @@ def landmark_task(model: keras.Model, points: Points) -> Task:
     over = by.replace("_", " ") if isinstance(by, str) else f"distance of points {by[0]} and {by[1]}"
     head = PointHead(output_names(model)[0], points, LandmarkLoss(by))
     return Task((head,), f"smooth L1 of the landmarks' errors over the {over}")
+
+
+def _of_answers(measure: Measure) -> Measure:
+    """The measure where every label counts, for a model's answers leave out none."""
+    ignored = {"ignore": None} if any(field.name == "ignore" for field in fields(measure)) else {}
+    return replace(measure, to_original=True, **ignored)
 
 
 def _description(heads: Sequence[Head], compiled: bool) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pocketkube.api.data import Splits, dataset_of, has_labels, inputs_of
+from pocketkube.api.data import Splits, are_split, dataset_of, inputs_of
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
@@ -75,7 +75,7 @@ def spec_file(tmp_path_factory):
 def test_each_form_gives_the_splits_that_a_spec_gives(form, spec_file) -> None:
     wanted = dataset_of(DatasetSettings(npz=str(spec_file)), None, "test")
     data = form(spec_file)
-    assert has_labels(data)
+    assert are_split(data)
     assert_same(dataset_of(data, network(), "test"), wanted)
     assert_same(dataset_of(data, network(), "test"), dataset_of(data, network(), "test"))
 
@@ -100,12 +100,14 @@ def test_several_inputs_follow_the_models_order_whatever_the_structure() -> None
     ],
 )
 def test_inputs_alone_serve_to_calibrate(form) -> None:
-    assert not has_labels(form())
+    assert not are_split(form())
     (found,) = inputs_of(form(), network(), "test", 100, 0)
     np.testing.assert_array_equal(found, X)
     assert len(inputs_of(form(), network(), "test", 10, 0)[0]) == 10
-    with pytest.raises(UserError, match="test: needs labels"):
-        dataset_of(form(), network(), "test")
+    wanted = dataset_of((X, Y), network(), "test")
+    dataset = dataset_of(form(), network(), "test")
+    assert not dataset.is_labelled
+    assert dataset.test.size == wanted.test.size
 
 
 def test_splits_of_ones_own_are_kept_apart() -> None:

@@ -152,11 +152,11 @@ def test_levels_in_a_keras_file_are_seen(notebook, tmp_path: Path) -> None:
         (lambda m: pk.prune(m, speedup=2, criterion="tailor"), "did you mean taylor"),
         (
             lambda m: pk.prune(m, speedup=2, criterion="taylor"),
-            "judges by examples with labels",
+            "judges by examples; give .* l1, l2, bn_scale, fpgm",
         ),
         (lambda m: pk.prune(m, speedup=2, group_size=1), "prune and fine-tune in turn"),
         (lambda m: pk.prune("net.keras", speedup=2), "takes a Keras model.*'net.keras'"),
-        (lambda m: pk.fine_tune(m, DATA[0]), "fine_tune: trains, and needs labels"),
+        (lambda m: pk.fine_tune(m, DATA[0]), "fine_tune: the data have no labels.*teacher=model"),
         (lambda m: pk.fine_tune(m, DATA, epoch=3), "did you mean epochs"),
         (lambda m: pk.fine_tune(m, DATA, training={"batch_size": 0}), "training.batch_size"),
         (lambda m: pk.fine_tune(m, (DATA[0][:, :4], LABELS)), r"takes inputs.*\(4, 8, 1\)"),

@@ -127,7 +127,7 @@ def test_each_outputs_labels_are_of_their_own_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": numbered(9)}, "has no array y; give y, or y0, y1"),
+        ({"x": numbered(9), "y1": np.arange(9)}, "has no array y0; give y, or y0, y1"),
         ({"x0": numbered(9), "x2": numbered(9), "y": np.arange(9)}, "has no array x1"),
         ({"x": numbered(9), "y": np.arange(8)}, "x has 9, y has 8"),
         ({"x": numbered(9), "y": np.zeros(9, int)}, "all examples are of one class"),

@@ -92,7 +92,7 @@ def test_what_no_rule_knows_is_named_where_it_has_channels_to_lose() -> None:
     inputs = keras.Input((12, 4))
     x = layers.UnitNormalization(name="before_any_channel")(inputs)
     x = layers.Conv1D(8, 3, name="conv")(x)
-    x = layers.LSTM(6, name="memory")(x)
+    x = layers.ConvLSTM1D(6, 3, name="memory")(layers.Reshape((2, 5, 8))(x))
     model = keras.Model(inputs, layers.Dense(3, name="head")(x))
     (sentence,) = trace_channels(model).left_whole
-    assert sentence == "memory (LSTM): no rule knows it, so that all that goes in and out stays"
+    assert sentence == "memory (ConvLSTM1D): no rule knows it, so that all that goes in and out stays"

@@ -70,6 +70,7 @@ def alone(layer, *shapes):
 
 CONV = 64 * 9 * 6 * 6
 LSTM = 5 * (4 * 24 + 6 * 24)
+GRU = 5 * (4 * 18 + 6 * 18)
 
 
 # The profiler knows these operations, at the place where it meets them.
@@ -84,6 +85,10 @@ LSTM = 5 * (4 * 24 + 6 * 24)
         (layers.SpectralNormalization(layers.Conv2D(6, 3, padding="same")), (8, 8, 6), CONV),
         (layers.RNN(Cell(), unroll=True), (5, 4), 5 * (4 * 6 + 6 * 6)),
         (layers.Bidirectional(layers.LSTM(6, unroll=True)), (5, 4), 2 * LSTM),
+        (layers.GRU(6, unroll=True, reset_after=False), (5, 4), GRU),
+        (layers.Bidirectional(layers.GRU(6, unroll=True), merge_mode="ave"), (5, 4), 2 * GRU),
+        (layers.RNN(layers.SimpleRNNCell(6), unroll=True), (5, 4), 5 * (4 * 6 + 6 * 6)),
+        (layers.TimeDistributed(layers.Dense(7, activation="gelu")), (5, 4), 5 * 4 * 7),
         (layers.Dense(3, activation=lambda x: x @ ops.ones((3, 3))), (4,), 4 * 3 + 3 * 3),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, layers.Layer) else None,
@@ -106,7 +111,7 @@ def test_what_is_inside_a_layer_is_counted_as_tensorflow_counts_it(layer, shape,
         (layers.TimeDistributed(layers.Conv2D(5, 3)), [(3, 8, 8, 4)], 3 * 36 * 9 * 4 * 5),
         (layers.TimeDistributed(Block(6)), [(3, 8, 8, 6)], 3 * 2 * CONV),
         (layers.Bidirectional(layers.LSTM(6)), [(5, 4)], 2 * LSTM),
-        (layers.Bidirectional(layers.GRU(6)), [(5, 4)], 2 * 5 * (4 * 18 + 6 * 18)),
+        (layers.Bidirectional(layers.GRU(6)), [(5, 4)], 2 * GRU),
         (layers.RNN(Cell()), [(5, 4)], 5 * (4 * 6 + 6 * 6)),
         (layers.RNN([layers.LSTMCell(6), Cell()]), [(5, 4)], LSTM + 5 * (6 * 6 + 6 * 6)),
         (layers.ConvLSTM1D(6, 3, padding="same"), [(5, 8, 4)], 5 * 8 * 3 * (4 * 24 + 6 * 24)),

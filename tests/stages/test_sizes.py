@@ -76,3 +76,23 @@ def test_what_does_not_fit_is_told_before_anything_is_trained(tmp_path: Path) ->
         UserError, match=r"takes inputs of \(\(None, None, 3\),\), but the dataset's are"
     ):
         run_inline(job, tmp_path / "steps", lambda line: None, steps=steps_to(job, "check_export"))
+
+
+def test_without_any_example_the_size_is_said(tmp_path: Path) -> None:
+    open_network().save(tmp_path / "net.keras")
+    stages = [{"prune_channels": {"round_to": 1}}, "quantize_dynamic"]
+    unsaid = spec(tmp_path, dataset="none", stages=stages, distillation={})
+    with pytest.raises(
+        UserError, match=r"as in dataset: \{builtin: none, image_size: \[224, 224\]\}\.$"
+    ):
+        run_inline(unsaid, tmp_path / "a", lambda line: None, steps=steps_to(unsaid, "check_export"))
+    said = spec(
+        tmp_path,
+        dataset={"builtin": "none", "image_size": [12, 10]},
+        stages=stages,
+        distillation={},
+    )
+    folders = run_inline(said, tmp_path / "b", lambda line: None, steps=steps_to(said, "result"))
+    (size,) = LiteRTModel((folders["result"] / "model.tflite").read_bytes()).input_shapes
+    assert tuple(size) == (1, 12, 10, 1)
+    assert load_model(folders["1_prune_channels"] / "model.keras").input_shape == (None, None, None, 1)

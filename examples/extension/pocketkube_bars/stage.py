@@ -36,9 +36,14 @@ def clip_weights(
     from pocketkube.facts import Parent
     from pocketkube.graph.kernels import kernels_of
     from pocketkube.stages.assessment import after_stage, assess, stage_facts, task_of
+    from pocketkube.stages.examples import labelled
+    from pocketkube.stages.teaching import uncompressed
 
     began = time.monotonic()
-    dataset, bundle = load_dataset(config.dataset), load_bundle(inputs["model"])
+    bundle = load_bundle(inputs["model"])
+    task = task_of(bundle.facts)
+    # Without labels, what the uncompressed model answers stands in for them.
+    dataset = labelled(load_dataset(config.dataset), task, uncompressed(inputs))
     clipped, total = 0, 0
     for kernel in kernels_of(bundle.model):
         values = np.asarray(kernel.variable)
@@ -46,7 +51,6 @@ def clip_weights(
         kept = np.clip(values, values.mean() - reach, values.mean() + reach)
         clipped, total = clipped + int((kept != values).sum()), total + values.size
         kernel.variable.assign(kept)
-    task = task_of(bundle.facts)
     found = assess(bundle.model, dataset, task)
     parents = [Parent(role="model", stage=bundle.facts.made_by)]
     notes = [f"{clipped} of {total} weights of kernels are clipped."]
@@ -55,4 +59,4 @@ def clip_weights(
     save_bundle(output, Bundle(bundle.model, after_stage(bundle.facts, stage, found), scores=scores))
 
 
-CLIP_WEIGHTS = StageDefinition("pocketkube_bars.stage", ClipWeightsConfig)
+CLIP_WEIGHTS = StageDefinition("pocketkube_bars.stage", ClipWeightsConfig, optional=("teacher",))

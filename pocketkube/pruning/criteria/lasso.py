@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.graph.dependency import ChannelGraph
-from pocketkube.graph.matrices import consumers, consumes, heads
+from pocketkube.graph.matrices import consumers, consumes, inner_consumers
 from pocketkube.graph.replay import replay
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria.base import Criterion, Reader, Selection
@@ -70,7 +70,7 @@ def energy_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibrat
         # Groups of a convolution share the axis: their channels' squares are added.
         square = squares[side.path].reshape(-1, len(side.units)).sum(axis=0)
         scores += side.sums(weight * square.reshape(shape), count)
-    for side in heads(graph):
+    for side in inner_consumers(graph):
         scores += side.sums(np.asarray(side.weight, np.float64) ** 2, count)
     return scores
 

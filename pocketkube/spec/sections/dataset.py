@@ -14,6 +14,8 @@ from pocketkube.spec.settings import Count, Place, Settings
 if TYPE_CHECKING:
     from pocketkube.data import Dataset
 
+NONE = "none"
+
 
 class AddedDataset(Settings):
     """A data set that a package adds; its fields are its settings in a spec.
@@ -27,7 +29,8 @@ class AddedDataset(Settings):
         """Loads and splits the examples; called by every stage that needs them, in each process anew.
 
         Args:
-            settings: What stands beside it: fractions, max_train, image_size and value_range.
+            settings: What stands beside it: fractions, max_train, image_size, value_range, and labels,
+                which may be ignored: they are left out afterwards.
                 `pocketkube.data.in_memory.in_memory_dataset` splits arrays by them.
 
         Returns:
@@ -59,27 +62,37 @@ class DatasetSettings(Settings):
     A name alone, `dataset: digits`, means `{builtin: digits}`.
     """
 
-    builtin: Literal["digits"] | None = Field(
-        None, description="A data set that comes with the Python packages."
+    builtin: Literal["digits", "none"] | None = Field(
+        None,
+        description="A data set that comes with the Python packages; none is without any example.",
     )
     npz: Place | None = Field(
         None,
-        description="A NumPy file with x and y, or x0, x1, … y0, y1, …; its sample_weight, if any, is "
-        "what each example counts in training.",
+        description="A NumPy file with x and y, or x0, x1, … y0, y1, …; x alone is without labels. Its "
+        "sample_weight, if any, is what each example counts in training.",
     )
     idx: Place | None = Field(None, description="A folder of MNIST's IDX files, gzipped or not.")
     cifar10: Place | None = Field(None, description="CIFAR-10's folder or archive, binary or python.")
     cifar100: Place | None = Field(None, description="CIFAR-100's, likewise; fine labels.")
     image_folder: Place | None = Field(
-        None, description="A folder with a folder of images for each class."
+        None,
+        description="A folder with a folder of images for each class, or of images alone, without "
+        "labels.",
     )
     tfrecord: Place | None = Field(
-        None, description="A file pattern of TFRecords with image/encoded and image/class/label."
+        None,
+        description="A file pattern of TFRecords with image/encoded and, but for data without labels, "
+        "image/class/label.",
     )
     added: added_settings(datasets, (), AddedDataset) | None = Field(  # type: ignore[valid-type]
         None,
         description="A data set that a package adds, with its settings; also without this key, as in "
         "{name: {setting: value}}.",
+    )
+    labels: bool = Field(
+        True,
+        description="Whether labels are used, where there are any. Without, what the model answers "
+        "before it is compressed stands in for them: scores are of agreement with it.",
     )
     image_size: tuple[Count, Count] | None = Field(
         None,
@@ -126,6 +139,11 @@ class DatasetSettings(Settings):
         return self
 
     @property
+    def is_none(self) -> bool:
+        """Whether there are no examples at all."""
+        return self.builtin == NONE
+
+    @property
     def source(self) -> tuple[str, str]:
         """The kind of source and where it is, as in ("npz", "faces.npz"); of an added one its name."""
         if self.added is not None:
@@ -134,4 +152,4 @@ class DatasetSettings(Settings):
 
 
 SOURCES = ("builtin", "npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord", "added")
-BUILT_IN = ("digits",)
+BUILT_IN = ("digits", "none")

@@ -11,6 +11,8 @@ from pocketkube.spec.sections.stage import StageBase, Trait
 from pocketkube.spec.settings import Ratio
 
 CRITERIA = ("l1", "l2", "bn_scale", "fpgm", "taylor", "lasso", "dcp")
+# Those that look at weights alone.
+DATA_FREE = ("l1", "l2", "bn_scale", "fpgm")
 Criterion = Annotated[str, Choice(criteria, CRITERIA)]
 
 
@@ -18,7 +20,11 @@ class PruneChannels(StageBase):
     """Cuts channels until the model's cost is the target's."""
 
     name: Literal["prune_channels"] = "prune_channels"
-    criterion: Criterion = Field("taylor", description="How a channel's importance is judged.")
+    criterion: Criterion = Field(
+        "taylor",
+        description="How a channel's importance is judged; l2 where nothing is said and there are no "
+        "examples.",
+    )
     scope: Literal["global", "uniform"] = Field(
         "global", description="Rank all groups together, or cut the same ratio in each."
     )
