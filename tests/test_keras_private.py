@@ -119,3 +119,23 @@ def test_masks_and_operations() -> None:
     added = keras.Input((2,)) + 1.0
     assert private.is_operation(private.origin(added)[0])
     assert not private.is_operation(private.origin(nested().outputs[0])[0])
+
+
+def test_what_cells_read_of_their_state_is_masked_within_a_block_alone() -> None:
+    layer = layers.GRU(3, dropout=0.5)
+    x = np.ones((2, 4, 2), "float32")
+    before = layer(x)
+    states: list[tuple[int, ...]] = []
+
+    def nothing(cell: object, state: object) -> object:
+        states.append(tuple(state.shape))
+        return keras.ops.zeros_like(state)
+
+    with private.masked_states([layer.cell], nothing):
+        masked = layer(x, training=True)
+    kernel, recurrent_kernel, bias = layer.get_weights()
+    np.testing.assert_array_equal(layer(x), before)
+    # The same without what reads the state.
+    layer.set_weights([kernel, np.zeros_like(recurrent_kernel), bias])
+    np.testing.assert_allclose(masked, layer(x), atol=1e-6)
+    assert states == [(2, 3)]

@@ -92,10 +92,8 @@ def states(graph: ChannelGraph) -> Iterator[tuple[str, Any, np.ndarray]]:
     """The cells of recurrent layers: the layer's path, the cell, and the unit of each number of it."""
     for use in graph.uses:
         made = graph.units.made.get(id(use.op))
-        if made is None:
-            continue
-        for cell in cells_of(use.op):
-            yield use.path, cell, graph.units.unit_of[made[: cell.units]]
+        for cell in cells_of(use.op) if made is not None else ():
+            yield use.path, cell, graph.units.unit_of[made]
 
 
 def consumes(use: Use) -> bool:
@@ -151,9 +149,9 @@ def weight_of(layer: Any, end: str) -> Any:
 # The weight's name, the axis of incoming channels (None: they have none there) and of outgoing ones.
 MATRICES: dict[type, tuple[str, int | None, int]] = {
     layers.Dense: ("kernel", 0, 1),
+    layers.TimeDistributed: ("kernel", 0, 1),
     # Of most equations; an EinsumDense's own says where they are.
     layers.EinsumDense: ("kernel", 0, -1),
-    layers.TimeDistributed: ("kernel", 0, 1),
     layers.Embedding: ("embeddings", None, 1),
     **dict.fromkeys(
         (layers.MultiHeadAttention, layers.GroupQueryAttention), ("attention_output/kernel", None, -1)

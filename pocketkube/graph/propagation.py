@@ -55,13 +55,6 @@ def propagate(call: ChannelFlow) -> list[Channels | None] | None:
     return [made] * len(call.out_shapes)
 
 
-def why_unknown(op: Any) -> str:
-    """Why what goes in to an operation without a rule and out of it stays."""
-    held = obstacle(op)
-    reason = f"it {held}" if held else "no rule knows it"
-    return f"{reason}, so that all that goes in and out stays{said_of_unknown(op)}"
-
-
 def _operation_rule(op: Any) -> Rule | None:
     # Bare operations (x + y on symbolic tensors) have no public classes: their names are keras.ops'.
     if not is_operation(op):
@@ -274,9 +267,6 @@ def _reshape(call: ChannelFlow) -> Channels | None:
     channels = call.channels[0]
     if channels is None:
         return None
-    if channels.axis == -1 and call.shapes[0][-1] == call.out_shapes[0][-1] is not None:
-        # The last axis is as it was, even where steps of a sequence become examples of a batch.
-        return channels
     shape, out = call.shapes[0][1:], call.out_shapes[0][1:]
     if not _is_whole(shape) or not _is_whole(out):
         return left_whole(call, "sizes beside the batch are open, so that channels cannot be followed")
@@ -388,14 +378,14 @@ RULES: dict[type, Rule] = {
     layers.DepthwiseConv1D: _depthwise,
     layers.DepthwiseConv2D: _depthwise,
     layers.MultiHeadAttention: _attention,
+    layers.TimeDistributed: _each_step,
+    **dict.fromkeys(RECURRENT, recurrent_channels),
     layers.GroupQueryAttention: _attention,
     layers.BatchNormalization: _normalization,
     layers.LayerNormalization: _normalization,
     layers.RMSNormalization: _normalization,
     # Channels that are zero add nothing to a length.
     layers.UnitNormalization: _same,
-    layers.TimeDistributed: _each_step,
-    **dict.fromkeys(RECURRENT, recurrent_channels),
     layers.GroupNormalization: _group_normalization,
     LayerScale: _channels_last_only,
     layers.PReLU: _prelu,
@@ -520,5 +510,14 @@ OPERATION_RULES: dict[str, Rule] = {
 
 # Of channels that are zero they give what they give without them.
 ADDING_UP = {"Sum", "Norm"}
+UNKNOWN = "no rule knows it, so that all that goes in and out stays"
+
+
+def why_unknown(op: Any) -> str:
+    """Why all that goes in and out of a layer or operation stays, for which there is no rule."""
+    known = obstacle(op)
+    return f"it {known}" if known else f"{UNKNOWN}{said_of_unknown(op)}"
+
+
 FIRST = "it works channels first; build the network with data_format='channels_last'"
 OWN = "it has numbers of its own for each channel, which no rule cuts; a BatchNormalization has one"

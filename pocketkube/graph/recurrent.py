@@ -83,8 +83,7 @@ def _initial_states(call: "ChannelFlow", units: np.ndarray) -> list[int]:
     given = keras.tree.flatten(kwargs.get("initial_state", args[1] if len(args) > 1 else None))
     states = {id(x) for x in given if isinstance(x, keras.KerasTensor)}
     if any(x is not None and id(x) not in states for x in given):
-        # Numbers that are written into the network have a place for every unit.
-        call.hold("a state that is written into the network has a number for every unit", units)
+        call.hold("it begins with states that are written into the network", units)
     tensors = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
     return [position for position, tensor in enumerate(tensors) if id(tensor) in states]
 

@@ -173,7 +173,7 @@ CASES = [
         "TimeDistributed",
         VOLUME,
         lambda: layers.TimeDistributed(layers.Conv2D(8, 3)),
-        held="it gives each step to a Conv2D",
+        held="gives each step to a Conv2D",
     ),
     layer(
         "SpectralNormalization",
