@@ -253,13 +253,16 @@ def best_of(
     return cut, "on examples held back, outputs would be no nearer to what they were"
 
 
+FITTED = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Dense)
+
+
 def readers(graph: ChannelGraph, group: Group) -> list[str]:
     """Paths of the convolutions and dense layers that read a group and can be fitted."""
     layers = {use.path: use.op for use in graph.uses}
     return [
         side.path
         for side in consumers(graph)
-        if computes_as(layers[side.path]) in (keras.layers.Conv2D, keras.layers.Dense)
+        if computes_as(layers[side.path]) in FITTED
         and getattr(layers[side.path], "groups", 1) == 1
         and np.isin(side.units, group.units).any()
     ]
@@ -398,7 +401,7 @@ def drawn_positions(layer: Any, x: Any, rng: np.random.Generator) -> np.ndarray:
     """Which of a layer's output positions are looked at: numbers that count them row by row.
 
     Args:
-        layer: A Conv2D or Dense.
+        layer: A convolution or Dense.
         x: What goes in, `[batch, …, channels]`.
         rng: Draws where there are more than `POSITIONS`.
     """
@@ -413,7 +416,7 @@ def patches(layer: Any, x: Any, positions: np.ndarray) -> np.ndarray:
     """What a layer reads at some of its output positions, as rows, `[batch · positions, patch]`.
 
     Args:
-        layer: A Conv2D or Dense.
+        layer: A convolution or Dense.
         x: What goes in, `[batch, …, channels]`.
         positions: As `drawn_positions` gives them.
     """
@@ -421,10 +424,15 @@ def patches(layer: Any, x: Any, positions: np.ndarray) -> np.ndarray:
     if isinstance(layer, keras.layers.Dense):
         rows = values.reshape(len(values), -1, values.shape[-1])[:, positions]
     else:
-        down, across = _windows(layer, values)
-        padded = np.pad(values, ((0, 0), down.padding, across.padding, (0, 0)))
-        row, column = np.divmod(positions, across.outputs)
-        rows = padded[:, down.seen_at(row)[:, :, None], across.seen_at(column)[:, None, :]]
+        windows = _windows(layer, values)
+        padded = np.pad(values, ((0, 0), *(each.padding for each in windows), (0, 0)))
+        places = np.unravel_index(positions, [each.outputs for each in windows])
+        seen: list[Any] = []
+        for axis, (window, place) in enumerate(zip(windows, places, strict=True)):
+            along = [len(positions), *[1] * len(windows)]
+            along[1 + axis] = len(window.offsets)
+            seen.append(window.seen_at(place).reshape(along))
+        rows = padded[(slice(None), *seen)]
     return rows.reshape(-1, inputs_of(layer)).astype(np.float64)
 
 
@@ -449,19 +457,20 @@ class _Window:
         return outputs[:, None] * self.stride + self.offsets
 
 
-def _windows(layer: Any, x: Any) -> tuple[_Window, _Window]:
-    down, across = (
+def _windows(layer: Any, x: Any) -> list[_Window]:
+    return [
         _window(size, kernel, stride, dilation, layer.padding)
         for size, kernel, stride, dilation in zip(
-            x.shape[1:3], layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
+            x.shape[1:-1], layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
         )
-    )
-    return down, across
+    ]
 
 
 def _window(size: int, kernel: int, stride: int, dilation: int, padding: str) -> _Window:
     offsets = np.arange(kernel) * dilation
     width = int(offsets[-1]) + 1
+    if padding == "causal":
+        return _Window((size - 1) // stride + 1, (width - 1, 0), stride, offsets)
     if padding == "valid":
         return _Window((size - width) // stride + 1, (0, 0), stride, offsets)
     outputs = -(-size // stride)

@@ -138,3 +138,13 @@ def test_a_criterion_of_ones_own_is_used_by_name_or_as_it_is() -> None:
         np.testing.assert_array_equal(
             pruned.model.get_layer("dense").kernel, np.asarray(model.get_layer("dense").kernel)[:, :4]
         )
+
+
+def test_where_nothing_may_go_the_reasons_are_named() -> None:
+    inputs = keras.Input((8,))
+    x = keras.layers.Dense(6, name="inner")(inputs)
+    x = keras.layers.Softmax(name="mixing")(x)
+    model = keras.Model(inputs, keras.layers.Dense(3, name="head")(x), name="small")
+    said = "small has no channels that may be cut. What head makes goes out of the model. mixing"
+    with pytest.raises(UserError, match=said):
+        Pruner(model)

@@ -218,6 +218,24 @@ def test_patches_are_those_of_tensorflow(padding, kernel, strides, dilation) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (layers.Conv1D(4, 3, padding="causal", dilation_rate=2), (3, 11, 5)),
+        (layers.Conv1D(4, 4, strides=3, padding="causal"), (3, 11, 5)),
+        (layers.Conv1D(4, 4, strides=2, padding="same"), (3, 11, 5)),
+        (layers.Conv3D(4, (2, 3, 1), strides=(1, 2, 2), padding="same"), (2, 5, 6, 7, 3)),
+        (layers.Conv3D(4, 2, dilation_rate=2), (2, 5, 6, 7, 3)),
+    ],
+    ids=["dilated", "strided", "same", "volume", "dilated volume"],
+)
+def test_what_a_layer_gives_follows_from_its_patches_along_one_axis_and_three(layer, shape) -> None:
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    given = np.asarray(layer(x))
+    everywhere = patches(layer, x, np.arange(np.prod(given.shape[1:-1])))
+    np.testing.assert_allclose(everywhere @ matrix_of(layer), given.reshape(-1, 4), atol=1e-5)
+
+
 def test_few_positions_are_all_taken_and_of_many_each_at_most_once() -> None:
     rng, layer = np.random.default_rng(0), layers.Conv2D(2, 3)
     assert drawn_positions(layer, np.zeros((1, 8, 8, 1)), rng).tolist() == list(range(36))
