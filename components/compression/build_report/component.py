@@ -12,13 +12,13 @@ def build_report(
     result: dsl.Input[dsl.Model],
     measured: dsl.Input[dsl.Artifact],
     model: str,
-    dataset: dict,
     stages: list,
     report: dsl.Output[dsl.HTML],
     summary: dsl.Output[dsl.Markdown],
     figures: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     searched: dsl.Input[dsl.Artifact] = None,
+    dataset: dict = {},
     width: float = 1.0,
     task: dict = {},
     target: dict = {},
@@ -38,13 +38,13 @@ def build_report(
         result: What it made of the compressed one.
         measured: What benchmark_litert measured.
         model: A built-in network's name, or the path of a .keras file.
-        dataset: Where the examples are, as in {builtin: digits}.
         stages: Settings of all of the job's stages, each with its name.
         report: Gets the report, a page that needs no network.
         summary: Gets the figures before and after as a table.
         figures: Gets result.json: the same for machines.
         metrics: Gets the figures of the result that people ask for first.
         searched: What search_ratios found, where there was a search.
+        dataset: Where the examples are, as in {builtin: digits}; empty where there were none.
         width: Width multiplier of a built-in network.
         task: What the labels are, where they do not tell, as in {landmarks: {}}.
         target: What the compressed network has to reach, as in {speedup: 2}.
