@@ -11,6 +11,20 @@ from pathlib import Path
 from pocketkube.errors import UserError
 
 
+def place_of(text: str, base: Path) -> Path:
+    """The place that a person's path names.
+
+    Args:
+        text: The path; ~ is the home folder, ~name another user's. Where there is no such user it is a
+            name like any other.
+        base: The folder that relative paths start from.
+    """
+    try:
+        return base / Path(text).expanduser()
+    except RuntimeError:
+        return base / text
+
+
 @contextmanager
 def replaced_folder(target: Path) -> Iterator[Path]:
     """Yields an empty folder that takes `target`'s place when the block ends without an error.

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from pocketkube.errors import UserError
+from pocketkube.files import place_of
 from pocketkube.spec import (
     Spec,
     load_settings,
@@ -130,7 +131,7 @@ def parse_retraining(document: Mapping[str, Any]) -> RetrainingJob:
 
 def _job(settings: Retraining, base: Path) -> RetrainingJob:
     if isinstance(settings.spec, str):
-        file = base / Path(settings.spec).expanduser()
+        file = place_of(settings.spec, base)
         spec = resolve_paths(load_spec(file), file.resolve().parent)
     else:
         spec = resolve_paths(parse_spec(settings.spec), base)

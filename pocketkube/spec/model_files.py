@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pocketkube.files import place_of
 from pocketkube.models.names import MODEL_NAMES
 
 HDF5 = (".h5", ".hdf5")
@@ -22,4 +23,4 @@ def is_model_file(name: str, base: Path = Path()) -> bool:
     # A folder that happens to be called so stands in for no built-in network.
     if name in MODEL_NAMES:
         return False
-    return "://" not in name and (base / Path(name).expanduser() / SAVED_MODEL).is_file()
+    return "://" not in name and (place_of(name, base) / SAVED_MODEL).is_file()

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pocketkube.errors import UserError
+from pocketkube.files import place_of
 from pocketkube.spec.sections.imports import Import, check_imports, packed
 
 
@@ -89,7 +90,7 @@ def _file(text: str, base: Path) -> Path | None:
     if text.endswith(".py") or "/" in text or "\\" in text:
         if not text.endswith(".py"):
             raise UserError(f"{text} is no .py file, and no module's name")
-        return base / Path(text).expanduser()
+        return place_of(text, base)
     beside = base / f"{text}.py"
     return beside if text.isidentifier() and beside.is_file() else None
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from yaml import MappingNode
 
 from pocketkube.errors import UserError
+from pocketkube.files import place_of
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.own_code import read_imports
 from pocketkube.spec.problems import Problem, problems_of
@@ -179,7 +180,7 @@ def _absolute_student(stage: StageSettings, base: Path) -> StageSettings:
 
 
 def _absolute(place: str, base: Path) -> str:
-    return place if "://" in place else str(base.absolute() / Path(place).expanduser())
+    return place if "://" in place else str(place_of(place, base.absolute()))
 
 
 def validated(kind: type[Kind], document: Any) -> Kind:

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from pocketkube.errors import UserError
+from pocketkube.files import place_of
 from pocketkube.storage import server_settings
 from pocketkube.storage.address import S3Address, is_uri, parse_uri, why_no_name
 from pocketkube.storage.checksums import CONTENTS_FILE, UNFINISHED_FILE
@@ -137,9 +138,7 @@ def parse_location(text: str, base: Path = Path()) -> Location:
     Raises:
         UserError: If it is a URI that is wrong, or of another kind.
     """
-    return (
-        S3Location(parse_uri(text)) if is_uri(text) else LocalLocation(base / Path(text).expanduser())
-    )
+    return S3Location(parse_uri(text)) if is_uri(text) else LocalLocation(place_of(text, base))
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,13 @@ def test_a_folder_does_not_stand_in_for_a_built_in_network(tmp_path: Path) -> No
     assert is_model_file("mine", tmp_path)
 
 
+def test_a_home_folder_of_nobody_is_a_name_like_any_other(tmp_path: Path) -> None:
+    place = "~nobody-of-that-name/net.keras"
+    spec = parse_spec({"model": place, "dataset": {"npz": place}, "stages": ["fine_tune"]})
+    assert resolve_paths(spec, tmp_path).model == str(tmp_path / place)
+    assert not is_model_file("~nobody-of-that-name/net", tmp_path)
+
+
 def test_contradictory_targets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="contradict each other"):
         load(tmp_path, GOOD.replace("criterion: l1", "ratios: {conv: 0.5}"))
