@@ -11,7 +11,7 @@ import numpy as np
 from pocketkube.errors import UserError, first_line
 from pocketkube.facts import BundleFacts, PackedFacts, ProfileFacts, StageFacts, load_facts
 from pocketkube.files import replaced_folder, write_text
-from pocketkube.graph.fixed_size import at_shapes, open_shapes
+from pocketkube.graph.fixed_size import at_shapes, open_shapes, opened
 from pocketkube.keras_private import flat_layers
 from pocketkube.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_FILE
 from pocketkube.loading import load_added_layers, why_not_loaded
@@ -62,7 +62,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     say what it takes: under "packed", and of the stage that made it, so that the lineage tells it of
     each.
     """
-    facts, model = bundle.facts.model_copy(update={"packed": None}), _of_any_size(bundle)
+    facts = bundle.facts.model_copy(update={"packed": None})
+    model = opened(bundle.model, [size.open_shape for size in facts.input_sizes])
     with replaced_folder(folder) as aside:
         model.save(aside / MODEL_FILE)
         if packs(model, bundle.forms):
@@ -71,16 +72,6 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         if bundle.scores:
             np.savez(aside / SCORES_FILE, **bundle.scores)  # type: ignore[arg-type]
         write_text(aside / FACTS_FILE, text_of(facts))
-
-
-def _of_any_size(bundle: Bundle) -> keras.Model:
-    """The model with inputs as it had them at first."""
-    if not bundle.facts.input_sizes:
-        return bundle.model
-    try:
-        return at_shapes(bundle.model, [size.open_shape for size in bundle.facts.input_sizes])
-    except UserError:
-        return bundle.model
 
 
 def _with_packed(facts: BundleFacts, packed: PackedFacts) -> BundleFacts:

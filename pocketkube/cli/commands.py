@@ -108,6 +108,7 @@ def profile(options: Namespace) -> None:
 def prune(options: Namespace) -> None:
     """`pocketkube prune`: a smaller .keras file."""
     quiet_tensorflow()
+    from pocketkube.graph.fixed_size import at_image_size, open_shapes, opened
     from pocketkube.pruning.criteria import criterion_named
     from pocketkube.pruning.prune import prune as prune_model
     from pocketkube.spec.sections import PruneChannels
@@ -119,13 +120,14 @@ def prune(options: Namespace) -> None:
         raise UserError(f"--round-to: {options.round_to} is no multiple; give 1 or more.")
     import_named(options)
     criterion_named(options.criterion)
-    model = _model(options.model, options.image_size)
+    came = _model(options.model, None)
+    model = at_image_size(came, options.image_size) if options.image_size else came
     settings = PruneChannels(criterion=options.criterion, round_to=options.round_to)
     pruned = prune_model(
         model, settings, speedup=options.speedup, calibration=_calibration(options, model)
     )
     with replaced_file(options.output) as aside:
-        pruned.model.save(aside)
+        opened(pruned.model, open_shapes(came)).save(aside)
     notes = list(pruned.notes)
     if options.dataset is None:
         notes.append(

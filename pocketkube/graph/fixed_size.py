@@ -88,6 +88,21 @@ def at_shapes(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
     return sized
 
 
+def opened(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
+    """A model that takes inputs of any size again, or as it is, where a layer of it no longer can.
+
+    Args:
+        model: A model that was brought to one size; it is left as it is.
+        shapes: What `open_shapes` gave before; none where it had one size from the beginning.
+    """
+    if not shapes:
+        return model
+    try:
+        return at_shapes(model, shapes)
+    except UserError:
+        return model
+
+
 def _open(config: Any) -> None:
     """Lets the models in a configuration take inputs of any size, in place; channels stay."""
     if not isinstance(config, dict):

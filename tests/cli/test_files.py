@@ -124,6 +124,22 @@ def test_a_size_that_is_open_is_asked_for(folder: Path, tmp_path: Path, capsys) 
     assert tuple(Interpreter(str(file)).get_input_details()[0]["shape"]) == (1, 12, 9, 3)
 
 
+def test_a_pruned_model_takes_any_size_as_the_first_does(tmp_path: Path, capsys) -> None:
+    net, small, file = (tmp_path / name for name in ("net.keras", "small.keras", "small.tflite"))
+    conv = keras.layers.Conv2D
+    keras.Sequential([keras.Input((None, None, 3)), conv(8, 3), conv(2, 1)]).save(net)
+    found = asked(
+        capsys,
+        *("prune", net, "--image-size", 12, 20, "--speedup", 1.5),
+        *("--round-to", 1, "-o", small),
+    )
+    assert found["speedup"] >= 1.5
+    asked(capsys, "export", small, "-o", file, "--image-size", 8, 16)
+    x = np.random.default_rng(0).random((3, 8, 16, 3), np.float32)
+    wanted = keras.saving.load_model(small).predict(x, verbose=0)
+    np.testing.assert_allclose(litert(file, x), wanted, atol=1e-5)
+
+
 def test_what_is_wrong_with_an_export_is_one_line_and_no_file(folder: Path, tmp_path: Path) -> None:
     net, file = folder / "net.keras", tmp_path / "net.tflite"
     assert "has to end in .tflite" in refused("export", net, "-o", tmp_path / "net.lite")
