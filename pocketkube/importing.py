@@ -3,7 +3,7 @@
 import importlib
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.abc import InspectLoader
 from importlib.util import module_from_spec, spec_from_loader
 from types import CodeType, ModuleType
@@ -16,9 +16,9 @@ from pocketkube.spec.sections import Import
 def import_all(imports: Sequence[Import]) -> None:
     """Imports modules, in this order; what is imported already is left as it is.
 
-    Classes of theirs that Keras writes down and functions are made known to Keras by their names, where
-    they are under no `@keras.saving.register_keras_serializable`. Keras's safe mode stays: a model file
-    names no module to import.
+    Classes of theirs that Keras writes down are made known to Keras by their names, where no
+    `@keras.saving.register_keras_serializable` did it. Functions need that: a model file may call what
+    is known, in a Lambda with arguments of its own. Keras's safe mode stays: it names no module.
 
     Args:
         imports: The modules, as a user has named them.
@@ -46,19 +46,13 @@ def make_known(module: ModuleType) -> None:
 
     known, top = keras.saving.get_custom_objects(), module.__name__.split(".")[0]
     for name, value in vars(module).items():
-        if (
-            getattr(value, "__module__", "").split(".")[0] != top
-            or getattr(value, "__name__", "") != name
-        ):
-            continue
         is_class = isinstance(value, type) and hasattr(value, "from_config")
-        is_function = callable(value) and not isinstance(value, type) and not name.startswith("_")
-        if not (is_class or (is_function and not _is_built_in(name))):
+        if not is_class or value.__name__ != name or _top(value) != top:
             continue
         if keras.saving.get_registered_name(value) != name:
             continue
         there = known.get(name)
-        if there is not None and getattr(there, "__module__", "").split(".")[0] != top:
+        if there is not None and _top(there) != top:
             raise UserError(
                 f"imports: both {there.__module__} and {module.__name__} have {name}: rename one, or "
                 'put both under @keras.saving.register_keras_serializable("…"), each with a name.'
@@ -66,15 +60,9 @@ def make_known(module: ModuleType) -> None:
         known[name] = value
 
 
-def _is_built_in(function: str) -> bool:
-    """Whether Keras has a function of that name, in whose place another would come."""
-    import keras
-
-    places: Iterable[Any] = (
-        *(keras.activations, keras.constraints, keras.initializers, keras.losses),
-        *(keras.metrics, keras.ops, keras.regularizers),
-    )
-    return any(hasattr(place, function) for place in places)
+def _top(value: Any) -> str:
+    """The top-level module of what has one; some built-in things have none."""
+    return (getattr(value, "__module__", None) or "").split(".")[0]
 
 
 class _Text(InspectLoader):

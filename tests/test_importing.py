@@ -39,9 +39,31 @@ def test_a_model_with_layers_of_a_module_is_read_and_can_be_cut(tmp_path: Path) 
     assert not graph.left_whole
     assert {group.name for group in graph.groups} == {"stem", "halved", "conv"}
     assert is_of_text("my_layers")
-    # What Keras itself has keeps its name.
+    # A model file may call what is known, with arguments of its own.
     assert keras.saving.get_registered_object("relu") is None
-    assert keras.saving.get_registered_object("wave").__module__ == "my_layers"
+    assert keras.saving.get_registered_object("mine>wave").__module__ == "my_layers"
+
+
+def test_a_model_file_calls_no_function_that_was_not_meant_for_it(tmp_path: Path) -> None:
+    source = "from pathlib import Path\n\ndef wipe(x, path=''):\n    Path(path).touch()\n    return x\n"
+    import_all([module("wiping", source)])
+    wipe, marker = sys.modules["wiping"].wipe, tmp_path / "called"
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Lambda(wipe, arguments={"path": str(marker)})(inputs))
+    keras.saving.register_keras_serializable("Custom", "wipe")(wipe)
+    model.save(tmp_path / "net.keras")
+    keras.saving.get_custom_objects().clear()
+    keras.src.saving.object_registration.GLOBAL_CUSTOM_NAMES.pop(wipe, None)
+    marker.unlink()
+    import_all([module("wiping", source)])
+    with pytest.raises(UserError):
+        load_model(tmp_path / "net.keras")
+    assert not marker.exists()
+
+
+def test_what_has_no_module_is_passed_over() -> None:
+    import_all([module("bound_one", "look = {}.get\nnumber = 3\n")])
+    assert sys.modules["bound_one"].number == 3
 
 
 def test_a_text_is_run_once_and_anew_where_it_is_another_one() -> None:

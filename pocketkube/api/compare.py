@@ -135,8 +135,10 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
             inputs = materialize(dataset.test, EXAMPLES, 0)[0]
         agreement = _agreement(first, second, inputs, measure_of(first))
         return Comparison(_figures(first), _figures(second), agreement, len(inputs[0]), None)
-    task = first.task or second.task or settled_task(Learning(), first.model, dataset)
-    own = second.task or settled_task(Learning(), second.model, dataset)
+    task, own = (
+        settled_task(Learning(), each.model, dataset, known=each.task or other.task)
+        for each, other in ((first, second), (second, first))
+    )
     inputs, _ = materialize(dataset.test, None, 0)
     was, now = evaluate(first.model, dataset.test, task), evaluate(second.model, dataset.test, own)
     worse = warning(was.each, now.each, task.wording, (), "in the first model")

@@ -60,6 +60,8 @@ def _inputs_of(examples: Examples) -> Examples:
 def _load(settings: DatasetSettings, base: Path) -> Dataset:
     if settings.added is not None:
         return _load_added(settings.added, settings)
+    if settings.is_none:
+        raise UserError("dataset: none has no examples; name what has, as digits or an .npz file.")
     kind, where = settings.source
     if kind == "builtin":
         return digits.load(settings)

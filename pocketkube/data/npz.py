@@ -28,8 +28,14 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
     """
     if settings.image_size is not None:
         raise UserError("dataset: image_size does not go with npz: its arrays are taken as they are.")
-    arrays = _read(path)
-    examples = _checked(path, arrays, _labels(path, arrays))
+    arrays, others = _read(path)
+    labels = _labels(path, arrays)
+    if others and not labels and settings.labels:
+        raise UserError(
+            f"{path}: has no y, but {', '.join(others)}: call the labels y, or say dataset.labels: "
+            "false if there are none."
+        )
+    examples = _checked(path, arrays, labels)
 
     def finish(rows: np.ndarray) -> np.ndarray:
         return _as_taken(rows, settings.value_range)
@@ -50,7 +56,7 @@ def load_examples(path: Path) -> Labelled:
     Raises:
         UserError: As `load` does; or if there is no example.
     """
-    arrays = _read(path)
+    arrays, _ = _read(path)
     examples = _checked(path, arrays, _labels(path, arrays))
     if len(examples.inputs[0]) == 0:
         raise UserError(f"{path}: has no examples.")
@@ -83,17 +89,19 @@ def _as_taken(rows: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
     return rows.astype(kind, copy=False)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays that have a meaning by their names, and the names of the others."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such .npz file.")
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
+    others: list[str] = []
     try:
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise UserError(f"{path}: is a single array, not an .npz with x and y.")
-            for name in archive.files:
-                if re.fullmatch(rf"[xy]\d*|{WEIGHTS}", name):
-                    arrays[name] = archive[name]
+            known = [name for name in archive.files if re.fullmatch(rf"[xy]\d*|{WEIGHTS}", name)]
+            arrays |= {name: archive[name] for name in known}
+            others = [name for name in archive.files if name not in known]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         if "allow_pickle" in str(error) or "Object arrays" in str(error):
             raise UserError(
@@ -103,7 +111,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub":
             raise UserError(f"{path}: {name} must hold real numbers. Received: {array.dtype}.")
-    return arrays
+    return arrays, others
 
 
 def _numbered(path: Path, arrays: dict[str, np.ndarray], letter: str) -> dict[str, np.ndarray]:

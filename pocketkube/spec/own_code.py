@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pocketkube.errors import UserError
 from pocketkube.files import place_of
-from pocketkube.spec.sections.imports import Import, check_imports, packed
+from pocketkube.spec.sections.imports import LARGEST_TEXT, Import, check_imports, packed
 
 
 def read_import(text: str, base: Path) -> Import:
@@ -34,13 +34,15 @@ def read_import(text: str, base: Path) -> Import:
     if file is None:
         return _checked(lambda: Import(name=text))
     try:
-        source = file.read_text("utf-8")
+        source = file.read_text("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"there is no file {file}") from None
     except UnicodeDecodeError:
         raise UserError(f"{file} is no Python: it is no text") from None
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    if len(source.encode()) > LARGEST_TEXT:
+        raise UserError(f"{file.name} has more than {LARGEST_TEXT:,} bytes; install it as a package")
     if not file.stem.isidentifier():
         raise UserError(f"{file.name} is no module's name: rename the file, as to my_layers.py")
     found = _checked(lambda: Import(name=file.stem, packed=packed(source)))

@@ -13,6 +13,7 @@ from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.own_code import read_imports
 from pocketkube.spec.problems import Problem, problems_of
 from pocketkube.spec.sections import UNCOMPRESSED, DistillModel, Import
+from pocketkube.spec.sections.imports import check_imports
 from pocketkube.spec.settings import Settings
 from pocketkube.spec.source import line_of, read_document
 from pocketkube.spec.spec import Spec, said_of_width
@@ -54,14 +55,18 @@ def with_texts(document: Mapping[str, Any], base: Path) -> dict[str, Any]:
     Raises:
         UserError: If there is no such file, or it is no module.
     """
-    words = document.get("imports")
-    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+    given = document.get("imports")
+    if not isinstance(given, list | tuple):
         return dict(document)
+    # Mappings have their text; what else stands there is refused where all settings are looked at.
+    words = [word for word in given if isinstance(word, str)]
     try:
         found = read_imports(words, base)
     except UserError as error:
         raise UserError(f"imports: {error}") from None
-    return {**document, "imports": [each.model_dump(exclude_defaults=True) for each in found]}
+    texts = (each.model_dump(exclude_defaults=True) for each in found)
+    imports = [next(texts) if isinstance(each, str) else each for each in given]
+    return {**document, "imports": imports}
 
 
 def load_settings(kind: type[Kind], path: Path) -> Kind:
@@ -132,10 +137,17 @@ def with_imports(spec: Spec, imports: Sequence[Import]) -> Spec:
     Args:
         spec: The job.
         imports: The modules.
+
+    Raises:
+        UserError: If all of them are too large together.
     """
-    names = {each.name for each in imports}
-    kept = tuple(each for each in spec.imports if each.name not in names)
-    return spec.model_copy(update={"imports": (*kept, *imports)})
+    # A dict keeps the place of a name that has another value now: modules that import it come behind.
+    by_name = {each.name: each for each in (*spec.imports, *imports)}
+    try:
+        check_imports(together := tuple(by_name.values()))
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return spec.model_copy(update={"imports": together})
 
 
 def resolve_paths(spec: Spec, base: Path) -> Spec:

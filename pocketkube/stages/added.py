@@ -23,8 +23,13 @@ def added_modules(config: StageConfig) -> tuple[str, ...]:
     gives of a module is in the config itself.
     """
     named = [module for name, value in config.values() for module in _named(name, value)]
+    # What these add once they are imported is theirs: before, a config would follow from other code.
+    imported = {value.name.split(".")[0] for _, value in config.values() if isinstance(value, Import)}
     everywhere = [each.origin(name).module for each in (layers, tasks) for name in each.names()]
-    return tuple(sorted({*named, *(name for name in everywhere if not is_of_text(name))}))
+    others = [
+        name for name in everywhere if not is_of_text(name) and name.split(".")[0] not in imported
+    ]
+    return tuple(sorted({*named, *others}))
 
 
 def _named(name: str, value: Any) -> Iterator[str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
 PACKAGE = "pocketkube"
@@ -63,11 +63,20 @@ def _imported(module: str) -> frozenset[str]:
     for node in _run(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.ImportFrom):
+            base = _base(node, module if file.stem == "__init__" else ".".join(parents))
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and module not in LAZY:
             names |= {node.value.split(":")[0]}
     return frozenset(name for name in names if all(map(str.isidentifier, name.split("."))))
+
+
+def _base(node: ast.ImportFrom, package: str) -> str:
+    """The module that names are imported from, as one in `package` says it."""
+    try:
+        return resolve_name("." * node.level + (node.module or ""), package)
+    except ImportError:
+        return ""
 
 
 def _run(tree: ast.AST) -> Iterator[ast.AST]:

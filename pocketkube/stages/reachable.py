@@ -40,7 +40,7 @@ def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
         except UserError as error:
             raise UserError(f"{called(key)}: {error}") from error
     for module in spec.imports:
-        if not module.packed and find_spec(module.name.split(".")[0]) is None:
+        if not module.packed and not _is_there(module.name.split(".")[0]):
             raise UserError(
                 f"{called('imports')}: there is no module {module.name} in the image; give its text, "
                 "as {name: my_layers, source: …}"
@@ -57,6 +57,13 @@ def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
             raise UserError(f"{name}: there is no {text}{held}")
         stamps.append(stamp)
     return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16] if stamps else ""
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ValueError, ImportError):
+        return False
 
 
 def _networks(spec: Spec) -> Iterator[tuple[str, str]]:

@@ -59,6 +59,16 @@ def test_the_original_is_learnt_from_and_agreed_with(done: SimpleNamespace) -> N
     assert found.agreement == pytest.approx(agreement)
 
 
+def test_with_labels_a_comparison_is_by_them(done: SimpleNamespace) -> None:
+    y = np.random.default_rng(1).integers(0, 2, len(X))
+    found = pk.compare(done.model, done.tuned, (X, y))
+    test = dataset_of((X, y), done.model, "test").test
+    (x,), (labels,) = test.arrays
+    assert (found.wording.score_name, found.examples) == ("accuracy", len(x))
+    for model, figures in ((done.model, found.before), (done.tuned.model, found.after)):
+        assert figures.score == pytest.approx((classes(model, x) == labels.ravel()).mean())
+
+
 def test_the_file_is_calibrated_on_inputs_alone(done: SimpleNamespace, tmp_path: Path) -> None:
     exported = pk.export(done.levels, tmp_path / "net.tflite", X)
     assert exported.number_format == "int8"

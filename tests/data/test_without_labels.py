@@ -102,3 +102,15 @@ def test_records_without_a_label_have_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="some records have an image/class/label and others none"):
         load(tmp_path, tfrecord="a-*")
     assert not load(tmp_path, tfrecord="a-*", labels=False).labels
+
+
+def test_labels_of_another_name_are_not_left_out_silently(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((40, 4, 4, 1), np.float32), labels=np.arange(40))
+    with pytest.raises(UserError, match=r"has no y, but labels: call the labels y, or say dataset"):
+        load_dataset(DatasetSettings(npz=str(tmp_path / "d.npz")))
+    assert load_dataset(DatasetSettings(npz=str(tmp_path / "d.npz"), labels=False)).labels == ()
+
+
+def test_none_is_no_data_set() -> None:
+    with pytest.raises(UserError, match="none has no examples"):
+        load_dataset(DatasetSettings(builtin="none"))

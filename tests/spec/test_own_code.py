@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from pocketkube.errors import UserError
-from pocketkube.spec import document_of, load_spec, parse_spec, yaml_of
-from pocketkube.spec.sections.imports import LARGEST_PACKED
+from pocketkube.spec import document_of, load_spec, parse_spec, with_imports, yaml_of
+from pocketkube.spec.sections import Import
+from pocketkube.spec.sections.imports import LARGEST_PACKED, packed
 
 SPEC = "model: net.keras\ndataset: digits\nstages: [fine_tune]\nimports: "
 SOURCE = "A = '{{ $(HOME) $$ }}'\n# \N{SNOWMAN}\n"
@@ -42,6 +43,7 @@ def written(folder: Path, imports: str) -> Path:
         ("[more/other.py, numpy.linalg]", ["other", "numpy.linalg"]),
         ("[my_layers, user]", ["my_layers", "user"]),
         ("[{name: mine, source: 'A = 1'}]", ["mine"]),
+        ("[my_layers, {name: mine, source: 'A = 1'}, more/other.py]", ["my_layers", "mine", "other"]),
     ],
 )
 def test_a_spec_holds_the_text_of_the_files_that_it_names(
@@ -110,3 +112,16 @@ def test_what_is_no_text_is_no_python(folder: Path) -> None:
         UserError, match=r"spec.yaml line 4: imports: \S+bytes.py is no Python: it is no"
     ):
         load_spec(written(folder, "[bytes]"))
+
+
+def test_a_command_lines_module_comes_in_the_place_of_the_specs(folder: Path) -> None:
+    spec = load_spec(written(folder, "[my_layers, user]"))
+    other = Import(name="my_layers", packed=packed("A = 3"))
+    more = with_imports(spec, [other, Import(name="numpy")])
+    assert [each.name for each in more.imports] == ["my_layers", "user", "numpy"]
+    assert more.imports[0].source == "A = 3"
+
+
+def test_a_mark_of_the_byte_order_is_no_text(folder: Path) -> None:
+    (folder / "marked.py").write_text("A = 1\n", "utf-8-sig")
+    assert load_spec(written(folder, "[marked]")).imports[0].source == "A = 1\n"

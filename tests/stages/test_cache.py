@@ -1,6 +1,7 @@
 """A stage runs again when something that it depends on changed, and only then."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ SPEC = {
 }
 DIGESTS = """\
 import json
+import os
 from pocketkube.stages.code import code_digest
 from pocketkube.stages.registry import STAGES
 print(json.dumps({name: code_digest(stage.module) for name, stage in STAGES.items()}))
@@ -108,3 +110,28 @@ def test_code_that_changed_counts_where_it_is_used(tmp_path: Path) -> None:
         assert bool(changed) == bool(again), (file, changed)
         assert len(changed) < len(before)
         before = after
+
+
+def test_what_an_imported_package_takes_from_its_own_modules_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = []
+    for name, factor in (("owned_one", 1), ("owned_two", 1), ("owned_three", 2)):
+        package = tmp_path / str(factor) / name / "owned"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("from .blocks import scale\n")
+        (package / "blocks.py").write_text("from . import numbers\nscale = numbers.FACTOR\n")
+        (package / "numbers.py").write_text(f"FACTOR = {factor}\n")
+        run = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from pocketkube.stages.code import code_digest as d; print(d('owned'))",
+            ],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(package.parent)])},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        digests.append(run.stdout)
+    assert digests[0] == digests[1] != digests[2]

@@ -12,7 +12,7 @@ from pocketkube.spec.settings import Settings
 
 # What a command line and a pipeline's parameter hold beside all else.
 LARGEST_PACKED = 2**16
-_LARGEST_TEXT = 2**20
+LARGEST_TEXT = 2**20
 
 
 class Import(Settings):
@@ -91,7 +91,7 @@ def unpacked(text: str) -> str:
     """
     try:
         opened = zlib.decompressobj()
-        content = opened.decompress(base64.b64decode(text, validate=True), _LARGEST_TEXT)
+        content = opened.decompress(base64.b64decode(text, validate=True), LARGEST_TEXT)
         if not opened.eof:
             raise ValueError
         return content.decode()
