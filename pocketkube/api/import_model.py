@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import keras
-
 from pocketkube.api.network import AppliedStage, Network, network_of
 from pocketkube.api.traces import settings_left
 from pocketkube.bundle import load_model
@@ -38,11 +36,7 @@ def import_model(path: str | Path, *, image_size: tuple[int, int] | None = None)
     """
     file = Path(path)
     if file.suffix == ".packed":
-        model = _sized(load_packed(file), image_size)
+        model = at_image_size(load_packed(file), image_size)
         forms = read_forms(file, model)
         return Network(model, model, tuple(map(AppliedStage, settings_left(model, forms))), forms)
-    return network_of("import_model", _sized(load_model(file), image_size))
-
-
-def _sized(model: keras.Model, image_size: tuple[int, int] | None) -> keras.Model:
-    return model if image_size is None else at_image_size(model, image_size)
+    return network_of("import_model", at_image_size(load_model(file), image_size))

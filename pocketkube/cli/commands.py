@@ -121,7 +121,7 @@ def prune(options: Namespace) -> None:
     import_named(options)
     criterion_named(options.criterion)
     came = _model(options.model, None)
-    model = at_image_size(came, options.image_size) if options.image_size else came
+    model = at_image_size(came, options.image_size)
     settings = PruneChannels(criterion=options.criterion, round_to=options.round_to)
     pruned = prune_model(
         model, settings, speedup=options.speedup, calibration=_calibration(options, model)
@@ -355,7 +355,7 @@ def _model(text: str, image_size: list[int] | None) -> Any:
 
     with parse_location(text).fetched() as path:
         model = load_model(path)
-    return at_image_size(model, image_size) if image_size else model
+    return at_image_size(model, image_size)
 
 
 def _calibration(options: Namespace, model: Any) -> Any:

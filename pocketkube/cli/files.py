@@ -94,7 +94,7 @@ def import_file(options: Namespace) -> None:
     import_named(options)
     with parse_location(options.old).fetched() as path:
         found = load_older(path)
-    model = at_image_size(found.model, options.image_size) if options.image_size else found.model
+    model = at_image_size(found.model, options.image_size)
     with replaced_file(options.output) as aside:
         model.save(aside)
     inputs, outputs = ([list(x.shape) for x in each] for each in (model.inputs, model.outputs))

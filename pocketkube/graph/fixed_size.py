@@ -16,12 +16,12 @@ def open_shapes(model: keras.Model) -> list[Shape]:
     return shapes if any(None in shape for shape in shapes) else []
 
 
-def at_image_size(model: keras.Model, size: Sequence[int]) -> keras.Model:
+def at_image_size(model: keras.Model, size: Sequence[int] | None) -> keras.Model:
     """A model that takes images of any size, at one size.
 
     Args:
         model: A functional or sequential model; it is left as it is.
-        size: Height and width.
+        size: Height and width; None to take the model as it is.
 
     Returns:
         The same network with the same weights.
@@ -30,6 +30,8 @@ def at_image_size(model: keras.Model, size: Sequence[int]) -> keras.Model:
         UserError: If no input is an image of any size, one is of another kind, the size is not
             positive, or a layer cannot take it.
     """
+    if size is None:
+        return model
     height, width = size
     if min(height, width) < 1:
         raise UserError(f"The image size {height} x {width} is none; give two numbers of 1 or more.")
