@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from rich.table import Table
 
-from pocketkube.api.data import Data, are_split, dataset_of, inputs_of
+from pocketkube.api.data import Data, dataset_of, examples_of
 from pocketkube.api.export import measure_of
 from pocketkube.api.network import ModelLike, Network, cost_rows, network_of
 from pocketkube.api.shown import Shown
@@ -125,14 +125,10 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
     first, second = network_of("compare", before), network_of("compare", after)
     if data is None:
         return Comparison(_figures(first), _figures(second), None, 0, None)
-    dataset = None
-    if are_split(data) or first.is_trained or second.is_trained:
-        dataset = dataset_of(data, first.model, "compare")
-    if dataset is None or not dataset.labels:
-        if dataset is None:
-            inputs = inputs_of(data, first.model, "compare", EXAMPLES, 0)
-        else:
-            inputs = materialize(dataset.test, EXAMPLES, 0)[0]
+    read = dataset_of if first.is_trained or second.is_trained else examples_of
+    dataset = read(data, first.model, "compare")
+    if not dataset.labels:
+        inputs, _ = materialize(dataset.test, EXAMPLES, 0)
         agreement = _agreement(first, second, inputs, measure_of(first))
         return Comparison(_figures(first), _figures(second), agreement, len(inputs[0]), None)
     task, own = (

@@ -5,7 +5,6 @@ from typing import Unpack
 from pocketkube.api.data import Data, examples_of
 from pocketkube.api.keywords import PruneKeywords, refuse_keywords, settings_of, split
 from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of, refuse_order
-from pocketkube.data.batches import materialize
 from pocketkube.errors import UserError
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria import BUILT_IN, criterion_named
@@ -13,7 +12,7 @@ from pocketkube.pruning.prune import prune as pruned
 from pocketkube.spec.sections import PruneChannels
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.tasks import settled_task
-from pocketkube.training.answers import drawn_labels
+from pocketkube.training.answers import calibration_by
 from pocketkube.training.task import Task
 
 ONE_CALL = "prune and fine-tune in turn instead"
@@ -84,7 +83,5 @@ def _calibration(
     # What it was trained for says more of the original than of what has become of it.
     source = model if dataset.labels else network.original
     task = settled_task(learning, source, dataset, known=network.task)
-    inputs, labels = materialize(dataset.train, count, learning.seed)
-    if not dataset.labels:
-        labels = drawn_labels(network.original, task, inputs, learning.seed)
-    return Calibration(inputs, labels, loss=task.loss), task
+    examples = calibration_by(network.original, task, dataset, count, learning.seed)
+    return Calibration(*examples, loss=task.loss), task

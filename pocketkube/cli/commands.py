@@ -362,18 +362,14 @@ def _calibration(options: Namespace, model: Any) -> Any:
     if options.dataset is None:
         return None
     from pocketkube.data import load_dataset
-    from pocketkube.data.batches import materialize
     from pocketkube.pruning.calibration import Calibration
     from pocketkube.spec.sections import DatasetSettings
     from pocketkube.stages.configs import Learning
     from pocketkube.stages.tasks import settled_task
-    from pocketkube.training.answers import drawn_labels
+    from pocketkube.training.answers import calibration_by
 
     name = options.dataset
     settings = DatasetSettings(npz=name) if name.endswith(".npz") else DatasetSettings(builtin=name)
     dataset = load_dataset(settings)
     task = settled_task(Learning(), model, dataset)
-    inputs, labels = materialize(dataset.train, 512, 0)
-    if not dataset.labels:
-        labels = drawn_labels(model, task, inputs, 0)
-    return Calibration(inputs, labels, loss=task.loss)
+    return Calibration(*calibration_by(model, task, dataset, 512, 0), loss=task.loss)

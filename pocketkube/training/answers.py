@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pocketkube.data.batches import batches
+from pocketkube.data.batches import batches, calibration_examples
 from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.errors import UserError
@@ -71,6 +71,23 @@ def drawn_labels(model: keras.Model, task: Task, inputs: Arrays, seed: int) -> A
     parts = [said([tf.constant(x[at : at + BATCH]) for x in inputs]) for at in rows]
     columns = zip(*parts, strict=True)
     return task.drawn([np.concatenate([part.numpy() for part in each]) for each in columns], seed)
+
+
+def calibration_by(
+    original: keras.Model, task: Task, dataset: Dataset, count: int, seed: int
+) -> tuple[Arrays, Arrays]:
+    """Training examples to calibrate on, whether they have labels or an original model draws some.
+
+    Args:
+        original: The original model; not asked where there are labels.
+        task: Its task.
+        dataset: The data set.
+        count: How many to choose at random.
+        seed: The choice follows from it, and the draws.
+    """
+    if not dataset.labels:
+        dataset = replace(dataset, drawn=partial(drawn_labels, original, task))
+    return calibration_examples(dataset, count, seed)
 
 
 def _said(model: keras.Model, task: Task, shapes: Sequence[tuple[int, ...]]) -> Said:
