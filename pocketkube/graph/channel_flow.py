@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from pocketkube.graph.channels import FIXED, Channels, Hold, Ledger
-
-Shape = tuple[int | None, ...]
+from pocketkube.shapes import Shape
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
-from pocketkube.graph.channel_flow import Shape
 from pocketkube.graph.layer_rules import known_as
 from pocketkube.keras_private import is_operation
+from pocketkube.shapes import Shape
 
 layers = keras.layers
 

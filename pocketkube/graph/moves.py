@@ -1,6 +1,6 @@
 """How channels travel through operations of keras.ops that move, pick, repeat or pad positions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -29,19 +29,30 @@ def picked(key: Any, rank: int, axis: int) -> tuple[Any, int | None]:
     entries = list(key) if isinstance(key, list | tuple) else [key]
     if any(not isinstance(e, slice | int | np.integer | type(None) | type(Ellipsis)) for e in entries):
         raise ValueError("an array in the key")
-    taking = [entry for entry in entries if entry is not None and entry is not Ellipsis]
-    if Ellipsis not in entries:
-        entries.append(Ellipsis)
-    place = entries.index(Ellipsis)
-    entries[place : place + 1] = [slice(None)] * (rank - len(taking))
     seen, behind, found = -1, 0, None
-    for entry in entries:
+    for entry in spelled_out(key, rank):
         seen += entry is not None
         if found is not None:
             behind += not isinstance(entry, int | np.integer)
         elif seen == axis and entry is not None:
             found = entry
     return found, None if isinstance(found, int | np.integer) else -1 - behind
+
+
+def spelled_out(key: Any, rank: int) -> list[Any]:
+    """The entries of the key of `x[key]`, with a slice for each axis that it does not name.
+
+    Args:
+        key: Integers, slices, None and an ellipsis.
+        rank: How many axes `x` has.
+    """
+    entries = list(key) if isinstance(key, list | tuple) else [key]
+    taking = [entry for entry in entries if entry is not None and entry is not Ellipsis]
+    if Ellipsis not in entries:
+        entries.append(Ellipsis)
+    place = entries.index(Ellipsis)
+    entries[place : place + 1] = [slice(None)] * (rank - len(taking))
+    return entries
 
 
 def argument(call_arguments: Any, name: str, place: int) -> Any:
@@ -294,10 +305,6 @@ def _image_channels(call: ChannelFlow) -> Channels | None:
     return channels
 
 
-def _repeat_vector(call: ChannelFlow) -> Channels | None:
-    return call.channels[0]
-
-
 MOVES: dict[str, Rule] = {
     "ArraySplit": _array_split,
     "DepthToSpace": _depth_to_space,
@@ -317,7 +324,4 @@ MOVES: dict[str, Rule] = {
     "Transpose": _transpose,
     "Unstack": _unstack,
 }
-MOVING_LAYERS: dict[type, Callable[[ChannelFlow], Channels | None]] = {
-    layers.Permute: _transpose,
-    layers.RepeatVector: _repeat_vector,
-}
+MOVING_LAYERS: dict[type, Rule] = {layers.Permute: _transpose}

@@ -10,7 +10,7 @@ import numpy as np
 from pocketkube.graph.contraction_edits import dot_product_attention_edit
 from pocketkube.graph.dependency import Use
 from pocketkube.graph.edit import Kept, LayerEdit
-from pocketkube.graph.moves import argument, paddings, picked, rolled
+from pocketkube.graph.moves import argument, paddings, picked, rolled, spelled_out
 
 
 def _axis(use: Use) -> int:
@@ -50,12 +50,7 @@ def _slice_of(positions: np.ndarray, step: int) -> slice:
 
 def _with_entry(key: Any, rank: int, axis: int, now: Any) -> tuple[Any, ...]:
     """The key with the entry of one axis in place, all others as they are."""
-    entries = list(key) if isinstance(key, list | tuple) else [key]
-    taking = [entry for entry in entries if entry is not None and entry is not Ellipsis]
-    if Ellipsis not in entries:
-        entries.append(Ellipsis)
-    place = entries.index(Ellipsis)
-    entries[place : place + 1] = [slice(None)] * (rank - len(taking))
+    entries = spelled_out(key, rank)
     places = [place for place, entry in enumerate(entries) if entry is not None]
     entries[places[axis]] = now
     return tuple(entries)

@@ -12,7 +12,6 @@ from pocketkube.graph.channel_flow import (
     WITH_OTHERS,
     ChannelFlow,
     Rule,
-    Shape,
     left_whole,
     made,
     mixing_activation,
@@ -30,6 +29,7 @@ from pocketkube.keras_private import (
     attention_output_shape,
     is_operation,
 )
+from pocketkube.shapes import Shape
 
 layers = keras.layers
 
@@ -409,6 +409,7 @@ RULES: dict[type, Rule] = {
     ),
     **dict.fromkeys(
         (
+            layers.RepeatVector,
             layers.ReLU,
             layers.LeakyReLU,
             layers.ELU,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from pocketkube.graph.dependency import trace_channels
+from pocketkube.graph.dependency import Group, trace_channels
 from pocketkube.graph.matrices import states
 from pocketkube.graph.ranking import rank_units
 from pocketkube.graph.surgery import remove_channels
@@ -125,12 +125,7 @@ class _Pass:
         for group in self._graph.groups:
             if np.isin(group.units, read).any():
                 self._chosen.add(group.name)
-                if self._counts[group.name] < len(group.units):
-                    self._keep_best(group.name)
-                    self._notes.append(
-                        f"{group.name}: its units are read step after step; chosen by "
-                        f"{self._selection.otherwise}"
-                    )
+                self._choose_otherwise(group, "its units are read step after step")
         silence(self._graph, ~self._keep)
 
     def _choose_groups_read_by(self, path: str) -> Mapping[str, Response]:
@@ -174,9 +169,10 @@ class _Pass:
     def _choose_the_others(self) -> None:
         """Chooses the units of groups that no layer reads which can be fitted."""
         for group in self._graph.groups:
-            if group.name not in self._chosen and self._counts[group.name] < len(group.units):
-                self._keep_best(group.name)
-                self._notes.append(
-                    f"{group.name}: no layer that can be fitted reads it; chosen by "
-                    f"{self._selection.otherwise}"
-                )
+            if group.name not in self._chosen:
+                self._choose_otherwise(group, "no layer that can be fitted reads it")
+
+    def _choose_otherwise(self, group: Group, why: str) -> None:
+        if self._counts[group.name] < len(group.units):
+            self._keep_best(group.name)
+            self._notes.append(f"{group.name}: {why}; chosen by {self._selection.otherwise}")
