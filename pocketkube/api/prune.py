@@ -7,9 +7,10 @@ from pocketkube.api.keywords import PruneKeywords, refuse_keywords, settings_of,
 from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of, refuse_order
 from pocketkube.errors import UserError
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.criteria import BUILT_IN, criterion_named
+from pocketkube.pruning.criteria import criterion_named
 from pocketkube.pruning.prune import prune as pruned
 from pocketkube.spec.sections import PruneChannels
+from pocketkube.spec.sections.prune_channels import DATA_FREE
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.tasks import settled_task
 from pocketkube.training.answers import calibration_by
@@ -17,7 +18,6 @@ from pocketkube.training.task import Task
 
 ONE_CALL = "prune and fine-tune in turn instead"
 WITHOUT_DATA, WITH_DATA = "l2", "taylor"
-DATA_FREE = [name for name, each in BUILT_IN.items() if not each.needs_data]
 
 
 def prune(

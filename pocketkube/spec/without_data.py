@@ -13,7 +13,8 @@ from pocketkube.spec.sections import (
 )
 from pocketkube.spec.sections.prune_channels import CRITERIA, DATA_FREE
 
-WORK = "prune_channels by l1, l2, bn_scale or fpgm, quantize_dynamic and quantize_float16"
+BY_WEIGHTS = f"{', '.join(DATA_FREE[:-1])} or {DATA_FREE[-1]}"
+WORK = f"prune_channels by {BY_WEIGHTS}, quantize_dynamic and quantize_float16"
 
 
 class Job(Protocol):
@@ -57,10 +58,9 @@ def needs_examples(job: Job) -> str:
     for stage in job.stages:
         if isinstance(stage, PruneChannels):
             if stage.criterion in CRITERIA and stage.criterion not in DATA_FREE:
-                *others, last = DATA_FREE
                 return (
                     f"dataset: is missing, and the criterion {stage.criterion} looks at examples; "
-                    f"without any, use {', '.join(others)} or {last}"
+                    f"without any, use {BY_WEIGHTS}"
                 )
             if stage.group_size is not None:
                 return (

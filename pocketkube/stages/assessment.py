@@ -11,6 +11,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.facts import (
     BundleFacts,
     HistoryFacts,
+    InputSize,
     OutputScore,
     Parent,
     ProfileFacts,
@@ -96,6 +97,8 @@ def first_facts(
     stage: StageFacts,
     found: Costs,
     before: Sequence[StageFacts] = (),
+    *,
+    sizes: Sequence[InputSize] = (),
 ) -> BundleFacts:
     """Facts of a model that a stage has brought into being.
 
@@ -107,6 +110,7 @@ def first_facts(
         stage: The stage.
         found: The model's scores and cost.
         before: The stages that had a part in it.
+        sizes: Those at which it is compressed, where it takes inputs of any.
     """
     return BundleFacts(
         model=model,
@@ -116,6 +120,7 @@ def first_facts(
         stages=(*before, stage),
         made_by=stage.id,
         profile=_profile_facts(found.profile),
+        input_sizes=tuple(sizes),
     )
 
 

@@ -62,8 +62,9 @@ def distill_model(
         ),
     )
     before = merged(first.stages, load_facts(inputs["model"]).stages)
-    facts = first_facts(settings.student, dataset.name, task, config.seed, stage, found, before)
-    facts = facts.model_copy(update={"input_sizes": sized.sizes})
+    facts = first_facts(
+        settings.student, dataset.name, task, config.seed, stage, found, before, sizes=sized.sizes
+    )
     save_bundle(output, Bundle(model, facts, scores={NOW: scores}))
 
 

@@ -96,8 +96,7 @@ def train_model(
         notes=notes,
         warnings=warnings,
     )
-    facts = first_facts(config.model, dataset.name, task, config.seed, stage, found)
-    facts = facts.model_copy(update={"input_sizes": sized.sizes})
+    facts = first_facts(config.model, dataset.name, task, config.seed, stage, found, sizes=sized.sizes)
     save_bundle(output, Bundle(model, facts, scores={NOW: found.validation.each}))
 
 

@@ -40,8 +40,8 @@ def load_without_data(config: NetworkConfig, output: Path) -> None:
     task, found = task_without_data(model), costs_of(model)
     notes = [NOT_MEASURED, *sized.notes, *untied(model)]
     stage = stage_facts(first_stage(config.model), (), task, found, began, notes=notes)
-    facts = first_facts(config.model, NONE, task, config.seed, stage, found)
-    save_bundle(output, Bundle(model, facts.model_copy(update={"input_sizes": sized.sizes})))
+    facts = first_facts(config.model, NONE, task, config.seed, stage, found, sizes=sized.sizes)
+    save_bundle(output, Bundle(model, facts))
 
 
 def task_without_data(model: keras.Model) -> Task:

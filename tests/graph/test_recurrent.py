@@ -12,15 +12,12 @@ from pocketkube.graph.ranking import keep_best, rank_units
 from pocketkube.graph.surgery import remove_channels
 from tests.graph.recurrent_nets import RECURRENT_NETS
 from tests.graph.silence import silence_every_other_unit
-from tests.graph.test_surgery import random_inputs, random_weights
+from tests.graph.test_surgery import random_inputs, random_weights, with_random_weights
 
 
 @pytest.fixture(params=RECURRENT_NETS)
 def model(request: pytest.FixtureRequest) -> keras.Model:
-    keras.utils.set_random_seed(0)
-    model = RECURRENT_NETS[request.param]()
-    random_weights(model, np.random.default_rng(0))
-    return model
+    return with_random_weights(RECURRENT_NETS[request.param])
 
 
 def outputs(model: keras.Model, inputs: np.ndarray) -> np.ndarray:

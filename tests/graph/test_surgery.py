@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
@@ -15,6 +17,13 @@ def random_weights(model: keras.Model, rng: np.random.Generator) -> None:
         weight.assign(rng.uniform(low, 1.0, weight.shape))
 
 
+def with_random_weights(build: Callable[[], keras.Model]) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = build()
+    random_weights(model, np.random.default_rng(0))
+    return model
+
+
 def random_inputs(model: keras.Model, rng: np.random.Generator) -> np.ndarray:
     shape = (3, *model.inputs[0].shape[1:])
     if "int" in model.inputs[0].dtype:
@@ -24,10 +33,7 @@ def random_inputs(model: keras.Model, rng: np.random.Generator) -> np.ndarray:
 
 @pytest.fixture(params=NETS)
 def model(request: pytest.FixtureRequest) -> keras.Model:
-    keras.utils.set_random_seed(0)
-    model = NETS[request.param]()
-    random_weights(model, np.random.default_rng(0))
-    return model
+    return with_random_weights(NETS[request.param])
 
 
 def test_cutting_nothing_gives_bit_equal_outputs(model: keras.Model) -> None:

@@ -18,7 +18,7 @@ from pocketkube.pruning.criteria.base import Criterion
 from pocketkube.pruning.prune import prune
 from pocketkube.pruning.pruner import Pruned, Pruner
 from pocketkube.spec.sections import PruneChannels
-from pocketkube.spec.sections.prune_channels import CRITERIA
+from pocketkube.spec.sections.prune_channels import CRITERIA, DATA_FREE
 from tests.graph.nets import NETS
 
 
@@ -108,6 +108,7 @@ def test_counts_that_make_no_sense(counts: dict[str, int], said: str) -> None:
 
 def test_the_package_knows_the_criteria_that_a_spec_may_name() -> None:
     assert tuple(BUILT_IN) == CRITERIA
+    assert tuple(name for name, known in BUILT_IN.items() if not known.needs_data) == DATA_FREE
     for name, known in BUILT_IN.items():
         criterion = criterion_named(name)
         assert (criterion.name, criterion.needs_data, criterion.always_fits) == (

@@ -171,9 +171,10 @@ def test_an_experiment_as_we_make_it_is_valid(
     both = synthetic(4, decides=("kept", "sparsity", "bits"), cost="bytes")
     for problem in (search.problem, both.problem):
         asked = experiment(messages, problem, algorithm)
-        service.suggestion.ValidateAlgorithmSettings(
+        answer_to_it = service.suggestion.ValidateAlgorithmSettings(
             messages.ValidateAlgorithmSettingsRequest(experiment=asked)
         )
+        assert answer_to_it == messages.ValidateAlgorithmSettingsReply()
 
 
 @pytest.mark.parametrize(
