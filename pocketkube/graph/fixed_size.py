@@ -27,8 +27,8 @@ def at_image_size(model: keras.Model, size: Sequence[int] | None) -> keras.Model
         The same network with the same weights.
 
     Raises:
-        UserError: If no input is an image of any size, one is of another kind, the size is not
-            positive, or a layer cannot take it.
+        UserError: If no input is an image of any size or of this one, one is of another kind, the size
+            is not positive, or a layer cannot take it.
     """
     if size is None:
         return model
@@ -38,6 +38,8 @@ def at_image_size(model: keras.Model, size: Sequence[int] | None) -> keras.Model
     shapes = open_shapes(model)
     if not shapes:
         fixed = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+        if {shape[:2] for shape in fixed if len(shape) == 3} == {(height, width)}:
+            return model
         raise UserError(
             f"{model.name} takes inputs of the fixed shapes {fixed}; leave the image size out."
         )

@@ -11,6 +11,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import FromTeachers, Teacher
 from pocketkube.errors import UserError
 from pocketkube.facts import BundleFacts, Parent
+from pocketkube.graph.fixed_size import at_shapes
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import UNCOMPRESSED
 from pocketkube.stages.assessment import task_of
@@ -118,7 +119,10 @@ def _load(config: LearningConfig, place: str, dataset: Dataset) -> Teacher:
         with parse_location(place).fetched() as path:
             if path.is_dir() and not is_model_file(str(path)):
                 bundle = load_bundle(path)
-                return Teacher(place, bundle.model, task_of(bundle.facts))
+                # It was compressed at a size of its own, and takes any.
+                takes_any = bool(bundle.facts.input_sizes)
+                model = at_shapes(bundle.model, dataset.input_shapes) if takes_any else bundle.model
+                return Teacher(place, model, task_of(bundle.facts))
             model = at_size_of(dataset, load_model(path)).model
         return Teacher(place, model, settled_task(config, model, dataset))
     except UserError as error:

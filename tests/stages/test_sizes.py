@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pocketkube.bundle import load_bundle, load_model
+from pocketkube.bundle import Bundle, load_bundle, load_model
+from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.report import build_report
 from pocketkube.spec import parse_spec
+from pocketkube.stages.configs import LearningConfig
 from pocketkube.stages.outputs import collect
 from pocketkube.stages.plan import steps_to
+from pocketkube.stages.teaching import load_teachers
 from pocketkube.stages.whole_job import run_inline
 
 
@@ -67,6 +70,15 @@ def test_it_is_compressed_at_the_datas_size_and_takes_any_in_the_end(tmp_path: P
     images = np.random.default_rng(0).random((4, 8, 10, 1), np.float32)
     np.testing.assert_allclose(model(images), bundle(images), atol=1e-6)
     assert model(np.zeros((1, 30, 20, 1), np.float32)).shape == (1, 10)
+    # One that was compressed at its own size teaches at the size of other data.
+    teachers = {"teachers": [str(folders["2_fine_tune"])]}
+    other = {"builtin": "digits", "image_size": [10, 12], "max_train": 64}
+    job = spec(tmp_path, dataset=other, distillation=teachers, target=None, stages=["fine_tune"])
+    config = steps_to(job, "1_fine_tune")[-1].config
+    assert isinstance(config, LearningConfig)
+    (teacher,) = load_teachers(config, Bundle(open_network()), load_dataset(job.dataset))
+    assert teacher.model.input_shape == (None, 10, 12, 1)
+    np.testing.assert_array_equal(teacher.model.get_weights()[0], model.get_weights()[0])
 
 
 def test_what_does_not_fit_is_told_before_anything_is_trained(tmp_path: Path) -> None:
