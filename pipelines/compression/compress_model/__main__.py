@@ -14,6 +14,7 @@ from pipelines.local_inputs import optional_inputs
 from pipelines.local_log import short_log
 from pocketkube.cli.ending import plain_ending, show_job
 from pocketkube.errors import UserError
+from pocketkube.output_folder import alone_in
 from pocketkube.quiet import quiet_libraries
 from pocketkube.spec import Spec, load_spec, resolve_paths
 from pocketkube.stages.component import CACHE
@@ -33,7 +34,9 @@ def main() -> None:
         if options.compile:
             print(compile_spec(spec, options.compile))
         else:
-            run_locally(resolve_paths(spec, options.spec.resolve().parent), options.output.resolve())
+            output = options.output.resolve()
+            with alone_in(output):
+                run_locally(resolve_paths(spec, options.spec.resolve().parent), output)
 
 
 def run_locally(spec: Spec, output: Path) -> None:
