@@ -67,7 +67,6 @@ def _run(
         arrays: Any = {f"x{place}": array for place, array in enumerate(inputs)}
         np.savez(inputs_file, **arrays)
     request = {
-        "folder": str(folder),
         "file": str(file),
         "is_named": is_named,
         "threads": threads,

@@ -17,7 +17,7 @@ from pocketkube.errors import UserError
 from pocketkube.output_folder import alone_in
 from pocketkube.quiet import quiet_libraries
 from pocketkube.spec import Spec, load_spec, resolve_paths
-from pocketkube.stages.component import CACHE
+from pocketkube.stages.component import CACHE, RUN_PROCESS
 from pocketkube.stages.outputs import collect_files, collect_search
 
 
@@ -49,6 +49,7 @@ def run_locally(spec: Spec, output: Path) -> None:
     Raises:
         UserError: If a component failed; what it said stands above.
     """
+    os.environ[RUN_PROCESS] = str(os.getpid())
     os.environ.setdefault(CACHE, str(output / ".cache"))
     quiet_libraries()
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(output / "kfp"))
