@@ -49,7 +49,9 @@ def started_for_good(start: Callable[[], subprocess.Popen]) -> subprocess.Popen:
             started.put(error)
             return
         started.put(process)
-        process.wait()
+        # Others are told how it ended.
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
     threading.Thread(target=run, name="child", daemon=True).start()
     found = started.get()
