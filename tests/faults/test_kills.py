@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -37,8 +36,8 @@ SPEC: dict[str, Any] = {
 }
 # What holds weights; what is measured anew differs.
 COMPARED = ("model.tflite", "baseline.tflite")
-# Longer than a run takes that is only looked at.
-LIMIT_S = 600
+KILLS_EACH = 5
+LIMIT_S = 900
 
 
 @dataclass
@@ -63,24 +62,22 @@ class Campaign:
 
 
 def campaign(folder: Path, kills: int, workers: int, seed: int) -> Campaign:
-    """Kills runs until there were so many kills, each run at most three times before it may end."""
+    """Kills runs until there were so many kills, each run a few times before it may end."""
     draw, found = random.Random(seed), Campaign(workers)
     spec = folder / "spec.yaml"
     training = {**SPEC["training"], "workers": workers}
     spec.write_text(yaml.safe_dump({**SPEC, "training": training}))
-    began = time.monotonic()
-    assert _run(spec, folder / "whole") is None
-    seconds = time.monotonic() - began
+    said = _run(spec, folder / "whole")
+    # Of each stage how long it took.
+    seconds = dict(re.findall(r"^\[\d+/\d+\] ([a-z].*)\n(?:.*\n)*?\[\d+/\d+\] ([\d.]+) s$", said, re.M))
     whole = _weights(folder / "whole")
     while len(found.kills) < kills:
         output = folder / f"killed-{found.runs}"
-        for _ in range(min(3, kills - len(found.kills))):
+        stages = draw.choices(list(seconds), k=min(KILLS_EACH, kills - len(found.kills)))
+        for stage in sorted(stages, key=list(seconds).index):
             number = SIGNALS[len(found.kills) % len(SIGNALS)]
-            killed = _run(spec, output, draw.uniform(0.05, 0.8) * seconds, number, found)
-            if killed is None:
-                break
-            found.kills.append((number.name, killed))
-        assert _run(spec, output) is None
+            _kill(spec, output, stage, draw.uniform(0, float(seconds[stage])), number, found)
+        _run(spec, output)
         found.runs += 1
         again = _weights(output)
         found.unequal += [f"{output.name}/{name}" for name in whole if again.get(name) != whole[name]]
@@ -92,37 +89,46 @@ def campaign(folder: Path, kills: int, workers: int, seed: int) -> Campaign:
     return found
 
 
-def _run(
-    spec: Path,
-    output: Path,
-    after_s: float | None = None,
-    number: signal.Signals = signal.SIGKILL,
-    found: Campaign | None = None,
-) -> str | None:
-    """Runs a spec; the stage in which it was killed, or None where it ended by itself."""
-    command = [sys.executable, "-m", "pocketkube", "run", str(spec), "--output", str(output)]
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-        try:
-            process.wait(after_s or LIMIT_S)
-        except subprocess.TimeoutExpired:
-            tree = psutil.Process(process.pid).children(recursive=True)
-            process.send_signal(number)
-            process.wait(60)
-            _, alive = psutil.wait_procs(tree, 20)
-            assert found is not None
-            found.orphans += [" ".join(each.cmdline())[:80] for each in alive if each.is_running()]
-            said.seek(0)
-            stages = re.findall(r"^\[\d+/\d+\] ([a-z].*)$", said.read(), re.MULTILINE)
-            return stages[-1] if stages else "start"
-        said.seek(0)
-        assert process.returncode == 0, said.read()
-    return None
+def _started(spec: Path, output: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pocketkube", "run", str(spec), "--output", str(output)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # One that is started in the background hands down that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def _run(spec: Path, output: Path) -> str:
+    """Runs a spec to its end; what it said."""
+    process = _started(spec, output)
+    said = process.communicate(timeout=LIMIT_S)[1]
+    assert process.returncode == 0, said
+    return said
+
+
+def _kill(
+    spec: Path, output: Path, stage: str, after_s: float, number: signal.Signals, found: Campaign
+) -> None:
+    """Runs a spec, and kills it so long after a stage has begun."""
+    process, said = _started(spec, output), []
+    assert process.stderr is not None
+    for line in process.stderr:
+        said.append(line)
+        if line.rstrip().endswith(f"] {stage}"):
+            break
+    time.sleep(after_s)
+    if process.poll() is None:
+        tree = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        process.wait(60)
+        _, alive = psutil.wait_procs(tree, 20)
+        found.orphans += [" ".join(each.cmdline())[:80] for each in alive]
+        said += process.stderr.readlines()
+        began = re.findall(r"^\[\d+/\d+\] ([a-z].*)$", "".join(said), re.M)
+        found.kills.append((number.name, began[-1]))
+    process.communicate()
 
 
 def _weights(output: Path) -> dict[str, str]:
