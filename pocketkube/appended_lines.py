@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from pocketkube.files import flush_entries
+
 
 class WrittenByAnother(Exception):
     """Another process writes the file, or has since it was read."""
@@ -48,6 +50,7 @@ class AppendedLines:
             if os.fstat(file.fileno()).st_size != self._bytes:
                 raise BlockingIOError
             file.truncate(self._whole_bytes)
+            flush_entries(self._file.parent)
         except BlockingIOError:
             file.close()
             raise WrittenByAnother from None

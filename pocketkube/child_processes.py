@@ -3,20 +3,85 @@
 import contextlib
 import ctypes
 import os
+import queue
+import select
 import signal
 import subprocess
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import psutil
 
+GUARD = Path(__file__).with_name("guard.py")
 # What a process is given to end by itself before it is killed.
 GRACE_S = 5.0
 
 
-def end_with_parent() -> None:
-    """Asks Linux for SIGTERM when the parent dies; called in a new process before its program."""
+def end_with_parent(parent: int) -> None:
+    """Asks Linux for SIGTERM when the parent dies; called in a new process before its program.
+
+    What counts as the parent is the thread that has started the process; see `started_for_good`.
+
+    Args:
+        parent: The parent's process id.
+    """
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        # It was faster.
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def started_for_good(start: Callable[[], subprocess.Popen]) -> subprocess.Popen:
+    """Starts a process that is to end with this one, and not with the thread that happens to start it.
+
+    Args:
+        start: Starts it, with `end_with_parent`; called in a thread that lives as long as it does.
+    """
+    started: queue.SimpleQueue[subprocess.Popen | BaseException] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            process = start()
+        except BaseException as error:
+            started.put(error)
+            return
+        started.put(process)
+        # Others are told how it ended.
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    threading.Thread(target=run, name="child", daemon=True).start()
+    found = started.get()
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def end_with(other: int) -> None:
+    """Ends this process, by SIGTERM, when another ends that is not its parent.
+
+    Args:
+        other: Its process id.
+    """
+    try:
+        watched = os.pidfd_open(other)
+    except ProcessLookupError:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
+    except (AttributeError, OSError):
+        # Not on this system.
+        return
+
+    def watch() -> None:
+        select.select([watched], [], [])
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, name="watch", daemon=True).start()
 
 
 def end_trees(processes: Sequence[subprocess.Popen]) -> None:

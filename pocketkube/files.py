@@ -1,14 +1,21 @@
-"""Files and folders that are complete or absent: written aside, then renamed."""
+"""Files and folders that are complete or absent: written aside, flushed to the disk, then renamed."""
 
+import ctypes
 import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pocketkube.errors import UserError
+from pocketkube.held_files import locked_now
+
+# Ends the name of a folder in which somebody writes, who holds the lock in it.
+WRITING = ".writing"
+_LOCK = WRITING
+_NAME_KEPT = 40
 
 
 def place_of(text: str, base: Path) -> Path:
@@ -29,22 +36,21 @@ def place_of(text: str, base: Path) -> Path:
 def replaced_folder(target: Path) -> Iterator[Path]:
     """Yields an empty folder that takes `target`'s place when the block ends without an error.
 
+    Of two that replace it at once the later one stays.
+
     Args:
         target: The folder to create or replace.
 
     Raises:
         UserError: If the disk is full or the place cannot be written.
     """
-    with _writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
-            yield aside
-            # mkdtemp makes it private; what we write is for whoever runs the next stage.
-            aside.chmod(0o755)
-            _swap(aside, target)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    with _writing(target), _beside(target) as place:
+        aside = place / target.name
+        aside.mkdir()
+        yield aside
+        flush(aside)
+        _swap(aside, target)
+        flush_entries(target.parent)
 
 
 @contextmanager
@@ -57,20 +63,44 @@ def replaced_file(target: Path) -> Iterator[Path]:
     Raises:
         UserError: If the disk is full or the place cannot be written.
     """
-    with _writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix is kept: Keras and others choose the format by it.
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent
-        )
-        os.close(handle)
-        aside = Path(name)
-        try:
-            yield aside
-            aside.chmod(0o644)
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
+    with _writing(target), _beside(target) as place:
+        # The name is kept: Keras and others choose the format by its ending.
+        aside = place / target.name
+        yield aside
+        flush(aside)
+        aside.replace(target)
+        flush_entries(target.parent)
+
+
+@contextmanager
+def added_folder(target: Path) -> Iterator[Path]:
+    """Yields an empty folder that becomes `target` when the block ends, where nothing stands there.
+
+    Raises:
+        FileExistsError: If something stands there by then.
+        OSError: If the place cannot be written.
+    """
+    with _beside(target) as place:
+        aside = place / target.name
+        aside.mkdir()
+        yield aside
+        flush(aside)
+        if not _took_free_place(aside, target):
+            raise FileExistsError(errno.EEXIST, "something stands there", str(target))
+        flush_entries(target.parent)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yields a folder for temporary files; if this process is killed, the next one here removes it.
+
+    Raises:
+        OSError: If there is no place for temporary files.
+    """
+    with _workplace(Path(tempfile.gettempdir()), "pocketkube") as place:
+        folder = place / "files"
+        folder.mkdir()
+        yield folder
 
 
 def write_text(target: Path, text: str) -> None:
@@ -79,15 +109,101 @@ def write_text(target: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
-def _swap(aside: Path, target: Path) -> None:
-    """Puts `aside` in `target`'s place; the old folder is gone only once the new one stands."""
-    if not target.exists():
-        aside.replace(target)
+def sweep(folder: Path) -> None:
+    """Removes what killed processes were writing in a folder; what others are writing is left."""
+    with suppress(OSError):
+        names = os.listdir(folder)  # noqa: PTH208
+        for name in names:
+            if name.startswith(".") and name.endswith(WRITING):
+                _remove_abandoned(folder / name)
+
+
+def flush(path: Path) -> None:
+    """Waits until a file, or all of a folder, is on the disk."""
+    if not path.is_dir():
+        _fsync(path)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.replace(old / "was")
-    aside.replace(target)
-    shutil.rmtree(old, ignore_errors=True)
+    for folder, _, names in os.walk(path):
+        for name in names:
+            _fsync(Path(folder) / name)
+        flush_entries(Path(folder))
+
+
+def flush_entries(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk, where its file system can say so."""
+    with suppress(OSError):
+        _fsync(folder)
+
+
+def _fsync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _workplace(target.parent, target.name) as place:
+        yield place
+
+
+@contextmanager
+def _workplace(parent: Path, name: str) -> Iterator[Path]:
+    """A folder to write something of that name in, gone when the block ends."""
+    sweep(parent)
+    while True:
+        place = Path(tempfile.mkdtemp(prefix=f".{name[:_NAME_KEPT]}.", suffix=WRITING, dir=parent))
+        # One that sweeps may have been faster.
+        with suppress(FileNotFoundError):
+            lock = locked_now(place / _LOCK)
+            if lock is not None:
+                break
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        os.close(lock)
+
+
+def _remove_abandoned(place: Path) -> None:
+    with suppress(OSError):
+        if place.lstat().st_uid != os.getuid():
+            return
+        lock = locked_now(place / _LOCK)
+        if lock is not None:
+            shutil.rmtree(place, ignore_errors=True)
+            os.close(lock)
+
+
+def _swap(aside: Path, target: Path) -> None:
+    """Puts `aside` in `target`'s place in one step, whoever else does so meanwhile."""
+    while not _took_free_place(aside, target):
+        if _exchanged(aside, target):
+            return
+        # This file system cannot: between two steps there is neither the old one nor the new.
+        with suppress(FileNotFoundError):
+            target.rename(Path(tempfile.mkdtemp(dir=aside.parent)) / target.name)
+
+
+def _took_free_place(aside: Path, target: Path) -> bool:
+    try:
+        # Renaming replaces no folder that has files.
+        aside.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
+    return True
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    rename = getattr(_LIBC, "renameat2", None)
+    return rename is not None and not rename(
+        _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE
+    )
 
 
 @contextmanager
@@ -103,3 +219,7 @@ def _writing(target: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR) and error.filename:
             raise UserError(f"Cannot write {target}: {error.strerror}.") from error
         raise
+
+
+_LIBC = ctypes.CDLL(None)
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2

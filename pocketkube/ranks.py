@@ -1,10 +1,11 @@
 """Which of several processes that do one stage's work together this one is; without TensorFlow."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from pocketkube.files import temporary_folder
 
 SIZES = ("OMPI_COMM_WORLD_SIZE", "HOROVOD_SIZE")
 RANKS = ("OMPI_COMM_WORLD_RANK", "HOROVOD_RANK")
@@ -41,5 +42,5 @@ def written_by_the_first(output: Path) -> Iterator[Path]:
     if started_first():
         yield output
         return
-    with tempfile.TemporaryDirectory(prefix="pocketkube-rank-") as folder:
-        yield Path(folder) / output.name
+    with temporary_folder() as folder:
+        yield folder / output.name

@@ -9,6 +9,11 @@ import pytest
 _SLOW = 20
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds what makes long tests longer."""
+    parser.addoption("--kills", type=int, default=2, help="kills of tests/faults (default: 2)")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Puts the files that take longest first: none of them is left for one worker in the end."""
     if not hasattr(config, "workerinput"):

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -17,6 +15,7 @@ from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
 from pocketkube.deploy.agreement import share_of
 from pocketkube.figures import SIZE, ratio, size
+from pocketkube.files import temporary_folder
 from pocketkube.graph.cost import Profile
 from pocketkube.measures import TaskMeasure, Wording
 from pocketkube.measures.wording import percent
@@ -149,8 +148,8 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
 
 
 def _figures(network: Network, score: float | None = None) -> ModelFigures:
-    with TemporaryDirectory(prefix="pocketkube-") as folder:
-        packed = write_packed(Path(folder) / "net.packed", network.model, network.forms)
+    with temporary_folder() as folder:
+        packed = write_packed(folder / "net.packed", network.model, network.forms)
     return ModelFigures(network.profile, packed.file_bytes, score)
 
 

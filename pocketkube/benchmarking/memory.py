@@ -1,13 +1,16 @@
 """Measures load time and peak memory of a file where nothing else has been loaded before."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
+from pocketkube.child_processes import end_with_parent
 from pocketkube.errors import UserError
 from pocketkube.native.child import describe_signal
 
@@ -53,7 +56,13 @@ def measure_loading(files: Sequence[Path], threads: int) -> tuple[LoadFigures, .
 def _one_process(file: Path, threads: int) -> dict[str, float]:
     # -P: the script's own folder must not stand in for packages of the same names.
     command = [sys.executable, "-P", str(_SCRIPT), str(file.absolute()), str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=partial(end_with_parent, os.getpid()),
+    )
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         cause = lines[-1] if lines else f"exit status {done.returncode}"

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import tempfile
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pocketkube.cli.options import imports_of
 from pocketkube.errors import UserError
+from pocketkube.files import temporary_folder
 
 if TYPE_CHECKING:
     from pocketkube.kube.doctor.finding import Finding
@@ -32,8 +32,8 @@ def submit(options: Namespace) -> None:
         return
     from pocketkube.kube.kfp.compiled import compile_job
 
-    with tempfile.TemporaryDirectory() as folder:
-        package = Path(folder) / f"{options.spec.stem}.yaml"
+    with temporary_folder() as folder:
+        package = folder / f"{options.spec.stem}.yaml"
         compile_job(options.spec, package, imports_of(options))
         _submit_package(options, package, options.spec.stem)
 

@@ -4,13 +4,12 @@ import json
 import os
 from argparse import Namespace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pocketkube.cli.ending import show, show_job
 from pocketkube.cli.options import import_named, imports_of, refuse_other_ending
 from pocketkube.errors import UserError, repeatable
-from pocketkube.files import replaced_file, write_text
+from pocketkube.files import replaced_file, temporary_folder, write_text
 from pocketkube.layout import COMPARISON_PAGE, RATIOS_FILE, TRIALS_FILE
 from pocketkube.quiet import quiet_tensorflow
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 def run(options: Namespace) -> None:
     """`pocketkube run`: a spec's whole job."""
+    from pocketkube.output_folder import alone_in
     from pocketkube.records import text_of
     from pocketkube.stages.component import CACHE
     from pocketkube.stages.outputs import collect
@@ -28,8 +28,9 @@ def run(options: Namespace) -> None:
     spec = _job(options)
     output = options.output.resolve()
     cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
-    folders = run_inline(spec, output / "steps", cache=cache)
-    result = collect(folders, output)
+    with alone_in(output):
+        folders = run_inline(spec, output / "steps", cache=cache)
+        result = collect(folders, output)
     if options.json:
         print(text_of(result))
     else:
@@ -38,6 +39,7 @@ def run(options: Namespace) -> None:
 
 def search(options: Namespace) -> None:
     """`pocketkube search`: a spec's job up to its search, or samplers beside each other."""
+    from pocketkube.output_folder import alone_in
     from pocketkube.records import text_of
     from pocketkube.report.search import sentences
     from pocketkube.stages.component import CACHE
@@ -56,8 +58,9 @@ def search(options: Namespace) -> None:
     if options.compare:
         _compare(options, spec, output, cache)
         return
-    folders = run_inline(spec, output / "steps", cache=cache, steps=steps)
-    found = collect_search(folders[SEARCH], output)
+    with alone_in(output):
+        folders = run_inline(spec, output / "steps", cache=cache, steps=steps)
+        found = collect_search(folders[SEARCH], output)
     if options.json:
         print(text_of(found))
         return
@@ -75,6 +78,7 @@ def _job(options: Namespace) -> "Spec":
 
 
 def _compare(options: Namespace, spec: Any, output: Path, cache: Path) -> None:
+    from pocketkube.output_folder import alone_in
     from pocketkube.records import text_of
     from pocketkube.report.comparison import comparison_lines
     from pocketkube.stages.comparing import compare_samplers
@@ -82,7 +86,8 @@ def _compare(options: Namespace, spec: Any, output: Path, cache: Path) -> None:
     if options.seeds < 1:
         raise UserError(f"--seeds: {options.seeds} is too few; give 1 or more.")
     samplers = tuple(dict.fromkeys(options.compare))
-    found = compare_samplers(spec, samplers, options.seeds, output, cache=cache)
+    with alone_in(output):
+        found = compare_samplers(spec, samplers, options.seeds, output, cache=cache)
     if options.json:
         print(text_of(found))
         return
@@ -259,8 +264,8 @@ def _table_on_cluster(networks: Any, spec: Path, output: Path, threads: int) -> 
     from pocketkube.stages.on_nodes import measure_on_nodes
 
     config = MeasureLatencyTableConfig(threads=threads, cluster=load_spec(spec).cluster)
-    with TemporaryDirectory(prefix="pocketkube-") as folder:
-        made, measured = Path(folder) / "networks", Path(folder) / "measured"
+    with temporary_folder() as folder:
+        made, measured = folder / "networks", folder / "measured"
         made.mkdir()
         write_networks(networks, made)
         inputs = {"networks": str(made)}

@@ -1,5 +1,6 @@
 """How a command ends: with one line and an exit code, or with the table of a job."""
 
+import os
 import shutil
 import signal
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from pocketkube.child_processes import end_with_parent
 from pocketkube.errors import DataError, UserError
 from pocketkube.ranks import started_size
 
@@ -25,6 +27,8 @@ def plain_ending() -> Iterator[None]:
     if started_size() == 1:
         # Ends what this process started, as Ctrl-C does; mpirun ends its ranks itself.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    else:
+        end_with_parent(os.getppid())
     try:
         yield
     except UserError as error:

@@ -1,7 +1,6 @@
 """Converts a Keras model to a LiteRT file in one of four number formats."""
 
 import re
-import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pocketkube.deploy.culprit import fatal_layer, kinds
 from pocketkube.deploy.integers import IntegerKernel, put_integers, with_room
 from pocketkube.deploy.recurrent import unrolled
 from pocketkube.errors import UserError
+from pocketkube.files import temporary_folder
 from pocketkube.native.child import Child, ChildDied, ChildRefused
 from pocketkube.native.convert_saved_model import CALIBRATION, LITERT, SAVED_MODEL, SIGNATURE
 from pocketkube.quiet import captured_stderr
@@ -115,8 +115,7 @@ def _converted(
 ) -> bytes:
     """What the converter makes of a model, its inputs and outputs in an order of their own."""
     names_in, _ = ends
-    with tempfile.TemporaryDirectory(prefix="pocketkube-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         # It imports TensorFlow while the model is written.
         _CONVERTER.start()
         # Calibration dies of loops; floats keep them.
@@ -131,7 +130,7 @@ def _converted(
             np.savez(folder / CALIBRATION, **arrays)
         _CONVERTER.ask(
             {
-                "folder": name,
+                "folder": str(folder),
                 "number_format": wanted.number_format,
                 "store_sparse": wanted.store_sparse and wanted.number_format in SPARSE_FORMATS,
                 "input_type": wanted.input_type,

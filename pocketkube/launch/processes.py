@@ -1,10 +1,12 @@
 """A job that is a command with processes of its own."""
 
 import contextlib
+import os
 import signal
 import subprocess
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import psutil
 
@@ -40,7 +42,7 @@ class ProcessJob:
             text=True,
             errors="replace",
             start_new_session=True,
-            preexec_fn=end_with_parent,
+            preexec_fn=partial(end_with_parent, os.getpid()),
         )
 
     @property

@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+from pocketkube.child_processes import end_with_parent
 from pocketkube.errors import DataError, UserError
 from pocketkube.launch.lines import lines_by_rank
 
@@ -119,6 +121,7 @@ class _Mpirun:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if metrics else None,
             start_new_session=True,
+            preexec_fn=partial(end_with_parent, os.getpid()),
         )
         self._reader = None
         if metrics:

@@ -12,11 +12,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
+from pocketkube.child_processes import end_with_parent, started_for_good
 from pocketkube.errors import UserError
 
 # A process that waits for nothing but itself uses the processor, however busy the machine is.
@@ -63,7 +65,7 @@ class Child:
     """A process of a module that calls `serve`, started with the first request and kept for the next.
 
     One that dies is started anew with the request that follows. It ends with this process, however
-    that ends: it sees its standard input closed.
+    that ends.
     """
 
     def __init__(
@@ -94,7 +96,8 @@ class Child:
             return
         self._printed = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115
         paths = [str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
+        start = partial(
+            subprocess.Popen[bytes],
             [sys.executable, "-P", "-m", self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -104,15 +107,16 @@ class Child:
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(paths),
             },
+            preexec_fn=partial(end_with_parent, os.getpid()),
         )
+        self._process = started_for_good(start)
         self._owner, self._is_ready = os.getpid(), False
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Sends a request and waits for the answer.
 
         Args:
-            request: What JSON can hold; "folder" names one that the child removes should this process
-                be killed meanwhile.
+            request: What JSON can hold.
 
         Returns:
             The answer.

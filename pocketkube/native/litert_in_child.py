@@ -1,12 +1,12 @@
 """Runs untested LiteRT files in a child process, where a crash does no harm."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pocketkube.files import temporary_folder
 from pocketkube.native.child import Child, ask_or_user_error
 
 _CHILD = Child("pocketkube.native.run_litert")
@@ -26,8 +26,7 @@ def outputs_of(content: bytes, inputs: Sequence[np.ndarray], origin: str) -> lis
     Raises:
         UserError: If LiteRT cannot load or run it, or crashes on it.
     """
-    with tempfile.TemporaryDirectory(prefix="pocketkube-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         (folder / "model.tflite").write_bytes(content)
         outputs = folder / "outputs.npz"
         _run(folder, folder / "model.tflite", False, 1, inputs, origin, outputs)
@@ -49,9 +48,9 @@ def prove(
     Raises:
         UserError: If LiteRT cannot load or run it, or crashes on it.
     """
-    with tempfile.TemporaryDirectory(prefix="pocketkube-") as name:
+    with temporary_folder() as folder:
         first = None if inputs is None else [array[:1] for array in inputs]
-        _run(Path(name), file.absolute(), True, threads, first, origin, None)
+        _run(folder, file.absolute(), True, threads, first, origin, None)
 
 
 def _run(
@@ -68,7 +67,6 @@ def _run(
         arrays: Any = {f"x{place}": array for place, array in enumerate(inputs)}
         np.savez(inputs_file, **arrays)
     request = {
-        "folder": str(folder),
         "file": str(file),
         "is_named": is_named,
         "threads": threads,

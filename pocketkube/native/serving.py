@@ -3,7 +3,6 @@
 import json
 import os
 import queue
-import shutil
 import signal
 import sys
 import threading
@@ -25,23 +24,16 @@ def serve(answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         # What libraries print is no answer.
         os.dup2(2, 1)
         requests: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
-        working: dict[str, str] = {}
         # Ready: what was printed so far belongs to no request.
         answers.write("{}\n")
-        threading.Thread(target=_read, args=(requests, working), daemon=True).start()
+        threading.Thread(target=_read, args=(requests,), daemon=True).start()
         while True:
-            request = requests.get()
-            working["folder"] = str(request.get("folder", ""))
-            answers.write(json.dumps(_answered(answer, request)) + "\n")
-            working.clear()
+            answers.write(json.dumps(_answered(answer, requests.get())) + "\n")
 
 
-def _read(requests: "queue.SimpleQueue[Mapping[str, Any]]", working: Mapping[str, str]) -> None:
+def _read(requests: "queue.SimpleQueue[Mapping[str, Any]]") -> None:
     for line in sys.stdin:
         requests.put(json.loads(line))
-    folder = working.get("folder")
-    if folder:
-        shutil.rmtree(folder, ignore_errors=True)
     # At once, whatever native code is in the middle of.
     os._exit(0)
 

@@ -5,7 +5,6 @@ Registry learns of it; then the pointer moves. Whoever comes later finds what is
 """
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from pocketkube.benchmarking.results import BenchmarkReport
 from pocketkube.benchmarking.samples import load_samples
 from pocketkube.errors import UserError
 from pocketkube.facts import load_exported
-from pocketkube.files import write_text
+from pocketkube.files import temporary_folder, write_text
 from pocketkube.layout import FACTS_FILE, LITERT_FILE, REPORT_FILE, SAMPLES_FILE
 from pocketkube.records import text_of
 from pocketkube.retraining.gate import judge
@@ -111,8 +110,8 @@ def _judged(
 @contextmanager
 def _folder(facts: VersionFacts, made: Made, candidate: Answers) -> Iterator[Path]:
     """A version's folder, until the block ends."""
-    with tempfile.TemporaryDirectory(prefix="pocketkube-") as name:
-        folder = Path(name) / "version"
+    with temporary_folder() as temporary:
+        folder = temporary / "version"
         shutil.copytree(made.model, folder / KERAS_FOLDER)
         for file in (LITERT_FILE, FACTS_FILE):
             shutil.copyfile(made.litert / file, folder / file)

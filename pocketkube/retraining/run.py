@@ -1,16 +1,13 @@
 """One scheduled run on this machine: what cron calls, and what a pipeline's tasks do one by one."""
 
-import fcntl
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pocketkube.benchmarking.results import load_benchmark
-from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.layout import BENCHMARK_FILE, FACTS_FILE, LITERT_FILE, REPORT_FILE, SAMPLES_FILE
+from pocketkube.output_folder import alone_in
 from pocketkube.records import text_of
 from pocketkube.retraining.decision import decide
 from pocketkube.retraining.job import Made, Say, run_job
@@ -46,7 +43,7 @@ def retrain(
         UserError: If another run is at it in the same folder, or something is wrong with the settings,
             the data or the registry.
     """
-    with _alone(output):
+    with alone_in(output):
         say(f"look at {job.partitions}")
         decision = decide(job)
         for reason in decision.reasons:
@@ -111,20 +108,3 @@ def _carried_out(job: RetrainingJob, decision: Decision, output: Path, say: Say)
     for folder in (work, cache):
         shutil.rmtree(folder, ignore_errors=True)
     return outcome
-
-
-@contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """Keeps a second run out of the same folder; one that dies lets go."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with (output / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"{output}: another run is at it; wait for its end, or give another --output."
-                ) from None
-            yield
-    except OSError as error:
-        raise UserError(f"Cannot write {output}: {error.strerror}.") from error

@@ -3,13 +3,12 @@
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pocketkube.benchmarking.results import load_benchmark
-from pocketkube.files import replaced_folder
+from pocketkube.files import replaced_folder, temporary_folder
 from pocketkube.kube.own_pod import TASK_POD
 from pocketkube.layout import BENCHMARK_FILE
 from pocketkube.retraining.decision import decide
@@ -146,8 +145,7 @@ def retrain_task(
         else:
             run_stage(call)
 
-    with tempfile.TemporaryDirectory(prefix="pocketkube-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         made = run_job(
             parse_spec(spec),
             folder / "steps",

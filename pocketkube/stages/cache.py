@@ -3,9 +3,10 @@
 import hashlib
 import json
 import shutil
+import sys
 from pathlib import Path
 
-from pocketkube.files import replaced_folder
+from pocketkube.files import replaced_folder, write_text
 from pocketkube.stages.added import added_modules
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.code import code_digest
@@ -42,10 +43,56 @@ def fingerprint(call: StageCall) -> str:
     return digest.hexdigest()
 
 
+def is_kept(kept: Path) -> bool:
+    """Whether an output is kept as it was written.
+
+    One whose files have changed since, as a failing disk or a person leaves them, is removed, and that
+    is said on standard error. One that was written by a process that was killed right then counts as
+    it stands: it was renamed when it was whole.
+
+    Args:
+        kept: See `kept_place`.
+    """
+    if not kept.is_dir():
+        return False
+    written = _digests_file(kept)
+    if not written.is_file():
+        note_digests(kept)
+        return True
+    then, now = written.read_text("utf-8", "replace"), _digests(kept)
+    if then == now:
+        return True
+    changed = sorted(set(then.splitlines()) ^ set(now.splitlines()), key=lambda line: line[65:])
+    name = changed[0][65:].strip() if changed else ""
+    print(f"{kept / name} is not as it was written: the stage runs again.", file=sys.stderr, flush=True)
+    shutil.rmtree(kept)
+    written.unlink()
+    return False
+
+
+def note_digests(kept: Path) -> None:
+    """Writes down what an output consists of, for `is_kept`; `sha256sum -c` reads it, too."""
+    write_text(_digests_file(kept), _digests(kept))
+
+
 def hand_out(kept: Path, output: Path) -> None:
     """Copies what is kept to where it was asked for."""
     with replaced_folder(output) as folder:
         shutil.copytree(kept, folder, dirs_exist_ok=True)
+
+
+def _digests_file(kept: Path) -> Path:
+    return kept.with_name(f"{kept.name}.sha256")
+
+
+def _digests(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return "".join(f"{_sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _update_by_content(digest: "hashlib._Hash", folder: Path) -> None:

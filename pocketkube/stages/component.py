@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pocketkube.child_processes import end_with
 from pocketkube.errors import UserError
 from pocketkube.facts import OutputScore, load_exported, load_facts
 from pocketkube.kube.own_pod import TASK_POD
@@ -25,6 +26,8 @@ from pocketkube.stages.run import run_stage
 
 # Names a folder where components that run on one machine keep what they have finished.
 CACHE = "POCKETKUBE_CACHE"
+# The process that runs a pipeline on this machine: shells are between it and its components.
+RUN_PROCESS = "POCKETKUBE_RUN_PROCESS"
 
 
 def run_component(
@@ -73,6 +76,8 @@ def ending_in_one_line() -> Iterator[None]:
     """Ends the process where the block refuses or is interrupted, with the cause as its last line."""
     # A run that is ended ends what it has started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if RUN_PROCESS in os.environ:
+        end_with(int(os.environ[RUN_PROCESS]))
     try:
         yield
     except UserError as error:

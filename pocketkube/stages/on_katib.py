@@ -1,11 +1,11 @@
 """Searches for a task on a cluster whose trials are pods of a Katib Experiment."""
 
-import tempfile
 import time
 from pathlib import Path
 
 from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
+from pocketkube.files import temporary_folder
 from pocketkube.importing import import_all
 from pocketkube.kube.katib.experiment import OUR_ALGORITHMS, Algorithm, ExperimentWork
 from pocketkube.kube.own_pod import own_pod
@@ -59,8 +59,8 @@ def search_on_katib(call: StageCall, cluster: Cluster) -> None:
     place = own_place(call, cluster.object_store.work)
     quiet_tensorflow()
     import_all(config.imports)
-    with tempfile.TemporaryDirectory(prefix="pocketkube-") as folder:
-        problem, whole_score = _prepared(call, config, place, Path(folder) / "prepared")
+    with temporary_folder() as folder:
+        problem, whole_score = _prepared(call, config, place, folder / "prepared")
     prepared_seconds = time.monotonic() - began
     trials = _searched(config, cluster, place, problem)
     facts = search_facts(

@@ -2,14 +2,13 @@
 
 import platform
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from pocketkube.benchmarking.required_node import arch_of
-from pocketkube.files import replaced_folder
+from pocketkube.files import replaced_folder, temporary_folder
 from pocketkube.kube import Session
 from pocketkube.kube.benchmark_job import INDEX
 from pocketkube.launch.node_pool import NodePool
@@ -66,8 +65,8 @@ def measure_on_nodes(session: Session, call: StageCall) -> None:
             output = f"{place.address}/outputs/{INDEX}"
             there = replace(call, inputs=place.inputs(call), output=output)
             wait_for(NodePool(session, cluster, place.name, nodes).start(there))
-        with tempfile.TemporaryDirectory(prefix="pocketkube-") as folder:
-            parts = [Path(folder) / str(number) for number in range(nodes)]
+        with temporary_folder() as folder:
+            parts = [folder / str(number) for number in range(nodes)]
             for part, location in zip(parts, made, strict=True):
                 patiently("fetch", partial(fetch_folder, location.address, part))
             merge(parts, Path(call.output))

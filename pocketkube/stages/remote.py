@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
+from pocketkube.files import temporary_folder
 from pocketkube.ranks import started_first
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.run import Ran, forget_checkpoints, run_stage
@@ -44,7 +45,7 @@ def run_stage_at(call: StageCall) -> Ran:
             )
     with ExitStack() as stack:
         if isinstance(target, S3Location):
-            made = Path(stack.enter_context(_temporary_folder())) / "output"
+            made = _temporary_folder(stack) / "output"
             if started_first():
                 refuse_unwritable(target.address)
         folders = {
@@ -85,9 +86,9 @@ def _send_or_keep(made: Path, target: S3Address) -> None:
         raise UserError(f"{error} The output is complete, and kept in {kept}.") from error
 
 
-def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+def _temporary_folder(stack: ExitStack) -> Path:
     try:
-        return tempfile.TemporaryDirectory(prefix="pocketkube-")
+        return stack.enter_context(temporary_folder())
     except OSError as error:
         raise UserError(
             f"s3:// places need a folder for temporary files: {error.strerror}; set TMPDIR to one that "

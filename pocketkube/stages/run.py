@@ -10,13 +10,14 @@ from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.facts import load_warnings
+from pocketkube.held_files import HELD, held
 from pocketkube.importing import import_all
 from pocketkube.launch.mpirun import MpiRun
 from pocketkube.launch.waiting import wait_for
 from pocketkube.quiet import quiet_tensorflow
 from pocketkube.ranks import started_first, started_together, written_by_the_first
 from pocketkube.spec.model_files import is_model_file
-from pocketkube.stages.cache import hand_out, kept_place
+from pocketkube.stages.cache import hand_out, is_kept, kept_place, note_digests
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import LearningConfig, ModelConfig, NetworkConfig, TrainModelConfig
 from pocketkube.storage import backed_up, parse_uri, remove_objects
@@ -72,12 +73,17 @@ def _run_or_take(call: StageCall, cache: Path) -> Ran:
     if not call.definition.cached:
         return _run(call)
     kept = kept_place(cache, call)
-    ran = Ran(True, 0.0) if kept.is_dir() else _run(replace(call, output=str(kept)))
-    # Others that train with this process have kept nothing, and may run on another machine.
-    if started_first():
-        hand_out(kept, Path(call.output))
+    # Others that train with this process keep nothing, and may run on another machine.
+    if not started_first():
+        return Ran(True, 0.0) if kept.is_dir() else _run(replace(call, output=str(kept)))
+    # Another run that makes the same keeps it for this one, too.
+    with _held(kept, "made"):
+        ran = Ran(True, 0.0) if is_kept(kept) else _run(replace(call, output=str(kept)))
         if ran.cached:
             _warn(kept)
+        else:
+            note_digests(kept)
+        hand_out(kept, Path(call.output))
     return ran
 
 
@@ -98,12 +104,23 @@ def _run(call: StageCall) -> Ran:
     began = time.monotonic()
     scratch = output.parent / f".{output.name}.partial"
     inputs = {name: Path(folder) for name, folder in call.inputs.items()}
-    with written_by_the_first(output) as own, _backed_up(scratch, call):
-        work(call.config, inputs, own, scratch)
-    if started_first():
-        shutil.rmtree(scratch, ignore_errors=True)
-        _warn(output)
+    # Those that a killed process has started may still be at it for a moment.
+    with _held(output, "lease") if started_first() else nullcontext():
+        with written_by_the_first(output) as own, _backed_up(scratch, call):
+            work(call.config, inputs, own, scratch)
+        if started_first():
+            shutil.rmtree(scratch, ignore_errors=True)
+            _warn(output)
     return Ran(False, time.monotonic() - began)
+
+
+def _held(output: Path, kind: str) -> AbstractContextManager[None]:
+    """Keeps other processes from writing an output and its checkpoints; says for whom it waits."""
+
+    def say(holder: str) -> None:
+        print(f"waits for {holder}, which writes {output}", file=sys.stderr, flush=True)
+
+    return held(output.with_name(f".{output.name}.{kind}{HELD}"), say)
 
 
 def workers_of(call: StageCall) -> int:

@@ -1,12 +1,14 @@
 """The stage that searches for layers' ratios and bits, before the stages that it decides."""
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
 from pocketkube.files import write_text
 from pocketkube.search.evaluation import Evaluator
@@ -98,11 +100,12 @@ def shared_by_trials(
     began = time.monotonic()
     _keep_only(scratch, _stamp(config, inputs))
     folder = scratch / PREPARED
-    is_there = folder.is_dir()
-    if not is_there:
+    evaluator = _opened_again(folder) if folder.is_dir() else None
+    seconds = 0.0
+    if evaluator is None:
         prepare(config, inputs, folder)
-    evaluator = open_prepared(folder)
-    seconds = 0.0 if is_there else time.monotonic() - began
+        evaluator = open_prepared(folder)
+        seconds = time.monotonic() - began
     score_name = load_facts(inputs["model"]).task.score_name
     return SharedByTrials(folder, evaluator, score_name, seconds, config.imports)
 
@@ -122,6 +125,15 @@ def pool_of(shared: SharedByTrials, parallel: int) -> Iterator[Pool]:
         yield pool
 
 
+def _opened_again(folder: Path) -> Evaluator | None:
+    try:
+        return open_prepared(folder)
+    except UserError as damage:
+        print(f"{damage} It is prepared again.", file=sys.stderr, flush=True)
+        shutil.rmtree(folder)
+        return None
+
+
 def _stamp(config: SearchRatiosConfig, inputs: Mapping[str, Path]) -> str:
     names = {"sampler", "trials", "parallel"}
     anyhow = {name: type(config.search).model_fields[name].default for name in names}
@@ -132,7 +144,7 @@ def _stamp(config: SearchRatiosConfig, inputs: Mapping[str, Path]) -> str:
 
 def _keep_only(folder: Path, stamp: str) -> None:
     file = folder / STAMP
-    if file.is_file() and file.read_text("utf-8") == stamp:
+    if file.is_file() and file.read_bytes() == stamp.encode():
         return
     shutil.rmtree(folder, ignore_errors=True)
     write_text(file, stamp)

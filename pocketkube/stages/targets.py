@@ -1,8 +1,6 @@
 """Finds how far to prune for a target that is not a speed-up: an accuracy, a size, a latency."""
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,6 +10,7 @@ from pocketkube.bundle import Bundle
 from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.errors import UserError
 from pocketkube.figures import milliseconds, milliseconds_between
+from pocketkube.files import temporary_folder
 from pocketkube.graph.bounds import Bound, Speedup
 from pocketkube.graph.cost import profile_model
 from pocketkube.latency_table.another_device import AnotherDevice, another_device
@@ -171,8 +170,8 @@ def _cost_of_file(
         tried_file += f", {milliseconds(foreseen_ms)} {device.doubts}"
         cost = max(cost, foreseen_ms / latency)
     if latency is not None and baseline is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            files = [Path(folder) / name for name in ("baseline.tflite", "model.tflite")]
+        with temporary_folder() as folder:
+            files = [folder / name for name in ("baseline.tflite", "model.tflite")]
             for file, written in zip(files, (baseline, content), strict=True):
                 file.write_bytes(written)
             settings = config.benchmark.model_copy(update={"threads": (1,)})

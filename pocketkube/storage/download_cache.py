@@ -6,7 +6,6 @@ process fills the entry or several read it. A process that dies lets go of its l
 """
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pocketkube.errors import UserError
+from pocketkube.files import flush
+from pocketkube.held_files import locked, locked_now
 
 LIMIT_GB = "POCKETKUBE_DOWNLOADS_GB"
 DEFAULT_LIMIT_GB = 20.0
@@ -55,12 +56,12 @@ def hold(identity: str, what: str, size_bytes: int, fill: Callable[[Path], None]
     lock_file = folder.with_suffix(".lock")
     with _plain_disk_failures(root, what):
         while True:
-            lock = _locked(lock_file, fcntl.LOCK_SH)
+            lock = locked(lock_file, shared=True)
             if folder.is_dir():
                 os.utime(lock_file)
                 return Held(folder, lock)
             os.close(lock)
-            lock = _locked(lock_file, fcntl.LOCK_EX)
+            lock = locked(lock_file)
             try:
                 if not folder.is_dir():
                     _make_room(root, lock_file, what, size_bytes)
@@ -79,6 +80,7 @@ def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
     partial.mkdir()
     try:
         fill(partial)
+        flush(partial)
         partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -87,7 +89,7 @@ def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
 def _make_room(root: Path, lock_file: Path, what: str, size_bytes: int) -> None:
     """Removes what was not used for longest until there is room, and says that the room is taken."""
     limit, free = _limit_bytes(), shutil.disk_usage(root).free
-    alone = _locked(root / "room", fcntl.LOCK_EX)
+    alone = locked(root / "room")
     try:
         others = {file: _size(file) for file in root.glob("*.lock") if file != lock_file}
         used = sum(others.values())
@@ -111,34 +113,16 @@ def _make_room(root: Path, lock_file: Path, what: str, size_bytes: int) -> None:
 
 
 def _remove_unless_held(lock_file: Path) -> bool:
-    try:
-        lock = os.open(lock_file, os.O_RDWR)
-    except FileNotFoundError:
-        # Somebody's download has failed meanwhile.
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    lock = locked_now(lock_file)
+    if lock is None:
         return False
-    else:
+    try:
         folder = lock_file.with_suffix("")
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(_partial(folder), ignore_errors=True)
         lock_file.unlink(missing_ok=True)
         return True
     finally:
-        os.close(lock)
-
-
-def _locked(file: Path, kind: int) -> int:
-    """Locks a file, which is made where it is not there; returns its descriptor."""
-    while True:
-        lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(lock, kind)
-        # Whoever held it may have removed it, and others have made a new one.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock), file.stat()):
-                return lock
         os.close(lock)
 
 

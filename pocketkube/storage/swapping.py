@@ -1,6 +1,5 @@
 """One small file or object that is replaced as a whole, only by who knows what it replaces."""
 
-import fcntl
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from minio.error import S3Error
 
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_file
+from pocketkube.held_files import held
 from pocketkube.storage.failures import ErrorPage, is_missing, plain_failures
 from pocketkube.storage.location import LocalLocation, Location, S3Location
 from pocketkube.storage.server import Server, connect
@@ -112,9 +112,7 @@ def _replace_file(path: Path, content: bytes, seen: Stored | None) -> None:
 def _locked(path: Path) -> Iterator[None]:
     """Keeps others away; a process that dies lets go."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_name(f".{path.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with held(path.with_name(f".{path.name}.lock"), lambda holder: None):
             yield
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror}.") from error

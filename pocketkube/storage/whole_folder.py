@@ -1,11 +1,10 @@
 """Folders that are written once, whole, and never change: on this machine or on an S3 server."""
 
-import errno
 import shutil
-import tempfile
 from pathlib import Path
 
 from pocketkube.errors import UserError
+from pocketkube.files import added_folder
 from pocketkube.storage.checksums import CONTENTS_FILE
 from pocketkube.storage.location import LocalLocation, Location, S3Location
 from pocketkube.storage.patience import patiently
@@ -49,17 +48,10 @@ def is_whole(place: Location) -> bool:
 
 def _add_here(folder: Path, target: Path) -> bool:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
+        with added_folder(target) as aside:
             shutil.copytree(folder, aside, dirs_exist_ok=True)
-            aside.chmod(0o755)
-            # Renaming does not replace a folder that has files.
-            aside.rename(target)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    except FileExistsError:
+        return False
     except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return False
         raise UserError(f"Cannot write {target}: {error.strerror}.") from error
     return True

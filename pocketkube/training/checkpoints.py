@@ -1,7 +1,7 @@
 """Checkpoints of a course of training: whole or absent, and only ever continued by the same course."""
 
 import json
-import zipfile
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +56,8 @@ def load_checkpoint(path: Path, course: str, variables: Sequence[Any]) -> Checkp
         variables: The variables, in the order in which they were saved.
 
     Returns:
-        What else was saved, or None where there is no checkpoint of this course.
+        What else was saved, or None where there is no checkpoint of this course, or one that is
+        damaged, which is said on standard error.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -65,7 +66,14 @@ def load_checkpoint(path: Path, course: str, variables: Sequence[Any]) -> Checkp
                 return None
             values = [file[f"v{i}"] for i in range(len(variables))]
             kept = [file[f"k{i}"] for i in range(sum(name.startswith("k") for name in file.files))]
-    except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError):
+    except FileNotFoundError:
+        return None
+    except Exception:  # Whatever zipfile and NumPy make of any bytes: a sum of each array is checked.
+        print(
+            f"{path} is damaged: this training begins anew, not from its checkpoint.",
+            file=sys.stderr,
+            flush=True,
+        )
         return None
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

@@ -26,6 +26,9 @@ def answer(request):
             raise KeyError("odd")
         case "wait":
             time.sleep(600)
+        case "hold":
+            # Python's lock is not let go meanwhile.
+            ctypes.PyDLL(None).sleep(600)
     return {}
 
 

@@ -7,14 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import pocketkube
 from pocketkube.spec import parse_spec
-from pocketkube.stages.cache import kept_place
+from pocketkube.stages.cache import is_kept, kept_place, note_digests
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.plan import plan
 from pocketkube.stages.registry import STAGES
+from tests.steps import run_step
 
 SPEC = {
     "model": "lenet",
@@ -27,6 +29,7 @@ import json
 import os
 from pocketkube.stages.code import code_digest
 from pocketkube.stages.registry import STAGES
+from tests.steps import run_step
 print(json.dumps({name: code_digest(stage.module) for name, stage in STAGES.items()}))
 """
 
@@ -135,3 +138,64 @@ def test_what_an_imported_package_takes_from_its_own_modules_counts(
         )
         digests.append(run.stdout)
     assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda kept: (kept / "bundle.json").write_text(""), "bundle.json"),
+        (lambda kept: (kept / "model.keras").write_bytes(b"hal"), "model.keras"),
+        (lambda kept: (kept / "model.keras").unlink(), "model.keras"),
+        (lambda kept: (kept / "more").touch(), "more"),
+        (lambda kept: (kept.parent / "train-1.sha256").write_text(""), "bundle.json"),
+    ],
+)
+def test_what_is_not_as_it_was_written_is_not_kept(tmp_path: Path, capsys, spoil, named: str) -> None:
+    kept = tmp_path / "train-1"
+    assert not is_kept(kept)
+    kept.mkdir()
+    (kept / "model.keras").write_bytes(b"half")
+    (kept / "bundle.json").write_text("{}")
+    note_digests(kept)
+    sums = ["sha256sum", "--check", "--quiet", "../train-1.sha256"]
+    subprocess.run(sums, cwd=kept, check=True)
+    assert is_kept(kept)
+    assert capsys.readouterr().err == ""
+    spoil(kept)
+    assert not is_kept(kept)
+    said = capsys.readouterr().err
+    assert said == f"{kept / named} is not as it was written: the stage runs again.\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_run_that_was_killed_right_after_it_kept_is_taken(tmp_path: Path) -> None:
+    kept = tmp_path / "train-1"
+    kept.mkdir()
+    (kept / "bundle.json").write_text("{}")
+    assert is_kept(kept)
+    (kept / "bundle.json").write_text("")
+    assert not is_kept(kept)
+
+
+def test_a_damaged_model_is_trained_again_to_the_same(tmp_path: Path, capsys) -> None:
+    job = parse_spec(SPEC | {"training": {"epochs": 1, "batch_size": 512}})
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    assert not run_step(job, "train_model", {}, folders[0], tmp_path / "cache").cached
+    assert run_step(job, "train_model", {}, folders[1], tmp_path / "cache").cached
+    for file in (tmp_path / "cache").glob("*/model.keras"):
+        file.write_bytes(b"")
+    assert not run_step(job, "train_model", {}, folders[2], tmp_path / "cache").cached
+    assert "model.keras is not as it was written: the stage runs again." in capsys.readouterr().err
+    (kept,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [
+        kept.name,
+        f"{kept.name}.sha256",
+    ]
+    first, *others = ([w.tobytes() for w in _weights(folder)] for folder in folders)
+    assert all(weights == first for weights in others)
+
+
+def _weights(folder: Path) -> list[np.ndarray]:
+    from pocketkube.bundle import load_bundle
+
+    return load_bundle(folder).model.get_weights()

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -204,8 +205,12 @@ def test_a_killed_search_goes_on_where_it_was(
         assert first.poll() is None, first.communicate()[1]
         time.sleep(0.05)
         ended = [line for line in lines(folder / "cache") if line.get("score") is not None]
+    started = psutil.Process(first.pid).children(recursive=True)
+    assert len(started) >= 2
     first.send_signal(signal.SIGKILL)
     first.communicate()
+    _, alive = psutil.wait_procs(started, timeout=10)
+    assert not alive
     assert not (tmp_path / "out" / "ratios.yaml").exists()
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr

@@ -276,6 +276,23 @@ def test_weights_that_are_no_numbers_are_refused(digits) -> None:
         train(model, digits, CLASSIFY, course(), seed=0, method=Spoiling())
 
 
+@pytest.mark.parametrize("spoil", ["empty", "half", "one byte", "no archive"])
+def test_a_damaged_checkpoint_is_said_and_training_begins_anew(
+    digits, tmp_path, capsys, spoil: str
+) -> None:
+    whole, again = net(), net()
+    train(whole, digits, CLASSIFY, course(epochs=1), seed=0, checkpoints=tmp_path)
+    (file,) = tmp_path.glob("checkpoint-*.npz")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    spoilt = {"empty": b"", "half": content[: len(content) // 2], "no archive": b"x" * 1000}
+    file.write_bytes(spoilt.get(spoil, content))
+    train(again, digits, CLASSIFY, course(epochs=1), seed=0, checkpoints=tmp_path)
+    assert capsys.readouterr().err.count(f"{file} is damaged: this training begins anew") == 1
+    for ours, theirs in zip(again.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_checkpoint_of_another_course_is_left_alone(digits, tmp_path) -> None:
     train(net(), digits, CLASSIFY, course(epochs=1), seed=0, checkpoints=tmp_path)
     one, other = net(), net()

@@ -14,9 +14,10 @@ from pipelines.local_inputs import optional_inputs
 from pipelines.local_log import short_log
 from pocketkube.cli.ending import plain_ending, show_job
 from pocketkube.errors import UserError
+from pocketkube.output_folder import alone_in
 from pocketkube.quiet import quiet_libraries
 from pocketkube.spec import Spec, load_spec, resolve_paths
-from pocketkube.stages.component import CACHE
+from pocketkube.stages.component import CACHE, RUN_PROCESS
 from pocketkube.stages.outputs import collect_files, collect_search
 
 
@@ -33,7 +34,9 @@ def main() -> None:
         if options.compile:
             print(compile_spec(spec, options.compile))
         else:
-            run_locally(resolve_paths(spec, options.spec.resolve().parent), options.output.resolve())
+            output = options.output.resolve()
+            with alone_in(output):
+                run_locally(resolve_paths(spec, options.spec.resolve().parent), output)
 
 
 def run_locally(spec: Spec, output: Path) -> None:
@@ -46,6 +49,7 @@ def run_locally(spec: Spec, output: Path) -> None:
     Raises:
         UserError: If a component failed; what it said stands above.
     """
+    os.environ[RUN_PROCESS] = str(os.getpid())
     os.environ.setdefault(CACHE, str(output / ".cache"))
     quiet_libraries()
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(output / "kfp"))

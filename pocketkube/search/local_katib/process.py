@@ -9,9 +9,10 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from pocketkube.child_processes import end_trees, end_with_parent
+from pocketkube.child_processes import GUARD, end_trees, end_with_parent
 from pocketkube.errors import UserError
 from pocketkube.search.local_katib.early_stopping import Rule, RuleWatch
 from pocketkube.search.local_katib.experiment import Experiment
@@ -98,7 +99,7 @@ class TrialProcess:
         try:
             with (self._folder / LOG_FILE).open("wb") as log:
                 return subprocess.Popen(
-                    words,
+                    [sys.executable, "-I", str(GUARD), *words],
                     env=environment,
                     cwd=folder,
                     stdin=subprocess.DEVNULL,
@@ -106,7 +107,7 @@ class TrialProcess:
                     stderr=subprocess.STDOUT,
                     # Ctrl-C reaches this process alone, which then ends its trials.
                     start_new_session=True,
-                    preexec_fn=end_with_parent,
+                    preexec_fn=partial(end_with_parent, os.getpid()),
                 )
         except OSError as error:
             self._cause = f"{words[0]}: {error.strerror}"

@@ -1,0 +1,71 @@
+"""Processes end with the one that started them, however that ends."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from pocketkube.child_processes import GUARD
+
+GUARDED = [sys.executable, "-I", str(GUARD)]
+# One in the background, one that has left the group, and what waits for them.
+TREE = "sleep 300 & setsid sleep 300 & (setsid -f sleep 300); sleep 300; true"
+PARENT = f"""
+import os, signal, subprocess
+from functools import partial
+from pocketkube.child_processes import end_with_parent
+started = subprocess.Popen(
+    {[*GUARDED, "sh", "-c", TREE]!r},
+    start_new_session=True,
+    preexec_fn=partial(end_with_parent, os.getpid()),
+)
+print(started.pid, flush=True)
+signal.pause()
+"""
+FOLLOWER = """
+import sys, time
+from pocketkube.child_processes import end_with
+end_with(int(sys.argv[1]))
+print("follows", flush=True)
+time.sleep(300)
+"""
+
+
+def test_all_that_a_guarded_command_started_ends_with_a_killed_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        guard = psutil.Process(int(parent.stdout.readline()))
+        deadline = time.monotonic() + 30
+        while len(tree := guard.children(recursive=True)) < 5:
+            assert time.monotonic() < deadline, tree
+            time.sleep(0.05)
+        parent.kill()
+    _, alive = psutil.wait_procs([guard, *tree], timeout=20)
+    assert not alive
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["sh", "-c", "exit 3"], 3, ""),
+        (["sh", "-c", "kill -9 $$"], -signal.SIGKILL, ""),
+        (["sh", "-c", "kill -11 $$"], -signal.SIGSEGV, ""),
+        (["no-such-program"], 127, "no-such-program: No such file or directory\n"),
+    ],
+)
+def test_a_guarded_command_ends_as_it_would(words: list[str], code: int, said: str) -> None:
+    done = subprocess.run([*GUARDED, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+
+
+def test_one_that_follows_another_ends_when_that_is_killed() -> None:
+    with subprocess.Popen(["sleep", "300"]) as followed:
+        command = [sys.executable, "-c", FOLLOWER, str(followed.pid)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as follower:
+            assert follower.stdout is not None
+            assert follower.stdout.readline()
+            followed.kill()
+            assert follower.wait(20) == -signal.SIGTERM

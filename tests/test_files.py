@@ -1,0 +1,190 @@
+"""Files and folders are whole or absent, whoever writes at once and whoever is killed at it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pocketkube import files
+from pocketkube.errors import UserError
+from pocketkube.files import WRITING, added_folder, replaced_file, replaced_folder, write_text
+from pocketkube.held_files import held
+from pocketkube.output_folder import alone_in
+
+# Writes a file, a folder and a temporary folder, is at it inside of an output folder, and is killed.
+KILLED = """
+import os, signal, sys, tempfile
+from pathlib import Path
+from pocketkube.files import replaced_file, replaced_folder, temporary_folder
+from pocketkube.held_files import HELD, held
+from pocketkube.output_folder import alone_in
+out = Path(sys.argv[1])
+tempfile.tempdir = str(out / "tmp")
+with (
+    alone_in(out), temporary_folder() as t, replaced_file(out / "a.txt") as a,
+    replaced_folder(out / "steps" / "b") as b, held(out / "steps" / f".b.lease{HELD}", print),
+):
+    for file in (a, b / "one", t / "two"):
+        file.write_text("half")
+    print("writes", flush=True)
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen]]:
+    """An output folder, and a process that is in the middle of writing there."""
+    (tmp_path / "tmp").mkdir()
+    writer = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    assert writer.stdout.readline()
+    yield tmp_path, writer
+    writer.kill()
+    writer.wait()
+    writer.stdout.close()
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.name.startswith("."))
+
+
+def test_what_a_killed_process_was_writing_is_swept_at_the_next_start(killed, monkeypatch) -> None:
+    output, writer = killed
+    monkeypatch.setattr("tempfile.tempdir", str(output / "tmp"))
+    assert len([name for name in left(output) if name.endswith(WRITING)]) > 3
+    # Others that write beside it leave what a living process is at.
+    before = left(output)
+    write_text(output / "other.txt", "whole")
+    with files.temporary_folder():
+        pass
+    assert left(output) == before
+    with pytest.raises(UserError, match=rf"process {writer.pid} on .* writes there; wait for its end"):
+        alone_in(output).__enter__()
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    with alone_in(output):
+        assert left(output) == [".lock"]
+    assert left(output) == []
+    assert sorted(path.name for path in output.iterdir()) == ["other.txt", "steps", "tmp"]
+
+
+def test_an_output_folder_into_which_nothing_was_written_is_gone_again(tmp_path: Path) -> None:
+    with alone_in(tmp_path / "new"):
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="Cannot write"), alone_in(tmp_path / "file"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_one_that_waits_goes_on_when_the_other_has_ended(tmp_path: Path) -> None:
+    met, order = threading.Event(), []
+
+    def meets(holder: str) -> None:
+        order.append(holder)
+        met.set()
+
+    def second() -> None:
+        with held(tmp_path / "lease", meets):
+            order.append("second")
+
+    with held(tmp_path / "lease", meets):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert met.wait(30)
+        order.append("first")
+    thread.join(30)
+    assert [word.partition(" on ")[0] for word in order] == [
+        f"process {os.getpid()}",
+        "first",
+        "second",
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_folders_are_replaced_at_once_by_several(tmp_path: Path, monkeypatch, exchanges: bool) -> None:
+    if not exchanges:
+        monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
+    failed, seen, target = [], set(), tmp_path / "target"
+    done = threading.Event()
+
+    def replace(word: str) -> None:
+        try:
+            for _ in range(25):
+                with replaced_folder(target) as folder:
+                    (folder / "one").write_text(word)
+                    (folder / "two").write_text(word)
+        except Exception as error:
+            failed.append(error)
+
+    def look() -> None:
+        while not done.is_set():
+            seen.add(target.exists())
+
+    with replaced_folder(target) as folder:
+        (folder / "one").touch()
+        (folder / "two").touch()
+    watcher = threading.Thread(target=look)
+    writers = [threading.Thread(target=replace, args=(word,)) for word in "abc"]
+    for thread in (watcher, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    done.set()
+    watcher.join()
+    assert not failed
+    assert len({(target / name).read_text() for name in ("one", "two")}) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+    # Not for a moment is it away, where the file system can do that.
+    assert not exchanges or seen == {True}
+
+
+@pytest.mark.parametrize(
+    ("umask", "of_file", "of_folder"), [(0o077, 0o600, 0o700), (0o022, 0o644, 0o755)]
+)
+def test_modes_are_what_the_umask_says(
+    tmp_path: Path, umask: int, of_file: int, of_folder: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "a.json", "{}")
+        with replaced_folder(tmp_path / "folder") as folder:
+            (folder / "b").touch()
+        with added_folder(tmp_path / "added") as folder:
+            (folder / "c").touch()
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {
+        **dict.fromkeys(("a.json", "b", "c"), of_file),
+        **dict.fromkeys(("folder", "added"), of_folder),
+    }
+
+
+def test_what_is_renamed_was_flushed_before_and_its_folder_after(tmp_path: Path, monkeypatch) -> None:
+    order: list[str] = []
+    real_flush, real_replace = os.fsync, Path.replace
+
+    def fsync(opened: int) -> None:
+        order.append(f"flush {Path(f'/proc/self/fd/{opened}').readlink().name}")
+        real_flush(opened)
+
+    def replace(self: Path, target: Path) -> Path:
+        order.append(f"rename {target.name}")
+        return real_replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    with replaced_file(tmp_path / "a.txt") as aside:
+        aside.write_text("whole")
+    assert order == ["flush a.txt", "rename a.txt", f"flush {tmp_path.name}"]
+    order.clear()
+    with replaced_folder(tmp_path / "b") as folder:
+        (folder / "c").write_text("whole")
+    assert order == ["flush c", "flush b", f"flush {tmp_path.name}"]
