@@ -126,7 +126,7 @@ def why_unusable(content: bytes, size: Size | None) -> str:
         found = tuple(image_of(content).shape[:2])
     except tf.errors.OpError as error:
         return f"has an image that is broken and cannot be decoded ({reason_of(error)})"
-    if size in (None, found):
+    if size is None or found == size:
         return ""
     return (
         f"has an image of {found[0]} x {found[1]} pixels, others of {size[0]} x {size[1]}: set the "

@@ -107,7 +107,7 @@ class DatasetSettings(Settings):
     )
     on_bad_example: Literal["fail", "skip"] = Field(
         "fail",
-        description="What is done about an image that cannot be decoded, or a record that is none; skip "
+        description="What is done about an image that cannot be decoded or a record that is none: skip "
         "leaves it out, and the report says how many. All are looked at for that whenever the data are "
         "loaded. For image_folder and tfrecord.",
     )
