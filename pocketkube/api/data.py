@@ -61,8 +61,11 @@ class Splits:
                 raise UserError(
                     f"Splits: {name} has to be above 0 and below 0.5; received {getattr(self, name)!r}."
                 )
-        if self.max_train is not None and self.max_train < 1:
-            raise UserError(f"Splits: max_train has to be above 0; received {self.max_train!r}.")
+        whole = isinstance(self.max_train, int | np.integer | None)
+        if not whole or (self.max_train is not None and self.max_train < 1):
+            raise UserError(
+                f"Splits: max_train has to be a whole number above 0; received {self.max_train!r}."
+            )
 
 
 def dataset_of(data: Data, model: keras.Model | None, function: str) -> Dataset:
