@@ -122,14 +122,28 @@ def load_model(path: Path) -> keras.Model:
     if not path.exists():
         raise UserError(f"There is no model file {path}.")
     model = _in_float32(load_older(path).model if is_older(path) else _load_keras_file(path))
+    refuse_bad_weights(model, str(path))
+    return model
+
+
+def refuse_bad_weights(model: keras.Model, name: str) -> None:
+    """Says when a weight is NaN or infinite.
+
+    Args:
+        model: The model.
+        name: What messages call it.
+
+    Raises:
+        UserError: If there is one: everything that follows would be, too.
+    """
     for weight in model.weights:
         value = np.asarray(weight)
-        if np.issubdtype(value.dtype, np.floating) and np.isnan(value).any():
+        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+            held = "NaN" if np.isnan(value).any() else "infinity"
             raise UserError(
-                f"{path}: {weight.path} holds NaN, from a training that went astray: save the model of "
-                "an earlier epoch, or train it anew with a lower learning rate."
+                f"{name}: {weight.path} holds {held}, from a training that went astray: save the model "
+                "of an earlier epoch, or train it anew with a lower learning rate."
             )
-    return model
 
 
 def _load_keras_file(path: Path) -> keras.Model:

@@ -154,6 +154,14 @@ class PackedFacts(Record):
     huffman_bytes: int
 
 
+class SkippedFacts(Record):
+    """Examples that cannot be used, and were left out; see `pocketkube.data.dataset.Skipped`."""
+
+    count: int
+    total: int
+    first: str
+
+
 class InputSize(Record):
     """The size at which one of a model's inputs is compressed, which takes others, too.
 
@@ -188,6 +196,7 @@ class BundleFacts(Document):
         unrecovered: Each pruning that no training has followed yet.
         packed: What the packed model takes, where there is one.
         input_sizes: Of a model that takes inputs of any size: those at which it is compressed.
+        skipped: What was left out of the data set; None where nothing was.
     """
 
     schema_version: int = 2
@@ -204,6 +213,7 @@ class BundleFacts(Document):
     unrecovered: tuple[PruningFacts, ...] = ()
     packed: PackedFacts | None = None
     input_sizes: tuple[InputSize, ...] = ()
+    skipped: SkippedFacts | None = None
 
     upgrades: ClassVar[tuple[Upgrade, ...]] = (lambda content: _with_parents(content),)
 

@@ -14,7 +14,8 @@ from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.data.in_memory import Labelled, examples_of_arrays, in_memory_dataset
 from pocketkube.errors import UserError
-from pocketkube.shapes import shapes_fit
+from pocketkube.finite import refuse_not_finite
+from pocketkube.shapes import Shape, refuse_other_shapes
 from pocketkube.spec.reading import parse_settings
 from pocketkube.spec.sections import SOURCES, DatasetSettings
 from pocketkube.stages.configs import Learning
@@ -60,8 +61,11 @@ class Splits:
                 raise UserError(
                     f"Splits: {name} has to be above 0 and below 0.5; received {getattr(self, name)!r}."
                 )
-        if self.max_train is not None and self.max_train < 1:
-            raise UserError(f"Splits: max_train has to be above 0; received {self.max_train!r}.")
+        whole = isinstance(self.max_train, int | np.integer | None)
+        if not whole or (self.max_train is not None and self.max_train < 1):
+            raise UserError(
+                f"Splits: max_train has to be a whole number above 0; received {self.max_train!r}."
+            )
 
 
 def dataset_of(data: Data, model: keras.Model | None, function: str) -> Dataset:
@@ -212,6 +216,8 @@ def _read(
         )
     if model is not None:
         _refuse_other_shapes([x.shape[1:] for x in inputs], model, function)
+    refuse_not_finite(f"{function}: data", "inputs", inputs)
+    refuse_not_finite(f"{function}: data", "labels", labels)
     return tuple(map(_as_taken, inputs)), labels, weights[0] if weights else None
 
 
@@ -264,13 +270,9 @@ def _as_taken(array: np.ndarray) -> np.ndarray:
     return array.astype(kind, copy=False)
 
 
-def _refuse_other_shapes(given: Sequence[tuple[int, ...]], model: keras.Model, function: str) -> None:
+def _refuse_other_shapes(given: Sequence[Shape], model: keras.Model, function: str) -> None:
     wanted = [tuple(x.shape[1:]) for x in model.inputs]
-    if not shapes_fit(given, wanted):
-        raise UserError(
-            f"{function}: data: {model.name} takes inputs of the shapes {wanted} an example; received "
-            f"{list(given)}."
-        )
+    refuse_other_shapes(f"{function}: data", given, model.name, wanted)
 
 
 def _of_tensors(data: tf.data.Dataset, model: keras.Model | None, function: str) -> Any:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pocketkube.api.network import AppliedStage, Network, network_of
 from pocketkube.api.traces import settings_left
-from pocketkube.bundle import load_model
+from pocketkube.bundle import load_model, refuse_bad_weights
 from pocketkube.graph.fixed_size import at_image_size
 from pocketkube.packing import load_packed, read_forms
 
@@ -36,7 +36,9 @@ def import_model(path: str | Path, *, image_size: tuple[int, int] | None = None)
     """
     file = Path(path)
     if file.suffix == ".packed":
-        model = at_image_size(load_packed(file), image_size)
+        packed = load_packed(file)
+        refuse_bad_weights(packed, str(file))
+        model = at_image_size(packed, image_size)
         forms = read_forms(file, model)
         return Network(model, model, tuple(map(AppliedStage, settings_left(model, forms))), forms)
     return network_of("import_model", at_image_size(load_model(file), image_size))

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from pocketkube.api.shown import Shown
 from pocketkube.api.traces import settings_left
-from pocketkube.bundle import Bundle
+from pocketkube.bundle import Bundle, refuse_bad_weights
 from pocketkube.errors import UserError
 from pocketkube.figures import NUMBER, bounded, count, ratio
 from pocketkube.files import replaced_file
@@ -192,6 +192,7 @@ def network_of(function: str, model: ModelLike) -> Network:
             f"{function}: Keras runs on {keras.backend.backend()}, and PocketKube on TensorFlow: set "
             "KERAS_BACKEND=tensorflow before Keras is imported."
         )
+    refuse_bad_weights(model, f"{function}: {model.name}")
     return Network(model, model, tuple(map(AppliedStage, settings_left(model))))
 
 

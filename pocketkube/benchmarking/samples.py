@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from pocketkube.errors import UserError
+from pocketkube.finite import refuse_not_finite
 from pocketkube.measures import TaskMeasure, task_measure_of
 from pocketkube.measures.task_facts import OutputsFacts, TaskFacts
 from pocketkube.records import Document, Upgrade, document_of
@@ -81,6 +82,11 @@ def load_samples(path: Path) -> Samples:
         raise UserError(f"{path}: all arrays must have as many examples; there are {counted}.")
     if len(inputs[0]) == 0:
         raise UserError(f"{path} has no examples.")
+    for what, each in (("inputs", inputs), ("labels", labels)):
+        numbers = [array for array in each if array.dtype.kind in "fiub"]
+        if len(numbers) < len(each):
+            raise UserError(f"{path}: {what} must be arrays of real numbers.")
+        refuse_not_finite(str(path), what, numbers)
     measure = None if task is None else _measure(path, str(task), version)
     return Samples(origin=str(path), inputs=inputs, labels=labels, measure=measure)
 

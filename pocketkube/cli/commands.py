@@ -1,6 +1,7 @@
 """What each command does: reads its options, calls the library, shows what came out."""
 
 import json
+import math
 import os
 from argparse import Namespace
 from pathlib import Path
@@ -116,18 +117,21 @@ def prune(options: Namespace) -> None:
     from pocketkube.graph.fixed_size import at_image_size, open_shapes, opened
     from pocketkube.pruning.criteria import criterion_named
     from pocketkube.pruning.prune import prune as prune_model
+    from pocketkube.spec.reading import parse_settings
     from pocketkube.spec.sections import PruneChannels
 
     refuse_other_ending(options.output, ".keras")
-    if options.speedup <= 1:
-        raise UserError(f"--speedup: {options.speedup:g} makes nothing faster; give more than 1.")
-    if options.round_to < 1:
-        raise UserError(f"--round-to: {options.round_to} is no multiple; give 1 or more.")
+    if not 1 < options.speedup < math.inf:
+        raise UserError(
+            f"--speedup: {options.speedup:g} is no number that makes a model faster; give more than 1, "
+            "as in 2."
+        )
     import_named(options)
     criterion_named(options.criterion)
+    asked = {"criterion": options.criterion, "round_to": options.round_to}
+    settings = parse_settings(PruneChannels, asked, "prune")
     came = _model(options.model, None)
     model = at_image_size(came, options.image_size)
-    settings = PruneChannels(criterion=options.criterion, round_to=options.round_to)
     pruned = prune_model(
         model, settings, speedup=options.speedup, calibration=_calibration(options, model)
     )
@@ -199,14 +203,11 @@ def benchmark(options: Namespace) -> None:
     from pocketkube.benchmarking import benchmark as measure
     from pocketkube.benchmarking.rendering import render_table
     from pocketkube.benchmarking.results import benchmark_document
+    from pocketkube.spec.reading import parse_settings
     from pocketkube.spec.sections import Benchmark
 
-    if options.runs < 5:
-        raise UserError(f"--runs: {options.runs} is too few to say anything; give 5 or more.")
-    threads = options.threads or [1, 2]
-    if min(threads) < 1:
-        raise UserError(f"--threads: {min(threads)} is no number of threads; give 1 or more.")
-    settings = Benchmark(runs=options.runs, threads=tuple(threads))
+    asked = {"runs": options.runs, "threads": options.threads or [1, 2]}
+    settings = parse_settings(Benchmark, asked, "benchmark")
     found = measure(options.files, settings, options.samples)
     if options.json:
         print(json.dumps(benchmark_document(found), indent=1))
@@ -224,9 +225,11 @@ def _latency_table(options: Namespace) -> None:
         )
     if options.output is None:
         raise UserError("--table: give the file to write with --output, as in -o table.json.")
-    if len(threads) > 1 or threads[0] < 1:
+    from pocketkube.spec.sections import MOST_THREADS
+
+    if len(threads) > 1 or not 1 <= threads[0] <= MOST_THREADS:
         raise UserError(
-            "--threads: a table is of one number of threads, 1 or more; received "
+            f"--threads: a table is of one number of threads, 1 to {MOST_THREADS}; received "
             f"{' '.join(map(str, threads))}."
         )
     from pocketkube.latency_table.measuring import measure_table

@@ -186,7 +186,7 @@ def _network(text: str, image_size: list[int] | None, examples: Any) -> Any:
     from dataclasses import replace
 
     from pocketkube.api.import_model import import_model
-    from pocketkube.graph.fixed_size import at_image_size, at_shapes, open_shapes
+    from pocketkube.graph.fixed_size import are_of_images, at_image_size, at_shapes, open_shapes
     from pocketkube.shapes import shapes_fit
     from pocketkube.storage import parse_location
 
@@ -198,9 +198,10 @@ def _network(text: str, image_size: list[int] | None, examples: Any) -> Any:
     if not shapes:
         return network
     if examples is None:
+        size = "--image-size HEIGHT WIDTH, or " if are_of_images(shapes) else ""
         raise UserError(
-            f"{text} takes inputs of any size, {', '.join(map(str, shapes))}: give --image-size "
-            "HEIGHT WIDTH, or --data with examples of the size."
+            f"{text} takes inputs of any size, {', '.join(map(str, shapes))}: give {size}--data with "
+            "examples of the size."
         )
     given = [array.shape[1:] for array in examples.inputs]
     # Data of other shapes are refused where they are held against the model.

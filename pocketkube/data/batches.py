@@ -15,6 +15,7 @@ from pocketkube.data.augmentation import (
     refuse_unfit,
 )
 from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels
+from pocketkube.data.reading import Batches, read
 from pocketkube.spec.sections import Augmentation
 
 # How many streamed examples are shuffled among each other.
@@ -33,7 +34,7 @@ def batches(
     ranks: int = 1,
     drop_remainder: bool = False,
     skip: int = 0,
-) -> tf.data.Dataset:
+) -> Batches:
     """One pass over the examples.
 
     Everything random follows from `epoch_seed` and from an example's place in the global order,
@@ -52,7 +53,8 @@ def batches(
 
     Returns:
         Batches of `(inputs, labels)`: tuples of tensors `[b, ...]`. Class numbers are int32 `[b]`;
-        with mixup they are float32 rows `[b, num_classes]` that sum to 1.
+        with mixup they are float32 rows `[b, num_classes]` that sum to 1. An example that cannot be
+        read ends them with a DataError.
 
     Raises:
         UserError: If the augmentation does not fit the examples.
@@ -109,7 +111,7 @@ def batches(
     else:
         served = _gathered(examples, batch_size, epoch_seed, count, skip, part)
     left = tf.data.experimental.assert_cardinality(max(0, count - skip))
-    return served.apply(left).prefetch(tf.data.AUTOTUNE)
+    return Batches(served.apply(left).prefetch(tf.data.AUTOTUNE), examples)
 
 
 def materialize(examples: Examples, count: int | None, seed: int) -> tuple[Arrays, Arrays]:
@@ -122,6 +124,9 @@ def materialize(examples: Examples, count: int | None, seed: int) -> tuple[Array
 
     Returns:
         Inputs and labels, tuples of arrays with a leading axis of the number taken.
+
+    Raises:
+        DataError: If an example cannot be read.
     """
     whole = count is None or count >= examples.size
     order = np.random.default_rng(seed).permutation(examples.size)[: None if whole else count]
@@ -134,7 +139,8 @@ def materialize(examples: Examples, count: int | None, seed: int) -> tuple[Array
     chosen[order] = True
     mask = tf.constant(chosen)
     stream = examples.open().enumerate().filter(lambda place, _: mask[place])
-    taken = list(stream.map(lambda _, example: example).take(len(order)).as_numpy_iterator())
+    stream = stream.map(lambda _, example: example).take(len(order))
+    taken = list(read(stream.as_numpy_iterator(), examples.explain))
     # They come in the stream's order; which may be by class, and a batch of these should not be.
     turn = np.arange(examples.size) if whole else np.argsort(np.argsort(order))
     inputs, labels = zip(*(taken[place] for place in turn), strict=True)

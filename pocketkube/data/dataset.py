@@ -1,12 +1,16 @@
 """What a data set is to the rest of PocketKube: three splits that never overlap."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.errors import UserError
+
 Arrays = tuple[np.ndarray, ...]
+# A sentence on the first example that cannot be read; None where all can.
+Explain = Callable[[], str | None]
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,30 @@ class Examples:
         arrays: The same as arrays with a leading axis of `size`, where they fit into memory.
         labels: What the labels of each output are; behind them stand weights of examples, where there
             are such (see `Dataset`).
+        explain: Asked where reading the stream has failed. An error that a function in Python raises on
+            the way says what is wrong by itself.
     """
 
     size: int
     open: Callable[[], tf.data.Dataset]
     arrays: tuple[Arrays, Arrays] | None = None
     labels: tuple[Labels, ...] = ()
+    explain: Explain | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Examples that cannot be used, and were left out before the splits were made.
+
+    Attributes:
+        count: How many.
+        total: How many there are with them.
+        first: A sentence on the first of them: where it is, and what is wrong with it.
+    """
+
+    count: int
+    total: int
+    first: str
 
 
 @dataclass(frozen=True)
@@ -79,6 +101,7 @@ class Dataset:
     validation: Examples
     test: Examples
     drawn: Callable[[Arrays, int], Arrays] | None = field(default=None, kw_only=True)
+    skipped: Skipped | None = field(default=None, kw_only=True)
 
     @property
     def is_labelled(self) -> bool:
@@ -89,3 +112,23 @@ class Dataset:
     def is_weighted(self) -> bool:
         """Whether training examples have weights."""
         return len(self.train.labels) > len(self.labels)
+
+
+def skipped_of(name: str, sentences: Sequence[str], total: int) -> Skipped | None:
+    """What is left out of a source.
+
+    Args:
+        name: The source.
+        sentences: On each example that cannot be used.
+        total: How many examples there are, these included.
+
+    Raises:
+        UserError: If they are more than half of all: then it is the source, or its settings, that are
+            wrong.
+    """
+    if 2 * len(sentences) > total:
+        raise UserError(
+            f"{name}: {len(sentences)} of {total} examples cannot be used, too many to be skipped; the "
+            f"first: {sentences[0]}"
+        )
+    return Skipped(len(sentences), total, sentences[0]) if sentences else None

@@ -1,16 +1,18 @@
 """A folder of PNG or JPEG images, in a folder for each class where there are labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
-from pocketkube.data.dataset import Dataset, Examples, Labels
+from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_of
 from pocketkube.data.in_memory import examples_of_arrays
+from pocketkube.data.reading import reason_of
 from pocketkube.data.splits import hold_out
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
@@ -19,6 +21,10 @@ _ENDINGS = {".png", ".jpg", ".jpeg"}
 _SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 # Up to here all images are decoded at once, which also finds every broken one at the start.
 _IN_MEMORY_BYTES = 1 << 30
+
+
+class _BadImage(UserError):
+    """A file's content is no image that can be used, whoever reads it."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,9 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder.")
     parts, classes = _parts(folder) if settings.labels else (_unlabelled(folder), [])
+    skipped = None
+    if settings.on_bad_example == "skip":
+        parts, skipped = _without_bad(folder, parts, settings)
     form = _form(folder, [str(p) for part in parts.values() for p in part.paths], settings)
     train = parts["train"]
     if "test" not in parts:
@@ -79,7 +88,7 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
         _examples(part, form, labels, fits) for part in (train, parts["validation"], parts["test"])
     ]
     shape = (*form.size, form.channels)
-    return Dataset(str(folder), (shape,), labels, *splits)
+    return Dataset(str(folder), (shape,), labels, *splits, skipped=skipped)
 
 
 def _parts(folder: Path) -> tuple[dict[str, _Files], list[str]]:
@@ -149,6 +158,47 @@ def _first_of_each(labels: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(turn, kind="stable")[:count])
 
 
+def _without_bad(
+    folder: Path, parts: Mapping[str, _Files], settings: DatasetSettings
+) -> tuple[dict[str, _Files], Skipped | None]:
+    """The images that can be used, and what is left out.
+
+    The first image that can be decoded says the size of all, where `image_size` does not.
+    """
+    paths = [path for part in parts.values() for path in part.paths.tolist()]
+    size = None
+    if settings.image_size is None:
+        good = (path for path in paths if not _why_bad(path, None))
+        size = next((_header(path)[0] for path in good), None)
+    with ThreadPoolExecutor() as pool:
+        reasons = dict(zip(paths, pool.map(partial(_why_bad, size=size), paths), strict=True))
+    skipped = skipped_of(str(folder), [why for why in reasons.values() if why], len(paths))
+    kept = {
+        name: part.take(np.flatnonzero([not reasons[path] for path in part.paths.tolist()]))
+        for name, part in parts.items()
+    }
+    return kept, skipped
+
+
+def _why_bad(path: str, size: tuple[int, int] | None) -> str:
+    """A sentence on an image that cannot be used; empty where it can.
+
+    Raises:
+        UserError: If the file cannot be read, which says nothing of what is in it.
+    """
+    try:
+        found, _ = _header(path)
+        if size is None or found == size:
+            _decoded(path, _Form(found, 0, (0.0, 255.0)))
+            return ""
+    except _BadImage as error:
+        return str(error)
+    return (
+        f"{path}: is an image of {found[0]} x {found[1]} pixels, others are of {size[0]} x {size[1]}: "
+        "set the dataset's image_size."
+    )
+
+
 def _form(folder: Path, paths: Sequence[str], settings: DatasetSettings) -> _Form:
     """Reads the headers of all images."""
     with ThreadPoolExecutor() as pool:
@@ -166,7 +216,9 @@ def _header(path: str) -> tuple[tuple[int, int], str]:
         with Image.open(path) as image:
             return (image.height, image.width), image.mode
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: is not a readable image.") from error
+        if isinstance(error, OSError) and error.strerror:
+            raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise _BadImage(f"{path}: is not a readable image.") from error
 
 
 def _examples(files: _Files, form: _Form, labels: tuple[Labels, ...], fits: bool) -> Examples:
@@ -195,8 +247,10 @@ def _decoded(path: str, form: _Form) -> np.ndarray:
             pixels = tf.io.decode_image(
                 tf.io.read_file(path), channels=form.channels, expand_animations=False
             )
+        except tf.errors.InvalidArgumentError as error:
+            raise _BadImage(f"{path}: the image is broken and cannot be decoded.") from error
         except tf.errors.OpError as error:
-            raise UserError(f"{path}: the image is broken and cannot be decoded.") from error
+            raise UserError(f"{path}: cannot be read ({reason_of(error)}).") from error
         return in_form(pixels, form.size, form.value_range).numpy()
 
 

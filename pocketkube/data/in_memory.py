@@ -10,6 +10,7 @@ import tensorflow as tf
 from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels
 from pocketkube.data.splits import hold_out
 from pocketkube.errors import UserError
+from pocketkube.finite import refuse_not_finite
 from pocketkube.predictions import are_one_hot
 
 
@@ -74,10 +75,10 @@ def in_memory_dataset(
     parts = [part for part in (train, test, validation) if part is not None]
     if not all(len(array) for part in parts for array in part.inputs):
         raise UserError(f"{name}: has no examples in one of its parts.")
-    kinds = _checked_labels(name, parts)
     for part in parts:
-        _refuse_nan(name, "inputs", part.inputs)
-        _refuse_nan(name, "labels", part.labels)
+        refuse_not_finite(name, "inputs", part.inputs)
+        refuse_not_finite(name, "labels", part.labels)
+    kinds = _checked_labels(name, parts)
     if train.weights is not None:
         _refuse_weights(name, train.weights)
         if not train.labels:
@@ -181,17 +182,6 @@ def _refuse_weights(name: str, weights: np.ndarray) -> None:
             f"{name}: weights of examples are one number each, 0 or more and not all 0. Received: the "
             f"shape {weights.shape}, from {float(weights.min()):g} to {float(weights.max()):g}."
         )
-
-
-def _refuse_nan(name: str, what: str, arrays: Arrays) -> None:
-    for array in arrays:
-        if np.issubdtype(array.dtype, np.floating):
-            bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
-            if bad.any():
-                raise UserError(
-                    f"{name}: {what} must be finite; {int(bad.sum())} of {len(array)} examples have "
-                    f"NaN or infinity, the first of them example {int(bad.argmax())}."
-                )
 
 
 def _strata(part: Labelled, kinds: tuple[Labels, ...]) -> np.ndarray | int:

@@ -54,7 +54,9 @@ def without_labels(dataset: Dataset) -> Dataset:
 def _inputs_of(examples: Examples) -> Examples:
     if examples.arrays is not None:
         return examples_of_arrays(examples.arrays[0], (), ())
-    return Examples(examples.size, lambda: examples.open().map(lambda inputs, _: (inputs, ())))
+    return replace(
+        examples, open=lambda: examples.open().map(lambda inputs, _: (inputs, ())), labels=()
+    )
 
 
 def _load(settings: DatasetSettings, base: Path) -> Dataset:

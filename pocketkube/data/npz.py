@@ -10,6 +10,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.data.images import to_range
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.errors import UserError
+from pocketkube.finite import refuse_not_finite
 from pocketkube.spec.sections import DatasetSettings
 
 WEIGHTS = "sample_weight"
@@ -60,6 +61,8 @@ def load_examples(path: Path) -> Labelled:
     examples = _checked(path, arrays, _labels(path, arrays))
     if len(examples.inputs[0]) == 0:
         raise UserError(f"{path}: has no examples.")
+    refuse_not_finite(str(path), "inputs", examples.inputs)
+    refuse_not_finite(str(path), "labels", examples.labels)
     value_range = DatasetSettings.model_fields["value_range"].default
     return Labelled(tuple(_as_taken(x, value_range) for x in examples.inputs), examples.labels)
 

@@ -2,28 +2,68 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import tensorflow as tf
 
-from pocketkube.data.dataset import Dataset, Examples, Labels
+from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_of
 from pocketkube.data.image_folder import in_form
+from pocketkube.data.reading import read
+from pocketkube.data.records import (
+    IMAGE,
+    LABEL,
+    Place,
+    Records,
+    Size,
+    decoded,
+    features_of,
+    image_of,
+    reasons,
+    why_no_example,
+    why_unusable,
+)
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
-from pocketkube.storage import Fetched, LocalLocation, Location, patiently
+from pocketkube.storage import Fetched, Location
 
 # Of a record without a label.
 _UNKNOWN = tf.int64.min
 _FEATURES = {
-    "image/encoded": tf.io.FixedLenFeature([], tf.string),
-    "image/class/label": tf.io.FixedLenFeature([], tf.int64, default_value=_UNKNOWN),
+    IMAGE: tf.io.FixedLenFeature([], tf.string),
+    LABEL: tf.io.FixedLenFeature([], tf.int64, default_value=_UNKNOWN),
 }
+# What records in ImageNet's layout tell of an image beside its label.
+_OF_THE_IMAGE = re.compile(
+    "image/(encoded|height|width|channels|colorspace|format|filename|source_id|key/.*)"
+)
 _BUCKETS = 1 << 16
 _READ_AT_ONCE = 256
 _Part = Literal["train", "validation", "test"]
 _PARTS: tuple[_Part, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class _Split:
+    """The records of a split.
+
+    Attributes:
+        records: All of the files that it is in.
+        open: Opens its own of them.
+    """
+
+    records: Records
+    open: Callable[[], tf.data.Dataset]
+
+    def explain(self, why: Callable[[bytes], str]) -> str | None:
+        """See `Examples.explain`.
+
+        Args:
+            why: What is wrong with a record; empty where nothing is.
+        """
+        return self.records.first_bad(self.open(), why)
 
 
 @dataclass(frozen=True)
@@ -43,6 +83,9 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     that equal records always fall into the same split. Files elsewhere are brought here one by one,
     when their turn comes, so that all of them together may be larger than the cache of downloads.
 
+    Where bad records are skipped, a pass before that decodes all images: the splits are of those that
+    can be used, and so are the same examples in the same order wherever they are opened.
+
     Raises:
         UserError: If no file matches, a record is damaged or lacks a feature, a label is negative,
             or a split stays empty.
@@ -56,9 +99,18 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     if not files["train"]:
         raise UserError(f"{pattern}: matches only validation or test files, none to train on.")
     held: deque[Fetched] = deque(maxlen=1)
-    streams = {part: _records(files, part, settings, held) for part in _PARTS}
-    found = _count(files, streams)
+    records, skipped = {part: Records(those, held) for part, those in files.items() if those}, None
+    if settings.on_bad_example == "skip":
+        records, skipped = _without_bad(pattern, records, settings)
+    splits = {part: _split(records, part, settings) for part in _PARTS}
+    found = _count(splits)
+    for part, count in found.counts.items():
+        if not count:
+            raise UserError(f"{pattern}: too few records; none are left for the {part} set.")
+    _, _, first = next(splits["train"].open().as_numpy_iterator())
     are_labelled = settings.labels and found.highest_label != _UNKNOWN
+    if settings.labels and not are_labelled:
+        _refuse_labels_of_another_name(pattern, first)
     if are_labelled and found.lowest_label == _UNKNOWN:
         raise UserError(
             f"{pattern}: some records have an image/class/label and others none; give all one, or say "
@@ -68,14 +120,45 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
         raise UserError(f"{pattern}: labels must be 0 or more. Received: {found.lowest_label}.")
     if are_labelled and found.lowest_label == found.highest_label:
         raise UserError(f"{pattern}: all examples are of one class; it takes two to tell apart.")
-    for part, count in found.counts.items():
-        if not count:
-            raise UserError(f"{pattern}: too few records; none are left for the {part} set.")
     whole = found.lowest_label, found.highest_label
     labels = (Labels(1 + found.highest_label, shape=(), whole=whole),) if are_labelled else ()
-    shape = _shape(pattern, streams["train"](), settings)
-    splits = [_examples(streams[part], found.counts[part], shape, settings, labels) for part in _PARTS]
-    return Dataset(str(pattern), (shape,), labels, *splits)
+    shape = _shape(splits["train"], first, settings)
+    examples = [
+        _examples(split, found.counts[part], shape, settings, labels) for part, split in splits.items()
+    ]
+    return Dataset(str(pattern), (shape,), labels, *examples, skipped=skipped)
+
+
+def _without_bad(
+    pattern: Location, records: Mapping[_Part, Records], settings: DatasetSettings
+) -> tuple[dict[_Part, Records], Skipped | None]:
+    """The records that can be used, and what is left out.
+
+    The first image that can be decoded says the size of all, where `image_size` does not.
+    """
+    size: Size | None = None
+    total, sentences, good = 0, list[str](), dict[_Part, Records]()
+    for part, those in records.items():
+        if settings.image_size is None and size is None:
+            size = _size_of_first(those)
+        bad: list[Place] = []
+        looked_at = reasons(those.open(), partial(why_unusable, size=size))
+        for place, reason in read(looked_at, those.damage):
+            total += 1
+            if reason:
+                bad.append(place)
+                sentences.append(those.sentence(place, reason))
+        good[part] = those.without(bad)
+    return good, skipped_of(str(pattern), sentences, total)
+
+
+def _size_of_first(records: Records) -> Size | None:
+    """Height and width of the first image that can be decoded."""
+    for _, _, content in read(records.open().as_numpy_iterator(), records.damage):
+        if not why_unusable(content, None):
+            height, width, _ = image_of(content).shape
+            return height, width
+    return None
 
 
 def _part_of(name: str) -> _Part:
@@ -85,123 +168,89 @@ def _part_of(name: str) -> _Part:
     return "validation" if {"val", "validation"} & set(words) else "train"
 
 
-def _records(
-    files: dict[_Part, list[Location]], part: _Part, settings: DatasetSettings, held: deque[Fetched]
-) -> Callable[[], tf.data.Dataset]:
-    """Opens the serialized records of a split."""
-    test = 0.0 if files["test"] else settings.test_fraction
-    validation = 0.0 if files["validation"] else settings.validation_fraction
+def _split(records: Mapping[_Part, Records], part: _Part, settings: DatasetSettings) -> _Split:
+    """The records of a split: of its own files, or held out of those to train on."""
+    if part != "train" and part in records:
+        return _Split(records[part], records[part].open)
+    files = records["train"]
+    test = 0.0 if "test" in records else settings.test_fraction
+    validation = 0.0 if "validation" in records else settings.validation_fraction
     test_ends = round(test * _BUCKETS)
     validation_ends = test_ends + round((1.0 - test) * validation * _BUCKETS)
 
-    def bucket(record: tf.Tensor) -> tf.Tensor:
-        return tf.strings.to_hash_bucket_fast(record, _BUCKETS)
+    def bucket(content: tf.Tensor) -> tf.Tensor:
+        return tf.strings.to_hash_bucket_fast(content, _BUCKETS)
 
     def open_records() -> tf.data.Dataset:
-        if files[part] and part != "train":
-            return _opened(files[part], held)
-        records = _opened(files["train"], held)
+        found = files.open()
         if part == "test":
-            return records.filter(lambda record: bucket(record) < test_ends)
-        records = records.filter(lambda record: bucket(record) >= test_ends)
+            return found.filter(lambda file, number, content: bucket(content) < test_ends)
+        found = found.filter(lambda file, number, content: bucket(content) >= test_ends)
         if settings.max_train is not None:
-            records = records.take(settings.max_train)
+            found = found.take(settings.max_train)
         if part == "validation":
-            return records.filter(lambda record: bucket(record) < validation_ends)
-        return records.filter(lambda record: bucket(record) >= validation_ends)
+            return found.filter(lambda file, number, content: bucket(content) < validation_ends)
+        return found.filter(lambda file, number, content: bucket(content) >= validation_ends)
 
-    return open_records
-
-
-def _opened(files: Sequence[Location], held: deque[Fetched]) -> tf.data.Dataset:
-    """The records of files, one file after the other.
-
-    Files elsewhere are fetched when their turn comes. What was fetched last stays in `held`; the files
-    before were opened, and can be read to their ends wherever they are gone.
-    """
-    if all(isinstance(file, LocalLocation) for file in files):
-        return tf.data.TFRecordDataset([str(file) for file in files])
-
-    def fetch(number: int) -> bytes:
-        held.append(patiently("fetch", files[number].fetch))
-        return str(held[-1].path).encode()
-
-    def records(number: tf.Tensor) -> tf.data.Dataset:
-        path = tf.numpy_function(fetch, [number], tf.string)
-        return tf.data.TFRecordDataset(tf.ensure_shape(path, ()))
-
-    return tf.data.Dataset.range(len(files)).flat_map(records)
+    return _Split(files, open_records)
 
 
-def _count(
-    files: dict[_Part, list[Location]], streams: dict[_Part, Callable[[], tf.data.Dataset]]
-) -> _Found:
+def _count(splits: Mapping[_Part, _Split]) -> _Found:
     counts: dict[_Part, int] = {}
     lowest, highest = [], []
-    for part, stream in streams.items():
+    for part, split in splits.items():
         counts[part] = 0
-        try:
-            for records in stream().batch(_READ_AT_ONCE):
-                labels = tf.io.parse_example(records, _FEATURES)["image/class/label"].numpy()
-                counts[part] += len(labels)
-                lowest.append(int(labels.min()))
-                highest.append(int(labels.max()))
-        except tf.errors.OpError as error:
-            where = _damaged(files[part] or files["train"])
-            raise UserError(f"{where}: has a record that is damaged or lacks image/encoded.") from error
+        contents = split.open().map(lambda file, number, content: content).batch(_READ_AT_ONCE)
+        labels = contents.map(lambda each: tf.io.parse_example(each, _FEATURES)[LABEL])
+        explain = partial(split.explain, why_no_example)
+        for found in read(labels.as_numpy_iterator(), explain):
+            counts[part] += len(found)
+            lowest.append(int(found.min()))
+            highest.append(int(found.max()))
     return _Found(counts, max(highest, default=0), min(lowest, default=0))
 
 
-def _damaged(files: Sequence[Location]) -> Location:
-    """The first file that cannot be read to its end.
-
-    Raises:
-        UserError: If one cannot be fetched.
-    """
-    for file in files:
-        with file.fetched() as path:
-            try:
-                for records in tf.data.TFRecordDataset(str(path)).batch(_READ_AT_ONCE):
-                    tf.io.parse_example(records, _FEATURES)
-            except tf.errors.OpError:
-                return file
-    return files[0]
+def _refuse_labels_of_another_name(pattern: Location, content: bytes) -> None:
+    """Says when records without an image/class/label have something that may be one."""
+    others = sorted(name for name in features_of(content) if not _OF_THE_IMAGE.fullmatch(name))
+    if others:
+        raise UserError(
+            f"{pattern}: records have no {LABEL}, but {', '.join(others)}: call the labels {LABEL}, or "
+            "say dataset.labels: false if there are none."
+        )
 
 
-def _shape(
-    pattern: Location, records: tf.data.Dataset, settings: DatasetSettings
-) -> tuple[int, int, int]:
+def _shape(split: _Split, content: bytes, settings: DatasetSettings) -> tuple[int, int, int]:
     """The first image's shape, at `image_size` where it is given."""
-    first = tf.io.parse_single_example(next(iter(records)), _FEATURES)
-    try:
-        image = tf.io.decode_image(first["image/encoded"], expand_animations=False)
-    except tf.errors.OpError as error:
-        raise UserError(f"{pattern}: the first image is broken and cannot be decoded.") from error
+    explain = partial(split.explain, partial(why_unusable, size=None))
+    (image,) = read(map(image_of, [content]), explain)
     height, width = settings.image_size or image.shape[:2]
     return height, width, 1 if image.shape[2] == 1 else 3
 
 
 def _examples(
-    stream: Callable[[], tf.data.Dataset],
+    split: _Split,
     size: int,
     shape: tuple[int, int, int],
     settings: DatasetSettings,
     labels: tuple[Labels, ...],
 ) -> Examples:
-    def decode(record: tf.Tensor) -> tuple:
-        features = tf.io.parse_single_example(record, _FEATURES)
-        image = tf.io.decode_image(
-            features["image/encoded"], channels=shape[2], expand_animations=False
-        )
+    height, width, channels = shape
+
+    def decode(file: tf.Tensor, number: tf.Tensor, content: tf.Tensor) -> tuple:
+        features = tf.io.parse_single_example(content, _FEATURES)
+        image = decoded(features[IMAGE], channels)
         if settings.image_size is None:
-            tf.debugging.assert_equal(
-                tf.shape(image), shape, "images differ in size: set the dataset's image_size"
-            )
-        image.set_shape((None, None, shape[2]))
-        image = tf.ensure_shape(in_form(image, shape[:2], settings.value_range), shape)
-        return (image,), (tf.cast(features["image/class/label"], tf.int32),) if labels else ()
+            tf.debugging.assert_equal(tf.shape(image), shape, "images differ in size")
+        image.set_shape((None, None, channels))
+        image = tf.ensure_shape(in_form(image, (height, width), settings.value_range), shape)
+        return (image,), (tf.cast(features[LABEL], tf.int32),) if labels else ()
 
     def open_images() -> tf.data.Dataset:
-        return stream().map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        return split.open().map(decode, num_parallel_calls=tf.data.AUTOTUNE)
 
-    return Examples(size, open_images, None, labels)
+    def explain() -> str | None:
+        wanted = None if settings.image_size else (height, width)
+        return split.explain(partial(why_unusable, size=wanted))
+
+    return Examples(size, open_images, None, labels, explain=explain)

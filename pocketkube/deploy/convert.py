@@ -20,6 +20,7 @@ from pocketkube.files import temporary_folder
 from pocketkube.native.child import Child, ChildDied, ChildRefused
 from pocketkube.native.convert_saved_model import CALIBRATION, LITERT, SAVED_MODEL, SIGNATURE
 from pocketkube.quiet import captured_stderr
+from pocketkube.shapes import refuse_other_shapes
 from pocketkube.structure import arranged, input_names, output_names
 
 Arrays = tuple[np.ndarray, ...]
@@ -213,12 +214,9 @@ def _refuse_other_examples(model: keras.Model, calibration: Arrays | None) -> No
     name = model.name
     if calibration is None or any(len(array) == 0 for array in calibration):
         raise UserError(f"{name}: int8 needs calibration examples; give some of the training data.")
-    shapes = [array.shape[1:] for array in calibration]
+    given = [array.shape[1:] for array in calibration]
     wanted = [tuple(tensor.shape[1:]) for tensor in model.inputs]
-    if shapes != wanted:
-        raise UserError(
-            f"{name}: calibration examples have the shapes {shapes}, but the model takes {wanted}."
-        )
+    refuse_other_shapes("calibration examples", given, name, wanted)
 
 
 def _plain_names(names: Sequence[str]) -> list[str]:

@@ -21,7 +21,7 @@ from pocketkube.measures import (
     measure_of_labels,
 )
 from pocketkube.native.litert_in_child import outputs_of
-from pocketkube.shapes import shapes_fit
+from pocketkube.shapes import refuse_other_shapes
 from pocketkube.structure import arranged, output_names
 
 
@@ -131,7 +131,12 @@ def _outputs(runnable: Runnable, inputs: Arrays, origin: str) -> list[np.ndarray
         except UserError as error:
             raise UserError(str(error).replace("the converted model", runnable.name)) from error
     else:
-        _refuse_other_shapes(runnable.name, runnable.model, inputs, origin)
+        refuse_other_shapes(
+            origin,
+            [array.shape[1:] for array in inputs],
+            runnable.name,
+            [tuple(tensor.shape[1:]) for tensor in runnable.model.inputs],
+        )
         arrays = arranged(runnable.model, inputs)
         found = keras.tree.flatten(runnable.model.predict(arrays, batch_size=256, verbose=0))
         outputs = [np.asarray(output) for output in found]
@@ -139,15 +144,6 @@ def _outputs(runnable: Runnable, inputs: Arrays, origin: str) -> list[np.ndarray
         if not np.isfinite(output).all():
             raise UserError(f"{runnable.name}: its output {place} holds NaN or infinity on {origin}.")
     return outputs
-
-
-def _refuse_other_shapes(name: str, model: keras.Model, inputs: Arrays, origin: str) -> None:
-    wanted = [tuple(tensor.shape[1:]) for tensor in model.inputs]
-    given = [array.shape[1:] for array in inputs]
-    if not shapes_fit(given, wanted):
-        raise UserError(
-            f"{origin}: {name} takes inputs of the shapes {wanted} an example; received {given}."
-        )
 
 
 def _measure(

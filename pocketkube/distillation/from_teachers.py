@@ -64,7 +64,12 @@ class FromTeachers(DistillationTerm):
         seed: int,
         renamed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        if task.to_original:
+        if task.to_original and settings.weight < 1:
+            if settings.weight != Distillation.model_fields["weight"].default:
+                self.notes = (
+                    f"There are no labels to learn from beside teachers' outputs: distillation.weight "
+                    f"counts as 1, not {settings.weight:g}.",
+                )
             settings = settings.model_copy(update={"weight": 1.0})
         self.fingerprint = settings.model_dump_json(exclude={"teachers"})
         self.teachers = [teacher.model for teacher in teachers]
@@ -87,7 +92,8 @@ class FromTeachers(DistillationTerm):
         else:
             pairs = chosen_pairs(ours, theirs)
             shown = ", ".join(f"{a.path} with {b.path}" for a, b in pairs)
-            self.notes = (f"Layers compared with those of {first.name}: {shown}.",)
+            compared = f"Layers compared with those of {first.name}: {shown}."
+            self.notes = (*self.notes, compared)
         self._student = Observed(student, [renamed.get(mine.path, mine.path) for mine, _ in pairs])
         self._first = Observed(first.model, [other.path for _, other in pairs])
         self._projections: list[tuple[Any, Any]] = []

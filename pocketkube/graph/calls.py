@@ -52,7 +52,7 @@ def layer_calls(model: keras.Model) -> list[LayerCall]:
             raise UserError(
                 f"The input {tensor.name} of {model.name} has the shape {tensor.shape}, in which only "
                 "the first, the batch, may be None: build the model again with a fixed input shape, "
-                "such as keras.Input((224, 224, 3)), and load the weights into it."
+                f"such as keras.Input({_closed(tensor.shape[1:])}), and load the weights into it."
             )
     calls: list[LayerCall] = []
 
@@ -77,6 +77,11 @@ def layer_calls(model: keras.Model) -> list[LayerCall]:
 
     walk(function, [_alone(x) for x in function.inputs], visit)
     return calls
+
+
+def _closed(shape: Sequence[int | None]) -> tuple[int, ...]:
+    """A shape as an example of one with a size for each axis."""
+    return tuple(size or 224 for size in shape)
 
 
 def _alone(tensor: Any) -> Any:

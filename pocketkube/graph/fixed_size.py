@@ -16,6 +16,11 @@ def open_shapes(model: keras.Model) -> list[Shape]:
     return shapes if any(None in shape for shape in shapes) else []
 
 
+def are_of_images(shapes: Sequence[Shape]) -> bool:
+    """Whether a height and a width are all that shapes leave open."""
+    return all(None not in shape or (len(shape) == 3 and shape[-1] is not None) for shape in shapes)
+
+
 def at_image_size(model: keras.Model, size: Sequence[int] | None) -> keras.Model:
     """A model that takes images of any size, at one size.
 

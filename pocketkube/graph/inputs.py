@@ -6,8 +6,9 @@ import keras
 import numpy as np
 
 from pocketkube.errors import UserError
+from pocketkube.finite import refuse_not_finite
 from pocketkube.graph.walk import functional_graph
-from pocketkube.shapes import shapes_fit
+from pocketkube.shapes import refuse_other_shapes
 
 
 def refuse_other_examples(model: keras.Model, examples: Sequence[np.ndarray]) -> None:
@@ -22,22 +23,12 @@ def refuse_other_examples(model: keras.Model, examples: Sequence[np.ndarray]) ->
             finite number.
     """
     wanted = [tuple(tensor.shape[1:]) for tensor in functional_graph(model).inputs]
-    shapes = [np.shape(array)[1:] for array in examples]
-    if not shapes_fit(shapes, wanted):
-        raise UserError(
-            f"{model.name}: calibration examples have to be an array for each input, of the shapes "
-            f"{wanted} an example; received {shapes}."
-        )
+    given = [np.shape(array)[1:] for array in examples]
+    refuse_other_shapes("calibration examples", given, model.name, wanted)
     lengths = [len(array) for array in examples]
     if min(lengths) == 0 or len(set(lengths)) > 1:
         raise UserError(
             f"{model.name}: calibration needs examples, as many for each input; received "
             f"{' and '.join(map(str, lengths))}."
         )
-    for position, array in enumerate(examples):
-        if not np.isfinite(array).all():
-            wrong = np.asarray(array)[~np.isfinite(array)].flat[0]
-            raise UserError(
-                f"{model.name}: calibration examples of input {position} have to be finite numbers; "
-                f"received {wrong}."
-            )
+    refuse_not_finite(f"{model.name}: calibration examples", "inputs", list(map(np.asarray, examples)))

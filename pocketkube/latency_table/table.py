@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pocketkube.errors import UserError
 from pocketkube.files import write_text
@@ -60,7 +60,7 @@ class KindTimes(_Facts):
     kind: str
     axes: tuple[str, ...]
     levels: tuple[tuple[int, ...], ...]
-    times_us: tuple[float, ...]
+    times_us: tuple[Annotated[float, Field(ge=0)], ...]
     rounds: int
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ import numpy as np
 from pocketkube.errors import UserError
 from pocketkube.measures.measure import Confusion, Judgement, Measure, Shape
 from pocketkube.measures.wording import Wording, percent
-from pocketkube.predictions import class_numbers, is_single, predicted_classes
+from pocketkube.predictions import are_one_hot, class_numbers, is_single, predicted_classes
 
 # A confusion matrix of ImageNet's 1,000 classes would be a million numbers in every report.
 _MOST_CONFUSABLE_CLASSES = 200
@@ -36,10 +36,17 @@ class Classes(Measure):
         """See `Measure`."""
         example, count = shape[1:] or (1,), _classes_of(shape)
         if labels.ndim == 1 + len(example) and labels.shape[-1] > 1:
-            if labels.shape[1:-1] != example[:-1] or labels.shape[-1] > count:
+            one_hot = are_one_hot(labels)
+            wide = labels.shape[-1] > count if one_hot else labels.shape[-1] != count
+            if labels.shape[1:-1] != example[:-1] or wide:
                 raise UserError(
                     f"{origin} holds rows of the shape {labels.shape[1:]} an example, but {output} "
                     f"gives {example}: give class numbers, or a row over all classes."
+                )
+            if not one_hot and (labels.min() < 0 or labels.max() > 1):
+                raise UserError(
+                    f"{origin} holds rows with numbers from {labels.min():g} to {labels.max():g}, but "
+                    f"{output} tells {count} classes apart: give each class's share, from 0 to 1."
                 )
             return
         if labels[0].size != int(np.prod(example[:-1])):

@@ -11,7 +11,7 @@ from pocketkube.benchmarking.intervals import Estimate
 from pocketkube.benchmarking.machine_load import Load
 from pocketkube.benchmarking.processor import CoreKind
 from pocketkube.errors import UserError
-from pocketkube.facts import StageFacts, in_a_line
+from pocketkube.facts import SkippedFacts, StageFacts, in_a_line
 from pocketkube.graph.bounds import Bound
 from pocketkube.measures.measure import Confusion
 from pocketkube.measures.task_facts import TaskFacts
@@ -185,6 +185,7 @@ class Result(Document):
         targets: Each part of the target.
         nodes: What each node measured, where several did; see `merge_reports`.
         search: What was searched for, where there was a search.
+        skipped: What was left out of the data set; None where nothing was.
     """
 
     schema_version: int = 2
@@ -210,6 +211,7 @@ class Result(Document):
     targets: tuple[TargetOutcome, ...] = ()
     nodes: tuple[NodeFacts, ...] = ()
     search: SearchFacts | None = None
+    skipped: SkippedFacts | None = None
 
     upgrades: ClassVar[tuple[Upgrade, ...]] = (
         lambda content: content | {"stages": in_a_line(content["stages"])},

@@ -1,5 +1,6 @@
 """One trial as a command: what Katib starts in a pod, and what can be started by hand."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -104,5 +105,7 @@ def _values(given: Sequence[str]) -> Mapping[str, float]:
         try:
             found[name] = float(value)
         except ValueError:
-            raise UserError(f"{name} has to be a number; received {repeatable(value)}.") from None
+            found[name] = math.nan
+        if not math.isfinite(found[name]):
+            raise UserError(f"{name} has to be a number; received {repeatable(value)}.")
     return found

@@ -1,5 +1,6 @@
 """What all sections of a spec share: how strictly they are read, and a few kinds of values."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -11,6 +12,8 @@ Place = Annotated[str, Field(min_length=1)]
 
 # Pipelines hand numbers on as doubles, which hold all whole numbers up to here.
 LARGEST_WHOLE = 2**53
+# Models compute in float32: what it makes infinity or nothing of is no number that is meant.
+LARGEST, SMALLEST = 1e38, 1e-38
 
 
 class Settings(BaseModel):
@@ -25,7 +28,23 @@ class Settings(BaseModel):
     @field_validator("*")
     @classmethod
     def _survives_as_a_double(cls, value: Any) -> Any:
-        for number in value if isinstance(value, tuple) else (value,):
-            if type(number) is int and number > LARGEST_WHOLE:
-                raise ValueError(f"must be at most {LARGEST_WHOLE}; received {number}")
+        for number in _numbers(value):
+            if type(number) is int and abs(number) > LARGEST_WHOLE:
+                bound = f"at most {LARGEST_WHOLE}" if number > 0 else f"at least {-LARGEST_WHOLE}"
+                raise ValueError(f"must be {bound}; received {number}")
+            if type(number) is float and number and not SMALLEST <= abs(number) <= LARGEST:
+                raise ValueError(
+                    f"must be of a size between {SMALLEST:g} and {LARGEST:g}; received {number:g}"
+                )
         return value
+
+
+def _numbers(value: Any) -> Iterator[Any]:
+    """A field's value, or those in it."""
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _numbers(each)
+    elif isinstance(value, dict):
+        yield from _numbers(tuple(value.values()))
+    else:
+        yield value

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import (
+    ClusterWeights,
     PruneChannels,
     Quantize,
     Search,
@@ -14,7 +15,10 @@ from pocketkube.spec.sections import (
 from pocketkube.spec.sections.prune_channels import CRITERIA, DATA_FREE
 
 BY_WEIGHTS = f"{', '.join(DATA_FREE[:-1])} or {DATA_FREE[-1]}"
-WORK = f"prune_channels by {BY_WEIGHTS}, quantize_dynamic and quantize_float16"
+WORK = (
+    f"prune_channels by {BY_WEIGHTS}, cluster_weights with epochs: 0, quantize_dynamic and "
+    "quantize_float16"
+)
 
 
 class Job(Protocol):
@@ -67,6 +71,8 @@ def needs_examples(job: Job) -> str:
                     "dataset: is missing, and group_size trains between groups; without examples, "
                     "leave it out"
                 )
+        elif isinstance(stage, ClusterWeights) and stage.epochs == 0:
+            continue
         elif not isinstance(stage, Quantize) or stage.name == "quantize_int8":
             return f"dataset: is missing, and {stage.name} needs examples; without any, {WORK} work"
     return ""

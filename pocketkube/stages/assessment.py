@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import keras
 
 from pocketkube import __version__
-from pocketkube.data.dataset import Dataset
+from pocketkube.data.dataset import Dataset, Skipped
 from pocketkube.facts import (
     BundleFacts,
     HistoryFacts,
@@ -15,6 +15,7 @@ from pocketkube.facts import (
     OutputScore,
     Parent,
     ProfileFacts,
+    SkippedFacts,
     StageFacts,
     merged,
 )
@@ -99,6 +100,7 @@ def first_facts(
     before: Sequence[StageFacts] = (),
     *,
     sizes: Sequence[InputSize] = (),
+    skipped: Skipped | None = None,
 ) -> BundleFacts:
     """Facts of a model that a stage has brought into being.
 
@@ -111,6 +113,7 @@ def first_facts(
         found: The model's scores and cost.
         before: The stages that had a part in it.
         sizes: Those at which it is compressed, where it takes inputs of any.
+        skipped: What was left out of the data set.
     """
     return BundleFacts(
         model=model,
@@ -121,6 +124,7 @@ def first_facts(
         made_by=stage.id,
         profile=_profile_facts(found.profile),
         input_sizes=tuple(sizes),
+        skipped=skipped and SkippedFacts(**asdict(skipped)),
     )
 
 

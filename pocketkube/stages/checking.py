@@ -19,6 +19,7 @@ from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import CheckExportConfig
 from pocketkube.stages.examples import some_of
 from pocketkube.stages.export import converted
+from pocketkube.stages.fitting import refuse_bad_streams
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format, last_format
 from pocketkube.stages.networks import network
@@ -36,7 +37,7 @@ def check_export(
 ) -> None:
     """Converts the job's networks as they are, and runs the files on one example.
 
-    Whether networks, labels and task fit each other is seen first.
+    Whether networks, labels and task fit each other, and all examples can be read, is seen first.
 
     A built-in network has the weights that it would be trained from. The last format is tried with all
     that the stages do to numbers: zeros, levels, types of inputs and outputs. Where a student takes the
@@ -54,6 +55,7 @@ def check_export(
     model = network("model", config.model, config.width, dataset, config.seed)
     model = at_size_of(dataset, model).model
     task = settled_task(config, model, dataset)
+    refuse_bad_streams(dataset, model, task)
     if not dataset.labels:
         dataset = answered(some_of(dataset, EXAMPLES, config.seed), model, task)
     first = config.stages[0] if config.stages else None

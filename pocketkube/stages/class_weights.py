@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from pocketkube.data.dataset import Arrays, Dataset
+from pocketkube.data.reading import read
 from pocketkube.errors import UserError
 from pocketkube.measures import MultiLabel, label_places
 from pocketkube.predictions import class_numbers
@@ -60,7 +61,8 @@ def _labels(dataset: Dataset) -> Arrays:
     if dataset.train.arrays is not None:
         return dataset.train.arrays[1]
     streamed = dataset.train.open().map(lambda _, labels: labels).batch(1024)
-    columns = zip(*streamed.as_numpy_iterator(), strict=True)
+    found = read(streamed.as_numpy_iterator(), dataset.train.explain)
+    columns = zip(*found, strict=True)
     return tuple(np.concatenate(column) for column in columns)
 
 

@@ -23,6 +23,7 @@ from pocketkube.spec.sections import (
     SparsifyWeights,
     Target,
     TaskSettings,
+    Threads,
     Training,
 )
 from pocketkube.spec.settings import Settings
@@ -257,7 +258,7 @@ class PrepareLatencyTableConfig(ModelConfig):
 class MeasureLatencyTableConfig(OnNodesConfig):
     """Of `measure_latency_table`, which is a step of no spec's job."""
 
-    threads: int = Field(1, ge=1)
+    threads: Threads = 1
     rounds: int = Field(5, ge=1)
 
 

@@ -63,7 +63,15 @@ def distill_model(
     )
     before = merged(first.stages, load_facts(inputs["model"]).stages)
     facts = first_facts(
-        settings.student, dataset.name, task, config.seed, stage, found, before, sizes=sized.sizes
+        settings.student,
+        dataset.name,
+        task,
+        config.seed,
+        stage,
+        found,
+        before,
+        sizes=sized.sizes,
+        skipped=dataset.skipped,
     )
     save_bundle(output, Bundle(model, facts, scores={NOW: scores}))
 

@@ -33,6 +33,7 @@ from pocketkube.stages.assessment import is_original, is_sparse, task_of, was_do
 from pocketkube.stages.comparison import worse_by_pruning
 from pocketkube.stages.configs import ExportLitertConfig
 from pocketkube.stages.examples import labelled
+from pocketkube.stages.fitting import refuse_other_inputs
 from pocketkube.stages.formats import FileFormat, file_format, remedy
 from pocketkube.stages.without_data import random_inputs
 
@@ -53,6 +54,7 @@ def export_litert(
     task, dataset = task_of(bundle.facts), None
     if not config.dataset.is_none:
         dataset = load_dataset(config.dataset)
+        refuse_other_inputs(dataset, bundle.model)
         if task.to_original and is_original(bundle.facts):
             dataset = labelled(dataset, task, bundle)
     stores_sparse = is_sparse(bundle.facts) and wanted.numbers in SPARSE_FORMATS

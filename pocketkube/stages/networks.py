@@ -8,7 +8,7 @@ from pocketkube.errors import UserError
 from pocketkube.extension import models
 from pocketkube.models.build import build_model
 from pocketkube.models.names import MODEL_NAMES
-from pocketkube.shapes import shape_fits
+from pocketkube.shapes import refuse_other_shapes
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.storage import parse_location
 
@@ -59,14 +59,10 @@ def network(key: str, name: str, width: float, dataset: Dataset | None, seed: in
 def _check_inputs(key: str, name: str, model: keras.Model, dataset: Dataset | None) -> None:
     if dataset is None:
         return
-    wanted = tuple(tuple(x.shape[1:]) for x in model.inputs)
-    for ours, theirs in zip(wanted, dataset.input_shapes, strict=False):
-        if not shape_fits(theirs, ours):
-            raise UserError(
-                f"{key}: {name} takes inputs of {wanted}, but the dataset's are "
-                f"{dataset.input_shapes}: set dataset.image_size, or use the model's own data."
-            )
-    if len(wanted) != len(dataset.input_shapes):
-        raise UserError(
-            f"{key}: {name} has {len(wanted)} inputs, but the dataset has {len(dataset.input_shapes)}."
-        )
+    refuse_other_shapes(
+        f"{key}: {dataset.name}",
+        dataset.input_shapes,
+        name,
+        [tuple(x.shape[1:]) for x in model.inputs],
+        "set dataset.image_size, or use the model's own data",
+    )

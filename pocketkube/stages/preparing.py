@@ -46,7 +46,7 @@ def prepare(config: SearchRatiosConfig, inputs: Mapping[str, Path], folder: Path
     )
     return prepare_search(
         bundle.model,
-        labelled(load_dataset(config.dataset), task, first),
+        labelled(load_dataset(config.dataset), task, first, bundle.model),
         task,
         searched,
         folder,

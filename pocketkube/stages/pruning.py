@@ -46,7 +46,7 @@ def prune_channels(
     dataset, calibration, tuner = None, None, None
     examples = random_inputs(bundle.model)
     if not config.dataset.is_none:
-        dataset = labelled(load_dataset(config.dataset), task, first)
+        dataset = labelled(load_dataset(config.dataset), task, first, bundle.model)
         known = calibration_examples(dataset, settings.calibration_examples, config.seed)
         calibration, examples = Calibration(*known, loss=task.loss), known[0]
         teachers = load_teachers(config, first, dataset)

@@ -19,7 +19,8 @@ def quantize_weights(
     """Calibrates a model's levels, trains it with them, and writes the bundle of what it becomes."""
     settings = with_found(config.settings, inputs)
 
-    def begin(student: Bundle, dataset: Dataset) -> Begun:
+    def begin(student: Bundle, dataset: Dataset | None) -> Begun:
+        assert dataset is not None
         calibration, _ = materialize(dataset.train, settings.calibration_examples, config.seed)
         keeps_zeros = is_sparse(student.facts)
         return begin_quantizing(

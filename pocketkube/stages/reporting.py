@@ -106,6 +106,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> Result:
         targets=tuple(_targets(spec, before, after, speedup, _latency(spec, inputs, measured))),
         nodes=tuple(map(_node, measured.nodes)),
         search=_searched(inputs),
+        skipped=baseline.skipped,
     )
 
 

@@ -8,7 +8,7 @@ import keras
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.facts import InputSize
-from pocketkube.graph.fixed_size import at_image_size, at_shapes, open_shapes
+from pocketkube.graph.fixed_size import are_of_images, at_image_size, at_shapes, open_shapes
 from pocketkube.shapes import Shape
 from pocketkube.spec.sections import DatasetSettings
 
@@ -69,10 +69,12 @@ def at_size_asked(settings: DatasetSettings, model: keras.Model) -> Sized:
         sized = at_image_size(model, settings.image_size)
         return Sized(sized, _sizes(sized, open_shapes(model)), "as dataset.image_size says")
     if shapes := open_shapes(model):
+        remedy = "give data whose examples have one"
+        if are_of_images(shapes):
+            remedy = "give it, as in dataset: {builtin: none, image_size: [224, 224]}"
         raise UserError(
             f"model: {model.name} takes inputs of any size, {', '.join(map(str, shapes))}, and there "
-            "are no examples that have one: give it, as in dataset: {builtin: none, image_size: [224, "
-            "224]}."
+            f"are no examples that have one: {remedy}."
         )
     return Sized(model)
 

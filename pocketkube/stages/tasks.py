@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import keras
 
-from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset, Labels
 from pocketkube.errors import UserError
 from pocketkube.extension import tasks
@@ -13,6 +12,7 @@ from pocketkube.measures import Classes, Maps, MultiLabel, Points, Values, label
 from pocketkube.spec.sections import AddedTask, TaskSettings, Training
 from pocketkube.stages.class_weights import with_class_weights
 from pocketkube.stages.configs import Learning, NetworkConfig
+from pocketkube.stages.fitting import refuse_other_inputs, refuse_other_labels
 from pocketkube.training.class_heads import TAKE_ROWS, ClassHead
 from pocketkube.training.compiled import is_compiled
 from pocketkube.training.head import Head, keras_loss
@@ -48,14 +48,14 @@ def settled_task(
         UserError: If model, labels and task do not fit each other, or what is asked for takes labels
             and there are none.
     """
+    refuse_other_inputs(dataset, model)
     if not dataset.is_labelled:
         _refuse_without_labels(config, dataset)
         task = _task_of_answers(config, model, dataset)
         return known if known is not None and known.to_original else task
-    if known is None or known.to_original:
-        task = _task(config, model, dataset)
-    else:
-        task = with_class_weights(known, config.training.class_weights, model, dataset)
+    task = _task(config, model, dataset) if known is None or known.to_original else known
+    refuse_other_labels(dataset, model, task)
+    task = with_class_weights(task, config.training.class_weights, model, dataset)
     # The losses of training examples are multiplied by their weights, as by Keras's `fit`.
     return replace(task, weighted=len(dataset.labels) if dataset.is_weighted else None)
 
@@ -66,9 +66,7 @@ def _task(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset
     if config.task is None or config.task.landmarks is None:
         task = infer_task(model, *dataset.labels, named=_named(config.task))
         _refuse_unknown_labels(config.training, task, dataset)
-        if dataset.train.arrays is not None:
-            _refuse_unfit(task, model, dataset)
-        return with_class_weights(task, config.training.class_weights, model, dataset)
+        return task
     if len(model.outputs) != 1 or len(dataset.labels) != 1:
         raise UserError(
             f"task: landmarks are one array of points from one output; {dataset.name} has "
@@ -79,9 +77,7 @@ def _task(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset
             f"task: landmarks are floats, [N, K, 2] or [N, 2K], but the labels of {dataset.name} are "
             "class numbers."
         )
-    task = landmark_task(model, Points(config.task.landmarks.normalize_by))
-    _refuse_unfit(task, model, dataset)
-    return task
+    return landmark_task(model, Points(config.task.landmarks.normalize_by))
 
 
 def presumed(config: NetworkConfig, model: keras.Model, task: Task) -> list[str]:
@@ -149,21 +145,7 @@ def _added_task(added: Mapping[str, AddedTask], model: keras.Model, dataset: Dat
             f"The task {name} of {tasks.origin(name).who} has to give a pocketkube.training.task.Task "
             f"whose heads are of the kind {name}."
         )
-    _refuse_unfit(task, model, dataset)
     return task
-
-
-def _refuse_unfit(task: Task, model: keras.Model, dataset: Dataset) -> None:
-    """Looks at all labels."""
-    shapes = [tuple(output.shape) for output in model.outputs]
-    for split, examples in (
-        ("training", dataset.train),
-        ("validation", dataset.validation),
-        ("test", dataset.test),
-    ):
-        _, labels = materialize(examples, None, 0)
-        labels = labels[: len(dataset.labels)]
-        task.measure.refuse_unfit(labels, shapes, f"{dataset.name} ({split})", model.name)
 
 
 def _refuse_mixed(head: Head, labels: Labels, *, is_class: bool) -> None:

@@ -25,6 +25,7 @@ from pocketkube.spec.sections import (
 from pocketkube.stages.assessment import (
     after_stage,
     assess,
+    costs_of,
     first_facts,
     is_sparse,
     stage_facts,
@@ -54,6 +55,8 @@ from pocketkube.training.history import History
 from pocketkube.training.loop import train
 from pocketkube.training.task import Task
 
+# From the bundle that comes in and its data, None where there are none, to what is trained.
+Begin = Callable[[Bundle, Dataset | None], Begun]
 Trained = FineTune | SparsifyWeights | ClusterWeights | QuantizeWeights
 TrainedConfig = (
     FineTuneModelConfig | SparsifyWeightsConfig | ClusterWeightsConfig | QuantizeWeightsConfig
@@ -85,7 +88,7 @@ def train_model(
         *(untied(model) if history is None else ()),
         *presumed(config, model, task),
     ]
-    warnings = at_chance(config, model, dataset, task)
+    warnings = [*left_out(dataset), *at_chance(config, model, dataset, task)]
     stage = stage_facts(
         first_stage(config.model),
         (),
@@ -96,8 +99,28 @@ def train_model(
         notes=notes,
         warnings=warnings,
     )
-    facts = first_facts(config.model, dataset.name, task, config.seed, stage, found, sizes=sized.sizes)
+    facts = first_facts(
+        config.model,
+        dataset.name,
+        task,
+        config.seed,
+        stage,
+        found,
+        sizes=sized.sizes,
+        skipped=dataset.skipped,
+    )
     save_bundle(output, Bundle(model, facts, scores={NOW: found.validation.each}))
+
+
+def left_out(dataset: Dataset) -> list[str]:
+    """A sentence on the examples that were skipped, where any were."""
+    skipped = dataset.skipped
+    if skipped is None:
+        return []
+    return [
+        f"{skipped.count} of {skipped.total} examples of {dataset.name} cannot be used and are left "
+        f"out; the first: {skipped.first}"
+    ]
 
 
 def fine_tune_model(
@@ -105,7 +128,7 @@ def fine_tune_model(
 ) -> None:
     """Trains a compressed model on and writes its bundle."""
 
-    def begin(student: Bundle, dataset: Dataset) -> Begun:
+    def begin(student: Bundle, dataset: Dataset | None) -> Begun:
         return begin_fine_tuning(student.model, keeps_zeros=is_sparse(student.facts))
 
     train_on(config, inputs, output, scratch, begin)
@@ -118,7 +141,7 @@ def sparsify_weights(
 
     settings = with_found(config.settings, inputs)
 
-    def begin(student: Bundle, dataset: Dataset) -> Begun:
+    def begin(student: Bundle, dataset: Dataset | None) -> Begun:
         return begin_sparsifying(student.model, settings)
 
     train_on(config, inputs, output, scratch, begin)
@@ -129,7 +152,7 @@ def cluster_weights(
 ) -> None:
     """Gives a model's kernels a few values each, and writes the clustered one's bundle."""
 
-    def begin(student: Bundle, dataset: Dataset) -> Begun:
+    def begin(student: Bundle, dataset: Dataset | None) -> Begun:
         return begin_clustering(student.model, config.settings)
 
     train_on(config, inputs, output, scratch, begin)
@@ -140,7 +163,7 @@ def train_on(
     inputs: Mapping[str, Path],
     output: Path,
     scratch: Path,
-    begin: Callable[[Bundle, Dataset], Begun],
+    begin: Begin,
 ) -> None:
     """Trains a stage's model with its method and teachers, and writes the bundle of what it becomes.
 
@@ -154,29 +177,34 @@ def train_on(
     began, settings = time.monotonic(), config.settings
     student = load_bundle(inputs["model"])
     task = task_of(student.facts)
-    dataset = labelled(load_dataset(config.dataset), task, uncompressed(inputs))
+    dataset = None
+    # Weights alone say which few values they are to have.
+    by_weights = isinstance(settings, ClusterWeights) and settings.epochs == 0
+    if not (config.dataset.is_none and by_weights):
+        dataset = labelled(load_dataset(config.dataset), task, uncompressed(inputs), student.model)
     begun, history = begin(student, dataset), None
     course = fine_tuning(config.training, settings)
     notes: list[str] = []
     first = load_facts(uncompressed(inputs))
     parents = [Parent(role="model", stage=student.facts.made_by)]
-    if settings.epochs == 0:
+    if dataset is None or settings.epochs == 0:
         begun.method.finish()
     else:
         teachers = load_teachers(config, uncompressed(inputs), dataset)
         parents += teacher_parents(config, first)
         history, notes = train_begun(begun, settings, config, dataset, task, teachers, scratch)
     forms = begun.method.forms
-    found = assess(begun.model, dataset, task, forms)
+    scored = None if dataset is None else assess(begun.model, dataset, task, forms)
+    found = scored or costs_of(begun.model, forms)
     notes += notes_on(begun)
-    warnings = worse_by_training(student, found, settings, course, task)
+    warnings = worse_by_training(student, scored, settings, course, task) if scored else []
     stage = stage_facts(
         settings.name, parents, task, found, began, history=history, notes=notes, warnings=warnings
     )
     facts = after_stage(student.facts, stage, found, first.stages).model_copy(
         update={"folded": {**student.facts.folded, **begun.folded}}
     )
-    scores = {NOW: found.validation.each}
+    scores = {NOW: scored.validation.each} if scored else {}
     if history is None:
         scores = {**student.scores, **scores}
     else:

@@ -117,7 +117,7 @@ def _labelled(examples: Examples, said: Said, task: Task, origin: str, model: ke
     kinds = tuple(_kind(head, y) for head, y in zip(task.trained, labels, strict=True))
     if examples.arrays is not None:
         return examples_of_arrays(examples.arrays[0], labels, kinds)
-    return Examples(examples.size, lambda: _beside(examples.open(), labels), None, kinds)
+    return replace(examples, open=lambda: _beside(examples.open(), labels), labels=kinds)
 
 
 def _answers(

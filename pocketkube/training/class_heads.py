@@ -117,7 +117,8 @@ class ClassHead(Head):
     def _named(self, labels: Any, outputs: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The true class and the likeliest one, and 1.0 where it counts, `[batch, ...]`."""
         labels, outputs = tf.convert_to_tensor(labels), _with_units(outputs)
-        named = tf.argmax(self._logits(outputs), -1)
+        # Shares as they are: the logarithm of one that is none, as of a wrong loss, says nothing.
+        named = tf.argmax(self._logits(outputs) if outputs.shape[-1] == 1 else outputs, -1)
         if _are_rows(labels, outputs):
             truth = tf.argmax(labels, -1)
             return truth, named, tf.ones_like(truth, tf.float32)

@@ -22,6 +22,7 @@ from pocketkube.training.compiled import (
 from pocketkube.training.head import Head, keras_loss
 from pocketkube.training.heads import ValueHead
 from pocketkube.training.label_kinds import (
+    OF_ONE_CLASS,
     OF_YES_OR_NO,
     TAKE_ANSWERS,
     LabelKind,
@@ -176,7 +177,17 @@ class _Output:
                 "sigmoid, so that they can be compared."
             )
 
+    def _refuse_one_unit(self, compiled: CompiledLoss | None) -> None:
+        """Says when a loss that takes a unit for each class has a single one."""
+        if compiled and self._units == 1 and keras_loss(compiled.loss) in OF_ONE_CLASS:
+            raise UserError(
+                f"{self._called} has a single unit, but is compiled with {compiled.loss.name}, which "
+                "takes one for each class: end it in as many units as there are classes, or compile it "
+                "with binary_crossentropy."
+            )
+
     def _class_head(self, compiled: CompiledLoss | None) -> ClassHead:
+        self._refuse_one_unit(compiled)
         count, wanted, whole = max(self._units, 2), self._labels.num_classes, self._labels.whole
         ignore = self._ignored(compiled)
         self._refuse_no_classes(compiled, ignore)

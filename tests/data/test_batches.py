@@ -160,7 +160,7 @@ def test_refuses_what_cannot_be_augmented():
 
 
 def test_is_a_tf_dataset_with_static_image_shapes():
-    (x,), (y,) = batches(images(), 8, epoch_seed=(0, 0), augmentation=EVERYTHING).element_spec
+    (x,), (y,) = batches(images(), 8, epoch_seed=(0, 0), augmentation=EVERYTHING).stream.element_spec
     assert x.shape.as_list() == [None, 8, 8, 1]
     assert y.shape.as_list() == [None, 5]
     assert y.dtype == tf.float32
@@ -173,7 +173,7 @@ def test_labels_of_pixels_are_mirrored_with_their_image() -> None:
     labels = (maps, maps[..., None], images[:, 0, 0])
     examples = examples_of_arrays((images,), labels, kinds)
     served = batches(examples, 40, epoch_seed=(0, 0), augmentation=Augmentation(flip=True))
-    ((x,), (y, column, corner)) = next(iter(served.as_numpy_iterator()))
+    ((x,), (y, column, corner)) = next(iter(served.stream.as_numpy_iterator()))
     np.testing.assert_array_equal(x[..., 0], y)
     np.testing.assert_array_equal(x, column)
     mirrored = x[:, 0, 0] != corner

@@ -92,6 +92,18 @@ def test_a_student_ends_nearer_to_its_teacher(teacher: Teacher, settings: Distil
     assert term(settings, given, student) < term(settings, untaught, alone)
 
 
+def test_where_there_are_no_labels_the_teachers_count_alone_and_that_is_said(teacher: Teacher) -> None:
+    to_answers = LOGITS.with_answers()
+    for weight, notes in (
+        (0.5, ()),
+        (1.0, ()),
+        (0.2, ("There are no labels to learn from beside teachers' outputs: distillation.weight",)),
+    ):
+        given = FromTeachers(net(6), to_answers, [teacher], Distillation(weight=weight), seed=0)
+        assert len(given.notes) == len(notes)
+        assert all(a.startswith(b) for a, b in zip(given.notes, notes, strict=True))
+
+
 def test_a_teacher_is_left_as_it_is(teacher: Teacher) -> None:
     before = teacher.model.get_weights()
     taught(Distillation(features_weight=1.0, attention_weight=1.0), teacher)

@@ -102,6 +102,15 @@ def test_what_is_no_table_is_refused_in_a_line(tmp_path: Path, text: str, said: 
         read_table(tmp_path / "other.json")
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-1.0", "1e999"])
+def test_a_time_that_is_no_number_is_refused(tmp_path: Path, value: str) -> None:
+    write_table(made_up(), tmp_path / "table.json")
+    text = (tmp_path / "table.json").read_text().replace("25.0", value, 1)
+    (tmp_path / "table.json").write_text(text)
+    with pytest.raises(UserError, match=r"is no latency table of version 1: kinds\.1\.times_us\.0"):
+        read_table(tmp_path / "table.json")
+
+
 def test_a_table_needs_neither_keras_nor_litert_to_be_read(tmp_path: Path) -> None:
     write_table(made_up(), tmp_path / "table.json")
     code = (

@@ -80,6 +80,8 @@ def test_what_is_within_the_budget_is_taken_as_it_is_where_that_is_asked_for(
     ("words", "said"),
     [
         (["stem_conv.kept"], "NAME=VALUE"),
+        (["stem_conv.kept=nan"], "stem_conv.kept has to be a number; received nan"),
+        (["stem_conv.kept=-inf"], "stem_conv.kept has to be a number; received -inf"),
         (["stem_conv.kept=half"], "has to be a number"),
         (["stem_conv.kept=0.5", "stem_conv.kept=0.5"], "given twice"),
         (["stem_conv.kept=0.5"], "The search has the parameters"),

@@ -13,9 +13,11 @@ from pocketkube.errors import UserError
 from pocketkube.litert import LiteRTModel
 from pocketkube.report import build_report
 from pocketkube.spec import parse_spec
+from pocketkube.spec.sections import DatasetSettings
 from pocketkube.stages.configs import LearningConfig
 from pocketkube.stages.outputs import collect
 from pocketkube.stages.plan import steps_to
+from pocketkube.stages.sizes import at_size_asked
 from pocketkube.stages.teaching import load_teachers
 from pocketkube.stages.whole_job import run_inline
 
@@ -108,3 +110,13 @@ def test_without_any_example_the_size_is_said(tmp_path: Path) -> None:
     (size,) = LiteRTModel((folders["result"] / "model.tflite").read_bytes()).input_shapes
     assert tuple(size) == (1, 12, 10, 1)
     assert load_model(folders["1_prune_channels"] / "model.keras").input_shape == (None, None, None, 1)
+
+
+def test_a_length_is_not_asked_for_as_an_image_size() -> None:
+    nothing = DatasetSettings(builtin="none")
+    inputs = keras.Input((None, 6))
+    sequences = keras.Model(inputs, layers.GlobalAveragePooling1D()(inputs))
+    with pytest.raises(UserError, match="that have one: give data whose examples have one.$"):
+        at_size_asked(nothing, sequences)
+    with pytest.raises(UserError, match="that have one: give it, as in dataset: {builtin: none, image"):
+        at_size_asked(nothing, open_network())

@@ -109,9 +109,22 @@ def test_a_job_without_data_says_that_nothing_was_measured(net: keras.Model, tmp
     assert np.isfinite(outputs).all()
 
 
+def test_clusters_of_weights_alone_need_no_data(net: keras.Model, tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, net, {}, stages=[{"cluster_weights": {"bits": 2, "epochs": 0}}])
+    del spec["dataset"], spec["target"]
+    folders, result = done(spec, tmp_path)
+    model = load_bundle(folders["1_cluster_weights"]).model
+    kernels = [w.numpy() for w in model.trainable_weights if len(w.shape) > 1]
+    assert all(len(np.unique(kernel)) <= 4 for kernel in kernels)
+    assert result["after"]["score"] is None
+    assert result["stages"][1]["weight_bits"] == [2]
+    assert result["after"]["model_bytes"] < result["before"]["model_bytes"]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"stages": [{"cluster_weights": {"bits": 2}}]}, "cluster_weights needs examples; without any"),
         ({"model": "resnet20"}, "dataset: is missing, and resnet20 is trained from scratch"),
         ({"stages": ["fine_tune"]}, "fine_tune needs examples; without any, prune_channels by l1"),
         ({"stages": ["quantize_int8"]}, "quantize_int8 needs examples.*quantize_dynamic"),

@@ -88,6 +88,6 @@ def parameter_problems(spec: "V1beta1ParameterSpec", place: Steps) -> Iterator[P
 def _number(text: str | None, *, whole: bool) -> float | None:
     try:
         number = float(int(text or "") if whole else float(text or ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

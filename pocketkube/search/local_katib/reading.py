@@ -1,5 +1,6 @@
 """Turns an Experiment's file into plain data, by the rules of Katib's admission webhook."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -184,6 +185,8 @@ def _objective_problems(spec: "V1beta1ExperimentSpec") -> Iterator[Problem]:
         return
     if objective.type not in ("minimize", "maximize"):
         yield Problem((*place, "type"), f"must be minimize or maximize; received {objective.type}")
+    if objective.goal is not None and not math.isfinite(objective.goal):
+        yield Problem((*place, "goal"), f"must be a finite number; received {objective.goal}")
     if not objective.objective_metric_name:
         yield Problem((*place, "objectiveMetricName"), "is missing")
     if objective.objective_metric_name in (objective.additional_metric_names or ()):

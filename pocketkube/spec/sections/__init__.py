@@ -1,6 +1,6 @@
 """The sections of a spec, one file each: names, defaults, allowed values and what each one means."""
 
-from pocketkube.spec.sections.benchmark import Benchmark
+from pocketkube.spec.sections.benchmark import MOST_THREADS, Benchmark, Threads
 from pocketkube.spec.sections.cluster import (
     BenchmarkPods,
     Cluster,
@@ -27,6 +27,7 @@ from pocketkube.spec.sections.training import Augmentation, Training
 
 __all__ = [
     "FLOAT",
+    "MOST_THREADS",
     "SOURCES",
     "UNCOMPRESSED",
     "AddedDataset",
@@ -53,6 +54,7 @@ __all__ = [
     "Target",
     "TaskPods",
     "TaskSettings",
+    "Threads",
     "Training",
     "Trait",
     "Trials",

@@ -105,6 +105,12 @@ class DatasetSettings(Settings):
         (0.0, 1.0),
         description="What an image's 0 and 255 become; [0, 255] leaves them as they are.",
     )
+    on_bad_example: Literal["fail", "skip"] = Field(
+        "fail",
+        description="What is done about an image that cannot be decoded or a record that is none: skip "
+        "leaves it out, and the report says how many. All are looked at for that whenever the data are "
+        "loaded. For image_folder and tfrecord.",
+    )
     validation_fraction: float = Field(
         0.1, gt=0.0, lt=0.5, description="Part of the training data held out for decisions."
     )
@@ -131,6 +137,11 @@ class DatasetSettings(Settings):
                 f"needs exactly one of {', '.join(SOURCES[:-1])}; received "
                 f"{' and '.join(given) or 'none'}"
             )
+        if self.on_bad_example == "skip" and given[0] in _IN_ARRAYS:
+            raise ValueError(
+                f"on_bad_example: skip is for files and records of which one may be broken, as of "
+                f"image_folder and tfrecord; {given[0]} is read as a whole"
+            )
         if self.value_range[0] >= self.value_range[1]:
             raise ValueError(
                 "value_range must rise, as in [0, 1]; received "
@@ -153,3 +164,4 @@ class DatasetSettings(Settings):
 
 SOURCES = ("builtin", "npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord", "added")
 BUILT_IN = ("digits", "none")
+_IN_ARRAYS = ("builtin", "npz", "idx", "cifar10", "cifar100")

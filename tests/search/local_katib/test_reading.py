@@ -1,5 +1,6 @@
 """What an experiment's file is refused for: one line that says what, where and how."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,20 @@ def setting(name: str, value: str) -> list[dict[str, str]]:
         (
             lambda s: s["parameters"][0]["feasibleSpace"].update(distribution="logUniform"),
             "min: must be above 0 for logUniform; received 0",
+        ),
+        (
+            lambda s: s["parameters"][0]["feasibleSpace"].update(max="nan"),
+            "spec.parameters[0].feasibleSpace.max: must be a number in quotes; received 'nan'",
+        ),
+        (
+            lambda s: s["parameters"][0].update(
+                parameterType="int", feasibleSpace={"min": "1", "max": 400 * "9"}
+            ),
+            "spec.parameters[0].feasibleSpace.max: must be a whole number in quotes; received '999",
+        ),
+        (
+            lambda s: s["objective"].update(goal=math.inf),
+            "spec.objective.goal: must be a finite number; received inf",
         ),
         (
             lambda s: s["parameters"][1].update(name="x"),

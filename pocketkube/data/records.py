@@ -1,0 +1,176 @@
+"""The records of TFRecord files with their places, and what is wrong with one that cannot be used."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from pocketkube.data.reading import reason_of
+from pocketkube.storage import Fetched, LocalLocation, Location, patiently
+
+IMAGE, LABEL = "image/encoded", "image/class/label"
+Size = tuple[int, int]
+# The number of a record's file, and its own in that file, both from 0.
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of some files, one file after the other.
+
+    Files elsewhere are fetched when their turn comes. What was fetched last stays in `held`; the files
+    before were opened, and can be read to their ends wherever they are gone.
+
+    Attributes:
+        files: The files.
+        held: Keeps a download where it is.
+        left_out: The records that are passed over.
+    """
+
+    files: Sequence[Location]
+    held: deque[Fetched] = field(default_factory=lambda: deque(maxlen=1))
+    left_out: Sequence[Place] = ()
+
+    def open(self) -> tf.data.Dataset:
+        """Opens them as tuples: the number of the file, the record's own in it, and its content."""
+        records = tf.data.Dataset.range(len(self.files)).flat_map(self._of_file)
+        if not self.left_out:
+            return records
+        files, numbers = (tf.constant(each, tf.int64) for each in zip(*self.left_out, strict=True))
+        return records.filter(
+            lambda file, number, _: ~tf.reduce_any((files == file) & (numbers == number))
+        )
+
+    def without(self, bad: Sequence[Place]) -> "Records":
+        """The same, with some more of them passed over."""
+        return replace(self, left_out=(*self.left_out, *bad))
+
+    def sentence(self, place: Place, reason: str) -> str:
+        """Where a record is, and what is wrong with it."""
+        file, number = place
+        return f"{self.files[file]}: record {number} {reason}."
+
+    def first_bad(self, records: tf.data.Dataset, why: Callable[[bytes], str]) -> str | None:
+        """A sentence on the first one that cannot be read, or used; None where all can.
+
+        Args:
+            records: Some of these, as `open` gives them.
+            why: What is wrong with a record's content; empty where nothing is.
+
+        Raises:
+            UserError: If a file cannot be fetched.
+        """
+        try:
+            bad = (self.sentence(place, reason) for place, reason in reasons(records, why) if reason)
+            return next(bad, None)
+        except tf.errors.OpError:
+            return self.damage()
+
+    def damage(self) -> str | None:
+        """A sentence on the first file that cannot be read to its end; None where all can.
+
+        Raises:
+            UserError: If one cannot be fetched.
+        """
+        for file in self.files:
+            with file.fetched() as path:
+                whole = 0
+                try:
+                    for _ in tf.data.TFRecordDataset(str(path)):
+                        whole += 1
+                except tf.errors.OpError as error:
+                    return f"{file}: has a record that is damaged, number {whole} ({reason_of(error)})."
+        return None
+
+    def _of_file(self, file: tf.Tensor) -> tf.data.Dataset:
+        if all(isinstance(each, LocalLocation) for each in self.files):
+            path = tf.gather(tf.constant([str(each) for each in self.files]), file)
+        else:
+            path = tf.ensure_shape(tf.numpy_function(self._fetch, [file], tf.string), ())
+        records = tf.data.TFRecordDataset(path).enumerate()
+        return records.map(lambda number, content: (file, number, content))
+
+    def _fetch(self, file: int) -> bytes:
+        self.held.append(patiently("fetch", self.files[file].fetch))
+        return str(self.held[-1].path).encode()
+
+
+def reasons(records: tf.data.Dataset, why: Callable[[bytes], str]) -> Iterator[tuple[Place, str]]:
+    """The place of each record and what is wrong with it; nothing is, where that is empty.
+
+    Args:
+        records: As `Records.open` gives them.
+        why: Says it of a record's content.
+    """
+
+    def look(file: tf.Tensor, number: tf.Tensor, content: tf.Tensor) -> tuple:
+        return file, number, tf.numpy_function(lambda c: why(c).encode(), [content], tf.string)
+
+    looked_at = records.map(look, num_parallel_calls=tf.data.AUTOTUNE)
+    for file, number, reason in looked_at.as_numpy_iterator():
+        yield (int(file), int(number)), reason.decode()
+
+
+def why_unusable(content: bytes, size: Size | None) -> str:
+    """What is wrong with a record, as it goes on after its number; empty where nothing is.
+
+    Args:
+        content: The record.
+        size: Height and width that its image has to have; None for any.
+    """
+    if why := why_no_example(content):
+        return why
+    try:
+        found = tuple(image_of(content).shape[:2])
+    except tf.errors.OpError as error:
+        return f"has an image that is broken and cannot be decoded ({reason_of(error)})"
+    if size is None or found == size:
+        return ""
+    return (
+        f"has an image of {found[0]} x {found[1]} pixels, others of {size[0]} x {size[1]}: set the "
+        "dataset's image_size"
+    )
+
+
+def why_no_example(content: bytes) -> str:
+    """What is wrong with a record before its image is decoded."""
+    try:
+        features = features_of(content)
+    except DecodeError:
+        return "is no tf.train.Example"
+    for name, kind, needed in ((IMAGE, "bytes_list", True), (LABEL, "int64_list", False)):
+        if name not in features:
+            if needed:
+                return f"has no {name}"
+            continue
+        feature = features[name]
+        if feature.WhichOneof("kind") != kind or len(getattr(feature, kind).value) != 1:
+            return f"needs one {'image' if needed else 'whole number'} as its {name}"
+    return ""
+
+
+def features_of(content: bytes) -> dict[str, tf.train.Feature]:
+    """The features of a record by their names.
+
+    Raises:
+        DecodeError: If it is no tf.train.Example.
+    """
+    return dict(tf.train.Example.FromString(content).features.feature)
+
+
+def image_of(content: bytes) -> tf.Tensor:
+    """The pixels of a record's image, `[height, width, channels]`.
+
+    Raises:
+        OpError: If it is broken.
+    """
+    (image,) = features_of(content)[IMAGE].bytes_list.value
+    with tf.device("CPU:0"):
+        return decoded(image)
+
+
+def decoded(image: tf.Tensor | bytes, channels: int = 0) -> tf.Tensor:
+    """The pixels of an encoded image; of so many channels, or as many as it has."""
+    return tf.io.decode_image(image, channels=channels, expand_animations=False)
