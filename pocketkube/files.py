@@ -1,6 +1,5 @@
 """Files and folders that are complete or absent: written aside, then renamed."""
 
-import errno
 import os
 import shutil
 import tempfile
@@ -8,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pocketkube.errors import UserError
+from pocketkube.plain_errors import in_words
 
 
 def place_of(text: str, base: Path) -> Path:
@@ -95,11 +94,6 @@ def _writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"No space left on the disk while writing {target}: free some, or give another "
-                "place for the output."
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR) and error.filename:
-            raise UserError(f"Cannot write {target}: {error.strerror}.") from error
+        if (meaning := in_words(error, target)) is not None:
+            raise meaning from error
         raise

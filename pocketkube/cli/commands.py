@@ -8,7 +8,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pocketkube.cli.ending import show, show_job
-from pocketkube.cli.options import import_named, imports_of, refuse_other_ending
+from pocketkube.cli.options import (
+    import_named,
+    imports_of,
+    refuse_other_ending,
+    settings_of_options,
+)
 from pocketkube.errors import UserError, repeatable
 from pocketkube.files import replaced_file, write_text
 from pocketkube.layout import COMPARISON_PAGE, RATIOS_FILE, TRIALS_FILE
@@ -116,13 +121,13 @@ def prune(options: Namespace) -> None:
     refuse_other_ending(options.output, ".keras")
     if options.speedup <= 1:
         raise UserError(f"--speedup: {options.speedup:g} makes nothing faster; give more than 1.")
-    if options.round_to < 1:
-        raise UserError(f"--round-to: {options.round_to} is no multiple; give 1 or more.")
     import_named(options)
     criterion_named(options.criterion)
+    settings = settings_of_options(
+        PruneChannels, criterion=options.criterion, round_to=options.round_to
+    )
     came = _model(options.model, None)
     model = at_image_size(came, options.image_size)
-    settings = PruneChannels(criterion=options.criterion, round_to=options.round_to)
     pruned = prune_model(
         model, settings, speedup=options.speedup, calibration=_calibration(options, model)
     )
@@ -196,12 +201,9 @@ def benchmark(options: Namespace) -> None:
     from pocketkube.benchmarking.results import benchmark_document
     from pocketkube.spec.sections import Benchmark
 
-    if options.runs < 5:
-        raise UserError(f"--runs: {options.runs} is too few to say anything; give 5 or more.")
-    threads = options.threads or [1, 2]
-    if min(threads) < 1:
-        raise UserError(f"--threads: {min(threads)} is no number of threads; give 1 or more.")
-    settings = Benchmark(runs=options.runs, threads=tuple(threads))
+    settings = settings_of_options(
+        Benchmark, runs=options.runs, threads=tuple(options.threads or (1, 2))
+    )
     found = measure(options.files, settings, options.samples)
     if options.json:
         print(json.dumps(benchmark_document(found), indent=1))
@@ -219,15 +221,16 @@ def _latency_table(options: Namespace) -> None:
         )
     if options.output is None:
         raise UserError("--table: give the file to write with --output, as in -o table.json.")
-    if len(threads) > 1 or threads[0] < 1:
+    if len(threads) > 1:
         raise UserError(
-            "--threads: a table is of one number of threads, 1 or more; received "
-            f"{' '.join(map(str, threads))}."
+            f"--threads: a table is of one number of threads; received {' '.join(map(str, threads))}."
         )
     from pocketkube.latency_table.measuring import measure_table
     from pocketkube.latency_table.network_files import read_networks
     from pocketkube.latency_table.shown_table import render_latency_table
+    from pocketkube.spec.sections import Benchmark
 
+    settings_of_options(Benchmark, threads=tuple(threads))
     # The files of single operations are made where they are measured: that needs LiteRT alone.
     networks = read_networks(source) if made else _networks_of(source, options)
     if options.cluster:
@@ -363,13 +366,15 @@ def _calibration(options: Namespace, model: Any) -> Any:
         return None
     from pocketkube.data import load_dataset
     from pocketkube.pruning.calibration import Calibration
+    from pocketkube.spec.reading import parse_settings
     from pocketkube.spec.sections import DatasetSettings
     from pocketkube.stages.configs import Learning
     from pocketkube.stages.tasks import settled_task
     from pocketkube.training.answers import calibration_by
 
     name = options.dataset
-    settings = DatasetSettings(npz=name) if name.endswith(".npz") else DatasetSettings(builtin=name)
+    source = {"npz" if name.endswith(".npz") else "builtin": name}
+    settings = parse_settings(DatasetSettings, source, "--dataset")
     dataset = load_dataset(settings)
     task = settled_task(Learning(), model, dataset)
     return Calibration(*calibration_by(model, task, dataset, 512, 0), loss=task.loss)

@@ -25,6 +25,7 @@ from pocketkube.spec.sections import (
     TaskSettings,
     Training,
 )
+from pocketkube.spec.sections.benchmark import Threads
 from pocketkube.spec.settings import Settings
 from pocketkube.spec.spec import Spec
 from pocketkube.spec.stage_settings import StageSettings
@@ -257,7 +258,7 @@ class PrepareLatencyTableConfig(ModelConfig):
 class MeasureLatencyTableConfig(OnNodesConfig):
     """Of `measure_latency_table`, which is a step of no spec's job."""
 
-    threads: int = Field(1, ge=1)
+    threads: Threads = 1
     rounds: int = Field(5, ge=1)
 
 

@@ -1,8 +1,13 @@
 """The spec's section benchmark: how latency is measured."""
 
+from typing import Annotated
+
 from pydantic import Field
 
-from pocketkube.spec.settings import Count, Settings
+from pocketkube.spec.settings import Settings
+
+# No device has more cores; LiteRT dies of very many.
+Threads = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Benchmark(Settings):
@@ -23,4 +28,4 @@ class Benchmark(Settings):
         30.0, gt=0.0, description="No further runs after this long, for each thread count."
     )
     warmup_runs: int = Field(10, ge=0, description="Runs before the timed ones.")
-    threads: tuple[Count, ...] = Field((1, 2), min_length=1, description="Thread counts to measure.")
+    threads: tuple[Threads, ...] = Field((1, 2), min_length=1, description="Thread counts to measure.")
