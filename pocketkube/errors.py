@@ -71,7 +71,7 @@ def first_line(error: BaseException | str) -> str:
 
     Keras and TensorFlow put what they were doing before the cause: that is left out.
     """
-    text = _COLOUR.sub("", str(error)).strip()
+    text = _NOISE.sub("", str(error)).strip()
     text = text.rpartition("Exception encountered: ")[2]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines and lines[0].startswith("in user code"):
@@ -86,6 +86,9 @@ def first_line(error: BaseException | str) -> str:
     return textwrap.shorten(lines[0], _LONGEST, placeholder=" …")
 
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# Colours, and where TensorFlow says in which of its functions and operations it was.
+_NOISE = re.compile(
+    r"\x1b\[[0-9;]*m|\{\{function_node [^}]*\}\} ?| ?\[Op:[^\]]*\]| on /job:\S+ by allocator \w+"
+)
 _NAMED = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
 _LONGEST = 400

@@ -78,7 +78,7 @@ def _number(error: BaseException) -> int | None:
     found = re.search(r"\berrno = (\d+)", text)
     if found:
         return int(found[1])
-    return next((number for number in _WORDS if os.strerror(number) in text), None)
+    return next((number for number in (*_WORDS, *_LIMITS) if os.strerror(number) in text), None)
 
 
 def _of_number(number: int, target: Path | None, error: BaseException) -> UserError | None:
@@ -132,4 +132,9 @@ _WORDS = {
     errno.ELOOP: "its symbolic links go round in circles",
     errno.EINVAL: "the system takes no such name or value",
 }
-_OUT_OF_MEMORY = re.compile(r"\bMemoryError\b|\bstd::bad_alloc\b|\bOOM when allocating\b")
+# What a machine has too little of.
+_LIMITS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
+_OUT_OF_MEMORY = re.compile(
+    r"\bMemoryError\b|\bResourceExhaustedError\b|\bstd::bad_alloc\b|\bOOM when allocating\b"
+    r"|failed to map segment from shared object"
+)

@@ -24,8 +24,10 @@ class Settings(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _survives_as_a_double(cls, value: Any) -> Any:
-        for number in value if isinstance(value, tuple) else (value,):
-            if type(number) is int and number > LARGEST_WHOLE:
-                raise ValueError(f"must be at most {LARGEST_WHOLE}; received {number}")
+    def _can_be_handed_on(cls, value: Any) -> Any:
+        for each in value if isinstance(value, tuple) else (value,):
+            if type(each) is int and each > LARGEST_WHOLE:
+                raise ValueError(f"must be at most {LARGEST_WHOLE}; received {each!r:.60}")
+            if isinstance(each, str) and "\0" in each:
+                raise ValueError(f"must not hold the character \\0; received {each!r:.60}")
         return value
