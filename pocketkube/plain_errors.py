@@ -25,6 +25,10 @@ def in_words(error: BaseException, target: Path | None = None) -> UserError | No
         return error if isinstance(error, OutOfMemory) else out_of_memory(first_line(starved))
     if isinstance(error, UserError):
         return error
+    if isinstance(error, RecursionError) and "decoding a JSON" in str(error):
+        return UserError("JSON that was given is nested deeper than any that this program writes.")
+    if isinstance(error, ValueError) and str(error).startswith("embedded null"):
+        return UserError("A path holds the character \\0, which no file's name can have.")
     number = _number(error)
     return None if number is None else _of_number(number, target, error)
 
@@ -97,10 +101,10 @@ def _of_number(number: int, target: Path | None, error: BaseException) -> UserEr
         )
     if number in (errno.EMFILE, errno.ENFILE):
         return MachineError("Too many files are open: raise the limit (ulimit -n).")
-    if place is None or (number not in _WORDS and number != errno.EIO):
-        return None
     if number == errno.EIO:
-        return MachineError(f"{_text(place)}: the disk, or what stands for one, fails.")
+        return MachineError(f"{_text(place or 'A file')}: the disk, or what stands for one, fails.")
+    if place is None or number not in _WORDS:
+        return None
     what = f"Cannot write {place}" if place is target else _text(place)
     return UserError(f"{what}: {_WORDS[number]}.")
 

@@ -21,7 +21,7 @@ class _TooLarge(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-3 as a number, as YAML 1.2 and everyone's editor do, and stops in time."""
+    """SafeLoader that reads 1e-3 as a number, as YAML 1.2 and editors do, and that stops in time."""
 
     _nodes = _depth = 0
 

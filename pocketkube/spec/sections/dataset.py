@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from pocketkube.extension import datasets
 from pocketkube.spec.added import added_settings, below_added
-from pocketkube.spec.settings import Count, Place, Settings
+from pocketkube.spec.settings import Place, Settings
 
 if TYPE_CHECKING:
     from pocketkube.data import Dataset
