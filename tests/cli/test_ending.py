@@ -88,13 +88,13 @@ def test_an_error_has_a_line_and_a_code(error, code, said, capsys) -> None:
 def test_memory_that_runs_out_is_told_from_behind_other_errors(capsys) -> None:
     try:
         try:
-            np.zeros(2**60)
+            np.zeros(2**57)
         except MemoryError as error:
             raise ValueError("net.keras cannot be loaded") from error
     except ValueError as error:
         code, line = ended(error, capsys)
     assert code == 1
-    assert "Memory ran out (Unable to allocate 8.00 EiB for an array" in line
+    assert "Memory ran out (Unable to allocate 1.00 EiB for an array" in line
 
 
 def test_an_unforeseen_traceback_is_in_the_file_that_the_line_names(
@@ -126,15 +126,15 @@ def test_a_component_ends_in_one_line_too(capsys) -> None:
 
 
 def test_text_from_files_cannot_steer_the_terminal(tmp_path: Path, capsys) -> None:
-    odd = "a\x1b[31m\u202e\x9b[/b]:smile:"
+    odd = "a\x1b[31m\u202e\x9b[red]:smile:"
     image = keras.Input((8, 8, 1))
     net = keras.Model(image, layers.Dense(3, name="b")(layers.Flatten()(layers.Conv2D(4, 3)(image))))
     net.layers[1].name = odd
     main(["profile", str(save_net(tmp_path / "net.keras", net))])
     shown = capsys.readouterr().out
-    assert r"a\x1b[31m\u202e\x9b[/b]:smile:" in shown
+    assert r"a\x1b[31m\u202e\x9b[red]:smile:" in shown
     assert not set(shown) & set("\x1b\u202e\x9b")
-    file = tmp_path / f"{odd.replace('/', '')}.yaml"
+    file = tmp_path / f"{odd}.yaml"
     file.write_text('model: lenet\n"\\e[2J": 1\nstages: []\n')
     line = refused("spec", file)
     assert r"\x1b[2J: is not a known key" in line
