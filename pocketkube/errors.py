@@ -1,5 +1,7 @@
 """The one exception that stands for a user's mistake, what its text may repeat, and what of others'."""
 
+import re
+import textwrap
 from pathlib import Path
 
 
@@ -14,6 +16,18 @@ class UserError(Exception):
 
     def __init__(self, message: str):
         super().__init__(" ".join(message.split()))
+
+
+class MachineError(UserError):
+    """What was asked for is right, but this machine lacks what it takes: a disk's space, a limit."""
+
+    EXIT_CODE = 1
+
+
+class OutOfMemory(MachineError):
+    """Memory ran out; the text begins with `BEGINNING`."""
+
+    BEGINNING = "Memory ran out"
 
 
 class DataError(UserError):
@@ -52,7 +66,29 @@ def repeatable(text: str) -> str:
     return "a URI with an @, ? or #" if set("@?#") & set(text) else text
 
 
-def first_line(error: Exception) -> str:
-    """The first line of an error's text; its type where it has none."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
+def first_line(error: BaseException | str) -> str:
+    """The line of an error's text that tells the cause; its type where it has none.
+
+    Keras and TensorFlow put what they were doing before the cause: that is left out.
+    """
+    text = _NOISE.sub("", str(error)).strip()
+    text = text.rpartition("Exception encountered: ")[2]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and lines[0].startswith("in user code"):
+        # Lines of code follow, and then the error.
+        found = [place for place, line in enumerate(lines) if _NAMED.match(line)]
+        lines = lines[found[0] :] if found else lines[-1:]
+        lines[0] = _NAMED.sub("", lines[0])
+    if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):
+        del lines[0]
+    if not lines:
+        return "" if isinstance(error, str) else type(error).__name__
+    return textwrap.shorten(lines[0], _LONGEST, placeholder=" …")
+
+
+# Colours, and where TensorFlow says in which of its functions and operations it was.
+_NOISE = re.compile(
+    r"\x1b\[[0-9;]*m|\{\{function_node [^}]*\}\} ?| ?\[Op:[^\]]*\]| on /job:\S+ by allocator \w+"
+)
+_NAMED = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
+_LONGEST = 400

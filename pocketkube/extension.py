@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, first_line
 
 Added = TypeVar("Added")
 
@@ -164,10 +164,9 @@ class Registry:
         except UserError:
             raise
         except Exception as error:
-            why = (str(error).strip().splitlines() or [""])[0][:200]
             raise UserError(
                 f"The {self.kind} {name} of {_who(point)} cannot be loaded from {point.value} "
-                f"({type(error).__name__}: {why}): repair or uninstall it."
+                f"({type(error).__name__}: {first_line(error)}): repair or uninstall it."
             ) from error
 
     def _refuse_taken(self, builtin: Collection[str]) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pocketkube.errors import UserError
 from pocketkube.held_files import locked_now
+from pocketkube.plain_errors import in_words
 
 # Ends the name of a folder in which somebody writes, who holds the lock in it.
 WRITING = ".writing"
@@ -211,13 +211,8 @@ def _writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"No space left on the disk while writing {target}: free some, or give another "
-                "place for the output."
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR) and error.filename:
-            raise UserError(f"Cannot write {target}: {error.strerror}.") from error
+        if (meaning := in_words(error, target)) is not None:
+            raise meaning from error
         raise
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, first_line
 from pocketkube.quiet import captured_stderr
 
 # The identifier that a LiteRT flatbuffer carries at its fifth byte.
@@ -48,7 +48,7 @@ class LiteRTModel:
                     self._interpreter = Interpreter(model_content=source, num_threads=threads)
                 self._interpreter.allocate_tensors()
             except (ValueError, RuntimeError) as error:
-                cause = _first_line(str(error)) or _first_line(said.text)
+                cause = first_line(str(error)) or first_line(said.text)
                 raise UserError(
                     f"{self.name}: LiteRT cannot load it ({cause}); it is damaged, or needs "
                     "operations beyond LiteRT's own; convert it again."
@@ -89,7 +89,7 @@ class LiteRTModel:
             self._interpreter.invoke()
         except RuntimeError as error:
             raise UserError(
-                f"{self.name}: LiteRT cannot run it ({_first_line(str(error))}); convert it to other "
+                f"{self.name}: LiteRT cannot run it ({first_line(str(error))}); convert it to other "
                 "numbers."
             ) from error
 
@@ -171,10 +171,6 @@ def refuse_other_files(source: Path | bytes, name: str) -> None:
         head = source[:8]
     if head[4:8] != _IDENTIFIER:
         raise UserError(f"{name} is not a LiteRT file: it does not begin as a .tflite file does.")
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def _quantized(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:

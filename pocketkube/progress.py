@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+from pocketkube.terminal import Console, visible, visible_output
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -40,15 +41,19 @@ def progress(stage: str, steps: int, unit: str = "step") -> Iterator[Progress]:
         The progress to report to.
     """
     if sys.stderr.isatty():
-        with RichProgress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        ) as bars:
-            yield _Bar(bars, stage, steps)
+        with (
+            RichProgress(
+                TextColumn("{task.description}", style="bold", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[figures]}", markup=False),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            ) as bars,
+            # What is printed above the bar goes through rich, which knows colours.
+            visible_output(),
+        ):
+            yield _Bar(bars, visible(stage), steps)
     else:
         lines = _Lines(stage, steps, unit)
         yield lines

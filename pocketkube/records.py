@@ -49,7 +49,7 @@ def read_document(kind: type[Kind], file: Path) -> Kind:
         content = json.loads(file.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"There is no file {file}.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged or cut short: it is no JSON ({error}).") from None
     return document_of(kind, content, str(file))
 

@@ -25,6 +25,7 @@ from pocketkube.stages.comparison import warning
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.tasks import settled_task
 from pocketkube.structure import arranged
+from pocketkube.traceable import refuse_untraceable
 from pocketkube.training.evaluation import evaluate
 
 # Examples that agreement is counted on at most, where there are no labels.
@@ -160,5 +161,6 @@ def _agreement(first: Network, second: Network, inputs: Arrays, measure: TaskMea
 
 
 def _outputs(model: keras.Model, inputs: Arrays) -> list[np.ndarray]:
+    refuse_untraceable(model)
     outputs = model.predict(arranged(model, inputs), batch_size=256, verbose=0)
     return [np.asarray(output) for output in keras.tree.flatten(outputs)]

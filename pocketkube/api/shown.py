@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from io import StringIO
 
-from rich.console import Console
 from rich.table import Table
 
 from pocketkube.report.markup import listed, table
+from pocketkube.terminal import Console
 
 WIDTH = 100
 

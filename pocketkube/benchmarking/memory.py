@@ -13,6 +13,7 @@ from statistics import median
 from pocketkube.child_processes import end_with_parent
 from pocketkube.errors import UserError
 from pocketkube.native.child import describe_signal
+from pocketkube.plain_errors import out_of_memory, says_out_of_memory
 
 # Load times of a few milliseconds scatter; three processes are a second and a median.
 _PROCESSES = 3
@@ -68,6 +69,8 @@ def _one_process(file: Path, threads: int) -> dict[str, float]:
         cause = lines[-1] if lines else f"exit status {done.returncode}"
         if done.returncode < 0:
             cause = describe_signal(-done.returncode)
+        if says_out_of_memory(done.stderr):
+            raise out_of_memory(f"{file}, in a process of its own")
         raise UserError(f"{file}: a fresh process could not load and run it ({cause}).")
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures

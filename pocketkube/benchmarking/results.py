@@ -114,7 +114,7 @@ def load_benchmark(file: Path) -> BenchmarkReport:
     """
     try:
         content = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} holds no benchmark: {error}") from error
     version = content.get("schema_version", 1) if isinstance(content, dict) else 1
     stored = {"schema_version": version, "report": content}

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketkube.cli.ending import show, show_job
-from pocketkube.cli.options import import_named, imports_of, refuse_other_ending
+from pocketkube.cli.options import (
+    import_named,
+    imports_of,
+    refuse_other_ending,
+    settings_of_options,
+)
 from pocketkube.errors import UserError, repeatable
 from pocketkube.files import replaced_file, temporary_folder, write_text
 from pocketkube.layout import COMPARISON_PAGE, RATIOS_FILE, TRIALS_FILE
@@ -117,7 +122,6 @@ def prune(options: Namespace) -> None:
     from pocketkube.graph.fixed_size import at_image_size, open_shapes, opened
     from pocketkube.pruning.criteria import criterion_named
     from pocketkube.pruning.prune import prune as prune_model
-    from pocketkube.spec.reading import parse_settings
     from pocketkube.spec.sections import PruneChannels
 
     refuse_other_ending(options.output, ".keras")
@@ -128,8 +132,9 @@ def prune(options: Namespace) -> None:
         )
     import_named(options)
     criterion_named(options.criterion)
-    asked = {"criterion": options.criterion, "round_to": options.round_to}
-    settings = parse_settings(PruneChannels, asked, "prune")
+    settings = settings_of_options(
+        PruneChannels, criterion=options.criterion, round_to=options.round_to
+    )
     came = _model(options.model, None)
     model = at_image_size(came, options.image_size)
     pruned = prune_model(
@@ -203,11 +208,11 @@ def benchmark(options: Namespace) -> None:
     from pocketkube.benchmarking import benchmark as measure
     from pocketkube.benchmarking.rendering import render_table
     from pocketkube.benchmarking.results import benchmark_document
-    from pocketkube.spec.reading import parse_settings
     from pocketkube.spec.sections import Benchmark
 
-    asked = {"runs": options.runs, "threads": options.threads or [1, 2]}
-    settings = parse_settings(Benchmark, asked, "benchmark")
+    settings = settings_of_options(
+        Benchmark, runs=options.runs, threads=tuple(options.threads or (1, 2))
+    )
     found = measure(options.files, settings, options.samples)
     if options.json:
         print(json.dumps(benchmark_document(found), indent=1))
@@ -235,7 +240,9 @@ def _latency_table(options: Namespace) -> None:
     from pocketkube.latency_table.measuring import measure_table
     from pocketkube.latency_table.network_files import read_networks
     from pocketkube.latency_table.shown_table import render_latency_table
+    from pocketkube.spec.sections import Benchmark
 
+    settings_of_options(Benchmark, threads=tuple(threads))
     # The files of single operations are made where they are measured: that needs LiteRT alone.
     networks = read_networks(source) if made else _networks_of(source, options)
     if options.cluster:
@@ -371,13 +378,15 @@ def _calibration(options: Namespace, model: Any) -> Any:
         return None
     from pocketkube.data import load_dataset
     from pocketkube.pruning.calibration import Calibration
+    from pocketkube.spec.reading import parse_settings
     from pocketkube.spec.sections import DatasetSettings
     from pocketkube.stages.configs import Learning
     from pocketkube.stages.tasks import settled_task
     from pocketkube.training.answers import calibration_by
 
     name = options.dataset
-    settings = DatasetSettings(npz=name) if name.endswith(".npz") else DatasetSettings(builtin=name)
+    source = {"npz" if name.endswith(".npz") else "builtin": name}
+    settings = parse_settings(DatasetSettings, source, "--dataset")
     dataset = load_dataset(settings)
     task = settled_task(Learning(), model, dataset)
     return Calibration(*calibration_by(model, task, dataset, 512, 0), loss=task.loss)

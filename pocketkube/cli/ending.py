@@ -5,40 +5,57 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from pocketkube.child_processes import end_with_parent
 from pocketkube.errors import DataError, UserError
+from pocketkube.last_words import last_words
 from pocketkube.ranks import started_size
+from pocketkube.terminal import Console, ReaderLeft, visible_output
 
 if TYPE_CHECKING:
     from pocketkube.report.result import Result
 
 INTERRUPTED = 130
+# As of a process that the signal of a closed pipe ends.
+NOBODY_READS = 128 + signal.SIGPIPE
 
 
 @contextmanager
 def plain_ending() -> Iterator[None]:
-    """Turns a user's mistake, or an interruption, into one line and an exit code."""
+    """Turns what goes wrong, or an interruption, into one line and an exit code."""
     if started_size() == 1:
         # Ends what this process started, as Ctrl-C does; mpirun ends its ranks itself.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     else:
         end_with_parent(os.getppid())
-    try:
-        yield
-    except UserError as error:
-        print(f"{UserError.PREFIX}{error}", file=sys.stderr)
-        in_a_rank = started_size() > 1 and isinstance(error, DataError)
-        sys.exit(DataError.RANK_EXIT_CODE if in_a_rank else error.EXIT_CODE)
-    except KeyboardInterrupt as interrupt:
-        remedy = str(interrupt) or "the same command goes on from here."
-        print(f"{UserError.PREFIX}interrupted; {remedy}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    with visible_output():
+        try:
+            try:
+                yield
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except KeyboardInterrupt as interrupt:
+            remedy = str(interrupt) or "the same command goes on from here."
+            print(f"{UserError.PREFIX}interrupted; {remedy}", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+        except ReaderLeft as left:
+            _forget(left.stream)
+            sys.exit(NOBODY_READS)
+        except Exception as error:
+            ending = last_words(error)
+            print(ending.line, file=sys.stderr)
+            in_a_rank = started_size() > 1 and isinstance(ending.meaning, DataError)
+            sys.exit(DataError.RANK_EXIT_CODE if in_a_rank else ending.exit_code)
+
+
+def _forget(stream: Any) -> None:
+    """Lets Python flush what is left of a stream that nobody reads."""
+    with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def show(table: Any) -> None:

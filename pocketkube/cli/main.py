@@ -16,8 +16,9 @@ from pocketkube.quiet import quiet_libraries
 
 EPILOG = """\
 A first run:   pocketkube run examples/digits.yaml --output runs/digits
-Exit codes:    0 done; 2 something in the request is wrong (one line says what); 1 a run that was
-               followed has failed otherwise; 130 interrupted.
+Exit codes:    0 done; 2 something in the request is wrong (one line says what); 1 the machine lacks
+               memory or space, a run that was followed has failed, or a fault of this program, whose
+               traceback is in the file that the line names; 130 interrupted.
 Warnings:      those of libraries are shown where TF_CPP_MIN_LOG_LEVEL=0 is in the environment.
 """
 
@@ -29,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: The words after the program's name; the process's own if None.
     """
     quiet_libraries()
-    options = _parser().parse_args(arguments)
     with plain_ending():
+        options = _parser().parse_args(arguments)
         options.command(options)
 
 

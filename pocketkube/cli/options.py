@@ -2,12 +2,15 @@
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pocketkube.errors import UserError
 
 if TYPE_CHECKING:
     from pocketkube.spec.sections import Import
+    from pocketkube.spec.settings import Settings
+
+Kind = TypeVar("Kind", bound="Settings")
 
 
 def add_command(sub, name, function, text, epilog=None) -> Any:  # type: ignore[no-untyped-def]
@@ -58,6 +61,25 @@ def imports_of(options: Namespace) -> "tuple[Import, ...]":
         return read_imports(options.imports, Path.cwd())
     except UserError as error:
         raise UserError(f"--import: {error}") from error
+
+
+def settings_of_options(kind: type[Kind], **values: Any) -> Kind:
+    """Settings of a spec that options give, each by the option's own name.
+
+    Raises:
+        UserError: If a value is wrong; it names the option.
+    """
+    from pydantic import ValidationError
+
+    from pocketkube.spec.problems import problems_of
+    from pocketkube.spec.reading import validated
+
+    try:
+        return validated(kind, values)
+    except ValidationError as error:
+        problem = problems_of(error, values, kind)[0]
+        option = str(problem.steps[0]).replace("_", "-")
+        raise UserError(f"--{option}: {problem.message}.") from None
 
 
 def import_named(options: Namespace) -> None:

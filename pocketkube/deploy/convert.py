@@ -19,9 +19,11 @@ from pocketkube.errors import UserError
 from pocketkube.files import temporary_folder
 from pocketkube.native.child import Child, ChildDied, ChildRefused
 from pocketkube.native.convert_saved_model import CALIBRATION, LITERT, SAVED_MODEL, SIGNATURE
+from pocketkube.plain_errors import out_of_memory
 from pocketkube.quiet import captured_stderr
 from pocketkube.shapes import refuse_other_shapes
 from pocketkube.structure import arranged, input_names, output_names
+from pocketkube.traceable import refuse_untraceable
 
 Arrays = tuple[np.ndarray, ...]
 NumberFormat = Literal["float32", "float16", "dynamic", "int8"]
@@ -82,9 +84,12 @@ def convert_litert(
     try:
         content = _converted(model, ends, wanted, calibration)
     except ChildDied as death:
+        if death.is_of_memory:
+            raise out_of_memory() from death
         raise _death(model, wanted, death.cause) from death
     except ChildRefused as refusal:
-        raise _refusal(model.name, number_format, str(refusal), refusal.printed) from refusal
+        meaning = refusal.meaning or _refusal(model.name, number_format, str(refusal), refusal.printed)
+        raise meaning from refusal
     if kernels and number_format in ("int8", "dynamic"):
         content = put_integers(content, kernels)
     if number_format == "int8":
@@ -194,6 +199,7 @@ def _refuse_what_does_not_fit(
                 f"{name}: input {tensor.name} has the open shape {tensor.shape[1:]}; build the model "
                 "with a fixed input shape, as in (224, 224, 3), to convert it."
             )
+    refuse_untraceable(model, saved=True)
     if number_format != "int8":
         if {input_type, output_type} != {"float32"}:
             raise UserError(

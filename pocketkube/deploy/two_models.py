@@ -23,6 +23,7 @@ from pocketkube.measures import (
 from pocketkube.native.litert_in_child import outputs_of
 from pocketkube.shapes import refuse_other_shapes
 from pocketkube.structure import arranged, output_names
+from pocketkube.traceable import refuse_untraceable
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ def _outputs(runnable: Runnable, inputs: Arrays, origin: str) -> list[np.ndarray
         except UserError as error:
             raise UserError(str(error).replace("the converted model", runnable.name)) from error
     else:
+        refuse_untraceable(runnable.model)
         refuse_other_shapes(
             origin,
             [array.shape[1:] for array in inputs],

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, first_line
 from pocketkube.keras_private import origin
 from pocketkube.shapes import Shape, shape_fits
 
@@ -89,8 +89,7 @@ def at_shapes(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
         sized.set_weights(model.get_weights())
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"{model.name} cannot take inputs of the shapes {list(shapes)}: "
-            f"{str(error).strip().splitlines()[0][:200]}"
+            f"{model.name} cannot take inputs of the shapes {list(shapes)}: {first_line(error)}"
         ) from error
     if model.compiled and (settings := model.get_compile_config()):
         sized.compile_from_config(settings)

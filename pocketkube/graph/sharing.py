@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, first_line
 from pocketkube.graph.walk import is_model
 from pocketkube.keras_private import (
     ObjectSharingScope,
@@ -116,10 +116,9 @@ class LayerMaker:
             raise
         except Exception as error:
             path = self._paths.get(id(op), op.name)
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"{path} ({type(op).__name__}) cannot be made anew from its get_config(): {reason}; "
-                "give it a get_config() that has all that its __init__ takes."
+                f"{path} ({type(op).__name__}) cannot be made anew from its get_config(): "
+                f"{first_line(error)}; give it a get_config() that has all that its __init__ takes."
             ) from error
 
     def _held(self, layer: Any) -> Any:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pocketkube.errors import DataError, UserError
+from pocketkube.errors import DataError, MachineError, OutOfMemory, UserError
+from pocketkube.plain_errors import in_words, says_out_of_memory
 
 
 class Cause(StrEnum):
@@ -69,12 +70,15 @@ def outcome_of_process(exit_code: int, lines: Sequence[str], *, oom_killed: bool
         return Outcome(code, Cause.BAD_DATA if is_data else Cause.USER_ERROR, refusals[0])
     if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         return Outcome(code, Cause.INTERRUPTED, "It was interrupted.")
-    starved = next((line for line in lines if _OUT_OF_MEMORY.search(line)), None)
+    if code == MachineError.EXIT_CODE and refusals:
+        is_memory = refusals[0].startswith(OutOfMemory.BEGINNING)
+        return Outcome(code, Cause.OUT_OF_MEMORY if is_memory else Cause.FAULT, refusals[0])
+    starved = next((line for line in lines if says_out_of_memory(line)), None)
     if starved is not None:
         return Outcome(code, Cause.OUT_OF_MEMORY, f"Memory ran out: {starved.strip()[:300]}")
     if code == 128 + signal.SIGKILL:
         if oom_killed:
-            return Outcome(code, Cause.OUT_OF_MEMORY, "The kernel killed a process: memory ran out.")
+            return Outcome(code, Cause.OUT_OF_MEMORY, "Memory ran out: the kernel killed a process.")
         return Outcome(code, Cause.NODE_LOST, "A process was killed from outside.")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
     return Outcome(code, Cause.FAULT, f"A process ended with code {code}: {last[:300]}")
@@ -82,16 +86,21 @@ def outcome_of_process(exit_code: int, lines: Sequence[str], *, oom_killed: bool
 
 def outcome_of_error(error: BaseException) -> Outcome:
     """Tells from an exception why a call in this process ended."""
-    text = str(error) or type(error).__name__
-    if isinstance(error, DataError):
-        return Outcome(error.EXIT_CODE, Cause.BAD_DATA, text)
-    if isinstance(error, UserError):
-        return Outcome(error.EXIT_CODE, Cause.USER_ERROR, text)
     if isinstance(error, KeyboardInterrupt):
         return Outcome(128 + signal.SIGINT, Cause.INTERRUPTED, "It was interrupted.")
-    if _OUT_OF_MEMORY.search(type(error).__name__):
-        return Outcome(1, Cause.OUT_OF_MEMORY, f"Memory ran out: {text}")
-    return Outcome(1, Cause.FAULT, f"{type(error).__name__}: {text}")
+    match meaning := in_words(error):
+        case None:
+            text = str(error) or type(error).__name__
+            return Outcome(1, Cause.FAULT, f"{type(error).__name__}: {text}")
+        case DataError():
+            cause = Cause.BAD_DATA
+        case OutOfMemory():
+            cause = Cause.OUT_OF_MEMORY
+        case MachineError():
+            cause = Cause.FAULT
+        case _:
+            cause = Cause.USER_ERROR
+    return Outcome(meaning.EXIT_CODE, cause, str(meaning))
 
 
 def count_oom_kills() -> int:
@@ -104,7 +113,3 @@ def count_oom_kills() -> int:
         if found:
             return int(found[1])
     return 0
-
-
-# Python's and NumPy's error, TensorFlow's, and that of C++.
-_OUT_OF_MEMORY = re.compile(r"MemoryError\b|ResourceExhaustedError\b|std::bad_alloc")

@@ -2,7 +2,7 @@
 
 import sys
 
-from pocketkube.errors import DataError, UserError
+from pocketkube.errors import DataError, MachineError, OutOfMemory, UserError
 from pocketkube.launch.job import Job
 from pocketkube.launch.outcome import SILENT, Cause, Outcome
 
@@ -11,7 +11,7 @@ def wait_for(job: Job) -> None:
     """Shows what a job prints on standard error until it ends; it ends with this process.
 
     Raises:
-        UserError: If it was not done; the text says why.
+        UserError: If it was not done; the text says why. A `MachineError` where it is nobody's mistake.
     """
     outcome = show(job)
     match outcome.cause:
@@ -23,8 +23,13 @@ def wait_for(job: Job) -> None:
             raise UserError(outcome.reason)
         case cause if cause in SILENT:
             raise UserError(outcome.reason)
+        case Cause.OUT_OF_MEMORY:
+            raise OutOfMemory(f"{outcome.reason} {_ABOVE}")
         case _:
-            raise UserError(f"{outcome.reason} The last lines of the job's processes are above.")
+            raise MachineError(f"{outcome.reason} {_ABOVE}")
+
+
+_ABOVE = "The last lines of the job's processes are above."
 
 
 def show(job: Job, *, outlives: tuple[type[BaseException], ...] = ()) -> Outcome:

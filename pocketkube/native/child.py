@@ -19,13 +19,15 @@ from typing import IO, Any
 import psutil
 
 from pocketkube.child_processes import end_with_parent, started_for_good
-from pocketkube.errors import UserError
+from pocketkube.errors import DataError, MachineError, OutOfMemory, UserError
+from pocketkube.plain_errors import out_of_memory, says_out_of_memory
 
 # A process that waits for nothing but itself uses the processor, however busy the machine is.
 IDLE_LIMIT_S = 600.0
 WORK_LIMIT_S = 7200.0
 _PACKAGES = Path(__file__).parents[2]
 _POLL_INTERVAL_S = 5.0
+_MEANINGS = {kind.__name__: kind for kind in (UserError, DataError, MachineError, OutOfMemory)}
 _SIGNAL_NAMES: dict[int, str] = {
     signal.SIGSEGV: "a segmentation fault",
     signal.SIGABRT: "an abort",
@@ -41,10 +43,11 @@ class ChildDied(Exception):
 
     Attributes:
         cause: What ended it, as in "a segmentation fault".
+        is_of_memory: Whether it said that memory ran out.
     """
 
-    def __init__(self, cause: str):
-        self.cause = cause
+    def __init__(self, cause: str, is_of_memory: bool = False):
+        self.cause, self.is_of_memory = cause, is_of_memory
         super().__init__(cause)
 
 
@@ -52,12 +55,12 @@ class ChildRefused(Exception):
     """A child answered with an error that Python raised.
 
     Attributes:
-        is_users: Whether it was a `UserError`, whose text is for the user.
+        meaning: The error for the user, where `in_words` knew one.
         printed: What the child printed meanwhile, native code included.
     """
 
-    def __init__(self, message: str, is_users: bool, printed: str):
-        self.is_users, self.printed = is_users, printed
+    def __init__(self, message: str, meaning: UserError | None, printed: str):
+        self.meaning, self.printed = meaning, printed
         super().__init__(message)
 
 
@@ -152,7 +155,7 @@ class Child:
         assert self._process.stdin is not None
         if not self._is_ready:
             if not self._line():
-                raise ChildDied(self._how_it_ended(0))
+                raise self._death(0)
             self._is_ready = True
         begun = self._printed.seek(0, os.SEEK_END)
         with contextlib.suppress(BrokenPipeError):
@@ -160,10 +163,12 @@ class Child:
             self._process.stdin.flush()
         line = self._line()
         if not line:
-            raise ChildDied(self._how_it_ended(begun))
+            raise self._death(begun)
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise ChildRefused(answer["error"], answer["is_users"], self._printed_since(begun))
+            kind = _MEANINGS.get(answer["meaning"])
+            meaning = None if kind is None else kind(answer["error"])
+            raise ChildRefused(answer["error"], meaning, self._printed_since(begun))
         return answer
 
     def _line(self) -> bytes:
@@ -183,13 +188,15 @@ class Child:
                 raise ChildDied(f"no end after {self._work_limit_s:.0f} s of computing")
         return self._process.stdout.readline()
 
-    def _how_it_ended(self, begun: int) -> str:
+    def _death(self, begun: int) -> ChildDied:
         assert self._process is not None
-        status = self._process.wait()
+        status, printed = self._process.wait(), self._printed_since(begun)
+        if says_out_of_memory(printed):
+            return ChildDied("memory that ran out", is_of_memory=True)
         if status < 0:
-            return describe_signal(-status)
-        said = self._printed_since(begun).strip().splitlines()
-        return f"exit status {status}" + (f" ({said[-1][:200]})" if said else "")
+            return ChildDied(describe_signal(-status))
+        said = printed.strip().splitlines()
+        return ChildDied(f"exit status {status}" + (f" ({said[-1][:200]})" if said else ""))
 
     def _printed_since(self, begun: int) -> str:
         assert self._printed is not None
@@ -227,16 +234,18 @@ def ask_or_user_error(
         died: Makes the user's sentence from what ended the child.
 
     Raises:
-        UserError: If it died, or refused with a `UserError`.
+        UserError: If it died, or refused with an error that has a meaning for the user.
         ChildRefused: If it refused with another error.
     """
     try:
         return child.ask(request)
     except ChildDied as death:
+        if death.is_of_memory:
+            raise out_of_memory() from death
         raise UserError(died(death.cause)) from death
     except ChildRefused as refusal:
-        if refusal.is_users:
-            raise UserError(str(refusal)) from refusal
+        if refusal.meaning is not None:
+            raise refusal.meaning from refusal
         raise
 
 

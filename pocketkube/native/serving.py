@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pocketkube.errors import UserError
+from pocketkube.plain_errors import in_words
 
 
 def serve(answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
@@ -44,4 +44,6 @@ def _answered(
     try:
         return answer(request)
     except Exception as error:  # Libraries raise types of their own, private ones among them.
-        return {"error": str(error) or type(error).__name__, "is_users": isinstance(error, UserError)}
+        meaning = in_words(error)
+        said = str(meaning or error) or type(error).__name__
+        return {"error": said, "meaning": "" if meaning is None else type(meaning).__name__}

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from pocketkube.errors import UserError
+from pocketkube.keras_private import CustomScaleLayer, LayerScale, StochasticDepth
 from pocketkube.older_keras.activations import hard_sigmoid_of_keras_2
 from pocketkube.older_keras.operations import LayerCall, NotRewritten, Reference, as_layer
 
@@ -18,6 +19,8 @@ _RENAMED = {
     "BatchNormalizationV2": "BatchNormalization",
     "SyncBatchNormalization": "BatchNormalization",
 }
+# Those of keras.applications, which are no layers of keras.layers and are registered nowhere.
+_OF_APPLICATIONS = {each.__name__: each for each in (CustomScaleLayer, LayerScale, StochasticDepth)}
 # Configurations of layers within layers.
 _INNER = ("layer", "backward_layer", "cell")
 # What says how something is computed, or what is told elsewhere, and not what.
@@ -59,7 +62,8 @@ def refuse_unsafe(config: Any, path: str) -> None:
         kind, own = layer["class_name"], layer["config"]
         if kind == "Lambda":
             raise _lambda(path, own)
-        if kind not in _MODELS and not _is_built_in(kind) and _registered(layer) is None:
+        known = kind in _MODELS or kind in _OF_APPLICATIONS or _is_built_in(kind)
+        if not known and _registered(layer) is None:
             raise _unknown(path, kind, own)
 
 
@@ -121,6 +125,9 @@ class _Adapter:
             return _node("keras", "Model", self._functional(own))
         if _is_built_in(kind):
             return _node("keras.layers", kind, self._settings(kind, own))
+        if kind in _OF_APPLICATIONS and keras.saving.get_registered_object(kind) is None:
+            module = _OF_APPLICATIONS[kind].__module__
+            return _node(module, kind, self._settings(kind, own))
         if keras.saving.get_registered_object(kind) is None:
             raise _unknown(self._path, kind, own)
         name = {"name": kept_name(own["name"])} if "name" in own else {}
@@ -374,7 +381,7 @@ def _is_built_in(kind: str) -> bool:
 def _accepted(kind: str) -> set[str]:
     """The settings that a built-in layer takes."""
     names = {"name", "trainable", "dtype", "autocast", "activity_regularizer"}
-    for parent in getattr(keras.layers, kind).__mro__:
+    for parent in (_OF_APPLICATIONS.get(kind) or getattr(keras.layers, kind)).__mro__:
         if "__init__" in vars(parent):
             names |= set(inspect.signature(parent.__init__).parameters)
     return names - {"self", "args", "kwargs"}

@@ -228,6 +228,6 @@ def load_result(file: Path) -> Result:
         content = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(f"There is no {file}; pocketkube run writes it.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is no JSON: {error}") from None
     return document_of(Result, content, str(file))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, first_line
 from pocketkube.retraining.lineage import VersionFacts
 from pocketkube.retraining.settings import RetrainingJob
 from pocketkube.storage import Location
@@ -121,8 +121,7 @@ def _plain_failures(url: str) -> Iterator[None]:
         known = type(error).__module__.split(".")[0] in ("model_registry", "mr_openapi", "aiohttp")
         if not known and not isinstance(error, OSError | TimeoutError):
             raise
-        said = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
-            f"model_registry: {url} cannot be used ({said[0][:200]}); is it the address of a Kubeflow "
-            "Model Registry's REST API?"
+            f"model_registry: {url} cannot be used ({first_line(error)}); is it the address of a "
+            "Kubeflow Model Registry's REST API?"
         ) from error

@@ -13,6 +13,9 @@ from pocketkube.extension import Registry, datasets, stages, tasks
 from pocketkube.spec.spec import Spec
 from pocketkube.spec.stage_settings import STAGE_NAMES, added_stage
 
+# Nobody reads more.
+MOST = 20
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -24,7 +27,7 @@ class Problem:
         message: What is wrong and what would be right.
     """
 
-    steps: tuple[str | int, ...]
+    steps: tuple[Any, ...]
     path: str
     message: str
 
@@ -38,13 +41,16 @@ def problems_of(error: ValidationError, document: Any, root: type[BaseModel] = S
         root: What it was validated as.
 
     Returns:
-        At least one problem.
+        At least one problem, and no more than `MOST`.
     """
-    return [_problem(detail, document, root) for detail in error.errors()]
+    return [_problem(detail, document, root) for detail in error.errors()[:MOST]]
 
 
 def _problem(detail: ErrorDetails, document: Any, root: type[BaseModel]) -> Problem:
     loc = [part for part in detail["loc"] if part != "[key]"]
+    if detail["type"] == "invalid_key":
+        # What the location has in its place is no more than text.
+        loc[-1] = detail["input"]
     message = _message(detail, loc, root)
     if not loc and ": " in message:
         # Checks over the whole spec begin with the key that they speak of.
@@ -84,7 +90,7 @@ def _place(loc: Sequence[str | int], document: Any) -> tuple[tuple[str | int, ..
         else:
             here = None
         steps.append(part)
-        words.append(f".{part}")
+        words.append(f".{part if isinstance(part, str) else _shown(part)}")
     return tuple(steps), "".join(words).removeprefix(".")
 
 

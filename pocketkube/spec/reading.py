@@ -11,7 +11,7 @@ from pocketkube.errors import UserError
 from pocketkube.files import place_of
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.own_code import read_imports
-from pocketkube.spec.problems import Problem, problems_of
+from pocketkube.spec.problems import MOST, Problem, problems_of
 from pocketkube.spec.sections import UNCOMPRESSED, DistillModel, Import
 from pocketkube.spec.sections.imports import check_imports
 from pocketkube.spec.settings import Settings
@@ -234,4 +234,6 @@ def said(sentences: Sequence[str]) -> str:
     if not others:
         return first
     counted = "1 more problem" if len(others) == 1 else f"{len(others)} more problems"
+    if len(sentences) == MOST:
+        counted = "more problems"
     return f"{first} (and {counted}: {' | '.join(others)})"

@@ -27,24 +27,26 @@ class Settings(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _survives_as_a_double(cls, value: Any) -> Any:
-        for number in _numbers(value):
-            if type(number) is int and abs(number) > LARGEST_WHOLE:
-                bound = f"at most {LARGEST_WHOLE}" if number > 0 else f"at least {-LARGEST_WHOLE}"
-                raise ValueError(f"must be {bound}; received {number}")
-            if type(number) is float and number and not SMALLEST <= abs(number) <= LARGEST:
+    def _can_be_handed_on(cls, value: Any) -> Any:
+        for each in _parts(value):
+            if type(each) is int and abs(each) > LARGEST_WHOLE:
+                bound = f"at most {LARGEST_WHOLE}" if each > 0 else f"at least {-LARGEST_WHOLE}"
+                raise ValueError(f"must be {bound}; received {each!r:.60}")
+            if type(each) is float and each and not SMALLEST <= abs(each) <= LARGEST:
                 raise ValueError(
-                    f"must be of a size between {SMALLEST:g} and {LARGEST:g}; received {number:g}"
+                    f"must be of a size between {SMALLEST:g} and {LARGEST:g}; received {each:g}"
                 )
+            if isinstance(each, str) and "\0" in each:
+                raise ValueError(f"must not hold the character \\0; received {each!r:.60}")
         return value
 
 
-def _numbers(value: Any) -> Iterator[Any]:
+def _parts(value: Any) -> Iterator[Any]:
     """A field's value, or those in it."""
     if isinstance(value, tuple):
         for each in value:
-            yield from _numbers(each)
+            yield from _parts(each)
     elif isinstance(value, dict):
-        yield from _numbers(tuple(value.values()))
+        yield from _parts(tuple(value.values()))
     else:
         yield value

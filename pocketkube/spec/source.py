@@ -9,12 +9,42 @@ import yaml
 
 from pocketkube.errors import UserError
 
-MAX_NODES = 100_000
+# A network of thousands of layers, each with settings of its own, has less.
+MAX_NODES = 20_000
 MAX_DEPTH = 50
+# The texts of a user's modules may stand in a spec.
+MAX_BYTES = 2**20 + 2**18
+
+
+class _TooLarge(Exception):
+    """A document has more nodes, or is nested deeper, than a spec can be."""
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-3 as a number, as YAML 1.2 and everyone's editor do."""
+    """SafeLoader that reads 1e-3 as a number, as YAML 1.2 and editors do, and that stops in time."""
+
+    _nodes = _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """PyYAML's, of a document that is not too large."""
+        self._nodes, self._depth = self._nodes + 1, self._depth + 1
+        # Keys are nodes, too.
+        if self._nodes > 2 * MAX_NODES or self._depth > MAX_DEPTH + 2:
+            raise _TooLarge
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """PyYAML's, whose constructors for dates, numbers and tags let Python's own errors through."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+            kind, known = node.tag.rpartition(":")[2], str(error) if type(error) is ValueError else ""
+            raise yaml.constructor.ConstructorError(
+                problem=f"{node.value!r:.60} cannot be read as {kind}{known and f' ({known})'}",
+                problem_mark=node.start_mark,
+            ) from error
 
 
 class Dumper(yaml.SafeDumper):
@@ -76,11 +106,8 @@ def read_document(path: Path) -> tuple[dict[Any, Any], yaml.MappingNode]:
             f"{path.name} line {line}: holds the character #x{ord(text[error.position]):04x}, "
             "which YAML forbids"
         ) from None
-    except RecursionError:
+    except (RecursionError, _TooLarge):
         raise UserError(_too_deep(path.name)) from None
-    except ValueError as error:
-        # PyYAML's constructors for dates and numbers let Python's own error through.
-        raise UserError(f"{path.name}: a value cannot be read: {error}") from None
     finally:
         if loader:
             loader.dispose()
@@ -100,7 +127,7 @@ def line_of(root: yaml.Node, steps: Sequence[str | int]) -> int:
     node, line = root, root.start_mark.line
     for step in steps:
         if isinstance(node, yaml.MappingNode):
-            found = [(k, v) for k, v in node.value if k.value == str(step)]
+            found = [(k, v) for k, v in node.value if str(step) in (k.value, _as_read(k))]
             if not found:
                 break
             key, node = found[0]
@@ -115,9 +142,20 @@ def line_of(root: yaml.Node, steps: Sequence[str | int]) -> int:
     return line + 1
 
 
+def _as_read(key: yaml.Node) -> str:
+    """What a key became that is no text in YAML, as True of yes and None of ~."""
+    if key.tag == "tag:yaml.org,2002:str":
+        return str(key.value)
+    return str(yaml.constructor.SafeConstructor().construct_document(key))
+
+
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise UserError(f"{path.name}: is larger than the {MAX_BYTES:,} bytes that it can have")
+        return content.decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; give the path of a spec") from None
     except IsADirectoryError:
@@ -153,7 +191,7 @@ def _check_keys(node: yaml.MappingNode, name: str) -> None:
             raise UserError(f"{name} line {line}: a key must be a word, not a list or a mapping")
         if key.value in first_lines:
             raise UserError(
-                f"{name} line {line}: '{key.value}' is given twice, first on line "
+                f"{name} line {line}: '{key.value:.60}' is given twice, first on line "
                 f"{first_lines[key.value]}; keep one"
             )
         first_lines[key.value] = line

@@ -39,7 +39,7 @@ class Spec(Settings):
         description="Modules with layers of your own, imported before models are: the names of "
         "installed ones, or of .py files beside the spec, which go with it wherever it runs.",
     )
-    width: float = Field(1.0, gt=0.0, description="Width multiplier of a built-in network.")
+    width: float = Field(1.0, gt=0.0, le=1e6, description="Width multiplier of a built-in network.")
     dataset: DatasetSettings = Field(
         DatasetSettings(builtin=NONE),
         description="The examples: a built-in name, or a source. Without any, what looks at weights "

@@ -13,6 +13,7 @@ from pocketkube.errors import UserError
 from pocketkube.facts import OutputScore, load_exported, load_facts
 from pocketkube.kube.own_pod import TASK_POD
 from pocketkube.kube.session import connect
+from pocketkube.last_words import last_words
 from pocketkube.layout import LITERT_FILE, SEARCH_FILE
 from pocketkube.records import read_document
 from pocketkube.search.facts import SearchFacts
@@ -23,6 +24,7 @@ from pocketkube.stages.configs import OnNodesConfig
 from pocketkube.stages.on_cluster import run_on_cluster
 from pocketkube.stages.on_nodes import asks_for_others, measure_on_nodes
 from pocketkube.stages.run import run_stage
+from pocketkube.terminal import visible, visible_output
 
 # Names a folder where components that run on one machine keep what they have finished.
 CACHE = "POCKETKUBE_CACHE"
@@ -73,18 +75,19 @@ def run_component(
 
 @contextmanager
 def ending_in_one_line() -> Iterator[None]:
-    """Ends the process where the block refuses or is interrupted, with the cause as its last line."""
+    """Ends the process where the block fails or is interrupted, with the cause as its last line."""
     # A run that is ended ends what it has started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if RUN_PROCESS in os.environ:
         end_with(int(os.environ[RUN_PROCESS]))
-    try:
-        yield
-    except UserError as error:
-        # A back end shows no more than the last line of standard error.
-        sys.exit(f"{UserError.PREFIX}{error}")
-    except KeyboardInterrupt:
-        sys.exit(f"{UserError.PREFIX}interrupted; the task goes on from here when it runs again.")
+    with visible_output():
+        try:
+            yield
+        except KeyboardInterrupt:
+            sys.exit(f"{UserError.PREFIX}interrupted; the task goes on from here when it runs again.")
+        except Exception as error:
+            # A back end shows no more than the last line of standard error.
+            sys.exit(visible(last_words(error).line))
 
 
 def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:

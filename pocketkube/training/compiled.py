@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, first_line
 from pocketkube.keras_private import (
     CompileLoss,
     LossFunctionWrapper,
@@ -65,7 +65,7 @@ def compiled_losses(
     try:
         resolved.build(_packed(structure, labels), _packed(structure, model.outputs))
     except (ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip("'\"").splitlines()[0][:300]
+        reason = first_line(str(error).strip("'\""))
         raise UserError(
             f"The model {model.name} is compiled with losses that do not fit its outputs: {reason}"
         ) from error

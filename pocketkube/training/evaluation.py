@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from pocketkube.data.batches import batches
 from pocketkube.data.dataset import Examples
+from pocketkube.traceable import refuse_untraceable
 from pocketkube.training.forward import call_model
 from pocketkube.training.method import Method
 from pocketkube.training.task import Task
@@ -69,7 +70,12 @@ Judge = Callable[[Any, Any], tuple[tf.Tensor, list[tf.Tensor]]]
 
 
 def judge_of(model: keras.Model, task: Task, method: Method) -> Judge:
-    """What judges a model as a compression method computes with it, batch by batch."""
+    """What judges a model as a compression method computes with it, batch by batch.
+
+    Raises:
+        UserError: If TensorFlow cannot compute with its layers' names.
+    """
+    refuse_untraceable(model)
 
     @tf.function(reduce_retracing=True)
     def judge(inputs: Any, labels: Any) -> tuple[tf.Tensor, list[tf.Tensor]]:

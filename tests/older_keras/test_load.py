@@ -89,6 +89,81 @@ def test_sequential_models_of_early_keras_2_are_lists(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, data["y"], rtol=1e-5, atol=1e-6)
 
 
+def node(kind: str, name: str, *inputs: str, **settings: object) -> dict:
+    """A layer as Keras 2 wrote it, called once."""
+    calls = [[[each, 0, 0, {}] for each in inputs]] if inputs else []
+    config = {"name": name, "trainable": True, "dtype": "float32", **settings}
+    return {"class_name": kind, "config": config, "name": name, "inbound_nodes": calls}
+
+
+def convnext_of_keras_2(place: Path, rng: np.random.Generator, **scale: object) -> dict:
+    """A block of keras.applications.ConvNeXtTiny in the words of Keras 2.10, and its weights."""
+    dense = {"activation": "linear", "use_bias": True}
+    block = "convnext_tiny_stage_0_block_0"
+    added = node("TFOpLambda", "tf.__operators__.add", function="__operators__.add")
+    added["inbound_nodes"] = [["stem", 0, 0, {"y": [f"{block}_drop", 0, 0], "name": None}]]
+    nodes = [
+        node("InputLayer", "image", batch_input_shape=[None, 16, 16, 3], sparse=False, ragged=False),
+        node("Conv2D", "stem", "image", filters=8, kernel_size=[4, 4], strides=[4, 4]),
+        node("DepthwiseConv2D", f"{block}_depthwise", "stem", kernel_size=[3, 3], padding="same"),
+        node("LayerNormalization", f"{block}_norm", f"{block}_depthwise", axis=[3], epsilon=1e-6),
+        node("Dense", f"{block}_out", f"{block}_norm", units=16, **dense),
+        node("Activation", f"{block}_gelu", f"{block}_out", activation="gelu"),
+        node("Dense", f"{block}_in", f"{block}_gelu", units=8, **dense),
+        node(
+            "LayerScale", f"{block}_scale", f"{block}_in", init_values=1e-6, projection_dim=8, **scale
+        ),
+        node("StochasticDepth", f"{block}_drop", f"{block}_scale", drop_path_rate=0.1),
+        added,
+        node("GlobalAveragePooling2D", "pooled", "tf.__operators__.add"),
+    ]
+    config = {"name": "convnext", "layers": nodes, "trainable": True}
+    config |= {"input_layers": [["image", 0, 0]], "output_layers": [["pooled", 0, 0]]}
+    shapes = {
+        "stem": {"kernel": (4, 4, 3, 8), "bias": (8,)},
+        f"{block}_depthwise": {"depthwise_kernel": (3, 3, 8, 1), "bias": (8,)},
+        f"{block}_norm": {"gamma": (8,), "beta": (8,)},
+        f"{block}_out": {"kernel": (8, 16), "bias": (16,)},
+        f"{block}_in": {"kernel": (16, 8), "bias": (8,)},
+        f"{block}_scale": {"Variable": (8,)},
+    }
+    weights = {
+        layer: {name: rng.normal(size=shape).astype("float32") for name, shape in each.items()}
+        for layer, each in shapes.items()
+    }
+    with h5py.File(place, "w") as file:
+        file.attrs["keras_version"], file.attrs["backend"] = "2.10.0", "tensorflow"
+        file.attrs["model_config"] = json.dumps({"class_name": "Functional", "config": config})
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = list(weights)
+        for layer, each in weights.items():
+            group.create_group(layer).attrs["weight_names"] = [f"{layer}/{name}:0" for name in each]
+            for name, value in each.items():
+                group[layer][f"{layer}/{name}:0"] = value
+    return weights
+
+
+def test_a_convnext_of_keras_2(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = convnext_of_keras_2(tmp_path / "net.h5", rng)
+    main(["import", str(tmp_path / "net.h5"), "-o", str(tmp_path / "net.keras")])
+    x = rng.normal(size=(3, 16, 16, 3)).astype("float32")
+    (stem, depthwise, norm, widened, narrowed, scale) = (
+        list(each.values()) for each in weights.values()
+    )
+    y = keras.ops.conv(x, stem[0], strides=4) + stem[1]
+    z = keras.ops.depthwise_conv(y, depthwise[0], padding="same") + depthwise[1]
+    z = z - keras.ops.mean(z, -1, keepdims=True)
+    z = z / keras.ops.sqrt(keras.ops.mean(z**2, -1, keepdims=True) + 1e-6) * norm[0] + norm[1]
+    z = keras.activations.gelu(z @ widened[0] + widened[1]) @ narrowed[0] + narrowed[1]
+    wanted = keras.ops.mean(y + z * scale[0], (1, 2))
+    found = keras.saving.load_model(tmp_path / "net.keras").predict(x, verbose=0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    convnext_of_keras_2(tmp_path / "other.h5", rng, temperature=2.0)
+    with pytest.raises(UserError, match="a LayerScale has temperature: 2"):
+        load_older(tmp_path / "other.h5")
+
+
 def changed(place: Path, change) -> Path:  # type: ignore[no-untyped-def]
     """images.h5 with another configuration."""
     shutil.copy(FILES / "images.h5", place)

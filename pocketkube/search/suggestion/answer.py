@@ -22,7 +22,8 @@ ALGORITHMS: Mapping[str, str] = {f"pocketkube-{name}": name for name in ("ddpg",
 PROBLEM, SEED, STATE = "problem", "seed", "state"
 # How a trial reports the value that a parameter really had under the budget.
 APPLIED = "applied."
-MOST_SEED = 2**32 - 1
+# The largest that a spec takes.
+MOST_SEED = 2**53
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def _projections(setting: str) -> dict[Choice, Choice]:
 
 
 def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MOST_SEED):
+    if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= MOST_SEED):
         raise UserError(
             f"setting {SEED}: it has to be a whole number from 0 to {MOST_SEED}; received {text!r:.40}"
         )

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from pocketkube.spec.settings import Settings
 
-# More than any device has cores.
+# No device has more cores; LiteRT dies of very many.
 MOST_THREADS = 1024
 Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 

@@ -3,18 +3,20 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from pocketkube.extension import datasets
 from pocketkube.spec.added import added_settings, below_added
-from pocketkube.spec.settings import Count, Place, Settings
+from pocketkube.spec.settings import Place, Settings
 
 if TYPE_CHECKING:
     from pocketkube.data import Dataset
 
 NONE = "none"
+# A single image of more is beyond any memory.
+Pixels = Annotated[int, Field(ge=1, le=2**16)]
 
 
 class AddedDataset(Settings):
@@ -94,7 +96,7 @@ class DatasetSettings(Settings):
         description="Whether labels are used, where there are any. Without, what the model answers "
         "before it is compressed stands in for them: scores are of agreement with it.",
     )
-    image_size: tuple[Count, Count] | None = Field(
+    image_size: tuple[Pixels, Pixels] | None = Field(
         None,
         description="Height and width that images are brought to; needed where they differ. "
         "idx puts its images in the middle of a black frame where this is larger, as is usual for "

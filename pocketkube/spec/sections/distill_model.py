@@ -17,7 +17,7 @@ class DistillModel(StageBase):
     student: Place = Field(
         description="The small network: a built-in name, or the path of a .keras file to train on."
     )
-    width: float = Field(1.0, gt=0.0, description="Width multiplier of a built-in student.")
+    width: float = Field(1.0, gt=0.0, le=1e6, description="Width multiplier of a built-in student.")
     epochs: int | None = Field(None, ge=1, description="Instead of training's.")
     learning_rate: float | None = Field(None, gt=0.0, description="Instead of training's.")
 

@@ -68,9 +68,10 @@ class Suggester:
     check: Callable[[Experiment], Iterator[tuple[tuple[str | int, ...], str]]] = _nothing
 
 
-def whole(least: int) -> Setting:
+def whole(least: int, most: int | None = None) -> Setting:
     """A setting that is a whole number."""
-    return Setting(f"a whole number, at least {least}", lambda text: _within(int(text), least))
+    wanted = f"a whole number, at least {least}" + (f" and at most {most}" if most is not None else "")
+    return Setting(wanted, lambda text: _within(int(text), least, most))
 
 
 def number(least: float, most: float = float("inf")) -> Setting:
@@ -97,7 +98,8 @@ def one_of(*words: str) -> Setting:
     return Setting(f"one of {', '.join(words)}", read)
 
 
-SEED = {"random_state": whole(0)}
+# What all generators of random numbers take.
+SEED = {"random_state": whole(0, 2**32 - 1)}
 
 
 def seed_of(experiment: Experiment) -> int:
@@ -121,7 +123,7 @@ def known_values(experiment: Experiment, trials: Sequence[Trial]) -> list[tuple[
     return [(trial, sign * trial.value) for trial in trials if trial.value is not None]
 
 
-def _within(value: int, least: int) -> int:
-    if value < least:
+def _within(value: int, least: int, most: int | None) -> int:
+    if value < least or (most is not None and value > most):
         raise ValueError(value)
     return value
