@@ -106,5 +106,5 @@ def test_a_length_is_not_asked_for_as_an_image_size() -> None:
     sequences = keras.Model(inputs, layers.GlobalAveragePooling1D()(inputs))
     with pytest.raises(UserError, match=r"that have one: give data whose examples have one.$"):
         at_size_asked(nothing, sequences)
-    with pytest.raises(UserError, match=r"that have one: give it, as in dataset: \{builtin: none, image"):
+    with pytest.raises(UserError, match=r"that have one: give it, as in dataset: \{builtin: none"):
         at_size_asked(nothing, open_network())
