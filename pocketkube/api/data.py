@@ -1,5 +1,6 @@
 """The data that a notebook has, as the data set that stages train on."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.data.in_memory import Labelled, examples_of_arrays, in_memory_dataset
 from pocketkube.errors import UserError
 from pocketkube.finite import refuse_not_finite
+from pocketkube.graph.inputs import refuse_unknown_ids
 from pocketkube.shapes import Shape, refuse_other_shapes
 from pocketkube.spec.reading import parse_settings
 from pocketkube.spec.sections import SOURCES, DatasetSettings
@@ -95,6 +97,8 @@ def dataset_of(data: Data, model: keras.Model | None, function: str) -> Dataset:
     settings = _settings(data, function)
     if isinstance(data, Dataset) or settings is not None:
         dataset = data if settings is None else load_dataset(settings)
+        for sentence in dataset.left_out:
+            warnings.warn(f"{function}: {sentence}", stacklevel=2)
         if model is not None:
             _refuse_other_shapes(dataset.input_shapes, model, function)
         return dataset
@@ -218,6 +222,8 @@ def _read(
         _refuse_other_shapes([x.shape[1:] for x in inputs], model, function)
     refuse_not_finite(f"{function}: data", "inputs", inputs)
     refuse_not_finite(f"{function}: data", "labels", labels)
+    if model is not None:
+        refuse_unknown_ids(f"{function}: data", model, inputs)
     return tuple(map(_as_taken, inputs)), labels, weights[0] if weights else None
 
 

@@ -109,6 +109,17 @@ class Dataset:
         return bool(self.labels) and self.drawn is None
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence on the examples that were skipped, where any were."""
+        skipped = self.skipped
+        if skipped is None:
+            return ()
+        return (
+            f"{skipped.count} of {skipped.total} examples of {self.name} cannot be used and are left "
+            f"out; the first: {skipped.first}",
+        )
+
+    @property
     def is_weighted(self) -> bool:
         """Whether training examples have weights."""
         return len(self.train.labels) > len(self.labels)

@@ -10,6 +10,7 @@ from pocketkube.data.in_memory import Labelled
 from pocketkube.deploy.convert import Arrays
 from pocketkube.deploy.presumed import presumed_measure
 from pocketkube.errors import UserError
+from pocketkube.graph.inputs import refuse_unknown_ids
 from pocketkube.measures import (
     Classes,
     HeadMeasure,
@@ -139,6 +140,7 @@ def _outputs(runnable: Runnable, inputs: Arrays, origin: str) -> list[np.ndarray
             runnable.name,
             [tuple(tensor.shape[1:]) for tensor in runnable.model.inputs],
         )
+        refuse_unknown_ids(origin, runnable.model, inputs)
         arrays = arranged(runnable.model, inputs)
         found = keras.tree.flatten(runnable.model.predict(arrays, batch_size=256, verbose=0))
         outputs = [np.asarray(output) for output in found]

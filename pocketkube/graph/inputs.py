@@ -8,6 +8,7 @@ import numpy as np
 from pocketkube.errors import UserError
 from pocketkube.finite import refuse_not_finite
 from pocketkube.graph.walk import functional_graph
+from pocketkube.keras_private import calls_of, flat_layers
 from pocketkube.shapes import refuse_other_shapes
 
 
@@ -32,3 +33,30 @@ def refuse_other_examples(model: keras.Model, examples: Sequence[np.ndarray]) ->
             f"{' and '.join(map(str, lengths))}."
         )
     refuse_not_finite(f"{model.name}: calibration examples", "inputs", list(map(np.asarray, examples)))
+    refuse_unknown_ids(f"{model.name}: calibration examples", model, list(map(np.asarray, examples)))
+
+
+def refuse_unknown_ids(origin: str, model: keras.Model, inputs: Sequence[np.ndarray]) -> None:
+    """Says when numbers that a model looks up in a table are none of its rows.
+
+    Args:
+        origin: What messages call the examples.
+        model: The model.
+        inputs: An array `[N, ...]` for each of its inputs, of the shapes that it takes.
+
+    Raises:
+        UserError: If an input that goes straight into an Embedding has a number beyond its rows.
+    """
+    for layer in flat_layers(model, include_self=False):
+        if not isinstance(layer, keras.layers.Embedding):
+            continue
+        read = {id(tensor) for call in calls_of(layer) for tensor in call.input_tensors}
+        for tensor, array in zip(model.inputs, inputs, strict=True):
+            if id(tensor) not in read or not array.size:
+                continue
+            least, most = int(array.min()), int(array.max())
+            if least < 0 or most >= layer.input_dim:
+                raise UserError(
+                    f"{origin}: numbers run from {least} to {most}, but {layer.name} of {model.name} "
+                    f"knows 0 to {layer.input_dim - 1}."
+                )

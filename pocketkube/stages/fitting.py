@@ -8,6 +8,7 @@ import numpy as np
 from pocketkube.data.batches import batches
 from pocketkube.data.dataset import Arrays, Dataset, Examples
 from pocketkube.finite import refuse_not_finite
+from pocketkube.graph.inputs import refuse_unknown_ids
 from pocketkube.shapes import refuse_other_shapes
 from pocketkube.training.task import Task
 
@@ -24,10 +25,14 @@ def refuse_other_inputs(dataset: Dataset, model: keras.Model) -> None:
         model: The model.
 
     Raises:
-        UserError: If their number or a shape is another one.
+        UserError: If their number or a shape is another one, or one in memory has a number that an
+            Embedding does not know.
     """
     wanted = [tuple(x.shape[1:]) for x in model.inputs]
     refuse_other_shapes(dataset.name, dataset.input_shapes, model.name, wanted)
+    for split, examples in _splits(dataset):
+        if examples.arrays is not None:
+            refuse_unknown_ids(f"{dataset.name} ({split})", model, examples.arrays[0])
 
 
 def refuse_other_labels(dataset: Dataset, model: keras.Model, task: Task) -> None:
@@ -63,7 +68,9 @@ def refuse_bad_streams(dataset: Dataset, model: keras.Model, task: Task) -> None
             continue
         seen: list[Arrays] = []
         for inputs, labels in batches(examples, _AT_ONCE):
-            refuse_not_finite(f"{dataset.name} ({split})", "inputs", [x.numpy() for x in inputs])
+            arrays = [x.numpy() for x in inputs]
+            refuse_not_finite(f"{dataset.name} ({split})", "inputs", arrays)
+            refuse_unknown_ids(f"{dataset.name} ({split})", model, arrays)
             seen.append(tuple(y.numpy() for y in labels))
             if sum(y.nbytes for each in seen for y in each) >= _BYTES:
                 _refuse_labels(dataset, split, _joined(seen), model, task)

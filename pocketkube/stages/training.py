@@ -88,7 +88,7 @@ def train_model(
         *(untied(model) if history is None else ()),
         *presumed(config, model, task),
     ]
-    warnings = [*left_out(dataset), *at_chance(config, model, dataset, task)]
+    warnings = [*dataset.left_out, *at_chance(config, model, dataset, task)]
     stage = stage_facts(
         first_stage(config.model),
         (),
@@ -110,17 +110,6 @@ def train_model(
         skipped=dataset.skipped,
     )
     save_bundle(output, Bundle(model, facts, scores={NOW: found.validation.each}))
-
-
-def left_out(dataset: Dataset) -> list[str]:
-    """A sentence on the examples that were skipped, where any were."""
-    skipped = dataset.skipped
-    if skipped is None:
-        return []
-    return [
-        f"{skipped.count} of {skipped.total} examples of {dataset.name} cannot be used and are left "
-        f"out; the first: {skipped.first}"
-    ]
 
 
 def fine_tune_model(

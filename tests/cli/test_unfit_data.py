@@ -10,7 +10,6 @@ import pytest
 from keras import layers
 
 import pocketkube as pk
-from pocketkube.cli import main
 from tests.cli.test_bad_input import refused
 
 RNG = np.random.default_rng(0)
@@ -203,8 +202,21 @@ def test_one_unit_is_no_output_of_a_loss_of_classes() -> None:
         pk.fine_tune(model, (X, LABELS % 2))
 
 
-def test_whole_numbers_that_32_bits_do_not_hold_are_refused(network: keras.Model) -> None:
+def test_whole_numbers_that_32_bits_do_not_hold_are_refused() -> None:
     ids = keras.Sequential([keras.Input((4,), dtype="int32"), layers.Embedding(9, 4), layers.Flatten()])
     with pytest.raises(pk.UserError, match="whole numbers of 32 bits; one of them is 4294967296"):
         pk.compare(ids, ids, np.full((20, 4), 2**32))
-    assert main
+
+
+@pytest.mark.parametrize("number", [-1, 9])
+def test_numbers_that_an_embedding_does_not_know_are_refused(tmp_path: Path, number: int) -> None:
+    parts = [keras.Input((4,), dtype="int32"), layers.Embedding(9, 4), layers.Flatten()]
+    model = keras.Sequential([*parts, layers.Dense(3, activation="softmax")], name="ids")
+    ids = RNG.integers(0, 9, (60, 4))
+    ids[5, 1] = number
+    with pytest.raises(pk.UserError, match=rf"(from|to) {number}.* of ids knows 0 to 8"):
+        pk.fine_tune(model, (ids, LABELS))
+    model.save(tmp_path / "net.keras")
+    np.savez(tmp_path / "data.npz", x=ids, y=LABELS)
+    line = refused(*run(tmp_path, tmp_path / "data.npz", tmp_path))
+    assert "of ids knows 0 to 8" in line

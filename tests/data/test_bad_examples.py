@@ -104,6 +104,10 @@ def test_skipped_records_leave_the_data_set_that_there_would_be_without_them(tmp
     assert left.skipped is not None
     assert (left.skipped.count, left.skipped.total) == (8, 8 + COUNT + COUNT // 3)
     assert left.skipped.first.startswith(f"{tmp_path}/a-0: record 0 has an image that is broken")
+    (sentence,) = left.left_out
+    assert sentence.startswith(
+        f"8 of {8 + COUNT + COUNT // 3} examples of {tmp_path}/*-0 cannot be used"
+    )
     assert [split.size for split in splits(left)] == [split.size for split in splits(clean)]
     # As training reads them: in an order by the epoch, each rank its rows, from a place on.
     served = partial(

@@ -277,7 +277,7 @@ def test_conversion_prints_nothing(digits, capfd):
         ({"number_format": "int8"}, "small: int8 needs calibration examples"),
         (
             {"number_format": "int8", "calibration": (np.zeros((4, 9, 9, 1), "float32"),)},
-            r"examples have the shapes \[\(9, 9, 1\)\], but the model takes \[\(8, 8, 1\)\]",
+            r"small takes inputs of the shapes \[\(8, 8, 1\)\] an example; received \[\(9, 9, 1\)\]",
         ),
         (
             {"number_format": "float16", "input_type": "int8"},

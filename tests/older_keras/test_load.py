@@ -298,4 +298,4 @@ def test_commands_and_specs_take_them(tmp_path: Path, capsys: pytest.CaptureFixt
     line = refused("run", spec, "-o", tmp_path / "out")
     assert "width: multiplies built-in networks only, and model is the file" in line
     line = refused("run", write_spec(tmp_path, model="old"), "-o", tmp_path / "out")
-    assert "takes inputs of ((12, 12, 3),), but the dataset's are" in line
+    assert "takes inputs of the shapes [(12, 12, 3)] an example; received" in line

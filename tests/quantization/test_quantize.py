@@ -430,10 +430,10 @@ def test_a_quantised_model_is_saved_and_loaded(in_eight_bits, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("examples", "said"),
     [
-        ((), r"an array for each input, of the shapes .*; received \[\]"),
+        ((), r"takes inputs of the shapes .* an example; received \[\]"),
         ((np.zeros((0, 4), np.float32),), "needs examples, as many for each input; received 0"),
         ((np.zeros((2, 3), np.float32),), r"of the shapes \[\(4,\)\] an example; received \[\(3,\)\]"),
-        ((np.full((2, 4), np.inf, np.float32),), "have to be finite numbers; received inf"),
+        ((np.full((2, 4), np.inf, np.float32),), "inputs must be finite; 2 of 2"),
     ],
 )
 def test_examples_that_are_none_for_the_model_are_refused(examples: tuple, said: str) -> None:

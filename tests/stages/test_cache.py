@@ -5,13 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pocketkube
+from pocketkube.files import replaced_folder
 from pocketkube.spec import parse_spec
+from pocketkube.stages import run
 from pocketkube.stages.cache import is_kept, kept_place, note_digests
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.plan import plan
@@ -199,3 +203,34 @@ def _weights(folder: Path) -> list[np.ndarray]:
     from pocketkube.bundle import load_bundle
 
     return load_bundle(folder).model.get_weights()
+
+
+def test_of_two_runs_that_make_the_same_one_makes_it_and_the_other_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = threading.Event()
+    cached: list[bool] = []
+
+    def make(call: StageCall) -> run.Ran:
+        begun.set()
+        time.sleep(0.5)
+        with replaced_folder(Path(call.output)) as folder:
+            (folder / "bundle.json").write_text("{}")
+        return run.Ran(False, 0.5)
+
+    def run_to(name: str) -> None:
+        job = parse_spec(SPEC)
+        cached.append(run_step(job, "train_model", {}, tmp_path / name, tmp_path / "cache").cached)
+
+    monkeypatch.setattr(run, "_run", make)
+    monkeypatch.setattr(run, "_warn", lambda output: None)
+    first, second = (threading.Thread(target=run_to, args=(name,)) for name in ("one", "two"))
+    first.start()
+    assert begun.wait(30)
+    second.start()
+    for thread in (first, second):
+        thread.join(60)
+    assert cached == [False, True]
+    assert f"waits for process {os.getpid()} on " in capsys.readouterr().err
+    assert (tmp_path / "one" / "bundle.json").read_bytes() == b"{}"
+    assert (tmp_path / "two" / "bundle.json").read_bytes() == b"{}"
