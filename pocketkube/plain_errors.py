@@ -140,5 +140,5 @@ _WORDS = {
 _LIMITS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 _OUT_OF_MEMORY = re.compile(
     r"\bMemoryError\b|\bResourceExhaustedError\b|\bstd::bad_alloc\b|\bOOM when allocating\b"
-    r"|failed to map segment from shared object"
+    r"|failed to map segment from shared object|\bpthread_create\(\) failed\b"
 )

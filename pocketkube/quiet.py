@@ -1,6 +1,7 @@
 """Keeps what libraries print on standard error away from the user until it is wanted."""
 
 import os
+import resource
 import sys
 import tempfile
 import warnings
@@ -8,9 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import IO
 
+from pocketkube.plain_errors import out_of_memory
+
 _STANDARD_ERROR = 2
 # What TensorFlow's native code says: 0 is everything, 3 its last words only.
 LEVEL, FATAL_ALONE = "TF_CPP_MIN_LOG_LEVEL", "3"
+# Of address space: with it version 2.21 converts a small network, with 2 GB it dies.
+ROOM_BYTES = 2_500_000_000
 
 
 class Captured:
@@ -75,12 +80,26 @@ def quiet_tensorflow() -> None:
 
     Nothing that is imported later is kept compiled: what TensorFlow makes of functions as it traces
     them are modules in TMPDIR, which it removes, and Python's compiled copies would stay.
+
+    Raises:
+        OutOfMemory: If the process may have less memory than that takes.
     """
+    _refuse_little_room()
     if quiet_libraries():
         _import_quietly()
     import keras  # noqa: F401
 
     sys.dont_write_bytecode = True
+
+
+def _refuse_little_room() -> None:
+    """TensorFlow ends the process where it cannot map its libraries, without a word."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < ROOM_BYTES:
+        raise out_of_memory(
+            f"this process may have {limit:,} bytes of address space, ulimit -v, and TensorFlow alone "
+            f"takes {ROOM_BYTES:,}"
+        )
 
 
 def _import_quietly() -> None:

@@ -19,6 +19,11 @@ def answer(request):
         case "leave":
             print("the last word", file=sys.stderr)
             os._exit(3)
+        case "starve":
+            print("terminate called after throwing an instance of 'std::bad_alloc'", file=sys.stderr)
+            os.abort()
+        case "starve in Python":
+            raise MemoryError
         case "refuse":
             raise UserError("Give something else.")
         case "raise":

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pocketkube.native.child import Child, ChildDied, ChildRefused
+from pocketkube.errors import OutOfMemory
+from pocketkube.native.child import Child, ChildDied, ChildRefused, ask_or_user_error
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +57,12 @@ def test_errors_of_python_come_back_as_such(child) -> None:
     assert str(users.value.meaning) == "Give something else."
     assert ours.value.meaning is None
     assert (users.value.printed, ours.value.printed) == ("", "a hint\n")
+
+
+def test_memory_that_runs_out_in_it_is_told_as_such(child) -> None:
+    for do in ("starve", "starve in Python"):
+        with pytest.raises(OutOfMemory, match="Memory ran out: use a smaller network"):
+            ask_or_user_error(child, {"do": do}, lambda how: f"It died of {how}.")
 
 
 def test_one_that_was_killed_while_it_waited_is_started_anew(child) -> None:

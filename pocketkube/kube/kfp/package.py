@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pocketkube.errors import UserError
+from pocketkube.kube.kfp.yaml_text import document_of, documents_of
 
 DIGEST_LENGTH = 12
 
@@ -61,11 +60,10 @@ def read_package(path: Path) -> Package:
         UserError: If it is missing, or no such file.
     """
     try:
-        # The C loader is some ten times as fast, and a package some thousand lines long.
-        documents = list(yaml.load_all(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        documents = documents_of(path.read_text())
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
-    except (ValueError, yaml.YAMLError):
+    except ValueError:
         raise UserError(f"{path} is no YAML; give a package that KFP's compiler has written.") from None
     try:
         spec = documents[0]
@@ -77,7 +75,7 @@ def read_package(path: Path) -> Package:
             titles=dict(_titles(spec)),
             images=tuple(sorted(_images(spec))),
         )
-    except (LookupError, TypeError, AttributeError):
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError):
         raise UserError(
             f"{path} is no compiled pipeline: it has no pipelineInfo and root; make one with "
             "make pipelines."
@@ -198,8 +196,8 @@ def _value(name: str, text: str, kind: str) -> Any:
     if kind == "STRING":
         return text
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = document_of(text)
+    except ValueError:
         value = text
     if kind == "NUMBER_DOUBLE" and isinstance(value, str):
         # YAML 1.1 takes 1e-3 for text.

@@ -5,7 +5,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
 from pocketkube.errors import UserError
@@ -14,6 +13,7 @@ from pocketkube.kube.kfp.cron import check_cron
 from pocketkube.kube.kfp.package import digest_of
 from pocketkube.kube.kfp.runs import EXPERIMENT, experiment_id, what_runs
 from pocketkube.kube.kfp.versions import Version, listed, named
+from pocketkube.kube.kfp.yaml_text import document_of
 from pocketkube.spec.settings import Place, Settings
 
 # Stands in a recurring run's description, and tells whether it is what is wanted.
@@ -79,10 +79,10 @@ def load_schedules(path: Path) -> tuple[Schedule, ...]:
         UserError: If it cannot be read, a schedule is wrong, or two have one name.
     """
     try:
-        document = yaml.safe_load(path.read_text())
+        document = document_of(path.read_text())
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
-    except (ValueError, yaml.YAMLError):
+    except ValueError:
         raise UserError(f"{path}: is not YAML.") from None
     entries = document["schedules"] if isinstance(document, dict) and set(document) == _KEYS else 0
     if not isinstance(entries, list | None):

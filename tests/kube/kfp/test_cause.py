@@ -50,3 +50,15 @@ def test_a_driver_says_it_itself() -> None:
 @pytest.mark.parametrize("text", ["", "\n", "{}", "I1127 01:17:15.465462      18 main.go:67] hello\n"])
 def test_nothing_tells(text: str) -> None:
     assert cause_in_log(text) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Memory ran out (OOM when allocating tensor): use a smaller network",
+        "No space left on the disk while writing /a: free some",
+        "a fault of PocketKube, or of what it stands on: KeyError: 'lost'. Its traceback is in /tmp/a",
+    ],
+)
+def test_a_line_that_tells_of_nobodys_mistake(line: str) -> None:
+    assert cause_in_log(LOG % f"pocketkube: {line}\n") == Told(line, is_users=False)

@@ -100,7 +100,9 @@ def test_arguments_of_a_file_are_checked_likewise(package: Package) -> None:
         checked_arguments(package, {"model": "a", "epochs": "3"})
 
 
-@pytest.mark.parametrize("text", ["", "just words", "- a list", "model: resnet20\n", "a: [", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "", "just words", "- a list", "model: resnet20\n", "a: [", "\x00"]
+)
 def test_what_is_no_package(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(UserError, match=r"no compiled pipeline|no YAML"):
