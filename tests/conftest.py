@@ -1,12 +1,36 @@
-"""In which order files are given to several workers."""
+"""In which order files are given to several workers, and how much fuzzing tests try."""
 
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # What a slow test takes, in others.
 _SLOW = 20
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fuzz",
+        type=int,
+        metavar="N",
+        help="try N new examples in each fuzzing test; without it few, always the same",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Sets the profile that `tests.fuzzing` builds on."""
+    examples = config.getoption("--fuzz")
+    settings.register_profile(
+        "fuzzing",
+        max_examples=examples or 1,
+        derandomize=examples is None,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
