@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
 
+from pocketkube.bounded.images import image_header
+from pocketkube.bounded.limits import Unreadable
 from pocketkube.data.dataset import Dataset, Examples, Labels
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.data.splits import hold_out
@@ -163,10 +164,9 @@ def _form(folder: Path, paths: Sequence[str], settings: DatasetSettings) -> _For
 
 def _header(path: str) -> tuple[tuple[int, int], str]:
     try:
-        with Image.open(path) as image:
-            return (image.height, image.width), image.mode
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: is not a readable image.") from error
+        return image_header(Path(path))
+    except Unreadable as error:
+        raise UserError(f"{path}: is not a readable image: {error}.") from error
 
 
 def _examples(files: _Files, form: _Form, labels: tuple[Labels, ...], fits: bool) -> Examples:
