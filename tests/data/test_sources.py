@@ -271,7 +271,9 @@ def test_a_cifar_archive_can_run_nothing_and_write_nothing(tmp_path):
     files = cifar_files(10, "python")
     files["data_batch_3"] = pickle.dumps(Attack(tmp_path / "ran"), protocol=2)
     write_tar(tmp_path / "c.tar.gz", files)
-    with pytest.raises(UserError, match=r"data_batch_3 asks for .*; only arrays are loaded"):
+    with pytest.raises(
+        UserError, match=r"data_batch_3 is no .*: it asks for .*; only arrays are loaded"
+    ):
         load(tmp_path, cifar10="c.tar.gz")
     assert not (tmp_path / "ran").exists()
     names = {f"../../{name}": data for name, data in cifar_files(10, "binary").items()}
