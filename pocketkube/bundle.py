@@ -1,6 +1,5 @@
 """A model bundle: a folder with model.keras and, beside it, what is known of the model."""
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,18 +7,24 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pocketkube.errors import UserError, first_line
+from pocketkube.bounded.hdf5 import count_numbers
+from pocketkube.bounded.limits import Unreadable
+from pocketkube.bounded.npz import read_npz
+from pocketkube.bounded.variables import room_for
+from pocketkube.bounded.zip_archive import opened_zip
+from pocketkube.errors import UserError
 from pocketkube.facts import BundleFacts, PackedFacts, ProfileFacts, StageFacts, load_facts
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.graph.fixed_size import at_shapes, open_shapes, opened
 from pocketkube.keras_private import flat_layers
 from pocketkube.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_FILE
-from pocketkube.loading import load_added_layers, why_not_loaded
+from pocketkube.loading import config_of, load_added_layers, why_not_loaded
 from pocketkube.measures.task_facts import TaskFacts
 from pocketkube.older_keras import is_older, load_older
 from pocketkube.packing import Form, packs, read_forms, write_packed
 from pocketkube.records import text_of
 
+WEIGHTS = "model.weights.h5"
 NOW, UNPRUNED = "now", "unpruned"
 # Of a model that no stage has made.
 NOTHING = BundleFacts(
@@ -102,8 +107,10 @@ def load_scores(folder: Path) -> dict[str, np.ndarray]:
     file = folder / SCORES_FILE
     if not file.is_file():
         return {}
-    with np.load(file, allow_pickle=False) as found:
-        return dict(found)
+    try:
+        return read_npz(file)
+    except Unreadable as error:
+        raise UserError(f"{file} is damaged or cut short: {error}.") from error
 
 
 def load_model(path: Path) -> keras.Model:
@@ -152,17 +159,20 @@ def _load_keras_file(path: Path) -> keras.Model:
             f"{path} is no model file: give a .keras, .h5 or .hdf5 file, or a SavedModel's folder; or "
             "load it where it was made and call model.save('net.keras')."
         )
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is damaged or cut short: it is no archive, as .keras files are.")
     try:
-        load_added_layers(path)
-        return keras.saving.load_model(path, safe_mode=True)
+        with opened_zip(path) as archive:
+            config = config_of(archive)
+            numbers = count_numbers(archive.read(WEIGHTS))
+    except Unreadable as error:
+        raise UserError(f"{path} is damaged or cut short: {error}.") from error
+    load_added_layers(config)
+    try:
+        with room_for(numbers):
+            return keras.saving.load_model(path, safe_mode=True)
     except UserError:
         raise
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise UserError(f"{path} is damaged or cut short: {first_line(error)}") from error
     except Exception as error:
-        raise UserError(why_not_loaded(path, error)) from error
+        raise UserError(why_not_loaded(path, config, error)) from error
 
 
 def _in_float32(model: keras.Model) -> keras.Model:

@@ -3,6 +3,7 @@
 tests/test_keras_private.py says what each of these has to give.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -56,6 +57,22 @@ __all__ = [
     "serialize_keras_object",
     "to_snake_case",
 ]
+
+
+@contextmanager
+def telling_of_variables(tell: Callable[[int], None]) -> Iterator[None]:
+    """Tells of each variable how many numbers it holds, before there is room for them."""
+    make = backend.Variable._initialize_with_initializer
+
+    def told(variable: Any, initializer: Any) -> None:
+        tell(math.prod(variable._shape))
+        make(variable, initializer)
+
+    backend.Variable._initialize_with_initializer = told
+    try:
+        yield
+    finally:
+        backend.Variable._initialize_with_initializer = make
 
 
 def has_graph(layer: Any) -> bool:

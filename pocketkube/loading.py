@@ -2,12 +2,14 @@
 
 import json
 import re
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from pocketkube.bounded.limits import Unreadable
+from pocketkube.bounded.zip_archive import ZipArchive
 from pocketkube.errors import first_line
 from pocketkube.extension import layers
 
@@ -15,31 +17,49 @@ from pocketkube.extension import layers
 from pocketkube.older_keras.activations import hard_sigmoid_of_keras_2 as hard_sigmoid_of_keras_2
 from pocketkube.quantization.fake_quantize import FakeQuantize as FakeQuantize
 
+CONFIG = "config.json"
+FUNCTION = "function"
 
-def load_added_layers(path: Path) -> None:
-    """Imports the packages that add a layer which a file names, so that Keras knows its class.
+
+def config_of(archive: ZipArchive) -> Any:
+    """What an archive's config.json says of a model.
 
     Args:
-        path: An archive with Keras's config.json.
+        archive: A .keras file, or a packed one.
+
+    Raises:
+        Unreadable: If it has none, or one that is damaged or larger than any.
+    """
+    text = archive.text(CONFIG)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"its {CONFIG} is no JSON: {first_line(error)}") from error
+
+
+def load_added_layers(config: Any) -> None:
+    """Imports the packages that add a layer which a model names, so that Keras knows its class.
+
+    Args:
+        config: What its config.json says.
 
     Raises:
         UserError: If such a package cannot be imported.
     """
     names = layers.names()
-    if not names:
-        return
-    with zipfile.ZipFile(path) as archive:
-        text = archive.read("config.json").decode()
-    for name in names:
-        if json.dumps(name) in text:
-            layers.get(name)
+    if names:
+        named = {node for node in _nodes(config) if isinstance(node, str)}
+        for name in names:
+            if name in named:
+                layers.get(name)
 
 
-def why_not_loaded(path: Path, error: Exception) -> str:
+def why_not_loaded(path: Path, config: Any, error: Exception) -> str:
     """What is wrong with a file, and what would be right.
 
     Args:
-        path: An archive with Keras's config.json.
+        path: The file.
+        config: What its config.json says of a model.
         error: What Keras said.
     """
     text = str(error)
@@ -48,7 +68,7 @@ def why_not_loaded(path: Path, error: Exception) -> str:
             f"{path} has a Lambda layer, whose code safe mode does not run: replace it with a built-in "
             "layer, or with a class of your own under @keras.saving.register_keras_serializable()."
         )
-    unknown = _unknown(path)
+    unknown = _unknown(config)
     if unknown:
         are, them = ("is", "it") if len(unknown) == 1 else ("are", "them")
         return (
@@ -69,24 +89,26 @@ def why_not_loaded(path: Path, error: Exception) -> str:
     return f"{path} cannot be loaded: {first_line(error)}"
 
 
-def _unknown(path: Path) -> list[str]:
-    """Classes and functions that a file names and that no one registered, each once."""
-    with zipfile.ZipFile(path) as archive:
-        config = json.loads(archive.read("config.json"))
-    found: list[str] = []
+def _unknown(config: Any) -> list[str]:
+    """Classes and functions that a model names and that no one registered, each once."""
+    classes = (
+        node
+        for node in _nodes(config)
+        if isinstance(node, dict) and isinstance(node.get("class_name"), str) and "config" in node
+    )
+    return list(dict.fromkeys(_called(node) for node in classes if not _is_known(node)))
 
-    def visit(node: Any) -> None:
+
+def _nodes(config: Any) -> Iterator[Any]:
+    """All values of a configuration, in its order, however deep it is."""
+    waiting = [config]
+    while waiting:
+        node = waiting.pop()
+        yield node
         if isinstance(node, dict):
-            if isinstance(node.get("class_name"), str) and "config" in node and not _is_known(node):
-                found.append(_called(node))
-            for value in node.values():
-                visit(value)
+            waiting += reversed(node.values())
         elif isinstance(node, list):
-            for value in node:
-                visit(value)
-
-    visit(config)
-    return list(dict.fromkeys(found))
+            waiting += reversed(node)
 
 
 def _is_known(node: dict[str, Any]) -> bool:
@@ -97,7 +119,8 @@ def _is_known(node: dict[str, Any]) -> bool:
     if name == FUNCTION:
         try:
             keras.saving.deserialize_keras_object(node)
-        except (TypeError, ValueError):
+        # Of a damaged one Keras raises what it happens to run into.
+        except Exception:
             return False
         return True
     if str(node.get("module")).split(".")[0] in ("keras", "builtins"):
@@ -109,6 +132,3 @@ def _called(node: dict[str, Any]) -> str:
     if node["class_name"] == FUNCTION:
         return f"the function {str(node['config']).rsplit('>')[-1]}"
     return f"the class {node['class_name']}"
-
-
-FUNCTION = "function"

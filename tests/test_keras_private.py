@@ -112,6 +112,15 @@ def test_the_losses_that_a_model_was_compiled_with() -> None:
     assert (list(path), one, weight) == (["sum"], loss["sum"], 2.0)
 
 
+def test_variables_are_told_of_before_they_are_made() -> None:
+    told: list[int] = []
+    with private.telling_of_variables(told.append):
+        keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.BatchNormalization()])
+    assert told == [12, 3, 3, 3, 3, 3]
+    layers.Dense(3).build((1, 4))
+    assert len(told) == 6
+
+
 def test_masks_and_operations() -> None:
     embedded = layers.Embedding(5, 3, mask_zero=True)(np.array([[1, 2, 0]]))
     assert np.asarray(private.mask_of(embedded)).tolist() == [[True, True, False]]

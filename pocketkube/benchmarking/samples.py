@@ -1,7 +1,7 @@
 """Reads the test examples that a benchmark runs on."""
 
 import json
-import zipfile
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from pocketkube.bounded.limits import Unreadable
+from pocketkube.bounded.npz import read_npz, refuse_no_examples
 from pocketkube.errors import UserError
 from pocketkube.finite import refuse_not_finite
 from pocketkube.measures import TaskMeasure, task_measure_of
@@ -65,19 +67,17 @@ def load_samples(path: Path) -> Samples:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; give an .npz with x and y.")
     try:
-        # allow_pickle stays off: a pickle in a file from elsewhere could run anything.
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("one array, not an archive")
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no .npz of plain number arrays ({error}).") from error
-    task, version = arrays.pop("task", None), arrays.pop("schema_version", None)
+        arrays = read_npz(path)
+        task, version = arrays.pop("task", None), arrays.pop("schema_version", None)
+        examples = {name: each for name, each in arrays.items() if re.fullmatch(r"[xy]\d*", name)}
+        refuse_no_examples(examples)
+    except Unreadable as error:
+        raise UserError(f"{path} is no .npz of plain number arrays: {error}.") from error
     inputs, labels = _numbered(arrays, "x"), _numbered(arrays, "y")
     if not inputs:
         raise UserError(f"{path} has no array x or x0, only {', '.join(arrays) or 'nothing'}.")
-    sizes = {name: len(array) for name, array in arrays.items() if array.ndim and name[0] in "xy"}
-    if len(set(sizes.values())) != 1 or any(array.ndim == 0 for array in (*inputs, *labels)):
+    sizes = {name: len(array) for name, array in examples.items()}
+    if len(set(sizes.values())) != 1:
         counted = ", ".join(f"{size} in {name}" for name, size in sizes.items())
         raise UserError(f"{path}: all arrays must have as many examples; there are {counted}.")
     if len(inputs[0]) == 0:

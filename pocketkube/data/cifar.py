@@ -1,19 +1,16 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009), from the original binary or python files."""
 
-import io
-import pickle
 import re
-import tarfile
-import zlib
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
+from pocketkube.bounded.limits import Unreadable
+from pocketkube.bounded.streams import tar_members
 from pocketkube.data.dataset import Dataset
 from pocketkube.data.images import resized, to_range
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
+from pocketkube.data.plain_pickle import decode
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 
@@ -24,7 +21,8 @@ _BINARY = {
     100: (r"train\.bin", r"test\.bin"),
 }
 _PYTHON = {10: (r"data_batch_\d+", r"test_batch"), 100: (r"train", r"test")}
-_LARGEST_FILE_BYTES = 1 << 30
+# Photographs are hardly ever compressed to less than half.
+_EXPANSION = 10
 
 
 def load(path: Path, classes: int, settings: DatasetSettings) -> Dataset:
@@ -73,23 +71,18 @@ def _files(path: Path, classes: int) -> dict[str, bytes]:
             f"cifar-{classes}-binary.tar.gz or cifar-{classes}-python.tar.gz."
         )
     try:
-        with tarfile.open(path) as archive:
-            return dict(_members(archive, wanted))
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise UserError(f"{path}: is not a readable tar archive ({error}).") from error
+        members = tar_members(path, lambda name: wanted.fullmatch(_base(name)) is not None, _EXPANSION)
+        return {_base(name): content for name, content in members}
+    except Unreadable as error:
+        raise UserError(f"{path}: is not a readable tar archive: {error}.") from error
 
 
 def _is(wanted: re.Pattern[str], path: Path) -> bool:
     return path.is_file() and wanted.fullmatch(path.name) is not None
 
 
-def _members(archive: tarfile.TarFile, wanted: re.Pattern[str]) -> Iterator[tuple[str, bytes]]:
-    for member in archive:
-        name = PurePosixPath(member.name).name
-        if member.isfile() and wanted.fullmatch(name) and member.size <= _LARGEST_FILE_BYTES:
-            content = archive.extractfile(member)
-            assert content is not None
-            yield name, content.read()
+def _base(name: str) -> str:
+    return PurePosixPath(name).name
 
 
 def _from_binary(path: Path, name: str, content: bytes, classes: int) -> Labelled:
@@ -105,50 +98,35 @@ def _from_binary(path: Path, name: str, content: bytes, classes: int) -> Labelle
 
 
 def _from_python(path: Path, name: str, content: bytes, classes: int) -> Labelled:
+    key = "labels" if classes == 10 else "fine_labels"
     try:
-        batch = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
-        batch = {k.decode() if isinstance(k, bytes) else k: v for k, v in batch.items()}
-        pixels = np.asarray(batch["data"])
-        labels = np.asarray(batch["labels" if classes == 10 else "fine_labels"])
-    except UserError as error:
-        raise UserError(f"{path}: {name} {error}") from error
-    except Exception as error:  # A damaged pickle may raise anything.
-        raise UserError(
-            f"{path}: {name} is no CIFAR-{classes} batch ({type(error).__name__}: {error})."
-        ) from error
-    return _checked(path, name, pixels, labels, classes)
+        batch = decode(content)
+    except Unreadable as error:
+        raise UserError(f"{path}: {name} is no CIFAR-{classes} batch: {error}.") from error
+    for each in ("data", key):
+        if each not in batch:
+            raise UserError(f"{path}: {name} is no CIFAR-{classes} batch: it has no {each}.")
+    return _checked(path, name, _numbers(batch["data"]), _numbers(batch[key]), classes)
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles NumPy arrays and plain Python values; code is never run."""
-
-    _ALLOWED = frozenset(
-        {
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            # How protocol 2 writes bytes.
-            ("_codecs", "encode"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise UserError(f"asks for {module}.{name}; only arrays are loaded from such a file.")
-        # NumPy 2 keeps the old place only with a warning.
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+def _numbers(value: object) -> np.ndarray:
+    """An array, or a list of whole numbers as one; of anything else one that is not of numbers."""
+    if isinstance(value, np.ndarray):
+        return value
+    is_plain = isinstance(value, list) and all(type(each) is int for each in value)
+    return np.asarray(value if is_plain else None)
 
 
 def _checked(path: Path, name: str, pixels: np.ndarray, labels: np.ndarray, classes: int) -> Labelled:
     """Images `[N, 32, 32, 3]` from rows of all red, all green and all blue pixels."""
+    are_classes = labels.dtype.kind in "ui" and labels.ndim == 1 and labels.size > 0
+    if not are_classes or labels.min() < 0 or labels.max() >= classes:
+        raise UserError(f"{path}: {name} has labels that are not 0 to {classes - 1}.")
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), _PIXELS):
         raise UserError(
             f"{path}: {name} must have {_PIXELS} bytes for each of its {len(labels)} labels. "
             f"Received: {pixels.dtype} of shape {pixels.shape}."
         )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= classes:
-        raise UserError(f"{path}: {name} has labels that are not 0 to {classes - 1}.")
     images = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return Labelled((images,), (labels.astype(np.int32),))
 

@@ -1,11 +1,12 @@
 """MNIST and its relatives, from the original IDX files."""
 
-import gzip
-import zlib
+import math
 from pathlib import Path
 
 import numpy as np
 
+from pocketkube.bounded.limits import Unreadable
+from pocketkube.bounded.streams import opened_stream
 from pocketkube.data.dataset import Dataset
 from pocketkube.data.images import padded, resized, to_range
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
@@ -46,6 +47,8 @@ def _part(folder: Path, part: str) -> Labelled:
     images = read_idx(_find(folder, f"{part}-images", 3), axes=3)
     labels_path = _find(folder, f"{part}-labels", 1)
     labels = read_idx(labels_path, axes=1)
+    if 0 in images.shape[1:]:
+        raise UserError(f"{folder}: the {part} images have no pixels, but shape {images.shape[1:]}.")
     if len(images) != len(labels):
         raise UserError(f"{labels_path}: has {len(labels)} labels for {len(images)} images.")
     return Labelled((images[..., None],), (labels,))
@@ -69,20 +72,22 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
         UserError: If it is damaged, or has another type or number of axes.
     """
     try:
-        raw = path.read_bytes()
-        content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read ({error}).") from error
-    header = 4 + 4 * axes
-    if len(content) < header or content[:4] != bytes((0, 0, _UNSIGNED_BYTES, axes)):
+        with opened_stream(path) as stream:
+            shape = _shape(path, stream.read(4 + 4 * axes), axes)
+            expected = math.prod(shape)
+            content = stream.read(expected + 1)
+    except Unreadable as error:
+        raise UserError(f"{path}: cannot be read: {error}.") from error
+    if len(content) != expected:
+        has = f"{len(content)} of them" if len(content) < expected else "more"
+        raise UserError(f"{path}: is damaged; its header promises {expected} bytes, it has {has}.")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _shape(path: Path, header: bytes, axes: int) -> tuple[int, ...]:
+    if len(header) < 4 + 4 * axes or header[:4] != bytes((0, 0, _UNSIGNED_BYTES, axes)):
         raise UserError(
             f"{path}: is not an IDX file of unsigned bytes with {axes} axes; "
-            f"it begins with {content[:4].hex()}, not {bytes((0, 0, 8, axes)).hex()}."
+            f"it begins with {header[:4].hex()}, not {bytes((0, 0, 8, axes)).hex()}."
         )
-    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", axes, 4))
-    expected = header + int(np.prod(shape))
-    if len(content) != expected:
-        raise UserError(
-            f"{path}: is damaged; its header promises {expected} bytes, it has {len(content)}."
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    return tuple(int(size) for size in np.frombuffer(header, ">u4", axes, 4))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
 
+from pocketkube.bounded.images import image_header
+from pocketkube.bounded.limits import Unreadable
 from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_of
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.data.reading import reason_of
@@ -213,12 +214,12 @@ def _form(folder: Path, paths: Sequence[str], settings: DatasetSettings) -> _For
 
 def _header(path: str) -> tuple[tuple[int, int], str]:
     try:
-        with Image.open(path) as image:
-            return (image.height, image.width), image.mode
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
-        raise _BadImage(f"{path}: is not a readable image.") from error
+        return image_header(Path(path))
+    except Unreadable as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.strerror:
+            raise UserError(f"{path}: cannot be read ({cause.strerror}).") from error
+        raise _BadImage(f"{path}: is not a readable image: {error}.") from error
 
 
 def _examples(files: _Files, form: _Form, labels: tuple[Labels, ...], fits: bool) -> Examples:

@@ -1,11 +1,12 @@
 """A NumPy .npz file: x or x0, x1, …, and, where it has them, y or y0, y1, … and sample_weight."""
 
 import re
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from pocketkube.bounded.limits import Unreadable
+from pocketkube.bounded.npz import opened_npz, refuse_no_examples
 from pocketkube.data.dataset import Dataset
 from pocketkube.data.images import to_range
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
@@ -78,7 +79,7 @@ def _checked(path: Path, arrays: dict[str, np.ndarray], labels: dict[str, np.nda
     inputs = _numbered(path, arrays, "x")
     weights = {name: array for name, array in arrays.items() if name == WEIGHTS}
     each = inputs | labels | weights
-    lengths = {name: len(array) if array.ndim else 0 for name, array in each.items()}
+    lengths = {name: len(array) for name, array in each.items()}
     if len(set(lengths.values())) != 1:
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise UserError(f"{path}: all arrays must have as many examples; {told}.")
@@ -96,24 +97,14 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """The arrays that have a meaning by their names, and the names of the others."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such .npz file.")
-    arrays: dict[str, np.ndarray] = {}
-    others: list[str] = []
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(f"{path}: is a single array, not an .npz with x and y.")
-            known = [name for name in archive.files if re.fullmatch(rf"[xy]\d*|{WEIGHTS}", name)]
-            arrays |= {name: archive[name] for name in known}
-            others = [name for name in archive.files if name not in known]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        if "allow_pickle" in str(error) or "Object arrays" in str(error):
-            raise UserError(
-                f"{path}: holds Python objects, which are never loaded; save plain arrays of numbers."
-            ) from error
-        raise UserError(f"{path}: is not a readable .npz file ({error}).") from error
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiub":
-            raise UserError(f"{path}: {name} must hold real numbers. Received: {array.dtype}.")
+        with opened_npz(path) as archive:
+            known = [name for name in archive.names if re.fullmatch(rf"[xy]\d*|{WEIGHTS}", name)]
+            arrays = {name: archive[name] for name in known}
+            others = [name for name in archive.names if name not in known]
+        refuse_no_examples(arrays)
+    except Unreadable as error:
+        raise UserError(f"{path}: is not a readable .npz file: {error}.") from error
     return arrays, others
 
 

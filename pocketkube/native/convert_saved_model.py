@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pocketkube.bounded.npz import read_npz
 from pocketkube.native.serving import serve
 
 SAVED_MODEL, CALIBRATION, LITERT = "saved_model", "calibration.npz", "model.tflite"
@@ -43,9 +44,7 @@ def convert(request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _examples(folder: Path, names: list[str]) -> Iterator[dict[str, np.ndarray]]:
     """One example after another, by name: the converter knows no order of its own."""
-    with np.load(folder / CALIBRATION, allow_pickle=False) as file:
-        arrays = [file[f"x{place}"] for place in range(len(names))]
-    for example in zip(*arrays, strict=True):
+    for example in zip(*read_npz(folder / CALIBRATION).values(), strict=True):
         yield {name: array[np.newaxis] for name, array in zip(names, example, strict=True)}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pocketkube.bounded.npz import read_npz
 from pocketkube.files import temporary_folder
 from pocketkube.native.child import Child, ask_or_user_error
 
@@ -30,8 +31,7 @@ def outputs_of(content: bytes, inputs: Sequence[np.ndarray], origin: str) -> lis
         (folder / "model.tflite").write_bytes(content)
         outputs = folder / "outputs.npz"
         _run(folder, folder / "model.tflite", False, 1, inputs, origin, outputs)
-        with np.load(outputs, allow_pickle=False) as arrays:
-            return [arrays[f"y{place}"] for place in range(len(arrays))]
+        return list(read_npz(outputs).values())
 
 
 def prove(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pocketkube.bounded.npz import read_npz
 from pocketkube.litert import LiteRTModel
 from pocketkube.native.serving import serve
 
@@ -24,8 +25,7 @@ def run(request: Mapping[str, Any]) -> Mapping[str, Any]:
         zeros = zip(model.input_shapes, model.input_types, strict=True)
         model.invoke([np.zeros(shape, kind) for shape, kind in zeros])
         return {}
-    with np.load(request["inputs"], allow_pickle=False) as arrays:
-        inputs = [arrays[f"x{place}"] for place in range(len(arrays))]
+    inputs = list(read_npz(Path(request["inputs"])).values())
     model.fit_inputs(inputs, request["origin"])
     outputs = [np.concatenate(one) for one in zip(*model.predict(inputs), strict=True)]
     if request["outputs"] is not None:

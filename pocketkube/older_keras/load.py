@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from pocketkube.bounded.variables import room_for
 from pocketkube.errors import UserError, first_line
 from pocketkube.keras_private import flat_layers
 from pocketkube.older_keras.configuration import adapted, kept_name, refuse_unsafe
@@ -71,7 +72,8 @@ def load_older(path: Path) -> Imported:
 
 def _model(stored: StoredModel, path: Path) -> Any:
     """Of Keras 3's own HDF5 files with its weights, else without."""
-    with _plain_failure(path):
+    numbers = sum(weight.value.size for weights in stored.weights.values() for weight in weights)
+    with _plain_failure(path), room_for(numbers):
         if _is_of_keras_3(stored):
             refuse_unsafe(stored.config, str(path))
             return keras.saving.load_model(path, compile=False, safe_mode=True)

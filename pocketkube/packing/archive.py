@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import math
 import zipfile
 import zlib
 from collections import Counter
@@ -15,20 +16,22 @@ import keras
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pocketkube.bounded.limits import Unreadable, most_bytes, refuse_above
+from pocketkube.bounded.variables import room_for
+from pocketkube.bounded.zip_archive import ZipArchive, opened_zip
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_file
 from pocketkube.graph.names import named_layers
 from pocketkube.keras_private import ObjectSharingScope, flat_layers
-from pocketkube.loading import why_not_loaded
+from pocketkube.loading import CONFIG, config_of, load_added_layers, why_not_loaded
 from pocketkube.packing.entries import FLOAT_BYTES, Entry, Streams, read_entry, write_entry
 from pocketkube.packing.forms import Form
 
 FORMAT = "pocketkube-packed-1"
-HEADER, CONFIG = "packed.json", "config.json"
+HEADER = "packed.json"
 # Keras's word for an object that a configuration holds more than once.
 SHARED_ID = "shared_object_id"
 STREAMS = ("zeros", "indices", "floats", "others")
-LARGEST_TEXT = 2**27
 # A form of its own is worth it from so many zeros on: a bit for each weight.
 ZEROS_WORTH = 1 / (8 * FLOAT_BYTES)
 
@@ -125,12 +128,15 @@ def load_packed(path: Path) -> keras.Model:
     """
     with _opened(path) as archive:
         header = _header(archive)
-        config = json.loads(_text(archive, CONFIG))
+        config = config_of(archive)
+        load_added_layers(config)
         try:
-            with ObjectSharingScope():
+            with ObjectSharingScope(), room_for(_numbers(header, path)):
                 model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        except Unreadable:
+            raise
         except Exception as error:
-            raise UserError(why_not_loaded(path, error)) from error
+            raise UserError(why_not_loaded(path, config, error)) from error
         if not isinstance(model, keras.Model):
             raise ValueError(f"{CONFIG} describes no model")
         stores = _stores(model)
@@ -241,46 +247,41 @@ def _member(name: str, content: bytes) -> zipfile.ZipInfo:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _opened(path: Path) -> Iterator[ZipArchive]:
     """A packed file; whatever is wrong with its content is one line."""
     if not path.is_file():
         raise UserError(f"There is no packed file {path}.")
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is no packed model, or cut short: it is no archive, as those are.")
     try:
-        with zipfile.ZipFile(path) as archive:
-            if HEADER not in archive.namelist():
+        with opened_zip(path) as archive:
+            if HEADER not in archive.names:
                 raise UserError(f"{path} is no packed model: it has no {HEADER}; use model.packed.")
             yield archive
     except ValidationError as error:
         raise UserError(f"{path} is damaged: {HEADER}: {error.errors()[0]['msg']}.") from error
-    except (
-        *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
-        *(KeyError, ValueError, TypeError, NotImplementedError, RuntimeError, RecursionError),
-    ) as error:
+    # What is read fits no model.
+    except (Unreadable, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
 
 
-def _header(archive: zipfile.ZipFile) -> Header:
-    header = Header.model_validate_json(_text(archive, HEADER))
+def _header(archive: ZipArchive) -> Header:
+    header = Header.model_validate_json(archive.text(HEADER))
     if header.format != FORMAT:
         raise ValueError(f"its format is {header.format[:40]}, not {FORMAT}")
     return header
 
 
-def _text(archive: zipfile.ZipFile, name: str) -> bytes:
-    return _content(archive, name, LARGEST_TEXT)
-
-
-def _content(archive: zipfile.ZipFile, name: str, largest: int) -> bytes:
-    size = archive.getinfo(name).file_size
-    if size > largest:
-        raise ValueError(f"{name} has {size} bytes, where {largest} are the most there can be")
-    return archive.read(name)
+def _numbers(header: Header, path: Path) -> int:
+    """How many numbers all weights are: no more than may be expected of the file's size."""
+    count = sum(math.prod(entry.shape) for entry in header.weights)
+    stored = path.stat().st_size
+    refuse_above(most_bytes(stored), FLOAT_BYTES * count, stored)
+    return count
 
 
 def _weights(
-    archive: zipfile.ZipFile, header: Header, stores: Stores
+    archive: ZipArchive, header: Header, stores: Stores
 ) -> Iterator[tuple[str, np.ndarray, Form | None]]:
     """The name of each weight, its numbers and its form; all of them checked before the first."""
     variables = _variables(stores)
@@ -296,7 +297,7 @@ def _weights(
     count = sum(int(np.prod(entry.shape)) for entry in header.weights)
     size = sum(int(np.prod(e.shape)) * d.itemsize for e, d in zip(header.weights, dtypes, strict=True))
     largest = {"zeros": count, "indices": count, "floats": size, "others": size}
-    contents = {name: _content(archive, name, largest[name]) for name in STREAMS}
+    contents = {name: archive.read(name, largest[name]) for name in STREAMS}
     floats = np.frombuffer(contents["floats"], np.uint8).reshape(FLOAT_BYTES, -1)
     contents["floats"] = floats.T.tobytes()
     readers = {name: _StreamReader(name, content) for name, content in contents.items()}

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pocketkube.bounded.limits import Unreadable
+from pocketkube.bounded.npz import opened_npz
 from pocketkube.data.dataset import Arrays
+from pocketkube.errors import UserError
 from pocketkube.facts import BundleFacts
 from pocketkube.litert import LiteRTModel
 from pocketkube.progress import progress
@@ -94,8 +97,11 @@ def save_reference(file: Path, answers: Answers) -> None:
 
 def load_reference(file: Path) -> Answers:
     """Reads what `save_reference` wrote."""
-    with np.load(file, allow_pickle=False) as found:
-        return Answers(found["scores"], found["signals"], tuple(map(str, found["names"])))
+    try:
+        with opened_npz(file) as found:
+            return Answers(found["scores"], found["signals"], tuple(map(str, found["names"])))
+    except Unreadable as error:
+        raise UserError(f"{file} is damaged: {error}.") from error
 
 
 def _signals(

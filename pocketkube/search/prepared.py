@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from pocketkube import __version__
+from pocketkube.bounded.npz import read_npz
 from pocketkube.bundle import load_model
 from pocketkube.data.batches import calibration_examples, materialize
 from pocketkube.data.dataset import Arrays, Dataset
@@ -306,13 +307,12 @@ def _save_ranges(file: Path, ranges: Ranges) -> None:
 def _load_ranges(file: Path) -> Ranges | None:
     if not file.is_file():
         return None
-    with np.load(file, allow_pickle=False) as arrays:
-        kernels = {}
-        for key in arrays.files:
-            name, _, bits = key.rpartition(":")
-            if name:
-                kernels[name, int(bits)] = arrays[key]
-        return Ranges(arrays["activations"], kernels)
+    arrays = read_npz(file)
+    activations, kernels = arrays.pop("activations"), {}
+    for key, array in arrays.items():
+        name, _, bits = key.rpartition(":")
+        kernels[name, int(bits)] = array
+    return Ranges(activations, kernels)
 
 
 def _sha256(file: Path) -> str:

@@ -4,7 +4,6 @@ It travels compressed in an experiment's algorithm settings: the suggestion serv
 """
 
 import base64
-import binascii
 import json
 import zlib
 from dataclasses import asdict, dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from pocketkube.bounded.streams import inflated
 from pocketkube.errors import UserError
 from pocketkube.graph.cost_model import CostModel
 from pocketkube.graph.file_bytes import FileBytes, FileForm
@@ -375,12 +375,8 @@ def unpacked_text(setting: str, what: str) -> str:
     damaged = UserError(f"This is no {what}: it has to be compressed text as PocketKube wrote it.")
     try:
         packed = base64.b64decode(setting.encode("ascii"), altchars=b"-_", validate=True)
-        stream = zlib.decompressobj()
-        content = stream.decompress(packed, MOST_JSON_BYTES)
-        if stream.unconsumed_tail or not stream.eof or stream.unused_data:
-            raise damaged
-        return content.decode()
-    except (ValueError, binascii.Error, zlib.error):
+        return inflated(packed, MOST_JSON_BYTES).decode()
+    except ValueError:
         raise damaged from None
 
 

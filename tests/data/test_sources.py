@@ -201,7 +201,7 @@ def test_says_what_is_wrong_with_idx_files(tmp_path):
     labels = idx_folder(tmp_path, "-idx{}-ubyte") / "train-labels-idx1-ubyte"
     whole = labels.read_bytes()
     labels.write_bytes(whole[:-3])
-    with pytest.raises(UserError, match="damaged; its header promises 58 bytes, it has 55"):
+    with pytest.raises(UserError, match="damaged; its header promises 50 bytes, it has 47 of them"):
         load(tmp_path, idx=".")
     labels.write_bytes(b"\0\0\x0d\x01" + whole[4:])
     with pytest.raises(UserError, match="it begins with 00000d01, not 00000801"):
@@ -271,7 +271,9 @@ def test_a_cifar_archive_can_run_nothing_and_write_nothing(tmp_path):
     files = cifar_files(10, "python")
     files["data_batch_3"] = pickle.dumps(Attack(tmp_path / "ran"), protocol=2)
     write_tar(tmp_path / "c.tar.gz", files)
-    with pytest.raises(UserError, match=r"data_batch_3 asks for .*; only arrays are loaded"):
+    with pytest.raises(
+        UserError, match=r"data_batch_3 is no .*: it asks for .*; only arrays are loaded"
+    ):
         load(tmp_path, cifar10="c.tar.gz")
     assert not (tmp_path / "ran").exists()
     names = {f"../../{name}": data for name, data in cifar_files(10, "binary").items()}

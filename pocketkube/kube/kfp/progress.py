@@ -1,7 +1,6 @@
 """How far a run's tasks are, read from the Argo workflow that a back end keeps for it."""
 
 import base64
-import gzip
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -10,11 +9,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from pocketkube.bounded.streams import inflated
+
 # Templates that KFP's compiler makes: a task, the pod that does its work, and those that prepare it.
 _TASK, _WORK = "system-container-executor", "system-container-impl"
 _ATTEMPT = re.compile(r"\(\d+\)$")
 # What Argo says of a pod that is on its way.
 _USUAL = ("", "PodInitializing", "ContainerCreating")
+# Kubernetes keeps no object that is larger than a megabyte and a half, packed as it is.
+_LARGEST_NODES = 1 << 26
 
 
 class State(StrEnum):
@@ -148,7 +151,7 @@ def failed_pods(workflow: Workflow) -> tuple[FailedPod, ...]:
 def _nodes_of(status: Mapping[str, Any]) -> Mapping[str, Any]:
     # Argo packs them as soon as the whole workflow has more than 1 MiB, in the middle of a run.
     if packed := status.get("compressedNodes"):
-        return json.loads(gzip.decompress(base64.b64decode(packed))) or {}
+        return json.loads(inflated(base64.b64decode(packed), _LARGEST_NODES, gzipped=True)) or {}
     return status.get("nodes") or {}
 
 

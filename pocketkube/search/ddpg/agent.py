@@ -1,12 +1,12 @@
 """Actor and critic, how they learn from transitions, and their weights as text."""
 
 import base64
-import binascii
 import zlib
 from dataclasses import dataclass
 
 import numpy as np
 
+from pocketkube.bounded.streams import inflated
 from pocketkube.search.ddpg.network import Adam, Network, fresh, size
 
 HIDDEN = (32, 32)
@@ -72,13 +72,14 @@ def new_agent(facts: int, rng: np.random.Generator) -> Agent:
 def agent_from(text: str, facts: int) -> Agent | None:
     """What `Agent.text` wrote; None if the text is damaged or of another problem."""
     widths = (facts, *HIDDEN), (facts + 1, *HIDDEN)
-    try:
-        content = zlib.decompress(base64.b64decode(text, validate=True))
-        weights = np.frombuffer(content, "<f2").astype(float)
-    except (binascii.Error, zlib.error, ValueError):
-        return None
     middle = size(widths[0])
-    if len(weights) != middle + size(widths[1]) or not np.isfinite(weights).all():
+    count = middle + size(widths[1])
+    try:
+        content = inflated(base64.b64decode(text, validate=True), 2 * count)
+        weights = np.frombuffer(content, "<f2").astype(float)
+    except ValueError:
+        return None
+    if len(weights) != count or not np.isfinite(weights).all():
         return None
     return Agent(
         Network(widths[0], weights[:middle].copy()), Network(widths[1], weights[middle:].copy())

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from pocketkube.bounded.streams import inflated
 from pocketkube.spec.settings import Settings
 
 # What a command line and a pipeline's parameter hold beside all else.
@@ -90,12 +91,8 @@ def unpacked(text: str) -> str:
         ValueError: If it is none of its.
     """
     try:
-        opened = zlib.decompressobj()
-        content = opened.decompress(base64.b64decode(text, validate=True), LARGEST_TEXT)
-        if not opened.eof:
-            raise ValueError
-        return content.decode()
-    except (ValueError, zlib.error):
+        return inflated(base64.b64decode(text, validate=True), LARGEST_TEXT).decode()
+    except ValueError:
         raise ValueError("packed is no text that was compressed here; give source, the text") from None
 
 

@@ -1,0 +1,51 @@
+"""Refuses images that would fill the memory when they are decoded."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pocketkube.bounded.limits import Unreadable, plain_reasons
+
+# What TensorFlow decodes.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP")
+# Of a photograph each pixel takes a bit at least; more pixels than that come of a plain colour.
+_ALWAYS_PIXELS, _PIXELS_PER_BYTE = 1 << 25, 16
+_BEGIN_BYTES = 16
+
+
+def image_header(path: Path) -> tuple[tuple[int, int], str]:
+    """Height and width of an image, and Pillow's name of what its pixels are, as "L" or "RGB".
+
+    Args:
+        path: The file, of which the header is read.
+
+    Raises:
+        Unreadable: If it is no image that can be decoded here, or more pixels than may be expected of
+            the file's size.
+    """
+    with plain_reasons(), path.open("rb") as file:
+        begin = file.read(_BEGIN_BYTES)
+        file.seek(0)
+        image = _reader(begin)(file)
+        height, width, mode = image.height, image.width, image.mode
+    stored = path.stat().st_size
+    if height * width > max(_ALWAYS_PIXELS, _PIXELS_PER_BYTE * stored):
+        raise Unreadable(
+            f"it has {height} x {width} pixels in {stored} bytes, as no photograph has: make it smaller"
+        )
+    return (height, width), mode
+
+
+def _reader(begin: bytes) -> Callable[..., Any]:
+    """What reads the header of a file that begins so.
+
+    Image.open would first warn of many pixels, and refuse more, by a limit that all programs share.
+    """
+    Image.preinit()
+    for name in FORMATS:
+        reader, accepts = Image.OPEN[name]
+        if accepts is not None and accepts(begin):
+            return reader
+    raise Unreadable(f"it is none of {', '.join(FORMATS)}")
