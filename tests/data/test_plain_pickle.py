@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pocketkube.bounded.limits import Unreadable
 from pocketkube.data.plain_pickle import decode
-from tests.fuzzing import damaged, fuzzed
+from tests.damage import damaged
+from tests.fuzzing import fuzzed
 
 BATCH: dict[Any, Any] = {
     b"batch_label": b"training batch 1 of 5",
