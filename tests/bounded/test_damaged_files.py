@@ -26,7 +26,8 @@ from pocketkube.facts import load_facts
 from pocketkube.packing import load_packed, write_packed
 from pocketkube.spec.sections import DatasetSettings
 from tests.bombs import zipped
-from tests.fuzzing import damaged, fuzzed
+from tests.damage import damaged
+from tests.fuzzing import fuzzed
 
 OLD = Path(__file__).parents[1] / "old_files"
 WEIGHTS = "model.weights.h5"
