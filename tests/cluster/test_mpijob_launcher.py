@@ -18,19 +18,15 @@ import yaml
 from kubernetes import client
 
 from pocketkube.bundle import load_bundle
-from pocketkube.importing import import_all
 from pocketkube.kube import connect
 from pocketkube.launch.mpijob import MpiJob, RunningJob
 from pocketkube.launch.outcome import Cause, Outcome
-from pocketkube.spec import load_spec, parse_spec, resolve_paths
+from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Cluster
-from pocketkube.stages.plan import steps_to
-from pocketkube.stages.whole_job import run_inline
-from pocketkube.storage import fetch_folder, parse_uri, send_folder
+from pocketkube.storage import parse_uri
 from pocketkube.storage.server import connect as connect_store
 from tests.cluster.jobs import IMAGE, SPEC
 from tests.cluster.store import SECRET, find_store
-from tests.own_modules import as_before, save_network
 from tests.steps import call_of
 
 TRAINING = {"epochs": 2, "batch_size": 64, "workers": 2}
@@ -179,44 +175,6 @@ def started(namespace: str, arch: str, store: str, **workers: Any) -> RunningJob
     cluster = Cluster.model_validate(section(arch, f"{store}/work", **workers) | {"image": image})
     call = call_of(spec, "train_model", {}, f"{store}/{name}/output")
     return MpiJob(cluster, name, 2, connect(namespace)).start(call)
-
-
-def test_workers_learn_with_the_users_layers_on_examples_without_labels(
-    namespace: str, arch: str, store: str, tmp_path: Path
-) -> None:
-    save_network(tmp_path)
-    document = {
-        "model": "net.keras",
-        "imports": ["my_layers"],
-        "dataset": {"builtin": "digits", "labels": False, "image_size": [8, 8], "max_train": 640},
-        "stages": [{"fine_tune": {"epochs": 2, "learning_rate": 0.01}}],
-        "training": {"batch_size": 64, "workers": 2},
-        "seed": 3,
-    }
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(document))
-    spec = resolve_paths(load_spec(tmp_path / "spec.yaml"), tmp_path)
-    with as_before():
-        *before, last = steps_to(spec, "1_fine_tune")
-        folders = run_inline(spec, tmp_path / "steps", lambda line: None, steps=before)
-    inputs = {}
-    for role, key in last.inputs.items():
-        inputs[role] = f"{store}/{role}"
-        send_folder(folders[key], parse_uri(inputs[role]))
-    cluster = Cluster.model_validate(section(arch, f"{store}/work"))
-    call = call_of(spec, "1_fine_tune", inputs, f"{store}/tuned")
-    outcome = ending(MpiJob(cluster, "fine-tune", 2, connect(namespace)).start(call))
-    assert outcome.cause is Cause.DONE, outcome
-    fetch_folder(parse_uri(f"{store}/tuned"), tmp_path / "tuned")
-    with as_before():
-        import_all(spec.imports)
-        tuned, first = load_bundle(tmp_path / "tuned"), load_bundle(folders[last.inputs["model"]])
-    made = tuned.facts.stages[-1]
-    assert made.history is not None
-    assert made.history.workers == 2
-    assert [head.score_name for head in made.heads] == ["agreement_with_original"]
-    assert type(tuned.model.get_layer("stem")).__name__ == "Named"
-    kernels = (bundle.model.get_layer("stem").kernel for bundle in (tuned, first))
-    assert not np.array_equal(*kernels)
 
 
 def ending(job: RunningJob, when: str = "", then: Callable[[], object] = lambda: None) -> Outcome:
