@@ -302,3 +302,13 @@ def test_the_wheel_of_horovod_is_kept_for_the_next_build(machine):
     kept = machine.folder / "cache/pocketkube/horovod/key/a.whl"
     assert kept.read_text() == "made\n"
     assert [path for path in (machine.folder / "cache").rglob("*") if path.is_file()] == [kept]
+
+
+def test_workers_forward_nothing_over_ssh() -> None:
+    told = dict(
+        line.split(maxsplit=1)
+        for line in (ROOT / "images/ssh/sshd_config").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    forwarding = ("AllowAgentForwarding", "AllowTcpForwarding", "AllowStreamLocalForwarding")
+    assert {told[key] for key in (*forwarding, "X11Forwarding")} == {"no"}
