@@ -305,7 +305,9 @@ def test_an_interrupted_run_leaves_nothing_running_or_half_written(
     assert {path.name for path in (tmp_path / "out").iterdir()} <= {".cache", "kfp"}
     # What was tried before the training stays tried.
     kept = [path.name for path in (tmp_path / "out" / ".cache").iterdir()]
-    assert all(name.endswith(".partial") or name.startswith("check_export-") for name in kept)
+    assert all(
+        name.endswith((".partial", ".held")) or name.startswith("check_export-") for name in kept
+    )
 
 
 @pytest.mark.slow

@@ -48,7 +48,8 @@ def run(folder: Path, said: list[str] | None = None) -> Outcome:
 def trained(folder: Path) -> dict[str, int]:
     """Each training that is kept until a version is registered, and when it was finished."""
     cache = folder / "out" / ".cache"
-    return {path.name: path.stat().st_mtime_ns for path in cache.glob("train_model-*")}
+    folders = (path for path in cache.glob("train_model-*") if path.is_dir())
+    return {path.name: path.stat().st_mtime_ns for path in folders}
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
