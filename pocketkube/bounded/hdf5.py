@@ -2,7 +2,10 @@
 
 import io
 import math
+import re
 import zlib
+from functools import cached_property
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,12 @@ from pocketkube.bounded.limits import Unreadable, most_bytes, plain_reasons, ref
 
 _KNOWN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _CHECKSUM_BYTES = 4
+# A heap of texts says its size; see "Global Heap" in HDF5's format specification.
+_HEAP = re.compile(rb"GCOL\x01...(.{8})", re.DOTALL)
+# Names times the longest text, which is the configuration: a layer has its part of that, and as much of
+# the rest of the file at least.
+_TEXT_EXPANSION = 128
+_ANEW = "save the model anew"
 
 
 def count_numbers(source: Path | bytes) -> int:
@@ -30,7 +39,7 @@ def count_numbers(source: Path | bytes) -> int:
     stored_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
     with plain_reasons(), h5py.File(opened, "r") as file:
-        arrays = _arrays(file)
+        arrays = _arrays(file, source, stored_bytes)
         refuse_above(most_bytes(stored_bytes), sum(map(_room, arrays)), stored_bytes)
         for array in arrays:
             if array.external or array.is_virtual:
@@ -43,15 +52,54 @@ def count_numbers(source: Path | bytes) -> int:
         return sum(math.prod(array.shape or ()) for array in arrays)
 
 
-def _arrays(file: h5py.File) -> list[h5py.Dataset]:
+def _arrays(file: h5py.File, source: Path | bytes, stored_bytes: int) -> list[h5py.Dataset]:
+    """All arrays, none of whose attributes is larger than the file has content for."""
     found: list[h5py.Dataset] = []
+    texts = _Texts(source, stored_bytes)
 
     def visit(_: str, item: Any) -> None:
+        texts.refuse_swollen(item)
         if isinstance(item, h5py.Dataset):
             found.append(item)
 
+    visit("/", file)
     file.visititems(visit)
     return found
+
+
+class _Texts:
+    """What the texts in attributes take at most."""
+
+    def __init__(self, source: Path | bytes, stored_bytes: int):
+        self._source, self._stored_bytes = source, stored_bytes
+
+    def refuse_swollen(self, item: Any) -> None:
+        """Refuses attributes that become more than may be expected when they are read.
+
+        The texts of a list stand elsewhere in the file, where all of them may stand at one place.
+        """
+        most = most_bytes(self._stored_bytes, _TEXT_EXPANSION)
+        for name in item.attrs:
+            attribute = item.attrs.get_id(name)
+            count, dtype = math.prod(attribute.shape or ()), attribute.dtype
+            if not dtype.hasobject:
+                refuse_above(self._stored_bytes, count * dtype.itemsize, self._stored_bytes, _ANEW)
+            elif h5py.check_string_dtype(dtype) is None:
+                raise Unreadable(f"{name} of {item.name} is neither numbers nor text")
+            elif count * self._stored_bytes > most:
+                refuse_above(most, count * self._longest_bytes, self._stored_bytes, _ANEW)
+
+    @cached_property
+    def _longest_bytes(self) -> int:
+        """What no text is longer than: the largest heap of those in which HDF5 keeps them."""
+        if isinstance(self._source, bytes):
+            return max(map(_heap_bytes, _HEAP.finditer(self._source)), default=0)
+        with self._source.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            return max(map(_heap_bytes, _HEAP.finditer(content)), default=0)
+
+
+def _heap_bytes(found: re.Match[bytes]) -> int:
+    return int.from_bytes(found[1], "little")
 
 
 def _room(array: h5py.Dataset) -> int:

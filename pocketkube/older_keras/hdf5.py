@@ -48,20 +48,26 @@ def _read(path: Path, file: h5py.File) -> StoredModel:
         )
     training = file.attrs.get("training_config")
     group = _own(file, "model_weights")
+    met: set[Any] = set()
     return StoredModel(
         plain(json.loads(_text(file.attrs["model_config"]))),
-        {name: _weights(_own(group, name)) for name in _names(group, "layer_names")},
+        {name: _weights(_own(group, name), met) for name in _names(group, "layer_names")},
         None if training is None else plain(json.loads(_text(training))),
         version,
     )
 
 
-def _weights(group: h5py.Group) -> tuple[StoredWeight, ...]:
+def _weights(group: h5py.Group, met: set[Any]) -> tuple[StoredWeight, ...]:
+    """The weights of a layer; one that was met before, which would be read anew, is refused."""
     weights = []
     for name in _names(group, "weight_names"):
         stored = _own(group, name)
         if not isinstance(stored, h5py.Dataset):
             raise ValueError(f"{name} is no array")
+        place = h5py.h5o.get_info(stored.id).addr
+        if place in met:
+            raise ValueError(f"{name} is an array of another name, too")
+        met.add(place)
         weights.append(StoredWeight(own_name(name), np.asarray(stored)))
     return tuple(weights)
 
