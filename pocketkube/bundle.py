@@ -24,7 +24,9 @@ from pocketkube.older_keras import is_older, load_older
 from pocketkube.packing import Form, packs, read_forms, write_packed
 from pocketkube.records import text_of
 
-WEIGHTS = "model.weights.h5"
+WEIGHTS, NPZ_WEIGHTS = "model.weights.h5", "model.weights.npz"
+# Keras keeps there what layers have beside their weights: lists of words.
+ASSETS = "assets/"
 NOW, UNPRUNED = "now", "unpruned"
 # Of a model that no stage has made.
 NOTHING = BundleFacts(
@@ -162,6 +164,14 @@ def _load_keras_file(path: Path) -> keras.Model:
     try:
         with opened_zip(path) as archive:
             config = config_of(archive)
+            if NPZ_WEIGHTS in archive.names and WEIGHTS not in archive.names:
+                raise UserError(
+                    f"{path} keeps its weights in {NPZ_WEIGHTS}, which is not read here: load it with "
+                    "keras.saving.load_model(...), and call model.save('net.keras')."
+                )
+            for name in archive.names:
+                if name.startswith(ASSETS):
+                    archive.refuse_long(name)
             numbers = count_numbers(archive.read(WEIGHTS))
     except Unreadable as error:
         raise UserError(f"{path} is damaged or cut short: {error}.") from error

@@ -82,9 +82,8 @@ class ZipArchive:
         Raises:
             Unreadable: If there is none, or it is damaged or larger.
         """
-        info = self._info(name)
-        if most is not None and info.file_size > most:
-            raise Unreadable(f"its {name} has {info.file_size} bytes, where {most} are the most")
+        if most is not None:
+            _refuse_larger(self._info(name), most)
         with self.opened(name) as member:
             return member.read()
 
@@ -94,15 +93,29 @@ class ZipArchive:
         Raises:
             Unreadable: If there is none, or it is damaged or larger than any text of a model.
         """
+        self.refuse_long(name)
+        return self.read(name)
+
+    def refuse_long(self, name: str) -> None:
+        """Refuses a member that is larger than any text of a model.
+
+        Raises:
+            Unreadable: If it is, or there is none.
+        """
+        info = self._info(name)
         # A text that does not shrink much may be longer, as a list of words is.
-        largest = max(LARGEST_TEXT, _TEXT_EXPANSION * self._info(name).compress_size)
-        return self.read(name, largest)
+        _refuse_larger(info, max(LARGEST_TEXT, _TEXT_EXPANSION * info.compress_size))
 
     def _info(self, name: str) -> zipfile.ZipInfo:
         try:
             return self._archive.getinfo(name)
         except KeyError:
             raise Unreadable(f"it has no {name}") from None
+
+
+def _refuse_larger(info: zipfile.ZipInfo, most: int) -> None:
+    if info.file_size > most:
+        raise Unreadable(f"its {info.filename} has {info.file_size} bytes, where {most} are the most")
 
 
 @contextmanager

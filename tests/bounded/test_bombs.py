@@ -198,6 +198,47 @@ def test_layers_that_are_larger_than_the_file(net: Path, tmp_path: Path) -> None
     assert "its layers have many more numbers than" in refusal(lambda: load_model(tmp_path / "net.h5"))
 
 
+def test_names_that_are_one_long_text(tmp_path: Path) -> None:
+    path, text, names = tmp_path / "net.h5", "a" * 2 * MIB, 2000
+    shutil.copy(OLDER, path)
+    with h5py.File(path, "r+") as file:
+        del file["model_weights"].attrs["layer_names"]
+        file["model_weights"].attrs["layer_names"] = [text, *["b"] * (names - 1)]
+    content = path.read_bytes()
+    # Where each is told by its length, its heap's place and its number in there.
+    place = re.search(struct.pack("<I", len(text)) + rb".{8}\x01\0\0\0", content, re.DOTALL)
+    assert place is not None
+    end = place.start() + names * len(place[0])
+    path.write_bytes(content[: place.start()] + place[0] * names + content[end:])
+    with h5py.File(path) as file:
+        assert file["model_weights"].attrs.get_id("layer_names").shape == (names,)
+    assert "it unpacks to 4.19 GB" in refusal(lambda: load_model(path))
+
+
+def test_an_array_of_many_names(tmp_path: Path) -> None:
+    shutil.copy(OLDER, tmp_path / "net.h5")
+    with h5py.File(tmp_path / "net.h5", "r+") as file:
+        group = file["model_weights/stem/bn"]
+        names = [str(name) for name in group.attrs["weight_names"]]
+        del group[names[1]]
+        group[names[1]] = group[names[0]]
+    assert f"{names[1]} is an array of another name, too" in refusal(
+        lambda: load_model(tmp_path / "net.h5")
+    )
+
+
+def test_a_list_of_words(tmp_path: Path) -> None:
+    path, words = tmp_path / "net.keras", layers.StringLookup()
+    words.set_vocabulary(["a", "b"])
+    keras.Sequential([keras.Input((1,), dtype="string"), words]).save(path)
+    load_model(path)
+    (name,) = (each for each in members_of(path) if each.startswith("assets/"))
+    with_packed_member(path, name, deflated(120 * MIB, byte=b"\n"), 120 * MIB)
+    assert f"its {name} has 125829120 bytes, where 8388608 are the most" in refusal(
+        lambda: load_model(path)
+    )
+
+
 def test_a_constant_that_is_larger_than_the_file(tmp_path: Path) -> None:
     constant = layers.Normalization(mean=0.5, variance=1.0)
     keras.Sequential([keras.Input((4,)), constant]).save(tmp_path / "honest.keras")
@@ -358,6 +399,7 @@ def test_compressed_text() -> None:
         ({"config.json": b"[" * 100_000}, "its config.json is no JSON"),
         ({"config.json": b"9" * 5000}, "its config.json is no JSON"),
         ({"config.json": b"{}"}, "it has no model.weights.h5"),
+        ({"config.json": b"{}", "model.weights.npz": b""}, "keeps its weights in model.weights.npz"),
         ({"config.json": b"{}", WEIGHTS: b"nonsense"}, "net.keras is damaged or cut short"),
         ({"config.json": b"[" * 900 + b"]" * 900, WEIGHTS: weights(shape=(8, 4))}, "cannot be loaded"),
         ({"config.json": b"{}", WEIGHTS: weights(shape=(8, 4))}, "cannot be loaded"),
