@@ -81,6 +81,8 @@ def first_line(error: BaseException | str) -> str:
         lines[0] = _NAMED.sub("", lines[0])
     if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):
         del lines[0]
+    if len(lines) > 1 and _UNLOADED.match(lines[0]):
+        del lines[0]
     if not lines:
         return "" if isinstance(error, str) else type(error).__name__
     return textwrap.shorten(lines[0], _LONGEST, placeholder=" …")
@@ -90,5 +92,7 @@ def first_line(error: BaseException | str) -> str:
 _NOISE = re.compile(
     r"\x1b\[[0-9;]*m|\{\{function_node [^}]*\}\} ?| ?\[Op:[^\]]*\]| on /job:\S+ by allocator \w+"
 )
+# What Keras says before the cause that the first of several objects of a file has.
+_UNLOADED = re.compile(r"A total of \d+ objects could not be loaded.*:$")
 _NAMED = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
 _LONGEST = 400

@@ -15,6 +15,10 @@ LONG = "word " * 200
         ("", ""),
         ("\n one \n two", "one"),
         (
+            "A total of 1 objects could not be loaded. Example error message for object <A>:\n\nWhy.",
+            "Why.",
+        ),
+        (
             "Exception encountered when calling Conv2D.call().\n\n\x1b[1mToo small.\x1b[0m\n\nArgs:",
             "Too small.",
         ),

@@ -9,9 +9,19 @@ ROOT = Path(pocketkube.__file__).parent
 OPENING = re.compile(
     r"zipfile\.ZipFile\((?!\w+, \"w\")|tarfile\.open|gzip\.(open|decompress)|bz2\.|lzma\.open"
     r"|zlib\.decompress|np\.load\((?!.*mmap_mode)|pickle\.loads?\(|Unpickler|Image\.open"
+    r"|h5py\.File\(|decode_(image|png|jpeg|gif|bmp)\(|saving\.load_model\(\w|load_weights\(\w|load_assets"
+    r"|extractall|unpack_archive"
 )
-# Its own arrays, whose sums are checked, lie in the file as they are.
-ELSEWHERE = {"search/prepared.py": 1, "training/checkpoints.py": 1}
+# Each file is looked at by `bounded` before.
+LOOKED_AT = {
+    "bundle.py": 1,
+    "data/image_folder.py": 1,
+    "data/records.py": 1,
+    "older_keras/hdf5.py": 1,
+    "older_keras/load.py": 1,
+}
+# Their own arrays, as a run has written them for itself; `testing` saves a layer and loads it again.
+OWN = {"search/prepared.py": 1, "testing/layers.py": 1, "training/checkpoints.py": 1}
 
 
 def test_nothing_is_unpacked_elsewhere() -> None:
@@ -21,4 +31,4 @@ def test_nothing_is_unpacked_elsewhere() -> None:
         count = len(OPENING.findall(file.read_text("utf-8")))
         if count and not name.startswith("bounded/"):
             found[name] = count
-    assert found == ELSEWHERE
+    assert found == LOOKED_AT | OWN
