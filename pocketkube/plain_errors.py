@@ -163,5 +163,7 @@ _OUT_OF_MEMORY = re.compile(
     r"\bMemoryError\b|\bResourceExhaustedError\b|\bstd::bad_alloc\b|\bOOM when allocating\b"
     r"|failed to map segment from shared object: Cannot allocate memory"
 )
-_NO_ADDRESS_SPACE = re.compile(r"failed to map segment from shared object|\bpthread_create\(\) failed\b")
+_NO_ADDRESS_SPACE = re.compile(
+    r"failed to map segment from shared object|\bpthread_create\(\) failed\b"
+)
 _OWN_MISTAKES = (LookupError, AttributeError, NameError, AssertionError)
