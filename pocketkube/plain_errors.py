@@ -126,6 +126,9 @@ def _of_number(number: int, target: Path | None, error: BaseException) -> UserEr
         return MachineError(f"{_text(place or 'A file')}: the disk, or what stands for one, fails.")
     if place is None or number not in _WORDS:
         return None
+    if target is not None and place is not target:
+        # Another path was touched meanwhile: nothing is wrong with what was asked to be written.
+        return None
     what = f"Cannot write {place}" if place is target else _text(place)
     return UserError(f"{what}: {_WORDS[number]}.")
 
