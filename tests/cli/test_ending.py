@@ -23,6 +23,14 @@ from tests.cli.test_bad_input import refused, save_net
 COMMAND = [sys.executable, "-m", "pocketkube"]
 
 
+@pytest.fixture(autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where tracebacks are kept."""
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
 def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command = f'pocketkube() {{ "{sys.executable}" -m pocketkube "$@"; }}; set -o pipefail'
     return subprocess.run(
@@ -135,10 +143,9 @@ def test_a_users_line_keeps_its_words_where_memory_ran_out(capsys) -> None:
         assert ended(error, capsys) == (1, f"pocketkube: {said}\n")
 
 
-def test_a_path_that_nobody_named_may_be_a_fault(capsys, monkeypatch, tmp_path: Path) -> None:
+def test_a_path_that_nobody_named_may_be_a_fault(capsys, tmp_path: Path) -> None:
     from pocketkube.kube.kfp.cause import cause_in_log
 
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(FileNotFoundError) as lost, replaced_folder(tmp_path / "out"):
         (tmp_path / "ours" / "a.json").read_text()
     code, line = ended(lost.value, capsys)
@@ -151,20 +158,18 @@ def test_a_path_that_nobody_named_may_be_a_fault(capsys, monkeypatch, tmp_path: 
     assert not told.is_users
 
 
-def test_no_secret_of_a_uri_is_told_or_kept(capsys, monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_no_secret_of_a_uri_is_told_or_kept(capsys, temporary: Path) -> None:
     error = KeyError("https://me:hidden@host:9000/a?X-Amz-Signature=hidden and url: /a?b=hidden (x)")
     _, line = ended(error, capsys)
-    (kept,) = tmp_path.iterdir()
+    (kept,) = temporary.iterdir()
     for text in (line, kept.read_text("utf-8").splitlines()[-2]):
         assert "hidden" not in text
         assert "host:9000/a?" in text
 
 
 def test_an_unforeseen_traceback_is_in_the_file_that_the_line_names(
-    capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     _, line = ended(KeyError("lost\x1b[31m"), capsys)
     (named,) = re.findall(r"Its traceback is in (\S+);", line)
     text = Path(named).read_text("utf-8")
