@@ -104,6 +104,7 @@ _NOISE = re.compile(
 )
 _NAMED = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
 _LONGEST = 400
-_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s'\"<>]*@", re.IGNORECASE)
+# Bounded, for a text may hold a file's content.
+_USER = re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://)[^\s'\"<>]*@", re.IGNORECASE)
 # Some libraries leave out the server.
-_QUERY = re.compile(r"(/[^\s?'\"<>]*\?)[^\s'\"<>]+")
+_QUERY = re.compile(r"(/[^\s?'\"<>]{0,2000}\?)[^\s'\"<>]+")
