@@ -7,14 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
-from pocketkube.held_files import locked_now
+from pocketkube.held_files import HELD, OURS, held_anew, locked_if_abandoned
 from pocketkube.plain_errors import in_words
 
-# Ends the name of a folder in which somebody writes, who holds the lock in it.
-WRITING = ".writing"
-_LOCK = WRITING
 _NAME_KEPT = 40
 
 
@@ -114,7 +113,7 @@ def sweep(folder: Path) -> None:
     with suppress(OSError):
         names = os.listdir(folder)  # noqa: PTH208
         for name in names:
-            if name.startswith(".") and name.endswith(WRITING):
+            if name.startswith(OURS) and name.endswith(HELD):
                 _remove_abandoned(folder / name)
 
 
@@ -153,28 +152,32 @@ def _beside(target: Path) -> Iterator[Path]:
 @contextmanager
 def _workplace(parent: Path, name: str) -> Iterator[Path]:
     """A folder to write something of that name in, gone when the block ends."""
-    sweep(parent)
-    while True:
-        place = Path(tempfile.mkdtemp(prefix=f".{name[:_NAME_KEPT]}.", suffix=WRITING, dir=parent))
-        # One that sweeps may have been faster.
-        with suppress(FileNotFoundError):
-            lock = locked_now(place / _LOCK)
-            if lock is not None:
-                break
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-        os.close(lock)
-
-
-def _remove_abandoned(place: Path) -> None:
-    with suppress(OSError):
-        if place.lstat().st_uid != os.getuid():
-            return
-        lock = locked_now(place / _LOCK)
-        if lock is not None:
+    _sweep_once(parent)
+    place = parent / f"{OURS}{name[:_NAME_KEPT]}.{uuid4().hex[:12]}"
+    # Beside it, and removed after it: NFS keeps a file in its folder for as long as it is open.
+    with held_anew(place.with_name(f"{place.name}{HELD}")):
+        place.mkdir(mode=0o700)
+        try:
+            yield place
+        finally:
             shutil.rmtree(place, ignore_errors=True)
+
+
+@cache
+def _sweep_once(folder: Path) -> None:
+    sweep(folder)
+
+
+def _remove_abandoned(file: Path) -> None:
+    """Removes a file that a killed process has held, and the folder that it was to write in, if any."""
+    with suppress(OSError):
+        lock = locked_if_abandoned(file)
+        if lock is None:
+            return
+        try:
+            shutil.rmtree(file.with_suffix(""), ignore_errors=True)
+            file.unlink()
+        finally:
             os.close(lock)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.facts import load_warnings
-from pocketkube.held_files import HELD, held
+from pocketkube.held_files import HELD, OURS, held
 from pocketkube.importing import import_all
 from pocketkube.launch.mpirun import MpiRun
 from pocketkube.launch.waiting import wait_for
@@ -120,7 +120,7 @@ def _held(output: Path, kind: str) -> AbstractContextManager[None]:
     def say(holder: str) -> None:
         print(f"waits for {holder}, which writes {output}", file=sys.stderr, flush=True)
 
-    return held(output.with_name(f".{output.name}.{kind}{HELD}"), say)
+    return held(output.with_name(f"{OURS}{output.name}.{kind}{HELD}"), say)
 
 
 def workers_of(call: StageCall) -> int:
