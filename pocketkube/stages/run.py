@@ -1,5 +1,6 @@
 """Runs one stage, or takes its output from the cache where nothing it depends on changed."""
 
+import os
 import shutil
 import sys
 import time
@@ -76,8 +77,10 @@ def _run_or_take(call: StageCall, cache: Path) -> Ran:
     # Others that train with this process keep nothing, and may run on another machine.
     if not started_first():
         return Ran(True, 0.0) if kept.is_dir() else _run(replace(call, output=str(kept)))
+    # Nobody writes what stands in a cache that is only read.
+    may_write = not kept.is_dir() or os.access(cache, os.W_OK)
     # Another run that makes the same keeps it for this one, too.
-    with _held(kept, "made"):
+    with _held(kept, "made") if may_write else nullcontext():
         ran = Ran(True, 0.0) if is_kept(kept) else _run(replace(call, output=str(kept)))
         if ran.cached:
             _warn(kept)
