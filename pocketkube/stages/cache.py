@@ -49,7 +49,8 @@ def is_kept(kept: Path) -> bool:
 
     One whose files have changed since, as a failing disk or a person leaves them, is removed, and that
     is said on standard error. One that was written by a process that was killed right then counts as
-    it stands: it was renamed when it was whole. So does one without digests in a folder that is only read.
+    it stands: it was renamed when it was whole. So does one without digests in a folder
+    that is only read.
 
     Args:
         kept: See `kept_place`.

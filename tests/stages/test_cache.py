@@ -30,10 +30,8 @@ SPEC = {
 }
 DIGESTS = """\
 import json
-import os
 from pocketkube.stages.code import code_digest
 from pocketkube.stages.registry import STAGES
-from tests.steps import run_step
 print(json.dumps({name: code_digest(stage.module) for name, stage in STAGES.items()}))
 """
 

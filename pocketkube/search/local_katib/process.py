@@ -9,10 +9,9 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from pocketkube.child_processes import GUARD, end_trees, end_with_parent
+from pocketkube.child_processes import end_trees, guarded, started
 from pocketkube.errors import UserError
 from pocketkube.search.local_katib.early_stopping import Rule, RuleWatch
 from pocketkube.search.local_katib.experiment import Experiment
@@ -70,7 +69,7 @@ class TrialProcess:
 
     @property
     def process(self) -> subprocess.Popen | None:
-        """The process; None where there is no such program."""
+        """The process; None where none could be started."""
         return self._process
 
     def poll(self) -> Ended | None:
@@ -98,8 +97,8 @@ class TrialProcess:
         folder = experiment.folder / command.folder
         try:
             with (self._folder / LOG_FILE).open("wb") as log:
-                return subprocess.Popen(
-                    [sys.executable, "-I", str(GUARD), *words],
+                return started(
+                    guarded(words),
                     env=environment,
                     cwd=folder,
                     stdin=subprocess.DEVNULL,
@@ -107,10 +106,12 @@ class TrialProcess:
                     stderr=subprocess.STDOUT,
                     # Ctrl-C reaches this process alone, which then ends its trials.
                     start_new_session=True,
-                    preexec_fn=partial(end_with_parent, os.getpid()),
                 )
         except OSError as error:
-            self._cause = f"{words[0]}: {error.strerror}"
+            # Of a working folder that is not there, say.
+            self._cause = (
+                f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+            )
             return None
 
     def _read(self, *, to_end: bool) -> None:
