@@ -38,7 +38,7 @@ def end_with_parent(parent: int) -> None:
 
 
 def started(command: Sequence[str], **settings: Any) -> subprocess.Popen:
-    """Starts a process that ends when this one does, by SIGTERM, and not with the thread that starts it.
+    """Starts a process that ends with this one, by SIGTERM, and not with the thread that starts it.
 
     Args:
         command: Program and arguments.

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,18 +58,26 @@ def replaced_file(target: Path) -> Iterator[Path]:
     """Yields a path to write to that takes `target`'s place when the block ends without an error.
 
     Args:
-        target: The file to create or replace.
+        target: The file to create or replace. What is no regular file, as /dev/stdout, is written to.
 
     Raises:
         UserError: If the disk is full or the place cannot be written.
     """
-    with _writing(target), _beside(target) as place:
-        # The name is kept: Keras and others choose the format by its ending.
-        aside = place / target.name
-        yield aside
-        flush(aside)
-        aside.replace(target)
-        flush_entries(target.parent)
+    with _writing(target):
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            yield target
+            return
+        with _beside(target) as place:
+            # The name is kept: Keras and others choose the format by its ending.
+            aside = place / target.name
+            yield aside
+            # Within what is written as a whole, that is flushed; what is temporary needs no care.
+            is_within = any(part.startswith(OURS) for part in target.parts)
+            if not is_within:
+                flush(aside)
+            aside.replace(target)
+            if not is_within:
+                flush_entries(target.parent)
 
 
 @contextmanager
@@ -123,8 +132,9 @@ def flush(path: Path) -> None:
         _fsync(path)
         return
     for folder, _, names in os.walk(path):
-        for name in names:
-            _fsync(Path(folder) / name)
+        for file in (Path(folder) / name for name in names):
+            if stat.S_ISREG(file.lstat().st_mode):
+                _fsync(file)
         flush_entries(Path(folder))
 
 
@@ -135,7 +145,11 @@ def flush_entries(folder: Path) -> None:
 
 
 def _fsync(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY)
+    try:
+        opened = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        # Its mode forbids to wait for it.
+        return
     try:
         os.fsync(opened)
     finally:

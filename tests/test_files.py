@@ -329,5 +329,20 @@ def test_what_is_renamed_was_flushed_before_and_its_folder_after(tmp_path: Path,
     assert order == ["flush a.txt", "rename a.txt", f"flush {tmp_path.name}"]
     order.clear()
     with replaced_folder(tmp_path / "b") as folder:
-        (folder / "c").write_text("whole")
-    assert order == ["flush c", "flush b", f"flush {tmp_path.name}"]
+        write_text(folder / "c", "whole")
+        (folder / "link").symlink_to("nowhere")
+        assert order == ["rename c"]
+    assert order[1:] == ["flush c", "flush b", f"flush {tmp_path.name}"]
+    order.clear()
+    with files.temporary_folder() as folder:
+        write_text(folder / "c", "not for long")
+    assert order == ["rename c"]
+
+
+def test_what_is_no_regular_file_is_written_to_and_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_text(tmp_path / "pipe", "told")
+    assert os.read(reader, 10) == b"told"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()

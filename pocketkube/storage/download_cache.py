@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pocketkube.errors import UserError
-from pocketkube.files import flush
+from pocketkube.files import flush, flush_entries
 from pocketkube.held_files import locked, locked_now
 
 LIMIT_GB = "POCKETKUBE_DOWNLOADS_GB"
@@ -82,6 +82,7 @@ def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
         fill(partial)
         flush(partial)
         partial.replace(folder)
+        flush_entries(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -109,9 +109,7 @@ class TrialProcess:
                 )
         except OSError as error:
             # Of a working folder that is not there, say.
-            self._cause = (
-                f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-            )
+            self._cause = f"{error.filename or words[0]}: {error.strerror}"
             return None
 
     def _read(self, *, to_end: bool) -> None:
