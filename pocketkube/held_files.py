@@ -14,8 +14,8 @@ from pocketkube.plain_errors import in_words
 
 # Begin and end the names of those that are removed when whoever held them was killed.
 OURS, HELD = ".pocketkube-", ".held"
-# File systems that know no locks.
-_UNKNOWN = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+# The errors of file systems that know no locks.
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 _DAY_S = 24 * 3600.0
 
 
@@ -113,7 +113,7 @@ def _taken(file: Path, meets: Callable[[str], None], *, required: bool) -> int:
             lock = locked(file)
         return lock
     except OSError as error:
-        if required or error.errno not in _UNKNOWN:
+        if required or error.errno not in NO_LOCKS:
             raise
         return _opened(file)
 

@@ -223,14 +223,6 @@ def test_a_shell_runs_a_command_as_katib_has_one_run_it(tmp_path: Path) -> None:
         assert (folder / "out/trials/tried-0001/log.txt").read_text() == printed
 
 
-def test_a_working_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    trial = job(["echo", "loss=1"], workingDir="nowhere")
-    document = experiment([number("n", "1", "1", "int")], [], trial=trial, maxFailedTrialCount=0)
-    trials = ran(tmp_path, document).trials
-    assert {trial.state for trial in trials} == {"Failed"}
-    assert trials[0].cause == f"{tmp_path / 'nowhere'}: No such file or directory"
-
-
 def test_the_launcher_of_an_mpijob_is_run(tmp_path: Path) -> None:
     launcher = {"name": "main", "command": ["echo"], "args": ["loss=${trialParameters.n}"]}
     pod = {"template": {"spec": {"containers": [launcher]}}}
