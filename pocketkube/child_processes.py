@@ -1,7 +1,6 @@
 """Processes that this one starts: they end with it, and with all that they have started themselves."""
 
 import contextlib
-import ctypes
 import os
 import queue
 import select
@@ -17,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from pocketkube.linux import signal_with_parent
+
 _GUARD = Path(__file__).with_name("guard.py")
 # What a process is given to end by itself before it is killed.
 GRACE_S = 5.0
@@ -30,11 +31,10 @@ def end_with_parent(parent: int) -> None:
     Args:
         parent: The parent's process id.
     """
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        # It was faster.
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGTERM)
+    signal_with_parent(signal.SIGTERM)
+    # It was faster.
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def started(command: Sequence[str], **settings: Any) -> subprocess.Popen:
@@ -128,8 +128,3 @@ def end_trees(processes: Sequence[subprocess.Popen]) -> None:
 def _signal_group(leader: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
-
-
-_PR_SET_PDEATHSIG = 1
-# Looked up before there is a new process, which must not load anything.
-_LIBC = ctypes.CDLL(None) if os.uname().sysname == "Linux" else None

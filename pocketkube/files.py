@@ -1,6 +1,5 @@
 """Files and folders that are complete or absent: written aside, flushed to the disk, then renamed."""
 
-import ctypes
 import errno
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from pocketkube.held_files import HELD, OURS, held_anew, locked_if_abandoned
+from pocketkube.linux import exchanged
 from pocketkube.plain_errors import in_words
 
 _NAME_KEPT = 40
@@ -198,7 +198,7 @@ def _remove_abandoned(file: Path) -> None:
 def _swap(aside: Path, target: Path) -> None:
     """Puts `aside` in `target`'s place in one step, whoever else does so meanwhile."""
     while not _took_free_place(aside, target):
-        if _exchanged(aside, target):
+        if exchanged(aside, target):
             return
         # This file system cannot: between two steps there is neither the old one nor the new.
         with suppress(FileNotFoundError):
@@ -216,13 +216,6 @@ def _took_free_place(aside: Path, target: Path) -> bool:
     return True
 
 
-def _exchanged(one: Path, other: Path) -> bool:
-    rename = getattr(_LIBC, "renameat2", None)
-    return rename is not None and not rename(
-        _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE
-    )
-
-
 @contextmanager
 def _writing(target: Path) -> Iterator[None]:
     try:
@@ -231,7 +224,3 @@ def _writing(target: Path) -> Iterator[None]:
         if (meaning := in_words(error, target)) is not None:
             raise meaning from error
         raise
-
-
-_LIBC = ctypes.CDLL(None)
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2

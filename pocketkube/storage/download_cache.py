@@ -182,7 +182,7 @@ def _plain_disk_failures(root: Path, what: str) -> Iterator[None]:
             raise _disk_is_full(root, what) from error
         if error.errno in NO_LOCKS:
             raise UserError(
-                f"s3:// places need a folder for downloads whose file system knows locks, which that of "
+                "s3:// places need a folder for downloads whose file system knows locks, which that of "
                 f"{root} does not: set XDG_CACHE_HOME or TMPDIR to another."
             ) from error
         raise

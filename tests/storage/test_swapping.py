@@ -129,7 +129,7 @@ def test_what_many_share_is_not_written_where_there_are_no_locks(tmp_path: Path,
     monkeypatch.setattr("fcntl.flock", unlocked)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     place = parse_location(str(tmp_path)).below("deployed.json")
-    with pytest.raises(UserError, match="deployed.json: No locks available"):
+    with pytest.raises(UserError, match=r"deployed.json: No locks available"):
         replace_stored(place, b"one", None)
     assert read_stored(place) is None
     with pytest.raises(UserError, match=r"knows locks.* set XDG_CACHE_HOME or TMPDIR to another"):
