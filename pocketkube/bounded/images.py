@@ -10,8 +10,9 @@ from pocketkube.bounded.limits import Unreadable, plain_reasons
 
 # What TensorFlow decodes.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP")
-# Of a photograph each pixel takes a bit at least; more pixels than that come of a plain colour.
-_ALWAYS_PIXELS, _PIXELS_PER_BYTE = 1 << 25, 16
+# What Pillow itself opens, as a page in black and white that takes next to nothing; of a photograph
+# each pixel takes a bit at least.
+_ALWAYS_PIXELS, _PIXELS_PER_BYTE = 178_956_970, 8
 _BEGIN_BYTES = 16
 
 
@@ -31,9 +32,11 @@ def image_header(path: Path) -> tuple[tuple[int, int], str]:
         image = _reader(begin)(file)
         height, width, mode = image.height, image.width, image.mode
     stored = path.stat().st_size
-    if height * width > max(_ALWAYS_PIXELS, _PIXELS_PER_BYTE * stored):
+    most = max(_ALWAYS_PIXELS, _PIXELS_PER_BYTE * stored)
+    if height * width > most:
         raise Unreadable(
-            f"it has {height} x {width} pixels in {stored} bytes, as no photograph has: make it smaller"
+            f"it has {height} x {width} pixels in {stored} bytes, of which no more than {most} are "
+            "decoded: make it smaller"
         )
     return (height, width), mode
 
