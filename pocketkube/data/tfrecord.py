@@ -9,6 +9,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from pocketkube.bounded.images import why_too_large
 from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_of
 from pocketkube.data.image_folder import in_form
 from pocketkube.data.reading import read
@@ -201,13 +202,23 @@ def _count(splits: Mapping[_Part, _Split]) -> _Found:
     for part, split in splits.items():
         counts[part] = 0
         contents = split.open().map(lambda file, number, content: content).batch(_READ_AT_ONCE)
-        labels = contents.map(lambda each: tf.io.parse_example(each, _FEATURES)[LABEL])
+        labels = contents.map(_labels_of)
         explain = partial(split.explain, why_no_example)
         for found in read(labels.as_numpy_iterator(), explain):
             counts[part] += len(found)
             lowest.append(int(found.min()))
             highest.append(int(found.max()))
     return _Found(counts, max(highest, default=0), min(lowest, default=0))
+
+
+def _labels_of(contents: tf.Tensor) -> tf.Tensor:
+    """The labels of some records; an error where an image is too large ever to be decoded."""
+    features = tf.io.parse_example(contents, _FEATURES)
+    large = tf.numpy_function(
+        lambda images: any(map(why_too_large, images)), [features[IMAGE]], tf.bool
+    )
+    tf.debugging.assert_equal(large, False)
+    return features[LABEL]
 
 
 def _refuse_labels_of_another_name(pattern: Location, content: bytes) -> None:

@@ -156,6 +156,18 @@ def test_an_image_that_cannot_have_the_channels_of_the_others_is_a_bad_example(
     arrays_of(DatasetSettings(tfrecord=str(tmp_path / "a"), on_bad_example="skip"))
 
 
+def test_an_image_of_more_pixels_than_are_decoded_is_told_before_any_is(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("1", (14000, 14000)).save(file, "PNG")
+    write(tmp_path / "a", [*good()[:AT], record(file.getvalue()), *good()[AT:]])
+    said = rf"a: record {AT} has an image that is too large: it has 14000 x 14000 pixels"
+    with pytest.raises(DataError, match=said):
+        load(tmp_path / "a", image_size=(4, 4))
+    left = load(tmp_path / "a", image_size=(4, 4), on_bad_example="skip")
+    assert left.skipped is not None
+    assert left.skipped.count == 1
+
+
 def test_a_first_image_that_is_not_decoded_to_one_channel_asks_for_three(tmp_path: Path) -> None:
     items = [record(encoded("PNG", "L", value), value % 3) for value in range(COUNT)]
     write(tmp_path / "a", [record(encoded("BMP", "L", 7)), *items])
