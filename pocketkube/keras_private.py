@@ -6,7 +6,8 @@ tests/test_keras_private.py says what each of these has to give.
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from contextvars import ContextVar
+from functools import partial, wraps
 from typing import Any
 
 import keras
@@ -59,20 +60,43 @@ __all__ = [
 ]
 
 
+_Tell = Callable[[int], None]
+_tells: ContextVar[tuple[_Tell, ...]] = ContextVar("tells", default=())
+_initialize_variable = backend.Variable._initialize_with_initializer
+_build_normalization = keras.layers.Normalization.build
+
+
 @contextmanager
-def telling_of_variables(tell: Callable[[int], None]) -> Iterator[None]:
-    """Tells of each variable how many numbers it holds, before there is room for them."""
-    make = backend.Variable._initialize_with_initializer
+def telling_of_variables(tell: _Tell) -> Iterator[None]:
+    """Tells how many numbers each variable and constant of a layer holds, before they are made.
 
-    def told(variable: Any, initializer: Any) -> None:
-        tell(math.prod(variable._shape))
-        make(variable, initializer)
-
-    backend.Variable._initialize_with_initializer = told
+    It is told of what its own thread makes; blocks may overlap in any way.
+    """
+    # Once and for good: whoever put back what it found would undo what others need.
+    if backend.Variable._initialize_with_initializer is _initialize_variable:
+        backend.Variable._initialize_with_initializer = _told_variable
+        keras.layers.Normalization.build = _told_normalization
+    _tells.set((*_tells.get(), tell))
     try:
         yield
     finally:
-        backend.Variable._initialize_with_initializer = make
+        _tells.set(tuple(each for each in _tells.get() if each is not tell))
+
+
+def _told_variable(variable: Any, initializer: Any) -> None:
+    for tell in _tells.get():
+        tell(math.prod(variable._shape))
+    _initialize_variable(variable, initializer)
+
+
+@wraps(_build_normalization)
+def _told_normalization(layer: Any, input_shape: Any) -> None:
+    """A mean and a variance that a layer was given become constants of its input's shape."""
+    if layer.input_mean is not None and input_shape is not None:
+        axes = {axis for axis in layer.axis if -len(input_shape) <= axis < len(input_shape)}
+        for tell in _tells.get():
+            tell(2 * math.prod(input_shape[axis] or 0 for axis in axes))
+    _build_normalization(layer, input_shape)
 
 
 def has_graph(layer: Any) -> bool:

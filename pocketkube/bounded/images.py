@@ -1,8 +1,9 @@
 """Refuses images that would fill the memory when they are decoded."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 
@@ -10,9 +11,14 @@ from pocketkube.bounded.limits import Unreadable, plain_reasons
 
 # What TensorFlow decodes.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP")
-# Of a photograph each pixel takes a bit at least; more pixels than that come of a plain colour.
-_ALWAYS_PIXELS, _PIXELS_PER_BYTE = 1 << 25, 16
+# What Pillow itself opens, as a page in black and white that takes next to nothing; of a photograph
+# each pixel takes a bit at least.
+_ALWAYS_PIXELS, _PIXELS_PER_BYTE = 178_956_970, 8
 _BEGIN_BYTES = 16
+
+
+class _TooLarge(Unreadable):
+    """An image has more pixels than may be expected."""
 
 
 def image_header(path: Path) -> tuple[tuple[int, int], str]:
@@ -26,14 +32,34 @@ def image_header(path: Path) -> tuple[tuple[int, int], str]:
             the file's size.
     """
     with plain_reasons(), path.open("rb") as file:
-        begin = file.read(_BEGIN_BYTES)
-        file.seek(0)
-        image = _reader(begin)(file)
-        height, width, mode = image.height, image.width, image.mode
-    stored = path.stat().st_size
-    if height * width > max(_ALWAYS_PIXELS, _PIXELS_PER_BYTE * stored):
-        raise Unreadable(
-            f"it has {height} x {width} pixels in {stored} bytes, as no photograph has: make it smaller"
+        return _header(file, path.stat().st_size)
+
+
+def why_too_large(image: bytes) -> str:
+    """What is wrong with an encoded image of more pixels than may be expected; empty where not.
+
+    Nor is anything said of one that is damaged: its decoding does.
+    """
+    try:
+        with plain_reasons():
+            _header(BytesIO(image), len(image))
+    except _TooLarge as error:
+        return str(error)
+    except Unreadable:
+        pass
+    return ""
+
+
+def _header(file: BinaryIO, stored: int) -> tuple[tuple[int, int], str]:
+    begin = file.read(_BEGIN_BYTES)
+    file.seek(0)
+    image = _reader(begin)(file)
+    height, width, mode = image.height, image.width, image.mode
+    most = max(_ALWAYS_PIXELS, _PIXELS_PER_BYTE * stored)
+    if height * width > most:
+        raise _TooLarge(
+            f"it has {height} x {width} pixels in {stored} bytes, of which no more than {most} are "
+            "decoded: make it smaller"
         )
     return (height, width), mode
 

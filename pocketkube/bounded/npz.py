@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pocketkube.bounded.limits import Unreadable, plain_reasons
+from pocketkube.bounded.limits import SPARSE_BYTES, Unreadable, plain_reasons
 from pocketkube.bounded.zip_archive import Member, ZipArchive, opened_zip
 
 _MAGIC, _ENDING = b"\x93NUMPY", ".npy"
@@ -58,7 +58,7 @@ def opened_npz(path: Path) -> Iterator[Npz]:
     with plain_reasons(), path.open("rb") as file:
         if file.read(len(_MAGIC)) == _MAGIC:
             raise Unreadable("it is a single array, as np.save writes it, not an archive of arrays")
-    with opened_zip(path) as archive:
+    with opened_zip(path, SPARSE_BYTES) as archive:
         yield Npz(archive)
 
 

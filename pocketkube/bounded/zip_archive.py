@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from pocketkube.bounded.limits import (
+    ALWAYS_BYTES,
     PIECE_BYTES,
     Unreadable,
     most_bytes,
@@ -105,11 +106,12 @@ class ZipArchive:
 
 
 @contextmanager
-def opened_zip(path: Path) -> Iterator[ZipArchive]:
+def opened_zip(path: Path, always: int = ALWAYS_BYTES) -> Iterator[ZipArchive]:
     """Opens an archive.
 
     Args:
         path: The file.
+        always: So many bytes its members may have together, however small it is.
 
     Raises:
         Unreadable: If it is none, or its members would be larger than may be expected of its size.
@@ -119,5 +121,5 @@ def opened_zip(path: Path) -> Iterator[ZipArchive]:
     with archive:
         stored = path.stat().st_size
         unpacked = sum(info.file_size for info in archive.infolist())
-        refuse_above(most_bytes(stored), unpacked, stored)
+        refuse_above(most_bytes(stored, always=always), unpacked, stored)
         yield ZipArchive(archive)

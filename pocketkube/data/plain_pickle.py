@@ -32,7 +32,7 @@ def decode(content: bytes) -> dict[str, Any]:
         Unreadable: If it is damaged or no dict, asks for anything but arrays, or holds arrays of other
             numbers.
     """
-    machine = _Machine()
+    machine = _Machine(left=len(content))
     with plain_reasons():
         for step, (code, argument, _) in enumerate(pickletools.genops(content)):
             if step == _MOST_STEPS:
@@ -47,7 +47,7 @@ def decode(content: bytes) -> dict[str, Any]:
                 raise Unreadable(f"it has {code.name}, which plain values and arrays do not need")
         return {
             key.decode("latin-1") if isinstance(key, bytes) else str(key): (
-                value.made() if isinstance(value, _Array) else value
+                value.made(machine.encoded) if isinstance(value, _Array) else value
             )
             for key, value in machine.top(dict).items()
         }
@@ -59,8 +59,11 @@ class _Array:
 
     state: Any = None
 
-    def made(self) -> np.ndarray:
+    def made(self, encoded: Callable[[str], bytes]) -> np.ndarray:
         """The array.
+
+        Args:
+            encoded: Makes bytes of text.
 
         Raises:
             Unreadable: If what the file says of it is not that of whole numbers.
@@ -69,7 +72,9 @@ class _Array:
             raise Unreadable("an array has no content")
         _, shape, kind, by_columns, content = self.state
         if isinstance(content, str):
-            content = content.encode("latin-1")
+            content = encoded(content)
+            # Others that hold it, too, have it from here.
+            self.state = (*self.state[:4], content)
         if not isinstance(kind, _Kind) or not isinstance(content, bytes):
             raise Unreadable("an array must be of whole numbers")
         if not isinstance(shape, tuple) or not all(type(each) is int and each >= 0 for each in shape):
@@ -107,8 +112,15 @@ class _Named:
 
 @dataclass
 class _Machine:
-    """The values on top of each other that the steps of a pickle work on, and those by number."""
+    """The values on top of each other that the steps of a pickle work on, and those by number.
 
+    Attributes:
+        left: How many bytes may yet be made of text.
+        stack: The values.
+        memo: Those by number.
+    """
+
+    left: int
     stack: list[Any] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
 
@@ -136,6 +148,13 @@ class _Machine:
         found = self.stack[len(self.stack) - count :]
         del self.stack[len(self.stack) - count :]
         return found
+
+    def encoded(self, text: str) -> bytes:
+        """The bytes that are written as text; all of them are no more than what is read."""
+        self.left -= len(text)
+        if self.left < 0:
+            raise Unreadable("its arrays are of more bytes than it has")
+        return text.encode("latin-1")
 
     def put(self, value: Any) -> None:
         """Lays a value on top."""
@@ -174,7 +193,7 @@ class _Machine:
                 self.put(_Kind(name.decode("latin-1") if isinstance(name, bytes) else name))
             # How protocol 2 writes bytes.
             case _Named("encode"), (str() as text, "latin1" | "latin-1"):
-                self.put(text.encode("latin-1"))
+                self.put(self.encoded(text))
             case _:
                 raise Unreadable("it calls what makes no array")
 

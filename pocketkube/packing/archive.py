@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pocketkube.bounded.limits import Unreadable, most_bytes, refuse_above
+from pocketkube.bounded.limits import SPARSE_BYTES, Unreadable, most_bytes, refuse_above
 from pocketkube.bounded.variables import room_for
 from pocketkube.bounded.zip_archive import ZipArchive, opened_zip
 from pocketkube.errors import UserError
@@ -254,7 +254,7 @@ def _opened(path: Path) -> Iterator[ZipArchive]:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is no packed model, or cut short: it is no archive, as those are.")
     try:
-        with opened_zip(path) as archive:
+        with opened_zip(path, SPARSE_BYTES) as archive:
             if HEADER not in archive.names:
                 raise UserError(f"{path} is no packed model: it has no {HEADER}; use model.packed.")
             yield archive
@@ -276,7 +276,8 @@ def _numbers(header: Header, path: Path) -> int:
     """How many numbers all weights are: no more than may be expected of the file's size."""
     count = sum(math.prod(entry.shape) for entry in header.weights)
     stored = path.stat().st_size
-    refuse_above(most_bytes(stored), FLOAT_BYTES * count, stored)
+    most = most_bytes(stored, always=SPARSE_BYTES)
+    refuse_above(most, FLOAT_BYTES * count, stored, "use the .keras file that it was written from")
     return count
 
 

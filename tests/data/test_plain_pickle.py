@@ -110,6 +110,30 @@ def test_nothing_but_plain_values_and_arrays_is_read(content: bytes, said: str) 
     assert not Path("ran").exists()
 
 
+TEXT = b"X" + struct.pack("<I", 1000) + bytes(1000) + b"q\1"
+KIND = b"cnumpy\ndtype\nU\2u1\x85R"
+NEW_ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n\x85R"
+SHARED_ARRAY = NEW_ARRAY + b"(K\1M\xe8\3\x85" + KIND + b"\x89h\1tb"
+
+
+def batch(value: bytes, again: bytes) -> bytes:
+    """Fifty keys, the first of which has one value and the others another."""
+    keys = [b"U\2%02d" % number for number in range(50)]
+    return b"\x80\2" + TEXT + b"0}(" + keys[0] + value + b"".join(k + again for k in keys[1:]) + b"u."
+
+
+def test_an_array_that_many_keys_hold_is_made_once() -> None:
+    found = decode(batch(SHARED_ARRAY + b"q\2", b"h\2"))
+    assert len(found) == 50
+    assert all(np.shares_memory(found["00"], each) for each in found.values())
+
+
+@pytest.mark.parametrize("again", [SHARED_ARRAY, b"c_codecs\nencode\nh\1U\6latin1\x86R"])
+def test_text_that_becomes_many_arrays_is_refused(again: bytes) -> None:
+    with pytest.raises(Unreadable, match="of more bytes than it has"):
+        decode(batch(again, again))
+
+
 @fuzzed(100)
 @given(st.one_of(damaged(pickle.dumps(BATCH, 2)), damaged(pickle.dumps(BATCH, 0))))
 def test_a_damaged_batch_is_refused_or_plain(content: bytes) -> None:

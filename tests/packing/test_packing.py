@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from pocketkube.bounded.limits import ALWAYS_BYTES, EXPANSION
 from pocketkube.bundle import NOTHING, Bundle, load_bundle, load_model, save_bundle
 from pocketkube.errors import UserError
 from pocketkube.facts import PackedFacts, load_facts
@@ -278,6 +279,18 @@ def test_a_member_that_unpacks_to_far_more_than_the_model_holds_is_not_read(
     path = rewritten(packed, tmp_path / "model.packed", floats=bytes(10**8))
     with pytest.raises(UserError, match=r"floats has 100000000 bytes, where .* are the most"):
         load_packed(path)
+
+
+def test_weights_that_are_nearly_all_zero_are_read_however_little_they_take(tmp_path: Path) -> None:
+    path, inputs = tmp_path / "model.packed", keras.Input((4096,))
+    model = keras.Model(inputs, layers.Dense(8500, kernel_initializer="zeros")(inputs))
+    places = np.s_[::64, ::85]
+    kernel = np.zeros((4096, 8500), np.float32)
+    kernel[places] = 0.5
+    model.layers[1].kernel.assign(kernel)
+    write_packed(path, model, {})
+    assert kernel.nbytes > max(ALWAYS_BYTES, EXPANSION * path.stat().st_size)
+    np.testing.assert_array_equal(np.asarray(load_packed(path).layers[1].kernel), kernel)
 
 
 def test_code_in_a_configuration_is_not_run(tmp_path: Path) -> None:
