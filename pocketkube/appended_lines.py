@@ -1,11 +1,11 @@
 """A file that only grows, line by line: what a process keeps of its work for the next one."""
 
-import fcntl
 import os
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from pocketkube.files import flush_entries
+from pocketkube.held_files import locked_now
 
 
 class WrittenByAnother(Exception):
@@ -44,17 +44,15 @@ class AppendedLines:
         """
         if self._writer is not None:
             return
-        file = self._file.open("ab")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(file.fileno()).st_size != self._bytes:
-                raise BlockingIOError
-            file.truncate(self._whole_bytes)
-            flush_entries(self._file.parent)
-        except BlockingIOError:
-            file.close()
-            raise WrittenByAnother from None
-        self._writer = file
+        lock = locked_now(self._file)
+        if lock is None:
+            raise WrittenByAnother
+        if os.fstat(lock).st_size != self._bytes:
+            os.close(lock)
+            raise WrittenByAnother
+        os.truncate(lock, self._whole_bytes)
+        flush_entries(self._file.parent)
+        self._writer = os.fdopen(lock, "ab")
 
     def append(self, line: str) -> None:
         """Writes a line, and holds the file from the first one on; see `hold`."""

@@ -136,7 +136,7 @@ def load_model(path: Path) -> keras.Model:
 
 
 def refuse_bad_weights(model: keras.Model, name: str) -> None:
-    """Says when a weight is NaN or infinite.
+    """Says when a weight is NaN, or one that is trained infinite; a mask may hold -inf.
 
     Args:
         model: The model.
@@ -147,8 +147,11 @@ def refuse_bad_weights(model: keras.Model, name: str) -> None:
     """
     for weight in model.weights:
         value = np.asarray(weight)
-        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
-            held = "NaN" if np.isnan(value).any() else "infinity"
+        if not np.issubdtype(value.dtype, np.floating) or np.isfinite(value).all():
+            continue
+        has_nan = np.isnan(value).any()
+        if has_nan or weight.trainable:
+            held = "NaN" if has_nan else "infinity"
             raise UserError(
                 f"{name}: {weight.path} holds {held}, from a training that went astray: save the model "
                 "of an earlier epoch, or train it anew with a lower learning rate."

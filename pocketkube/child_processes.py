@@ -1,20 +1,24 @@
 """Processes that this one starts: they end with it, and with all that they have started themselves."""
 
 import contextlib
-import ctypes
 import os
 import queue
 import select
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-GUARD = Path(__file__).with_name("guard.py")
+from pocketkube.linux import signal_with_parent
+
+_GUARD = Path(__file__).with_name("guard.py")
 # What a process is given to end by itself before it is killed.
 GRACE_S = 5.0
 
@@ -22,42 +26,54 @@ GRACE_S = 5.0
 def end_with_parent(parent: int) -> None:
     """Asks Linux for SIGTERM when the parent dies; called in a new process before its program.
 
-    What counts as the parent is the thread that has started the process; see `started_for_good`.
+    What counts as the parent is the thread that has started the process; see `started`.
 
     Args:
         parent: The parent's process id.
     """
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        # It was faster.
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGTERM)
+    signal_with_parent(signal.SIGTERM)
+    # It was faster.
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
-def started_for_good(start: Callable[[], subprocess.Popen]) -> subprocess.Popen:
-    """Starts a process that is to end with this one, and not with the thread that happens to start it.
+def started(command: Sequence[str], **settings: Any) -> subprocess.Popen:
+    """Starts a process that ends with this one, by SIGTERM, and not with the thread that starts it.
 
     Args:
-        start: Starts it, with `end_with_parent`; called in a thread that lives as long as it does.
+        command: Program and arguments.
+        settings: See `subprocess.Popen`.
     """
-    started: queue.SimpleQueue[subprocess.Popen | BaseException] = queue.SimpleQueue()
+    found: queue.SimpleQueue[subprocess.Popen | BaseException] = queue.SimpleQueue()
+    own = os.getpid()
 
     def run() -> None:
         try:
-            process = start()
+            process = subprocess.Popen(command, preexec_fn=partial(end_with_parent, own), **settings)
         except BaseException as error:
-            started.put(error)
+            found.put(error)
             return
-        started.put(process)
-        # Others are told how it ended.
+        found.put(process)
+        # This thread lives as long as it does. Others are told how it ended.
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
     threading.Thread(target=run, name="child", daemon=True).start()
-    found = started.get()
-    if isinstance(found, BaseException):
-        raise found
-    return found
+    process = found.get()
+    if isinstance(process, BaseException):
+        raise process
+    return process
+
+
+def guarded(command: Sequence[str]) -> list[str]:
+    """A command that runs another, and ends all that this has started when it is told to end.
+
+    Args:
+        command: Program and arguments of the other.
+    """
+    # The guard is kept from modules that the command's environment adds, and so from this one.
+    packages = Path(psutil.__file__).parents[1]
+    return [sys.executable, "-I", str(_GUARD), str(packages), *command]
 
 
 def end_with(other: int) -> None:
@@ -112,8 +128,3 @@ def end_trees(processes: Sequence[subprocess.Popen]) -> None:
 def _signal_group(leader: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
-
-
-_PR_SET_PDEATHSIG = 1
-# Looked up before there is a new process, which must not load anything.
-_LIBC = ctypes.CDLL(None) if os.uname().sysname == "Linux" else None

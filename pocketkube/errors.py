@@ -3,6 +3,7 @@
 import re
 import textwrap
 from pathlib import Path
+from typing import Self
 
 
 class UserError(Exception):
@@ -17,6 +18,12 @@ class UserError(Exception):
     def __init__(self, message: str):
         super().__init__(" ".join(message.split()))
 
+    def saying(self, message: str) -> Self:
+        """The same kind of error with another text, for who knows more of where it happened."""
+        other = type(self).__new__(type(self), " ".join(message.split()))
+        other.__dict__.update(self.__dict__)
+        return other
+
 
 class MachineError(UserError):
     """What was asked for is right, but this machine lacks what it takes: a disk's space, a limit."""
@@ -25,9 +32,9 @@ class MachineError(UserError):
 
 
 class OutOfMemory(MachineError):
-    """Memory ran out; the text begins with `BEGINNING`."""
+    """Memory ran out; the text has `WORDS`."""
 
-    BEGINNING = "Memory ran out"
+    WORDS = "Memory ran out"
 
 
 class DataError(UserError):
@@ -66,6 +73,11 @@ def repeatable(text: str) -> str:
     return "a URI with an @, ? or #" if set("@?#") & set(text) else text
 
 
+def without_secrets(text: str) -> str:
+    """A text with the URIs in it as a message may repeat them: without users, passwords and queries."""
+    return _QUERY.sub(r"\1…", _USER.sub(r"\1…@", text))
+
+
 def first_line(error: BaseException | str) -> str:
     """The line of an error's text that tells the cause; its type where it has none.
 
@@ -96,3 +108,7 @@ _NOISE = re.compile(
 _UNLOADED = re.compile(r"A total of \d+ objects could not be loaded.*:$")
 _NAMED = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
 _LONGEST = 400
+# Bounded, for a text may hold a file's content.
+_USER = re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://)[^\s'\"<>]*@", re.IGNORECASE)
+# Some libraries leave out the server.
+_QUERY = re.compile(r"(/[^\s?'\"<>]{0,2000}\?)[^\s'\"<>]+")

@@ -1,20 +1,20 @@
 """Files and folders that are complete or absent: written aside, flushed to the disk, then renamed."""
 
-import ctypes
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
-from pocketkube.held_files import locked_now
+from pocketkube.held_files import HELD, OURS, held_anew, locked_if_abandoned
+from pocketkube.linux import exchanged
 from pocketkube.plain_errors import in_words
 
-# Ends the name of a folder in which somebody writes, who holds the lock in it.
-WRITING = ".writing"
-_LOCK = WRITING
 _NAME_KEPT = 40
 
 
@@ -58,18 +58,26 @@ def replaced_file(target: Path) -> Iterator[Path]:
     """Yields a path to write to that takes `target`'s place when the block ends without an error.
 
     Args:
-        target: The file to create or replace.
+        target: The file to create or replace. What is no regular file, as /dev/stdout, is written to.
 
     Raises:
         UserError: If the disk is full or the place cannot be written.
     """
-    with _writing(target), _beside(target) as place:
-        # The name is kept: Keras and others choose the format by its ending.
-        aside = place / target.name
-        yield aside
-        flush(aside)
-        aside.replace(target)
-        flush_entries(target.parent)
+    with _writing(target):
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            yield target
+            return
+        with _beside(target) as place:
+            # The name is kept: Keras and others choose the format by its ending.
+            aside = place / target.name
+            yield aside
+            # Within what is written as a whole, that is flushed; what is temporary needs no care.
+            is_within = any(part.startswith(OURS) for part in target.parts)
+            if not is_within:
+                flush(aside)
+            aside.replace(target)
+            if not is_within:
+                flush_entries(target.parent)
 
 
 @contextmanager
@@ -114,7 +122,7 @@ def sweep(folder: Path) -> None:
     with suppress(OSError):
         names = os.listdir(folder)  # noqa: PTH208
         for name in names:
-            if name.startswith(".") and name.endswith(WRITING):
+            if name.startswith(OURS) and name.endswith(HELD):
                 _remove_abandoned(folder / name)
 
 
@@ -124,8 +132,9 @@ def flush(path: Path) -> None:
         _fsync(path)
         return
     for folder, _, names in os.walk(path):
-        for name in names:
-            _fsync(Path(folder) / name)
+        for file in (Path(folder) / name for name in names):
+            if stat.S_ISREG(file.lstat().st_mode):
+                _fsync(file)
         flush_entries(Path(folder))
 
 
@@ -136,7 +145,11 @@ def flush_entries(folder: Path) -> None:
 
 
 def _fsync(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY)
+    try:
+        opened = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        # Its mode forbids to wait for it.
+        return
     try:
         os.fsync(opened)
     finally:
@@ -153,35 +166,39 @@ def _beside(target: Path) -> Iterator[Path]:
 @contextmanager
 def _workplace(parent: Path, name: str) -> Iterator[Path]:
     """A folder to write something of that name in, gone when the block ends."""
-    sweep(parent)
-    while True:
-        place = Path(tempfile.mkdtemp(prefix=f".{name[:_NAME_KEPT]}.", suffix=WRITING, dir=parent))
-        # One that sweeps may have been faster.
-        with suppress(FileNotFoundError):
-            lock = locked_now(place / _LOCK)
-            if lock is not None:
-                break
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-        os.close(lock)
-
-
-def _remove_abandoned(place: Path) -> None:
-    with suppress(OSError):
-        if place.lstat().st_uid != os.getuid():
-            return
-        lock = locked_now(place / _LOCK)
-        if lock is not None:
+    _sweep_once(parent)
+    place = parent / f"{OURS}{name[:_NAME_KEPT]}.{uuid4().hex[:12]}"
+    # Beside it, and removed after it: NFS keeps a file in its folder for as long as it is open.
+    with held_anew(place.with_name(f"{place.name}{HELD}")):
+        place.mkdir(mode=0o700)
+        try:
+            yield place
+        finally:
             shutil.rmtree(place, ignore_errors=True)
+
+
+@cache
+def _sweep_once(folder: Path) -> None:
+    sweep(folder)
+
+
+def _remove_abandoned(file: Path) -> None:
+    """Removes a file that a killed process has held, and the folder that it was to write in, if any."""
+    with suppress(OSError):
+        lock = locked_if_abandoned(file)
+        if lock is None:
+            return
+        try:
+            shutil.rmtree(file.with_suffix(""), ignore_errors=True)
+            file.unlink()
+        finally:
             os.close(lock)
 
 
 def _swap(aside: Path, target: Path) -> None:
     """Puts `aside` in `target`'s place in one step, whoever else does so meanwhile."""
     while not _took_free_place(aside, target):
-        if _exchanged(aside, target):
+        if exchanged(aside, target):
             return
         # This file system cannot: between two steps there is neither the old one nor the new.
         with suppress(FileNotFoundError):
@@ -199,13 +216,6 @@ def _took_free_place(aside: Path, target: Path) -> bool:
     return True
 
 
-def _exchanged(one: Path, other: Path) -> bool:
-    rename = getattr(_LIBC, "renameat2", None)
-    return rename is not None and not rename(
-        _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE
-    )
-
-
 @contextmanager
 def _writing(target: Path) -> Iterator[None]:
     try:
@@ -214,7 +224,3 @@ def _writing(target: Path) -> Iterator[None]:
         if (meaning := in_words(error, target)) is not None:
             raise meaning from error
         raise
-
-
-_LIBC = ctypes.CDLL(None)
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2

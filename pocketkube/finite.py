@@ -7,6 +7,8 @@ import numpy as np
 from pocketkube.errors import UserError
 
 _LARGEST = float(np.finfo(np.float32).max)
+# Bytes of examples that are looked at together: what is found of them takes as many again.
+_AT_ONCE = 1 << 24
 _INT32 = np.iinfo(np.int32)
 
 
@@ -24,10 +26,7 @@ def refuse_not_finite(name: str, what: str, arrays: Sequence[np.ndarray]) -> Non
     """
     for array in arrays:
         if np.issubdtype(array.dtype, np.floating):
-            rows = array.reshape(len(array), -1)
-            small = array.dtype.itemsize <= 4
-            fit = np.isfinite(rows) if small else np.abs(rows) <= _LARGEST
-            bad = ~fit.all(axis=1)
+            bad = _bad(array)
             if bad.any():
                 raise UserError(
                     f"{name}: {what} must be finite; {int(bad.sum())} of {len(array)} examples have "
@@ -37,6 +36,17 @@ def refuse_not_finite(name: str, what: str, arrays: Sequence[np.ndarray]) -> Non
         elif array.size and array.dtype.itemsize >= 4 and not _fits(array):
             far = max((int(array.min()), int(array.max())), key=abs)
             raise UserError(f"{name}: {what} must be whole numbers of 32 bits; one of them is {far}.")
+
+
+def _bad(array: np.ndarray) -> np.ndarray:
+    """Which examples have a number that does not fit `[N]`."""
+    bad = np.zeros(len(array), bool)
+    at_once = max(1, _AT_ONCE * len(array) // max(1, array.nbytes))
+    for start in range(0, len(array), at_once):
+        some = array[start : start + at_once]
+        fit = np.isfinite(some) if some.dtype.itemsize <= 4 else np.abs(some) <= _LARGEST
+        bad[start : start + at_once] = ~fit.all(axis=tuple(range(1, fit.ndim)))
+    return bad
 
 
 def _fits(array: np.ndarray) -> bool:

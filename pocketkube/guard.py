@@ -14,8 +14,12 @@ _GRACE_S = 5.0
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def main(words: Sequence[str]) -> int:
+def main(packages: str, words: Sequence[str]) -> int:
     """Runs a command to its end, or until SIGTERM, which Linux sends when the parent dies.
+
+    Args:
+        packages: The folder that has psutil, which Python does not find by itself everywhere.
+        words: The command.
 
     Returns:
         Its exit code, negative where a signal ended it; 127 where there is no such program.
@@ -31,6 +35,7 @@ def main(words: Sequence[str]) -> int:
         return 127
     except KeyboardInterrupt:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.path.append(packages)
         _end_all()
         return -signal.SIGTERM
 
@@ -55,4 +60,4 @@ def _end_as(code: int) -> None:
 
 
 if __name__ == "__main__":
-    _end_as(main(sys.argv[1:]))
+    _end_as(main(sys.argv[1], sys.argv[2:]))

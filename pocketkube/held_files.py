@@ -4,58 +4,58 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from pocketkube.errors import UserError
+from pocketkube.plain_errors import in_words
 
-# Ends the names of those in a folder for results.
-HELD = ".held"
-# File systems that know no locks: what is to be protected then is as safe as it was without.
-_UNKNOWN = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+# Begin and end the names of those that are removed when whoever held them was killed.
+OURS, HELD = ".pocketkube-", ".held"
+# The errors of file systems that know no locks.
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+_DAY_S = 24 * 3600.0
 
 
 @contextmanager
-def held(file: Path, meets: Callable[[str], None]) -> Iterator[None]:
+def held(file: Path, meets: Callable[[str], None], *, required: bool = False) -> Iterator[None]:
     """Holds a file that is there only while somebody holds it; waits for another who does.
 
     Args:
         file: The file; its folder is made where it is not there.
         meets: Told once who holds it, as in "process 17 on host since 12:30:05"; what it raises ends
             the waiting.
+        required: Whether to refuse where the file system knows no locks; otherwise nothing is
+            protected there.
 
     Raises:
-        UserError: If its folder cannot be written.
+        UserError: If it cannot be written.
+        OSError: If a lock is required, and the file system knows none.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        lock = locked_now(file)
-        if lock is None:
-            meets(_holder(file))
-            lock = locked(file)
+        lock = _taken(file, meets, required=required)
     except OSError as error:
-        raise UserError(f"Cannot write {file.parent}: {error.strerror}.") from error
-    try:
-        os.truncate(lock, 0)
-        now = datetime.now().astimezone()
-        os.write(lock, f"process {os.getpid()} on {socket.gethostname()} since {now:%H:%M:%S}".encode())
+        meaning = in_words(error, Path(error.filename or file))
+        if meaning is None:
+            raise
+        raise meaning from error
+    with _signed(file, lock):
         yield
-    finally:
-        # While it is held: another who waits for it sees that it is gone, and makes it anew.
-        with suppress(OSError):
-            file.unlink()
-        os.close(lock)
 
 
-def remove_abandoned(file: Path) -> None:
-    """Removes a file that a killed process has held; one that is held is left."""
-    with suppress(OSError):
-        lock = locked_now(file)
-        if lock is not None:
-            file.unlink()
-            os.close(lock)
+@contextmanager
+def held_anew(file: Path) -> Iterator[None]:
+    """Holds a file of a name that nobody else uses, as `held` does, in a folder that is there.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    lock = _taken(file, lambda holder: None, required=False)
+    with _signed(file, lock):
+        yield
 
 
 def locked(file: Path, *, shared: bool = False) -> int:
@@ -80,15 +80,69 @@ def locked_now(file: Path) -> int | None:
     return lock
 
 
+def locked_if_abandoned(file: Path) -> int | None:
+    """Locks a file that a process of this user left behind; None where that one may be alive.
+
+    Where several hosts share a file system, locks may be known to one host only: what another host
+    left counts when it is a day old.
+
+    Raises:
+        OSError: If another holds it, it is gone, or the file system knows no locks.
+    """
+    lock = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        status = os.fstat(lock)
+        is_own_host = f" on {socket.gethostname()} since " in _holder(file)
+        is_old = status.st_mtime < time.time() - _DAY_S
+        is_own = status.st_uid == os.getuid() and os.path.samestat(status, file.stat())
+        if is_own and (is_own_host or is_old):
+            return lock
+    except BaseException:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
+
+
+def _taken(file: Path, meets: Callable[[str], None], *, required: bool) -> int:
+    try:
+        lock = locked_now(file)
+        if lock is None:
+            meets(_holder(file))
+            lock = locked(file)
+        return lock
+    except OSError as error:
+        if required or error.errno not in NO_LOCKS:
+            raise
+        return _opened(file)
+
+
+@contextmanager
+def _signed(file: Path, lock: int) -> Iterator[None]:
+    """Writes into a file who holds it; removes it in the end."""
+    now = datetime.now().astimezone()
+    # One that another user left keeps its words.
+    with suppress(OSError):
+        os.truncate(lock, 0)
+        os.write(lock, f"process {os.getpid()} on {socket.gethostname()} since {now:%H:%M:%S}".encode())
+    _LOCKS.add(lock)
+    try:
+        yield
+    finally:
+        if lock in _LOCKS:
+            # While it is held: another who waits for it sees that it is gone, and makes it anew.
+            with suppress(OSError):
+                file.unlink()
+            _LOCKS.discard(lock)
+            os.close(lock)
+
+
 def _try_to_lock(file: Path, how: int) -> int | None:
     """The file's descriptor; None where it is no longer the file that was locked."""
-    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    lock = _opened(file)
     try:
-        try:
-            fcntl.flock(lock, how)
-        except OSError as error:
-            if error.errno not in _UNKNOWN:
-                raise
+        fcntl.flock(lock, how)
         # Whoever held it may have removed it, and others have made a new one.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock), file.stat()):
@@ -100,9 +154,31 @@ def _try_to_lock(file: Path, how: int) -> int | None:
     return None
 
 
+def _opened(file: Path) -> int:
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(file, flags | os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        if not file.exists():
+            raise
+        # What another user left can be locked all the same.
+        return os.open(file, flags | os.O_RDONLY)
+
+
 def _holder(file: Path) -> str:
     with suppress(OSError, UnicodeDecodeError), file.open("rb") as stream:
         text = stream.read(200).decode()
         if text.isprintable() and text:
             return text
     return "another process"
+
+
+def _let_go() -> None:
+    """What this process was forked from holds its files alone: they are free when that dies."""
+    for lock in _LOCKS:
+        os.close(lock)
+    _LOCKS.clear()
+
+
+_LOCKS: set[int] = set()
+os.register_at_fork(after_in_child=_let_go)

@@ -5,14 +5,16 @@ import platform
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pocketkube import __version__
-from pocketkube.errors import UserError, first_line
+from pocketkube.errors import MachineError, OutOfMemory, UserError, first_line, without_secrets
 from pocketkube.plain_errors import in_words
 
 FAULT, FAULT_CODE = "a fault of PocketKube, or of what it stands on", 1
+PERHAPS_FAULT = "If you have not named that path, please report this as a fault"
 # Kubernetes sets it in every pod, whose files are gone when it ends.
 _IN_A_POD = "KUBERNETES_SERVICE_HOST"
 
@@ -36,19 +38,21 @@ def last_words(error: Exception) -> LastWords:
     """What an error is to be answered with.
 
     The traceback of one that nobody foresaw is written to a file, which the line names; in a pod, it is
-    printed on standard error, too.
+    printed on standard error. So is that of one whose meaning is not sure: a path that is not there may
+    be the user's or one of ours, and memory may be asked for by mistake.
     """
     meaning = in_words(error)
-    if meaning is not None:
-        return LastWords(f"{UserError.PREFIX}{meaning}", meaning.EXIT_CODE, meaning)
-    if _IN_A_POD in os.environ:
-        traceback.print_exception(error)
-    what = UserError(f"{type(error).__name__}: {first_line(error)}{_place_of(error)}")
-    return LastWords(
-        f"{UserError.PREFIX}{FAULT}: {what}. {_kept(error)}",
-        FAULT_CODE,
-        None,
-    )
+    if meaning is None:
+        text = without_secrets(first_line(error))
+        what = UserError(f"{FAULT}: {type(error).__name__}: {text}{_place_of(error)}.")
+        line = f"{UserError.PREFIX}{what} Its traceback is {_kept(error)}; please report both."
+        return LastWords(line, FAULT_CODE, None)
+    line = f"{UserError.PREFIX}{meaning}"
+    if isinstance(meaning, OutOfMemory) and not isinstance(error, UserError):
+        line += f" Its traceback is {_kept(error)}."
+    elif isinstance(error, OSError) and not isinstance(meaning, MachineError):
+        line += f" {PERHAPS_FAULT}; its traceback is {_kept(error)}."
+    return LastWords(line, meaning.EXIT_CODE, meaning)
 
 
 def _place_of(error: Exception) -> str:
@@ -61,18 +65,19 @@ def _place_of(error: Exception) -> str:
 
 
 def _kept(error: Exception) -> str:
-    text = (
-        f"PocketKube {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
-        + "".join(traceback.format_exception(error))
+    """Keeps the traceback, and tells where."""
+    text = without_secrets(
+        "".join(traceback.format_exception(error))
+        + f"PocketKube {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
     )
-    try:
-        handle, name = tempfile.mkstemp(prefix="pocketkube-fault-", suffix=".txt")
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-    except OSError:
-        print(text, file=sys.stderr)
-        return "Its traceback is above: no file could be written for it; please report both."
-    return f"Its traceback is in {name}; please report it with that file."
+    if _IN_A_POD not in os.environ:
+        with suppress(OSError):
+            handle, name = tempfile.mkstemp(prefix="pocketkube-fault-", suffix=".txt")
+            with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+            return f"in {name}"
+    print(text, file=sys.stderr)
+    return "above"
 
 
 _PACKAGE = Path(__file__).parent

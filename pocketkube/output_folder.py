@@ -1,15 +1,16 @@
 """A folder for results, into which one run writes at a time."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pocketkube.errors import UserError
 from pocketkube.files import sweep
-from pocketkube.held_files import HELD, held, remove_abandoned
+from pocketkube.held_files import HELD, OURS, held
 
-LOCK = ".lock"
+LOCK = f"{OURS}run{HELD}"
+# Where runs write, beside the folder itself.
+_WITHIN = ("steps", ".cache")
 
 
 @contextmanager
@@ -26,21 +27,14 @@ def alone_in(output: Path) -> Iterator[None]:
     def refuse(holder: str) -> None:
         raise UserError(f"{output}: {holder} writes there; wait for its end, or give another --output.")
 
-    was_there = output.exists()
+    made = [folder for folder in (output, *output.parents) if not folder.exists()]
     try:
         with held(output / LOCK, refuse):
-            _sweep_all(output)
+            for folder in (output, *(output / name for name in _WITHIN)):
+                sweep(folder)
             yield
     finally:
-        if not was_there:
-            with suppress(OSError):
-                output.rmdir()
-
-
-def _sweep_all(output: Path) -> None:
-    for path, _, names in os.walk(output):
-        folder = Path(path)
-        sweep(folder)
-        for name in names:
-            if name.startswith(".") and name.endswith(HELD):
-                remove_abandoned(folder / name)
+        # Those that hold something stay.
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,14 +18,17 @@ def in_words(error: BaseException, target: Path | None = None) -> UserError | No
         target: The file or folder that was being written meanwhile, if any.
 
     Returns:
-        A `UserError`, where it says all; a `MachineError` where memory ran out, be it behind an error
-        that says less, or where the disk is full or fails.
+        A `UserError`, which keeps its text; a `MachineError` where memory ran out, be it behind an
+        error that says less, or where the disk is full or fails.
     """
     starved = next((each for each in _with_causes(error) if is_out_of_memory(each)), None)
-    if starved is not None:
-        return error if isinstance(error, OutOfMemory) else out_of_memory(first_line(starved))
     if isinstance(error, UserError):
-        return error
+        if starved is None or isinstance(error, MachineError):
+            return error
+        said = str(error)
+        return OutOfMemory(said if OutOfMemory.WORDS in said else f"{OutOfMemory.WORDS}: {said}")
+    if starved is not None:
+        return starved if isinstance(starved, OutOfMemory) else out_of_memory(first_line(starved))
     if isinstance(error, RecursionError) and "decoding a JSON" in str(error):
         return UserError("JSON that was given is nested deeper than any that this program writes.")
     if isinstance(error, ValueError) and str(error).startswith("embedded null"):
@@ -39,12 +43,20 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if _number(error) is not None:
         return _number(error) == errno.ENOMEM
-    return type(error).__name__ == "ResourceExhaustedError" or says_out_of_memory(str(error))
+    if type(error).__name__ == "ResourceExhaustedError":
+        return _is_of_tensorflow(error)
+    if isinstance(error, RuntimeError | ImportError | OSError) or _is_of_tensorflow(error):
+        return says_out_of_memory(str(error))
+    return False
 
 
 def says_out_of_memory(printed: str) -> bool:
     """Whether what a process printed says that memory ran out."""
-    return bool(_OUT_OF_MEMORY.search(printed))
+    if _OUT_OF_MEMORY.search(printed):
+        return True
+    # Neither says why: a library may lie where nothing may be run, and threads may be counted.
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return limit != resource.RLIM_INFINITY and bool(_NO_ADDRESS_SPACE.search(printed))
 
 
 def out_of_memory(detail: str = "") -> OutOfMemory:
@@ -55,19 +67,28 @@ def out_of_memory(detail: str = "") -> OutOfMemory:
     """
     said = "" if detail in ("", "MemoryError", "std::bad_alloc") else f" ({detail.rstrip('.')})"
     return OutOfMemory(
-        f"{OutOfMemory.BEGINNING}{said}: use a smaller network, batch or image size, or a machine with "
+        f"{OutOfMemory.WORDS}{said}: use a smaller network, batch or image size, or a machine with "
         "more memory."
     )
 
 
 def _with_causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it was raised from; a loop among them ends it."""
+    """An error and what it was raised from; a loop among them ends it.
+
+    Libraries raise another error while they handle one, and leave out that it is the cause. A lookup
+    that fails there is a mistake of its own.
+    """
     seen: set[int] = set()
     here: BaseException | None = error
     while here is not None and id(here) not in seen:
         seen.add(id(here))
         yield here
-        here = here.__cause__ or (None if here.__suppress_context__ else here.__context__)
+        stands_alone = here.__suppress_context__ or isinstance(here, (UserError, *_OWN_MISTAKES))
+        here = here.__cause__ or (None if stands_alone else here.__context__)
+
+
+def _is_of_tensorflow(error: BaseException) -> bool:
+    return type(error).__module__.startswith("tensorflow")
 
 
 def _number(error: BaseException) -> int | None:
@@ -76,7 +97,7 @@ def _number(error: BaseException) -> int | None:
         return None
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
-    if not isinstance(error, OSError) and not type(error).__module__.startswith("tensorflow"):
+    if not isinstance(error, OSError) and not _is_of_tensorflow(error):
         return None
     text = str(error)
     found = re.search(r"\berrno = (\d+)", text)
@@ -104,6 +125,9 @@ def _of_number(number: int, target: Path | None, error: BaseException) -> UserEr
     if number == errno.EIO:
         return MachineError(f"{_text(place or 'A file')}: the disk, or what stands for one, fails.")
     if place is None or number not in _WORDS:
+        return None
+    if target is not None and place is not target:
+        # Another path was touched meanwhile: nothing is wrong with what was asked to be written.
         return None
     what = f"Cannot write {place}" if place is target else _text(place)
     return UserError(f"{what}: {_WORDS[number]}.")
@@ -140,5 +164,9 @@ _WORDS = {
 _LIMITS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 _OUT_OF_MEMORY = re.compile(
     r"\bMemoryError\b|\bResourceExhaustedError\b|\bstd::bad_alloc\b|\bOOM when allocating\b"
-    r"|failed to map segment from shared object|\bpthread_create\(\) failed\b"
+    r"|failed to map segment from shared object: Cannot allocate memory"
 )
+_NO_ADDRESS_SPACE = re.compile(
+    r"failed to map segment from shared object|\bpthread_create\(\) failed\b"
+)
+_OWN_MISTAKES = (LookupError, AttributeError, NameError, AssertionError)

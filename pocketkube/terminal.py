@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Any, NoReturn, TextIO, cast
+from typing import Any, TextIO, cast
 
 import rich.console
 from rich.text import Text
@@ -55,15 +55,13 @@ class Console(rich.console.Console):
             width: In characters; the terminal's where it is None.
         """
         stream = file or (sys.stderr if stderr else sys.stdout)
-        super().__init__(file=_raw(stream), width=width, markup=False, emoji=False)
+        super().__init__(
+            file=cast(Any, _Encodable(_raw(stream))), width=width, markup=False, emoji=False
+        )
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Rich's, of the visible text."""
         return super().render_str(visible(text), **options)
-
-    def on_broken_pipe(self) -> NoReturn:
-        """Says so as other streams do, instead of ending the process."""
-        raise ReaderLeft(self.file)
 
 
 @contextmanager
@@ -83,23 +81,22 @@ def _visible(stream: TextIO | None) -> TextIO:
 
 
 def _raw(stream: Any) -> Any:
-    while isinstance(stream, _Visible):
+    while isinstance(stream, _Encodable):
         stream = stream.raw
     return stream
 
 
-class _Visible:
-    """A text stream in front of another one."""
+class _Encodable:
+    """A text stream in front of another one; characters that its encoding lacks are written out."""
 
     def __init__(self, raw: TextIO):
         self.raw = raw
 
     def write(self, text: str) -> int:
-        """Writes the visible text; characters that the stream's encoding lacks are written out, too."""
-        shown = visible(text)
+        """Writes the text as far as there are characters for it."""
         encoding = getattr(self.raw, "encoding", None) or "utf-8"
         try:
-            self.raw.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+            self.raw.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except BrokenPipeError as error:
             raise ReaderLeft(self.raw) from error
         return len(text)
@@ -118,3 +115,17 @@ class _Visible:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.raw, name)
+
+
+class _Visible(_Encodable):
+    """The same, of the visible text; it may return to the line's begin first, as libraries' bars do."""
+
+    def write(self, text: str) -> int:
+        r"""Writes the visible text, and each \r that stands first, or before a line's end."""
+        pieces = _RETURNS.split(text)
+        shown = [piece if place % 2 else visible(piece) for place, piece in enumerate(pieces)]
+        super().write("".join(shown))
+        return len(text)
+
+
+_RETURNS = re.compile(r"(\A\r+|\r+(?=\n|\Z))")

@@ -40,3 +40,16 @@ def test_a_model_whose_training_went_astray_is_refused(tmp_path: Path) -> None:
     model.save(tmp_path / "net.keras")
     with pytest.raises(UserError, match=r"net\.keras: .*head/bias holds NaN"):
         load_model(tmp_path / "net.keras")
+
+
+def test_a_mask_that_is_not_trained_may_hold_infinity(tmp_path: Path) -> None:
+    head, scale = layers.Dense(3, name="head"), layers.BatchNormalization()
+    model = keras.Sequential([keras.Input((4,)), head, scale])
+    # Stands for an attention mask, which takes a layer of one's own.
+    scale.moving_mean.assign([0.0, -np.inf, 0.0])
+    model.save(tmp_path / "mask.keras")
+    assert np.isneginf(load_model(tmp_path / "mask.keras").layers[-1].moving_mean).any()
+    head.bias.assign([0.0, np.inf, 0.0])
+    model.save(tmp_path / "net.keras")
+    with pytest.raises(UserError, match=r"net\.keras: .*head/bias holds infinity"):
+        load_model(tmp_path / "net.keras")

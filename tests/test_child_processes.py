@@ -3,26 +3,23 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
 import pytest
 
-from pocketkube.child_processes import GUARD
+from pocketkube.child_processes import guarded, started
 
-GUARDED = [sys.executable, "-I", str(GUARD)]
 # One in the background, one that has left the group, and what waits for them.
 TREE = "sleep 300 & setsid sleep 300 & (setsid -f sleep 300); sleep 300; true"
 PARENT = f"""
-import os, signal, subprocess
-from functools import partial
-from pocketkube.child_processes import end_with_parent
-started = subprocess.Popen(
-    {[*GUARDED, "sh", "-c", TREE]!r},
-    start_new_session=True,
-    preexec_fn=partial(end_with_parent, os.getpid()),
-)
-print(started.pid, flush=True)
+import signal
+from pocketkube.child_processes import guarded, started
+command = guarded(["sh", "-c", {TREE!r}])
+# As where psutil is among the user's own packages: -S leaves out all that were added.
+command.insert(1, "-S")
+print(started(command, start_new_session=True).pid, flush=True)
 signal.pause()
 """
 FOLLOWER = """
@@ -57,8 +54,24 @@ def test_all_that_a_guarded_command_started_ends_with_a_killed_parent() -> None:
     ],
 )
 def test_a_guarded_command_ends_as_it_would(words: list[str], code: int, said: str) -> None:
-    done = subprocess.run([*GUARDED, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(guarded(words), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+
+
+def test_a_process_outlives_the_thread_that_started_it() -> None:
+    begun: list[subprocess.Popen] = []
+    # It says when the thread is gone.
+    command = ["sh", "-c", "read line; sleep 0.2; echo $line"]
+    thread = threading.Thread(
+        target=lambda: begun.append(
+            started(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
+    )
+    thread.start()
+    thread.join()
+    (process,) = begun
+    assert process.communicate("goes on\n", timeout=30)[0] == "goes on\n"
+    assert process.returncode == 0
 
 
 def test_one_that_follows_another_ends_when_that_is_killed() -> None:

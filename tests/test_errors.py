@@ -1,10 +1,18 @@
 """What messages repeat of the errors of libraries."""
 
+from pathlib import Path
+from typing import NoReturn
+
 import keras
 import pytest
 from keras import layers
 
-from pocketkube.errors import first_line
+from pocketkube.data.load import load_dataset
+from pocketkube.deploy import two_models
+from pocketkube.deploy.two_models import Runnable
+from pocketkube.errors import MachineError, OutOfMemory, RejectedFile, first_line
+from pocketkube.spec.sections import DatasetSettings
+from pocketkube.stages import searching, targets, teaching
 
 LONG = "word " * 200
 
@@ -52,3 +60,36 @@ def test_what_keras_says_of_a_shape_and_of_a_class() -> None:
     with pytest.raises((TypeError, ValueError)) as wrong:
         keras.saving.deserialize_keras_object(config)
     assert "positive integer" in first_line(wrong.value)
+
+
+def test_another_text_leaves_the_kind_of_an_error() -> None:
+    rejected = RejectedFile("It is too large.", b"content").saying("small.tflite:\n it is too large.")
+    assert isinstance(rejected, RejectedFile)
+    assert (str(rejected), rejected.content) == ("small.tflite: it is too large.", b"content")
+    assert type(OutOfMemory("a").saying("b")) is OutOfMemory
+
+
+def test_what_the_machine_lacks_is_no_mistake_in_what_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = MachineError("No space left on the disk.")
+
+    def fails(*_: object, **__: object) -> NoReturn:
+        raise full
+
+    data = DatasetSettings(builtin="digits")
+    prepared = tmp_path / "prepared"
+    prepared.mkdir()
+    model = Runnable("net.tflite", b"")
+    for place, call in (
+        ("pocketkube.data.load._load", lambda: load_dataset(data, tmp_path)),
+        ("pocketkube.deploy.two_models.outputs_of", lambda: two_models._outputs(model, (), "")),
+        ("pocketkube.stages.teaching.parse_location", lambda: teaching._load(None, "", None)),
+        ("pocketkube.stages.searching.open_prepared", lambda: searching._opened_again(prepared)),
+    ):
+        monkeypatch.setattr(place, fails)
+        with pytest.raises(MachineError, match="No space left"):
+            call()
+    with pytest.raises(MachineError, match="No space left"):
+        targets._reachable(fails, 2.0)
+    assert prepared.is_dir()

@@ -1,8 +1,9 @@
 """Refuses images that would fill the memory when they are decoded."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 
@@ -16,6 +17,10 @@ _ALWAYS_PIXELS, _PIXELS_PER_BYTE = 178_956_970, 8
 _BEGIN_BYTES = 16
 
 
+class _TooLarge(Unreadable):
+    """An image has more pixels than may be expected."""
+
+
 def image_header(path: Path) -> tuple[tuple[int, int], str]:
     """Height and width of an image, and Pillow's name of what its pixels are, as "L" or "RGB".
 
@@ -27,14 +32,32 @@ def image_header(path: Path) -> tuple[tuple[int, int], str]:
             the file's size.
     """
     with plain_reasons(), path.open("rb") as file:
-        begin = file.read(_BEGIN_BYTES)
-        file.seek(0)
-        image = _reader(begin)(file)
-        height, width, mode = image.height, image.width, image.mode
-    stored = path.stat().st_size
+        return _header(file, path.stat().st_size)
+
+
+def why_too_large(image: bytes) -> str:
+    """What is wrong with an encoded image of more pixels than may be expected; empty where not.
+
+    Nor is anything said of one that is damaged: its decoding does.
+    """
+    try:
+        with plain_reasons():
+            _header(BytesIO(image), len(image))
+    except _TooLarge as error:
+        return str(error)
+    except Unreadable:
+        pass
+    return ""
+
+
+def _header(file: BinaryIO, stored: int) -> tuple[tuple[int, int], str]:
+    begin = file.read(_BEGIN_BYTES)
+    file.seek(0)
+    image = _reader(begin)(file)
+    height, width, mode = image.height, image.width, image.mode
     most = max(_ALWAYS_PIXELS, _PIXELS_PER_BYTE * stored)
     if height * width > most:
-        raise Unreadable(
+        raise _TooLarge(
             f"it has {height} x {width} pixels in {stored} bytes, of which no more than {most} are "
             "decoded: make it smaller"
         )

@@ -20,6 +20,8 @@ from pocketkube.spec.sections import DatasetSettings
 
 _ENDINGS = {".png", ".jpg", ".jpeg"}
 _SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+# Pillow's names of pixels that have one channel.
+_GREY = {"L", "1", "I", "I;16"}
 # Up to here all images are decoded at once, which also finds every broken one at the start.
 _IN_MEMORY_BYTES = 1 << 30
 
@@ -68,7 +70,9 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
     parts, classes = _parts(folder) if settings.labels else (_unlabelled(folder), [])
     skipped = None
     if settings.on_bad_example == "skip":
+        whole = parts["train"]
         parts, skipped = _without_bad(folder, parts, settings)
+        _refuse_emptied(folder, whole, parts["train"], classes)
     form = _form(folder, [str(p) for part in parts.values() for p in part.paths], settings)
     train = parts["train"]
     if "test" not in parts:
@@ -164,16 +168,25 @@ def _without_bad(
 ) -> tuple[dict[str, _Files], Skipped | None]:
     """The images that can be used, and what is left out.
 
-    The first image that can be decoded says the size of all, where `image_size` does not.
+    The first image that can be decoded says the size of all, where `image_size` does not. All have
+    three channels if one has that is not left out.
     """
     paths = [path for part in parts.values() for path in part.paths.tolist()]
     size = None
     if settings.image_size is None:
-        good = (path for path in paths if not _why_bad(path, None))
+        good = (path for path in paths if not _why_bad(path, None, 0))
         size = next((_header(path)[0] for path in good), None)
     with ThreadPoolExecutor() as pool:
-        reasons = dict(zip(paths, pool.map(partial(_why_bad, size=size), paths), strict=True))
-    skipped = skipped_of(str(folder), [why for why in reasons.values() if why], len(paths))
+        grey = dict(zip(paths, pool.map(_is_grey, paths), strict=True))
+
+        def look(of: list[str], channels: int) -> dict[str, str]:
+            why = partial(_why_bad, size=size, channels=channels)
+            return dict(zip(of, pool.map(why, of), strict=True))
+
+        reasons = look([path for path in paths if not grey[path]], 3)
+        channels = 1 if all(reasons.values()) else 3
+        reasons |= look([path for path in paths if grey[path]], channels)
+    skipped = skipped_of(str(folder), [reasons[path] for path in paths if reasons[path]], len(paths))
     kept = {
         name: part.take(np.flatnonzero([not reasons[path] for path in part.paths.tolist()]))
         for name, part in parts.items()
@@ -181,8 +194,31 @@ def _without_bad(
     return kept, skipped
 
 
-def _why_bad(path: str, size: tuple[int, int] | None) -> str:
+def _refuse_emptied(folder: Path, train: _Files, left: _Files, classes: Sequence[str]) -> None:
+    """Says when no image of a class is left to train on.
+
+    Args:
+        folder: Where the images are.
+        train: Those for training.
+        left: Those of them that can be used.
+        classes: The names of the classes; none where there are no labels.
+    """
+    emptied = np.setdiff1d(train.labels, left.labels)
+    if classes and len(emptied):
+        raise UserError(
+            f"{folder}: none of the {np.sum(train.labels == emptied[0])} training images of the class "
+            f"{classes[emptied[0]]} can be used, so it cannot be learned: replace them, or remove the "
+            "class's folder."
+        )
+
+
+def _why_bad(path: str, size: tuple[int, int] | None, channels: int) -> str:
     """A sentence on an image that cannot be used; empty where it can.
+
+    Args:
+        path: The image's file.
+        size: Height and width that it has to have; None for any.
+        channels: How many it is decoded to; 0 for as many as it has.
 
     Raises:
         UserError: If the file cannot be read, which says nothing of what is in it.
@@ -190,7 +226,7 @@ def _why_bad(path: str, size: tuple[int, int] | None) -> str:
     try:
         found, _ = _header(path)
         if size is None or found == size:
-            _decoded(path, _Form(found, 0, (0.0, 255.0)))
+            _decoded(path, _Form(found, channels, (0.0, 255.0)))
             return ""
     except _BadImage as error:
         return str(error)
@@ -198,6 +234,14 @@ def _why_bad(path: str, size: tuple[int, int] | None) -> str:
         f"{path}: is an image of {found[0]} x {found[1]} pixels, others are of {size[0]} x {size[1]}: "
         "set the dataset's image_size."
     )
+
+
+def _is_grey(path: str) -> bool:
+    """Whether an image has one channel; or cannot be read, and has no say in it."""
+    try:
+        return _header(path)[1] in _GREY
+    except _BadImage:
+        return True
 
 
 def _form(folder: Path, paths: Sequence[str], settings: DatasetSettings) -> _Form:
@@ -208,7 +252,7 @@ def _form(folder: Path, paths: Sequence[str], settings: DatasetSettings) -> _For
     if settings.image_size is None and len(sizes) > 1:
         told = ", ".join(f"{h} x {w}" for h, w in sorted(sizes)[:3])
         raise UserError(f"{folder}: images differ in size ({told} …): set the dataset's image_size.")
-    grey = all(mode in {"L", "1", "I", "I;16"} for _, mode in headers)
+    grey = all(mode in _GREY for _, mode in headers)
     return _Form(settings.image_size or sizes.pop(), 1 if grey else 3, settings.value_range)
 
 

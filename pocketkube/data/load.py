@@ -10,7 +10,7 @@ import tensorflow as tf
 from pocketkube.data import cifar, digits, idx, image_folder, npz, tfrecord
 from pocketkube.data.dataset import Dataset, Examples
 from pocketkube.data.in_memory import examples_of_arrays
-from pocketkube.errors import DataError, UserError
+from pocketkube.errors import DataError, MachineError, UserError
 from pocketkube.extension import datasets
 from pocketkube.spec.sections import AddedDataset, DatasetSettings
 from pocketkube.storage import Fetched, Location, parse_location
@@ -32,9 +32,12 @@ def load_dataset(settings: DatasetSettings, base: Path = Path()) -> Dataset:
 
     Raises:
         DataError: If the source is missing or damaged, or its labels or inputs are unusable.
+        MachineError: If there is not the space or the memory for it.
     """
     try:
         dataset = _load(settings, base)
+    except MachineError:
+        raise
     except UserError as error:
         raise DataError(str(error)) from error
     return dataset if settings.labels else without_labels(dataset)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from pocketkube.bounded.images import why_too_large
 from pocketkube.data.reading import reason_of
 from pocketkube.storage import Fetched, LocalLocation, Location, patiently
 
@@ -113,19 +114,26 @@ def reasons(records: tf.data.Dataset, why: Callable[[bytes], str]) -> Iterator[t
         yield (int(file), int(number)), reason.decode()
 
 
-def why_unusable(content: bytes, size: Size | None) -> str:
+def why_unusable(content: bytes, size: Size | None, channels: int | None) -> str:
     """What is wrong with a record, as it goes on after its number; empty where nothing is.
 
     Args:
         content: The record.
         size: Height and width that its image has to have; None for any.
+        channels: How many its image is decoded to; None for what its own asks for.
     """
     if why := why_no_example(content):
         return why
     try:
-        found = tuple(image_of(content).shape[:2])
+        found = shape_of(content)[:2] if channels is None else image_of(content, channels).shape[:2]
     except tf.errors.OpError as error:
+        if channels and _has(content, 0):
+            return (
+                "has an image of a format that is only decoded to three channels, and the first "
+                "image has one: store it as PNG"
+            )
         return f"has an image that is broken and cannot be decoded ({reason_of(error)})"
+    found = tuple(found)
     if size is None or found == size:
         return ""
     return (
@@ -148,6 +156,9 @@ def why_no_example(content: bytes) -> str:
         feature = features[name]
         if feature.WhichOneof("kind") != kind or len(getattr(feature, kind).value) != 1:
             return f"needs one {'image' if needed else 'whole number'} as its {name}"
+    (image,) = features[IMAGE].bytes_list.value
+    if why := why_too_large(image):
+        return f"has an image that is too large: {why}"
     return ""
 
 
@@ -160,17 +171,40 @@ def features_of(content: bytes) -> dict[str, tf.train.Feature]:
     return dict(tf.train.Example.FromString(content).features.feature)
 
 
-def image_of(content: bytes) -> tf.Tensor:
-    """The pixels of a record's image, `[height, width, channels]`.
+def shape_of(content: bytes) -> tuple[int, int, int]:
+    """The shape of a record's image as models take it: with one channel where it is grey, else three.
 
     Raises:
         OpError: If it is broken.
     """
+    height, width, stored = image_of(content, 0).shape
+    return height, width, 1 if stored == 1 and _has(content, 1) else 3
+
+
+def _has(content: bytes, channels: int) -> bool:
+    """Whether an image can be decoded to so many channels: no BMP or GIF can to one."""
+    try:
+        image_of(content, channels)
+    except tf.errors.OpError:
+        return False
+    return True
+
+
+def image_of(content: bytes, channels: int) -> tf.Tensor:
+    """The pixels of a record's image, `[height, width, channels]`.
+
+    Args:
+        content: The record.
+        channels: How many; 0 for as many as are stored.
+
+    Raises:
+        OpError: If it is broken, or its format cannot be decoded to so many channels.
+    """
     (image,) = features_of(content)[IMAGE].bytes_list.value
     with tf.device("CPU:0"):
-        return decoded(image)
+        return decoded(image, channels)
 
 
-def decoded(image: tf.Tensor | bytes, channels: int = 0) -> tf.Tensor:
-    """The pixels of an encoded image; of so many channels, or as many as it has."""
+def decoded(image: tf.Tensor | bytes, channels: int) -> tf.Tensor:
+    """The pixels of an encoded image; of so many channels, or as many as it has where that is 0."""
     return tf.io.decode_image(image, channels=channels, expand_animations=False)

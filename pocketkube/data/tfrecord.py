@@ -9,6 +9,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from pocketkube.bounded.images import why_too_large
 from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_of
 from pocketkube.data.image_folder import in_form
 from pocketkube.data.reading import read
@@ -17,11 +18,10 @@ from pocketkube.data.records import (
     LABEL,
     Place,
     Records,
-    Size,
     decoded,
     features_of,
-    image_of,
     reasons,
+    shape_of,
     why_no_example,
     why_unusable,
 )
@@ -107,7 +107,7 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     for part, count in found.counts.items():
         if not count:
             raise UserError(f"{pattern}: too few records; none are left for the {part} set.")
-    _, _, first = next(splits["train"].open().as_numpy_iterator())
+    _, _, first = next(records["train"].open().as_numpy_iterator())
     are_labelled = settings.labels and found.highest_label != _UNKNOWN
     if settings.labels and not are_labelled:
         _refuse_labels_of_another_name(pattern, first)
@@ -122,7 +122,7 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
         raise UserError(f"{pattern}: all examples are of one class; it takes two to tell apart.")
     whole = found.lowest_label, found.highest_label
     labels = (Labels(1 + found.highest_label, shape=(), whole=whole),) if are_labelled else ()
-    shape = _shape(splits["train"], first, settings)
+    shape = _shape(records["train"], first, settings)
     examples = [
         _examples(split, found.counts[part], shape, settings, labels) for part, split in splits.items()
     ]
@@ -134,15 +134,17 @@ def _without_bad(
 ) -> tuple[dict[_Part, Records], Skipped | None]:
     """The records that can be used, and what is left out.
 
-    The first image that can be decoded says the size of all, where `image_size` does not.
+    The first image that can be decoded says how many channels all have, and the size of all where
+    `image_size` does not.
     """
-    size: Size | None = None
+    shape: tuple[int, int, int] | None = None
     total, sentences, good = 0, list[str](), dict[_Part, Records]()
     for part, those in records.items():
-        if settings.image_size is None and size is None:
-            size = _size_of_first(those)
+        shape = shape or _shape_of_first(those)
+        size = shape[:2] if shape and settings.image_size is None else None
+        why = partial(why_unusable, size=size, channels=shape and shape[2])
         bad: list[Place] = []
-        looked_at = reasons(those.open(), partial(why_unusable, size=size))
+        looked_at = reasons(those.open(), why)
         for place, reason in read(looked_at, those.damage):
             total += 1
             if reason:
@@ -152,12 +154,11 @@ def _without_bad(
     return good, skipped_of(str(pattern), sentences, total)
 
 
-def _size_of_first(records: Records) -> Size | None:
-    """Height and width of the first image that can be decoded."""
+def _shape_of_first(records: Records) -> tuple[int, int, int] | None:
+    """The shape of the first image that can be decoded."""
     for _, _, content in read(records.open().as_numpy_iterator(), records.damage):
-        if not why_unusable(content, None):
-            height, width, _ = image_of(content).shape
-            return height, width
+        if not why_unusable(content, None, None):
+            return shape_of(content)
     return None
 
 
@@ -201,13 +202,23 @@ def _count(splits: Mapping[_Part, _Split]) -> _Found:
     for part, split in splits.items():
         counts[part] = 0
         contents = split.open().map(lambda file, number, content: content).batch(_READ_AT_ONCE)
-        labels = contents.map(lambda each: tf.io.parse_example(each, _FEATURES)[LABEL])
+        labels = contents.map(_labels_of)
         explain = partial(split.explain, why_no_example)
         for found in read(labels.as_numpy_iterator(), explain):
             counts[part] += len(found)
             lowest.append(int(found.min()))
             highest.append(int(found.max()))
     return _Found(counts, max(highest, default=0), min(lowest, default=0))
+
+
+def _labels_of(contents: tf.Tensor) -> tf.Tensor:
+    """The labels of some records; an error where an image is too large ever to be decoded."""
+    features = tf.io.parse_example(contents, _FEATURES)
+    large = tf.numpy_function(
+        lambda images: any(map(why_too_large, images)), [features[IMAGE]], tf.bool
+    )
+    tf.debugging.assert_equal(large, False)
+    return features[LABEL]
 
 
 def _refuse_labels_of_another_name(pattern: Location, content: bytes) -> None:
@@ -220,12 +231,13 @@ def _refuse_labels_of_another_name(pattern: Location, content: bytes) -> None:
         )
 
 
-def _shape(split: _Split, content: bytes, settings: DatasetSettings) -> tuple[int, int, int]:
+def _shape(records: Records, content: bytes, settings: DatasetSettings) -> tuple[int, int, int]:
     """The first image's shape, at `image_size` where it is given."""
-    explain = partial(split.explain, partial(why_unusable, size=None))
-    (image,) = read(map(image_of, [content]), explain)
-    height, width = settings.image_size or image.shape[:2]
-    return height, width, 1 if image.shape[2] == 1 else 3
+    explain = partial(
+        _Split(records, records.open).explain, partial(why_unusable, size=None, channels=None)
+    )
+    ((height, width, channels),) = read(map(shape_of, [content]), explain)
+    return *(settings.image_size or (height, width)), channels
 
 
 def _examples(
@@ -251,6 +263,6 @@ def _examples(
 
     def explain() -> str | None:
         wanted = None if settings.image_size else (height, width)
-        return split.explain(partial(why_unusable, size=wanted))
+        return split.explain(partial(why_unusable, size=wanted, channels=channels))
 
     return Examples(size, open_images, None, labels, explain=explain)

@@ -131,7 +131,7 @@ def _outputs(runnable: Runnable, inputs: Arrays, origin: str) -> list[np.ndarray
         try:
             outputs = outputs_of(runnable.model, inputs, origin)
         except UserError as error:
-            raise UserError(str(error).replace("the converted model", runnable.name)) from error
+            raise error.saying(str(error).replace("the converted model", runnable.name)) from error
     else:
         refuse_untraceable(runnable.model)
         refuse_other_shapes(

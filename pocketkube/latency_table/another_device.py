@@ -34,7 +34,7 @@ class AnotherDevice:
             call = self.table.call(number_format)
             return float(call.latency_us(sum_of_file(self.table, content))) / 1e3
         except UserError as error:
-            raise UserError(f"target.latency_table: {self.place}: {error}") from error
+            raise error.saying(f"target.latency_table: {self.place}: {error}") from error
 
     @property
     def doubts(self) -> str:

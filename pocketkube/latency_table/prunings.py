@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import keras
 
-from pocketkube.errors import UserError
+from pocketkube.errors import MachineError, UserError
 from pocketkube.latency_table.budget import Latency
 from pocketkube.latency_table.following import follow, telling_assignments
 from pocketkube.latency_table.measuring import TimedNetwork
@@ -98,6 +98,8 @@ def held_out_prunings(
             for speedup in speedups:
                 try:
                     model = pruner.to_speedup(speedup).model
+                except MachineError:
+                    raise
                 except UserError:
                     continue
                 networks.append(

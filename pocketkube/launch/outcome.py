@@ -71,7 +71,7 @@ def outcome_of_process(exit_code: int, lines: Sequence[str], *, oom_killed: bool
     if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         return Outcome(code, Cause.INTERRUPTED, "It was interrupted.")
     if code == MachineError.EXIT_CODE and refusals:
-        is_memory = refusals[0].startswith(OutOfMemory.BEGINNING)
+        is_memory = OutOfMemory.WORDS in refusals[0]
         return Outcome(code, Cause.OUT_OF_MEMORY if is_memory else Cause.FAULT, refusals[0])
     starved = next((line for line in lines if says_out_of_memory(line)), None)
     if starved is not None:

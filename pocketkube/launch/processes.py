@@ -1,16 +1,14 @@
 """A job that is a command with processes of its own."""
 
 import contextlib
-import os
 import signal
 import subprocess
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 
 import psutil
 
-from pocketkube.child_processes import GRACE_S, end_with_parent
+from pocketkube.child_processes import GRACE_S, started
 from pocketkube.launch.lines import lines_by_rank, shown
 from pocketkube.launch.outcome import Cause, Outcome, count_oom_kills, outcome_of_process
 
@@ -33,7 +31,7 @@ class ProcessJob:
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
         self._is_cancelled = False
         # In a session of its own, Ctrl-C reaches this process alone, which then cancels the job.
-        self._process = subprocess.Popen(
+        self._process = started(
             command,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
@@ -42,7 +40,6 @@ class ProcessJob:
             text=True,
             errors="replace",
             start_new_session=True,
-            preexec_fn=partial(end_with_parent, os.getpid()),
         )
 
     @property

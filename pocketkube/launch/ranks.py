@@ -11,10 +11,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
-from pocketkube.child_processes import end_with_parent
+from pocketkube.child_processes import started
 from pocketkube.errors import DataError, UserError
 from pocketkube.launch.lines import lines_by_rank
 
@@ -115,13 +114,12 @@ class _Mpirun:
         command += ["--mca", "mpi_yield_when_idle", "1"]
         command += ["-np", str(processes), *passed, *program]
         # In a session of its own, a signal reaches this process first.
-        self._process = subprocess.Popen(
+        self._process = started(
             command,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if metrics else None,
             start_new_session=True,
-            preexec_fn=partial(end_with_parent, os.getpid()),
         )
         self._reader = None
         if metrics:

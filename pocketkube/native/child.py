@@ -12,13 +12,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
-from pocketkube.child_processes import end_with_parent, started_for_good
+from pocketkube.child_processes import started
 from pocketkube.errors import DataError, MachineError, OutOfMemory, UserError
 from pocketkube.plain_errors import out_of_memory, says_out_of_memory
 
@@ -99,8 +98,7 @@ class Child:
             return
         self._printed = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115
         paths = [str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
-        start = partial(
-            subprocess.Popen[bytes],
+        self._process = started(
             [sys.executable, "-P", "-m", self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -110,9 +108,7 @@ class Child:
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(paths),
             },
-            preexec_fn=partial(end_with_parent, os.getpid()),
         )
-        self._process = started_for_good(start)
         self._owner, self._is_ready = os.getpid(), False
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pocketkube.bounded.npz import read_npz
 from pocketkube.bundle import load_model
 from pocketkube.data.batches import calibration_examples, materialize
 from pocketkube.data.dataset import Arrays, Dataset
-from pocketkube.errors import UserError
+from pocketkube.errors import MachineError, UserError
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.graph.cost import profile_model
 from pocketkube.graph.cost_model_of import cost_model_of
@@ -223,6 +223,8 @@ def _prepared_before(folder: Path, stamp: str) -> Problem | None:
         if read_document(PreparedFacts, folder / FACTS).stamp != stamp:
             return None
         return open_prepared(folder).problem
+    except MachineError:
+        raise
     except (UserError, ValidationError):
         # It is written anew.
         return None

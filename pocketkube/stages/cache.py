@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -48,7 +49,8 @@ def is_kept(kept: Path) -> bool:
 
     One whose files have changed since, as a failing disk or a person leaves them, is removed, and that
     is said on standard error. One that was written by a process that was killed right then counts as
-    it stands: it was renamed when it was whole.
+    it stands: it was renamed when it was whole. So does one without digests in a folder
+    that is only read.
 
     Args:
         kept: See `kept_place`.
@@ -57,7 +59,8 @@ def is_kept(kept: Path) -> bool:
         return False
     written = _digests_file(kept)
     if not written.is_file():
-        note_digests(kept)
+        if os.access(kept.parent, os.W_OK):
+            note_digests(kept)
         return True
     then, now = written.read_text("utf-8", "replace"), _digests(kept)
     if then == now:

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from pocketkube.data.dataset import Arrays
-from pocketkube.errors import UserError
+from pocketkube.errors import MachineError, UserError
 from pocketkube.figures import milliseconds
 from pocketkube.graph.budgets import NS_PER_MS
 from pocketkube.latency_table.another_device import another_device
@@ -77,7 +77,11 @@ def prune_by_table(
         budget = _budget(config, model, pruner, examples, scratch)
     except UserError as error:
         if config.target.latency_table:
-            raise UserError(f"target.latency_table: {config.target.latency_table}: {error}") from error
+            raise error.saying(
+                f"target.latency_table: {config.target.latency_table}: {error}"
+            ) from error
+        if isinstance(error, MachineError):
+            raise
         judge.note(f"No latency table: {error}")
         return None
     goal_ms, found = limit_ms, None

@@ -113,6 +113,6 @@ def _latency_by_table(config: SearchRatiosConfig, searched: SearchedStages) -> L
         try:
             return replace(latency_budget(quick, prunings, device.table), model=pruner.costs)
         except UserError as error:
-            raise UserError(f"target.latency_table: {place}: {error}") from error
+            raise error.saying(f"target.latency_table: {place}: {error}") from error
 
     return latency_of

@@ -38,7 +38,7 @@ def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
         try:
             check_name(network)
         except UserError as error:
-            raise UserError(f"{called(key)}: {error}") from error
+            raise error.saying(f"{called(key)}: {error}") from error
     for module in spec.imports:
         if not module.packed and not _is_there(module.name.split(".")[0]):
             raise UserError(
@@ -51,7 +51,7 @@ def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
         try:
             stamp = parse_location(text).stamp()
         except UserError as error:
-            raise UserError(f"{name}: {error}") from error
+            raise error.saying(f"{name}: {error}") from error
         if stamp == ABSENT:
             held = "" if is_uri(text) else " in the image; give an s3:// address"
             raise UserError(f"{name}: there is no {text}{held}")

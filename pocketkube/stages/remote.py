@@ -83,7 +83,7 @@ def _send_or_keep(made: Path, target: S3Address) -> None:
     except UserError as error:
         kept = Path(tempfile.mkdtemp(prefix="pocketkube-output-"))
         made.replace(kept)
-        raise UserError(f"{error} The output is complete, and kept in {kept}.") from error
+        raise error.saying(f"{error} The output is complete, and kept in {kept}.") from error
 
 
 def _temporary_folder(stack: ExitStack) -> Path:

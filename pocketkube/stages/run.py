@@ -1,5 +1,6 @@
 """Runs one stage, or takes its output from the cache where nothing it depends on changed."""
 
+import os
 import shutil
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.facts import load_warnings
-from pocketkube.held_files import HELD, held
+from pocketkube.held_files import HELD, OURS, held
 from pocketkube.importing import import_all
 from pocketkube.launch.mpirun import MpiRun
 from pocketkube.launch.waiting import wait_for
@@ -76,8 +77,10 @@ def _run_or_take(call: StageCall, cache: Path) -> Ran:
     # Others that train with this process keep nothing, and may run on another machine.
     if not started_first():
         return Ran(True, 0.0) if kept.is_dir() else _run(replace(call, output=str(kept)))
+    # Nobody writes what stands in a cache that is only read.
+    may_write = not kept.is_dir() or os.access(cache, os.W_OK)
     # Another run that makes the same keeps it for this one, too.
-    with _held(kept, "made"):
+    with _held(kept, "made") if may_write else nullcontext():
         ran = Ran(True, 0.0) if is_kept(kept) else _run(replace(call, output=str(kept)))
         if ran.cached:
             _warn(kept)
@@ -120,7 +123,7 @@ def _held(output: Path, kind: str) -> AbstractContextManager[None]:
     def say(holder: str) -> None:
         print(f"waits for {holder}, which writes {output}", file=sys.stderr, flush=True)
 
-    return held(output.with_name(f".{output.name}.{kind}{HELD}"), say)
+    return held(output.with_name(f"{OURS}{output.name}.{kind}{HELD}"), say)
 
 
 def workers_of(call: StageCall) -> int:

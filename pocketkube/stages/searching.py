@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketkube.errors import UserError
+from pocketkube.errors import MachineError, UserError
 from pocketkube.facts import load_facts
 from pocketkube.files import write_text
 from pocketkube.search.evaluation import Evaluator
@@ -128,6 +128,8 @@ def pool_of(shared: SharedByTrials, parallel: int) -> Iterator[Pool]:
 def _opened_again(folder: Path) -> Evaluator | None:
     try:
         return open_prepared(folder)
+    except MachineError:
+        raise
     except UserError as damage:
         print(f"{damage} It is prepared again.", file=sys.stderr, flush=True)
         shutil.rmtree(folder)

@@ -8,7 +8,7 @@ import numpy as np
 from pocketkube.benchmarking import measure_latencies
 from pocketkube.bundle import Bundle
 from pocketkube.data.dataset import Arrays, Dataset
-from pocketkube.errors import UserError
+from pocketkube.errors import MachineError, UserError
 from pocketkube.figures import milliseconds, milliseconds_between
 from pocketkube.files import temporary_folder
 from pocketkube.graph.bounds import Bound, Speedup
@@ -140,7 +140,7 @@ def _from_uncompressed(
             if done == 1:
                 raise
             # What it says counts from the model that it was given.
-            raise UserError(
+            raise error.saying(
                 f"The target of {speedup:.2f}x cannot be reached from a model that costs {already} "
                 f"less already: {error}"
             ) from error
@@ -243,5 +243,7 @@ def _bisect(
 def _reachable(prune_to: Callable[[float], Pruned], speedup: float) -> Pruned | None:
     try:
         return prune_to(speedup)
+    except MachineError:
+        raise
     except UserError:
         return None

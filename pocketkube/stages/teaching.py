@@ -126,4 +126,4 @@ def _load(config: LearningConfig, place: str, dataset: Dataset) -> Teacher:
             model = at_size_of(dataset, load_model(path)).model
         return Teacher(place, model, settled_task(config, model, dataset))
     except UserError as error:
-        raise UserError(f"distillation.teachers: {place}: {error}") from error
+        raise error.saying(f"distillation.teachers: {place}: {error}") from error

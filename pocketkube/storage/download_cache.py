@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pocketkube.errors import UserError
-from pocketkube.files import flush
-from pocketkube.held_files import locked, locked_now
+from pocketkube.files import flush, flush_entries
+from pocketkube.held_files import NO_LOCKS, locked, locked_now
 
 LIMIT_GB = "POCKETKUBE_DOWNLOADS_GB"
 DEFAULT_LIMIT_GB = 20.0
@@ -82,6 +82,7 @@ def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
         fill(partial)
         flush(partial)
         partial.replace(folder)
+        flush_entries(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -179,6 +180,11 @@ def _plain_disk_failures(root: Path, what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _disk_is_full(root, what) from error
+        if error.errno in NO_LOCKS:
+            raise UserError(
+                "s3:// places need a folder for downloads whose file system knows locks, which that of "
+                f"{root} does not: set XDG_CACHE_HOME or TMPDIR to another."
+            ) from error
         raise
 
 

@@ -112,7 +112,7 @@ def _replace_file(path: Path, content: bytes, seen: Stored | None) -> None:
 def _locked(path: Path) -> Iterator[None]:
     """Keeps others away; a process that dies lets go."""
     try:
-        with held(path.with_name(f".{path.name}.lock"), lambda holder: None):
+        with held(path.with_name(f".{path.name}.lock"), lambda holder: None, required=True):
             yield
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror}.") from error

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -58,9 +59,16 @@ def load_checkpoint(path: Path, course: str, variables: Sequence[Any]) -> Checkp
     Returns:
         What else was saved, or None where there is no checkpoint of this course, or one that is
         damaged, which is said on standard error.
+
+    Raises:
+        OSError: If it cannot be read.
+        MemoryError: If memory runs out.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
+            # Before a damaged header asks for more memory than there is.
+            if (damaged := file.zip.testzip()) is not None:
+                raise BadZipFile(damaged)
             state = json.loads(str(file["state"]))
             if state.pop("course") != course:
                 return None
@@ -68,7 +76,10 @@ def load_checkpoint(path: Path, course: str, variables: Sequence[Any]) -> Checkp
             kept = [file[f"k{i}"] for i in range(sum(name.startswith("k") for name in file.files))]
     except FileNotFoundError:
         return None
-    except Exception:  # Whatever zipfile and NumPy make of any bytes: a sum of each array is checked.
+    except Exception as error:  # Whatever zipfile and NumPy make of any bytes.
+        # It may be whole then.
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
+            raise
         print(
             f"{path} is damaged: this training begins anew, not from its checkpoint.",
             file=sys.stderr,

@@ -5,24 +5,36 @@ import re
 import resource
 import subprocess
 import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from rich.table import Table
 
 from pocketkube.cli import main
 from pocketkube.cli.ending import plain_ending, show
+from pocketkube.errors import UserError
+from pocketkube.files import replaced_folder
 from tests.cli.test_bad_input import refused, save_net
 
 COMMAND = [sys.executable, "-m", "pocketkube"]
 
 
+@pytest.fixture(autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where tracebacks are kept."""
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
 def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    words = line.replace("pocketkube", f"{sys.executable} -m pocketkube")
+    command = f'pocketkube() {{ "{sys.executable}" -m pocketkube "$@"; }}; set -o pipefail'
     return subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {words}"],
+        ["bash", "-c", f"{command}; {line}"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
@@ -95,12 +107,69 @@ def test_memory_that_runs_out_is_told_from_behind_other_errors(capsys) -> None:
         code, line = ended(error, capsys)
     assert code == 1
     assert "Memory ran out (Unable to allocate 1.00 EiB for an array" in line
+    assert "Its traceback is in /" in line
+
+
+def test_what_only_speaks_of_memory_is_a_fault_as_others_are(capsys) -> None:
+    for error in (
+        ImportError("libfoo.so: failed to map segment from shared object"),
+        RuntimeError("Thread tf creation via pthread_create() failed."),
+        KeyError("the class MemoryError is not here"),
+        ValueError("a layer named 'OOM when allocating'"),
+    ):
+        assert "a fault of PocketKube" in ended(error, capsys)[1]
+    for error in (RuntimeError("std::bad_alloc"), ImportError("x: cannot open: MemoryError")):
+        assert "Memory ran out" in ended(error, capsys)[1]
+
+
+def test_a_mistake_made_while_memory_is_short_is_told_itself(capsys) -> None:
+    mistake = KeyError("fallback")
+    mistake.__context__ = MemoryError()
+    assert "KeyError: 'fallback'" in ended(mistake, capsys)[1]
+
+
+def test_a_users_line_keeps_its_words_where_memory_ran_out(capsys) -> None:
+    from pocketkube.plain_errors import out_of_memory
+
+    starved = out_of_memory("Unable to allocate 1 EiB")
+    sent = UserError(f"{starved} The output is complete, and kept in /tmp/a.")
+    loaded = UserError("net.keras cannot be loaded.")
+    for error, cause, said in (
+        (sent, starved, str(sent)),
+        (starved.saying(f"stages: {starved}"), starved, f"stages: {starved}"),
+        (loaded, MemoryError(), f"Memory ran out: {loaded}"),
+    ):
+        error.__cause__ = cause
+        assert ended(error, capsys) == (1, f"pocketkube: {said}\n")
+
+
+def test_a_path_that_nobody_named_may_be_a_fault(capsys, tmp_path: Path) -> None:
+    from pocketkube.kube.kfp.cause import cause_in_log
+
+    with pytest.raises(FileNotFoundError) as lost, replaced_folder(tmp_path / "out"):
+        (tmp_path / "ours" / "a.json").read_text()
+    code, line = ended(lost.value, capsys)
+    assert code == 2
+    assert "ours/a.json: there is no such file or folder. If you have not named that path" in line
+    (kept,) = re.findall(r"its traceback is in (\S+)\.$", line)
+    assert "FileNotFoundError" in Path(kept).read_text("utf-8")
+    told = cause_in_log(line)
+    assert told is not None
+    assert not told.is_users
+
+
+def test_no_secret_of_a_uri_is_told_or_kept(capsys, temporary: Path) -> None:
+    error = KeyError("https://me:hidden@host:9000/a?X-Amz-Signature=hidden and url: /a?b=hidden (x)")
+    _, line = ended(error, capsys)
+    (kept,) = temporary.iterdir()
+    for text in (line, kept.read_text("utf-8").splitlines()[-2]):
+        assert "hidden" not in text
+        assert "host:9000/a?" in text
 
 
 def test_an_unforeseen_traceback_is_in_the_file_that_the_line_names(
-    capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     _, line = ended(KeyError("lost\x1b[31m"), capsys)
     (named,) = re.findall(r"Its traceback is in (\S+);", line)
     text = Path(named).read_text("utf-8")
@@ -111,6 +180,7 @@ def test_an_unforeseen_traceback_is_in_the_file_that_the_line_names(
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     _, said = ended(KeyError("lost"), capsys)
     assert said.splitlines()[0] == "Traceback (most recent call last):"
+    assert "Its traceback is above;" in said.splitlines()[-1]
     assert said.splitlines()[-1].startswith("pocketkube: a fault of PocketKube")
 
 
@@ -146,9 +216,28 @@ def test_text_that_the_terminals_encoding_lacks_is_written_out(tmp_path: Path) -
     assert done.stderr.startswith(r"pocketkube: n\xe9.yaml: there is no such file")
 
 
-def test_colours_of_our_own_reach_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    from rich.table import Table
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", r"| \xe9\u6f22 "), ("latin-1", r"| é\u6f22 ")]
+)
+def test_tables_too(encoding: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = BytesIO()
+    monkeypatch.setattr("sys.stdout", TextIOWrapper(raw, encoding))
+    table = Table("layer")
+    table.add_row("é漢")
+    with plain_ending():
+        show(table)
+    assert shown in raw.getvalue().decode(encoding)
 
+
+def test_bars_of_libraries_go_back_to_where_their_line_begins(capsys) -> None:
+    with plain_ending():
+        sys.stderr.write("\r 10%")
+        sys.stderr.write("\r 20%\r\n")
+        print("a layer's\rname")
+    assert capsys.readouterr() == ("a layer's\\x0dname\n", "\r 10%\r 20%\r\n")
+
+
+def test_colours_of_our_own_reach_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     table = Table("layer")
     table.add_row("conv\x1b[2J")
@@ -269,5 +358,5 @@ def test_memory_that_runs_out_while_tensorflow_computes(tmp_path: Path) -> None:
         preexec_fn=limited,
     )
     assert done.returncode == 1, done.stderr
-    assert done.stderr.splitlines()[-1].startswith("pocketkube: Memory ran out (OOM when allocating")
+    assert done.stderr.splitlines()[-1].startswith("pocketkube: Memory ran out")
     assert "Traceback" not in done.stderr

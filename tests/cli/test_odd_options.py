@@ -42,7 +42,6 @@ PLACES = [
     "s3://b/k\0",
     "http://a:b@c/d",
     "/proc/self/mem",
-    "/dev/null",
 ]
 OTHERS = ["{}", "[]", "{", '{"model": 1}', "a=b", "model=folder", "l1", "taylor", "train_model", "json"]
 # Other than where nobody listens, a server could be asked.

@@ -160,8 +160,8 @@ def test_weights_that_are_no_numbers_are_refused_wherever_a_model_comes_from(
         (["--speedup", "inf"], "--speedup: inf is no number that makes a model faster"),
         (["--speedup=-inf"], "--speedup: -inf is no number that makes a model faster"),
         (["--speedup", "1e300"], "cannot be reached"),
-        (["--speedup", "2", "--round-to", "0"], "round_to: must be at least 1"),
-        (["--speedup", "2", "--round-to", "1" + 30 * "0"], "round_to: must be at most"),
+        (["--speedup", "2", "--round-to", "0"], "--round-to: must be at least 1"),
+        (["--speedup", "2", "--round-to", "1" + 30 * "0"], "--round-to: must be at most"),
         (["--speedup", "2", "--image-size", "0", "8"], "image size"),
     ],
 )

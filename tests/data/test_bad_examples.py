@@ -1,5 +1,6 @@
 """Bad examples in sources that are read as they come: named with file and reason, or skipped."""
 
+import io
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from pocketkube.data import Dataset, Examples, load_dataset
 from pocketkube.data.batches import batches, materialize
@@ -131,6 +133,51 @@ def test_skipped_records_leave_the_data_set_that_there_would_be_without_them(tmp
         np.testing.assert_array_equal(materialize(split, None, 0)[0], materialize(other, None, 0)[0])
 
 
+def encoded(form: str, mode: str, value: int) -> bytes:
+    """An image as Pillow writes it."""
+    pixels, file = np.full((4, 4, 3), value, np.uint8), io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, form)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("form", ["GIF", "BMP"])
+def test_an_image_that_cannot_have_the_channels_of_the_others_is_a_bad_example(
+    tmp_path: Path, form: str
+) -> None:
+    items = [record(encoded("PNG", "L", value), value % 3) for value in range(COUNT)]
+    items[AT] = record(encoded(form, "RGB", 7))
+    write(tmp_path / "a", items)
+    with pytest.raises(DataError, match=rf"a: record {AT} has an image of a format that"):
+        epoch_of(DatasetSettings(tfrecord=str(tmp_path / "a")))
+    left = load(tmp_path / "a", on_bad_example="skip")
+    assert left.skipped is not None
+    assert left.skipped.count == 1
+    assert left.input_shapes == ((4, 4, 1),)
+    arrays_of(DatasetSettings(tfrecord=str(tmp_path / "a"), on_bad_example="skip"))
+
+
+def test_an_image_of_more_pixels_than_are_decoded_is_told_before_any_is(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("1", (14000, 14000)).save(file, "PNG")
+    write(tmp_path / "a", [*good()[:AT], record(file.getvalue()), *good()[AT:]])
+    said = rf"a: record {AT} has an image that is too large: it has 14000 x 14000 pixels"
+    with pytest.raises(DataError, match=said):
+        load(tmp_path / "a", image_size=(4, 4))
+    left = load(tmp_path / "a", image_size=(4, 4), on_bad_example="skip")
+    assert left.skipped is not None
+    assert left.skipped.count == 1
+
+
+def test_a_first_image_that_is_not_decoded_to_one_channel_asks_for_three(tmp_path: Path) -> None:
+    items = [record(encoded("PNG", "L", value), value % 3) for value in range(COUNT)]
+    write(tmp_path / "a", [record(encoded("BMP", "L", 7)), *items])
+    for choice in ("fail", "skip"):
+        whole = load(tmp_path / "a", on_bad_example=choice)
+        assert whole.skipped is None
+        assert whole.input_shapes == ((4, 4, 3),)
+    arrays_of(DatasetSettings(tfrecord=str(tmp_path / "a")))
+
+
 def test_a_file_that_is_cut_short_is_never_skipped(tmp_path: Path) -> None:
     write(tmp_path / "a-0", good())
     write(tmp_path / "a-1", good())
@@ -196,6 +243,31 @@ def test_broken_images_of_a_folder_are_skipped(folder: Path) -> None:
         np.testing.assert_array_equal(materialize(split, None, 0)[0], materialize(other, None, 0)[0])
 
 
+def test_an_image_of_a_folder_that_cannot_have_the_channels_of_the_others_is_skipped(
+    folder: Path,
+) -> None:
+    for file in folder.rglob("*.jpg"):
+        file.write_bytes(encoded("PNG", "L", int(file.stem)))
+    # In a folder of grey images one channel is asked for, which no GIF has.
+    (folder / "dog" / "08.jpg").write_bytes(encoded("GIF", "1", 7))
+    settings = DatasetSettings(image_folder=str(folder), on_bad_example="skip")
+    left = load_dataset(settings)
+    assert left.skipped is not None
+    assert left.skipped.count == 1
+    assert left.input_shapes == ((4, 4, 1),)
+    arrays_of(settings)
+
+
+def test_a_class_of_which_no_image_can_be_used_is_not_left_out_silently(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos")
+    (folder / "owl").mkdir()
+    for name in ("00", "01"):
+        (folder / "owl" / f"{name}.jpg").write_bytes(b"nonsense")
+    said = "photos: none of the 2 training images of the class owl can be used"
+    with pytest.raises(DataError, match=said):
+        load_dataset(DatasetSettings(image_folder=str(folder), on_bad_example="skip"))
+
+
 def test_a_file_that_is_gone_is_no_bad_example(folder: Path) -> None:
     (folder / "cat" / "03.jpg").chmod(0)
     if (folder / "cat" / "03.jpg").stat().st_uid == 0:
@@ -223,7 +295,7 @@ def test_what_is_read_as_a_whole_has_nothing_to_skip() -> None:
     )
 )
 def test_whatever_a_record_holds_it_is_used_or_a_reason_is_given(content: bytes) -> None:
-    reason = why_unusable(content, (4, 4))
+    reason = why_unusable(content, (4, 4), 3)
     assert "\n" not in reason
     assert "Traceback" not in reason
 

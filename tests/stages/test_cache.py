@@ -30,10 +30,8 @@ SPEC = {
 }
 DIGESTS = """\
 import json
-import os
 from pocketkube.stages.code import code_digest
 from pocketkube.stages.registry import STAGES
-from tests.steps import run_step
 print(json.dumps({name: code_digest(stage.module) for name, stage in STAGES.items()}))
 """
 
@@ -234,3 +232,27 @@ def test_of_two_runs_that_make_the_same_one_makes_it_and_the_other_takes_it(
     assert f"waits for process {os.getpid()} on " in capsys.readouterr().err
     assert (tmp_path / "one" / "bundle.json").read_bytes() == b"{}"
     assert (tmp_path / "two" / "bundle.json").read_bytes() == b"{}"
+
+
+def test_a_cache_that_is_only_read_is_taken_from(tmp_path: Path, monkeypatch, capsys) -> None:
+    def make(call: StageCall) -> run.Ran:
+        with replaced_folder(Path(call.output)) as folder:
+            (folder / "bundle.json").write_text("{}")
+        return run.Ran(False, 0.5)
+
+    monkeypatch.setattr(run, "_run", make)
+    monkeypatch.setattr(run, "_warn", lambda output: None)
+    job, cache = parse_spec(SPEC), tmp_path / "cache"
+    assert not run_step(job, "train_model", {}, tmp_path / "one", cache).cached
+    before = sorted(cache.iterdir())
+    if os.getuid() == 0:
+        # Whom modes do not keep from writing.
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != cache)
+        monkeypatch.setattr(run, "_held", pytest.fail)
+    cache.chmod(0o555)
+    try:
+        assert run_step(job, "train_model", {}, tmp_path / "two", cache).cached
+    finally:
+        cache.chmod(0o755)
+    assert (tmp_path / "two" / "bundle.json").read_bytes() == b"{}"
+    assert sorted(cache.iterdir()) == before

@@ -1,5 +1,7 @@
 """One small object, many who want to replace it: one of those who saw the same succeeds."""
 
+import errno
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from pocketkube.storage import (
     read_stored,
     replace_stored,
 )
+from pocketkube.storage.download_cache import hold
 from tests.storage.gateway import BUCKET, Gateway
 from tests.storage.relay import relay
 from tests.storage.test_folders import write
@@ -117,3 +120,17 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="Cannot write"):
         replace_stored(parse_location(str(tmp_path / "file" / "x")), b"1", None)
+
+
+def test_what_many_share_is_not_written_where_there_are_no_locks(tmp_path: Path, monkeypatch) -> None:
+    def unlocked(opened: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", unlocked)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    place = parse_location(str(tmp_path)).below("deployed.json")
+    with pytest.raises(UserError, match=r"deployed.json: No locks available"):
+        replace_stored(place, b"one", None)
+    assert read_stored(place) is None
+    with pytest.raises(UserError, match=r"knows locks.* set XDG_CACHE_HOME or TMPDIR to another"):
+        hold("one", "s3://bucket/one", 1, lambda folder: None)

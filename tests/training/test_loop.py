@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -291,6 +292,26 @@ def test_a_damaged_checkpoint_is_said_and_training_begins_anew(
     assert capsys.readouterr().err.count(f"{file} is damaged: this training begins anew") == 1
     for ours, theirs in zip(again.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), OSError(errno.EIO, "Input/output error"), PermissionError(errno.EACCES, "no")],
+)
+def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_a_damaged_one(
+    digits, tmp_path, monkeypatch, error: Exception
+) -> None:
+    train(net(), digits, CLASSIFY, course(epochs=1), seed=0, checkpoints=tmp_path)
+    (file,) = tmp_path.glob("checkpoint-*.npz")
+    content = file.read_bytes()
+
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("numpy.load", fails)
+    with pytest.raises(type(error)):
+        train(net(), digits, CLASSIFY, course(epochs=1), seed=0, checkpoints=tmp_path)
+    assert file.read_bytes() == content
 
 
 def test_a_checkpoint_of_another_course_is_left_alone(digits, tmp_path) -> None:

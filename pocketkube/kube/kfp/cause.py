@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pocketkube.errors import OutOfMemory, UserError
 from pocketkube.kube.kfp.backend import Backend
 from pocketkube.kube.kfp.progress import FailedPod, Workflow, failed_pods
-from pocketkube.last_words import FAULT
+from pocketkube.last_words import FAULT, PERHAPS_FAULT
 
 # As glog begins a line: severity, date, time, process, place.
 _GLOG = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+\s+\d+ [^ \]]+\] ?(.*)")
@@ -17,8 +17,8 @@ _EXIT = re.compile(r"failed to execute component: exit status \d+")
 _OWN_EXIT = re.compile(r"(\w+: )?Error \(exit code \d\d?\)")
 _KILLED = re.compile(r"(?:\w+: )?Error \(exit code (1[2-9]\d)\)")
 _LONGEST = 500
-# Of the lines with our prefix, those that tell of no mistake.
-_NOBODYS = (FAULT, OutOfMemory.BEGINNING, "No space left")
+# What lines with our prefix have that tell of no mistake, or of none for sure.
+_NOBODYS = (FAULT, PERHAPS_FAULT, OutOfMemory.WORDS, "No space left")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def cause_in_log(text: str) -> Told | None:
     for line in reversed(plain):
         if line.startswith(UserError.PREFIX):
             told = line.removeprefix(UserError.PREFIX)[:_LONGEST]
-            return Told(told, is_users=not told.startswith(_NOBODYS))
+            return Told(told, is_users=not any(words in line for words in _NOBODYS))
     # KFP's own words are of its own failures; else a traceback's last line says most.
     last = next((line for line in reversed(plain) if line and line not in "{}"), "")
     told = fatal or last

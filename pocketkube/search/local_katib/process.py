@@ -9,10 +9,9 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from pocketkube.child_processes import GUARD, end_trees, end_with_parent
+from pocketkube.child_processes import end_trees, guarded, started
 from pocketkube.errors import UserError
 from pocketkube.search.local_katib.early_stopping import Rule, RuleWatch
 from pocketkube.search.local_katib.experiment import Experiment
@@ -69,13 +68,13 @@ class TrialProcess:
         self._process = self._start(experiment, command)
 
     @property
-    def process(self) -> subprocess.Popen | None:
-        """The process; None where there is no such program."""
+    def process(self) -> subprocess.Popen:
+        """The process."""
         return self._process
 
     def poll(self) -> Ended | None:
         """Reads what is new of its metrics; how it ended, or None while it runs."""
-        code = self._process.poll() if self._process else 127
+        code = self._process.poll()
         self._read(to_end=code is not None)
         if code is not None:
             # It ended by itself before it could be stopped.
@@ -84,7 +83,6 @@ class TrialProcess:
             if not (self._stopped_early or self._cause):
                 return None
             # Of metrics that cannot be read the collector dies, and the trial with it.
-            assert self._process is not None
             end_trees([self._process])
             self._read(to_end=True)
         seconds = time.monotonic() - self._began
@@ -92,26 +90,20 @@ class TrialProcess:
             self._cause = self._failure(code or 0)
         return Ended(tuple(self._reports), self._stopped_early, self._cause, seconds)
 
-    def _start(self, experiment: Experiment, command: Command) -> subprocess.Popen | None:
+    def _start(self, experiment: Experiment, command: Command) -> subprocess.Popen:
         words = words_to_run(command, experiment.collector.path, self._metrics)
         environment = environment_of(command, experiment.collector.path, self._metrics)
-        folder = experiment.folder / command.folder
-        try:
-            with (self._folder / LOG_FILE).open("wb") as log:
-                return subprocess.Popen(
-                    [sys.executable, "-I", str(GUARD), *words],
-                    env=environment,
-                    cwd=folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    # Ctrl-C reaches this process alone, which then ends its trials.
-                    start_new_session=True,
-                    preexec_fn=partial(end_with_parent, os.getpid()),
-                )
-        except OSError as error:
-            self._cause = f"{words[0]}: {error.strerror}"
-            return None
+        with (self._folder / LOG_FILE).open("wb") as log:
+            return started(
+                guarded(words),
+                env=environment,
+                cwd=experiment.folder / command.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C reaches this process alone, which then ends its trials.
+                start_new_session=True,
+            )
 
     def _read(self, *, to_end: bool) -> None:
         try:

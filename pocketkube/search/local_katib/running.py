@@ -116,7 +116,7 @@ class _Run:
 
     def end_processes(self) -> None:
         """Ends what runs."""
-        end_trees([each.process for each in self._running.values() if each.process is not None])
+        end_trees([each.process for each in self._running.values()])
 
     def _ending(self) -> Ending | None:
         return ending_of(self._experiment, self._journal.trials, nothing_left=self._nothing_left)

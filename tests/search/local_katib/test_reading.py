@@ -83,7 +83,7 @@ def setting(name: str, value: str) -> list[dict[str, str]]:
         ),
         (
             lambda s: s["algorithm"].update(algorithmSettings=setting("random_state", "-1")),
-            "random_state must be a whole number, at least 0; received -1",
+            "at most 4294967295; received -1",
         ),
         (lambda s: s["algorithm"].update(algorithmName="grid"), "grid needs a step for x"),
         (lambda s: s["objective"].update(type="most"), "must be minimize or maximize; received most"),
