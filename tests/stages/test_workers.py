@@ -7,15 +7,18 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import yaml
 from keras import layers
 
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
+from pocketkube.importing import import_all
 from pocketkube.packing import decode
 from pocketkube.sparsity.selection import sparsifiable_kernels
-from pocketkube.spec import parse_spec
+from pocketkube.spec import load_spec, parse_spec, resolve_paths
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.on_cluster import run_on_cluster
+from tests.own_modules import as_before, save_network
 from tests.steps import call_of, run_step
 
 SPEC = {
@@ -90,6 +93,35 @@ class TestTogether:
         weights = {weight.path: np.asarray(weight) for weight in two.model.weights}
         for path, form in two.forms.items():
             np.testing.assert_array_equal(weights[path], decode(form))
+
+    def test_two_workers_learn_with_the_users_layers_from_answers_as_one_does(
+        self, tmp_path: Path
+    ) -> None:
+        save_network(tmp_path)
+        document = {
+            "model": "net.keras",
+            "imports": ["my_layers"],
+            "dataset": {"builtin": "digits", "image_size": [8, 8], "labels": False, "max_train": 640},
+            "stages": [{"fine_tune": {"epochs": 2, "learning_rate": 0.01}}],
+        }
+        found = []
+        for workers in (1, 2):
+            training = {"batch_size": 64, "workers": workers}
+            (tmp_path / "spec.yaml").write_text(yaml.safe_dump({**document, "training": training}))
+            job = resolve_paths(load_spec(tmp_path / "spec.yaml"), tmp_path)
+            with as_before():
+                if workers == 1:
+                    run_step(job, "train_model", {}, tmp_path / "dense")
+                inputs = {"model": tmp_path / "dense", "teacher": tmp_path / "dense"}
+                run_step(job, "fine_tune_model", inputs, tmp_path / str(workers))
+                import_all(job.imports)
+                found.append(load_bundle(tmp_path / str(workers)))
+        one, two = found
+        made = two.facts.stages[-1]
+        assert made.history.workers == 2
+        assert [head.score_name for head in made.heads] == ["agreement_with_original"]
+        # Each rank normalises its own half of a batch.
+        assert made.history.loss == pytest.approx(one.facts.stages[-1].history.loss, rel=0.02)
 
     def test_a_refusal_is_one_line_and_leaves_nothing(self, tmp_path: Path, capfd) -> None:
         with pytest.raises(
