@@ -26,7 +26,7 @@ files() {
     if [ "$builder" = docker ]; then
         container=$(docker create "$1")
         docker export "$container" | tar --list --verbose |
-            awk '/^-/ { size = $3; sub(/^([^ ]+ +){5}/, ""); print size, $0 }'
+            awk '/^-/ { size = $3; sub(/^[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +/, ""); print size, $0 }'
         docker rm "$container" > /dev/null
     else
         container=$(buildah from --pull-never --arch "$(architecture "$1")" "$1")
