@@ -109,6 +109,9 @@ def _number(error: BaseException) -> int | None:
 def _of_number(number: int, target: Path | None, error: BaseException) -> UserError | None:
     place = getattr(error, "filename", None)
     if target is not None and (place is None or _is_part(place, target)):
+        if number == errno.EEXIST and place != target:
+            # A folder above it was to be made where a file stands.
+            number = errno.ENOTDIR
         place = target
     writing = "while writing" if place is None else f"while writing {_text(place)}"
     if number in (errno.ENOSPC, errno.EDQUOT):

@@ -346,3 +346,9 @@ def test_what_is_no_regular_file_is_written_to_and_stays(tmp_path: Path) -> None
     assert os.read(reader, 10) == b"told"
     os.close(reader)
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_file_where_a_folder_is_to_be_made_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"^Cannot write .*file/net.txt: a part of the path is a file"):
+        write_text(tmp_path / "file" / "net.txt", "")
