@@ -1,6 +1,7 @@
 """Files and folders that are complete or absent: written aside, flushed to the disk, then renamed."""
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -109,6 +110,12 @@ def temporary_folder() -> Iterator[Path]:
         folder = place / "files"
         folder.mkdir()
         yield folder
+
+
+def sha256_of(file: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_text(target: Path, text: str) -> None:

@@ -21,7 +21,7 @@ from pocketkube.bundle import load_model
 from pocketkube.data.batches import calibration_examples, materialize
 from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.errors import MachineError, UserError
-from pocketkube.files import replaced_folder, write_text
+from pocketkube.files import replaced_folder, sha256_of, write_text
 from pocketkube.graph.cost import profile_model
 from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.latency_table.budget import Latency
@@ -194,7 +194,7 @@ def open_prepared(folder: Path, *, remembers: bool = True) -> Evaluator:
     facts = read_document(PreparedFacts, folder / FACTS)
     for name, known in facts.sha256.items():
         file = folder / name
-        if not file.is_file() or _sha256(file) != known:
+        if not file.is_file() or sha256_of(file) != known:
             what = "changed" if file.is_file() else "missing"
             raise UserError(
                 f"{folder} is damaged: its file {name} is {what}; remove the folder, and prepare the "
@@ -248,7 +248,7 @@ def _write(folder: Path, shared: Shared, stamp: str) -> None:
                 validation=_count(shared.validation),
                 wanted=len(shared.wanted),
             ),
-            sha256={file.name: _sha256(file) for file in sorted(aside.iterdir())},
+            sha256={file.name: sha256_of(file) for file in sorted(aside.iterdir())},
         )
         write_text(aside / FACTS, text_of(facts))
 
@@ -315,8 +315,3 @@ def _load_ranges(file: Path) -> Ranges | None:
         name, _, bits = key.rpartition(":")
         kernels[name, int(bits)] = array
     return Ranges(activations, kernels)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

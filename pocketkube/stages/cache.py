@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from pocketkube.files import replaced_folder, write_text
+from pocketkube.files import replaced_folder, sha256_of, write_text
 from pocketkube.stages.added import added_modules
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.code import code_digest
@@ -90,12 +90,7 @@ def _digests_file(kept: Path) -> Path:
 
 def _digests(folder: Path) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return "".join(f"{_sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return "".join(f"{sha256_of(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
 
 
 def _update_by_content(digest: "hashlib._Hash", folder: Path) -> None:

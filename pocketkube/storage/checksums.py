@@ -1,6 +1,5 @@
 """What a folder on a server holds: names, sizes and SHA-256 of its files, as the server keeps them."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -8,6 +7,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pocketkube.errors import UserError
+from pocketkube.files import sha256_of
 from pocketkube.storage.address import why_no_name
 
 CONTENTS_FILE = "checksums.json"
@@ -126,10 +126,8 @@ def known_names(contents: Contents | None, unfinished: Unfinished | None) -> Seq
 
 
 def _measured(folder: Path, path: Path) -> File:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     name = path.relative_to(folder).as_posix()
-    return File(name=name, size_bytes=path.stat().st_size, sha256=digest)
+    return File(name=name, size_bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
 def _first(error: ValidationError) -> str:
