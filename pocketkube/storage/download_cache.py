@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -58,7 +59,7 @@ def hold(identity: str, what: str, size_bytes: int, fill: Callable[[Path], None]
         while True:
             lock = locked(lock_file, shared=True)
             if folder.is_dir():
-                os.utime(lock_file)
+                _note_use(lock_file)
                 return Held(folder, lock)
             os.close(lock)
             lock = locked(lock_file)
@@ -137,10 +138,16 @@ def _size(lock_file: Path) -> int:
     return 0
 
 
-def _last_use(lock_file: Path) -> float:
+def _note_use(lock_file: Path) -> None:
+    # The kernel's own stamp moves only every few milliseconds: uses in between would tie.
+    now = time.time_ns()
+    os.utime(lock_file, ns=(now, now))
+
+
+def _last_use(lock_file: Path) -> int:
     with suppress(FileNotFoundError):
-        return lock_file.stat().st_mtime
-    return 0.0
+        return lock_file.stat().st_mtime_ns
+    return 0
 
 
 def _root() -> Path:

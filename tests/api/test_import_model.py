@@ -19,5 +19,6 @@ def test_a_model_of_any_size_is_read_at_one(tmp_path: Path) -> None:
     with pytest.raises(pk.UserError, match="The image size 0 x 3 is none"):
         pk.import_model(tmp_path / "net.keras", image_size=(0, 3))
     network.save(tmp_path / "sized.keras")
+    assert pk.import_model(tmp_path / "sized.keras", image_size=(6, 10)).profile == network.profile
     with pytest.raises(pk.UserError, match="takes inputs of the fixed shapes"):
-        pk.import_model(tmp_path / "sized.keras", image_size=(6, 10))
+        pk.import_model(tmp_path / "sized.keras", image_size=(10, 6))
