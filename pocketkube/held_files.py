@@ -20,8 +20,10 @@ _DAY_S = 24 * 3600.0
 
 
 @contextmanager
-def held(file: Path, meets: Callable[[str], None], *, required: bool = False) -> Iterator[None]:
+def held(file: Path, meets: Callable[[str], None], *, required: bool = False) -> Iterator[int]:
     """Holds a file that is there only while somebody holds it; waits for another who does.
+
+    Processes that are given the descriptor hold it, too, when this one has been killed.
 
     Args:
         file: The file; its folder is made where it is not there.
@@ -29,6 +31,9 @@ def held(file: Path, meets: Callable[[str], None], *, required: bool = False) ->
             the waiting.
         required: Whether to refuse where the file system knows no locks; otherwise nothing is
             protected there.
+
+    Yields:
+        The file's descriptor.
 
     Raises:
         UserError: If it cannot be written.
@@ -43,7 +48,7 @@ def held(file: Path, meets: Callable[[str], None], *, required: bool = False) ->
             raise
         raise meaning from error
     with _signed(file, lock):
-        yield
+        yield lock
 
 
 @contextmanager

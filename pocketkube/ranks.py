@@ -1,14 +1,19 @@
 """Which of several processes that do one stage's work together this one is; without TensorFlow."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pocketkube.files import temporary_folder
+from pocketkube.files import replaced_file, replaced_folder, temporary_folder
 
 SIZES = ("OMPI_COMM_WORLD_SIZE", "HOROVOD_SIZE")
 RANKS = ("OMPI_COMM_WORLD_RANK", "HOROVOD_RANK")
+# Set where processes may come and go: what they show to be given their places.
+GROUP = "POCKETKUBE_GROUP"
+# The exit code of a process that was started when training had gone on without it.
+TOO_LATE = 75
 
 
 def started_size() -> int:
@@ -21,8 +26,13 @@ def started_together() -> bool:
     return any(name in os.environ for name in SIZES)
 
 
+def may_change() -> bool:
+    """Whether processes that were started with this one may come and go, and so its rank may change."""
+    return GROUP in os.environ
+
+
 def started_first() -> bool:
-    """Whether this process is the first of them, or the only one."""
+    """Whether this process is the first of them, or the only one; as things are now."""
     return all(os.environ.get(name, "0") == "0" for name in RANKS)
 
 
@@ -31,7 +41,8 @@ def written_by_the_first(output: Path) -> Iterator[Path]:
     """Where this process writes what `output` is to hold: there in the first process only.
 
     The others write into a temporary folder that is removed afterwards, so that work shared by several
-    processes needs to know nothing of it.
+    processes needs to know nothing of it. Where processes may come and go, all do, and what the first
+    has written is put in place in the end: only then is it known which one that is.
 
     Args:
         output: The file or folder to write.
@@ -39,8 +50,21 @@ def written_by_the_first(output: Path) -> Iterator[Path]:
     Yields:
         The path to write to, with the same name.
     """
-    if started_first():
+    if started_first() and not may_change():
         yield output
         return
     with temporary_folder() as folder:
-        yield folder / output.name
+        made = folder / output.name
+        yield made
+        if started_first() and may_change():
+            _put(made, output)
+
+
+def _put(made: Path, output: Path) -> None:
+    """Copies what was written, which may be on another file system, to where it belongs."""
+    if made.is_dir():
+        with replaced_folder(output) as aside:
+            shutil.copytree(made, aside, dirs_exist_ok=True)
+    elif made.exists():
+        with replaced_file(output) as aside:
+            shutil.copyfile(made, aside)

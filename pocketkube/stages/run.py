@@ -13,10 +13,10 @@ from pocketkube.errors import RejectedFile, UserError
 from pocketkube.facts import load_warnings
 from pocketkube.held_files import HELD, OURS, held
 from pocketkube.importing import import_all
-from pocketkube.launch.mpirun import MpiRun
+from pocketkube.launch.local_workers import LocalWorkers
 from pocketkube.launch.waiting import wait_for
 from pocketkube.quiet import quiet_tensorflow
-from pocketkube.ranks import started_first, started_together, written_by_the_first
+from pocketkube.ranks import may_change, started_first, started_together, written_by_the_first
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.stages.cache import hand_out, is_kept, kept_place, note_digests
 from pocketkube.stages.call import StageCall
@@ -93,7 +93,8 @@ def _run_or_take(call: StageCall, cache: Path) -> Ran:
 def _run(call: StageCall) -> Ran:
     began = time.monotonic()
     if workers_of(call) > 1 and not started_together():
-        wait_for(MpiRun(workers_of(call)).start(call))
+        lease = _lease(Path(call.output), "lease")
+        wait_for(LocalWorkers(workers_of(call), lease).start(call))
         return Ran(False, time.monotonic() - began)
     definition, output = call.definition, Path(call.output)
     starts = definition.tensorflow and "tensorflow" not in sys.modules
@@ -107,8 +108,9 @@ def _run(call: StageCall) -> Ran:
     began = time.monotonic()
     scratch = output.parent / f".{output.name}.partial"
     inputs = {name: Path(folder) for name, folder in call.inputs.items()}
-    # Those that a killed process has started may still be at it for a moment.
-    with _held(output, "lease") if started_first() else nullcontext():
+    # Those that a killed process has started may still be at it for a moment. Processes that may come
+    # and go have it from the one that starts them.
+    with _held(output, "lease") if started_first() and not may_change() else nullcontext():
         with written_by_the_first(output) as own, _backed_up(scratch, call):
             work(call.config, inputs, own, scratch)
         if started_first():
@@ -123,7 +125,11 @@ def _held(output: Path, kind: str) -> AbstractContextManager[None]:
     def say(holder: str) -> None:
         print(f"waits for {holder}, which writes {output}", file=sys.stderr, flush=True)
 
-    return held(output.with_name(f"{OURS}{output.name}.{kind}{HELD}"), say)
+    return held(_lease(output, kind), say)
+
+
+def _lease(output: Path, kind: str) -> Path:
+    return output.with_name(f"{OURS}{output.name}.{kind}{HELD}")
 
 
 def workers_of(call: StageCall) -> int:
@@ -141,8 +147,8 @@ def has_work_to_share(call: StageCall) -> bool:
 
 def _backed_up(scratch: Path, call: StageCall) -> AbstractContextManager[None]:
     """Checkpoints are the first process's, and so are their copies."""
-    if call.checkpoints and started_first():
-        return backed_up(scratch, parse_uri(call.checkpoints))
+    if call.checkpoints and (started_first() or may_change()):
+        return backed_up(scratch, parse_uri(call.checkpoints), by_this_process=started_first)
     return nullcontext()
 
 

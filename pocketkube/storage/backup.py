@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,9 @@ _PART_BYTES = 16 << 20
 
 
 @contextmanager
-def backed_up(folder: Path, address: S3Address) -> Iterator[None]:
+def backed_up(
+    folder: Path, address: S3Address, by_this_process: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
     """Brings back a folder's files, and sends those that change during the block.
 
     Each file has to be replaced as a whole, never written in place. A thread looks for changes every
@@ -29,16 +31,19 @@ def backed_up(folder: Path, address: S3Address) -> Iterator[None]:
     Args:
         folder: The folder; made where it is not there, and files are there.
         address: Where its files' copies are; nothing else may be there.
+        by_this_process: Whether it is for this process to send, now; of several, one does.
 
     Raises:
         UserError: If the server stays away before the block begins, or refuses.
     """
-    patiently("fetch", lambda: _bring_back(folder, address))
+    if by_this_process():
+        patiently("fetch", lambda: _bring_back(folder, address))
     copies, ended = _Copies(folder, address), threading.Event()
 
     def send_again_and_again() -> None:
         while not ended.wait(SECONDS_BETWEEN_LOOKS):
-            copies.send_changed()
+            if by_this_process():
+                copies.send_changed()
 
     # A thread that still waits for a server must not keep a process that was told to end.
     sender = threading.Thread(target=send_again_and_again, name="backup", daemon=True)
@@ -48,7 +53,8 @@ def backed_up(folder: Path, address: S3Address) -> Iterator[None]:
     finally:
         ended.set()
         sender.join()
-        copies.send_changed()
+        if by_this_process():
+            copies.send_changed()
 
 
 def remove_objects(address: S3Address) -> None:

@@ -18,7 +18,7 @@ from pocketkube.structure import arranged
 from pocketkube.training.class_heads import ClassHead, MultiLabelHead
 from pocketkube.training.head import Head
 from pocketkube.training.task import Task
-from pocketkube.training.workers import started_workers
+from pocketkube.training.workers import Workers, shared
 
 BATCH = 256
 # Bytes of answers that are held in memory at most; beyond it is a file without a name.
@@ -105,11 +105,15 @@ def _said(model: keras.Model, task: Task, shapes: Sequence[tuple[int, ...]]) -> 
 
 
 def _labelled(examples: Examples, said: Said, task: Task, origin: str, model: keras.Model) -> Examples:
-    labels: Arrays = ()
-    for start, found in _answers(examples, said, task, origin, model.name):
-        labels = labels or tuple(_empty((examples.size, *y.shape[1:]), y.dtype) for y in found)
-        for whole, part in zip(labels, found, strict=True):
-            whole[start : start + len(part)] = part
+    def all_labels(workers: Workers) -> Arrays:
+        labels: Arrays = ()
+        for start, found in _answers(examples, said, task, origin, model.name, workers):
+            labels = labels or tuple(_empty((examples.size, *y.shape[1:]), y.dtype) for y in found)
+            for whole, part in zip(labels, found, strict=True):
+                whole[start : start + len(part)] = part
+        return labels
+
+    labels = shared(all_labels)
     shapes = [tuple(output.shape) for output in model.outputs]
     if not any(None in shape[1:] for shape in shapes):
         told = f"what {model.name} answers on {origin}"
@@ -121,10 +125,9 @@ def _labelled(examples: Examples, said: Said, task: Task, origin: str, model: ke
 
 
 def _answers(
-    examples: Examples, said: Said, task: Task, origin: str, name: str
+    examples: Examples, said: Said, task: Task, origin: str, name: str, workers: Workers
 ) -> Iterator[tuple[int, list[np.ndarray]]]:
     """The place of each batch and its labels; each worker computes a part, and all share them."""
-    workers = started_workers()
     own = batches(examples, BATCH, rank=workers.rank, ranks=workers.size)
     for number, (inputs, _) in enumerate(own):
         start = number * BATCH

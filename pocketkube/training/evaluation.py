@@ -14,7 +14,7 @@ from pocketkube.traceable import refuse_untraceable
 from pocketkube.training.forward import call_model
 from pocketkube.training.method import Method
 from pocketkube.training.task import Task
-from pocketkube.training.workers import Workers, started_workers
+from pocketkube.training.workers import Workers, shared
 
 # Examples at a time, over all workers.
 BATCH_SIZE = 256
@@ -60,8 +60,11 @@ def evaluate_all(
 ) -> list[Scores]:
     """The same for several splits; the model is traced once for all."""
     judge = judge_of(model, task, Method())
-    workers = started_workers()
-    return [evaluate_by(judge, examples, task, workers, batch_size) for examples in splits]
+
+    def all_scores(workers: Workers) -> list[Scores]:
+        return [evaluate_by(judge, examples, task, workers, batch_size) for examples in splits]
+
+    return shared(all_scores)
 
 
 # From inputs and labels of a batch to loss, score and each head's score of each example,

@@ -1,5 +1,6 @@
 """The one training loop: training from scratch, fine-tuning and every method that trains."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,6 +16,7 @@ from pocketkube.data.dataset import Dataset, Examples
 from pocketkube.errors import UserError
 from pocketkube.keras_private import flat_layers
 from pocketkube.progress import Progress, Silent, progress
+from pocketkube.ranks import TOO_LATE
 from pocketkube.spec.sections import Training
 from pocketkube.training.best_epoch import end_with_kept, finished, keep_if_best
 from pocketkube.training.course import Course, course_identity
@@ -25,10 +27,17 @@ from pocketkube.training.history import Epoch, History, OnEpoch
 from pocketkube.training.method import Method
 from pocketkube.training.optimizer import build_optimizer
 from pocketkube.training.schedules import learning_rate
-from pocketkube.training.state import TrainState, restore, save, synchronize
+from pocketkube.training.state import Commits, TrainState, restore, synchronize
 from pocketkube.training.step import Step, train_step
 from pocketkube.training.task import Task
-from pocketkube.training.workers import Workers, WorkersChanged, share_weight, started_workers
+from pocketkube.training.workers import (
+    SingleProcess,
+    TooLate,
+    Workers,
+    WorkersChanged,
+    share_weight,
+    started_workers,
+)
 
 
 def train(
@@ -93,13 +102,16 @@ def train(
         identity,
     )
     began = time.monotonic()
-    group = workers()
-    state = restore(course) if group.rank == 0 else TrainState()
+    group = _first_group(workers, course)
+    state = restore(course) if group.rank == 0 or group.may_change else TrainState()
+    commits = Commits(course, state)
     with _mixed_precision(model) if settings.mixed_precision else nullcontext():
         while True:
             try:
-                state = synchronize(course, state, group)
-                _train(course, state, group, stage, on_epoch)
+                with group.failures_as_changes():
+                    state = synchronize(course, commits.go_back(), group)
+                    commits.remember(state, group)
+                    _train(course, state, group, stage, on_epoch, commits)
                 break
             except WorkersChanged:
                 group = workers()
@@ -108,8 +120,23 @@ def train(
     return History(**figures, seconds=seconds, workers=group.size, kept_epoch=state.kept_epoch)
 
 
+def _first_group(workers: Callable[[], Workers], course: Course) -> Workers:
+    """The group; this process alone where the others are done with the course, and it can be read."""
+    try:
+        return workers()
+    except TooLate:
+        if restore(course).is_complete(course):
+            return SingleProcess()
+        sys.exit(TOO_LATE)
+
+
 def _train(
-    course: Course, state: TrainState, workers: Workers, stage: str, on_epoch: OnEpoch | None
+    course: Course,
+    state: TrainState,
+    workers: Workers,
+    stage: str,
+    on_epoch: OnEpoch | None,
+    commits: Commits,
 ) -> None:
     """Trains to the end with one group of workers."""
     if state.is_complete(course):
@@ -122,7 +149,7 @@ def _train(
     with _shown(stage, course.steps, workers) as shown:
         while not state.is_complete(course):
             began = time.monotonic()
-            _train_epoch(course, state, workers, examples, step, shown)
+            _train_epoch(course, state, workers, examples, step, shown, commits)
             _average_statistics(course, workers)
             refuse_weights(course.judged, state.step(course), course.settings)
             epoch = _end_epoch(course, state, workers, judge, began)
@@ -131,7 +158,7 @@ def _train(
                 state.stopped = workers.broadcast_object(stop)
             if state.is_complete(course):
                 end_with_kept(course, state, workers)
-            save(course, state, workers)
+            commits.commit(state, workers)
 
 
 def _train_epoch(
@@ -141,6 +168,7 @@ def _train_epoch(
     examples: Examples,
     step: Step,
     shown: Progress,
+    commits: Commits,
 ) -> None:
     """Trains from the position in the data to the end of its epoch."""
     settings, optimizer = course.settings, course.optimizer
@@ -155,7 +183,6 @@ def _train_epoch(
         skip=state.examples // course.batch_size,
     )
     for inputs, labels in left:
-        workers.check()
         number = state.step(course)
         optimizer.learning_rate = learning_rate(settings, number, course.steps)
         course.method.before_step(number, course.steps, optimizer)
@@ -170,7 +197,7 @@ def _train_epoch(
         shown.update(done, loss=state.sums[0] / state.sums[2])
         if done % settings.checkpoint_steps == 0 and done % course.steps_per_epoch:
             _average_statistics(course, workers)
-            save(course, state, workers)
+            commits.commit(state, workers)
 
 
 def _average_statistics(course: Course, workers: Workers) -> None:

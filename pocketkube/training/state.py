@@ -1,6 +1,7 @@
 """How far a course of training has come, and its checkpoints."""
 
-from dataclasses import asdict, dataclass, field
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -70,13 +71,50 @@ def restore(course: Course) -> TrainState:
     return TrainState(**values, kept=found.kept)
 
 
-def save(course: Course, state: TrainState, workers: Workers) -> None:
-    """Writes a checkpoint; the first worker does."""
-    if course.checkpoint is None or workers.rank:
-        return
-    values = asdict(state)
-    kept = values.pop("kept")
-    save_checkpoint(course.checkpoint, course.identity, values, course.variables, kept)
+class Commits:
+    """What training goes back to where workers were lost: its last checkpoint, in memory.
+
+    Args:
+        course: The course.
+        state: Where it begins, or goes on; `course`'s variables are as it says.
+    """
+
+    def __init__(self, course: Course, state: TrainState) -> None:
+        self._course, self._state = course, state
+        self._values: list[np.ndarray] | None = None
+
+    def commit(self, state: TrainState, workers: Workers) -> None:
+        """Remembers where training is, where workers may change, and writes the checkpoint.
+
+        The first worker writes. Others that wait to take part may do so then.
+
+        Raises:
+            WorkersChanged: If they do; the commit is made.
+        """
+        self.remember(state, workers)
+        if self._course.checkpoint is not None and workers.rank == 0:
+            values = asdict(state)
+            kept = values.pop("kept")
+            save_checkpoint(
+                self._course.checkpoint, self._course.identity, values, self._course.variables, kept
+            )
+        workers.check()
+
+    def remember(self, state: TrainState, workers: Workers) -> None:
+        """Remembers where training is, where workers may change."""
+        self._state = state
+        if workers.may_change:
+            # The arrays that are kept are replaced, never changed.
+            self._state = replace(deepcopy(replace(state, kept=[])), kept=state.kept)
+            self._values = [np.array(variable) for variable in self._course.variables]
+
+    def go_back(self) -> TrainState:
+        """Sets the course's variables to those of the last commit; returns the state that was then."""
+        if self._values is not None:
+            for variable, value in zip(self._course.variables, self._values, strict=True):
+                variable.assign(value)
+            return replace(deepcopy(replace(self._state, kept=[])), kept=self._state.kept)
+        return self._state
 
 
 def synchronize(course: Course, state: TrainState, workers: Workers) -> TrainState:

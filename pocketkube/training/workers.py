@@ -1,12 +1,15 @@
 """The processes that train together: Horovod's ranks, or a single process."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeVar
 
 import tensorflow as tf
 
 from pocketkube.errors import UserError
-from pocketkube.ranks import started_size
+from pocketkube.ranks import may_change, started_size
+
+Answer = TypeVar("Answer")
 
 
 class WorkersChanged(Exception):
@@ -15,6 +18,10 @@ class WorkersChanged(Exception):
     A group raises it from any of its methods. Training then asks for a new group, which may have
     another size, and goes on from the position in the data that it had reached.
     """
+
+
+class TooLate(Exception):
+    """The others have done a piece of common work, and have gone on."""
 
 
 class Workers(Protocol):
@@ -26,13 +33,21 @@ class Workers(Protocol):
     Attributes:
         rank: The number of this worker, from 0.
         size: How many there are.
+        may_change: Whether another group may take its place.
     """
 
     rank: int
     size: int
+    may_change: bool
 
     def check(self) -> None:
-        """Called between two steps; raises `WorkersChanged` where the group is to be made anew."""
+        """Raises `WorkersChanged` where the group is to be made anew.
+
+        Called when what was learnt has just been committed: nothing is lost then.
+        """
+
+    def failures_as_changes(self) -> AbstractContextManager[None]:
+        """Within it, `WorkersChanged` is raised where a worker was lost, whatever tells of that."""
 
     def average(self, tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
         """Means over all workers, all in one round; it may be part of a `tf.function`."""
@@ -51,9 +66,14 @@ class SingleProcess:
     """One process that shares its work with no other."""
 
     rank, size = 0, 1
+    may_change = False
 
     def check(self) -> None:
         """See `Workers`."""
+
+    def failures_as_changes(self) -> AbstractContextManager[None]:
+        """See `Workers`."""
+        return nullcontext()
 
     def average(self, tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
         """See `Workers`."""
@@ -78,6 +98,8 @@ class HorovodWorkers:
         UserError: If Horovod is not installed.
     """
 
+    may_change = False
+
     def __init__(self) -> None:
         try:
             import horovod.tensorflow as hvd
@@ -91,6 +113,10 @@ class HorovodWorkers:
 
     def check(self) -> None:
         """See `Workers`; ranks started by mpirun stay the same until they end."""
+
+    def failures_as_changes(self) -> AbstractContextManager[None]:
+        """See `Workers`; mpirun ends all where one is lost."""
+        return nullcontext()
 
     def average(self, tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
         """See `Workers`."""
@@ -111,12 +137,37 @@ class HorovodWorkers:
 
 
 def started_workers() -> Workers:
-    """The processes that this one was started with.
+    """The processes that this one was started with, for their next piece of common work.
 
     Raises:
         UserError: If there are several and Horovod is not installed.
+        TooLate: If the others have done this piece of work.
     """
+    if may_change():
+        from pocketkube.training.elastic import elastic_workers
+
+        return elastic_workers()
     return HorovodWorkers() if started_size() > 1 else SingleProcess()
+
+
+def shared(work: Callable[[Workers], Answer]) -> Answer:
+    """Does a piece of work that depends on nothing that is learnt, all workers together.
+
+    It is done again from its beginning where workers change, and by one that is late for it alone.
+
+    Args:
+        work: The work, which changes nothing.
+    """
+    while True:
+        try:
+            group = started_workers()
+        except TooLate:
+            return work(SingleProcess())
+        try:
+            with group.failures_as_changes():
+                return work(group)
+        except WorkersChanged:
+            continue
 
 
 def share_weight(batch_size: int, workers: Workers) -> float:

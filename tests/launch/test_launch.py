@@ -15,12 +15,13 @@ import pytest
 
 from pocketkube.errors import DataError, UserError
 from pocketkube.launch.inline import Inline
-from pocketkube.launch.mpirun import MpiRun, mpirun_command
+from pocketkube.launch.local_workers import LocalWorkers
 from pocketkube.launch.outcome import Cause, outcome_of_error, outcome_of_process
 from pocketkube.launch.processes import ProcessJob
 from pocketkube.launch.waiting import wait_for
 from pocketkube.spec import parse_spec
 from pocketkube.stages.remote import run_stage_at
+from tests.mpirun import mpirun_command
 from tests.steps import call_of
 
 needs_mpirun = pytest.mark.skipif(
@@ -111,7 +112,7 @@ def test_work_that_is_not_shared_is_refused_by_a_launcher_of_several(tmp_path: P
     spec = parse_spec({"model": "lenet", "dataset": "digits", "stages": []})
     call = call_of(spec, "result", {"model": tmp_path}, tmp_path / "file")
     with pytest.raises(UserError, match=r"^export_litert does not share its work: .*workers to 1"):
-        MpiRun(2).start(call)
+        LocalWorkers(2).start(call)
 
 
 SLEEPING = "print(os.getpid(), flush=True); time.sleep(300)"

@@ -1,6 +1,5 @@
 """training.workers: stages that train run in several Horovod processes by themselves."""
 
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,7 +30,6 @@ SPEC = {
 needs_horovod = [
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("horovod") is None, reason="Horovod is missing: run make horovod"),
-    pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is missing: install openmpi-bin"),
 ]
 
 
@@ -132,9 +130,9 @@ class TestTogether:
         assert "Traceback" not in capfd.readouterr().err
 
 
-def test_without_mpirun_it_says_what_is_missing(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match=r"training.workers: 2 processes need .*mpirun"):
+def test_without_horovod_it_says_what_is_missing(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("pocketkube.launch.local_workers.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"training.workers: 2 processes need Horovod .make horovod"):
         run_step(spec(workers=2), "train_model", {}, tmp_path / "model")
 
 
@@ -144,8 +142,8 @@ def test_a_given_model_is_loaded_by_this_process_alone(tmp_path: Path, monkeypat
     training = {**SPEC["training"], "workers": 2}
     digits = {"builtin": "digits", "image_size": [8, 8]}
     job = parse_spec({**SPEC, "model": str(file), "dataset": digits, "training": training})
-    # Neither mpirun nor a cluster is there to be asked for processes, nor a store for checkpoints.
-    monkeypatch.setenv("PATH", str(tmp_path))
+    # Neither Horovod nor a cluster is there to be asked for processes, nor a store for checkpoints.
+    monkeypatch.setattr("pocketkube.launch.local_workers.find_spec", lambda name: None)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
     run_step(job, "train_model", {}, tmp_path / "here")

@@ -22,11 +22,11 @@ from keras import layers
 
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
-from pocketkube.launch.mpirun import mpirun_command
 from pocketkube.spec import parse_spec
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.remote import run_stage_at
 from pocketkube.storage import fetch_folder, parse_uri, send_folder
+from tests.mpirun import mpirun_command
 from tests.steps import call_of
 from tests.storage.gateway import BUCKET, KEYS, Gateway
 from tests.storage.relay import refusal, relay

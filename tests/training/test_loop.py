@@ -20,7 +20,6 @@ from keras import layers
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset, Labels
 from pocketkube.errors import UserError
-from pocketkube.launch.mpirun import mpirun_command
 from pocketkube.spec.sections import Augmentation, DatasetSettings, Training
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.history import History
@@ -28,6 +27,7 @@ from pocketkube.training.loop import train
 from pocketkube.training.method import Method
 from pocketkube.training.schedules import learning_rate
 from pocketkube.training.task import infer_task
+from tests.mpirun import mpirun_command
 from tests.tasks import class_task
 
 CLASSIFY = class_task()

@@ -41,10 +41,10 @@ def test_shares_weigh_as_their_rows(batch: int, size: int) -> None:
 
 
 class Leaving(SingleProcess):
-    """A group that is no longer the same after some steps."""
+    """A group that is no longer the same after some commits."""
 
-    def __init__(self, steps: int) -> None:
-        self._left = steps
+    def __init__(self, commits: int) -> None:
+        self._left = commits
 
     def check(self) -> None:
         self._left -= 1
@@ -56,7 +56,8 @@ def test_a_new_group_goes_on_in_the_middle_of_an_epoch(digits) -> None:  # noqa:
     whole, changed = net(dropout=0.3), net(dropout=0.3)
     wanted = train(whole, digits, CLASSIFY, course(), seed=0)
     groups = iter([Leaving(7), Leaving(20), SingleProcess()])
-    history = train(changed, digits, CLASSIFY, course(), seed=0, workers=lambda: next(groups))
+    often = course(checkpoint_steps=1)
+    history = train(changed, digits, CLASSIFY, often, seed=0, workers=lambda: next(groups))
     assert same(whole, changed)
     assert history.loss == wanted.loss
     assert history.val_score == wanted.val_score

@@ -1,0 +1,69 @@
+"""Where the processes of a group run: on this machine, or on an MPIJob's workers by ssh."""
+
+import itertools
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pocketkube.child_processes import started
+
+# As mpi-operator mounts it, with a host's name in each line, and with no word of slots.
+DISCOVER = Path("/etc/mpi/discover_hosts.sh")
+_ASK_S = 15
+# The launcher's own, which would mislead a worker.
+_OWN = ("HOME", "HOSTNAME", "LD_PRELOAD", "OLDPWD", "PATH", "PWD", "SHLVL", "TERM", "_")
+_OWN_PREFIXES = ("CUDA_", "K_MPI_", "KUBERNETES_", "NVIDIA_", "OMPI_", "OPAL_", "ORTE_", "PMIX_")
+
+
+class Hosts(Protocol):
+    """Where processes can be started."""
+
+    def free(self, running: Sequence[str], most: int) -> list[str]:
+        """Names for processes that may be started now, beside those that run.
+
+        Args:
+            running: The names of those that run.
+            most: How many may run, with these.
+        """
+
+    def start(self, name: str, environment: Mapping[str, str]) -> subprocess.Popen:
+        """Starts a process, whose output is piped."""
+
+    def lose(self, name: str) -> None:
+        """Takes note that a process was lost."""
+
+
+@dataclass
+class ThisMachine:
+    """Processes of this machine, each under a name that was not there before.
+
+    Attributes:
+        program: Program and arguments.
+        held: Descriptors of locks that are held until all processes have ended.
+    """
+
+    program: Sequence[str]
+    held: Sequence[int] = ()
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def free(self, running: Sequence[str], most: int) -> list[str]:
+        """See `Hosts`."""
+        return [f"worker-{next(self._numbers)}" for _ in range(most - len(running))]
+
+    def start(self, name: str, environment: Mapping[str, str]) -> subprocess.Popen:
+        """See `Hosts`."""
+        return started(
+            self.program,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=tuple(self.held),
+            start_new_session=True,
+        )
+
+    def lose(self, name: str) -> None:
+        """See `Hosts`; another takes its place."""
