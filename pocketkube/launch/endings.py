@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pocketkube.kube.pods import Ending, Stuck
 from pocketkube.launch.outcome import Cause, Outcome, outcome_of_process
-from pocketkube.launch.ranks import STARVED
+from pocketkube.launch.ssh_hosts import STARVED
 
 
 def cause_of_waiting(stuck: Stuck) -> Cause:

@@ -119,7 +119,7 @@ def _run(call: StageCall) -> Ran:
     return Ran(False, time.monotonic() - began)
 
 
-def _held(output: Path, kind: str) -> AbstractContextManager[None]:
+def _held(output: Path, kind: str) -> AbstractContextManager[object]:
     """Keeps other processes from writing an output and its checkpoints; says for whom it waits."""
 
     def say(holder: str) -> None:

@@ -6,7 +6,7 @@ from pocketkube.errors import DataError, UserError
 from pocketkube.kube.pods import Ending, Stuck
 from pocketkube.launch.endings import JobEnding, cause_of_waiting, outcome_of_job
 from pocketkube.launch.outcome import Cause
-from pocketkube.launch.ranks import STARVED
+from pocketkube.launch.ssh_hosts import STARVED
 
 FAILED = ("BackoffLimitExceeded/", "Job has reached the specified backoff limit: ")
 DELETED = Ending("t-worker-1", "", "Deleted", None, "")

@@ -1,30 +1,17 @@
-"""Runs a command in several processes that train together, and goes on where some are lost."""
+"""Runs a command of pocketkube in several processes of this machine that train together."""
 
 import argparse
 import os
-import queue
 import signal
-import subprocess
 import sys
-import threading
-import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from pocketkube.child_processes import end_trees
 from pocketkube.held_files import held
-from pocketkube.launch.elastic.group import Group
-from pocketkube.launch.elastic.hosts import Hosts, ThisMachine
-from pocketkube.launch.elastic.rendezvous import Rendezvous
-from pocketkube.ranks import TOO_LATE
+from pocketkube.launch.elastic.hosts import ThisMachine
+from pocketkube.launch.elastic.run import ElasticRun
 
-_LOOK_S = 1.0
-# Losses that count: a process that is lost again and again has a reason that stays.
-_RECENT_S = 600.0
-# For what a process has printed last.
-_READ_S = 2.0
 _LOOPBACK = "127.0.0.1"
 
 
@@ -32,8 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the processes until the first of them has done all.
 
     Returns:
-        The exit code: that of the process that refused its work or failed; 137 where processes were
-        lost so often that it makes no sense to go on.
+        The exit code; see `ElasticRun`.
     """
     parser = argparse.ArgumentParser(prog="python -m pocketkube.launch.elastic")
     parser.add_argument("--processes", type=int, required=True, help="how many are wanted")
@@ -43,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     program = [sys.executable, "-m", "pocketkube", *options.words]
     with _leased(options.lease) as descriptors:
-        run = _Run(ThisMachine(program, descriptors), 1, options.processes, _LOOPBACK)
+        run = ElasticRun(ThisMachine(program, descriptors), 1, options.processes, _LOOPBACK)
         try:
             return run.to_the_end()
         except KeyboardInterrupt:
@@ -69,132 +55,6 @@ def _leased(file: Path | None) -> Iterator[tuple[int, ...]]:
             yield (descriptor,)
         finally:
             os.close(descriptor)
-
-
-class _Run:
-    """The processes that run, and what becomes of them."""
-
-    def __init__(self, hosts: Hosts, least: int, most: int, address: str) -> None:
-        self._hosts, self._least, self._most, self._address = hosts, least, most, address
-        self._rendezvous = Rendezvous(address, Group(least))
-        self._running: dict[str, subprocess.Popen] = {}
-        self._ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
-        self._done: set[str] = set()
-        self._losses: deque[float] = deque()
-        self._printing = threading.Lock()
-        self._waits = False
-
-    def to_the_end(self) -> int:
-        """Starts processes, again where some are lost, until the first has done all."""
-        while True:
-            if not self._done:
-                self._start_more()
-            with suppress(queue.Empty):
-                name, code = self._ended.get(timeout=_LOOK_S)
-                if (end := self._after(name, code)) is not None:
-                    return end
-
-    def end_all(self) -> None:
-        """Ends all processes."""
-        running, self._running = self._running, {}
-        end_trees(list(running.values()))
-
-    @property
-    def _group(self) -> Group:
-        return self._rendezvous.group
-
-    def _start_more(self) -> None:
-        names = self._hosts.free(list(self._running), self._most)
-        self._group.add(names)
-        for name in names:
-            self._running[name] = self._hosts.start(name, self._environment(name))
-            self._follow(name, self._running[name])
-        if self._group.waits_for_more and not self._waits:
-            self._say(f"waits for {self._least} processes; {len(self._running)} are there")
-        self._waits = self._group.waits_for_more
-
-    def _environment(self, name: str) -> dict[str, str]:
-        rank = str(list(self._running).index(name) if name in self._running else len(self._running))
-        return {
-            "HOROVOD_CONTROLLER": "gloo",
-            "HOROVOD_CPU_OPERATIONS": "gloo",
-            "HOROVOD_ELASTIC": "1",
-            "HOROVOD_GLOO_RENDEZVOUS_ADDR": self._address,
-            "HOROVOD_GLOO_RENDEZVOUS_PORT": str(self._rendezvous.port),
-            "HOROVOD_HOSTNAME": name,
-            # What it is until it has its place.
-            "HOROVOD_RANK": rank,
-            "HOROVOD_SIZE": str(self._most),
-            "HOROVOD_LOCAL_RANK": "0",
-            "HOROVOD_LOCAL_SIZE": "1",
-            "POCKETKUBE_GROUP": self._rendezvous.token,
-        }
-
-    def _after(self, name: str, code: int) -> int | None:
-        """What follows from the end of a process; an exit code where that is the end of all."""
-        if self._running.pop(name, None) is None:
-            return None
-        members = self._group.members
-        self._group.remove(name)
-        if code == 0:
-            self._done.add(name)
-            return 0 if not members or members[0] == name else None
-        if code == TOO_LATE:
-            self._say(f"{name} comes too late for the training that goes on, and takes no part")
-            return None
-        if 0 < code < 128:
-            return code
-        self._hosts.lose(name)
-        self._losses.append(time.monotonic())
-        while self._losses[0] < time.monotonic() - _RECENT_S:
-            self._losses.popleft()
-        if len(self._losses) > 2 + self._most:
-            return 128 - code if code < 0 else code
-        is_first = bool(members) and members[0] == name
-        if self._group.is_orphaned or (is_first and self._done):
-            self._say(f"{name} is lost, and with it all that was there: work begins again")
-            self.end_all()
-            self._done.clear()
-            self._rendezvous.group = Group(self._least)
-        else:
-            self._say(f"{name} is lost; work goes on with {len(self._running)}")
-        return None
-
-    def _follow(self, name: str, process: subprocess.Popen) -> None:
-        def read(stream_name: str) -> None:
-            stream = getattr(process, stream_name)
-            for line in stream:
-                self._print(f"[1,{self._rank(name)}]<{stream_name}>:", line)
-
-        def wait() -> None:
-            readers = [
-                threading.Thread(target=read, args=(s,), daemon=True) for s in ("stdout", "stderr")
-            ]
-            for reader in readers:
-                reader.start()
-            code = process.wait()
-            for reader in readers:
-                # What it has started itself may hold the pipe.
-                reader.join(_READ_S)
-            self._ended.put((name, code))
-
-        threading.Thread(target=wait, daemon=True).start()
-
-    def _rank(self, name: str) -> int:
-        place = self._group.place_of(name)
-        if place is not None:
-            return place.rank
-        names = list(self._running)
-        return names.index(name) if name in names else len(names)
-
-    def _print(self, tag: str, line: bytes) -> None:
-        with self._printing:
-            sys.stdout.buffer.write(tag.encode() + line)
-            sys.stdout.buffer.flush()
-
-    def _say(self, text: str) -> None:
-        with self._printing:
-            print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ class Group:
                 self._alive.remove(name)
                 self._wishes.pop(name, None)
                 self._decide()
+                self._changed.notify_all()
 
     def join(self, name: str, wish: Wish) -> Place | None:
         """Waits until the group is made, and gives a process its place.

@@ -1,21 +1,13 @@
-"""Where the processes of a group run: on this machine, or on an MPIJob's workers by ssh."""
+"""Where the processes of a group run: this machine, for one."""
 
 import itertools
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from pocketkube.child_processes import started
-
-# As mpi-operator mounts it, with a host's name in each line, and with no word of slots.
-DISCOVER = Path("/etc/mpi/discover_hosts.sh")
-_ASK_S = 15
-# The launcher's own, which would mislead a worker.
-_OWN = ("HOME", "HOSTNAME", "LD_PRELOAD", "OLDPWD", "PATH", "PWD", "SHLVL", "TERM", "_")
-_OWN_PREFIXES = ("CUDA_", "K_MPI_", "KUBERNETES_", "NVIDIA_", "OMPI_", "OPAL_", "ORTE_", "PMIX_")
 
 
 class Hosts(Protocol):
