@@ -23,7 +23,7 @@ from pocketkube.launch.mpijob import MpiJob, RunningJob
 from pocketkube.launch.outcome import Cause, Outcome
 from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Cluster
-from pocketkube.storage import parse_uri
+from pocketkube.storage import parse_location, parse_uri
 from pocketkube.storage.server import connect as connect_store
 from tests.cluster.jobs import IMAGE, SPEC
 from tests.cluster.store import SECRET, find_store
@@ -168,21 +168,23 @@ def test_a_component_that_is_ended_leaves_no_pod(
     assert not (tmp_path / "trained").exists()
 
 
-def started(namespace: str, arch: str, store: str, **workers: Any) -> RunningJob:
+def started(namespace: str, arch: str, store: str, epochs: int = 40, **workers: Any) -> RunningJob:
     name = f"train-model-{secrets.token_hex(4)}"
-    spec = parse_spec({**SPEC, "training": {**TRAINING, "epochs": 40}})
+    spec = parse_spec({**SPEC, "training": {**TRAINING, "epochs": epochs, "checkpoint_steps": 5}})
     image = workers.pop("image", IMAGE)
     cluster = Cluster.model_validate(section(arch, f"{store}/work", **workers) | {"image": image})
     call = call_of(spec, "train_model", {}, f"{store}/{name}/output")
     return MpiJob(cluster, name, 2, connect(namespace)).start(call)
 
 
-def ending(job: RunningJob, when: str = "", then: Callable[[], object] = lambda: None) -> Outcome:
-    """A job's outcome; as soon as a line holds some words, something is done to it."""
+def ending(job: RunningJob, *doings: tuple[str, Callable[[], object]]) -> Outcome:
+    """A job's outcome; each time that a line holds some words, something is done to it."""
+    lines, left = [], list(doings)
     for line in job.follow():
-        if when and when in line:
-            then()
-            when = ""
+        lines.append(line)
+        if left and left[0][0] in line:
+            left.pop(0)[1]()
+    assert not left, lines
     return job.outcome
 
 
@@ -226,7 +228,44 @@ def test_each_ending_has_its_cause_in_one_line(namespace: str, arch: str, store:
 @pytest.mark.parametrize("role", ["launcher", "worker"])
 def test_a_pod_that_is_deleted_is_the_cause(namespace: str, arch: str, store: str, role: str) -> None:
     job = started(namespace, arch, store)
-    outcome = ending(job, "[rank ", lambda: delete_pod(namespace, job, role))
+    outcome = ending(job, ("[rank ", lambda: delete_pod(namespace, job, role)))
     assert outcome.cause is Cause.NODE_LOST, outcome
     assert f"{job.name}-{role}" in outcome.reason
     assert "was deleted" in outcome.reason
+
+
+def scale(namespace: str, job: RunningJob, workers: int) -> None:
+    client.CustomObjectsApi().patch_namespaced_custom_object(
+        "kubeflow.org",
+        "v2beta1",
+        namespace,
+        "mpijobs",
+        job.name,
+        {"spec": {"mpiReplicaSpecs": {"Worker": {"replicas": workers}}}},
+    )
+
+
+def test_training_goes_on_while_workers_come_and_go(namespace: str, arch: str, store: str) -> None:
+    elastic = {"min_workers": 1, "max_workers": 3}
+    job = started(namespace, arch, store, epochs=2000, elastic=elastic)
+    outcome = ending(
+        job,
+        ("stage=train step=", lambda: delete_pod(namespace, job, "worker")),
+        ("is lost; work goes on with 1", lambda: None),
+        ("takes part; work goes on with 2", lambda: scale(namespace, job, 1)),
+        ("is lost; work goes on with 1", lambda: scale(namespace, job, 3)),
+        ("takes part; work goes on with 3", job.cancel),
+    )
+    assert outcome.cause is Cause.INTERRUPTED
+
+
+def test_what_is_left_of_the_workers_learns_all(
+    namespace: str, arch: str, store: str, tmp_path: Path
+) -> None:
+    job = started(namespace, arch, store, elastic={"min_workers": 1, "max_workers": 2})
+    outcome = ending(job, ("stage=train step=", lambda: delete_pod(namespace, job, "worker")))
+    assert outcome.cause is Cause.DONE, outcome
+    with parse_location(f"{store}/{job.name}/output").fetched() as folder:
+        history = load_bundle(folder).facts.stages[0].history
+    assert len(history.loss) == 40
+    assert history.loss[-1] < 0.05
