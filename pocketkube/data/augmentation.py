@@ -75,7 +75,7 @@ def refuse_unfit(settings: Augmentation, examples: Examples) -> None:
     Raises:
         UserError: If there is no image to shift, flip or cut, or an input that cannot be mixed.
     """
-    (inputs, labels) = examples.open().element_spec
+    inputs, labels = examples.element_spec
     images = [spec for spec in inputs if is_image(spec)]
     if not images and (settings.shift or settings.flip or settings.cutout):
         raise UserError(

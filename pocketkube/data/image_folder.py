@@ -279,11 +279,11 @@ def _examples(files: _Files, form: _Form, labels: tuple[Labels, ...], fits: bool
 
     def open_files() -> tf.data.Dataset:
         known = (files.paths, files.labels) if labels else (files.paths,)
-        return tf.data.Dataset.from_tensor_slices(known).map(
-            decode, num_parallel_calls=tf.data.AUTOTUNE
-        )
+        return tf.data.Dataset.from_tensor_slices(known)
 
-    return Examples(len(files.labels), open_files, None, labels)
+    count = len(files.labels)
+    # Paths are small, and in the order of the classes: all are shuffled.
+    return Examples(count, open_files, None, labels, decode=decode, shuffled_among=count)
 
 
 def _decoded(path: str, form: _Form) -> np.ndarray:

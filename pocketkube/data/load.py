@@ -57,9 +57,7 @@ def without_labels(dataset: Dataset) -> Dataset:
 def _inputs_of(examples: Examples) -> Examples:
     if examples.arrays is not None:
         return examples_of_arrays(examples.arrays[0], (), ())
-    return replace(
-        examples, open=lambda: examples.open().map(lambda inputs, _: (inputs, ())), labels=()
-    )
+    return replace(examples, decode=lambda *raw: (examples.decode(*raw)[0], ()), labels=())
 
 
 def _load(settings: DatasetSettings, base: Path) -> Dataset:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import numpy as np
 import tensorflow as tf
 
 from pocketkube.bounded.images import why_too_large
@@ -41,6 +42,8 @@ _OF_THE_IMAGE = re.compile(
 )
 _BUCKETS = 1 << 16
 _READ_AT_ONCE = 256
+# How many records, and bytes of them, are in memory to be shuffled.
+_SHUFFLED, _SHUFFLED_BYTES = 8192, 1 << 29
 _Part = Literal["train", "validation", "test"]
 _PARTS: tuple[_Part, ...] = ("train", "validation", "test")
 
@@ -67,10 +70,23 @@ class _Split:
 
 
 @dataclass(frozen=True)
+class _Extent:
+    """How much a split is."""
+
+    count: int
+    size_bytes: int
+
+    @property
+    def shuffled_among(self) -> int:
+        """How many of its records are shuffled among each other: fewer where they are large."""
+        return max(1, min(_SHUFFLED, _SHUFFLED_BYTES * self.count // max(1, self.size_bytes)))
+
+
+@dataclass(frozen=True)
 class _Found:
     """What one pass over all records told."""
 
-    counts: dict[_Part, int]
+    extents: dict[_Part, _Extent]
     highest_label: int
     lowest_label: int
 
@@ -104,8 +120,8 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
         records, skipped = _without_bad(pattern, records, settings)
     splits = {part: _split(records, part, settings) for part in _PARTS}
     found = _count(splits)
-    for part, count in found.counts.items():
-        if not count:
+    for part, extent in found.extents.items():
+        if not extent.count:
             raise UserError(f"{pattern}: too few records; none are left for the {part} set.")
     _, _, first = next(records["train"].open().as_numpy_iterator())
     are_labelled = settings.labels and found.highest_label != _UNKNOWN
@@ -124,7 +140,7 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     labels = (Labels(1 + found.highest_label, shape=(), whole=whole),) if are_labelled else ()
     shape = _shape(records["train"], first, settings)
     examples = [
-        _examples(split, found.counts[part], shape, settings, labels) for part, split in splits.items()
+        _examples(split, found.extents[part], shape, settings, labels) for part, split in splits.items()
     ]
     return Dataset(str(pattern), (shape,), labels, *examples, skipped=skipped)
 
@@ -197,18 +213,20 @@ def _split(records: Mapping[_Part, Records], part: _Part, settings: DatasetSetti
 
 
 def _count(splits: Mapping[_Part, _Split]) -> _Found:
-    counts: dict[_Part, int] = {}
+    extents: dict[_Part, _Extent] = {}
     lowest, highest = [], []
     for part, split in splits.items():
-        counts[part] = 0
+        count = size_bytes = 0
         contents = split.open().map(lambda file, number, content: content).batch(_READ_AT_ONCE)
-        labels = contents.map(_labels_of)
+        told = contents.map(lambda many: (_labels_of(many), tf.strings.length(many)))
         explain = partial(split.explain, why_no_example)
-        for found in read(labels.as_numpy_iterator(), explain):
-            counts[part] += len(found)
+        for found, lengths in read(told.as_numpy_iterator(), explain):
+            count += len(found)
+            size_bytes += int(lengths.sum(dtype=np.int64))
             lowest.append(int(found.min()))
             highest.append(int(found.max()))
-    return _Found(counts, max(highest, default=0), min(lowest, default=0))
+        extents[part] = _Extent(count, size_bytes)
+    return _Found(extents, max(highest, default=0), min(lowest, default=0))
 
 
 def _labels_of(contents: tf.Tensor) -> tf.Tensor:
@@ -242,7 +260,7 @@ def _shape(records: Records, content: bytes, settings: DatasetSettings) -> tuple
 
 def _examples(
     split: _Split,
-    size: int,
+    extent: _Extent,
     shape: tuple[int, int, int],
     settings: DatasetSettings,
     labels: tuple[Labels, ...],
@@ -258,11 +276,16 @@ def _examples(
         image = tf.ensure_shape(in_form(image, (height, width), settings.value_range), shape)
         return (image,), (tf.cast(features[LABEL], tf.int32),) if labels else ()
 
-    def open_images() -> tf.data.Dataset:
-        return split.open().map(decode, num_parallel_calls=tf.data.AUTOTUNE)
-
     def explain() -> str | None:
         wanted = None if settings.image_size else (height, width)
         return split.explain(partial(why_unusable, size=wanted, channels=channels))
 
-    return Examples(size, open_images, None, labels, explain=explain)
+    return Examples(
+        extent.count,
+        split.open,
+        None,
+        labels,
+        decode=decode,
+        explain=explain,
+        shuffled_among=extent.shuffled_among,
+    )

@@ -168,7 +168,7 @@ def test_streamed_images_stay_as_long_as_they_are_read(
     dataset = load_dataset(DatasetSettings(image_folder=there))
     monkeypatch.setenv("POCKETKUBE_DOWNLOADS_GB", "1e-9")
     assert "in use" in refused(f"{there}-other")
-    assert len(list(dataset.train.open())) == dataset.train.size
+    assert len(list(dataset.train.decoded())) == dataset.train.size
     del dataset
     assert fetch(f"{there}-other") == b"1"
 
