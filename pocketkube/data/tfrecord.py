@@ -1,7 +1,6 @@
 """TFRecords in ImageNet's layout: image/encoded and perhaps image/class/label, read as a stream."""
 
 import re
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,7 @@ from pocketkube.data.records import (
 )
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
-from pocketkube.storage import Fetched, Location
+from pocketkube.storage import InTurn, Location
 
 # Of a record without a label.
 _UNKNOWN = tf.int64.min
@@ -97,7 +96,8 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     Files with "validation" (or "val") or "test" in their names are that split; all others are for
     training. A split without files of its own is held out of these by a hash of each record, so
     that equal records always fall into the same split. Files elsewhere are brought here one by one,
-    when their turn comes, so that all of them together may be larger than the cache of downloads.
+    when their turn comes or shortly before, so that all of them together may be larger than the cache
+    of downloads.
 
     Where bad records are skipped, a pass before that decodes all images: the splits are of those that
     can be used, and so are the same examples in the same order wherever they are opened.
@@ -114,8 +114,9 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
         files[_part_of(file.name)].append(file)
     if not files["train"]:
         raise UserError(f"{pattern}: matches only validation or test files, none to train on.")
-    held: deque[Fetched] = deque(maxlen=1)
-    records, skipped = {part: Records(those, held) for part, those in files.items() if those}, None
+    in_turn = InTurn()
+    records = {part: Records(those, in_turn) for part, those in files.items() if those}
+    skipped = None
     if settings.on_bad_example == "skip":
         records, skipped = _without_bad(pattern, records, settings)
     splits = {part: _split(records, part, settings) for part in _PARTS}
