@@ -1,17 +1,22 @@
 """Serves a split's examples in batches, the same ones for a seed however many ranks share them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
 from pocketkube.data.augmentation import (
+    Draws,
     change_images,
     change_maps,
+    crop_images,
     draw,
     is_image,
     is_map,
     mixed,
+    random_window,
     refuse_unfit,
 )
 from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels
@@ -19,6 +24,22 @@ from pocketkube.data.reading import Batches, read
 from pocketkube.spec.sections import Augmentation
 
 _Rows = Callable[[tf.Tensor], tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]]
+
+
+@dataclass(frozen=True)
+class _Reads:
+    """How the rows of a batch are read.
+
+    Attributes:
+        wanted: From the size of a global batch to those of its rows that have to be decoded, in rising
+            order.
+        drawn: From the number of the batch and such rows to a row of random numbers for each.
+        decode: From a row of these and what is read to an example.
+    """
+
+    wanted: Callable[[tf.Tensor], tf.Tensor]
+    drawn: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    decode: Callable[[tf.Tensor, tuple], tuple]
 
 
 def batches(
@@ -67,15 +88,25 @@ def batches(
     images = [is_image(spec) for spec in x_specs]
     shown = [spec for spec, image in zip(x_specs, images, strict=True) if image]
     maps = [is_map(spec, shown) for spec in y_specs]
+    crops = change.crop if change else 0.0
+    crops_encoded = crops > 0 and examples.arrays is None and examples.decodes_windows
 
-    def changed(rows_of: _Rows, rows: tf.Tensor, uniform: tf.Tensor) -> tuple:
+    def draws_of(number: tf.Tensor) -> Draws:
+        assert change is not None
+        return draw(change, batch_size, tf.random.experimental.stateless_fold_in(seed, number))
+
+    def changed(rows_of: _Rows, rows: tf.Tensor, draws: Draws) -> tuple:
         inputs, labels = rows_of(rows)
-        uniform = tf.gather(uniform, rows)
+        uniform, windows = tf.gather(draws.uniform, rows), tf.gather(draws.windows, rows)
+
+        def changed_image(image: tf.Tensor) -> tf.Tensor:
+            assert change is not None
+            if crops and not crops_encoded:
+                image = crop_images(image, crops, windows)
+            return change_images(image, change, uniform)
+
         return (
-            tuple(
-                change_images(x, change, uniform) if image and change else x
-                for x, image in zip(inputs, images, strict=True)
-            ),
+            tuple(changed_image(x) if image else x for x, image in zip(inputs, images, strict=True)),
             tuple(
                 change_maps(y, change, uniform) if is_a_map and change else y
                 for y, is_a_map in zip(labels, maps, strict=True)
@@ -90,22 +121,30 @@ def batches(
         return (rows + 1) % size
 
     def wanted(size: tf.Tensor) -> tf.Tensor:
-        """Which rows of a global batch of `size` rows have to be decoded, in rising order."""
         rows = own_rows(size)
         if not (change and change.mixup):
             return rows
         return tf.unique(tf.sort(tf.concat([rows, partners(rows, size)], 0)))[0]
+
+    def drawn(number: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        return tf.gather(draws_of(number).windows, rows) if crops_encoded else tf.zeros_like(rows)
+
+    def decode(drawn: tf.Tensor, raw: tuple) -> tuple:
+        if not crops_encoded:
+            return examples.decode(*raw)
+        window = partial(random_window, seed=drawn, least=crops)
+        return examples.decode(*raw, window=window)
 
     def part(number: tf.Tensor, size: tf.Tensor, rows_of: _Rows) -> tuple:
         """This rank's rows of global batch `number`, which has `size` rows."""
         rows = own_rows(size)
         if change is None:
             return rows_of(rows)
-        draws = draw(change, batch_size, tf.random.experimental.stateless_fold_in(seed, number))
-        inputs, labels = changed(rows_of, rows, draws.uniform)
+        draws = draws_of(number)
+        inputs, labels = changed(rows_of, rows, draws)
         if not change.mixup:
             return inputs, labels
-        others, their_labels = changed(rows_of, partners(rows, size), draws.uniform)
+        others, their_labels = changed(rows_of, partners(rows, size), draws)
         share = tf.gather(draws.share, rows)
         ours, theirs = (
             tuple(_weighable(y, kind) for y, kind in zip(column, examples.labels, strict=True))
@@ -118,7 +157,8 @@ def batches(
 
     count = examples.size // batch_size if drop_remainder else -(-examples.size // batch_size)
     if examples.arrays is None:
-        served = _streamed(examples, batch_size, epoch_seed, count, skip, wanted, part)
+        reads = _Reads(wanted, drawn, decode)
+        served = _streamed(examples, batch_size, epoch_seed, count, skip, reads, part)
     else:
         served = _gathered(examples, batch_size, epoch_seed, count, skip, part)
     left = tf.data.experimental.assert_cardinality(max(0, count - skip))
@@ -208,7 +248,7 @@ def _streamed(
     epoch_seed: tuple[int, int] | None,
     count: int,
     skip: int,
-    wanted: Callable[[tf.Tensor], tf.Tensor],
+    reads: _Reads,
     part: Callable,
 ) -> tf.data.Dataset:
     """Batches of examples that are read as they come: only the wanted rows are decoded."""
@@ -220,11 +260,12 @@ def _streamed(
     numbers = range(min(skip, count), count)
 
     def wanted_of(number: tf.Tensor) -> tf.Tensor:
-        return wanted(_size(examples, batch_size, number))
+        return reads.wanted(_size(examples, batch_size, number))
 
     def choose(number: tf.Tensor, whole: tuple) -> tuple:
         rows = wanted_of(number)
-        return tf.nest.map_structure(lambda column: tf.gather(column, rows), whole)
+        raw = tf.nest.map_structure(lambda column: tf.gather(column, rows), whole)
+        return reads.drawn(number, rows), raw
 
     def batch(number: tf.Tensor, decoded: tuple) -> tuple:
         inputs, labels = decoded
@@ -246,7 +287,7 @@ def _streamed(
         tf.data.Dataset.zip(tf.data.Dataset.range(numbers.start, count), wholes)
         .map(choose)
         .unbatch()
-        .map(examples.decode, num_parallel_calls=tf.data.AUTOTUNE)
+        .map(reads.decode, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(max(each, 1))
         .concatenate(empty.repeat(without))
     )

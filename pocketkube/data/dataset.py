@@ -61,6 +61,8 @@ class Examples:
         decode: Makes an example of what is read, in TensorFlow's operations: `(inputs, labels)`, two
             tuples of tensors: float32 inputs (int32 where the source has integers that are no image),
             and labels: int32 for integers, scalars or maps of them; float32 for rows and values.
+        decodes_windows: Whether `decode` takes `window`, too, as `pocketkube.data.decoding.image_in`
+            does, for random crops; else they are cut from what is decoded.
         explain: Asked where reading or decoding has failed. An error that a function in Python raises
             on the way says what is wrong by itself.
         shuffled_among: How many of those that are read one after the other are shuffled among each
@@ -72,6 +74,7 @@ class Examples:
     arrays: tuple[Arrays, Arrays] | None = None
     labels: tuple[Labels, ...] = ()
     decode: Callable[..., tuple[Tensors, Tensors]] = field(default=as_read, kw_only=True)
+    decodes_windows: bool = field(default=False, kw_only=True)
     explain: Explain | None = field(default=None, kw_only=True)
     shuffled_among: int = field(default=8192, kw_only=True)
 

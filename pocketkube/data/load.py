@@ -57,7 +57,9 @@ def without_labels(dataset: Dataset) -> Dataset:
 def _inputs_of(examples: Examples) -> Examples:
     if examples.arrays is not None:
         return examples_of_arrays(examples.arrays[0], (), ())
-    return replace(examples, decode=lambda *raw: (examples.decode(*raw)[0], ()), labels=())
+    return replace(
+        examples, decode=lambda *raw, **part: (examples.decode(*raw, **part)[0], ()), labels=()
+    )
 
 
 def _load(settings: DatasetSettings, base: Path) -> Dataset:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from pocketkube.bounded.images import why_too_large
+from pocketkube.data.decoding import decoded
 from pocketkube.data.reading import reason_of
 from pocketkube.storage import InTurn, LocalLocation, Location
 
@@ -198,8 +199,3 @@ def image_of(content: bytes, channels: int) -> tf.Tensor:
     (image,) = features_of(content)[IMAGE].bytes_list.value
     with tf.device("CPU:0"):
         return decoded(image, channels)
-
-
-def decoded(image: tf.Tensor | bytes, channels: int) -> tf.Tensor:
-    """The pixels of an encoded image; of so many channels, or as many as it has where that is 0."""
-    return tf.io.decode_image(image, channels=channels, expand_animations=False)

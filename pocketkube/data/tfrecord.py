@@ -11,14 +11,13 @@ import tensorflow as tf
 
 from pocketkube.bounded.images import why_too_large
 from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_of
-from pocketkube.data.image_folder import in_form
+from pocketkube.data.decoding import Form, Window, image_in
 from pocketkube.data.reading import read
 from pocketkube.data.records import (
     IMAGE,
     LABEL,
     Place,
     Records,
-    decoded,
     features_of,
     reasons,
     shape_of,
@@ -133,12 +132,15 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
             f"{pattern}: some records have an image/class/label and others none; give all one, or say "
             "dataset.labels: false."
         )
-    if are_labelled and found.lowest_label < 0:
-        raise UserError(f"{pattern}: labels must be 0 or more. Received: {found.lowest_label}.")
+    first_label = settings.first_label
+    if are_labelled and found.lowest_label < first_label:
+        raise UserError(
+            f"{pattern}: labels must be {first_label} or more. Received: {found.lowest_label}."
+        )
     if are_labelled and found.lowest_label == found.highest_label:
         raise UserError(f"{pattern}: all examples are of one class; it takes two to tell apart.")
-    whole = found.lowest_label, found.highest_label
-    labels = (Labels(1 + found.highest_label, shape=(), whole=whole),) if are_labelled else ()
+    whole = found.lowest_label - first_label, found.highest_label - first_label
+    labels = (Labels(1 + whole[1], shape=(), whole=whole),) if are_labelled else ()
     shape = _shape(records["train"], first, settings)
     examples = [
         _examples(split, found.extents[part], shape, settings, labels) for part, split in splits.items()
@@ -268,18 +270,19 @@ def _examples(
 ) -> Examples:
     height, width, channels = shape
 
-    def decode(file: tf.Tensor, number: tf.Tensor, content: tf.Tensor) -> tuple:
+    form = Form((height, width), channels, settings.value_range, settings.central_crop)
+    size = None if settings.image_size else form.size
+
+    def decode(
+        file: tf.Tensor, number: tf.Tensor, content: tf.Tensor, *, window: Window | None = None
+    ) -> tuple:
         features = tf.io.parse_single_example(content, _FEATURES)
-        image = decoded(features[IMAGE], channels)
-        if settings.image_size is None:
-            tf.debugging.assert_equal(tf.shape(image), shape, "images differ in size")
-        image.set_shape((None, None, channels))
-        image = tf.ensure_shape(in_form(image, (height, width), settings.value_range), shape)
-        return (image,), (tf.cast(features[LABEL], tf.int32),) if labels else ()
+        image = tf.ensure_shape(image_in(features[IMAGE], form, window, needed_size=size), shape)
+        label = tf.cast(features[LABEL] - settings.first_label, tf.int32)
+        return (image,), (label,) if labels else ()
 
     def explain() -> str | None:
-        wanted = None if settings.image_size else (height, width)
-        return split.explain(partial(why_unusable, size=wanted, channels=channels))
+        return split.explain(partial(why_unusable, size=size, channels=channels))
 
     return Examples(
         extent.count,
@@ -287,6 +290,7 @@ def _examples(
         None,
         labels,
         decode=decode,
+        decodes_windows=True,
         explain=explain,
         shuffled_among=extent.shuffled_among,
     )

@@ -121,7 +121,7 @@ def _labelled(examples: Examples, said: Said, task: Task, origin: str, model: ke
     return replace(
         examples,
         open=lambda: examples.open().enumerate(),
-        decode=lambda place, raw: (examples.decode(*raw)[0], of_place(place)),
+        decode=lambda place, raw, **part: (examples.decode(*raw, **part)[0], of_place(place)),
         labels=kinds,
     )
 

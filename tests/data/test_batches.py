@@ -8,7 +8,7 @@ from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import Augmentation
 
-EVERYTHING = Augmentation(shift=2, flip=True, cutout=3, mixup=0.4)
+EVERYTHING = Augmentation(crop=0.3, shift=2, flip=True, cutout=3, mixup=0.4)
 
 
 def images(count: int = 22) -> Examples:
@@ -163,6 +163,29 @@ def test_shift_moves_by_whole_pixels_and_fills_with_zeros():
     assert len(offsets) > 8
 
 
+def test_a_crop_is_of_the_area_and_shape_that_are_asked_for_and_nowhere_else():
+    down, across = np.meshgrid(np.arange(64), np.arange(96), indexing="ij")
+    pixels = np.stack([down, across, np.zeros_like(down)], -1).astype(np.float32)
+    source = examples_of_arrays(
+        (np.repeat(pixels[None], 40, 0),), (np.arange(40, dtype=np.int32) % 5,), (Labels(5),)
+    )
+    settings = {"epoch_seed": (5, 0), "augmentation": Augmentation(crop=0.25)}
+    got = served(source, 40, **settings)[0][0]
+    # Of a ramp, the slope tells the size and the middle the place.
+    height = (got[:, 40, 0, 0] - got[:, 20, 0, 0]) / 20 * 64
+    width = (got[:, 0, 60, 1] - got[:, 0, 30, 1]) / 30 * 96
+    top, left = got[:, 31:33, 0, 0].mean(1) - height / 2, got[:, 0, 47:49, 1].mean(1) - width / 2
+    for each in (height, width):
+        np.testing.assert_allclose(each, np.round(each), atol=1e-3)
+    # Whole pixels: a row or column more or less.
+    part = height * width / (64 * 96)
+    assert ((part > 0.23) & (part <= 1)).all()
+    assert part.min() < 0.45 < 0.7 < part.max()
+    assert ((width / height > 0.7) & (width / height < 1.4)).all()
+    assert ((top >= -0.51) & (left >= -0.51) & (top + height <= 64) & (left + width <= 96)).all()
+    assert len(np.unique(np.round(left))) > 10
+
+
 def test_flip_mirrors_about_half():
     ordered = served(images(), 22, epoch_seed=(5, 0))[0][0]
     flipped = served(images(), 22, epoch_seed=(5, 0), augmentation=Augmentation(flip=True))[0][0]
@@ -197,7 +220,7 @@ def test_materialize_chooses_without_repeating(examples):
 def test_refuses_what_cannot_be_augmented():
     rows = examples_of_arrays((np.zeros((4, 3), np.float32),), (np.zeros(4, np.int32),), (Labels(2),))
     with pytest.raises(
-        UserError, match=r"shift, flip and cutout need images .* Received: inputs of \(3,\)"
+        UserError, match=r"crop, shift, flip and cutout need images .* Received: inputs of \(3,\)"
     ):
         batches(rows, 2, epoch_seed=(0, 0), augmentation=Augmentation(shift=1))
     tokens = examples_of_arrays((np.zeros((4, 3), np.int32),), (np.zeros(4, np.int32),), (Labels(2),))
@@ -226,5 +249,5 @@ def test_labels_of_pixels_are_mirrored_with_their_image() -> None:
     np.testing.assert_array_equal(x, column)
     mirrored = x[:, 0, 0] != corner
     assert 0 < mirrored.sum() < 40
-    with pytest.raises(UserError, match="shift would move images"):
+    with pytest.raises(UserError, match="crop and shift would move images"):
         batches(examples, 40, epoch_seed=(0, 0), augmentation=Augmentation(shift=1))
