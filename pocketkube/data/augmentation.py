@@ -17,17 +17,21 @@ class Draws:
     Attributes:
         uniform: `[B, 5]` in [0, 1): shift down, shift right, flip, cutout's row and column.
         share: `[B]`: the part of itself that mixup leaves an example.
+        windows: int32 `[B, 2]`: seeds of random crops.
     """
 
     uniform: tf.Tensor
     share: tf.Tensor
+    windows: tf.Tensor
 
 
 def draw(settings: Augmentation, batch_size: int, seed: tf.Tensor) -> Draws:
     """Draws for a batch from its seed, an int tensor of shape `[2]`."""
     uniform = tf.random.stateless_uniform([batch_size, 5], seed)
+    of_windows = tf.random.experimental.stateless_fold_in(seed, 2)
+    windows = tf.random.stateless_uniform([batch_size, 2], of_windows, None, None, tf.int32)
     if not settings.mixup:
-        return Draws(uniform, tf.ones([batch_size]))
+        return Draws(uniform, tf.ones([batch_size]), windows)
     # Beta(a, a) as a ratio of two gammas; in float64, where a small a does not underflow.
     gammas = tf.random.stateless_gamma(
         [2, batch_size],
@@ -36,7 +40,55 @@ def draw(settings: Augmentation, batch_size: int, seed: tf.Tensor) -> Draws:
         dtype=tf.float64,
     )
     share = tf.math.divide_no_nan(gammas[0], gammas[0] + gammas[1])
-    return Draws(uniform, tf.cast(share, tf.float32))
+    return Draws(uniform, tf.cast(share, tf.float32), windows)
+
+
+def random_window(shape: tf.Tensor, seed: tf.Tensor, least: float) -> tf.Tensor:
+    """A random part of an image: from `least` of its area to all, 3:4 to 4:3 (Szegedy et al., 2015).
+
+    Args:
+        shape: The image's, `[3]`.
+        seed: int32 `[2]`.
+        least: The least part.
+
+    Returns:
+        int32 `[4]`: its first row and column, its height and width.
+    """
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        shape,
+        tf.zeros((1, 0, 4)),
+        seed,
+        min_object_covered=0.0,
+        aspect_ratio_range=(3 / 4, 4 / 3),
+        area_range=(least, 1.0),
+        use_image_if_no_bounding_boxes=True,
+    )
+    return tf.concat([begin[:2], size[:2]], 0)
+
+
+def crop_images(images: tf.Tensor, least: float, seeds: tf.Tensor) -> tf.Tensor:
+    """Random parts of images `[B, H, W, C]`, brought back to the whole size."""
+    height, width, channels = images.shape[1:]
+    whole = tf.constant([height, width, channels])
+    windows = tf.map_fn(
+        lambda seed: random_window(whole, seed, least),
+        seeds,
+        fn_output_signature=tf.TensorSpec((4,), tf.int32),
+    )
+    top, left, rows, columns = tf.unstack(tf.cast(windows, tf.float32), axis=1)
+    down, across = rows / height, columns / width
+    # From the middle of a pixel of the result to its place in the image.
+    top, left = top + 0.5 * down - 0.5, left + 0.5 * across - 0.5
+    zero = tf.zeros_like(down)
+    cropped = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.stack([across, zero, left, zero, down, top, zero, zero], axis=1),
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )
+    return tf.ensure_shape(cropped, images.shape)
 
 
 def change_images(images: tf.Tensor, settings: Augmentation, uniform: tf.Tensor) -> tf.Tensor:
@@ -45,8 +97,10 @@ def change_images(images: tf.Tensor, settings: Augmentation, uniform: tf.Tensor)
     Cutout (DeVries and Taylor, 2017) takes its centre from the whole image, so that a square at
     the edge is cut off by it.
     """
-    if settings.shift or settings.flip:
+    if settings.shift:
         images = _shifted(images, settings, uniform)
+    elif settings.flip:
+        images = _mirrored(images, uniform[:, 2] < 0.5)
     if settings.cutout:
         height, width = images.shape[1:3]
         rows = _outside(height, settings.cutout, uniform[:, 3])[:, :, None, None]
@@ -75,17 +129,17 @@ def refuse_unfit(settings: Augmentation, examples: Examples) -> None:
     Raises:
         UserError: If there is no image to shift, flip or cut, or an input that cannot be mixed.
     """
-    (inputs, labels) = examples.open().element_spec
+    inputs, labels = examples.element_spec
     images = [spec for spec in inputs if is_image(spec)]
-    if not images and (settings.shift or settings.flip or settings.cutout):
+    if not images and (settings.crop or settings.shift or settings.flip or settings.cutout):
         raise UserError(
-            "training.augmentation: shift, flip and cutout need images of shape (height, width, "
+            "training.augmentation: crop, shift, flip and cutout need images of shape (height, width, "
             f"channels). Received: inputs of {', '.join(str(tuple(s.shape)) for s in inputs)}."
         )
-    if settings.shift and any(is_map(spec, images) for spec in labels):
+    if (settings.crop or settings.shift) and any(is_map(spec, images) for spec in labels):
         raise UserError(
-            "training.augmentation: shift would move images, and leave their pixels' labels unknown at "
-            "the edges; use flip, cutout or mixup."
+            "training.augmentation: crop and shift would move images, but not their pixels' labels; "
+            "use flip, cutout or mixup."
         )
     if settings.mixup and any(not spec.dtype.is_floating for spec in inputs):
         raise UserError("training.augmentation: mixup needs inputs of real numbers, not integers.")
@@ -100,6 +154,14 @@ def is_map(labels: tf.TensorSpec, images: Sequence[tf.TensorSpec]) -> bool:
 def is_image(spec: tf.TensorSpec) -> bool:
     """Whether one example's input is an image."""
     return len(spec.shape) == 3 and spec.dtype.is_floating
+
+
+def _mirrored(images: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
+    """Those that `which` says, bool `[B]`, from right to left."""
+    rows = tf.reshape(images, (-1, *images.shape[2:]))
+    # Of three axes TensorFlow has a fast way, and of a condition for each image.
+    mirrored = tf.reshape(tf.reverse(rows, [1]), tf.shape(images))
+    return tf.raw_ops.Select(condition=which, x=mirrored, y=images)
 
 
 def _shifted(images: tf.Tensor, settings: Augmentation, uniform: tf.Tensor) -> tf.Tensor:

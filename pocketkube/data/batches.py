@@ -1,27 +1,45 @@
 """Serves a split's examples in batches, the same ones for a seed however many ranks share them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
 from pocketkube.data.augmentation import (
+    Draws,
     change_images,
     change_maps,
+    crop_images,
     draw,
     is_image,
     is_map,
     mixed,
+    random_window,
     refuse_unfit,
 )
 from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels
 from pocketkube.data.reading import Batches, read
 from pocketkube.spec.sections import Augmentation
 
-# How many streamed examples are shuffled among each other.
-_SHUFFLE_BUFFER = 8192
-
 _Rows = Callable[[tf.Tensor], tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]]
+
+
+@dataclass(frozen=True)
+class _Reads:
+    """How the rows of a batch are read.
+
+    Attributes:
+        wanted: From the size of a global batch to those of its rows that have to be decoded, in rising
+            order.
+        drawn: From the number of the batch and such rows to a row of random numbers for each.
+        decode: From a row of these and what is read to an example.
+    """
+
+    wanted: Callable[[tf.Tensor], tf.Tensor]
+    drawn: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    decode: Callable[[tf.Tensor, tuple], tuple]
 
 
 def batches(
@@ -38,7 +56,8 @@ def batches(
     """One pass over the examples.
 
     Everything random follows from `epoch_seed` and from an example's place in the global order,
-    so that rows `rank::ranks` of each global batch are the same whoever computes them.
+    so that rows `rank::ranks` of each global batch are the same whoever computes them. Of examples
+    that are not in memory only these are decoded, and with mixup those that they are mixed with.
 
     Args:
         examples: The split.
@@ -49,7 +68,7 @@ def batches(
         ranks: How many share a batch. The last batch may leave some of them with 0 rows.
         drop_remainder: Whether to leave out a last batch that is not full.
         skip: How many leading batches to leave out; they cost nothing where the examples are
-            arrays, else they are read.
+            arrays, else they are read, but none of them is decoded.
 
     Returns:
         Batches of `(inputs, labels)`: tuples of tensors `[b, ...]`. Class numbers are int32 `[b]`;
@@ -65,36 +84,67 @@ def batches(
             raise ValueError("augmentation needs epoch_seed: it is the seed of its random numbers")
         refuse_unfit(change, examples)
     seed = np.array(epoch_seed or (0, 0), np.int64)
-    x_specs, y_specs = examples.open().element_spec
+    x_specs, y_specs = examples.element_spec
     images = [is_image(spec) for spec in x_specs]
     shown = [spec for spec, image in zip(x_specs, images, strict=True) if image]
     maps = [is_map(spec, shown) for spec in y_specs]
+    crops = change.crop if change else 0.0
+    crops_encoded = crops > 0 and examples.arrays is None and examples.decodes_windows
 
-    def changed(rows_of: _Rows, rows: tf.Tensor, uniform: tf.Tensor) -> tuple:
+    def draws_of(number: tf.Tensor) -> Draws:
+        assert change is not None
+        return draw(change, batch_size, tf.random.experimental.stateless_fold_in(seed, number))
+
+    def changed(rows_of: _Rows, rows: tf.Tensor, draws: Draws) -> tuple:
         inputs, labels = rows_of(rows)
-        uniform = tf.gather(uniform, rows)
+        uniform, windows = tf.gather(draws.uniform, rows), tf.gather(draws.windows, rows)
+
+        def changed_image(image: tf.Tensor) -> tf.Tensor:
+            assert change is not None
+            if crops and not crops_encoded:
+                image = crop_images(image, crops, windows)
+            return change_images(image, change, uniform)
+
         return (
-            tuple(
-                change_images(x, change, uniform) if image and change else x
-                for x, image in zip(inputs, images, strict=True)
-            ),
+            tuple(changed_image(x) if image else x for x, image in zip(inputs, images, strict=True)),
             tuple(
                 change_maps(y, change, uniform) if is_a_map and change else y
                 for y, is_a_map in zip(labels, maps, strict=True)
             ),
         )
 
+    def own_rows(size: tf.Tensor) -> tf.Tensor:
+        return tf.range(tf.minimum(tf.constant(rank, tf.int64), size), size, ranks)
+
+    def partners(rows: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+        """What mixup mixes rows with: the order is random already, so the next one is at random."""
+        return (rows + 1) % size
+
+    def wanted(size: tf.Tensor) -> tf.Tensor:
+        rows = own_rows(size)
+        if not (change and change.mixup):
+            return rows
+        return tf.unique(tf.sort(tf.concat([rows, partners(rows, size)], 0)))[0]
+
+    def drawn(number: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        return tf.gather(draws_of(number).windows, rows) if crops_encoded else tf.zeros_like(rows)
+
+    def decode(drawn: tf.Tensor, raw: tuple) -> tuple:
+        if not crops_encoded:
+            return examples.decode(*raw)
+        window = partial(random_window, seed=drawn, least=crops)
+        return examples.decode(*raw, window=window)
+
     def part(number: tf.Tensor, size: tf.Tensor, rows_of: _Rows) -> tuple:
         """This rank's rows of global batch `number`, which has `size` rows."""
-        rows = tf.range(rank, size, ranks)
+        rows = own_rows(size)
         if change is None:
             return rows_of(rows)
-        draws = draw(change, batch_size, tf.random.experimental.stateless_fold_in(seed, number))
-        inputs, labels = changed(rows_of, rows, draws.uniform)
+        draws = draws_of(number)
+        inputs, labels = changed(rows_of, rows, draws)
         if not change.mixup:
             return inputs, labels
-        # The order is random already: the next row is a random partner.
-        others, their_labels = changed(rows_of, (rows + 1) % size, draws.uniform)
+        others, their_labels = changed(rows_of, partners(rows, size), draws)
         share = tf.gather(draws.share, rows)
         ours, theirs = (
             tuple(_weighable(y, kind) for y, kind in zip(column, examples.labels, strict=True))
@@ -107,7 +157,8 @@ def batches(
 
     count = examples.size // batch_size if drop_remainder else -(-examples.size // batch_size)
     if examples.arrays is None:
-        served = _streamed(examples, batch_size, epoch_seed, count, skip, part)
+        reads = _Reads(wanted, drawn, decode)
+        served = _streamed(examples, batch_size, epoch_seed, count, skip, reads, part)
     else:
         served = _gathered(examples, batch_size, epoch_seed, count, skip, part)
     left = tf.data.experimental.assert_cardinality(max(0, count - skip))
@@ -138,8 +189,8 @@ def materialize(examples: Examples, count: int | None, seed: int) -> tuple[Array
     chosen = np.zeros(examples.size, bool)
     chosen[order] = True
     mask = tf.constant(chosen)
-    stream = examples.open().enumerate().filter(lambda place, _: mask[place])
-    stream = stream.map(lambda _, example: example).take(len(order))
+    stream = examples.open().enumerate().filter(lambda place, _: mask[place]).take(len(order))
+    stream = stream.map(lambda _, raw: examples.decode(*raw), num_parallel_calls=tf.data.AUTOTUNE)
     taken = list(read(stream.as_numpy_iterator(), examples.explain))
     # They come in the stream's order; which may be by class, and a batch of these should not be.
     turn = np.arange(examples.size) if whole else np.argsort(np.argsort(order))
@@ -182,13 +233,10 @@ def _gathered(
         )
 
     def batch(number: tf.Tensor) -> tuple:
-        start = number * batch_size
-        size = tf.minimum(tf.constant(batch_size, tf.int64), examples.size - start)
-
         def rows_of(rows: tf.Tensor) -> tuple:
-            return _rows(inputs, labels, tf.gather(places, start + rows))
+            return _rows(inputs, labels, tf.gather(places, number * batch_size + rows))
 
-        return part(number, size, rows_of)
+        return part(number, _size(examples, batch_size, number), rows_of)
 
     numbers = tf.data.Dataset.range(min(skip, count), count)
     return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
@@ -200,26 +248,56 @@ def _streamed(
     epoch_seed: tuple[int, int] | None,
     count: int,
     skip: int,
+    reads: _Reads,
     part: Callable,
 ) -> tf.data.Dataset:
-    """Batches of examples that are read as they come."""
+    """Batches of examples that are read as they come: only the wanted rows are decoded."""
     stream = examples.open()
     if epoch_seed is not None:
         mixed_seed = int(np.random.default_rng(epoch_seed).integers(2**31))
-        stream = stream.shuffle(
-            min(_SHUFFLE_BUFFER, examples.size), seed=mixed_seed, reshuffle_each_iteration=False
-        )
+        among = min(examples.shuffled_among, examples.size)
+        stream = stream.shuffle(among, seed=mixed_seed, reshuffle_each_iteration=False)
+    numbers = range(min(skip, count), count)
 
-    def batch(number: tf.Tensor, whole: tuple) -> tuple:
-        inputs, labels = whole
+    def wanted_of(number: tf.Tensor) -> tf.Tensor:
+        return reads.wanted(_size(examples, batch_size, number))
+
+    def choose(number: tf.Tensor, whole: tuple) -> tuple:
+        rows = wanted_of(number)
+        raw = tf.nest.map_structure(lambda column: tf.gather(column, rows), whole)
+        return reads.drawn(number, rows), raw
+
+    def batch(number: tf.Tensor, decoded: tuple) -> tuple:
+        inputs, labels = decoded
+        have = wanted_of(number)
 
         def rows_of(rows: tf.Tensor) -> tuple:
-            return _rows(inputs, labels, rows)
+            return _rows(inputs, labels, tf.searchsorted(have, rows))
 
-        return part(number, tf.shape(inputs[0], tf.int64)[0], rows_of)
+        return part(number, _size(examples, batch_size, number), rows_of)
 
-    wholes = stream.batch(batch_size).take(count).enumerate().skip(skip)
-    return wholes.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+    # All batches have so many, but for the last one, which may have fewer, and perhaps none.
+    each, last = (len(wanted_of(tf.constant(number, tf.int64))) for number in (0, count - 1))
+    without = len(numbers) if not each else int(not last and len(numbers) > 0)
+    empty = tf.data.Dataset.from_tensors(
+        tf.nest.map_structure(lambda s: tf.zeros((0, *s.shape), s.dtype), examples.element_spec)
+    )
+    wholes = stream.skip(skip * batch_size).batch(batch_size).take(len(numbers))
+    decoded = (
+        tf.data.Dataset.zip(tf.data.Dataset.range(numbers.start, count), wholes)
+        .map(choose)
+        .unbatch()
+        .map(reads.decode, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(max(each, 1))
+        .concatenate(empty.repeat(without))
+    )
+    served = tf.data.Dataset.zip(tf.data.Dataset.range(numbers.start, count), decoded)
+    return served.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _size(examples: Examples, batch_size: int, number: tf.Tensor) -> tf.Tensor:
+    """How many rows global batch `number` has."""
+    return tf.minimum(tf.constant(batch_size, tf.int64), examples.size - number * batch_size)
 
 
 def _rows(inputs: tuple, labels: tuple, rows: tf.Tensor) -> tuple:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -9,6 +11,7 @@ import tensorflow as tf
 from pocketkube.errors import UserError
 
 Arrays = tuple[np.ndarray, ...]
+Tensors = tuple[tf.Tensor, ...]
 # A sentence on the first example that cannot be read; None where all can.
 Explain = Callable[[], str | None]
 
@@ -39,27 +42,50 @@ class Labels:
         return self.whole is not None and self.whole[0] >= 0 and self.whole[1] <= 1
 
 
+def as_read(inputs: Tensors, labels: Tensors) -> tuple[Tensors, Tensors]:
+    """What is read is an example already."""
+    return inputs, labels
+
+
 @dataclass(frozen=True)
 class Examples:
     """A split: `size` examples, each a tuple of inputs and a tuple of labels, in a fixed order.
 
     Attributes:
         size: How many examples there are.
-        open: Opens the examples as an unbatched tf.data.Dataset of `(inputs, labels)`, two tuples
-            of tensors: float32 inputs (int32 where the source has integers that are no image), and
-            labels: int32 for integers, scalars or maps of them; float32 for one-hot rows and values.
-        arrays: The same as arrays with a leading axis of `size`, where they fit into memory.
+        open: Opens an unbatched tf.data.Dataset with a tuple for each example, of which `decode` makes
+            the example. It is cheap to read and to pass over, as the path or the bytes of an image.
+        arrays: The examples as arrays with a leading axis of `size`, where they fit into memory.
         labels: What the labels of each output are; behind them stand weights of examples, where there
             are such (see `Dataset`).
-        explain: Asked where reading the stream has failed. An error that a function in Python raises on
-            the way says what is wrong by itself.
+        decode: Makes an example of what is read, in TensorFlow's operations: `(inputs, labels)`, two
+            tuples of tensors: float32 inputs (int32 where the source has integers that are no image),
+            and labels: int32 for integers, scalars or maps of them; float32 for rows and values.
+        decodes_windows: Whether `decode` takes `window`, too, as `pocketkube.data.decoding.image_in`
+            does, for random crops; else they are cut from what is decoded.
+        explain: Asked where reading or decoding has failed. An error that a function in Python raises
+            on the way says what is wrong by itself.
+        shuffled_among: How many of those that are read one after the other are shuffled among each
+            other, and are in memory for that.
     """
 
     size: int
     open: Callable[[], tf.data.Dataset]
     arrays: tuple[Arrays, Arrays] | None = None
     labels: tuple[Labels, ...] = ()
+    decode: Callable[..., tuple[Tensors, Tensors]] = field(default=as_read, kw_only=True)
+    decodes_windows: bool = field(default=False, kw_only=True)
     explain: Explain | None = field(default=None, kw_only=True)
+    shuffled_among: int = field(default=8192, kw_only=True)
+
+    def decoded(self) -> tf.data.Dataset:
+        """All examples in their order, as `(inputs, labels)`."""
+        return self.open().map(self.decode, num_parallel_calls=tf.data.AUTOTUNE)
+
+    @cached_property
+    def element_spec(self) -> Any:
+        """What tf.data says of one example: `(inputs, labels)`, two tuples of tf.TensorSpec."""
+        return self.decoded().element_spec
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from pocketkube.bounded.images import image_header
 from pocketkube.bounded.limits import Unreadable
 from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_of
+from pocketkube.data.decoding import Form, Window, image_in
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.data.reading import reason_of
 from pocketkube.data.splits import hold_out
@@ -39,15 +40,6 @@ class _Files:
 
     def take(self, rows: np.ndarray) -> "_Files":
         return _Files(self.paths[rows], self.labels[rows])
-
-
-@dataclass(frozen=True)
-class _Form:
-    """What every image is brought to."""
-
-    size: tuple[int, int]
-    channels: int
-    value_range: tuple[float, float]
 
 
 def load(folder: Path, settings: DatasetSettings) -> Dataset:
@@ -226,7 +218,7 @@ def _why_bad(path: str, size: tuple[int, int] | None, channels: int) -> str:
     try:
         found, _ = _header(path)
         if size is None or found == size:
-            _decoded(path, _Form(found, channels, (0.0, 255.0)))
+            _decoded(path, Form(found, channels, (0.0, 255.0)))
             return ""
     except _BadImage as error:
         return str(error)
@@ -244,7 +236,7 @@ def _is_grey(path: str) -> bool:
         return True
 
 
-def _form(folder: Path, paths: Sequence[str], settings: DatasetSettings) -> _Form:
+def _form(folder: Path, paths: Sequence[str], settings: DatasetSettings) -> Form:
     """Reads the headers of all images."""
     with ThreadPoolExecutor() as pool:
         headers = list(pool.map(_header, paths))
@@ -253,7 +245,8 @@ def _form(folder: Path, paths: Sequence[str], settings: DatasetSettings) -> _For
         told = ", ".join(f"{h} x {w}" for h, w in sorted(sizes)[:3])
         raise UserError(f"{folder}: images differ in size ({told} …): set the dataset's image_size.")
     grey = all(mode in _GREY for _, mode in headers)
-    return _Form(settings.image_size or sizes.pop(), 1 if grey else 3, settings.value_range)
+    size, channels = settings.image_size or sizes.pop(), 1 if grey else 3
+    return Form(size, channels, settings.value_range, settings.central_crop)
 
 
 def _header(path: str) -> tuple[tuple[int, int], str]:
@@ -266,42 +259,43 @@ def _header(path: str) -> tuple[tuple[int, int], str]:
         raise _BadImage(f"{path}: is not a readable image: {error}.") from error
 
 
-def _examples(files: _Files, form: _Form, labels: tuple[Labels, ...], fits: bool) -> Examples:
+def _examples(files: _Files, form: Form, labels: tuple[Labels, ...], fits: bool) -> Examples:
     if fits:
         with ThreadPoolExecutor() as pool:
             images = list(pool.map(lambda path: _decoded(path, form), files.paths.tolist()))
         return examples_of_arrays((np.stack(images),), (files.labels,) if labels else (), labels)
 
-    def decode(path: tf.Tensor, *label: tf.Tensor) -> tuple:
-        # Through Python, so that the message of a broken image names the file.
-        image = tf.numpy_function(lambda p: _decoded(p.decode(), form), [path], tf.float32)
+    def decode(path: tf.Tensor, *label: tf.Tensor, window: Window | None = None) -> tuple:
+        image = image_in(tf.io.read_file(path), form, window)
         return (tf.ensure_shape(image, (*form.size, form.channels)),), label
+
+    def explain() -> str | None:
+        reasons = (_why_bad(path, None, form.channels) for path in files.paths.tolist())
+        return next(filter(None, reasons), None)
 
     def open_files() -> tf.data.Dataset:
         known = (files.paths, files.labels) if labels else (files.paths,)
-        return tf.data.Dataset.from_tensor_slices(known).map(
-            decode, num_parallel_calls=tf.data.AUTOTUNE
-        )
+        return tf.data.Dataset.from_tensor_slices(known)
 
-    return Examples(len(files.labels), open_files, None, labels)
+    count = len(files.labels)
+    # Paths are small, and in the order of the classes: all are shuffled.
+    return Examples(
+        count,
+        open_files,
+        None,
+        labels,
+        decode=decode,
+        decodes_windows=True,
+        explain=explain,
+        shuffled_among=count,
+    )
 
 
-def _decoded(path: str, form: _Form) -> np.ndarray:
+def _decoded(path: str, form: Form) -> np.ndarray:
     with tf.device("CPU:0"):
         try:
-            pixels = tf.io.decode_image(
-                tf.io.read_file(path), channels=form.channels, expand_animations=False
-            )
+            return image_in(tf.io.read_file(path), form).numpy()
         except tf.errors.InvalidArgumentError as error:
             raise _BadImage(f"{path}: the image is broken and cannot be decoded.") from error
         except tf.errors.OpError as error:
             raise UserError(f"{path}: cannot be read ({reason_of(error)}).") from error
-        return in_form(pixels, form.size, form.value_range).numpy()
-
-
-def in_form(pixels: tf.Tensor, size: tuple[int, int], value_range: tuple[float, float]) -> tf.Tensor:
-    """One decoded uint8 image at its size, float32 in its range."""
-    low, high = value_range
-    # Without averaging where an image shrinks, thin lines would vanish.
-    scaled = tf.image.resize(pixels, size, antialias=True)
-    return scaled * ((high - low) / 255.0) + low

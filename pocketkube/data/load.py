@@ -58,7 +58,7 @@ def _inputs_of(examples: Examples) -> Examples:
     if examples.arrays is not None:
         return examples_of_arrays(examples.arrays[0], (), ())
     return replace(
-        examples, open=lambda: examples.open().map(lambda inputs, _: (inputs, ())), labels=()
+        examples, decode=lambda *raw, **part: (examples.decode(*raw, **part)[0], ()), labels=()
     )
 
 

@@ -1,6 +1,5 @@
 """The records of TFRecord files with their places, and what is wrong with one that cannot be used."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -8,8 +7,9 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from pocketkube.bounded.images import why_too_large
+from pocketkube.data.decoding import decoded
 from pocketkube.data.reading import reason_of
-from pocketkube.storage import Fetched, LocalLocation, Location, patiently
+from pocketkube.storage import InTurn, LocalLocation, Location
 
 IMAGE, LABEL = "image/encoded", "image/class/label"
 Size = tuple[int, int]
@@ -21,17 +21,14 @@ Place = tuple[int, int]
 class Records:
     """The records of some files, one file after the other.
 
-    Files elsewhere are fetched when their turn comes. What was fetched last stays in `held`; the files
-    before were opened, and can be read to their ends wherever they are gone.
-
     Attributes:
         files: The files.
-        held: Keeps a download where it is.
+        in_turn: Fetches those that are elsewhere.
         left_out: The records that are passed over.
     """
 
     files: Sequence[Location]
-    held: deque[Fetched] = field(default_factory=lambda: deque(maxlen=1))
+    in_turn: InTurn = field(default_factory=InTurn)
     left_out: Sequence[Place] = ()
 
     def open(self) -> tf.data.Dataset:
@@ -94,8 +91,7 @@ class Records:
         return records.map(lambda number, content: (file, number, content))
 
     def _fetch(self, file: int) -> bytes:
-        self.held.append(patiently("fetch", self.files[file].fetch))
-        return str(self.held[-1].path).encode()
+        return str(self.in_turn.fetch(self.files[file], self.files[file + 1 :])).encode()
 
 
 def reasons(records: tf.data.Dataset, why: Callable[[bytes], str]) -> Iterator[tuple[Place, str]]:
@@ -203,8 +199,3 @@ def image_of(content: bytes, channels: int) -> tf.Tensor:
     (image,) = features_of(content)[IMAGE].bytes_list.value
     with tf.device("CPU:0"):
         return decoded(image, channels)
-
-
-def decoded(image: tf.Tensor | bytes, channels: int) -> tf.Tensor:
-    """The pixels of an encoded image; of so many channels, or as many as it has where that is 0."""
-    return tf.io.decode_image(image, channels=channels, expand_animations=False)

@@ -1,24 +1,23 @@
 """TFRecords in ImageNet's layout: image/encoded and perhaps image/class/label, read as a stream."""
 
 import re
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import numpy as np
 import tensorflow as tf
 
 from pocketkube.bounded.images import why_too_large
 from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_of
-from pocketkube.data.image_folder import in_form
+from pocketkube.data.decoding import Form, Window, image_in
 from pocketkube.data.reading import read
 from pocketkube.data.records import (
     IMAGE,
     LABEL,
     Place,
     Records,
-    decoded,
     features_of,
     reasons,
     shape_of,
@@ -27,7 +26,7 @@ from pocketkube.data.records import (
 )
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
-from pocketkube.storage import Fetched, Location
+from pocketkube.storage import InTurn, Location
 
 # Of a record without a label.
 _UNKNOWN = tf.int64.min
@@ -41,6 +40,8 @@ _OF_THE_IMAGE = re.compile(
 )
 _BUCKETS = 1 << 16
 _READ_AT_ONCE = 256
+# How many records, and bytes of them, are in memory to be shuffled.
+_SHUFFLED, _SHUFFLED_BYTES = 8192, 1 << 29
 _Part = Literal["train", "validation", "test"]
 _PARTS: tuple[_Part, ...] = ("train", "validation", "test")
 
@@ -67,10 +68,23 @@ class _Split:
 
 
 @dataclass(frozen=True)
+class _Extent:
+    """How much a split is."""
+
+    count: int
+    size_bytes: int
+
+    @property
+    def shuffled_among(self) -> int:
+        """How many of its records are shuffled among each other: fewer where they are large."""
+        return max(1, min(_SHUFFLED, _SHUFFLED_BYTES * self.count // max(1, self.size_bytes)))
+
+
+@dataclass(frozen=True)
 class _Found:
     """What one pass over all records told."""
 
-    counts: dict[_Part, int]
+    extents: dict[_Part, _Extent]
     highest_label: int
     lowest_label: int
 
@@ -81,7 +95,8 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     Files with "validation" (or "val") or "test" in their names are that split; all others are for
     training. A split without files of its own is held out of these by a hash of each record, so
     that equal records always fall into the same split. Files elsewhere are brought here one by one,
-    when their turn comes, so that all of them together may be larger than the cache of downloads.
+    when their turn comes or shortly before, so that all of them together may be larger than the cache
+    of downloads.
 
     Where bad records are skipped, a pass before that decodes all images: the splits are of those that
     can be used, and so are the same examples in the same order wherever they are opened.
@@ -98,14 +113,15 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
         files[_part_of(file.name)].append(file)
     if not files["train"]:
         raise UserError(f"{pattern}: matches only validation or test files, none to train on.")
-    held: deque[Fetched] = deque(maxlen=1)
-    records, skipped = {part: Records(those, held) for part, those in files.items() if those}, None
+    in_turn = InTurn()
+    records = {part: Records(those, in_turn) for part, those in files.items() if those}
+    skipped = None
     if settings.on_bad_example == "skip":
         records, skipped = _without_bad(pattern, records, settings)
     splits = {part: _split(records, part, settings) for part in _PARTS}
     found = _count(splits)
-    for part, count in found.counts.items():
-        if not count:
+    for part, extent in found.extents.items():
+        if not extent.count:
             raise UserError(f"{pattern}: too few records; none are left for the {part} set.")
     _, _, first = next(records["train"].open().as_numpy_iterator())
     are_labelled = settings.labels and found.highest_label != _UNKNOWN
@@ -116,15 +132,18 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
             f"{pattern}: some records have an image/class/label and others none; give all one, or say "
             "dataset.labels: false."
         )
-    if are_labelled and found.lowest_label < 0:
-        raise UserError(f"{pattern}: labels must be 0 or more. Received: {found.lowest_label}.")
+    first_label = settings.first_label
+    if are_labelled and found.lowest_label < first_label:
+        raise UserError(
+            f"{pattern}: labels must be {first_label} or more. Received: {found.lowest_label}."
+        )
     if are_labelled and found.lowest_label == found.highest_label:
         raise UserError(f"{pattern}: all examples are of one class; it takes two to tell apart.")
-    whole = found.lowest_label, found.highest_label
-    labels = (Labels(1 + found.highest_label, shape=(), whole=whole),) if are_labelled else ()
+    whole = found.lowest_label - first_label, found.highest_label - first_label
+    labels = (Labels(1 + whole[1], shape=(), whole=whole),) if are_labelled else ()
     shape = _shape(records["train"], first, settings)
     examples = [
-        _examples(split, found.counts[part], shape, settings, labels) for part, split in splits.items()
+        _examples(split, found.extents[part], shape, settings, labels) for part, split in splits.items()
     ]
     return Dataset(str(pattern), (shape,), labels, *examples, skipped=skipped)
 
@@ -197,18 +216,20 @@ def _split(records: Mapping[_Part, Records], part: _Part, settings: DatasetSetti
 
 
 def _count(splits: Mapping[_Part, _Split]) -> _Found:
-    counts: dict[_Part, int] = {}
+    extents: dict[_Part, _Extent] = {}
     lowest, highest = [], []
     for part, split in splits.items():
-        counts[part] = 0
+        count = size_bytes = 0
         contents = split.open().map(lambda file, number, content: content).batch(_READ_AT_ONCE)
-        labels = contents.map(_labels_of)
+        told = contents.map(lambda many: (_labels_of(many), tf.strings.length(many)))
         explain = partial(split.explain, why_no_example)
-        for found in read(labels.as_numpy_iterator(), explain):
-            counts[part] += len(found)
+        for found, lengths in read(told.as_numpy_iterator(), explain):
+            count += len(found)
+            size_bytes += int(lengths.sum(dtype=np.int64))
             lowest.append(int(found.min()))
             highest.append(int(found.max()))
-    return _Found(counts, max(highest, default=0), min(lowest, default=0))
+        extents[part] = _Extent(count, size_bytes)
+    return _Found(extents, max(highest, default=0), min(lowest, default=0))
 
 
 def _labels_of(contents: tf.Tensor) -> tf.Tensor:
@@ -242,27 +263,34 @@ def _shape(records: Records, content: bytes, settings: DatasetSettings) -> tuple
 
 def _examples(
     split: _Split,
-    size: int,
+    extent: _Extent,
     shape: tuple[int, int, int],
     settings: DatasetSettings,
     labels: tuple[Labels, ...],
 ) -> Examples:
     height, width, channels = shape
 
-    def decode(file: tf.Tensor, number: tf.Tensor, content: tf.Tensor) -> tuple:
-        features = tf.io.parse_single_example(content, _FEATURES)
-        image = decoded(features[IMAGE], channels)
-        if settings.image_size is None:
-            tf.debugging.assert_equal(tf.shape(image), shape, "images differ in size")
-        image.set_shape((None, None, channels))
-        image = tf.ensure_shape(in_form(image, (height, width), settings.value_range), shape)
-        return (image,), (tf.cast(features[LABEL], tf.int32),) if labels else ()
+    form = Form((height, width), channels, settings.value_range, settings.central_crop)
+    size = None if settings.image_size else form.size
 
-    def open_images() -> tf.data.Dataset:
-        return split.open().map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    def decode(
+        file: tf.Tensor, number: tf.Tensor, content: tf.Tensor, *, window: Window | None = None
+    ) -> tuple:
+        features = tf.io.parse_single_example(content, _FEATURES)
+        image = tf.ensure_shape(image_in(features[IMAGE], form, window, needed_size=size), shape)
+        label = tf.cast(features[LABEL] - settings.first_label, tf.int32)
+        return (image,), (label,) if labels else ()
 
     def explain() -> str | None:
-        wanted = None if settings.image_size else (height, width)
-        return split.explain(partial(why_unusable, size=wanted, channels=channels))
+        return split.explain(partial(why_unusable, size=size, channels=channels))
 
-    return Examples(size, open_images, None, labels, explain=explain)
+    return Examples(
+        extent.count,
+        split.open,
+        None,
+        labels,
+        decode=decode,
+        decodes_windows=True,
+        explain=explain,
+        shuffled_among=extent.shuffled_among,
+    )

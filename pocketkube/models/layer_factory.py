@@ -33,10 +33,12 @@ class LayerFactory:
         strides: int = 1,
         activation: str | None = "relu",
         even_padding: bool = False,
+        starts_as_zero: bool = False,
     ) -> keras.KerasTensor:
         """Convolution without bias, BatchNorm, and "relu", "relu6" or nothing.
 
         `even_padding` puts as many zeros on each side, where "same" may put more below and right.
+        `starts_as_zero` makes all that comes out of it zero at first, by BatchNorm's scale.
         """
         x, padding = self._padded(x, kernel, strides, name) if even_padding else (x, "same")
         x = layers.Conv2D(
@@ -48,7 +50,7 @@ class LayerFactory:
             kernel_initializer=self._he_normal(),
             name=f"{name}_conv",
         )(x)
-        return self._normalised(x, name, activation)
+        return self._normalised(x, name, activation, "zeros" if starts_as_zero else "ones")
 
     def depthwise(self, x: keras.KerasTensor, name: str, *, strides: int = 1) -> keras.KerasTensor:
         """3x3 depthwise convolution without bias, evenly padded, BatchNorm and ReLU6."""
@@ -94,8 +96,12 @@ class LayerFactory:
             return x, "same"
         return layers.ZeroPadding2D(kernel // 2, name=f"{name}_padding")(x), "valid"
 
-    def _normalised(self, x: keras.KerasTensor, name: str, activation: str | None) -> keras.KerasTensor:
-        x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
+    def _normalised(
+        self, x: keras.KerasTensor, name: str, activation: str | None, scale: str = "ones"
+    ) -> keras.KerasTensor:
+        x = layers.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, gamma_initializer=scale, name=f"{name}_norm"
+        )(x)
         if activation is None:
             return x
         return layers.ReLU(6.0 if activation == "relu6" else None, name=f"{name}_{activation}")(x)

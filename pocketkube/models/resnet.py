@@ -53,10 +53,13 @@ def plain_block(
 def bottleneck_block(
     factory: LayerFactory, x: keras.KerasTensor, channels: int, strides: int, name: str
 ) -> keras.KerasTensor:
-    """1x1, 3x3 and 1x1 to four times the channels; the stride is the 3x3's, as is usual today."""
+    """1x1, 3x3 and 1x1 to four times the channels; the stride is the 3x3's, as is usual today.
+
+    At first the block is its shortcut alone, which large batches need (Goyal et al., 2017).
+    """
     y = factory.conv(x, channels, 1, f"{name}_a")
     y = factory.conv(y, channels, 3, f"{name}_b", strides=strides)
-    y = factory.conv(y, 4 * channels, 1, f"{name}_c", activation=None)
+    y = factory.conv(y, 4 * channels, 1, f"{name}_c", activation=None, starts_as_zero=True)
     return _joined(factory, x, y, strides, name)
 
 

@@ -146,10 +146,10 @@ class Spec(Settings):
         augmentation, named = self.training.augmentation, "landmarks"
         if self.task.added:
             named = "labels, which a package's task knows alone"
-        if augmentation.shift or augmentation.flip or augmentation.mixup:
+        if augmentation.crop or augmentation.shift or augmentation.flip or augmentation.mixup:
             raise ValueError(
-                "training: augmentation's shift, flip and mixup move what is in an image, but not its "
-                f"{named}; leave them out, cutout may stay"
+                "training: augmentation's crop, shift, flip and mixup move what is in an image, but "
+                f"not its {named}; leave them out, cutout may stay"
             )
         for name in ("label_smoothing", "class_weights"):
             if getattr(self.training, name):

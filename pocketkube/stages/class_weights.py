@@ -60,7 +60,8 @@ def _labels(dataset: Dataset) -> Arrays:
     """The training labels of each output."""
     if dataset.train.arrays is not None:
         return dataset.train.arrays[1]
-    streamed = dataset.train.open().map(lambda _, labels: labels).batch(1024)
+    train = dataset.train
+    streamed = train.open().map(lambda *raw: train.decode(*raw)[1]).batch(1024)
     found = read(streamed.as_numpy_iterator(), dataset.train.explain)
     columns = zip(*found, strict=True)
     return tuple(np.concatenate(column) for column in columns)

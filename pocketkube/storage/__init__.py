@@ -4,6 +4,7 @@ from pocketkube.storage.address import S3Address, is_uri, parse_uri
 from pocketkube.storage.backup import backed_up, remove_if_possible, remove_objects
 from pocketkube.storage.failures import ServerAway
 from pocketkube.storage.fetch import fetch_folder
+from pocketkube.storage.in_turn import InTurn
 from pocketkube.storage.location import (
     ABSENT,
     Fetched,
@@ -22,6 +23,7 @@ __all__ = [
     "ABSENT",
     "Changed",
     "Fetched",
+    "InTurn",
     "LocalLocation",
     "Location",
     "S3Address",

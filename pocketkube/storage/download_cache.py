@@ -74,6 +74,22 @@ def hold(identity: str, what: str, size_bytes: int, fill: Callable[[Path], None]
                 os.close(lock)
 
 
+def limit_bytes() -> float:
+    """How large all downloads together may be, as the environment says.
+
+    Raises:
+        UserError: If it says no number.
+    """
+    told = os.environ.get(LIMIT_GB) or str(DEFAULT_LIMIT_GB)
+    try:
+        limit = float(told)
+    except ValueError:
+        limit = -1.0
+    if not limit >= 0:
+        raise UserError(f"{LIMIT_GB} is {told!r}, but has to be a number of gigabytes, as in 20.")
+    return limit * _GB
+
+
 def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
     partial = _partial(folder)
     # Of a process that was killed at it.
@@ -90,7 +106,7 @@ def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
 
 def _make_room(root: Path, lock_file: Path, what: str, size_bytes: int) -> None:
     """Removes what was not used for longest until there is room, and says that the room is taken."""
-    limit, free = _limit_bytes(), shutil.disk_usage(root).free
+    limit, free = limit_bytes(), shutil.disk_usage(root).free
     alone = locked(root / "room")
     try:
         others = {file: _size(file) for file in root.glob("*.lock") if file != lock_file}
@@ -167,17 +183,6 @@ def _root() -> Path:
             "XDG_CACHE_HOME or TMPDIR to one that can be written, in a container an emptyDir."
         ) from error
     return root
-
-
-def _limit_bytes() -> float:
-    told = os.environ.get(LIMIT_GB) or str(DEFAULT_LIMIT_GB)
-    try:
-        limit = float(told)
-    except ValueError:
-        limit = -1.0
-    if not limit >= 0:
-        raise UserError(f"{LIMIT_GB} is {told!r}, but has to be a number of gigabytes, as in 20.")
-    return limit * _GB
 
 
 @contextmanager

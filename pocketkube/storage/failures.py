@@ -17,6 +17,7 @@ from pocketkube.storage.server_settings import (
     REGIONS,
     SECRET_KEY,
     TOKEN,
+    is_anonymous,
 )
 
 # With these the same request may succeed later.
@@ -96,7 +97,9 @@ def _refused(error: S3Error, endpoint: str, address: S3Address) -> UserError:
         )
     if error.code not in REFUSALS and status not in (401, 403):
         return UserError(f"{address}: {endpoint} answers {told}.")
-    if error.code in BAD_TOKENS:
+    if is_anonymous():
+        hint = f"it was asked without keys, as anybody may: set {ACCESS_KEY} and {SECRET_KEY}"
+    elif error.code in BAD_TOKENS:
         hint = f"{TOKEN} has expired or belongs to other keys: get new ones"
     else:
         hint = f"look at {ACCESS_KEY}, {SECRET_KEY} and what they may do in {address.bucket}"

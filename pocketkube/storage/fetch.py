@@ -2,14 +2,14 @@
 
 import errno
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from minio.error import S3Error
 
 from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder
-from pocketkube.progress import progress
+from pocketkube.progress import Silent, progress
 from pocketkube.storage.address import S3Address
 from pocketkube.storage.checksums import (
     CONTENTS_FILE,
@@ -69,13 +69,23 @@ def listed_objects(address: S3Address, contents: Contents) -> list[S3Object]:
     ]
 
 
-def download_all(server: Server, objects: Sequence[S3Object], prefix: str, folder: Path) -> None:
+def download_all(
+    server: Server, objects: Sequence[S3Object], prefix: str, folder: Path, *, silent: bool = False
+) -> None:
     """Copies objects into a folder, by what their names have behind `prefix`.
+
+    Args:
+        server: The server.
+        objects: The objects.
+        prefix: What all their names begin with.
+        folder: The folder to write into.
+        silent: Whether to show no progress.
 
     Raises:
         UserError: If one is missing, or not what it should be.
     """
-    with progress("fetch", sum(each.size_bytes for each in objects), "byte") as shown:
+    total = sum(each.size_bytes for each in objects)
+    with nullcontext(Silent()) if silent else progress("fetch", total, "byte") as shown:
         done = 0
         for each in objects:
             download(server, each, folder / each.key.removeprefix(prefix), shown, done)

@@ -61,11 +61,12 @@ class Location(ABC):
         """Its last part."""
 
     @abstractmethod
-    def fetch(self, *, sealed: bool = False) -> Fetched:
+    def fetch(self, *, sealed: bool = False, silent: bool = False) -> Fetched:
         """Brings it to this machine, if it is elsewhere and not here already.
 
         Args:
             sealed: Whether a folder elsewhere has to be one that `send_folder` has finished.
+            silent: Whether to show no progress.
 
         Raises:
             UserError: If it is elsewhere, and is absent, incomplete or damaged there, does not fit on
@@ -117,9 +118,9 @@ class Location(ABC):
         """
 
     @contextmanager
-    def fetched(self, *, sealed: bool = False) -> Iterator[Path]:
+    def fetched(self, *, sealed: bool = False, silent: bool = False) -> Iterator[Path]:
         """What `fetch` brings, until the block ends; errors name this location, not the copy."""
-        copy = self.fetch(sealed=sealed)
+        copy = self.fetch(sealed=sealed, silent=silent)
         try:
             with copy.called(str(self)):
                 yield copy.path
@@ -155,7 +156,7 @@ class LocalLocation(Location):
         """Its last part."""
         return self.path.name
 
-    def fetch(self, *, sealed: bool = False) -> Fetched:
+    def fetch(self, *, sealed: bool = False, silent: bool = False) -> Fetched:
         """The path itself, whether anything is there or not."""
         return Fetched(self.path)
 
@@ -212,14 +213,14 @@ class S3Location(Location):
         """Its last part."""
         return PurePosixPath(self.address.key).name
 
-    def fetch(self, *, sealed: bool = False) -> Fetched:
+    def fetch(self, *, sealed: bool = False, silent: bool = False) -> Fetched:
         """A copy in the cache of downloads, which is checked before it counts."""
         if self.known:
-            return self._hold([self.known])
+            return self._hold([self.known], silent)
         server = connect(self.address)
         with plain_failures(server.endpoint, self.address):
             objects = self._sealed(server) if sealed else self._objects(server)
-        return self._hold(objects)
+        return self._hold(objects, silent)
 
     def matches(self) -> tuple[Location, ...]:
         """The objects that match it as a pattern."""
@@ -281,7 +282,7 @@ class S3Location(Location):
     def _sealed(self, server: Server) -> list[S3Object]:
         return listed_objects(self.address, fetch_contents(server, self.address))
 
-    def _hold(self, objects: Sequence[S3Object]) -> Fetched:
+    def _hold(self, objects: Sequence[S3Object], silent: bool) -> Fetched:
         size_bytes = sum(each.size_bytes for each in objects)
         told = [(each.key, each.size_bytes, each.etag, each.sha256) for each in objects]
         identity = json.dumps([server_settings.endpoint(self.address), self.address.bucket, told])
@@ -290,7 +291,7 @@ class S3Location(Location):
             server = connect(self.address)
             prefix = self.address.key.removesuffix(self.name)
             with plain_failures(server.endpoint, self.address):
-                download_all(server, objects, prefix, folder)
+                download_all(server, objects, prefix, folder, silent=silent)
 
         held = hold(identity, str(self), size_bytes, fill)
         return Fetched(held.folder / self.name, held)

@@ -26,6 +26,8 @@ KNOCK = urllib3.Retry(
     # A server may ask for hours.
     respect_retry_after_header=False,
 )
+# As many parts of an object as come at once.
+CONNECTIONS = 4
 # How long nothing may move. A server that is there may take its time to store a large part; connect is
 # for what is sent, too.
 WORK_TIMEOUT = urllib3.Timeout(connect=30, read=60)
@@ -69,12 +71,14 @@ def connect(address: S3Address) -> Server:
         UserError: If the environment lacks something, or no server answers; within 20 seconds.
     """
     endpoint = server_settings.endpoint(address)
-    key = server_settings.credential(address, server_settings.ACCESS_KEY)
-    secret = server_settings.credential(address, server_settings.SECRET_KEY)
-    token = server_settings.token(address)
+    key = secret = token = None
+    if not server_settings.is_anonymous():
+        key = server_settings.credential(address, server_settings.ACCESS_KEY)
+        secret = server_settings.credential(address, server_settings.SECRET_KEY)
+        token = server_settings.token(address)
     trusted = server_settings.certificates(address)
     url = urlsplit(endpoint)
-    pool = _Pool(timeout=WORK_TIMEOUT, retries=WORK, ca_certs=trusted)
+    pool = _Pool(timeout=WORK_TIMEOUT, retries=WORK, ca_certs=trusted, maxsize=CONNECTIONS)
     try:
         client = Minio(
             url.netloc,

@@ -55,6 +55,11 @@ def endpoint(address: S3Address) -> str:
     return f"{url.scheme}://{host}" + (f":{port}" if port else "")
 
 
+def is_anonymous() -> bool:
+    """Whether the environment names no keys, so that only what anybody may see can be asked for."""
+    return not any(os.environ.get(name) for name in (ACCESS_KEY, SECRET_KEY))
+
+
 def credential(address: S3Address, name: str) -> str:
     """The key or secret in the variable `name`.
 

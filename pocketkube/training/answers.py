@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.data.batches import batches, calibration_examples
-from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels
+from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels, Tensors
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.errors import UserError
 from pocketkube.structure import arranged
@@ -121,7 +121,13 @@ def _labelled(examples: Examples, said: Said, task: Task, origin: str, model: ke
     kinds = tuple(_kind(head, y) for head, y in zip(task.trained, labels, strict=True))
     if examples.arrays is not None:
         return examples_of_arrays(examples.arrays[0], labels, kinds)
-    return replace(examples, open=lambda: _beside(examples.open(), labels), labels=kinds)
+    of_place = _by_place(labels)
+    return replace(
+        examples,
+        open=lambda: examples.open().enumerate(),
+        decode=lambda place, raw, **part: (examples.decode(*raw, **part)[0], of_place(place)),
+        labels=kinds,
+    )
 
 
 def _answers(
@@ -161,14 +167,14 @@ def _kind(head: Head, labels: np.ndarray) -> Labels:
     return Labels(None, shape=labels.shape[1:])
 
 
-def _beside(inputs: tf.data.Dataset, labels: Arrays) -> tf.data.Dataset:
-    """Examples that are read as they come, with their labels."""
+def _by_place(labels: Arrays) -> Callable[[tf.Tensor], Tensors]:
+    """From an example's place to its labels."""
     specs = [tf.TensorSpec(y.shape[1:], y.dtype) for y in labels]
 
-    def of(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def of_place(place: tf.Tensor) -> Tensors:
         rows = tf.numpy_function(
-            lambda n: [y[n] for y in labels], [number], [spec.dtype for spec in specs], stateful=False
+            lambda n: [y[n] for y in labels], [place], [spec.dtype for spec in specs], stateful=False
         )
         return tuple(tf.ensure_shape(y, s.shape) for y, s in zip(rows, specs, strict=True))
 
-    return inputs.enumerate().map(lambda number, example: (example[0], of(number)))
+    return of_place

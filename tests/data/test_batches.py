@@ -8,7 +8,7 @@ from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import Augmentation
 
-EVERYTHING = Augmentation(shift=2, flip=True, cutout=3, mixup=0.4)
+EVERYTHING = Augmentation(crop=0.3, shift=2, flip=True, cutout=3, mixup=0.4)
 
 
 def images(count: int = 22) -> Examples:
@@ -16,8 +16,24 @@ def images(count: int = 22) -> Examples:
     return examples_of_arrays((x,), (np.arange(count, dtype=np.int32) % 5,), (Labels(5),))
 
 
-def streamed(examples: Examples) -> Examples:
-    return Examples(examples.size, examples.open, None, examples.labels)
+def streamed(examples: Examples, seen: list[int] | None = None) -> Examples:
+    """The same examples, told by their places until they are decoded; `seen` notes which are."""
+    assert examples.arrays is not None
+    (x,), (y,) = examples.arrays
+
+    def decode(place: tf.Tensor) -> tuple:
+        def read(number: int) -> tuple:
+            if seen is not None:
+                seen.append(int(number))
+            return x[number], y[number]
+
+        image, label = tf.numpy_function(read, [place], [x.dtype, y.dtype])
+        return (tf.ensure_shape(image, x.shape[1:]),), (tf.ensure_shape(label, ()),)
+
+    def open_places() -> tf.data.Dataset:
+        return tf.data.Dataset.range(examples.size).map(lambda place: (place,))
+
+    return Examples(examples.size, open_places, None, examples.labels, decode=decode)
 
 
 def served(examples, batch_size=8, **settings):
@@ -66,10 +82,13 @@ def test_ranks_together_see_what_one_sees(examples, ranks):
             np.testing.assert_array_equal(part[number][1], y[rank::ranks])
 
 
-def test_a_rank_may_be_left_without_rows_in_the_last_batch():
-    settings = {"epoch_seed": (3, 1), "augmentation": EVERYTHING, "ranks": 2}
-    got = [served(images(9), rank=rank, **settings) for rank in (0, 1)]
+@pytest.mark.parametrize("of", [images, lambda count: streamed(images(count))])
+def test_a_rank_may_be_left_without_rows(of):
+    settings = {"epoch_seed": (3, 1), "augmentation": EVERYTHING}
+    got = [served(of(9), rank=rank, ranks=2, **settings) for rank in (0, 1)]
     assert [[len(x) for x, _ in part] for part in got] == [[4, 1], [4, 0]]
+    assert [len(x) for x, _ in served(of(9), rank=1, ranks=2, skip=1, **settings)] == [0]
+    assert [len(x) for x, _ in served(of(9), rank=9, ranks=10, **settings)] == [0, 0]
 
 
 def test_skipping_is_dropping(examples):
@@ -77,6 +96,35 @@ def test_skipping_is_dropping(examples):
     assert_same(served(examples, skip=2, **settings), served(examples, **settings)[2:])
     assert served(examples, skip=9, **settings) == []
     assert len(batches(examples, 8, skip=1)) == 2
+
+
+def test_a_rank_decodes_its_own_rows_and_nothing_that_is_skipped():
+    whole, parts = list[int](), [list[int](), list[int]()]
+    served(streamed(images(), whole), epoch_seed=(3, 1))
+    for rank, seen in enumerate(parts):
+        served(streamed(images(), seen), epoch_seed=(3, 1), rank=rank, ranks=2)
+    assert sorted(whole) == sorted(parts[0] + parts[1]) == list(range(22))
+    late = list[int]()
+    served(streamed(images(), late), epoch_seed=(3, 1), skip=2)
+    assert sorted(late) == sorted(set(whole) - set(whole[:16]))
+    # In an order by parallel decodings, but in no other batch than it was without skipping.
+    assert len(late) == 6
+
+
+def test_mixup_decodes_partners_too_and_none_twice():
+    settings = {"epoch_seed": (3, 1), "augmentation": Augmentation(mixup=0.4)}
+    alone, shared = list[int](), list[int]()
+    served(streamed(images(), alone), **settings)
+    assert sorted(alone) == list(range(22))
+    served(streamed(images(), shared), rank=1, ranks=4, **settings)
+    # Rows 1 and 5 of each 8 and those behind them; of the last 6 row 5's partner is row 0.
+    assert len(shared) == len(set(shared)) == 3 * 4
+
+
+def test_choosing_examples_decodes_no_others():
+    seen = list[int]()
+    materialize(streamed(images(), seen), 7, seed=2)
+    assert len(seen) == 7
 
 
 def test_mixup_mixes_labels_as_it_mixes_images():
@@ -115,6 +163,29 @@ def test_shift_moves_by_whole_pixels_and_fills_with_zeros():
     assert len(offsets) > 8
 
 
+def test_a_crop_is_of_the_area_and_shape_that_are_asked_for_and_nowhere_else():
+    down, across = np.meshgrid(np.arange(64), np.arange(96), indexing="ij")
+    pixels = np.stack([down, across, np.zeros_like(down)], -1).astype(np.float32)
+    source = examples_of_arrays(
+        (np.repeat(pixels[None], 40, 0),), (np.arange(40, dtype=np.int32) % 5,), (Labels(5),)
+    )
+    settings = {"epoch_seed": (5, 0), "augmentation": Augmentation(crop=0.25)}
+    got = served(source, 40, **settings)[0][0]
+    # Of a ramp, the slope tells the size and the middle the place.
+    height = (got[:, 40, 0, 0] - got[:, 20, 0, 0]) / 20 * 64
+    width = (got[:, 0, 60, 1] - got[:, 0, 30, 1]) / 30 * 96
+    top, left = got[:, 31:33, 0, 0].mean(1) - height / 2, got[:, 0, 47:49, 1].mean(1) - width / 2
+    for each in (height, width):
+        np.testing.assert_allclose(each, np.round(each), atol=1e-3)
+    # Whole pixels: a row or column more or less.
+    part = height * width / (64 * 96)
+    assert ((part > 0.23) & (part <= 1)).all()
+    assert part.min() < 0.45 < 0.7 < part.max()
+    assert ((width / height > 0.7) & (width / height < 1.4)).all()
+    assert ((top >= -0.51) & (left >= -0.51) & (top + height <= 64) & (left + width <= 96)).all()
+    assert len(np.unique(np.round(left))) > 10
+
+
 def test_flip_mirrors_about_half():
     ordered = served(images(), 22, epoch_seed=(5, 0))[0][0]
     flipped = served(images(), 22, epoch_seed=(5, 0), augmentation=Augmentation(flip=True))[0][0]
@@ -149,7 +220,7 @@ def test_materialize_chooses_without_repeating(examples):
 def test_refuses_what_cannot_be_augmented():
     rows = examples_of_arrays((np.zeros((4, 3), np.float32),), (np.zeros(4, np.int32),), (Labels(2),))
     with pytest.raises(
-        UserError, match=r"shift, flip and cutout need images .* Received: inputs of \(3,\)"
+        UserError, match=r"crop, shift, flip and cutout need images .* Received: inputs of \(3,\)"
     ):
         batches(rows, 2, epoch_seed=(0, 0), augmentation=Augmentation(shift=1))
     tokens = examples_of_arrays((np.zeros((4, 3), np.int32),), (np.zeros(4, np.int32),), (Labels(2),))
@@ -178,5 +249,5 @@ def test_labels_of_pixels_are_mirrored_with_their_image() -> None:
     np.testing.assert_array_equal(x, column)
     mirrored = x[:, 0, 0] != corner
     assert 0 < mirrored.sum() < 40
-    with pytest.raises(UserError, match="shift would move images"):
+    with pytest.raises(UserError, match="crop and shift would move images"):
         batches(examples, 40, epoch_seed=(0, 0), augmentation=Augmentation(shift=1))

@@ -440,3 +440,11 @@ def test_says_what_is_wrong_with_tfrecords(tmp_path):
     (tmp_path / "b").write_bytes((tmp_path / "b").read_bytes()[:-7])
     with pytest.raises(UserError, match="/b: has a record that is damaged"):
         load(tmp_path, tfrecord="[ab]")
+
+
+def test_large_records_are_shuffled_among_as_many_as_memory_has_room_for(tmp_path, monkeypatch):
+    write_records(tmp_path / "a", range(100))
+    size_bytes = (tmp_path / "a").stat().st_size
+    assert load(tmp_path, tfrecord="a").train.shuffled_among == 8192
+    monkeypatch.setattr("pocketkube.data.tfrecord._SHUFFLED_BYTES", size_bytes // 4)
+    assert 20 < load(tmp_path, tfrecord="a").train.shuffled_among < 40

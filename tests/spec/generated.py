@@ -34,6 +34,9 @@ TRAPS = [
 TEXT = st.sampled_from(TRAPS) | st.text(
     st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12
 )
+# Settings of data that only some sources have.
+ALWAYS_UNFIT = ("on_bad_example", "central_crop", "first_label")
+UNFIT = {"image_folder": ("first_label",), "tfrecord": (), "added": ("central_crop", "first_label")}
 # No stage undoes what another did.
 ORDERS = [
     ["distill_model", "prune_channels", "fine_tune", "sparsify_weights", "cluster_weights"],
@@ -73,7 +76,8 @@ def settings_of(model: type[BaseModel], **fixed: Any) -> st.SearchStrategy[BaseM
         fields = {name: field for name, field in model.model_fields.items() if name not in fixed}
         if model is DatasetSettings:
             source = draw(st.sampled_from(SOURCES))
-            fields = {name: field for name, field in fields.items() if name not in SOURCES}
+            others = {*SOURCES, *UNFIT.get(source, ALWAYS_UNFIT)}
+            fields = {name: field for name, field in fields.items() if name not in others}
             given = {source: draw(_of_field(model.model_fields[source]).filter(bool))}
         elif model is TaskSettings:
             task = draw(st.sampled_from(TASKS))

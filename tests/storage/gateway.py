@@ -34,12 +34,21 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(program: Path, folder: Path, *options: str) -> Iterator[Gateway]:
-    """Runs a server with one bucket on a free port, until the block ends."""
+def running_gateway(
+    program: Path, folder: Path, *options: str, port: int | None = None
+) -> Iterator[Gateway]:
+    """Runs a server with one bucket, until the block ends.
+
+    Args:
+        program: The server's program.
+        folder: Where its objects are kept, and are from a server before.
+        options: More options of the program.
+        port: Where it listens; on a free port if not given.
+    """
     objects, sidecar, log = folder / "data" / BUCKET, folder / "sidecar", folder / "access.log"
     for place in (objects, sidecar):
         place.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     secure = "--cert" in options
     command = [
         str(program),

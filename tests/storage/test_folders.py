@@ -288,7 +288,7 @@ def test_a_full_disk(sent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     opened = Path.open
 
     def on_a_full_disk(path: Path, mode: str = "r", *options):
-        return opened(Path("/dev/full") if mode == "wb" else path, mode, *options)
+        return opened(Path("/dev/full") if mode == "r+b" else path, mode, *options)
 
     monkeypatch.setattr(Path, "open", on_a_full_disk)
     line = refused(there, tmp_path / "back")

@@ -168,7 +168,7 @@ def test_streamed_images_stay_as_long_as_they_are_read(
     dataset = load_dataset(DatasetSettings(image_folder=there))
     monkeypatch.setenv("POCKETKUBE_DOWNLOADS_GB", "1e-9")
     assert "in use" in refused(f"{there}-other")
-    assert len(list(dataset.train.open())) == dataset.train.size
+    assert len(list(dataset.train.decoded())) == dataset.train.size
     del dataset
     assert fetch(f"{there}-other") == b"1"
 
@@ -326,7 +326,7 @@ def test_processes_that_ask_at_once_fetch_once(there: str, s3: Gateway, tmp_path
 def test_a_killed_download_is_begun_anew(there: str, tmp_path: Path, downloads: Path) -> None:
     put(file_of(tmp_path, b"1"), there)
     killed = "import os, signal; from pocketkube.storage import location, parse_location\n"
-    killed += "location.download_all = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+    killed += "location.download_all = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
     subprocess.run([sys.executable, "-c", f"{killed}parse_location({there!r}).fetch()"], check=False)
     assert list(downloads.glob("*.partial"))
     assert fetch(there) == b"1"
@@ -376,7 +376,7 @@ def test_a_full_disk(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     opened = Path.open
 
     def on_a_full_disk(path: Path, mode: str = "r", *options, **named):
-        return opened(Path("/dev/full") if mode == "wb" else path, mode, *options, **named)
+        return opened(Path("/dev/full") if mode == "r+b" else path, mode, *options, **named)
 
     monkeypatch.setattr(Path, "open", on_a_full_disk)
     assert "does not fit on the disk" in refused(there)

@@ -1,5 +1,6 @@
 """A server that is not there, or refuses: one line with the place and the server, and no secret."""
 
+import json
 import shutil
 import socket
 import subprocess
@@ -10,7 +11,14 @@ from threading import Thread
 import pytest
 
 from pocketkube.errors import UserError
-from pocketkube.storage import fetch_folder, parse_uri, refuse_unwritable, send_folder
+from pocketkube.storage import (
+    fetch_folder,
+    parse_location,
+    parse_uri,
+    refuse_unwritable,
+    send_folder,
+)
+from pocketkube.storage.server import connect
 from tests.storage.gateway import BUCKET, KEYS, Gateway, free_port, running_gateway
 
 PLACE = parse_uri(f"s3://{BUCKET}/runs/a")
@@ -43,6 +51,32 @@ def bundle(tmp_path: Path) -> Path:
 def test_an_environment_that_lacks_something(s3: Gateway, tmp_path, monkeypatch, name: str) -> None:
     monkeypatch.setenv(name, "")
     assert name in fetch(tmp_path)
+
+
+def test_without_keys_what_anybody_may_read_is_read(s3: Gateway, bundle: Path, tmp_path, monkeypatch):
+    place = parse_uri(f"s3://{BUCKET}/public/a")
+    send_folder(bundle, place)
+    server = connect(place)
+    for name in KEYS:
+        monkeypatch.delenv(name)
+    assert "it was asked without keys, as anybody may: set AWS_ACCESS_KEY_ID and" in fetch(
+        tmp_path, place
+    )
+    allowed = {"s3:GetObject": f"{BUCKET}/public/*", "s3:ListBucket": BUCKET}
+    statements = [
+        {"Effect": "Allow", "Principal": "*", "Action": action, "Resource": f"arn:aws:s3:::{what}"}
+        for action, what in allowed.items()
+    ]
+    policy = {"Version": "2012-10-17", "Statement": statements}
+    server.client.set_bucket_policy(BUCKET, json.dumps(policy))
+    try:
+        fetch_folder(place, tmp_path / "back")
+        assert (tmp_path / "back" / "a").read_text() == "a"
+        (found,) = parse_location(f"s3://{BUCKET}/public/a/[ab]").matches()
+        assert found.fetch().path.read_text() == "a"
+        assert "without keys" in refused(lambda: send_folder(bundle, place))
+    finally:
+        server.client.delete_bucket_policy(BUCKET)
 
 
 def test_the_common_endpoint_will_do(s3: Gateway, bundle: Path, tmp_path, monkeypatch) -> None:

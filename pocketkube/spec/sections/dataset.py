@@ -103,6 +103,19 @@ class DatasetSettings(Settings):
         "MNIST; all else is resized. Digits are 32 x 32 if unset. A model that takes images of any "
         "size is compressed at this one, or at the data's own.",
     )
+    central_crop: float | None = Field(
+        None,
+        gt=0.0,
+        le=1.0,
+        description="The part of an image's middle that is brought to image_size, in its shape; 0.875 "
+        "is usual for ImageNet. If unset, the whole image is, in whatever shape. For image_folder and "
+        "tfrecord.",
+    )
+    first_label: int = Field(
+        0,
+        ge=0,
+        description="The label of the first class of a tfrecord; 1 in ImageNet's.",
+    )
     value_range: tuple[float, float] = Field(
         (0.0, 1.0),
         description="What an image's 0 and 255 become; [0, 255] leaves them as they are.",
@@ -144,6 +157,13 @@ class DatasetSettings(Settings):
                 f"on_bad_example: skip is for files and records of which one may be broken, as of "
                 f"image_folder and tfrecord; {given[0]} is read as a whole"
             )
+        if self.central_crop is not None and (given[0] not in _ENCODED or self.image_size is None):
+            raise ValueError(
+                "central_crop is for image_folder and tfrecord, and needs image_size, which the middle "
+                "of each image is brought to"
+            )
+        if self.first_label and given[0] != "tfrecord":
+            raise ValueError(f"first_label is for tfrecord; leave it out for {given[0]}")
         if self.value_range[0] >= self.value_range[1]:
             raise ValueError(
                 "value_range must rise, as in [0, 1]; received "
@@ -166,4 +186,5 @@ class DatasetSettings(Settings):
 
 SOURCES = ("builtin", "npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord", "added")
 BUILT_IN = ("digits", "none")
+_ENCODED = ("image_folder", "tfrecord")
 _IN_ARRAYS = ("builtin", "npz", "idx", "cifar10", "cifar100")

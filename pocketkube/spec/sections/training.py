@@ -12,6 +12,13 @@ Weight = Annotated[float, Field(ge=0.0)]
 class Augmentation(Settings):
     """Random changes to training images. All off by default."""
 
+    crop: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Cut out a random part, of so much of the area at least, and bring it to the whole "
+        "size; 0.08 is usual for ImageNet, and 0 is off.",
+    )
     shift: int = Field(0, ge=0, description="Pad by so many pixels and crop back at random.")
     flip: bool = Field(False, description="Mirror left to right, one in two.")
     cutout: int = Field(0, ge=0, description="Side of a square set to zero, in pixels.")
