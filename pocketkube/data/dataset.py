@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.data.token_pairs import TokenPairs
+from pocketkube.data.tokenizer import Tokenizer
 from pocketkube.errors import UserError
 
 Arrays = tuple[np.ndarray, ...]
@@ -51,6 +53,7 @@ class Examples:
         arrays: The same as arrays with a leading axis of `size`, where they fit into memory.
         labels: What the labels of each output are; behind them stand weights of examples, where there
             are such (see `Dataset`).
+        pairs: The same as tokens of text, where they are such; `open` fills all up to one length.
         explain: Asked where reading the stream has failed. An error that a function in Python raises on
             the way says what is wrong by itself.
     """
@@ -59,7 +62,28 @@ class Examples:
     open: Callable[[], tf.data.Dataset]
     arrays: tuple[Arrays, Arrays] | None = None
     labels: tuple[Labels, ...] = ()
+    pairs: TokenPairs | None = field(default=None, kw_only=True)
     explain: Explain | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What tokens of parallel text mean.
+
+    Attributes:
+        languages: From which one to which.
+        tokenizer: From text to tokens and back.
+        references: The translations of the test examples, as people wrote them.
+    """
+
+    languages: tuple[str, str]
+    tokenizer: Tokenizer
+    references: tuple[str, ...] = field(repr=False)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many tokens there are."""
+        return self.tokenizer.vocabulary_size
 
 
 @dataclass(frozen=True)
@@ -92,6 +116,8 @@ class Dataset:
         test: For the report's figures only.
         drawn: Where labels are what an original model answers: from inputs and a seed to labels drawn
             from what it says (see `pocketkube.training.answers`). Training examples have none then.
+        skipped: What was left out.
+        translation: What the tokens mean, where it is parallel text.
     """
 
     name: str
@@ -102,6 +128,7 @@ class Dataset:
     test: Examples
     drawn: Callable[[Arrays, int], Arrays] | None = field(default=None, kw_only=True)
     skipped: Skipped | None = field(default=None, kw_only=True)
+    translation: Translation | None = field(default=None, kw_only=True)
 
     @property
     def is_labelled(self) -> bool:

@@ -26,7 +26,9 @@ def test_each_tensor_is_found_however_it_was_given(unnamed, named) -> None:
     places = attention_inputs(node.arguments)
     for name in (*unnamed, *named):
         assert node.input_tensors[places[name]] is tensors[name]
-    assert node.input_tensors[places["key"]] is tensors["key" if "key" in (*unnamed, *named) else "value"]
+    assert (
+        node.input_tensors[places["key"]] is tensors["key" if "key" in (*unnamed, *named) else "value"]
+    )
 
 
 def test_heads_stay_where_a_mask_tells_them_apart() -> None:
