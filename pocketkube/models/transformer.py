@@ -78,8 +78,8 @@ def build_transformer(
     """Builds a Transformer with fresh weights.
 
     One matrix embeds the tokens of both languages and gives the logits (Press and Wolf, 2017), and
-    positions are sinusoids. The encoder and attention to it leave padding out; the decoder's own attention looks
-    back only, so that padding, which is behind, needs no mask.
+    positions are sinusoids. The encoder and attention to it leave padding out; the decoder's own
+    attention looks back only, so that padding, which is behind, needs no mask.
 
     Args:
         size: How large it is.
