@@ -16,10 +16,10 @@ from pocketkube.data.splits import hold_out
 from pocketkube.data.token_pairs import BEGIN, END, TokenPairs, TokenRows
 from pocketkube.data.tokenizer import Tokenizer, read_tokenizer, trained_tokenizer
 from pocketkube.errors import UserError
+from pocketkube.layout import TOKENIZER_FILE
 from pocketkube.spec.sections import DatasetSettings
 from pocketkube.storage.download_cache import hold
 
-TOKENIZER = "sentencepiece.model"
 _PACKED = ("", ".gz", ".bz2", ".xz")
 # Pairs that are tokenized together.
 _AT_ONCE = 1 << 16
@@ -138,8 +138,8 @@ def _files(folder: Path, part: str, languages: tuple[str, str]) -> _Files:
 
 def _tokenizer(folder: Path, files: _Files, settings: DatasetSettings, most: int | None) -> Tokenizer:
     """The SentencePiece model in the folder, or one of the training files, trained once a machine."""
-    if (folder / TOKENIZER).is_file():
-        return read_tokenizer(folder / TOKENIZER)
+    if (folder / TOKENIZER_FILE).is_file():
+        return read_tokenizer(folder / TOKENIZER_FILE)
 
     def sentences() -> Iterator[str]:
         for pair in islice(_pairs(files, settings), most):
@@ -153,13 +153,13 @@ def _tokenizer(folder: Path, files: _Files, settings: DatasetSettings, most: int
 
     def fill(place: Path) -> None:
         found = trained_tokenizer(sentences(), settings.vocabulary_size, str(folder))
-        (place / TOKENIZER).write_bytes(found.model)
+        (place / TOKENIZER_FILE).write_bytes(found.model)
 
     # About what a token takes in such a file.
     size_bytes = 32 * settings.vocabulary_size
     held = hold(digest.hexdigest(), f"{folder}'s SentencePiece model", size_bytes, fill)
     try:
-        return read_tokenizer(held.folder / TOKENIZER)
+        return read_tokenizer(held.folder / TOKENIZER_FILE)
     finally:
         held.close()
 

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pocketkube.translation.step_models import LOGITS, POSITION, SOURCE, TOKEN, StepModels, step_models
+from pocketkube.translation.names import LOGITS, POSITION, TOKEN
+from pocketkube.translation.step_models import step_models
 
 
 class KerasDecoder:
@@ -17,11 +18,11 @@ class KerasDecoder:
     """
 
     def __init__(self, model: keras.Model) -> None:
-        self._parts: StepModels = step_models(model)
+        self._parts = step_models(model)
         self._known: dict[str, Any] = {}
         self._cache: dict[str, Any] = {}
-        self._encode = tf.function(lambda source: self._parts.encoder({SOURCE: source}, training=False))
-        self._step = tf.function(lambda given: self._parts.step(given, training=False))
+        self._encode = tf.function(self._parts.encode)
+        self._step = tf.function(self._parts.step)
 
     @property
     def length(self) -> int:
@@ -30,9 +31,11 @@ class KerasDecoder:
 
     def begin(self, sources: np.ndarray) -> None:
         """See `Decoder`."""
-        self._known = dict(self._encode(tf.constant(sources, tf.int32)))
-        shapes = self._parts.cache.items()
-        self._cache = {name: tf.zeros((len(sources), *shape)) for name, shape in shapes}
+        self._known = self._encode(tf.constant(sources, tf.int32))
+        self._cache = {
+            name: tf.zeros((len(sources), *spec.shape), spec.dtype)
+            for name, spec in self._parts.cache.items()
+        }
 
     def next(self, tokens: np.ndarray, position: int) -> np.ndarray:
         """See `Decoder`."""
@@ -40,7 +43,7 @@ class KerasDecoder:
             TOKEN: tf.constant(tokens[:, None], tf.int32),
             POSITION: tf.fill((len(tokens), 1), position),
         }
-        self._cache = dict(self._step({**now, **self._known, **self._cache}))
+        self._cache = self._step({**now, **self._known, **self._cache})
         return np.asarray(self._cache.pop(LOGITS))
 
     def reorder(self, rows: np.ndarray) -> None:

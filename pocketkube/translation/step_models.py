@@ -1,10 +1,10 @@
-"""Splits a model of translation into its encoder and one step of its decoder, with a cache.
+"""Computes a model of translation in two parts: its encoder, and one step of its decoder with a cache.
 
 The whole model computes all positions of a translation at once, from the tokens before each. A step
 computes one, and keeps the keys and values of those before, so that nothing is computed twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,31 +16,70 @@ from pocketkube.errors import UserError
 from pocketkube.graph.attention_inputs import attention_inputs
 from pocketkube.graph.kinds import is_one_of
 from pocketkube.graph.walk import filled_in, functional_graph, walk
-from pocketkube.keras_private import attention_projection, computed_spec
+from pocketkube.keras_private import attention_projection
 from pocketkube.structure import arranged
+from pocketkube.translation.names import LOGITS, POSITION, SOURCE, TOKEN
 
-TOKEN, POSITION, LOGITS, SOURCE = "token", "position", "logits", "source"
 # How far a step's logits may be from the whole model's, of the largest.
 _TOLERANCE = 1e-3
 _TRIED = 4
 
 
 @dataclass(frozen=True)
-class StepModels:
-    """The two parts of a model of translation, which share its layers and so its weights.
+class Spec:
+    """A tensor that goes into a part.
 
     Attributes:
-        encoder: From {"source": `[B, source]`} to what each step needs to know of it, by name.
-        step: From {"token": `[B, 1]`, "position": `[B, 1]`}, what the encoder gives and the cache, to
-            {"logits": `[B, vocabulary]`} and the cache for the next position.
-        cache: The shape of each part of the cache for one sentence, by its name; it begins as zeros.
-        length: How many positions it has.
+        shape: For one sentence, without the batch axis.
+        dtype: Its numbers' type.
     """
 
-    encoder: keras.Model
-    step: keras.Model
-    cache: Mapping[str, tuple[int, ...]]
-    length: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class StepModels:
+    """The two parts of a model of translation. They compute with its own layers.
+
+    Attributes:
+        model: The model.
+        known: What the encoder gives and each step takes, by its name.
+        cache: What a step takes and gives for the next one; it begins as zeros.
+    """
+
+    model: keras.Model
+    known: Mapping[str, Spec] = field(default_factory=dict)
+    cache: Mapping[str, Spec] = field(default_factory=dict)
+
+    @property
+    def source_length(self) -> int:
+        """How many tokens are read."""
+        return int(self.model.inputs[0].shape[1])
+
+    @property
+    def length(self) -> int:
+        """How many tokens can be written."""
+        return int(self.model.inputs[1].shape[1])
+
+    def encode(self, source: Any) -> dict[str, Any]:
+        """What each step needs to know of sentences `[n, source]`."""
+        run = _Run(self.length)
+        run.walk(self.model, source, None)
+        return run.encoded
+
+    def step(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Computes one position.
+
+        Args:
+            given: The last token and its position, `[n, 1]` each, what `encode` gives, and the cache.
+
+        Returns:
+            Logits `[n, vocabulary]` of the next token, and the cache for the next position.
+        """
+        run = _Run(self.length, given)
+        logits = run.walk(self.model, None, given[TOKEN])
+        return {LOGITS: ops.squeeze(logits, 1), **run.cache}
 
 
 def step_models(model: keras.Model) -> StepModels:
@@ -54,168 +93,173 @@ def step_models(model: keras.Model) -> StepModels:
     Raises:
         UserError: If it is none.
     """
-    function = functional_graph(model)
     if len(model.inputs) != 2 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 3:
         raise UserError(
             f"{model.name}: is no model of translation, which has two inputs, source and target "
             "tokens, and logits for each target token as its one output."
         )
-    source, target = model.inputs
-    inputs = {name: keras.Input((1,), dtype=target.dtype, name=name) for name in (TOKEN, POSITION)}
-    read = keras.Input(source.shape[1:], dtype=source.dtype, name=SOURCE)
-    parts = _Parts(inputs[POSITION], int(target.shape[1]))
-    (written,) = walk(function, [_Value(read, False), _Value(inputs[TOKEN], True)], parts.visit)
-    if not written.of_step:
-        raise UserError(f"{model.name}: what it writes does not depend on what it has written.")
-    encoder = keras.Model({SOURCE: read}, parts.encoded, name="encoder")
-    step = keras.Model(
-        {**inputs, **parts.known, **parts.before},
-        {LOGITS: ops.squeeze(written.tensor, 1), **parts.after},
-        name="step",
-    )
-    cache = {name: tuple(x.shape[1:]) for name, x in parts.before.items()}
-    found = StepModels(encoder, step, cache, int(target.shape[1]))
-    _refuse_other_logits(model, found)
-    return found
-
-
-@dataclass(frozen=True)
-class _Value:
-    """A tensor in one of the parts.
-
-    Attributes:
-        tensor: The tensor.
-        of_step: Whether it is the step's, for it depends on what has been written.
-    """
-
-    tensor: Any
-    of_step: bool
-
-
-@dataclass
-class _Parts:
-    """Computes each call of the model in the part that it belongs to.
-
-    Attributes:
-        position: Of the step.
-        length: How many positions there are.
-        encoded: What the encoder gives, by its name.
-        known: The same as what the step takes.
-        before: The cache as the step takes it.
-        after: The cache as it gives it.
-    """
-
-    position: Any
-    length: int
-    encoded: dict[str, Any] = field(default_factory=dict)
-    known: dict[str, Any] = field(default_factory=dict)
-    before: dict[str, Any] = field(default_factory=dict)
-    after: dict[str, Any] = field(default_factory=dict)
-
-    def visit(self, path: str, node: Any, values: list[_Value]) -> list[_Value]:
-        """One call."""
-        op = node.operation
-        of_step = any(value.of_step for value in values)
-        if of_step and is_one_of(op, keras.layers.MultiHeadAttention):
-            return [_Value(self._attention(path, node, values), True)]
-        if of_step and type(op).__name__ == "Cumsum":
-            return [_Value(self.position + 1, True)]
-        tensors = [self._given(path, value) if of_step else value.tensor for value in values]
-        args, kwargs = filled_in(node, tensors)
-        return [_Value(x, of_step) for x in keras.tree.flatten(op(*args, **kwargs))]
-
-    def _given(self, path: str, value: _Value) -> Any:
-        """A tensor as a step has it; the encoder's become inputs of it."""
-        return value.tensor if value.of_step else self._handed_on(path, value.tensor)
-
-    def _handed_on(self, name: str, tensor: Any) -> Any:
-        for known, encoded in self.encoded.items():
-            if encoded is tensor:
-                return self.known[known]
-        name = name.replace("/", "_")
-        self.encoded[name] = tensor
-        self.known[name] = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
-        return self.known[name]
-
-    def _attention(self, path: str, node: Any, values: list[_Value]) -> Any:
-        """Attention to what has been written so far, or to what the encoder has read."""
-        op, places = node.operation, attention_inputs(node.arguments)
-        query, value, key = (values[places.pop(name)] for name in ("query", "value", "key"))
-        if not query.of_step or key.of_step != value.of_step or len(query.tensor.shape) != 3:
-            raise _unknown(path, "attends from what is read to what is written")
-
-        def project(name: str, x: Any) -> Any:
-            return _Named(attention_projection(op, name), f"{path}_{name}_projection")(x)
-
-        keys, found = project("key", key.tensor), project("value", value.tensor)
-        if value.of_step:
-            if places or not node.arguments.kwargs.get("use_causal_mask"):
-                raise _unknown(path, "does not look back alone, as use_causal_mask=True makes it")
-            keys = self._remembered(f"{path}_key", keys)
-            found = self._remembered(f"{path}_value", found)
-            mask = ops.less_equal(self._places(), self.position)[:, None, None]
-        else:
-            keys = self._handed_on(f"{path}_key", keys)
-            found = self._handed_on(f"{path}_value", found)
-            mask = None
-            for place in places.values():
-                given = self._given(f"{path}_mask", values[place])
-                mask = given[:, None] if len(given.shape) == 3 else given
-        y = ops.dot_product_attention(project("query", query.tensor), keys, found, mask=mask)
-        if op.get_config()["use_gate"]:
-            y = y * project("gate", query.tensor)
-        return project("output", y)
-
-    def _remembered(self, name: str, now: Any) -> Any:
-        """Keys or values `[B, length, heads, width]` of all positions up to this one."""
-        name = name.replace("/", "_")
-        shape = (self.length, *now.shape[2:])
-        self.before[name] = keras.Input(shape, dtype=now.dtype, name=name)
-        here = ops.equal(self._places(), self.position)[:, :, None, None]
-        self.after[name] = ops.where(here, now, self.before[name])
-        return self.after[name]
-
-    def _places(self) -> Any:
-        return np.arange(self.length, dtype="int32")[None]
-
-
-class _Named(keras.layers.Layer):
-    """A layer under another name: those within attention layers are all called alike."""
-
-    def __init__(self, layer: Any, name: str) -> None:
-        super().__init__(name=name.replace("/", "_"))
-        self.layer, self.built = layer, True
-
-    def call(self, x: Any) -> Any:
-        """What the layer gives."""
-        return self.layer(x)
-
-    def compute_output_spec(self, x: Any) -> Any:
-        """What it gives for as many positions as there are: the layer was built for all."""
-        return computed_spec(self.layer.call, x)
-
-
-def _unknown(path: str, why: str) -> UserError:
-    return UserError(f"{path} {why}: such a model cannot translate step by step.")
-
-
-def _refuse_other_logits(model: keras.Model, parts: StepModels) -> None:
-    """Says when steps do not give what the model gives, as of one that mixes positions otherwise."""
-    rng, (source, target) = np.random.default_rng(0), model.inputs
-    vocabulary = model.outputs[0].shape[-1]
-    read = rng.integers(1, vocabulary, (1, source.shape[1])).astype("int32")
-    read[:, source.shape[1] // 2 :] = 0
-    written = rng.integers(1, vocabulary, (1, target.shape[1])).astype("int32")
+    parts = StepModels(model)
+    rng, vocabulary = np.random.default_rng(0), model.outputs[0].shape[-1]
+    read = rng.integers(1, vocabulary, (1, parts.source_length)).astype("int32")
+    read[:, parts.source_length // 2 :] = 0
+    written = rng.integers(1, vocabulary, (1, parts.length)).astype("int32")
     whole = np.asarray(model(arranged(model, [read, written]), training=False))[0]
-    known = parts.encoder({SOURCE: ops.convert_to_tensor(read)}, training=False)
-    cache = {name: ops.zeros((1, *shape)) for name, shape in parts.cache.items()}
+    known = parts.encode(ops.convert_to_tensor(read))
+    cache: dict[str, Any] = {}
     for position in range(min(_TRIED, parts.length)):
         token = ops.convert_to_tensor(written[:, position : position + 1])
         at = {TOKEN: token, POSITION: ops.full((1, 1), position, "int32")}
-        cache = dict(parts.step({**at, **known, **cache}, training=False))
+        cache = parts.step({**at, **known, **cache})
         off = np.abs(np.asarray(cache.pop(LOGITS))[0] - whole[position]).max()
         if not off <= _TOLERANCE * max(1.0, float(np.abs(whole).max())):
             raise UserError(
                 f"{model.name}: its positions depend on each other by more than causal attention, so "
                 "that it cannot translate step by step."
             )
+    return StepModels(model, _specs(known), _specs(cache))
+
+
+def inputs_of(parts: StepModels) -> tuple[dict[str, Spec], dict[str, Spec]]:
+    """What the encoder and a step take, by name."""
+    one = Spec((1,), "int32")
+    return (
+        {SOURCE: Spec((parts.source_length,), "int32")},
+        {TOKEN: one, POSITION: one, **parts.known, **parts.cache},
+    )
+
+
+def _specs(tensors: Mapping[str, Any]) -> dict[str, Spec]:
+    return {
+        name: Spec(tuple(x.shape[1:]), keras.backend.standardize_dtype(x.dtype))
+        for name, x in tensors.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A tensor of the model.
+
+    Attributes:
+        of_step: Whether it depends on what has been written.
+        tensor: What it is; None in the other part than its own.
+    """
+
+    of_step: bool
+    tensor: Any = None
+
+
+class _Run:
+    """Computes one part, call by call.
+
+    Args:
+        length: How many positions can be written.
+        given: What a step takes; None for the encoder.
+
+    Attributes:
+        encoded: What the encoder gives, by its name.
+        cache: What the step gives.
+    """
+
+    def __init__(self, length: int, given: Mapping[str, Any] | None = None) -> None:
+        self._length, self._given = length, given
+        self._names: dict[Any, str] = {}
+        self.encoded: dict[str, Any] = {}
+        self.cache: dict[str, Any] = {}
+
+    def walk(self, model: keras.Model, source: Any, token: Any) -> Any:
+        """The model's output where this is the step."""
+        (out,) = walk(
+            functional_graph(model), [_Value(False, source), _Value(True, token)], self._visit
+        )
+        if not out.of_step:
+            raise UserError(f"{model.name}: what it writes does not depend on what it has written.")
+        return out.tensor
+
+    def _visit(self, path: str, node: Any, values: list[_Value]) -> Sequence[_Value]:
+        of_step, op = any(value.of_step for value in values), node.operation
+        if of_step and is_one_of(op, keras.layers.MultiHeadAttention):
+            return [_Value(True, self._attention(path, node, values))]
+        if of_step and type(op).__name__ == "Cumsum":
+            return [_Value(True, None if self._given is None else self._given[POSITION] + 1)]
+        tensors = [
+            self._handed_on(path, id(tensor), value) if of_step and not value.of_step else value.tensor
+            for tensor, value in zip(node.input_tensors, values, strict=True)
+        ]
+        if of_step is (self._given is None):
+            return [_Value(of_step)] * len(node.outputs)
+        args, kwargs = filled_in(node, tensors)
+        return [_Value(of_step, x) for x in keras.tree.flatten(op(*args, **kwargs))]
+
+    def _handed_on(
+        self, name: str, key: Any, value: _Value, of: Callable[[Any], Any] = lambda x: x
+    ) -> Any:
+        """What the encoder gives and a step takes, under one name however many calls read it.
+
+        Args:
+            name: Its name where it has none yet.
+            key: What tells it from others.
+            value: The tensor of the model that it is computed of.
+            of: Computes it.
+        """
+        name = self._names.setdefault(key, name.replace("/", "_"))
+        if self._given is not None:
+            return self._given[name]
+        if name not in self.encoded:
+            self.encoded[name] = of(value.tensor)
+        return None
+
+    def _attention(self, path: str, node: Any, values: list[_Value]) -> Any:
+        """Attention to what has been written so far, or to what the encoder has read."""
+        op, places = node.operation, attention_inputs(node.arguments)
+        at = {name: places.pop(name) for name in ("query", "value", "key")}
+        query, value, key = (values[place] for place in at.values())
+        if not query.of_step or key.of_step != value.of_step or len(node.outputs[0].shape) != 3:
+            raise _unknown(path, "attends from what is read to what is written")
+        if value.of_step and (places or not node.arguments.kwargs.get("use_causal_mask")):
+            raise _unknown(path, "does not look back alone, as use_causal_mask=True makes it")
+        # Each layer has keys and values of its own, even of the same tensor.
+        keys, found = (
+            None
+            if value.of_step
+            else self._handed_on(
+                f"{path}_{name}", (path, name), values[at[name]], attention_projection(op, name)
+            )
+            for name in ("key", "value")
+        )
+        masks = [
+            values[place].tensor
+            if values[place].of_step
+            else self._handed_on(f"{path}_mask", id(node.input_tensors[place]), values[place])
+            for place in places.values()
+        ]
+        if self._given is None:
+            return None
+        if value.of_step:
+            keys = self._remembered(f"{path}_key", attention_projection(op, "key")(key.tensor))
+            found = self._remembered(f"{path}_value", attention_projection(op, "value")(value.tensor))
+            masks = [ops.less_equal(self._places(), self._given[POSITION])[:, None]]
+        asked = attention_projection(op, "query")(query.tensor)
+        (mask,) = masks or [None]
+        mask = mask[:, None] if mask is not None and len(mask.shape) == 3 else mask
+        y = ops.dot_product_attention(asked, keys, found, mask=mask)
+        if op.get_config()["use_gate"]:
+            y = y * attention_projection(op, "gate")(query.tensor)
+        return attention_projection(op, "output")(y)
+
+    def _remembered(self, name: str, now: Any) -> Any:
+        """Keys or values `[n, length, heads, width]` of all positions up to this one."""
+        assert self._given is not None
+        name = name.replace("/", "_")
+        before = self._given.get(name)
+        if before is None:
+            before = ops.zeros((now.shape[0], self._length, *now.shape[2:]), now.dtype)
+        here = ops.equal(self._places(), self._given[POSITION])[:, :, None, None]
+        self.cache[name] = ops.where(here, now, before)
+        return self.cache[name]
+
+    def _places(self) -> Any:
+        return np.arange(self._length, dtype="int32")[None]
+
+
+def _unknown(path: str, why: str) -> UserError:
+    return UserError(f"{path} {why}: such a model cannot translate step by step.")
