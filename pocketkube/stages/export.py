@@ -90,7 +90,8 @@ def export_litert(
         measure=task.measure,
         remedy=remedy(config.settings, on_levels=was_done(bundle.facts, "quantize_weights")),
     )
-    translator, told = None, []
+    translator: bytes | None = None
+    told: list[str] = []
     if dataset is not None and dataset.translation is not None:
         translator, told = _translator(bundle.model, wanted, dataset)
     export = ExportFacts(

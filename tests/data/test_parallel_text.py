@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pocketkube.data.batches import batches, materialize
 from pocketkube.data.token_pairs import BEGIN, END, PADDING
 from pocketkube.errors import UserError
 from pocketkube.spec import parse_spec
+from tests.fuzzing import fuzzed
 from tests.reversed_text import load_text, write_reversed
 
 
@@ -22,6 +25,14 @@ def folder(tmp_path_factory) -> Path:
 def own_cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def own_model(folder, tmp_path_factory) -> Path:
+    """A folder with a SentencePiece model, and no text yet."""
+    own = tmp_path_factory.mktemp("own")
+    model = load_text(folder).translation.tokenizer.model
+    return written(own, sentencepiece_model=model)
 
 
 def written(folder: Path, **texts: bytes) -> Path:
@@ -189,3 +200,26 @@ def test_the_longest_sentences_are_cut_where_a_model_is_judged(folder) -> None:
 def test_settings_that_contradict_are_refused(dataset, message) -> None:
     with pytest.raises(UserError, match=message):
         parse_spec({"model": "transformer", "dataset": dataset, "stages": []})
+
+
+TEXTS = st.lists(st.sampled_from([b"a b", b"c", b"", b" ", b"\xff", b"\0", b"\r", "é\u2028x".encode()]))
+
+
+@fuzzed()
+@given(TEXTS, TEXTS, st.sampled_from([b"\n", b"\r\n", b"\r"]), st.sampled_from(["fail", "skip"]))
+def test_any_lines_are_a_data_set_or_refused_in_one_line(
+    folder, own_model, left, right, end, on_bad_example
+) -> None:
+    files = {"train_en": end.join(left), "train_de": end.join(right)}
+    text = written(own_model, **files)
+    splits, refused = (), ""
+    try:
+        dataset = load_text(text, on_bad_example=on_bad_example)
+        splits = (dataset.train, dataset.validation, dataset.test)
+    except UserError as error:
+        refused = str(error)
+    assert len(refused.splitlines()) <= 1
+    for split in splits:
+        (source, _), (labels,) = materialize(split, None, 0)
+        assert ((source == END).sum(axis=1) == 1).all()
+        assert ((labels == END).sum(axis=1) == 1).all()
