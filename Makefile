@@ -72,7 +72,7 @@ $(VENV)/.ready: requirements/dev.lock pyproject.toml
 	touch $@
 
 lock:
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra cluster --extra registry -o requirements/runtime.lock pyproject.toml
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra cluster --extra registry --extra translation -o requirements/runtime.lock pyproject.toml
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev -o requirements/dev.lock pyproject.toml
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/runtime.lock -o requirements/benchmark.lock requirements/benchmark.in
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/runtime.lock --overrides requirements/suggestion.overrides --excludes requirements/suggestion.excludes -o requirements/suggestion.lock requirements/suggestion.in

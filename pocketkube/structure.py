@@ -32,6 +32,16 @@ def arranged(model: keras.Model, inputs: Sequence[Any]) -> Any:
     return keras.tree.pack_sequence_as(wanted, list(inputs))
 
 
+def take_shorter(model: keras.Model) -> None:
+    """Lets a model be called with shorter sequences than its inputs say, as batches have them.
+
+    Args:
+        model: A functional or sequential model; what it is saved as does not change.
+    """
+    specs = [keras.InputSpec(ndim=len(x.shape)) for x in model.inputs]
+    model.input_spec = arranged(model, specs)
+
+
 def input_names(model: keras.Model) -> tuple[str, ...]:
     """What the inputs of a functional or sequential model are called, in the order of `model.inputs`.
 

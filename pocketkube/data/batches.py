@@ -21,6 +21,7 @@ from pocketkube.data.augmentation import (
 )
 from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels
 from pocketkube.data.reading import Batches, read
+from pocketkube.data.token_pairs import LENGTH_STEP, TokenPairs, by_length
 from pocketkube.spec.sections import Augmentation
 
 _Rows = Callable[[tf.Tensor], tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]]
@@ -54,6 +55,9 @@ def batches(
     skip: int = 0,
 ) -> Batches:
     """One pass over the examples.
+
+    Tokens of text are filled up to the longest sentence of their batch only, and with `epoch_seed` a
+    batch has sentences of like lengths.
 
     Everything random follows from `epoch_seed` and from an example's place in the global order,
     so that rows `rank::ranks` of each global batch are the same whoever computes them. Of examples
@@ -156,7 +160,9 @@ def batches(
         )
 
     count = examples.size // batch_size if drop_remainder else -(-examples.size // batch_size)
-    if examples.arrays is None:
+    if examples.pairs is not None:
+        served = _paired(examples.pairs, batch_size, epoch_seed, count, skip, part)
+    elif examples.arrays is None:
         reads = _Reads(wanted, drawn, decode)
         served = _streamed(examples, batch_size, epoch_seed, count, skip, reads, part)
     else:
@@ -186,6 +192,11 @@ def materialize(examples: Examples, count: int | None, seed: int) -> tuple[Array
             return examples.arrays
         inputs, labels = examples.arrays
         return tuple(x[order] for x in inputs), tuple(y[order] for y in labels)
+    if examples.pairs is not None:
+        rows = np.arange(examples.size) if whole else order
+        found = examples.pairs.examples(tf.constant(rows), tf.constant(examples.pairs.length))
+        inputs, labels = (tuple(np.asarray(x) for x in side) for side in found)
+        return inputs, labels
     chosen = np.zeros(examples.size, bool)
     chosen[order] = True
     mask = tf.constant(chosen)
@@ -237,6 +248,36 @@ def _gathered(
             return _rows(inputs, labels, tf.gather(places, number * batch_size + rows))
 
         return part(number, _size(examples, batch_size, number), rows_of)
+
+    numbers = tf.data.Dataset.range(min(skip, count), count)
+    return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _paired(
+    pairs: TokenPairs,
+    batch_size: int,
+    epoch_seed: tuple[int, int] | None,
+    count: int,
+    skip: int,
+    part: Callable,
+) -> tf.data.Dataset:
+    """Batches of tokens, each as long as it has to be; without a seed as long as all are."""
+    order, lengths = np.arange(len(pairs.lengths)), np.full(count, pairs.length)
+    if epoch_seed is not None:
+        order = by_length(pairs.lengths, batch_size, epoch_seed)
+        longest = np.maximum.reduceat(pairs.lengths[order], np.arange(count) * batch_size)
+        lengths = np.minimum(-(-longest // LENGTH_STEP) * LENGTH_STEP, pairs.length)
+    with tf.device("CPU:0"):
+        places, longest_of = tf.constant(order), tf.constant(lengths)
+
+    def batch(number: tf.Tensor) -> tuple:
+        start = number * batch_size
+        size = tf.minimum(tf.constant(batch_size, tf.int64), len(order) - start)
+
+        def rows_of(rows: tf.Tensor) -> tuple:
+            return pairs.examples(tf.gather(places, start + rows), longest_of[number])
+
+        return part(number, size, rows_of)
 
     numbers = tf.data.Dataset.range(min(skip, count), count)
     return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE)

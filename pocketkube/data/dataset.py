@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.data.token_pairs import TokenPairs
+from pocketkube.data.tokenizer import Tokenizer
 from pocketkube.errors import UserError
 
 Arrays = tuple[np.ndarray, ...]
@@ -63,6 +65,7 @@ class Examples:
             and labels: int32 for integers, scalars or maps of them; float32 for rows and values.
         decodes_windows: Whether `decode` takes `window`, too, as `pocketkube.data.decoding.image_in`
             does, for random crops; else they are cut from what is decoded.
+        pairs: The same as tokens of text, where they are such; `open` fills all up to one length.
         explain: Asked where reading or decoding has failed. An error that a function in Python raises
             on the way says what is wrong by itself.
         shuffled_among: How many of those that are read one after the other are shuffled among each
@@ -75,6 +78,7 @@ class Examples:
     labels: tuple[Labels, ...] = ()
     decode: Callable[..., tuple[Tensors, Tensors]] = field(default=as_read, kw_only=True)
     decodes_windows: bool = field(default=False, kw_only=True)
+    pairs: TokenPairs | None = field(default=None, kw_only=True)
     explain: Explain | None = field(default=None, kw_only=True)
     shuffled_among: int = field(default=8192, kw_only=True)
 
@@ -86,6 +90,26 @@ class Examples:
     def element_spec(self) -> Any:
         """What tf.data says of one example: `(inputs, labels)`, two tuples of tf.TensorSpec."""
         return self.decoded().element_spec
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What tokens of parallel text mean.
+
+    Attributes:
+        languages: From which one to which.
+        tokenizer: From text to tokens and back.
+        references: The translations of the test examples, as people wrote them.
+    """
+
+    languages: tuple[str, str]
+    tokenizer: Tokenizer
+    references: tuple[str, ...] = field(repr=False)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many tokens there are."""
+        return self.tokenizer.vocabulary_size
 
 
 @dataclass(frozen=True)
@@ -118,6 +142,8 @@ class Dataset:
         test: For the report's figures only.
         drawn: Where labels are what an original model answers: from inputs and a seed to labels drawn
             from what it says (see `pocketkube.training.answers`). Training examples have none then.
+        skipped: What was left out.
+        translation: What the tokens mean, where it is parallel text.
     """
 
     name: str
@@ -128,6 +154,7 @@ class Dataset:
     test: Examples
     drawn: Callable[[Arrays, int], Arrays] | None = field(default=None, kw_only=True)
     skipped: Skipped | None = field(default=None, kw_only=True)
+    translation: Translation | None = field(default=None, kw_only=True)
 
     @property
     def is_labelled(self) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pocketkube.data import cifar, digits, idx, image_folder, npz, tfrecord
+from pocketkube.data import cifar, digits, idx, image_folder, npz, parallel_text, tfrecord
 from pocketkube.data.dataset import Dataset, Examples
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.errors import DataError, MachineError, UserError
@@ -58,7 +58,10 @@ def _inputs_of(examples: Examples) -> Examples:
     if examples.arrays is not None:
         return examples_of_arrays(examples.arrays[0], (), ())
     return replace(
-        examples, decode=lambda *raw, **part: (examples.decode(*raw, **part)[0], ()), labels=()
+        examples,
+        decode=lambda *raw, **part: (examples.decode(*raw, **part)[0], ()),
+        labels=(),
+        pairs=None,
     )
 
 
@@ -100,6 +103,8 @@ def _read(kind: str, path: Path, settings: DatasetSettings) -> Dataset:
             return cifar.load(path, 10, settings)
         case "cifar100":
             return cifar.load(path, 100, settings)
+        case "text":
+            return parallel_text.load(path, settings)
         case _:
             return image_folder.load(path, settings)
 

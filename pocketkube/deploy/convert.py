@@ -142,6 +142,7 @@ def _converted(
                 "input_type": wanted.input_type,
                 "output_type": wanted.output_type,
                 "calibration": list(names_in) if wanted.calibrated else None,
+                "signatures": [SIGNATURE],
             }
         )
         return (folder / LITERT).read_bytes()

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pocketkube.graph.attention_inputs import attention_inputs
 from pocketkube.graph.contraction_edits import additive_attention_edit, einsum_dense_edit
 from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.edit import ANY, Kept, LayerEdit
@@ -160,18 +161,17 @@ def _attention(use: Use, kept: Kept) -> LayerEdit:
     heads, op = kept.heads, use.op
     if heads is None or use.outputs[0] is None:
         return LayerEdit()
-    (out,) = kept.outputs
-    key = 2 if len(use.inputs) > 2 else 1
+    (out,), places = kept.outputs, attention_inputs(use.arguments)
     config: dict[str, Any] = {"num_heads": len(heads)}
     if (
         attention_output_shape(op) is not None
         or len(out) != len(use.outputs[0].ids)
-        or _into(use, kept)
+        or _into(use, kept, places["query"])
     ):
         config["output_shape"] = (*(attention_output_shape(op) or (0,))[:-1], len(out))
     weights = {"attention_output/kernel": ((0, heads), (-1, out)), "attention_output/bias": ((0, out),)}
-    for name, position in (("query", 0), ("value", 1), ("key", key)):
-        weights[f"{name}/kernel"] = (*_axis(0, _into(use, kept, position)), (1, heads))
+    for name in ("query", "value", "key"):
+        weights[f"{name}/kernel"] = (*_axis(0, _into(use, kept, places[name])), (1, heads))
         weights[f"{name}/bias"] = ((0, heads),)
     return LayerEdit(config, weights)
 
@@ -184,11 +184,10 @@ def _grouped_attention(use: Use, kept: Kept) -> LayerEdit:
     (out,), each = kept.outputs, op.num_query_heads // op.num_key_value_heads
     heads = (groups[:, None] * each + np.arange(each)).ravel()
     weights = {"attention_output/kernel": ((0, heads), (-1, out)), "attention_output/bias": ((0, out),)}
-    key = 2 if len(use.inputs) > 2 else 1
-    for name, position, of in (
-        ("query", 0, heads), ("gate", 0, heads), ("value", 1, groups), ("key", key, groups)
-    ):  # fmt: skip
-        weights[f"{name}/kernel"] = (*_axis(0, _into(use, kept, position)), (1, of))
+    places = attention_inputs(use.arguments)
+    for name, of in (("query", heads), ("gate", heads), ("value", groups), ("key", groups)):
+        place = places["query" if name == "gate" else name]
+        weights[f"{name}/kernel"] = (*_axis(0, _into(use, kept, place)), (1, of))
         weights[f"{name}/bias"] = ((0, of),)
     return LayerEdit({"num_query_heads": len(heads), "num_key_value_heads": len(groups)}, weights)
 

@@ -6,6 +6,7 @@ from typing import Any, TypeGuard
 import keras
 import numpy as np
 
+from pocketkube.graph.attention_inputs import attention_inputs
 from pocketkube.graph.channel_flow import (
     HALVING,
     MIXED,
@@ -184,23 +185,25 @@ def _depthwise(call: ChannelFlow) -> Channels | None:
 
 
 def _attention(call: ChannelFlow) -> Channels | None:
-    op, arguments = call.op, call.arguments
-    call.last(0)
-    call.last(1)
-    if len(call.shapes) > 2:
-        key_is_value = arguments.kwargs.get("key") is None and len(arguments.args) < 3
-        if key_is_value:
-            return left_whole(call, "it is given more than query, value and key")
-        call.last(2)
+    op, places = call.op, attention_inputs(call.arguments)
+    query = places["query"]
+    for name in ("query", "value", "key"):
+        call.last(places.pop(name))
+    # One that tells heads apart would lose them with the layer's.
+    if any(len(call.shapes[place]) > 3 and call.shapes[place][1] != 1 for place in places.values()):
+        return left_whole(call, "it is given a mask that is not the same for all heads")
+    for channels in (call.channels[place] for place in places.values()):
+        if channels is not None:
+            call.hold("they are the mask of attention", channels.ids)
     grouped = isinstance(op, layers.GroupQueryAttention)
     # The heads are units of their own: no tensor outside carries them.
     call.ledger.fresh(heads_key(op), op.num_key_value_heads if grouped else op.num_heads)
     shape = None if grouped else attention_output_shape(op)
-    width = (shape[-1] if shape else None) or call.shapes[0][-1]
+    width = (shape[-1] if shape else None) or call.shapes[query][-1]
     out = call.ledger.fresh(_key(call), int(width))  # type: ignore[arg-type]
     if grouped:
         # It gives what is as wide as its query, and cannot be told otherwise.
-        call.tie(out, call.last(0))
+        call.tie(out, call.last(query))
     return Channels(-1, out)
 
 

@@ -14,6 +14,9 @@ MODEL_NAMES = (
     "mobilenet_v1",
     "mobilenet_v2",
 )
+# Those that translate.
+TRANSLATION_NAMES = ("transformer", "transformer_tiny")
+BUILT_IN_NAMES = (*MODEL_NAMES, *TRANSLATION_NAMES)
 
 
 def check_name(name: str) -> None:
@@ -25,13 +28,13 @@ def check_name(name: str) -> None:
     Raises:
         UserError: If there is no such network.
     """
-    if name not in models.names(MODEL_NAMES):
+    if name not in models.names(BUILT_IN_NAMES):
         raise unknown(name)
 
 
 def unknown(name: str) -> UserError:
     """What says that there is no such network, and which there are."""
     return UserError(
-        f"There is no network {name!r}: give one of {', '.join(models.names(MODEL_NAMES))}, or the "
+        f"There is no network {name!r}: give one of {', '.join(models.names(BUILT_IN_NAMES))}, or the "
         "path of a .keras file."
     )

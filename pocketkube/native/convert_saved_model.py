@@ -19,13 +19,13 @@ def convert(request: Mapping[str, Any]) -> Mapping[str, Any]:
     Args:
         request: "folder", which gets the file; "number_format", "store_sparse", "input_type" and
             "output_type", see `convert_litert`; "calibration", the names of inputs in the order of
-            their arrays in the folder, or null.
+            their arrays in the folder, or null; "signatures", the functions of the SavedModel.
     """
     import tensorflow as tf
 
     folder, number_format = Path(request["folder"]), request["number_format"]
     converter = tf.lite.TFLiteConverter.from_saved_model(
-        str(folder / SAVED_MODEL), signature_keys=[SIGNATURE]
+        str(folder / SAVED_MODEL), signature_keys=request["signatures"]
     )
     converter.optimizations = [] if number_format == "float32" else [tf.lite.Optimize.DEFAULT]
     if request["store_sparse"]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pocketkube.files import place_of
-from pocketkube.models.names import MODEL_NAMES
+from pocketkube.models.names import BUILT_IN_NAMES
 
 HDF5 = (".h5", ".hdf5")
 SUFFIXES = (".keras", *HDF5)
@@ -21,6 +21,6 @@ def is_model_file(name: str, base: Path = Path()) -> bool:
     if name.endswith(SUFFIXES):
         return True
     # A folder that happens to be called so stands in for no built-in network.
-    if name in MODEL_NAMES:
+    if name in BUILT_IN_NAMES:
         return False
     return "://" not in name and (place_of(name, base) / SAVED_MODEL).is_file()

@@ -8,6 +8,7 @@ import keras
 
 from pocketkube import __version__
 from pocketkube.data.dataset import Dataset, Skipped
+from pocketkube.errors import MachineError, UserError
 from pocketkube.facts import (
     BundleFacts,
     HistoryFacts,
@@ -27,6 +28,7 @@ from pocketkube.sparsity.selection import count_zeros
 from pocketkube.training.evaluation import Scores, evaluate_all
 from pocketkube.training.history import History
 from pocketkube.training.task import Task, task_of_config
+from pocketkube.translation.bleu import bleu_of
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,12 @@ class Assessment(Costs):
     Attributes:
         validation: On the validation examples.
         test: On the test examples; for the report alone.
+        bleu: A sentence on how near its translations of these are to people's, where it translates.
     """
 
     validation: Scores
     test: Scores
+    bleu: str = ""
 
 
 def assess(
@@ -70,7 +74,17 @@ def assess(
     """
     validation, test = evaluate_all(model, [dataset.validation, dataset.test], task)
     costs = costs_of(model, forms)
-    return Assessment(costs.profile, costs.zeros, costs.weight_bits, validation, test)
+    bleu = _bleu(model, dataset) if dataset.translation else ""
+    return Assessment(costs.profile, costs.zeros, costs.weight_bits, validation, test, bleu)
+
+
+def _bleu(model: keras.Model, dataset: Dataset) -> str:
+    try:
+        return bleu_of(model, dataset).told
+    except MachineError:
+        raise
+    except UserError as error:
+        return f"There is no BLEU: {error}"
 
 
 def costs_of(model: keras.Model, forms: Mapping[str, Form] | None = None) -> Costs:
@@ -187,7 +201,7 @@ def stage_facts(
         zeros=found.zeros,
         weight_bits=found.weight_bits,
         history=HistoryFacts(**asdict(history)) if history and history.loss else None,
-        notes=(*_kept(history), *notes),
+        notes=(*_kept(history), *([scored.bleu] if scored and scored.bleu else []), *notes),
         warnings=tuple(warnings),
     ).identified()
 

@@ -14,10 +14,11 @@ from pocketkube.predictions import class_numbers, predicted_classes
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.stages.comparison import CHANCE
 from pocketkube.stages.configs import TrainModelConfig
+from pocketkube.training.evaluation import fitting_batch
 from pocketkube.training.head import Head
 from pocketkube.training.task import Task
 
-EXAMPLES, BATCH = 512, 64
+EXAMPLES, BATCH, LARGEST_OUTPUTS = 512, 64, 1 << 27
 # Of each example so many positions are looked at, at most.
 POSITIONS = 256
 # Enough to tell two standard errors from chance.
@@ -35,7 +36,8 @@ def at_chance(config: TrainModelConfig, model: keras.Model, dataset: Dataset, ta
         dataset: Its data; of many validation examples some are looked at.
         task: What its outputs are; those without a loss are left out.
     """
-    inputs, labels = materialize(dataset.validation, EXAMPLES, config.seed)
+    examples = fitting_batch(model, EXAMPLES, LARGEST_OUTPUTS)
+    inputs, labels = materialize(dataset.validation, examples, config.seed)
     if task.to_original:
         return [f"{sentence}: {_question(config, dataset)}" for sentence in _one_answer(task, labels)]
     found = untold(task, labels, _outputs(model, inputs), dataset.name, config.seed)

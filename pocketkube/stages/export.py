@@ -21,11 +21,19 @@ from pocketkube.deploy import (
     notes_on_steps,
     sparse_kernels,
 )
+from pocketkube.deploy.translator import convert_translator
 from pocketkube.errors import UserError
 from pocketkube.facts import AgreementFacts, ExportedFacts, ExportFacts
+from pocketkube.figures import size
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.keras_private import flat_layers
-from pocketkube.layout import FACTS_FILE, LITERT_FILE, SAMPLES_FILE
+from pocketkube.layout import (
+    FACTS_FILE,
+    LITERT_FILE,
+    SAMPLES_FILE,
+    TOKENIZER_FILE,
+    TRANSLATOR_FILE,
+)
 from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
 from pocketkube.quantization.integer_kernels import integer_kernels
 from pocketkube.records import text_of
@@ -36,14 +44,23 @@ from pocketkube.stages.examples import labelled
 from pocketkube.stages.fitting import refuse_other_inputs
 from pocketkube.stages.formats import FileFormat, file_format, remedy
 from pocketkube.stages.without_data import random_inputs
+from pocketkube.translation.keras_decoder import KerasDecoder
+from pocketkube.translation.litert_decoder import LiteRTDecoder
+from pocketkube.translation.names import DECODE, ENCODE
+from pocketkube.translation.search import greedy_search
 
 CHECKED, LARGEST_SAMPLES = 1000, 2**30
+# Test sentences that are translated by both.
+TRANSLATED = 32
 
 
 def export_litert(
     config: ExportLitertConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
     """Writes model.tflite, the test examples to judge it by, and what is known of it.
+
+    Of a model of translation, which is judged by all of its outputs at once, translator.tflite decodes
+    token by token; sentencepiece.model stands beside it.
 
     Where there are no labels, what the uncompressed model answers is beside its own file's examples:
     the benchmark judges other files by these, too.
@@ -73,10 +90,14 @@ def export_litert(
         measure=task.measure,
         remedy=remedy(config.settings, on_levels=was_done(bundle.facts, "quantize_weights")),
     )
+    translator: bytes | None = None
+    told: list[str] = []
+    if dataset is not None and dataset.translation is not None:
+        translator, told = _translator(bundle.model, wanted, dataset)
     export = ExportFacts(
         name=wanted.name,
         seconds=time.monotonic() - began,
-        notes=tuple(notes_on_file(content, bundle.model, wanted, sparse=stores_sparse)),
+        notes=(*notes_on_file(content, bundle.model, wanted, sparse=stores_sparse), *told),
         warnings=tuple(worse_by_pruning(bundle, task.measure.wording)),
     )
     facts = ExportedFacts(
@@ -89,8 +110,31 @@ def export_litert(
     )
     with replaced_folder(output) as folder:
         (folder / LITERT_FILE).write_bytes(content)
+        if translator is not None and dataset is not None and dataset.translation is not None:
+            (folder / TRANSLATOR_FILE).write_bytes(translator)
+            (folder / TOKENIZER_FILE).write_bytes(dataset.translation.tokenizer.model)
         save_samples(folder / SAMPLES_FILE, test, labels, bundle.facts.task)
         write_text(folder / FACTS_FILE, text_of(facts))
+
+
+def _translator(
+    model: keras.Model, wanted: FileFormat, dataset: Dataset
+) -> tuple[bytes | None, list[str]]:
+    """The file that decodes token by token, and sentences on it; none where a model cannot do so."""
+    try:
+        content = convert_translator(model, wanted.numbers)
+        (sources, *_), _ = materialize(dataset.test, TRANSLATED, 0)
+        ours, theirs = (
+            greedy_search(decoder, sources) for decoder in (LiteRTDecoder(content), KerasDecoder(model))
+        )
+    except UserError as error:
+        return None, [f"There is no {TRANSLATOR_FILE}: {error}"]
+    same = sum(one == other for one, other in zip(ours, theirs, strict=True))
+    return content, [
+        f"{TRANSLATOR_FILE} ({size(len(content))}) decodes token by token, by the signatures {ENCODE} "
+        f"and {DECODE}; its greedy translation is the Keras model's for {same} of {len(ours)} test "
+        "sentences."
+    ]
 
 
 def _ranges_from(dataset: Dataset | None, count: int, seed: int) -> Arrays:

@@ -7,7 +7,8 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.extension import models
 from pocketkube.models.build import build_model
-from pocketkube.models.names import MODEL_NAMES
+from pocketkube.models.names import BUILT_IN_NAMES, TRANSLATION_NAMES
+from pocketkube.models.transformer import transformer
 from pocketkube.shapes import refuse_other_shapes
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.storage import parse_location
@@ -40,7 +41,9 @@ def network(key: str, name: str, width: float, dataset: Dataset | None, seed: in
             f"{key}: {name} is trained from scratch by labels, {data}: give the path of a trained "
             "network's file."
         )
-    builder = models.find(name, MODEL_NAMES)
+    if name in TRANSLATION_NAMES:
+        return transformer(name, dataset, width=width, seed=seed)
+    builder = models.find(name, BUILT_IN_NAMES)
     if builder is not None:
         model = builder(dataset, width=width, seed=seed)
         _check_inputs(key, name, model, dataset)

@@ -15,6 +15,8 @@ from pocketkube.layout import (
     REPORT_FILE,
     RESULT_FILE,
     SEARCH_FILE,
+    TOKENIZER_FILE,
+    TRANSLATOR_FILE,
     TRIALS_FILE,
     front_file,
 )
@@ -30,7 +32,8 @@ def collect(folders: Mapping[str, Path], output: Path) -> Result:
     Args:
         folders: Output folder of each step, by its key.
         output: Gets result.json, report.html, model.tflite, baseline.tflite and model.keras, and
-            model.packed where the model has one, and a search's files where there was one.
+            model.packed where the model has one, translator.tflite and sentencepiece.model where it
+            translates, and a search's files where there was one.
 
     Returns:
         The figures of the job.
@@ -80,11 +83,16 @@ def collect_files(
     Returns:
         The figures of the job.
     """
-    packed = model / PACKED_FILE
-    if not packed.is_file():
-        (output / PACKED_FILE).unlink(missing_ok=True)
+    perhaps = [
+        (model / PACKED_FILE, PACKED_FILE),
+        (litert / TRANSLATOR_FILE, TRANSLATOR_FILE),
+        (litert / TOKENIZER_FILE, TOKENIZER_FILE),
+    ]
+    for source, name in perhaps:
+        if not source.is_file():
+            (output / name).unlink(missing_ok=True)
     for source, name in (
-        *([(packed, PACKED_FILE)] if packed.is_file() else []),
+        *((source, name) for source, name in perhaps if source.is_file()),
         (model / MODEL_FILE, MODEL_FILE),
         (baseline / LITERT_FILE, "baseline.tflite"),
         (litert / LITERT_FILE, "model.tflite"),

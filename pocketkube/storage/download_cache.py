@@ -23,6 +23,7 @@ from pocketkube.held_files import NO_LOCKS, locked, locked_now
 LIMIT_GB = "POCKETKUBE_DOWNLOADS_GB"
 DEFAULT_LIMIT_GB = 20.0
 _GB = 1e9
+PLACES = "s3:// places and trained SentencePiece models"
 
 
 class Held:
@@ -179,7 +180,7 @@ def _root() -> Path:
             raise PermissionError(errno.EACCES, "it is somebody else's")
     except OSError as error:
         raise UserError(
-            f"s3:// places need a folder for downloads, and {root} is none: {error.strerror}; set "
+            f"{PLACES} need a folder of the user's own, and {root} is none: {error.strerror}; set "
             "XDG_CACHE_HOME or TMPDIR to one that can be written, in a container an emptyDir."
         ) from error
     return root
@@ -194,8 +195,8 @@ def _plain_disk_failures(root: Path, what: str) -> Iterator[None]:
             raise _disk_is_full(root, what) from error
         if error.errno in NO_LOCKS:
             raise UserError(
-                "s3:// places need a folder for downloads whose file system knows locks, which that of "
-                f"{root} does not: set XDG_CACHE_HOME or TMPDIR to another."
+                f"{PLACES} need a folder whose file system knows locks, which that of {root} does not: "
+                "set XDG_CACHE_HOME or TMPDIR to another."
             ) from error
         raise
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import keras
@@ -16,8 +17,9 @@ from pocketkube.training.method import Method
 from pocketkube.training.task import Task
 from pocketkube.training.workers import Workers, shared
 
-# Examples at a time, over all workers.
+# Examples at a time, over all workers; fewer where their outputs are larger than that.
 BATCH_SIZE = 256
+LARGEST_OUTPUTS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Scores:
 
 
 def evaluate(
-    model: keras.Model, examples: Examples, task: Task, batch_size: int = BATCH_SIZE
+    model: keras.Model, examples: Examples, task: Task, batch_size: int | None = None
 ) -> Scores:
     """Judges a model in inference mode, over all workers where there are several.
 
@@ -47,7 +49,7 @@ def evaluate(
         model: The model.
         examples: What it is judged on.
         task: The loss and the score.
-        batch_size: Examples at a time, over all workers.
+        batch_size: Examples at a time, over all workers; as many as have room if None.
 
     Returns:
         How right it is on all examples.
@@ -56,15 +58,28 @@ def evaluate(
 
 
 def evaluate_all(
-    model: keras.Model, splits: Sequence[Examples], task: Task, batch_size: int = BATCH_SIZE
+    model: keras.Model, splits: Sequence[Examples], task: Task, batch_size: int | None = None
 ) -> list[Scores]:
     """The same for several splits; the model is traced once for all."""
     judge = judge_of(model, task, Method())
+    batch = batch_size or fitting_batch(model)
 
     def all_scores(workers: Workers) -> list[Scores]:
-        return [evaluate_by(judge, examples, task, workers, batch_size) for examples in splits]
+        return [evaluate_by(judge, examples, task, workers, batch) for examples in splits]
 
     return shared(all_scores)
+
+
+def fitting_batch(model: keras.Model, most: int = BATCH_SIZE, numbers: int = LARGEST_OUTPUTS) -> int:
+    """How many examples have room together.
+
+    Args:
+        model: The model.
+        most: As many where outputs are not large.
+        numbers: How many numbers their outputs may hold.
+    """
+    each = sum(prod(size or 1 for size in output.shape[1:]) for output in model.outputs)
+    return max(1, min(most, numbers // max(each, 1)))
 
 
 # From inputs and labels of a batch to loss, score and each head's score of each example,

@@ -18,10 +18,11 @@ from pocketkube.keras_private import flat_layers
 from pocketkube.progress import Progress, Silent, progress
 from pocketkube.ranks import TOO_LATE
 from pocketkube.spec.sections import Training
+from pocketkube.structure import take_shorter
 from pocketkube.training.best_epoch import end_with_kept, finished, keep_if_best
 from pocketkube.training.course import Course, course_identity
 from pocketkube.training.distillation_term import DistillationTerm
-from pocketkube.training.evaluation import Judge, evaluate_by, judge_of
+from pocketkube.training.evaluation import Judge, evaluate_by, fitting_batch, judge_of
 from pocketkube.training.finite import refuse_loss, refuse_weights
 from pocketkube.training.history import Epoch, History, OnEpoch
 from pocketkube.training.method import Method
@@ -85,6 +86,9 @@ def train(
             a number, or mixed precision finds no gradients that are.
     """
     method, distillation = method or Method(), distillation or DistillationTerm()
+    if dataset.train.pairs is not None:
+        for each in (model, *distillation.teachers):
+            take_shorter(each)
     extra = [*method.trained, *distillation.trained]
     optimizer = build_optimizer(model, extra, settings)
     _seed_layers(model, seed)
@@ -220,7 +224,9 @@ def _end_epoch(
 ) -> Epoch:
     """Judges the model as it would be if training ended here, and keeps it where it is the best."""
     with finished(course):
-        judged = evaluate_by(judge, course.dataset.validation, course.task, workers)
+        judged = evaluate_by(
+            judge, course.dataset.validation, course.task, workers, fitting_batch(course.model)
+        )
         keep_if_best(course, state, judged.score)
     # In single precision, as the losses are.
     loss, score, steps = np.asarray(state.sums, np.float32)

@@ -29,6 +29,9 @@ def learning_rate(settings: Training, step: int, steps: int) -> float:
         case "step":
             done = step / steps
             return peak * (0.01 if done >= 0.75 else 0.1 if done >= 0.5 else 1.0)
+        case "inverse_sqrt":
+            # Of Vaswani et al. (2017), called Noam: both branches meet at the end of the warm-up.
+            return peak * math.sqrt(max(warmup, 1) / (step + 1))
         case "cosine":
             return peak * 0.5 * (1 + math.cos(math.pi * part))
         case _:

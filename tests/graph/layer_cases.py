@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from pocketkube.keras_private import origin
+
 SEQUENCE, IMAGE, VOLUME, VECTOR = (12, 4), (8, 8, 3), (4, 4, 4, 2), (6,)
 CHANNELS = 8
 
@@ -90,6 +92,13 @@ def self_attention(x: Any, other: Callable[[], Any]) -> Any:
     return layers.EinsumDense("abde,def->abf", (12, 8), bias_axes="f", name="out")(mixed)
 
 
+def masked_attention(x: Any, other: Callable[[], Any]) -> Any:
+    inputs = origin(x)[0].input
+    mask = ops.greater(ops.matmul(inputs, ops.transpose(inputs, (0, 2, 1))), 0.0)
+    # Keras has the mask before the key then: arguments with names are in alphabetical order.
+    return layers.MultiHeadAttention(2, 4)(x, x, key=other(), attention_mask=mask)
+
+
 def dot_attention(x: Any, other: Callable[[], Any]) -> Any:
     key = other()
     scores = ops.softmax(ops.matmul(x, ops.transpose(key, (0, 2, 1))))
@@ -154,6 +163,7 @@ CASES = [
         SEQUENCE,
         lambda x, _: layers.MultiHeadAttention(2, 4)(x, x),
     ),
+    Case("MultiHeadAttention with a mask", SEQUENCE, masked_attention),
     Case(
         "GroupQueryAttention",
         SEQUENCE,

@@ -196,13 +196,22 @@ def test_compile_settings_decide_the_task() -> None:
         infer_task(model, Labels(4, shape=()))
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "step", "one_cycle", "constant"])
+@pytest.mark.parametrize("schedule", ["cosine", "step", "one_cycle", "inverse_sqrt", "constant"])
 def test_schedules_climb_to_the_peak_and_do_not_rise_after(schedule) -> None:
     settings = Training(schedule=schedule, warmup_fraction=0.2, learning_rate=0.5)
     rates = [learning_rate(settings, step, 100) for step in range(100)]
     assert max(rates) == 0.5
     assert all(b > a for a, b in pairwise(rates[:20]))
     assert all(b <= a for a, b in pairwise(rates[20:]))
+
+
+def test_the_inverse_square_root_is_that_of_the_paper() -> None:
+    """Vaswani et al. (2017), equation 3, for 512 numbers a token and a warm-up of 20 steps."""
+    peak = 512**-0.5 * 20**-0.5
+    settings = Training(schedule="inverse_sqrt", warmup_fraction=0.2, learning_rate=peak)
+    for step in range(1, 101):
+        wanted = 512**-0.5 * min(step**-0.5, step * 20**-1.5)
+        assert learning_rate(settings, step - 1, 100) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_a_loss_that_is_no_number_says_what_to_change(digits) -> None:

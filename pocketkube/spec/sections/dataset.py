@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NONE = "none"
 # A single image of more is beyond any memory.
 Pixels = Annotated[int, Field(ge=1, le=2**16)]
+Language = Annotated[str, Field(pattern=r"^\w[\w-]*$")]
 
 
 class AddedDataset(Settings):
@@ -86,6 +87,12 @@ class DatasetSettings(Settings):
         description="A file pattern of TFRecords with image/encoded and, but for data without labels, "
         "image/class/label.",
     )
+    text: Place | None = Field(
+        None,
+        description="A folder of parallel text for translation, a sentence a line: train.en and "
+        "train.de, or train.news.en and so on, packed by gzip or not, and validation and test files, "
+        "likewise. Its sentencepiece.model is used where there is one.",
+    )
     added: added_settings(datasets, (), AddedDataset) | None = Field(  # type: ignore[valid-type]
         None,
         description="A data set that a package adds, with its settings; also without this key, as in "
@@ -120,11 +127,29 @@ class DatasetSettings(Settings):
         (0.0, 1.0),
         description="What an image's 0 and 255 become; [0, 255] leaves them as they are.",
     )
+    languages: tuple[Language, Language] | None = Field(
+        None,
+        description="For text: from which language to which, as its files' names end: [en, de].",
+    )
+    vocabulary_size: int = Field(
+        32000,
+        ge=8,
+        le=2**20,
+        description="For text: tokens of both languages together, where a SentencePiece model is "
+        "trained.",
+    )
+    max_length: int = Field(
+        128,
+        ge=2,
+        le=2**14,
+        description="For text: tokens of a sentence, its end included. Longer ones are left out of "
+        "training, and cut where a model is judged.",
+    )
     on_bad_example: Literal["fail", "skip"] = Field(
         "fail",
         description="What is done about an image that cannot be decoded or a record that is none: skip "
         "leaves it out, and the report says how many. All are looked at for that whenever the data are "
-        "loaded. For image_folder and tfrecord.",
+        "loaded. For image_folder, tfrecord and text.",
     )
     validation_fraction: float = Field(
         0.1, gt=0.0, lt=0.5, description="Part of the training data held out for decisions."
@@ -155,7 +180,7 @@ class DatasetSettings(Settings):
         if self.on_bad_example == "skip" and given[0] in _IN_ARRAYS:
             raise ValueError(
                 f"on_bad_example: skip is for files and records of which one may be broken, as of "
-                f"image_folder and tfrecord; {given[0]} is read as a whole"
+                f"image_folder, tfrecord and text; {given[0]} is read as a whole"
             )
         if self.central_crop is not None and (given[0] not in _ENCODED or self.image_size is None):
             raise ValueError(
@@ -164,6 +189,13 @@ class DatasetSettings(Settings):
             )
         if self.first_label and given[0] != "tfrecord":
             raise ValueError(f"first_label is for tfrecord; leave it out for {given[0]}")
+        if (given[0] == "text") != (self.languages is not None):
+            raise ValueError(
+                "languages and text go together, as in {text: wmt14, languages: [en, de]}; received "
+                f"{given[0]} with{'out' if self.languages is None else ''} languages"
+            )
+        if self.languages and self.languages[0] == self.languages[1]:
+            raise ValueError(f"languages are two; received {list(self.languages)}")
         if self.value_range[0] >= self.value_range[1]:
             raise ValueError(
                 "value_range must rise, as in [0, 1]; received "
@@ -184,7 +216,7 @@ class DatasetSettings(Settings):
         return next((name, getattr(self, name)) for name in SOURCES if getattr(self, name))
 
 
-SOURCES = ("builtin", "npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord", "added")
+SOURCES = ("builtin", "npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord", "text", "added")
 BUILT_IN = ("digits", "none")
 _ENCODED = ("image_folder", "tfrecord")
 _IN_ARRAYS = ("builtin", "npz", "idx", "cifar10", "cifar100")

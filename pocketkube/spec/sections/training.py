@@ -32,8 +32,10 @@ class Training(Settings):
     batch_size: int = Field(128, ge=1, description="Examples a step, over all workers.")
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="Decoupled decay, or Nesterov.")
     learning_rate: float = Field(2e-3, gt=0.0, description="The schedule's peak.")
-    schedule: Literal["cosine", "step", "one_cycle", "constant"] = Field(
-        "one_cycle", description="How the rate moves: step is a tenth at 1/2 and at 3/4."
+    schedule: Literal["cosine", "step", "one_cycle", "inverse_sqrt", "constant"] = Field(
+        "one_cycle",
+        description="How the rate moves: step is a tenth at 1/2 and at 3/4; inverse_sqrt falls with "
+        "the square root of the step, as for the Transformer (Noam).",
     )
     warmup_fraction: float = Field(
         0.2, ge=0.0, lt=1.0, description="Part of the steps on which the rate climbs to its peak."
