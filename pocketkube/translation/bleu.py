@@ -11,7 +11,7 @@ from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
 from pocketkube.data.tokenizer import MISSING
 from pocketkube.errors import MachineError
-from pocketkube.training.workers import started_workers
+from pocketkube.training.workers import Workers, shared
 from pocketkube.translation.keras_decoder import KerasDecoder
 from pocketkube.translation.search import BEAMS, LENGTH_PENALTY, Decoder, beam_search
 
@@ -53,14 +53,16 @@ def bleu_of(model: keras.Model, dataset: Dataset) -> Bleu:
         UserError: If the model cannot be computed step by step.
     """
     assert dataset.translation is not None
-    decoder, workers = KerasDecoder(model), started_workers()
+    decoder, decode = KerasDecoder(model), dataset.translation.tokenizer.decode
     (sources, *_), _ = materialize(dataset.test, None, 0)
-    own = slice(workers.rank, None, workers.size)
-    tokens = np.zeros((len(sources), decoder.length), np.int32)
-    tokens[own] = _filled_up(translated(decoder, sources[own]), decoder.length)
-    shared = np.asarray(workers.total(tf.constant(tokens)))
-    decode = dataset.translation.tokenizer.decode
-    return bleu([decode(row) for row in shared], dataset.translation.references)
+
+    def all_tokens(workers: Workers) -> np.ndarray:
+        own = slice(workers.rank, None, workers.size)
+        tokens = np.zeros((len(sources), decoder.length), np.int32)
+        tokens[own] = _filled_up(translated(decoder, sources[own]), decoder.length)
+        return np.asarray(workers.total(tf.constant(tokens)))
+
+    return bleu([decode(row) for row in shared(all_tokens)], dataset.translation.references)
 
 
 def translated(decoder: Decoder, sources: np.ndarray) -> list[list[int]]:
