@@ -95,7 +95,8 @@ def campaign(folder: Path, kills: int, workers: int, seed: int) -> Campaign:
             str(path.relative_to(output)) for path in output.rglob(".*") if path.name != ".cache"
         ]
         shutil.rmtree(output)
-        print(f"workers={workers} kills={len(found.kills)} unequal={len(found.unequal)}", flush=True)
+        done = f"workers={workers} kills={len(found.kills)} unequal={len(found.unequal)}"
+        print(done, found.kills[-KILLS_EACH:], flush=True)
     return found
 
 
@@ -177,9 +178,7 @@ def _weights(output: Path) -> dict[str, str]:
     return found
 
 
-needs_horovod = pytest.mark.skipif(
-    find_spec("horovod") is None or shutil.which("mpirun") is None, reason="Horovod is missing"
-)
+needs_horovod = pytest.mark.skipif(find_spec("horovod") is None, reason="Horovod is missing")
 
 
 @pytest.mark.slow
