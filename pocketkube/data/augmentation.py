@@ -158,6 +158,8 @@ def is_image(spec: tf.TensorSpec) -> bool:
 
 def _mirrored(images: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
     """Those that `which` says, bool `[B]`, from right to left."""
+    if images.shape[0] == 1:
+        return tf.cond(which[0], lambda: tf.reverse(images[0], [1])[None], lambda: images)
     rows = tf.reshape(images, (-1, *images.shape[2:]))
     # Of three axes TensorFlow has a fast way, and of a condition for each image.
     mirrored = tf.reshape(tf.reverse(rows, [1]), tf.shape(images))

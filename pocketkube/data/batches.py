@@ -19,12 +19,12 @@ from pocketkube.data.augmentation import (
     random_window,
     refuse_unfit,
 )
-from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels
+from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels, Tensors
 from pocketkube.data.reading import Batches, read
 from pocketkube.data.token_pairs import LENGTH_STEP, TokenPairs, by_length
 from pocketkube.spec.sections import Augmentation
 
-_Rows = Callable[[tf.Tensor], tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]]
+_Rows = Callable[[tf.Tensor], tuple[Tensors, Tensors]]
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,15 @@ class _Reads:
     Attributes:
         wanted: From the size of a global batch to those of its rows that have to be decoded, in rising
             order.
-        drawn: From the number of the batch and such rows to a row of random numbers for each.
-        decode: From a row of these and what is read to an example.
+        drawn: From the number of the batch and such rows to the random numbers for each.
+        decode: From these of a row and what is read to an example.
+        has_others: Whether some of the rows are only there to be mixed with a rank's own.
     """
 
     wanted: Callable[[tf.Tensor], tf.Tensor]
-    drawn: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-    decode: Callable[[tf.Tensor, tuple], tuple]
+    drawn: Callable[[tf.Tensor, tf.Tensor], tuple]
+    decode: Callable[[tuple, tuple], tuple]
+    has_others: bool
 
 
 def batches(
@@ -92,19 +94,26 @@ def batches(
     images = [is_image(spec) for spec in x_specs]
     shown = [spec for spec, image in zip(x_specs, images, strict=True) if image]
     maps = [is_map(spec, shown) for spec in y_specs]
-    crops = change.crop if change else 0.0
+    crops, mixes = (change.crop, change.mixup > 0) if change else (0.0, False)
     crops_encoded = crops > 0 and examples.arrays is None and examples.decodes_windows
 
     def draws_of(number: tf.Tensor) -> Draws:
         assert change is not None
         return draw(change, batch_size, tf.random.experimental.stateless_fold_in(seed, number))
 
-    def changed(rows_of: _Rows, rows: tf.Tensor, draws: Draws) -> tuple:
-        inputs, labels = rows_of(rows)
-        uniform, windows = tf.gather(draws.uniform, rows), tf.gather(draws.windows, rows)
+    def drawn(number: tf.Tensor, rows: tf.Tensor) -> tuple:
+        if change is None:
+            return ()
+        draws = draws_of(number)
+        return tf.gather(draws.uniform, rows), tf.gather(draws.windows, rows)
+
+    def changed(drawn: tuple, inputs: Tensors, labels: Tensors) -> tuple:
+        """Rows of examples, changed by what was drawn for each."""
+        if change is None:
+            return inputs, labels
+        uniform, windows = drawn
 
         def changed_image(image: tf.Tensor) -> tf.Tensor:
-            assert change is not None
             if crops and not crops_encoded:
                 image = crop_images(image, crops, windows)
             return change_images(image, change, uniform)
@@ -112,10 +121,17 @@ def batches(
         return (
             tuple(changed_image(x) if image else x for x, image in zip(inputs, images, strict=True)),
             tuple(
-                change_maps(y, change, uniform) if is_a_map and change else y
+                change_maps(y, change, uniform) if is_a_map else y
                 for y, is_a_map in zip(labels, maps, strict=True)
             ),
         )
+
+    def decode(drawn: tuple, raw: tuple) -> tuple:
+        """What is read becomes an example, and is changed by what was drawn for it."""
+        part = {"window": partial(random_window, seed=drawn[1], least=crops)} if crops_encoded else {}
+        example = examples.decode(*raw, **part)
+        rows = tf.nest.map_structure(lambda each: each[None], (drawn, *example))
+        return tf.nest.map_structure(lambda each: each[0], changed(*rows))
 
     def own_rows(size: tf.Tensor) -> tf.Tensor:
         return tf.range(tf.minimum(tf.constant(rank, tf.int64), size), size, ranks)
@@ -126,30 +142,18 @@ def batches(
 
     def wanted(size: tf.Tensor) -> tf.Tensor:
         rows = own_rows(size)
-        if not (change and change.mixup):
+        if not mixes:
             return rows
         return tf.unique(tf.sort(tf.concat([rows, partners(rows, size)], 0)))[0]
-
-    def drawn(number: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        return tf.gather(draws_of(number).windows, rows) if crops_encoded else tf.zeros_like(rows)
-
-    def decode(drawn: tf.Tensor, raw: tuple) -> tuple:
-        if not crops_encoded:
-            return examples.decode(*raw)
-        window = partial(random_window, seed=drawn, least=crops)
-        return examples.decode(*raw, window=window)
 
     def part(number: tf.Tensor, size: tf.Tensor, rows_of: _Rows) -> tuple:
         """This rank's rows of global batch `number`, which has `size` rows."""
         rows = own_rows(size)
-        if change is None:
-            return rows_of(rows)
-        draws = draws_of(number)
-        inputs, labels = changed(rows_of, rows, draws)
-        if not change.mixup:
+        inputs, labels = rows_of(rows)
+        if not mixes:
             return inputs, labels
-        others, their_labels = changed(rows_of, partners(rows, size), draws)
-        share = tf.gather(draws.share, rows)
+        others, their_labels = rows_of(partners(rows, size))
+        share = tf.gather(draws_of(number).share, rows)
         ours, theirs = (
             tuple(_weighable(y, kind) for y, kind in zip(column, examples.labels, strict=True))
             for column in (labels, their_labels)
@@ -163,10 +167,14 @@ def batches(
     if examples.pairs is not None:
         served = _paired(examples.pairs, batch_size, epoch_seed, count, skip, part)
     elif examples.arrays is None:
-        reads = _Reads(wanted, drawn, decode)
+        reads = _Reads(wanted, drawn, decode, has_others=mixes)
         served = _streamed(examples, batch_size, epoch_seed, count, skip, reads, part)
     else:
-        served = _gathered(examples, batch_size, epoch_seed, count, skip, part)
+
+        def change_rows(number: tf.Tensor, rows: tf.Tensor, inputs: Tensors, labels: Tensors) -> tuple:
+            return changed(drawn(number, rows), inputs, labels)
+
+        served = _gathered(examples, batch_size, epoch_seed, count, skip, change_rows, part)
     left = tf.data.experimental.assert_cardinality(max(0, count - skip))
     return Batches(served.apply(left).prefetch(tf.data.AUTOTUNE), examples)
 
@@ -230,6 +238,7 @@ def _gathered(
     epoch_seed: tuple[int, int] | None,
     count: int,
     skip: int,
+    change_rows: Callable,
     part: Callable,
 ) -> tf.data.Dataset:
     """Batches of examples that are arrays: only the wanted rows are touched."""
@@ -245,7 +254,8 @@ def _gathered(
 
     def batch(number: tf.Tensor) -> tuple:
         def rows_of(rows: tf.Tensor) -> tuple:
-            return _rows(inputs, labels, tf.gather(places, number * batch_size + rows))
+            there = _rows(inputs, labels, tf.gather(places, number * batch_size + rows))
+            return change_rows(number, rows, *there)
 
         return part(number, _size(examples, batch_size, number), rows_of)
 
@@ -313,6 +323,8 @@ def _streamed(
         have = wanted_of(number)
 
         def rows_of(rows: tf.Tensor) -> tuple:
+            if not reads.has_others:
+                return inputs, labels
             return _rows(inputs, labels, tf.searchsorted(have, rows))
 
         return part(number, _size(examples, batch_size, number), rows_of)
