@@ -151,13 +151,16 @@ class _Parts:
         """Adds what attention to `memory`, or to `x` itself, finds."""
         y = self.normalised(x, name)
         attention = layers.MultiHeadAttention(
-            self._size.heads,
-            self._size.head_width,
-            kernel_initializer=self._glorot(),
-            seed=self._seed(),
-            name=name,
+            self._size.heads, self._size.head_width, seed=self._seed(), name=name
         )
-        return self._added(x, attention(y, y if memory is None else memory, **masks), name)
+        found = attention(y, y if memory is None else memory, **masks)
+        # One initializer would give all three the same numbers, and count heads as pixels of a kernel.
+        for dense in (attention.query_dense, attention.key_dense, attention.value_dense):
+            matrix = self._glorot()((self.width, self.width))
+            dense.kernel.assign(ops.reshape(matrix, dense.kernel.shape))
+        kernel = attention.output_dense.kernel
+        kernel.assign(ops.reshape(self._glorot()((self.width, self.width)), kernel.shape))
+        return self._added(x, found, name)
 
     def feed_forward(self, x: Any, name: str) -> Any:
         """Adds what two dense layers make of each position."""

@@ -44,12 +44,15 @@ from pocketkube.stages.examples import labelled
 from pocketkube.stages.fitting import refuse_other_inputs
 from pocketkube.stages.formats import FileFormat, file_format, remedy
 from pocketkube.stages.without_data import random_inputs
+from pocketkube.training.evaluation import fitting_batch
 from pocketkube.translation.keras_decoder import KerasDecoder
 from pocketkube.translation.litert_decoder import LiteRTDecoder
 from pocketkube.translation.names import DECODE, ENCODE
 from pocketkube.translation.search import greedy_search
 
 CHECKED, LARGEST_SAMPLES = 1000, 2**30
+# Numbers of outputs that are compared at once.
+LARGEST_OUTPUTS = 2**27
 # Test sentences that are translated by both.
 TRANSLATED = 32
 
@@ -82,10 +85,11 @@ def export_litert(
         calibration=lambda count: _ranges_from(dataset, count, config.seed),
     )
     test, labels = _test_examples(dataset.test) if dataset else (random_inputs(bundle.model), ())
+    checked = fitting_batch(bundle.model, CHECKED, LARGEST_OUTPUTS)
     agreement = check_agreement(
         content,
         bundle.model,
-        tuple(x[:CHECKED] for x in test),
+        tuple(x[:checked] for x in test),
         wanted.min_agreement if dataset else 0.0,
         measure=task.measure,
         remedy=remedy(config.settings, on_levels=was_done(bundle.facts, "quantize_weights")),

@@ -2,16 +2,20 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from pocketkube.layout import LITERT_FILE, RESULT_FILE, TOKENIZER_FILE, TRANSLATOR_FILE
 from tests.reversed_text import TOKENS, write_reversed
-from tests.training.test_loop import needs_horovod
 
+needs_horovod = pytest.mark.skipif(
+    find_spec("horovod") is None or shutil.which("mpirun") is None, reason="Horovod is missing"
+)
 SPEC = """\
 model: transformer_tiny
 dataset: {{text: text, languages: [en, de], vocabulary_size: {tokens}, max_length: 8}}

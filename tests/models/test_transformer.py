@@ -69,6 +69,8 @@ def test_weights_follow_from_the_seed_and_survive_saving(model, tokens, tmp_path
     for ours, theirs in zip(model.get_weights(), same.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert not np.array_equal(model(list(tokens)), other(list(tokens)))
+    kernels = [weight for weight in model.get_weights() if weight.size == 64 * 64]
+    assert len({kernel.tobytes() for kernel in kernels}) == len(kernels) == 4 * 6
     model.save(tmp_path / "net.keras")
     again = keras.models.load_model(tmp_path / "net.keras", safe_mode=True)
     np.testing.assert_array_equal(again(list(tokens)), model(list(tokens)))
