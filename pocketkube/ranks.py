@@ -38,7 +38,7 @@ def started_first() -> bool:
 
 @contextmanager
 def written_by_the_first(output: Path) -> Iterator[Path]:
-    """Where this process writes what `output` is to hold: there in the first process only.
+    """Where this process writes what `output` is to hold, which ends there in the first process only.
 
     The others write into a temporary folder that is removed afterwards, so that work shared by several
     processes needs to know nothing of it. Where processes may come and go, all do, and what the first

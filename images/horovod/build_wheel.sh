@@ -59,6 +59,9 @@ if ! ls "$cache"/*.whl > /dev/null 2>&1; then
     source=$work/horovod-$version
     # XLA collectives are off by default, and the TensorFlow headers they need have moved.
     sed -i '/xla_mpi_ops\.cc/d' "$source/horovod/tensorflow/CMakeLists.txt"
+    # Where connecting has failed once, because a process was lost meanwhile, it may be tried again.
+    sed -i 's|// Reset initialization flag|horovod_global.initialization_failed = false;|' \
+        "$source/horovod/common/operations.cc"
     export HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1
     export HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1
     # Its CMake files are older than what CMake 4 accepts.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pocketkube.child_processes import end_with_parent
 from pocketkube.errors import DataError, UserError
 from pocketkube.last_words import last_words
-from pocketkube.ranks import started_size
+from pocketkube.ranks import started_size, started_together
 from pocketkube.terminal import Console, ReaderLeft, visible_output
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def plain_ending() -> Iterator[None]:
         except Exception as error:
             ending = last_words(error)
             print(ending.line, file=sys.stderr)
-            in_a_rank = started_size() > 1 and isinstance(ending.meaning, DataError)
+            in_a_rank = started_together() and isinstance(ending.meaning, DataError)
             sys.exit(DataError.RANK_EXIT_CODE if in_a_rank else ending.exit_code)
 
 

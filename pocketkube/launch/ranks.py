@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     goes on from its last checkpoint, which all have in memory, with those that are there.
 
     Returns:
-        The exit code: mpirun's, which is that of the first rank that failed.
+        The exit code: mpirun's, which is that of the first rank that failed; else see `ElasticRun`.
     """
     parser = argparse.ArgumentParser(prog="python -m pocketkube.launch.ranks")
     parser.add_argument("--slots", type=int, required=True, help="processes on a host")

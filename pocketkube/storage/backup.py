@@ -36,7 +36,8 @@ def backed_up(
     Raises:
         UserError: If the server stays away before the block begins, or refuses.
     """
-    if by_this_process():
+    # Any of several processes may have to go on from them.
+    if by_this_process() or not any(folder.glob("*")):
         patiently("fetch", lambda: _bring_back(folder, address))
     copies, ended = _Copies(folder, address), threading.Event()
 

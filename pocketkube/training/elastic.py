@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,10 @@ from pocketkube.errors import MachineError
 from pocketkube.ranks import GROUP
 from pocketkube.training.workers import HorovodWorkers, TooLate, WorkersChanged
 
+# Longer than the other end takes to answer: it is gone then.
+_ANSWER_S = 60.0
+# Whatever proxies there are for the world outside.
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _GONE = "The process that has started this one, and others to train with it, is gone."
 
 
@@ -88,8 +91,7 @@ class Member:
         self._section += not self._goes_on
         self._goes_on = False
         while True:
-            wish = {"section": self._section, "anew": self._round == 0}
-            place = self._ask(f"join/{self._name}", json.dumps(wish).encode())
+            place = self._place({"section": self._section, "reconnects": self._round == 0})
             if place is None:
                 raise TooLate
             if place["round"] == self._round:
@@ -118,11 +120,17 @@ class Member:
         """Whether others wait to take part."""
         return bool(self._ask(f"changes/{round_}"))
 
+    def _place(self, request: dict[str, Any]) -> dict[str, int] | None:
+        content = json.dumps(request)
+        while (place := self._ask(f"join/{self._name}", content.encode())) == {}:
+            content = "null"
+        return place
+
     def _ask(self, path: str, content: bytes | None = None) -> Any:
         try:
-            with urllib.request.urlopen(f"{self._url}/{path}", content) as answer:
+            with _DIRECTLY.open(f"{self._url}/{path}", content, _ANSWER_S) as answer:
                 return json.load(answer)
-        except (OSError, urllib.error.URLError) as error:
+        except OSError as error:
             raise MachineError(_GONE) from error
 
 

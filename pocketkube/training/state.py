@@ -72,7 +72,9 @@ def restore(course: Course) -> TrainState:
 
 
 class Commits:
-    """What training goes back to where workers were lost: its last checkpoint, in memory.
+    """What training goes back to where workers were lost: its last checkpoint.
+
+    It is kept in memory where workers may change; where they stay, nothing is ever gone back to.
 
     Args:
         course: The course.

@@ -24,14 +24,20 @@ def main() -> int:
         start_new_session=True,
     )
 
+    is_over = threading.Event()
+
     def end_with_the_launcher() -> None:
         # Nothing more comes: this returns when the connection is gone.
         sys.stdin.buffer.read()
+        is_over.set()
         end_trees([process])
         os._exit(128 + signal.SIGTERM)
 
-    threading.Thread(target=end_with_the_launcher, daemon=True).start()
+    ending = threading.Thread(target=end_with_the_launcher, daemon=True)
+    ending.start()
     code = process.wait()
+    if is_over.is_set():
+        ending.join()
     return code if code >= 0 else 128 - code
 
 

@@ -4,18 +4,21 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# More than any group's processes tell each other.
+_MOST_VALUES = 1 << 16
+
 
 @dataclass(frozen=True)
-class Wish:
+class JoinRequest:
     """What a process says when it asks for its rank.
 
     Attributes:
         section: How many pieces of common work it has done; all processes do the same ones in turn.
-        anew: Whether its connections are no longer good, or it has none.
+        reconnects: Whether its connections are no longer good, or it has none.
     """
 
     section: int
-    anew: bool
+    reconnects: bool
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Place:
     size: int
 
 
-class Gone(Exception):
+class LostProcess(Exception):
     """The process that asks counts as lost."""
 
 
@@ -44,17 +47,20 @@ class Group:
 
     Args:
         least: With fewer processes work waits for more.
+        progress: Where counting begins; see below.
     """
 
-    def __init__(self, least: int) -> None:
+    def __init__(self, least: int, progress: int = 0) -> None:
         self._least = least
         self._changed = threading.Condition()
         self._alive: list[str] = []
         self._members: list[str] = []
-        self._wishes: dict[str, Wish] = {}
+        self._requests: dict[str, JoinRequest] = {}
         self._places: dict[str, Place] = {}
         self._behind: set[str] = set()
         self._round = self._section = 0
+        self._rounds_in_vain = 0
+        self._progress = progress
         self._store: dict[str, bytes] = {}
 
     def add(self, names: Sequence[str]) -> None:
@@ -67,28 +73,42 @@ class Group:
         with self._changed:
             if name in self._alive:
                 self._alive.remove(name)
-                self._wishes.pop(name, None)
+                self._requests.pop(name, None)
                 self._decide()
                 self._changed.notify_all()
 
-    def join(self, name: str, wish: Wish) -> Place | None:
+    def join(
+        self, name: str, request: JoinRequest | None, seconds: float | None = None
+    ) -> Place | None:
         """Waits until the group is made, and gives a process its place.
+
+        Args:
+            name: The process.
+            request: What it says; None of one that asks again, because its time was over.
+            seconds: How long to wait.
 
         Returns:
             The place; None where the others have done this piece of work, and go on with later ones.
 
         Raises:
-            Gone: If the process counts as lost.
+            LostProcess: If the process counts as lost.
+            TimeoutError: If the group is not made yet.
         """
+
+        def is_answered() -> bool:
+            return name in self._places or name in self._behind or name not in self._alive
+
         with self._changed:
-            self._places.pop(name, None)
-            self._wishes[name] = wish
-            self._decide()
-            self._changed.wait_for(
-                lambda: name in self._places or name in self._behind or name not in self._alive
-            )
             if name not in self._alive:
-                raise Gone
+                raise LostProcess
+            if request is not None:
+                self._places.pop(name, None)
+                self._requests[name] = request
+                self._decide()
+            if not self._changed.wait_for(is_answered, seconds):
+                raise TimeoutError
+            if name not in self._alive:
+                raise LostProcess
             if name in self._behind:
                 self._behind.remove(name)
                 return None
@@ -100,11 +120,13 @@ class Group:
             return self._places.get(name)
 
     def is_to_change(self, round_: int) -> bool:
-        """Whether others wait to take part in the work of a group."""
+        """Whether others wait to take part in the work of a group; asked when work is committed."""
         with self._changed:
+            self._progress += 1
+            self._rounds_in_vain = 0
             return round_ != self._round or any(
-                wish.section == self._section
-                for name, wish in self._wishes.items()
+                request.section == self._section
+                for name, request in self._requests.items()
                 if name not in self._members
             )
 
@@ -121,15 +143,40 @@ class Group:
             return bool(self._members) and not set(self._members) & set(self._alive)
 
     @property
+    def section(self) -> int:
+        """The piece of common work that is being done, from 0."""
+        with self._changed:
+            return self._section
+
+    @property
+    def progress(self) -> int:
+        """A number that rises with each commit, and each piece of common work."""
+        with self._changed:
+            return self._progress
+
+    @property
+    def rounds_in_vain(self) -> int:
+        """How many groups were made since something was committed or done."""
+        with self._changed:
+            return self._rounds_in_vain
+
+    def end_with_any(self) -> None:
+        """Lets the work be ended by however few are left."""
+        with self._changed:
+            self._least = 1
+            self._decide()
+
+    @property
     def waits_for_more(self) -> bool:
         """Whether all ask, and are too few."""
         with self._changed:
-            return 0 < len(self._alive) < self._least and set(self._wishes) == set(self._alive)
+            return 0 < len(self._alive) < self._least and set(self._requests) == set(self._alive)
 
     def put(self, key: str, value: bytes) -> None:
         """Keeps what processes tell each other to connect."""
         with self._changed:
-            self._store[key] = value
+            if len(self._store) < _MOST_VALUES:
+                self._store[key] = value
 
     def get(self, key: str) -> bytes | None:
         """What was put, in this round."""
@@ -140,30 +187,35 @@ class Group:
         """Makes the group where all that belong to it ask."""
         members = [name for name in self._members if name in self._alive]
         asked = members or self._alive
-        if (self._members and not members) or not all(name in self._wishes for name in asked):
+        if (self._members and not members) or not all(name in self._requests for name in asked):
             self._send_on_those_behind()
             return
         if not asked:
             return
-        section = min(self._wishes[name].section for name in asked)
-        new = [n for n in self._wishes if n not in members and self._wishes[n].section == section]
-        group = [*members, *new]
+        section = min(self._requests[name].section for name in asked)
+        if section > self._section:
+            self._section, self._rounds_in_vain = section, 0
+            self._progress += 1
+        self._send_on_those_behind()
+        # One that the loss of another has not kept from ending a piece of work waits with the next.
+        there = [name for name in self._alive if name in self._requests]
+        there = [name for name in there if self._requests[name].section == section]
+        group = [*(n for n in members if n in there), *(n for n in there if n not in members)]
         if len(group) < self._least:
             return
-        self._section = section
-        if group != self._members or any(self._wishes[name].anew for name in group):
+        if group != self._members or any(self._requests[name].reconnects for name in group):
             self._round += 1
+            self._rounds_in_vain += 1
             self._store.clear()
             self._members = group
         for rank, name in enumerate(group):
             self._places[name] = Place(self._round, rank, len(group))
-            del self._wishes[name]
-        self._send_on_those_behind()
+            del self._requests[name]
         self._changed.notify_all()
 
     def _send_on_those_behind(self) -> None:
-        for name, wish in list(self._wishes.items()):
-            if name not in self._members and wish.section < self._section:
+        for name, request in list(self._requests.items()):
+            if name not in self._members and request.section < self._section:
                 self._behind.add(name)
-                del self._wishes[name]
+                del self._requests[name]
                 self._changed.notify_all()

@@ -11,11 +11,13 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from pocketkube.launch.elastic.group import Gone, Group, Wish
+from pocketkube.launch.elastic.group import Group, JoinRequest, LostProcess
 
 # Horovod asks so when it starts again in a process.
 _RANK_AND_SIZE = "rank_and_size"
 _LONGEST_BYTES = 1 << 20
+# So long an answer may take; then the process asks again, and each learns whether the other is there.
+ASK_AGAIN_S = 20.0
 
 
 class Rendezvous:
@@ -33,10 +35,15 @@ class Rendezvous:
 
     def __init__(self, host: str, group: Group) -> None:
         self.group, self.token = group, secrets.token_urlsafe(16)
-        self._server = ThreadingHTTPServer((host, 0), partial(_Handler, self))
-        self._server.daemon_threads = True
+        self._server = _Server((host, 0), partial(_Handler, self))
         self.port = self._server.server_port
         Thread(target=self._server.serve_forever, name="rendezvous", daemon=True).start()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # While processes connect, each asks a hundred times a second.
+    request_queue_size = 256
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -64,17 +71,21 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(b"")
 
     def do_POST(self) -> None:
-        """A process asks for its place, and waits for it."""
+        """A process asks for its place, and waits for it; an empty answer has it ask again."""
         words = self.path.strip("/").split("/")
         if words[:2] != [self._served.token, "join"]:
             self._answer(None)
             return
+        asked = json.loads(self._body())
+        request = None if asked is None else JoinRequest(**asked)
         try:
-            place = self._served.group.join(words[2], Wish(**json.loads(self._body())))
-        except Gone:
+            place = self._served.group.join(words[2], request, ASK_AGAIN_S)
+        except LostProcess:
             self._answer(None)
-            return
-        self._answer(json.dumps(place and vars(place)).encode())
+        except TimeoutError:
+            self._answer(b"{}")
+        else:
+            self._answer(json.dumps(place and vars(place)).encode())
 
     def do_DELETE(self) -> None:
         """Gloo is done with a value; all go with the next group."""
@@ -84,7 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing is logged: there are thousands of requests."""
 
     def _body(self) -> bytes:
-        return self.rfile.read(min(_LONGEST_BYTES, int(self.headers.get("Content-Length", 0))))
+        length = int(self.headers.get("Content-Length", 0))
+        return self.rfile.read(max(0, min(_LONGEST_BYTES, length)))
 
     def _answer(self, content: bytes | None) -> None:
         # A process that was lost while it waited reads no answer.

@@ -4,19 +4,18 @@ import queue
 import subprocess
 import sys
 import threading
-import time
-from collections import deque
 from contextlib import suppress
 
 from pocketkube.child_processes import end_trees
+from pocketkube.errors import MachineError
 from pocketkube.launch.elastic.group import Group
 from pocketkube.launch.elastic.hosts import Hosts
 from pocketkube.launch.elastic.rendezvous import Rendezvous
 from pocketkube.ranks import GROUP, TOO_LATE
 
 _LOOK_S = 1.0
-# Losses that count: a process that is lost again and again has a reason that stays.
-_RECENT_S = 600.0
+# More losses, beside one of each process, have a reason that stays.
+_MOST_IN_VAIN = 3
 # For what a process has printed last.
 _READ_S = 2.0
 
@@ -36,27 +35,41 @@ class ElasticRun:
         self._rendezvous = Rendezvous(address, Group(least))
         self._running: dict[str, subprocess.Popen] = {}
         self._ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
-        self._done: set[str] = set()
-        self._losses: deque[float] = deque()
+        self._begin()
+        # Losses since something was committed or done.
+        self._losses = self._progress = 0
         self._printing = threading.Lock()
-        self._waits = False
+
+    def _begin(self) -> None:
+        self._done: set[str] = set()
         self._took_part: set[str] = set()
+        self._first: str | None = None
+        self._late_in: int | None = None
+        self._waits = False
 
     def to_the_end(self) -> int:
         """Starts processes, again where some are lost, until the first has done all.
 
         Returns:
             The exit code: that of a process that refused its work or failed; 128 + n where signal n
-            has ended processes so often that it makes no sense to go on.
+            ended processes so often that it makes no sense to go on.
         """
         while True:
-            if not self._done:
+            if not self._done and self._late_in != self._group.section:
                 self._start_more()
             self._say_who_joined()
+            seconds = _LOOK_S
             with suppress(queue.Empty):
-                name, code = self._ended.get(timeout=_LOOK_S)
-                if (end := self._after(name, code)) is not None:
-                    return end
+                while True:
+                    name, code = self._ended.get(timeout=seconds)
+                    if (end := self._after(name, code)) is not None:
+                        return end
+                    seconds = 0
+            if self._group.rounds_in_vain > _MOST_IN_VAIN * (1 + self._most):
+                self._say(
+                    f"{self._group.rounds_in_vain} times in a row no connection of processes held"
+                )
+                return MachineError.EXIT_CODE
 
     def end_all(self) -> None:
         """Ends all processes."""
@@ -70,6 +83,8 @@ class ElasticRun:
     def _start_more(self) -> None:
         names = self._hosts.free(list(self._running), self._most)
         self._group.add(names)
+        if self._first is None and names:
+            self._first = names[0]
         for name in names:
             self._running[name] = self._hosts.start(name, self._environment(name))
             self._follow(name, self._running[name])
@@ -105,32 +120,40 @@ class ElasticRun:
         """What follows from the end of a process; an exit code where that is the end of all."""
         if self._running.pop(name, None) is None:
             return None
-        members = self._group.members
+        first = next(iter(self._group.members), self._first)
         self._group.remove(name)
         if code == 0:
+            if name == first:
+                return 0
             self._done.add(name)
-            return 0 if not members or members[0] == name else None
-        if code == TOO_LATE:
+            self._group.end_with_any()
+        elif code == TOO_LATE:
             self._say(f"{name} comes too late for the training that goes on, and takes no part")
-            return None
-        if 0 < code < 128:
+            # So would others.
+            self._late_in = self._group.section
+        elif 0 < code < 128:
             return code
-        self._hosts.lose(name)
-        self._losses.append(time.monotonic())
-        while self._losses[0] < time.monotonic() - _RECENT_S:
-            self._losses.popleft()
-        if len(self._losses) > 2 * (1 + self._most):
+        elif self._is_in_vain(name):
             return 128 - code if code < 0 else code
-        is_first = bool(members) and members[0] == name
-        if self._group.is_orphaned or (is_first and self._done):
-            self._say(f"{name} is lost, and with it all that was there: work begins again")
+        if first in self._running:
+            if code not in (0, TOO_LATE):
+                self._say(f"{name} is lost; work goes on with {len(self._running)}")
+        elif self._done or self._group.is_orphaned or not self._group.members:
+            self._say(f"{name} is lost, and with it what was learnt: work begins again")
             self.end_all()
-            self._done.clear()
-            self._took_part.clear()
-            self._rendezvous.group = Group(self._least)
+            self._begin()
+            self._rendezvous.group = Group(self._least, self._progress)
         else:
             self._say(f"{name} is lost; work goes on with {len(self._running)}")
         return None
+
+    def _is_in_vain(self, name: str) -> bool:
+        """Takes note of a loss; whether processes are lost again and again at one place."""
+        self._hosts.lose(name)
+        progress = self._group.progress
+        self._losses = self._losses + 1 if progress == self._progress else 1
+        self._progress = progress
+        return self._losses > _MOST_IN_VAIN + self._most
 
     def _follow(self, name: str, process: subprocess.Popen) -> None:
         def read(stream_name: str) -> None:
