@@ -135,15 +135,14 @@ class ElasticRun:
             return code
         elif self._is_in_vain(name):
             return 128 - code if code < 0 else code
-        if first in self._running:
-            if code not in (0, TOO_LATE):
-                self._say(f"{name} is lost; work goes on with {len(self._running)}")
-        elif self._done or self._group.is_orphaned or not self._group.members:
-            self._say(f"{name} is lost, and with it what was learnt: work begins again")
+        is_lost = code not in (0, TOO_LATE)
+        has_nobody = bool(self._done) or self._group.is_orphaned or not self._group.members
+        if first not in self._running and has_nobody:
+            self._say(f"{first} is lost, and with it what was learnt: work begins again")
             self.end_all()
             self._begin()
             self._rendezvous.group = Group(self._least, self._progress)
-        else:
+        elif is_lost:
             self._say(f"{name} is lost; work goes on with {len(self._running)}")
         return None
 
