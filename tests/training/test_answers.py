@@ -19,6 +19,7 @@ from pocketkube.pruning.criteria.taylor import taylor_scores
 from pocketkube.spec.sections import DatasetSettings
 from pocketkube.training.answers import answered
 from pocketkube.training.task import Task, infer_task, task_of_config
+from pocketkube.training.workers import SingleProcess
 
 RNG = np.random.default_rng(0)
 X = RNG.random((60, 6, 6, 1), dtype=np.float32)
@@ -130,7 +131,7 @@ def test_examples_that_are_read_as_they_come_have_the_same_answers(
         np.testing.assert_array_equal(ours[0], theirs[0])
 
 
-class Share:
+class Share(SingleProcess):
     """One of two workers, who sees of what both find only its own."""
 
     size = 2
@@ -149,7 +150,7 @@ def test_workers_share_the_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     shares = []
     for rank in range(2):
         monkeypatch.setattr(
-            "pocketkube.training.answers.started_workers", lambda rank=rank: Share(rank)
+            "pocketkube.training.workers.started_workers", lambda rank=rank: Share(rank)
         )
         shares.append(answered(dataset, model, task).test.arrays[1][0])
     assert all((share == 0).all(axis=1).any() for share in shares)
