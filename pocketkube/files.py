@@ -81,6 +81,20 @@ def replaced_file(target: Path) -> Iterator[Path]:
                 flush_entries(target.parent)
 
 
+def put_copy(source: Path, target: Path) -> None:
+    """Puts a copy of a file or folder, which may be on another file system, in `target`'s place.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    if source.is_dir():
+        with replaced_folder(target) as aside:
+            shutil.copytree(source, aside, dirs_exist_ok=True)
+    else:
+        with replaced_file(target) as aside:
+            shutil.copyfile(source, aside)
+
+
 @contextmanager
 def added_folder(target: Path) -> Iterator[Path]:
     """Yields an empty folder that becomes `target` when the block ends, where nothing stands there.

@@ -1,12 +1,11 @@
 """Which of several processes that do one stage's work together this one is; without TensorFlow."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pocketkube.files import replaced_file, replaced_folder, temporary_folder
+from pocketkube.files import put_copy, temporary_folder
 
 SIZES = ("OMPI_COMM_WORLD_SIZE", "HOROVOD_SIZE")
 RANKS = ("OMPI_COMM_WORLD_RANK", "HOROVOD_RANK")
@@ -56,15 +55,5 @@ def written_by_the_first(output: Path) -> Iterator[Path]:
     with temporary_folder() as folder:
         made = folder / output.name
         yield made
-        if started_first() and may_change():
-            _put(made, output)
-
-
-def _put(made: Path, output: Path) -> None:
-    """Copies what was written, which may be on another file system, to where it belongs."""
-    if made.is_dir():
-        with replaced_folder(output) as aside:
-            shutil.copytree(made, aside, dirs_exist_ok=True)
-    elif made.exists():
-        with replaced_file(output) as aside:
-            shutil.copyfile(made, aside)
+        if started_first() and may_change() and made.exists():
+            put_copy(made, output)

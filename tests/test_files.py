@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pocketkube import files
@@ -204,7 +205,7 @@ def test_a_forked_process_holds_nothing_of_one_that_was_killed(tmp_path: Path) -
     os.waitpid(pid, 0)
     try:
         with alone_in(tmp_path):
-            pass
+            assert psutil.pid_exists(child)
     finally:
         os.kill(child, signal.SIGKILL)
         os.close(forked)

@@ -80,15 +80,8 @@ def crop_images(images: tf.Tensor, least: float, seeds: tf.Tensor) -> tf.Tensor:
     # From the middle of a pixel of the result to its place in the image.
     top, left = top + 0.5 * down - 0.5, left + 0.5 * across - 0.5
     zero = tf.zeros_like(down)
-    cropped = tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.stack([across, zero, left, zero, down, top, zero, zero], axis=1),
-        output_shape=tf.shape(images)[1:3],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-    )
-    return tf.ensure_shape(cropped, images.shape)
+    matrices = [across, zero, left, zero, down, top, zero, zero]
+    return _projected(images, matrices, "BILINEAR", "NEAREST")
 
 
 def change_images(images: tf.Tensor, settings: Augmentation, uniform: tf.Tensor) -> tf.Tensor:
@@ -175,16 +168,23 @@ def _shifted(images: tf.Tensor, settings: Augmentation, uniform: tf.Tensor) -> t
     across = tf.where(mirrored, -1.0, 1.0)
     right += tf.where(mirrored, float(images.shape[2] - 1), 0.0)
     zero, one = tf.zeros_like(down), tf.ones_like(down)
-    moved = tf.raw_ops.ImageProjectiveTransformV3(
+    matrices = [across, zero, right, zero, one, down, zero, zero]
+    return _projected(images, matrices, "NEAREST", "CONSTANT")
+
+
+def _projected(
+    images: tf.Tensor, matrices: Sequence[tf.Tensor], interpolation: str, fill_mode: str
+) -> tf.Tensor:
+    """Each image seen through the rows of a 3 x 3 matrix from a place in the result to one in it."""
+    seen = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
-        # Rows of a 3 x 3 matrix from a place in the result to one in the image.
-        transforms=tf.stack([across, zero, right, zero, one, down, zero, zero], axis=1),
+        transforms=tf.stack(matrices, axis=1),
         output_shape=tf.shape(images)[1:3],
         fill_value=0.0,
-        interpolation="NEAREST",
-        fill_mode="CONSTANT",
+        interpolation=interpolation,
+        fill_mode=fill_mode,
     )
-    return tf.ensure_shape(moved, images.shape)
+    return tf.ensure_shape(seen, images.shape)
 
 
 def _outside(length: int, side: int, uniform: tf.Tensor) -> tf.Tensor:

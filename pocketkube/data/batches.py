@@ -165,7 +165,7 @@ def batches(
 
     count = examples.size // batch_size if drop_remainder else -(-examples.size // batch_size)
     if examples.pairs is not None:
-        served = _paired(examples.pairs, batch_size, epoch_seed, count, skip, part)
+        served = _paired(examples, examples.pairs, batch_size, epoch_seed, count, skip, part)
     elif examples.arrays is None:
         reads = _Reads(wanted, drawn, decode, has_others=mixes)
         served = _streamed(examples, batch_size, epoch_seed, count, skip, reads, part)
@@ -264,6 +264,7 @@ def _gathered(
 
 
 def _paired(
+    examples: Examples,
     pairs: TokenPairs,
     batch_size: int,
     epoch_seed: tuple[int, int] | None,
@@ -281,13 +282,10 @@ def _paired(
         places, longest_of = tf.constant(order), tf.constant(lengths)
 
     def batch(number: tf.Tensor) -> tuple:
-        start = number * batch_size
-        size = tf.minimum(tf.constant(batch_size, tf.int64), len(order) - start)
-
         def rows_of(rows: tf.Tensor) -> tuple:
-            return pairs.examples(tf.gather(places, start + rows), longest_of[number])
+            return pairs.examples(tf.gather(places, number * batch_size + rows), longest_of[number])
 
-        return part(number, size, rows_of)
+        return part(number, _size(examples, batch_size, number), rows_of)
 
     numbers = tf.data.Dataset.range(min(skip, count), count)
     return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE)

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from pocketkube.files import replaced_folder, sha256_of, write_text
+from pocketkube.files import sha256_of, write_text
 from pocketkube.stages.added import added_modules
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.code import code_digest
@@ -76,12 +76,6 @@ def is_kept(kept: Path) -> bool:
 def note_digests(kept: Path) -> None:
     """Writes down what an output consists of, for `is_kept`; `sha256sum -c` reads it, too."""
     write_text(_digests_file(kept), _digests(kept))
-
-
-def hand_out(kept: Path, output: Path) -> None:
-    """Copies what is kept to where it was asked for."""
-    with replaced_folder(output) as folder:
-        shutil.copytree(kept, folder, dirs_exist_ok=True)
 
 
 def _digests_file(kept: Path) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.facts import load_warnings
+from pocketkube.files import put_copy
 from pocketkube.held_files import HELD, OURS, held
 from pocketkube.importing import import_all
 from pocketkube.launch.local_workers import LocalWorkers
@@ -18,7 +19,7 @@ from pocketkube.launch.waiting import wait_for
 from pocketkube.quiet import quiet_tensorflow
 from pocketkube.ranks import may_change, started_first, started_together, written_by_the_first
 from pocketkube.spec.model_files import is_model_file
-from pocketkube.stages.cache import hand_out, is_kept, kept_place, note_digests
+from pocketkube.stages.cache import is_kept, kept_place, note_digests
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import LearningConfig, ModelConfig, NetworkConfig, TrainModelConfig
 from pocketkube.storage import backed_up, parse_uri, remove_objects
@@ -86,7 +87,7 @@ def _run_or_take(call: StageCall, cache: Path) -> Ran:
             _warn(kept)
         else:
             note_digests(kept)
-        hand_out(kept, Path(call.output))
+        put_copy(kept, Path(call.output))
     return ran
 
 

@@ -1,14 +1,12 @@
 """Keeps the weights of the epoch that did best on the validation examples."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import numpy as np
 
 from pocketkube.training.course import Course
 from pocketkube.training.method import Method
 from pocketkube.training.state import TrainState
+from pocketkube.training.values import assign_all, values_of
 from pocketkube.training.workers import Workers
 
 
@@ -18,13 +16,13 @@ def finished(course: Course) -> Iterator[None]:
     if course.settings.ema is None and type(course.method) is Method:
         yield
         return
-    before = _arrays(course.judged)
+    before = values_of(course.judged)
     _finish_average(course)
     course.method.finish()
     try:
         yield
     finally:
-        _assign(course.judged, before)
+        assign_all(course.judged, before)
 
 
 def keep_if_best(course: Course, state: TrainState, val_score: float) -> None:
@@ -38,7 +36,7 @@ def keep_if_best(course: Course, state: TrainState, val_score: float) -> None:
     final = course.method.has_final_form(state.step(course), course.steps)
     if course.settings.keep == "best" and final and val_score >= state.kept_score:
         state.kept_epoch, state.kept_score = state.epoch + 1, val_score
-        state.kept = _arrays(course.judged)
+        state.kept = values_of(course.judged)
 
 
 def end_with_kept(course: Course, state: TrainState, workers: Workers) -> None:
@@ -51,7 +49,7 @@ def end_with_kept(course: Course, state: TrainState, workers: Workers) -> None:
         state.kept_epoch = state.epoch
         _finish_average(course)
     elif state.kept:
-        _assign(course.judged, state.kept)
+        assign_all(course.judged, state.kept)
         workers.broadcast(course.judged)
     course.method.finish()
     state.kept = []
@@ -60,12 +58,3 @@ def end_with_kept(course: Course, state: TrainState, workers: Workers) -> None:
 def _finish_average(course: Course) -> None:
     if course.settings.ema is not None:
         course.optimizer.finalize_variable_values(course.trained)
-
-
-def _arrays(variables: Sequence[Any]) -> list[np.ndarray]:
-    return [np.array(variable) for variable in variables]
-
-
-def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)

@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pocketkube.files import replaced_file
+from pocketkube.training.values import assign_all
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,5 @@ def load_checkpoint(path: Path, course: str, variables: Sequence[Any]) -> Checkp
             flush=True,
         )
         return None
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+    assign_all(variables, values)
     return Checkpoint(state, kept)

@@ -10,6 +10,7 @@ from pocketkube.training.checkpoints import load_checkpoint, save_checkpoint
 from pocketkube.training.course import Course
 from pocketkube.training.finite import Applied
 from pocketkube.training.history import Epoch
+from pocketkube.training.values import assign_all, values_of
 from pocketkube.training.workers import Workers
 
 FIGURES = ("loss", "score", "val_loss", "val_score", "learning_rate")
@@ -106,17 +107,20 @@ class Commits:
         """Remembers where training is, where workers may change."""
         self._state = state
         if workers.may_change:
-            # The arrays that are kept are replaced, never changed.
-            self._state = replace(deepcopy(replace(state, kept=[])), kept=state.kept)
-            self._values = [np.array(variable) for variable in self._course.variables]
+            self._state = _copy(state)
+            self._values = values_of(self._course.variables)
 
     def go_back(self) -> TrainState:
         """Sets the course's variables to those of the last commit; returns the state that was then."""
-        if self._values is not None:
-            for variable, value in zip(self._course.variables, self._values, strict=True):
-                variable.assign(value)
-            return replace(deepcopy(replace(self._state, kept=[])), kept=self._state.kept)
-        return self._state
+        if self._values is None:
+            return self._state
+        assign_all(self._course.variables, self._values)
+        return _copy(self._state)
+
+
+def _copy(state: TrainState) -> TrainState:
+    # The arrays that are kept are replaced, never changed.
+    return replace(deepcopy(replace(state, kept=[])), kept=state.kept)
 
 
 def synchronize(course: Course, state: TrainState, workers: Workers) -> TrainState:

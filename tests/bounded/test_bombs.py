@@ -257,7 +257,9 @@ def test_loads_that_overlap_leave_nothing_behind() -> None:
     second.__exit__(None, None, None)
     layers.Dense(7000, kernel_initializer="zeros").build((None, 7000))
     with room_for(1), ThreadPoolExecutor() as others:
-        others.submit(layers.Dense(7000, kernel_initializer="zeros").build, (None, 7000)).result()
+        large = layers.Dense(7000, kernel_initializer="zeros")
+        others.submit(large.build, (None, 7000)).result()
+    assert large.built
 
 
 # --- Data sets ---

@@ -8,12 +8,12 @@ import pytest
 
 from pocketkube.data.token_pairs import BEGIN, END
 from pocketkube.errors import UserError
-from pocketkube.models.transformer import TRANSFORMERS, build_transformer
 from pocketkube.translation.bleu import bleu
 from pocketkube.translation.keras_decoder import KerasDecoder
 from pocketkube.translation.search import beam_search, greedy_search
+from tests.translation.networks import LENGTH, sentences, small_model
 
-VOCABULARY, LENGTH = 12, 7
+VOCABULARY = 12
 layers = keras.layers
 
 
@@ -38,19 +38,12 @@ class Recomputing:
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    """Random weights, of which what is read counts more than what was written last."""
-    model = build_transformer(TRANSFORMERS["transformer_tiny"], VOCABULARY, 9, LENGTH, seed=0)
-    rng = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        if "source/attention_output/kernel" in weight.path or "outer/kernel" in weight.path:
-            weight.assign(rng.normal(0, 1, weight.shape))
-    return model
+    return small_model(VOCABULARY)
 
 
 @pytest.fixture(scope="module")
 def sources() -> np.ndarray:
-    sources = np.random.default_rng(0).integers(4, VOCABULARY, (6, 9)).astype("int32")
-    return np.where(np.arange(9) < np.arange(4, 10)[:, None], sources, 0)
+    return sentences(VOCABULARY)
 
 
 def test_steps_with_a_cache_give_what_the_whole_model_gives(model, sources) -> None:

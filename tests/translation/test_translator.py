@@ -8,30 +8,23 @@ from pocketkube.deploy import convert_litert
 from pocketkube.deploy.translator import convert_translator
 from pocketkube.errors import UserError
 from pocketkube.graph.dependency import trace_channels
-from pocketkube.models.transformer import TRANSFORMERS, build_transformer
 from pocketkube.pruning.pruner import Pruner
 from pocketkube.translation.keras_decoder import KerasDecoder
 from pocketkube.translation.litert_decoder import LiteRTDecoder
 from pocketkube.translation.search import beam_search, greedy_search
+from tests.translation.networks import sentences, small_model
 
 VOCABULARY = 2000
 
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    """Random weights, of which what is read counts more than what was written last."""
-    model = build_transformer(TRANSFORMERS["transformer_tiny"], VOCABULARY, 9, 7, seed=0)
-    rng = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        if "source/attention_output/kernel" in weight.path or "outer/kernel" in weight.path:
-            weight.assign(rng.normal(0, 1, weight.shape))
-    return model
+    return small_model(VOCABULARY)
 
 
 @pytest.fixture(scope="module")
 def sources() -> np.ndarray:
-    sources = np.random.default_rng(0).integers(4, VOCABULARY, (6, 9)).astype("int32")
-    return np.where(np.arange(9) < np.arange(4, 10)[:, None], sources, 0)
+    return sentences(VOCABULARY)
 
 
 def test_the_file_translates_as_its_model_and_holds_shared_weights_once(model, sources) -> None:

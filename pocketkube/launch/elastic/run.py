@@ -100,7 +100,6 @@ class ElasticRun:
         self._took_part |= set(members)
 
     def _environment(self, name: str) -> dict[str, str]:
-        rank = str(list(self._running).index(name) if name in self._running else len(self._running))
         return {
             "HOROVOD_CONTROLLER": "gloo",
             "HOROVOD_CPU_OPERATIONS": "gloo",
@@ -109,7 +108,7 @@ class ElasticRun:
             "HOROVOD_GLOO_RENDEZVOUS_PORT": str(self._rendezvous.port),
             "HOROVOD_HOSTNAME": name,
             # What it is until it has its place.
-            "HOROVOD_RANK": rank,
+            "HOROVOD_RANK": str(len(self._running)),
             "HOROVOD_SIZE": str(self._most),
             "HOROVOD_LOCAL_RANK": "0",
             "HOROVOD_LOCAL_SIZE": "1",
