@@ -57,20 +57,27 @@ def measure_loading(files: Sequence[Path], threads: int) -> tuple[LoadFigures, .
 def _one_process(file: Path, threads: int) -> dict[str, float]:
     # -P: the script's own folder must not stand in for packages of the same names.
     command = [sys.executable, "-P", str(_SCRIPT), str(file.absolute()), str(threads)]
-    done = subprocess.run(
+    done = _completed(command)
+    if done.returncode < 0:
+        # A file that kills the runtime does so again; a machine that is short of something may not.
+        done = _completed(command)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        said = lines[-1] if lines else ""
+        ended = describe_signal(-done.returncode) if done.returncode < 0 else ""
+        cause = ": ".join(filter(None, (ended, said))) or f"exit status {done.returncode}"
+        if says_out_of_memory(done.stderr):
+            raise out_of_memory(f"{file}, in a process of its own")
+        raise UserError(f"{file}: a fresh process could not load and run it ({cause}).")
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def _completed(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         command,
         capture_output=True,
         text=True,
         check=False,
         preexec_fn=partial(end_with_parent, os.getpid()),
     )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        cause = lines[-1] if lines else f"exit status {done.returncode}"
-        if done.returncode < 0:
-            cause = describe_signal(-done.returncode)
-        if says_out_of_memory(done.stderr):
-            raise out_of_memory(f"{file}, in a process of its own")
-        raise UserError(f"{file}: a fresh process could not load and run it ({cause}).")
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return figures

@@ -13,7 +13,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from rich.console import Console
 
-from pocketkube.benchmarking import benchmark, environment, render_table
+from pocketkube.benchmarking import benchmark, environment, memory, render_table
 from pocketkube.benchmarking.memory import measure_loading
 from pocketkube.benchmarking.timing import Rounds
 from pocketkube.deploy import convert_litert
@@ -386,3 +386,27 @@ def test_the_table_shows_both_files_and_the_ratio(report):
             assert "ms" in row[f"latency {name}, {threads}"]
     assert {"peak memory", "load time"} <= set(row)
     assert "score on 60 examples" in screen.getvalue()
+
+
+def test_a_process_that_dies_says_what_it_said_itself(tmp_path, monkeypatch):
+    """One that dies of the machine, and not of the file, is started once more."""
+    (tmp_path / "small.tflite").write_bytes(convert_litert(net(8), "float32"))
+    died = tmp_path / "died"
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, runpy, sys\nfrom pathlib import Path\n"
+        f"times, died = int(os.environ['TIMES']), Path({str(died)!r})\n"
+        "before = len(died.read_text()) if died.exists() else 0\n"
+        "if before < times:\n"
+        "    died.write_text('x' * (before + 1))\n"
+        "    print('terminate called', file=sys.stderr, flush=True)\n"
+        "    os.abort()\n"
+        f"runpy.run_path({str(memory._SCRIPT)!r}, run_name='__main__')\n"
+    )
+    monkeypatch.setattr(memory, "_SCRIPT", script)
+    monkeypatch.setenv("TIMES", "1")
+    assert measure_loading([tmp_path / "small.tflite"], 1)[0].load_ms > 0
+    assert died.read_text() == "x"
+    monkeypatch.setenv("TIMES", "3")
+    with pytest.raises(UserError, match=r"small.tflite: .*\(an abort: terminate called\)"):
+        measure_loading([tmp_path / "small.tflite"], 1)
