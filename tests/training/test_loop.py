@@ -64,6 +64,8 @@ def same(one: keras.Model, other: keras.Model) -> bool:
         {"schedule": "step", "ema": 0.9},
         {"augmentation": Augmentation(shift=1, mixup=0.2)},
         {"mixed_precision": True},
+        {"optimizer": "lars", "learning_rate": 10.0, "weight_decay": 1e-4},
+        {"optimizer": "lamb"},
     ],
 )
 def test_training_learns_the_digits(digits, changes) -> None:

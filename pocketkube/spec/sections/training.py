@@ -30,7 +30,12 @@ class Training(Settings):
 
     epochs: int = Field(8, ge=1, description="Passes over the training data.")
     batch_size: int = Field(128, ge=1, description="Examples a step, over all workers.")
-    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="Decoupled decay, or Nesterov.")
+    optimizer: Literal["adamw", "sgd", "lars", "lamb"] = Field(
+        "adamw",
+        description="Decoupled decay, or Nesterov. For batches of thousands, lars (momentum) and lamb "
+        "(Adam) take steps in proportion to each kernel's norm: learning_rate times it with lamb, a "
+        "thousandth of that with lars, whose rates are 1 to 30.",
+    )
     learning_rate: float = Field(2e-3, gt=0.0, description="The schedule's peak.")
     schedule: Literal["cosine", "step", "one_cycle", "inverse_sqrt", "constant"] = Field(
         "one_cycle",
@@ -41,7 +46,7 @@ class Training(Settings):
         0.2, ge=0.0, lt=1.0, description="Part of the steps on which the rate climbs to its peak."
     )
     weight_decay: float = Field(0.01, ge=0.0, description="On kernels, never on BatchNorm or bias.")
-    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="For sgd.")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="For sgd and lars.")
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="For classification.")
     class_weights: Literal["balanced"] | tuple[Weight, ...] | None = Field(
         None,
