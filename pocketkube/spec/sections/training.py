@@ -30,6 +30,13 @@ class Training(Settings):
 
     epochs: int = Field(8, ge=1, description="Passes over the training data.")
     batch_size: int = Field(128, ge=1, description="Examples a step, over all workers.")
+    gradient_accumulation_steps: int = Field(
+        1,
+        ge=1,
+        description="Parts in which each worker computes its examples of a batch, one after the other, "
+        "for want of memory. batch_size stays the examples of one update; BatchNorm sees a part at a "
+        "time.",
+    )
     optimizer: Literal["adamw", "sgd", "lars", "lamb"] = Field(
         "adamw",
         description="Decoupled decay, or Nesterov. For batches of thousands, lars (momentum) and lamb "
@@ -95,5 +102,15 @@ class Training(Settings):
             raise ValueError(
                 f"batch_size {self.batch_size} leaves some of {self.workers} workers without an "
                 "example; it counts the examples of all workers together"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_part_has_examples(self) -> Self:
+        each = self.batch_size // self.workers
+        if self.gradient_accumulation_steps > each:
+            raise ValueError(
+                f"gradient_accumulation_steps {self.gradient_accumulation_steps} is more than the "
+                f"{each} examples that a worker has of batch_size {self.batch_size}; use at most {each}"
             )
         return self
