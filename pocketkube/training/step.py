@@ -17,14 +17,16 @@ Step = Callable[[Any, Any], tf.Tensor]
 def train_step(course: Course, workers: Workers) -> Step:
     """What changes the weights by one batch, which workers share.
 
-    The gradients are those of the mean loss over all rows of the batch, however unevenly workers share
-    them. Loss and score travel with them, so that all workers know the same figures. Each worker may
-    compute its rows in several parts.
+    The gradients are those of the mean loss over all rows of the batch, or all of its positions that
+    count, however unevenly workers share them. Loss and score travel with them, so that all workers
+    know the same figures. Each worker may compute its rows in several parts.
     """
     model, optimizer, task = course.model, course.optimizer, course.task
     trained, method, distillation = course.trained, course.method, course.distillation
     weight = share_weight(course.batch_size, workers)
     parts = min(course.settings.gradient_accumulation_steps, course.batch_size // workers.size)
+    # Where all is computed at once, the loss itself is the mean over positions.
+    by_positions = task.leaves_out and (parts > 1 or workers.size > 1)
 
     def observe(arguments: Any, *, training: bool) -> Any:
         return distillation.observe(model, arguments, training=training)
@@ -38,19 +40,25 @@ def train_step(course: Course, workers: Workers) -> Step:
             loss = tf.reduce_mean(distillation.loss(loss, outputs, seen, answers))
             total = tf.add_n([loss, *(tf.cast(each, loss.dtype) for each in extra)])
             counts = weight * tf.cast(part, loss.dtype)
+            if by_positions:
+                counts *= task.counted(labels, outputs)
             scaled = optimizer.scale_loss(total * counts)
         gradients = tape.gradient(scaled, [v.value for v in trained])
-        figures = counts * tf.stack([loss, task.score_of_all(labels, outputs)])
+        figures = counts * tf.stack([loss, task.score_of_all(labels, outputs), 1.0])
         pairs = zip(gradients, trained, strict=True)
         return [*(tf.zeros_like(v) if g is None else g for g, v in pairs), figures]
 
     @tf.function(reduce_retracing=True)
     def step(inputs: Any, labels: Any) -> tf.Tensor:
-        like = [*trained, tf.zeros(2)]
+        like = [*trained, tf.zeros(3)]
         *gradients, figures = summed_over_parts(gradients_of, inputs, labels, parts, like)
         gradients = method.gradients(gradients, trained)
         *gradients, figures = workers.average([*gradients, figures])
+        if by_positions:
+            # How many positions count in all is known only now.
+            gradients = [tf.math.divide_no_nan(each, figures[2]) for each in gradients]
+            figures = tf.math.divide_no_nan(figures, figures[2])
         optimizer.apply(gradients, trained)
-        return figures
+        return figures[:2]
 
     return step

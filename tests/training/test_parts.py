@@ -11,8 +11,10 @@ from keras import layers
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import FromTeachers, Teacher
+from pocketkube.measures import Classes
 from pocketkube.quantization.quantize import quantize
 from pocketkube.spec.sections import DatasetSettings, Distillation, QuantizeWeights, Training
+from pocketkube.training.class_heads import ClassHead
 from pocketkube.training.course import Course
 from pocketkube.training.distillation_term import DistillationTerm
 from pocketkube.training.loop import train
@@ -124,4 +126,21 @@ def test_heads_and_weights_of_examples_go_with_parts(tmp_path) -> None:
         for parts in (1, 7)
     )
     assert_alike(one, other)
+    np.testing.assert_allclose(figures, told, rtol=1e-5)
+
+
+def test_every_token_counts_the_same_in_whatever_part_it_is(digits) -> None:  # noqa: F811
+    """Sentences differ in length, and so do parts and workers in the number of their tokens."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 9, size=64)
+    tokens = np.where(np.arange(8) < lengths[:, None], rng.integers(1, 6, (64, 8)), 0).astype("int32")
+    split = replace(digits.train, arrays=((tokens,), (tokens,)))
+    parts = [keras.Input((8,), dtype="int32"), layers.Embedding(6, 4), layers.Dense(6)]
+    model, loss = keras.Sequential(parts), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    head = ClassHead("output", Classes(ignore=0), loss, num_classes=6)
+    task, data = Task((head,), "of tokens"), replace(digits, train=split)
+    settings = course(**PLAIN, gradient_accumulation_steps=3)
+    whole, told = step_of(model, data, task, course(**PLAIN), Ranked(0, 1))
+    divided, figures = step_of(model, data, task, settings, Ranked(0, 1))
+    assert_alike(whole, divided)
     np.testing.assert_allclose(figures, told, rtol=1e-5)
