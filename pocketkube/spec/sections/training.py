@@ -44,6 +44,13 @@ class Training(Settings):
         "thousandth of that with lars, whose rates are 1 to 30.",
     )
     learning_rate: float = Field(2e-3, gt=0.0, description="The schedule's peak.")
+    learning_rate_batch: int | None = Field(
+        None,
+        ge=1,
+        description="The batch_size that learning_rate and those of stages are meant for, as 256 of "
+        "ImageNet's 0.1: for another one the peak is as many times larger or smaller (Goyal et al., "
+        "2017). For warming up there is warmup_fraction. Unset, rates are taken as they are.",
+    )
     schedule: Literal["cosine", "step", "one_cycle", "inverse_sqrt", "constant"] = Field(
         "one_cycle",
         description="How the rate moves: step is a tenth at 1/2 and at 3/4; inverse_sqrt falls with "
@@ -76,6 +83,13 @@ class Training(Settings):
     )
     checkpoint_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
     augmentation: Augmentation = Field(Augmentation(), description="Random changes to images.")
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The rate at the schedule's peak, for batches of `batch_size`."""
+        if self.learning_rate_batch is None:
+            return self.learning_rate
+        return self.learning_rate * self.batch_size / self.learning_rate_batch
 
     @field_validator("class_weights", mode="before")
     @classmethod
