@@ -18,7 +18,7 @@ def build_optimizer(model: keras.Model, extra: Sequence[Any], settings: Training
         settings: The course of training.
 
     Returns:
-        A Keras optimizer; with mixed precision a `LossScaleOptimizer`.
+        A Keras optimizer; a `LossScaleOptimizer` where gradients have 16 bits somewhere.
     """
     common: dict[str, Any] = {
         "learning_rate": settings.learning_rate,
@@ -42,7 +42,7 @@ def build_optimizer(model: keras.Model, extra: Sequence[Any], settings: Training
         case "lamb":
             optimizer = Lamb(decay=decay, **common)
     optimizer.exclude_from_weight_decay(var_list=[*spared, *extra])
-    if settings.mixed_precision:
+    if settings.scales_loss:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build([*model.trainable_variables, *extra])
     return optimizer

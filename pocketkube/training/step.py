@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from pocketkube.training.compression import compressed, decompressed
 from pocketkube.training.course import Course
 from pocketkube.training.forward import call_model
 from pocketkube.training.parts import summed_over_parts
@@ -25,6 +26,7 @@ def train_step(course: Course, workers: Workers) -> Step:
     trained, method, distillation = course.trained, course.method, course.distillation
     weight = share_weight(course.batch_size, workers)
     parts = min(course.settings.gradient_accumulation_steps, course.batch_size // workers.size)
+    compression = course.settings.gradient_compression if workers.size > 1 else None
     # Where all is computed at once, the loss itself is the mean over positions.
     by_positions = task.leaves_out and (parts > 1 or workers.size > 1)
 
@@ -53,7 +55,8 @@ def train_step(course: Course, workers: Workers) -> Step:
         like = [*trained, tf.zeros(3)]
         *gradients, figures = summed_over_parts(gradients_of, inputs, labels, parts, like)
         gradients = method.gradients(gradients, trained)
-        *gradients, figures = workers.average([*gradients, figures])
+        *gradients, figures = workers.average([*compressed(gradients, compression), figures])
+        gradients = decompressed(gradients, trained)
         if by_positions:
             # How many positions count in all is known only now.
             gradients = [tf.math.divide_no_nan(each, figures[2]) for each in gradients]

@@ -69,6 +69,11 @@ class Training(Settings):
     )
     clip_norm: float | None = Field(None, gt=0.0, description="Most a step's gradient may measure.")
     mixed_precision: bool = Field(False, description="Float16 arithmetic, for GPUs.")
+    gradient_compression: Literal["fp16"] | None = Field(
+        None,
+        description="fp16: gradients have 16 bits on their way between workers, half the bytes. The "
+        "loss is scaled as with mixed_precision; steps whose sums 16 bits cannot hold are left out.",
+    )
     ema: float | None = Field(
         None, gt=0.0, lt=1.0, description="Decay of an average of the weights that is kept instead."
     )
@@ -83,6 +88,11 @@ class Training(Settings):
     )
     checkpoint_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
     augmentation: Augmentation = Field(Augmentation(), description="Random changes to images.")
+
+    @property
+    def scales_loss(self) -> bool:
+        """Whether gradients have 16 bits somewhere: their scale follows from what these can hold."""
+        return self.mixed_precision or self.gradient_compression is not None
 
     @property
     def peak_learning_rate(self) -> float:
