@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from pocketkube.training.batch_norm import fused_batch_norm
 from pocketkube.training.compression import compressed, decompressed
 from pocketkube.training.course import Course
 from pocketkube.training.forward import call_model
@@ -31,7 +32,8 @@ def train_step(course: Course, workers: Workers) -> Step:
     by_positions = task.leaves_out and (parts > 1 or workers.size > 1)
 
     def observe(arguments: Any, *, training: bool) -> Any:
-        return distillation.observe(model, arguments, training=training)
+        with fused_batch_norm(model):
+            return distillation.observe(model, arguments, training=training)
 
     def gradients_of(inputs: Any, labels: Any, part: Any) -> list[tf.Tensor]:
         """What rows that are `part` of this worker's add to the batch's gradients and figures."""
