@@ -27,7 +27,7 @@ def buckets(tensors: "Sequence[tf.Tensor]", most_bytes: int) -> list[list[int]]:
     """
     found: list[list[int]] = []
     # The bucket of each type that has room, and the bytes that are in it.
-    last: dict["tf.DType", tuple[list[int], int]] = {}
+    last: dict[tf.DType, tuple[list[int], int]] = {}
     for place in reversed(range(len(tensors))):
         tensor = tensors[place]
         count = tensor.shape.num_elements()
