@@ -59,13 +59,14 @@ class Turns:
         self._folder, self._own, self._go, self._shares = folder, own, go, shares
         self._turn = -1
         self._times: list[float] = []
+        self._processor: list[float] = []
 
     def begin(self) -> None:
         """Waits until this process is to build a network and to warm up."""
         if self._turn < 0:
             _put(self._folder / f"{self._own}-ready", "")
             self._wait()
-        self._times = []
+        self._times, self._processor = [], []
 
     def before_step(self) -> None:
         """Called before each step.
@@ -74,12 +75,13 @@ class Turns:
             Enough: If this network's turns are over.
         """
         self._times.append(time.perf_counter())
+        self._processor.append(time.process_time())
         place = self._turn % (self.rounds + 2)
         if len(self._times) <= (self.steps if place else _WARM_STEPS):
             return
-        seconds = median(np.diff(self._times))
+        seconds, processor = (median(np.diff(each)) for each in (self._times, self._processor))
         share = self._on_the_way() if place == self.rounds + 1 else 0.0
-        self._done(float(seconds), share)
+        self._done(float(seconds), float(processor), share)
         self._wait()
         place = self._turn % (self.rounds + 2)
         if place == 0:
@@ -88,7 +90,7 @@ class Turns:
             import horovod.tensorflow as hvd
 
             hvd.start_timeline(str(self._timeline))
-        self._times = [time.perf_counter()]
+        self._times, self._processor = [time.perf_counter()], [time.process_time()]
 
     @property
     def _timeline(self) -> Path:
@@ -106,8 +108,8 @@ class Turns:
             return 0.0
         return busy_us(sent_tensors(self._timeline)) / 1e6 / (self._times[-1] - self._times[0])
 
-    def _done(self, seconds: float, share: float) -> None:
-        found = json.dumps({"seconds": seconds, "on_the_way": share})
+    def _done(self, seconds: float, processor: float, share: float) -> None:
+        found = json.dumps({"seconds": seconds, "processor": processor, "on_the_way": share})
         _put(self._folder / f"{self._own}-done-{self._turn}.json", found)
 
     def _wait(self) -> None:

@@ -37,11 +37,13 @@ def test_the_table_has_rates_and_ratios_of_the_rounds() -> None:
             one.seconds[place * (rounds + 2) + turn] = [0.1 * (1 + place)]
             # The slower process counts; building the network does not.
             two.seconds[place * (rounds + 2) + turn] = [0.01, 0.125 * (1 + place) if turn else 9.0]
+            one.processor[place * (rounds + 2) + turn] = 0.09
+            two.processor[place * (rounds + 2) + turn] = 0.095
             one.on_the_way[place * (rounds + 2) + turn] = 0.0
             two.on_the_way[place * (rounds + 2) + turn] = 0.05
     lines = table([one, two], rounds).splitlines()[2:]
-    assert lines[0] == f"| ResNet-20 | {ALONE} | {BATCH / 0.1:.0f} | 100.0 | 1.00 |  |"
-    assert lines[1] == f"| ResNet-20 | {GLOO} | {2 * BATCH / 0.125:.0f} | 125.0 | 0.80 | 5.0% |"
+    assert lines[0] == f"| ResNet-20 | {ALONE} | {BATCH / 0.1:.0f} | 100.0 | 1.00 | 90.0 |  |"
+    assert lines[1] == f"| ResNet-20 | {GLOO} | {2 * BATCH / 0.125:.0f} | 125.0 | 0.80 | 95.0 | 5.0% |"
     assert lines[3].startswith(
         f"| ResNet-20, twice as wide | {GLOO} | {BATCH / 0.125:.0f} | 250.0 | 0.80"
     )
