@@ -442,3 +442,18 @@ def test_examples_that_are_none_for_the_model_are_refused(examples: tuple, said:
         quantize(net, QuantizeWeights(), examples, 0)
     with pytest.raises(UserError, match="seed has to be at least 0; received -1"):
         quantize(net, QuantizeWeights(), (np.zeros((2, 4), np.float32),), -1)
+
+
+def test_attention_to_another_input_can_be_written() -> None:
+    """Attention is computed in floats; what it alone reads is not rounded for it."""
+    keras.utils.set_random_seed(0)
+    ends = [keras.Input((5, 8)), keras.Input((7, 8))]
+    x, memory = (layers.Dense(8)(end) for end in ends)
+    y = layers.MultiHeadAttention(2, 4)(layers.LayerNormalization()(x), memory)
+    model = keras.Model(ends, layers.Dense(3)(layers.Add()([x, y])))
+    rng = np.random.default_rng(0)
+    examples = [rng.normal(size=(32, *end.shape[1:])).astype("float32") for end in ends]
+    quantized = calibrated_on(model, *examples)
+    wanted = quantized.model.predict(examples, verbose=0)
+    got = np.concatenate([one for (one,) in LiteRTModel(written(quantized)).predict(examples)])
+    assert np.abs(got - wanted).mean() < 0.02 * wanted.std()
