@@ -44,6 +44,7 @@ __all__ = [
     "flat_losses",
     "functional_of",
     "has_graph",
+    "has_weight_decay",
     "inner_layers",
     "inputs_structure",
     "is_operation",
@@ -54,6 +55,7 @@ __all__ = [
     "origin",
     "outputs_structure",
     "own_variables",
+    "place_among",
     "record_object_after_deserialization",
     "serialize_keras_object",
     "to_snake_case",
@@ -151,6 +153,18 @@ def inner_layers(layer: Any) -> Sequence[Any]:
 def own_variables(layer: Any) -> list[Any]:
     """The weights that are a layer's own, not those of layers within it."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def place_among(optimizer: Any, variable: Any) -> int:
+    """A variable's place among those that an optimizer was built for."""
+    place: int = optimizer._get_variable_index(variable)
+    return place
+
+
+def has_weight_decay(optimizer: Any, variable: Any) -> bool:
+    """Whether a variable is none of those that an optimizer's weight decay spares."""
+    decays: bool = optimizer._use_weight_decay(variable)
+    return decays
 
 
 def computed_spec(call: Any, *args: Any, **kwargs: Any) -> Any:

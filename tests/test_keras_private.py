@@ -121,6 +121,21 @@ def test_variables_are_told_of_before_they_are_made() -> None:
     assert len(told) == 6
 
 
+def test_an_optimizer_knows_its_variables_by_their_places() -> None:
+    optimizer = keras.optimizers.SGD(weight_decay=0.1)
+    one, other = layers.Dense(3), layers.Dense(3)
+    for layer in (one, other):
+        layer.build((1, 4))
+    trained = [one.kernel, other.kernel, other.bias]
+    optimizer.exclude_from_weight_decay(var_list=[other.bias])
+    optimizer.build(trained)
+    assert [private.place_among(optimizer, each) for each in trained] == [0, 1, 2]
+    assert [private.has_weight_decay(optimizer, each) for each in trained] == [True, True, False]
+    # An optimizer's own steps see TensorFlow's variables.
+    assert private.place_among(optimizer, other.kernel.value) == 1
+    assert not private.has_weight_decay(optimizer, other.bias.value)
+
+
 def test_masks_and_operations() -> None:
     embedded = layers.Embedding(5, 3, mask_zero=True)(np.array([[1, 2, 0]]))
     assert np.asarray(private.mask_of(embedded)).tolist() == [[True, True, False]]

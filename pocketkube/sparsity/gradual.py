@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.errors import UserError
+from pocketkube.keras_private import place_among
 from pocketkube.sparsity.distribution import layer_sparsities
 from pocketkube.sparsity.patterns import mask_of
 from pocketkube.sparsity.schedule import schedule_steps, sparsity_at, updates_masks
@@ -123,13 +124,13 @@ def _slots(optimizer: Any, kernel: Any) -> list[Any]:
     They are found by the kernel's place among what is trained: names may be those of another's.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    place = optimizer._get_variable_index(kernel)
+    place = place_among(optimizer, kernel)
     return [
         kept[place] for kept in (getattr(optimizer, name, None) for name in OPTIMIZER_SLOTS) if kept
     ]
 
 
-# What AdamW and SGD remember of each variable, and its average.
+# What AdamW, SGD, LARS and LAMB remember of each variable, and its average.
 OPTIMIZER_SLOTS = ("_momentums", "_velocities", "momentums", "_model_variables_moving_average")
 
 

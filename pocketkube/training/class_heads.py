@@ -68,6 +68,17 @@ class ClassHead(Head):
             loss = keras.losses.CategoricalCrossentropy(self.from_logits, reduction=loss.reduction)
         return loss_of_each(loss, rows, outputs, counted, weights)
 
+    @property
+    def leaves_out(self) -> bool:
+        """See `Head`; losses of the user's own are given all positions."""
+        if self.loss is None or self.measure.ignore is None or self.loss.reduction == "sum":
+            return False
+        return keras_loss(self.loss) is not None
+
+    def counted(self, labels: Any, outputs: Any) -> tf.Tensor:
+        """See `Head`."""
+        return tf.reduce_mean(self._named(labels, outputs)[2])
+
     def score(self, labels: Any, outputs: Any) -> tf.Tensor:
         """See `Head`; of positions the part that are right."""
         right, counted = self._right(labels, outputs)

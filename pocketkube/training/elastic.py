@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from pocketkube.errors import MachineError
 from pocketkube.ranks import GROUP
-from pocketkube.training.workers import HorovodWorkers, TooLate, WorkersChanged
+from pocketkube.training.workers import HorovodWorkers, TooLate, WorkersChanged, initialize
 
 # Longer than the other end takes to answer: it is gone then.
 _ANSWER_S = 60.0
@@ -101,7 +101,7 @@ class Member:
             os.environ.update(zip(names, (rank, rank, size, size), strict=True))
             hvd.shutdown()
             try:
-                hvd.init()
+                initialize()
             except (RuntimeError, ValueError):
                 # Another was lost meanwhile.
                 self._round = 0

@@ -10,8 +10,8 @@ import tensorflow as tf
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import Training
 
-# Steps in a row that mixed precision may leave out. Each one halves the scale of the loss, 2^15 at
-# first: with so many, gradients are lost at its other end, too.
+# Steps in a row that may be left out where gradients have 16 bits. Each one halves the scale of the
+# loss, 2^15 at first: with so many, gradients are lost at its other end, too.
 MOST_SKIPPED = 32
 
 
@@ -29,7 +29,7 @@ def refuse_loss(loss: float, step: int, settings: Training) -> None:
 
 @dataclass
 class Applied:
-    """Counts the steps that mixed precision leaves out since their gradients are not finite.
+    """Counts the steps that are left out since gradients are beyond what 16 bits hold.
 
     Attributes:
         steps: How many steps changed the weights.
@@ -54,8 +54,8 @@ class Applied:
         self.steps = applied
         if self.skipped == MOST_SKIPPED or (last and applied == 0):
             raise UserError(
-                f"The gradients of {self.skipped} steps in a row are no numbers in mixed precision, so "
-                f"that nothing is learnt: {_gentler(settings)}."
+                f"The gradients of {self.skipped} steps in a row are no numbers in {_where(settings)}, "
+                f"so that nothing is learnt: {_gentler(settings)}."
             )
 
 
@@ -72,9 +72,14 @@ def refuse_weights(variables: Iterable[Any], step: int, settings: Training) -> N
             raise UserError(f"{name} is no number after {step} steps: {_gentler(settings)}.")
 
 
+def _where(settings: Training) -> str:
+    return "mixed precision" if settings.mixed_precision else "16 bits"
+
+
 def _gentler(settings: Training) -> str:
     tried = [f"lower training.learning_rate (now {settings.learning_rate})"]
     tried += ["set training.clip_norm"] if settings.clip_norm is None else []
     tried += ["set training.mixed_precision: false"] if settings.mixed_precision else []
+    tried += ["leave out training.gradient_compression"] if settings.gradient_compression else []
     *others, last = tried
     return f"{', '.join(others)} or {last}" if others else last

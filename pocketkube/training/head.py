@@ -68,6 +68,15 @@ class Head(ABC):
             `[batch]`.
         """
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether the mean of `losses` over a batch is that over positions whose labels count."""
+        return False
+
+    def counted(self, labels: Any, outputs: Any) -> tf.Tensor:
+        """Which part of the positions counts, where it `leaves_out` others."""
+        raise NotImplementedError
+
     @abstractmethod
     def score(self, labels: Any, outputs: Any) -> tf.Tensor:
         """How right each example is; the higher the better.

@@ -195,7 +195,7 @@ def _train_epoch(
         state.sums = [state.sums[0] + loss, state.sums[1] + score, state.sums[2] + 1]
         state.examples += course.batch_size
         done = number + 1
-        if settings.mixed_precision:
+        if settings.scales_loss:
             applied = int(optimizer.iterations)
             state.applied.after_step(applied, settings, last=done == course.steps)
         shown.update(done, loss=state.sums[0] / state.sums[2])

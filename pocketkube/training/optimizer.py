@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from pocketkube.spec.sections import Training
+from pocketkube.training.layerwise import Lamb, Lars
 
 
 def build_optimizer(model: keras.Model, extra: Sequence[Any], settings: Training) -> Any:
@@ -17,23 +18,31 @@ def build_optimizer(model: keras.Model, extra: Sequence[Any], settings: Training
         settings: The course of training.
 
     Returns:
-        A Keras optimizer; with mixed precision a `LossScaleOptimizer`.
+        A Keras optimizer; a `LossScaleOptimizer` where gradients have 16 bits somewhere.
     """
     common: dict[str, Any] = {
         "learning_rate": settings.learning_rate,
         "global_clipnorm": settings.clip_norm,
-        "weight_decay": settings.weight_decay,
     }
     if settings.ema is not None:
         common |= {"use_ema": True, "ema_momentum": settings.ema}
-    if settings.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(**common)
-    else:
-        optimizer = keras.optimizers.SGD(momentum=settings.momentum, nesterov=True, **common)
     # Decay shrinks what multiplies channels into others, never a scale or an offset.
     spared = [v for v in model.trainable_variables if len(v.shape) < 2]
+    decay, momentum = settings.weight_decay, settings.momentum
+    match settings.optimizer:
+        case "adamw":
+            optimizer = keras.optimizers.AdamW(weight_decay=decay, **common)
+        case "sgd":
+            optimizer = keras.optimizers.SGD(
+                momentum=momentum, nesterov=True, weight_decay=decay, **common
+            )
+        case "lars":
+            beside = [*extra, *(v for v in spared if len(v.shape) == 0)]
+            optimizer = Lars(momentum=momentum, decay=decay, beside=beside, **common)
+        case "lamb":
+            optimizer = Lamb(decay=decay, **common)
     optimizer.exclude_from_weight_decay(var_list=[*spared, *extra])
-    if settings.mixed_precision:
+    if settings.scales_loss:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build([*model.trainable_variables, *extra])
     return optimizer

@@ -19,7 +19,7 @@ def learning_rate(settings: Training, step: int, steps: int) -> float:
         The rate: linear up to the peak over the warm-up, then as the schedule says.
     """
     warmup = round(settings.warmup_fraction * steps)
-    peak = settings.learning_rate
+    peak = settings.peak_learning_rate
     if step < warmup:
         return peak * (step + 1) / warmup
     part = (step - warmup) / max(steps - warmup, 1)

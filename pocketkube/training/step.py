@@ -5,8 +5,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from pocketkube.training.batch_norm import fused_batch_norm
+from pocketkube.training.compression import compressed, decompressed
 from pocketkube.training.course import Course
 from pocketkube.training.forward import call_model
+from pocketkube.training.parts import summed_over_parts
 from pocketkube.training.workers import Workers, share_weight
 
 # From inputs and labels of this worker's rows to the whole batch's mean loss and score, `[2]`.
@@ -16,33 +19,51 @@ Step = Callable[[Any, Any], tf.Tensor]
 def train_step(course: Course, workers: Workers) -> Step:
     """What changes the weights by one batch, which workers share.
 
-    The gradients are those of the mean loss over all rows of the batch, however unevenly workers share
-    them. Loss and score travel with them, so that all workers know the same figures.
+    The gradients are those of the mean loss over all rows of the batch, or all of its positions that
+    count, however unevenly workers share them. Loss and score travel with them, so that all workers
+    know the same figures. Each worker may compute its rows in several parts.
     """
     model, optimizer, task = course.model, course.optimizer, course.task
     trained, method, distillation = course.trained, course.method, course.distillation
     weight = share_weight(course.batch_size, workers)
+    parts = min(course.settings.gradient_accumulation_steps, course.batch_size // workers.size)
+    compression = course.settings.gradient_compression if workers.size > 1 else None
+    # Where all is computed at once, the loss itself is the mean over positions.
+    by_positions = task.leaves_out and (parts > 1 or workers.size > 1)
 
-    def compute(arguments: Any, *, training: bool) -> Any:
-        return distillation.observe(model, arguments, training=training)
+    def observe(arguments: Any, *, training: bool) -> Any:
+        with fused_batch_norm(model):
+            return distillation.observe(model, arguments, training=training)
 
-    @tf.function(reduce_retracing=True)
-    def step(inputs: Any, labels: Any) -> tf.Tensor:
+    def gradients_of(inputs: Any, labels: Any, part: Any) -> list[tf.Tensor]:
+        """What rows that are `part` of this worker's add to the batch's gradients and figures."""
         labels, answers = distillation.answers(inputs, labels)
         with tf.GradientTape() as tape:
-            (outputs, seen), extra = call_model(model, inputs, method, training=True, compute=compute)
+            (outputs, seen), extra = call_model(model, inputs, method, training=True, compute=observe)
             loss = task.loss(labels, outputs, course.settings.label_smoothing)
             loss = tf.reduce_mean(distillation.loss(loss, outputs, seen, answers))
             total = tf.add_n([loss, *(tf.cast(each, loss.dtype) for each in extra)])
-            scaled = optimizer.scale_loss(total * weight)
+            counts = weight * tf.cast(part, loss.dtype)
+            if by_positions:
+                counts *= task.counted(labels, outputs)
+            scaled = optimizer.scale_loss(total * counts)
         gradients = tape.gradient(scaled, [v.value for v in trained])
-        gradients = [
-            tf.zeros_like(v) if g is None else g for g, v in zip(gradients, trained, strict=True)
-        ]
+        figures = counts * tf.stack([loss, task.score_of_all(labels, outputs), 1.0])
+        pairs = zip(gradients, trained, strict=True)
+        return [*(tf.zeros_like(v) if g is None else g for g, v in pairs), figures]
+
+    @tf.function(reduce_retracing=True)
+    def step(inputs: Any, labels: Any) -> tf.Tensor:
+        like = [*trained, tf.zeros(3)]
+        *gradients, figures = summed_over_parts(gradients_of, inputs, labels, parts, like)
         gradients = method.gradients(gradients, trained)
-        figures = weight * tf.stack([loss, task.score_of_all(labels, outputs)])
-        *gradients, figures = workers.average([*gradients, figures])
+        *gradients, figures = workers.average([*compressed(gradients, compression), figures])
+        gradients = decompressed(gradients, trained)
+        if by_positions:
+            # How many positions count in all is known only now.
+            gradients = [tf.math.divide_no_nan(each, figures[2]) for each in gradients]
+            figures = tf.math.divide_no_nan(figures, figures[2])
         optimizer.apply(gradients, trained)
-        return figures
+        return figures[:2]
 
     return step

@@ -97,6 +97,19 @@ class Task:
         weights = self._apart(labels)[1]
         return losses if weights is None else losses * tf.cast(weights, losses.dtype)
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether the loss is a mean over positions, some of which do not count.
+
+        Of several outputs each has its own; their losses are means over examples here.
+        """
+        return len(self.trained) == 1 and self.trained[0].leaves_out
+
+    def counted(self, labels: Any, outputs: Any) -> tf.Tensor:
+        """Which part of the positions counts, where it `leaves_out` others."""
+        ((head, y, z),) = self._matched(labels, outputs)
+        return head.counted(y, z)
+
     def scores(self, labels: Any, outputs: Any) -> tf.Tensor:
         """How right each example is in each head that is trained; the higher the better.
 

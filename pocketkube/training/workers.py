@@ -1,5 +1,6 @@
 """The processes that train together: Horovod's ranks, or a single process."""
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
@@ -8,8 +9,11 @@ import tensorflow as tf
 
 from pocketkube.errors import UserError
 from pocketkube.ranks import may_change, started_size
+from pocketkube.training.buckets import BUCKET_BYTES, buckets
 
 Answer = TypeVar("Answer")
+# Horovod's own: the bytes that it brings together in one message.
+FUSION_THRESHOLD = "HOROVOD_FUSION_THRESHOLD"
 
 
 class WorkersChanged(Exception):
@@ -50,7 +54,10 @@ class Workers(Protocol):
         """Within it, `WorkersChanged` is raised where a worker was lost, whatever tells of that."""
 
     def average(self, tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
-        """Means over all workers, all in one round; it may be part of a `tf.function`."""
+        """Means over all workers; it may be part of a `tf.function`.
+
+        There the last tensors travel as soon as they are computed, while those before them are.
+        """
 
     def total(self, tensor: tf.Tensor) -> tf.Tensor:
         """The sum over all workers."""
@@ -107,7 +114,7 @@ class HorovodWorkers:
             raise UserError(
                 "Several processes were started, but Horovod is not installed: run make horovod first."
             ) from error
-        hvd.init()
+        initialize()
         self._hvd = hvd
         self.rank, self.size = hvd.rank(), hvd.size()
 
@@ -119,8 +126,15 @@ class HorovodWorkers:
         return nullcontext()
 
     def average(self, tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
-        """See `Workers`."""
-        return self._hvd.grouped_allreduce(list(tensors), op=self._hvd.Average)
+        """See `Workers`; each bucket is one message."""
+        dense = [tf.convert_to_tensor(tensor) for tensor in tensors]
+        means = list(dense)
+        for places in buckets(dense, int(os.environ.get(FUSION_THRESHOLD, BUCKET_BYTES))):
+            bucket = [dense[place] for place in places]
+            averaged = self._hvd.grouped_allreduce(bucket, op=self._hvd.Average)
+            for place, mean in zip(places, averaged, strict=True):
+                means[place] = mean
+        return means
 
     def total(self, tensor: tf.Tensor) -> tf.Tensor:
         """See `Workers`."""
@@ -134,6 +148,18 @@ class HorovodWorkers:
     def broadcast_object(self, value: Any) -> Any:
         """See `Workers`."""
         return self._hvd.broadcast_object(value, 0)
+
+
+def initialize() -> None:
+    """Connects Horovod's ranks, which then add up each bucket by itself.
+
+    Horovod would fuse those that happen to be there at the same time. Where a number is in a message
+    decides in which order three and more ranks add it up: results would depend on timing.
+    """
+    import horovod.tensorflow as hvd
+
+    os.environ.setdefault("HOROVOD_DISABLE_GROUP_FUSION", "1")
+    hvd.init()
 
 
 def started_workers() -> Workers:

@@ -21,13 +21,14 @@ def small(folder: Path, workers: int) -> dict[str, Any]:
     document = yaml.safe_load(SPEC.read_text())
     document["dataset"] |= {"tfrecord": f"{folder}/*-of-*", "image_size": [32, 32]}
     document |= {"width": 0.125, "stages": [], "target": None}
-    document["training"] |= {"epochs": 3, "batch_size": 32, "learning_rate": 0.1, "workers": workers}
+    document["training"] |= {"epochs": 3, "batch_size": 32, "learning_rate": 0.8, "workers": workers}
     return document
 
 
 def test_the_spec_is_one() -> None:
     spec = load_spec(SPEC)
-    assert spec.training.learning_rate == pytest.approx(0.1 * spec.training.batch_size / 256)
+    assert spec.training.peak_learning_rate == pytest.approx(0.1 * spec.training.batch_size / 256)
+    assert spec.stages[1].learning_rate == pytest.approx(spec.training.learning_rate / 4)
     assert spec.training.warmup_fraction == pytest.approx(5 / spec.training.epochs, abs=1e-3)
 
 

@@ -18,6 +18,7 @@ from pocketkube.sparsity.schedule import schedule_steps, sparsity_at, updates_ma
 from pocketkube.sparsity.selection import depthwise_note, sparsifiable_kernels
 from pocketkube.spec.sections import DatasetSettings, SparsifyWeights, Training
 from pocketkube.training.evaluation import evaluate
+from pocketkube.training.layerwise import Lamb, Lars
 from pocketkube.training.loop import train
 from pocketkube.training.task import infer_task
 from tests.graph.nets import twins
@@ -175,8 +176,10 @@ def test_a_weight_comes_back_where_those_that_stayed_have_shrunk() -> None:
         lambda: keras.optimizers.AdamW(use_ema=True),
         lambda: keras.optimizers.SGD(momentum=0.9),
         lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.AdamW()),
+        lambda: Lars(learning_rate=1.0, momentum=0.9, decay=0.0, beside=()),
+        lambda: Lamb(decay=0.0, use_ema=True),
     ],
-    ids=["adamw and average", "sgd", "loss scale"],
+    ids=["adamw and average", "sgd", "loss scale", "lars", "lamb and average"],
 )
 def test_a_layer_is_not_taken_for_its_namesake(make) -> None:
     model, optimizer = twins(), make()

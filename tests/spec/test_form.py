@@ -107,6 +107,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"epochs": 1.5}, "epochs: must be a whole number"),
     ({"fine_tune_epochs": -2}, "fine_tune_epochs: must be at least 1"),
     ({"batch_size": 4, "workers": 8}, "epochs, batch_size, workers: batch_size 4 leaves"),
+    (
+        {"batch_size": 9, "workers": 2, "settings": {"training": {"gradient_accumulation_steps": 5}}},
+        "settings.training: gradient_accumulation_steps 5 is more than the 4 examples",
+    ),
     ({"speedup": 0.5}, "speedup: must be above 1"),
     ({"speedup": 0}, "speedup, max_size, max_latency_ms, max_accuracy_drop: all are 0"),
     ({"max_size": -1}, "max_size: must be above 0"),

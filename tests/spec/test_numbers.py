@@ -67,7 +67,9 @@ SPEC: dict[str, Any] = {
     "training": {
         "epochs": 2,
         "batch_size": 16,
+        "gradient_accumulation_steps": 2,
         "learning_rate": 0.002,
+        "learning_rate_batch": 8,
         "warmup_fraction": 0.1,
         "weight_decay": 0.01,
         "momentum": 0.9,

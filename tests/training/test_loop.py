@@ -20,7 +20,8 @@ from keras import layers
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset, Labels
 from pocketkube.errors import UserError
-from pocketkube.spec.sections import Augmentation, DatasetSettings, Training
+from pocketkube.spec.sections import Augmentation, DatasetSettings, FineTune, Training
+from pocketkube.stages.training import fine_tuning
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.history import History
 from pocketkube.training.loop import train
@@ -64,6 +65,8 @@ def same(one: keras.Model, other: keras.Model) -> bool:
         {"schedule": "step", "ema": 0.9},
         {"augmentation": Augmentation(shift=1, mixup=0.2)},
         {"mixed_precision": True},
+        {"optimizer": "lars", "learning_rate": 10.0, "weight_decay": 1e-4},
+        {"optimizer": "lamb"},
     ],
 )
 def test_training_learns_the_digits(digits, changes) -> None:
@@ -212,6 +215,16 @@ def test_the_inverse_square_root_is_that_of_the_paper() -> None:
     for step in range(1, 101):
         wanted = 512**-0.5 * min(step**-0.5, step * 20**-1.5)
         assert learning_rate(settings, step - 1, 100) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_the_rate_is_in_proportion_to_the_batch_where_it_is_meant_for_another() -> None:
+    """As Goyal et al. (2017) scale ImageNet's 0.1 for 256 images; stages' own rates, too."""
+    settings = Training(learning_rate=0.1, learning_rate_batch=256, batch_size=8192, schedule="cosine")
+    tuned = fine_tuning(settings, FineTune(learning_rate=0.05))
+    for each, peak in ((settings, 3.2), (tuned, 1.6)):
+        rates = [learning_rate(each, step, 100) for step in range(100)]
+        assert rates[0] == pytest.approx(peak / 20)
+        assert max(rates) == rates[20] == pytest.approx(peak)
 
 
 def test_a_loss_that_is_no_number_says_what_to_change(digits) -> None:

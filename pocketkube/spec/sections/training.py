@@ -30,8 +30,27 @@ class Training(Settings):
 
     epochs: int = Field(8, ge=1, description="Passes over the training data.")
     batch_size: int = Field(128, ge=1, description="Examples a step, over all workers.")
-    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="Decoupled decay, or Nesterov.")
+    gradient_accumulation_steps: int = Field(
+        1,
+        ge=1,
+        description="Parts in which each worker computes its examples of a batch, one after the other, "
+        "for want of memory. batch_size stays the examples of one update; BatchNorm sees a part at a "
+        "time.",
+    )
+    optimizer: Literal["adamw", "sgd", "lars", "lamb"] = Field(
+        "adamw",
+        description="Decoupled decay, or Nesterov. For batches of thousands, lars (momentum) and lamb "
+        "(Adam) take steps in proportion to each kernel's norm: learning_rate times it with lamb, a "
+        "thousandth of that with lars, whose rates are 1 to 30.",
+    )
     learning_rate: float = Field(2e-3, gt=0.0, description="The schedule's peak.")
+    learning_rate_batch: int | None = Field(
+        None,
+        ge=1,
+        description="The batch_size that learning_rate and those of stages are meant for, as 256 of "
+        "ImageNet's 0.1: for another one the peak is as many times larger or smaller (Goyal et al., "
+        "2017). For warming up there is warmup_fraction. Unset, rates are taken as they are.",
+    )
     schedule: Literal["cosine", "step", "one_cycle", "inverse_sqrt", "constant"] = Field(
         "one_cycle",
         description="How the rate moves: step is a tenth at 1/2 and at 3/4; inverse_sqrt falls with "
@@ -41,7 +60,7 @@ class Training(Settings):
         0.2, ge=0.0, lt=1.0, description="Part of the steps on which the rate climbs to its peak."
     )
     weight_decay: float = Field(0.01, ge=0.0, description="On kernels, never on BatchNorm or bias.")
-    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="For sgd.")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="For sgd and lars.")
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="For classification.")
     class_weights: Literal["balanced"] | tuple[Weight, ...] | None = Field(
         None,
@@ -50,6 +69,11 @@ class Training(Settings):
     )
     clip_norm: float | None = Field(None, gt=0.0, description="Most a step's gradient may measure.")
     mixed_precision: bool = Field(False, description="Float16 arithmetic, for GPUs.")
+    gradient_compression: Literal["fp16"] | None = Field(
+        None,
+        description="fp16: gradients have 16 bits on their way between workers, half the bytes. The "
+        "loss is scaled as with mixed_precision; steps whose sums 16 bits cannot hold are left out.",
+    )
     ema: float | None = Field(
         None, gt=0.0, lt=1.0, description="Decay of an average of the weights that is kept instead."
     )
@@ -64,6 +88,18 @@ class Training(Settings):
     )
     checkpoint_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
     augmentation: Augmentation = Field(Augmentation(), description="Random changes to images.")
+
+    @property
+    def scales_loss(self) -> bool:
+        """Whether gradients have 16 bits somewhere: their scale follows from what these can hold."""
+        return self.mixed_precision or self.gradient_compression is not None
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The rate at the schedule's peak, for batches of `batch_size`."""
+        if self.learning_rate_batch is None:
+            return self.learning_rate
+        return self.learning_rate * self.batch_size / self.learning_rate_batch
 
     @field_validator("class_weights", mode="before")
     @classmethod
@@ -90,5 +126,15 @@ class Training(Settings):
             raise ValueError(
                 f"batch_size {self.batch_size} leaves some of {self.workers} workers without an "
                 "example; it counts the examples of all workers together"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_part_has_examples(self) -> Self:
+        each = self.batch_size // self.workers
+        if self.gradient_accumulation_steps > each:
+            raise ValueError(
+                f"gradient_accumulation_steps {self.gradient_accumulation_steps} is more than the "
+                f"{each} examples that a worker has of batch_size {self.batch_size}; use at most {each}"
             )
         return self

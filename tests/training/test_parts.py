@@ -1,0 +1,146 @@
+"""A batch that is computed in parts changes the weights as an undivided one does."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from pocketkube.data import load_dataset
+from pocketkube.data.dataset import Dataset
+from pocketkube.distillation import FromTeachers, Teacher
+from pocketkube.measures import Classes
+from pocketkube.quantization.quantize import quantize
+from pocketkube.spec.sections import DatasetSettings, Distillation, QuantizeWeights, Training
+from pocketkube.training.class_heads import ClassHead
+from pocketkube.training.course import Course
+from pocketkube.training.distillation_term import DistillationTerm
+from pocketkube.training.loop import train
+from pocketkube.training.method import Method
+from pocketkube.training.optimizer import build_optimizer
+from pocketkube.training.step import train_step
+from pocketkube.training.task import Task, infer_task
+from pocketkube.training.values import values_of
+from tests.training.test_loop import CLASSIFY, course, digits, net  # noqa: F401
+from tests.training.test_workers import Ranked
+
+PLAIN = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "learning_rate": 1.0}
+
+
+def step_of(
+    model: keras.Model,
+    dataset: Dataset,
+    task: Task,
+    settings: Training,
+    workers: Ranked,
+    method: Method | None = None,
+    distillation: DistillationTerm | None = None,
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """By how much a worker's step on the first rows changes the variables, and its figures."""
+    method, distillation = method or Method(), distillation or DistillationTerm()
+    extra = [*method.trained, *distillation.trained]
+    optimizer = build_optimizer(model, extra, settings)
+    made = Course(model, dataset, task, settings, 0, optimizer, method, distillation, None, "identity")
+    before = values_of(made.trained)
+    own = slice(workers.rank, made.batch_size, workers.size)
+    inputs, labels = (
+        tuple(tf.constant(array[own]) for array in arrays)
+        for arrays in (dataset.train.arrays[0], dataset.train.arrays[1])
+    )
+    figures = train_step(made, workers)(inputs, labels).numpy()
+    changes = [a - b for a, b in zip(values_of(made.trained), before, strict=True)]
+    for variable, value in zip(made.trained, before, strict=True):
+        variable.assign(value)
+    return changes, figures
+
+
+def assert_alike(one: list[np.ndarray], other: list[np.ndarray], rtol: float = 1e-4) -> None:
+    assert any(np.abs(values).max() > 1e-3 for values in one)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * max(np.abs(a).max(), 1e-3))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_parts_and_workers_change_what_the_batch_does(digits, ranks: int) -> None:  # noqa: F811
+    """Of 64 examples three workers have 22, 21 and 21, in four parts of 5 or 6."""
+    model = net(norm=False)
+    model.layers[0].kernel_regularizer = keras.regularizers.L2(0.01)
+    whole, told = step_of(model, digits, CLASSIFY, course(**PLAIN), Ranked(0, 1))
+    divided = course(**PLAIN, gradient_accumulation_steps=4)
+    each = [step_of(model, digits, CLASSIFY, divided, Ranked(rank, ranks)) for rank in range(ranks)]
+    assert_alike(whole, [np.mean(values, axis=0) for values in zip(*(c for c, _ in each), strict=True)])
+    np.testing.assert_allclose(np.mean([figures for _, figures in each], axis=0), told, rtol=1e-5)
+
+
+def test_levels_and_teachers_go_with_parts(digits) -> None:  # noqa: F811
+    """Also what a method and a teacher train beside the model, in mixed precision's scale of losses."""
+    dense, teacher = net(norm=False), Teacher("teacher", net(norm=False, seed=1), CLASSIFY)
+    examples = [array[:64] for array in digits.train.arrays[0]]
+    found = []
+    for parts in (1, 3):
+        quantized = quantize(dense, QuantizeWeights(weight_bits=4), examples, 0)
+        settings = Distillation(weight=0.5, features_weight=0.1)
+        term = FromTeachers(quantized.model, CLASSIFY, [teacher], settings, seed=0)
+        made = course(**PLAIN, gradient_accumulation_steps=parts, clip_norm=1.0, mixed_precision=True)
+        found.append(
+            step_of(quantized.model, digits, CLASSIFY, made, Ranked(0, 1), quantized.method, term)
+        )
+    assert_alike(*(changes for changes, _ in found))
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-5)
+
+
+def test_training_in_parts_learns_what_training_does(digits, tmp_path) -> None:  # noqa: F811
+    """Statistics and random states move on with each part."""
+    one, other, again = net(norm=False), net(norm=False), net(dropout=0.3)
+    histories = [
+        train(model, digits, CLASSIFY, course(epochs=2, gradient_accumulation_steps=parts), seed=0)
+        for model, parts in ((one, 1), (other, 5))
+    ]
+    np.testing.assert_allclose(histories[0].val_loss, histories[1].val_loss, rtol=1e-3)
+    before = [np.asarray(v) for v in again.non_trainable_variables]
+    train(again, digits, CLASSIFY, course(epochs=1, gradient_accumulation_steps=5), seed=0)
+    for variable, value in zip(again.non_trainable_variables, before, strict=True):
+        assert not np.array_equal(variable, value)
+
+
+def test_heads_and_weights_of_examples_go_with_parts(tmp_path) -> None:
+    inputs = keras.Input((4,))
+    outputs = [layers.Dense(3, name="kind")(inputs), layers.Dense(1, name="value")(inputs)]
+    model = keras.Model(inputs, outputs)
+    losses = [keras.losses.SparseCategoricalCrossentropy(from_logits=True), "mse"]
+    model.compile("sgd", losses, loss_weights=[1.0, 0.3])
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "data.npz",
+        x=rng.normal(size=(80, 4)).astype("float32"),
+        y0=rng.integers(0, 3, 80),
+        y1=rng.normal(size=80).astype("float32"),
+        sample_weight=rng.uniform(size=80).astype("float32"),
+    )
+    data = load_dataset(DatasetSettings(npz=str(tmp_path / "data.npz")))
+    task = replace(infer_task(model, *data.labels), weighted=2)
+    (one, told), (other, figures) = (
+        step_of(model, data, task, course(**PLAIN, gradient_accumulation_steps=parts), Ranked(0, 1))
+        for parts in (1, 7)
+    )
+    assert_alike(one, other)
+    np.testing.assert_allclose(figures, told, rtol=1e-5)
+
+
+def test_every_token_counts_the_same_in_whatever_part_it_is(digits) -> None:  # noqa: F811
+    """Sentences differ in length, and so do parts and workers in the number of their tokens."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 9, size=64)
+    tokens = np.where(np.arange(8) < lengths[:, None], rng.integers(1, 6, (64, 8)), 0).astype("int32")
+    split = replace(digits.train, arrays=((tokens,), (tokens,)))
+    parts = [keras.Input((8,), dtype="int32"), layers.Embedding(6, 4), layers.Dense(6)]
+    model, loss = keras.Sequential(parts), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    head = ClassHead("output", Classes(ignore=0), loss, num_classes=6)
+    task, data = Task((head,), "of tokens"), replace(digits, train=split)
+    settings = course(**PLAIN, gradient_accumulation_steps=3)
+    whole, told = step_of(model, data, task, course(**PLAIN), Ranked(0, 1))
+    divided, figures = step_of(model, data, task, settings, Ranked(0, 1))
+    assert_alike(whole, divided)
+    np.testing.assert_allclose(figures, told, rtol=1e-5)
