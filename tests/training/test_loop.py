@@ -199,7 +199,9 @@ def test_compile_settings_decide_the_task() -> None:
         infer_task(model, Labels(4, shape=()))
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "step", "one_cycle", "inverse_sqrt", "constant"])
+@pytest.mark.parametrize(
+    "schedule", ["cosine", "step", "exponential", "one_cycle", "inverse_sqrt", "constant"]
+)
 def test_schedules_climb_to_the_peak_and_do_not_rise_after(schedule) -> None:
     settings = Training(schedule=schedule, warmup_fraction=0.2, learning_rate=0.5)
     rates = [learning_rate(settings, step, 100) for step in range(100)]
@@ -215,6 +217,22 @@ def test_the_inverse_square_root_is_that_of_the_paper() -> None:
     for step in range(1, 101):
         wanted = 512**-0.5 * min(step**-0.5, step * 20**-1.5)
         assert learning_rate(settings, step - 1, 100) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_tenths_are_taken_at_epochs_30_60_and_80_of_90() -> None:
+    parts = (0.333, 0.666, 0.888)
+    settings = Training(
+        epochs=90, schedule="step", schedule_steps=parts, learning_rate=0.1, warmup_fraction=0
+    )
+    rates = [learning_rate(settings, 100 * epoch, 9000) for epoch in range(90)]
+    wanted = [0.1] * 30 + [0.01] * 30 + [0.001] * 20 + [0.0001] * 10
+    assert rates == pytest.approx(wanted)
+
+
+def test_mobilenets_rate_falls_by_two_in_a_hundred_with_each_epoch() -> None:
+    settings = Training(epochs=300, schedule="exponential", learning_rate=0.045, warmup_fraction=0)
+    rates = [learning_rate(settings, step, 3000) for step in range(3000)]
+    assert rates == pytest.approx([0.045 * 0.98 ** (step // 10) for step in range(3000)])
 
 
 def test_the_rate_is_in_proportion_to_the_batch_where_it_is_meant_for_another() -> None:
