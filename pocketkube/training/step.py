@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pocketkube.training.batch_norm import fused_batch_norm
+from pocketkube.training.batch_norm import trained_batch_norm
 from pocketkube.training.course import Course
 from pocketkube.training.forward import call_model
 from pocketkube.training.parts import summed_over_parts
@@ -30,7 +30,7 @@ def train_step(course: Course, workers: Workers) -> Step:
     by_positions = task.leaves_out and (parts > 1 or workers.size > 1)
 
     def observe(arguments: Any, *, training: bool) -> Any:
-        with fused_batch_norm(model):
+        with trained_batch_norm(model, course.settings, workers):
             return distillation.observe(model, arguments, training=training)
 
     def gradients_of(inputs: Any, labels: Any, part: Any) -> list[tf.Tensor]:
