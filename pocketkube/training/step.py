@@ -53,8 +53,8 @@ def train_step(course: Course, workers: Workers) -> Step:
     @tf.function(reduce_retracing=True)
     def step(inputs: Any, labels: Any) -> tf.Tensor:
         like = [*trained, tf.zeros(3)]
-        *gradients, figures = summed_over_parts(gradients_of, inputs, labels, parts, like)
-        gradients = method.gradients(gradients, trained)
+        *found, figures = summed_over_parts(gradients_of, inputs, labels, parts, like)
+        gradients = method.gradients(found, trained)
         *gradients, figures = workers.average([*gradients, figures])
         if by_positions:
             # How many positions count in all is known only now.
