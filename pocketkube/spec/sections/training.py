@@ -93,6 +93,11 @@ class Training(Settings):
     workers: int = Field(
         1, ge=1, description="Horovod processes that train together; more than one needs make horovod."
     )
+    sync_batch_norm: bool = Field(
+        False,
+        description="BatchNorm takes its mean and variance over the examples of all workers, not over "
+        "each worker's own: for workers with few. Each such layer then waits for all of them.",
+    )
     checkpoint_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
     augmentation: Augmentation = Field(Augmentation(), description="Random changes to images.")
 
