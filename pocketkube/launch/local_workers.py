@@ -5,6 +5,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from pocketkube.cores import threads_of_each
 from pocketkube.errors import UserError
 from pocketkube.launch.job import Call
 from pocketkube.launch.processes import ProcessJob
@@ -40,8 +41,7 @@ class LocalWorkers:
                 f"training.workers: {self.processes} processes need Horovod (make horovod), which is "
                 "not there; install it, or set workers to 1."
             )
-        cores = str(max(1, (os.cpu_count() or self.processes) // self.processes))
-        environment = {"TF_NUM_INTRAOP_THREADS": cores, "OMP_NUM_THREADS": cores, **os.environ}
+        environment = {**threads_of_each(self.processes), **os.environ}
         lease = ["--lease", str(self._lease)] if self._lease else []
         options = ["--processes", str(self.processes), *lease]
         words = ["-m", "pocketkube.launch.elastic", *options, "--", *call.argv()]

@@ -1,5 +1,6 @@
 """Shares a call among the pods of an MPIJob or a TrainJob, which is followed to its end."""
 
+import os
 import threading
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from pocketkube.launch.endings import JobEnding, cause_of_waiting, outcome_of_jo
 from pocketkube.launch.job import Call
 from pocketkube.launch.lines import lines_by_rank, shown
 from pocketkube.launch.outcome import Cause, Outcome
+from pocketkube.launch.tuning import tuning_of
 from pocketkube.launch.unstarted import Waiting
 from pocketkube.spec.sections import Cluster, WorkerPods
 
@@ -129,7 +131,7 @@ class MpiJob:
             call.argv(),
             self._processes,
             image,
-            store_of(self._cluster),
+            {**tuning_of(os.environ), **store_of(self._cluster)},
             pod.owner if pod else None,
         )
 

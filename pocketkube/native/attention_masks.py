@@ -52,6 +52,10 @@ class _Graph:
     def __init__(self, model: Any, graph: Any):
         self._model, self._tensors, self._operators = model, graph.tensors, graph.operators
         self._made_by = {int(number): one for one in graph.operators for number in one.outputs}
+        # What was there before anything changed: several attentions may share a mask.
+        self._ranges = [self._given_range(number) for number in range(len(graph.tensors))]
+        self._put: dict[int, Range] = {}
+        self._clipped: dict[tuple[int, int], tuple[int, float]] = {}
 
     def read_by_softmax(self) -> list[int]:
         """The tensors that softmaxes read."""
@@ -67,14 +71,14 @@ class _Graph:
             before = int(operator.inputs[0])
             found = self.bound(before)
             if found:
-                self._put_range(scores, self._range(before))
+                self._put_range(scores, self._put[before])
             return found
         if code not in _SELECTIONS and code not in _SUMS:
             return False
         first = 1 if code in _SELECTIONS else 0
         for mask, other in ((first + 1, first), (first, first + 1)):
             sign = _SUMS[code] if code in _SUMS and mask else 1.0
-            reached, plain = (self._range(int(operator.inputs[place])) for place in (mask, other))
+            reached, plain = (self._ranges[int(operator.inputs[place])] for place in (mask, other))
             if plain and reached and _is_mask(reached, sign) and not _is_mask(plain, 1.0):
                 return self._bound_mask(operator, mask, sign, plain)
         return False
@@ -92,7 +96,7 @@ class _Graph:
         if self._code(operator) in _SUMS:
             found = self._bound_term(operator, mask, sign * (low - MARGIN - high))
         elif self._values(int(operator.inputs[mask])) is not None:
-            self._clip(operator, mask, low - MARGIN, high)
+            self._clip(operator, mask, MARGIN - low)
             found = True
         else:
             found = self.bound(int(operator.inputs[mask]))
@@ -103,9 +107,8 @@ class _Graph:
     def _bound_term(self, operator: Any, place: int, reach: float) -> bool:
         """Has a mask that is added, or subtracted, reach so far; False where it is not known how."""
         tensor = int(operator.inputs[place])
-        values = self._values(tensor)
-        if values is not None:
-            self._clip(operator, place, -abs(reach), abs(reach))
+        if self._values(tensor) is not None:
+            self._clip(operator, place, abs(reach))
             return True
         before = self._made_by.get(tensor)
         if before is None:
@@ -122,18 +125,23 @@ class _Graph:
         """Of what is 1 where nothing is looked at, and 0 elsewhere, with a constant."""
         for constant, other in ((0, 1), (1, 0)):
             values = self._values(int(product.inputs[constant]))
-            known = self._range(int(product.inputs[other]))
+            known = self._ranges[int(product.inputs[other])]
             if values is not None and known is not None and 0 <= known[0] <= known[1] <= 1:
-                self._clip(product, constant, -abs(reach), abs(reach))
+                self._clip(product, constant, abs(reach))
                 return True
         return False
 
-    def _clip(self, operator: Any, place: int, low: float, high: float) -> None:
-        """Gives an operator the constant that it has, clipped, alone: others may read it, too."""
-        given = self._tensors[int(operator.inputs[place])]
-        values = self._values(int(operator.inputs[place]))
+    def _clip(self, operator: Any, place: int, reach: float) -> None:
+        """Gives an operator the constant that it has, at most so far from 0; others may read it, too."""
+        key = id(operator), place
+        number, before = self._clipped.get(key, (int(operator.inputs[place]), 0.0))
+        reach = max(reach, before)
+        self._clipped[key] = number, reach
+        values, given = self._values(number), self._tensors[number]
+        assert values is not None
         buffer, own = schema.BufferT(), schema.TensorT()
-        buffer.data = np.frombuffer(np.clip(values, low, high).astype(np.float32).tobytes(), np.uint8)
+        clipped = np.clip(values, -reach, reach).astype(np.float32)
+        buffer.data = np.frombuffer(clipped.tobytes(), np.uint8)
         self._model.buffers.append(buffer)
         vars(own).update(vars(given))
         own.buffer, own.quantization = len(self._model.buffers) - 1, None
@@ -141,15 +149,16 @@ class _Graph:
         self._tensors.append(own)
         operator.inputs[place] = len(self._tensors) - 1
 
-    def _put_range(self, tensor: int, found: Range | None) -> None:
+    def _put_range(self, tensor: int, found: Range) -> None:
+        low, high = self._put.get(tensor, found)
+        self._put[tensor] = low, high = min(low, found[0]), max(high, found[1])
         known = self._tensors[tensor].quantization
-        if found is not None:
-            known.min, known.max = ([each] for each in found)
+        known.min, known.max = [low], [high]
 
     def _code(self, operator: Any) -> int:
         return code_of(self._model, operator)
 
-    def _range(self, tensor: int) -> Range | None:
+    def _given_range(self, tensor: int) -> Range | None:
         values = self._values(tensor)
         if values is not None:
             return float(values.min()), float(values.max())

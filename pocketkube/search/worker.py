@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketkube.cores import threads_of_each
 from pocketkube.importing import import_all
 from pocketkube.native.serving import serve
 from pocketkube.quiet import quiet_tensorflow
@@ -31,9 +32,8 @@ def evaluate(request: Mapping[str, Any]) -> Mapping[str, Any]:
 @cache
 def _opened(prepared: str, parallel: int, imports: tuple[Import, ...]) -> "Evaluator":
     # They share the machine; TensorFlow looks when it starts.
-    cores = str(max(1, (os.cpu_count() or parallel) // parallel))
-    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(name, cores)
+    for name, threads in threads_of_each(parallel).items():
+        os.environ.setdefault(name, threads)
     quiet_tensorflow()
     import_all(imports)
     from pocketkube.search.prepared import open_prepared

@@ -1,5 +1,6 @@
 """Searches for a task on a cluster whose trials are pods of a Katib Experiment."""
 
+import os
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pocketkube.kube.session import connect
 from pocketkube.launch.cluster_jobs import store_of
 from pocketkube.launch.katib import start_experiment
 from pocketkube.launch.outcome import Cause
+from pocketkube.launch.tuning import tuning_of
 from pocketkube.launch.waiting import show
 from pocketkube.quiet import quiet_tensorflow
 from pocketkube.search.facts import search_facts
@@ -146,7 +148,7 @@ def _searched(
         trials=config.search.trials,
         parallel=config.search.parallel,
         image=image,
-        environment=store_of(cluster),
+        environment={**tuning_of(os.environ), **store_of(cluster)},
         owner=pod.owner if pod else None,
     )
     running = start_experiment(session, work, problem, cluster)

@@ -1,15 +1,17 @@
 """Tensors in buckets that travel one after the other, while the backward pass makes the rest."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import tensorflow as tf
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Few enough messages that what each one costs does not count, and many enough that all but the last
 # one travel while gradients are computed.
 BUCKET_BYTES = 8 << 20
 
 
-def buckets(tensors: Sequence[tf.Tensor], most_bytes: int) -> list[list[int]]:
+def buckets(tensors: "Sequence[tf.Tensor]", most_bytes: int) -> list[list[int]]:
     """Places of tensors in buckets, as in PyTorch's DistributedDataParallel (Li et al., 2020).
 
     The backward pass makes the gradients of the last layers first: buckets begin there, and go to the

@@ -41,10 +41,13 @@ def softmax(x: Any, there: Any) -> Any:
 
 
 def of_bert(x: Any, there: Any) -> Any:
-    """A mask that is added, of another size."""
-    scores = ops.matmul(x, ops.transpose(layers.Dense(WIDTH)(x), (0, 2, 1))) / WIDTH**0.5
-    scores = scores + ops.expand_dims(1.0 - ops.cast(there, "float32"), 1) * -10000.0
-    return ops.matmul(ops.softmax(scores), x)
+    """A mask that is added, of another size, and that several layers share."""
+    mask = ops.expand_dims(1.0 - ops.cast(there, "float32"), 1) * -10000.0
+    # Scores of the second reach further than those of the first.
+    for size in (4.0, 1.0):
+        scores = ops.matmul(x, ops.transpose(layers.Dense(WIDTH)(x), (0, 2, 1)))
+        x = x + ops.matmul(ops.softmax(scores / (size * WIDTH**0.5) + mask), x)
+    return x
 
 
 def answers(model: LiteRTModel, *inputs: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import sys
 import threading
 
 from pocketkube.child_processes import end_trees, started
+from pocketkube.cores import threads_of_each
 
 
 def main() -> int:
@@ -19,7 +20,7 @@ def main() -> int:
     told = json.loads(sys.stdin.buffer.readline())
     process = started(
         told["program"],
-        env={**os.environ, **told["environment"]},
+        env={**threads_of_each(told["slots"]), **os.environ, **told["environment"]},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )

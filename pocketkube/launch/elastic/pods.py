@@ -64,7 +64,8 @@ class Pods:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        told = {"environment": {**passed_on(os.environ), **environment}, "program": self._program}
+        variables = {**passed_on(os.environ), **environment}
+        told = {"environment": variables, "program": self._program, "slots": self._slots}
         threading.Thread(target=_tell, args=(process, told), daemon=True).start()
         return process
 

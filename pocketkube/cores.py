@@ -1,0 +1,55 @@
+"""The cores of a machine, or of a container, and what processes that work side by side have of them."""
+
+import os
+from pathlib import Path
+
+# TensorFlow's and BLAS's own: how many threads compute one operation.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
+# How many ranks mpirun has started on this machine.
+_RANKS_HERE = "OMPI_COMM_WORLD_LOCAL_SIZE"
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cores(cgroup: Path = _CGROUP) -> int:
+    """How many cores this process may use: as many as it may run on, within its container's limit.
+
+    Args:
+        cgroup: Where the limits of version 2 or 1 are.
+    """
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    cores = len(allowed) or os.cpu_count() or 1
+    limit = _limit(cgroup)
+    return cores if limit is None else max(1, min(cores, int(limit)))
+
+
+def threads_of_each(processes: int) -> dict[str, str]:
+    """The environment of each of several processes of this machine, so that all have a core a thread.
+
+    TensorFlow by itself takes as many threads as the node has cores, whatever a pod's limit is.
+    """
+    threads = str(max(1, usable_cores() // processes))
+    return dict.fromkeys(THREADS, threads)
+
+
+def share_with_ranks_beside() -> None:
+    """Takes this process's share of threads, where mpirun has started it beside others.
+
+    What the user has set stays. To be called before anything is imported that computes.
+    """
+    if _RANKS_HERE in os.environ:
+        for name, value in threads_of_each(int(os.environ[_RANKS_HERE])).items():
+            os.environ.setdefault(name, value)
+
+
+def _limit(cgroup: Path) -> float | None:
+    """Processor seconds a second."""
+    version_2 = cgroup / "cpu.max"
+    version_1 = [cgroup / "cpu" / f"cpu.cfs_{name}_us" for name in ("quota", "period")]
+    try:
+        if version_2.exists():
+            quota, period = version_2.read_text().split()
+        else:
+            quota, period = (file.read_text().strip() for file in version_1)
+        return None if quota in ("max", "-1") else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None
