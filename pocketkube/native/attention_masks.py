@@ -125,14 +125,16 @@ class _Graph:
         """Of what is 1 where nothing is looked at, and 0 elsewhere, with a constant."""
         for constant, other in ((0, 1), (1, 0)):
             values = self._values(int(product.inputs[constant]))
+            if values is None:
+                continue
             known = self._ranges[int(product.inputs[other])]
-            if values is not None and known is not None and 0 <= known[0] <= known[1] <= 1:
+            if known is not None and 0 <= known[0] <= known[1] <= 1:
                 self._clip(product, constant, abs(reach))
                 return True
         return False
 
     def _clip(self, operator: Any, place: int, reach: float) -> None:
-        """Gives an operator the constant that it has, at most so far from 0; others may read it, too."""
+        """Gives an operator the constant that it has, at most so far from 0: others may read it."""
         key = id(operator), place
         number, before = self._clipped.get(key, (int(operator.inputs[place]), 0.0))
         reach = max(reach, before)
