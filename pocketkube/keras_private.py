@@ -38,6 +38,7 @@ __all__ = [
     "attention_output_shape",
     "attention_projection",
     "calls_of",
+    "changed_moments",
     "compiled_loss",
     "computed_spec",
     "flat_layers",
@@ -214,6 +215,22 @@ def _one_for_each_gate(cell: Any, mask_for: Callable[[Any, Any], Any], state: An
     gates = cell.kernel.shape[1] // cell.units
     mask = mask_for(cell, state)
     return [mask] * gates if gates > 1 else mask
+
+
+@contextmanager
+def changed_moments(layer: Any, change: Callable[..., tuple[Any, Any]]) -> Iterator[None]:
+    """Within the block, BatchNormalization computes with another mean and variance of a batch.
+
+    Args:
+        layer: The layer.
+        change: From mean, variance, inputs and their mask to the mean and the variance, `[channels]`.
+    """
+    moments = layer._moments
+    vars(layer)["_moments"] = lambda inputs, mask: change(*moments(inputs, mask), inputs, mask)
+    try:
+        yield
+    finally:
+        del vars(layer)["_moments"]
 
 
 def compiled_loss(model: keras.Model) -> tuple[Any, Any]:

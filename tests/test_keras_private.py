@@ -145,6 +145,25 @@ def test_masks_and_operations() -> None:
     assert not private.is_operation(private.origin(nested().outputs[0])[0])
 
 
+def test_a_batchs_moments_are_others_within_a_block_alone() -> None:
+    layer = layers.BatchNormalization(epsilon=0.0, momentum=0.0)
+    x = np.array([[1.0, 2.0], [3.0, 6.0]], "float32")
+    before = layer(x, training=True)
+    seen: list[object] = []
+
+    def change(mean: object, variance: object, inputs: object, mask: object) -> tuple[object, object]:
+        seen.extend([*np.asarray(mean), *np.asarray(variance), np.asarray(inputs).shape, mask])
+        return mean - 1.0, variance * 4.0
+
+    with private.changed_moments(layer, change):
+        np.testing.assert_allclose(layer(x, training=True), [[0, -0.25], [1, 0.75]], atol=1e-6)
+        # Nothing of a batch counts where it is not trained.
+        layer(x)
+    assert seen == [2, 4, 1, 4, (2, 2), None]
+    np.testing.assert_allclose(layer.moving_mean, [1, 3])
+    np.testing.assert_array_equal(layer(x, training=True), before)
+
+
 def test_what_cells_read_of_their_state_is_masked_within_a_block_alone() -> None:
     layer = layers.GRU(3, dropout=0.5)
     x = np.ones((2, 4, 2), "float32")

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from pocketkube.bounded.npz import read_npz
+from pocketkube.native.attention_masks import with_bounded_masks
+from pocketkube.native.ranges import with_measured_ranges
 from pocketkube.native.serving import serve
 
 SAVED_MODEL, CALIBRATION, LITERT = "saved_model", "calibration.npz", "model.tflite"
@@ -36,10 +38,25 @@ def convert(request: Mapping[str, Any]) -> Mapping[str, Any]:
         if request["calibration"] is not None:
             converter.representative_dataset = lambda: _examples(folder, request["calibration"])
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            _measure_ranges(folder, request["calibration"])
         converter.inference_input_type = tf.as_dtype(request["input_type"])
         converter.inference_output_type = tf.as_dtype(request["output_type"])
     (folder / LITERT).write_bytes(converter.convert())
     return {}
+
+
+def _measure_ranges(folder: Path, names: list[str]) -> None:
+    """Puts what ranges are to be between the converter's own calibration and its integers.
+
+    It lets nobody in there, so that what it calls is replaced; this process does nothing else.
+    """
+    from tensorflow.lite.python import convert, lite
+
+    def quantize(calibrated: bytes, *rest: Any, **named: Any) -> bytes:
+        measured = with_measured_ranges(bytes(calibrated), _examples(folder, names))
+        return convert.mlir_quantize(with_bounded_masks(measured), *rest, **named)
+
+    lite._mlir_quantize = quantize
 
 
 def _examples(folder: Path, names: list[str]) -> Iterator[dict[str, np.ndarray]]:

@@ -144,9 +144,13 @@ class _TensorUses:
 
     def reader(self, call: _CallOfTensors) -> _CallOfTensors | None:
         """The only reader of the only output; None if there are several, or the model returns it."""
-        readers = self._readers.get(call.outputs[0], [])
-        alone = len(call.outputs) == len(readers) == 1 and call.outputs[0] not in self._ends
-        return readers[0] if alone else None
+        readers = self.readers(call)
+        return readers[0] if len(readers) == 1 else None
+
+    def readers(self, call: _CallOfTensors) -> list[_CallOfTensors]:
+        """All that read the only output; none if there are several, or the model returns it."""
+        alone = len(call.outputs) == 1 and call.outputs[0] not in self._ends
+        return self._readers.get(call.outputs[0], []) if alone else []
 
     def is_shared(self, op: Any) -> bool:
         """Whether a layer is called more than once."""
@@ -261,7 +265,10 @@ class _QuantizableBuilder(Rebuilder):
         )
 
     def _is_open(self, call: _CallOfTensors, y: Any) -> bool:
-        """Whether LiteRT computes the next operation together with this one, which gives `y`."""
+        """Whether no integer kernel gives `y`: LiteRT computes it with the next one, or in floats."""
+        readers = self._graph.readers(call)
+        if readers and all(_is_closed(reader.op) for reader in readers):
+            return True
         reader = self._graph.reader(call)
         if reader is None:
             return False
@@ -285,9 +292,7 @@ class _QuantizableBuilder(Rebuilder):
         if id(op) not in self._new:
             self._new[id(op)] = new = self._maker.make(op)
             self._carried.append(lambda: _carry(op, new))
-            if isinstance(op, keras.layers.Layer) and any(
-                known_as(inner) in KERNELS for _, inner in named_layers(op)
-            ):
+            if _is_closed(op):
                 self.closed.append(path)
         args, kwargs = self._maker.arguments(*filled_in(node, inputs))
         outputs = keras.tree.flatten(self._new[id(op)](*args, **kwargs))
@@ -405,6 +410,12 @@ class _QuantizableBuilder(Rebuilder):
             self._rounded_by[id(target)] = self._rounded_by[id(source)]
         if id(source) in self._from_elsewhere:
             self._from_elsewhere.add(id(target))
+
+
+def _is_closed(op: Any) -> bool:
+    """Whether layers of weights are inside a layer, where nothing is rounded."""
+    inside = named_layers(op) if isinstance(op, keras.layers.Layer) else ()
+    return any(known_as(inner) in KERNELS for _, inner in inside)
 
 
 def _carry(old: Any, new: Any) -> None:

@@ -8,7 +8,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pocketkube.keras_private import flat_layers
+from pocketkube.keras_private import changed_moments, flat_layers
+from pocketkube.spec.sections import Training
+from pocketkube.training.workers import Workers
+
+
+@contextmanager
+def trained_batch_norm(model: keras.Model, settings: Training, workers: Workers) -> Iterator[None]:
+    """Within it, layers of BatchNormalization compute as the settings say, where they are trained."""
+    together = settings.sync_batch_norm and workers.size > 1
+    with synchronized_batch_norm(model, workers) if together else fused_batch_norm(model):
+        yield
 
 
 @contextmanager
@@ -23,6 +33,20 @@ def fused_batch_norm(model: keras.Model) -> Iterator[None]:
         for layer in flat_layers(model):
             if type(layer) is keras.layers.BatchNormalization:
                 stack.enter_context(_overridden(layer, "call", partial(_fused_call, layer)))
+        yield
+
+
+@contextmanager
+def synchronized_batch_norm(model: keras.Model, workers: Workers) -> Iterator[None]:
+    """Within it, BatchNormalization takes mean and variance over the rows of all workers.
+
+    Gradients are right for what the workers' losses are together: those of a layer's sums are added up
+    over workers on the way back.
+    """
+    with ExitStack() as stack:
+        for layer in flat_layers(model):
+            if isinstance(layer, keras.layers.BatchNormalization):
+                stack.enter_context(changed_moments(layer, partial(_moments_of_all, layer, workers)))
         yield
 
 
@@ -65,3 +89,17 @@ def _can_be_fused(layer: Any, inputs: Any) -> bool:
         and inputs.dtype in (tf.float32, tf.float16)
         and not (layer.renorm or layer.synchronized)
     )
+
+
+def _moments_of_all(
+    layer: Any, workers: Workers, mean: Any, variance: Any, inputs: Any, mask: Any
+) -> tuple[Any, Any]:
+    # About what the mean is likely to be: of large numbers, squares differ by less than rounding.
+    about = tf.cast(layer.moving_mean, mean.dtype)
+    channels = tf.size(mean)
+    count = tf.size(inputs) // channels if mask is None else tf.math.count_nonzero(mask)
+    count, mean = tf.cast(count, mean.dtype), mean - about
+    own = [count * mean, count * (variance + tf.square(mean)), count[None]]
+    total, squares, count = tf.split(workers.total(tf.concat(own, 0)), [channels, channels, 1])
+    mean = total / count
+    return about + mean, tf.nn.relu(squares / count - tf.square(mean))

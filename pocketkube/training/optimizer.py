@@ -36,6 +36,11 @@ def build_optimizer(model: keras.Model, extra: Sequence[Any], settings: Training
             optimizer = keras.optimizers.SGD(
                 momentum=momentum, nesterov=True, weight_decay=decay, **common
             )
+        case "rmsprop":
+            # TensorFlow's RMSProp of those years, by whose epsilon rates of 0.045 are no divergence.
+            optimizer = keras.optimizers.RMSprop(
+                rho=0.9, momentum=momentum, epsilon=1.0, weight_decay=decay, **common
+            )
         case "lars":
             beside = [*extra, *(v for v in spared if len(v.shape) == 0)]
             optimizer = Lars(momentum=momentum, decay=decay, beside=beside, **common)

@@ -29,8 +29,8 @@ def summed_over_parts(
 
     def add(part: tf.Tensor, sums: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         start, end = part * rows // parts, (part + 1) * rows // parts
-        own = tf.nest.map_structure(lambda tensor: tensor[start:end], (inputs, labels))
-        found = compute(*own, (end - start) / rows)
+        of_inputs, of_labels = tf.nest.map_structure(lambda each: each[start:end], (inputs, labels))
+        found = compute(of_inputs, of_labels, (end - start) / rows)
         return part + 1, [a + tf.cast(b, a.dtype) for a, b in zip(sums, found, strict=True)]
 
     # A loop of the graph: parts that stood side by side in it could run side by side, too.

@@ -5,6 +5,8 @@ import math
 from pocketkube.spec.sections import Training
 
 FINAL_PART = 1e-3
+# Of Sandler et al. (2018).
+EPOCH_DECAY = 0.98
 
 
 def learning_rate(settings: Training, step: int, steps: int) -> float:
@@ -27,8 +29,9 @@ def learning_rate(settings: Training, step: int, steps: int) -> float:
         case "constant":
             return peak
         case "step":
-            done = step / steps
-            return peak * (0.01 if done >= 0.75 else 0.1 if done >= 0.5 else 1.0)
+            return peak * 0.1 ** sum(step / steps >= part for part in settings.schedule_steps)
+        case "exponential":
+            return peak * EPOCH_DECAY ** (step * settings.epochs // steps)
         case "inverse_sqrt":
             # Of Vaswani et al. (2017), called Noam: both branches meet at the end of the warm-up.
             return peak * math.sqrt(max(warmup, 1) / (step + 1))

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pocketkube.training.batch_norm import fused_batch_norm
+from pocketkube.training.batch_norm import trained_batch_norm
 from pocketkube.training.compression import compressed, decompressed
 from pocketkube.training.course import Course
 from pocketkube.training.forward import call_model
@@ -32,7 +32,7 @@ def train_step(course: Course, workers: Workers) -> Step:
     by_positions = task.leaves_out and (parts > 1 or workers.size > 1)
 
     def observe(arguments: Any, *, training: bool) -> Any:
-        with fused_batch_norm(model):
+        with trained_batch_norm(model, course.settings, workers):
             return distillation.observe(model, arguments, training=training)
 
     def gradients_of(inputs: Any, labels: Any, part: Any) -> list[tf.Tensor]:
@@ -55,9 +55,9 @@ def train_step(course: Course, workers: Workers) -> Step:
     @tf.function(reduce_retracing=True)
     def step(inputs: Any, labels: Any) -> tf.Tensor:
         like = [*trained, tf.zeros(3)]
-        *gradients, figures = summed_over_parts(gradients_of, inputs, labels, parts, like)
-        gradients = method.gradients(gradients, trained)
-        *gradients, figures = workers.average([*compressed(gradients, compression), figures])
+        *found, figures = summed_over_parts(gradients_of, inputs, labels, parts, like)
+        gradients = compressed(method.gradients(found, trained), compression)
+        *gradients, figures = workers.average([*gradients, figures])
         gradients = decompressed(gradients, trained)
         if by_positions:
             # How many positions count in all is known only now.

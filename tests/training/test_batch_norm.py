@@ -10,9 +10,10 @@ import tensorflow as tf
 from keras import layers
 
 from pocketkube.keras_private import flat_layers
-from pocketkube.training.batch_norm import fused_batch_norm
+from pocketkube.training.batch_norm import fused_batch_norm, synchronized_batch_norm
 from pocketkube.training.forward import call_model
 from pocketkube.training.method import Method
+from pocketkube.training.workers import SingleProcess
 
 
 def spread(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -41,12 +42,28 @@ class Doubled(Method):
         return [(variable, 2 * variable.value) for variable in self._trained]
 
 
-def trained(model: keras.Model, x: np.ndarray, method: Method, *, fused: bool) -> list[np.ndarray]:
+class Mirrored(SingleProcess):
+    """One of two workers that have the same rows."""
+
+    size = 2
+
+    def total(self, tensor: tf.Tensor) -> tf.Tensor:
+        return 2 * tensor
+
+
+WAYS = {
+    "keras": lambda model: nullcontext(),
+    "fused": fused_batch_norm,
+    "synchronized": lambda model: synchronized_batch_norm(model, Mirrored()),
+}
+
+
+def trained(model: keras.Model, x: np.ndarray, method: Method, way: str) -> list[np.ndarray]:
     """Outputs, gradients of inputs and variables, and statistics after two steps of training."""
 
     @tf.function
     def step(x: tf.Tensor) -> Any:
-        with fused_batch_norm(model) if fused else nullcontext(), tf.GradientTape() as tape:
+        with WAYS[way](model), tf.GradientTape() as tape:
             tape.watch(x)
             outputs, _ = call_model(model, [x], method, training=True)
             # The gradient of a plain sum would be zero.
@@ -73,7 +90,6 @@ def nested(x: tuple[int, ...]) -> keras.Model:
 SHAPE = (4, 5, 6, 3)
 CASES = {
     "plain": lambda: (one(SHAPE), SHAPE),
-    "one position": lambda: (one((1, 1, 1, 2)), (1, 1, 1, 2)),
     "settings": lambda: (one(SHAPE, momentum=0.3, epsilon=0.1), SHAPE),
     "small epsilon": lambda: (one(SHAPE, epsilon=1e-7), SHAPE),
     "no scale": lambda: (one(SHAPE, scale=False), SHAPE),
@@ -90,17 +106,26 @@ CASES = {
 
 
 @pytest.mark.parametrize("method", [lambda model: Method(), Doubled], ids=["plain", "replaced"])
+@pytest.mark.parametrize("ours", ["fused", "synchronized"])
 @pytest.mark.parametrize("case", CASES)
-def test_it_computes_what_keras_computes(case: str, method) -> None:
+def test_it_computes_what_keras_computes(case: str, ours: str, method) -> None:
     model, shape = CASES[case]()
     start = randomized(model).get_weights()
     found = []
-    for fused in (False, True):
+    for way in ("keras", ours):
         model.set_weights(start)
-        found.append(trained(model, spread(shape), method(model), fused=fused))
-    for ours, theirs in zip(*found, strict=True):
-        size = max(np.abs(theirs).max(), 1e-3)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * size)
+        found.append(trained(model, spread(shape), method(model), way))
+    for wanted, given in zip(*found, strict=True):
+        size = max(np.abs(wanted).max(), 1e-3)
+        np.testing.assert_allclose(given, wanted, rtol=1e-5, atol=1e-5 * size)
+
+
+def test_a_single_position_has_no_variance() -> None:
+    model = one((1, 1, 1, 2))
+    outputs, *_, mean, variance = trained(model, np.ones((1, 1, 1, 2), "float32"), Method(), "fused")
+    np.testing.assert_array_equal(outputs, np.zeros((1, 1, 1, 2)))
+    np.testing.assert_allclose(mean, [1 - 0.99**2] * 2, rtol=1e-6)
+    np.testing.assert_allclose(variance, [0.99**2] * 2, rtol=1e-6)
 
 
 def fused_operations(model: keras.Model) -> int:
@@ -130,16 +155,17 @@ def test_a_layer_of_ones_own_computes_as_it_says() -> None:
         np.testing.assert_array_equal(model(x, training=True), x / 2)
 
 
-def test_half_precision_has_statistics_in_single() -> None:
+@pytest.mark.parametrize("ours", ["fused", "synchronized"])
+def test_half_precision_has_statistics_in_single(ours: str) -> None:
     model, found = one(SHAPE, dtype="mixed_float16"), []
     start = randomized(model).get_weights()
     x = spread(SHAPE).astype("float16")
-    for fused in (False, True):
+    for way in ("keras", ours):
         model.set_weights(start)
-        found.append(trained(model, x, Method(), fused=fused))
-    for ours, theirs in zip(*found, strict=True):
-        assert ours.dtype == theirs.dtype
+        found.append(trained(model, x, Method(), way))
+    for wanted, given in zip(*found, strict=True):
+        assert given.dtype == wanted.dtype
         step = np.finfo(np.float16).eps
-        np.testing.assert_allclose(ours, theirs, rtol=step, atol=2 * step * np.abs(theirs).max())
-    for ours, theirs in zip(found[0][-2:], found[1][-2:], strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+        np.testing.assert_allclose(given, wanted, rtol=step, atol=2 * step * np.abs(wanted).max())
+    for wanted, given in zip(found[0][-2:], found[1][-2:], strict=True):
+        np.testing.assert_allclose(given, wanted, rtol=1e-5)

@@ -199,7 +199,9 @@ def test_compile_settings_decide_the_task() -> None:
         infer_task(model, Labels(4, shape=()))
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "step", "one_cycle", "inverse_sqrt", "constant"])
+@pytest.mark.parametrize(
+    "schedule", ["cosine", "step", "exponential", "one_cycle", "inverse_sqrt", "constant"]
+)
 def test_schedules_climb_to_the_peak_and_do_not_rise_after(schedule) -> None:
     settings = Training(schedule=schedule, warmup_fraction=0.2, learning_rate=0.5)
     rates = [learning_rate(settings, step, 100) for step in range(100)]
@@ -215,6 +217,22 @@ def test_the_inverse_square_root_is_that_of_the_paper() -> None:
     for step in range(1, 101):
         wanted = 512**-0.5 * min(step**-0.5, step * 20**-1.5)
         assert learning_rate(settings, step - 1, 100) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_tenths_are_taken_at_epochs_30_60_and_80_of_90() -> None:
+    parts = (0.333, 0.666, 0.888)
+    settings = Training(
+        epochs=90, schedule="step", schedule_steps=parts, learning_rate=0.1, warmup_fraction=0
+    )
+    rates = [learning_rate(settings, 100 * epoch, 9000) for epoch in range(90)]
+    wanted = [0.1] * 30 + [0.01] * 30 + [0.001] * 20 + [0.0001] * 10
+    assert rates == pytest.approx(wanted)
+
+
+def test_mobilenets_rate_falls_by_two_in_a_hundred_with_each_epoch() -> None:
+    settings = Training(epochs=300, schedule="exponential", learning_rate=0.045, warmup_fraction=0)
+    rates = [learning_rate(settings, step, 3000) for step in range(3000)]
+    assert rates == pytest.approx([0.045 * 0.98 ** (step // 10) for step in range(3000)])
 
 
 def test_the_rate_is_in_proportion_to_the_batch_where_it_is_meant_for_another() -> None:
@@ -425,6 +443,46 @@ def test_ranks_follow_one(digits, tmp_path) -> None:
     for figure in ("loss", "val_loss", "score", "val_score"):
         np.testing.assert_allclose(three[figure], one[figure], rtol=1e-4, atol=1e-5)
     assert three["kept_epoch"] == one["kept_epoch"]
+
+
+SYNCHRONIZED = RANKS.replace("shared_course", "normalized_course")
+
+
+def normalized_course(data: Dataset, parts: int = 1) -> History:
+    settings = course(epochs=2, sync_batch_norm=True, gradient_accumulation_steps=parts)
+    return train(net(), data, CLASSIFY, settings, seed=0)
+
+
+@needs_horovod
+def test_statistics_are_those_of_all_ranks(digits, tmp_path) -> None:
+    """Three share the 64 examples of a batch unevenly."""
+    run_ranks(3, SYNCHRONIZED, tmp_path / "history.json")
+    three, one = json.loads((tmp_path / "history.json").read_text()), asdict(normalized_course(digits))
+    for figure in ("loss", "val_loss", "score", "val_score"):
+        np.testing.assert_allclose(three[figure], one[figure], rtol=1e-4, atol=1e-5)
+
+
+TOGETHER = (
+    RANKS.replace("shared_course(data)", "normalized_course(data, parts=2)")
+    + """
+from test_parts import tokens_course
+history = tokens_course(data)
+if started_first():
+    Path(sys.argv[1]).with_stem("tokens").write_text(json.dumps(asdict(history)))
+"""
+)
+
+
+@needs_horovod
+def test_ranks_compute_their_parts_together(digits, tmp_path) -> None:
+    """Statistics are of a part of all ranks; tokens count the same, whoever has more of them."""
+    from tests.training.test_parts import tokens_course
+
+    run_ranks(2, TOGETHER, tmp_path / "history.json")
+    assert json.loads((tmp_path / "history.json").read_text())["val_score"][-1] > 0.8
+    two, one = json.loads((tmp_path / "tokens.json").read_text()), asdict(tokens_course(digits))
+    for figure in ("loss", "val_loss", "score", "val_score"):
+        np.testing.assert_allclose(two[figure], one[figure], rtol=1e-4, atol=1e-5)
 
 
 FINISHED = """

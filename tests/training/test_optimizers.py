@@ -1,4 +1,4 @@
-"""LARS and LAMB, held against their papers' equations computed by NumPy."""
+"""LARS, LAMB and MobileNet's RMSProp, held against their papers' equations computed by NumPy."""
 
 import keras
 import numpy as np
@@ -63,8 +63,18 @@ def lamb(weight: np.ndarray, gradients: list[np.ndarray], kind: str) -> np.ndarr
     return weight
 
 
+def rmsprop(weight: np.ndarray, gradients: list[np.ndarray], kind: str) -> np.ndarray:
+    """As TensorFlow had it with MobileNets: momentum behind the division, an epsilon of 1."""
+    square, velocity = np.zeros_like(weight), np.zeros_like(weight)
+    for gradient in gradients:
+        square = 0.9 * square + 0.1 * gradient**2
+        velocity = 0.9 * velocity + RATE * gradient / np.sqrt(square + 1)
+        weight = weight * (1 - RATE * DECAY if kind == "kernel" else 1) - velocity
+    return weight
+
+
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
-@pytest.mark.parametrize("formula", [lars, lamb])
+@pytest.mark.parametrize("formula", [lars, lamb, rmsprop])
 def test_steps_are_those_of_the_paper(formula, clip_norm) -> None:
     model = small()
     # What a method trains beside the model.

@@ -10,6 +10,7 @@ from keras import layers
 
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
+from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.distillation import FromTeachers, Teacher
 from pocketkube.measures import Classes
 from pocketkube.quantization.quantize import quantize
@@ -17,6 +18,7 @@ from pocketkube.spec.sections import DatasetSettings, Distillation, QuantizeWeig
 from pocketkube.training.class_heads import ClassHead
 from pocketkube.training.course import Course
 from pocketkube.training.distillation_term import DistillationTerm
+from pocketkube.training.history import History
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
 from pocketkube.training.optimizer import build_optimizer
@@ -129,16 +131,28 @@ def test_heads_and_weights_of_examples_go_with_parts(tmp_path) -> None:
     np.testing.assert_allclose(figures, told, rtol=1e-5)
 
 
-def test_every_token_counts_the_same_in_whatever_part_it_is(digits) -> None:  # noqa: F811
-    """Sentences differ in length, and so do parts and workers in the number of their tokens."""
+def tokens(like: Dataset) -> tuple[keras.Model, Dataset, Task]:
+    """Sentences of 1 to 8 tokens, which are to be said again."""
     rng = np.random.default_rng(0)
-    lengths = rng.integers(1, 9, size=64)
-    tokens = np.where(np.arange(8) < lengths[:, None], rng.integers(1, 6, (64, 8)), 0).astype("int32")
-    split = replace(digits.train, arrays=((tokens,), (tokens,)))
+    lengths = rng.integers(1, 9, size=256)
+    given = np.where(np.arange(8) < lengths[:, None], rng.integers(1, 6, (256, 8)), 0).astype("int32")
+    split = examples_of_arrays((given,), (given,), ())
+    keras.utils.set_random_seed(0)
     parts = [keras.Input((8,), dtype="int32"), layers.Embedding(6, 4), layers.Dense(6)]
-    model, loss = keras.Sequential(parts), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     head = ClassHead("output", Classes(ignore=0), loss, num_classes=6)
-    task, data = Task((head,), "of tokens"), replace(digits, train=split)
+    data = replace(like, train=split, validation=split)
+    return keras.Sequential(parts), data, Task((head,), "of tokens")
+
+
+def tokens_course(like: Dataset) -> History:
+    model, data, task = tokens(like)
+    return train(model, data, task, course(epochs=2, gradient_accumulation_steps=3), seed=0)
+
+
+def test_every_token_counts_the_same_in_whatever_part_it_is(digits) -> None:  # noqa: F811
+    """Sentences differ in length, and so do parts in the number of their tokens."""
+    model, data, task = tokens(digits)
     settings = course(**PLAIN, gradient_accumulation_steps=3)
     whole, told = step_of(model, data, task, course(**PLAIN), Ranked(0, 1))
     divided, figures = step_of(model, data, task, settings, Ranked(0, 1))

@@ -37,11 +37,12 @@ class Training(Settings):
         "for want of memory. batch_size stays the examples of one update; BatchNorm sees a part at a "
         "time.",
     )
-    optimizer: Literal["adamw", "sgd", "lars", "lamb"] = Field(
+    optimizer: Literal["adamw", "sgd", "rmsprop", "lars", "lamb"] = Field(
         "adamw",
-        description="Decoupled decay, or Nesterov. For batches of thousands, lars (momentum) and lamb "
-        "(Adam) take steps in proportion to each kernel's norm: learning_rate times it with lamb, a "
-        "thousandth of that with lars, whose rates are 1 to 30.",
+        description="Decoupled decay, Nesterov, or RMSProp as MobileNets were trained, with an "
+        "epsilon of 1. For batches of thousands, lars (momentum) and lamb (Adam) take steps in "
+        "proportion to each kernel's norm: learning_rate times it with lamb, a thousandth of that with "
+        "lars, whose rates are 1 to 30.",
     )
     learning_rate: float = Field(2e-3, gt=0.0, description="The schedule's peak.")
     learning_rate_batch: int | None = Field(
@@ -51,16 +52,22 @@ class Training(Settings):
         "ImageNet's 0.1: for another one the peak is as many times larger or smaller (Goyal et al., "
         "2017). For warming up there is warmup_fraction. Unset, rates are taken as they are.",
     )
-    schedule: Literal["cosine", "step", "one_cycle", "inverse_sqrt", "constant"] = Field(
+    schedule: Literal["cosine", "step", "exponential", "one_cycle", "inverse_sqrt", "constant"] = Field(
         "one_cycle",
-        description="How the rate moves: step is a tenth at 1/2 and at 3/4; inverse_sqrt falls with "
-        "the square root of the step, as for the Transformer (Noam).",
+        description="How the rate moves: step by tenths, see schedule_steps; exponential to 0.98 of it "
+        "with each epoch, as for MobileNets; inverse_sqrt falls with the square root of the step, as "
+        "for the Transformer (Noam).",
+    )
+    schedule_steps: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field(
+        (0.5, 0.75),
+        description="Parts of the course after which step takes a tenth of the rate: [0.333, 0.666, "
+        "0.888] for epochs 30, 60 and 80 of 90.",
     )
     warmup_fraction: float = Field(
         0.2, ge=0.0, lt=1.0, description="Part of the steps on which the rate climbs to its peak."
     )
     weight_decay: float = Field(0.01, ge=0.0, description="On kernels, never on BatchNorm or bias.")
-    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="For sgd and lars.")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="For sgd, rmsprop and lars.")
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="For classification.")
     class_weights: Literal["balanced"] | tuple[Weight, ...] | None = Field(
         None,
@@ -85,6 +92,11 @@ class Training(Settings):
     )
     workers: int = Field(
         1, ge=1, description="Horovod processes that train together; more than one needs make horovod."
+    )
+    sync_batch_norm: bool = Field(
+        False,
+        description="BatchNorm takes its mean and variance over the examples of all workers, not over "
+        "each worker's own: for workers with few. Each such layer then waits for all of them.",
     )
     checkpoint_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
     augmentation: Augmentation = Field(Augmentation(), description="Random changes to images.")
