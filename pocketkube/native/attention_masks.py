@@ -63,6 +63,8 @@ class _Graph:
 
     def bound(self, scores: int) -> bool:
         """Bounds what masks make of scores; False where there is no mask, or one of no known kind."""
+        if scores in self._put:
+            return True
         operator = self._made_by.get(scores)
         if operator is None:
             return False
@@ -79,8 +81,13 @@ class _Graph:
         for mask, other in ((first + 1, first), (first, first + 1)):
             sign = _SUMS[code] if code in _SUMS and mask else 1.0
             reached, plain = (self._ranges[int(operator.inputs[place])] for place in (mask, other))
-            if plain and reached and _is_mask(reached, sign) and not _is_mask(plain, 1.0):
-                return self._bound_mask(operator, mask, sign, plain)
+            if plain and reached and _is_mask(reached, sign):
+                before = int(operator.inputs[other])
+                if not _is_mask(plain, 1.0):
+                    return self._bound_mask(operator, mask, sign, plain)
+                # Scores that are masked twice.
+                if code in _SUMS and self.bound(before):
+                    return self._bound_mask(operator, mask, sign, self._put[before])
         return False
 
     def _bound_mask(self, operator: Any, mask: int, sign: float, plain: Range) -> bool:
@@ -115,6 +122,13 @@ class _Graph:
             return False
         if self._code(before) in _SHAPES:
             known = self._bound_term(before, 0, reach)
+        elif self._code(before) in _SELECTIONS:
+            constants = [
+                place for place in (1, 2) if self._values(int(before.inputs[place])) is not None
+            ]
+            for constant in constants:
+                self._clip(before, constant, abs(reach))
+            known = len(constants) == 2
         else:
             known = self._code(before) == _Operator.MUL and self._bound_product(before, reach)
         if known:
@@ -122,13 +136,13 @@ class _Graph:
         return known
 
     def _bound_product(self, product: Any, reach: float) -> bool:
-        """Of what is 1 where nothing is looked at, and 0 elsewhere, with a constant."""
+        """Of what is 1, or -1, where nothing is looked at, and 0 elsewhere, with a constant."""
         for constant, other in ((0, 1), (1, 0)):
             values = self._values(int(product.inputs[constant]))
             if values is None:
                 continue
             known = self._ranges[int(product.inputs[other])]
-            if known is not None and 0 <= known[0] <= known[1] <= 1:
+            if known is not None and -1 <= known[0] <= known[1] <= 1:
                 self._clip(product, constant, abs(reach))
                 return True
         return False

@@ -5,7 +5,6 @@ may put its result in the place of what it reads. What a block adds to its input
 their sum (seen in TensorFlow 2.21). Here every tensor keeps its place.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from pocketkube.cores import usable_cores
 from pocketkube.litert_file import read_model, write_model
 
 
@@ -28,7 +28,7 @@ def with_measured_ranges(calibrated: bytes, examples: Iterable[Mapping[str, np.n
     """
     interpreter = Interpreter(
         model_content=calibrated,
-        num_threads=os.cpu_count() or 1,
+        num_threads=usable_cores(),
         experimental_preserve_all_tensors=True,
         # A delegate computes several operations at once, and shows nothing in between.
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
@@ -47,6 +47,8 @@ def with_measured_ranges(calibrated: bytes, examples: Iterable[Mapping[str, np.n
         runner(**example)
         for number in given:
             values: Any = interpreter.get_tensor(number)
+            if not values.size:
+                continue
             lows[number] = min(lows[number], float(values.min()))
             highs[number] = max(highs[number], float(values.max()))
     for number in given:

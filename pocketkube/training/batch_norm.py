@@ -87,6 +87,7 @@ def _can_be_fused(layer: Any, inputs: Any) -> bool:
         and layer.axis in (-1, 3)
         and inputs.shape[-1] is not None
         and inputs.dtype in (tf.float32, tf.float16)
+        and layer.variable_dtype == "float32"
         and not (layer.renorm or layer.synchronized)
     )
 

@@ -132,7 +132,7 @@ class HorovodWorkers:
         """See `Workers`; each bucket is one message."""
         dense = [tf.convert_to_tensor(tensor) for tensor in tensors]
         means = list(dense)
-        for places in buckets(dense, int(os.environ.get(FUSION_THRESHOLD, BUCKET_BYTES))):
+        for places in buckets(dense, _most_bytes()):
             bucket = [dense[place] for place in places]
             averaged = self._hvd.grouped_allreduce(bucket, op=self._hvd.Average)
             for place, mean in zip(places, averaged, strict=True):
@@ -153,6 +153,15 @@ class HorovodWorkers:
         return self._hvd.broadcast_object(value, 0)
 
 
+def _most_bytes() -> int:
+    given = os.environ.get(FUSION_THRESHOLD, str(BUCKET_BYTES))
+    if not given.strip().isdecimal():
+        raise UserError(
+            f"{FUSION_THRESHOLD} is a number of bytes, as in {BUCKET_BYTES}. Received: {given!r}."
+        )
+    return int(given)
+
+
 def initialize() -> None:
     """Connects Horovod's ranks, which then add up each bucket by itself.
 
@@ -162,7 +171,7 @@ def initialize() -> None:
     import horovod.tensorflow as hvd
 
     os.environ.setdefault("HOROVOD_DISABLE_GROUP_FUSION", "1")
-    if not tf.config.list_physical_devices("GPU"):
+    if not os.environ.get("HOROVOD_AUTOTUNE") and not tf.config.list_physical_devices("GPU"):
         os.environ.setdefault("HOROVOD_CYCLE_TIME", _CYCLE_MS)
     hvd.init()
 

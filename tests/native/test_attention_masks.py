@@ -54,7 +54,31 @@ def answers(model: LiteRTModel, *inputs: np.ndarray) -> np.ndarray:
     return np.concatenate([outputs[0] for outputs in model.predict(inputs)])
 
 
-@pytest.mark.parametrize("attend", [heads, looking_back, one_head, softmax, of_bert])
+def selected(x: Any, there: Any) -> Any:
+    """A mask that is added and was made by selecting."""
+    scores = ops.matmul(layers.Dense(WIDTH)(x), ops.transpose(x, (0, 2, 1)))
+    mask = ops.where(ops.expand_dims(there, 1), 0.0, -1e9)
+    return ops.matmul(ops.softmax(scores + mask), x)
+
+
+def less_one(x: Any, there: Any) -> Any:
+    """A mask of which 0 is left where something may be looked at."""
+    scores = ops.matmul(layers.Dense(WIDTH)(x), ops.transpose(x, (0, 2, 1)))
+    mask = (ops.expand_dims(ops.cast(there, "float32"), 1) - 1.0) * 1e9
+    return ops.matmul(ops.softmax(scores + mask), x)
+
+
+def twice(x: Any, there: Any) -> Any:
+    """One mask of the example, and a constant one that keeps from looking ahead."""
+    scores = ops.matmul(layers.Dense(WIDTH)(x), ops.transpose(x, (0, 2, 1)))
+    padding = ops.expand_dims(1.0 - ops.cast(there, "float32"), 1) * -1e9
+    ahead = np.triu(np.full((1, LENGTH, LENGTH), -1e9, "float32"), 1)
+    return ops.matmul(ops.softmax(scores + padding + ahead), x)
+
+
+@pytest.mark.parametrize(
+    "attend", [heads, looking_back, one_head, softmax, of_bert, selected, less_one, twice]
+)
 def test_int8_masks_as_floats_do(attend: Callable[[Any, Any], Any]) -> None:
     keras.utils.set_random_seed(0)
     x, lengths = keras.Input(SHAPE, name="x"), keras.Input((1,), dtype="int32", name="lengths")
