@@ -117,8 +117,10 @@ def test_four_bits_are_stored_in_four_and_stand_for_the_models_weights(
 ) -> None:
     quantized = calibrated(dense, weight_bits=4, granularity=granularity)
     content, (_, eight) = written(quantized), in_eight_bits
-    # In steps as coarse as these, 1 to 3 of the 359 examples lie between two classes.
-    check_agreement(content, quantized.model, TEST, 0.99, measure=Classes())
+    # With one scale for a whole kernel 358 of 359 examples agreed where BatchNorm was trained by
+    # Keras's operations, and 356 since it is one; whether that is rounding alone is not known.
+    wanted = 0.995 if granularity == "channel" else 0.99
+    check_agreement(content, quantized.model, TEST, wanted, measure=Classes())
     tensors, buffers = tensors_of(content)
     stored = [tensor for tensor in tensors if tensor.type == schema.TensorType.INT4]
     kernels = list(kernels_of(quantized.model))[1:-1]
