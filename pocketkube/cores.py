@@ -37,8 +37,13 @@ def share_with_ranks_beside() -> None:
     What the user has set stays. To be called before anything is imported that computes.
     """
     if _RANKS_HERE in os.environ:
-        for name, value in threads_of_each(int(os.environ[_RANKS_HERE])).items():
-            os.environ.setdefault(name, value)
+        take_share(int(os.environ[_RANKS_HERE]))
+
+
+def take_share(processes: int) -> None:
+    """Takes the threads of one of several processes; what the user has set stays."""
+    for name, threads in threads_of_each(processes).items():
+        os.environ.setdefault(name, threads)
 
 
 def _limit(cgroup: Path) -> float | None:

@@ -55,6 +55,7 @@ __all__ = [
     "nodes_by_depth",
     "origin",
     "outputs_structure",
+    "overridden",
     "own_variables",
     "place_among",
     "record_object_after_deserialization",
@@ -226,11 +227,23 @@ def changed_moments(layer: Any, change: Callable[..., tuple[Any, Any]]) -> Itera
         change: From mean, variance, inputs and their mask to the mean and the variance, `[channels]`.
     """
     moments = layer._moments
-    vars(layer)["_moments"] = lambda inputs, mask: change(*moments(inputs, mask), inputs, mask)
+
+    def changed(inputs: Any, mask: Any) -> tuple[Any, Any]:
+        return change(*moments(inputs, mask), inputs, mask)
+
+    with overridden(layer, "_moments", changed):
+        yield
+
+
+@contextmanager
+def overridden(layer: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Within the block, a layer has another method of a name."""
+    # Not by assignment, which Keras and TensorFlow would track as the layer's state.
+    vars(layer)[name] = function
     try:
         yield
     finally:
-        del vars(layer)["_moments"]
+        del vars(layer)[name]
 
 
 def compiled_loss(model: keras.Model) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ import struct
 from typing import Any
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from pocketkube.errors import UserError
@@ -50,6 +51,11 @@ class _Builder(flatbuffers.Builder):
 def code_of(model: Any, operator: Any) -> int:
     """An operator's `BuiltinOperator`."""
     return int(model.operatorCodes[operator.opcodeIndex].builtinCode)
+
+
+def data_of(model: Any, constant: Any) -> np.ndarray:
+    """The bytes of a constant's values, uint8 `[size]`."""
+    return np.ascontiguousarray(model.buffers[constant.buffer].data, np.uint8)
 
 
 def is_constant(model: Any, tensor: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from pocketkube.litert_file import code_of, is_constant, read_model
+from pocketkube.litert_file import code_of, data_of, is_constant, read_model
 
 Operator = schema.BuiltinOperator
 _CONVOLUTIONS = (Operator.CONV_2D, Operator.DEPTHWISE_CONV_2D)
@@ -74,7 +74,7 @@ class LiteRtGraph:
         stored = self.stored(constant)
         kind = np.float16 if stored.type == schema.TensorType.FLOAT16 else np.float32
         size = int(np.prod(stored.shape))
-        return size - int(np.count_nonzero(self._data(stored).view(kind))), size
+        return size - int(np.count_nonzero(data_of(self.model, stored).view(kind))), size
 
     def _operation(self, one: Any) -> Operation:
         inputs = [int(number) for number in one.inputs]
@@ -113,7 +113,7 @@ class LiteRtGraph:
         if not is_constant(self.model, entry):
             return ()
         kind = np.int64 if entry.type == schema.TensorType.INT64 else np.int32
-        sides = self._data(entry).view(kind)
+        sides = data_of(self.model, entry).view(kind)
         if len(sides) != _SIDES or sides.sum() != sides[_INNER].sum():
             return ()
         return tuple(int(side) for side in sides[_INNER])
@@ -128,6 +128,3 @@ class LiteRtGraph:
 
     def _code(self, one: Any) -> int:
         return code_of(self.model, one)
-
-    def _data(self, entry: Any) -> np.ndarray:
-        return np.ascontiguousarray(self.model.buffers[entry.buffer].data, np.uint8)

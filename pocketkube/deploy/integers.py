@@ -12,7 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from pocketkube.errors import UserError
-from pocketkube.litert_file import code_of, is_constant, read_model, write_model
+from pocketkube.litert_file import code_of, data_of, is_constant, read_model, write_model
 
 Operator = schema.BuiltinOperator
 Number = schema.TensorType
@@ -144,7 +144,7 @@ def _all_in_four(model: Any, graph: Any, number: int) -> bool:
 
 
 def _bytes_of(model: Any, tensor: Any) -> bytes:
-    return np.asarray(model.buffers[tensor.buffer].data, np.uint8).tobytes()
+    return data_of(model, tensor).tobytes()
 
 
 def _nearest(model: Any, tensor: Any, kernels: Sequence[IntegerKernel]) -> IntegerKernel | None:

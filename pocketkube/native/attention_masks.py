@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from pocketkube.litert_file import code_of, is_constant, read_model, write_model
+from pocketkube.litert_file import code_of, data_of, is_constant, read_model, write_model
 
 # Scores of attention are far smaller; masks are larger, down to the -1e4 of BERT.
 _NO_SCORE = 1e3
@@ -187,8 +187,7 @@ class _Graph:
         entry = self._tensors[tensor]
         if not is_constant(self._model, entry) or entry.type != schema.TensorType.FLOAT32:
             return None
-        data = np.ascontiguousarray(self._model.buffers[entry.buffer].data, np.uint8)
-        return data.view(np.float32).reshape(_shape(entry.shape))
+        return data_of(self._model, entry).view(np.float32).reshape(_shape(entry.shape))
 
 
 def _shape(shape: Sequence[int] | None) -> tuple[int, ...]:

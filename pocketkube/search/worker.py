@@ -1,12 +1,11 @@
 """A process that evaluates trials, one after the other: it opens what they share once."""
 
-import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketkube.cores import threads_of_each
+from pocketkube.cores import take_share
 from pocketkube.importing import import_all
 from pocketkube.native.serving import serve
 from pocketkube.quiet import quiet_tensorflow
@@ -32,8 +31,7 @@ def evaluate(request: Mapping[str, Any]) -> Mapping[str, Any]:
 @cache
 def _opened(prepared: str, parallel: int, imports: tuple[Import, ...]) -> "Evaluator":
     # They share the machine; TensorFlow looks when it starts.
-    for name, threads in threads_of_each(parallel).items():
-        os.environ.setdefault(name, threads)
+    take_share(parallel)
     quiet_tensorflow()
     import_all(imports)
     from pocketkube.search.prepared import open_prepared

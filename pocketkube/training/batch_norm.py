@@ -1,6 +1,6 @@
 """How layers of BatchNormalization compute while a model is trained."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pocketkube.keras_private import changed_moments, flat_layers
+from pocketkube.keras_private import changed_moments, flat_layers, overridden
 from pocketkube.spec.sections import Training
 from pocketkube.training.workers import Workers
 
@@ -32,7 +32,7 @@ def fused_batch_norm(model: keras.Model) -> Iterator[None]:
     with ExitStack() as stack:
         for layer in flat_layers(model):
             if type(layer) is keras.layers.BatchNormalization:
-                stack.enter_context(_overridden(layer, "call", partial(_fused_call, layer)))
+                stack.enter_context(overridden(layer, "call", partial(_fused_call, layer)))
         yield
 
 
@@ -48,16 +48,6 @@ def synchronized_batch_norm(model: keras.Model, workers: Workers) -> Iterator[No
             if isinstance(layer, keras.layers.BatchNormalization):
                 stack.enter_context(changed_moments(layer, partial(_moments_of_all, layer, workers)))
         yield
-
-
-@contextmanager
-def _overridden(layer: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    # Not by assignment, which Keras and TensorFlow would track as the layer's state.
-    vars(layer)[name] = function
-    try:
-        yield
-    finally:
-        del vars(layer)[name]
 
 
 def _fused_call(layer: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
