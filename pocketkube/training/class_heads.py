@@ -238,6 +238,15 @@ class MultiLabelHead(ClassHead):
         """See `Head`."""
         return True
 
+    @property
+    def leaves_out(self) -> bool:
+        """See `Head`."""
+        return False
+
+    def counted(self, labels: Any, outputs: Any) -> tf.Tensor:
+        """See `Head`."""
+        return tf.ones(())
+
     def losses(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
         """See `Head`."""
         labels = tf.cast(of_shape(labels, outputs), tf.float32)

@@ -1,14 +1,17 @@
 """Specs at random: every field that the schema has, within its bounds, for property tests."""
 
 import types
+from contextlib import suppress
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from hypothesis import assume
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from pocketkube.spec.problems import stage_model
 from pocketkube.spec.sections import SOURCES, DatasetSettings, Landmarks, TaskSettings
+from pocketkube.spec.sections.target import Target
 from pocketkube.spec.sections.task import TASKS
 from pocketkube.spec.settings import LARGEST_WHOLE
 from pocketkube.spec.spec import Spec
@@ -32,7 +35,7 @@ TRAPS = [
     "a\u2028",
 ]
 TEXT = st.sampled_from(TRAPS) | st.text(
-    st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12
 )
 # Settings of data that only some sources have.
 ALWAYS_UNFIT = ("on_bad_example", "central_crop", "first_label")
@@ -51,21 +54,17 @@ ORDERS = [
 def specs(draw: st.DrawFn) -> Spec:
     """A spec with any of its fields given."""
     names = draw(st.sampled_from(ORDERS))
-    fields = {name: field for name, field in Spec.model_fields.items() if name != "stages"}
-    given = _some(draw, fields)
-    given["stages"] = tuple(draw(settings_of(stage_model(name), name=name)) for name in names)
-    try:
-        return Spec.model_validate(given, strict=True)
-    except ValidationError:
-        # Fields that contradict each other, as a target that nothing reaches.
-        given |= {"target": None, "width": 1.0, "task": None, "search": None}
-        given |= {"distillation": Spec.model_fields["distillation"].default}
-        if "prune_channels" in names:
-            given["target"] = {"speedup": draw(st.floats(1.5, 9))}
-        try:
-            return Spec.model_validate(given, strict=True)
-        except ValidationError:
-            return draw(st.nothing())
+    given = {
+        "stages": tuple(draw(settings_of(stage_model(name), name=name)) for name in names),
+        "dataset": draw(settings_of(DatasetSettings)),
+    }
+    if any(stage.name == "prune_channels" and not stage.ratios for stage in given["stages"]):
+        given["target"] = draw(st.builds(Target, speedup=st.floats(1.5, 9)))
+    fields = {name: field for name, field in Spec.model_fields.items() if name not in given}
+    spec = _allowed(draw, Spec, given, fields)
+    # There may be no data, and stages that need some.
+    assume(isinstance(spec, Spec))
+    return spec
 
 
 def settings_of(model: type[BaseModel], **fixed: Any) -> st.SearchStrategy[BaseModel]:
@@ -74,30 +73,48 @@ def settings_of(model: type[BaseModel], **fixed: Any) -> st.SearchStrategy[BaseM
     @st.composite
     def build(draw: st.DrawFn) -> BaseModel | None:
         fields = {name: field for name, field in model.model_fields.items() if name not in fixed}
+        given = {}
         if model is DatasetSettings:
             source = draw(st.sampled_from(SOURCES))
             others = {*SOURCES, *UNFIT.get(source, ALWAYS_UNFIT)}
             fields = {name: field for name, field in fields.items() if name not in others}
-            given = {source: draw(_of_field(model.model_fields[source]).filter(bool))}
+            given = {source: draw(_present(model, source))}
         elif model is TaskSettings:
             task = draw(st.sampled_from(TASKS))
-            given, fields = {task: draw(_of_field(model.model_fields[task]).filter(bool))}, {}
-        else:
-            given = {}
-        try:
-            return model.model_validate(fixed | given | _some(draw, fields), strict=True)
-        except ValidationError:
-            return None
+            given, fields = {task: draw(_present(model, task))}, {}
+        fields = {name: field for name, field in fields.items() if name not in given}
+        return _allowed(draw, model, fixed | given, fields)
 
     return build().filter(lambda settings: settings is not None)
 
 
-def _some(draw: st.DrawFn, fields: dict[str, FieldInfo]) -> dict[str, Any]:
-    return {
-        name: draw(_of_field(field))
-        for name, field in fields.items()
-        if field.is_required() or draw(st.sampled_from([True, False, True]))
-    }
+def _allowed(
+    draw: st.DrawFn, model: type[BaseModel], given: dict[str, Any], fields: dict[str, FieldInfo]
+) -> BaseModel | None:
+    """Most of the fields, but for those that contradict others; None where too few are given."""
+    given = given | {n: draw(_of_field(each)) for n, each in fields.items() if each.is_required()}
+    left = {name: each for name, each in fields.items() if not each.is_required()}
+    more = {n: draw(_of_field(each)) for n, each in left.items() if draw(st.sampled_from([1, 0, 1]))}
+    found = _valid(model, given)
+    # Some only go with one that follows.
+    for name, value in [*more.items(), *more.items()]:
+        better = None if name in given else _valid(model, given | {name: value})
+        if better is not None:
+            found, given = better, given | {name: value}
+    return found
+
+
+def _valid(model: type[BaseModel], given: dict[str, Any]) -> BaseModel | None:
+    with suppress(ValidationError):
+        return model.model_validate(given, strict=True)
+    return None
+
+
+def _present(model: type[BaseModel], name: str) -> st.SearchStrategy[Any]:
+    """A field that may be left out, and is not."""
+    field = model.model_fields[name]
+    parts = [part for part in get_args(field.annotation) if part is not types.NoneType]
+    return st.one_of(_of(part, field.metadata) for part in parts)
 
 
 def _of_field(field: FieldInfo) -> st.SearchStrategy[Any]:

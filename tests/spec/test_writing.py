@@ -41,7 +41,7 @@ def values_in(value: Any) -> list[Any]:
     max_examples=100,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    suppress_health_check=[HealthCheck.too_slow],
 )
 @given(specs())
 def test_what_is_read_back_is_equal(tmp_path_factory: pytest.TempPathFactory, spec: Spec) -> None:
