@@ -1,5 +1,6 @@
 """The cores of a machine, or of a container, and what processes that work side by side have of them."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from pathlib import Path
 THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 # How many ranks mpirun has started on this machine.
 _RANKS_HERE = "OMPI_COMM_WORLD_LOCAL_SIZE"
+# Set where it has bound each of them to cores.
+_IS_BOUND = "OMPI_MCA_orte_bound_at_launch"
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -16,10 +19,30 @@ def usable_cores(cgroup: Path = _CGROUP) -> int:
     Args:
         cgroup: Where the limits of version 2 or 1 are.
     """
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-    cores = len(allowed) or os.cpu_count() or 1
+    cores = len(_allowed()) or os.cpu_count() or 1
     limit = _limit(cgroup)
     return cores if limit is None else max(1, min(cores, int(limit)))
+
+
+def cores_of_each(processes: int, cgroup: Path = _CGROUP) -> list[set[int]]:
+    """Cores of their own for each of several processes of this machine, neighbours together.
+
+    Threads that wander take caches from each other: two ranks of ResNet-20 on two cores train 1.26
+    times as fast where each stays on its own (README, "Faster, with several processes").
+
+    Args:
+        processes: How many.
+        cgroup: See `usable_cores`.
+
+    Returns:
+        Their numbers; nothing where there is no core for each, or where a container's limit is one of
+        time: other containers of the node would all choose the same cores.
+    """
+    cores = sorted(_allowed())
+    if usable_cores(cgroup) < max(len(cores), processes):
+        return []
+    ends = [place * len(cores) // processes for place in range(processes + 1)]
+    return [set(cores[start:end]) for start, end in itertools.pairwise(ends)]
 
 
 def threads_of_each(processes: int) -> dict[str, str]:
@@ -34,9 +57,10 @@ def threads_of_each(processes: int) -> dict[str, str]:
 def share_with_ranks_beside() -> None:
     """Takes this process's share of threads, where mpirun has started it beside others.
 
-    What the user has set stays. To be called before anything is imported that computes.
+    What the user has set stays. Where mpirun has bound each rank to cores, all of these are its share.
+    To be called before anything is imported that computes.
     """
-    if _RANKS_HERE in os.environ:
+    if _RANKS_HERE in os.environ and _IS_BOUND not in os.environ:
         take_share(int(os.environ[_RANKS_HERE]))
 
 
@@ -44,6 +68,11 @@ def take_share(processes: int) -> None:
     """Takes the threads of one of several processes; what the user has set stays."""
     for name, threads in threads_of_each(processes).items():
         os.environ.setdefault(name, threads)
+
+
+def _allowed() -> set[int]:
+    """The numbers of the cores that this process may run on; none where the system does not tell."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
 def _limit(cgroup: Path) -> float | None:

@@ -6,7 +6,13 @@ from unittest.mock import patch
 
 import pytest
 
-from pocketkube.cores import THREADS, share_with_ranks_beside, threads_of_each, usable_cores
+from pocketkube.cores import (
+    THREADS,
+    cores_of_each,
+    share_with_ranks_beside,
+    threads_of_each,
+    usable_cores,
+)
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -46,6 +52,16 @@ def test_each_process_has_a_thread_at_least(monkeypatch: pytest.MonkeyPatch) -> 
     assert set(threads_of_each(99).values()) == {"1"}
 
 
+def test_each_process_has_cores_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {3, 1, 2, 7, 9})
+    assert cores_of_each(2, tmp_path) == [{1, 2}, {3, 7, 9}]
+    assert cores_of_each(5, tmp_path) == [{1}, {2}, {3}, {7}, {9}]
+    assert cores_of_each(6, tmp_path) == []
+    # Other containers of the node would choose the same.
+    assert cores_of_each(2, limited(tmp_path, 2, "400000")) == []
+    assert cores_of_each(2, limited(tmp_path, 2, "500000")) == [{1, 2}, {3, 7, 9}]
+
+
 def test_ranks_that_mpirun_starts_share_the_cores_and_the_user_decides(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -55,6 +71,11 @@ def test_ranks_that_mpirun_starts_share_the_cores_and_the_user_decides(
     with patch.dict(os.environ):
         share_with_ranks_beside()
         assert not set(THREADS) & set(os.environ)
+        # mpirun has given each its cores already.
+        bound = {"OMPI_COMM_WORLD_LOCAL_SIZE": "2", "OMPI_MCA_orte_bound_at_launch": "1"}
+        with patch.dict(os.environ, bound):
+            share_with_ranks_beside()
+            assert not set(THREADS) & set(os.environ)
         os.environ |= {"OMPI_COMM_WORLD_LOCAL_SIZE": str(CORES), "OMP_NUM_THREADS": "5"}
         share_with_ranks_beside()
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == "1"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pocketkube.benchmarking.processor import CoreKind, processor
+from pocketkube.cores import usable_cores
 
 # The variable that holds a pod's node, set where a pod of ours measures.
 NODE = "POCKETKUBE_NODE"
@@ -87,7 +88,7 @@ def environment() -> Environment:
     return Environment(
         cpu=found.name or platform.processor() or platform.machine(),
         cpu_features=tuple(feature for feature in _FEATURES if feature in found.features),
-        cores=_usable_cores(),
+        cores=usable_cores(),
         machine=platform.machine(),
         emulated_on=_emulated_on(),
         python=platform.python_version(),
@@ -155,12 +156,6 @@ def doubts(place: Environment) -> tuple[str, ...]:
             f"The cores are of several kinds ({', '.join(names)}): runs may have moved between them."
         )
     return tuple(found)
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def package_versions() -> dict[str, str]:

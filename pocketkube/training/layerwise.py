@@ -1,7 +1,6 @@
 """Optimizers for large batches, whose steps are in proportion to each kernel's own norm."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -21,42 +20,35 @@ class Lars(keras.optimizers.Optimizer):
 
         v ← m v + rate · 0.001 ‖w‖ / (‖g‖ + d ‖w‖) · (g + d w),   w ← w - v
 
-    and plain momentum for variables that are spared weight decay: scales and offsets have norms that
-    say nothing of how far a step may go.
+    and momentum at a thousandth of the rate for variables that are spared weight decay: norms of scales,
+    offsets, codebooks and step sizes say nothing of how far a step may go. At the whole rate, which is
+    10 and more, a bias that no normalization follows throws a network about.
 
     Args:
         momentum: `m`.
         decay: `d`. It is not Keras's `weight_decay`, which is subtracted apart from the gradient.
-        beside: What is spared weight decay and no scale or offset of the network's channels. Its rate
-            is the thousandth: one meant for LARS would throw a codebook or a step size about.
         settings: Those of all Keras optimizers.
     """
 
-    def __init__(
-        self, *, momentum: float, decay: float, beside: Sequence[Any], **settings: Any
-    ) -> None:
+    def __init__(self, *, momentum: float, decay: float, **settings: Any) -> None:
         super().__init__(**settings)
-        self._momentum, self._decay, self._beside = momentum, decay, beside
+        self._momentum, self._decay = momentum, decay
 
     def build(self, variables: Any) -> None:
         """See Keras."""
         if not self.built:
             super().build(variables)
             self.momentums = self.add_optimizer_variables(variables, "momentum")
-            self._places_beside = {place_among(self, variable) for variable in self._beside}
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """See Keras."""
-        gradient, rate = tf.convert_to_tensor(gradient), tf.cast(learning_rate, variable.dtype)
-        place = place_among(self, variable)
-        if place in self._places_beside:
-            rate *= LARS_COEFFICIENT
-        elif has_weight_decay(self, variable):
+        gradient = tf.convert_to_tensor(gradient)
+        rate = LARS_COEFFICIENT * tf.cast(learning_rate, variable.dtype)
+        if has_weight_decay(self, variable):
             norm = tf.norm(variable)
-            most = tf.norm(gradient) + self._decay * norm
-            rate *= _ratio(LARS_COEFFICIENT * norm, most)
+            rate *= _ratio(norm, tf.norm(gradient) + self._decay * norm)
             gradient += self._decay * variable
-        velocity = self.momentums[place].value
+        velocity = self.momentums[place_among(self, variable)].value
         velocity.assign(self._momentum * velocity + rate * gradient)
         variable.assign_sub(velocity)
 

@@ -42,8 +42,7 @@ def build_optimizer(model: keras.Model, extra: Sequence[Any], settings: Training
                 rho=0.9, momentum=momentum, epsilon=1.0, weight_decay=decay, **common
             )
         case "lars":
-            beside = [*extra, *(v for v in spared if len(v.shape) == 0)]
-            optimizer = Lars(momentum=momentum, decay=decay, beside=beside, **common)
+            optimizer = Lars(momentum=momentum, decay=decay, **common)
         case "lamb":
             optimizer = Lamb(decay=decay, **common)
     optimizer.exclude_from_weight_decay(var_list=[*spared, *extra])

@@ -30,9 +30,10 @@ def main() -> None:
     if place is None:
         # An elastic worker's name ends in the number of its place.
         place = os.environ.get("HOROVOD_HOSTNAME", "-0").rpartition("-")[2]
-    if name != scaling.FREE:
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[int(place) % len(cores)]})
+    # Ranks that are started as `training.workers` starts them have cores of their own already.
+    cores = sorted(os.sched_getaffinity(0))
+    free = range(os.cpu_count() or 1)
+    os.sched_setaffinity(0, free if name == scaling.FREE else {cores[int(place) % len(cores)]})
     _put(folder / f"{number}-{place}-pid", str(os.getpid()))
     work = _WORK.get(name, _ours)
     turns = Turns(

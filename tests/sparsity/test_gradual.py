@@ -176,7 +176,7 @@ def test_a_weight_comes_back_where_those_that_stayed_have_shrunk() -> None:
         lambda: keras.optimizers.AdamW(use_ema=True),
         lambda: keras.optimizers.SGD(momentum=0.9),
         lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.AdamW()),
-        lambda: Lars(learning_rate=1.0, momentum=0.9, decay=0.0, beside=()),
+        lambda: Lars(learning_rate=1.0, momentum=0.9, decay=0.0),
         lambda: Lamb(decay=0.0, use_ema=True),
     ],
     ids=["adamw and average", "sgd", "loss scale", "lars", "lamb and average"],

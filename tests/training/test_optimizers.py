@@ -7,6 +7,7 @@ from keras import layers
 
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.spec.sections import Training
+from pocketkube.training.evaluation import evaluate
 from pocketkube.training.loop import train
 from pocketkube.training.optimizer import build_optimizer
 from tests.training.test_loop import (
@@ -37,12 +38,12 @@ def norm(values: np.ndarray) -> float:
 
 
 def lars(weight: np.ndarray, gradients: list[np.ndarray], kind: str) -> np.ndarray:
-    """Algorithm 1 of You et al. (2017), with a coefficient of 0.001."""
+    """Algorithm 1 of You et al. (2017), with a coefficient of 0.001; what has no decay has no ratio."""
     velocity = np.zeros_like(weight)
     for gradient in gradients:
-        local, decay = {"kernel": (1.0, DECAY), "channels": (1.0, 0.0), "beside": (1e-3, 0.0)}[kind]
+        local, decay = 0.001, DECAY if kind == "kernel" else 0.0
         if kind == "kernel" and norm(weight) > 0:
-            local = 0.001 * norm(weight) / (norm(gradient) + DECAY * norm(weight))
+            local *= norm(weight) / (norm(gradient) + DECAY * norm(weight))
         velocity = 0.9 * velocity + RATE * local * (gradient + decay * weight)
         weight = weight - velocity
     return weight
@@ -99,8 +100,8 @@ def test_steps_are_those_of_the_paper(formula, clip_norm) -> None:
         part = 1.0 if clip_norm is None else min(1.0, clip_norm / whole)
         clipped.append([part * np.asarray(g, np.float64) for g in gradients])
         for place, variable in enumerate(trained):
-            kind = ["beside", "channels", "kernel", "kernel", "kernel"][len(variable.shape)]
-            kind = "beside" if variable is beside else kind
+            is_kernel = len(variable.shape) > 1 and variable is not beside
+            kind = "kernel" if is_kernel else "beside"
             wanted = formula(starts[place], [each[place] for each in clipped], kind)
             np.testing.assert_allclose(variable, wanted, rtol=2e-5, atol=1e-6)
         now = [np.asarray(v) for v in trained]
@@ -109,6 +110,16 @@ def test_steps_are_those_of_the_paper(formula, clip_norm) -> None:
     optimizer.finalize_variable_values(trained)
     for variable, average in zip(trained, averages, strict=True):
         np.testing.assert_allclose(variable, average, rtol=1e-5, atol=1e-6)
+
+
+def test_rates_for_lars_suit_biases_that_no_normalization_follows(digits) -> None:  # noqa: F811
+    settings = course(epochs=8, optimizer="lars", learning_rate=10.0, weight_decay=1e-4)
+    keras.utils.set_random_seed(0)
+    parts = [layers.Conv2D(8, 3, activation="relu"), layers.MaxPooling2D(), layers.Flatten()]
+    parts += [layers.Dense(32, activation="relu"), layers.Dense(10)]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *parts])
+    train(model, digits, CLASSIFY, settings, seed=0)
+    assert evaluate(model, digits.validation, CLASSIFY).score > 0.9
 
 
 @pytest.mark.parametrize("name", LAYERWISE)

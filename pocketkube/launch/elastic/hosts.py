@@ -4,10 +4,12 @@ import itertools
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from pocketkube.child_processes import started
+from pocketkube.cores import cores_of_each
 
 
 class Hosts(Protocol):
@@ -30,7 +32,7 @@ class Hosts(Protocol):
 
 @dataclass
 class ThisMachine:
-    """Processes of this machine, each under a name that was not there before.
+    """Processes of this machine, each under a name that was not there before, and on cores of its own.
 
     Attributes:
         program: Program and arguments.
@@ -40,14 +42,20 @@ class ThisMachine:
     program: Sequence[str]
     held: Sequence[int] = ()
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    _cores: dict[str, set[int]] = field(default_factory=dict)
 
     def free(self, running: Sequence[str], most: int) -> list[str]:
         """See `Hosts`."""
-        return [f"worker-{next(self._numbers)}" for _ in range(most - len(running))]
+        names = [f"worker-{next(self._numbers)}" for _ in range(most - len(running))]
+        self._cores = {name: cores for name, cores in self._cores.items() if name in running}
+        left = [each for each in cores_of_each(most) if each not in self._cores.values()]
+        # There are none where processes cannot have cores of their own.
+        self._cores |= dict(zip(names, left, strict=False))
+        return names
 
     def start(self, name: str, environment: Mapping[str, str]) -> subprocess.Popen:
         """See `Hosts`."""
-        return started(
+        process = started(
             self.program,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
@@ -56,6 +64,11 @@ class ThisMachine:
             pass_fds=tuple(self.held),
             start_new_session=True,
         )
+        if name in self._cores:
+            # It has one thread yet; all others will stay where this one is.
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(process.pid, self._cores[name])
+        return process
 
     def lose(self, name: str) -> None:
         """See `Hosts`; another takes its place."""
