@@ -20,9 +20,9 @@ class Lars(keras.optimizers.Optimizer):
 
         v ← m v + rate · 0.001 ‖w‖ / (‖g‖ + d ‖w‖) · (g + d w),   w ← w - v
 
-    and momentum at a thousandth of the rate for variables that are spared weight decay: norms of scales,
-    offsets, codebooks and step sizes say nothing of how far a step may go. At the whole rate, which is
-    10 and more, a bias that no normalization follows throws a network about.
+    and momentum at a thousandth of the rate for variables that are spared weight decay: norms of
+    scales, offsets, codebooks and step sizes say nothing of how far a step may go. At the whole rate,
+    which is 10 and more, a bias that no normalization follows throws a network about.
 
     Args:
         momentum: `m`.
