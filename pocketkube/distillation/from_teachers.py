@@ -141,12 +141,17 @@ class FromTeachers(DistillationTerm):
             return super().observe(model, inputs, training=training)
         return self._student(inputs, training=training)
 
-    def loss(self, loss: Any, outputs: Any, seen: Any, answers: _Answers) -> Any:
-        """The task's loss and the teachers' terms, each with its weight."""
-        settings = self._settings
+    @property
+    def task_share(self) -> float:  # type: ignore[override]
+        """See `DistillationTerm`."""
+        return 1 - self._settings.weight
+
+    def terms(self, outputs: Any, seen: Any, answers: _Answers) -> Any:
+        """The teachers' terms, each with its weight."""
+        settings, terms = self._settings, tf.zeros(())
         if settings.weight:
             distance = self._task.distance_to(outputs, answers.outputs, settings.temperature)
-            loss = (1 - settings.weight) * loss + settings.weight * distance
+            terms += settings.weight * distance
         if settings.features_weight:
             distances = [
                 feature_distance(mine, other, kernel.value, bias.value)
@@ -154,14 +159,14 @@ class FromTeachers(DistillationTerm):
                     seen, answers.features, self._projections, strict=True
                 )
             ]
-            loss += settings.features_weight * tf.add_n(distances) / len(distances)
+            terms += settings.features_weight * tf.add_n(distances) / len(distances)
         if settings.attention_weight:
             distances = [
                 attention_distance(mine, other)
                 for mine, other in zip(seen, answers.features, strict=True)
             ]
-            loss += settings.attention_weight * tf.add_n(distances) / len(distances)
-        return loss
+            terms += settings.attention_weight * tf.add_n(distances) / len(distances)
+        return terms
 
     def _softened(
         self, inputs: Sequence[Any], first: Sequence[tf.Tensor] | None = None

@@ -77,7 +77,7 @@ class ClassHead(Head):
 
     def counted(self, labels: Any, outputs: Any) -> tf.Tensor:
         """See `Head`."""
-        return tf.reduce_mean(self._named(labels, outputs)[2])
+        return mean_over_positions(self._named(labels, outputs)[2])
 
     def score(self, labels: Any, outputs: Any) -> tf.Tensor:
         """See `Head`; of positions the part that are right."""
@@ -242,10 +242,6 @@ class MultiLabelHead(ClassHead):
     def leaves_out(self) -> bool:
         """See `Head`."""
         return False
-
-    def counted(self, labels: Any, outputs: Any) -> tf.Tensor:
-        """See `Head`."""
-        return tf.ones(())
 
     def losses(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
         """See `Head`."""

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from pocketkube.data.dataset import Examples
 from pocketkube.spec.sections import Training
 from pocketkube.training.workers import Workers
@@ -14,12 +16,14 @@ class DistillationTerm:
     Attributes:
         fingerprint: Identifies it and its settings: a checkpoint of another one is not continued.
         teachers: Models whose weights identify it, too.
+        task_share: What the task's own loss is multiplied by.
         trained: Variables of its own that the optimizer changes beside the model's.
         notes: Sentences for the user about what was chosen automatically.
     """
 
     fingerprint: str = ""
     teachers: Sequence[Any] = ()
+    task_share: float = 1.0
     trained: Sequence[Any] = ()
     notes: Sequence[str] = ()
 
@@ -36,7 +40,7 @@ class DistillationTerm:
         It is part of a `tf.function`.
 
         Returns:
-            The task's labels alone, and the answers in the form that `loss` takes.
+            The task's labels alone, and the answers in the form that `terms` takes.
         """
         return labels, None
 
@@ -46,13 +50,13 @@ class DistillationTerm:
         It is part of a `tf.function`, and may run where variables are replaced.
 
         Returns:
-            The student's outputs, and what else `loss` needs to see of it.
+            The student's outputs, and what else `terms` needs to see of it.
         """
         return model(inputs, training=training), None
 
-    def loss(self, loss: Any, outputs: Any, seen: Any, answers: Any) -> Any:
-        """The loss with the teachers' terms, `[batch]`; `loss` is the task's.
+    def terms(self, outputs: Any, seen: Any, answers: Any) -> Any:
+        """What the teachers add to the loss, `[batch]`.
 
         It is part of a `tf.function`; gradients go through it.
         """
-        return loss
+        return tf.zeros(())

@@ -74,8 +74,8 @@ class Head(ABC):
         return False
 
     def counted(self, labels: Any, outputs: Any) -> tf.Tensor:
-        """Which part of the positions counts: all, unless it `leaves_out` others."""
-        return tf.ones(())
+        """Which part of each example's positions counts, `[batch]`, where it `leaves_out` some."""
+        raise NotImplementedError
 
     @abstractmethod
     def score(self, labels: Any, outputs: Any) -> tf.Tensor:

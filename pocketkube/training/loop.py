@@ -188,7 +188,7 @@ def _train_epoch(
     )
     for inputs, labels in left:
         number = state.step(course)
-        optimizer.learning_rate = learning_rate(settings, number, course.steps)
+        optimizer.learning_rate = learning_rate(settings, number, course.steps, course.batch_size)
         course.method.before_step(number, course.steps, optimizer)
         loss, score = step(inputs, labels).numpy().tolist()
         refuse_loss(loss, number, settings)

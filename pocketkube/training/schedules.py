@@ -9,19 +9,20 @@ FINAL_PART = 1e-3
 EPOCH_DECAY = 0.98
 
 
-def learning_rate(settings: Training, step: int, steps: int) -> float:
+def learning_rate(settings: Training, step: int, steps: int, batch_size: int) -> float:
     """The learning rate of a step.
 
     Args:
         settings: The schedule, its peak and its warm-up.
         step: The step, from 0.
         steps: Steps of the whole course.
+        batch_size: Examples of each step's batch.
 
     Returns:
         The rate: linear up to the peak over the warm-up, then as the schedule says.
     """
     warmup = round(settings.warmup_fraction * steps)
-    peak = settings.peak_learning_rate
+    peak = settings.peak_learning_rate(batch_size)
     if step < warmup:
         return peak * (step + 1) / warmup
     part = (step - warmup) / max(steps - warmup, 1)

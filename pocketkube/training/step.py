@@ -41,11 +41,16 @@ def train_step(course: Course, workers: Workers) -> Step:
         with tf.GradientTape() as tape:
             (outputs, seen), extra = call_model(model, inputs, method, training=True, compute=observe)
             loss = task.loss(labels, outputs, course.settings.label_smoothing)
-            loss = tf.reduce_mean(distillation.loss(loss, outputs, seen, answers))
+            terms = distillation.terms(outputs, seen, answers)
+            if task.leaves_out:
+                # So do the teachers' terms count, whichever rows are computed together.
+                counted = task.counted(labels, outputs)
+                terms *= tf.math.divide_no_nan(counted, tf.reduce_mean(counted))
+            loss = tf.reduce_mean(distillation.task_share * loss + tf.cast(terms, loss.dtype))
             total = tf.add_n([loss, *(tf.cast(each, loss.dtype) for each in extra)])
             counts = weight * tf.cast(part, loss.dtype)
             if by_positions:
-                counts *= task.counted(labels, outputs)
+                counts *= tf.reduce_mean(counted)
             scaled = optimizer.scale_loss(total * counts)
         gradients = tape.gradient(scaled, [v.value for v in trained])
         figures = counts * tf.stack([loss, task.score_of_all(labels, outputs), 1.0])

@@ -106,7 +106,7 @@ class Task:
         return len(self.trained) == 1 and self.trained[0].leaves_out
 
     def counted(self, labels: Any, outputs: Any) -> tf.Tensor:
-        """Which part of the positions counts, where it `leaves_out` others."""
+        """Which part of each example's positions counts, `[batch]`, where it `leaves_out` others."""
         ((head, y, z),) = self._matched(labels, outputs)
         return head.counted(y, z)
 

@@ -32,7 +32,8 @@ def small(folder: Path) -> dict[str, Any]:
 
 def test_the_spec_is_one() -> None:
     spec = load_spec(SPEC)
-    assert spec.training.peak_learning_rate == pytest.approx(0.1 * spec.training.batch_size / 256)
+    size = spec.training.batch_size
+    assert spec.training.peak_learning_rate(size) == pytest.approx(0.1 * size / 256)
     assert spec.stages[1].learning_rate == pytest.approx(spec.training.learning_rate / 4)
     assert spec.training.warmup_fraction == pytest.approx(5 / spec.training.epochs, abs=1e-3)
 

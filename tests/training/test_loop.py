@@ -204,7 +204,7 @@ def test_compile_settings_decide_the_task() -> None:
 )
 def test_schedules_climb_to_the_peak_and_do_not_rise_after(schedule) -> None:
     settings = Training(schedule=schedule, warmup_fraction=0.2, learning_rate=0.5)
-    rates = [learning_rate(settings, step, 100) for step in range(100)]
+    rates = [learning_rate(settings, step, 100, 128) for step in range(100)]
     assert max(rates) == 0.5
     assert all(b > a for a, b in pairwise(rates[:20]))
     assert all(b <= a for a, b in pairwise(rates[20:]))
@@ -216,7 +216,7 @@ def test_the_inverse_square_root_is_that_of_the_paper() -> None:
     settings = Training(schedule="inverse_sqrt", warmup_fraction=0.2, learning_rate=peak)
     for step in range(1, 101):
         wanted = 512**-0.5 * min(step**-0.5, step * 20**-1.5)
-        assert learning_rate(settings, step - 1, 100) == pytest.approx(wanted, rel=1e-12)
+        assert learning_rate(settings, step - 1, 100, 128) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_tenths_are_taken_at_epochs_30_60_and_80_of_90() -> None:
@@ -224,14 +224,14 @@ def test_tenths_are_taken_at_epochs_30_60_and_80_of_90() -> None:
     settings = Training(
         epochs=90, schedule="step", schedule_steps=parts, learning_rate=0.1, warmup_fraction=0
     )
-    rates = [learning_rate(settings, 100 * epoch, 9000) for epoch in range(90)]
+    rates = [learning_rate(settings, 100 * epoch, 9000, 128) for epoch in range(90)]
     wanted = [0.1] * 30 + [0.01] * 30 + [0.001] * 20 + [0.0001] * 10
     assert rates == pytest.approx(wanted)
 
 
 def test_mobilenets_rate_falls_by_two_in_a_hundred_with_each_epoch() -> None:
     settings = Training(epochs=300, schedule="exponential", learning_rate=0.045, warmup_fraction=0)
-    rates = [learning_rate(settings, step, 3000) for step in range(3000)]
+    rates = [learning_rate(settings, step, 3000, 128) for step in range(3000)]
     assert rates == pytest.approx([0.045 * 0.98 ** (step // 10) for step in range(3000)])
 
 
@@ -239,8 +239,9 @@ def test_the_rate_is_in_proportion_to_the_batch_where_it_is_meant_for_another() 
     """As Goyal et al. (2017) scale ImageNet's 0.1 for 256 images; stages' own rates, too."""
     settings = Training(learning_rate=0.1, learning_rate_batch=256, batch_size=8192, schedule="cosine")
     tuned = fine_tuning(settings, FineTune(learning_rate=0.05))
-    for each, peak in ((settings, 3.2), (tuned, 1.6)):
-        rates = [learning_rate(each, step, 100) for step in range(100)]
+    # No batch has more examples than there are.
+    for each, size, peak in ((settings, 8192, 3.2), (tuned, 8192, 1.6), (settings, 640, 0.25)):
+        rates = [learning_rate(each, step, 100, size) for step in range(100)]
         assert rates[0] == pytest.approx(peak / 20)
         assert max(rates) == rates[20] == pytest.approx(peak)
 

@@ -150,11 +150,21 @@ def tokens_course(like: Dataset) -> History:
     return train(model, data, task, course(epochs=2, gradient_accumulation_steps=3), seed=0)
 
 
-def test_every_token_counts_the_same_in_whatever_part_it_is(digits) -> None:  # noqa: F811
+@pytest.mark.parametrize("are_taught", [False, True])
+def test_every_token_counts_the_same_in_whatever_part_it_is(
+    digits,  # noqa: F811
+    are_taught: bool,
+) -> None:
     """Sentences differ in length, and so do parts in the number of their tokens."""
     model, data, task = tokens(digits)
-    settings = course(**PLAIN, gradient_accumulation_steps=3)
-    whole, told = step_of(model, data, task, course(**PLAIN), Ranked(0, 1))
-    divided, figures = step_of(model, data, task, settings, Ranked(0, 1))
+    settings, term = course(**PLAIN, gradient_accumulation_steps=3), None
+    if are_taught:
+        other = keras.models.clone_model(model)
+        for variable in other.trainable_variables:
+            variable.assign_add(tf.random.stateless_normal(variable.shape, seed=(0, 0)))
+        term = FromTeachers(model, task, [Teacher("t", other, task)], Distillation(weight=0.7), seed=0)
+    one = Ranked(0, 1)
+    whole, told = step_of(model, data, task, course(**PLAIN), one, distillation=term)
+    divided, figures = step_of(model, data, task, settings, one, distillation=term)
     assert_alike(whole, divided)
     np.testing.assert_allclose(figures, told, rtol=1e-5)

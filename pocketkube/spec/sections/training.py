@@ -106,12 +106,15 @@ class Training(Settings):
         """Whether gradients have 16 bits somewhere: their scale follows from what these can hold."""
         return self.mixed_precision or self.gradient_compression is not None
 
-    @property
-    def peak_learning_rate(self) -> float:
-        """The rate at the schedule's peak, for batches of `batch_size`."""
+    def peak_learning_rate(self, batch_size: int) -> float:
+        """The rate at the schedule's peak.
+
+        Args:
+            batch_size: Examples of a batch; fewer than `batch_size` asks for where there are no more.
+        """
         if self.learning_rate_batch is None:
             return self.learning_rate
-        return self.learning_rate * self.batch_size / self.learning_rate_batch
+        return self.learning_rate * batch_size / self.learning_rate_batch
 
     @field_validator("class_weights", mode="before")
     @classmethod
