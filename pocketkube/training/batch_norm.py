@@ -12,6 +12,9 @@ from pocketkube.keras_private import changed_moments, flat_layers, overridden
 from pocketkube.spec.sections import Training
 from pocketkube.training.workers import Workers
 
+# cuDNN's bound was 1e-5, and as a float that may be a little less.
+_LEAST_EPSILON = 1.001e-5
+
 
 @contextmanager
 def trained_batch_norm(model: keras.Model, settings: Training, workers: Workers) -> Iterator[None]:
@@ -78,6 +81,7 @@ def _can_be_fused(layer: Any, inputs: Any) -> bool:
         and inputs.shape[-1] is not None
         and inputs.dtype in (tf.float32, tf.float16)
         and layer.variable_dtype == "float32"
+        and layer.epsilon >= _LEAST_EPSILON
         and not (layer.renorm or layer.synchronized)
     )
 

@@ -144,6 +144,12 @@ def test_layers_are_as_before_behind_the_block() -> None:
     assert not any("call" in vars(layer) for layer in flat_layers(model))
 
 
+def test_an_epsilon_that_gpus_refuse_is_left_to_keras() -> None:
+    model = one(SHAPE, epsilon=1e-7)
+    with fused_batch_norm(model):
+        assert fused_operations(model) == 0
+
+
 def test_a_layer_of_ones_own_computes_as_it_says() -> None:
     class Halving(layers.BatchNormalization):
         def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
