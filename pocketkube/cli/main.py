@@ -31,11 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     quiet_libraries()
     with plain_ending():
-        options = _parser().parse_args(arguments)
+        options = command_parser().parse_args(arguments)
         options.command(options)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """What reads the command line; its parts say what each command and option does."""
     parser = argparse.ArgumentParser(
         prog="pocketkube",
         description="Makes trained Keras networks small and fast enough for phones.",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pocketkube.cli.main import _parser, main
+from pocketkube.cli.main import command_parser, main
 from tests.own_modules import as_before, save_network
 
 # What opens models; benchmark does for a latency table.
@@ -18,7 +18,7 @@ COMMANDS = {
 
 
 def test_every_command_that_opens_a_model_has_it() -> None:
-    (choices,) = (each.choices for each in _parser()._actions if each.choices)
+    (choices,) = (each.choices for each in command_parser()._actions if each.choices)
     assert {name for name, each in choices.items() if "--import" in each.format_help()} == COMMANDS
 
 

@@ -59,7 +59,7 @@ def commands(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> di
     return {words: parser}
 
 
-COMMANDS = commands(PROGRAM._parser())
+COMMANDS = commands(PROGRAM.command_parser())
 
 
 @pytest.fixture(scope="module")
