@@ -1,5 +1,6 @@
 # make run     compresses a network on this machine; ends with a table and a report
 # make test    the whole test suite; make test-fast leaves the slow ones out
+# make docs    the documentation as a site, in build/docs
 # make cluster a real Kubernetes on this machine (ARM=1: with an arm64 node); make cluster-down ends it
 # make test-cluster  the tests on it, or on the cluster that KUBECONFIG names
 # All of these set themselves up. They need Python 3.11, make and a way to a package index.
@@ -14,7 +15,7 @@ OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
 # A file's tests share what they made ready; two or four files at once keep the cores busy.
 PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/cluster
 
-.PHONY: run test test-fast test-cluster cluster cluster-down load horovod horovod-if-possible images pipelines manifests lint lock clean
+.PHONY: run test test-fast test-cluster cluster cluster-down load horovod horovod-if-possible images pipelines manifests docs lint lock clean
 
 run: $(VENV)/.ready
 	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --output $(OUTPUT)
@@ -57,6 +58,10 @@ pipelines: $(VENV)/.ready
 # from a registry.
 manifests: $(VENV)/.ready
 	$(PYTHON) -m manifests.generate
+
+docs: $(VENV)/.ready
+	$(PYTHON) -m docs.generate
+	$(PYTHON) -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check
