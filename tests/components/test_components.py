@@ -1,6 +1,7 @@
 """A component takes what its stage depends on, and its README says so."""
 
 import inspect
+import re
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp import compiler
 from kfp.dsl.executor import Executor
 
-from components.readmes import component_folders, component_in, readme_of
+from components.readmes import category_folders, component_folders, component_in, index_of, readme_of
 from pocketkube.spec import parse_settings, settings_document
 from pocketkube.stages.registry import STAGES
 
@@ -51,6 +53,29 @@ def test_components_import_only_kfp_and_the_standard_library(name: str) -> None:
 def test_readmes_are_those_of_the_functions(name: str) -> None:
     written = (FOLDERS[name] / "README.md").read_text()
     assert written == readme_of(component_in(FOLDERS[name])), "run: python -m components.readmes"
+
+
+@pytest.mark.parametrize("category", category_folders(), ids=lambda folder: folder.name)
+def test_a_category_lists_its_components(category: Path) -> None:
+    assert (category / "README.md").read_text() == index_of(category), (
+        "run: python -m components.readmes"
+    )
+
+
+@pytest.mark.parametrize("name", sorted(FOLDERS))
+def test_the_example_of_a_readme_compiles(name: str, tmp_path: Path) -> None:
+    (example,) = re.findall(
+        r"```python\n(.*?)```", (FOLDERS[name] / "README.md").read_text(), re.DOTALL
+    )
+    names: dict[str, Any] = {}
+    exec(compile(example, name, "exec"), names)
+    compiler.Compiler().compile(names["example"], str(tmp_path / "example.yaml"))
+    (task,) = (
+        task
+        for task in yaml.safe_load((tmp_path / "example.yaml").read_text())["root"]["dag"]["tasks"]
+        if not task.startswith("importer")
+    )
+    assert task == name.replace("_", "-")
 
 
 @pytest.mark.parametrize("name", sorted(STAGES))
