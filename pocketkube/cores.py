@@ -28,7 +28,7 @@ def cores_of_each(processes: int, cgroup: Path = _CGROUP) -> list[set[int]]:
     """Cores of their own for each of several processes of this machine, neighbours together.
 
     Threads that wander take caches from each other: two ranks of ResNet-20 on two cores train 1.26
-    times as fast where each stays on its own (README, "Faster, with several processes").
+    times as fast where each stays on its own (`python -m tests.benchmarks.scaling`).
 
     Args:
         processes: How many.
