@@ -26,3 +26,13 @@ def test_every_page_is_in_the_index() -> None:
     index = ROOT / "docs" / "index.md"
     linked = {(index.parent / target).resolve() for target in targets(index)}
     assert {page for page in PAGES if page != index} == linked
+
+
+def test_the_page_on_examples_has_all() -> None:
+    page = ROOT / "docs" / "examples.md"
+    linked = {(page.parent / target).resolve() for target in targets(page)}
+    folder = ROOT / "examples"
+    # What others import or read.
+    parts = {folder / "jobs.py", folder / "comparisons"}
+    there = {path for path in folder.iterdir() if not path.name.startswith(("__", "."))} - parts
+    assert there <= linked
