@@ -13,6 +13,7 @@ from pocketkube.spec.sections import StageBase
 from pocketkube.spec.stage_settings import STAGE_NAMES
 
 _HEAD = ("setting", "default", "allowed", "meaning")
+_LONGEST = 30
 # Its stages have tables of their own.
 _STAGES = "stages"
 
@@ -21,15 +22,13 @@ def settings_table(name: str) -> str:
     """The settings of a stage, or of a section of a spec.
 
     Args:
-        name: A stage's name, or a section's key, `cluster.workers` that of a section in another.
+        name: A stage's name, or a section's key.
     """
     if name in STAGE_NAMES:
-        return _table_of(stage_model(name))
-    settings: type[BaseModel] = Spec
-    for key in name.split("."):
-        (field,) = (each for each in described_fields(settings) if each.name == key)
-        (settings,) = field.parts
-    return _table_of(settings)
+        return _tables_of(stage_model(name), name)
+    (field,) = (each for each in described_fields(Spec) if each.name == name)
+    (settings,) = field.parts
+    return _tables_of(settings, name)
 
 
 def reference_of_spec() -> str:
@@ -44,18 +43,27 @@ def reference_of_spec() -> str:
                 about = (stage_model(name).__doc__ or "").strip().splitlines()[0]
                 lines += [f"### {name}", "", about, "", settings_table(name), ""]
         elif field.parts:
-            (settings,) = field.parts
-            lines += [f"## {field.name}", "", field.meaning, "", _table_of(settings), ""]
+            lines += [f"## {field.name}", "", field.meaning, "", settings_table(field.name), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def reference_of_retraining() -> str:
     """All settings of scheduled retraining."""
-    return _table_of(Retraining)
+    return _tables_of(Retraining, "")
 
 
-def _table_of(settings: type[BaseModel]) -> str:
-    return table(_HEAD, _rows(settings, "")) + "\n"
+def _tables_of(settings: type[BaseModel], name: str) -> str:
+    """One table; where that would be long, one for each part, under a heading of its own."""
+    rows = list(_rows(settings, ""))
+    if len(rows) <= _LONGEST:
+        return table(_HEAD, rows) + "\n"
+    fields = described_fields(settings)
+    lines = [table(_HEAD, (_row(field) for field in fields if not field.parts)), ""]
+    for field in fields:
+        for part in field.parts:
+            lines += [f"### {name}.{field.name}", "", cell(field.meaning), ""]
+            lines += [table(_HEAD, _rows(part, "")), ""]
+    return "\n".join(lines)
 
 
 def _rows(settings: type[BaseModel], before: str) -> Iterator[tuple[str, ...]]:
