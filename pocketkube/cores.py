@@ -8,9 +8,8 @@ from pathlib import Path
 THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 # How many ranks mpirun has started on this machine.
 _RANKS_HERE = "OMPI_COMM_WORLD_LOCAL_SIZE"
-# Set where it has bound each of them to cores.
-_IS_BOUND = "OMPI_MCA_orte_bound_at_launch"
 _CGROUP = Path("/sys/fs/cgroup")
+_CORES, _TOPOLOGY = Path("/sys/devices/system/cpu"), ("physical_package_id", "core_id")
 
 
 def usable_cores(cgroup: Path = _CGROUP) -> int:
@@ -38,8 +37,8 @@ def cores_of_each(processes: int, cgroup: Path = _CGROUP) -> list[set[int]]:
         Their numbers; nothing where there is no core for each, or where a container's limit is one of
         time: other containers of the node would all choose the same cores.
     """
-    cores = sorted(_allowed())
-    if usable_cores(cgroup) < max(len(cores), processes):
+    cores = sorted(_allowed(), key=_place)
+    if len(cores) < processes or usable_cores(cgroup) < len(cores):
         return []
     ends = [place * len(cores) // processes for place in range(processes + 1)]
     return [set(cores[start:end]) for start, end in itertools.pairwise(ends)]
@@ -57,10 +56,9 @@ def threads_of_each(processes: int) -> dict[str, str]:
 def share_with_ranks_beside() -> None:
     """Takes this process's share of threads, where mpirun has started it beside others.
 
-    What the user has set stays. Where mpirun has bound each rank to cores, all of these are its share.
-    To be called before anything is imported that computes.
+    What the user has set stays. To be called before anything is imported that computes.
     """
-    if _RANKS_HERE in os.environ and _IS_BOUND not in os.environ:
+    if _RANKS_HERE in os.environ:
         take_share(int(os.environ[_RANKS_HERE]))
 
 
@@ -73,6 +71,16 @@ def take_share(processes: int) -> None:
 def _allowed() -> set[int]:
     """The numbers of the cores that this process may run on; none where the system does not tell."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+def _place(core: int) -> tuple[int, int, int]:
+    """Where a core is: threads of one core, and cores of one package, are neighbours."""
+    folder = _CORES / f"cpu{core}" / "topology"
+    try:
+        package, inner = (int((folder / name).read_text()) for name in _TOPOLOGY)
+    except (OSError, ValueError):
+        package = inner = 0
+    return package, inner, core
 
 
 def _limit(cgroup: Path) -> float | None:

@@ -53,6 +53,8 @@ def test_each_process_has_a_thread_at_least(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_each_process_has_cores_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where the system tells nothing of them.
+    monkeypatch.setattr("pocketkube.cores._CORES", tmp_path)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {3, 1, 2, 7, 9})
     assert cores_of_each(2, tmp_path) == [{1, 2}, {3, 7, 9}]
     assert cores_of_each(5, tmp_path) == [{1}, {2}, {3}, {7}, {9}]
@@ -60,6 +62,26 @@ def test_each_process_has_cores_of_its_own(tmp_path: Path, monkeypatch: pytest.M
     # Other containers of the node would choose the same.
     assert cores_of_each(2, limited(tmp_path, 2, "400000")) == []
     assert cores_of_each(2, limited(tmp_path, 2, "500000")) == [{1, 2}, {3, 7, 9}]
+
+
+def test_threads_of_one_core_stay_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As most servers number them: two packages of two cores, whose second threads come last."""
+    for number in range(8):
+        folder = tmp_path / f"cpu{number}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "physical_package_id").write_text(f"{number // 2 % 2}\n")
+        (folder / "core_id").write_text(f"{number % 2}\n")
+    monkeypatch.setattr("pocketkube.cores._CORES", tmp_path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
+    assert cores_of_each(2, tmp_path) == [{0, 1, 4, 5}, {2, 3, 6, 7}]
+    assert cores_of_each(4, tmp_path) == [{0, 4}, {1, 5}, {2, 6}, {3, 7}]
+
+
+def test_processes_run_anywhere_where_the_system_tells_no_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert cores_of_each(2, tmp_path) == []
 
 
 def test_ranks_that_mpirun_starts_share_the_cores_and_the_user_decides(
@@ -71,11 +93,6 @@ def test_ranks_that_mpirun_starts_share_the_cores_and_the_user_decides(
     with patch.dict(os.environ):
         share_with_ranks_beside()
         assert not set(THREADS) & set(os.environ)
-        # mpirun has given each its cores already.
-        bound = {"OMPI_COMM_WORLD_LOCAL_SIZE": "2", "OMPI_MCA_orte_bound_at_launch": "1"}
-        with patch.dict(os.environ, bound):
-            share_with_ranks_beside()
-            assert not set(THREADS) & set(os.environ)
         os.environ |= {"OMPI_COMM_WORLD_LOCAL_SIZE": str(CORES), "OMP_NUM_THREADS": "5"}
         share_with_ranks_beside()
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == "1"

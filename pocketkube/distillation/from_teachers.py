@@ -146,12 +146,13 @@ class FromTeachers(DistillationTerm):
         """See `DistillationTerm`."""
         return 1 - self._settings.weight
 
-    def terms(self, outputs: Any, seen: Any, answers: _Answers) -> Any:
+    def terms(self, outputs: Any, seen: Any, answers: _Answers, labels: Any) -> Any:
         """The teachers' terms, each with its weight."""
         settings, terms = self._settings, tf.zeros(())
         if settings.weight:
-            distance = self._task.distance_to(outputs, answers.outputs, settings.temperature)
-            terms += settings.weight * distance
+            wanted, temperature = answers.outputs, settings.temperature
+            distance = self._task.distance_to(outputs, wanted, temperature, labels)
+            terms += settings.weight * tf.cast(distance, terms.dtype)
         if settings.features_weight:
             distances = [
                 feature_distance(mine, other, kernel.value, bias.value)

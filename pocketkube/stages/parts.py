@@ -212,7 +212,21 @@ def cluster_of_benchmark(cluster: Cluster) -> dict[str, Any]:
     Args:
         cluster: The section.
     """
-    return _kept(cluster, {"benchmark", "benchmark_image", "service_account", "object_store"})
+    kept = _kept(cluster, {"benchmark", "service_account", "object_store"})
+    image = benchmark_image_of(cluster)
+    is_named = image != Cluster.model_fields["benchmark_image"].default
+    return kept | ({"benchmark_image": image} if is_named else {})
+
+
+def benchmark_image_of(cluster: Cluster) -> str:
+    """The image that measures on other nodes: where the section names none, the environment's.
+
+    Args:
+        cluster: The section.
+    """
+    if "benchmark_image" in cluster.model_fields_set:
+        return cluster.benchmark_image
+    return os.environ.get(BENCHMARK_IMAGE) or cluster.benchmark_image
 
 
 def request_of(cluster: Cluster, step: Step) -> TaskRequest:
@@ -267,12 +281,9 @@ def _as_placed(form: Mapping[str, Any]) -> Mapping[str, Any]:
     settings = form.get("settings", {})
     if not isinstance(settings, Mapping):
         return form
-    work, image = os.environ.get(WORK), os.environ.get(BENCHMARK_IMAGE)
-    named = {
-        **({"object_store": {"work": work}} if work else {}),
-        **({"benchmark_image": image} if image else {}),
-    }
-    return {**form, "settings": merged({"cluster": named}, settings)} if named else form
+    work = os.environ.get(WORK)
+    named = {"cluster": {"object_store": {"work": work}}}
+    return {**form, "settings": merged(named, settings)} if work else form
 
 
 def _kept(cluster: Cluster, names: set[str]) -> dict[str, Any]:

@@ -111,10 +111,17 @@ class ClassHead(Head):
         """See `Head`."""
         return tf.reduce_logsumexp(tf.stack(said), axis=0) - math.log(len(said))
 
-    def distance_to(self, outputs: Any, wanted: tf.Tensor, temperature: float) -> tf.Tensor:
+    def distance_to(
+        self, outputs: Any, wanted: tf.Tensor, temperature: float, labels: Any = None
+    ) -> tf.Tensor:
         """See `Head`."""
         divergence = tf.exp(wanted) * (wanted - self.softened(outputs, temperature))
-        return temperature**2 * mean_over_positions(tf.reduce_sum(divergence, axis=-1))
+        divergence = temperature**2 * tf.reduce_sum(divergence, axis=-1)
+        if labels is None or not self.leaves_out:
+            return mean_over_positions(divergence)
+        counted = self._named(labels, outputs)[2]
+        sums = _sum_over_positions(counted * divergence), _sum_over_positions(counted)
+        return tf.math.divide_no_nan(*sums)
 
     def _noise(self, said: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         # With it, the largest logarithm is each class's as often as the class is likely.

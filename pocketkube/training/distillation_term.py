@@ -54,8 +54,8 @@ class DistillationTerm:
         """
         return model(inputs, training=training), None
 
-    def terms(self, outputs: Any, seen: Any, answers: Any) -> Any:
-        """What the teachers add to the loss, `[batch]`.
+    def terms(self, outputs: Any, seen: Any, answers: Any, labels: Any) -> Any:
+        """What the teachers add to the loss, `[batch]`; labels tell which positions count.
 
         It is part of a `tf.function`; gradients go through it.
         """

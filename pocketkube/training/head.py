@@ -148,16 +148,19 @@ class Head(ABC):
         """
         return np.asarray(self.answers(said + self._noise(said, rng)))
 
-    def distance_to(self, outputs: Any, wanted: tf.Tensor, temperature: float) -> tf.Tensor:
+    def distance_to(
+        self, outputs: Any, wanted: tf.Tensor, temperature: float, labels: Any = None
+    ) -> tf.Tensor:
         """How far each example's output is from what teachers say, taken for the truth.
 
         Args:
             outputs: The student's.
             wanted: What the teachers say, softened by the same temperature.
             temperature: `T`.
+            labels: Tell which positions count, where this head `leaves_out` some; all do if None.
 
         Returns:
-            `[batch]`, before its weight.
+            `[batch]`, before its weight; means over the positions that count.
         """
         return self.losses(wanted, outputs)
 

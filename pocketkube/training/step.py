@@ -41,7 +41,7 @@ def train_step(course: Course, workers: Workers) -> Step:
         with tf.GradientTape() as tape:
             (outputs, seen), extra = call_model(model, inputs, method, training=True, compute=observe)
             loss = task.loss(labels, outputs, course.settings.label_smoothing)
-            terms = distillation.terms(outputs, seen, answers)
+            terms = distillation.terms(outputs, seen, answers, labels)
             if task.leaves_out:
                 # So do the teachers' terms count, whichever rows are computed together.
                 counted = task.counted(labels, outputs)

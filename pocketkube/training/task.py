@@ -202,21 +202,28 @@ class Task:
         columns = zip(*softened, strict=True)
         return [head.mean_of_softened(c) for head, c in zip(self.trained, columns, strict=True)]
 
-    def distance_to(self, outputs: Any, wanted: Sequence[tf.Tensor], temperature: float) -> tf.Tensor:
+    def distance_to(
+        self, outputs: Any, wanted: Sequence[tf.Tensor], temperature: float, labels: Any = None
+    ) -> tf.Tensor:
         """How far each example's outputs are from the teachers' outputs, each head with its weight.
 
         Args:
             outputs: The student's outputs.
             wanted: The teachers' outputs, softened by the same temperature.
             temperature: `T`.
+            labels: See `loss`; positions that they leave out do not count. All do if None.
 
         Returns:
             `[batch]`.
         """
+        matched = self._matched(wanted, outputs)
+        told = [None] * len(matched)
+        if labels is not None:
+            told = [y for _, y, _ in self._matched(labels, outputs)]
         return tf.add_n(
             [
-                head.weight * head.distance_to(z, said, temperature)
-                for head, said, z in self._matched(wanted, outputs)
+                head.weight * head.distance_to(z, said, temperature, y)
+                for (head, said, z), y in zip(matched, told, strict=True)
             ]
         )
 

@@ -64,7 +64,7 @@ def term(settings: Distillation, given: FromTeachers, student: keras.Model) -> f
     (x,), labels = DIGITS.validation.arrays
     _, answers = given.answers((x,), labels)
     outputs, seen = given.observe(student, x, training=False)
-    return float(np.mean(given.terms(outputs, seen, answers)))
+    return float(np.mean(given.terms(outputs, seen, answers, labels)))
 
 
 def same(one: keras.Model, other: keras.Model, **tolerance) -> None:

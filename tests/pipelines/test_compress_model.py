@@ -184,6 +184,17 @@ def test_addresses_and_paths_of_the_image_are_compiled(tmp_path: Path) -> None:
     assert compile_spec(parse_spec(given), tmp_path / "out.yaml").is_file()
 
 
+def test_files_are_measured_by_the_image_of_the_registry_or_the_specs_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POCKETKUBE_BENCHMARK_IMAGE", "registry/benchmark:1")
+    for own, image in (({}, "registry/benchmark:1"), ({"benchmark_image": "own:2"}, "own:2")):
+        spec = parse_spec(SHORT | {"cluster": {"benchmark": {"arch": "arm64"}} | own})
+        given = package(compress_model(spec), tmp_path).tasks["benchmark-litert"]["inputs"]
+        told = given["parameters"]["cluster"]["runtimeValue"]["constant"]
+        assert told == {"benchmark": {"arch": "arm64"}, "benchmark_image": image}
+
+
 def test_a_models_code_travels_with_the_spec(tmp_path: Path) -> None:
     source = "import keras\nA = '{{inputs.parameters.x}} $(HOME) {{$}}'\n"
     (tmp_path / "my_layers.py").write_text(source)

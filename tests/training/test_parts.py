@@ -150,6 +150,15 @@ def tokens_course(like: Dataset) -> History:
     return train(model, data, task, course(epochs=2, gradient_accumulation_steps=3), seed=0)
 
 
+def taught_by(model: keras.Model, task: Task) -> tuple[keras.Model, FromTeachers]:
+    """A network that says something else, and what it teaches."""
+    other = keras.models.clone_model(model)
+    for variable in other.trainable_variables:
+        variable.assign_add(tf.random.stateless_normal(variable.shape, seed=(0, 0)))
+    settings = Distillation(weight=0.7)
+    return other, FromTeachers(model, task, [Teacher("teacher", other, task)], settings, seed=0)
+
+
 @pytest.mark.parametrize("are_taught", [False, True])
 def test_every_token_counts_the_same_in_whatever_part_it_is(
     digits,  # noqa: F811
@@ -159,12 +168,30 @@ def test_every_token_counts_the_same_in_whatever_part_it_is(
     model, data, task = tokens(digits)
     settings, term = course(**PLAIN, gradient_accumulation_steps=3), None
     if are_taught:
-        other = keras.models.clone_model(model)
-        for variable in other.trainable_variables:
-            variable.assign_add(tf.random.stateless_normal(variable.shape, seed=(0, 0)))
-        term = FromTeachers(model, task, [Teacher("t", other, task)], Distillation(weight=0.7), seed=0)
+        _, term = taught_by(model, task)
     one = Ranked(0, 1)
     whole, told = step_of(model, data, task, course(**PLAIN), one, distillation=term)
     divided, figures = step_of(model, data, task, settings, one, distillation=term)
     assert_alike(whole, divided)
     np.testing.assert_allclose(figures, told, rtol=1e-5)
+
+
+def test_teachers_teach_every_token_alike_and_no_padding(digits) -> None:  # noqa: F811
+    """The loss is that of all tokens in one row, whichever sentence they are of."""
+    model, data, task = tokens(digits)
+    other, term = taught_by(model, task)
+    _, figures = step_of(model, data, task, course(**PLAIN), Ranked(0, 1), distillation=term)
+    ((given,), _) = data.train.arrays
+    given = given[:64]
+    kept = given.ravel() != 0
+    ours, theirs = (np.asarray(each(given), np.float64).reshape(-1, 6)[kept] for each in (model, other))
+    labels = given.ravel()[kept]
+    loss = -np.mean(log_softmax(ours)[np.arange(len(labels)), labels])
+    wanted, said = log_softmax(theirs / 4), log_softmax(ours / 4)
+    distance = 16 * np.mean(np.sum(np.exp(wanted) * (wanted - said), axis=1))
+    assert figures[0] == pytest.approx(0.3 * loss + 0.7 * distance, rel=1e-5)
+
+
+def log_softmax(values: np.ndarray) -> np.ndarray:
+    shifted = values - values.max(axis=1, keepdims=True)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))

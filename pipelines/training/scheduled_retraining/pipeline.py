@@ -10,7 +10,7 @@ from components.training.decide_retraining import decide_retraining
 from components.training.register_version import register_version
 from components.training.retrain_model import retrain_model
 from pipelines.forms import form_pipeline
-from pipelines.pods import request_later, set_pod, set_store
+from pipelines.pods import request_later, set_images, set_pod, set_store
 from pocketkube.retraining.form import RetrainingForm
 from pocketkube.spec.sections import TaskPods
 
@@ -31,6 +31,7 @@ def scheduled_retraining() -> Any:
         decided = decide_retraining(**given)
         # New data and another deployed version are no parameters.
         _placed(decided, secret).set_caching_options(False)
+        set_images(decided)
         found = decided.outputs
         with dsl.If(found["retrain"] == True, "retrain"):  # noqa: E712
             made = retrain_model(

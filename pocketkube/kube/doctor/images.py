@@ -11,6 +11,7 @@ from pocketkube.kube.objects import POD, create, delete, get, name_of
 from pocketkube.kube.pods import why_ended, why_stuck
 from pocketkube.kube.session import Session
 from pocketkube.spec.sections.cluster import BenchmarkPods, Pods
+from pocketkube.stages.parts import benchmark_image_of
 
 # A runtime image of 2 GB comes within it over a slow line.
 PULL_S = 300
@@ -31,7 +32,7 @@ def check_images(session: Session, needs: Needs, runtime_image: str) -> Iterator
     if cluster.image and cluster.image != runtime_image:
         yield _pulled(session, cluster.image, cluster.workers, needs)
     if needs.jobs:
-        yield _pulled(session, cluster.benchmark_image, cluster.benchmark, needs)
+        yield _pulled(session, benchmark_image_of(cluster), cluster.benchmark, needs)
 
 
 def _pulled(session: Session, image: str, pods: Pods, needs: Needs) -> Finding:

@@ -65,8 +65,8 @@ class ThisMachine:
             start_new_session=True,
         )
         if name in self._cores:
-            # It has one thread yet; all others will stay where this one is.
-            with suppress(ProcessLookupError):
+            # It has one thread yet; all others will stay where this one is. Some containers forbid it.
+            with suppress(OSError):
                 os.sched_setaffinity(process.pid, self._cores[name])
         return process
 
