@@ -1,4 +1,4 @@
-"""Blocks of YAML are specs that load, or parts of one."""
+"""Blocks of YAML are specs that load, or parts of one, or settings that other commands take."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pocketkube.errors import UserError
+from pocketkube.kube.kfp.schedules import load_schedules
 from pocketkube.retraining.settings import load_retraining
 from pocketkube.spec import Spec, load_spec
 from tests.docs.written import Block, blocks
@@ -18,7 +19,7 @@ BESIDE: dict[str, Any] = {
     "stages": ["prune_channels", "fine_tune", "quantize_int8"],
 }
 TARGET = {"target": {"speedup": 2}}
-RETRAINING = "# retraining.yaml"
+RETRAINING, SCHEDULES = "# retraining.yaml", "# schedules.yaml"
 
 
 @pytest.fixture
@@ -36,6 +37,10 @@ def test_every_spec_is_valid(block: Block, folder: Path) -> None:
     if block.text.startswith(RETRAINING):
         file.write_text(block.text)
         load_retraining(file)
+        return
+    if block.text.startswith(SCHEDULES):
+        file.write_text(block.text)
+        assert load_schedules(file)
         return
     part = yaml.safe_load(block.text)
     assert set(part) <= set(Spec.model_fields)
