@@ -14,7 +14,7 @@ def command_tables() -> str:
     lines: list[str] = []
     for name, parser in commands_of(command_parser(), "pocketkube"):
         lines += [f"## {name}", "", cell(parser.description or ""), ""]
-        lines += ["```text", *_usage(name, parser), "```", ""]
+        lines += ["```text", _usage(name, parser), "```", ""]
         lines += [table(_HEAD, _rows(parser)), ""]
         if parser.epilog:
             lines += [cell(parser.epilog), ""]
@@ -38,11 +38,22 @@ def commands_of(
             yield from commands_of(below, f"{name} {word}")
 
 
-def _usage(name: str, parser: argparse.ArgumentParser) -> list[str]:
-    needed = [each for each in _arguments(parser) if each.required]
-    words = [_called(each) for each in needed]
-    optional = len(_arguments(parser)) > len(needed)
-    return [" ".join([name, *words, *(["[options]"] if optional else [])])]
+def _usage(name: str, parser: argparse.ArgumentParser) -> str:
+    alternatives = [each._group_actions for each in parser._mutually_exclusive_groups if each.required]
+    words = [name]
+    for action in _arguments(parser):
+        among = next((each for each in alternatives if action in each), None)
+        if among:
+            words.append(f"({' | '.join(map(_called, among))})")
+        elif action.nargs in ("?", "*") and not action.option_strings:
+            words.append(f"[{_called(action)}]")
+        elif action.required:
+            words.append(_called(action))
+        else:
+            words.append("[options]")
+    # Options stand together at the end, and an alternative where its first one does.
+    words.sort(key="[options]".__eq__)
+    return " ".join(dict.fromkeys(words))
 
 
 def _rows(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:

@@ -55,7 +55,9 @@ class Spec(Settings):
     search: Search | None = Field(
         None, description="Finds layers' ratios and bits before the first stage that it decides."
     )
-    training: Training = Field(Training(), description="How a built-in network is trained first.")
+    training: Training = Field(
+        Training(), description="How all stages train, and a built-in network first of all."
+    )
     distillation: Distillation = Field(Distillation(), description="The teachers' part.")
     benchmark: Benchmark = Field(Benchmark(), description="How the files are measured.")
     cluster: Cluster = Field(Cluster(), description="Where tasks run on Kubeflow, and with what.")

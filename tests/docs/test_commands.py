@@ -68,6 +68,17 @@ def test_commands_in_the_comments_of_examples_are_right(page: Path) -> None:
             parsed(shlex.split(found[1])[1:], line)
 
 
+def test_usage_lines_of_the_reference_show_what_has_to_be_given() -> None:
+    text = (ROOT / "docs" / "reference" / "commands.md").read_text("utf-8")
+    usage = {line.split(" ")[1]: line for line in re.findall(r"^pocketkube .+$", text, re.MULTILINE)}
+    assert usage["submit"] == "pocketkube submit (SPEC | --package PACKAGE) [options]"
+    assert usage["stage"] == (
+        "pocketkube stage NAME (--spec SPEC | --config JSON) --output PLACE [options]"
+    )
+    assert usage["doctor"] == "pocketkube doctor [SPEC] [options]"
+    assert usage["trial"] == "pocketkube trial [NAME=VALUE …] --prepared PLACE --metrics FILE [options]"
+
+
 def parsed(arguments: list[str], where: str) -> None:
     try:
         PARSER.parse_args(arguments)
