@@ -12,7 +12,7 @@ from pocketkube.errors import MachineError, UserError, first_line
 
 MISSING = (
     "dataset: text needs the Python packages sentencepiece and sacrebleu: pip install "
-    "'pocketkube[translation]'."
+    "'.[translation]' in PocketKube's checkout."
 )
 
 
