@@ -1,13 +1,21 @@
 """In which order files are given to several workers, and how much fuzzing tests try."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pocketkube.cores import take_share
+
 # What a slow test takes, in others.
 _SLOW = 20
+
+
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    # Two workers of two threads each on two cores take a third more of them.
+    take_share(int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
