@@ -14,7 +14,7 @@ OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
 # A file's tests share what they made ready; two or four files at once keep the cores busy.
 PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/cluster
 
-.PHONY: run test test-fast test-cluster cluster cluster-down load horovod horovod-if-possible images pipelines manifests lint lock clean
+.PHONY: run test test-fast test-cluster cluster cluster-down load horovod horovod-if-possible images pipelines manifests bench lint lock clean
 
 run: $(VENV)/.ready
 	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --output $(OUTPUT)
@@ -57,6 +57,12 @@ pipelines: $(VENV)/.ready
 # from a registry.
 manifests: $(VENV)/.ready
 	$(PYTHON) -m manifests.generate
+
+# PocketKube beside its peers, for hours; BENCH="--quick --seeds 0 --only channels" as tests/benchmarks/peers explains.
+bench: $(VENV)/.ready
+	$(PYTHON) -m tests.benchmarks.peers setup
+	$(PYTHON) -m tests.benchmarks.peers run $(BENCH)
+	$(PYTHON) -m tests.benchmarks.peers latency $(BENCH)
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check
