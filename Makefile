@@ -82,6 +82,7 @@ lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev -o requirements/dev.lock pyproject.toml
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/runtime.lock -o requirements/benchmark.lock requirements/benchmark.in
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/runtime.lock --overrides requirements/suggestion.overrides --excludes requirements/suggestion.excludes -o requirements/suggestion.lock requirements/suggestion.in
+	$(PYTHON) -m tests.benchmarks.peers lock
 
 clean:
 	rm -rf $(VENV) build runs

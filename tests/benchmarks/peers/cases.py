@@ -72,7 +72,7 @@ METHODS = (
         for importance in ("norm", "taylor")
         for scope in ("global", "local", "isomorphic")
     ),
-    _fastnas(CHANNELS, 8),
+    _fastnas(CHANNELS, 4),
     Method(
         "model-compression-toolkit, Label-Free Hessian", CHANNELS, "mct_pruning", {"divisor": 8}, "mct"
     ),

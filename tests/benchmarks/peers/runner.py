@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -152,7 +152,7 @@ def run(case: Case, output: Path, budget: Budget) -> str:
 
 def _process(environment: str, module: str, arguments: Sequence[str], log: Path) -> str:
     """Runs a module; gives the last line of what it said where it failed."""
-    settings: Mapping[str, str] = {"PYTHONPATH": str(ROOT), "TF_USE_LEGACY_KERAS": ""}
+    settings = {"PYTHONPATH": str(ROOT), "TF_USE_LEGACY_KERAS": ""}
     if environment == "tfmot":
         settings = {**settings, "TF_USE_LEGACY_KERAS": "1"}
     command = [str(python_of(environment)), "-m", module, *arguments]

@@ -161,15 +161,19 @@ _FIGURES: dict[str, tuple[_Figure, str]] = {
     "file, kB": (lambda m: _times(m.result.file_bytes, 1e-3), ".1f"),
     "gzip, kB": (lambda m: _times(m.result.gzip_bytes, 1e-3), ".1f"),
     "bits": (lambda m: m.result.mean_bits, ".2f"),
-    "latency": (lambda m: m.latency and m.latency.ratio, ".2f"),
-    "latency / MACs": (
-        lambda m: m.latency and m.result.macs and m.latency.ratio * m.result.macs / m.dense.macs,
-        ".2f",
-    ),
+    "latency": (lambda m: m.latency.ratio if m.latency else None, ".2f"),
+    "latency / MACs": (lambda m: _realised(m), ".2f"),
     "step, s": (lambda m: m.result.step_seconds, ".1f"),
     "step, MB": (lambda m: _times(m.result.step_peak_bytes, 1e-6), ".0f"),
     "training, s": (lambda m: m.result.train_seconds, ".0f"),
 }
+
+
+def _realised(m: Measured) -> float | None:
+    """Latency's speed-up over that in multiply-adds."""
+    if m.latency is None or not m.result.macs:
+        return None
+    return m.latency.ratio * m.result.macs / m.dense.macs
 
 
 def _figures(name: str, target: float, cell: Sequence[Measured]) -> list[str]:

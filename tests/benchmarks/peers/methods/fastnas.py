@@ -1,7 +1,6 @@
 """FastNAS of NVIDIA's Model Optimizer: channels found by binary search over measured sensitivities."""
 
 import contextlib
-import os
 
 import modelopt.torch.prune as mtp
 import torch
@@ -11,8 +10,10 @@ from tests.benchmarks.peers.in_torch import built, images_of, outputs_of, weight
 from tests.benchmarks.peers.job import PROBES, Cannot, Compressed, Job, Prepared
 from tests.benchmarks.peers.plain_network import count_macs
 
-BATCH = 64
-_PART = 1.02
+# With fewer batches it leaves BatchNorm's statistics of candidates as they are, and warns of it.
+BATCHES, LEAST = 50, 8
+# Its counts and ours agree; it may stop a trifle above.
+TOLERATED = 1.02
 
 
 def prepare(job: Job) -> Prepared:
@@ -20,7 +21,8 @@ def prepare(job: Job) -> Prepared:
     torch.manual_seed(job.seed)
     network, arrays = job.dense_network(), job.arrays()
     module, probes = built(network), arrays.test.images[:PROBES]
-    calibration = arrays.train.first(job.budget.calibration).images
+    size = max(LEAST, job.budget.calibration // BATCHES)
+    calibration = [arrays.train.images[size * at : size * (at + 1)] for at in range(BATCHES)]
     judged = arrays.validation.first(job.budget.search_images)
     most = count_macs(network) / job.target
     divisor = job.settings["divisor"]
@@ -31,23 +33,22 @@ def prepare(job: Job) -> Prepared:
             "nn.BatchNorm2d": {"*": {"feature_divisor": divisor}},
             "nn.Linear": {"*": {"feature_divisor": divisor}},
         }
-        batches = [images_of(calibration[at : at + BATCH]) for at in range(0, len(calibration), BATCH)]
         with contextlib.redirect_stdout(None):
             found, _ = mtp.prune(
                 model=module,
                 mode=[("fastnas", config)],
-                constraints={"flops": most},
+                # It counts a multiply-add as two.
+                constraints={"flops": 2 * most},
                 dummy_input=images_of(probes[:1]),
                 config={
-                    "data_loader": batches,
+                    "data_loader": list(map(images_of, calibration)),
                     "collect_func": lambda batch: batch,
                     "score_func": lambda net: accuracy(outputs_of(net, judged.images), judged.labels),
-                    "checkpoint": os.devnull,
                     "verbose": False,
                 },
             )
         left = weights_of(network, found)
-        if count_macs(left) > _PART * most:
+        if count_macs(left) > TOLERATED * most:
             raise Cannot(f"stops at {count_macs(network) / count_macs(left):.2f}x")
         return Compressed(left, outputs_of(found, probes))
 
