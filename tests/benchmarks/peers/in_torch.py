@@ -79,6 +79,8 @@ def _module(layer: Layer, network: PlainNetwork, size: tuple[int, int]) -> nn.Mo
         case "batch_norm":
             return nn.BatchNorm2d(len(weights[0]), eps=layer.epsilon)
         case "relu":
+            if layer.limit == 6:
+                return nn.ReLU6()
             return nn.ReLU() if layer.limit is None else nn.Hardtanh(0.0, layer.limit)
         case "zero_padding":
             top, bottom, left, right = layer.pad

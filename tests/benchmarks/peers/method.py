@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
             compressed = prepared.compress()
         facts |= {f"step_{name}": value for name, value in vars(meter).items()}
         if compressed.seconds is not None:
-            facts["step_seconds"] = compressed.seconds
+            facts |= {"step_seconds": compressed.seconds, "step_processor_seconds": None}
         facts |= _written(compressed, folder)
     except Cannot as error:
         facts["cannot"] = str(error)

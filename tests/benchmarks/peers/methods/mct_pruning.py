@@ -4,6 +4,7 @@ Its target is bytes of weights, not multiply-adds: several are tried, by halves,
 the scores of the first one.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -77,8 +78,8 @@ def batches_of(images: np.ndarray) -> Callable[[], Iterator[list[np.ndarray]]]:
 
 def _device(divisor: int) -> Any:
     """What the toolkit knows of a device, whose channels go in so many."""
-    known = mct.get_target_platform_capabilities(device_type="tflite")
-    text = known.model_dump_json().replace('"simd_size":32', f'"simd_size":{divisor}')
+    known = mct.get_target_platform_capabilities()
+    text = re.sub(r'"simd_size":(\d+|null)', f'"simd_size":{divisor}', known.model_dump_json())
     return type(known).model_validate_json(text)
 
 
