@@ -15,7 +15,7 @@ OUTPUT ?= runs/$(basename $(notdir $(SPEC)))
 # A file's tests share what they made ready; two or four files at once keep the cores busy.
 PYTEST := $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/cluster
 
-.PHONY: run test test-fast test-cluster cluster cluster-down load horovod horovod-if-possible images pipelines manifests docs lint lock clean
+.PHONY: run test test-fast test-cluster cluster cluster-down load horovod horovod-if-possible images pipelines manifests docs bench lint lock clean
 
 run: $(VENV)/.ready
 	$(PYTHON) -m pipelines.compression.compress_model $(SPEC) --output $(OUTPUT)
@@ -63,6 +63,12 @@ docs: $(VENV)/.ready
 	$(PYTHON) -m docs.generate
 	$(PYTHON) -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
 
+# PocketKube beside its peers, for hours; BENCH="--quick --seeds 0 --only channels" as tests/benchmarks/peers explains.
+bench: $(VENV)/.ready
+	$(PYTHON) -m tests.benchmarks.peers setup
+	$(PYTHON) -m tests.benchmarks.peers run $(BENCH)
+	$(PYTHON) -m tests.benchmarks.peers latency $(BENCH)
+
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -81,6 +87,7 @@ lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev -o requirements/dev.lock pyproject.toml
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/runtime.lock -o requirements/benchmark.lock requirements/benchmark.in
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 -c requirements/runtime.lock --overrides requirements/suggestion.overrides --excludes requirements/suggestion.excludes -o requirements/suggestion.lock requirements/suggestion.in
+	$(PYTHON) -m tests.benchmarks.peers lock
 
 clean:
 	rm -rf $(VENV) build runs
