@@ -28,15 +28,13 @@ from pocketkube.storage import (
 
 
 def asks_for_others(config: OnNodesConfig) -> bool:
-    """Whether a stage's nodes are to be others than the one that this runs on.
+    """Whether a stage's nodes may be others than the one that this runs on.
 
-    A task that measures on any architecture is itself put on the nodes that cluster.benchmark selects.
+    cluster.task and cluster.tasks place this task; what cluster.benchmark selects, a Job's pod has.
     """
     asked = config.cluster.benchmark
-    if asked.nodes > 1:
-        return True
-    is_own = asked.arch == arch_of(platform.machine()) and not asked.node_selector
-    return asked.arch != "any" and not is_own
+    is_own = asked.arch in ("any", arch_of(platform.machine()))
+    return asked.nodes > 1 or not is_own or bool(asked.node_selector)
 
 
 def measure_on_nodes(session: Session, call: StageCall) -> None:

@@ -28,8 +28,7 @@ def config(**benchmark: object) -> OnNodesConfig:
     [
         ({}, False),
         ({"cpu_part": "0xd0b"}, False),
-        # The task's own pod is put on such nodes.
-        ({"node_selector": {"pool": "phones"}}, False),
+        ({"node_selector": {"pool": "phones"}}, True),
         ({"arch": OWN}, False),
         ({"arch": OWN, "node_selector": {"pool": "phones"}}, True),
         ({"arch": OTHER}, True),

@@ -108,7 +108,9 @@ class BenchmarkPods(Pods):
     )
     memory: Quantity = Field("2Gi", description="Memory; request and limit.")
     arch: Literal["any", "arm64", "amd64"] = Field(
-        "any", description="The nodes' architecture; any measures where the task itself runs."
+        "any",
+        description="The nodes' architecture; any measures where the task itself runs, unless "
+        "node_selector names other nodes.",
     )
     nodes: Count = Field(
         1, description="On how many different nodes it is measured; results are merged."
