@@ -58,7 +58,7 @@ def _configured() -> tuple[ApiServer, str]:
     except ImportError:
         raise UserError(
             "a cluster is reached with the package kubernetes, which is missing: pip install "
-            "'pocketkube[cluster]'."
+            "'.[cluster]' in PocketKube's checkout."
         ) from None
 
     settings: Any = client.Configuration()

@@ -89,7 +89,8 @@ def _connect(url: str) -> Any:
         from model_registry import ModelRegistry
     except ImportError:
         raise UserError(
-            "model_registry: its client is not installed; pip install 'pocketkube[registry]'."
+            "model_registry: its client is not installed; pip install '.[registry]' in PocketKube's "
+            "checkout."
         ) from None
     found = urlsplit(url)
     if not found.hostname or found.path.strip("/"):

@@ -57,5 +57,5 @@ def test_a_cluster_without_it_is_refused_in_one_line() -> None:
     done = run(CONNECTS)
     assert done.stdout == (
         "a cluster is reached with the package kubernetes, which is missing: pip install "
-        "'pocketkube[cluster]'.\n"
+        "'.[cluster]' in PocketKube's checkout.\n"
     )

@@ -263,6 +263,6 @@ def _models() -> Any:
     except ImportError:
         raise UserError(
             "an Experiment is built with the package kubeflow-katib-api, which is missing: pip install "
-            "'pocketkube[cluster]'."
+            "'.[cluster]' in PocketKube's checkout."
         ) from None
     return models

@@ -87,7 +87,7 @@ def _model() -> type["V1beta1Experiment"]:
         from kubeflow_katib_api.models import V1beta1Experiment
     except ImportError:
         raise UserError(
-            "Katib's models are not installed: pip install 'pocketkube[cluster]'."
+            "Katib's models are not installed: pip install '.[cluster]' in PocketKube's checkout."
         ) from None
     return V1beta1Experiment
 

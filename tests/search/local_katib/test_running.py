@@ -322,5 +322,5 @@ def test_without_katibs_models_the_extra_is_named(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "pip install 'pocketkube[cluster]'" in done.stderr
+    assert "pip install '.[cluster]'" in done.stderr
     assert not (tmp_path / "out").exists()
