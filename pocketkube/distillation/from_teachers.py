@@ -73,6 +73,7 @@ class FromTeachers(DistillationTerm):
             settings = settings.model_copy(update={"weight": 1.0})
         self.fingerprint = settings.model_dump_json(exclude={"teachers"})
         self.teachers = [teacher.model for teacher in teachers]
+        self.task_share = 1 - settings.weight
         self._task, self._teachers, self._settings = task, teachers, settings
         self._outputs = fitting_outputs(student, task, teachers)
         self._student: Observed | None = None
@@ -140,11 +141,6 @@ class FromTeachers(DistillationTerm):
         if not self._student:
             return super().observe(model, inputs, training=training)
         return self._student(inputs, training=training)
-
-    @property
-    def task_share(self) -> float:  # type: ignore[override]
-        """See `DistillationTerm`."""
-        return 1 - self._settings.weight
 
     def terms(self, outputs: Any, seen: Any, answers: _Answers, labels: Any) -> Any:
         """The teachers' terms, each with its weight."""

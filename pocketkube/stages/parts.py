@@ -212,10 +212,8 @@ def cluster_of_benchmark(cluster: Cluster) -> dict[str, Any]:
     Args:
         cluster: The section.
     """
-    kept = _kept(cluster, {"benchmark", "service_account", "object_store"})
-    image = benchmark_image_of(cluster)
-    is_named = image != Cluster.model_fields["benchmark_image"].default
-    return kept | ({"benchmark_image": image} if is_named else {})
+    placed = cluster.model_copy(update={"benchmark_image": benchmark_image_of(cluster)})
+    return _kept(placed, {"benchmark", "benchmark_image", "service_account", "object_store"})
 
 
 def benchmark_image_of(cluster: Cluster) -> str:

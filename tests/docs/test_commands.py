@@ -58,9 +58,7 @@ def test_commands_within_sentences_are_right() -> None:
             assert words[1] in PARSER.format_help(), name
 
 
-@pytest.mark.parametrize(
-    "page", sorted((ROOT / "examples").rglob("*.yaml")), ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
 def test_commands_in_the_comments_of_examples_are_right(page: Path) -> None:
     for line in page.read_text("utf-8").splitlines():
         found = re.match(r"#\s+(pocketkube .+?)(?:\s{3,}.*)?$", line)
