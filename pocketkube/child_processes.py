@@ -1,5 +1,6 @@
 """Processes that this one starts: they end with it, and with all that they have started themselves."""
 
+import atexit
 import contextlib
 import os
 import queue
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -44,25 +46,53 @@ def started(command: Sequence[str], **settings: Any) -> subprocess.Popen:
         command: Program and arguments.
         settings: See `subprocess.Popen`.
     """
-    found: queue.SimpleQueue[subprocess.Popen | BaseException] = queue.SimpleQueue()
-    own = os.getpid()
-
-    def run() -> None:
-        try:
-            process = subprocess.Popen(command, preexec_fn=partial(end_with_parent, own), **settings)
-        except BaseException as error:
-            found.put(error)
-            return
-        found.put(process)
-        # This thread lives as long as it does. Others are told how it ended.
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-
-    threading.Thread(target=run, name="child", daemon=True).start()
-    process = found.get()
+    child = _Child(command, settings)
+    child.start()
+    process = child.found.get()
     if isinstance(process, BaseException):
         raise process
     return process
+
+
+class _Child(threading.Thread):
+    """Starts a process and lives as long as it does, which is what Linux asks of a parent."""
+
+    def __init__(self, command: Sequence[str], settings: dict[str, Any]) -> None:
+        super().__init__(name="child", daemon=True)
+        self.found: queue.SimpleQueue[subprocess.Popen | BaseException] = queue.SimpleQueue()
+        self._start = partial(
+            subprocess.Popen, command, preexec_fn=partial(end_with_parent, os.getpid()), **settings
+        )
+        self._process: subprocess.Popen | None = None
+        _CHILDREN.add(self)
+
+    def run(self) -> None:
+        try:
+            self._process = self._start()
+        except BaseException as error:
+            self.found.put(error)
+            return
+        self.found.put(self._process)
+        # Others are told how it ended.
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+
+    def end(self) -> None:
+        """Ends the process, as Linux does when this one ends, and waits for the thread."""
+        if self._process is not None:
+            self._process.terminate()
+        self.join(GRACE_S)
+
+
+_CHILDREN: weakref.WeakSet[_Child] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_children() -> None:
+    # Python may abort where a thread wakes up while it ends, as one does whose process ends then.
+    for child in list(_CHILDREN):
+        if child.is_alive():
+            child.end()
 
 
 def guarded(command: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Processes end with the one that started them, however that ends."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -72,6 +73,30 @@ def test_a_process_outlives_the_thread_that_started_it() -> None:
     (process,) = begun
     assert process.communicate("goes on\n", timeout=30)[0] == "goes on\n"
     assert process.returncode == 0
+
+
+# It says when it is ended, and takes a while for that.
+LEFT_RUNNING = """
+from pocketkube.child_processes import started
+ending = "trap 'sleep 0.5; echo ended; exit' TERM"
+started(["sh", "-c", ending + "; echo begun; while :; do sleep 0.1; done"])
+input()
+raise SystemExit(3)
+"""
+
+
+def test_who_ends_by_itself_waits_for_what_it_leaves_running() -> None:
+    command = [sys.executable, "-c", LEFT_RUNNING]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"begun\n"
+        parent.stdin.write(b"\n")
+        parent.stdin.close()
+        assert parent.wait(20) == 3
+        # What is there by now was printed before.
+        os.set_blocking(parent.stdout.fileno(), False)
+        assert parent.stdout.read() == b"ended\n"
 
 
 def test_one_that_follows_another_ends_when_that_is_killed() -> None:

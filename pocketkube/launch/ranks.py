@@ -98,8 +98,10 @@ class _Mpirun:
         except BaseException:
             self._end()
             raise
-        if self._reader:
-            self._reader.join(_GRACE_S)
+        finally:
+            # Python may abort where a thread prints while it ends.
+            if self._reader:
+                self._reader.join(_GRACE_S)
         return code if code >= 0 else 128 - code
 
     def _copy(self, metrics: Path) -> None:

@@ -161,7 +161,7 @@ def test_ranks_end_with_the_process_that_started_them(number: signal.Signals) ->
             pids = [int(found[1]) for found in itertools.islice(filter(None, told), 2)]
             parent.send_signal(number)
             assert gone(pids)
-            parent.wait(15)
+            said = parent.communicate(timeout=15)[1]
         finally:
             parent.kill()
-    assert parent.returncode == (-9 if number == signal.SIGKILL else 130)
+    assert parent.returncode == (-9 if number == signal.SIGKILL else 130), said

@@ -35,6 +35,7 @@ class ElasticRun:
         self._rendezvous = Rendezvous(address, Group(least))
         self._running: dict[str, subprocess.Popen] = {}
         self._ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+        self._following: list[threading.Thread] = []
         self._begin()
         # Losses since something was committed or done.
         self._losses = self._progress = 0
@@ -75,6 +76,10 @@ class ElasticRun:
         """Ends all processes."""
         running, self._running = self._running, {}
         end_trees(list(running.values()))
+        # Python may abort where a thread prints while it ends.
+        for thread in self._following:
+            thread.join(2 * _READ_S)
+        self._following.clear()
 
     @property
     def _group(self) -> Group:
@@ -171,7 +176,8 @@ class ElasticRun:
                 reader.join(_READ_S)
             self._ended.put((name, code))
 
-        threading.Thread(target=wait, daemon=True).start()
+        self._following.append(threading.Thread(target=wait, daemon=True))
+        self._following[-1].start()
 
     def _rank(self, name: str) -> int:
         place = self._group.place_of(name)
