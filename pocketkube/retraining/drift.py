@@ -10,10 +10,10 @@ loudly", NeurIPS 2019; of outputs: Lipton, Wang and Smola, ICML 2018).
 import numpy as np
 from scipy.stats import fisher_exact, ks_2samp, ttest_ind
 
+from pocketkube.measures.paired import CHANCE
 from pocketkube.retraining.lineage import DriftFacts, ScoreDrift, SignalDrift
 from pocketkube.retraining.scoring import Answers
 from pocketkube.retraining.settings import Drift
-from pocketkube.stages.comparison import CHANCE
 
 
 def drift_of(settings: Drift, before: Answers, now: Answers) -> DriftFacts:

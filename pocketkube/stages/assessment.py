@@ -231,8 +231,8 @@ def _kept(history: History | None) -> list[str]:
     if history is None or history.kept_epoch == len(history.loss):
         return []
     return [
-        f"The weights are those of epoch {history.kept_epoch} of {len(history.loss)}, which did best "
-        "on the validation examples."
+        f"The weights are those of epoch {history.kept_epoch} of {len(history.loss)}: later ones did "
+        "worse on the validation examples."
     ]
 
 

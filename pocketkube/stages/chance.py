@@ -9,10 +9,10 @@ from scipy.stats import ttest_rel
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
 from pocketkube.measures import Classes, MultiLabel, label_places
+from pocketkube.measures.paired import CHANCE
 from pocketkube.measures.wording import percent
 from pocketkube.predictions import class_numbers, predicted_classes
 from pocketkube.spec.model_files import is_model_file
-from pocketkube.stages.comparison import CHANCE
 from pocketkube.stages.configs import TrainModelConfig
 from pocketkube.training.evaluation import fitting_batch
 from pocketkube.training.head import Head

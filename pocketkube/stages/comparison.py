@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest, ttest_rel
 
 from pocketkube.bundle import NOW, UNPRUNED, Bundle
 from pocketkube.facts import PruningFacts
 from pocketkube.measures import Wording
+from pocketkube.measures.paired import is_worse
 from pocketkube.pruning.criteria import always_fits
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import (
@@ -22,34 +22,10 @@ from pocketkube.spec.sections import (
 from pocketkube.stages.assessment import Assessment
 from pocketkube.training.task import Task
 
-# What lies beyond two standard errors, on one side.
-CHANCE = 0.0228
 # The original agrees with itself in full: what lost less than this part of it is not warned of.
 STRAYING = 0.1
 # Weights of so many bits hardly differ from floats.
 FINE_BITS = 8
-
-
-def is_worse(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether scores are lower than those of the same examples before, by more than chance explains.
-
-    Of examples that are right or wrong, those that changed are counted: McNemar's test, exact. Other
-    scores are compared by Student's t-test of their differences. One-sided, two standard errors each.
-
-    Args:
-        before: Scores of the examples `[n]`; the higher the better.
-        after: Scores of the same examples `[n]`.
-    """
-    lost = before.astype(np.float64) - after
-    if not np.isfinite(after).all():
-        return bool(np.isfinite(before).all())
-    if np.isin(before, (0, 1)).all() and np.isin(after, (0, 1)).all():
-        wrong, right = int((lost > 0).sum()), int((lost < 0).sum())
-        return wrong > right and binomtest(wrong, wrong + right, alternative="greater").pvalue < CHANCE
-    if len(lost) < 2 or lost.mean() <= 0:
-        return False
-    spread = lost.std()
-    return spread == 0 or bool(ttest_rel(before, after, alternative="greater").pvalue < CHANCE)
 
 
 def warning(

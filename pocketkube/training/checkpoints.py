@@ -20,11 +20,11 @@ class Checkpoint:
 
     Attributes:
         state: The numbers and lists that were to be remembered.
-        kept: The arrays of the best epoch so far; none where there is none.
+        arrays: And the arrays.
     """
 
     state: dict[str, Any]
-    kept: list[np.ndarray]
+    arrays: list[np.ndarray]
 
 
 def save_checkpoint(
@@ -32,7 +32,7 @@ def save_checkpoint(
     course: str,
     state: dict[str, Any],
     variables: Sequence[Any],
-    kept: Sequence[np.ndarray],
+    remembered: Sequence[np.ndarray],
 ) -> None:
     """Writes a checkpoint.
 
@@ -41,10 +41,10 @@ def save_checkpoint(
         course: What identifies the course of training: its settings and where it started.
         state: Numbers and lists to remember, ready for JSON.
         variables: All variables that training changes.
-        kept: The arrays of the best epoch so far.
+        remembered: Arrays to remember.
     """
     arrays = {f"v{i}": np.asarray(variable) for i, variable in enumerate(variables)}
-    arrays |= {f"k{i}": array for i, array in enumerate(kept)}
+    arrays |= {f"k{i}": array for i, array in enumerate(remembered)}
     with replaced_file(path) as aside:
         np.savez(aside, state=json.dumps({"course": course, **state}), **arrays)  # type: ignore[arg-type]
 
@@ -74,7 +74,8 @@ def load_checkpoint(path: Path, course: str, variables: Sequence[Any]) -> Checkp
             if state.pop("course") != course:
                 return None
             values = [file[f"v{i}"] for i in range(len(variables))]
-            kept = [file[f"k{i}"] for i in range(sum(name.startswith("k") for name in file.files))]
+            count = sum(name.startswith("k") for name in file.files)
+            remembered = [file[f"k{i}"] for i in range(count)]
     except FileNotFoundError:
         return None
     except Exception as error:  # Whatever zipfile and NumPy make of any bytes.
@@ -88,4 +89,4 @@ def load_checkpoint(path: Path, course: str, variables: Sequence[Any]) -> Checkp
         )
         return None
     assign_all(variables, values)
-    return Checkpoint(state, kept)
+    return Checkpoint(state, remembered)

@@ -14,6 +14,9 @@ from pocketkube.training.distillation_term import DistillationTerm
 from pocketkube.training.method import Method
 from pocketkube.training.task import Task
 
+# Of what a checkpoint holds beside a course's variables; one of another form is not gone on from.
+_FORM = 2
+
 
 @dataclass(frozen=True)
 class Course:
@@ -98,7 +101,7 @@ def course_identity(
     # Neither changes what is learnt.
     counted = settings.model_dump(exclude={"checkpoint_steps", "workers"})
     data = (dataset.name, dataset.train.size)
-    parts = (counted, seed, data, distillation.fingerprint, method.fingerprint)
+    parts = (_FORM, counted, seed, data, distillation.fingerprint, method.fingerprint)
     digest = hashlib.sha256(repr(parts).encode())
     for source in (model, *distillation.teachers):
         for weight in source.weights:

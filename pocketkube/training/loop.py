@@ -19,12 +19,12 @@ from pocketkube.progress import Progress, Silent, progress
 from pocketkube.ranks import TOO_LATE
 from pocketkube.spec.sections import Training
 from pocketkube.structure import take_shorter
-from pocketkube.training.best_epoch import end_with_kept, finished, keep_if_best
 from pocketkube.training.course import Course, course_identity
 from pocketkube.training.distillation_term import DistillationTerm
 from pocketkube.training.evaluation import Judge, evaluate_by, fitting_batch, judge_of
 from pocketkube.training.finite import refuse_loss, refuse_weights
 from pocketkube.training.history import Epoch, History, OnEpoch
+from pocketkube.training.kept_epoch import end_with_kept, finished, keep_if_good
 from pocketkube.training.method import Method
 from pocketkube.training.optimizer import build_optimizer
 from pocketkube.training.schedules import learning_rate
@@ -222,12 +222,12 @@ def _average_statistics(course: Course, workers: Workers) -> None:
 def _end_epoch(
     course: Course, state: TrainState, workers: Workers, judge: Judge, began: float
 ) -> Epoch:
-    """Judges the model as it would be if training ended here, and keeps it where it is the best."""
+    """Judges the model as it would be if training ended here, and keeps it where it is good."""
     with finished(course):
         judged = evaluate_by(
             judge, course.dataset.validation, course.task, workers, fitting_batch(course.model)
         )
-        keep_if_best(course, state, judged.score)
+        keep_if_good(course, state, judged)
     # In single precision, as the losses are.
     loss, score, steps = np.asarray(state.sums, np.float32)
     epoch = Epoch(

@@ -27,8 +27,9 @@ class TrainState:
         applied: How many steps changed the weights, with mixed precision.
         stopped: Whether training was ended before its last epoch.
         kept_epoch: The epoch whose weights are kept, from 1; 0 where there is none yet.
-        kept_score: Its validation score.
         kept: Its arrays, in the order of `Course.judged`; empty where there is none.
+        best_score: The best validation score that an epoch had.
+        best_each: The scores of that epoch's validation examples, `[n]`.
         figures: `FIGURES` of each epoch that has ended.
     """
 
@@ -38,8 +39,9 @@ class TrainState:
     applied: Applied = field(default_factory=Applied)
     stopped: bool = False
     kept_epoch: int = 0
-    kept_score: float = float("-inf")
     kept: list[np.ndarray] = field(default_factory=list)
+    best_score: float = float("-inf")
+    best_each: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     figures: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in FIGURES})
 
     def step(self, course: Course) -> int:
@@ -69,7 +71,8 @@ def restore(course: Course) -> TrainState:
     if found is None:
         return TrainState()
     values: dict[str, Any] = found.state | {"applied": Applied(**found.state["applied"])}
-    return TrainState(**values, kept=found.kept)
+    *kept, best_each = found.arrays
+    return TrainState(**values, kept=kept, best_each=best_each)
 
 
 class Commits:
@@ -97,9 +100,9 @@ class Commits:
         self.remember(state, workers)
         if self._course.checkpoint is not None and workers.rank == 0:
             values = asdict(state)
-            kept = values.pop("kept")
+            arrays = [*values.pop("kept"), values.pop("best_each")]
             save_checkpoint(
-                self._course.checkpoint, self._course.identity, values, self._course.variables, kept
+                self._course.checkpoint, self._course.identity, values, self._course.variables, arrays
             )
         workers.check()
 

@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from pocketkube.bundle import NOW, UNPRUNED, load_scores
 from pocketkube.cli import main
 from pocketkube.facts import load_exported, load_facts
+from pocketkube.measures.paired import CHANCE, is_worse
 from pocketkube.spec import document_of, parse_spec, yaml_of
 from pocketkube.spec.sections import (
     ClusterWeights,
@@ -21,7 +22,7 @@ from pocketkube.spec.sections import (
     SparsifyWeights,
     Training,
 )
-from pocketkube.stages.comparison import CHANCE, is_worse, remedies
+from pocketkube.stages.comparison import remedies
 from tests.steps import run_step
 
 

@@ -87,27 +87,26 @@ def test_training_learns_the_digits(digits, changes) -> None:
     assert all(str(layer.dtype_policy.name) == "float32" for layer in model.layers)
 
 
-UNSTEADY = {"epochs": 5, "optimizer": "sgd", "learning_rate": 3.0, "schedule": "constant"}
+# The rate climbs until nothing is left of what was learnt.
+CLIMBING = {"epochs": 5, "optimizer": "sgd", "learning_rate": 3.0, "warmup_fraction": 0.95}
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema": 0.8}])
-def test_the_best_epoch_is_kept(digits, changes) -> None:
+def test_an_epoch_that_did_better_than_the_last_is_kept(digits, changes) -> None:
     """Its weights and statistics are those that gave its score, as Keras computes it."""
     model = net()
-    history = train(model, digits, CLASSIFY, course(**UNSTEADY, **changes), seed=0)
-    best = max(history.val_score)
-    assert best > history.val_score[-1]
-    # Of two that are alike, the later one.
-    assert history.kept_epoch == 5 - history.val_score[::-1].index(best)
+    history = train(model, digits, CLASSIFY, course(**CLIMBING, **changes), seed=0)
+    kept = history.val_score[history.kept_epoch - 1]
+    assert kept > history.val_score[-1] + 0.1
     (images,), (labels,) = digits.validation.arrays
     right = model.predict(images, verbose=0).argmax(axis=1) == labels
-    assert right.mean() == pytest.approx(best, abs=1e-6)
+    assert right.mean() == pytest.approx(kept, abs=1e-6)
 
 
 def test_the_last_epoch_is_kept_where_that_is_asked_for(digits) -> None:
     models = [net() for _ in range(2)]
     histories = [
-        train(model, digits, CLASSIFY, course(**UNSTEADY, keep=keep), seed=0)
+        train(model, digits, CLASSIFY, course(**CLIMBING, keep=keep), seed=0)
         for model, keep in zip(models, ("best", "last"), strict=True)
     ]
     assert histories[0].val_score == histories[1].val_score
@@ -135,9 +134,9 @@ class Stopping(Method):
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema": 0.8}])
-def test_the_best_epoch_outlasts_an_interruption(digits, tmp_path, changes) -> None:
+def test_the_kept_epoch_outlasts_an_interruption(digits, tmp_path, changes) -> None:
     """Whether training goes on from the last epoch's end, from within one, or has ended."""
-    settings = course(**UNSTEADY, **changes, checkpoint_steps=7)
+    settings = course(**CLIMBING, **changes, checkpoint_steps=7)
     whole, cut = net(), None
     wanted = train(whole, digits, CLASSIFY, settings, seed=0, method=Stopping(None))
     assert wanted.kept_epoch < 5
@@ -417,7 +416,7 @@ if started_first():
 
 
 def shared_course(data: Dataset) -> History:
-    settings = course(**UNSTEADY | {"learning_rate": 0.5}, augmentation=Augmentation(shift=1))
+    settings = course(**CLIMBING | {"learning_rate": 0.5}, augmentation=Augmentation(shift=1))
     return train(net(norm=False), data, CLASSIFY, settings, seed=0)
 
 

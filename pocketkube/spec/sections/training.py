@@ -86,9 +86,9 @@ class Training(Settings):
     )
     keep: Literal["best", "last"] = Field(
         "best",
-        description="Whose weights training ends with: those of the epoch with the best validation "
-        "score, the later one of two that are alike, or those of the last epoch. Where a stage makes "
-        "weights zero step by step, epochs count once all of them are.",
+        description="Whose weights training ends with: those of the last epoch whose validation score "
+        "is as good as the best one's, as far as chance can tell, or those of the last epoch. Where a "
+        "stage makes weights zero step by step, epochs count once all of them are.",
     )
     workers: int = Field(
         1, ge=1, description="Horovod processes that train together; more than one needs make horovod."

@@ -11,7 +11,7 @@ class Budget:
     """The data, and the courses of training.
 
     Training is AdamW with a decoupled decay of 0.01 on kernels, its rate climbing for a fifth of the
-    steps and falling with a cosine after; the epoch with the best validation accuracy is kept.
+    steps and falling with a cosine after; the weights of the last step count.
 
     Attributes:
         train: Training and validation images together.
@@ -49,6 +49,7 @@ class Budget:
             "learning_rate": self.learning_rate,
             "weight_decay": WEIGHT_DECAY,
             "warmup_fraction": WARMUP,
+            "keep": "last",
             "augmentation": {"shift": self.shift},
         }
 

@@ -14,9 +14,8 @@ def fit(
     budget: Budget,
     seed: int,
     callbacks: list[Any],
-    first: int = 0,
 ) -> None:
-    """Trains with labels alone, and keeps the epoch with the best validation accuracy.
+    """Trains with labels alone.
 
     Args:
         model: Of logits.
@@ -25,25 +24,20 @@ def fit(
         budget: The course.
         seed: Of the order and of the shifts.
         callbacks: The method's own.
-        first: The first epoch that may be kept, where earlier ones are not yet compressed.
     """
     steps = len(arrays.train.labels) // budget.batch_size
     batches = shifted_batches(arrays.train, budget.batch_size, budget.shift, seed)
     model.compile(
         optimizer(keras, budget, steps * budget.epochs),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
     )
-    best = _best_epoch(keras, first)
     model.fit(
         batches,
         steps_per_epoch=steps,
         epochs=budget.epochs,
-        validation_data=(arrays.validation.images, arrays.validation.labels),
-        callbacks=[*callbacks, best],
+        callbacks=callbacks,
         verbose=0,
     )
-    model.set_weights(best.weights)
 
 
 def optimizer(keras: Any, budget: Budget, steps: int) -> Any:
@@ -61,15 +55,3 @@ def optimizer(keras: Any, budget: Budget, steps: int) -> Any:
     made = keras.optimizers.AdamW(OneCycle(), weight_decay=WEIGHT_DECAY)
     made.exclude_from_weight_decay(var_names=["gamma", "beta", "bias", "moving", "min", "max", "step"])
     return made
-
-
-def _best_epoch(keras: Any, first: int) -> Any:
-    class BestEpoch(keras.callbacks.Callback):
-        best, weights = -1.0, None
-
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            # The later one of two that are alike, as PocketKube keeps.
-            if epoch >= first and logs["val_accuracy"] >= self.best:
-                self.best, self.weights = logs["val_accuracy"], self.model.get_weights()
-
-    return BestEpoch()

@@ -26,9 +26,7 @@ def prepare(job: Job) -> Prepared:
         )
         growing = tfmot.sparsity.keras.prune_low_magnitude(model, pruning_schedule=schedule)
         callbacks = [tfmot.sparsity.keras.UpdatePruningStep()]
-        # Of a course of one epoch that one is kept; its zeros are all there.
-        first = min(job.budget.epochs - 1, -(-job.budget.epochs // 2))
-        fit(growing, tf_keras, arrays, job.budget, job.seed, callbacks, first)
+        fit(growing, tf_keras, arrays, job.budget, job.seed, callbacks)
         sparse = tfmot.sparsity.keras.strip_pruning(growing)
         left = weights_of(network, sparse)
         return Compressed(left, sparse.predict(probes, verbose=0), trained=True)

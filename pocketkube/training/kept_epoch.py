@@ -1,9 +1,11 @@
-"""Keeps the weights of the epoch that did best on the validation examples."""
+"""Keeps the weights of the last epoch that did as well as any on the validation examples."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pocketkube.measures.paired import is_worse
 from pocketkube.training.course import Course
+from pocketkube.training.evaluation import Scores
 from pocketkube.training.method import Method
 from pocketkube.training.state import TrainState
 from pocketkube.training.values import assign_all, values_of
@@ -25,18 +27,26 @@ def finished(course: Course) -> Iterator[None]:
         assign_all(course.judged, before)
 
 
-def keep_if_best(course: Course, state: TrainState, val_score: float) -> None:
-    """Keeps the weights as they are, where no epoch before did better; of equals the later one's.
+def keep_if_good(course: Course, state: TrainState, judged: Scores) -> None:
+    """Keeps the weights as they are, unless they do worse than the best before by more than chance.
+
+    The last epochs are trained at the lowest rates, and are the best ones as a rule. Of epochs that are
+    equally good, some come out first on a few hundred or thousand examples by luck alone.
 
     Args:
         course: The course, its model finished.
         state: The state at the end of an epoch that is not counted as ended yet.
-        val_score: The epoch's validation score.
+        judged: The epoch's scores on the validation examples.
     """
     final = course.method.has_final_form(state.step(course), course.steps)
-    if course.settings.keep == "best" and final and val_score >= state.kept_score:
-        state.kept_epoch, state.kept_score = state.epoch + 1, val_score
-        state.kept = values_of(course.judged)
+    if course.settings.keep != "best" or not final:
+        return
+    if judged.score >= state.best_score:
+        state.best_score, state.best_each = judged.score, judged.each
+    elif not len(state.best_each) or is_worse(state.best_each, judged.each):
+        return
+    state.kept_epoch = state.epoch + 1
+    state.kept = values_of(course.judged)
 
 
 def end_with_kept(course: Course, state: TrainState, workers: Workers) -> None:
