@@ -6,7 +6,7 @@ import pytest
 from pocketkube.retraining.drift import drift_of, fallen_by_chance, score_drift
 from pocketkube.retraining.scoring import Answers
 from pocketkube.retraining.settings import Drift
-from pocketkube.stages.comparison import CHANCE
+from pocketkube.measures.paired import CHANCE
 
 
 def right(share: float, count: int, rng: np.random.Generator) -> np.ndarray:
