@@ -197,6 +197,7 @@ class BundleFacts(Document):
         packed: What the packed model takes, where there is one.
         input_sizes: Of a model that takes inputs of any size: those at which it is compressed.
         skipped: What was left out of the data set; None where nothing was.
+        at_chance: Sentences on outputs that told nothing of the labels when the model came.
     """
 
     schema_version: int = 2
@@ -214,6 +215,7 @@ class BundleFacts(Document):
     packed: PackedFacts | None = None
     input_sizes: tuple[InputSize, ...] = ()
     skipped: SkippedFacts | None = None
+    at_chance: tuple[str, ...] = ()
 
     upgrades: ClassVar[tuple[Upgrade, ...]] = (lambda content: _with_parents(content),)
 

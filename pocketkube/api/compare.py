@@ -11,6 +11,7 @@ from pocketkube.api.data import Data, dataset_of, examples_of
 from pocketkube.api.export import measure_of
 from pocketkube.api.network import ModelLike, Network, cost_rows, network_of
 from pocketkube.api.shown import Shown
+from pocketkube.api.value_range import QUESTION, at_chance, refuse_unknown_range, unvarying
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
 from pocketkube.deploy.agreement import share_of
@@ -59,7 +60,8 @@ class Comparison(Shown):
             least. None without data.
         examples: How many examples there were.
         wording: How the scores are read.
-        remarks: Sentences for the user: whether the second is worse by more than chance explains.
+        remarks: Sentences for the user: whether the first tells anything of the data, and whether the
+            second is worse by more than chance explains.
     """
 
     before: ModelFigures
@@ -129,8 +131,13 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
     dataset = read(data, first.model, "compare")
     if not dataset.labels:
         inputs, _ = materialize(dataset.test, EXAMPLES, 0)
-        agreement = _agreement(first, second, inputs, measure_of(first))
-        return Comparison(_figures(first), _figures(second), agreement, len(inputs[0]), None)
+        measure = measure_of(first)
+        agreement = _agreement(first, second, inputs, measure)
+        doubts = unvarying(first.model, inputs, measure)
+        return Comparison(
+            _figures(first), _figures(second), agreement, len(inputs[0]), None, _asked(doubts)
+        )
+    refuse_unknown_range("compare", first, dataset)
     task, own = (
         settled_task(Learning(), each.model, dataset, known=each.task or other.task)
         for each, other in ((first, second), (second, first))
@@ -144,8 +151,15 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
         _agreement(first, second, inputs, task.measure),
         dataset.test.size,
         task.wording,
-        tuple(sentence.replace("validation", "test", 1) for sentence in worse),
+        (
+            *_asked(at_chance(first, dataset)),
+            *(sentence.replace("validation", "test", 1) for sentence in worse),
+        ),
     )
+
+
+def _asked(doubts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{sentence}: {QUESTION}" for sentence in doubts)
 
 
 def _figures(network: Network, score: float | None = None) -> ModelFigures:

@@ -8,6 +8,7 @@ from pocketkube.api.data import Data, dataset_of, labelled_by
 from pocketkube.api.keywords import CourseKeywords, settings_of, split
 from pocketkube.api.learning import Teachers, copied, several, teachers_of
 from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of
+from pocketkube.api.value_range import refuse_unknown_range
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import Learning
@@ -60,13 +61,15 @@ def distil(
             "distil: needs a teacher, whose terms of distillation count; give teacher=model."
         )
     model: keras.Model
-    first = several(teacher, "distil")[0].model
+    teaching = several(teacher, "distil")[0]
+    first = teaching.model
     if isinstance(student, str):
         dataset = labelled_by(first, dataset_of(data, first, "distil"), learning, "distil")
         model = built_in("student", student, width, dataset, learning.seed + 1)
     else:
         model = copied(network_of("distil", student))
         dataset = labelled_by(first, dataset_of(data, model, "distil"), learning, "distil")
+    refuse_unknown_range("distil", teaching, dataset, learning)
     task = settled_task(learning, model, dataset)
     teachers = teachers_of("distil", teacher, learning, task, dataset)
     term = distillation_term(learning, model, task, teachers)

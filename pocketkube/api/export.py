@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 from rich.table import Table
@@ -12,6 +12,7 @@ from pocketkube.api.data import Data, are_split, dataset_of, inputs_of
 from pocketkube.api.keywords import ExportKeywords, settings_of
 from pocketkube.api.network import ModelLike, Network, network_of, refuse_order
 from pocketkube.api.shown import Shown
+from pocketkube.api.value_range import QUESTION, at_chance, refuse_unknown_range, unvarying
 from pocketkube.benchmarking.samples import random_samples
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
@@ -22,13 +23,16 @@ from pocketkube.deploy.presumed import presumed_measure
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.figures import size
 from pocketkube.files import replaced_file
-from pocketkube.measures import Measure, TaskMeasure
+from pocketkube.measures import TaskMeasure
 from pocketkube.measures.wording import percent
 from pocketkube.spec.sections import Quantize, QuantizeWeights
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.export import CHECKED, converted, notes_on_file
 from pocketkube.stages.formats import file_format, remedy
 from pocketkube.stages.tasks import settled_task
+
+# Inputs, what the outputs are, and sentences without their end on outputs that tell nothing.
+HeldAgainst: TypeAlias = tuple[Arrays, TaskMeasure, list[str]]
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def export(
 
     held_against = None if data is None else _examples(network, data)
     content = converted(network.bundle, wanted, sparse=sparse, calibration=calibration)
-    examples, measure = held_against or _random(network)
+    examples, measure, doubts = held_against or _random(network)
     on_levels = any(isinstance(step.settings, QuantizeWeights) for step in network.steps)
     try:
         agreement = check_agreement(
@@ -137,13 +141,14 @@ def export(
             examples,
             0.0 if data is None else wanted.min_agreement,
             measure,
-            remedy(wanted_settings, on_levels=on_levels),
+            remedy(wanted_settings, on_levels=on_levels, at_chance=doubts),
         )
     except RejectedFile as error:
         raise error.keep(place.with_suffix(".rejected.tflite")) from error
     with replaced_file(place) as aside:
         aside.write_bytes(content)
-    notes = notes_on_file(content, network.model, wanted, sparse=sparse)
+    notes = [f"{sentence}: {QUESTION}" for sentence in doubts]
+    notes += notes_on_file(content, network.model, wanted, sparse=sparse)
     return Exported(place, wanted.numbers, len(content), agreement, data is None, tuple(notes))
 
 
@@ -162,20 +167,25 @@ def _settings(
     return asked
 
 
-def _examples(network: Network, data: Data) -> tuple[Arrays, Measure | TaskMeasure]:
+def _examples(network: Network, data: Data) -> HeldAgainst:
     """What the file is held against its model on: test examples where there are labels."""
     model = network.model
     if not are_split(data):
-        return inputs_of(data, model, "export", CHECKED, 0), measure_of(network)
+        inputs, measure = inputs_of(data, model, "export", CHECKED, 0), measure_of(network)
+        return inputs, measure, unvarying(model, inputs, measure)
     dataset = dataset_of(data, model, "export")
     task = network.task or settled_task(Learning(), model, dataset)
-    return materialize(dataset.test, CHECKED, 0)[0], task.measure
+    inputs = materialize(dataset.test, CHECKED, 0)[0]
+    if not dataset.is_labelled:
+        return inputs, task.measure, unvarying(model, inputs, task.measure)
+    refuse_unknown_range("export", network, dataset)
+    return inputs, task.measure, at_chance(network, dataset)
 
 
-def _random(network: Network) -> tuple[Arrays, TaskMeasure]:
+def _random(network: Network) -> HeldAgainst:
     shapes = tuple(tuple(x.shape) for x in network.model.inputs)
     types = tuple(np.dtype(x.dtype) for x in network.model.inputs)
-    return random_samples(shapes, types).inputs, measure_of(network)
+    return random_samples(shapes, types).inputs, measure_of(network), []
 
 
 def measure_of(network: Network) -> TaskMeasure:

@@ -8,6 +8,7 @@ import keras
 from pocketkube.api.data import Data, are_split, dataset_of, examples_of, labelled_by
 from pocketkube.api.keywords import settings_of, split
 from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of, refuse_order
+from pocketkube.api.value_range import refuse_unknown_range
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
 from pocketkube.errors import UserError
@@ -60,6 +61,7 @@ def learn(
     refuse_order(function, network, settings)
     dataset, task = _examples(function, network, data, settings, teacher, learning), network.task
     if dataset is not None:
+        refuse_unknown_range(function, network, dataset, learning)
         task = settled_task(learning, network.model, dataset, known=task)
     begun, history = begin(network, settings, learning), None
     notes: list[str] = []

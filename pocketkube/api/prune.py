@@ -5,6 +5,7 @@ from typing import Unpack
 from pocketkube.api.data import Data, examples_of
 from pocketkube.api.keywords import PruneKeywords, refuse_keywords, settings_of, split
 from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of, refuse_order
+from pocketkube.api.value_range import refuse_unknown_range
 from pocketkube.errors import UserError
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria import criterion_named
@@ -80,6 +81,7 @@ def _calibration(
     if data is None:
         return None, None
     dataset = examples_of(data, model, "prune")
+    refuse_unknown_range("prune", network, dataset, learning)
     # What it was trained for says more of the original than of what has become of it.
     source = model if dataset.labels else network.original
     task = settled_task(learning, source, dataset, known=network.task)

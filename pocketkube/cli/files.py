@@ -12,14 +12,17 @@ from pocketkube.cli.options import (
     add_image_size,
     add_imports,
     add_json,
+    add_value_range,
     import_named,
     refuse_other_ending,
+    value_range_of,
 )
 from pocketkube.errors import UserError
 from pocketkube.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
     from pocketkube.deploy.two_models import Difference
+    from pocketkube.stages.value_range import OtherRange
 
 FORMATS = ("float32", "float16", "dynamic", "int8")
 
@@ -56,8 +59,9 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
         "--data",
         type=Path,
         help="an .npz with x, or x0, x1, …, and y or none: int8 is calibrated on it, and every file is "
-        "compared with its model on it; without, on random numbers. uint8 images become [0, 1]",
+        "compared with its model on it; without, on random numbers",
     )
+    add_value_range(export)
     export.add_argument(
         "--min-agreement",
         type=float,
@@ -75,9 +79,9 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
         "--data",
         type=Path,
         required=True,
-        help="an .npz with x, or x0, x1, …, and y or none; with labels both are scored. uint8 images "
-        "become [0, 1]",
+        help="an .npz with x, or x0, x1, …, and y or none; with labels both are scored",
     )
+    add_value_range(compare)
     add_imports(compare)
     add_json(compare)
 
@@ -131,25 +135,27 @@ def export_file(options: Namespace) -> None:
         raise UserError("--min-agreement: goes with --format int8, float16 or dynamic.")
     if options.format == "int8" and options.data is None:
         raise UserError("--format: int8 is calibrated on examples; give --data x.npz with some inputs.")
+    value_range = value_range_of(options)
     quiet_tensorflow()
     from pocketkube.api.export import export
     from pocketkube.data.npz import load_examples
+    from pocketkube.spec.sections import DatasetSettings
+    from pocketkube.stages.value_range import OtherRange
 
     import_named(options)
-    examples = None if options.data is None else load_examples(options.data)
+    examples = None if options.data is None else load_examples(options.data, value_range)[0]
     network = _network(options.model, options.image_size, examples)
     data: Any = None
     if examples is not None:
         # With labels, examples are split as those of a spec are.
-        data = str(options.data) if examples.labels else list(examples.inputs)
+        scaled = {} if value_range is None else {"value_range": value_range}
+        source = DatasetSettings(npz=str(options.data), **scaled)
+        data = source if examples.labels else list(examples.inputs)
     settings = {} if least is None else {"min_agreement": least}
-    found = export(
-        network,
-        options.output,
-        data,
-        number_format=options.format,
-        **settings,
-    )
+    try:
+        found = export(network, options.output, data, number_format=options.format, **settings)
+    except OtherRange as error:
+        raise _by_option(error) from error
     if options.json:
         facts = {
             "file": str(found.path),
@@ -168,18 +174,36 @@ def export_file(options: Namespace) -> None:
 
 def compare_files(options: Namespace) -> None:
     """`pocketkube compare`: how far two models agree."""
+    value_range = value_range_of(options)
     quiet_tensorflow()
     from pocketkube.data.npz import load_examples
     from pocketkube.deploy.two_models import compare_models
+    from pocketkube.stages.compared import doubts_of
+    from pocketkube.stages.value_range import OtherRange
 
     import_named(options)
-    examples = load_examples(options.data)
+    examples, scaled_to = load_examples(options.data, value_range)
     first, second = (_runnable(text) for text in (options.first, options.second))
+    try:
+        doubts = doubts_of(first, examples, str(options.data), scaled_to)
+    except OtherRange as error:
+        raise _by_option(error) from error
     found = compare_models(first, second, examples, str(options.data))
     if options.json:
-        print(json.dumps(_facts(found), indent=1))
-    else:
-        _show_difference(found, options.first, options.second)
+        print(json.dumps(_facts(found) | {"warnings": doubts}, indent=1))
+        return
+    _show_difference(found, options.first, options.second)
+    for sentence in doubts:
+        print(f"warning: {sentence}")
+
+
+def _by_option(error: "OtherRange") -> UserError:
+    """What to do about it on the command line."""
+    low, high = error.better
+    return error.remedied(
+        "save {formula} as x, for it is not of 8 bits and taken as it is",
+        f"give --value-range {low:g} {high:g}",
+    )
 
 
 def _network(text: str, image_size: list[int] | None, examples: Any) -> Any:

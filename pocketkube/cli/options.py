@@ -1,6 +1,7 @@
 """What the options of several commands have in common."""
 
 from argparse import ArgumentParser, Namespace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +35,34 @@ def add_image_size(parser: ArgumentParser) -> None:
         metavar=("HEIGHT", "WIDTH"),
         help="for a model that takes images of any size",
     )
+
+
+def add_value_range(parser: ArgumentParser) -> None:
+    """Adds the range that 8-bit images of --data are brought to."""
+    parser.add_argument(
+        "--value-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="what 0 and 255 of uint8 images in --data become, as a spec's dataset.value_range "
+        "(default: 0 1)",
+    )
+
+
+def value_range_of(options: Namespace) -> tuple[float, float] | None:
+    """What --value-range says; None where it is not given.
+
+    Raises:
+        UserError: If it is no range, or there is nothing for it to go with.
+    """
+    if options.value_range is None:
+        return None
+    low, high = options.value_range
+    if not (isfinite(low) and isfinite(high) and low < high):
+        raise UserError(f"--value-range: must rise, as in 0 255; received {low:g} {high:g}.")
+    if options.data is None:
+        raise UserError("--value-range: goes with --data, whose images it is of.")
+    return low, high
 
 
 def add_imports(parser: ArgumentParser) -> None:

@@ -144,6 +144,7 @@ class Dataset:
             from what it says (see `pocketkube.training.answers`). Training examples have none then.
         skipped: What was left out.
         translation: What the tokens mean, where it is parallel text.
+        value_range: What 0 and 255 of its images have become; None where inputs are as they stand.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Dataset:
     drawn: Callable[[Arrays, int], Arrays] | None = field(default=None, kw_only=True)
     skipped: Skipped | None = field(default=None, kw_only=True)
     translation: Translation | None = field(default=None, kw_only=True)
+    value_range: tuple[float, float] | None = field(default=None, kw_only=True)
 
     @property
     def is_labelled(self) -> bool:

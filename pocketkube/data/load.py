@@ -15,6 +15,9 @@ from pocketkube.extension import datasets
 from pocketkube.spec.sections import AddedDataset, DatasetSettings
 from pocketkube.storage import Fetched, Location, parse_location
 
+# Folders and archives of images, which are all brought to a range.
+_OF_IMAGES = ("idx", "cifar10", "cifar100", "image_folder")
+
 
 def load_dataset(settings: DatasetSettings, base: Path = Path()) -> Dataset:
     """Loads a data set and splits it.
@@ -72,13 +75,15 @@ def _load(settings: DatasetSettings, base: Path) -> Dataset:
         raise UserError("dataset: none has no examples; name what has, as digits or an .npz file.")
     kind, where = settings.source
     if kind == "builtin":
-        return digits.load(settings)
+        return replace(digits.load(settings), value_range=settings.value_range)
     location = parse_location(where, base)
     if kind == "tfrecord":
-        return tfrecord.load(location, settings)
+        return replace(tfrecord.load(location, settings), value_range=settings.value_range)
     copy = location.fetch()
     with copy.called(str(location)):
         dataset = _read(kind, copy.path, settings)
+    if kind in _OF_IMAGES:
+        dataset = replace(dataset, value_range=settings.value_range)
     return _of(location, copy, dataset)
 
 

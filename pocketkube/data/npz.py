@@ -1,7 +1,10 @@
 """A NumPy .npz file: x or x0, x1, …, and, where it has them, y or y0, y1, … and sample_weight."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from pocketkube.errors import UserError
 from pocketkube.finite import refuse_not_finite
 from pocketkube.spec.sections import DatasetSettings
 
+Range: TypeAlias = tuple[float, float]
 WEIGHTS = "sample_weight"
 
 
@@ -42,18 +46,25 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
     def finish(rows: np.ndarray) -> np.ndarray:
         return _as_taken(rows, settings.value_range)
 
-    return in_memory_dataset(str(path), examples, None, settings, finish)
+    dataset = in_memory_dataset(str(path), examples, None, settings, finish)
+    return replace(dataset, value_range=scaled_to(examples.inputs, settings.value_range))
 
 
-def load_examples(path: Path) -> Labelled:
+def scaled_to(inputs: Sequence[np.ndarray], value_range: Range) -> Range | None:
+    """The range that images are brought to; None where none of the inputs is of 8 bits."""
+    return value_range if any(map(_is_image, inputs)) else None
+
+
+def load_examples(path: Path, value_range: Range | None = None) -> tuple[Labelled, Range | None]:
     """Loads all examples in their order, without splits, with labels or without.
 
     Args:
         path: The file.
+        value_range: What 0 and 255 of 8-bit images become; as a spec has it by default if None.
 
     Returns:
-        Inputs as `load` brings them to a model by default, and labels as they stand there; no labels
-        where there is no y.
+        Inputs as `load` brings them to a model, and labels as they stand there; no labels where there
+        is no y. Then the range that images were brought to; None where there are none of 8 bits.
 
     Raises:
         UserError: As `load` does; or if there is no example.
@@ -64,8 +75,9 @@ def load_examples(path: Path) -> Labelled:
         raise UserError(f"{path}: has no examples.")
     refuse_not_finite(str(path), "inputs", examples.inputs)
     refuse_not_finite(str(path), "labels", examples.labels)
-    value_range = DatasetSettings.model_fields["value_range"].default
-    return Labelled(tuple(_as_taken(x, value_range) for x in examples.inputs), examples.labels)
+    wanted: Range = value_range or DatasetSettings.model_fields["value_range"].default
+    inputs = tuple(_as_taken(x, wanted) for x in examples.inputs)
+    return Labelled(inputs, examples.labels), scaled_to(examples.inputs, wanted)
 
 
 def _labels(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -86,8 +98,12 @@ def _checked(path: Path, arrays: dict[str, np.ndarray], labels: dict[str, np.nda
     return Labelled(tuple(inputs.values()), tuple(labels.values()), weights.get(WEIGHTS))
 
 
-def _as_taken(rows: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
-    if rows.dtype == np.uint8 and rows.ndim >= 3:
+def _is_image(rows: np.ndarray) -> bool:
+    return rows.dtype == np.uint8 and rows.ndim >= 3
+
+
+def _as_taken(rows: np.ndarray, value_range: Range) -> np.ndarray:
+    if _is_image(rows):
         return to_range(rows, value_range)
     kind = np.float32 if np.issubdtype(rows.dtype, np.floating) else np.int32
     return rows.astype(kind, copy=False)

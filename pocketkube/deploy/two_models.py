@@ -105,14 +105,14 @@ def compare_models(first: Runnable, second: Runnable, examples: Labelled, origin
         UserError: If a model cannot take the examples or be judged by their labels, gives numbers that
             are not finite, or the two give different outputs.
     """
-    before, after = (_outputs(each, examples.inputs, origin) for each in (first, second))
+    before, after = (outputs_by(each, examples.inputs, origin) for each in (first, second))
     shapes = [[output.shape[1:] for output in outputs] for outputs in (before, after)]
     if shapes[0] != shapes[1]:
         raise UserError(
             f"{first.name} gives outputs of the shapes {shapes[0]} an example, but {second.name} "
             f"{shapes[1]}: they cannot be compared."
         )
-    measure = _measure(examples, before, origin, first, second)
+    measure = measure_by(examples, before, origin, first, second)
     outputs = tuple(
         _difference(name, ours, theirs, head.measure)
         for name, ours, theirs, head in zip(
@@ -126,7 +126,17 @@ def compare_models(first: Runnable, second: Runnable, examples: Labelled, origin
     return Difference(len(examples.inputs[0]), outputs, scores)
 
 
-def _outputs(runnable: Runnable, inputs: Arrays, origin: str) -> list[np.ndarray]:
+def outputs_by(runnable: Runnable, inputs: Arrays, origin: str) -> list[np.ndarray]:
+    """What a model gives on examples, one array for each output.
+
+    Args:
+        runnable: The model.
+        inputs: One array `[N, ...]` for each input.
+        origin: What messages call the examples.
+
+    Raises:
+        UserError: If it cannot take them, or gives numbers that are not finite.
+    """
     if isinstance(runnable.model, bytes):
         try:
             outputs = outputs_of(runnable.model, inputs, origin)
@@ -150,13 +160,21 @@ def _outputs(runnable: Runnable, inputs: Arrays, origin: str) -> list[np.ndarray
     return outputs
 
 
-def _measure(
-    examples: Labelled,
-    outputs: Sequence[np.ndarray],
-    origin: str,
-    first: Runnable,
-    second: Runnable,
+def measure_by(
+    examples: Labelled, outputs: Sequence[np.ndarray], origin: str, first: Runnable, *others: Runnable
 ) -> TaskMeasure:
+    """How outputs are judged: by their labels, or by what they look like.
+
+    Args:
+        examples: The examples.
+        outputs: What the first model gives on them.
+        origin: What messages call the examples.
+        first: The first model.
+        others: Those that it is compared with.
+
+    Raises:
+        UserError: If the labels are none for the outputs.
+    """
     if examples.labels:
         if len(examples.labels) != len(outputs):
             raise UserError(
@@ -167,9 +185,9 @@ def _measure(
         measure = measure_of_labels(examples.labels, shapes)
         measure.refuse_unfit(examples.labels, shapes, origin, first.name)
         return measure
-    for model in (first.model, second.model):
-        if isinstance(model, keras.Model):
-            return presumed_measure(model)
+    for each in (first, *others):
+        if isinstance(each.model, keras.Model):
+            return presumed_measure(each.model)
     return TaskMeasure(
         tuple(
             HeadMeasure(f"y{place}", Classes() if _are_shares(output) else Values())

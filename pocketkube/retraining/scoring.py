@@ -82,7 +82,7 @@ def _untold(
     """Of many examples some are looked at, from all over: they may stand class by class."""
     step = -(-len(labels[0]) // EXAMPLES)
     some = [array[::step] for array in labels], [array[::step] for array in outputs]
-    return untold(task, *some, origin, what="examples")
+    return untold(task.measure, *some, origin, what="examples")
 
 
 def save_reference(file: Path, answers: Answers) -> None:

@@ -115,6 +115,7 @@ def first_facts(
     *,
     sizes: Sequence[InputSize] = (),
     skipped: Skipped | None = None,
+    at_chance: Sequence[str] = (),
 ) -> BundleFacts:
     """Facts of a model that a stage has brought into being.
 
@@ -128,6 +129,7 @@ def first_facts(
         before: The stages that had a part in it.
         sizes: Those at which it is compressed, where it takes inputs of any.
         skipped: What was left out of the data set.
+        at_chance: Sentences on outputs that tell nothing of the labels.
     """
     return BundleFacts(
         model=model,
@@ -139,6 +141,7 @@ def first_facts(
         profile=_profile_facts(found.profile),
         input_sizes=tuple(sizes),
         skipped=skipped and SkippedFacts(**asdict(skipped)),
+        at_chance=tuple(at_chance),
     )
 
 

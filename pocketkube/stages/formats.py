@@ -65,13 +65,25 @@ def last_format(stages: Sequence[StageSettings]) -> FileFormat:
     return file_format(stages[-1] if stages else None)
 
 
-def remedy(settings: Quantize | QuantizeWeights | None, *, on_levels: bool) -> str:
+def remedy(
+    settings: Quantize | QuantizeWeights | None, *, on_levels: bool, at_chance: Sequence[str] = ()
+) -> str:
     """What helps against a file that strays from its model.
 
     Args:
         settings: Of the stage that says something of numbers.
         on_levels: Whether quantize_weights was among the stages.
+        at_chance: What was said of a model that told nothing of its labels when it came: no setting of
+            a file helps against that.
     """
+    helps = _remedy(settings, on_levels)
+    if not at_chance:
+        return helps
+    first = "; ".join(at_chance)
+    return f"first see to the model and its data, for before compression {first}; only then {helps}"
+
+
+def _remedy(settings: Quantize | QuantizeWeights | None, on_levels: bool) -> str:
     if isinstance(settings, QuantizeWeights):
         return OF_LEVELS[file_format(settings).numbers]
     if not isinstance(settings, Quantize):

@@ -32,7 +32,7 @@ from pocketkube.stages.assessment import (
     task_of,
 )
 from pocketkube.stages.begun import Begun, begin_clustering, begin_fine_tuning, begin_sparsifying
-from pocketkube.stages.chance import at_chance
+from pocketkube.stages.chance import asked_for, at_chance
 from pocketkube.stages.comparison import worse_by_training
 from pocketkube.stages.configs import (
     ClusterWeightsConfig,
@@ -49,6 +49,7 @@ from pocketkube.stages.searched import with_found
 from pocketkube.stages.sizes import at_size_of
 from pocketkube.stages.tasks import presumed, settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
+from pocketkube.stages.value_range import refuse_other_range
 from pocketkube.stages.without_data import load_without_data
 from pocketkube.training.answers import answered
 from pocketkube.training.history import History
@@ -78,17 +79,20 @@ def train_model(
     task = settled_task(config, model, dataset)
     if not dataset.labels:
         dataset = answered(dataset, model, task)
-    if not is_model_file(config.model):
+    if is_model_file(config.model):
+        refuse_other_range(model, dataset, task, config.seed, config.model)
+    else:
         history = train(
             model, dataset, task, config.training, seed=config.seed, stage="train", checkpoints=scratch
         )
+    at_first = at_chance(config, model, dataset, task)
     found = assess(model, dataset, task)
     notes = [
         *sized.notes,
         *(untied(model) if history is None else ()),
         *presumed(config, model, task),
     ]
-    warnings = [*dataset.left_out, *at_chance(config, model, dataset, task)]
+    warnings = [*dataset.left_out, *asked_for(config, dataset, at_first)]
     stage = stage_facts(
         first_stage(config.model),
         (),
@@ -108,6 +112,7 @@ def train_model(
         found,
         sizes=sized.sizes,
         skipped=dataset.skipped,
+        at_chance=at_first,
     )
     save_bundle(output, Bundle(model, facts, scores={NOW: found.validation.each}))
 

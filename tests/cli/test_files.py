@@ -1,6 +1,7 @@
 """export and compare: from a model file to a LiteRT file, and how far two models agree."""
 
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -34,6 +35,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net.save(place / "net.keras")
     np.savez(place / "data.npz", x=x, y=y)
     np.savez(place / "x.npz", x=x[:64])
+    # The same for pixels of 0 to 255, as many networks have it inside.
+    scaled = layers.Rescaling(1 / 255)
+    keras.Sequential([keras.Input((8, 8, 1)), scaled, *net.layers]).save(place / "bytes.keras")
+    np.savez(place / "bytes.npz", x=(255 * x).astype("uint8"), y=y)
+    np.savez(place / "others.npz", x=x, y=np.random.default_rng(0).permutation(y))
     image = keras.Input((None, None, 3))
     boxes = layers.Conv2D(4, 1, name="boxes")(layers.PReLU(shared_axes=[1, 2])(image))
     keras.Model(image, boxes).save(place / "open.keras")
@@ -155,6 +161,49 @@ def test_what_is_wrong_with_an_export_is_one_line_and_no_file(folder: Path, tmp_
     assert "takes inputs of the fixed shapes [(8, 8, 1)]; leave the image size out" in line
     assert "goes with --format" in refused("export", net, "-o", file, "--min-agreement", 0.5)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["flat.npz", "other.npz"]
+
+
+def test_images_in_another_range_than_the_models_are_refused(
+    folder: Path, tmp_path: Path, capsys
+) -> None:
+    net, data, file = folder / "bytes.keras", folder / "bytes.npz", tmp_path / "net.tflite"
+    export = ("export", net, "-o", file, "--format", "int8", "--data")
+    for command in ((*export, data), ("compare", net, net, "--data", data)):
+        line = refused(*command)
+        assert re.search(
+            r"range \[0, 1\], where .* has accuracy \d.*; in \[0, 255\] it has accuracy 9", line
+        )
+        assert line.endswith(": give --value-range 0 255.")
+    line = refused(*export, folder / "data.npz")
+    assert line.endswith("save 255 * x as x, for it is not of 8 bits and taken as it is.")
+    assert not file.exists()
+    found = asked(capsys, *export, data, "--value-range", 0, 255)
+    assert found["agreement"]["share"] > 0.9
+    assert not any("chance" in note for note in found["notes"])
+    found = asked(capsys, "compare", net, file, "--data", data, "--value-range", 0, 255)
+    assert min(found["scores"]["first"], found["scores"]["second"]) > 0.8
+    assert found["warnings"] == []
+    assert "must rise, as in 0 255; received 255 0" in refused(*export, data, "--value-range", 255, 0)
+    assert "goes with --data" in refused("export", net, "-o", file, "--value-range", 0, 255)
+
+
+def test_a_model_that_is_at_chance_in_every_range_is_told_of(
+    folder: Path, tmp_path: Path, capsys
+) -> None:
+    net, data = folder / "net.keras", folder / "others.npz"
+    found = asked(capsys, "export", net, "-o", tmp_path / "net.tflite", "--data", data)
+    assert "is chance for 10 classes" in found["notes"][0]
+    found = asked(capsys, "compare", net, net, "--data", data)
+    assert "is chance for 10 classes" in found["warnings"][0]
+    # Without labels all that can be told is that nothing changes.
+    constant = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10, "softmax")])
+    constant.layers[-1].set_weights([np.zeros((64, 10)), np.arange(10.0)])
+    constant.save(tmp_path / "constant.keras")
+    net, data = tmp_path / "constant.keras", folder / "x.npz"
+    found = asked(capsys, "compare", net, net, "--data", data)
+    assert found["warnings"][0].startswith("the model answers the same on all 64 examples")
+    found = asked(capsys, "export", net, "-o", tmp_path / "net.tflite", "--data", data)
+    assert found["notes"][0].startswith("the model answers the same on all 64 examples")
 
 
 def test_two_models_are_compared_with_labels(folder: Path, tmp_path: Path, capsys) -> None:

@@ -9,9 +9,12 @@ from keras import layers
 from scipy.stats import binom
 from sklearn.datasets import load_digits
 
+from pocketkube.errors import UserError
 from pocketkube.facts import load_facts, load_warnings
 from pocketkube.spec import parse_spec
+from pocketkube.spec.sections import Quantize
 from pocketkube.stages.chance import classes_at_chance, values_at_chance
+from pocketkube.stages.formats import remedy
 from tests.steps import run_step
 
 
@@ -97,13 +100,68 @@ def first_stage(folder: Path, net: Path, dataset: dict) -> list[str]:
     return load_warnings(folder)
 
 
-def test_images_of_another_range_are_asked_for(net: Path, tmp_path: Path, capfd) -> None:
+def test_images_of_another_range_are_refused(net: Path, tmp_path: Path) -> None:
     digits = {"builtin": "digits", "image_size": [8, 8]}
     assert first_stage(tmp_path / "right", net, digits) == []
-    (warning,) = first_stage(tmp_path / "wrong", net, digits | {"value_range": [250, 255]})
+    with pytest.raises(
+        UserError,
+        match=r"range \[250, 255\], where .*net.keras has accuracy \d.* %.*; in \[0, 1\] it has "
+        r"accuracy 9.* %: say dataset: \{value_range: \[0, 1\]\}.$",
+    ):
+        first_stage(tmp_path / "wrong", net, digits | {"value_range": [250, 255]})
+
+
+def saved_digits(file: Path, x: np.ndarray, y: np.ndarray | None = None) -> dict:
+    np.savez(file, x=x.reshape(-1, 8, 8, 1), y=load_digits().target if y is None else y)
+    return {"npz": str(file)}
+
+
+def test_8_bit_images_are_refused_in_a_range_that_the_model_does_not_know(tmp_path: Path) -> None:
+    """A file's uint8 images reach the model in 0 … 1; a Rescaling in it takes 0 … 255."""
+    pixels = (load_digits().data * 255 / 16).astype(np.uint8)
+    keras.utils.set_random_seed(0)
+    parts = [layers.Rescaling(1 / 127.5, -1), layers.Flatten(), layers.Dense(10)]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *parts])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(pixels.reshape(-1, 8, 8, 1), load_digits().target, epochs=10, verbose=0)
+    file = tmp_path / "bytes.keras"
+    model.save(file)
+    data = saved_digits(tmp_path / "data.npz", pixels)
+    with pytest.raises(UserError, match=r"say dataset: \{value_range: \[0, 255\]\}"):
+        first_stage(tmp_path / "wrong", file, data)
+    assert first_stage(tmp_path / "right", file, data | {"value_range": [0, 255]}) == []
+    # No setting changes what floats are.
+    floats = saved_digits(tmp_path / "floats.npz", pixels.astype(np.float32) / 255)
+    with pytest.raises(UserError, match=r"in \[0, 255\] it has accuracy 9.* save 255 \* x as x"):
+        first_stage(tmp_path / "floats", file, floats)
+
+
+def test_a_model_at_chance_in_every_range_is_asked_for(net: Path, tmp_path: Path, capfd) -> None:
+    others = np.random.default_rng(0).permutation(load_digits().target)
+    data = saved_digits(tmp_path / "data.npz", (load_digits().data * 255 / 16).astype(np.uint8), others)
+    (warning,) = first_stage(tmp_path / "stage", net, data)
     assert "validation examples is chance for 10 classes (" in warning
-    assert "is dataset.value_range, now [250, 255], what the model was trained with" in warning
+    assert "dataset.value_range, now [0, 1], what the model was trained with" in warning
     assert f"warning: {warning}" in capfd.readouterr().err
+    # What comes later can tell what is the matter with the model.
+    (sentence,) = load_facts(tmp_path / "stage").at_chance
+    told = remedy(Quantize(name="quantize_int8"), on_levels=False, at_chance=[sentence])
+    assert told.index("is chance for 10 classes") < told.index("only then calibrate on more examples")
+
+
+def test_without_labels_outputs_that_hardly_vary_are_asked_about(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 1), np.uint8)
+    np.savez(tmp_path / "x.npz", x=x)
+    flat = layers.Dense(1, bias_initializer=keras.initializers.Constant(5.0))
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), flat])
+    model.set_weights([np.full((64, 1), 1e-4), np.array([5.0])])
+    model.save(tmp_path / "net.keras")
+    data = {"npz": str(tmp_path / "x.npz")}
+    (warning,) = first_stage(tmp_path / "wrong", tmp_path / "net.keras", data)
+    assert "the model answers the same on all" in warning
+    assert "dataset.value_range, now [0, 1], what the model was trained with" in warning
+    data["value_range"] = [0, 255]
+    assert first_stage(tmp_path / "right", tmp_path / "net.keras", data) == []
 
 
 def test_values_of_another_scale_are_asked_for(tmp_path: Path) -> None:

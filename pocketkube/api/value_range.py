@@ -1,0 +1,66 @@
+"""Refuses data whose images are in another range of values than a model was trained with."""
+
+import keras
+
+from pocketkube.api.network import Network
+from pocketkube.data.dataset import Arrays, Dataset
+from pocketkube.measures import TaskMeasure
+from pocketkube.stages.chance import (
+    EXAMPLES,
+    LARGEST_OUTPUTS,
+    outputs_on,
+    same_answers,
+    some_examples,
+    untold,
+)
+from pocketkube.stages.configs import Learning
+from pocketkube.stages.tasks import settled_task
+from pocketkube.stages.value_range import OtherRange, refuse_other_range
+from pocketkube.training.evaluation import fitting_batch
+
+QUESTION = "are x, its range of values, and y, if any, those that the model was trained with?"
+SETTING = (
+    'give data with value_range, as in {"npz": "data.npz", "value_range": {range}}, or arrays, which '
+    "are taken as they are"
+)
+
+
+def refuse_unknown_range(
+    function: str, network: Network, dataset: Dataset, learning: Learning | None = None
+) -> None:
+    """Says when the model that the first call was given knows images in another range.
+
+    Args:
+        function: The API's function, for messages.
+        network: The model, and what was done to it.
+        dataset: The data; those without labels tell nothing.
+        learning: Says what the outputs are, where labels do not tell.
+
+    Raises:
+        UserError: If its score is clearly better in another one of the usual ranges.
+    """
+    if not dataset.is_labelled:
+        return
+    settings, model = learning or Learning(), network.original
+    task = settled_task(settings, model, dataset, known=network.task)
+    try:
+        refuse_other_range(model, dataset, task, settings.seed)
+    except OtherRange as error:
+        raise error.remedied(
+            f"{function}: pass {{formula}}, for arrays are taken as they are", f"{function}: {SETTING}"
+        ) from error
+
+
+def at_chance(network: Network, dataset: Dataset) -> list[str]:
+    """A sentence, without its end, for each output of the first call's model that tells nothing."""
+    model = network.original
+    task = network.task or settled_task(Learning(), model, dataset)
+    inputs, labels = some_examples(model, dataset, 0)
+    return untold(task.measure, labels, outputs_on(model, inputs), dataset.name)
+
+
+def unvarying(model: keras.Model, inputs: Arrays, measure: TaskMeasure) -> list[str]:
+    """A sentence, without its end, for each output that is all but the same on some of the inputs."""
+    count = fitting_batch(model, EXAMPLES, LARGEST_OUTPUTS)
+    some = tuple(x[:count] for x in inputs)
+    return same_answers(measure, outputs_on(model, some), "examples")
