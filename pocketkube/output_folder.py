@@ -1,6 +1,6 @@
 """A folder for results, into which one run writes at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -38,3 +38,25 @@ def alone_in(output: Path) -> Iterator[None]:
         with suppress(OSError):
             for folder in made:
                 folder.rmdir()
+
+
+@contextmanager
+def telling_of_earlier(output: Path, names: Sequence[str]) -> Iterator[None]:
+    """Says with what ends a run that results in its folder are not its own; they stay.
+
+    Args:
+        output: The folder.
+        names: Results that a run writes at its end.
+
+    Raises:
+        UserError: What ended the run, and which results are of an earlier one.
+    """
+    try:
+        yield
+    except UserError as error:
+        left = [name for name in names if (output / name).is_file()]
+        if not left:
+            raise
+        *others, last = left
+        of = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+        raise error.saying(f"{error} In {output}, {of} still of an earlier run.") from error

@@ -1,6 +1,7 @@
 """Whether shapes of examples are those that are wanted."""
 
 from collections.abc import Sequence
+from math import prod
 
 from pocketkube.errors import UserError
 
@@ -27,16 +28,42 @@ def refuse_other_shapes(
         given: The shape of one example of each input.
         model: What messages call the model.
         wanted: The same as the model takes them, None for any size.
-        remedy: What would be right, as in "set dataset.image_size".
+        remedy: What would be right where the numbers of an example do not merely stand otherwise than
+            the model takes them, as in "set dataset.image_size".
 
     Raises:
         UserError: If their number or a shape is another one.
     """
     if not shapes_fit(given, wanted):
+        remedy = _rearranged(given, wanted) or remedy
         raise UserError(
             f"{origin}: {model} takes inputs of the shapes {_shown(wanted)} an example; received "
             f"{_shown(given)}{f': {remedy}' if remedy else ''}."
         )
+
+
+def _rearranged(given: Sequence[Shape], wanted: Sequence[Shape]) -> str:
+    """How to bring arrays to the wanted shapes where nothing but their axes is wrong; else empty."""
+    if len(given) != len(wanted):
+        return ""
+    pairs = [pair for pair in zip(given, wanted, strict=True) if not shape_fits(*pair)]
+    found = list(dict.fromkeys(_rearrangement(tuple(a), tuple(b)) for a, b in pairs))
+    return "; ".join(found) if all(found) else ""
+
+
+def _rearrangement(given: Shape, wanted: Shape) -> str:
+    if len(given) > 2 and shape_fits((*given[1:], given[0]), wanted):
+        axes = ", ".join(map(str, (0, *range(2, len(given) + 1), 1)))
+        return f"the channels come first; bring them last by x.transpose({axes})"
+    if shape_fits((*given, 1), wanted):
+        return "the axis of the channel is missing; add it by x[..., None]"
+    if given[-1:] == (1,) and shape_fits(given[:-1], wanted):
+        return "leave the last axis out by x[..., 0]"
+    sizes = [size for size in (*given, *wanted) if size is not None]
+    if len(sizes) == len(given) + len(wanted) and prod(given) == prod(wanted):  # type: ignore[type-var]
+        shape = ", ".join(map(str, (-1, *wanted)))
+        return f"there are as many numbers; arrange them by x.reshape({shape})"
+    return ""
 
 
 def _shown(shapes: Sequence[Shape]) -> str:

@@ -19,6 +19,7 @@ from pocketkube.stages.value_range import OtherRange, refuse_other_range
 from pocketkube.training.evaluation import fitting_batch
 
 QUESTION = "are x, its range of values, and y, if any, those that the model was trained with?"
+ARRAYS = "pass {formula}, for arrays are taken as they are"
 SETTING = (
     'give data with value_range, as in {"npz": "data.npz", "value_range": {range}}, or arrays, which '
     "are taken as they are"
@@ -46,9 +47,7 @@ def refuse_unknown_range(
     try:
         refuse_other_range(model, dataset, task, settings.seed)
     except OtherRange as error:
-        raise error.remedied(
-            f"{function}: pass {{formula}}, for arrays are taken as they are", f"{function}: {SETTING}"
-        ) from error
+        raise error.remedied(ARRAYS, SETTING, function) from error
 
 
 def at_chance(network: Network, dataset: Dataset) -> list[str]:

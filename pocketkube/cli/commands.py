@@ -16,7 +16,16 @@ from pocketkube.cli.options import (
 )
 from pocketkube.errors import UserError, repeatable
 from pocketkube.files import replaced_file, temporary_folder, write_text
-from pocketkube.layout import COMPARISON_PAGE, RATIOS_FILE, TRIALS_FILE
+from pocketkube.layout import (
+    COMPARISON_PAGE,
+    LITERT_FILE,
+    MODEL_FILE,
+    RATIOS_FILE,
+    REPORT_FILE,
+    RESULT_FILE,
+    SEARCH_FILE,
+    TRIALS_FILE,
+)
 from pocketkube.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
 
 def run(options: Namespace) -> None:
     """`pocketkube run`: a spec's whole job."""
-    from pocketkube.output_folder import alone_in
+    from pocketkube.output_folder import alone_in, telling_of_earlier
     from pocketkube.records import text_of
     from pocketkube.stages.component import CACHE
     from pocketkube.stages.outputs import collect
@@ -35,7 +44,8 @@ def run(options: Namespace) -> None:
     output = options.output.resolve()
     cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
     with alone_in(output):
-        folders = run_inline(spec, output / "steps", cache=cache)
+        with telling_of_earlier(output, (RESULT_FILE, REPORT_FILE, LITERT_FILE, MODEL_FILE)):
+            folders = run_inline(spec, output / "steps", cache=cache)
         result = collect(folders, output)
     if options.json:
         print(text_of(result))
@@ -45,7 +55,7 @@ def run(options: Namespace) -> None:
 
 def search(options: Namespace) -> None:
     """`pocketkube search`: a spec's job up to its search, or samplers beside each other."""
-    from pocketkube.output_folder import alone_in
+    from pocketkube.output_folder import alone_in, telling_of_earlier
     from pocketkube.records import text_of
     from pocketkube.report.search import sentences
     from pocketkube.stages.component import CACHE
@@ -65,7 +75,8 @@ def search(options: Namespace) -> None:
         _compare(options, spec, output, cache)
         return
     with alone_in(output):
-        folders = run_inline(spec, output / "steps", cache=cache, steps=steps)
+        with telling_of_earlier(output, (RATIOS_FILE, TRIALS_FILE, SEARCH_FILE)):
+            folders = run_inline(spec, output / "steps", cache=cache, steps=steps)
         found = collect_search(folders[SEARCH], output)
     if options.json:
         print(text_of(found))
@@ -382,6 +393,7 @@ def _calibration(options: Namespace, model: Any) -> Any:
     from pocketkube.spec.sections import DatasetSettings
     from pocketkube.stages.configs import Learning
     from pocketkube.stages.tasks import settled_task
+    from pocketkube.stages.value_range import OtherRange, refuse_other_range
     from pocketkube.training.answers import calibration_by
 
     name = options.dataset
@@ -389,4 +401,11 @@ def _calibration(options: Namespace, model: Any) -> Any:
     settings = parse_settings(DatasetSettings, source, "--dataset")
     dataset = load_dataset(settings)
     task = settled_task(Learning(), model, dataset)
+    try:
+        refuse_other_range(model, dataset, task, 0, options.model)
+    except OtherRange as error:
+        raise error.remedied(
+            "save {formula} as x, for it is not of 8 bits and taken as it is",
+            "save x as floats in that range, or run a spec with dataset: {value_range: {range}}",
+        ) from error
     return Calibration(*calibration_by(model, task, dataset, 512, 0), loss=task.loss)

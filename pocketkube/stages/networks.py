@@ -63,9 +63,11 @@ def _check_inputs(key: str, name: str, model: keras.Model, dataset: Dataset | No
     if dataset is None:
         return
     refuse_other_shapes(
-        f"{key}: {dataset.name}",
+        dataset.name if key == "model" else f"{key}: {dataset.name}",
         dataset.input_shapes,
         name,
         [tuple(x.shape[1:]) for x in model.inputs],
-        "set dataset.image_size, or use the model's own data",
+        "resize x, or use the model's own data"
+        if dataset.name.endswith(".npz")
+        else "set dataset.image_size, or use the model's own data",
     )

@@ -51,15 +51,17 @@ class OtherRange(DataError):
             else f"{found}: say dataset: {{value_range: {shown(better)}}}."
         )
 
-    def remedied(self, arrays: str, setting: str) -> "OtherRange":
+    def remedied(self, arrays: str, setting: str, function: str = "") -> "OtherRange":
         """The same with what to do.
 
         Args:
             arrays: Where x is taken as it is; {formula} stands for what brings it to the range.
             setting: Where images are brought to a range; {range} stands for that.
+            function: The API's function, which it begins with.
         """
         remedy = (arrays if self.formula else setting).replace("{formula}", self.formula)
-        return self.saying(f"{self.found}: {remedy.replace('{range}', shown(self.better))}.")
+        begin = f"{function}: {self.found}" if function else self.found
+        return self.saying(f"{begin}: {remedy.replace('{range}', shown(self.better))}.")
 
 
 def refuse_other_range(

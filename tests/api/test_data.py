@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import pocketkube as pk
 from pocketkube.api.data import Splits, are_split, dataset_of, inputs_of
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
@@ -125,6 +126,40 @@ def test_pixels_reach_the_model_as_they_are() -> None:
     (found,) = inputs_of(pixels, model, "test", 100, 0)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, pixels)
+
+
+def test_images_in_a_range_that_the_model_does_not_know_are_refused(tmp_path) -> None:
+    """Arrays are taken as they are: only their range can be wrong."""
+    labels = np.arange(120) % 3
+    pixels = RNG.integers(0, 100, (120, 4, 4, 1)).astype("uint8")
+    pixels[np.arange(120), labels, 0, 0] = 255
+    given = keras.Input((4, 4, 1))
+    hidden = keras.layers.Conv2D(8, 1, kernel_initializer="ones", name="hidden")(given)
+    model = keras.Model(given, keras.layers.Dense(3)(keras.layers.Flatten()(hidden)))
+    weights = np.zeros((4, 4, 8, 3))
+    weights[np.arange(3), 0, :, np.arange(3)] = 1 / 8
+    # On values of 0 to 1 the last class always wins.
+    model.layers[-1].set_weights([weights.reshape(-1, 3), np.array([0.0, 0.0, 2.0])])
+    right, wrong = (pixels, labels), (pixels / 255, labels)
+    refused = r"^{}: data: .*in \[0, 255\] it has accuracy 100.00 %: pass 255 \* x, for arrays are"
+    for name, call in {
+        "prune": lambda data: pk.prune(model, speedup=1.5, data=data, round_to=1),
+        "fine_tune": lambda data: pk.fine_tune(model, data, epochs=1),
+        "quantize": lambda data: pk.quantize(model, data, epochs=0),
+        "export": lambda data: pk.export(model, tmp_path / "net.tflite", data),
+        "compare": lambda data: pk.compare(model, model, data),
+    }.items():
+        with pytest.raises(UserError, match=refused.format(name)):
+            call(wrong)
+        if name in ("export", "compare"):
+            assert not any("chance" in sentence for sentence in call(right).remarks)
+    np.savez(tmp_path / "data.npz", x=pixels, y=labels)
+    data = {"npz": str(tmp_path / "data.npz")}
+    with pytest.raises(UserError, match=r"^compare: .*: give data with value_range, as in .*\[0, 255\]"):
+        pk.compare(model, model, data)
+    assert pk.compare(model, model, data | {"value_range": [0, 255]}).before.score == 1.0
+    guessed = RNG.integers(0, 3, 120)
+    assert "is chance for 3 classes" in pk.compare(model, model, (pixels, guessed)).remarks[0]
 
 
 def test_data_that_never_end_are_refused() -> None:

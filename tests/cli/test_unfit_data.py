@@ -1,5 +1,6 @@
 """Data that are none for a model: refused by every command and function before anything is done."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from keras import layers
 
 import pocketkube as pk
+from pocketkube.shapes import refuse_other_shapes, shape_fits
 from tests.cli.test_bad_input import refused
 
 RNG = np.random.default_rng(0)
@@ -100,6 +102,50 @@ def test_every_command_refuses_inputs_that_are_none_for_the_model(
 
 
 X = RNG.random((60, *SHAPE), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ((60, 3, 8, 9), (8, 9, 3)),
+        ((60, 2, 4, 8, 9), (4, 8, 9, 2)),
+        ((60, 3, 8, 9), (None, None, 3)),
+        ((60, 8, 9), (8, 9, 1)),
+        ((60, 8, 9, 1), (8, 9)),
+        ((60, 72), (8, 9, 1)),
+        ((60, 8, 9, 1), (72,)),
+    ],
+)
+def test_the_advice_on_axes_makes_arrays_fit(given: tuple[int, ...], wanted: tuple) -> None:
+    with pytest.raises(pk.UserError, match="an example; received") as caught:
+        refuse_other_shapes("a.npz", [given[1:]], "net", [wanted])
+    (advice,) = re.findall(r"by (x[.\[].*)\.$", str(caught.value))
+    assert shape_fits(eval(advice, {"x": np.zeros(given)}).shape[1:], wanted)
+
+
+def test_run_says_how_to_bring_arrays_into_shape(folder: Path, tmp_path: Path) -> None:
+    first = np.load(folder / "right.npz")["x"].transpose(0, 3, 1, 2)
+    np.savez(tmp_path / "chw.npz", x=first, y=LABELS)
+    line = refused(*run(folder, tmp_path / "chw.npz", tmp_path))
+    assert line.startswith(f"pocketkube: {tmp_path}/chw.npz: ")
+    assert line.endswith("the channels come first; bring them last by x.transpose(0, 2, 3, 1).")
+    line = refused(*run(folder, folder / "size.npz", tmp_path))
+    assert line.endswith("[(9, 9, 1)]: resize x, or use the model's own data.")
+
+
+def test_a_run_that_fails_says_whose_the_results_in_its_folder_are(
+    folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert "earlier run" not in refused(*run(folder, folder / "size.npz", tmp_path))
+    out.mkdir(exist_ok=True)
+    for name in ("result.json", "report.html"):
+        (out / name).write_text(name)
+    line = refused(*run(folder, folder / "size.npz", tmp_path))
+    assert line.endswith(f" In {out}, result.json and report.html are still of an earlier run.")
+    assert (out / "report.html").read_text() == "report.html"
+
+
 FUNCTIONS: dict[str, Callable[[keras.Model, Any], Any]] = {
     "prune": lambda model, data: pk.prune(model, speedup=1.3, data=data),
     "fine_tune": lambda model, data: pk.fine_tune(model, data),
