@@ -1,4 +1,7 @@
-"""A NumPy .npz file: x or x0, x1, …, and, where it has them, y or y0, y1, … and sample_weight."""
+"""A NumPy .npz file: x or x0, x1, …, and, where it has them, y or y0, y1, … and sample_weight.
+
+x_test and y_test, or x0_test, y0_test, …, are a test set of its own, x_val and y_val a validation set.
+"""
 
 import re
 from collections.abc import Sequence
@@ -19,6 +22,8 @@ from pocketkube.spec.sections import DatasetSettings
 
 Range: TypeAlias = tuple[float, float]
 WEIGHTS = "sample_weight"
+# What names of arrays end in that are a set of the file's own.
+TEST, VALIDATION = "_test", "_val"
 
 
 def load(path: Path, settings: DatasetSettings) -> Dataset:
@@ -30,23 +35,27 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
     `[N]`. Without y the data set has no labels.
 
     Raises:
-        UserError: If the file is no .npz, or an array is missing, of objects, or of another length.
+        UserError: If the file is no .npz, or an array is missing, of objects, or of another length, or
+            sets of its own are no such examples as the others.
     """
     if settings.image_size is not None:
         raise UserError("dataset: image_size does not go with npz: its arrays are taken as they are.")
     arrays, others = _read(path)
-    labels = _labels(path, arrays)
-    if others and not labels and settings.labels:
+    if others and settings.labels and not _labels(path, arrays, ""):
         raise UserError(
             f"{path}: has no y, but {', '.join(others)}: call the labels y, or say dataset.labels: "
             "false if there are none."
         )
-    examples = _checked(path, arrays, labels)
+    examples = _checked(path, arrays)
+    test, validation = (_own(path, arrays, part, examples) for part in (TEST, VALIDATION))
+    if not settings.labels and any(part and not part.labels for part in (test, validation)):
+        examples = replace(examples, labels=(), weights=None)
+        test, validation = (part and replace(part, labels=()) for part in (test, validation))
 
     def finish(rows: np.ndarray) -> np.ndarray:
         return _as_taken(rows, settings.value_range)
 
-    dataset = in_memory_dataset(str(path), examples, None, settings, finish)
+    dataset = in_memory_dataset(str(path), examples, test, settings, finish, validation)
     return replace(dataset, value_range=scaled_to(examples.inputs, settings.value_range))
 
 
@@ -56,7 +65,7 @@ def scaled_to(inputs: Sequence[np.ndarray], value_range: Range) -> Range | None:
 
 
 def load_examples(path: Path, value_range: Range | None = None) -> tuple[Labelled, Range | None]:
-    """Loads all examples in their order, without splits, with labels or without.
+    """Loads all examples in their order, or a test set of their own, with labels or without.
 
     Args:
         path: The file.
@@ -70,7 +79,8 @@ def load_examples(path: Path, value_range: Range | None = None) -> tuple[Labelle
         UserError: As `load` does; or if there is no example.
     """
     arrays, _ = _read(path)
-    examples = _checked(path, arrays, _labels(path, arrays))
+    every = _checked(path, arrays)
+    examples = _own(path, arrays, TEST, every) or every
     if len(examples.inputs[0]) == 0:
         raise UserError(f"{path}: has no examples.")
     refuse_not_finite(str(path), "inputs", examples.inputs)
@@ -80,16 +90,42 @@ def load_examples(path: Path, value_range: Range | None = None) -> tuple[Labelle
     return Labelled(inputs, examples.labels), scaled_to(examples.inputs, wanted)
 
 
-def _labels(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _labels(path: Path, arrays: dict[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
     """The arrays y, or y0, y1, …; none where there are no labels."""
-    if any(name.startswith("y") for name in arrays):
-        return _numbered(path, arrays, "y")
+    if any(re.fullmatch(rf"y\d*{part}", name) for name in arrays):
+        return _numbered(path, arrays, "y", part)
     return {}
 
 
-def _checked(path: Path, arrays: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> Labelled:
-    inputs = _numbered(path, arrays, "x")
-    weights = {name: array for name, array in arrays.items() if name == WEIGHTS}
+def _own(path: Path, arrays: dict[str, np.ndarray], part: str, examples: Labelled) -> Labelled | None:
+    """A test or validation set of the file's own; None where it has none.
+
+    Raises:
+        UserError: If its arrays are not such as those of the other examples.
+    """
+    if not any(name.endswith(part) for name in arrays):
+        return None
+    own = _checked(path, arrays, part)
+    ours, theirs = (
+        [(x.shape[1:], "of 8 bits" if _is_image(x) else "as it is") for x in each.inputs]
+        for each in (own, examples)
+    )
+    if ours != theirs:
+        raise UserError(
+            f"{path}: x{part} has to be like x, of the same shape an example, and of uint8 if x is; "
+            f"received {', '.join(_in_words(x) for x in own.inputs)}, where x is "
+            f"{', '.join(_in_words(x) for x in examples.inputs)}."
+        )
+    return own
+
+
+def _in_words(array: np.ndarray) -> str:
+    return f"{array.shape[1:]} of {array.dtype}"
+
+
+def _checked(path: Path, arrays: dict[str, np.ndarray], part: str = "") -> Labelled:
+    inputs, labels = _numbered(path, arrays, "x", part), _labels(path, arrays, part)
+    weights = {name: array for name, array in arrays.items() if name == WEIGHTS and not part}
     each = inputs | labels | weights
     lengths = {name: len(array) for name, array in each.items()}
     if len(set(lengths.values())) != 1:
@@ -115,7 +151,11 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         raise UserError(f"{path}: there is no such .npz file.")
     try:
         with opened_npz(path) as archive:
-            known = [name for name in archive.names if re.fullmatch(rf"[xy]\d*|{WEIGHTS}", name)]
+            known = [
+                name
+                for name in archive.names
+                if re.fullmatch(rf"[xy]\d*({TEST}|{VALIDATION})?|{WEIGHTS}", name)
+            ]
             arrays = {name: archive[name] for name in known}
             others = [name for name in archive.names if name not in known]
         refuse_no_examples(arrays)
@@ -124,17 +164,21 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     return arrays, others
 
 
-def _numbered(path: Path, arrays: dict[str, np.ndarray], letter: str) -> dict[str, np.ndarray]:
-    """The arrays x, or x0, x1, … in this order."""
-    if letter in arrays:
-        return {letter: arrays[letter]}
+def _numbered(
+    path: Path, arrays: dict[str, np.ndarray], letter: str, part: str
+) -> dict[str, np.ndarray]:
+    """The arrays x, or x0, x1, … in this order, with what the names of a part of the data end in."""
+    alone = f"{letter}{part}"
+    if alone in arrays:
+        return {alone: arrays[alone]}
     found: dict[str, np.ndarray] = {}
-    while (name := f"{letter}{len(found)}") in arrays:
+    while (name := f"{letter}{len(found)}{part}") in arrays:
         found[name] = arrays[name]
-    beyond = {name for name in arrays if name.startswith(letter)} - set(found)
+    beyond = {name for name in arrays if re.fullmatch(rf"{letter}\d*{part}", name)} - set(found)
     if beyond or not found:
         raise UserError(
-            f"{path}: has no array {letter}{len(found) if beyond else ''}; give {letter}, or "
-            f"{letter}0, {letter}1, … without gaps. It has: {', '.join(sorted(arrays)) or 'none'}."
+            f"{path}: has no array {letter}{len(found) if beyond else ''}{part}; give {alone}, or "
+            f"{letter}0{part}, {letter}1{part}, … without gaps. It has: "
+            f"{', '.join(sorted(arrays)) or 'none'}."
         )
     return found

@@ -11,6 +11,7 @@ import tensorflow as tf
 from pocketkube.data import Dataset, load_dataset
 from pocketkube.data.batches import batches, materialize
 from pocketkube.data.dataset import Labels
+from pocketkube.data.npz import load_examples
 from pocketkube.data.splits import hold_out
 from pocketkube.errors import DataError, UserError
 from pocketkube.spec.sections import DatasetSettings
@@ -95,6 +96,27 @@ def test_npz_of_several_inputs_and_float_labels_is_a_regression(tmp_path):
     assert labels[0].dtype == np.float32
 
 
+def test_an_npz_brings_test_and_validation_sets_of_its_own(tmp_path: Path) -> None:
+    x, y = numbered(100), np.arange(100) % 5
+    tests = {"x_test": x[:20], "y_test": y[:20]}
+    np.savez(tmp_path / "a.npz", x=x[40:], y=y[40:], **tests)
+    train, validation, test = identities(load(tmp_path, npz="a.npz"))
+    assert test == list(range(20))
+    assert (sorted(train + validation), len(validation)) == (list(range(40, 100)), 6)
+    np.savez(tmp_path / "a.npz", x=x[40:], y=y[40:], x_val=x[20:40], y_val=y[20:40], **tests)
+    dataset = load(tmp_path, npz="a.npz")
+    assert identities(dataset) == [list(range(40, 100)), list(range(20, 40)), list(range(20))]
+    np.testing.assert_array_equal(dataset.test.arrays[1][0], y[:20])
+    inputs = {"x0": x[40:], "x1": x[40:], "x0_test": x[:20], "x1_test": x[20:40], "y": y[40:]}
+    np.savez(tmp_path / "two.npz", **inputs, y_test=y[:20])
+    first, second = load(tmp_path, npz="two.npz").test.arrays[0]
+    np.testing.assert_array_equal(first, x[:20])
+    np.testing.assert_array_equal(second, x[20:40])
+    np.savez(tmp_path / "inputs.npz", x=x[40:], y=y[40:], x_test=x[:20])
+    assert load(tmp_path, npz="inputs.npz", labels=False).test.size == 20
+    assert load_examples(tmp_path / "two.npz")[0].labels[0].tolist() == y[:20].tolist()
+
+
 def test_each_outputs_labels_are_of_their_own_kind(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     numbers, flags = rng.integers(0, 4, 40), rng.random(40) < 0.5
@@ -128,6 +150,20 @@ def test_each_outputs_labels_are_of_their_own_kind(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"x": numbered(9), "y1": np.arange(9)}, "has no array y0; give y, or y0, y1"),
+        ({"x": numbered(9), "y": np.arange(9), "y_test": np.arange(2)}, "has no array x_test; give x_"),
+        (
+            {"x": numbered(9), "y": np.arange(9), "x_test": numbered(3), "y_test": np.arange(2)},
+            "as many examples; x_test has 3, y_test has 2",
+        ),
+        (
+            {
+                "x": numbered(9),
+                "y": np.arange(9),
+                "x_test": numbered(3)[:, None],
+                "y_test": np.arange(3),
+            },
+            "x_test has to be like x, of the same shape an example",
+        ),
         ({"x0": numbered(9), "x2": numbered(9), "y": np.arange(9)}, "has no array x1"),
         ({"x": numbered(9), "y": np.arange(8)}, "x has 9, y has 8"),
         ({"x": numbered(9), "y": np.zeros(9, int)}, "all examples are of one class"),

@@ -72,7 +72,8 @@ class DatasetSettings(Settings):
     npz: Place | None = Field(
         None,
         description="A NumPy file with x and y, or x0, x1, … y0, y1, …; x alone is without labels. Its "
-        "sample_weight, if any, is what each example counts in training.",
+        "sample_weight, if any, is what each example counts in training; x_test and y_test, and x_val "
+        "and y_val, are test and validation sets of its own.",
     )
     idx: Place | None = Field(None, description="A folder of MNIST's IDX files, gzipped or not.")
     cifar10: Place | None = Field(None, description="CIFAR-10's folder or archive, binary or python.")
@@ -125,7 +126,8 @@ class DatasetSettings(Settings):
     )
     value_range: tuple[float, float] = Field(
         (0.0, 1.0),
-        description="What an image's 0 and 255 become; [0, 255] leaves them as they are.",
+        description="What an image's 0 and 255 become; [0, 255] leaves them as they are. Of an npz, "
+        "those of uint8 arrays.",
     )
     languages: tuple[Language, Language] | None = Field(
         None,
