@@ -56,11 +56,11 @@ def _rearrangement(given: Shape, wanted: Shape) -> str:
         axes = ", ".join(map(str, (0, *range(2, len(given) + 1), 1)))
         return f"the channels come first; bring them last by x.transpose({axes})"
     if shape_fits((*given, 1), wanted):
-        return "the axis of the channel is missing; add it by x[..., None]"
+        return "the last axis, of the channel, is missing; add it by x[..., None]"
     if given[-1:] == (1,) and shape_fits(given[:-1], wanted):
         return "leave the last axis out by x[..., 0]"
-    sizes = [size for size in (*given, *wanted) if size is not None]
-    if len(sizes) == len(given) + len(wanted) and prod(given) == prod(wanted):  # type: ignore[type-var]
+    have, want = ([size for size in shape if size is not None] for shape in (given, wanted))
+    if len(have) + len(want) == len(given) + len(wanted) and prod(have) == prod(want):
         shape = ", ".join(map(str, (-1, *wanted)))
         return f"there are as many numbers; arrange them by x.reshape({shape})"
     return ""

@@ -27,18 +27,17 @@ def doubts_of(
         OtherRange: If the reference is clearly better with images in another range.
     """
     step = -(-len(examples.inputs[0]) // EXAMPLES)
-    some = Labelled(*(tuple(x[::step] for x in each) for each in (examples.inputs, examples.labels)))
+    inputs, labels = (tuple(x[::step] for x in each) for each in (examples.inputs, examples.labels))
+    some = Labelled(inputs, labels)
 
-    def outputs(inputs: tuple[np.ndarray, ...]) -> list[np.ndarray]:
-        return outputs_by(reference, inputs, origin)
+    def outputs(arrays: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+        return outputs_by(reference, arrays, origin)
 
-    found = outputs(some.inputs)
+    found = outputs(inputs)
     measure = measure_by(some, found, origin, reference)
-    if not some.labels:
+    if not labels:
         doubts = same_answers(measure, found, "examples")
     else:
-        refuse_better_range(
-            outputs, measure, some.inputs, some.labels, origin, reference.name, value_range
-        )
-        doubts = untold(measure, some.labels, found, origin, what="examples")
+        refuse_better_range(outputs, measure, inputs, labels, origin, reference.name, value_range)
+        doubts = untold(measure, labels, found, origin, what="examples")
     return [f"{sentence}: {QUESTION}" for sentence in doubts]

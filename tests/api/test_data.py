@@ -155,7 +155,7 @@ def test_images_in_a_range_that_the_model_does_not_know_are_refused(tmp_path) ->
             assert not any("chance" in sentence for sentence in call(right).remarks)
     np.savez(tmp_path / "data.npz", x=pixels, y=labels)
     data = {"npz": str(tmp_path / "data.npz")}
-    with pytest.raises(UserError, match=r"^compare: .*: give data with value_range, as in .*\[0, 255\]"):
+    with pytest.raises(UserError, match=r"^compare: .*: give data with value_range, as .*\[0, 255\]"):
         pk.compare(model, model, data)
     assert pk.compare(model, model, data | {"value_range": [0, 255]}).before.score == 1.0
     guessed = RNG.integers(0, 3, 120)
