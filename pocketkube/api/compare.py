@@ -37,7 +37,7 @@ class ModelFigures:
         profile: What it costs.
         size_bytes: Its size as a packed file.
         score: On test examples, the higher the better; None without labels.
-        outputs: The score of each output that has labels; none without.
+        outputs: The `name`, `score_name` and `score` of each output that has labels; none without.
     """
 
     profile: Profile
@@ -53,7 +53,8 @@ class Comparison(Shown):
     Attributes:
         before: The figures of the first.
         after: The figures of the second.
-        outputs: How far each output of the second is that of the first; none without data.
+        outputs: How far each output of the second is that of the first, as `same_class` (None of
+            values), `relative_error` and `largest_difference`; none without data.
         examples: How many examples there were.
         wording: How `score` is read: where outputs have no common unit, it is the loss.
         warnings: Sentences for the user: whether the second is worse by more than chance explains.
@@ -120,7 +121,8 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
         before: A Keras model, or what another function gave; as a rule the uncompressed one.
         after: The other one.
         data: Examples, as for `fine_tune`: of the same data the part that was not trained
-            on is judged. Without labels agreement is counted, without data costs alone.
+            on is judged, each output by its labels. Without labels agreement is counted, without data
+            costs alone.
 
     Returns:
         The figures, which a notebook shows as a table.
@@ -133,8 +135,8 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
         >>> from pocketkube.models import build_model
         >>> model = build_model("lenet", (28, 28, 1), 10, width=0.25)
         >>> found = pk.compare(model, model, np.zeros((8, 28, 28, 1)))
-        >>> found.agreement, found.speedup, found.before.score
-        (1.0, 1.0, None)
+        >>> found.outputs[0].relative_error, found.speedup, found.before.score
+        (0.0, 1.0, None)
     """
     first, second = network_of("compare", before), network_of("compare", after)
     if data is None:
