@@ -26,9 +26,10 @@ def compile_like(made: keras.Model, model: keras.Model) -> None:
 
 def _renamed(settings: Mapping[str, Any], made: keras.Model, model: keras.Model) -> dict[str, Any]:
     """The settings that go by names of layers, by those of the model that was made."""
-    if isinstance(outputs_structure(functional_of(model) or model), dict):
+    old, new = (functional_of(each) or each for each in (model, made))
+    if isinstance(outputs_structure(old), dict):
         return {}
-    names = dict(zip(model.output_names, made.output_names, strict=True))
+    names = dict(zip(old.output_names, new.output_names, strict=True))
     return {
         key: {names.get(name, name): value for name, value in given.items()}
         for key in BY_OUTPUT

@@ -78,3 +78,12 @@ def test_a_quantized_model_is_compiled_for_the_same_outputs(structure: str, tmp_
     crossed = -np.log((shifted / shifted.sum(1, keepdims=True))[np.arange(40), DIGIT]).mean()
     wanted = crossed + np.square(bright - BRIGHT).mean()
     assert again.evaluate(X, labels, verbose=0)[0] == pytest.approx(wanted, rel=1e-3)
+
+
+def test_a_sequential_model_stays_compiled(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3, name="digit")])
+    model.compile("adam", LOSSES["digit"])
+    few = pk.quantize(model, X)
+    again = keras.saving.load_model(few.save(tmp_path / "few.keras"))
+    near = model.evaluate(X, DIGIT, verbose=0)
+    assert again.evaluate(X, DIGIT, verbose=0) == pytest.approx(near, rel=0.05)
