@@ -16,6 +16,7 @@ from pocketkube.errors import UserError
 from pocketkube.facts import BundleFacts, PackedFacts, ProfileFacts, StageFacts, load_facts
 from pocketkube.files import replaced_folder, write_text
 from pocketkube.graph.fixed_size import at_shapes, open_shapes, opened
+from pocketkube.graph.walk import functional_graph
 from pocketkube.keras_private import flat_layers
 from pocketkube.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_FILE
 from pocketkube.loading import config_of, load_added_layers, why_not_loaded
@@ -126,11 +127,13 @@ def load_model(path: Path) -> keras.Model:
         computes in the precision of its weights: LiteRT has no half-precision arithmetic.
 
     Raises:
-        UserError: If it is missing, damaged, or needs code that safe mode does not run.
+        UserError: If it is missing, damaged, a subclassed one, whose graph cannot be seen, or needs
+            code that safe mode does not run.
     """
     if not path.exists():
         raise UserError(f"There is no model file {path}.")
     model = _in_float32(load_older(path).model if is_older(path) else _load_keras_file(path))
+    functional_graph(model)
     refuse_bad_weights(model, str(path))
     return model
 

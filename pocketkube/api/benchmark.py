@@ -11,10 +11,12 @@ from pocketkube.api.shown import Shown
 from pocketkube.benchmarking import BenchmarkReport, FileFigures, render_table
 from pocketkube.benchmarking import benchmark as measure
 from pocketkube.benchmarking.samples import Samples
+from pocketkube.errors import UserError
+from pocketkube.figures import milliseconds
 from pocketkube.spec.sections import Benchmark
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Benchmarked(Shown):
     """What was measured of some LiteRT files.
 
@@ -33,6 +35,11 @@ class Benchmarked(Shown):
     def latency_ratio(self) -> float | None:
         """Latency of the first file over that of the last; None for a single file."""
         return self.report.latency_ratio
+
+    @property
+    def in_brief(self) -> str:
+        """The files and their latencies."""
+        return ", ".join(f"{each.file}: {milliseconds(each.latency_ms.p50)}" for each in self.files)
 
     def table(self) -> Table:
         """A row for each figure, a column for each file."""
@@ -68,6 +75,12 @@ def benchmark(
         >>> found.files[0].file, found.files[0].latency_ms.p50 > 0
         ('net.tflite', True)
     """
+    for file in files:
+        if not isinstance(file, str | Path):
+            raise UserError(
+                "benchmark: takes the paths of .tflite files, as in pk.benchmark(pk.export(model, "
+                f'"net.tflite").path); received {file!r:.80}.'
+            )
     parsed = settings_of("benchmark", Benchmark, settings)
     return Benchmarked(measure([Path(file) for file in files], parsed, _samples(data)))
 

@@ -1,5 +1,6 @@
 """The data that a notebook has, as the data set that stages train on."""
 
+import numbers
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from pocketkube.training.answers import answered
 
 Data: TypeAlias = Any
 NAME = "data"
+# So many lengths of arrays are told; nobody reads more.
+SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,13 @@ class Splits:
         max_train: Use only the first so many training examples.
 
     Example:
-        >>> import numpy as np
-        >>> splits = Splits((np.zeros((8, 4)), np.arange(8) % 2), validation_fraction=0.25)
-        >>> dataset = dataset_of(splits, None, "fine_tune")
-        >>> dataset.train.size, dataset.validation.size, dataset.test.size
-        (4, 2, 2)
+        >>> import numpy as np, pocketkube as pk
+        >>> from pocketkube.models import build_model
+        >>> model = build_model("lenet", (28, 28, 1), 2, width=0.25)
+        >>> x, y = np.random.default_rng(0).random((64, 28, 28, 1)), np.arange(64) % 2
+        >>> splits = pk.Splits((x[:48], y[:48]), test=(x[48:], y[48:]), validation_fraction=0.25)
+        >>> pk.compare(model, model, splits).examples
+        16
     """
 
     train: Data
@@ -77,8 +82,11 @@ def dataset_of(data: Data, model: keras.Model | None, function: str) -> Dataset:
         data: A spec's dataset (a name, a mapping, a path of an .npz or DatasetSettings); `(x, y)`,
             `(x, y, weights of examples)` or `x` alone; `Splits`; a tf.data.Dataset of such, batched or
             not; a keras.utils.PyDataset; or a data set that is there already. Inputs and labels are
-            arrays, and lists, tuples or dicts of arrays where there are several. Arrays reach the model
-            as they are; all is read into memory, but for a spec's TFRecords.
+            arrays, and lists, tuples or dicts of arrays where there are several: dicts by the names of
+            the model's inputs and outputs, all others in the order of `model.inputs` and
+            `model.outputs`, which is the alphabetical one of the names where outputs are a dict. Lists
+            of numbers are arrays, too. Arrays reach the model as they are; all is read into memory, but
+            for a spec's TFRecords.
         model: Whose inputs and outputs a dict's keys name; None takes keys in alphabetical order.
         function: The API's function, for messages.
 
@@ -214,9 +222,11 @@ def _read(
     weights = () if w is None else (_array(w, f"{function}: data: weights of examples"),)
     lengths = [len(array) if array.ndim else 0 for array in (*inputs, *labels, *weights)]
     if not inputs or len(set(lengths)) > 1 or lengths[0] == 0:
+        shown = " and ".join(map(str, lengths[:SHOWN])) or "none"
+        more = f" and so on, in {len(lengths)} arrays" if len(lengths) > SHOWN else ""
         raise UserError(
             f"{function}: data: arrays need as many examples each, one at least; there are "
-            f"{' and '.join(map(str, lengths)) or 'none'}."
+            f"{shown}{more}."
         )
     if model is not None:
         _refuse_other_shapes([x.shape[1:] for x in inputs], model, function)
@@ -253,13 +263,31 @@ def _flat(structure: Any, names: Sequence[str] | None, where: str) -> Arrays:
                 f"{', '.join(map(str, structure))}."
             )
         return tuple(_array(structure[name], where) for name in known)
-    if isinstance(structure, list | tuple) and structure and np.ndim(structure[0]):
+    if isinstance(structure, list | tuple) and _are_several(structure, names):
         return tuple(_array(each, where) for each in structure)
     return (_array(structure, where),)
 
 
+def _are_several(values: Sequence[Any], names: Sequence[str] | None) -> bool:
+    """Whether a list is one of arrays, and not an array that is written as lists of lists."""
+    if not values or isinstance(values[0], numbers.Number):
+        return False
+    if names is not None and len(values) == len(names):
+        return np.ndim(values[0]) > 0
+    if isinstance(values[0], list | tuple):
+        return False
+    alike = len({np.shape(value) for value in values}) == 1
+    # More arrays than one is taken: an example each.
+    return np.ndim(values[0]) > 0 and not (alike and names is not None and len(names) == 1)
+
+
 def _array(value: Any, where: str) -> np.ndarray:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise UserError(
+            f"{where}: has to be an array, an example a row; the rows of the list differ in length."
+        ) from None
     if array.dtype.kind not in "fiub" or array.ndim == 0:
         raise UserError(
             f"{where}: has to be an array of real numbers, an example a row; received "

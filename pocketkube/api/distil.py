@@ -56,22 +56,24 @@ def distil(
     name = student if isinstance(student, str) else "student"
     parsed = settings_of("distil", DistillModel, {**own, "student": name, "width": width})
     learning = settings_of("distil", Learning, others)
-    if teacher is None or not learning.distillation.teaches:
+    known = None if isinstance(student, str) else network_of("distil", student)
+    networks = several(teacher, "distil", known and known.model)
+    if not networks or not learning.distillation.teaches:
         raise UserError(
             "distil: needs a teacher, whose terms of distillation count; give teacher=model."
         )
     model: keras.Model
-    teaching = several(teacher, "distil")[0]
+    teaching = networks[0]
     first = teaching.model
-    if isinstance(student, str):
+    if known is None:
         dataset = labelled_by(first, dataset_of(data, first, "distil"), learning, "distil")
-        model = built_in("student", student, width, dataset, learning.seed + 1)
+        model = built_in("student", name, width, dataset, learning.seed + 1)
     else:
-        model = copied(network_of("distil", student))
+        model = copied(known)
         dataset = labelled_by(first, dataset_of(data, model, "distil"), learning, "distil")
     refuse_unknown_range("distil", teaching, dataset, learning)
     task = settled_task(learning, model, dataset)
-    teachers = teachers_of("distil", teacher, learning, task, dataset)
+    teachers = teachers_of("distil", networks, learning, task, dataset)
     term = distillation_term(learning, model, task, teachers)
     history = train(
         model,

@@ -1,9 +1,10 @@
 """Writes a model as a LiteRT file."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack, get_args
 
 import numpy as np
 from rich.table import Table
@@ -35,7 +36,7 @@ from pocketkube.stages.tasks import settled_task
 HeldAgainst: TypeAlias = tuple[Arrays, TaskMeasure, list[str]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exported(Shown):
     """A LiteRT file that was written.
 
@@ -60,6 +61,11 @@ class Exported(Shown):
     def remarks(self) -> Sequence[str]:
         """The notes."""
         return self.notes
+
+    @property
+    def in_brief(self) -> str:
+        """The file, its numbers and its size."""
+        return f"{self.path}: {self.number_format}, {size(self.size_bytes)}"
 
     def table(self) -> Table:
         """What was written."""
@@ -155,6 +161,13 @@ def export(
 def _settings(
     network: Network, number_format: NumberFormat | None, given: Mapping[str, Any]
 ) -> Quantize | QuantizeWeights | None:
+    if number_format is not None and number_format not in get_args(NumberFormat):
+        close = difflib.get_close_matches(str(number_format), get_args(NumberFormat), n=1)
+        guess = f" did you mean {close[0]}?" if close else ""
+        raise UserError(
+            f"export: number_format is one of {', '.join(get_args(NumberFormat))}; received "
+            f"{number_format!r}{';' if guess else '.'}{guess}"
+        )
     if number_format in (None, "float32"):
         if given:
             raise UserError(

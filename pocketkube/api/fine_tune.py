@@ -19,8 +19,9 @@ def fine_tune(
     Args:
         model: A Keras model, or what another function gave; it is left as it is.
         data: Examples: `(x, y)`, `x` alone, a tf.data.Dataset, a keras.utils.PyDataset, `Splits` or a
-            spec's dataset. A tenth is held out to choose the best epoch by, and a fifth, never trained
-            on, for `compare`.
+            spec's dataset. Where there are several outputs, `y` is a dict by their names, or a list in
+            their order: that of `model.outputs`, sorted by name where the model gives a dict. A tenth
+            is held out to choose the best epoch by, and a fifth, never trained on, for `compare`.
         teacher: The model whose outputs are learnt beside the labels, as a rule the uncompressed one;
             or several. Labels alone count if None. Without labels the teachers' outputs alone are
             learnt, if None those of the model that the first call was given.

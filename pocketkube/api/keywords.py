@@ -1,7 +1,9 @@
 """The keyword arguments of the API's functions: the settings of a spec's stages, by the same names."""
 
+import difflib
+import inspect
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
 
 from pocketkube.errors import UserError
 from pocketkube.spec.reading import parse_settings
@@ -110,11 +112,31 @@ def settings_of(function: str, kind: type[Kind], given: Mapping[str, Any]) -> Ki
     Raises:
         UserError: If a name or a value is wrong; it names each, and what would be right.
     """
+    for name in given:
+        if name not in kind.model_fields:
+            raise UserError(f"{function}: {name}: {_what_is_right(function, name, given[name])}")
     plain = {
         name: value.model_dump(exclude_unset=True) if isinstance(value, Settings) else value
         for name, value in given.items()
     }
     return parse_settings(kind, plain, function)
+
+
+def _what_is_right(function: str, name: str, value: Any) -> str:
+    """What to write in the place of a keyword argument that there is none of."""
+    import pocketkube
+
+    call = inspect.signature(getattr(pocketkube, function)).parameters
+    (settings,) = get_args(get_type_hints(getattr(pocketkube, function))["settings"])
+    known = [each for each in call if each not in ("model", "student", "files", "settings")]
+    known += settings.__annotations__
+    for section, kind in (("training", Training), ("distillation", Distillation)):
+        if section in known and name in kind.model_fields:
+            return f"is a setting of {section}: give {section}={{{name!r}: {value!r:.60}}}."
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"is not a known argument; did you mean {close[0]}?"
+    return f"is not a known argument; use one of {', '.join(known)}."
 
 
 def split(given: Mapping[str, Any], *kinds: type[Settings]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of,
 from pocketkube.api.value_range import refuse_unknown_range
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
+from pocketkube.distillation.enclosed import enclosed
 from pocketkube.errors import UserError
 from pocketkube.graph.surgery import copy_model
 from pocketkube.spec.sections import ClusterWeights, QuantizeWeights
@@ -53,13 +54,14 @@ def learn(
         UserError: If an argument is wrong, or data do not fit the model.
     """
     network = network_of(function, model)
-    if not are_split(data) and teacher is None and "epochs" not in given and kind in UNTRAINED:
+    teachers = several(teacher, function, network.model)
+    if not are_split(data) and not teachers and "epochs" not in given and kind in UNTRAINED:
         given = {**given, "epochs": 0}
     own, others = split(given, kind, Learning)
     settings: Any = settings_of(function, kind, own)
     learning = settings_of(function, Learning, others)
     refuse_order(function, network, settings)
-    dataset, task = _examples(function, network, data, settings, teacher, learning), network.task
+    dataset, task = _examples(function, network, data, settings, teachers, learning), network.task
     if dataset is not None:
         refuse_unknown_range(function, network, dataset, learning)
         task = settled_task(learning, network.model, dataset, known=task)
@@ -70,16 +72,21 @@ def learn(
     else:
         assert dataset is not None
         assert task is not None
-        if teacher is None and not dataset.is_labelled:
-            teacher = network.original
-        teachers = teachers_of(function, teacher, learning, task, dataset)
-        history, notes = train_begun(begun, settings, learning, dataset, task, teachers)
+        if not teachers and not dataset.is_labelled:
+            teachers = several(network.original, function)
+        taught = teachers_of(function, teachers, learning, task, dataset)
+        history, notes = train_begun(begun, settings, learning, dataset, task, taught)
     step = AppliedStage(settings, (*notes, *notes_on(begun)), history)
     return network.stepped(begun.model, step, forms=begun.method.forms, task=task)
 
 
 def _examples(
-    function: str, network: Network, data: Data, settings: Any, teacher: Teachers, learning: Learning
+    function: str,
+    network: Network,
+    data: Data,
+    settings: Any,
+    teachers: Sequence[Network],
+    learning: Learning,
 ) -> Dataset | None:
     """The data as a model is trained and judged by them; None where there are none, nor need be."""
     if settings.epochs == 0:
@@ -88,26 +95,34 @@ def _examples(
     if data is None:
         raise UserError(f"{function}: trains, and needs data for it; give (x, y) or x{remedy}.")
     original = None if network.original is network.model else network.original
-    if original is None and teacher is not None:
-        original = several(teacher, function)[0].model
+    if original is None and teachers:
+        original = teachers[0].model
     dataset = dataset_of(data, network.model, function)
     return labelled_by(original, dataset, learning, function, remedy)
 
 
-def several(teacher: Teachers, function: str) -> list[Network]:
-    """Teachers as networks."""
+def several(teacher: Teachers, function: str, student: keras.Model | None = None) -> list[Network]:
+    """Teachers as networks.
+
+    Args:
+        teacher: A model, several, or None.
+        function: The API's function, for messages.
+        student: What it takes is what a subclassed teacher is called with; without, such are refused.
+    """
     given = [teacher] if isinstance(teacher, keras.Model | Network) else list(teacher or ())
+    if student is not None:
+        given = [enclosed(each, student) if isinstance(each, keras.Model) else each for each in given]
     return [network_of(f"{function}: teacher", each) for each in given]
 
 
 def teachers_of(
-    function: str, teacher: Teachers, learning: Learning, task: Task, dataset: Dataset
+    function: str, teachers: Sequence[Network], learning: Learning, task: Task, dataset: Dataset
 ) -> list[Teacher]:
-    """The teachers that a function was given.
+    """What a student is taught by.
 
     Args:
         function: The API's function, for messages.
-        teacher: A model, several, or None.
+        teachers: The teachers, if any.
         learning: Says which of their terms count.
         task: The student's task.
         dataset: Its labels say what a teacher's outputs are.
@@ -115,10 +130,10 @@ def teachers_of(
     if learning.distillation.teachers:
         raise UserError(f"{function}: distillation.teachers: give models as teacher instead.")
     refuse_unteachable(learning, dataset)
-    if teacher is None or not learning.distillation.teaches:
+    if not learning.distillation.teaches:
         return []
     found = []
-    for network in several(teacher, function):
+    for network in teachers:
         known = network.task or settled_task(learning, network.model, dataset)
         found.append(Teacher(network.model.name, network.model, known))
     return found

@@ -16,6 +16,7 @@ from pocketkube.errors import UserError
 from pocketkube.figures import NUMBER, bounded, count, ratio
 from pocketkube.files import replaced_file
 from pocketkube.graph.cost import Profile, profile_model
+from pocketkube.graph.walk import functional_graph
 from pocketkube.packing import Form, write_packed
 from pocketkube.sparsity.selection import count_zeros
 from pocketkube.spec.order import broken_order
@@ -49,7 +50,7 @@ class AppliedStage:
     history: History | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Network(Shown):
     """A Keras model, and what was done to it so far.
 
@@ -158,9 +159,11 @@ class Network(Shown):
             shown.add_row("Zero weights", "", f"{zeros / max(total, 1):.1%}", "")
         return shown
 
-    def __repr__(self) -> str:
+    @property
+    def in_brief(self) -> str:
+        """What was done, and how much smaller it is."""
         fewer = self.before.speedup_to(self.profile)
-        return f"<Network {self.model.name}: {self._done or 'as it came'}; {fewer} fewer MACs>"
+        return f"{self.model.name}: {self._done or 'as it came'}; {fewer} fewer MACs"
 
     @property
     def _done(self) -> str:
@@ -178,7 +181,8 @@ def network_of(function: str, model: ModelLike) -> Network:
         model: A Keras model, or what another function gave.
 
     Raises:
-        UserError: If it is neither, or Keras does not run on TensorFlow.
+        UserError: If it is neither, a subclassed model, whose graph cannot be seen, or Keras does not
+            run on TensorFlow.
     """
     if isinstance(model, Network):
         return model
@@ -192,6 +196,7 @@ def network_of(function: str, model: ModelLike) -> Network:
             f"{function}: Keras runs on {keras.backend.backend()}, and PocketKube on TensorFlow: set "
             "KERAS_BACKEND=tensorflow before Keras is imported."
         )
+    functional_graph(model)
     refuse_bad_weights(model, f"{function}: {model.name}")
     return Network(model, model, tuple(map(AppliedStage, settings_left(model))))
 

@@ -6,11 +6,12 @@ from rich.table import Table
 
 from pocketkube.api.network import ModelLike, network_of
 from pocketkube.api.shown import Shown
+from pocketkube.figures import bounded, count
 from pocketkube.graph.cost import LayerCost, Profile
 from pocketkube.graph.profile_table import render_profile
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelProfile(Shown):
     """What a model costs at batch size 1.
 
@@ -34,6 +35,13 @@ class ModelProfile(Shown):
     def layers(self) -> tuple[LayerCost, ...]:
         """The costs of each layer, in the order of computation."""
         return self.costs.layers
+
+    @property
+    def in_brief(self) -> str:
+        """The figures of all layers."""
+        costs = self.costs
+        macs = bounded(count(costs.macs), costs.bound)
+        return f"{macs} MACs, {count(costs.parameters)} parameters, {len(costs.layers)} layers"
 
     def table(self) -> Table:
         """A row for each layer that costs anything, and a total."""

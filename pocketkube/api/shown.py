@@ -16,13 +16,18 @@ WIDTH = 100
 class Shown(ABC):
     """A result that is read as a table.
 
-    `show()` prints it, a notebook shows it where it is the last value of a cell, and `str()` gives its
-    text.
+    `show()` prints it, a notebook shows it where it is the last value of a cell, `str()` gives its
+    text, and a prompt one line of it.
     """
 
     @abstractmethod
     def table(self) -> Table:
         """The table, for a rich console."""
+
+    @property
+    @abstractmethod
+    def in_brief(self) -> str:
+        """What a prompt shows of it."""
 
     @property
     def remarks(self) -> Sequence[str]:
@@ -43,6 +48,9 @@ class Shown(ABC):
         for remark in self.remarks:
             console.print(f"note: {remark}", markup=False, highlight=False, soft_wrap=True)
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.in_brief}>"
 
     def _repr_html_(self) -> str:
         return html_table(self.table()) + listed(self.remarks)

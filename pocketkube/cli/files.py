@@ -268,30 +268,18 @@ def _facts(found: "Difference") -> dict[str, Any]:
 def _show_difference(found: "Difference", first: str, second: str) -> None:
     from rich.table import Table
 
-    from pocketkube.measures import wording_of
-    from pocketkube.measures.wording import percent
-    from pocketkube.report.summary import capitalized, score_change
+    from pocketkube.report.output_rows import difference_rows, score_rows
 
-    several = len(found.outputs) > 1
     table = Table("", "first", "second", "difference")
     table.title, table.title_justify = f"{first} and {second}", "left"
     table.caption = f"on {found.examples} examples"
     for column in table.columns[1:]:
         column.justify = "right"
     if found.scores is not None:
-        pairs = zip(found.outputs, found.scores.before.heads, found.scores.after.heads, strict=True)
-        for output, before, after in pairs:
-            wording = wording_of(before.score_name)
-            table.add_row(
-                capitalized(wording.name) + (f", {output.name}" if several else ""),
-                wording.shown(before.score),
-                wording.shown(after.score),
-                score_change(wording, before.score, after.score),
-            )
-    for output in found.outputs:
-        of = f", {output.name}" if several else ""
-        if output.same_class is not None:
-            table.add_row(f"Same class{of}", "", "", percent(output.same_class))
-        table.add_row(f"Relative error (RMS){of}", "", "", percent(output.relative_error))
-        table.add_row(f"Largest difference{of}", "", "", f"{output.largest_difference:.3g}")
+        names = [output.name for output in found.outputs]
+        for row in score_rows(names, found.scores.before.heads, found.scores.after.heads):
+            table.add_row(*row)
+    for rows in difference_rows(found.outputs):
+        for name, shown in rows:
+            table.add_row(name, "", "", shown)
     show(table)

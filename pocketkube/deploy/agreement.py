@@ -105,7 +105,7 @@ def check_agreement(
     return agreement
 
 
-def share_of(outputs: np.ndarray, wanted: np.ndarray, measure: Measure, floor: float = 0.0) -> float:
+def _share_of(outputs: np.ndarray, wanted: np.ndarray, measure: Measure, floor: float = 0.0) -> float:
     """How far one output is another: the part of classes, or of the variance; see `check_agreement`.
 
     Args:
@@ -136,7 +136,7 @@ def _compared(
     squares = np.square(ours - theirs)
     variances = theirs.var(axis=0)
     span = max(span, float(max(theirs.max(), 0.0) - min(theirs.min(), 0.0)))
-    share = share_of(outputs, wanted, measure, NOISE_STEPS * span / steps)
+    share = _share_of(outputs, wanted, measure, NOISE_STEPS * span / steps)
     error, spread = float(np.sqrt(squares.mean())), float(np.sqrt(variances.mean()))
     return OutputAgreement(name, share, error, spread, span)
 

@@ -105,25 +105,53 @@ def compare_models(first: Runnable, second: Runnable, examples: Labelled, origin
         UserError: If a model cannot take the examples or be judged by their labels, gives numbers that
             are not finite, or the two give different outputs.
     """
-    before, after = (outputs_by(each, examples.inputs, origin) for each in (first, second))
+    before, after = outputs_of_both(first, second, examples.inputs, origin)
+    measure = measure_by(examples, before, origin, first, second)
+    outputs = differences(_names(first, len(before)), before, after, measure)
+    scores = None
+    if examples.labels:
+        found = [_judged(measure, examples.labels, each) for each in (before, after)]
+        scores = ModelScores(measure.wording, *found)
+    return Difference(len(examples.inputs[0]), outputs, scores)
+
+
+def outputs_of_both(
+    first: Runnable, second: Runnable, inputs: Arrays, origin: str
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """What two models give for the same inputs, one array `[N, ...]` for each output.
+
+    Raises:
+        UserError: If a model cannot take them or gives numbers that are not finite, or the two give
+            different outputs.
+    """
+    before, after = (outputs_by(each, inputs, origin) for each in (first, second))
     shapes = [[output.shape[1:] for output in outputs] for outputs in (before, after)]
     if shapes[0] != shapes[1]:
         raise UserError(
             f"{first.name} gives outputs of the shapes {shapes[0]} an example, but {second.name} "
             f"{shapes[1]}: they cannot be compared."
         )
-    measure = measure_by(examples, before, origin, first, second)
-    outputs = tuple(
+    return before, after
+
+
+def differences(
+    names: Sequence[str],
+    before: Sequence[np.ndarray],
+    after: Sequence[np.ndarray],
+    measure: TaskMeasure,
+) -> tuple[OutputDifference, ...]:
+    """How far each output of the second model is that of the first.
+
+    Args:
+        names: What the outputs are called.
+        before: What the first model gives, `[N, ...]` for each output.
+        after: What the second gives.
+        measure: What the outputs mean.
+    """
+    return tuple(
         _difference(name, ours, theirs, head.measure)
-        for name, ours, theirs, head in zip(
-            _names(first, len(before)), after, before, measure.heads, strict=True
-        )
+        for name, ours, theirs, head in zip(names, after, before, measure.heads, strict=True)
     )
-    scores = None
-    if examples.labels:
-        found = [_judged(measure, examples.labels, each) for each in (before, after)]
-        scores = ModelScores(measure.wording, *found)
-    return Difference(len(examples.inputs[0]), outputs, scores)
 
 
 def outputs_by(runnable: Runnable, inputs: Arrays, origin: str) -> list[np.ndarray]:

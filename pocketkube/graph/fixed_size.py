@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from pocketkube.errors import UserError, first_line
+from pocketkube.graph.compile_settings import compile_like
 from pocketkube.keras_private import origin
 from pocketkube.shapes import Shape, shape_fits
 
@@ -91,8 +92,7 @@ def at_shapes(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
         raise UserError(
             f"{model.name} cannot take inputs of the shapes {list(shapes)}: {first_line(error)}"
         ) from error
-    if model.compiled and (settings := model.get_compile_config()):
-        sized.compile_from_config(settings)
+    compile_like(sized, model)
     return sized
 
 

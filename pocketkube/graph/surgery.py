@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pocketkube.graph.compile_settings import compile_like
 from pocketkube.graph.dependency import ChannelGraph, Use, trace_channels
 from pocketkube.graph.edit import Kept, LayerEdit
 from pocketkube.graph.layer_edits import edit_of, kept_around
@@ -43,8 +44,7 @@ def remove_channels(model: keras.Model, graph: ChannelGraph, keep: np.ndarray) -
     surgeon = _Surgeon(graph, keep)
     smaller = surgeon.rebuild_model(model)
     surgeon.carry_weights()
-    if model.compiled:
-        smaller.compile_from_config(model.get_compile_config())
+    compile_like(smaller, model)
     return smaller
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from pocketkube.graph.compile_settings import compile_like
 from pocketkube.graph.rebuild import Rebuilder, static_calls
 from pocketkube.graph.sharing import tied_operations
 from pocketkube.graph.walk import functional_graph
@@ -42,8 +43,7 @@ def unwrapped(model: keras.Model, kinds: tuple[type, ...] = WRAPPERS) -> keras.M
     if not wrappers:
         return model
     opened = _Unwrapper(wrappers).rebuild(model)
-    if model.compiled:
-        opened.compile_from_config(model.get_compile_config())
+    compile_like(opened, model)
     # One wrapper may be around another.
     return unwrapped(opened, kinds)
 

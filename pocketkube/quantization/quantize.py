@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from pocketkube.data.dataset import Arrays
 from pocketkube.errors import UserError
+from pocketkube.graph.compile_settings import compile_like
 from pocketkube.graph.inputs import refuse_other_examples
 from pocketkube.graph.kernels import Kernel, kernels_of
 from pocketkube.graph.names import named_layers
@@ -61,7 +62,7 @@ def quantize(
         seed: For the sample of values that ranges are chosen from, where there are too many values.
 
     Returns:
-        The quantised model.
+        The quantised model, compiled as `model` is, where that is.
 
     Raises:
         UserError: If there is nothing to quantise, `settings` names a layer that is not there, or the
@@ -76,6 +77,7 @@ def quantize(
     _calibrate(prepared, settings, calibration, np.random.default_rng(seed))
     if settings.bias_correction:
         correct_biases(prepared, method, calibration)
+    compile_like(prepared.model, model)
     return Quantized(prepared.model, method, prepared)
 
 

@@ -6,6 +6,7 @@ from pocketkube.bundle import load_model
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.extension import models
+from pocketkube.graph.walk import functional_graph
 from pocketkube.models.build import build_model
 from pocketkube.models.names import BUILT_IN_NAMES, TRANSLATION_NAMES
 from pocketkube.models.transformer import transformer
@@ -60,6 +61,7 @@ def network(key: str, name: str, width: float, dataset: Dataset | None, seed: in
 
 
 def _check_inputs(key: str, name: str, model: keras.Model, dataset: Dataset | None) -> None:
+    functional_graph(model)
     if dataset is None:
         return
     refuse_other_shapes(

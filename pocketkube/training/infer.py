@@ -9,6 +9,7 @@ import keras
 
 from pocketkube.data.dataset import Labels
 from pocketkube.errors import UserError
+from pocketkube.graph.walk import is_model
 from pocketkube.keras_private import calls_of, loss_arguments, origin
 from pocketkube.measures import MAP_RANK, Classes, Maps, MultiLabel, Values, label_places
 from pocketkube.structure import output_names
@@ -120,7 +121,7 @@ def ending(output: keras.KerasTensor) -> str:
     """Name of the activation that an output ends in, or of its layer."""
     while True:
         operation, node, place = origin(output)
-        if isinstance(operation, keras.Model):
+        if is_model(operation):
             output = operation.outputs[place]
             continue
         activation = getattr(getattr(operation, "layer", operation), "activation", operation)

@@ -60,6 +60,8 @@ def spec_file(tmp_path_factory):
         lambda file: (X, Y),
         lambda file: (X.astype("float64"), list(Y)),
         lambda file: ([X], [Y]),
+        lambda file: (X.tolist(), Y.tolist()),
+        lambda file: (list(X), list(Y)),
         lambda file: ({"x": X}, Y),
         lambda file: (tf.constant(X), tf.constant(Y)),
         lambda file: Splits((X, Y)),
@@ -165,6 +167,12 @@ def test_images_in_a_range_that_the_model_does_not_know_are_refused(tmp_path) ->
 def test_data_that_never_end_are_refused() -> None:
     with pytest.raises(UserError, match="never ends; leave out repeat"):
         dataset_of(tf.data.Dataset.from_tensor_slices((X, Y)).repeat(), network(), "test")
+
+
+def test_arrays_of_other_lengths_are_told_in_a_line() -> None:
+    with pytest.raises(UserError, match=r"as many examples each.*in 50 arrays") as caught:
+        dataset_of(([*X[:49]], Y), two_inputs(), "test")
+    assert len(str(caught.value)) < 200
 
 
 def test_keys_that_are_none_of_the_models_are_named() -> None:

@@ -104,9 +104,41 @@ def test_two_models_are_compared_on_what_was_not_trained_on(notebook) -> None:
     assert found.before.size_bytes > 2 * found.after.size_bytes
     assert found.agreement is not None
     assert found.agreement > 0.9
-    for text in ("Accuracy", "Multiply-adds (MACs)", "Parameters", "Size, packed", "Agreement"):
+    for text in ("Accuracy", "Multiply-adds (MACs)", "Parameters", "Size, packed", "Same class"):
         assert text in str(found)
         assert text in found._repr_html_()
+
+
+def test_results_are_text_wherever_they_are_printed(notebook, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "Multiply-adds (MACs)" in f"result: {notebook.tuned}"
+    assert "\x1b" not in str(notebook.tuned)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_prompt_shows_a_line_of_each_result(notebook) -> None:
+    found = pk.compare(notebook.model, notebook.pruned)
+    for result in (notebook.exported, found, pk.profile(notebook.model), notebook.tuned):
+        assert repr(result).startswith(f"<{type(result).__name__} ")
+        assert len(repr(result)) < 200
+    assert "int8" in repr(notebook.exported)
+    assert "fewer MACs" in repr(found)
+
+
+def test_what_compresses_leaves_a_model_compiled_that_was(notebook, tmp_path: Path) -> None:
+    training = {"epochs": 1, "training": {"batch_size": 256}}
+    results = [
+        notebook.pruned,
+        notebook.tuned,
+        notebook.quantized,
+        pk.sparsify(notebook.model, DATA, **training),
+        pk.cluster(notebook.model),
+        pk.distil(notebook.model, DATA, teacher=notebook.model, **training),
+    ]
+    assert [result.model.compiled for result in results] == [True] * len(results)
+    again = keras.saving.load_model(notebook.quantized.save(tmp_path / "small.keras"))
+    assert again.evaluate(*DATA, verbose=0, return_dict=True)["accuracy"] > 0.9
 
 
 def test_results_say_in_a_notebook_what_was_done(notebook) -> None:
@@ -164,6 +196,13 @@ def test_levels_in_a_keras_file_are_seen(notebook, tmp_path: Path) -> None:
         (lambda m: pk.fine_tune(m, "fingers"), "fine_tune: data: builtin: 'fingers' is not known"),
         (lambda m: pk.fine_tune(m, (*DATA, LABELS, LABELS)), "weights of examples.*a tuple of 4"),
         (lambda m: pk.fine_tune(m, (*DATA, -LABELS)), "weights of examples are one number each, 0 or"),
+        (lambda m: pk.fine_tune(m, DATA, batch_size=32), r"give training=\{'batch_size': 32\}"),
+        (lambda m: pk.fine_tune(m, DATA, temperature=3), r"give distillation=\{'temperature': 3\}"),
+        (lambda m: pk.fine_tune(m, DATA, foo=1), "use one of data, teacher, training, .*, epochs, "),
+        (lambda m: pk.prune(m, speed_up=2), "did you mean speedup"),
+        (lambda m: pk.fine_tune(m, ([[1], [2, 3]], [0, 1])), "x: .* rows of the list differ in length"),
+        (lambda m: pk.benchmark(m), r"benchmark: takes the paths of .tflite files.*name=digits"),
+        (lambda m: pk.export(m, "net.tflite", number_format="int4"), "'int4'; did you mean int8"),
         (lambda m: pk.quantize(m, None), "needs examples to calibrate on"),
         (lambda m: pk.quantize(m, DATA, bits=9), "weight_bits.*received 9"),
         (lambda m: pk.quantize(m, DATA[0], epochs=2), "or epochs=0"),

@@ -1,0 +1,89 @@
+"""Models of several outputs: each is labelled by its name, compared by itself, and stays compiled."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import pocketkube as pk
+from pocketkube.api.data import dataset_of
+
+RNG = np.random.default_rng(0)
+X = RNG.random((40, 8, 8, 1), dtype=np.float32)
+DIGIT, BRIGHT = np.arange(40) % 3, X.mean((1, 2, 3))[:, None]
+LOSSES = {"digit": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "bright": "mse"}
+
+
+def network(structure: str) -> keras.Model:
+    """The digit comes first where it is defined, and last by its name."""
+    keras.utils.set_random_seed(0)
+    given = keras.Input((8, 8, 1))
+    x = layers.Flatten()(layers.Conv2D(8, 3, activation="relu")(given))
+    outputs: Any = {
+        "digit": layers.Dense(3, name="digit")(x),
+        "bright": layers.Dense(1, name="bright")(x),
+    }
+    model = keras.Model(given, outputs if structure == "dict" else list(outputs.values()), name="two")
+    model.compile("adam", LOSSES)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("structure", "ordered"), [("dict", (BRIGHT, DIGIT)), ("list", (DIGIT, BRIGHT))]
+)
+def test_labels_go_to_outputs_by_name_whatever_the_order(structure, ordered) -> None:
+    model = network(structure)
+    wanted = dataset_of((X, list(ordered)), model, "test")
+    for labels in ({"digit": DIGIT, "bright": BRIGHT}, {"bright": BRIGHT, "digit": DIGIT}):
+        found = dataset_of((X, labels), model, "test")
+        for ours, theirs in zip(found.test.arrays[1], wanted.test.arrays[1], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_each_output_is_compared_by_what_it_is() -> None:
+    model, other = network("dict"), network("dict")
+    kernel = other.get_layer("bright").kernel
+    kernel.assign(kernel * 1.5)
+    found = pk.compare(model, other, (X, {"digit": DIGIT, "bright": BRIGHT}))
+    assert [(each.name, each.same_class) for each in found.outputs] == [
+        ("bright", None),
+        ("digit", 1.0),
+    ]
+    assert found.outputs[0].relative_error == pytest.approx(0.5, rel=1e-3)
+    assert found.agreement == 1.0
+    before, after = found.before.outputs, found.after.outputs
+    assert [each.name for each in before] == ["bright", "digit"]
+    assert before[1] == after[1]
+    test = dataset_of((X, {"digit": DIGIT, "bright": BRIGHT}), model, "test").test.arrays
+    said = model.predict(test[0][0], verbose=0)["bright"]
+    assert before[0].score == pytest.approx(-np.abs(said - test[1][0]).mean(), rel=1e-4)
+    for text in (str(found), found._repr_html_()):
+        for name in ("Mean absolute error, bright", "Accuracy, digit", "Same class, digit"):
+            assert name in text
+        assert "Relative error (RMS), bright" in text
+        assert "Loss" not in text
+
+
+@pytest.mark.parametrize("structure", ["dict", "list"])
+def test_a_quantized_model_is_compiled_for_the_same_outputs(structure: str, tmp_path: Path) -> None:
+    few = pk.quantize(network(structure), X)
+    again = keras.saving.load_model(few.save(tmp_path / "few.keras"))
+    labels = [DIGIT, BRIGHT] if structure == "list" else {"digit": DIGIT, "bright": BRIGHT}
+    outputs = again.predict(X, verbose=0)
+    digit, bright = outputs if structure == "list" else (outputs["digit"], outputs["bright"])
+    shifted = np.exp(digit - digit.max(1, keepdims=True))
+    crossed = -np.log((shifted / shifted.sum(1, keepdims=True))[np.arange(40), DIGIT]).mean()
+    wanted = crossed + np.square(bright - BRIGHT).mean()
+    assert again.evaluate(X, labels, verbose=0)[0] == pytest.approx(wanted, rel=1e-3)
+
+
+def test_a_sequential_model_stays_compiled(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3, name="digit")])
+    model.compile("adam", LOSSES["digit"])
+    few = pk.quantize(model, X)
+    again = keras.saving.load_model(few.save(tmp_path / "few.keras"))
+    near = model.evaluate(X, DIGIT, verbose=0)
+    assert again.evaluate(X, DIGIT, verbose=0) == pytest.approx(near, rel=0.05)
