@@ -103,7 +103,7 @@ _OF_NO_USE = ("triggered tf.function retracing", "Assets written to")
 
 
 def quiet_own_calls() -> None:
-    """Keeps from the user what TensorFlow's logger says of our own work, who may have imported it first.
+    """Keeps what TensorFlow's logger says of our own work from a user who may have imported it first.
 
     What it says of the user's own code comes as ever.
     """

@@ -17,13 +17,13 @@ from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
 from pocketkube.deploy import SPARSE_FORMATS, check_agreement
 from pocketkube.deploy.agreement import Agreement
-from pocketkube.deploy.convert import NumberFormat
 from pocketkube.deploy.presumed import presumed_measure
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.figures import size
 from pocketkube.files import replaced_file
 from pocketkube.measures import Measure, TaskMeasure
 from pocketkube.measures.wording import percent
+from pocketkube.number_formats import NumberFormat
 from pocketkube.spec.sections import Quantize, QuantizeWeights
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.export import CHECKED, converted, notes_on_file

@@ -34,7 +34,8 @@ from pocketkube.layout import (
     TOKENIZER_FILE,
     TRANSLATOR_FILE,
 )
-from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
+from pocketkube.number_formats import LITERT_BITS
+from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.integer_kernels import integer_kernels
 from pocketkube.records import text_of
 from pocketkube.stages.assessment import is_original, is_sparse, task_of, was_done

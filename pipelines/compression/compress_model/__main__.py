@@ -11,7 +11,7 @@ from kfp import local
 from pipelines.compiling import compile_spec
 from pipelines.compression.compress_model.pipeline import compress_model
 from pipelines.local_inputs import optional_inputs
-from pipelines.local_log import short_log
+from pipelines.local_log import plain, short_log
 from pocketkube.cli.ending import plain_ending, show_job
 from pocketkube.errors import UserError
 from pocketkube.output_folder import alone_in
@@ -61,7 +61,7 @@ def run_locally(spec: Spec, output: Path) -> None:
         _end_children()
         raise
     except RuntimeError as error:
-        raise UserError(f"The pipeline stopped: {error}") from error
+        raise UserError(f"The pipeline stopped: {plain(str(error))}") from error
     outputs = run.outputs
     if spec.search:
         collect_search(Path(outputs["ratios"].path), output)
