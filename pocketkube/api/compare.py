@@ -18,9 +18,9 @@ from pocketkube.figures import SIZE, ratio, size
 from pocketkube.files import temporary_folder
 from pocketkube.graph.cost import Profile
 from pocketkube.measures import TaskMeasure, Wording
-from pocketkube.measures.wording import percent
+from pocketkube.measures.wording import percent, score_change
 from pocketkube.packing import write_packed
-from pocketkube.report.summary import capitalized, score_change
+from pocketkube.report.summary import capitalized
 from pocketkube.stages.comparison import warning
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.tasks import settled_task

@@ -245,8 +245,8 @@ def _show_difference(found: "Difference", first: str, second: str) -> None:
     from rich.table import Table
 
     from pocketkube.measures import wording_of
-    from pocketkube.measures.wording import percent
-    from pocketkube.report.summary import capitalized, score_change
+    from pocketkube.measures.wording import percent, score_change
+    from pocketkube.report.summary import capitalized
 
     several = len(found.outputs) > 1
     table = Table("", "first", "second", "difference")
