@@ -24,6 +24,7 @@ from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format, last_format
 from pocketkube.stages.networks import network
 from pocketkube.stages.sizes import at_size_asked, at_size_of
+from pocketkube.stages.targets import refuse_drop
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.without_data import random_inputs
 from pocketkube.training.answers import answered
@@ -55,6 +56,8 @@ def check_export(
     model = network("model", config.model, config.width, dataset, config.seed)
     model = at_size_of(dataset, model).model
     task = settled_task(config, model, dataset)
+    if config.target:
+        refuse_drop(config.target, task)
     refuse_bad_streams(dataset, model, task)
     if not dataset.labels:
         dataset = answered(some_of(dataset, EXAMPLES, config.seed), model, task)

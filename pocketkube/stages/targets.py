@@ -16,6 +16,8 @@ from pocketkube.graph.cost import profile_model
 from pocketkube.latency_table.another_device import AnotherDevice, another_device
 from pocketkube.progress import progress
 from pocketkube.pruning.pruner import Pruned
+from pocketkube.spec.sections import Target
+from pocketkube.spec.spec import said_of_drop
 from pocketkube.stages.assessment import task_of
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.export import converted
@@ -64,18 +66,8 @@ def reach(
     """
     target, budget = config.target, config.settings.budget
     assert target is not None
+    refuse_drop(target, task)
     wording, drop = task.wording, target.max_accuracy_drop
-    if drop is not None and not task.measure.has_one_unit:
-        raise UserError(
-            "target.max_accuracy_drop: the outputs have no score in common, but each its own ("
-            f"{', '.join(f'{head.name}: {head.measure.read_as.name}' for head in task.trained)}); "
-            "give speedup, max_size or max_latency_ms."
-        )
-    if drop is not None and drop >= 1 and wording.is_share:
-        raise UserError(
-            f"target.max_accuracy_drop: {drop:g} is {drop * 100:g} points of {wording.short}; for one "
-            "point give 0.01."
-        )
     tried: list[str] = []
     first = profile_model(uncompressed.model)
     now = profile_model(model)
@@ -120,6 +112,25 @@ def reach(
 
         pruned = _farthest(pruned, least, farthest / 4, good, prune_to, tried)
     return pruned, tried
+
+
+def refuse_drop(target: Target, task: Task) -> None:
+    """Says when a score cannot fall as far as the target allows.
+
+    Raises:
+        UserError: If the outputs have no score in common, or it is a part of 1.
+    """
+    drop = target.max_accuracy_drop
+    if drop is None:
+        return
+    if not task.measure.has_one_unit:
+        raise UserError(
+            "target.max_accuracy_drop: the outputs have no score in common, but each its own ("
+            f"{', '.join(f'{head.name}: {head.measure.read_as.name}' for head in task.trained)}); "
+            "give speedup, max_size or max_latency_ms."
+        )
+    if drop >= 1 and task.wording.is_share:
+        raise UserError(f"target.{said_of_drop(drop, task.wording.short)}.")
 
 
 def _from_uncompressed(

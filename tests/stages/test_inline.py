@@ -147,13 +147,6 @@ def test_pruning_twice_cuts_no_further_than_the_target(job, tmp_path: Path) -> N
     assert "Nothing is cut" in (tmp_path / "report.html").read_text()
 
 
-def test_a_drop_of_more_than_all_accuracy_is_a_mistake(job, tmp_path: Path) -> None:
-    folder, _, _, _ = job
-    spec = parse_spec(SPEC | {"target": {"max_accuracy_drop": 1.5}})
-    with pytest.raises(UserError, match=r"1\.5 is 150 points of accuracy; for one point give 0\.01"):
-        run_inline(spec, tmp_path / "steps", lambda _: None, cache=folder / "cache")
-
-
 def test_a_later_stage_does_not_prune_anew(job, tmp_path: Path) -> None:
     folder, _, _, _ = job
     said: list[str] = []

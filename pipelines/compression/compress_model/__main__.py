@@ -18,6 +18,7 @@ from pocketkube.output_folder import alone_in
 from pocketkube.quiet import quiet_libraries
 from pocketkube.spec import Spec, load_spec, resolve_paths
 from pocketkube.stages.component import CACHE, RUN_PROCESS
+from pocketkube.stages.outside import refuse_missing
 from pocketkube.stages.outputs import collect_files, collect_search
 
 
@@ -35,8 +36,10 @@ def main() -> None:
             print(compile_spec(spec, options.compile))
         else:
             output = options.output.resolve()
+            spec = resolve_paths(spec, options.spec.resolve().parent)
+            refuse_missing(spec)
             with alone_in(output):
-                run_locally(resolve_paths(spec, options.spec.resolve().parent), output)
+                run_locally(spec, output)
 
 
 def run_locally(spec: Spec, output: Path) -> None:
