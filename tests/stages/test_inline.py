@@ -133,7 +133,8 @@ def test_a_latency_out_of_reach_names_the_best_that_was_measured(job, tmp_path: 
     folder, _, _, _ = job
     spec = parse_spec(SPEC | {"target": {"max_latency_ms": 1e-6}})
     with pytest.raises(
-        UserError, match=r"cannot be reached by pruning; tried .* bytes, .* ms \(95 % interval"
+        UserError,
+        match=r"at most 1e-06 ms is asked for, .* bytes, [\d.]+ ms \(95 % interval [\d.to ]+ ms\)\.( |$)",
     ):
         run_inline(spec, tmp_path / "steps", lambda _: None, cache=folder / "cache")
 

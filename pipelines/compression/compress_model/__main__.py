@@ -18,8 +18,8 @@ from pocketkube.output_folder import alone_in
 from pocketkube.quiet import quiet_libraries
 from pocketkube.spec import Spec, load_spec, resolve_paths
 from pocketkube.stages.component import CACHE, RUN_PROCESS
-from pocketkube.stages.outside import refuse_missing
 from pocketkube.stages.outputs import collect_files, collect_search
+from pocketkube.stages.outside import refuse_missing
 
 
 def main() -> None:
