@@ -15,6 +15,7 @@ from pocketkube.files import replaced_folder, write_text
 from pocketkube.latency_table.another_device import another_device
 from pocketkube.layout import CHECK_FILE
 from pocketkube.native.litert_in_child import outputs_of
+from pocketkube.progress import working
 from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import CheckExportConfig
 from pocketkube.stages.examples import some_of
@@ -63,7 +64,9 @@ def check_export(
         dataset = answered(some_of(dataset, EXAMPLES, config.seed), model, task)
     first = config.stages[0] if config.stages else None
     if isinstance(first, DistillModel):
-        _run(_in_floats(model, examples), examples)
+        with working("convert", to="float32"):
+            content = _in_floats(model, examples)
+        _run(content, examples)
         model = network("student", first.student, first.width, dataset, config.seed + 1)
         model = at_size_of(dataset, model).model
         settled_task(config, model, dataset)
@@ -74,7 +77,8 @@ def _try(
     config: CheckExportConfig, model: keras.Model, examples: Arrays, output: Path, began: float
 ) -> None:
     """Converts the network that the job ends in, runs the file, and writes that it went well."""
-    content = foreseen_file(config.stages, model, examples)
+    with working("convert", to=last_format(config.stages).numbers):
+        content = foreseen_file(config.stages, model, examples)
     if config.target and config.target.latency_table:
         device = another_device(config.target.latency_table)
         device.latency_ms(content, last_format(config.stages).numbers)
