@@ -1,4 +1,4 @@
-# make run     compresses a network on this machine; ends with a table and a report
+# make run     compresses a network on this machine, in a few minutes; ends with a table and a report
 # make test    all tests but those on a cluster, and lint; make test-fast leaves the slow ones out
 # make docs    the documentation as a site, in build/docs
 # make cluster a real Kubernetes on this machine (ARM=1: with an arm64 node); make cluster-down ends it

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import pocketkube as pk
-from pocketkube.deploy.convert import NumberFormat
+from pocketkube.number_formats import NumberFormat
 
 KINDS = {"LSTM": keras.layers.LSTM, "GRU": keras.layers.GRU}
 FORMATS: tuple[NumberFormat | None, ...] = (None, "dynamic", "int8")

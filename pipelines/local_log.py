@@ -15,6 +15,8 @@ _DUMPS = (
     (re.compile(r".*\]: Got executor_input:"), re.compile(r" {4}[ {}]")),
     (re.compile(r".*- INFO - (Task|Pipeline) .*outputs:"), re.compile(r" ")),
 )
+# The colours of kfp.local, which it writes wherever its words go.
+_COLOURS = re.compile(r"\x1b\[\d*m")
 
 
 @contextmanager
@@ -24,6 +26,11 @@ def short_log() -> Iterator[None]:
         # Our image's name is no mistake where no image is used.
         warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"kfp\.local")
         yield
+
+
+def plain(text: str) -> str:
+    """A text of kfp.local's without its colours."""
+    return _COLOURS.sub("", text)
 
 
 class ShortLog(io.TextIOBase):
@@ -46,6 +53,7 @@ class ShortLog(io.TextIOBase):
         self._target.flush()
 
     def _take(self, line: str) -> None:
+        line = plain(line)
         if self._dump is not None and self._dump.match(line):
             return
         self._dump = next((inside for start, inside in _DUMPS if start.match(line)), None)

@@ -1,12 +1,20 @@
 """Shows how far a long piece of work is: a bar on a terminal, a line every few seconds elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 
 from pocketkube.terminal import Console, visible, visible_output
@@ -59,6 +67,39 @@ def progress(stage: str, steps: int, unit: str = "step") -> Iterator[Progress]:
         yield lines
 
 
+@contextmanager
+def working(stage: str, **facts: str) -> Iterator[None]:
+    """Says on standard error what is being done for nobody knows how long.
+
+    A terminal shows for how long so far, until it is done; elsewhere a line says that it begins. No
+    `progress` may begin meanwhile.
+
+    Args:
+        stage: What is being done, in a word or two.
+        facts: More of it, such as `to="int8"`.
+    """
+    words = " ".join(f"{name}={value}" for name, value in facts.items())
+    if not sys.stderr.isatty():
+        print(f"stage={stage} {words}", file=sys.stderr, flush=True)
+        yield
+        return
+    with (
+        # A way of its own to the terminal: what libraries print meanwhile may be caught.
+        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding) as terminal,
+        RichProgress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", style="bold", markup=False),
+            TextColumn("{task.fields[facts]}", markup=False),
+            TimeElapsedColumn(),
+            console=Console(terminal),
+            transient=True,
+        ) as shown,
+        visible_output(),
+    ):
+        shown.add_task(visible(stage), total=None, facts=visible(words))
+        yield
+
+
 class _Bar:
     def __init__(self, bars: RichProgress, stage: str, steps: int):
         self._bars = bars
@@ -83,12 +124,11 @@ class _Lines:
             return
         self._last = now
         done = step - self._first_step
-        left = (now - self._began) / done * (self._steps - step) if done else 0.0
         shown = f" {_words(figures)}" if figures else ""
+        if done:
+            shown += f" left={(now - self._began) / done * (self._steps - step):.0f}s"
         print(
-            f"stage={self._stage} {self._unit}={step}/{self._steps}{shown} left={left:.0f}s",
-            file=sys.stderr,
-            flush=True,
+            f"stage={self._stage} {self._unit}={step}/{self._steps}{shown}", file=sys.stderr, flush=True
         )
 
 

@@ -1,5 +1,6 @@
 """Keeps what libraries print on standard error away from the user until it is wanted."""
 
+import logging
 import os
 import resource
 import sys
@@ -7,7 +8,8 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from typing import IO
+from types import FrameType
+from typing import IO, Any, cast
 
 from pocketkube.plain_errors import out_of_memory
 
@@ -41,22 +43,43 @@ def captured_stderr() -> Iterator[Captured]:
     Native libraries write to the file descriptor, past `sys.stderr`, so both are turned aside. This
     holds for the whole process while the block runs: keep a progress bar outside of it.
     """
-    if "tensorflow" in sys.modules:
-        # TensorFlow's logger keeps the standard error that it finds when it is first asked for.
-        sys.modules["tensorflow"].get_logger()
     sys.stderr.flush()
     with tempfile.TemporaryFile() as file:
         kept = os.dup(_STANDARD_ERROR)
         try:
             os.dup2(file.fileno(), _STANDARD_ERROR)
-            with (
-                os.fdopen(os.dup(file.fileno()), "w", encoding="utf-8", buffering=1) as python_side,
-                redirect_stderr(python_side),
-            ):
-                yield Captured(file)
+            with os.fdopen(os.dup(file.fileno()), "w", encoding="utf-8", buffering=1) as python_side:
+                aside = _Aside(python_side)
+                try:
+                    with redirect_stderr(cast(IO[str], aside)):
+                        yield Captured(file)
+                finally:
+                    aside.end()
+                    # absl's first message makes a handler for everybody's, which no user asked for.
+                    for handler in list(logging.root.handlers):
+                        if getattr(handler, "stream", None) is aside:
+                            logging.root.removeHandler(handler)
         finally:
             os.dup2(kept, _STANDARD_ERROR)
             os.close(kept)
+
+
+class _Aside:
+    """Stands for standard error while it is caught, and is what it is later on.
+
+    Libraries keep the standard error that they find when they first have something to say.
+    """
+
+    def __init__(self, file: IO[str]):
+        self._file: IO[str] | None = file
+
+    def end(self) -> None:
+        """Leads to standard error from now on."""
+        self._file = None
+
+    def __getattr__(self, name: str) -> Any:
+        now = sys.stderr if sys.stderr is not self else sys.__stderr__
+        return getattr(self._file or now, name)
 
 
 def quiet_libraries() -> bool:
@@ -73,6 +96,32 @@ def quiet_libraries() -> bool:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     return True
+
+
+# What TensorFlow says of work of ours that is as it should be.
+_OF_NO_USE = ("triggered tf.function retracing", "Assets written to")
+
+
+def quiet_own_calls() -> None:
+    """Keeps what TensorFlow's logger says of our own work from a user who may have imported it first.
+
+    What it says of the user's own code comes as ever.
+    """
+    logging.getLogger("tensorflow").addFilter(_is_of_use)
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    return not (any(words in str(record.msg) for words in _OF_NO_USE) and _is_ours(sys._getframe()))
+
+
+def _is_ours(frame: FrameType | None) -> bool:
+    """Whether this package, besides this file, is at work below a frame."""
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name.startswith("pocketkube.") and name != __name__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def quiet_tensorflow() -> None:

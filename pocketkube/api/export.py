@@ -19,13 +19,14 @@ from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
 from pocketkube.deploy import SPARSE_FORMATS, check_agreement
 from pocketkube.deploy.agreement import Agreement
-from pocketkube.deploy.convert import NumberFormat
 from pocketkube.deploy.presumed import presumed_measure
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.figures import size
 from pocketkube.files import replaced_file
 from pocketkube.measures import TaskMeasure
 from pocketkube.measures.wording import percent
+from pocketkube.number_formats import NumberFormat
+from pocketkube.progress import working
 from pocketkube.spec.sections import Quantize, QuantizeWeights
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.export import CHECKED, converted, notes_on_file
@@ -137,18 +138,20 @@ def export(
         return inputs_of(data, network.model, "export", count, 0)
 
     held_against = None if data is None else _examples(network, data)
-    content = converted(network.bundle, wanted, sparse=sparse, calibration=calibration)
+    with working("convert", to=wanted.numbers):
+        content = converted(network.bundle, wanted, sparse=sparse, calibration=calibration)
     examples, measure, doubts = held_against or _random(network)
     on_levels = any(isinstance(step.settings, QuantizeWeights) for step in network.steps)
     try:
-        agreement = check_agreement(
-            content,
-            network.model,
-            examples,
-            0.0 if data is None else wanted.min_agreement,
-            measure,
-            remedy(wanted_settings, on_levels=on_levels, at_chance=doubts),
-        )
+        with working("compare", examples=str(len(examples[0]))):
+            agreement = check_agreement(
+                content,
+                network.model,
+                examples,
+                0.0 if data is None else wanted.min_agreement,
+                measure,
+                remedy(wanted_settings, on_levels=on_levels, at_chance=doubts),
+            )
     except RejectedFile as error:
         raise error.keep(place.with_suffix(".rejected.tflite")) from error
     with replaced_file(place) as aside:

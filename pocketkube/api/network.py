@@ -218,7 +218,7 @@ def cost_rows(before: Profile, after: Profile) -> list[tuple[str, str, str, str]
     """Multiply-adds and parameters before and after."""
     was, now = (bounded(count(each.macs), each.bound) for each in (before, after))
     return [
-        ("Multiply-adds (MACs)", was, now, f"{before.speedup_to(after)} fewer"),
+        ("Multiply-adds (MACs)", was, now, before.speedup_to(after).change),
         (
             "Parameters",
             count(before.parameters),

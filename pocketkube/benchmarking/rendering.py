@@ -1,12 +1,13 @@
 """Shows a benchmark as a table in the terminal: a row for each figure, a column for each file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.table import Table
 
 from pocketkube.benchmarking.environment import shown_place
 from pocketkube.benchmarking.results import BenchmarkReport, FileFigures
+from pocketkube.benchmarking.slower import slower
 from pocketkube.figures import (
     COST,
     SIZE,
@@ -19,8 +20,8 @@ from pocketkube.figures import (
     ratio_words,
     size,
 )
-from pocketkube.measures import HeadScore, wording_of
-from pocketkube.measures.wording import percent
+from pocketkube.measures import HeadScore, Wording, wording_of
+from pocketkube.measures.wording import score_change, share_wording
 
 
 def render_table(report: BenchmarkReport) -> Table:
@@ -74,23 +75,35 @@ def _scores(report: BenchmarkReport) -> list[_Row]:
     if report.score_name:
         wording = wording_of(report.score_name)
         name = f"{wording.name}, mean of {len(heads)} outputs" if len(heads) > 1 else wording.name
-        rows.append(_Row(name, lambda f: wording.shown(f.score or 0.0)))
-    rows += [_score_of(place, head) for place, head in enumerate(heads) if len(heads) > 1]
-    return [*rows, *(row for place, head in enumerate(heads) for row in _further(place, head, heads))]
+        rows.append(_score_row(report, name, wording, lambda f: f.score or 0.0))
+    if len(heads) > 1:
+        rows += [_score_of(report, place, head) for place, head in enumerate(heads)]
+    further = (_further(report, place, head) for place, head in enumerate(heads))
+    return [*rows, *(row for found in further for row in found)]
 
 
-def _score_of(place: int, head: HeadScore) -> _Row:
+def _score_of(report: BenchmarkReport, place: int, head: HeadScore) -> _Row:
     wording = wording_of(head.score_name)
-    return _Row(f"{wording.name}, {head.name}", lambda f: wording.shown(f.heads[place].score))
+    name = f"{wording.name}, {head.name}"
+    return _score_row(report, name, wording, lambda f: f.heads[place].score)
 
 
-def _further(place: int, head: HeadScore, heads: Sequence[HeadScore]) -> list[_Row]:
+def _further(report: BenchmarkReport, place: int, head: HeadScore) -> list[_Row]:
     """Shares that people ask for beside a score, as the part of the pixels that are right."""
-    of = f", {head.name}" if len(heads) > 1 else ""
-    return [
-        _Row(f"{name}{of}", lambda f, n=n: percent(f.heads[place].also[n][1]))  # type: ignore[misc]
-        for n, (name, _) in enumerate(head.also)
-    ]
+    of = f", {head.name}" if len(report.files[0].heads) > 1 else ""
+
+    def row(number: int, name: str) -> _Row:
+        wording = share_wording(name)
+        return _score_row(report, name + of, wording, lambda f: f.heads[place].also[number][1])
+
+    return [row(number, name) for number, (name, _) in enumerate(head.also)]
+
+
+def _score_row(
+    report: BenchmarkReport, label: str, wording: Wording, score: Callable[[FileFigures], float]
+) -> _Row:
+    change = score_change(wording, score(report.files[0]), score(report.files[-1]))
+    return _Row(label, lambda figures: wording.shown(score(figures)), change)
 
 
 def _latency(report: BenchmarkReport, threads: str) -> list[_Row]:
@@ -131,7 +144,8 @@ def _caption(report: BenchmarkReport) -> str:
     if report.files[0].heads:
         on += f"; score on {report.examples} examples"
     runs = len(report.files[0].latency_samples_ms)
-    return "\n".join([f"{on}; {runs} runs of each", *_nodes(report), *report.load.warnings])
+    slow = slower(report, report.files[0].file, report.files[-1].file)
+    return "\n".join([f"{on}; {runs} runs of each", *_nodes(report), *slow, *report.load.warnings])
 
 
 def _nodes(report: BenchmarkReport) -> list[str]:

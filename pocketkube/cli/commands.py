@@ -40,7 +40,7 @@ def run(options: Namespace) -> None:
     from pocketkube.stages.outputs import collect
     from pocketkube.stages.whole_job import run_inline
 
-    spec = _job(options)
+    spec = _whole_job(options)
     output = options.output.resolve()
     cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
     with alone_in(output):
@@ -63,7 +63,7 @@ def search(options: Namespace) -> None:
     from pocketkube.stages.plan import SEARCH, steps_to
     from pocketkube.stages.whole_job import run_inline
 
-    spec = _job(options)
+    spec = _whole_job(options)
     if spec.search is None:
         raise UserError(
             f"{options.spec} has no section search; give one, as in search: {{over: [prune_channels]}}."
@@ -84,6 +84,15 @@ def search(options: Namespace) -> None:
     for sentence in sentences(found):
         print(sentence)
     print(f"Ratios:  {output / RATIOS_FILE}\nTrials:  {output / TRIALS_FILE}")
+
+
+def _whole_job(options: Namespace) -> "Spec":
+    """The spec that is named, of a job whose files on this machine are there."""
+    from pocketkube.stages.outside import refuse_missing
+
+    spec = _job(options)
+    refuse_missing(spec)
+    return spec
 
 
 def _job(options: Namespace) -> "Spec":
@@ -309,14 +318,15 @@ def report(options: Namespace) -> None:
 
 def spec(options: Namespace) -> None:
     """`pocketkube spec`: what may stand in a spec, or whether one is right."""
-    from pocketkube.spec import explain, json_schema, load_spec
+    from pocketkube.spec import explain, json_schema, load_spec, resolve_paths
+    from pocketkube.stages.outside import refuse_missing
 
     if options.explain:
         print(explain())
     elif options.schema:
         print(json.dumps(json_schema(), indent=1))
     elif options.file:
-        load_spec(options.file)
+        refuse_missing(resolve_paths(load_spec(options.file), options.file.resolve().parent))
         print(f"{options.file}: right")
     else:
         raise UserError("Give a spec to check, or --explain, or --schema.")

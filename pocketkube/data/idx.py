@@ -12,11 +12,8 @@ from pocketkube.data.images import padded, resized, to_range
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
+from pocketkube.spec.sections.dataset import IDX_HINT
 
-_HINT = (
-    "On Debian, the package dataset-fashion-mnist installs such files in "
-    "/usr/share/datasets/fashion-mnist."
-)
 _UNSIGNED_BYTES = 8
 
 
@@ -30,7 +27,7 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
         UserError: If the folder or a file is missing, or a file is damaged.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder of IDX files. {_HINT}")
+        raise UserError(f"{folder}: there is no such folder of IDX files. {IDX_HINT}")
     train, test = (_part(folder, part) for part in ("train", "t10k"))
 
     def finish(rows: np.ndarray) -> np.ndarray:
@@ -61,7 +58,7 @@ def _find(folder: Path, stem: str, axes: int) -> Path:
             if path.is_file():
                 return path
     raise UserError(
-        f"{folder}: has no file {stem}-idx{axes}-ubyte or {stem}-idx{axes}-ubyte.gz. {_HINT}"
+        f"{folder}: has no file {stem}-idx{axes}-ubyte or {stem}-idx{axes}-ubyte.gz. {IDX_HINT}"
     )
 
 

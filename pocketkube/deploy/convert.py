@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -19,6 +19,7 @@ from pocketkube.errors import UserError
 from pocketkube.files import temporary_folder
 from pocketkube.native.child import Child, ChildDied, ChildRefused
 from pocketkube.native.convert_saved_model import CALIBRATION, LITERT, SAVED_MODEL, SIGNATURE
+from pocketkube.number_formats import EndType, NumberFormat
 from pocketkube.plain_errors import out_of_memory
 from pocketkube.quiet import captured_stderr
 from pocketkube.shapes import refuse_other_shapes
@@ -26,8 +27,6 @@ from pocketkube.structure import arranged, input_names, output_names
 from pocketkube.traceable import refuse_untraceable
 
 Arrays = tuple[np.ndarray, ...]
-NumberFormat = Literal["float32", "float16", "dynamic", "int8"]
-EndType = Literal["float32", "int8", "uint8"]
 # LiteRT reads no integer weights that are stored sparse.
 SPARSE_FORMATS: tuple[NumberFormat, ...] = ("float32", "float16")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pocketkube.figures import bounded
+from pocketkube.figures import NUMBER, bounded, ratio_words
 
 Bound = Literal["exact", "at least", "at most", "about"]
 
@@ -24,6 +24,16 @@ class Speedup:
     def reaches(self, asked: float) -> bool:
         """Whether the true ratio is certain to be `asked` or more."""
         return self.value >= asked and self.bound in ("exact", "at least")
+
+    @property
+    def change(self) -> str:
+        """How multiply-adds compare: 2.50x fewer, or a bound where not all are known."""
+        bound = self.bound
+        if self.value < 1:
+            # Told by how many times more there are: at least 0.50x fewer is at most 2.00x more.
+            turned: dict[Bound, Bound] = {"at least": "at most", "at most": "at least"}
+            bound = turned.get(bound, bound)
+        return bounded(ratio_words(self.value, NUMBER), bound)
 
     def __str__(self) -> str:
         return bounded(f"{self.value:.2f}x", self.bound)

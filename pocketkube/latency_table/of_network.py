@@ -6,10 +6,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pocketkube.deploy.convert import NumberFormat, convert_litert
+from pocketkube.deploy.convert import convert_litert
 from pocketkube.latency_table.measuring import ROUNDS, TimedNetwork, measure_table
 from pocketkube.latency_table.prunings import Write, held_out_prunings, random_prunings
 from pocketkube.latency_table.table import LatencyTable
+from pocketkube.number_formats import NumberFormat
 from pocketkube.pruning.pruner import Pruner
 
 FORMATS: tuple[NumberFormat, ...] = ("float32", "int8")

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from pocketkube.figures import SAME, ratio
+
 
 @dataclass(frozen=True)
 class Wording:
@@ -60,3 +62,14 @@ def share_wording(name: str) -> Wording:
 def percent(value: float) -> str:
     """A share: 99.44 %."""
     return f"{value * 100:.2f} %"
+
+
+def score_change(wording: Wording, before: float, after: float) -> str:
+    """How scores compare as they are read: in percentage points, -0.40 points, or as a ratio."""
+    before, after = wording.read(before), wording.read(after)
+    if wording.is_share:
+        points = f"{(after - before) * 100:+.2f}"
+        return SAME if float(points) == 0 else f"{points} points"
+    if before == after:
+        return SAME
+    return ratio(before, after) if before > 0 and after > 0 else ""

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.number_formats import LITERT_BITS
 from pocketkube.quantization.levels import (
     Levels,
     fake_quantize,
@@ -18,8 +19,6 @@ from pocketkube.quantization.levels import (
 )
 
 Ranges = Literal["learned", "moving_average", "fixed"]
-# Bits of LiteRT's integer activations.
-LITERT_BITS = 8
 
 
 @keras.saving.register_keras_serializable("pocketkube")

@@ -16,9 +16,10 @@ from pocketkube.graph.kernels import Kernel, kernels_of
 from pocketkube.graph.names import named_layers
 from pocketkube.graph.paths import is_within
 from pocketkube.graph.replay import replay
+from pocketkube.number_formats import LITERT_BITS
 from pocketkube.quantization.aware import QuantizationAware, QuantizedKernel
 from pocketkube.quantization.correction import correct_biases
-from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
+from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.insertion import Prepared, prepare
 from pocketkube.quantization.levels import Levels, signed_levels, unsigned_levels

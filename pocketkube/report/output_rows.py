@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pocketkube.deploy.two_models import OutputDifference
 from pocketkube.measures import HeadScore, wording_of
-from pocketkube.measures.wording import percent
-from pocketkube.report.summary import capitalized, score_change
+from pocketkube.measures.wording import percent, score_change
+from pocketkube.report.summary import capitalized
 
 
 def score_rows(

@@ -21,9 +21,9 @@ from pocketkube.figures import (
     ratio_words,
     size,
 )
-from pocketkube.graph.bounds import Bound
+from pocketkube.graph.bounds import Speedup
 from pocketkube.measures import Wording, wording_of
-from pocketkube.measures.wording import share_wording
+from pocketkube.measures.wording import score_change, share_wording
 from pocketkube.report.result import OutputFigures, Result, TargetOutcome
 
 
@@ -155,12 +155,7 @@ def measured_on(result: Result) -> str:
 
 def speedup_change(result: Result) -> str:
     """How multiply-adds compare: 2.50x fewer, or a bound where not all are known."""
-    speedup, bound = result.speedup, result.speedup_bound
-    if speedup < 1:
-        # Told by how many times more there are: at least 0.50x fewer is at most 2.00x more.
-        turned: dict[Bound, Bound] = {"at least": "at most", "at most": "at least"}
-        bound = turned.get(bound, bound)
-    return bounded(ratio_words(speedup, NUMBER), bound)
+    return Speedup(result.speedup, result.speedup_bound).change
 
 
 def uncounted(result: Result) -> list[str]:
@@ -168,14 +163,6 @@ def uncounted(result: Result) -> list[str]:
     found = [layer for side in (result.before, result.after) for layer in side.unknown]
     names = ", ".join(dict.fromkeys(found))
     return [f"Multiply-adds that are not known, and not counted: {names}."] if names else []
-
-
-def score_change(wording: Wording, before: float, after: float) -> str:
-    """How scores compare as they are read: in percentage points, -0.40 points, or as a ratio."""
-    before, after = wording.read(before), wording.read(after)
-    if wording.is_share:
-        return f"{(after - before) * 100:+.2f} points"
-    return ratio(before, after) if before > 0 and after > 0 else ""
 
 
 def capitalized(name: str) -> str:

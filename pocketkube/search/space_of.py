@@ -8,7 +8,6 @@ from typing import TypeVar
 import keras
 import numpy as np
 
-from pocketkube.deploy.convert import NumberFormat
 from pocketkube.errors import UserError
 from pocketkube.graph.budgets import NS_PER_MS
 from pocketkube.graph.cost import Profile
@@ -16,6 +15,7 @@ from pocketkube.graph.cost_model import ChannelGroup, CostModel, Layer
 from pocketkube.graph.file_bytes import FLOAT_BYTES, FileForm
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.latency_table.budget import Latency
+from pocketkube.number_formats import NumberFormat
 from pocketkube.search.problem import Front, Limit, Problem
 from pocketkube.search.space import Decides, Parameter, Space
 from pocketkube.sparsity.selection import sparsifiable_kernels

@@ -4,6 +4,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from pocketkube.models.names import BUILT_IN_NAMES
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.order import broken_order
 from pocketkube.spec.searched import check_search, check_trials
@@ -124,6 +125,22 @@ class Spec(Settings):
         return self
 
     @model_validator(mode="after")
+    def _a_drop_is_a_part(self) -> Self:
+        drop = self.target.max_accuracy_drop if self.target else None
+        if drop is not None and drop >= 1 and self._is_of_classes:
+            raise ValueError(f"target: {said_of_drop(drop, 'accuracy')}")
+        return self
+
+    @property
+    def _is_of_classes(self) -> bool:
+        """Whether it is known without a look at model and labels that scores are parts of 1."""
+        if self.task is not None:
+            return bool(self.task.classification or self.task.segmentation or self.task.multi_label)
+        return self.model in BUILT_IN_NAMES or (
+            self.dataset.labels and self.dataset.source[0] in ("builtin", "idx", "cifar10", "cifar100")
+        )
+
+    @model_validator(mode="after")
     def _search_fits(self) -> Self:
         if self.search is not None:
             check_search(self.search, self.stages, self.target)
@@ -162,6 +179,16 @@ class Spec(Settings):
 def said_of_width(model: str) -> str:
     """Why a model that is a file takes no width."""
     return f"width: multiplies built-in networks only, and model is the file {model}; leave width out"
+
+
+def said_of_drop(drop: float, score: str) -> str:
+    """Why a score that is a part of 1 cannot fall so far, as a person means who thinks in points.
+
+    Args:
+        drop: What is given, 1 or more.
+        score: What the score is called.
+    """
+    return f"max_accuracy_drop: {drop:g} is {drop * 100:g} points of {score}; for one point give 0.01"
 
 
 def named_stage(stage: Any) -> Any:

@@ -9,7 +9,7 @@ from pocketkube.clustering import Clustering
 from pocketkube.data.dataset import Arrays
 from pocketkube.deploy.integers import FOUR_BITS
 from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
-from pocketkube.quantization.fake_quantize import LITERT_BITS
+from pocketkube.number_formats import LITERT_BITS
 from pocketkube.quantization.insertion import Prepared
 from pocketkube.quantization.quantize import left_whole, quantize
 from pocketkube.sparsity import GradualSparsification, KeptZeros

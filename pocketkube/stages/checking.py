@@ -15,6 +15,7 @@ from pocketkube.files import replaced_folder, write_text
 from pocketkube.latency_table.another_device import another_device
 from pocketkube.layout import CHECK_FILE
 from pocketkube.native.litert_in_child import outputs_of
+from pocketkube.progress import working
 from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import CheckExportConfig
 from pocketkube.stages.examples import some_of
@@ -24,6 +25,7 @@ from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format, last_format
 from pocketkube.stages.networks import network
 from pocketkube.stages.sizes import at_size_asked, at_size_of
+from pocketkube.stages.targets import refuse_drop
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.without_data import random_inputs
 from pocketkube.training.answers import answered
@@ -55,12 +57,16 @@ def check_export(
     model = network("model", config.model, config.width, dataset, config.seed)
     model = at_size_of(dataset, model).model
     task = settled_task(config, model, dataset)
+    if config.target:
+        refuse_drop(config.target, task)
     refuse_bad_streams(dataset, model, task)
     if not dataset.labels:
         dataset = answered(some_of(dataset, EXAMPLES, config.seed), model, task)
     first = config.stages[0] if config.stages else None
     if isinstance(first, DistillModel):
-        _run(_in_floats(model, examples), examples)
+        with working("convert", to="float32"):
+            content = _in_floats(model, examples)
+        _run(content, examples)
         model = network("student", first.student, first.width, dataset, config.seed + 1)
         model = at_size_of(dataset, model).model
         settled_task(config, model, dataset)
@@ -71,7 +77,8 @@ def _try(
     config: CheckExportConfig, model: keras.Model, examples: Arrays, output: Path, began: float
 ) -> None:
     """Converts the network that the job ends in, runs the file, and writes that it went well."""
-    content = foreseen_file(config.stages, model, examples)
+    with working("convert", to=last_format(config.stages).numbers):
+        content = foreseen_file(config.stages, model, examples)
     if config.target and config.target.latency_table:
         device = another_device(config.target.latency_table)
         device.latency_ms(content, last_format(config.stages).numbers)

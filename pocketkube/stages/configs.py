@@ -92,7 +92,7 @@ class NetworkConfig(_Common):
 
 
 class CheckExportConfig(NetworkConfig):
-    """Of `check_export`: all stages have a part in the file; a target, where a table judges it."""
+    """Of `check_export`: all stages have a part in the file; a target, where that is looked at."""
 
     target: Target | None = None
     stages: tuple[StageSettings, ...] = ()
@@ -100,7 +100,8 @@ class CheckExportConfig(NetworkConfig):
     @classmethod
     def _parts(cls, spec: Spec, settings: StageSettings | None) -> dict[str, Any]:
         parts = super()._parts(spec, settings)
-        if spec.target is None or not spec.target.latency_table:
+        target = spec.target
+        if target is None or not (target.latency_table or target.max_accuracy_drop is not None):
             del parts["target"]
         return parts
 

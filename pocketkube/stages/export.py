@@ -34,7 +34,9 @@ from pocketkube.layout import (
     TOKENIZER_FILE,
     TRANSLATOR_FILE,
 )
-from pocketkube.quantization.fake_quantize import LITERT_BITS, FakeQuantize
+from pocketkube.number_formats import LITERT_BITS
+from pocketkube.progress import working
+from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.integer_kernels import integer_kernels
 from pocketkube.records import text_of
 from pocketkube.stages.assessment import is_original, is_sparse, task_of, was_done
@@ -78,26 +80,24 @@ def export_litert(
         if task.to_original and is_original(bundle.facts):
             dataset = labelled(dataset, task, bundle)
     stores_sparse = is_sparse(bundle.facts) and wanted.numbers in SPARSE_FORMATS
-    content = converted(
-        bundle,
-        wanted,
-        sparse=stores_sparse,
-        calibration=lambda count: _ranges_from(dataset, count, config.seed),
-    )
+    with working("convert", to=wanted.numbers):
+        content = converted(
+            bundle,
+            wanted,
+            sparse=stores_sparse,
+            calibration=lambda count: _ranges_from(dataset, count, config.seed),
+        )
     test, labels = _test_examples(dataset.test) if dataset else (random_inputs(bundle.model), ())
     checked = fitting_batch(bundle.model, CHECKED, LARGEST_OUTPUTS)
-    agreement = check_agreement(
-        content,
-        bundle.model,
-        tuple(x[:checked] for x in test),
-        wanted.min_agreement if dataset else 0.0,
-        measure=task.measure,
-        remedy=remedy(
-            config.settings,
-            on_levels=was_done(bundle.facts, "quantize_weights"),
-            at_chance=bundle.facts.at_chance,
-        ),
-    )
+    with working("compare", examples=str(checked)):
+        agreement = check_agreement(
+            content,
+            bundle.model,
+            tuple(x[:checked] for x in test),
+            wanted.min_agreement if dataset else 0.0,
+            measure=task.measure,
+            remedy=remedy(config.settings, on_levels=was_done(bundle.facts, "quantize_weights")),
+        )
     translator: bytes | None = None
     told: list[str] = []
     if dataset is not None and dataset.translation is not None:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pocketkube.deploy.convert import EndType, NumberFormat
-from pocketkube.quantization.fake_quantize import LITERT_BITS
+from pocketkube.number_formats import LITERT_BITS, EndType, NumberFormat
 from pocketkube.spec.sections import FLOAT, Quantize, QuantizeWeights
 from pocketkube.spec.settings import Settings
 from pocketkube.spec.stage_settings import StageSettings

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from pocketkube.errors import UserError
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import (
     UNCOMPRESSED,
@@ -11,8 +12,11 @@ from pocketkube.spec.sections import (
     DistillModel,
     Target,
 )
-from pocketkube.stages.configs import StageConfig
+from pocketkube.spec.sections.dataset import IDX_HINT
+from pocketkube.spec.spec import Spec
+from pocketkube.stages.configs import BuildReportConfig, StageConfig
 from pocketkube.storage import Location, parse_location
+from pocketkube.storage.location import LocalLocation
 
 
 def outside_locations(config: StageConfig) -> list[Location]:
@@ -24,6 +28,23 @@ def named_outside(config: StageConfig) -> Iterator[tuple[str, str]]:
     """What a config names: where in a spec, and the path or address."""
     for name, value in config.values():
         yield from _named(name, value)
+
+
+def refuse_missing(spec: Spec) -> None:
+    """Says which of a job's files on this machine are not there; a server's are asked for later on.
+
+    Args:
+        spec: The job, its paths absolute.
+
+    Raises:
+        UserError: If any is missing.
+    """
+    for where, text in named_outside(BuildReportConfig.of(spec)):
+        location = parse_location(text)
+        if isinstance(location, LocalLocation) and not (location.path.exists() or location.matches()):
+            kind = "model file" if where == "model" else "file or folder"
+            hint = f" {IDX_HINT}" if text == spec.dataset.idx else ""
+            raise UserError(f"{where}: There is no {kind} {text}.{hint}")
 
 
 def _named(name: str, value: Any) -> Iterator[tuple[str, str]]:

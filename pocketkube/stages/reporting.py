@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pocketkube.benchmarking.environment import package_versions
 from pocketkube.benchmarking.results import BenchmarkReport, FileFigures, load_benchmark
+from pocketkube.benchmarking.slower import slower
 from pocketkube.facts import (
     BundleFacts,
     ExportedFacts,
@@ -99,6 +100,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> Result:
         stages=stages,
         warnings=(
             *(f"{stage.name}: {warning}" for stage in stages for warning in stage.warnings),
+            *slower(measured, "the uncompressed file", "The compressed file", _of_macs(spec)),
             *measured.load.warnings,
         ),
         layers=tuple(_layers(baseline, result)),
@@ -108,6 +110,11 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> Result:
         search=_searched(inputs),
         skipped=baseline.skipped,
     )
+
+
+def _of_macs(spec: Spec) -> str:
+    asked = spec.target is not None and spec.target.speedup is not None
+    return ", for target.speedup counts multiply-adds, not time" if asked else ""
 
 
 def _searched(inputs: Mapping[str, Path]) -> SearchFacts | None:

@@ -16,6 +16,7 @@ from pocketkube.held_files import HELD, OURS, held
 from pocketkube.importing import import_all
 from pocketkube.launch.local_workers import LocalWorkers
 from pocketkube.launch.waiting import wait_for
+from pocketkube.progress import working
 from pocketkube.quiet import quiet_tensorflow
 from pocketkube.ranks import may_change, started_first, started_together, written_by_the_first
 from pocketkube.spec.model_files import is_model_file
@@ -100,7 +101,8 @@ def _run(call: StageCall) -> Ran:
     definition, output = call.definition, Path(call.output)
     starts = definition.tensorflow and "tensorflow" not in sys.modules
     if definition.tensorflow:
-        quiet_tensorflow()
+        with working("start", program="TensorFlow") if starts and started_first() else nullcontext():
+            quiet_tensorflow()
     work = getattr(import_module(definition.module), call.stage)
     if isinstance(call.config, ModelConfig):
         import_all(call.config.imports)

@@ -1,6 +1,7 @@
 """Finds how far to prune for a target that is not a speed-up: an accuracy, a size, a latency."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -16,6 +17,8 @@ from pocketkube.graph.cost import profile_model
 from pocketkube.latency_table.another_device import AnotherDevice, another_device
 from pocketkube.progress import progress
 from pocketkube.pruning.pruner import Pruned
+from pocketkube.spec.sections import Target
+from pocketkube.spec.spec import said_of_drop
 from pocketkube.stages.assessment import task_of
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.export import converted
@@ -64,18 +67,8 @@ def reach(
     """
     target, budget = config.target, config.settings.budget
     assert target is not None
+    refuse_drop(target, task)
     wording, drop = task.wording, target.max_accuracy_drop
-    if drop is not None and not task.measure.has_one_unit:
-        raise UserError(
-            "target.max_accuracy_drop: the outputs have no score in common, but each its own ("
-            f"{', '.join(f'{head.name}: {head.measure.read_as.name}' for head in task.trained)}); "
-            "give speedup, max_size or max_latency_ms."
-        )
-    if drop is not None and drop >= 1 and wording.is_share:
-        raise UserError(
-            f"target.max_accuracy_drop: {drop:g} is {drop * 100:g} points of {wording.short}; for one "
-            "point give 0.01."
-        )
     tried: list[str] = []
     first = profile_model(uncompressed.model)
     now = profile_model(model)
@@ -94,14 +87,21 @@ def reach(
                 uncompressed, file_format(None), sparse=False, calibration=lambda _: examples
             )
 
+        files: list[_File] = []
+
         def cost(candidate: Pruned) -> float:
-            return _cost_of_file(config, candidate.model, baseline, device, examples, tried)
+            files.append(_file_of(config, candidate.model, baseline, device, examples))
+            tried.append(files[-1].note)
+            return files[-1].cost
 
         if cost(pruned) > 1:
             by_table = None
             if target.max_latency_ms is not None and target.speedup is None:
                 by_table = prune_for_latency(target.max_latency_ms, Judge(cost, tried.append))
-            pruned = by_table or _nearest(least, farthest, cost, prune_to, tried)
+            fits = by_table or _nearest(least, farthest, cost, prune_to)
+            if fits is None:
+                raise UserError(_out_of_reach(target, min(files, key=lambda file: file.cost)))
+            pruned = fits
     elif drop is not None and target.speedup is None:
         if dataset is None:
             raise UserError("target.max_accuracy_drop: is judged by examples; give a dataset.")
@@ -120,6 +120,25 @@ def reach(
 
         pruned = _farthest(pruned, least, farthest / 4, good, prune_to, tried)
     return pruned, tried
+
+
+def refuse_drop(target: Target, task: Task) -> None:
+    """Says when a score cannot fall as far as the target allows.
+
+    Raises:
+        UserError: If the outputs have no score in common, or it is a part of 1.
+    """
+    drop = target.max_accuracy_drop
+    if drop is None:
+        return
+    if not task.measure.has_one_unit:
+        raise UserError(
+            "target.max_accuracy_drop: the outputs have no score in common, but each its own ("
+            f"{', '.join(f'{head.name}: {head.measure.read_as.name}' for head in task.trained)}); "
+            "give speedup, max_size or max_latency_ms."
+        )
+    if drop >= 1 and task.wording.is_share:
+        raise UserError(f"target.{said_of_drop(drop, task.wording.short)}.")
 
 
 def _from_uncompressed(
@@ -148,26 +167,59 @@ def _from_uncompressed(
     return prune_to
 
 
-def _cost_of_file(
+@dataclass(frozen=True)
+class _File:
+    """What the file of a pruned model will be after what follows.
+
+    Attributes:
+        cost: What it will surely cost, in parts of what it may: of size and latency the one counts that
+            is farther from its limit; at most 1 fits.
+        parameters: The model's.
+        figures: Its size and, where that is asked for, its latency.
+        doubts: Sentences on how latency was measured.
+    """
+
+    cost: float
+    parameters: int
+    figures: str
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """The same for the user."""
+        doubts = (f"; {said[0].lower()}{said[1:].rstrip('.')}" for said in self.doubts)
+        return f"tried {self.parameters} parameters: {self.figures}{''.join(doubts)}"
+
+
+def _out_of_reach(target: Target, best: _File) -> str:
+    size, latency = target.max_size, target.max_latency_ms
+    asked = [] if size is None else [f"{size} bytes"]
+    asked += [] if latency is None else [f"{latency:g} ms"]
+    return " ".join(
+        (
+            f"The target cannot be reached by pruning: at most {' and '.join(asked)} is asked for, and "
+            f"the best file that was seen, of {best.parameters} parameters, has {best.figures}.",
+            *best.doubts,
+        )
+    )
+
+
+def _file_of(
     config: PruneChannelsConfig,
     model: keras.Model,
     baseline: bytes | None,
     device: AnotherDevice | None,
     examples: Arrays,
-    tried: list[str],
-) -> float:
-    """What the model's file will surely cost after what follows, in parts of what it may.
-
-    Of size and latency the one counts that is farther from its limit; at most 1 fits.
-    """
+) -> _File:
     assert config.target is not None
     content = foreseen_file(config.stages, model, examples)
     limit, latency = config.target.max_size, config.target.max_latency_ms
     cost = 0.0 if limit is None else len(content) / limit
-    tried_file = f"{len(content)} bytes"
+    figures = f"{len(content)} bytes"
+    doubts: tuple[str, ...] = ()
     if latency is not None and device is not None:
         foreseen_ms = device.latency_ms(content, last_format(config.stages).numbers)
-        tried_file += f", {milliseconds(foreseen_ms)} {device.doubts}"
+        figures += f", {milliseconds(foreseen_ms)} {device.doubts}"
         cost = max(cost, foreseen_ms / latency)
     if latency is not None and baseline is not None:
         with temporary_folder() as folder:
@@ -178,12 +230,10 @@ def _cost_of_file(
             measured = measure_latencies(files, settings, limit_ms=latency)
         median = measured.threads[1].medians_ms[-1]
         between = milliseconds_between(median.low, median.high)
-        tried_file += f", {milliseconds(median.value)} (95 % interval {between})"
-        busy = (f"; {said[0].lower()}{said[1:].rstrip('.')}" for said in measured.load.warnings)
-        tried_file += "".join(busy)
+        figures += f", {milliseconds(median.value)} (95 % interval {between})"
+        doubts = measured.load.warnings
         cost = max(cost, median.high / latency)
-    tried.append(f"tried {model.count_params()} parameters: {tried_file}")
-    return cost
+    return _File(cost, model.count_params(), figures, doubts)
 
 
 def _nearest(
@@ -191,12 +241,9 @@ def _nearest(
     high: float,
     cost: Callable[[Pruned], float],
     prune_to: Callable[[float], Pruned],
-    tried: list[str],
-) -> Pruned:
-    """The least pruned model that fits."""
+) -> Pruned | None:
+    """The least pruned model that fits; None where none does."""
     _, found = _bisect(low, high, prune_to, lambda candidate: cost(candidate) <= 1)
-    if found is None:
-        raise UserError(f"The target cannot be reached by pruning; {tried[-1]} was the best seen.")
     return found
 
 

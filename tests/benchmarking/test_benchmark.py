@@ -346,9 +346,10 @@ def endless() -> bytes:
     return write_model(model, 1024)
 
 
-def test_it_needs_neither_tensorflow_nor_keras(place):
+def test_neither_it_nor_the_report_needs_tensorflow_or_keras(place):
     program = (
         "import sys; from pathlib import Path; import pocketkube.benchmarking as b; "
+        "import pocketkube.stages.measuring, pocketkube.stages.reporting; "
         "from pocketkube.spec.sections import Benchmark; "
         "f = Path(sys.argv[1]); r = b.benchmark([f / 'plain.tflite'], Benchmark(runs=5), "
         "f / 'test.npz');"
@@ -386,6 +387,40 @@ def test_the_table_shows_both_files_and_the_ratio(report):
             assert "ms" in row[f"latency {name}, {threads}"]
     assert {"peak memory", "load time"} <= set(row)
     assert "score on 60 examples" in screen.getvalue()
+
+
+def shown(report) -> str:
+    screen = io.StringIO()
+    Console(file=screen, width=400).print(render_table(report))
+    return screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("interval", "on", "says"),
+    [
+        ((0.86, 0.87), None, "int8.tflite is 1.15x to 1.16x slower than plain.tflite (95 % interval)"),
+        ((0.86, 1.02), None, ""),
+        ((0.996, 0.999), None, ""),
+        ((0.86, 0.87), "x86_64", ""),
+    ],
+)
+def test_a_last_file_that_is_surely_slower_is_warned_of_with_what_to_try(report, interval, on, says):
+    place = dataclasses.replace(report.environment, emulated_on=on)
+    found = dataclasses.replace(report, latency_ratio_interval=interval, environment=place)
+    text = shown(found)
+    assert ("slower than" in text) == bool(says)
+    assert says in text
+    assert ("try dynamic or float16, as docs/latency.md says" in text) == bool(says)
+
+
+def test_the_table_says_how_scores_differ(report):
+    def accuracy(found) -> str:
+        return next(line for line in shown(found).splitlines() if "accuracy" in line)
+
+    plain = report.files[0]
+    less = dataclasses.replace(plain, score=plain.score - 0.05)
+    assert "-5.00 points" in accuracy(dataclasses.replace(report, files=(plain, less)))
+    assert "the same" in accuracy(dataclasses.replace(report, files=(plain, plain)))
 
 
 def test_a_process_that_dies_says_what_it_said_itself(tmp_path, monkeypatch):

@@ -147,6 +147,38 @@ def test_missing_idx_folder_hints_at_the_package(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"model": "net.keras"}, "model: There is no model file {folder}/net.keras."),
+        ({"dataset": "{npz: data.npz}"}, "dataset: There is no file or folder {folder}/data.npz."),
+        (
+            {"distillation": "{teachers: [t.keras]}"},
+            "distillation.teachers: There is no file or folder {folder}/t.keras.",
+        ),
+        ({"target": "{max_accuracy_drop: 1}"}, "1 is 100 points of accuracy; for one point give 0.01"),
+    ],
+)
+def test_what_the_spec_alone_tells_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], said: str
+) -> None:
+    def too_late(*_: object) -> None:
+        raise AssertionError("a stage was started")
+
+    monkeypatch.setattr("pocketkube.stages.whole_job.run_stage", too_late)
+    spec = write_spec(tmp_path, **changes)
+    for command in (("spec", spec), ("run", spec, "-o", tmp_path / "out")):
+        assert said.format(folder=tmp_path) in refused(*command)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_spec_whose_files_are_there_or_elsewhere_is_right(tmp_path: Path, capsys) -> None:
+    (tmp_path / "part-1.tfrecord").touch()
+    spec = write_spec(tmp_path, model="s3://bucket/net.keras", dataset="{tfrecord: part-*.tfrecord}")
+    main(["spec", str(spec)])
+    assert capsys.readouterr().out.endswith("spec.yaml: right\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
         ({"stages": "[prune]"}, "spec.yaml line 4"),
         ({"target": "{speedup: 0.5}"}, "spec.yaml line 3"),
         ({"training": "{epochs: 0}"}, "spec.yaml line 5"),

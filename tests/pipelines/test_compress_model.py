@@ -1,6 +1,7 @@
 """The pipeline compiles to what a back end takes, and its components run on this machine."""
 
 import html
+import io
 import json
 import os
 import re
@@ -12,10 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from kfp.local import logging_utils
+from kfp.local.status import Status
 
 from pipelines.compiling import compile_spec
 from pipelines.compression.compress_model import compress_model
 from pipelines.compression.compress_model.pipeline import COMPONENTS
+from pipelines.local_log import ShortLog
 from pocketkube.errors import UserError
 from pocketkube.spec import document_of, load_spec, parse_spec
 from tests.pipelines.packages import Package, package
@@ -235,6 +239,13 @@ def run_pipeline(folder: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
 
+def test_lines_of_kfps_come_without_its_colours() -> None:
+    shown = io.StringIO()
+    task, status = logging_utils.format_task_name("train-model"), logging_utils.format_status
+    ShortLog(shown).write(f"09:00 - INFO - Task {task} finished with status {status(Status.SUCCESS)}\n")
+    assert shown.getvalue() == "09:00 - INFO - Task 'train-model' finished with status SUCCESS\n"
+
+
 @pytest.mark.slow
 def test_the_pipeline_runs_on_this_machine(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC)
@@ -244,6 +255,8 @@ def test_the_pipeline_runs_on_this_machine(tmp_path: Path) -> None:
     assert "stage=train step=160/160" in done.stdout
     assert "executor_input" not in done.stdout
     assert "parameterValues" not in done.stdout
+    assert "x1b" not in done.stdout
+    assert "oneDNN" not in done.stdout
     for name in ("result.json", "report.html", "model.tflite", "model.keras"):
         assert (tmp_path / "out" / name).stat().st_size > 0
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / ".cache").iterdir()}

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from pocketkube.measures.paired import CHANCE
 from pocketkube.retraining.drift import drift_of, fallen_by_chance, score_drift
 from pocketkube.retraining.scoring import Answers
 from pocketkube.retraining.settings import Drift
-from pocketkube.measures.paired import CHANCE
 
 
 def right(share: float, count: int, rng: np.random.Generator) -> np.ndarray:

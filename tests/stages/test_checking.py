@@ -81,6 +81,18 @@ def test_a_student_is_tried_before_its_teacher_is_trained(tmp_path: Path) -> Non
     assert not (tmp_path / "steps" / "train_model").exists()
 
 
+def test_a_drop_of_more_than_all_accuracy_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    given = keras.Input((6,))
+    spec = job(tmp_path, save(tmp_path, given, given), "prune_channels")
+    target = {"max_accuracy_drop": 1.5}
+    said: list[str] = []
+    with pytest.raises(UserError, match=r"1\.5 is 150 points of accuracy; for one point give 0\.01"):
+        run_inline(parse_spec(spec | {"target": target}), tmp_path / "steps", said.append)
+    assert [line.split()[1] for line in said] == ["check_export"]
+    values = spec | {"model": "net.h5", "task": "regression", "target": target}
+    assert parse_spec(values).target.max_accuracy_drop == 1.5
+
+
 def test_types_of_inputs_are_tried(tmp_path: Path) -> None:
     given = keras.Input((6,), dtype="int32", name="words")
     hidden = layers.GlobalAveragePooling1D()(layers.Embedding(4, 3)(given))

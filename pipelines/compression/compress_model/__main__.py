@@ -11,7 +11,7 @@ from kfp import local
 from pipelines.compiling import compile_spec
 from pipelines.compression.compress_model.pipeline import compress_model
 from pipelines.local_inputs import optional_inputs
-from pipelines.local_log import short_log
+from pipelines.local_log import plain, short_log
 from pocketkube.cli.ending import plain_ending, show_job
 from pocketkube.errors import UserError
 from pocketkube.output_folder import alone_in
@@ -19,6 +19,7 @@ from pocketkube.quiet import quiet_libraries
 from pocketkube.spec import Spec, load_spec, resolve_paths
 from pocketkube.stages.component import CACHE, RUN_PROCESS
 from pocketkube.stages.outputs import collect_files, collect_search
+from pocketkube.stages.outside import refuse_missing
 
 
 def main() -> None:
@@ -35,8 +36,10 @@ def main() -> None:
             print(compile_spec(spec, options.compile))
         else:
             output = options.output.resolve()
+            spec = resolve_paths(spec, options.spec.resolve().parent)
+            refuse_missing(spec)
             with alone_in(output):
-                run_locally(resolve_paths(spec, options.spec.resolve().parent), output)
+                run_locally(spec, output)
 
 
 def run_locally(spec: Spec, output: Path) -> None:
@@ -61,7 +64,7 @@ def run_locally(spec: Spec, output: Path) -> None:
         _end_children()
         raise
     except RuntimeError as error:
-        raise UserError(f"The pipeline stopped: {error}") from error
+        raise UserError(f"The pipeline stopped: {plain(str(error))}") from error
     outputs = run.outputs
     if spec.search:
         collect_search(Path(outputs["ratios"].path), output)

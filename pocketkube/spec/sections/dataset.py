@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pocketkube.data import Dataset
 
 NONE = "none"
+IDX_HINT = (
+    "On Debian, the package dataset-fashion-mnist installs such files in "
+    "/usr/share/datasets/fashion-mnist."
+)
 # A single image of more is beyond any memory.
 Pixels = Annotated[int, Field(ge=1, le=2**16)]
 Language = Annotated[str, Field(pattern=r"^\w[\w-]*$")]
