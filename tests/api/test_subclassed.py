@@ -1,6 +1,7 @@
 """A subclassed model is refused in one line wherever one comes in; as a teacher it is called."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +14,8 @@ from pocketkube.stages.networks import network as named_network
 
 X = np.random.default_rng(0).random((40, 8, 8, 1), dtype=np.float32)
 Y = np.arange(40) % 3
-DATA, COURSE = (X, Y), {"epochs": 1, "training": {"batch_size": 16}}
+DATA = (X, Y)
+COURSE: dict[str, Any] = {"epochs": 1, "training": {"batch_size": 16}}
 SAID = r"The model own is a subclassed one \(Own\), whose graph cannot be seen: build it with"
 
 
