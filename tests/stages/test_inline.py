@@ -71,9 +71,7 @@ def test_the_files_are_what_the_figures_say(job) -> None:
     assert "fewer multiply-adds" in (folder / "report.html").read_text()
 
 
-def test_a_file_that_is_slower_with_fewer_multiply_adds_is_warned_of(
-    job, tmp_path: Path
-) -> None:
+def test_a_file_that_is_slower_with_fewer_multiply_adds_is_warned_of(job, tmp_path: Path) -> None:
     _, folders, _, _ = job
     measured = json.loads((folders["benchmark"] / BENCHMARK_FILE).read_text())
     (tmp_path / BENCHMARK_FILE).write_text(
