@@ -11,13 +11,16 @@ from pocketkube.bundle import load_bundle, load_model
 from pocketkube.errors import UserError
 from pocketkube.facts import load_exported
 from pocketkube.graph.cost import profile_model
+from pocketkube.layout import BENCHMARK_FILE
 from pocketkube.litert import LiteRTModel
 from pocketkube.packing import load_packed
+from pocketkube.report.result import load_result
 from pocketkube.sparsity.selection import sparsifiable_kernels
 from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Target
 from pocketkube.stages.outputs import collect
-from pocketkube.stages.plan import plan
+from pocketkube.stages.plan import plan, step_named
+from pocketkube.stages.reporting import build_report
 from pocketkube.stages.targets import _File, _out_of_reach
 from pocketkube.stages.whole_job import run_inline
 
@@ -66,6 +69,22 @@ def test_the_files_are_what_the_figures_say(job) -> None:
     assert (folder / "model.tflite").stat().st_size == result["after"]["size_bytes"]
     assert json.loads((folder / "result.json").read_text()) == result
     assert "fewer multiply-adds" in (folder / "report.html").read_text()
+
+
+def test_a_file_that_is_slower_with_fewer_multiply_adds_is_warned_of(job, tmp_path: Path) -> None:
+    _, folders, _, _ = job
+    measured = json.loads((folders["benchmark"] / BENCHMARK_FILE).read_text())
+    (tmp_path / BENCHMARK_FILE).write_text(
+        json.dumps(measured | {"latency_ratio_interval": [0.86, 0.87]})
+    )
+    step = step_named(parse_spec(SPEC), "report")
+    inputs = {name: folders[key] for name, key in step.inputs.items()}
+    build_report(step.config, inputs | {"measured": tmp_path}, tmp_path / "report", tmp_path)
+    result = load_result(tmp_path / "report" / "result.json")
+    assert result.warnings[0].startswith(
+        "The compressed file is 1.15x to 1.16x slower than the uncompressed file (95 % interval), for "
+        "target.speedup counts multiply-adds, not time: int8 is not the fastest"
+    )
 
 
 def test_the_litert_score_is_that_of_the_file(job) -> None:
