@@ -50,13 +50,13 @@ class Console(rich.console.Console):
         """Writes past `visible_output`, for colours are its own.
 
         Args:
-            file: Where to, as plain text; standard output where it is None.
+            file: Where to, as plain text unless it is a terminal; standard output where it is None.
             stderr: Whether it is standard error instead.
             width: In characters; the terminal's where it is None.
         """
         stream = file or (sys.stderr if stderr else sys.stdout)
         # What is written to a file is no more than text: Jupyter would show it, and FORCE_COLOR steer.
-        elsewhere = None if file is None else False
+        elsewhere = None if file is None or file.isatty() else False
         super().__init__(
             file=cast(Any, _Encodable(_raw(stream))),
             width=width,

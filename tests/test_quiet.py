@@ -36,7 +36,7 @@ def test_who_keeps_standard_error_while_it_is_caught_prints_later_on(capfd, monk
     monkeypatch.setattr(logging.root, "handlers", [])
     with captured_stderr() as caught:
         handler = logging.StreamHandler(sys.stderr)
-        absl.logging.warning("caught")
+        absl.logging.error("caught")
         print("caught, too", file=sys.stderr)
         text = caught.text
     handler.emit(logging.makeLogRecord({"msg": "said later"}))
