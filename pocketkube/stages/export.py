@@ -96,7 +96,11 @@ def export_litert(
             tuple(x[:checked] for x in test),
             wanted.min_agreement if dataset else 0.0,
             measure=task.measure,
-            remedy=remedy(config.settings, on_levels=was_done(bundle.facts, "quantize_weights")),
+            remedy=remedy(
+                config.settings,
+                on_levels=was_done(bundle.facts, "quantize_weights"),
+                at_chance=bundle.facts.at_chance,
+            ),
         )
     translator: bytes | None = None
     told: list[str] = []

@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,12 +218,14 @@ def _children() -> Mapping[int, _Child]:
     """The processes that work for this one, as the one that converts, which stays; by their numbers."""
     found: defaultdict[int, _Child] = defaultdict(_Child)
     for process in psutil.Process().children(recursive=True):
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-        used = process.cpu_times()
-        found[process.pid] = _Child(
-            used.user + used.system, process.memory_info().rss, 1024 * int(peak.split()[1])
-        )
+        # Others than the one that converts may end meanwhile.
+        with suppress(psutil.Error, OSError, StopIteration):
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+            used = process.cpu_times()
+            found[process.pid] = _Child(
+                used.user + used.system, process.memory_info().rss, 1024 * int(peak.split()[1])
+            )
     return found
 
 
