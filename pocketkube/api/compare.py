@@ -9,7 +9,7 @@ from pocketkube.api.data import Data, dataset_of, examples_of
 from pocketkube.api.export import measure_of
 from pocketkube.api.network import ModelLike, Network, cost_rows, network_of
 from pocketkube.api.shown import Shown
-from pocketkube.api.value_range import QUESTION, at_chance, refuse_unknown_range, unvarying
+from pocketkube.api.value_range import asked, at_chance, refuse_unknown_range, unvarying
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
 from pocketkube.deploy.two_models import OutputDifference, Runnable, differences, outputs_of_both
@@ -149,7 +149,7 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
         inputs, _ = materialize(dataset.test, EXAMPLES, 0)
         measure = measure_of(first)
         found = _differences(first, second, inputs, measure)
-        doubts = _asked(unvarying(first.model, inputs, measure))
+        doubts = asked(unvarying(first.model, inputs, measure))
         return Comparison(_figures(first), _figures(second), found, len(inputs[0]), None, doubts)
     refuse_unknown_range("compare", first, dataset)
     task, own = (
@@ -167,14 +167,10 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
         dataset.test.size,
         task.wording,
         (
-            *_asked(at_chance(first, dataset)),
+            *asked(at_chance(first, dataset)),
             *(sentence.replace("validation", "test", 1) for sentence in worse),
         ),
     )
-
-
-def _asked(doubts: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"{sentence}: {QUESTION}" for sentence in doubts)
 
 
 def _figures(network: Network, scores: Scores | None = None, task: Task | None = None) -> ModelFigures:

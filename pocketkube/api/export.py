@@ -13,7 +13,7 @@ from pocketkube.api.data import Data, are_split, dataset_of, inputs_of
 from pocketkube.api.keywords import ExportKeywords, settings_of
 from pocketkube.api.network import ModelLike, Network, network_of, refuse_order
 from pocketkube.api.shown import Shown
-from pocketkube.api.value_range import QUESTION, at_chance, refuse_unknown_range, unvarying
+from pocketkube.api.value_range import asked, at_chance, refuse_unknown_range, unvarying
 from pocketkube.benchmarking.samples import random_samples
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
@@ -156,9 +156,8 @@ def export(
         raise error.keep(place.with_suffix(".rejected.tflite")) from error
     with replaced_file(place) as aside:
         aside.write_bytes(content)
-    notes = [f"{sentence}: {QUESTION}" for sentence in doubts]
-    notes += notes_on_file(content, network.model, wanted, sparse=sparse)
-    return Exported(place, wanted.numbers, len(content), agreement, data is None, tuple(notes))
+    notes = (*asked(doubts), *notes_on_file(content, network.model, wanted, sparse=sparse))
+    return Exported(place, wanted.numbers, len(content), agreement, data is None, notes)
 
 
 def _settings(

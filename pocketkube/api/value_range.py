@@ -1,5 +1,7 @@
 """Refuses data whose images are in another range of values than a model was trained with."""
 
+from collections.abc import Sequence
+
 import keras
 
 from pocketkube.api.network import Network
@@ -18,7 +20,7 @@ from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.value_range import OtherRange, refuse_other_range
 from pocketkube.training.evaluation import fitting_batch
 
-QUESTION = "are x, its range of values, and y, if any, those that the model was trained with?"
+_QUESTION = "are x, its range of values, and y, if any, those that the model was trained with?"
 ARRAYS = "pass {formula}, for arrays are taken as they are"
 SETTING = (
     'give data with value_range, as in {"npz": "data.npz", "value_range": {range}}, or arrays, which '
@@ -63,3 +65,8 @@ def unvarying(model: keras.Model, inputs: Arrays, measure: TaskMeasure) -> list[
     count = fitting_batch(model, EXAMPLES, LARGEST_OUTPUTS)
     some = tuple(x[:count] for x in inputs)
     return same_answers(measure, outputs_on(model, some), "examples")
+
+
+def asked(doubts: Sequence[str]) -> tuple[str, ...]:
+    """Such sentences with what to look at."""
+    return tuple(f"{sentence}: {_QUESTION}" for sentence in doubts)

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from scipy.stats import ttest_rel
 from sklearn.metrics import cohen_kappa_score
 
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
 from pocketkube.measures import Classes, Measure, MultiLabel, TaskMeasure, label_places
-from pocketkube.measures.paired import CHANCE
+from pocketkube.measures.paired import CHANCE, is_worse
 from pocketkube.measures.wording import percent
 from pocketkube.predictions import class_numbers, predicted_classes
 from pocketkube.spec.model_files import is_model_file
@@ -179,18 +178,9 @@ def values_at_chance(labels: np.ndarray, outputs: np.ndarray) -> tuple[float, fl
     wanted = labels.reshape(len(labels), -1).astype(np.float64)
     errors = np.abs(outputs.reshape(wanted.shape) - wanted).mean(axis=1)
     without = np.abs(wanted - wanted.mean(axis=0)).mean(axis=1)
-    if len(wanted) < 3 or not _is_less(np.zeros(len(wanted)), without) or _is_less(errors, without):
+    if len(wanted) < 3 or not is_worse(np.zeros(len(wanted)), -without) or is_worse(-errors, -without):
         return None
     return float(errors.mean()), float(without.mean())
-
-
-def _is_less(these: np.ndarray, those: np.ndarray) -> bool:
-    if not np.isfinite(these).all() or these.mean() >= those.mean():
-        return False
-    # Where all differ by the same, there is no spread to compare with.
-    return bool(
-        np.ptp(those - these) == 0 or ttest_rel(those, these, alternative="greater").pvalue < CHANCE
-    )
 
 
 def _scored(

@@ -21,10 +21,14 @@ def kept_of(epochs: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> int:
     course = cast(
         Any,
         SimpleNamespace(
-            settings=settings, method=Method(), judged=[], steps=len(epochs), steps_per_epoch=1
+            settings=settings,
+            method=Method(),
+            judged=[],
+            batch_size=1,
+            steps=len(epochs),
+            steps_per_epoch=1,
         ),
     )
-    course.batch_size = 1
     state = TrainState()
     for each in epochs:
         judged = Scores(0.0, float(each.mean()), (), each.astype(np.float32))
