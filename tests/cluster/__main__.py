@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -67,7 +68,8 @@ def _run(options: argparse.Namespace) -> int:
         refuse_where_no_cluster_can_run()
         with cluster.alone():
             cluster.up(arm=options.arm)
-        print(f"export KUBECONFIG={cluster.KUBECONFIG}")
+        say("this sets KUBECONFIG, the S3 server and its keys in a shell:")
+        print(f". {shlex.quote(str(cluster.ENVIRONMENT))}")
         return 0
     refuse_unless_root()
     with cluster.alone():

@@ -92,8 +92,12 @@ def start_mpi_operator(machine: Machine, kubeconfig: Path) -> None:
     say("the MPI operator watches")
 
 
-def start_store(machine: Machine, address: str, kubeconfig: Path) -> None:
-    """Starts an S3 server with a bucket, where Kubeflow Pipelines has its own."""
+def start_store(machine: Machine, address: str, kubeconfig: Path) -> dict[str, str]:
+    """Starts an S3 server with a bucket, where Kubeflow Pipelines has its own.
+
+    Returns:
+        The variables by which programs of this machine find it.
+    """
     content = machine.folder / "store"
     content.mkdir()
     access, secret = "pocketkube", secrets.token_hex(16)
@@ -140,6 +144,12 @@ def start_store(machine: Machine, address: str, kubeconfig: Path) -> None:
         ),
     )
     say("the S3 server answers")
+    return {
+        "AWS_ENDPOINT_URL_S3": f"http://{address}:{store.PORT}",
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": access,
+        "AWS_SECRET_ACCESS_KEY": secret,
+    }
 
 
 def _provider() -> dict[str, Any]:

@@ -3,16 +3,18 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.cluster import cgroups, network
 from tests.cluster.addons import start_dns, start_mpi_operator, start_store
-from tests.cluster.binaries import CACHE, HOST, build
+from tests.cluster.binaries import CACHE, HOST, binary, build
 from tests.cluster.control_plane import ControlPlane, start_control_plane
 from tests.cluster.emulation import fetch_emulator, start_emulation, stop_emulation
 from tests.cluster.kubectl import kubectl
@@ -23,6 +25,8 @@ from tests.cluster.progress import say, until
 
 FOLDER = Path(os.environ.get("POCKETKUBE_CLUSTER") or Path(__file__).parents[2] / ".cluster").resolve()
 KUBECONFIG = FOLDER / "kubeconfig"
+# What a shell reads to use the cluster.
+ENVIRONMENT = FOLDER / "environment"
 _PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 _ADDONS = ("kubectl", "coredns", "mpi-operator", "versitygw", "pause")
 _NODES = "nodes.json"
@@ -94,13 +98,22 @@ def _up(*, second: bool) -> None:
         start_emulation(group_of(FOLDER))
         start_node(machine, 2, "arm64", links.address(6), plane)
         nodes.append(Node("arm64", machine))
-    start_store(first, address, plane.kubeconfig)
+    store = start_store(first, address, plane.kubeconfig)
     start_mpi_operator(first, plane.kubeconfig)
     start_dns(first, address, plane.kubeconfig)
     for node in nodes:
         _wait_until_ready(node, plane)
     _wait_for_account(first, plane)
+    _write_environment({"KUBECONFIG": str(plane.kubeconfig), **store})
     _remember(nodes)
+
+
+def _write_environment(variables: Mapping[str, str]) -> None:
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    # Behind what the machine has: a kubectl of its own comes first.
+    lines.append(f'export PATH="$PATH":{shlex.quote(str(binary("kubectl").parent))}')
+    with open(ENVIRONMENT, "w", opener=partial(os.open, mode=0o600)) as file:
+        file.write("\n".join([*lines, ""]))
 
 
 def down() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,10 +12,17 @@ from urllib.parse import urlsplit
 from tests.cluster import cgroups
 from tests.cluster.binaries import HOST
 from tests.cluster.cluster import group_of
-from tests.cluster.commands import run
+from tests.cluster.commands import ROOT, run
 from tests.cluster.kubectl import kubectl
 
 NODES = sorted({f"node-{HOST}", "node-arm64"})
+
+ASKS_FOR_A_BUCKET = """
+from pocketkube.storage import parse_uri
+from pocketkube.storage.server import connect
+address = parse_uri("s3://mlpipeline/any")
+print(connect(address).client.bucket_exists(address.bucket))
+"""
 
 
 def of_the_cluster(folder: Path, *names: str) -> dict[str, list[str]]:
@@ -85,11 +93,20 @@ def nodes_ready(folder: Path) -> list[str]:
     )
 
 
+def in_a_shell(line: str, *command: str) -> list[str]:
+    """What a command prints in a shell that was given a line first."""
+    words = ["sh", "-c", f'{line}\n"$@"', "sh", *command]
+    done = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True)
+    return sorted(done.stdout.splitlines())
+
+
 def test_a_cluster_comes_up_after_all_of_it_was_killed_and_goes_without_a_trace(folder: Path) -> None:
     up = run(folder, "up", "--arm")
     assert up.returncode == 0, up.stderr
-    assert up.stdout == f"export KUBECONFIG={folder / 'kubeconfig'}\n"
+    assert up.stdout == f". {folder / 'environment'}\n"
     assert nodes_ready(folder) == NODES
+    assert in_a_shell(up.stdout, "kubectl", "get", "nodes", "-oname") == [f"node/{n}" for n in NODES]
+    assert in_a_shell(up.stdout, sys.executable, "-c", ASKS_FOR_A_BUCKET) == ["True"]
     names = namespaces(folder)
     for process in cgroups.processes(group_of(folder)):
         # Most go with the first one of their machine.
