@@ -106,7 +106,7 @@ def _pod(work: Measurement, cluster: Cluster) -> dict[str, Any]:
         **without_token(cluster),
         **pull_secrets(asked.image_pull_secrets),
         "nodeSelector": _selector(asked),
-        "tolerations": _tolerations(asked),
+        "tolerations": tolerations(asked),
         "affinity": {
             "podAntiAffinity": {
                 "requiredDuringSchedulingIgnoredDuringExecution": [
@@ -141,20 +141,6 @@ def _pod(work: Measurement, cluster: Cluster) -> dict[str, Any]:
 def _selector(asked: BenchmarkPods) -> dict[str, str]:
     arch = {} if asked.arch == "any" else {"kubernetes.io/arch": asked.arch}
     return {**arch, **asked.node_selector}
-
-
-def _tolerations(asked: BenchmarkPods) -> list[dict[str, str]]:
-    """What the spec says, and the taint by which clouds keep pods for amd64 off their ARM nodes."""
-    said = tolerations(asked)
-    if asked.arch == "any":
-        return said
-    own = {
-        "key": "kubernetes.io/arch",
-        "operator": "Equal",
-        "value": asked.arch,
-        "effect": "NoSchedule",
-    }
-    return [*said, own]
 
 
 def _environment(work: Measurement, cluster: Cluster) -> list[dict[str, Any]]:

@@ -85,7 +85,7 @@ def store_environment(environment: Mapping[str, str], cluster: Cluster) -> list[
 def tolerations(pods: Pods) -> list[dict[str, str]]:
     """A pod's tolerations, without what is left to Kubernetes' defaults."""
     return [
-        {name: value for name, value in each.model_dump().items() if value} for each in pods.tolerations
+        {name: value for name, value in each.model_dump().items() if value} for each in pods.tolerated
     ]
 
 

@@ -89,15 +89,17 @@ def arm_nodes(nodes: Sequence[Node], benchmark: BenchmarkPods) -> Iterator[Findi
             f"there is none ({ARCH}=arm64): latencies are those of other processors",
             "add a node pool of arm64, and name it in the spec's cluster.benchmark",
         )
+    measuring = benchmark.model_copy(update={"arch": "arm64"})
     for node in arm:
-        taints = [taint for taint in node.taints if not is_tolerated(taint, benchmark.tolerations)]
+        taints = _not_tolerated(node, benchmark)
         if taints:
-            listed = ", ".join(_as_toleration(taint) for taint in taints)
+            listed = ", ".join(map(_as_toleration, _not_tolerated(node, measuring)))
+            remedy = f"arch: arm64, tolerations: [{listed}]" if listed else "arch: arm64"
             yield note(
                 "ARM nodes",
                 f"{node.name} has the taint {' and '.join(map(str, taints))}, which the spec does not "
                 "tolerate",
-                f"say in the spec: cluster: {{benchmark: {{arch: arm64, tolerations: [{listed}]}}}}",
+                f"say in the spec: cluster: {{benchmark: {{{remedy}}}}}",
             )
         else:
             yield right("ARM nodes", f"{node.name} is there for measuring")
@@ -126,9 +128,9 @@ def place_for(name: str, pods: Pods, nodes: Sequence[Node]) -> Finding:
             f"no node has the labels {_labels(wanted)}",
             f"kubectl label node {example} {_labels(own or wanted)}",
         )
-    open_nodes = [n for n in labelled if all(is_tolerated(t, pods.tolerations) for t in n.taints)]
+    open_nodes = [node for node in labelled if not _not_tolerated(node, pods)]
     if not open_nodes:
-        taint = labelled[0].taints[0]
+        taint = _not_tolerated(labelled[0], pods)[0]
         return wrong(
             name,
             f"the taint {taint} of {labelled[0].name} is not tolerated",
@@ -174,6 +176,10 @@ def is_tolerated(taint: Taint, tolerations: Sequence[Toleration]) -> bool:
         and (each.operator == "Exists" or each.value == taint.value)
         for each in tolerations
     )
+
+
+def _not_tolerated(node: Node, pods: Pods) -> list[Taint]:
+    return [taint for taint in node.taints if not is_tolerated(taint, pods.tolerated)]
 
 
 def _too_small(node: Node, pods: Pods) -> str:

@@ -31,6 +31,11 @@ class Pods(Settings):
     node_selector: dict[str, str] = Field({}, description="Labels that a node must have.")
     tolerations: tuple[Toleration, ...] = Field((), description="Taints that are put up with.")
 
+    @property
+    def tolerated(self) -> tuple[Toleration, ...]:
+        """All that the pods tolerate."""
+        return self.tolerations
+
 
 # Of the image of tasks.
 ARCH = {"kubernetes.io/arch": "amd64"}
@@ -133,6 +138,16 @@ class BenchmarkPods(Pods):
         description="It is given up, too, where a pod finds no node, no quota or no image for so long.",
     )
     ttl_seconds: int = Field(3600, ge=0, description="A Job that failed is removed after so long.")
+
+    @property
+    def tolerated(self) -> tuple[Toleration, ...]:
+        """Beside `tolerations`, the taint by which clouds keep pods for amd64 off their ARM nodes."""
+        if self.arch == "any":
+            return self.tolerations
+        return (
+            *self.tolerations,
+            Toleration(key="kubernetes.io/arch", value=self.arch, effect="NoSchedule"),
+        )
 
 
 class Trials(Settings):

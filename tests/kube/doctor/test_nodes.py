@@ -9,6 +9,7 @@ from pocketkube.kube.doctor.nodes import Taint, arm_nodes, is_tolerated, node_of
 from pocketkube.spec.sections.cluster import BenchmarkPods, TaskPods, Toleration
 
 TAINT = {"key": "pool", "value": "arm", "effect": "NoSchedule"}
+CLOUDS_TAINT = {"key": "kubernetes.io/arch", "value": "arm64", "effect": "NoSchedule"}
 TOLERATED = Toleration(key="pool", value="arm", effect="NoSchedule")
 
 
@@ -85,6 +86,20 @@ def test_a_tolerated_taint_keeps_nothing_away() -> None:
     assert (
         place_for("cluster.benchmark", pods, [node("y", "arm64", taints=[TAINT])]).level is Level.RIGHT
     )
+
+
+def test_the_taint_of_clouds_arm_nodes_keeps_nothing_away_that_asks_for_arm() -> None:
+    pool = [node("y", "arm64", taints=[CLOUDS_TAINT])]
+    for found in (
+        place_for("cluster.benchmark", BenchmarkPods(arch="arm64"), pool),
+        *arm_nodes(pool, BenchmarkPods(arch="arm64")),
+    ):
+        assert found.level is Level.RIGHT, found
+    (found,) = arm_nodes(pool, BenchmarkPods())
+    assert found.remedy == "say in the spec: cluster: {benchmark: {arch: arm64}}"
+    (found,) = arm_nodes([node("y", "arm64", taints=[CLOUDS_TAINT, TAINT])], BenchmarkPods())
+    assert found.remedy.endswith("{key: pool, value: arm, effect: NoSchedule}]}}")
+    assert "kubernetes.io/arch" not in found.remedy
 
 
 @pytest.mark.parametrize(
