@@ -1,5 +1,6 @@
 """What went wrong at the server, in one line that says what to do."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import responses
@@ -72,12 +73,27 @@ def plain_failures(endpoint: str, address: S3Address) -> Iterator[None]:
 def unreached(error: HTTPError, endpoint: str, address: S3Address) -> UserError:
     """The failure of the very first request."""
     if isinstance(error, MaxRetryError) and isinstance(error.reason, SSLError):
+        if "WRONG_VERSION_NUMBER" in str(error.reason):
+            return other_scheme(endpoint, address)
         return UserError(
             f"{address}: no secure connection to {endpoint} ({_reason(error)}); where its certificate "
             f"is a private one, {CERTIFICATES} names the file of those to trust."
         )
+    # Some servers hang up on a client that does not speak TLS.
+    hung_up = isinstance(error, MaxRetryError) and isinstance(error.reason, ProtocolError)
+    scheme = ", or the server one of https://" if hung_up and endpoint.startswith("http:") else ""
     return ServerAway(
-        f"{address}: {endpoint} cannot be reached ({_reason(error)}); is {ENDPOINTS[0]} right?"
+        f"{address}: {endpoint} cannot be reached ({_reason(error)}); is {ENDPOINTS[0]} right{scheme}?"
+    )
+
+
+def other_scheme(endpoint: str, address: S3Address) -> UserError:
+    """The failure of a request by TLS to a server without, or the other way round."""
+    scheme, _, host = endpoint.partition("://")
+    is_secure = scheme == "https"
+    return UserError(
+        f"{address}: what answers at {endpoint} speaks {'without' if is_secure else 'by'} TLS; set "
+        f"{ENDPOINTS[0]} to {'http' if is_secure else 'https'}://{host}."
     )
 
 
@@ -96,7 +112,10 @@ def _refused(error: S3Error, endpoint: str, address: S3Address) -> UserError:
             f"{address}: there is no bucket {address.bucket} at {endpoint}; make it, or name another."
         )
     if error.code not in REFUSALS and status not in (401, 403):
-        return UserError(f"{address}: {endpoint} answers {told}.")
+        # Of a wrong region servers often say no more than that the request is bad.
+        region = next((name for name in REGIONS if os.environ.get(name)), None)
+        hint = f"; is {region} the region of the bucket?" if status == 400 and region else "."
+        return UserError(f"{address}: {endpoint} answers {told}{hint}")
     if is_anonymous():
         hint = f"it was asked without keys, as anybody may: set {ACCESS_KEY} and {SECRET_KEY}"
     elif error.code in BAD_TOKENS:

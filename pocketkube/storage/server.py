@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 from pocketkube.errors import UserError
 from pocketkube.storage import server_settings
 from pocketkube.storage.address import S3Address
-from pocketkube.storage.failures import PASSING_STATUSES, ErrorPage, unreached
+from pocketkube.storage.failures import PASSING_STATUSES, ErrorPage, other_scheme, unreached
 
 # Tries are 0, 2 and 4 s apart: a server that is not there is given up after 6 to 18 s.
 KNOCK_TIMEOUT = urllib3.Timeout(connect=3, read=5)
@@ -26,6 +26,8 @@ KNOCK = urllib3.Retry(
     # A server may ask for hours.
     respect_retry_after_header=False,
 )
+# Of an error page, to see what it is about.
+_LONG_ENOUGH = 4096
 # As many parts of an object as come at once.
 CONNECTIONS = 4
 # How long nothing may move. A server that is there may take its time to store a large part; connect is
@@ -94,9 +96,14 @@ def connect(address: S3Address) -> Server:
     try:
         # Any answer will do, and without patience: the client waits longer.
         with urllib3.PoolManager(timeout=KNOCK_TIMEOUT, retries=KNOCK, ca_certs=trusted) as door:
-            door.request("GET", endpoint, preload_content=False).close()
+            answer = door.request("GET", endpoint, preload_content=False)
+            # What nginx and servers in Go answer, without TLS, to a request that is without it.
+            is_for_tls = answer.status == 400 and b"HTTPS" in answer.read(_LONG_ENOUGH)
+            answer.close()
     except HTTPError as error:
         raise unreached(error, endpoint, address) from error
+    if is_for_tls:
+        raise other_scheme(endpoint, address)
     return Server(endpoint, client, pool)
 
 

@@ -161,6 +161,39 @@ def test_a_server_that_says_nothing(s3: Gateway, tmp_path, monkeypatch) -> None:
         assert f"{endpoint} cannot be reached" in fetch(tmp_path)
 
 
+def test_a_server_without_tls_is_not_asked_for_a_certificate(
+    s3: Gateway, tmp_path, monkeypatch
+) -> None:
+    secure = s3.endpoint.replace("http://", "https://")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", secure)
+    line = fetch(tmp_path)
+    assert f"speaks without TLS; set AWS_ENDPOINT_URL_S3 to {s3.endpoint}." in line
+
+
+def test_a_server_that_asks_for_tls_in_words(s3: Gateway, tmp_path, monkeypatch) -> None:
+    said = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(said)
+
+        thread = Thread(target=answer)
+        thread.start()
+        host = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}")
+        assert f"speaks by TLS; set AWS_ENDPOINT_URL_S3 to https://{host}." in fetch(tmp_path)
+        thread.join()
+
+
+def test_a_region_that_is_none(s3: Gateway, bundle: Path, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "us-esat-1")
+    for attempt in (lambda: fetch_folder(PLACE, tmp_path / "back"), lambda: refuse_unwritable(PLACE)):
+        assert refused(attempt).endswith("is AWS_REGION the region of the bucket?")
+
+
 def test_another_kind_of_server(s3: Gateway, tmp_path, monkeypatch) -> None:
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -196,6 +229,9 @@ def test_a_private_certificate(versitygw: Path, bundle: Path, tmp_path, monkeypa
         for name, value in gateway.environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", gateway.endpoint.replace("https", "http"))
+        assert "the server one of https://" in fetch(tmp_path)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", gateway.endpoint)
         assert "SSL_CERT_FILE names the file" in fetch(tmp_path)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
         assert "none.pem, which is no file" in fetch(tmp_path)
