@@ -1,10 +1,9 @@
 """The options of the commands that speak to a cluster."""
 
 import argparse
-from pathlib import Path
 
 from pocketkube.cli import cluster_commands as commands
-from pocketkube.cli.options import add_command, add_imports, add_json
+from pocketkube.cli.options import add_command, add_imports, add_json, path_here
 
 ACCESS = (
     "KFP's own settings hold: the back end is named by --endpoint or KF_PIPELINES_ENDPOINT, its pages "
@@ -24,8 +23,8 @@ def add_cluster_commands(sub) -> None:  # type: ignore[no-untyped-def]
 def _add_submit(sub) -> None:  # type: ignore[no-untyped-def]
     submit = _command(sub, "submit", commands.submit, "Run a spec's job on Kubeflow Pipelines.")
     what = submit.add_mutually_exclusive_group(required=True)
-    what.add_argument("spec", nargs="?", type=Path, help="the spec, compiled by this checkout")
-    what.add_argument("--package", type=Path, help="a compiled pipeline (.yaml) instead")
+    what.add_argument("spec", nargs="?", type=path_here, help="the spec, compiled by this checkout")
+    what.add_argument("--package", type=path_here, help="a compiled pipeline (.yaml) instead")
     submit.add_argument(
         "--parameter",
         action="append",
@@ -66,13 +65,13 @@ def _add_upload(sub) -> None:  # type: ignore[no-untyped-def]
     upload.add_argument(
         "packages",
         nargs="+",
-        type=Path,
+        type=path_here,
         metavar="PACKAGE",
         help="a compiled pipeline (.yaml), or a folder",
     )
     upload.add_argument(
         "--schedules",
-        type=Path,
+        type=path_here,
         help="a YAML file, schedules: [{name, pipeline, cron, parameters, catch_up, max_concurrency, "
         "enabled, service_account, experiment}]; those that changed are replaced",
     )
@@ -87,7 +86,7 @@ def _add_doctor(sub) -> None:  # type: ignore[no-untyped-def]
         commands.doctor,
         "Look at a cluster: what is right, what is not, and what mends it.",
     )
-    doctor.add_argument("spec", nargs="?", type=Path, help="the spec whose needs are looked for")
+    doctor.add_argument("spec", nargs="?", type=path_here, help="the spec whose needs are looked for")
     doctor.add_argument(
         "--service-account", help="the account of tasks, whose rights are looked at (default: your own)"
     )
@@ -106,7 +105,7 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--namespace", help="where runs belong; submit and upload: multi-user mode only"
     )
-    parser.add_argument("--token-file", type=Path, help="a file with a token for the back end")
+    parser.add_argument("--token-file", type=path_here, help="a file with a token for the back end")
 
 
 def _command(sub, name, function, text):  # type: ignore[no-untyped-def]

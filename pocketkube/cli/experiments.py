@@ -3,11 +3,10 @@
 import json
 import sys
 from argparse import Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketkube.cli.ending import show
-from pocketkube.cli.options import add_json
+from pocketkube.cli.options import add_json, path_here
 from pocketkube.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ def add_experiment_commands(sub) -> None:  # type: ignore[no-untyped-def]
         "experiment has failed, as Katib would say it.",
     )
     run.set_defaults(command=run_experiment)
-    run.add_argument("file", type=Path, help="a kubeflow.org/v1beta1 Experiment, a YAML file")
-    run.add_argument("--output", "-o", type=Path, help="folder for results (default: runs/NAME)")
+    run.add_argument("file", type=path_here, help="a kubeflow.org/v1beta1 Experiment, a YAML file")
+    run.add_argument("--output", "-o", type=path_here, help="folder for results (default: runs/NAME)")
     add_json(run, "print experiment.json instead of the table")
 
 

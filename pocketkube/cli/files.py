@@ -3,7 +3,6 @@
 import json
 from argparse import Namespace
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketkube.cli.ending import show
@@ -14,6 +13,7 @@ from pocketkube.cli.options import (
     add_json,
     add_value_range,
     import_named,
+    path_here,
     refuse_other_ending,
     value_range_of,
 )
@@ -41,7 +41,7 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
         "Settings and weights alone are read: no Python code and no graph of the file is run.",
     )
     older.add_argument("old", help="a .h5 or .hdf5 file, or the folder of a SavedModel of Keras 2")
-    older.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
+    older.add_argument("--output", "-o", type=path_here, required=True, help="the .keras file to write")
     add_image_size(older)
     add_imports(older)
     add_json(older)
@@ -49,7 +49,9 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
     text = "Write a LiteRT file of a model, and say how far it is from the model."
     export = add_command(sub, "export", export_file, text)
     export.add_argument("model", help="a model file, or a packed one")
-    export.add_argument("--output", "-o", type=Path, required=True, help="the .tflite file to write")
+    export.add_argument(
+        "--output", "-o", type=path_here, required=True, help="the .tflite file to write"
+    )
     export.add_argument(
         "--format",
         choices=FORMATS,
@@ -57,7 +59,7 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
     )
     export.add_argument(
         "--data",
-        type=Path,
+        type=path_here,
         help="an .npz with x, or x0, x1, …, and y or none: int8 is calibrated on it, and every file is "
         "compared with its model on it; without, on random numbers",
     )
@@ -77,7 +79,7 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
     compare.add_argument("second", help="the other one")
     compare.add_argument(
         "--data",
-        type=Path,
+        type=path_here,
         required=True,
         help="an .npz with x, or x0, x1, …, and y or none; with labels both are scored",
     )

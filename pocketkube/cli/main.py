@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from pocketkube import __version__
 from pocketkube.cli import commands, retraining
@@ -10,7 +9,7 @@ from pocketkube.cli.cluster_options import add_cluster_commands
 from pocketkube.cli.ending import plain_ending
 from pocketkube.cli.experiments import add_experiment_commands
 from pocketkube.cli.files import add_file_commands
-from pocketkube.cli.options import add_command, add_image_size, add_imports, add_json
+from pocketkube.cli.options import add_command, add_image_size, add_imports, add_json, path_here
 from pocketkube.pruning.criteria import BUILT_IN
 from pocketkube.quiet import quiet_libraries
 
@@ -47,8 +46,10 @@ def command_parser() -> argparse.ArgumentParser:
     sub = parser.add_subparsers(metavar="COMMAND", required=True)
 
     run = add_command(sub, "run", commands.run, "Do all that a spec asks for, on this machine.")
-    run.add_argument("spec", type=Path, help="the spec, a YAML file; see: pocketkube spec --explain")
-    run.add_argument("--output", "-o", type=Path, required=True, help="folder for results")
+    run.add_argument(
+        "spec", type=path_here, help="the spec, a YAML file; see: pocketkube spec --explain"
+    )
+    run.add_argument("--output", "-o", type=path_here, required=True, help="folder for results")
     add_imports(run)
     add_json(run, "print result.json instead of the table")
 
@@ -58,8 +59,8 @@ def command_parser() -> argparse.ArgumentParser:
         commands.search,
         "Find layers' ratios and bits as a spec asks, and stop there; or compare samplers.",
     )
-    search.add_argument("spec", type=Path, help="the spec, a YAML file with a section search")
-    search.add_argument("--output", "-o", type=Path, required=True, help="folder for results")
+    search.add_argument("spec", type=path_here, help="the spec, a YAML file with a section search")
+    search.add_argument("--output", "-o", type=path_here, required=True, help="folder for results")
     search.add_argument(
         "--compare",
         nargs="+",
@@ -95,12 +96,14 @@ def command_parser() -> argparse.ArgumentParser:
         "--dataset", help="a built-in name, or an .npz with x, and y or none, to calibrate on"
     )
     prune.add_argument("--round-to", type=int, default=8, help="channel counts are multiples of this")
-    prune.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
+    prune.add_argument("--output", "-o", type=path_here, required=True, help="the .keras file to write")
     add_json(prune)
 
     unpack = add_command(sub, "unpack", commands.unpack, "Restore the Keras model of a packed file.")
-    unpack.add_argument("packed", type=Path, help="a model.packed")
-    unpack.add_argument("--output", "-o", type=Path, required=True, help="the .keras file to write")
+    unpack.add_argument("packed", type=path_here, help="a model.packed")
+    unpack.add_argument(
+        "--output", "-o", type=path_here, required=True, help="the .keras file to write"
+    )
     add_imports(unpack)
 
     add_file_commands(sub)
@@ -111,12 +114,12 @@ def command_parser() -> argparse.ArgumentParser:
     benchmark.add_argument(
         "files",
         nargs="+",
-        type=Path,
+        type=path_here,
         help=".tflite files; the first is the baseline (with --table: a .keras file, or a folder of "
         "prepare_latency_table's)",
     )
     benchmark.add_argument(
-        "--samples", type=Path, help="an .npz with x (or x0, x1, …) and y: real inputs"
+        "--samples", type=path_here, help="an .npz with x (or x0, x1, …) and y: real inputs"
     )
     benchmark.add_argument(
         "--runs",
@@ -133,12 +136,12 @@ def command_parser() -> argparse.ArgumentParser:
         help="measure how long each layer of a network takes here at which number of channels",
     )
     benchmark.add_argument(
-        "--output", "-o", type=Path, help="with --table: the .json file to write, or to go on with"
+        "--output", "-o", type=path_here, help="with --table: the .json file to write, or to go on with"
     )
     benchmark.add_argument(
         "--cluster",
         metavar="SPEC",
-        type=Path,
+        type=path_here,
         help="with --table: measure on a node that this spec's cluster.benchmark asks for, in the "
         "cluster that KUBECONFIG names",
     )
@@ -147,11 +150,11 @@ def command_parser() -> argparse.ArgumentParser:
     add_json(benchmark)
 
     report = add_command(sub, "report", commands.report, "Write the HTML report of a result.json anew.")
-    report.add_argument("result", type=Path, help="result.json, or the folder of a run")
-    report.add_argument("--output", "-o", type=Path, help="the .html file (default: beside it)")
+    report.add_argument("result", type=path_here, help="result.json, or the folder of a run")
+    report.add_argument("--output", "-o", type=path_here, help="the .html file (default: beside it)")
 
     spec = add_command(sub, "spec", commands.spec, "Explain or check specs.")
-    spec.add_argument("file", nargs="?", type=Path, help="a spec to check")
+    spec.add_argument("file", nargs="?", type=path_here, help="a spec to check")
     spec.add_argument("--explain", action="store_true", help="every field, its default and meaning")
     spec.add_argument("--schema", action="store_true", help="the JSON Schema, for editors")
 
@@ -163,8 +166,10 @@ def command_parser() -> argparse.ArgumentParser:
         retraining.retrain,
         "Retrain a deployed model on the newest data, where it has to be; for cron.",
     )
-    retrain.add_argument("file", nargs="?", type=Path, help="the settings, a retraining.yaml")
-    retrain.add_argument("--output", "-o", type=Path, help="folder for the report and finished steps")
+    retrain.add_argument("file", nargs="?", type=path_here, help="the settings, a retraining.yaml")
+    retrain.add_argument(
+        "--output", "-o", type=path_here, help="folder for the report and finished steps"
+    )
     retrain.add_argument(
         "--explain", action="store_true", help="every setting, its default and meaning"
     )
@@ -174,7 +179,7 @@ def command_parser() -> argparse.ArgumentParser:
     deployed = add_command(
         sub, "deployed", retraining.deployed, "Show a model's versions, or deploy another one."
     )
-    deployed.add_argument("file", type=Path, help="the settings, a retraining.yaml")
+    deployed.add_argument("file", type=path_here, help="the settings, a retraining.yaml")
     change = deployed.add_mutually_exclusive_group()
     change.add_argument(
         "--roll-back", action="store_true", help="deploy the version that was deployed before"
@@ -196,7 +201,7 @@ def command_parser() -> argparse.ArgumentParser:
         help="train_model, prune_channels, …; or a step of the spec's job, as 2_fine_tune or result",
     )
     source = stage.add_mutually_exclusive_group(required=True)
-    source.add_argument("--spec", type=Path, help="the spec whose job it is a step of")
+    source.add_argument("--spec", type=path_here, help="the spec whose job it is a step of")
     source.add_argument(
         "--config", metavar="JSON", help="all that the stage is told, as launchers write it"
     )
@@ -232,7 +237,11 @@ def command_parser() -> argparse.ArgumentParser:
         "--prepared", metavar="PLACE", required=True, help="the prepared search: a folder, or s3://…"
     )
     trial.add_argument(
-        "--metrics", metavar="FILE", type=Path, required=True, help="where lines name=value are written"
+        "--metrics",
+        metavar="FILE",
+        type=path_here,
+        required=True,
+        help="where lines name=value are written",
     )
     trial.add_argument(
         "--as-given",

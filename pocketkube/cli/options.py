@@ -5,7 +5,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, repeatable
 
 if TYPE_CHECKING:
     from pocketkube.spec.sections import Import
@@ -19,6 +19,23 @@ def add_command(sub, name, function, text, epilog=None) -> Any:  # type: ignore[
     parser = sub.add_parser(name, help=text, description=text, epilog=epilog)
     parser.set_defaults(command=function)
     return parser
+
+
+def path_here(text: str) -> Path:
+    """The type of an option that is a path of this machine.
+
+    Raises:
+        UserError: If it is an address.
+    """
+    if ":/" in text:
+        # It brings a client of servers, which most commands do without.
+        from pocketkube.storage import is_uri
+
+        if is_uri(text):
+            raise UserError(
+                f"{repeatable(text)} is an address, but a path of this machine is needed here."
+            )
+    return Path(text)
 
 
 def add_json(parser: ArgumentParser, text: str = "print JSON, for machines") -> None:

@@ -169,6 +169,16 @@ def test_what_the_spec_alone_tells_is_told_at_once(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["run", "search"])
+def test_results_are_written_to_this_machine_and_to_no_folder_called_s3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = refused(command, write_spec(tmp_path), "--output", "s3://models/out")
+    assert "s3://models/out is an address, but a path of this machine is needed here" in said
+    assert not (tmp_path / "s3:").exists()
+
+
 def test_a_spec_whose_files_are_there_or_elsewhere_is_right(tmp_path: Path, capsys) -> None:
     (tmp_path / "part-1.tfrecord").touch()
     spec = write_spec(tmp_path, model="s3://bucket/net.keras", dataset="{tfrecord: part-*.tfrecord}")
