@@ -87,11 +87,12 @@ def search(options: Namespace) -> None:
 
 
 def _whole_job(options: Namespace) -> "Spec":
-    """The spec that is named, of a job whose files on this machine are there."""
-    from pocketkube.stages.outside import refuse_missing
+    """The spec that is named, of a job whose files are there."""
+    from pocketkube.stages.outside import refuse_missing, refuse_missing_elsewhere
 
     spec = _job(options)
     refuse_missing(spec)
+    refuse_missing_elsewhere(spec)
     return spec
 
 

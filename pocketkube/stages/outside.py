@@ -15,7 +15,7 @@ from pocketkube.spec.sections import (
 from pocketkube.spec.sections.dataset import IDX_HINT
 from pocketkube.spec.spec import Spec
 from pocketkube.stages.configs import BuildReportConfig, StageConfig
-from pocketkube.storage import Location, parse_location
+from pocketkube.storage import ABSENT, Location, is_uri, parse_location
 from pocketkube.storage.location import LocalLocation
 
 
@@ -45,6 +45,37 @@ def refuse_missing(spec: Spec) -> None:
             kind = "model file" if where == "model" else "file or folder"
             hint = f" {IDX_HINT}" if text == spec.dataset.idx else ""
             raise UserError(f"{where}: There is no {kind} {text}.{hint}")
+
+
+def refuse_missing_elsewhere(spec: Spec) -> None:
+    """Says which of a job's addresses hold nothing.
+
+    Raises:
+        UserError: If any does, or a server is away or refuses.
+    """
+    for where, text in named_outside(BuildReportConfig.of(spec)):
+        if is_uri(text):
+            stamp_of(where, text)
+
+
+def stamp_of(name: str, text: str) -> str:
+    """What changes where what a spec names does.
+
+    Args:
+        name: What messages call it.
+        text: Its path or address.
+
+    Raises:
+        UserError: If nothing is there, or a server is away or refuses.
+    """
+    try:
+        stamp = parse_location(text).stamp()
+    except UserError as error:
+        raise error.saying(f"{name}: {error}") from error
+    if stamp == ABSENT:
+        held = "" if is_uri(text) else " in the image; give an s3:// address"
+        raise UserError(f"{name}: there is no {text}{held}")
+    return stamp
 
 
 def _named(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -12,8 +12,8 @@ from pocketkube.spec import Spec
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import BuildReportConfig
-from pocketkube.stages.outside import named_outside
-from pocketkube.storage import ABSENT, is_uri, parse_location
+from pocketkube.stages.outside import named_outside, stamp_of
+from pocketkube.storage import is_uri
 
 
 def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
@@ -45,17 +45,8 @@ def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
                 f"{called('imports')}: there is no module {module.name} in the image; give its text, "
                 "as {name: my_layers, source: …}"
             )
-    stamps = []
-    for key, text in named_outside(BuildReportConfig.of(spec)):
-        name = called(key)
-        try:
-            stamp = parse_location(text).stamp()
-        except UserError as error:
-            raise error.saying(f"{name}: {error}") from error
-        if stamp == ABSENT:
-            held = "" if is_uri(text) else " in the image; give an s3:// address"
-            raise UserError(f"{name}: there is no {text}{held}")
-        stamps.append(stamp)
+    named = named_outside(BuildReportConfig.of(spec))
+    stamps = [stamp_of(called(key), text) for key, text in named]
     return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16] if stamps else ""
 
 

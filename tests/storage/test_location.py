@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from keras import layers
 from PIL import Image
 
 from pocketkube.bundle import load_bundle
+from pocketkube.cli import main
 from pocketkube.data import Dataset, load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.errors import UserError
@@ -368,6 +370,38 @@ def test_one_line_says_what_is_wrong(
     assert "refuses access" in refused(there)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_port()}")
     assert "cannot be reached" in refused(there)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": "{there}"}, "model: there is no {there}"),
+        ({"dataset": {"tfrecord": "{there}/train-*"}}, "dataset: there is no {there}/train-*"),
+    ],
+)
+def test_what_a_job_lacks_on_a_server_is_told_before_its_first_stage(
+    there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, changes, said: str
+) -> None:
+    def too_late(*_: object) -> None:
+        raise AssertionError("a stage was started")
+
+    monkeypatch.setattr("pocketkube.stages.whole_job.run_stage", too_late)
+    # The tests' own process keeps what it does about signals.
+    monkeypatch.setattr("pocketkube.cli.ending.signal.signal", lambda *_: None)
+    there = f"{there}.keras"
+    job = {
+        "model": "lenet",
+        "dataset": "digits",
+        "target": {"speedup": 2},
+        "stages": ["prune_channels"],
+    }
+    text = json.dumps(job | changes).replace("{there}", there)
+    (tmp_path / "spec.yaml").write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(tmp_path / "spec.yaml"), "-o", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert f"pocketkube: {said.format(there=there)}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is a device that is always full")
