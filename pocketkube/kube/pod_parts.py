@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pocketkube.spec.sections import Cluster, Pods
+from pocketkube.storage.server_settings import SECRET
 
 MANAGED = {"app.kubernetes.io/managed-by": "pocketkube", "app.kubernetes.io/part-of": "pocketkube"}
 STAGE_LABEL = "pocketkube.io/stage"
@@ -79,7 +80,8 @@ def store_environment(environment: Mapping[str, str], cluster: Cluster) -> list[
         {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": True}}}
         for name, key in _STORE_KEYS.items()
     ]
-    return [*({"name": name, "value": value} for name, value in environment.items()), *keys]
+    plain = {**environment, SECRET: secret}
+    return [*({"name": name, "value": value} for name, value in plain.items()), *keys]
 
 
 def tolerations(pods: Pods) -> list[dict[str, str]]:

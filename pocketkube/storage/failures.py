@@ -19,6 +19,7 @@ from pocketkube.storage.server_settings import (
     SECRET_KEY,
     TOKEN,
     is_anonymous,
+    secret_name,
 )
 
 # With these the same request may succeed later.
@@ -116,12 +117,17 @@ def _refused(error: S3Error, endpoint: str, address: S3Address) -> UserError:
         region = next((name for name in REGIONS if os.environ.get(name)), None)
         hint = f"; is {region} the region of the bucket?" if status == 400 and region else "."
         return UserError(f"{address}: {endpoint} answers {told}{hint}")
-    if is_anonymous():
+    secret = secret_name()
+    if is_anonymous() and secret:
+        hint = f"the pod's namespace needs the Secret {secret}, with accesskey and secretkey"
+    elif is_anonymous():
         hint = f"it was asked without keys, as anybody may: set {ACCESS_KEY} and {SECRET_KEY}"
     elif error.code in BAD_TOKENS:
         hint = f"{TOKEN} has expired or belongs to other keys: get new ones"
     else:
-        hint = f"look at {ACCESS_KEY}, {SECRET_KEY} and what they may do in {address.bucket}"
+        own = f"{ACCESS_KEY}, {SECRET_KEY}"
+        keys = f"the Secret {secret}, in the pod's namespace," if secret else own
+        hint = f"look at {keys} and what they may do in {address.bucket}"
         if "location=" in (error.response.geturl() or ""):
             hint += f"; where they may not ask for the bucket's region, set {REGIONS[0]}"
     return UserError(f"{address}: {endpoint} refuses access ({told}); {hint}.")

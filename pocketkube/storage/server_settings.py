@@ -14,6 +14,8 @@ ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 CERTIFICATES = "SSL_CERT_FILE"
+# Set in pods: the Secret from which they have the keys, if it is there.
+SECRET = "POCKETKUBE_STORE_SECRET"
 
 
 def is_named() -> bool:
@@ -76,6 +78,11 @@ def credential(address: S3Address, name: str) -> str:
             "make the secret without a line break (echo -n)."
         )
     return found
+
+
+def secret_name() -> str | None:
+    """The Secret from which this process should have its keys; None outside of pods."""
+    return os.environ.get(SECRET)
 
 
 def token(address: S3Address) -> str | None:

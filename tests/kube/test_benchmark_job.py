@@ -89,6 +89,7 @@ def test_keys_come_from_the_secret_and_stand_nowhere_else() -> None:
     for name, key in (("AWS_ACCESS_KEY_ID", "accesskey"), ("AWS_SECRET_ACCESS_KEY", "secretkey")):
         reference = env[name]["valueFrom"]["secretKeyRef"]
         assert (reference["name"], reference["key"]) == ("keys", key)
+    assert env["POCKETKUBE_STORE_SECRET"]["value"] == "keys"
     assert env["POCKETKUBE_NODE"]["valueFrom"]["fieldRef"]["fieldPath"] == "spec.nodeName"
 
 

@@ -127,6 +127,15 @@ def test_wrong_keys(s3: Gateway, bundle: Path, tmp_path, monkeypatch, name: str)
         assert "AWS_ACCESS_KEY_ID" in line
 
 
+def test_a_pod_names_the_secret_of_its_keys(s3: Gateway, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("POCKETKUBE_STORE_SECRET", "team-keys")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    assert "look at the Secret team-keys, in the pod's namespace, and what" in fetch(tmp_path)
+    for name in KEYS:
+        monkeypatch.delenv(name)
+    assert "needs the Secret team-keys, with accesskey and secretkey" in fetch(tmp_path)
+
+
 def test_a_server_that_only_reads(versitygw: Path, bundle: Path, tmp_path, monkeypatch) -> None:
     with running_gateway(versitygw, tmp_path / "gateway", "--readonly") as gateway:
         for name, value in gateway.environment.items():
