@@ -133,7 +133,6 @@ def step_named(spec: Spec, name: str) -> Step:
     steps = plan(spec)
     found = [step for step in steps if step.key == name] or [s for s in steps if s.stage == name]
     if not found:
-        stage_named(name)
         raise UserError(
             f"The spec's job has no step {name}; use one of {', '.join(step.key for step in steps)}."
         )

@@ -71,6 +71,11 @@ def test_the_files_are_what_the_figures_say(job) -> None:
     assert "fewer multiply-adds" in (folder / "report.html").read_text()
 
 
+def test_a_name_that_no_step_has_is_answered_with_those_of_the_job() -> None:
+    with pytest.raises(UserError, match=r"no step load_model; use one of .*train_model, 1_prune_"):
+        step_named(parse_spec(SPEC), "load_model")
+
+
 def test_a_file_that_is_slower_with_fewer_multiply_adds_is_warned_of(job, tmp_path: Path) -> None:
     _, folders, _, _ = job
     measured = json.loads((folders["benchmark"] / BENCHMARK_FILE).read_text())
