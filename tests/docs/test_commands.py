@@ -1,6 +1,7 @@
 """Command lines in the README and on pages are such as the commands take."""
 
 import importlib.util
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ PARSER = command_parser()
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 LEFT_OUT = "…"
 # What is not ours.
-OTHERS = {"kubectl", "source", "export", "cd"}
+OTHERS = {"kubectl", "source", "export", "cd", "printf"}
 
 
 def lines() -> Iterator[tuple[str, list[str]]]:
@@ -44,6 +45,8 @@ def test_every_command_line_is_right(where: str, words: list[str]) -> None:
             assert importlib.util.find_spec(module), where
         case ["python", script, *_]:
             assert (ROOT / script).is_file(), where
+        case [script, *_] if script.endswith(".sh"):
+            assert os.access(ROOT / script, os.X_OK), where
         case [program, *_]:
             assert program in OTHERS, where
 
