@@ -82,7 +82,7 @@ def check_kinds(session: Session, needs: Needs) -> Iterator[Finding]:
         (_TRAINJOBS, needs.trainjobs),
         (_KATIB, False),
     ):
-        yield _kind(wanted, is_needed, groups, _plurals(session, wanted.version))
+        yield _kind(session, wanted, is_needed, groups)
 
 
 def has_kind(session: Session, version: str, plural: str) -> bool:
@@ -91,18 +91,23 @@ def has_kind(session: Session, version: str, plural: str) -> bool:
 
 
 def _kind(
-    wanted: _Wanted, is_needed: bool, groups: Mapping[str, tuple[str, ...]], there: set[str]
+    session: Session, wanted: _Wanted, is_needed: bool, groups: Mapping[str, tuple[str, ...]]
 ) -> Finding:
     group, _, version = wanted.version.partition("/")
     subject = f"{wanted.plurals[0]}.{group}"
+    there = _plurals(session, wanted.version)
     absent = [plural for plural in wanted.plurals if plural not in there]
     if not absent:
         return right(subject, f"{version} is there, for {wanted.what_for}")
-    others = [each for each in groups.get(group, ()) if each != version]
-    sentence = f"{', '.join(absent)} {version}: not there"
-    if others and not there:
-        sentence += f" (but {', '.join(others)} of that group)"
-    return missing(is_needed, subject, f"{sentence}; for {wanted.what_for}", wanted.remedy)
+    # Groups are shared: another version may be of other kinds alone.
+    others = [
+        each
+        for each in groups.get(group, ())
+        if each != version and absent[0] in _plurals(session, f"{group}/{each}")
+    ]
+    known = f" (but {', '.join(others)})" if others else ""
+    sentence = f"{', '.join(absent)} {version}: not there{known}; for {wanted.what_for}"
+    return missing(is_needed, subject, sentence, wanted.remedy)
 
 
 def _groups(session: Session) -> dict[str, tuple[str, ...]]:
