@@ -19,7 +19,7 @@ from pocketkube.kube.pod_parts import (
     tolerations,
     without_token,
 )
-from pocketkube.spec.sections import BenchmarkPods, Cluster
+from pocketkube.spec.sections import Cluster
 
 CONTAINER = "benchmark"
 # Pods that bear these keep off each other's nodes, whosoever's they are.
@@ -105,7 +105,7 @@ def _pod(work: Measurement, cluster: Cluster) -> dict[str, Any]:
         "restartPolicy": "Never",
         **without_token(cluster),
         **pull_secrets(asked.image_pull_secrets),
-        "nodeSelector": _selector(asked),
+        "nodeSelector": asked.selected,
         "tolerations": tolerations(asked),
         "affinity": {
             "podAntiAffinity": {
@@ -136,11 +136,6 @@ def _pod(work: Measurement, cluster: Cluster) -> dict[str, Any]:
         ],
         "volumes": [{"name": "tmp", "emptyDir": {}}],
     }
-
-
-def _selector(asked: BenchmarkPods) -> dict[str, str]:
-    arch = {} if asked.arch == "any" else {"kubernetes.io/arch": asked.arch}
-    return {**arch, **asked.node_selector}
 
 
 def _environment(work: Measurement, cluster: Cluster) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ from pocketkube.errors import UserError
 from pocketkube.spec import Spec, settings_document
 from pocketkube.spec.form import CompressForm, SearchForm, merged, name_of, spec_of
 from pocketkube.spec.sections import Cluster
-from pocketkube.spec.sections.cluster import ARCH
 from pocketkube.stages.plan import RESULT, SEARCH, Step, plan
 from pocketkube.stages.reachable import looked_up
 
@@ -239,7 +238,7 @@ def request_of(cluster: Cluster, step: Step) -> TaskRequest:
         cpu=pods.cpu or "0",
         memory=pods.memory or "0",
         gpus=str(pods.gpus),
-        node_selector={**ARCH, **pods.node_selector},
+        node_selector=pods.selected,
         tolerations=[{key: value for key, value in each if value} for each in pods.tolerations],
     )
 

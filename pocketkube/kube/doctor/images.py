@@ -8,6 +8,7 @@ from pocketkube.kube.doctor.finding import Finding, right, wrong
 from pocketkube.kube.doctor.needs import Needs
 from pocketkube.kube.kfp.package import digest_of
 from pocketkube.kube.objects import POD, create, delete, get, name_of
+from pocketkube.kube.pod_parts import pull_secrets, tolerations
 from pocketkube.kube.pods import why_ended, why_stuck
 from pocketkube.kube.session import Session
 from pocketkube.spec.sections.cluster import BenchmarkPods, Pods
@@ -83,9 +84,7 @@ def _remedy(namespace: str, image: str, reason: str) -> str:
 
 
 def _pod(image: str, pods: Pods, needs: Needs) -> dict[str, Any]:
-    selector = dict(pods.node_selector)
-    if isinstance(pods, BenchmarkPods) and pods.arch != "any":
-        selector["kubernetes.io/arch"] = pods.arch
+    secrets = (pods if isinstance(pods, BenchmarkPods) else needs.cluster.workers).image_pull_secrets
     container = {
         "name": "main",
         "image": image,
@@ -102,7 +101,7 @@ def _pod(image: str, pods: Pods, needs: Needs) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": f"pocketkube-doctor-{digest_of([image, selector, time.time_ns()])}",
+            "name": f"pocketkube-doctor-{digest_of([image, pods.selected, time.time_ns()])}",
             "labels": {
                 "app.kubernetes.io/managed-by": "pocketkube",
                 "app.kubernetes.io/part-of": "pocketkube",
@@ -114,12 +113,9 @@ def _pod(image: str, pods: Pods, needs: Needs) -> dict[str, Any]:
             "automountServiceAccountToken": False,
             # The node's kubelet ends what this process could not remove.
             "activeDeadlineSeconds": 2 * PULL_S,
-            "nodeSelector": selector,
-            "tolerations": [
-                {key: value for key, value in each.model_dump().items() if value}
-                for each in pods.tolerations
-            ],
-            "imagePullSecrets": [{"name": name} for name in needs.cluster.workers.image_pull_secrets],
+            "nodeSelector": pods.selected,
+            "tolerations": tolerations(pods),
+            **pull_secrets(secrets),
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": 1000,

@@ -113,9 +113,7 @@ def place_for(name: str, pods: Pods, nodes: Sequence[Node]) -> Finding:
         pods: The settings.
         nodes: All nodes.
     """
-    wanted = dict(pods.node_selector)
-    if isinstance(pods, BenchmarkPods) and pods.arch != "any":
-        wanted[ARCH] = pods.arch
+    wanted = pods.selected
     labelled = [node for node in nodes if wanted.items() <= node.labels.items()]
     if not labelled:
         # A node's architecture is what it is.
@@ -126,7 +124,7 @@ def place_for(name: str, pods: Pods, nodes: Sequence[Node]) -> Finding:
         return wrong(
             name,
             f"no node has the labels {_labels(wanted)}",
-            f"kubectl label node {example} {_labels(own or wanted)}",
+            f"kubectl label node {example} {_labels(own)}" if own else f"add a node of {wanted[ARCH]}",
         )
     open_nodes = [node for node in labelled if not _not_tolerated(node, pods)]
     if not open_nodes:

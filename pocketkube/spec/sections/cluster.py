@@ -32,6 +32,11 @@ class Pods(Settings):
     tolerations: tuple[Toleration, ...] = Field((), description="Taints that are put up with.")
 
     @property
+    def selected(self) -> dict[str, str]:
+        """All labels that a node must have."""
+        return self.node_selector
+
+    @property
     def tolerated(self) -> tuple[Toleration, ...]:
         """All that the pods tolerate."""
         return self.tolerations
@@ -55,6 +60,11 @@ class TaskPods(Pods):
         description="How often a task begins again whose pod was lost; it goes on from its checkpoint.",
     )
     timeout_minutes: Count | None = Field(None, description="The task is ended after so long.")
+
+    @property
+    def selected(self) -> dict[str, str]:
+        """Beside `node_selector`, the architecture of the image."""
+        return {**ARCH, **self.node_selector}
 
 
 class Elastic(Settings):
@@ -138,6 +148,12 @@ class BenchmarkPods(Pods):
         description="It is given up, too, where a pod finds no node, no quota or no image for so long.",
     )
     ttl_seconds: int = Field(3600, ge=0, description="A Job that failed is removed after so long.")
+
+    @property
+    def selected(self) -> dict[str, str]:
+        """Beside `node_selector`, the architecture."""
+        arch = {} if self.arch == "any" else {"kubernetes.io/arch": self.arch}
+        return {**arch, **self.node_selector}
 
     @property
     def tolerated(self) -> tuple[Toleration, ...]:

@@ -45,8 +45,14 @@ def test_a_pod_that_asks_for_nothing_runs_on_any_node_without_taints() -> None:
         (
             BenchmarkPods(arch="arm64", node_selector={"pool": "phones"}),
             [node("x"), node("y", "arm64")],
-            "no node has the labels pool=phones kubernetes.io/arch=arm64",
+            "no node has the labels kubernetes.io/arch=arm64 pool=phones",
             "kubectl label node y pool=phones",
+        ),
+        (
+            BenchmarkPods(arch="arm64"),
+            [node("x")],
+            "no node has the labels kubernetes.io/arch=arm64",
+            "add a node of arm64",
         ),
         (
             BenchmarkPods(arch="arm64"),
@@ -100,6 +106,13 @@ def test_the_taint_of_clouds_arm_nodes_keeps_nothing_away_that_asks_for_arm() ->
     (found,) = arm_nodes([node("y", "arm64", taints=[CLOUDS_TAINT, TAINT])], BenchmarkPods())
     assert found.remedy.endswith("{key: pool, value: arm, effect: NoSchedule}]}}")
     assert "kubernetes.io/arch" not in found.remedy
+
+
+def test_a_task_runs_on_the_architecture_of_its_image() -> None:
+    nodes = [node("x"), node("y", "arm64")]
+    assert place_for("cluster.task", TaskPods(), nodes).sentence == "can run on x"
+    own = TaskPods(node_selector={"kubernetes.io/arch": "arm64"})
+    assert place_for("cluster.task", own, nodes).sentence == "can run on y"
 
 
 @pytest.mark.parametrize(
