@@ -29,7 +29,9 @@ from pocketkube.layout import (
 from pocketkube.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
+    from pocketkube.kube import Session
     from pocketkube.spec import Spec
+    from pocketkube.spec.sections import Cluster
 
 
 def run(options: Namespace) -> None:
@@ -264,10 +266,11 @@ def _latency_table(options: Namespace) -> None:
     from pocketkube.spec.sections import Benchmark
 
     settings_of_options(Benchmark, threads=tuple(threads))
+    nodes = _nodes_of(options.cluster) if options.cluster else None
     # The files of single operations are made where they are measured: that needs LiteRT alone.
     networks = read_networks(source) if made else _networks_of(source, options)
-    if options.cluster:
-        table = _table_on_cluster(networks, options.cluster, options.output, threads[0])
+    if nodes:
+        table = _table_on_cluster(networks, *nodes, options.output, threads[0])
     else:
         table = measure_table(networks, options.output, threads=threads[0])
     if options.json:
@@ -284,23 +287,35 @@ def _networks_of(file: Path, options: Namespace) -> Any:
     return networks_to_time(_model(str(file), options.image_size))
 
 
-def _table_on_cluster(networks: Any, spec: Path, output: Path, threads: int) -> Any:
+def _nodes_of(spec: Path) -> "tuple[Session, Cluster]":
+    """The cluster that KUBECONFIG names, and what a spec asks of its nodes."""
     from pocketkube.kube import connect
+    from pocketkube.spec import load_spec
+    from pocketkube.stages.on_nodes import refuse_without_store
+
+    cluster = load_spec(spec).cluster
+    session = connect()
+    refuse_without_store(session, cluster)
+    return session, cluster
+
+
+def _table_on_cluster(
+    networks: Any, session: "Session", cluster: "Cluster", output: Path, threads: int
+) -> Any:
     from pocketkube.latency_table.network_files import write_networks
     from pocketkube.latency_table.table import read_table, write_table
     from pocketkube.layout import TABLE_FILE
-    from pocketkube.spec import load_spec
     from pocketkube.stages.call import StageCall
     from pocketkube.stages.configs import MeasureLatencyTableConfig
     from pocketkube.stages.on_nodes import measure_on_nodes
 
-    config = MeasureLatencyTableConfig(threads=threads, cluster=load_spec(spec).cluster)
+    config = MeasureLatencyTableConfig(threads=threads, cluster=cluster)
     with temporary_folder() as folder:
         made, measured = folder / "networks", folder / "measured"
         made.mkdir()
         write_networks(networks, made)
         inputs = {"networks": str(made)}
-        measure_on_nodes(connect(), StageCall("measure_latency_table", config, inputs, str(measured)))
+        measure_on_nodes(session, StageCall("measure_latency_table", config, inputs, str(measured)))
         table = read_table(measured / TABLE_FILE)
     write_table(table, output)
     return table

@@ -36,6 +36,7 @@ class Kind:
 POD = Kind("v1", "Pod")
 EVENT = Kind("v1", "Event")
 CONFIG_MAP = Kind("v1", "ConfigMap")
+SECRET = Kind("v1", "Secret")
 JOB = Kind("batch/v1", "Job")
 
 

@@ -1,18 +1,24 @@
 """Measures on other nodes than a component's own, where cluster.benchmark asks for such."""
 
 import platform
+import secrets
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from pocketkube.benchmarking.required_node import arch_of
+from pocketkube.errors import UserError
 from pocketkube.files import replaced_folder, temporary_folder
 from pocketkube.kube import Session
 from pocketkube.kube.benchmark_job import INDEX
+from pocketkube.kube.failures import Refused
+from pocketkube.kube.objects import SECRET, get
 from pocketkube.launch.node_pool import NodePool
 from pocketkube.launch.waiting import wait_for
+from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import BenchmarkLitertConfig, OnNodesConfig
 from pocketkube.stages.measuring import merge_benchmarks
@@ -20,9 +26,11 @@ from pocketkube.stages.own_place import own_place, send_inputs
 from pocketkube.storage import (
     S3Location,
     fetch_folder,
+    is_named,
     is_whole,
     parse_uri,
     patiently,
+    refuse_unwritable,
     remove_if_possible,
 )
 
@@ -35,6 +43,31 @@ def asks_for_others(config: OnNodesConfig) -> bool:
     asked = config.cluster.benchmark
     is_own = asked.arch in ("any", arch_of(platform.machine()))
     return asked.nodes > 1 or not is_own or bool(asked.node_selector)
+
+
+def refuse_without_store(session: Session, cluster: Cluster) -> None:
+    """Refuses what would keep a Job's pods from the object store, as far as it can be seen from here.
+
+    For who has something long to prepare before `measure_on_nodes`.
+
+    Args:
+        session: The cluster, and the namespace of the Job.
+        cluster: Its section of the spec.
+
+    Raises:
+        UserError: If the object store is away or refuses, or its keys' Secret is not there.
+    """
+    # A place of its own there, as a Job has.
+    refuse_unwritable(parse_uri(f"{cluster.object_store.work}/{secrets.token_hex(8)}"))
+    name = cluster.object_store.secret
+    # Where no keys are named here, none are needed there. Not everybody may look at Secrets.
+    with suppress(Refused):
+        if is_named() and get(session, SECRET, name) is None:
+            raise UserError(
+                f"There is no Secret {name} in the namespace {session.namespace}, of which pods have "
+                "the S3 server's keys (accesskey, secretkey): make it, or go to another namespace by "
+                "kubectl config set-context --current --namespace NAME."
+            )
 
 
 def measure_on_nodes(session: Session, call: StageCall) -> None:

@@ -232,6 +232,18 @@ def test_a_benchmark_by_itself_on_another_node_than_the_spec_asks_for(tmp_path: 
     assert not (tmp_path / "measured").exists()
 
 
+def test_a_table_is_not_prepared_for_a_cluster_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(*_: object) -> None:
+        raise AssertionError("networks are made")
+
+    monkeypatch.setattr("pocketkube.cli.commands._networks_of", too_late)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nosuch"))
+    table = ("benchmark", "--table", "net.keras", "-o", tmp_path / "table.json")
+    assert "nosuch cannot be used" in refused(*table, "--cluster", write_spec(tmp_path))
+
+
 def test_unpacking_gives_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from pocketkube.packing import write_packed
 

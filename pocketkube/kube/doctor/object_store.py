@@ -16,13 +16,12 @@ from urllib3.exceptions import HTTPError
 
 from pocketkube.kube.doctor.finding import Finding, missing, note, right, wrong
 from pocketkube.kube.doctor.needs import Needs
-from pocketkube.kube.objects import CONFIG_MAP, Kind, get
+from pocketkube.kube.objects import CONFIG_MAP, SECRET, get
 from pocketkube.kube.session import Session
 from pocketkube.storage import parse_uri
 from pocketkube.storage.server_settings import CERTIFICATES, ENDPOINTS
 
 LAUNCHER, SETTINGS = "kfp-launcher", "pocketkube-object-store"
-SECRET = Kind("v1", "Secret")
 _TIMEOUT = urllib3.Timeout(connect=3, read=5)
 
 
