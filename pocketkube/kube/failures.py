@@ -75,7 +75,10 @@ def _hint(status: int, reason: str, said: str) -> str:
     if status == 403 and "cannot" in said:
         return "grant it to that account by a Role and a RoleBinding"
     if status == 404 and "the server could not find" in said:
-        return "that version of the kind is not installed on the cluster: install what defines it"
+        return (
+            "that version of the kind is not installed on the cluster: pocketkube doctor names what "
+            "installs it"
+        )
     if status == 422 or reason == "Invalid":
         return "correct the named fields"
     return ""

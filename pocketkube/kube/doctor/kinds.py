@@ -80,7 +80,7 @@ def check_kinds(session: Session, needs: Needs) -> Iterator[Finding]:
         (_RECURRING, False),
         (_MPIJOBS, needs.mpijobs),
         (_TRAINJOBS, needs.trainjobs),
-        (_KATIB, False),
+        (_KATIB, needs.experiments),
     ):
         yield _kind(session, wanted, is_needed, groups)
 
