@@ -141,7 +141,7 @@ def test_nodes_that_no_label_and_no_room_leaves(namespace: str, spec: Any) -> No
     assert code == 2
     assert "no node is large enough: memory 900Ti is asked for" in found["cluster.task"][0]["sentence"]
     benchmark = found["cluster.benchmark"][0]
-    assert "no node has the labels pool=phones kubernetes.io/arch=arm64" in benchmark["sentence"]
+    assert "no node has the labels kubernetes.io/arch=arm64 pool=phones" in benchmark["sentence"]
     assert benchmark["remedy"].startswith("kubectl label node ")
     # Neither MPIJobs nor TrainJobs are asked for.
     assert "cluster.workers" not in found
