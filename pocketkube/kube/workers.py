@@ -93,9 +93,7 @@ def resources(workers: WorkerPods) -> dict[str, Any]:
 
 def placement(workers: WorkerPods) -> dict[str, Any]:
     """The fields of a pod's spec that say which nodes it may have."""
-    found: dict[str, Any] = {}
-    if workers.node_selector:
-        found["nodeSelector"] = dict(workers.node_selector)
+    found: dict[str, Any] = {"nodeSelector": workers.selected}
     if workers.tolerations:
         found["tolerations"] = tolerations(workers)
     if workers.affinity:

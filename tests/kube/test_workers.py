@@ -138,7 +138,7 @@ def test_what_the_section_says_is_in_the_job() -> None:
     assert launcher["envFrom"] == [{"secretRef": {"name": "hub-token"}}]
     for pod in pods_of(job):
         assert pod["serviceAccountName"] == "pocketkube-worker"
-        assert pod["nodeSelector"] == {"pool": "gpu"}
+        assert pod["nodeSelector"] == {"kubernetes.io/arch": "amd64", "pool": "gpu"}
         assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
         assert pod["imagePullSecrets"] == [{"name": "registry"}]
         shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}

@@ -46,25 +46,30 @@ class Pods(Settings):
 ARCH = {"kubernetes.io/arch": "amd64"}
 
 
-class TaskPods(Pods):
-    """The pod of one task of a pipeline."""
+class _OfOurImage(Pods):
+    """Pods that run the image of tasks."""
 
     node_selector: dict[str, str] = Field(
         {},
         description="Labels that a node must have; kubernetes.io/arch is amd64, as the image is, where "
         "it is not among them.",
     )
+
+    @property
+    def selected(self) -> dict[str, str]:
+        """Beside `node_selector`, the architecture of the image."""
+        return {**ARCH, **self.node_selector}
+
+
+class TaskPods(_OfOurImage):
+    """The pod of one task of a pipeline."""
+
     retries: int = Field(
         2,
         ge=0,
         description="How often a task begins again whose pod was lost; it goes on from its checkpoint.",
     )
     timeout_minutes: Count | None = Field(None, description="The task is ended after so long.")
-
-    @property
-    def selected(self) -> dict[str, str]:
-        """Beside `node_selector`, the architecture of the image."""
-        return {**ARCH, **self.node_selector}
 
 
 class Elastic(Settings):
@@ -82,7 +87,7 @@ class Elastic(Settings):
         return self
 
 
-class WorkerPods(Pods):
+class WorkerPods(_OfOurImage):
     """The workers of an MPIJob, one pod each; training.workers says how many processes there are."""
 
     slots: Count = Field(1, description="Processes in one pod.")

@@ -202,7 +202,7 @@ def test_the_section_says_what_the_pods_are_and_when_it_is_given_up() -> None:
     assert container["resources"] == {"requests": asked, "limits": asked}
     assert container["envFrom"] == [{"secretRef": {"name": "hub"}}]
     assert pod["imagePullSecrets"] == [{"name": "pull"}]
-    assert pod["nodeSelector"] == {"pool": "gpu"}
+    assert pod["nodeSelector"] == {"kubernetes.io/arch": "amd64", "pool": "gpu"}
     assert document["metadata"]["ownerReferences"][0]["kind"] == "Workflow"
 
 
