@@ -4,20 +4,24 @@
 #   manifests/examples/run.sh [overlay]      default: this folder; manifests/overlays/demo for one small node
 #
 # The namespace and the Secret of the S3 server's keys have to be there: docs/kubeflow/install.md#one-small-node.
-# Jobs of an earlier run are replaced.
+# Jobs of an earlier run are replaced when they have ended.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 overlay=${1:-$here}
 secret=mlpipeline-minio-artifact
 jobs=(pocketkube-compress pocketkube-benchmark)
+all=(mpijob/pocketkube-train "${jobs[@]/#/job/}")
 
 main() {
     if ! kubectl_ get secret "$secret" > /dev/null; then
         echo "run: the namespace pocketkube needs the Secret $secret: docs/kubeflow/install.md#one-small-node" >&2
         exit 2
     fi
-    kubectl_ delete --ignore-not-found mpijob/pocketkube-train "${jobs[@]/#/job/}" > /dev/null
+    for job in "${all[@]}"; do
+        refuse_running "$job"
+    done
+    kubectl_ delete --ignore-not-found "${all[@]}" > /dev/null
     kubectl apply --server-side -k "$overlay" > /dev/null
     follow mpijob/pocketkube-train training.kubeflow.org/job-name=pocketkube-train
     for job in "${jobs[@]}"; do
@@ -34,12 +38,25 @@ kubectl_() {
     kubectl --namespace pocketkube "$@"
 }
 
+# One that was interrupted goes on by itself, and so might another person's.
+refuse_running() {
+    local met
+    met=$(kubectl_ get "$1" --ignore-not-found -o jsonpath="{.kind}$conditions")
+    case $met in
+        "" | *" Succeeded "* | *" Complete "* | *" Failed "* | *" Suspended "*) ;;
+        *)
+            echo "run: $1 is running; wait for its end, or end it: kubectl -n pocketkube delete ${all[*]}" >&2
+            exit 2
+            ;;
+    esac
+}
+
 # Waits for the end of a job, and says meanwhile what keeps its pods from starting.
 follow() {
     local job=$1 pods=$2 met reason said=""
     echo "run: $job"
     while true; do
-        met=$(kubectl_ get "$job" -o jsonpath='{range .status.conditions[?(@.status=="True")]} {.type} {end}')
+        met=$(kubectl_ get "$job" -o jsonpath="$conditions")
         case $met in
             *" Succeeded "* | *" Complete "*)
                 return 0
@@ -59,6 +76,7 @@ follow() {
     done
 }
 
+conditions='{range .status.conditions[?(@.status=="True")]} {.type} {end}'
 # What every container waits for.
 starting='^\(PodInitializing\|ContainerCreating\) '
 # Of each container that does not start, and of each pod that has no node.

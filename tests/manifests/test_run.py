@@ -15,6 +15,8 @@ cd "$(dirname "$0")"
 echo "$*" >> asked
 case "$*" in
     *" get secret "*) test -e secret ;;
+    *" get mpijob/"*" --ignore-not-found "*) cat before ;;
+    *" --ignore-not-found "*) ;;
     *" get mpijob/"*) cat train ;;
     *" get job/"*) echo " Complete " ;;
     *" get pods "*) cat waiting; echo " Failed " > train ;;
@@ -33,6 +35,7 @@ def cluster(tmp_path: Path) -> Path:
     (tmp_path / "secret").touch()
     (tmp_path / "train").write_text(" Created  Succeeded ")
     (tmp_path / "waiting").touch()
+    (tmp_path / "before").touch()
     return tmp_path
 
 
@@ -54,7 +57,7 @@ def test_each_job_begins_when_the_one_before_has_ended(cluster: Path) -> None:
     done = run(cluster)
     assert done.returncode == 0, done.stderr
     words = asked(cluster)
-    order = [" delete ", "apply ", "get mpijob/", "patch job/pocketkube-compress"]
+    order = [" delete ", "apply ", "get mpijob/pocketkube-train -o", "patch job/pocketkube-compress"]
     places = [words.index(each) for each in [*order, "patch job/pocketkube-benchmark"]]
     assert places == sorted(places)
     assert "s3://bucket/work/examples/result/model.tflite" in done.stdout
@@ -72,6 +75,16 @@ def test_a_job_that_fails_is_the_last_and_its_words_and_what_it_waited_for_are_s
     assert "pocketkube: the images are of another range" in done.stderr
     assert "mpijob/pocketkube-train has failed" in done.stderr
     assert "patch" not in asked(cluster)
+
+
+def test_a_run_that_goes_on_is_left_alone_and_one_that_has_ended_is_replaced(cluster: Path) -> None:
+    (cluster / "before").write_text("MPIJob Created  Running ")
+    done = run(cluster)
+    assert done.returncode == 2
+    assert "mpijob/pocketkube-train is running; wait for its end, or end it: kubectl" in done.stderr
+    assert "apply" not in asked(cluster)
+    (cluster / "before").write_text("MPIJob Created  Failed ")
+    assert run(cluster).returncode == 0
 
 
 def test_without_the_secret_nothing_is_changed(cluster: Path) -> None:
