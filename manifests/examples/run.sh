@@ -53,8 +53,9 @@ refuse_running() {
 
 # Waits for the end of a job, and says meanwhile what keeps its pods from starting.
 follow() {
-    local job=$1 pods=$2 met reason said=""
+    local job=$1 pods=$2 met reason uid said=""
     echo "run: $job"
+    uid=$(kubectl_ get "$job" -o jsonpath='{.metadata.uid}')
     while true; do
         met=$(kubectl_ get "$job" -o jsonpath="$conditions")
         case $met in
@@ -68,6 +69,9 @@ follow() {
                 ;;
         esac
         reason=$(kubectl_ get pods --selector "$pods" -o jsonpath="$waiting" | grep -v "$starting" | head -n 1 || true)
+        # Where there are too few pods, as for a quota, the job's own events say why.
+        [ -n "$reason" ] || reason=$(kubectl_ get events --field-selector "type=Warning,involvedObject.uid=$uid" \
+            -o jsonpath='{range .items[*]}{.message}{"\n"}{end}' | tail -n 1)
         if [ -n "$reason" ] && [ "$reason" != "$said" ]; then
             echo "run: $job waits: $reason" >&2
             said=$reason

@@ -17,9 +17,11 @@ case "$*" in
     *" get secret "*) test -e secret ;;
     *" get mpijob/"*" --ignore-not-found "*) cat before ;;
     *" --ignore-not-found "*) ;;
+    *.uid}*) echo 1234 ;;
     *" get mpijob/"*) cat train ;;
     *" get job/"*) echo " Complete " ;;
-    *" get pods "*) cat waiting; echo " Failed " > train ;;
+    *" get pods "*) cat waiting; test -s waiting && echo " Failed " > train ;;
+    *" get events "*involvedObject.uid=1234*) echo "exceeded quota"; echo " Failed " > train ;;
     *" logs "*) echo "pocketkube: the images are of another range" ;;
     *" get configmap "*) echo s3://bucket/work ;;
 esac
@@ -75,6 +77,11 @@ def test_a_job_that_fails_is_the_last_and_its_words_and_what_it_waited_for_are_s
     assert "pocketkube: the images are of another range" in done.stderr
     assert "mpijob/pocketkube-train has failed" in done.stderr
     assert "patch" not in asked(cluster)
+
+
+def test_a_job_that_has_too_few_pods_says_why(cluster: Path) -> None:
+    (cluster / "train").write_text(" Created ")
+    assert "mpijob/pocketkube-train waits: exceeded quota" in run(cluster).stderr
 
 
 def test_a_run_that_goes_on_is_left_alone_and_one_that_has_ended_is_replaced(cluster: Path) -> None:
