@@ -15,6 +15,7 @@ from pocketkube.api.network import ModelLike, Network, network_of, refuse_order
 from pocketkube.api.shown import Shown
 from pocketkube.api.value_range import asked, at_chance, refuse_unknown_range, unvarying
 from pocketkube.benchmarking.samples import random_samples
+from pocketkube.console.progress import working
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
 from pocketkube.deploy import SPARSE_FORMATS, check_agreement
@@ -22,11 +23,10 @@ from pocketkube.deploy.agreement import Agreement
 from pocketkube.deploy.presumed import presumed_measure
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.figures import size
-from pocketkube.files import replaced_file
+from pocketkube.files.whole import replaced_file
 from pocketkube.measures import TaskMeasure
 from pocketkube.measures.wording import percent
 from pocketkube.number_formats import NumberFormat
-from pocketkube.progress import working
 from pocketkube.spec.sections import Quantize, QuantizeWeights
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.export import CHECKED, converted, notes_on_file

@@ -14,9 +14,9 @@ from pocketkube.cli.options import (
     refuse_other_ending,
     settings_of_options,
 )
+from pocketkube.console.quiet import quiet_tensorflow
 from pocketkube.errors import UserError, repeatable
-from pocketkube.files import replaced_file, temporary_folder, write_text
-from pocketkube.layout import (
+from pocketkube.files.layout import (
     COMPARISON_PAGE,
     LITERT_FILE,
     MODEL_FILE,
@@ -26,7 +26,7 @@ from pocketkube.layout import (
     SEARCH_FILE,
     TRIALS_FILE,
 )
-from pocketkube.quiet import quiet_tensorflow
+from pocketkube.files.whole import replaced_file, temporary_folder, write_text
 
 if TYPE_CHECKING:
     from pocketkube.spec import Spec
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 def run(options: Namespace) -> None:
     """`pocketkube run`: a spec's whole job."""
-    from pocketkube.output_folder import alone_in, telling_of_earlier
-    from pocketkube.records import text_of
+    from pocketkube.files.output_folder import alone_in, telling_of_earlier
+    from pocketkube.files.records import text_of
     from pocketkube.stages.component import CACHE
     from pocketkube.stages.outputs import collect
     from pocketkube.stages.whole_job import run_inline
@@ -55,8 +55,8 @@ def run(options: Namespace) -> None:
 
 def search(options: Namespace) -> None:
     """`pocketkube search`: a spec's job up to its search, or samplers beside each other."""
-    from pocketkube.output_folder import alone_in, telling_of_earlier
-    from pocketkube.records import text_of
+    from pocketkube.files.output_folder import alone_in, telling_of_earlier
+    from pocketkube.files.records import text_of
     from pocketkube.report.search import sentences
     from pocketkube.stages.component import CACHE
     from pocketkube.stages.outputs import collect_search
@@ -104,8 +104,8 @@ def _job(options: Namespace) -> "Spec":
 
 
 def _compare(options: Namespace, spec: Any, output: Path, cache: Path) -> None:
-    from pocketkube.output_folder import alone_in
-    from pocketkube.records import text_of
+    from pocketkube.files.output_folder import alone_in
+    from pocketkube.files.records import text_of
     from pocketkube.report.comparison import comparison_lines
     from pocketkube.stages.comparing import compare_samplers
 
@@ -284,10 +284,10 @@ def _networks_of(file: Path, options: Namespace) -> Any:
 
 
 def _table_on_cluster(networks: Any, spec: Path, output: Path, threads: int) -> Any:
+    from pocketkube.files.layout import TABLE_FILE
     from pocketkube.kube import connect
     from pocketkube.latency_table.network_files import write_networks
     from pocketkube.latency_table.table import read_table, write_table
-    from pocketkube.layout import TABLE_FILE
     from pocketkube.spec import load_spec
     from pocketkube.stages.call import StageCall
     from pocketkube.stages.configs import MeasureLatencyTableConfig

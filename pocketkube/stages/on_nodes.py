@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from pocketkube.benchmarking.required_node import arch_of
-from pocketkube.files import replaced_folder, temporary_folder
+from pocketkube.files.whole import replaced_folder, temporary_folder
 from pocketkube.kube import Session
 from pocketkube.kube.benchmark_job import INDEX
 from pocketkube.launch.node_pool import NodePool

@@ -10,7 +10,7 @@ from keras import layers
 from sklearn.datasets import load_digits
 
 import pocketkube as pk
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 
 IMAGES, LABELS = load_digits(return_X_y=True)
 DATA = (IMAGES.reshape(-1, 8, 8, 1).astype("float32") / 16, LABELS)

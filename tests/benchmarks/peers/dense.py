@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 import pocketkube as pk
-from pocketkube.files import replaced_folder, write_text
+from pocketkube.files.whole import replaced_folder, write_text
 from pocketkube.models import build_model
 from tests.benchmarks.peers.arrays import accuracy
 from tests.benchmarks.peers.budget import Budget

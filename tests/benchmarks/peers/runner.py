@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from pocketkube.child_processes import started
 from pocketkube.errors import UserError
-from pocketkube.files import write_text
-from pocketkube.records import read_document
+from pocketkube.files.records import read_document
+from pocketkube.files.whole import write_text
+from pocketkube.processes.children import started
 from tests.benchmarks.peers.budget import Budget
 from tests.benchmarks.peers.cases import Case
 from tests.benchmarks.peers.environments import OURS, ROOT, is_ready, python_of
