@@ -1,11 +1,10 @@
 """The keyword arguments of the API's functions: the settings of a spec's stages, by the same names."""
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
 
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, did_you_mean
 from pocketkube.spec.reading import parse_settings
 from pocketkube.spec.sections import Distillation, TaskSettings, Training
 from pocketkube.spec.settings import Settings
@@ -133,9 +132,8 @@ def _what_is_right(function: str, name: str, value: Any) -> str:
     for section, kind in (("training", Training), ("distillation", Distillation)):
         if section in known and name in kind.model_fields:
             return f"is a setting of {section}: give {section}={{{name!r}: {value!r:.60}}}."
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"is not a known argument; did you mean {close[0]}?"
+    if question := did_you_mean(name, known):
+        return f"is not a known argument; {question}"
     return f"is not a known argument; use one of {', '.join(known)}."
 
 

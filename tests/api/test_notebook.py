@@ -202,7 +202,10 @@ def test_levels_in_a_keras_file_are_seen(notebook, tmp_path: Path) -> None:
         (lambda m: pk.prune(m, speed_up=2), "did you mean speedup"),
         (lambda m: pk.fine_tune(m, ([[1], [2, 3]], [0, 1])), "x: .* rows of the list differ in length"),
         (lambda m: pk.benchmark(m), r"benchmark: takes the paths of .tflite files.*name=digits"),
-        (lambda m: pk.export(m, "net.tflite", number_format="int4"), "'int4'; did you mean int8"),
+        (
+            lambda m: pk.export(m, "net.tflite", number_format="int4"),
+            "not known; did you mean int8",
+        ),
         (lambda m: pk.quantize(m, None), "needs examples to calibrate on"),
         (lambda m: pk.quantize(m, DATA, bits=9), "weight_bits.*received 9"),
         (lambda m: pk.quantize(m, DATA[0], epochs=2), "or epochs=0"),
