@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from pocketkube.api.data import Data, are_split, dataset_of, inputs_of
-from pocketkube.api.keywords import ExportKeywords, settings_of
+from pocketkube.api.keywords import ExportKeywords, settings_of, settings_shown
 from pocketkube.api.network import ModelLike, Network, network_of, refuse_order
 from pocketkube.api.shown import Shown
 from pocketkube.api.value_range import asked, at_chance, refuse_unknown_range, unvarying
@@ -84,6 +84,7 @@ class Exported(Shown):
         return shown
 
 
+@settings_shown
 def export(
     model: ModelLike,
     path: str | Path,

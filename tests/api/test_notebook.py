@@ -1,5 +1,8 @@
 """The public API as a notebook uses it: its lines in order, on a small network and real digits."""
 
+import inspect
+import pydoc
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,6 +127,16 @@ def test_a_prompt_shows_a_line_of_each_result(notebook) -> None:
         assert len(repr(result)) < 200
     assert "int8" in repr(notebook.exported)
     assert "fewer MACs" in repr(found)
+
+
+def test_help_lists_the_settings_that_a_function_takes() -> None:
+    for function, setting in (
+        (pk.prune, "round_to"),
+        (pk.quantize, "granularity"),
+        (pk.benchmark, "runs"),
+    ):
+        assert inspect.signature(function).parameters[setting].kind is inspect.Parameter.KEYWORD_ONLY
+        assert re.search(rf"\b{setting}: [^=]+ = \.\.\.", pydoc.plain(pydoc.render_doc(function)))
 
 
 def test_what_compresses_leaves_a_model_compiled_that_was(notebook, tmp_path: Path) -> None:
