@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from pocketkube import __version__
-from pocketkube.quiet import quiet_libraries
+from pocketkube.console.quiet import quiet_libraries
 
 quiet_libraries()
 

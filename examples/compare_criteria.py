@@ -16,7 +16,7 @@ from typing import Any
 from jobs import mean_and_spread, results_of
 
 from pocketkube.cli.ending import plain_ending
-from pocketkube.files import write_text
+from pocketkube.files.whole import write_text
 from pocketkube.measures import wording_of
 from pocketkube.report.result import Result
 from pocketkube.spec import Spec, document_of, load_spec, resolve_paths

@@ -26,7 +26,7 @@ from jobs import mean_and_spread, results_of
 from pocketkube.benchmarking import benchmark
 from pocketkube.cli.ending import plain_ending
 from pocketkube.errors import UserError
-from pocketkube.files import write_text
+from pocketkube.files.whole import write_text
 from pocketkube.measures import wording_of
 from pocketkube.report.result import Result, SideFigures
 from pocketkube.spec import document_of, load_spec, resolve_paths

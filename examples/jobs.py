@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pocketkube.files import write_text
+from pocketkube.files.whole import write_text
 from pocketkube.measures import Wording, wording_of
 from pocketkube.report.result import Result, load_result
 from pocketkube.spec import yaml_of

@@ -21,7 +21,7 @@ from pipelines.ready import READY
 from pocketkube import __version__
 from pocketkube.cli.ending import plain_ending
 from pocketkube.errors import UserError, repeatable
-from pocketkube.files import write_text
+from pocketkube.files.whole import write_text
 from pocketkube.kube.doctor.katib import ALGORITHMS, MPIJOBS
 from pocketkube.kube.kfp.package import read_package
 from pocketkube.kube.pod_parts import CONTAINER_SECURITY

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipelines.compiling import compile_ready, compile_spec
 from pocketkube.cli.ending import plain_ending
-from pocketkube.quiet import quiet_libraries
+from pocketkube.console.quiet import quiet_libraries
 from pocketkube.spec import load_spec
 
 

@@ -7,7 +7,7 @@ from kfp import compiler
 
 from pipelines.compression.compress_model import compress_model
 from pipelines.ready import READY
-from pocketkube.files import replaced_file
+from pocketkube.files.whole import replaced_file
 from pocketkube.spec import Spec
 from pocketkube.stages.reachable import check_reachable
 

@@ -1,6 +1,6 @@
 """Lets `python -m pocketkube` do what the command does."""
 
-from pocketkube.cores import share_with_ranks_beside
+from pocketkube.processes.cores import share_with_ranks_beside
 
 share_with_ranks_beside()
 

@@ -14,16 +14,16 @@ from pocketkube.bounded.variables import room_for
 from pocketkube.bounded.zip_archive import opened_zip
 from pocketkube.errors import UserError
 from pocketkube.facts import BundleFacts, PackedFacts, ProfileFacts, StageFacts, load_facts
-from pocketkube.files import replaced_folder, write_text
+from pocketkube.files.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_FILE
+from pocketkube.files.records import text_of
+from pocketkube.files.whole import replaced_folder, write_text
 from pocketkube.graph.fixed_size import at_shapes, open_shapes, opened
 from pocketkube.graph.walk import functional_graph
 from pocketkube.keras_private import flat_layers
-from pocketkube.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_FILE
 from pocketkube.loading import config_of, load_added_layers, why_not_loaded
 from pocketkube.measures.task_facts import TaskFacts
 from pocketkube.older_keras import is_older, load_older
 from pocketkube.packing import Form, packs, read_forms, write_packed
-from pocketkube.records import text_of
 
 WEIGHTS, NPZ_WEIGHTS = "model.weights.h5", "model.weights.npz"
 # Keras keeps there what layers have beside their weights: lists of words.

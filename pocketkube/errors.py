@@ -1,7 +1,9 @@
 """The one exception that stands for a user's mistake, what its text may repeat, and what of others'."""
 
+import difflib
 import re
 import textwrap
+from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
@@ -76,6 +78,21 @@ def repeatable(text: str) -> str:
 def without_secrets(text: str) -> str:
     """A text with the URIs in it as a message may repeat them: without users, passwords and queries."""
     return _QUERY.sub(r"\1…", _USER.sub(r"\1…@", text))
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """A question that names what may have been meant; empty where nothing known is like a name."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def to_use_instead(name: str, known: Collection[str]) -> str:
+    """How the sentence goes on that says that a name is not known; empty where there is none to use."""
+    listed = f"one of {', '.join(known)}" if len(known) > 1 else "".join(known)
+    if not listed:
+        return ""
+    question = did_you_mean(name, known) if len(known) > 1 else ""
+    return f"; {question} Use {listed}" if question else f"; use {listed}"
 
 
 def first_line(error: BaseException | str) -> str:

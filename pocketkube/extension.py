@@ -15,14 +15,13 @@ A script or notebook adds one by a decorator, for its own process::
 Entry points are loaded when their name is looked up, and no sooner.
 """
 
-import difflib
 import importlib.metadata
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from pocketkube.errors import UserError, first_line
+from pocketkube.errors import UserError, first_line, to_use_instead
 
 Added = TypeVar("Added")
 
@@ -117,11 +116,9 @@ class Registry:
         """
         found = self.find(name, builtin, base)
         if found is None:
-            names = self.names(builtin)
-            close = difflib.get_close_matches(name, names, n=1)
-            guess = f"; did you mean {close[0]}? Use" if close else "; use"
-            listed = f"{guess} one of {', '.join(names)}" if names else ""
-            raise UserError(f"There is no {self.kind} {name}{listed}.")
+            raise UserError(
+                f"There is no {self.kind} {name}{to_use_instead(name, self.names(builtin))}."
+            )
         return found
 
     def names(self, builtin: Collection[str] = ()) -> tuple[str, ...]:

@@ -10,10 +10,10 @@ from pydantic import Field, model_validator
 
 from pocketkube import __version__
 from pocketkube.errors import UserError
+from pocketkube.files.layout import FACTS_FILE
+from pocketkube.files.records import Document, Record, Upgrade, document_of
 from pocketkube.graph.bounds import Bound
-from pocketkube.layout import FACTS_FILE
 from pocketkube.measures.task_facts import TaskFacts
-from pocketkube.records import Document, Record, Upgrade, document_of
 
 Role = Literal["model", "teacher", "baseline"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from pocketkube.cores import take_share
+from pocketkube.processes.cores import take_share
 
 # What a slow test takes, in others.
 _SLOW = 20

@@ -10,7 +10,7 @@ from keras import layers
 from pocketkube.bundle import load_model
 from pocketkube.deploy import convert_litert
 from pocketkube.errors import UserError
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 
 
 def test_a_model_of_mixed_precision_computes_in_float32(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pocketkube.benchmarking.results import benchmark_document, load_benchmark
 from pocketkube.benchmarking.samples import load_samples, save_samples
 from pocketkube.errors import UserError
 from pocketkube.facts import BundleFacts, ExportedFacts, load_facts, load_warnings, merged
+from pocketkube.files.records import document_of, read_document, text_of
 from pocketkube.measures.task_facts import TaskFacts
-from pocketkube.records import document_of, read_document, text_of
 from pocketkube.report import build_report
 from pocketkube.report.result import Result, load_result
 

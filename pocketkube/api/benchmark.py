@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from rich.table import Table
 
-from pocketkube.api.keywords import BenchmarkKeywords, settings_of
+from pocketkube.api.keywords import BenchmarkKeywords, settings_of, settings_shown
 from pocketkube.api.shown import Shown
 from pocketkube.benchmarking import BenchmarkReport, FileFigures, render_table
 from pocketkube.benchmarking import benchmark as measure
@@ -46,6 +46,7 @@ class Benchmarked(Shown):
         return render_table(self.report)
 
 
+@settings_shown
 def benchmark(
     *files: str | Path, data: Any = None, **settings: Unpack[BenchmarkKeywords]
 ) -> Benchmarked:

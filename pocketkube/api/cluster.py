@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from pocketkube.api.data import Data
-from pocketkube.api.keywords import ClusterKeywords
+from pocketkube.api.keywords import ClusterKeywords, settings_shown
 from pocketkube.api.learning import Teachers, copied, learn
 from pocketkube.api.network import ModelLike, Network
 from pocketkube.spec.sections import ClusterWeights
@@ -11,6 +11,7 @@ from pocketkube.stages.begun import Begun, begin_clustering
 from pocketkube.stages.configs import Learning
 
 
+@settings_shown
 def cluster(
     model: ModelLike,
     data: Data = None,

@@ -14,7 +14,7 @@ from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
 from pocketkube.deploy.two_models import OutputDifference, Runnable, differences, outputs_of_both
 from pocketkube.figures import SIZE, ratio, size
-from pocketkube.files import temporary_folder
+from pocketkube.files.whole import temporary_folder
 from pocketkube.graph.cost import Profile
 from pocketkube.measures import HeadScore, TaskMeasure, Wording
 from pocketkube.packing import write_packed

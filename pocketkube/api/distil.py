@@ -5,7 +5,7 @@ from typing import Unpack
 import keras
 
 from pocketkube.api.data import Data, dataset_of, labelled_by
-from pocketkube.api.keywords import CourseKeywords, settings_of, split
+from pocketkube.api.keywords import CourseKeywords, settings_of, settings_shown, split
 from pocketkube.api.learning import Teachers, copied, several, teachers_of
 from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of
 from pocketkube.api.value_range import refuse_unknown_range
@@ -19,6 +19,7 @@ from pocketkube.stages.teaching import distillation_term
 from pocketkube.training.loop import train
 
 
+@settings_shown
 def distil(
     student: ModelLike | str,
     data: Data,

@@ -1,6 +1,5 @@
 """Writes a model as a LiteRT file."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,23 +9,23 @@ import numpy as np
 from rich.table import Table
 
 from pocketkube.api.data import Data, are_split, dataset_of, inputs_of
-from pocketkube.api.keywords import ExportKeywords, settings_of
+from pocketkube.api.keywords import ExportKeywords, settings_of, settings_shown
 from pocketkube.api.network import ModelLike, Network, network_of, refuse_order
 from pocketkube.api.shown import Shown
 from pocketkube.api.value_range import asked, at_chance, refuse_unknown_range, unvarying
 from pocketkube.benchmarking.samples import random_samples
+from pocketkube.console.progress import working
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
 from pocketkube.deploy import SPARSE_FORMATS, check_agreement
 from pocketkube.deploy.agreement import Agreement
 from pocketkube.deploy.presumed import presumed_measure
-from pocketkube.errors import RejectedFile, UserError
+from pocketkube.errors import RejectedFile, UserError, to_use_instead
 from pocketkube.figures import size
-from pocketkube.files import replaced_file
+from pocketkube.files.whole import replaced_file
 from pocketkube.measures import TaskMeasure
 from pocketkube.measures.wording import percent
 from pocketkube.number_formats import NumberFormat
-from pocketkube.progress import working
 from pocketkube.spec.sections import Quantize, QuantizeWeights
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.export import CHECKED, converted, notes_on_file
@@ -85,6 +84,7 @@ class Exported(Shown):
         return shown
 
 
+@settings_shown
 def export(
     model: ModelLike,
     path: str | Path,
@@ -164,12 +164,8 @@ def _settings(
     network: Network, number_format: NumberFormat | None, given: Mapping[str, Any]
 ) -> Quantize | QuantizeWeights | None:
     if number_format is not None and number_format not in get_args(NumberFormat):
-        close = difflib.get_close_matches(str(number_format), get_args(NumberFormat), n=1)
-        guess = f" did you mean {close[0]}?" if close else ""
-        raise UserError(
-            f"export: number_format is one of {', '.join(get_args(NumberFormat))}; received "
-            f"{number_format!r}{';' if guess else '.'}{guess}"
-        )
+        instead = to_use_instead(str(number_format), get_args(NumberFormat))
+        raise UserError(f"export: number_format {number_format!r} is not known{instead}.")
     if number_format in (None, "float32"):
         if given:
             raise UserError(

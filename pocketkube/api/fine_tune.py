@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from pocketkube.api.data import Data
-from pocketkube.api.keywords import CourseKeywords
+from pocketkube.api.keywords import CourseKeywords, settings_shown
 from pocketkube.api.learning import Teachers, copied, learn
 from pocketkube.api.network import ModelLike, Network
 from pocketkube.spec.sections import FineTune
@@ -11,6 +11,7 @@ from pocketkube.stages.begun import Begun, begin_fine_tuning
 from pocketkube.stages.configs import Learning
 
 
+@settings_shown
 def fine_tune(
     model: ModelLike, data: Data, *, teacher: Teachers = None, **settings: Unpack[CourseKeywords]
 ) -> Network:

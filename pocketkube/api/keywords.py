@@ -1,16 +1,17 @@
 """The keyword arguments of the API's functions: the settings of a spec's stages, by the same names."""
 
-import difflib
 import inspect
-from collections.abc import Mapping
-from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
+from collections.abc import Callable, Mapping
+from inspect import Parameter
+from typing import Any, Literal, TypedDict, TypeVar, get_args
 
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, did_you_mean
 from pocketkube.spec.reading import parse_settings
 from pocketkube.spec.sections import Distillation, TaskSettings, Training
 from pocketkube.spec.settings import Settings
 
 Kind = TypeVar("Kind", bound=Settings)
+Function = TypeVar("Function", bound=Callable[..., Any])
 Granularity = Literal["tensor", "channel", "bucket"]
 
 
@@ -101,6 +102,26 @@ class BenchmarkKeywords(TypedDict, total=False):
     threads: tuple[int, ...] | list[int]
 
 
+class _ItsOwn:
+    """Stands for the default that a setting has."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+def settings_shown(function: Function) -> Function:
+    """Makes help() list a function's settings, and notebooks complete them; it takes what it took."""
+    signature = inspect.signature(function)
+    (settings,) = get_args(signature.parameters["settings"].annotation)
+    arguments = [each for name, each in signature.parameters.items() if name != "settings"]
+    arguments += [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=_ItsOwn(), annotation=kind)
+        for name, kind in inspect.get_annotations(settings).items()
+    ]
+    function.__signature__ = signature.replace(parameters=arguments)  # type: ignore[attr-defined]
+    return function
+
+
 def settings_of(function: str, kind: type[Kind], given: Mapping[str, Any]) -> Kind:
     """Settings from keyword arguments.
 
@@ -127,15 +148,12 @@ def _what_is_right(function: str, name: str, value: Any) -> str:
     import pocketkube
 
     call = inspect.signature(getattr(pocketkube, function)).parameters
-    (settings,) = get_args(get_type_hints(getattr(pocketkube, function))["settings"])
-    known = [each for each in call if each not in ("model", "student", "files", "settings")]
-    known += settings.__annotations__
+    known = [each for each in call if each not in ("model", "student", "files")]
     for section, kind in (("training", Training), ("distillation", Distillation)):
         if section in known and name in kind.model_fields:
             return f"is a setting of {section}: give {section}={{{name!r}: {value!r:.60}}}."
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"is not a known argument; did you mean {close[0]}?"
+    if question := did_you_mean(name, known):
+        return f"is not a known argument; {question}"
     return f"is not a known argument; use one of {', '.join(known)}."
 
 

@@ -14,7 +14,7 @@ from pocketkube.api.traces import settings_left
 from pocketkube.bundle import Bundle, refuse_bad_weights
 from pocketkube.errors import UserError
 from pocketkube.figures import NUMBER, bounded, count, ratio
-from pocketkube.files import replaced_file
+from pocketkube.files.whole import replaced_file
 from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.walk import functional_graph
 from pocketkube.packing import Form, write_packed

@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from pocketkube.api.data import Data, examples_of
-from pocketkube.api.keywords import PruneKeywords, refuse_keywords, settings_of, split
+from pocketkube.api.keywords import PruneKeywords, refuse_keywords, settings_of, settings_shown, split
 from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of, refuse_order
 from pocketkube.api.value_range import refuse_unknown_range
 from pocketkube.errors import UserError
@@ -21,6 +21,7 @@ ONE_CALL = "prune and fine-tune in turn instead"
 WITHOUT_DATA, WITH_DATA = "l2", "taylor"
 
 
+@settings_shown
 def prune(
     model: ModelLike,
     *,

@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from pocketkube.api.data import Data, inputs_of
-from pocketkube.api.keywords import QuantizeKeywords, refuse_keywords
+from pocketkube.api.keywords import QuantizeKeywords, refuse_keywords, settings_shown
 from pocketkube.api.learning import Teachers, learn
 from pocketkube.api.network import ModelLike, Network
 from pocketkube.errors import UserError
@@ -12,6 +12,7 @@ from pocketkube.stages.begun import Begun, begin_quantizing
 from pocketkube.stages.configs import Learning
 
 
+@settings_shown
 def quantize(
     model: ModelLike,
     data: Data,

@@ -7,8 +7,8 @@ from io import StringIO
 
 from rich.table import Table
 
+from pocketkube.console.terminal import Console
 from pocketkube.report.markup import listed, table
-from pocketkube.terminal import Console
 
 WIDTH = 100
 

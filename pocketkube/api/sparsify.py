@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from pocketkube.api.data import Data
-from pocketkube.api.keywords import SparsifyKeywords
+from pocketkube.api.keywords import SparsifyKeywords, settings_shown
 from pocketkube.api.learning import Teachers, copied, learn
 from pocketkube.api.network import ModelLike, Network
 from pocketkube.spec.sections import SparsifyWeights
@@ -11,6 +11,7 @@ from pocketkube.stages.begun import Begun, begin_sparsifying
 from pocketkube.stages.configs import Learning
 
 
+@settings_shown
 def sparsify(
     model: ModelLike,
     data: Data,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pocketkube.benchmarking.processor import CoreKind, processor
-from pocketkube.cores import usable_cores
+from pocketkube.processes.cores import usable_cores
 
 # The variable that holds a pod's node, set where a pod of ours measures.
 NODE = "POCKETKUBE_NODE"

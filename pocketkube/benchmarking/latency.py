@@ -14,8 +14,8 @@ from pocketkube.benchmarking.machine_load import Load, Watch, load_of
 from pocketkube.benchmarking.processor import processor
 from pocketkube.benchmarking.samples import Samples, random_samples
 from pocketkube.benchmarking.timing import Rounds
-from pocketkube.litert import LiteRTModel
-from pocketkube.progress import Progress, progress
+from pocketkube.console.progress import Progress, progress
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.spec.sections import Benchmark
 
 # How many times benchmark.runs there are at most.

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from pocketkube.child_processes import end_with_parent
 from pocketkube.errors import UserError
 from pocketkube.native.child import describe_signal
 from pocketkube.plain_errors import out_of_memory, says_out_of_memory
+from pocketkube.processes.children import end_with_parent
 
 # Load times of a few milliseconds scatter; three processes are a second and a median.
 _PROCESSES = 3

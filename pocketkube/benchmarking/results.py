@@ -12,8 +12,8 @@ from pocketkube.benchmarking.environment import Environment
 from pocketkube.benchmarking.intervals import Estimate
 from pocketkube.benchmarking.machine_load import Load
 from pocketkube.errors import UserError
+from pocketkube.files.records import Document, Upgrade, document_of
 from pocketkube.measures import HeadScore
-from pocketkube.records import Document, Upgrade, document_of
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import numpy as np
 from pocketkube.bounded.limits import Unreadable
 from pocketkube.bounded.npz import read_npz, refuse_no_examples
 from pocketkube.errors import UserError
+from pocketkube.files.records import Document, Upgrade, document_of
 from pocketkube.finite import refuse_not_finite
 from pocketkube.measures import TaskMeasure, task_measure_of
 from pocketkube.measures.task_facts import OutputsFacts, TaskFacts
-from pocketkube.records import Document, Upgrade, document_of
 
 
 class SamplesFacts(Document):

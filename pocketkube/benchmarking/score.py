@@ -7,7 +7,7 @@ import numpy as np
 
 from pocketkube.benchmarking.samples import Samples
 from pocketkube.errors import UserError
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.measures import TaskScore, Wording, measure_of_labels
 
 

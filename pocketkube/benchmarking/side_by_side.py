@@ -13,10 +13,10 @@ from pocketkube.benchmarking.number_format import number_format
 from pocketkube.benchmarking.results import BenchmarkReport, FileFigures, Percentiles, percentiles
 from pocketkube.benchmarking.samples import Samples, load_samples
 from pocketkube.benchmarking.score import Score, score_file
+from pocketkube.console.progress import progress
 from pocketkube.errors import UserError
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.native.litert_in_child import prove
-from pocketkube.progress import progress
 from pocketkube.spec.sections import Benchmark
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 
 
 class Rounds:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pocketkube.cli.options import imports_of
 from pocketkube.errors import UserError
-from pocketkube.files import temporary_folder
+from pocketkube.files.whole import temporary_folder
 
 if TYPE_CHECKING:
     from pocketkube.kube.doctor.finding import Finding

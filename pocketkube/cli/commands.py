@@ -14,9 +14,9 @@ from pocketkube.cli.options import (
     refuse_other_ending,
     settings_of_options,
 )
+from pocketkube.console.quiet import quiet_tensorflow
 from pocketkube.errors import UserError, repeatable
-from pocketkube.files import replaced_file, temporary_folder, write_text
-from pocketkube.layout import (
+from pocketkube.files.layout import (
     COMPARISON_PAGE,
     LITERT_FILE,
     MODEL_FILE,
@@ -26,7 +26,7 @@ from pocketkube.layout import (
     SEARCH_FILE,
     TRIALS_FILE,
 )
-from pocketkube.quiet import quiet_tensorflow
+from pocketkube.files.whole import replaced_file, temporary_folder, write_text
 
 if TYPE_CHECKING:
     from pocketkube.kube import Session
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 def run(options: Namespace) -> None:
     """`pocketkube run`: a spec's whole job."""
-    from pocketkube.output_folder import alone_in, telling_of_earlier
-    from pocketkube.records import text_of
+    from pocketkube.files.output_folder import alone_in, telling_of_earlier
+    from pocketkube.files.records import text_of
     from pocketkube.stages.component import CACHE
     from pocketkube.stages.outputs import collect
     from pocketkube.stages.whole_job import run_inline
@@ -57,8 +57,8 @@ def run(options: Namespace) -> None:
 
 def search(options: Namespace) -> None:
     """`pocketkube search`: a spec's job up to its search, or samplers beside each other."""
-    from pocketkube.output_folder import alone_in, telling_of_earlier
-    from pocketkube.records import text_of
+    from pocketkube.files.output_folder import alone_in, telling_of_earlier
+    from pocketkube.files.records import text_of
     from pocketkube.report.search import sentences
     from pocketkube.stages.component import CACHE
     from pocketkube.stages.outputs import collect_search
@@ -107,8 +107,8 @@ def _job(options: Namespace) -> "Spec":
 
 
 def _compare(options: Namespace, spec: Any, output: Path, cache: Path) -> None:
-    from pocketkube.output_folder import alone_in
-    from pocketkube.records import text_of
+    from pocketkube.files.output_folder import alone_in
+    from pocketkube.files.records import text_of
     from pocketkube.report.comparison import comparison_lines
     from pocketkube.stages.comparing import compare_samplers
 
@@ -302,9 +302,9 @@ def _nodes_of(spec: Path) -> "tuple[Session, Cluster]":
 def _table_on_cluster(
     networks: Any, session: "Session", cluster: "Cluster", output: Path, threads: int
 ) -> Any:
+    from pocketkube.files.layout import TABLE_FILE
     from pocketkube.latency_table.network_files import write_networks
     from pocketkube.latency_table.table import read_table, write_table
-    from pocketkube.layout import TABLE_FILE
     from pocketkube.stages.call import StageCall
     from pocketkube.stages.configs import MeasureLatencyTableConfig
     from pocketkube.stages.on_nodes import measure_on_nodes

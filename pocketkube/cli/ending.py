@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketkube.child_processes import end_with_parent
+from pocketkube.console.last_words import last_words
+from pocketkube.console.terminal import Console, ReaderLeft, visible_output
 from pocketkube.errors import DataError, UserError
-from pocketkube.last_words import last_words
-from pocketkube.ranks import started_size, started_together
-from pocketkube.terminal import Console, ReaderLeft, visible_output
+from pocketkube.processes.children import end_with_parent
+from pocketkube.processes.ranks import started_size, started_together
 
 if TYPE_CHECKING:
     from pocketkube.report.result import Result

@@ -17,8 +17,8 @@ from pocketkube.cli.options import (
     refuse_other_ending,
     value_range_of,
 )
+from pocketkube.console.quiet import quiet_tensorflow
 from pocketkube.errors import UserError
-from pocketkube.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
     from pocketkube.deploy.two_models import Difference
@@ -92,7 +92,7 @@ def import_file(options: Namespace) -> None:
     """`pocketkube import`: a .keras file of an older one."""
     refuse_other_ending(options.output, ".keras")
     quiet_tensorflow()
-    from pocketkube.files import replaced_file
+    from pocketkube.files.whole import replaced_file
     from pocketkube.graph.fixed_size import at_image_size
     from pocketkube.older_keras import load_older
     from pocketkube.storage import parse_location
@@ -239,7 +239,7 @@ def _network(text: str, image_size: list[int] | None, examples: Any) -> Any:
 def _runnable(text: str) -> Any:
     from pocketkube.api.import_model import import_model
     from pocketkube.deploy.two_models import Runnable
-    from pocketkube.litert import refuse_other_files
+    from pocketkube.litert.running import refuse_other_files
     from pocketkube.storage import parse_location
 
     with parse_location(text).fetched() as path:

@@ -10,8 +10,8 @@ from pocketkube.cli.ending import plain_ending
 from pocketkube.cli.experiments import add_experiment_commands
 from pocketkube.cli.files import add_file_commands
 from pocketkube.cli.options import add_command, add_image_size, add_imports, add_json, path_here
+from pocketkube.console.quiet import quiet_libraries
 from pocketkube.pruning.criteria import BUILT_IN
-from pocketkube.quiet import quiet_libraries
 
 EPILOG = """\
 A first run:   pocketkube run examples/digits.yaml --output runs/digits

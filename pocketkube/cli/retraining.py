@@ -19,8 +19,8 @@ def retrain(options: Namespace) -> None:
         return
     if options.file is None or options.output is None:
         raise UserError("Give a retraining.yaml and --output, or --explain.")
-    from pocketkube.quiet import quiet_tensorflow
-    from pocketkube.records import text_of
+    from pocketkube.console.quiet import quiet_tensorflow
+    from pocketkube.files.records import text_of
     from pocketkube.spec import with_imports
 
     job = load_retraining(options.file)

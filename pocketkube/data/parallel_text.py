@@ -16,7 +16,7 @@ from pocketkube.data.splits import hold_out
 from pocketkube.data.token_pairs import BEGIN, END, TokenPairs, TokenRows
 from pocketkube.data.tokenizer import Tokenizer, read_tokenizer, trained_tokenizer
 from pocketkube.errors import UserError
-from pocketkube.layout import TOKENIZER_FILE
+from pocketkube.files.layout import TOKENIZER_FILE
 from pocketkube.spec.sections import DatasetSettings
 from pocketkube.storage.download_cache import hold
 

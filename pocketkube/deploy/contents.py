@@ -7,7 +7,7 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from pocketkube.deploy.integers import BIAS_AT, KERNEL_AT
-from pocketkube.litert_file import NAMES, code_of, is_constant, read_model
+from pocketkube.litert.flatbuffer import NAMES, code_of, is_constant, read_model
 
 Number, Operator = schema.TensorType, schema.BuiltinOperator
 CONVERSIONS = (Operator.QUANTIZE, Operator.DEQUANTIZE)

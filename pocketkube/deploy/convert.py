@@ -12,16 +12,16 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
+from pocketkube.console.quiet import captured_stderr
 from pocketkube.deploy.culprit import fatal_layer, kinds
 from pocketkube.deploy.integers import IntegerKernel, put_integers, with_room
 from pocketkube.deploy.recurrent import unrolled
 from pocketkube.errors import UserError
-from pocketkube.files import temporary_folder
+from pocketkube.files.whole import temporary_folder
 from pocketkube.native.child import Child, ChildDied, ChildRefused
 from pocketkube.native.convert_saved_model import CALIBRATION, LITERT, SAVED_MODEL, SIGNATURE
 from pocketkube.number_formats import EndType, NumberFormat
 from pocketkube.plain_errors import out_of_memory
-from pocketkube.quiet import captured_stderr
 from pocketkube.shapes import refuse_other_shapes
 from pocketkube.structure import arranged, input_names, output_names
 from pocketkube.traceable import refuse_untraceable

@@ -12,7 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from pocketkube.errors import UserError
-from pocketkube.litert_file import code_of, data_of, is_constant, read_model, write_model
+from pocketkube.litert.flatbuffer import code_of, data_of, is_constant, read_model, write_model
 
 Operator = schema.BuiltinOperator
 Number = schema.TensorType

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from ai_edge_litert import schema_py_generated as schema
 
-from pocketkube.litert_file import NAMES
-from pocketkube.litert_graph import LiteRtGraph, Operation, Operator
+from pocketkube.litert.flatbuffer import NAMES
+from pocketkube.litert.operations import LiteRtGraph, Operation, Operator
 
 _UNARY = frozenset(
     getattr(Operator, name)

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from pocketkube.console.quiet import captured_stderr
 from pocketkube.errors import UserError, first_line
-from pocketkube.files import temporary_folder
+from pocketkube.files.whole import temporary_folder
 from pocketkube.native.child import Child, ChildDied, ChildRefused
 from pocketkube.native.convert_saved_model import LITERT, SAVED_MODEL
 from pocketkube.number_formats import NumberFormat
-from pocketkube.quiet import captured_stderr
 from pocketkube.translation.names import DECODE, ENCODE, SOURCE
 from pocketkube.translation.step_models import Spec, inputs_of, step_models
 

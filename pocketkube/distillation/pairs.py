@@ -1,11 +1,10 @@
 """Which features of a student are compared with which of its teacher."""
 
-import difflib
 from collections.abc import Mapping
 from math import log, prod
 
 from pocketkube.distillation.observed import Features
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, did_you_mean
 
 # Layers, operations and activation functions that end a block; gates (sigmoid) and softmax do not.
 _ACTIVATIONS = {
@@ -118,10 +117,8 @@ def _gap(ours: Features, theirs: Features) -> float:
 def _named(whose: str, name: str, features: Mapping[str, Features]) -> Features:
     if name in features:
         return features[name]
-    close = difflib.get_close_matches(name, features, n=3)
-    if close:
-        hint = f"did you mean {' or '.join(close)}?"
-    else:
+    hint = did_you_mean(name, features)
+    if not hint:
         shown = list(features)[:_LISTED]
         more = len(features) - len(shown)
         hint = f"there are: {', '.join(shown)}{f' and {more} more' if more else ''}."

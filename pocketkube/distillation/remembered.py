@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pocketkube.progress import Silent, progress
+from pocketkube.console.progress import Silent, progress
 from pocketkube.training.workers import Workers
 
 # Bytes of answers that are held in memory at most.

@@ -18,6 +18,7 @@ from pocketkube.benchmarking.machine_load import SLOWED_DOWN, Watch, load_of
 from pocketkube.benchmarking.processor import processor
 from pocketkube.benchmarking.samples import random_samples
 from pocketkube.benchmarking.timing import Rounds
+from pocketkube.console.progress import progress
 from pocketkube.errors import UserError
 from pocketkube.latency_table.fitting import fit_call
 from pocketkube.latency_table.levels import levels
@@ -38,10 +39,9 @@ from pocketkube.latency_table.table import (
     sum_of_kinds,
     write_table,
 )
-from pocketkube.litert import LiteRTModel
-from pocketkube.litert_file import NAMES
-from pocketkube.litert_graph import LiteRtGraph, Operation
-from pocketkube.progress import progress
+from pocketkube.litert.flatbuffer import NAMES
+from pocketkube.litert.operations import LiteRtGraph, Operation
+from pocketkube.litert.running import LiteRTModel
 
 # Of several rounds the fastest counts: other programs make times longer, never shorter.
 ROUNDS = 5

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pocketkube.errors import UserError
-from pocketkube.files import write_text
+from pocketkube.files.records import Document, Record, read_document, text_of
+from pocketkube.files.whole import write_text
 from pocketkube.latency_table.measuring import TimedNetwork
-from pocketkube.records import Document, Record, read_document, text_of
 
 _LIST = "networks.json"
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from pocketkube.litert_file import NAMES
-from pocketkube.litert_graph import LiteRtGraph, Operation
+from pocketkube.litert.flatbuffer import NAMES
+from pocketkube.litert.operations import LiteRtGraph, Operation
 
 Operator = schema.BuiltinOperator
 KERNEL_AT = 1

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import keras
 
+from pocketkube.console.progress import progress
 from pocketkube.errors import MachineError, UserError
 from pocketkube.latency_table.budget import Latency
 from pocketkube.latency_table.following import follow, telling_assignments
 from pocketkube.latency_table.measuring import TimedNetwork
 from pocketkube.latency_table.operations import operations_of
 from pocketkube.latency_table.table import LatencyTable
-from pocketkube.litert_graph import LiteRtGraph
-from pocketkube.progress import progress
+from pocketkube.litert.operations import LiteRtGraph
 from pocketkube.pruning.pruner import Pruner
 
 UNCOMPRESSED = "uncompressed"

@@ -8,8 +8,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from pocketkube.latency_table.operations import KERNEL_AT, NUMBERS_MOVED
-from pocketkube.litert_file import write_model
-from pocketkube.litert_graph import LiteRtGraph, Operation
+from pocketkube.litert.flatbuffer import write_model
+from pocketkube.litert.operations import LiteRtGraph, Operation
 
 Operator, Number = schema.BuiltinOperator, schema.TensorType
 BIAS_AT = 2

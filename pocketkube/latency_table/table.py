@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pocketkube.errors import UserError
-from pocketkube.files import write_text
+from pocketkube.files.whole import write_text
 
 SCHEMA_VERSION = 1
 

@@ -5,10 +5,10 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from pocketkube.cores import threads_of_each
 from pocketkube.errors import UserError
 from pocketkube.launch.job import Call
 from pocketkube.launch.processes import ProcessJob
+from pocketkube.processes.cores import threads_of_each
 
 
 class LocalWorkers:

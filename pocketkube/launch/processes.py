@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import psutil
 
-from pocketkube.child_processes import GRACE_S, started
 from pocketkube.launch.lines import lines_by_rank, shown
 from pocketkube.launch.outcome import Cause, Outcome, count_oom_kills, outcome_of_process
+from pocketkube.processes.children import GRACE_S, started
 
 _LINES_KEPT = 500
 

@@ -11,11 +11,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pocketkube.child_processes import started
 from pocketkube.launch.elastic.pods import Pods, passed_on
 from pocketkube.launch.elastic.run import ElasticRun
 from pocketkube.launch.lines import lines_by_rank
 from pocketkube.launch.ssh_hosts import say_starved, states_of
+from pocketkube.processes.children import started
 
 # As mpi-operator and Trainer mount it, with a host's name in each line.
 HOSTS = "OMPI_MCA_orte_default_hostfile"

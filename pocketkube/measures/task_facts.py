@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from pocketkube.records import Record
+from pocketkube.files.records import Record
 
 
 class OutputFacts(Record):

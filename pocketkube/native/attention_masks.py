@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from pocketkube.litert_file import code_of, data_of, is_constant, read_model, write_model
+from pocketkube.litert.flatbuffer import code_of, data_of, is_constant, read_model, write_model
 
 # Scores of attention are far smaller; masks are larger, down to the -1e4 of BERT.
 _NO_SCORE = 1e3

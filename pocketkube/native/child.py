@@ -17,9 +17,9 @@ from typing import IO, Any
 
 import psutil
 
-from pocketkube.child_processes import started
 from pocketkube.errors import DataError, MachineError, OutOfMemory, UserError
 from pocketkube.plain_errors import out_of_memory, says_out_of_memory
+from pocketkube.processes.children import started
 
 # A process that waits for nothing but itself uses the processor, however busy the machine is.
 IDLE_LIMIT_S = 600.0

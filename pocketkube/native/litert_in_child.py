@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pocketkube.bounded.npz import read_npz
-from pocketkube.files import temporary_folder
+from pocketkube.files.whole import temporary_folder
 from pocketkube.native.child import Child, ask_or_user_error
 
 _CHILD = Child("pocketkube.native.run_litert")

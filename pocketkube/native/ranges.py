@@ -12,8 +12,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from pocketkube.cores import usable_cores
-from pocketkube.litert_file import read_model, write_model
+from pocketkube.litert.flatbuffer import read_model, write_model
+from pocketkube.processes.cores import usable_cores
 
 
 def with_measured_ranges(calibrated: bytes, examples: Iterable[Mapping[str, np.ndarray]]) -> bytes:

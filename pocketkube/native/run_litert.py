@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pocketkube.bounded.npz import read_npz
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.native.serving import serve
 
 

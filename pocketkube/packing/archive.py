@@ -20,7 +20,7 @@ from pocketkube.bounded.limits import SPARSE_BYTES, Unreadable, most_bytes, refu
 from pocketkube.bounded.variables import room_for
 from pocketkube.bounded.zip_archive import ZipArchive, opened_zip
 from pocketkube.errors import UserError
-from pocketkube.files import replaced_file
+from pocketkube.files.whole import replaced_file
 from pocketkube.graph.names import named_layers
 from pocketkube.keras_private import ObjectSharingScope, flat_layers
 from pocketkube.loading import CONFIG, config_of, load_added_layers, why_not_loaded

@@ -12,11 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.console.progress import progress
 from pocketkube.graph.bottleneck import Bottleneck, find_bottlenecks
 from pocketkube.graph.replay import AllSeenError, replay
 from pocketkube.graph.walk import functional_graph, is_model
 from pocketkube.keras_private import calls_of, origin, outputs_structure
-from pocketkube.progress import progress
 from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.calibration import Calibration
 

@@ -19,9 +19,9 @@ import numpy as np
 import tensorflow as tf
 from keras.layers import BatchNormalization as Normalization
 
+from pocketkube.console.progress import Progress, Silent
 from pocketkube.graph.dependency import ChannelGraph
 from pocketkube.graph.walk import calls_of, filled_in, functional_graph
-from pocketkube.progress import Progress, Silent
 from pocketkube.pruning.batch_statistics import Statistics
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.reconstruction import (

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from pocketkube.console.progress import progress
 from pocketkube.graph.dependency import Group, trace_channels
 from pocketkube.graph.matrices import states
 from pocketkube.graph.ranking import rank_units
 from pocketkube.graph.surgery import remove_channels
-from pocketkube.progress import progress
 from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria.base import Reader, Selection

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import keras
 import numpy as np
 
+from pocketkube.console.progress import progress
 from pocketkube.errors import UserError
 from pocketkube.graph.bounds import uncounted_note
 from pocketkube.graph.budgets import Budget, Macs, Parameters
@@ -19,7 +20,6 @@ from pocketkube.graph.inputs import refuse_other_examples
 from pocketkube.graph.ranking import keep_best, needed_units, rank_units
 from pocketkube.graph.surgery import copy_model, remove_channels
 from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
-from pocketkube.progress import progress
 from pocketkube.pruning.allocation import allocate, by_group, counts_from_ratios, prices
 from pocketkube.pruning.batch_statistics import recalibrate_where_better
 from pocketkube.pruning.calibration import FEWEST, Calibration

@@ -12,10 +12,10 @@ from pocketkube.benchmarking.machine_load import Load
 from pocketkube.benchmarking.processor import CoreKind
 from pocketkube.errors import UserError
 from pocketkube.facts import SkippedFacts, StageFacts, in_a_line
+from pocketkube.files.records import Document, Record, Upgrade, document_of
 from pocketkube.graph.bounds import Bound
 from pocketkube.measures.measure import Confusion
 from pocketkube.measures.task_facts import TaskFacts
-from pocketkube.records import Document, Record, Upgrade, document_of
 from pocketkube.search.facts import SearchFacts
 
 

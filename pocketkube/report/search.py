@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from pocketkube.figures import count, milliseconds, size
+from pocketkube.files.layout import FRONT_RATIOS, front_file
 from pocketkube.graph.budgets import NS_PER_MS
-from pocketkube.layout import FRONT_RATIOS, front_file
 from pocketkube.measures import Wording, wording_of
 from pocketkube.report.best_so_far import Curve, curves_figure
 from pocketkube.report.layers import with_bar

@@ -9,9 +9,9 @@ from pocketkube.data import Dataset, load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.errors import UserError
 from pocketkube.facts import ExportedFacts, load_exported
-from pocketkube.layout import LITERT_FILE
+from pocketkube.files.layout import LITERT_FILE
+from pocketkube.files.records import read_document
 from pocketkube.measures import wording_of
-from pocketkube.records import read_document
 from pocketkube.retraining.drift import drift_of
 from pocketkube.retraining.lineage import (
     Decision,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pocketkube.files import replaced_folder
+from pocketkube.files.whole import replaced_folder
 from pocketkube.spec import Spec
 from pocketkube.stages.cache import kept_place
 from pocketkube.stages.call import StageCall

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pocketkube import __version__
-from pocketkube.records import Document, Record
+from pocketkube.files.records import Document, Record
 from pocketkube.retraining.partitions import Partition
 from pocketkube.spec import Spec, document_of
 

@@ -3,7 +3,7 @@
 import json
 
 from pocketkube.errors import UserError
-from pocketkube.records import Document, Record, document_of, text_of
+from pocketkube.files.records import Document, Record, document_of, text_of
 from pocketkube.retraining.lineage import now
 from pocketkube.storage import Location, Stored, read_stored, replace_stored
 

@@ -14,9 +14,9 @@ from pocketkube.benchmarking.results import BenchmarkReport
 from pocketkube.benchmarking.samples import load_samples
 from pocketkube.errors import UserError
 from pocketkube.facts import load_exported
-from pocketkube.files import temporary_folder, write_text
-from pocketkube.layout import FACTS_FILE, LITERT_FILE, REPORT_FILE, SAMPLES_FILE
-from pocketkube.records import text_of
+from pocketkube.files.layout import FACTS_FILE, LITERT_FILE, REPORT_FILE, SAMPLES_FILE
+from pocketkube.files.records import text_of
+from pocketkube.files.whole import temporary_folder, write_text
 from pocketkube.retraining.gate import judge
 from pocketkube.retraining.job import Made, Say
 from pocketkube.retraining.lineage import Decision, GateFacts, Outcome, VersionFacts, now

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pocketkube.errors import UserError
-from pocketkube.records import read_document
+from pocketkube.files.records import read_document
 from pocketkube.retraining.lineage import VersionFacts
 from pocketkube.retraining.pointer import CHOSEN, ROLLED_BACK, DeployedPointer, Pointer
 from pocketkube.storage import Location, add_folder, is_whole

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 from pocketkube.benchmarking.results import load_benchmark
-from pocketkube.files import replaced_folder, write_text
-from pocketkube.layout import BENCHMARK_FILE, FACTS_FILE, LITERT_FILE, REPORT_FILE, SAMPLES_FILE
-from pocketkube.output_folder import alone_in
-from pocketkube.records import text_of
+from pocketkube.files.layout import BENCHMARK_FILE, FACTS_FILE, LITERT_FILE, REPORT_FILE, SAMPLES_FILE
+from pocketkube.files.output_folder import alone_in
+from pocketkube.files.records import text_of
+from pocketkube.files.whole import replaced_folder, write_text
 from pocketkube.retraining.decision import decide
 from pocketkube.retraining.job import Made, Say, run_job
 from pocketkube.retraining.lineage import Decision, Outcome

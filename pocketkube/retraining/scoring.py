@@ -8,11 +8,11 @@ import numpy as np
 
 from pocketkube.bounded.limits import Unreadable
 from pocketkube.bounded.npz import opened_npz
+from pocketkube.console.progress import progress
 from pocketkube.data.dataset import Arrays
 from pocketkube.errors import UserError
 from pocketkube.facts import BundleFacts
-from pocketkube.litert import LiteRTModel
-from pocketkube.progress import progress
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.stages.assessment import task_of
 from pocketkube.stages.chance import EXAMPLES, untold
 from pocketkube.training.task import Task

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from pocketkube.errors import UserError
-from pocketkube.files import place_of
+from pocketkube.files.whole import place_of
 from pocketkube.spec import (
     Spec,
     load_settings,

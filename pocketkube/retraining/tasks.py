@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pocketkube.benchmarking.results import load_benchmark
-from pocketkube.files import replaced_folder, temporary_folder
+from pocketkube.files.layout import BENCHMARK_FILE
+from pocketkube.files.whole import replaced_folder, temporary_folder
 from pocketkube.kube.own_pod import TASK_POD
-from pocketkube.layout import BENCHMARK_FILE
 from pocketkube.retraining.decision import decide
 from pocketkube.retraining.form import job_of
 from pocketkube.retraining.job import Elsewhere, Made, run_job

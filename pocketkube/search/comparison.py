@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pocketkube.records import Document, Record
+from pocketkube.files.records import Document, Record
 from pocketkube.search.facts import best_so_far
 from pocketkube.search.problem import CostName, Problem
 from pocketkube.search.trial import Trial

@@ -26,18 +26,18 @@ from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.distillation import FromTeachers, Teacher
 from pocketkube.errors import UserError
-from pocketkube.files import write_text
+from pocketkube.files.records import Record
+from pocketkube.files.whole import write_text
 from pocketkube.graph.dependency import trace_channels
 from pocketkube.graph.ranking import keep_best, rank_units
 from pocketkube.graph.surgery import copy_model, remove_channels
 from pocketkube.graph.unwrapping import SPECTRAL, unwrapped
+from pocketkube.processes.ranks import started_size
 from pocketkube.pruning.batch_statistics import recalibrate_where_better
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria import always_fits
 from pocketkube.pruning.front_to_back import Wanted, fit_front_to_back, fitted_paths, wanted_outputs
 from pocketkube.quantization.quantize import quantize
-from pocketkube.ranks import started_size
-from pocketkube.records import Record
 from pocketkube.search.between_steps import OnScore, ScoredBetween
 from pocketkube.search.calibrated import CalibratedLevels, Ranges
 from pocketkube.search.judging import Judge, Judged

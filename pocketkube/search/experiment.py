@@ -6,8 +6,8 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from pocketkube.console.progress import Progress, progress
 from pocketkube.errors import UserError
-from pocketkube.progress import Progress, progress
 from pocketkube.search.journal import Journal
 from pocketkube.search.pool import Pool
 from pocketkube.search.problem import Problem

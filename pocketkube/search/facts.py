@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from pocketkube.errors import UserError
-from pocketkube.records import Document, Record
+from pocketkube.files.records import Document, Record
 from pocketkube.search.problem import CostName, Problem
 from pocketkube.search.space import Decides
 from pocketkube.search.trial import State, Trial

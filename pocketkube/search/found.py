@@ -5,8 +5,7 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from pocketkube.files import replaced_folder, write_text
-from pocketkube.layout import (
+from pocketkube.files.layout import (
     CURVE_FILE,
     FRONT_RATIOS,
     PROBLEM_FILE,
@@ -15,8 +14,9 @@ from pocketkube.layout import (
     TRIALS_FILE,
     front_file,
 )
+from pocketkube.files.records import text_of
+from pocketkube.files.whole import replaced_folder, write_text
 from pocketkube.measures import wording_of
-from pocketkube.records import text_of
 from pocketkube.report.best_so_far import Curve, curves_svg
 from pocketkube.search.facts import SearchFacts, TrialFacts
 from pocketkube.search.problem import Problem

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pocketkube.appended_lines import AppendedLines, WrittenByAnother
 from pocketkube.errors import UserError
+from pocketkube.files.appended import AppendedLines, WrittenByAnother
 from pocketkube.search.trial import Trial
 
 FILE = "trials.jsonl"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from pocketkube.graph.file_bytes import FileBytes
-from pocketkube.litert_file import read_model
+from pocketkube.litert.flatbuffer import read_model
 from pocketkube.search.problem import Problem
 
 

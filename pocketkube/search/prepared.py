@@ -21,14 +21,14 @@ from pocketkube.bundle import load_model
 from pocketkube.data.batches import calibration_examples, materialize
 from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.errors import MachineError, UserError
-from pocketkube.files import replaced_folder, sha256_of, write_text
+from pocketkube.files.records import Document, Record, read_document, text_of
+from pocketkube.files.whole import replaced_folder, sha256_of, write_text
 from pocketkube.graph.cost import profile_model
 from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.latency_table.budget import Latency
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import pruner_for
 from pocketkube.pruning.pruner import Pruner
-from pocketkube.records import Document, Record, read_document, text_of
 from pocketkube.search.calibrated import Ranges, find_ranges
 from pocketkube.search.evaluation import TRIALS, Evaluator, Shared, TrialSettings
 from pocketkube.search.judging import Judge, Judged, softened_outputs

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from pocketkube.files import write_text
+from pocketkube.files.whole import write_text
 from pocketkube.search.problem import Problem
 from pocketkube.spec import load_settings, settings_document, yaml_of
 from pocketkube.spec.settings import Ratio, Settings

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from pocketkube.appended_lines import AppendedLines
-from pocketkube.progress import progress
+from pocketkube.console.progress import progress
+from pocketkube.files.appended import AppendedLines
 from pocketkube.search.problem import Problem
 from pocketkube.search.space import Parameter
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pocketkube.errors import UserError, repeatable
 from pocketkube.graph.budgets import NS_PER_MS
-from pocketkube.ranks import started_first
+from pocketkube.processes.ranks import started_first
 from pocketkube.search.applied import applied_choice
 from pocketkube.search.problem import Problem
 from pocketkube.storage import LocalLocation, parse_location

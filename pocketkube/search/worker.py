@@ -5,10 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketkube.cores import take_share
+from pocketkube.console.quiet import quiet_tensorflow
 from pocketkube.importing import import_all
 from pocketkube.native.serving import serve
-from pocketkube.quiet import quiet_tensorflow
+from pocketkube.processes.cores import take_share
 from pocketkube.spec.sections import Import
 
 if TYPE_CHECKING:

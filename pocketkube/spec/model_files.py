@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pocketkube.files import place_of
+from pocketkube.files.whole import place_of
 from pocketkube.models.names import BUILT_IN_NAMES
 
 HDF5 = (".h5", ".hdf5")

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pocketkube.errors import UserError
-from pocketkube.files import place_of
+from pocketkube.files.whole import place_of
 from pocketkube.spec.sections.imports import LARGEST_TEXT, Import, check_imports, packed
 
 

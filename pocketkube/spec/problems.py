@@ -1,6 +1,5 @@
 """Says in a sentence what is wrong with a value of a spec and what would be right."""
 
-import difflib
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pocketkube.errors import did_you_mean, to_use_instead
 from pocketkube.extension import Registry, datasets, stages, tasks
 from pocketkube.spec.spec import Spec
 from pocketkube.spec.stage_settings import STAGE_NAMES, added_stage
@@ -152,16 +152,7 @@ _KINDS = {
 
 
 def _unknown(value: Any, choices: Sequence[str], what: str = "known") -> str:
-    close = difflib.get_close_matches(str(value), choices, n=1)
-    guess = f"; did you mean {close[0]}?" if close else ""
-    joint = " " if guess else "; "
-    return (
-        f"{_shown(value)} is not {what}{guess}{joint}use one of {', '.join(choices)}".replace(
-            "? use", "? Use"
-        )
-        if len(choices) > 1
-        else f"{_shown(value)} is not {what}; use {choices[0]}"
-    )
+    return f"{_shown(value)} is not {what}{to_use_instead(str(value), choices)}"
 
 
 def _hint_of_source(loc: Sequence[str | int], value: Any) -> str:
@@ -175,9 +166,8 @@ def _unknown_key(loc: Sequence[str | int], root: type[BaseModel]) -> str:
     known = list(_model_at(loc[:-1], root).model_fields)
     # A stage's name is not one of its settings.
     known = [name for name in known if not (name == "name" and len(loc) > 1)]
-    close = difflib.get_close_matches(key, known, n=1)
-    if close:
-        return f"is not a known key; did you mean {close[0]}?"
+    if question := did_you_mean(key, known):
+        return f"is not a known key; {question}"
     owners = [
         name
         for name, field in root.model_fields.items()

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from yaml import MappingNode
 
 from pocketkube.errors import UserError
-from pocketkube.files import place_of
+from pocketkube.files.whole import place_of
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.own_code import read_imports
 from pocketkube.spec.problems import MOST, Problem, problems_of

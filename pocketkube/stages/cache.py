@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from pocketkube.files import sha256_of, write_text
+from pocketkube.files.whole import sha256_of, write_text
 from pocketkube.stages.added import added_modules
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.code import code_digest

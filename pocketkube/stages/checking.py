@@ -8,14 +8,14 @@ from pathlib import Path
 import keras
 
 from pocketkube.bundle import Bundle
+from pocketkube.console.progress import working
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
-from pocketkube.files import replaced_folder, write_text
+from pocketkube.files.layout import CHECK_FILE
+from pocketkube.files.whole import replaced_folder, write_text
 from pocketkube.latency_table.another_device import another_device
-from pocketkube.layout import CHECK_FILE
 from pocketkube.native.litert_in_child import outputs_of
-from pocketkube.progress import working
 from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import CheckExportConfig
 from pocketkube.stages.examples import some_of

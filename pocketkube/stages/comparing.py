@@ -4,16 +4,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pocketkube.console.quiet import quiet_tensorflow
 from pocketkube.errors import UserError
-from pocketkube.files import write_text
-from pocketkube.layout import (
+from pocketkube.files.layout import (
     COMPARISON_CURVES,
     COMPARISON_FILE,
     COMPARISON_PAGE,
     COMPARISON_TABLE,
 )
-from pocketkube.quiet import quiet_tensorflow
-from pocketkube.records import text_of
+from pocketkube.files.records import text_of
+from pocketkube.files.whole import write_text
 from pocketkube.report.comparison import comparison_markdown, comparison_page, comparison_svg
 from pocketkube.search.comparison import ComparisonFacts, run_facts
 from pocketkube.search.experiment import run_experiment

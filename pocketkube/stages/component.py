@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pocketkube.child_processes import end_with
+from pocketkube.console.last_words import last_words
+from pocketkube.console.terminal import visible, visible_output
 from pocketkube.errors import UserError
 from pocketkube.facts import OutputScore, load_exported, load_facts
+from pocketkube.files.layout import LITERT_FILE, SEARCH_FILE
+from pocketkube.files.records import read_document
 from pocketkube.kube.own_pod import TASK_POD
 from pocketkube.kube.session import connect
-from pocketkube.last_words import last_words
-from pocketkube.layout import LITERT_FILE, SEARCH_FILE
-from pocketkube.records import read_document
+from pocketkube.processes.children import end_with
 from pocketkube.search.facts import SearchFacts
 from pocketkube.spec import parse_settings
 from pocketkube.spec.sections import Cluster
@@ -24,7 +25,6 @@ from pocketkube.stages.configs import OnNodesConfig
 from pocketkube.stages.on_cluster import run_on_cluster
 from pocketkube.stages.on_nodes import asks_for_others, measure_on_nodes
 from pocketkube.stages.run import run_stage
-from pocketkube.terminal import visible, visible_output
 
 # Names a folder where components that run on one machine keep what they have finished.
 CACHE = "POCKETKUBE_CACHE"

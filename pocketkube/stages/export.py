@@ -9,6 +9,7 @@ import keras
 
 from pocketkube.benchmarking.samples import save_samples
 from pocketkube.bundle import Bundle, load_bundle
+from pocketkube.console.progress import working
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays, Dataset, Examples
@@ -25,20 +26,19 @@ from pocketkube.deploy.translator import convert_translator
 from pocketkube.errors import UserError
 from pocketkube.facts import AgreementFacts, ExportedFacts, ExportFacts
 from pocketkube.figures import size
-from pocketkube.files import replaced_folder, write_text
-from pocketkube.keras_private import flat_layers
-from pocketkube.layout import (
+from pocketkube.files.layout import (
     FACTS_FILE,
     LITERT_FILE,
     SAMPLES_FILE,
     TOKENIZER_FILE,
     TRANSLATOR_FILE,
 )
+from pocketkube.files.records import text_of
+from pocketkube.files.whole import replaced_folder, write_text
+from pocketkube.keras_private import flat_layers
 from pocketkube.number_formats import LITERT_BITS
-from pocketkube.progress import working
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.integer_kernels import integer_kernels
-from pocketkube.records import text_of
 from pocketkube.stages.assessment import is_original, is_sparse, task_of, was_done
 from pocketkube.stages.comparison import worse_by_pruning
 from pocketkube.stages.configs import ExportLitertConfig

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pocketkube.bundle import load_bundle
-from pocketkube.files import replaced_folder
+from pocketkube.files.whole import replaced_folder
 from pocketkube.latency_table.network_files import write_networks
 from pocketkube.latency_table.of_network import networks_to_time
 from pocketkube.stages.configs import PrepareLatencyTableConfig

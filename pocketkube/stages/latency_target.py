@@ -9,12 +9,12 @@ import keras
 from pocketkube.data.dataset import Arrays
 from pocketkube.errors import MachineError, UserError
 from pocketkube.figures import milliseconds
+from pocketkube.files.layout import TABLE_FILE
 from pocketkube.graph.budgets import NS_PER_MS
 from pocketkube.latency_table.another_device import another_device
 from pocketkube.latency_table.budget import Latency
 from pocketkube.latency_table.measuring import measure_table
 from pocketkube.latency_table.prunings import latency_budget, random_prunings
-from pocketkube.layout import TABLE_FILE
 from pocketkube.pruning.pruner import Pruned, Pruner
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.foreseen import foreseen_file

@@ -13,11 +13,11 @@ from pocketkube.benchmarking.merging import merge_reports
 from pocketkube.benchmarking.processor import processor
 from pocketkube.benchmarking.required_node import asked_cores, kept_on
 from pocketkube.benchmarking.results import benchmark_document, load_benchmark
-from pocketkube.files import replaced_folder, write_text
+from pocketkube.files.layout import BENCHMARK_FILE, LITERT_FILE, SAMPLES_FILE, TABLE_FILE
+from pocketkube.files.whole import replaced_folder, write_text
 from pocketkube.latency_table.measuring import measure_table
 from pocketkube.latency_table.network_files import read_networks
 from pocketkube.latency_table.table import write_table
-from pocketkube.layout import BENCHMARK_FILE, LITERT_FILE, SAMPLES_FILE, TABLE_FILE
 from pocketkube.spec.sections import BenchmarkPods
 from pocketkube.stages.configs import BenchmarkLitertConfig, MeasureLatencyTableConfig
 

@@ -4,9 +4,10 @@ import os
 import time
 from pathlib import Path
 
+from pocketkube.console.quiet import quiet_tensorflow
 from pocketkube.errors import UserError
 from pocketkube.facts import load_facts
-from pocketkube.files import temporary_folder
+from pocketkube.files.whole import temporary_folder
 from pocketkube.importing import import_all
 from pocketkube.kube.katib.experiment import OUR_ALGORITHMS, Algorithm, ExperimentWork
 from pocketkube.kube.own_pod import own_pod
@@ -16,7 +17,6 @@ from pocketkube.launch.katib import start_experiment
 from pocketkube.launch.outcome import Cause
 from pocketkube.launch.tuning import tuning_of
 from pocketkube.launch.waiting import show
-from pocketkube.quiet import quiet_tensorflow
 from pocketkube.search.facts import search_facts
 from pocketkube.search.found import write_found
 from pocketkube.search.problem import Problem

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pocketkube.benchmarking.required_node import arch_of
 from pocketkube.errors import UserError
-from pocketkube.files import replaced_folder, temporary_folder
+from pocketkube.files.whole import replaced_folder, temporary_folder
 from pocketkube.kube import Session
 from pocketkube.kube.benchmark_job import INDEX
 from pocketkube.kube.failures import Refused

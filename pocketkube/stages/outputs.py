@@ -4,8 +4,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from pocketkube.files import replaced_file, replaced_folder
-from pocketkube.layout import (
+from pocketkube.files.layout import (
     CURVE_FILE,
     FRONT_RATIOS,
     LITERT_FILE,
@@ -20,7 +19,8 @@ from pocketkube.layout import (
     TRIALS_FILE,
     front_file,
 )
-from pocketkube.records import read_document
+from pocketkube.files.records import read_document
+from pocketkube.files.whole import replaced_file, replaced_folder
 from pocketkube.report.result import Result, load_result
 from pocketkube.search.facts import SearchFacts
 from pocketkube.stages.plan import BASELINE, REPORTED, RESULT, SEARCH

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pocketkube.errors import RejectedFile, UserError
-from pocketkube.files import temporary_folder
-from pocketkube.ranks import started_first
+from pocketkube.files.whole import temporary_folder
+from pocketkube.processes.ranks import started_first
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.run import Ran, forget_checkpoints, run_stage
 from pocketkube.storage import (

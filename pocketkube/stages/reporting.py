@@ -20,11 +20,7 @@ from pocketkube.facts import (
     load_exported,
 )
 from pocketkube.figures import size
-from pocketkube.files import replaced_folder, write_text
-from pocketkube.graph.bounds import Speedup, compare_macs, macs_bound
-from pocketkube.graph.paths import is_within
-from pocketkube.latency_table.another_device import another_device
-from pocketkube.layout import (
+from pocketkube.files.layout import (
     BENCHMARK_FILE,
     LITERT_FILE,
     MODEL_FILE,
@@ -32,8 +28,12 @@ from pocketkube.layout import (
     RESULT_FILE,
     SEARCH_FILE,
 )
+from pocketkube.files.records import read_document, text_of
+from pocketkube.files.whole import replaced_folder, write_text
+from pocketkube.graph.bounds import Speedup, compare_macs, macs_bound
+from pocketkube.graph.paths import is_within
+from pocketkube.latency_table.another_device import another_device
 from pocketkube.measures import task_measure_of, wording_of
-from pocketkube.records import read_document, text_of
 from pocketkube.report import build_report as html_of
 from pocketkube.report.result import (
     LayerChange,

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
+from pocketkube.console.progress import working
+from pocketkube.console.quiet import quiet_tensorflow
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.facts import load_warnings
-from pocketkube.files import put_copy
-from pocketkube.held_files import HELD, OURS, held
+from pocketkube.files.held import HELD, OURS, held
+from pocketkube.files.whole import put_copy
 from pocketkube.importing import import_all
 from pocketkube.launch.local_workers import LocalWorkers
 from pocketkube.launch.waiting import wait_for
-from pocketkube.progress import working
-from pocketkube.quiet import quiet_tensorflow
-from pocketkube.ranks import may_change, started_first, started_together, written_by_the_first
+from pocketkube.processes.ranks import may_change, started_first, started_together, written_by_the_first
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.stages.cache import is_kept, kept_place, note_digests
 from pocketkube.stages.call import StageCall

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pocketkube.errors import UserError
-from pocketkube.layout import RATIOS_FILE
+from pocketkube.files.layout import RATIOS_FILE
 from pocketkube.search.ratios import chosen, read_ratios
 from pocketkube.spec.sections import PruneChannels, QuantizeWeights, SparsifyWeights
 from pocketkube.stages.registry import RATIOS

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pocketkube.errors import MachineError, UserError
 from pocketkube.facts import load_facts
-from pocketkube.files import write_text
+from pocketkube.files.whole import write_text
 from pocketkube.search.evaluation import Evaluator
 from pocketkube.search.experiment import run_experiment
 from pocketkube.search.facts import search_facts

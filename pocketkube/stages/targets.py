@@ -8,14 +8,14 @@ import numpy as np
 
 from pocketkube.benchmarking import measure_latencies
 from pocketkube.bundle import Bundle
+from pocketkube.console.progress import progress
 from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.errors import MachineError, UserError
 from pocketkube.figures import milliseconds, milliseconds_between
-from pocketkube.files import temporary_folder
+from pocketkube.files.whole import temporary_folder
 from pocketkube.graph.bounds import Bound, Speedup
 from pocketkube.graph.cost import profile_model
 from pocketkube.latency_table.another_device import AnotherDevice, another_device
-from pocketkube.progress import progress
 from pocketkube.pruning.pruner import Pruned
 from pocketkube.spec.sections import Target
 from pocketkube.spec.spec import said_of_drop

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pocketkube.errors import UserError
-from pocketkube.files import sha256_of
+from pocketkube.files.whole import sha256_of
 from pocketkube.storage.address import why_no_name
 
 CONTENTS_FILE = "checksums.json"

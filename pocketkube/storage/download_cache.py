@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pocketkube.errors import UserError
-from pocketkube.files import flush, flush_entries
-from pocketkube.held_files import NO_LOCKS, locked, locked_now
+from pocketkube.files.held import NO_LOCKS, locked, locked_now
+from pocketkube.files.whole import flush, flush_entries
 
 LIMIT_GB = "POCKETKUBE_DOWNLOADS_GB"
 DEFAULT_LIMIT_GB = 20.0

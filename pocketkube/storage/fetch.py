@@ -7,9 +7,9 @@ from pathlib import Path
 
 from minio.error import S3Error
 
+from pocketkube.console.progress import Silent, progress
 from pocketkube.errors import UserError
-from pocketkube.files import replaced_folder
-from pocketkube.progress import Silent, progress
+from pocketkube.files.whole import replaced_folder
 from pocketkube.storage.address import S3Address
 from pocketkube.storage.checksums import (
     CONTENTS_FILE,

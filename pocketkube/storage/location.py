@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from pocketkube.errors import UserError
-from pocketkube.files import place_of
+from pocketkube.files.whole import place_of
 from pocketkube.storage import server_settings
 from pocketkube.storage.address import S3Address, is_uri, parse_uri, why_no_name
 from pocketkube.storage.checksums import CONTENTS_FILE, UNFINISHED_FILE

@@ -12,9 +12,9 @@ from minio.error import S3Error
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 from urllib3.exceptions import HTTPError
 
+from pocketkube.console.progress import Progress
 from pocketkube.errors import UserError
-from pocketkube.files import sha256_of
-from pocketkube.progress import Progress
+from pocketkube.files.whole import sha256_of
 from pocketkube.storage.failures import is_missing
 from pocketkube.storage.server import CONNECTIONS, Server
 

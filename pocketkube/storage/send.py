@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+from pocketkube.console.progress import Progress, progress
 from pocketkube.errors import UserError
-from pocketkube.progress import Progress, progress
 from pocketkube.storage.address import S3Address
 from pocketkube.storage.checksums import (
     CONTENTS_FILE,

@@ -12,8 +12,8 @@ from uuid import uuid4
 from minio.error import S3Error
 
 from pocketkube.errors import UserError
-from pocketkube.files import replaced_file
-from pocketkube.held_files import held
+from pocketkube.files.held import held
+from pocketkube.files.whole import replaced_file
 from pocketkube.storage.failures import ErrorPage, is_missing, plain_failures
 from pocketkube.storage.location import LocalLocation, Location, S3Location
 from pocketkube.storage.server import Server, connect

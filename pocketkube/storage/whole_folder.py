@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from pocketkube.errors import UserError
-from pocketkube.files import added_folder
+from pocketkube.files.whole import added_folder
 from pocketkube.storage.checksums import CONTENTS_FILE
 from pocketkube.storage.location import LocalLocation, Location, S3Location
 from pocketkube.storage.patience import patiently

@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from pocketkube.files import replaced_file
+from pocketkube.files.whole import replaced_file
 from pocketkube.training.values import assign_all
 
 

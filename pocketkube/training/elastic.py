@@ -13,7 +13,7 @@ import psutil
 import tensorflow as tf
 
 from pocketkube.errors import MachineError
-from pocketkube.ranks import GROUP
+from pocketkube.processes.ranks import GROUP
 from pocketkube.training.workers import HorovodWorkers, TooLate, WorkersChanged, initialize
 
 # Longer than the other end takes to answer: it is gone then.

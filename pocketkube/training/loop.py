@@ -11,12 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.console.progress import Progress, Silent, progress
 from pocketkube.data.batches import batches
 from pocketkube.data.dataset import Dataset, Examples
 from pocketkube.errors import UserError
 from pocketkube.keras_private import flat_layers
-from pocketkube.progress import Progress, Silent, progress
-from pocketkube.ranks import TOO_LATE
+from pocketkube.processes.ranks import TOO_LATE
 from pocketkube.spec.sections import Training
 from pocketkube.structure import take_shorter
 from pocketkube.training.course import Course, course_identity

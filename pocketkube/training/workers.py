@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import tensorflow as tf
 
 from pocketkube.errors import UserError
-from pocketkube.ranks import may_change, started_size
+from pocketkube.processes.ranks import may_change, started_size
 from pocketkube.training.buckets import BUCKET_BYTES, buckets
 
 Answer = TypeVar("Answer")

@@ -7,7 +7,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from pocketkube.errors import UserError
-from pocketkube.litert import refuse_other_files
+from pocketkube.litert.running import refuse_other_files
 from pocketkube.translation.names import DECODE, ENCODE, LOGITS, POSITION, SOURCE, TOKEN
 
 _State = Mapping[str, np.ndarray]

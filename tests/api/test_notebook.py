@@ -1,5 +1,8 @@
 """The public API as a notebook uses it: its lines in order, on a small network and real digits."""
 
+import inspect
+import pydoc
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from keras import layers
 from sklearn.datasets import load_digits
 
 import pocketkube as pk
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 
 IMAGES, LABELS = load_digits(return_X_y=True)
 DATA = (IMAGES.reshape(-1, 8, 8, 1).astype("float32") / 16, LABELS)
@@ -126,6 +129,16 @@ def test_a_prompt_shows_a_line_of_each_result(notebook) -> None:
     assert "fewer MACs" in repr(found)
 
 
+def test_help_lists_the_settings_that_a_function_takes() -> None:
+    for function, setting in (
+        (pk.prune, "round_to"),
+        (pk.quantize, "granularity"),
+        (pk.benchmark, "runs"),
+    ):
+        assert inspect.signature(function).parameters[setting].kind is inspect.Parameter.KEYWORD_ONLY
+        assert re.search(rf"\b{setting}: [^=]+ = \.\.\.", pydoc.plain(pydoc.render_doc(function)))
+
+
 def test_what_compresses_leaves_a_model_compiled_that_was(notebook, tmp_path: Path) -> None:
     training = {"epochs": 1, "training": {"batch_size": 256}}
     results = [
@@ -202,7 +215,10 @@ def test_levels_in_a_keras_file_are_seen(notebook, tmp_path: Path) -> None:
         (lambda m: pk.prune(m, speed_up=2), "did you mean speedup"),
         (lambda m: pk.fine_tune(m, ([[1], [2, 3]], [0, 1])), "x: .* rows of the list differ in length"),
         (lambda m: pk.benchmark(m), r"benchmark: takes the paths of .tflite files.*name=digits"),
-        (lambda m: pk.export(m, "net.tflite", number_format="int4"), "'int4'; did you mean int8"),
+        (
+            lambda m: pk.export(m, "net.tflite", number_format="int4"),
+            "not known; did you mean int8",
+        ),
         (lambda m: pk.quantize(m, None), "needs examples to calibrate on"),
         (lambda m: pk.quantize(m, DATA, bits=9), "weight_bits.*received 9"),
         (lambda m: pk.quantize(m, DATA[0], epochs=2), "or epochs=0"),

@@ -9,7 +9,7 @@ import pytest
 
 import pocketkube as pk
 from pocketkube.api.data import dataset_of
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.models import build_model
 
 RNG = np.random.default_rng(0)

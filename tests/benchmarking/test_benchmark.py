@@ -18,8 +18,8 @@ from pocketkube.benchmarking.memory import measure_loading
 from pocketkube.benchmarking.timing import Rounds
 from pocketkube.deploy import convert_litert
 from pocketkube.errors import UserError
-from pocketkube.litert import LiteRTModel
-from pocketkube.litert_file import write_model
+from pocketkube.litert.flatbuffer import write_model
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.spec.sections import Benchmark
 
 FEW = Benchmark(runs=8, warmup_runs=2, threads=(1, 2))

@@ -18,8 +18,10 @@ from tests.benchmarks.peers.drawing import svg
 from tests.benchmarks.peers.environments import LOCKS, PEERS, ROOT, is_ready, python_of
 from tests.benchmarks.peers.job import Job
 from tests.benchmarks.peers.method import refuse_unequal
+from tests.benchmarks.peers.networks import NETWORKS
 from tests.benchmarks.peers.plain_network import PlainNetwork, count_macs
 from tests.benchmarks.peers.result import RESULT, CaseResult, DenseFacts, LatencyFacts, finished
+from tests.benchmarks.peers.splits import arrays_for
 from tests.benchmarks.peers.tables import Measured, render
 
 OURS, PEER = "PocketKube", "uniform L1"
@@ -97,6 +99,19 @@ def test_a_folder_of_another_budget_is_refused(tmp_path: Path, commands: list[st
     runner.run_all([_case(OURS, 2.0)], tmp_path, QUICK, jobs=1)
     with pytest.raises(UserError, match="another budget"):
         runner.run_all([_case(OURS, 2.0)], tmp_path, FULL, jobs=1)
+
+
+def test_few_images_are_gone_through_more_often() -> None:
+    name = "mobilenet_v1-0.5-digits"
+    course = NETWORKS[name].course(FULL)
+    assert (course.dense_epochs, course.epochs) == (8 * FULL.dense_epochs, 8 * FULL.epochs)
+    assert NETWORKS["resnet20"].course(FULL) == FULL
+    arrays = arrays_for(NETWORKS[name], QUICK)
+    assert arrays.train.images.shape[1:] == (72, 72, 1)
+    assert set(arrays.test.labels) == set(range(10))
+    measured = _measured(OURS, 2.0, 0, 0.9)
+    text = render([replace(measured, case=replace(measured.case, network=name))], QUICK, "", "")
+    assert "Images of handwritten digits, 72 x 72 pixels; 8 times as many epochs." in text
 
 
 def test_a_result_without_a_score_is_none(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_wrong_specs_name_the_line(tmp_path: Path, changes: dict[str, str], said
 def test_no_disk_space(tmp_path: Path) -> None:
     """Linux's own full device stands in for a full disk."""
     from pocketkube.errors import UserError
-    from pocketkube.files import replaced_file
+    from pocketkube.files.whole import replaced_file
 
     if not Path("/dev/full").exists():
         pytest.skip("/dev/full is needed: a device that is always full")

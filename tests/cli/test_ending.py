@@ -17,7 +17,7 @@ from rich.table import Table
 from pocketkube.cli import main
 from pocketkube.cli.ending import plain_ending, show
 from pocketkube.errors import UserError
-from pocketkube.files import replaced_folder
+from pocketkube.files.whole import replaced_folder
 from tests.cli.test_bad_input import refused, save_net
 
 COMMAND = [sys.executable, "-m", "pocketkube"]

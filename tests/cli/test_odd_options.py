@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
+from pocketkube.console.last_words import FAULT
 from pocketkube.errors import UserError
-from pocketkube.last_words import FAULT
 from tests.fuzzing import fuzzed
 
 PROGRAM = importlib.import_module("pocketkube.cli.main")

@@ -78,7 +78,7 @@ def run(folder: Path, program: str, *arguments: str, **environment: str) -> subp
 
 
 COMMAND = """\
-from pocketkube.quiet import quiet_tensorflow
+from pocketkube.console.quiet import quiet_tensorflow
 quiet_tensorflow()
 import noisy
 from pocketkube.cli import main

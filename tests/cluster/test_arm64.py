@@ -8,7 +8,7 @@ import pytest
 from kubernetes import client
 
 from pocketkube import __version__
-from pocketkube.layout import BENCHMARK_FILE
+from pocketkube.files.layout import BENCHMARK_FILE
 from pocketkube.storage import fetch_folder, parse_uri, send_folder
 from tests.cluster.binaries import HOST
 from tests.cluster.cluster import is_named

@@ -19,6 +19,7 @@ from pocketkube import __version__
 from pocketkube.benchmarking.results import load_benchmark
 from pocketkube.deploy import convert_litert
 from pocketkube.errors import UserError
+from pocketkube.files.layout import BENCHMARK_FILE, LITERT_FILE, SAMPLES_FILE, TABLE_FILE
 from pocketkube.kube import Session, connect
 from pocketkube.kube.benchmark_job import INDEX, Measurement, benchmark_job
 from pocketkube.kube.objects import JOB, POD, create, find
@@ -27,7 +28,6 @@ from pocketkube.latency_table.network_files import write_networks
 from pocketkube.latency_table.of_network import networks_to_time
 from pocketkube.latency_table.table import read_table
 from pocketkube.launch.node_pool import NodePool, NodePoolJob
-from pocketkube.layout import BENCHMARK_FILE, LITERT_FILE, SAMPLES_FILE, TABLE_FILE
 from pocketkube.spec import settings_document
 from pocketkube.spec.sections import Cluster
 from pocketkube.spec.sections.cluster import BenchmarkPods, ObjectStore

@@ -17,6 +17,7 @@ from kubernetes import client
 
 from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
+from pocketkube.files.records import read_document
 from pocketkube.kube import Session, objects
 from pocketkube.kube.katib.experiment import INJECTION, OUR_ALGORITHMS, Algorithm, ExperimentWork
 from pocketkube.kube.katib.trials import TRIAL
@@ -25,7 +26,6 @@ from pocketkube.launch.cluster_jobs import store_of
 from pocketkube.launch.katib import EXPERIMENT, RunningExperiment, start_experiment
 from pocketkube.launch.outcome import Cause
 from pocketkube.models import build_model
-from pocketkube.records import read_document
 from pocketkube.search.facts import SearchFacts
 from pocketkube.search.milp import solve
 from pocketkube.search.prepared import open_prepared, prepare_search

@@ -16,7 +16,7 @@ import yaml
 from kubernetes import client
 
 from pocketkube.errors import UserError
-from pocketkube.layout import LITERT_FILE, RATIOS_FILE
+from pocketkube.files.layout import LITERT_FILE, RATIOS_FILE
 from pocketkube.spec import Spec, settings_document
 from pocketkube.spec.form import SearchForm, spec_of
 from pocketkube.stages.parts import checked_parts

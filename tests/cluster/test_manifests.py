@@ -19,12 +19,12 @@ from kubernetes import client, watch
 
 from pocketkube import __version__
 from pocketkube.bundle import load_bundle
+from pocketkube.files.layout import BENCHMARK_FILE
 from pocketkube.kube.session import Session
 from pocketkube.kube.transport import ApiServer
 from pocketkube.launch.mpijob import MpiJob
 from pocketkube.launch.node_pool import NodePool
 from pocketkube.launch.outcome import Cause
-from pocketkube.layout import BENCHMARK_FILE
 from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Cluster
 from pocketkube.storage import fetch_folder, parse_uri

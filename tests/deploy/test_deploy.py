@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from pocketkube.deploy import check_agreement, convert_litert, notes_on, sparse_kernels
 from pocketkube.errors import RejectedFile, UserError
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.measures import Values
 
 

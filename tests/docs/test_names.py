@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 import pocketkube
-from pocketkube.layout import FRONT_RATIOS
+from pocketkube.files.layout import FRONT_RATIOS
 from pocketkube.spec import parse_spec
 from pocketkube.spec.stage_settings import STAGE_NAMES
 from pocketkube.stages import outputs

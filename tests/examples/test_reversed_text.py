@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pocketkube.layout import LITERT_FILE, RESULT_FILE, TOKENIZER_FILE, TRANSLATOR_FILE
+from pocketkube.files.layout import LITERT_FILE, RESULT_FILE, TOKENIZER_FILE, TRANSLATOR_FILE
 from tests.reversed_text import TOKENS, write_reversed
 
 needs_horovod = pytest.mark.skipif(

@@ -13,7 +13,7 @@ from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.graph.dependency import trace_channels
 from pocketkube.graph.ranking import keep_best, rank_units
 from pocketkube.graph.surgery import remove_channels
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import prune

@@ -9,7 +9,7 @@ import pytest
 from keras import layers, ops
 
 from pocketkube.deploy import convert_litert
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 
 LENGTH, WIDTH = 6, 8
 SHAPE = (LENGTH, WIDTH)

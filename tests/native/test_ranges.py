@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from pocketkube.deploy import convert_litert
-from pocketkube.litert_file import read_model
+from pocketkube.litert.flatbuffer import read_model
 
 
 def test_what_a_block_adds_has_a_range_of_its_own() -> None:

@@ -16,7 +16,7 @@ from pocketkube.deploy import check_agreement, convert_litert, notes_on
 from pocketkube.deploy.integers import put_integers
 from pocketkube.errors import UserError
 from pocketkube.graph.kernels import kernels_of
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.measures import Classes
 from pocketkube.packing import decode, read_forms, write_packed
 from pocketkube.quantization.aware import QuantizationAware

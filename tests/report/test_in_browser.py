@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pocketkube.records import document_of
+from pocketkube.files.records import document_of
 from pocketkube.report import build_report
 from pocketkube.report.result import Result
 from tests.report.cases import CASES

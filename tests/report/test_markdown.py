@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pocketkube.records import document_of
+from pocketkube.files.records import document_of
 from pocketkube.report.markdown import markdown_of
 from pocketkube.report.result import Result
 from pocketkube.report.summary import rows

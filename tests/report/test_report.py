@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from pocketkube.figures import TIME, ratio, ratio_between, ratio_words
-from pocketkube.records import document_of
+from pocketkube.files.records import document_of
 from pocketkube.report import build_report as page_of
 from pocketkube.report.confusion import confusion_matrix
 from pocketkube.report.markdown import markdown_of

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pocketkube.errors import UserError
-from pocketkube.records import text_of
+from pocketkube.files.records import text_of
 from pocketkube.retraining.pointer import CHOSEN, RETRAINED, ROLLED_BACK, Change, Pointer
 from pocketkube.retraining.registry import Registry
 from pocketkube.storage import Changed, parse_location

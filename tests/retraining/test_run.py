@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pocketkube.errors import UserError
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.retraining.lineage import Outcome
 from pocketkube.retraining.registry import Registry
 from pocketkube.retraining.run import retrain

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import pocketkube
-from pocketkube.files import replaced_folder
+from pocketkube.files.whole import replaced_folder
 from pocketkube.spec import parse_spec
 from pocketkube.stages import run
 from pocketkube.stages.cache import is_kept, kept_place, note_digests

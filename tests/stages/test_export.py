@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from pocketkube.errors import UserError
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.spec import parse_spec
 from pocketkube.stages.outputs import collect
 from pocketkube.stages.whole_job import run_inline

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from pocketkube.bundle import load_bundle, load_model
 from pocketkube.errors import UserError
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.spec import parse_spec
 from pocketkube.stages.assessment import task_of
 from pocketkube.stages.component import metrics_of

@@ -10,9 +10,9 @@ import pytest
 from pocketkube.bundle import load_bundle, load_model
 from pocketkube.errors import UserError
 from pocketkube.facts import load_exported
+from pocketkube.files.layout import BENCHMARK_FILE
 from pocketkube.graph.cost import profile_model
-from pocketkube.layout import BENCHMARK_FILE
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.packing import load_packed
 from pocketkube.report.result import load_result
 from pocketkube.sparsity.selection import sparsifiable_kernels

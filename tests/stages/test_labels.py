@@ -15,7 +15,7 @@ from keras import layers, losses, metrics
 from pocketkube.benchmarking.samples import Samples
 from pocketkube.benchmarking.score import score_file
 from pocketkube.bundle import load_bundle
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.spec import parse_spec
 from pocketkube.stages.outputs import collect
 from pocketkube.stages.whole_job import run_inline

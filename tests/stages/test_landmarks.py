@@ -9,7 +9,7 @@ from keras import layers
 
 from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.measures import Points
 from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import DatasetSettings, Training

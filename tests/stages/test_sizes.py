@@ -10,7 +10,7 @@ from keras import layers
 from pocketkube.bundle import Bundle, load_bundle, load_model
 from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.report import build_report
 from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import DatasetSettings

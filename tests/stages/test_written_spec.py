@@ -13,7 +13,7 @@ from keras import layers
 
 from pocketkube.cli import main
 from pocketkube.facts import load_exported
-from pocketkube.litert import LiteRTModel
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.spec import Spec, document_of, parse_spec, settings_document, yaml_of
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.component import run_component

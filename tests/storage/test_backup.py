@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pocketkube.bundle import load_bundle
-from pocketkube.files import replaced_file, write_text
+from pocketkube.files.whole import replaced_file, write_text
 from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.on_cluster import run_on_cluster

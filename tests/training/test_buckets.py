@@ -39,7 +39,7 @@ import json, sys
 sys.path.insert(0, {tests!r})
 import horovod.tensorflow as hvd
 from test_loop import *
-from pocketkube.ranks import started_first
+from pocketkube.processes.ranks import started_first
 from pocketkube.training.workers import started_workers
 folder = Path(sys.argv[1])
 data = load_dataset(DatasetSettings(builtin="digits", image_size=(8, 8)))

@@ -407,7 +407,7 @@ import json, sys
 sys.path.insert(0, {tests!r})
 from dataclasses import asdict
 from test_loop import *
-from pocketkube.ranks import started_first
+from pocketkube.processes.ranks import started_first
 data = load_dataset(DatasetSettings(builtin="digits", image_size=(8, 8)))
 history = shared_course(data)
 if started_first():
@@ -491,7 +491,7 @@ sys.path.insert(0, {tests!r})
 from test_loop import *
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.training.method import Method
-from pocketkube.ranks import started_first
+from pocketkube.processes.ranks import started_first
 keras.utils.set_random_seed(0)
 parts = [layers.Conv2D(4, 3), layers.BatchNormalization(), FakeQuantize(8, "moving_average")]
 model = keras.Sequential([keras.Input((8, 8, 1)), *parts, layers.Flatten(), layers.Dense(10)])

@@ -121,7 +121,7 @@ import json, os, signal, sys
 sys.path.insert(0, {tests!r})
 from dataclasses import replace
 from test_loop import *
-from pocketkube.ranks import started_size
+from pocketkube.processes.ranks import started_size
 from pocketkube.training.distillation_term import DistillationTerm
 folder = Path(sys.argv[1])
 rank, size = int(os.environ["OMPI_COMM_WORLD_RANK"]), started_size()

@@ -45,7 +45,7 @@ def search_ratios(
     import shutil
     from pathlib import Path
 
-    from pocketkube.layout import CURVE_FILE, TRIALS_FILE
+    from pocketkube.files.layout import CURVE_FILE, TRIALS_FILE
     from pocketkube.stages.component import run_component, search_metrics_of
 
     run_component(

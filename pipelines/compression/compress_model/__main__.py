@@ -13,9 +13,9 @@ from pipelines.compression.compress_model.pipeline import compress_model
 from pipelines.local_inputs import optional_inputs
 from pipelines.local_log import plain, short_log
 from pocketkube.cli.ending import plain_ending, show_job
+from pocketkube.console.quiet import quiet_libraries
 from pocketkube.errors import UserError
-from pocketkube.output_folder import alone_in
-from pocketkube.quiet import quiet_libraries
+from pocketkube.files.output_folder import alone_in
 from pocketkube.spec import Spec, load_spec, resolve_paths
 from pocketkube.stages.component import CACHE, RUN_PROCESS
 from pocketkube.stages.outputs import collect_files, collect_search

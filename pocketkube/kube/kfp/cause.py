@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pocketkube.console.last_words import FAULT, PERHAPS_FAULT
 from pocketkube.errors import OutOfMemory, UserError
 from pocketkube.kube.kfp.backend import Backend
 from pocketkube.kube.kfp.progress import FailedPod, Workflow, failed_pods
-from pocketkube.last_words import FAULT, PERHAPS_FAULT
 
 # As glog begins a line: severity, date, time, process, place.
 _GLOG = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+\s+\d+ [^ \]]+\] ?(.*)")

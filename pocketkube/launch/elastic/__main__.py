@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pocketkube.held_files import held
+from pocketkube.files.held import held
 from pocketkube.launch.elastic.hosts import ThisMachine
 from pocketkube.launch.elastic.run import ElasticRun
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import threading
 
-from pocketkube.child_processes import end_trees, started
-from pocketkube.cores import threads_of_each
+from pocketkube.processes.children import end_trees, started
+from pocketkube.processes.cores import threads_of_each
 
 
 def main() -> int:

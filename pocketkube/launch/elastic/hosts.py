@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pocketkube.child_processes import started
-from pocketkube.cores import cores_of_each
+from pocketkube.processes.children import started
+from pocketkube.processes.cores import cores_of_each
 
 
 class Hosts(Protocol):

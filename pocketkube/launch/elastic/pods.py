@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from pocketkube.child_processes import started
 from pocketkube.launch.elastic import far_end
 from pocketkube.launch.ssh_hosts import discovered_hosts, say_starved, states_of
+from pocketkube.processes.children import started
 
 # The launcher's own, which would mislead a worker.
 OWN = ("HOME", "HOSTNAME", "LD_PRELOAD", "OLDPWD", "PATH", "PWD", "SHLVL", "TERM", "_")

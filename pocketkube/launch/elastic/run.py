@@ -6,12 +6,12 @@ import sys
 import threading
 from contextlib import suppress
 
-from pocketkube.child_processes import end_trees
 from pocketkube.errors import MachineError
 from pocketkube.launch.elastic.group import Group
 from pocketkube.launch.elastic.hosts import Hosts
 from pocketkube.launch.elastic.rendezvous import Rendezvous
-from pocketkube.ranks import GROUP, TOO_LATE
+from pocketkube.processes.children import end_trees
+from pocketkube.processes.ranks import GROUP, TOO_LATE
 
 _LOOK_S = 1.0
 # More losses, beside one of each process, have a reason that stays.

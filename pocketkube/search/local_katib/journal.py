@@ -8,8 +8,8 @@ from typing import Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from pocketkube.appended_lines import AppendedLines, WrittenByAnother
 from pocketkube.errors import UserError
+from pocketkube.files.appended import AppendedLines, WrittenByAnother
 from pocketkube.search.local_katib.ending import Reason
 from pocketkube.search.local_katib.experiment import Experiment
 from pocketkube.search.local_katib.trial import Trial

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketkube.child_processes import end_trees, guarded, started
 from pocketkube.errors import UserError
+from pocketkube.processes.children import end_trees, guarded, started
 from pocketkube.search.local_katib.early_stopping import Rule, RuleWatch
 from pocketkube.search.local_katib.experiment import Experiment
 from pocketkube.search.local_katib.metrics import LineReader, Reported

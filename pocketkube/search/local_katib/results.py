@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pocketkube.files import replaced_file, write_text
+from pocketkube.files.whole import replaced_file, write_text
 from pocketkube.search.local_katib.ending import Ending, best_of
 from pocketkube.search.local_katib.experiment import Experiment, Strategy
 from pocketkube.search.local_katib.metrics import Reported

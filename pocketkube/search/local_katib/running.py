@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pocketkube.child_processes import end_trees
 from pocketkube.errors import UserError
+from pocketkube.processes.children import end_trees
 from pocketkube.search.local_katib.algorithms import suggester_of
 from pocketkube.search.local_katib.early_stopping import rule_for_next
 from pocketkube.search.local_katib.ending import Ending, best_of, ending_of

@@ -17,7 +17,7 @@ from pathlib import Path
 from pocketkube.benchmarking import environment
 from pocketkube.cli.ending import plain_ending
 from pocketkube.errors import MachineError, UserError
-from pocketkube.files import write_text
+from pocketkube.files.whole import write_text
 from tests.benchmarks.peers.budget import FULL, QUICK
 from tests.benchmarks.peers.cases import SEEDS, Case, cases
 from tests.benchmarks.peers.drawing import svg

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 import pocketkube as pk
-from pocketkube.files import replaced_folder, write_text
+from pocketkube.files.whole import replaced_folder, write_text
 from pocketkube.models import build_model
 from tests.benchmarks.peers.arrays import accuracy
 from tests.benchmarks.peers.budget import Budget
@@ -28,13 +28,13 @@ from tests.benchmarks.peers.job import (
 from tests.benchmarks.peers.networks import NETWORKS
 from tests.benchmarks.peers.plain_network import count_macs
 from tests.benchmarks.peers.result import DENSE_FACTS, DenseFacts
-from tests.benchmarks.peers.splits import fashion_mnist, splits_of
+from tests.benchmarks.peers.splits import arrays_for, splits_of
 
 
 def main(folder: Path, network: str, seed: int, budget: Budget) -> None:
     """Trains and writes; the folder is whole or not there."""
     chosen = NETWORKS[network]
-    arrays = fashion_mnist(chosen.pixels, budget)
+    arrays = arrays_for(chosen, budget)
     model = build_model(
         chosen.model, (chosen.pixels, chosen.pixels, 1), 10, width=chosen.width, seed=seed
     )

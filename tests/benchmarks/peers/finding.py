@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from pocketkube.api.data import dataset_of
-from pocketkube.files import temporary_folder
+from pocketkube.files.whole import temporary_folder
 from pocketkube.search.evaluation import Evaluator
 from pocketkube.search.experiment import run_experiment
 from pocketkube.search.facts import best_of

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 
 import pocketkube as pk
-from pocketkube.files import write_text
-from pocketkube.litert import LiteRTModel
+from pocketkube.files.whole import write_text
+from pocketkube.litert.running import LiteRTModel
 from tests.benchmarks.peers import in_keras
 from tests.benchmarks.peers.arrays import Arrays, accuracy
 from tests.benchmarks.peers.job import (

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pocketkube.benchmarking import benchmark
-from pocketkube.files import write_text
-from pocketkube.records import text_of
+from pocketkube.files.records import text_of
+from pocketkube.files.whole import write_text
 from pocketkube.spec.sections import Benchmark
 from tests.benchmarks.peers.cases import Case
 from tests.benchmarks.peers.job import DENSE_FILE, FILE

@@ -1,6 +1,10 @@
 """The networks that are compressed, and the images that they take."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from tests.benchmarks.peers.budget import Budget
+
+FASHION_MNIST, DIGITS = "Fashion-MNIST", "handwritten digits"
 
 
 @dataclass(frozen=True)
@@ -11,11 +15,23 @@ class Network:
         model: Its name in `pocketkube.models`.
         width: What its channels are multiplied by.
         pixels: Height and width of an image.
+        images: The data set.
+        passes: What epochs are multiplied by: few images are gone through more often.
     """
 
     model: str
     width: float
     pixels: int
+    images: str = FASHION_MNIST
+    passes: int = 1
+
+    def course(self, budget: Budget) -> Budget:
+        """A budget with this network's epochs."""
+        return replace(
+            budget,
+            dense_epochs=self.passes * budget.dense_epochs,
+            epochs=self.passes * budget.epochs,
+        )
 
 
 # Above 64 pixels MobileNets have all strides of their papers.
@@ -25,4 +41,6 @@ NETWORKS = {
     "mobilenet_v1-1.0": Network("mobilenet_v1", 1.0, 72),
     "mobilenet_v2-0.5": Network("mobilenet_v2", 0.5, 72),
     "mobilenet_v2-1.0": Network("mobilenet_v2", 1.0, 72),
+    "mobilenet_v1-0.5-digits": Network("mobilenet_v1", 0.5, 72, DIGITS, passes=8),
+    "mobilenet_v2-0.5-digits": Network("mobilenet_v2", 0.5, 72, DIGITS, passes=8),
 }

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import ConfigDict, model_validator
 
 from pocketkube.errors import UserError
-from pocketkube.records import Document, read_document
+from pocketkube.files.records import Document, read_document
 
 RESULT, DENSE_FACTS, LATENCY = "result.json", "dense.json", "latency.json"
 

@@ -9,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from pocketkube.child_processes import started
 from pocketkube.errors import UserError
-from pocketkube.files import write_text
-from pocketkube.records import read_document
+from pocketkube.files.records import read_document
+from pocketkube.files.whole import write_text
+from pocketkube.processes.children import started
 from tests.benchmarks.peers.budget import Budget
 from tests.benchmarks.peers.cases import Case
 from tests.benchmarks.peers.environments import OURS, ROOT, is_ready, python_of
 from tests.benchmarks.peers.job import Job
+from tests.benchmarks.peers.networks import NETWORKS
 from tests.benchmarks.peers.result import DENSE_FACTS, LATENCY, DenseFacts, LatencyFacts, finished
 from tests.benchmarks.peers.tables import Measured
 
@@ -112,7 +113,8 @@ def train_dense(output: Path, network: str, seed: int, budget: Budget) -> None:
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     print(f"{network}, seed {seed}: the uncompressed network is trained", flush=True)
-    arguments = [str(folder), network, str(seed), json.dumps(budget.document())]
+    course = NETWORKS[network].course(budget)
+    arguments = [str(folder), network, str(seed), json.dumps(course.document())]
     problem = _process(OURS, "tests.benchmarks.peers.dense", arguments, folder.parent / "dense.txt")
     if problem:
         raise UserError(f"{network}, seed {seed}: {problem}")
@@ -137,7 +139,7 @@ def run(case: Case, output: Path, budget: Budget) -> str:
         case.target,
         case.seed,
         case.network,
-        budget,
+        NETWORKS[case.network].course(budget),
         dense.resolve(),
         folder.resolve(),
         seconds,

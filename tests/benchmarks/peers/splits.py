@@ -1,4 +1,4 @@
-"""Fashion-MNIST as the arrays that all methods share, and these as PocketKube's API takes them."""
+"""Images as the arrays that all methods share, and these as PocketKube's API takes them."""
 
 import numpy as np
 
@@ -10,20 +10,25 @@ from pocketkube.data.images import resized
 from pocketkube.spec.sections import DatasetSettings
 from tests.benchmarks.peers.arrays import Arrays, Part
 from tests.benchmarks.peers.budget import Budget
+from tests.benchmarks.peers.networks import DIGITS, FASHION_MNIST, Network
 
-FASHION_MNIST = "/usr/share/datasets/fashion-mnist"
+_SOURCES = {
+    FASHION_MNIST: {"idx": "/usr/share/datasets/fashion-mnist"},
+    DIGITS: {"builtin": "digits"},
+}
 
 
-def fashion_mnist(pixels: int, budget: Budget) -> Arrays:
-    """Images of so many pixels each way, enlarged where they have fewer."""
+def arrays_for(network: Network, budget: Budget) -> Arrays:
+    """A network's images, enlarged where they have fewer pixels than it takes."""
     settings = {
-        "idx": FASHION_MNIST,
+        **_SOURCES[network.images],
         "max_train": budget.train,
         "validation_fraction": budget.validation_fraction,
     }
     dataset = load_dataset(DatasetSettings.model_validate(settings))
     train, validation, test = (
-        _part(examples, pixels) for examples in (dataset.train, dataset.validation, dataset.test)
+        _part(examples, network.pixels)
+        for examples in (dataset.train, dataset.validation, dataset.test)
     )
     return Arrays(train, validation, test.first(budget.test or len(test.labels)))
 

@@ -6,6 +6,7 @@ from statistics import mean, median, stdev
 
 from tests.benchmarks.peers.budget import Budget
 from tests.benchmarks.peers.cases import BITS, CHANNELS, SEARCH, SPARSITY, Case
+from tests.benchmarks.peers.networks import NETWORKS, Network
 from tests.benchmarks.peers.result import CaseResult, DenseFacts, LatencyFacts
 
 OURS = "PocketKube"
@@ -109,6 +110,7 @@ def _section(network: str, family: str, measured: Sequence[Measured]) -> str:
     dense = list({m.case.seed: 100 * m.dense.score for m in measured}.values())
     lines = [
         f"## {network}: {_TITLES[family]}\n",
+        _images(NETWORKS[network]),
         f"Accuracy on the test images in percent, mean ± standard deviation over seeds "
         f"{', '.join(map(str, seeds))}; in brackets {_BRACKETS[family]}. "
         f"Uncompressed: {_spread(dense)}.\n",
@@ -207,6 +209,11 @@ def _budget(budget: Budget) -> str:
         "networks of all methods are fine-tuned by the same code, with the uncompressed network as "
         "teacher; peers that compress while they train do so with labels alone, as they are made."
     )
+
+
+def _images(network: Network) -> str:
+    told = f"Images of {network.images}, {network.pixels} x {network.pixels} pixels"
+    return f"{told}; {network.passes} times as many epochs.\n" if network.passes > 1 else f"{told}.\n"
 
 
 def _versions(measured: Sequence[Measured]) -> str:

@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
-from pocketkube.held_files import HELD, OURS, held_anew, locked_if_abandoned
-from pocketkube.linux import exchanged
+from pocketkube.files.held import HELD, OURS, held_anew, locked_if_abandoned
 from pocketkube.plain_errors import in_words
+from pocketkube.processes.linux import exchanged
 
 _NAME_KEPT = 40
 

@@ -15,20 +15,20 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pocketkube import files
 from pocketkube.errors import UserError
-from pocketkube.files import added_folder, replaced_file, replaced_folder, write_text
-from pocketkube.held_files import HELD, OURS, held
-from pocketkube.linux import exchanged
-from pocketkube.output_folder import LOCK, alone_in
+from pocketkube.files import whole as files
+from pocketkube.files.held import HELD, OURS, held
+from pocketkube.files.output_folder import LOCK, alone_in
+from pocketkube.files.whole import added_folder, replaced_file, replaced_folder, write_text
+from pocketkube.processes.linux import exchanged
 
 # Writes a file, a folder and a temporary folder, is at it inside of an output folder, and is killed.
 KILLED = """
 import os, signal, sys, tempfile
 from pathlib import Path
-from pocketkube.files import replaced_file, replaced_folder, temporary_folder
-from pocketkube.held_files import HELD, OURS, held
-from pocketkube.output_folder import alone_in
+from pocketkube.files.whole import replaced_file, replaced_folder, temporary_folder
+from pocketkube.files.held import HELD, OURS, held
+from pocketkube.files.output_folder import alone_in
 out = Path(sys.argv[1])
 tempfile.tempdir = str(out / "tmp")
 with (

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from pocketkube import progress as module
-from pocketkube.progress import progress, working
-from pocketkube.quiet import captured_stderr
+from pocketkube.console import progress as module
+from pocketkube.console.progress import progress, working
+from pocketkube.console.quiet import captured_stderr
 
 
 def test_time_left_is_told_as_soon_as_it_can_be_foreseen(capfd, monkeypatch) -> None:

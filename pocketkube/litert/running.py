@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from pocketkube.console.quiet import captured_stderr
 from pocketkube.errors import UserError, first_line
-from pocketkube.quiet import captured_stderr
 
 # The identifier that a LiteRT flatbuffer carries at its fifth byte.
 _IDENTIFIER = b"TFL3"

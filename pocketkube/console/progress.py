@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-from pocketkube.terminal import Console, visible, visible_output
+from pocketkube.console.terminal import Console, visible, visible_output
 
 SECONDS_BETWEEN_LINES = 5.0
 

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from pocketkube.files import flush_entries
-from pocketkube.held_files import locked_now
+from pocketkube.files.held import locked_now
+from pocketkube.files.whole import flush_entries
 
 
 class WrittenByAnother(Exception):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pocketkube.files import put_copy, temporary_folder
+from pocketkube.files.whole import put_copy, temporary_folder
 
 SIZES = ("OMPI_COMM_WORLD_SIZE", "HOROVOD_SIZE")
 RANKS = ("OMPI_COMM_WORLD_RANK", "HOROVOD_RANK")

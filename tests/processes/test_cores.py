@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-from pocketkube.cores import (
+from pocketkube.processes.cores import (
     THREADS,
     cores_of_each,
     share_with_ranks_beside,
@@ -46,7 +46,7 @@ def test_cores_that_others_keep_do_not_count(tmp_path: Path) -> None:
 
 
 def test_each_process_has_a_thread_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pocketkube.cores.usable_cores", lambda: 8)
+    monkeypatch.setattr("pocketkube.processes.cores.usable_cores", lambda: 8)
     assert set(threads_of_each(2).values()) == {"4"}
     assert set(threads_of_each(3).values()) == {"2"}
     assert set(threads_of_each(99).values()) == {"1"}
@@ -54,7 +54,7 @@ def test_each_process_has_a_thread_at_least(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_each_process_has_cores_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Where the system tells nothing of them.
-    monkeypatch.setattr("pocketkube.cores._CORES", tmp_path)
+    monkeypatch.setattr("pocketkube.processes.cores._CORES", tmp_path)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {3, 1, 2, 7, 9})
     assert cores_of_each(2, tmp_path) == [{1, 2}, {3, 7, 9}]
     assert cores_of_each(5, tmp_path) == [{1}, {2}, {3}, {7}, {9}]
@@ -71,7 +71,7 @@ def test_threads_of_one_core_stay_together(tmp_path: Path, monkeypatch: pytest.M
         folder.mkdir(parents=True)
         (folder / "physical_package_id").write_text(f"{number // 2 % 2}\n")
         (folder / "core_id").write_text(f"{number % 2}\n")
-    monkeypatch.setattr("pocketkube.cores._CORES", tmp_path)
+    monkeypatch.setattr("pocketkube.processes.cores._CORES", tmp_path)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
     assert cores_of_each(2, tmp_path) == [{0, 1, 4, 5}, {2, 3, 6, 7}]
     assert cores_of_each(4, tmp_path) == [{0, 4}, {1, 5}, {2, 6}, {3, 7}]

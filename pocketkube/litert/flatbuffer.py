@@ -8,7 +8,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from pocketkube.errors import UserError
-from pocketkube.litert import refuse_other_files
+from pocketkube.litert.running import refuse_other_files
 
 # Of operations, in capitals as the schema has them.
 NAMES = {

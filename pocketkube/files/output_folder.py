@@ -5,8 +5,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pocketkube.errors import UserError
-from pocketkube.files import sweep
-from pocketkube.held_files import HELD, OURS, held
+from pocketkube.files.held import HELD, OURS, held
+from pocketkube.files.whole import sweep
 
 LOCK = f"{OURS}run{HELD}"
 # Where runs write, beside the folder itself.

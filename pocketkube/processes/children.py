@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from pocketkube.linux import signal_with_parent
+from pocketkube.processes.linux import signal_with_parent
 
 _GUARD = Path(__file__).with_name("guard.py")
 # What a process is given to end by itself before it is killed.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from pocketkube.litert_file import code_of, data_of, is_constant, read_model
+from pocketkube.litert.flatbuffer import code_of, data_of, is_constant, read_model
 
 Operator = schema.BuiltinOperator
 _CONVOLUTIONS = (Operator.CONV_2D, Operator.DEPTHWISE_CONV_2D)

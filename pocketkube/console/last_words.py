@@ -80,4 +80,4 @@ def _kept(error: Exception) -> str:
     return "above"
 
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pocketkube.appended_lines import AppendedLines, WrittenByAnother
+from pocketkube.files.appended import AppendedLines, WrittenByAnother
 
 
 def test_lines_are_there_for_the_next_process(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import pocketkube as pk
-from pocketkube.quiet import captured_stderr
+from pocketkube.console.quiet import captured_stderr
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import time
 import psutil
 import pytest
 
-from pocketkube.child_processes import guarded, started
+from pocketkube.processes.children import guarded, started
 
 # One in the background, one that has left the group, and what waits for them.
 TREE = "sleep 300 & setsid sleep 300 & (setsid -f sleep 300); sleep 300; true"
 PARENT = f"""
 import signal
-from pocketkube.child_processes import guarded, started
+from pocketkube.processes.children import guarded, started
 command = guarded(["sh", "-c", {TREE!r}])
 # As where psutil is among the user's own packages: -S leaves out all that were added.
 command.insert(1, "-S")
@@ -25,7 +25,7 @@ signal.pause()
 """
 FOLLOWER = """
 import sys, time
-from pocketkube.child_processes import end_with
+from pocketkube.processes.children import end_with
 end_with(int(sys.argv[1]))
 print("follows", flush=True)
 time.sleep(300)
@@ -77,7 +77,7 @@ def test_a_process_outlives_the_thread_that_started_it() -> None:
 
 # It says when it is ended, and takes a while for that.
 LEFT_RUNNING = """
-from pocketkube.child_processes import started
+from pocketkube.processes.children import started
 ending = "trap 'sleep 0.5; echo ended; exit' TERM"
 started(["sh", "-c", ending + "; echo begun; while :; do sleep 0.1; done"])
 input()

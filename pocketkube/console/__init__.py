@@ -1,0 +1,1 @@
+"""What a person at a console sees: how far work is, what libraries say, how a process ends."""

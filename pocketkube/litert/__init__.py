@@ -1,0 +1,1 @@
+"""LiteRT files: run, and looked into; nothing here imports TensorFlow or Keras."""
