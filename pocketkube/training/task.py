@@ -333,5 +333,7 @@ def _origin(head: Head, compiled: bool) -> str:
     if compiled:
         return "as the model was compiled"
     if isinstance(head, ClassHead):
-        return f"from {'logits' if head.from_logits else 'the probabilities that the model ends in'}"
+        # Of logits, the loss says so.
+        ends = "the model ends in"
+        return f"which {ends}" if head.from_logits else f"from the probabilities that {ends}"
     return "as the labels are values"

@@ -118,6 +118,19 @@ def test_the_loss_and_the_labels_tell_what_is_learnt(name: str, tmp_path: Path) 
     assert scores.score == pytest.approx(judged.score, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("end", "loss", "told"),
+    [
+        (None, None, " of logits, which the model ends in"),
+        ("softmax", None, ", from the probabilities that the model ends in"),
+        ("softmax", SPARSE, ", as the model was compiled"),
+    ],
+)
+def test_it_is_told_what_the_loss_is_taken_of(end, loss, told: str, tmp_path: Path) -> None:
+    task = task_of(net(TAGGER, end, loss), data_of(tmp_path, NUMBERS))
+    assert task.description == f"sparse categorical crossentropy{told}"
+
+
 SPARSE_OF_LOGITS = losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=VOID)
 
 
