@@ -94,20 +94,15 @@ def locked_if_abandoned(file: Path) -> int | None:
     Raises:
         OSError: If another holds it, it is gone, or the file system knows no locks.
     """
-    lock = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        status = os.fstat(lock)
+
+    def is_abandoned(status: os.stat_result) -> bool:
         is_own_host = f" on {socket.gethostname()} since " in _holder(file)
         is_old = status.st_mtime < time.time() - _DAY_S
         is_own = status.st_uid == os.getuid() and os.path.samestat(status, file.stat())
-        if is_own and (is_own_host or is_old):
-            return lock
-    except BaseException:
-        os.close(lock)
-        raise
-    os.close(lock)
-    return None
+        return is_own and (is_own_host or is_old)
+
+    lock = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    return _locked_if(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, is_abandoned)
 
 
 def _taken(file: Path, meets: Callable[[str], None], *, required: bool) -> int:
@@ -145,13 +140,23 @@ def _signed(file: Path, lock: int) -> Iterator[None]:
 
 def _try_to_lock(file: Path, how: int) -> int | None:
     """The file's descriptor; None where it is no longer the file that was locked."""
-    lock = _opened(file)
+
+    def is_there(status: os.stat_result) -> bool:
+        # Whoever held it may have removed it, and others have made a new one.
+        try:
+            return os.path.samestat(status, file.stat())
+        except FileNotFoundError:
+            return False
+
+    return _locked_if(_opened(file), how, is_there)
+
+
+def _locked_if(lock: int, how: int, is_right: Callable[[os.stat_result], bool]) -> int | None:
+    """The descriptor, locked; None, and it is closed, where its file is not the one that is meant."""
     try:
         fcntl.flock(lock, how)
-        # Whoever held it may have removed it, and others have made a new one.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock), file.stat()):
-                return lock
+        if is_right(os.fstat(lock)):
+            return lock
     except BaseException:
         os.close(lock)
         raise

@@ -27,7 +27,7 @@ from pocketkube.extension import stages
 from pocketkube.spec import Spec, settings_document
 from pocketkube.spec.form import CompressForm, spec_of
 from pocketkube.spec.sections import TaskPods
-from pocketkube.spec.sections.cluster import ARCH
+from pocketkube.spec.sections.cluster import OF_OUR_IMAGE
 from pocketkube.stages.parts import (
     TASKS,
     check_tasks,
@@ -140,7 +140,7 @@ def pipeline_of_form(
         # What addresses hold is looked at each time.
         checked.set_display_name(check.name.replace("-", "_")).set_caching_options(False)
         set_pod(checked)
-        select_nodes(checked, ARCH)
+        select_nodes(checked, OF_OUR_IMAGE)
         set_images(checked)
         set_store(checked, given["object_store_secret"])
 

@@ -9,9 +9,8 @@ from pocketkube.kube.objects import Kind, find, name_of
 from pocketkube.kube.quantity import value_of
 from pocketkube.kube.session import Session
 from pocketkube.kube.transport import Document
-from pocketkube.spec.sections.cluster import BenchmarkPods, Pods, Toleration
+from pocketkube.spec.sections.cluster import ARCH, BenchmarkPods, Pods, Toleration
 
-ARCH = "kubernetes.io/arch"
 GPU = "nvidia.com/gpu"
 
 

@@ -42,8 +42,9 @@ class Pods(Settings):
         return self.tolerations
 
 
-# Of the image of tasks.
-ARCH = {"kubernetes.io/arch": "amd64"}
+# The label, and the taint of clouds, of a node's architecture; and that of the image of tasks.
+ARCH = "kubernetes.io/arch"
+OF_OUR_IMAGE = {ARCH: "amd64"}
 
 
 class _OfOurImage(Pods):
@@ -58,7 +59,7 @@ class _OfOurImage(Pods):
     @property
     def selected(self) -> dict[str, str]:
         """Beside `node_selector`, the architecture of the image."""
-        return {**ARCH, **self.node_selector}
+        return {**OF_OUR_IMAGE, **self.node_selector}
 
 
 class TaskPods(_OfOurImage):
@@ -157,7 +158,7 @@ class BenchmarkPods(Pods):
     @property
     def selected(self) -> dict[str, str]:
         """Beside `node_selector`, the architecture."""
-        arch = {} if self.arch == "any" else {"kubernetes.io/arch": self.arch}
+        arch = {} if self.arch == "any" else {ARCH: self.arch}
         return {**arch, **self.node_selector}
 
     @property
@@ -167,7 +168,7 @@ class BenchmarkPods(Pods):
             return self.tolerations
         return (
             *self.tolerations,
-            Toleration(key="kubernetes.io/arch", value=self.arch, effect="NoSchedule"),
+            Toleration(key=ARCH, value=self.arch, effect="NoSchedule"),
         )
 
 
