@@ -80,10 +80,10 @@ def without_secrets(text: str) -> str:
     return _QUERY.sub(r"\1…", _USER.sub(r"\1…@", text))
 
 
-def did_you_mean(name: str, known: Collection[str]) -> str:
+def did_you_mean(name: str, known: Collection[str], most: int = 1) -> str:
     """A question that names what may have been meant; empty where nothing known is like a name."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else ""
+    close = difflib.get_close_matches(name, known, n=most)
+    return f"did you mean {' or '.join(close)}?" if close else ""
 
 
 def to_use_instead(name: str, known: Collection[str]) -> str:

@@ -117,7 +117,7 @@ def _gap(ours: Features, theirs: Features) -> float:
 def _named(whose: str, name: str, features: Mapping[str, Features]) -> Features:
     if name in features:
         return features[name]
-    hint = did_you_mean(name, features)
+    hint = did_you_mean(name, features, most=3)
     if not hint:
         shown = list(features)[:_LISTED]
         more = len(features) - len(shown)

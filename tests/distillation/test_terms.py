@@ -99,7 +99,7 @@ def test_layers_of_a_nested_model_can_be_named() -> None:
 @pytest.mark.parametrize(
     ("names", "attention", "said"),
     [
-        ({"conv": "conv1"}, False, "conv is no layer of the student; did you mean conv"),
+        ({"conv": "conv1"}, False, "conv is no layer of the student; did you mean conv2 or conv1?"),
         ({"conv1": "xyz"}, False, "xyz is no layer of the teacher; there are: conv1, pool1, "),
         (
             {"conv1": "dense1"},
