@@ -1,6 +1,7 @@
 """In which order files are given to several workers, and how much fuzzing tests try."""
 
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from pocketkube.processes.cores import take_share
 _SLOW = 20
 
 
+# A gate that is started in the background hands down that SIGINT is ignored.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     # Two workers of two threads each on two cores take a third more of them.
     take_share(int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))

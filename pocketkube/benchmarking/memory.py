@@ -1,19 +1,17 @@
 """Measures load time and peak memory of a file where nothing else has been loaded before."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 
 from pocketkube.errors import UserError
 from pocketkube.native.child import describe_signal
 from pocketkube.plain_errors import out_of_memory, says_out_of_memory
-from pocketkube.processes.children import end_with_parent
+from pocketkube.processes.children import ending_with_parent
 
 # Load times of a few milliseconds scatter; three processes are a second and a median.
 _PROCESSES = 3
@@ -57,10 +55,7 @@ def measure_loading(files: Sequence[Path], threads: int) -> tuple[LoadFigures, .
 def _one_process(file: Path, threads: int) -> dict[str, float]:
     # -P: the script's own folder must not stand in for packages of the same names.
     command = [sys.executable, "-P", str(_SCRIPT), str(file.absolute()), str(threads)]
-    done = _completed(command)
-    if done.returncode < 0:
-        # A file that kills the runtime does so again; a machine that is short of something may not.
-        done = _completed(command)
+    done = subprocess.run(ending_with_parent(command), capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         said = lines[-1] if lines else ""
@@ -71,13 +66,3 @@ def _one_process(file: Path, threads: int) -> dict[str, float]:
         raise UserError(f"{file}: a fresh process could not load and run it ({cause}).")
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
-
-
-def _completed(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=partial(end_with_parent, os.getpid()),
-    )

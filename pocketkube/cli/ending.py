@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pocketkube.console.last_words import last_words
 from pocketkube.console.terminal import Console, ReaderLeft, visible_output
 from pocketkube.errors import DataError, UserError
-from pocketkube.processes.children import end_with_parent
+from pocketkube.processes.linux import signal_with_parent
 from pocketkube.processes.ranks import started_size, started_together
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def plain_ending() -> Iterator[None]:
         # Ends what this process started, as Ctrl-C does; mpirun ends its ranks itself.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     else:
-        end_with_parent(os.getppid())
+        signal_with_parent(signal.SIGTERM)
     with visible_output():
         try:
             try:

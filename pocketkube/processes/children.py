@@ -18,25 +18,24 @@ from typing import Any
 
 import psutil
 
-from pocketkube.processes.linux import signal_with_parent
-
-_GUARD = Path(__file__).with_name("guard.py")
+_GUARD, _WITH_PARENT = (Path(__file__).with_name(name) for name in ("guard.py", "with_parent.py"))
 # What a process is given to end by itself before it is killed.
 GRACE_S = 5.0
 
 
-def end_with_parent(parent: int) -> None:
-    """Asks Linux for SIGTERM when the parent dies; called in a new process before its program.
+def ending_with_parent(command: Sequence[str]) -> list[str]:
+    """A command that runs another, which ends by SIGTERM when the thread that started it is gone.
 
-    What counts as the parent is the thread that has started the process; see `started`.
+    See `started` where that thread may go before this process. Other systems than Linux have no such
+    thing: there, it is the other command alone.
 
     Args:
-        parent: The parent's process id.
+        command: Program and arguments of the other.
     """
-    signal_with_parent(signal.SIGTERM)
-    # It was faster.
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
+    if sys.platform != "linux":
+        return list(command)
+    # What the environment adds to Python is the other command's.
+    return [sys.executable, "-I", "-S", str(_WITH_PARENT), str(os.getpid()), *command]
 
 
 def started(command: Sequence[str], **settings: Any) -> subprocess.Popen:
@@ -60,9 +59,7 @@ class _Child(threading.Thread):
     def __init__(self, command: Sequence[str], settings: dict[str, Any]) -> None:
         super().__init__(name="child", daemon=True)
         self.found: queue.SimpleQueue[subprocess.Popen | BaseException] = queue.SimpleQueue()
-        self._start = partial(
-            subprocess.Popen, command, preexec_fn=partial(end_with_parent, os.getpid()), **settings
-        )
+        self._start = partial(subprocess.Popen, ending_with_parent(command), **settings)
         self._process: subprocess.Popen | None = None
         _CHILDREN.add(self)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-# Looked up at once: a process that was just forked must not load anything.
 _LIBC = ctypes.CDLL(None)
 _PRCTL, _RENAME = (getattr(_LIBC, name, None) for name in ("prctl", "renameat2"))
 

@@ -9,6 +9,7 @@ import os
 import shlex
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster.missing import Missing
@@ -66,16 +67,20 @@ def _enable_controllers(parent: Path) -> None:
         ) from None
 
 
-def join(group: str, *, first: bool = False) -> None:
-    """Moves this process into a group.
+def joining(group: str, command: Sequence[str], *, first: bool = False) -> list[str]:
+    """A command that runs another in a group.
 
     Args:
         group: The group.
+        command: Program and arguments of the other.
         first: Whether it is to become the root of a namespace of control groups.
     """
-    for root, options in hierarchies().items():
-        place = root / group if options or first else root / group / _PROGRAMS
-        (place / "cgroup.procs").write_text(str(os.getpid()))
+    lines = [
+        f"echo $$ > {shlex.quote(str(root / group if options or first else root / group / _PROGRAMS))}"
+        "/cgroup.procs"
+        for root, options in hierarchies().items()
+    ]
+    return ["sh", "-c", " && ".join([*lines, 'exec "$@"']), "sh", *command]
 
 
 def settle(group: str) -> list[str]:

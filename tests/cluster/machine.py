@@ -8,7 +8,7 @@ group and its folder.
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,12 +47,11 @@ class Machine:
             subprocess.CalledProcessError: If it failed.
         """
         done = subprocess.run(
-            [*self._enter, *map(str, command)],
+            self._entered(*map(str, command)),
             input=given,
             stdin=subprocess.DEVNULL if given is None else None,
             capture_output=True,
             check=True,
-            preexec_fn=self._join,
         )
         return done.stdout.decode()
 
@@ -72,13 +71,12 @@ class Machine:
         around = ("bash", "-c", 'while :; do "$@"; sleep 1; done', "again") if again else ()
         with self.log(command[0]).open("ab") as log:
             subprocess.Popen(
-                [*self._enter, *around, *map(str, command)],
+                self._entered(*around, *map(str, command)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={"PATH": os.environ["PATH"], **(environment or {})},
                 start_new_session=True,
-                preexec_fn=self._join,
             )
 
     def log(self, program: str | Path) -> Path:
@@ -87,12 +85,11 @@ class Machine:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{Path(program).name}.log"
 
-    @property
-    def _enter(self) -> Sequence[str]:
-        return ("nsenter", f"--target={self.process}", *(f"--{name}" for name in _NAMESPACES), "--")
-
-    def _join(self) -> None:
-        cgroups.join(self.group)
+    def _entered(self, *command: str) -> list[str]:
+        namespaces = [f"--{name}" for name in _NAMESPACES]
+        return cgroups.joining(
+            self.group, ["nsenter", f"--target={self.process}", *namespaces, "--", *command]
+        )
 
 
 def refuse_unseen(place: Path, setting: str) -> None:
@@ -131,14 +128,14 @@ def start_machine(name: str, folder: Path, group: str, resolver: Path) -> Machin
     others = [f"--{kind}" for kind in _NAMESPACES if kind != "cgroup"]
     first_process = ["bash", "-c", _first_process(name, folder, resolver, ready)]
     apart = shlex.join(["unshare", *others, "--fork", "--kill-child", "--mount-proc", *first_process])
+    settled = "\n".join([*cgroups.settle(group), f"exec {apart}"])
     with log.open("wb") as output:
         outer = subprocess.Popen(
-            ["unshare", "--cgroup", "bash", "-c", "\n".join([*cgroups.settle(group), f"exec {apart}"])],
+            cgroups.joining(group, ["unshare", "--cgroup", "bash", "-c", settled], first=True),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=lambda: cgroups.join(group, first=True),
         )
     until(lambda: ready.exists() or outer.poll() is not None, name, seconds=10, log=log)
     if outer.poll() is not None:

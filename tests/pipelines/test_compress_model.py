@@ -307,14 +307,7 @@ def test_an_interrupted_run_leaves_nothing_running_or_half_written(
     (tmp_path / "spec.yaml").write_text(SPEC.replace("epochs: 4", "epochs: 400"))
     command = [sys.executable, "-m", "pipelines.compression.compress_model"]
     command += [str(tmp_path / "spec.yaml"), "--output", str(tmp_path / "out")]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # A gate that is started in the background hands down that SIGINT is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as run:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         assert run.stdout is not None
         for line in run.stdout:
             if "stage=train" in line:

@@ -75,6 +75,31 @@ def test_a_process_outlives_the_thread_that_started_it() -> None:
     assert process.returncode == 0
 
 
+# As gRPC may, when a process is forked while its threads are at work.
+ABORTS_IN_FORKS = """
+import os, sys
+from pocketkube.processes.children import started
+os.register_at_fork(after_in_child=os.abort)
+sys.exit(started(["sh", "-c", "exit 3"]).wait())
+"""
+
+
+def test_what_libraries_do_where_they_are_forked_ends_no_process() -> None:
+    assert subprocess.run([sys.executable, "-c", ABORTS_IN_FORKS], check=False).returncode == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no program runs the command elsewhere")
+def test_a_process_is_the_program_that_was_asked_for() -> None:
+    """Neither a parent of it, nor with the signals that Python ignores."""
+    with started(["sh", "-c", "echo $$; kill -PIPE $$"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert int(process.stdout.read()) == process.pid
+    assert process.returncode == -signal.SIGPIPE
+    with started(["no-such-program"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.communicate()[1] == "no-such-program: No such file or directory\n"
+    assert process.returncode == 127
+
+
 # It says when it is ended, and takes a while for that.
 LEFT_RUNNING = """
 from pocketkube.processes.children import started

@@ -261,8 +261,6 @@ def test_an_interrupted_stage_leaves_nothing_half(
             env={**os.environ, "AWS_ENDPOINT_URL_S3": endpoint},
             stderr=subprocess.PIPE,
             text=True,
-            # A gate that is started in the background hands down that SIGINT is ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         assert stalled.wait(timeout=240)
         running.send_signal(sent)

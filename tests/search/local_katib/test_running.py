@@ -254,13 +254,7 @@ def slow(folder: Path, **more: Any) -> Path:
 
 def interrupt(path: Path, output: Path, how: signal.Signals, after: str) -> str:
     """Interrupts an experiment after a line that says `after`; what it prints then."""
-    with subprocess.Popen(
-        command_line(path, output),
-        stderr=subprocess.PIPE,
-        text=True,
-        # A gate that is started in the background hands down that SIGINT is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
+    with subprocess.Popen(command_line(path, output), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         next(line for line in process.stderr if after in line)
         # The next trial begins a moment after the line.
