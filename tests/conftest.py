@@ -17,6 +17,8 @@ _SLOW = 20
 # A gate that is started in the background hands down that SIGINT is ignored.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# What gRPC does in a process that is forked, as some tests do, ends it while its threads are at work.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     # Two workers of two threads each on two cores take a third more of them.
     take_share(int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))

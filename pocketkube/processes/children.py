@@ -84,9 +84,10 @@ class _Child(threading.Thread):
 _CHILDREN: weakref.WeakSet[_Child] = weakref.WeakSet()
 
 
+# Python may abort where a thread wakes up while it ends, as one does whose process ends then.
 @atexit.register
-def _end_children() -> None:
-    # Python may abort where a thread wakes up while it ends, as one does whose process ends then.
+def end_started() -> None:
+    """Ends what `started` has started and runs yet, as the end of this process does."""
     for child in list(_CHILDREN):
         if child.is_alive():
             child.end()

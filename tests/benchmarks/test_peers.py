@@ -1,18 +1,22 @@
 """The comparison with peers: what is run, what is left out, and how it is told."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from pocketkube.errors import UserError
+from pocketkube.processes.children import started
 from tests.benchmarks.peers import runner
 from tests.benchmarks.peers.arrays import Part, shifted_batches
-from tests.benchmarks.peers.budget import FULL, QUICK
+from tests.benchmarks.peers.budget import FULL, QUICK, Budget
 from tests.benchmarks.peers.cases import METHODS, SEEDS, TARGETS, Case, cases, method_named
 from tests.benchmarks.peers.drawing import svg
 from tests.benchmarks.peers.environments import LOCKS, PEERS, ROOT, is_ready, python_of
@@ -58,7 +62,7 @@ def test_every_environment_has_a_lock_with_hashes_and_without_an_index() -> None
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Cases whose processes were started; their results are made up, but for one that dies."""
-    started: list[str] = []
+    begun: list[str] = []
 
     def process(environment: str, module: str, arguments: list[str], log: Path) -> str:
         folder = Path(arguments[0])
@@ -68,15 +72,15 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         elif module.endswith("finish"):
             (folder / RESULT).write_text(_result(0.5).model_dump_json())
         else:
-            started.append(folder.name)
+            begun.append(folder.name)
             assert Job.read(folder).budget == QUICK
-            if "uniform" in folder.name and len(started) < 4:
+            if "uniform" in folder.name and len(begun) < 4:
                 return "it died"
         return ""
 
     monkeypatch.setattr(runner, "_process", process)
     monkeypatch.setattr(runner, "is_ready", lambda name: True)
-    return started
+    return begun
 
 
 def test_what_is_finished_is_not_run_again_and_half_results_are(
@@ -93,6 +97,25 @@ def test_what_is_finished_is_not_run_again_and_half_results_are(
     assert commands[3:] == [chosen[0].place, chosen[2].place]
     assert runner.run_all(chosen, tmp_path, QUICK, jobs=1) == []
     assert len(commands) == 5
+
+
+def test_an_interrupted_run_leaves_nothing_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids: list[int] = []
+
+    def run(case: Case, output: Path, budget: Budget) -> str:
+        process = started(["sleep", "300"])
+        pids.append(process.pid)
+        os.kill(os.getpid(), signal.SIGINT)
+        process.wait()
+        return ""
+
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(runner, "train_dense", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run_all([_case(OURS, 2.0)], tmp_path, QUICK, jobs=1)
+    assert not psutil.pid_exists(pids[0])
 
 
 def test_a_folder_of_another_budget_is_refused(tmp_path: Path, commands: list[str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pocketkube.errors import UserError
 from pocketkube.files.records import read_document
 from pocketkube.files.whole import write_text
-from pocketkube.processes.children import started
+from pocketkube.processes.children import end_started, started
 from tests.benchmarks.peers.budget import Budget
 from tests.benchmarks.peers.cases import Case
 from tests.benchmarks.peers.environments import OURS, ROOT, is_ready, python_of
@@ -67,6 +67,7 @@ def run_all(chosen: Sequence[Case], output: Path, budget: Budget, jobs: int) -> 
                     print(f"[{done}/{len(chosen)}] {_told(case, output, problem)}", flush=True)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            end_started()
             raise
     return failed
 
