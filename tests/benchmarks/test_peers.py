@@ -26,7 +26,7 @@ from tests.benchmarks.peers.networks import NETWORKS
 from tests.benchmarks.peers.plain_network import PlainNetwork, count_macs
 from tests.benchmarks.peers.result import RESULT, CaseResult, DenseFacts, LatencyFacts, finished
 from tests.benchmarks.peers.splits import arrays_for
-from tests.benchmarks.peers.tables import Measured, render
+from tests.benchmarks.peers.tables import Measured, render, standings
 
 OURS, PEER = "PocketKube", "uniform L1"
 
@@ -161,14 +161,33 @@ def test_the_table_says_who_is_ahead() -> None:
     text = render(measured, QUICK, "make bench", "a machine")
     assert "| PocketKube | 92.00 ± 1.00 (2.00x) | 81.00 ± 1.00 (2.00x) |  |" in text
     assert "| uniform L1 | 91.00 ± 1.00 (2.00x) | 86.00 ± 1.00 (2.00x) | cannot |" in text
-    assert "- 2: PocketKube is ahead of the best peer, uniform L1, by 1.00 points" in text
-    assert "- 5: **uniform L1 is ahead of PocketKube by 5.00 points**" in text
+    assert "- 2, trained: PocketKube is ahead of uniform L1 by 1.00 points (spread" in text
+    assert "- 5, trained: **uniform L1 is ahead of PocketKube by 5.00 points** (spread" in text
     assert "- uniform L1: Cannot: stops at 8x. (10)" in text
     assert "torch 2.0" in text
+    assert "without training:" not in text
     assert "| 1.80 | 0.90 |" in text
     drawn = svg(measured)
     assert drawn.count("<path") > 4
     assert "uniform L1" in drawn
+
+
+def test_leads_are_told_alike_for_both_sides() -> None:
+    def told(ours: list[float], theirs: list[float], **changes: bool) -> str:
+        rows = [(OURS, score, seed) for seed, score in enumerate(ours)]
+        rows += [(PEER, score, seed) for seed, score in enumerate(theirs)]
+        measured = [_measured(name, 2.0, seed, score) for name, score, seed in rows]
+        measured[-1] = replace(measured[-1], result=measured[-1].result.model_copy(update=changes))
+        return "".join(standings(measured, 2.0))
+
+    for one, other in (([0.90, 0.92], [0.903, 0.923]), ([0.903, 0.923], [0.90, 0.92])):
+        assert "0.30 points above" in told(one, other)
+        assert "within a third of the spread" in told(one, other)
+    # The seed that one of them lacks says nothing of the difference.
+    assert "by 1.00 points" in told([0.91, 0.93, 0.80], [0.90, 0.92])
+    assert "no spread is known" in told([0.91], [0.90])
+    # What has trained is not held against what has not.
+    assert told([0.91], [0.90], trained=False) == ""
 
 
 def test_outputs_that_differ_are_refused() -> None:
@@ -279,6 +298,7 @@ def _dense() -> DenseFacts:
 def _result(score: float) -> CaseResult:
     return CaseResult(
         score=score,
+        trained=True,
         macs=1000,
         parameters=300,
         file_bytes=2000,

@@ -52,17 +52,19 @@ def _torch_pruning(importance: str, scope: str) -> Method:
 
 
 def _fastnas(family: str, divisor: int) -> Method:
-    told = f"multiples of {divisor}" if divisor > 1 else "any count"
+    told = f"multiples of {divisor}" if divisor > 1 else "steps of 5 %"
     return Method(
         f"Model Optimizer, FastNAS, {told}", family, "fastnas", {"divisor": divisor}, "modelopt"
     )
 
 
-def _ai_edge(name: str, recipe: str, bits: float) -> Method:
-    settings, environment = {"recipe": recipe}, "ai-edge-quantizer"
+def _ai_edge(name: str, recipe: str, bits: float, algorithm: str = "MIN_MAX_UNIFORM_QUANT") -> Method:
+    settings, environment = {"recipe": recipe, "algorithm": algorithm}, "ai-edge-quantizer"
     return Method(f"{environment}, {name}", BITS, "ai_edge", settings, environment, (bits,))
 
 
+# What the training alone brings.
+NOTHING = "nothing, trained on as others are"
 _UNIFORM = {"criterion": "l1", "scope": "uniform", "reconstruct": False}
 METHODS = (
     Method("PocketKube", CHANNELS, "channels"),
@@ -77,6 +79,7 @@ METHODS = (
         "model-compression-toolkit, Label-Free Hessian", CHANNELS, "mct_pruning", {"divisor": 8}, "mct"
     ),
     Method("uniform L1", CHANNELS, "channels", _UNIFORM),
+    Method(NOTHING, CHANNELS, "nothing", targets=(1.0,)),
     Method("PocketKube, milp", SEARCH, "searched", {"sampler": "milp"}),
     Method("PocketKube, tpe", SEARCH, "searched", {"sampler": "tpe"}),
     Method("Optuna alone, equal trials", SEARCH, "searched", {"sampler": "optuna"}),
@@ -89,15 +92,29 @@ METHODS = (
     ),
     _fastnas(SEARCH, 1),
     Method("PocketKube", BITS, "bits"),
+    Method("PocketKube, labels alone", BITS, "bits", {"taught": False}),
     Method("PocketKube, searched for each layer", BITS, "bits", {"search": "milp"}, targets=(4.0,)),
+    Method("PocketKube, after training", BITS, "bits", {"epochs": 0}),
     Method("LiteRT after training, int8", BITS, "litert", {"numbers": "int8"}, targets=(8.0,)),
     Method("LiteRT after training, dynamic", BITS, "litert", {"numbers": "dynamic"}, targets=(8.0,)),
     _ai_edge("static int8", "static_wi8_ai8", 8.0),
     _ai_edge("4-bit weights alone", "weight_only_wi4_afp32", 4.0),
+    _ai_edge("4-bit weights alone, OCTAV", "weight_only_wi4_afp32", 4.0, "OCTAV"),
     _ai_edge("dynamic, 4-bit weights", "dynamic_wi4_afp32", 4.0),
     Method('Keras, quantize("int8")', BITS, "keras_int8", targets=(8.0,)),
-    Method("tfmot, quantisation-aware training", BITS, "tfmot_qat", {}, "tfmot", (8.0,)),
+    *(
+        Method(
+            f"tfmot, quantisation-aware training{told}",
+            BITS,
+            "tfmot_qat",
+            {"rate": rate},
+            "tfmot",
+            (8.0,),
+        )
+        for told, rate in (("", 0.1), (" at the full rate", 1.0))
+    ),
     Method("model-compression-toolkit, after training", BITS, "mct_bits", {}, "mct"),
+    Method("model-compression-toolkit, gradient-based", BITS, "mct_bits", {"tuned": True}, "mct"),
     Method("PocketKube", SPARSITY, "sparsity"),
     Method("PocketKube, labels alone", SPARSITY, "sparsity", {"taught": False}),
     Method("tfmot, magnitude pruning", SPARSITY, "tfmot_sparsity", {}, "tfmot"),
@@ -167,7 +184,7 @@ def cases(
         for seed in seeds
         for network in networks
         for family, known in TARGETS.items()
-        for target in known
+        for target in dict.fromkeys([*known, *(t for m in chosen for t in m.targets)])
         if not few or target in few
         for method in chosen
         if method.family == family and target in (method.targets or known)

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 import pocketkube as pk
+from pocketkube.errors import UserError
 from pocketkube.files.whole import write_text
 from pocketkube.litert.running import LiteRTModel
 from tests.benchmarks.peers import in_keras
@@ -41,7 +42,10 @@ def main(folder: Path) -> None:
     if "cannot" not in facts:
         job = Job.read(folder)
         facts |= _of_network(job, facts["trained"]) if (folder / NETWORK).exists() else {}
-        facts |= _of_file(job)
+        try:
+            facts |= _of_file(job)
+        except UserError as error:
+            facts["cannot"] = f"LiteRT: {error}".rstrip(".")
     result = CaseResult.model_validate({"schema_version": 1, **facts})
     write_text(folder / RESULT, result.model_dump_json(indent=1))
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pocketkube.benchmarking import benchmark
+from pocketkube.errors import UserError
 from pocketkube.files.records import text_of
 from pocketkube.files.whole import write_text
 from pocketkube.spec.sections import Benchmark
@@ -24,7 +25,11 @@ def measure(chosen: Sequence[Case], output: Path) -> None:
         if result is None or result.cannot or (folder / LATENCY).is_file():
             continue
         dense = dense_folder(output, case.network, case.seed) / DENSE_FILE
-        report = benchmark([dense, folder / FILE], Benchmark(runs=RUNS, threads=(1,)))
+        try:
+            report = benchmark([dense, folder / FILE], Benchmark(runs=RUNS, threads=(1,)))
+        except UserError as error:
+            print(f"{case.told}: {error}")
+            continue
         before, after = report.files
         facts = LatencyFacts(
             latency_ms=after.latency_ms.p50,

@@ -8,10 +8,11 @@ from tests.benchmarks.peers.job import DENSE_FILE, PROBES, Compressed, Job, Prep
 
 
 def prepare(job: Job) -> Prepared:
-    """Setting: `recipe`, a function of ai_edge_quantizer.recipe."""
+    """Settings: `recipe`, a function of ai_edge_quantizer.recipe, and its `algorithm`."""
     arrays = job.arrays()
     file = str(job.dense / DENSE_FILE)
-    wanted = getattr(recipe, job.settings["recipe"])()
+    algorithm = recipe.AlgorithmName[job.settings["algorithm"]]
+    wanted = getattr(recipe, job.settings["recipe"])(algorithm_key=algorithm)
     interpreter = Interpreter(file)
     (signature,) = interpreter.get_signature_list()
     (name,) = interpreter.get_signature_list()[signature]["inputs"]

@@ -11,11 +11,14 @@ from tests.benchmarks.peers.splits import splits_of
 
 
 def prepare(job: Job) -> Prepared:
-    """Settings: `search`, the sampler that finds layers' bits; the rest are those of `pk.quantize`."""
+    """Settings are those of `pk.quantize`, and two of this benchmark.
+
+    `search` is the sampler that finds layers' bits, `taught` whether the uncompressed network teaches.
+    """
     arrays = job.arrays()
     model = keras.models.load_model(job.dense / DENSE_MODEL)
-    data, settings = splits_of(arrays), dict(job.settings)
-    sampler = settings.pop("search", None)
+    data, settings = splits_of(arrays), {"epochs": job.budget.epochs, **job.settings}
+    sampler, is_taught = settings.pop("search", None), settings.pop("taught", True)
 
     def compress() -> Compressed:
         more: dict[str, Any] = {"bits": int(job.target)}
@@ -25,16 +28,15 @@ def prepare(job: Job) -> Prepared:
         small = pk.quantize(
             model,
             data,
-            teacher=model,
+            teacher=model if is_taught and settings["epochs"] else None,
             calibration_examples=job.budget.calibration,
-            epochs=job.budget.epochs,
             training=job.budget.training(job.budget.epochs),
             seed=job.seed,
             **more,
             **settings,
         )
         exported = pk.export(small, job.folder / FILE, data)
-        return Compressed(file=exported.path.read_bytes(), trained=True)
+        return Compressed(file=exported.path.read_bytes(), trained=settings["epochs"] > 0)
 
     outputs = model.predict(arrays.test.images[:PROBES], verbose=0)
     return Prepared(outputs, compress, ("keras", "tensorflow-cpu"))

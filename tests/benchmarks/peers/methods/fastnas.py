@@ -11,7 +11,7 @@ from tests.benchmarks.peers.job import PROBES, Cannot, Compressed, Job, Prepared
 from tests.benchmarks.peers.plain_network import count_macs
 
 # With fewer batches it leaves BatchNorm's statistics of candidates as they are, and warns of it.
-BATCHES, LEAST = 50, 8
+BATCHES, LEAST, MOST = 50, 8, 64
 # Its counts and ours agree; it may stop a trifle above.
 TOLERATED = 1.02
 
@@ -21,7 +21,7 @@ def prepare(job: Job) -> Prepared:
     torch.manual_seed(job.seed)
     network, arrays = job.dense_network(), job.arrays()
     module, probes = built(network), arrays.test.images[:PROBES]
-    size = max(LEAST, job.budget.calibration // BATCHES)
+    size = max(LEAST, min(MOST, len(arrays.train.images) // BATCHES))
     calibration = [arrays.train.images[size * at : size * (at + 1)] for at in range(BATCHES)]
     judged = arrays.validation.first(job.budget.search_images)
     most = count_macs(network) / job.target

@@ -1,4 +1,4 @@
-"""Post-training quantisation of Sony's model-compression-toolkit: int8, or bits by layer."""
+"""Quantisation by Sony's model-compression-toolkit, calibrated or tuned: int8, or bits by layer."""
 
 import model_compression_toolkit as mct
 import numpy as np
@@ -12,14 +12,17 @@ WHOLE = 8.0
 
 
 def prepare(job: Job) -> Prepared:
-    """It has no settings; below 8 bits its mixed precision searches layers' bits for that mean."""
+    """Setting: `tuned`: rounding is learnt on all training images, without labels, for the epochs.
+
+    Below 8 bits its mixed precision searches layers' bits for that mean.
+    """
     tf.keras.utils.set_random_seed(job.seed)
     arrays, network = job.arrays(), job.dense_network()
     model = built(network, tf.keras)
     kinds = ("conv", "depthwise", "dense")
     weights = sum(network.of(layer)[0].size for layer in network.layers if layer.kind in kinds)
     batches = batches_of(arrays.train.first(job.budget.calibration).images)
-    is_mixed = job.target < WHOLE
+    is_mixed, is_tuned = job.target < WHOLE, job.settings.get("tuned", False)
 
     def compress() -> Compressed:
         config, most = mct.core.CoreConfig(), None
@@ -27,13 +30,16 @@ def prepare(job: Job) -> Prepared:
             mixed = mct.core.MixedPrecisionQuantizationConfig(num_of_images=job.budget.hessian_samples)
             config = mct.core.CoreConfig(mixed_precision_config=mixed)
             most = mct.core.ResourceUtilization(weights_memory=weights * job.target / 8)
-        quantized, found = mct.ptq.keras_post_training_quantization(
-            model,
-            batches,
-            most,
-            config,
-            mct.get_target_platform_capabilities(device_type="imx500" if is_mixed else "tflite"),
-        )
+        device = mct.get_target_platform_capabilities(device_type="imx500" if is_mixed else "tflite")
+        if is_tuned:
+            tuning = mct.gptq.get_keras_gptq_config(n_epochs=job.budget.epochs)
+            quantized, found = mct.gptq.keras_gradient_post_training_quantization(
+                model, batches, tuning, batches_of(arrays.train.images), most, config, device
+            )
+        else:
+            quantized, found = mct.ptq.keras_post_training_quantization(
+                model, batches, most, config, device
+            )
         file = job.folder / FILE
         formats = mct.exporter.QuantizationFormat
         mct.exporter.keras_export_model(
@@ -43,10 +49,10 @@ def prepare(job: Job) -> Prepared:
             quantization_format=formats.FAKELY_QUANT if is_mixed else formats.INT8,
         )
         if not is_mixed:
-            return Compressed(file=file.read_bytes())
+            return Compressed(file=file.read_bytes(), trained=is_tuned)
         bits = 8 * float(found.final_resource_utilization.weights_memory) / weights
         note = "Its LiteRT file holds floats that stand on the levels."
-        return Compressed(file=file.read_bytes(), mean_bits=bits, notes=(note,))
+        return Compressed(file=file.read_bytes(), trained=is_tuned, mean_bits=bits, notes=(note,))
 
     outputs = np.asarray(model.predict(arrays.test.images[:PROBES], verbose=0))
     return Prepared(outputs, compress, ("model-compression-toolkit", "tensorflow-cpu"))

@@ -1,5 +1,7 @@
 """Quantisation-aware training of TensorFlow's Model Optimization Toolkit, to int8."""
 
+from dataclasses import replace
+
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
@@ -10,15 +12,16 @@ from tests.benchmarks.peers.keras2_training import fit
 
 
 def prepare(job: Job) -> Prepared:
-    """It has no settings: its scheme is 8 bits."""
+    """Setting: `rate`, the part of the budget's learning rate; PocketKube's is a tenth."""
     tf_keras.utils.set_random_seed(job.seed)
     arrays = job.arrays()
+    budget = replace(job.budget, learning_rate=job.settings["rate"] * job.budget.learning_rate)
     model = built(job.dense_network(), tf_keras)
     outputs = model.predict(arrays.test.images[:PROBES], verbose=0)
 
     def compress() -> Compressed:
         aware = tfmot.quantization.keras.quantize_model(model)
-        fit(aware, tf_keras, arrays, job.budget, job.seed, [])
+        fit(aware, tf_keras, arrays, budget, job.seed, [])
         converter = tf.lite.TFLiteConverter.from_keras_model(aware)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         return Compressed(file=converter.convert(), trained=True)
