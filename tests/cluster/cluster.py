@@ -126,11 +126,12 @@ def down() -> None:
     ended = _end_processes()
     if FOLDER.exists():
         _refuse_foreign_folder()
+        say(f"{ended} processes have ended; {FOLDER} is removed: with images a minute or two")
         # The mark goes last: what could not be removed is still ours.
         for place in sorted(FOLDER.iterdir(), key=lambda place: place.name == _MARK):
             shutil.rmtree(place) if place.is_dir() else place.unlink()
         FOLDER.rmdir()
-        say(f"the cluster is gone ({ended} processes ended)")
+        say("the cluster is gone")
 
 
 def stop() -> None:
