@@ -32,7 +32,12 @@ def prepare(job: Job) -> Prepared:
             most = mct.core.ResourceUtilization(weights_memory=weights * job.target / 8)
         device = mct.get_target_platform_capabilities(device_type="imx500" if is_mixed else "tflite")
         if is_tuned:
-            tuning = mct.gptq.get_keras_gptq_config(n_epochs=job.budget.epochs)
+            # Second derivatives would take it hours on one core.
+            tuning = mct.gptq.get_keras_gptq_config(
+                n_epochs=job.budget.epochs,
+                use_hessian_based_weights=False,
+                use_hessian_sample_attention=False,
+            )
             quantized, found = mct.gptq.keras_gradient_post_training_quantization(
                 model, batches, tuning, batches_of(arrays.train.images), most, config, device
             )
