@@ -63,8 +63,6 @@ def _ai_edge(name: str, recipe: str, bits: float, algorithm: str = "MIN_MAX_UNIF
     return Method(f"{environment}, {name}", BITS, "ai_edge", settings, environment, (bits,))
 
 
-# What the training alone brings.
-NOTHING = "nothing, trained on as others are"
 _UNIFORM = {"criterion": "l1", "scope": "uniform", "reconstruct": False}
 METHODS = (
     Method("PocketKube", CHANNELS, "channels"),
@@ -79,7 +77,7 @@ METHODS = (
         "model-compression-toolkit, Label-Free Hessian", CHANNELS, "mct_pruning", {"divisor": 8}, "mct"
     ),
     Method("uniform L1", CHANNELS, "channels", _UNIFORM),
-    Method(NOTHING, CHANNELS, "nothing", targets=(1.0,)),
+    Method("nothing, trained on as others are", CHANNELS, "nothing", targets=(1.0,)),
     Method("PocketKube, milp", SEARCH, "searched", {"sampler": "milp"}),
     Method("PocketKube, tpe", SEARCH, "searched", {"sampler": "tpe"}),
     Method("Optuna alone, equal trials", SEARCH, "searched", {"sampler": "optuna"}),
