@@ -172,6 +172,16 @@ def test_the_table_says_who_is_ahead() -> None:
     assert "uniform L1" in drawn
 
 
+def test_pruning_to_a_latency_shows_the_latency_that_was_measured() -> None:
+    case = Case("resnet20", 0, 2.0, method_named("PocketKube, by the latency table", "latency"))
+    measured = replace(_measured(OURS, 2.0, 0, 0.9), case=case)
+    text = render(
+        [measured, replace(measured, case=replace(case, target=3.3), latency=None)], QUICK, "", ""
+    )
+    assert "| PocketKube, by the latency table | 90.00 (1.80x) | 90.00 |" in text
+    assert "latency before over after" in svg([measured])
+
+
 def test_leads_are_told_alike_for_both_sides() -> None:
     def told(ours: list[float], theirs: list[float], **changes: bool) -> str:
         rows = [(OURS, score, seed) for seed, score in enumerate(ours)]

@@ -7,10 +7,12 @@ from typing import Any
 from pocketkube.errors import UserError
 from tests.benchmarks.peers.environments import OURS
 
-CHANNELS, SEARCH, BITS, SPARSITY = "channels", "search", "bits", "sparsity"
+CHANNELS, LATENCY, SEARCH = "channels", "latency", "search"
+BITS, SPARSITY = "bits", "sparsity"
 # By family its targets: a speed-up, bits, or the part of the weights that becomes zero.
 TARGETS: dict[str, tuple[float, ...]] = {
     CHANNELS: (2.0, 2.5, 3.3, 5.0, 10.0),
+    LATENCY: (2.0, 3.3),
     SEARCH: (3.3, 5.0),
     BITS: (8.0, 4.0),
     SPARSITY: (0.5, 0.75, 0.9, 0.95),
@@ -78,6 +80,7 @@ METHODS = (
     ),
     Method("uniform L1", CHANNELS, "channels", _UNIFORM),
     Method("nothing, trained on as others are", CHANNELS, "nothing", targets=(1.0,)),
+    Method("PocketKube, by the latency table", LATENCY, "by_latency"),
     Method("PocketKube, milp", SEARCH, "searched", {"sampler": "milp"}),
     Method("PocketKube, tpe", SEARCH, "searched", {"sampler": "tpe"}),
     Method("Optuna alone, equal trials", SEARCH, "searched", {"sampler": "optuna"}),

@@ -5,11 +5,12 @@ from statistics import mean, stdev
 
 from pocketkube.report.lines_svg import Line, lines_svg
 from pocketkube.report.plot import Axis, ticks
-from tests.benchmarks.peers.cases import BITS, CHANNELS, SEARCH, SPARSITY
+from tests.benchmarks.peers.cases import BITS, CHANNELS, LATENCY, SEARCH, SPARSITY
 from tests.benchmarks.peers.tables import Measured, by_method, reached, scores_of
 
 _ACROSS = {
     CHANNELS: "multiply-adds before over after",
+    LATENCY: "latency before over after",
     SEARCH: "multiply-adds before over after",
     BITS: "bytes of the LiteRT file before over after",
     SPARSITY: "part of the weights that is zero",

@@ -6,7 +6,7 @@ from statistics import mean, median, stdev
 
 from tests.benchmarks.peers import environments
 from tests.benchmarks.peers.budget import Budget
-from tests.benchmarks.peers.cases import BITS, CHANNELS, SEARCH, SPARSITY, Case
+from tests.benchmarks.peers.cases import BITS, CHANNELS, LATENCY, SEARCH, SPARSITY, Case
 from tests.benchmarks.peers.networks import NETWORKS, Network
 from tests.benchmarks.peers.result import CaseResult, DenseFacts, LatencyFacts
 
@@ -16,12 +16,14 @@ TOLERATED = 1 / 3
 _TRAINED = {True: "trained", False: "without training"}
 _TITLES = {
     CHANNELS: "Channels, to a speed-up in multiply-adds",
+    LATENCY: "Channels, to a speed-up in latency",
     SEARCH: "Searches for each layer's channels",
     BITS: "Bits",
     SPARSITY: "Zeros",
 }
 _BRACKETS = {
     CHANNELS: "multiply-adds before over after",
+    LATENCY: "latency before over after",
     SEARCH: "multiply-adds before over after; seconds of the search",
     BITS: "bytes of the LiteRT file before over after",
     SPARSITY: "the part of kernels' weights that is zero",
@@ -79,6 +81,8 @@ def reached(each: Measured) -> float | None:
         return result.zeros
     if family == BITS:
         return dense.file_bytes / result.file_bytes if result.file_bytes else None
+    if family == LATENCY:
+        return each.latency.ratio if each.latency else None
     return dense.macs / result.macs if result.macs else None
 
 
