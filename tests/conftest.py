@@ -1,5 +1,6 @@
 """In which order files are given to several workers, and how much fuzzing tests try."""
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -19,6 +20,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # What gRPC does in a process that is forked, as some tests do, ends it while its threads are at work.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+# TensorFlow makes many small objects: looking for garbage among them as often as Python does is slow.
+gc.set_threshold(20_000, 10, 10)
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     # Two workers of two threads each on two cores take a third more of them.
     take_share(int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))

@@ -155,7 +155,7 @@ def _save(folder: Path, model: keras.Model, ends: tuple[Sequence[str], Sequence[
         for tensor, name in zip(model.inputs, names_in, strict=True)
     ]
 
-    @tf.function(input_signature=signature)
+    @tf.function(autograph=False, input_signature=signature)
     def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = keras.tree.flatten(model(arranged(model, inputs), training=False))
         return dict(zip(names_out, outputs, strict=True))

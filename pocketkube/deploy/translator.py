@@ -71,7 +71,7 @@ def _function(
 ) -> Any:
     specs = [tf.TensorSpec((1, *spec.shape), spec.dtype, name=name) for name, spec in takes.items()]
 
-    @tf.function(input_signature=specs)
+    @tf.function(autograph=False, input_signature=specs)
     def run(*inputs: tf.Tensor) -> Mapping[str, tf.Tensor]:
         return compute(dict(zip(takes, inputs, strict=True)))
 

@@ -35,7 +35,7 @@ def remember(
     size = len(inputs[0])
     answers = [np.zeros((size, *shape), np.float32) for shape in shapes]
     own = np.arange(workers.rank, size, workers.size)
-    answered = tf.function(answer, reduce_retracing=True)
+    answered = tf.function(answer, autograph=False, reduce_retracing=True)
     with (
         progress("teachers", len(own), "example")
         if workers.rank == 0

@@ -50,7 +50,7 @@ class Judge:
             lambda x: tf.TensorSpec((None, *x.shape[1:]), x.dtype), self._arrays
         )
 
-        @tf.function(input_signature=signature, jit_compile=False)
+        @tf.function(autograph=False, input_signature=signature, jit_compile=False)
         def judged(inputs: Any, labels: Any, wanted: Any) -> list[tf.Tensor]:
             outputs = model(arranged(model, inputs), training=False)
             means = [
@@ -85,7 +85,7 @@ def softened_outputs(model: keras.Model, task: Task, inputs: Arrays) -> Arrays:
     """What a model says of examples, in the form in which models are compared: see `Task.softened`."""
     found: list[Sequence[np.ndarray]] = []
 
-    @tf.function(reduce_retracing=True, jit_compile=False)
+    @tf.function(autograph=False, reduce_retracing=True, jit_compile=False)
     def said(batch: Any) -> Any:
         return task.softened(model(arranged(model, batch), training=False), 1.0)
 

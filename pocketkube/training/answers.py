@@ -98,7 +98,7 @@ def _said(model: keras.Model, task: Task, shapes: Sequence[tuple[int, ...]]) -> 
         tf.TensorSpec((None, *shape), x.dtype) for shape, x in zip(shapes, model.inputs, strict=True)
     ]
     # A function for each model is meant; TensorFlow warns of those that trace when they are called.
-    traced = tf.function(softened).get_concrete_function(*specs)
+    traced = tf.function(softened, autograph=False).get_concrete_function(*specs)
     return lambda inputs: traced(
         *(tf.cast(x, spec.dtype) for x, spec in zip(inputs, specs, strict=True))
     )

@@ -95,7 +95,7 @@ def judge_of(model: keras.Model, task: Task, method: Method) -> Judge:
     """
     refuse_untraceable(model)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def judge(inputs: Any, labels: Any) -> tuple[tf.Tensor, list[tf.Tensor]]:
         outputs, _ = call_model(model, inputs, method, training=False)
         loss, score = task.loss(labels, outputs), task.score(labels, outputs)

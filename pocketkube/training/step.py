@@ -57,7 +57,7 @@ def train_step(course: Course, workers: Workers) -> Step:
         pairs = zip(gradients, trained, strict=True)
         return [*(tf.zeros_like(v) if g is None else g for g, v in pairs), figures]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def step(inputs: Any, labels: Any) -> tf.Tensor:
         like = [*trained, tf.zeros(3)]
         *found, figures = summed_over_parts(gradients_of, inputs, labels, parts, like)

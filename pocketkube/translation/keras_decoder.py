@@ -21,8 +21,8 @@ class KerasDecoder:
         self._parts = step_models(model)
         self._known: dict[str, Any] = {}
         self._cache: dict[str, Any] = {}
-        self._encode = tf.function(self._parts.encode)
-        self._step = tf.function(self._parts.step)
+        self._encode = tf.function(self._parts.encode, autograph=False)
+        self._step = tf.function(self._parts.step, autograph=False)
 
     @property
     def length(self) -> int:

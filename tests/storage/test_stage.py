@@ -108,24 +108,15 @@ def test_stages_on_a_server_do_what_they_do_in_folders(
     assert remote.facts.profile == local.facts.profile
     for theirs, ours in zip(remote.model.get_weights(), local.model.get_weights(), strict=True):
         np.testing.assert_array_equal(theirs, ours)
+    # What is read from a server may be written into a folder.
+    inputs = [f"--input={role}=minio://{BUCKET}/runs/a/train_model" for role in ("model", "teacher")]
+    assert stage("prune_channels", "--spec", spec, *inputs, "-o", tmp_path / "mixed").returncode == 0
+    assert load_bundle(tmp_path / "mixed").facts.profile == local.facts.profile
     assert not list(temporary.iterdir())
     # The server's folder is one like any other, with the list beside.
     assert {"model.keras", "bundle.json", "checksums.json"} <= {
         path.name for path in (s3.objects / "runs/a/prune_channels").iterdir()
     }
-
-
-@pytest.mark.slow
-def test_an_output_of_a_server_may_be_a_folder(
-    s3: Gateway, spec: Path, tmp_path: Path, temporary: Path
-) -> None:
-    model = f"minio://{BUCKET}/mixed/train_model"
-    assert stage("train_model", "--spec", spec, "-o", model).returncode == 0
-    inputs = [f"--input=model={model}", f"--input=teacher={model}"]
-    done = stage("prune_channels", "--spec", spec, *inputs, "-o", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    assert load_bundle(tmp_path / "out").facts.stages[1].name == "prune_channels"
-    assert not list(temporary.iterdir())
 
 
 def test_what_is_wrong_is_said_before_the_work(

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
 from itertools import pairwise
@@ -408,16 +409,33 @@ sys.path.insert(0, {tests!r})
 from dataclasses import asdict
 from test_loop import *
 from pocketkube.processes.ranks import started_first
+folder, *courses = sys.argv[1:]
 data = load_dataset(DatasetSettings(builtin="digits", image_size=(8, 8)))
-history = shared_course(data)
-if started_first():
-    Path(sys.argv[1]).write_text(json.dumps(asdict(history)))
+for name in courses:
+    history = globals()[name](data)
+    if started_first():
+        Path(folder, name + ".json").write_text(json.dumps(asdict(history)))
 """
 
 
 def shared_course(data: Dataset) -> History:
     settings = course(**CLIMBING | {"learning_rate": 0.5}, augmentation=Augmentation(shift=1))
     return train(net(norm=False), data, CLASSIFY, settings, seed=0)
+
+
+def normalized_course(data: Dataset, parts: int = 1) -> History:
+    settings = course(epochs=2, sync_batch_norm=True, gradient_accumulation_steps=parts)
+    return train(net(), data, CLASSIFY, settings, seed=0)
+
+
+def normalized_course_in_parts(data: Dataset) -> History:
+    return normalized_course(data, parts=2)
+
+
+def course_on_tokens(data: Dataset) -> History:
+    from tests.training.test_parts import tokens_course
+
+    return tokens_course(data)
 
 
 def needs_horovod(test):
@@ -427,75 +445,63 @@ def needs_horovod(test):
     return pytest.mark.slow(test)
 
 
-def run_ranks(ranks: int, script: str, output: Path) -> None:
+def run_ranks(ranks: int, script: str, folder: Path, *courses: str) -> None:
     script = script.format(tests=str(Path(__file__).parent))
-    command = [*mpirun_command(ranks), sys.executable, "-c", script, str(output)]
+    command = [*mpirun_command(ranks), sys.executable, "-c", script, str(folder), *courses]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@needs_horovod
-def test_ranks_follow_one(digits, tmp_path) -> None:
-    """Three share the 64 examples of a batch unevenly."""
-    run_ranks(3, RANKS, tmp_path / "history.json")
-    three, one = json.loads((tmp_path / "history.json").read_text()), asdict(shared_course(digits))
-    assert (one["workers"], three["workers"]) == (1, 3)
+@pytest.fixture(scope="module")
+def by_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The courses of three ranks, which share the 64 examples of a batch unevenly."""
+    folder = tmp_path_factory.mktemp("three")
+    run_ranks(3, RANKS, folder, "shared_course", "normalized_course")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The courses of two ranks, and what each has in the end."""
+    folder = tmp_path_factory.mktemp("two")
+    run_ranks(2, RANKS + FINISHED, folder, "normalized_course_in_parts", "course_on_tokens")
+    return folder
+
+
+def histories(folder: Path, of: Callable[[Dataset], History], data: Dataset) -> tuple[dict, dict]:
+    """A course of several ranks, and the same of one: their figures are alike."""
+    several = json.loads((folder / f"{of.__name__}.json").read_text())
+    one = asdict(of(data))
     for figure in ("loss", "val_loss", "score", "val_score"):
-        np.testing.assert_allclose(three[figure], one[figure], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(several[figure], one[figure], rtol=1e-4, atol=1e-5)
+    return several, one
+
+
+@needs_horovod
+def test_ranks_follow_one(digits, by_three: Path) -> None:
+    three, one = histories(by_three, shared_course, digits)
+    assert (one["workers"], three["workers"]) == (1, 3)
     assert three["kept_epoch"] == one["kept_epoch"]
 
 
-SYNCHRONIZED = RANKS.replace("shared_course", "normalized_course")
-
-
-def normalized_course(data: Dataset, parts: int = 1) -> History:
-    settings = course(epochs=2, sync_batch_norm=True, gradient_accumulation_steps=parts)
-    return train(net(), data, CLASSIFY, settings, seed=0)
+@needs_horovod
+def test_statistics_are_those_of_all_ranks(digits, by_three: Path) -> None:
+    histories(by_three, normalized_course, digits)
 
 
 @needs_horovod
-def test_statistics_are_those_of_all_ranks(digits, tmp_path) -> None:
-    """Three share the 64 examples of a batch unevenly."""
-    run_ranks(3, SYNCHRONIZED, tmp_path / "history.json")
-    three, one = json.loads((tmp_path / "history.json").read_text()), asdict(normalized_course(digits))
-    for figure in ("loss", "val_loss", "score", "val_score"):
-        np.testing.assert_allclose(three[figure], one[figure], rtol=1e-4, atol=1e-5)
-
-
-TOGETHER = (
-    RANKS.replace("shared_course(data)", "normalized_course(data, parts=2)")
-    + """
-from test_parts import tokens_course
-history = tokens_course(data)
-if started_first():
-    Path(sys.argv[1]).with_stem("tokens").write_text(json.dumps(asdict(history)))
-"""
-)
-
-
-@needs_horovod
-def test_ranks_compute_their_parts_together(digits, tmp_path) -> None:
+def test_ranks_compute_their_parts_together(digits, by_two: Path) -> None:
     """Statistics are of a part of all ranks; tokens count the same, whoever has more of them."""
-    from tests.training.test_parts import tokens_course
-
-    run_ranks(2, TOGETHER, tmp_path / "history.json")
-    assert json.loads((tmp_path / "history.json").read_text())["val_score"][-1] > 0.8
-    two, one = json.loads((tmp_path / "tokens.json").read_text()), asdict(tokens_course(digits))
-    for figure in ("loss", "val_loss", "score", "val_score"):
-        np.testing.assert_allclose(two[figure], one[figure], rtol=1e-4, atol=1e-5)
+    in_parts = json.loads((by_two / "normalized_course_in_parts.json").read_text())
+    assert in_parts["val_score"][-1] > 0.8
+    histories(by_two, course_on_tokens, digits)
 
 
 FINISHED = """
-import sys
-sys.path.insert(0, {tests!r})
-from test_loop import *
 from pocketkube.quantization.fake_quantize import FakeQuantize
-from pocketkube.training.method import Method
-from pocketkube.processes.ranks import started_first
 keras.utils.set_random_seed(0)
 parts = [layers.Conv2D(4, 3), layers.BatchNormalization(), FakeQuantize(8, "moving_average")]
 model = keras.Sequential([keras.Input((8, 8, 1)), *parts, layers.Flatten(), layers.Dense(10)])
-data = load_dataset(DatasetSettings(builtin="digits", image_size=(8, 8)))
 
 class Last(Method):
     def has_final_form(self, step, steps):
@@ -503,7 +509,7 @@ class Last(Method):
         return step < steps
 
     def finish(self):
-        np.savez(Path(sys.argv[1]) / f"rank{{int(not started_first())}}.npz", *model.get_weights())
+        np.savez(Path(folder) / f"rank{{int(not started_first())}}.npz", *model.get_weights())
 
 history = train(model, data, CLASSIFY, course(epochs=2), seed=0, method=Last())
 assert history.kept_epoch == 1
@@ -511,8 +517,7 @@ assert history.kept_epoch == 1
 
 
 @needs_horovod
-def test_ranks_finish_the_same_model(tmp_path) -> None:
-    run_ranks(2, FINISHED, tmp_path)
-    one, other = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
+def test_ranks_finish_the_same_model(by_two: Path) -> None:
+    one, other = (np.load(by_two / f"rank{rank}.npz") for rank in (0, 1))
     for name in one.files:
         np.testing.assert_array_equal(one[name], other[name])
