@@ -132,8 +132,10 @@ def _build(module: str, names: list[str], arch: str) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         flags = f"-s -w {_LINKED.get(module, '')}"
         packages = [_PACKAGES[name][1] for name in names]
+        # What -s -w leaves out need not be compiled first: that is a tenth of the time.
+        given = ("-trimpath", "-gcflags=all=-dwarf=false", f"-ldflags={flags}")
         # A folder that is there gets a program for each package.
-        _go(module, "build", "-trimpath", "-ldflags", flags, "-o", aside, *packages, arch=arch)
+        _go(module, "build", *given, "-o", aside, *packages, arch=arch)
         for name in names:
             shutil.move(Path(aside) / name, folder / name)
     say(f"built {shown} for {arch} in {time.monotonic() - began:.0f} s")
