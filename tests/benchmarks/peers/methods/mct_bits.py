@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.benchmarks.peers.in_keras import built
-from tests.benchmarks.peers.job import FILE, PROBES, Compressed, Job, Prepared
+from tests.benchmarks.peers.job import FILE, PROBES, Cannot, Compressed, Job, Prepared
 from tests.benchmarks.peers.methods.mct_pruning import batches_of
 
 WHOLE = 8.0
@@ -25,6 +25,9 @@ def prepare(job: Job) -> Prepared:
     is_mixed, is_tuned = job.target < WHOLE, job.settings.get("tuned", False)
 
     def compress() -> Compressed:
+        if not is_mixed and any(layer.kind == "zero_padding" for layer in network.layers):
+            # "An OpQuantizationConfig can't have both enable_activation_quantization and …"
+            raise Cannot("its description of LiteRT contradicts itself at ZeroPadding2D")
         config, most = mct.core.CoreConfig(), None
         if is_mixed:
             mixed = mct.core.MixedPrecisionQuantizationConfig(num_of_images=job.budget.hessian_samples)
