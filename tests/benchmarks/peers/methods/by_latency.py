@@ -1,19 +1,21 @@
-"""PocketKube's pruning of channels to a latency, by this machine's latency table: `pocketkube run`.
+"""PocketKube's pruning of channels to a latency, by this machine's table, as a spec's job does it.
 
 The machine has to be idle: what is cut depends on what is measured.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
-import yaml
 
 from pocketkube.benchmarking import benchmark
+from pocketkube.bundle import load_bundle
+from pocketkube.errors import UserError
 from pocketkube.files.whole import temporary_folder
+from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Benchmark
+from pocketkube.stages.plan import plan
+from pocketkube.stages.whole_job import run_inline
 from tests.benchmarks.peers.arrays import Arrays
 from tests.benchmarks.peers.in_keras import described
 from tests.benchmarks.peers.job import (
@@ -26,6 +28,8 @@ from tests.benchmarks.peers.job import (
     Prepared,
 )
 from tests.benchmarks.peers.latency import RUNS
+
+PRUNING = "1_prune_channels"
 
 
 def prepare(job: Job) -> Prepared:
@@ -54,7 +58,7 @@ def _pruned(job: Job, arrays: Arrays, folder: Path) -> keras.Model:
         y_test=arrays.test.labels,
     )
     before = benchmark([job.dense / DENSE_FILE], Benchmark(runs=RUNS, threads=(1,)))
-    spec = {
+    settings = {
         "model": str(job.dense / DENSE_MODEL),
         "dataset": {"npz": str(folder / "data.npz")},
         "target": {"max_latency_ms": before.files[0].latency_ms.p50 / job.target},
@@ -62,10 +66,11 @@ def _pruned(job: Job, arrays: Arrays, folder: Path) -> keras.Model:
         "benchmark": {"threads": [1]},
         "seed": job.seed,
     }
-    (folder / "spec.yaml").write_text(yaml.safe_dump(spec), "utf-8")
-    command = [sys.executable, "-m", "pocketkube", "run", str(folder / "spec.yaml")]
-    command += ["-o", str(folder / "run")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise Cannot(done.stderr.strip().splitlines()[-1])
-    return keras.models.load_model(folder / "run" / "steps" / "1_prune_channels" / "model.keras")
+    spec = parse_spec(settings)
+    steps = plan(spec)
+    until = [step.key for step in steps].index(PRUNING) + 1
+    try:
+        folders = run_inline(spec, folder / "steps", lambda _: None, steps=steps[:until])
+    except UserError as error:
+        raise Cannot(str(error).rstrip(".")) from error
+    return load_bundle(folders[PRUNING]).model
