@@ -469,24 +469,26 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def histories(folder: Path, of: Callable[[Dataset], History], data: Dataset) -> tuple[dict, dict]:
-    """A course of several ranks, and the same of one: their figures are alike."""
-    several = json.loads((folder / f"{of.__name__}.json").read_text())
-    one = asdict(of(data))
+    """A course of several ranks, and the same of one."""
+    return json.loads((folder / f"{of.__name__}.json").read_text()), asdict(of(data))
+
+
+def assert_same_figures(several: dict, one: dict) -> None:
     for figure in ("loss", "val_loss", "score", "val_score"):
         np.testing.assert_allclose(several[figure], one[figure], rtol=1e-4, atol=1e-5)
-    return several, one
 
 
 @needs_horovod
 def test_ranks_follow_one(digits, by_three: Path) -> None:
     three, one = histories(by_three, shared_course, digits)
+    assert_same_figures(three, one)
     assert (one["workers"], three["workers"]) == (1, 3)
     assert three["kept_epoch"] == one["kept_epoch"]
 
 
 @needs_horovod
 def test_statistics_are_those_of_all_ranks(digits, by_three: Path) -> None:
-    histories(by_three, normalized_course, digits)
+    assert_same_figures(*histories(by_three, normalized_course, digits))
 
 
 @needs_horovod
@@ -494,7 +496,7 @@ def test_ranks_compute_their_parts_together(digits, by_two: Path) -> None:
     """Statistics are of a part of all ranks; tokens count the same, whoever has more of them."""
     in_parts = json.loads((by_two / "normalized_course_in_parts.json").read_text())
     assert in_parts["val_score"][-1] > 0.8
-    histories(by_two, course_on_tokens, digits)
+    assert_same_figures(*histories(by_two, course_on_tokens, digits))
 
 
 FINISHED = """
