@@ -6,6 +6,7 @@ process fills the entry or several read it. A process that dies lets go of its l
 """
 
 import errno
+import gc
 import hashlib
 import os
 import shutil
@@ -112,6 +113,9 @@ def _make_room(root: Path, lock_file: Path, what: str, size_bytes: int) -> None:
     try:
         others = {file: _size(file) for file in root.glob("*.lock") if file != lock_file}
         used = sum(others.values())
+        if used + size_bytes > limit or size_bytes > free:
+            # A failure that a library has caught may hold what was read around it until then.
+            gc.collect()
         for file in sorted(others, key=_last_use):
             if used + size_bytes <= limit and size_bytes <= free:
                 break
