@@ -18,7 +18,13 @@ Counts = np.ndarray
 
 
 def allocate(
-    budget: Budget, scores: Sequence[np.ndarray], goal: float, *, scope: str, max_ratio: float
+    budget: Budget,
+    scores: Sequence[np.ndarray],
+    goal: float,
+    *,
+    scope: str,
+    max_ratio: float,
+    priced: bool = False,
 ) -> Counts:
     """Solves for how many units each group keeps.
 
@@ -30,6 +36,8 @@ def allocate(
         goal: The most that may be spent.
         scope: "global" removes the lowest scores of all groups; "uniform" the same part of each.
         max_ratio: What the groups' least counts follow from, for the message.
+        priced: Whether scores say what a unit is worth, to be held against what it costs; else they
+            compare as they are.
 
     Returns:
         Units to keep in each group, `[groups]`.
@@ -48,7 +56,9 @@ def allocate(
     full, smallest = cost(sizes), cost(least)
     if smallest > goal:
         raise UserError(_unreachable(budget, full, smallest, goal, max_ratio))
-    removed = _global_order(scores) if scope == "global" else _uniform_order(sizes)
+    prices = _prices(budget) if priced else np.ones(len(sizes))
+    ranked = [each / price for each, price in zip(scores, prices, strict=True)]
+    removed = _global_order(ranked) if scope == "global" else _uniform_order(sizes)
 
     def at(position: int) -> Counts:
         kept = sizes - removed(position)
@@ -64,7 +74,28 @@ def allocate(
     return _fill(budget, scores, counts, least, steps, goal)
 
 
-def prices(budget: Budget) -> np.ndarray:
+def losses_in_turn(losses: np.ndarray) -> np.ndarray:
+    """What the loss of each unit of a group becomes where all that lose less have gone before it.
+
+    Those that are left are fitted and trained to do without what went, and the fewer they are, the less
+    they can: a unit's loss is divided by the part of the group that is there when its turn comes. Where
+    all n lose 1, keeping k of them then loses some n ln(n / k) instead of n - k: without this a wide
+    layer of small losses would be cut to its least count before any other is touched.
+
+    Args:
+        losses: Of each unit alone, `[units]`.
+
+    Returns:
+        The losses in turn, `[units]`, which rank the units as before.
+    """
+    left = np.arange(len(losses), 0, -1) / len(losses)
+    found = np.empty(len(losses))
+    order = np.argsort(losses, kind="stable")
+    found[order] = losses[order] / left
+    return found
+
+
+def _prices(budget: Budget) -> np.ndarray:
     """What a unit of each group costs while all others are there, `[groups]`; at least 1."""
     sizes = budget.model.sizes
     full, *without = budget.costs(np.stack([sizes, *(sizes - np.eye(len(sizes), dtype=int))]))
