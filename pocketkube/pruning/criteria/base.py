@@ -22,8 +22,8 @@ class Criterion(ABC):
     Attributes:
         name: Its name in specs and on the command line.
         needs_data: Whether it looks at examples; if not, its calibration may be None.
-        is_loss: Whether scores are in units of the loss: then a unit's worth is its score for what it
-            costs. Others compare as they are.
+        is_loss: Whether scores say how the loss changes: then they are held against what a unit costs,
+            and count for more the fewer of its group are left. Others compare as they are.
         always_fits: Whether the weights that read what is left are fitted whether that is asked for or
             not.
     """
