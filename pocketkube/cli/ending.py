@@ -40,7 +40,8 @@ def plain_ending() -> Iterator[None]:
                     sys.stdout.flush()
         except KeyboardInterrupt as interrupt:
             remedy = str(interrupt) or "the same command goes on from here."
-            print(f"{UserError.PREFIX}interrupted; {remedy}", file=sys.stderr)
+            said = " ".join([f"interrupted; {remedy}", *getattr(interrupt, "__notes__", ())])
+            print(f"{UserError.PREFIX}{said}", file=sys.stderr)
             sys.exit(INTERRUPTED)
         except ReaderLeft as left:
             _forget(left.stream)

@@ -44,6 +44,8 @@ def alone_in(output: Path) -> Iterator[None]:
 def telling_of_earlier(output: Path, names: Sequence[str]) -> Iterator[None]:
     """Says with what ends a run that results in its folder are not its own; they stay.
 
+    An interruption bears the sentence as a note.
+
     Args:
         output: The folder.
         names: Results that a run writes at its end.
@@ -54,9 +56,19 @@ def telling_of_earlier(output: Path, names: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        left = [name for name in names if (output / name).is_file()]
-        if not left:
-            raise
-        *others, last = left
-        of = f"{', '.join(others)} and {last} are" if others else f"{last} is"
-        raise error.saying(f"{error} In {output}, {of} still of an earlier run.") from error
+        if said := _earlier(output, names):
+            raise error.saying(f"{error} {said}") from error
+        raise
+    except KeyboardInterrupt as interrupt:
+        if said := _earlier(output, names):
+            interrupt.add_note(said)
+        raise
+
+
+def _earlier(output: Path, names: Sequence[str]) -> str:
+    left = [name for name in names if (output / name).is_file()]
+    if not left:
+        return ""
+    *others, last = left
+    of = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+    return f"In {output}, {of} still of an earlier run."

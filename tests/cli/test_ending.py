@@ -16,6 +16,7 @@ from rich.table import Table
 from pocketkube.cli import main
 from pocketkube.cli.ending import plain_ending, show
 from pocketkube.errors import UserError
+from pocketkube.files.output_folder import telling_of_earlier
 from pocketkube.files.whole import replaced_folder
 from tests.cli.test_bad_input import refused, save_net
 
@@ -28,6 +29,19 @@ def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("temporary")
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     return folder
+
+
+def test_an_interruption_says_whose_the_results_in_its_folder_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "result.json").write_text("{}")
+    names = ("result.json", "report.html")
+    with pytest.raises(SystemExit), plain_ending(), telling_of_earlier(tmp_path, names):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == (
+        "pocketkube: interrupted; the same command goes on from here. "
+        f"In {tmp_path}, result.json is still of an earlier run.\n"
+    )
 
 
 def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
