@@ -24,7 +24,7 @@ def allocate(
     *,
     scope: str,
     max_ratio: float,
-    priced: bool = False,
+    are_losses: bool = False,
 ) -> Counts:
     """Solves for how many units each group keeps.
 
@@ -36,8 +36,8 @@ def allocate(
         goal: The most that may be spent.
         scope: "global" removes the lowest scores of all groups; "uniform" the same part of each.
         max_ratio: What the groups' least counts follow from, for the message.
-        priced: Whether scores say what a unit is worth, to be held against what it costs; else they
-            compare as they are.
+        are_losses: Whether scores are losses, which "global" takes in turn and holds against what units
+            cost; else they compare as they are.
 
     Returns:
         Units to keep in each group, `[groups]`.
@@ -56,9 +56,14 @@ def allocate(
     full, smallest = cost(sizes), cost(least)
     if smallest > goal:
         raise UserError(_unreachable(budget, full, smallest, goal, max_ratio))
-    prices = _prices(budget) if priced else np.ones(len(sizes))
-    ranked = [each / price for each, price in zip(scores, prices, strict=True)]
-    removed = _global_order(ranked) if scope == "global" else _uniform_order(sizes)
+    if scope == "uniform":
+        removed = _uniform_order(sizes)
+    elif are_losses:
+        scores = [losses_in_turn(each) for each in scores]
+        priced = [each / price for each, price in zip(scores, _prices(budget), strict=True)]
+        removed = _global_order(priced)
+    else:
+        removed = _global_order(scores)
 
     def at(position: int) -> Counts:
         kept = sizes - removed(position)

@@ -20,7 +20,7 @@ from pocketkube.graph.inputs import refuse_other_examples
 from pocketkube.graph.ranking import keep_best, needed_units, rank_units
 from pocketkube.graph.surgery import copy_model, remove_channels
 from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
-from pocketkube.pruning.allocation import allocate, by_group, counts_from_ratios, losses_in_turn
+from pocketkube.pruning.allocation import allocate, by_group, counts_from_ratios
 from pocketkube.pruning.batch_statistics import recalibrate_where_better
 from pocketkube.pruning.calibration import FEWEST, Calibration
 from pocketkube.pruning.criteria import BUILT_IN, criterion_named
@@ -275,12 +275,13 @@ class Pruner:
 
     def _allocated(self, budget: Budget, goal: float) -> np.ndarray:
         scores = [self._scores[group.units] for group in self._graph.groups]
-        # What counts is the loss for what a unit costs.
-        priced = self._criterion.is_loss and self._scope == "global"
-        if priced:
-            scores = [losses_in_turn(each) for each in scores]
         return allocate(
-            budget, scores, goal, scope=self._scope, max_ratio=self._max_ratio, priced=priced
+            budget,
+            scores,
+            goal,
+            scope=self._scope,
+            max_ratio=self._max_ratio,
+            are_losses=self._criterion.is_loss,
         )
 
     def _asked(self, counts: Mapping[str, int]) -> dict[str, int]:
