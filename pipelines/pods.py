@@ -6,7 +6,8 @@ from typing import Any
 
 from kfp import kubernetes
 
-from pocketkube.stages.parts import BENCHMARK_IMAGE, WORK, TaskRequest
+from pocketkube.stages.own_place import WORK
+from pocketkube.stages.parts import BENCHMARK_IMAGE, TaskRequest
 
 STORE = "pocketkube-object-store"
 GPU = "nvidia.com/gpu"

@@ -185,6 +185,7 @@ def command_parser() -> argparse.ArgumentParser:
         "--roll-back", action="store_true", help="deploy the version that was deployed before"
     )
     change.add_argument("--to", metavar="VERSION", help="deploy this version, whatever its gate said")
+    add_json(deployed, "print the versions and which one is deployed, for programs")
 
     add_experiment_commands(sub)
 

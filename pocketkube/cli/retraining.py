@@ -1,11 +1,17 @@
 """`pocketkube retrain` and `pocketkube deployed`: what each does."""
 
+import json
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pocketkube.cli.ending import show
 from pocketkube.cli.options import imports_of
 from pocketkube.errors import UserError
+
+if TYPE_CHECKING:
+    from pocketkube.retraining.lineage import VersionFacts
 
 
 def retrain(options: Namespace) -> None:
@@ -52,22 +58,29 @@ def deployed(options: Namespace) -> None:
 
         version = registry.choose(options.to) if options.to else registry.roll_back()
         tell_model_registry(job, registry.facts(version), registry.at(version), deployed=True)
-        print(f"{version} is deployed")
+        if not options.json:
+            print(f"{version} is deployed")
+            return
+    pointer = registry.deployed()
+    current = pointer.version if pointer else None
+    versions = [registry.facts(version) for version in registry.versions()]
+    if options.json:
+        documents = [facts.model_dump(mode="json") for facts in versions]
+        print(json.dumps({"deployed": current, "versions": documents}, indent=1))
         return
-    _show_versions(registry)
+    _show_versions(versions, current)
 
 
-def _show_versions(registry) -> None:  # type: ignore[no-untyped-def]
+def _show_versions(versions: "Sequence[VersionFacts]", current: str | None) -> None:
     from rich.table import Table
 
     from pocketkube.figures import milliseconds, size
     from pocketkube.measures import wording_of
 
-    pointer = registry.deployed()
     table = Table("", "version", "made", "parent", "score", "file", "latency p50", "gate")
-    for facts in map(registry.facts, registry.versions()):
+    for facts in versions:
         table.add_row(
-            "deployed" if pointer and facts.version == pointer.version else "",
+            "deployed" if facts.version == current else "",
             facts.version,
             facts.made_at,
             facts.parent or "",

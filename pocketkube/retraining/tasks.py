@@ -24,6 +24,7 @@ from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.component import CACHE
 from pocketkube.stages.on_cluster import run_on_cluster
+from pocketkube.stages.own_place import work_of
 from pocketkube.stages.parts import (
     TaskRequest,
     check_tasks,
@@ -102,7 +103,7 @@ def decide_task(
         deployed=decision.deployed or "",
         versions=str(job.registry),
         stamp=decision.partition.stamp,
-        work=f"{cluster.object_store.work}/retraining/{decision.version}" if on_server else "",
+        work=f"{work_of(cluster.object_store)}/retraining/{decision.version}" if on_server else "",
         benchmark=settings_document(job.spec.benchmark),
         training_cluster=cluster_of_training(cluster),
         benchmark_cluster=cluster_of_benchmark(cluster),

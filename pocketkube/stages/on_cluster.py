@@ -43,7 +43,7 @@ def run_on_cluster(call: StageCall, cluster: Cluster) -> None:
     if call.stage == _SEARCH and cluster.trials.launcher == "katib":
         search_on_katib(call, cluster)
         return
-    place = own_place(call, cluster.object_store.work)
+    place = own_place(call, cluster.object_store)
     if _is_a_job(call, cluster):
         _run_as_job(call, cluster, place)
     else:

@@ -58,7 +58,7 @@ def search_on_katib(call: StageCall, cluster: Cluster) -> None:
     config = call.config
     assert isinstance(config, SearchRatiosConfig)
     _check(config, cluster)
-    place = own_place(call, cluster.object_store.work)
+    place = own_place(call, cluster.object_store)
     quiet_tensorflow()
     import_all(config.imports)
     with temporary_folder() as folder:

@@ -22,7 +22,7 @@ from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import BenchmarkLitertConfig, OnNodesConfig
 from pocketkube.stages.measuring import merge_benchmarks
-from pocketkube.stages.own_place import own_place, send_inputs
+from pocketkube.stages.own_place import own_place, send_inputs, work_of
 from pocketkube.storage import (
     S3Location,
     fetch_folder,
@@ -58,7 +58,7 @@ def refuse_without_store(session: Session, cluster: Cluster) -> None:
         UserError: If the object store is away or refuses, or its keys' Secret is not there.
     """
     # A place of its own there, as a Job has.
-    refuse_unwritable(parse_uri(f"{cluster.object_store.work}/{secrets.token_hex(8)}"))
+    refuse_unwritable(parse_uri(f"{work_of(cluster.object_store)}/{secrets.token_hex(8)}"))
     name = cluster.object_store.secret
     # Where no keys are named here, none are needed there. Not everybody may look at Secrets.
     with suppress(Refused):
@@ -87,7 +87,7 @@ def measure_on_nodes(session: Session, call: StageCall) -> None:
     cluster = call.config.cluster
     is_benchmark = isinstance(call.config, BenchmarkLitertConfig)
     merge, nodes = (merge_benchmarks, cluster.benchmark.nodes) if is_benchmark else (_only, 1)
-    place = own_place(call, cluster.object_store.work)
+    place = own_place(call, cluster.object_store)
     made = [S3Location(parse_uri(f"{place.address}/outputs/{number}")) for number in range(nodes)]
     try:
         # A task that was ended between its Job's end and its own has nothing left to measure.

@@ -1,12 +1,17 @@
 """The name and the place on the object store that a task's call has for itself."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketkube.spec.sections import USUAL_WORK, ObjectStore
 from pocketkube.stages.cache import fingerprint
 from pocketkube.stages.call import StageCall
 from pocketkube.storage import S3Address, S3Location, add_folder, parse_uri
+
+# What a task's namespace says of the place, where a spec names none.
+WORK = "POCKETKUBE_WORK"
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,16 @@ class OwnPlace:
         return {role: f"{self.address}/inputs/{role}" for role in call.inputs}
 
 
-def own_place(call: StageCall, work: str) -> OwnPlace:
+def work_of(store: ObjectStore) -> str:
+    """Where tasks keep checkpoints and hand each other folders, as the section or the namespace says.
+
+    Args:
+        store: The section.
+    """
+    return store.work or os.environ.get(WORK) or USUAL_WORK
+
+
+def own_place(call: StageCall, store: ObjectStore) -> OwnPlace:
     """The place of a call, the same for a task that begins again in another pod.
 
     The name follows from what the output follows from, and from the output's path: that has a KFP run's
@@ -34,12 +48,12 @@ def own_place(call: StageCall, work: str) -> OwnPlace:
 
     Args:
         call: The call, its places folders on this machine.
-        work: `cluster.object_store.work`.
+        store: The section `cluster.object_store`.
     """
     told = f"{fingerprint(call)} {call.output}"
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
     name = f"{call.stage.replace('_', '-')}-{digest}"
-    return OwnPlace(name, parse_uri(f"{work}/{name}"))
+    return OwnPlace(name, parse_uri(f"{work_of(store)}/{name}"))
 
 
 def send_inputs(call: StageCall, place: OwnPlace) -> None:

@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 
 from pocketkube.errors import UserError
 from pocketkube.spec import Spec, settings_document
-from pocketkube.spec.form import CompressForm, SearchForm, merged, name_of, spec_of
+from pocketkube.spec.form import CompressForm, SearchForm, name_of, spec_of
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.plan import RESULT, SEARCH, Step, plan
 from pocketkube.stages.reachable import looked_up
 
-# Name the place where tasks and workers hand each other things, and the image that measures on other
-# nodes, where settings name none.
-WORK, BENCHMARK_IMAGE = "POCKETKUBE_WORK", "POCKETKUBE_BENCHMARK_IMAGE"
+# Names the image that measures on other nodes, where settings name none.
+BENCHMARK_IMAGE = "POCKETKUBE_BENCHMARK_IMAGE"
 # The tasks of compress-model, by their steps' names in it.
 TASKS = {
     "check_export": "check_export",
@@ -264,23 +263,13 @@ def check_tasks(spec: Spec, called: Callable[[str], str] = str) -> None:
 
 def _checked(form: Mapping[str, Any], kind: type[CompressForm]) -> tuple[Spec, str]:
     """The spec, and what changes where what it names does."""
-    spec = spec_of(_as_placed(form), kind)
+    spec = spec_of(form, kind)
     check_tasks(spec, name_of)
     return spec, looked_up(spec, name_of)
 
 
 def _requests(spec: Spec, tasks: Mapping[str, str]) -> dict[str, TaskRequest]:
     return {tasks[step.key]: request_of(spec.cluster, step) for step in plan(spec)}
-
-
-def _as_placed(form: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The form with what is named for this namespace, where its settings name nothing else."""
-    settings = form.get("settings", {})
-    if not isinstance(settings, Mapping):
-        return form
-    work = os.environ.get(WORK)
-    named = {"cluster": {"object_store": {"work": work}}}
-    return {**form, "settings": merged(named, settings)} if work else form
 
 
 def _kept(cluster: Cluster, names: set[str]) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def call(cluster: Cluster, exported: dict[str, str], output: Path) -> StageCall:
 
 def started(session: Session, cluster: Cluster, asked: StageCall) -> NodePoolJob:
     """The Job of a call, as `measure_on_nodes` begins it."""
-    place = own_place(asked, cluster.object_store.work)
+    place = own_place(asked, cluster.object_store)
     send_inputs(asked, place)
     there = replace(asked, inputs=place.inputs(asked), output=f"{place.address}/outputs/{INDEX}")
     return NodePool(session, cluster, place.name, 1).start(there)

@@ -11,7 +11,7 @@ from pocketkube import __version__
 from pocketkube.errors import UserError
 from pocketkube.kube.doctor.rights import RUNNER
 from pocketkube.spec import load_spec
-from pocketkube.spec.sections.cluster import ObjectStore
+from pocketkube.spec.sections import USUAL_WORK
 from pocketkube.stages.plan import step_named
 from pocketkube.storage import parse_uri
 from tests.manifests.rendering import (
@@ -291,6 +291,6 @@ def test_the_buckets_rule_removes_what_lies_below_the_work_place_and_nothing_els
         if each["metadata"]["name"] == "pocketkube-object-store"
     ]
     work = parse_uri(store["data"]["work"])
-    assert str(work) == ObjectStore().work
+    assert str(work) == USUAL_WORK
     assert rule["Filter"]["Prefix"] == work.object("")
     assert (rule["Status"], rule["Expiration"]) == ("Enabled", {"Days": 14})

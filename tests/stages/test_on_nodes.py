@@ -90,7 +90,7 @@ def test_a_task_that_begins_again_finds_its_job_and_another_does_not(tmp_path: P
 
     def name(output: str, changed: OnNodesConfig) -> str:
         return own_place(
-            StageCall("benchmark_litert", changed, inputs, output), "s3://bucket/work"
+            StageCall("benchmark_litert", changed, inputs, output), changed.cluster.object_store
         ).name
 
     first = name("/run-1/figures", config(arch=OTHER))

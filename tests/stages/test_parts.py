@@ -54,16 +54,12 @@ def test_pods_are_those_of_the_section() -> None:
     assert requests["benchmark_litert"] == requests["train_model"]
 
 
-def test_the_namespaces_place_is_taken_where_settings_name_none(
+def test_the_environments_image_is_taken_where_settings_name_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("POCKETKUBE_WORK", "s3://mlpipeline/private/team")
     monkeypatch.setenv("POCKETKUBE_BENCHMARK_IMAGE", "registry/benchmark:1")
     (parts, _) = checked_parts({"settings": {"cluster": {"workers": {"slots": 2}}}})
-    assert parts.training_cluster == {
-        "object_store": {"work": "s3://mlpipeline/private/team"},
-        "workers": {"slots": 2},
-    }
+    assert parts.training_cluster == {"workers": {"slots": 2}}
     assert parts.benchmark_cluster["benchmark_image"] == "registry/benchmark:1"
     own = {"cluster": {"object_store": {"work": "s3://own/place"}, "benchmark_image": "b:2"}}
     (parts, _) = checked_parts({"settings": own})

@@ -53,7 +53,7 @@ def needs_of(spec: Spec) -> Needs:
 
 
 def usual_needs() -> Needs:
-    """Of no job in particular: MPIJobs and Jobs."""
+    """Of no job in particular: Jobs, which any cluster has, and no operator."""
     return Needs(
-        mpijobs=True, trainjobs=False, jobs=True, experiments=False, workers=1, cluster=Cluster()
+        mpijobs=False, trainjobs=False, jobs=True, experiments=False, workers=1, cluster=Cluster()
     )

@@ -18,6 +18,7 @@ from pocketkube.kube.doctor.finding import Finding, missing, note, right, wrong
 from pocketkube.kube.doctor.needs import Needs
 from pocketkube.kube.objects import CONFIG_MAP, SECRET, get
 from pocketkube.kube.session import Session
+from pocketkube.spec.sections import USUAL_WORK
 from pocketkube.storage import parse_uri
 from pocketkube.storage.server_settings import CERTIFICATES, ENDPOINTS
 
@@ -73,8 +74,8 @@ def check_pipeline_root(session: Session) -> Iterator[Finding]:
 def check_task_store(session: Session, needs: Needs) -> Iterator[Finding]:
     """Whether tasks are told of the S3 server where their checkpoints are."""
     subject, settings = "tasks' S3 server", needs.cluster.object_store
-    document = get(session, CONFIG_MAP, SETTINGS) or {}
-    endpoint = settings.endpoint or document.get("data", {}).get("endpoint", "")
+    told = (get(session, CONFIG_MAP, SETTINGS) or {}).get("data", {})
+    endpoint = settings.endpoint or told.get("endpoint", "")
     if not endpoint:
         yield missing(
             needs.mpijobs or needs.trainjobs or needs.jobs,
@@ -84,7 +85,7 @@ def check_task_store(session: Session, needs: Needs) -> Iterator[Finding]:
             f"kubectl -n {session.namespace} create configmap {SETTINGS} --from-literal=endpoint=http://HOST:9000",
         )
         return
-    bucket = parse_uri(settings.work).bucket
+    bucket = parse_uri(settings.work or told.get("work") or USUAL_WORK).bucket
     store = Store(endpoint, bucket, "", settings.secret, "accesskey", "secretkey")
     launcher = get(session, CONFIG_MAP, LAUNCHER)
     known = store_of_launcher((launcher or {}).get("data", {}))

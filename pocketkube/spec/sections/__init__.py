@@ -2,8 +2,10 @@
 
 from pocketkube.spec.sections.benchmark import MOST_THREADS, Benchmark, Threads
 from pocketkube.spec.sections.cluster import (
+    USUAL_WORK,
     BenchmarkPods,
     Cluster,
+    ObjectStore,
     Pods,
     TaskPods,
     Trials,
@@ -30,6 +32,7 @@ __all__ = [
     "MOST_THREADS",
     "SOURCES",
     "UNCOMPRESSED",
+    "USUAL_WORK",
     "AddedDataset",
     "AddedTask",
     "Augmentation",
@@ -44,6 +47,7 @@ __all__ = [
     "FineTune",
     "Import",
     "Landmarks",
+    "ObjectStore",
     "Pods",
     "PruneChannels",
     "Quantize",

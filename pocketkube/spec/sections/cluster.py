@@ -203,6 +203,9 @@ class Trials(Settings):
     )
 
 
+USUAL_WORK = "s3://mlpipeline/pocketkube"
+
+
 class ObjectStore(Settings):
     """The S3 server of tasks and workers; keys stay in a Secret."""
 
@@ -214,9 +217,10 @@ class ObjectStore(Settings):
         "mlpipeline-minio-artifact", description="The Secret with accesskey and secretkey."
     )
     work: str = Field(
-        "s3://mlpipeline/pocketkube",
-        pattern=r"^s3://[a-z0-9.-]+/[!-~]+$",
-        description="Where checkpoints are kept, and what tasks and workers hand each other.",
+        "",
+        pattern=r"^(s3://[a-z0-9.-]+/[!-~]+)?$",
+        description="Where checkpoints are kept, and what tasks and workers hand each other; unset, "
+        f"what that ConfigMap says (key work), else {USUAL_WORK}.",
     )
 
 
@@ -239,7 +243,7 @@ class Cluster(Settings):
     tasks: dict[str, TaskPods] = Field(
         {},
         description="The pods of single steps, as in {train_model: {memory: 16Gi}}; instead of task. "
-        "Their names are their stages'.",
+        "A name is a step's, as 2_fine_tune, or its stage's, as fine_tune_model.",
     )
     workers: WorkerPods = Field(WorkerPods(), description="The pods of workers.")
     trials: Trials = Field(Trials(), description="Where a search's trials run.")

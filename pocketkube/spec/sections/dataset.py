@@ -112,8 +112,9 @@ class DatasetSettings(Settings):
         None,
         description="Height and width that images are brought to; needed where they differ. "
         "idx puts its images in the middle of a black frame where this is larger, as is usual for "
-        "MNIST; all else is resized. Digits are 32 x 32 if unset. A model that takes images of any "
-        "size is compressed at this one, or at the data's own.",
+        "MNIST; all else is resized, but for npz, whose arrays are taken as they are. Digits are "
+        "32 x 32 if unset. A model that takes images of any size is compressed at this one, or at the "
+        "data's own.",
     )
     central_crop: float | None = Field(
         None,

@@ -51,6 +51,12 @@ def test_another_version_of_the_kind_is_named(sentences: Any) -> None:
     assert "suggestions, trials v1beta1: not there; for" in found["experiments.kubeflow.org"]
 
 
+def test_the_mpi_operator_is_needed_by_a_job_that_starts_mpijobs(sentences: Any) -> None:
+    assert sentences({})["mpijobs.kubeflow.org"].startswith("note: ")
+    needs = replace(usual_needs(), mpijobs=True)
+    assert sentences({}, needs)["mpijobs.kubeflow.org"].startswith("wrong: ")
+
+
 def test_katib_is_needed_by_a_search_whose_trials_are_its(sentences: Any) -> None:
     assert sentences({})["experiments.kubeflow.org"].startswith("note: ")
     needs = replace(usual_needs(), experiments=True)

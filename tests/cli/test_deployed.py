@@ -1,0 +1,49 @@
+"""What `pocketkube deployed` prints of a registry."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pocketkube.cli.main import main
+from pocketkube.files.records import text_of
+from pocketkube.retraining.pointer import RETRAINED
+from pocketkube.retraining.registry import Registry
+from pocketkube.storage import parse_location
+from tests.retraining.data import write_settings
+from tests.retraining.facts import version_facts
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    """Of a registry with two versions, the second deployed."""
+    registry = Registry(parse_location(str(tmp_path / "registry")))
+    for version, parent in (("a", None), ("b", "a")):
+        made = tmp_path / "made" / version
+        made.mkdir(parents=True)
+        (made / "version.json").write_text(text_of(version_facts(version)))
+        assert registry.add(version, made)
+        assert registry.pointer.replace(version, RETRAINED, parent)
+    return write_settings(tmp_path)
+
+
+def test_programs_are_told_all_versions_and_which_is_deployed(
+    settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["deployed", str(settings), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["deployed"] == "b"
+    assert [each["version"] for each in found["versions"]] == ["a", "b"]
+    assert found["versions"][0]["score"] == version_facts("a").score
+    main(["deployed", str(settings), "--roll-back", "--json"])
+    assert json.loads(capsys.readouterr().out)["deployed"] == "a"
+
+
+def test_people_read_a_table_and_what_was_changed(
+    settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["deployed", str(settings)])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert any("deployed" in row and "b" in row for row in rows)
+    main(["deployed", str(settings), "--to", "a"])
+    assert capsys.readouterr().out == "a is deployed\n"
