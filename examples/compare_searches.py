@@ -149,7 +149,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="folder for all runs and the table"
     )
-    parser.add_argument("--samplers", nargs="+", default=SAMPLERS, help="default: all of them")
+    parser.add_argument(
+        "--samplers", nargs="+", default=SAMPLERS, help=f"default: {' '.join(SAMPLERS)}"
+    )
     parser.add_argument("--best-of", nargs="+", type=int, default=(1, 10, 30), help="default: 1 10 30")
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2), help="default: 0 1 2")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once")

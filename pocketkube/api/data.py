@@ -43,7 +43,8 @@ class Splits:
         test: For figures only; held out of `train` if None.
         validation_fraction: Part that is held out, where there is no `validation`.
         test_fraction: Part that is held out, where there is no `test`.
-        max_train: Use only the first so many training examples.
+        max_train: Use only the first so many training examples; a `validation` that is held out is
+            among them.
 
     Example:
         >>> import numpy as np, pocketkube as pk

@@ -35,7 +35,8 @@ def distil(
         data: As for `fine_tune`.
         teacher: The trained model, or several.
         width: Width multiplier of a built-in student.
-        settings: Those of a spec's distill_model: epochs (8 if unset), learning_rate; and training,
+        settings: Those of a spec's distill_model: epochs (training's if unset, 8 if that says
+            nothing), learning_rate; and training,
             distillation, task and seed as a spec has them.
 
     Returns:

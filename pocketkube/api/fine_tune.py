@@ -21,12 +21,14 @@ def fine_tune(
         model: A Keras model, or what another function gave; it is left as it is.
         data: Examples: `(x, y)`, `x` alone, a tf.data.Dataset, a keras.utils.PyDataset, `Splits` or a
             spec's dataset. Where there are several outputs, `y` is a dict by their names, or a list in
-            their order: that of `model.outputs`, sorted by name where the model gives a dict. A tenth
-            is held out to choose the best epoch by, and a fifth, never trained on, for `compare`.
+            their order: that of `model.outputs`, sorted by name where the model gives a dict. A fifth
+            is held out, never trained on, for `compare`, and a tenth of the rest to choose the best
+            epoch by.
         teacher: The model whose outputs are learnt beside the labels, as a rule the uncompressed one;
             or several. Labels alone count if None. Without labels the teachers' outputs alone are
             learnt, if None those of the model that the first call was given.
-        settings: Those of a spec's fine_tune: epochs (4 if unset), learning_rate; and training,
+        settings: Those of a spec's fine_tune: epochs (half of training's if unset, 4 if
+            that says nothing), learning_rate; and training,
             distillation, task and seed as a spec has them.
 
     Returns:

@@ -168,7 +168,10 @@ def command_parser() -> argparse.ArgumentParser:
     )
     retrain.add_argument("file", nargs="?", type=path_here, help="the settings, a retraining.yaml")
     retrain.add_argument(
-        "--output", "-o", type=path_here, help="folder for the report and finished steps"
+        "--output",
+        "-o",
+        type=path_here,
+        help="folder for the report and finished steps; needed to retrain",
     )
     retrain.add_argument(
         "--explain", action="store_true", help="every setting, its default and meaning"

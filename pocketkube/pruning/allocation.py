@@ -120,9 +120,12 @@ def counts_from_ratios(model: CostModel, ratios: Mapping[str, float], needed: Se
         Units to keep in each group, `[groups]`: the nearest multiple of its step.
 
     Raises:
-        UserError: If a name is that of no layer with channels to cut, or two names of one group
-            contradict each other.
+        UserError: If a name is that of no layer with channels to cut, two names of one group
+            contradict each other, or a part is below 0, or 1 and more.
     """
+    for name, part in ratios.items():
+        if not 0 <= part < 1:
+            raise UserError(f"ratios: {name} has to be at least 0 and less than 1; received {part:g}.")
     parts = by_group(model, ratios, "ratios", "ratio")
     sizes, steps = model.sizes, np.array([group.step for group in model.groups])
     wanted = np.array([parts.get(group.name, 0.0) for group in model.groups])

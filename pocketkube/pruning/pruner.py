@@ -29,6 +29,7 @@ from pocketkube.pruning.front_to_back import fit_front_to_back, fitted_paths, wa
 from pocketkube.pruning.layer_by_layer import LayerOutcome, cut_layer_by_layer
 
 TOLERANCE = 0.01
+SCOPES = ("global", "uniform")
 # What a speed-up may count.
 BUDGETS: Mapping[str, type[Macs] | type[Parameters]] = MappingProxyType(
     {"macs": Macs, "parameters": Parameters}
@@ -61,10 +62,11 @@ class Pruner:
     same whatever was asked before. The model's weights have to stay as they are meanwhile.
 
     Args:
-        model: The trained model; it is left as it is.
+        model: The trained Keras model; it is left as it is.
         criterion: How a channel's importance is judged: a name, or a criterion of one's own.
-        calibration: Training examples; some criteria need them. Where they are given, weights are
-            fitted as `reconstruct` says and BatchNorm's statistics estimated anew.
+        calibration: Training examples with the loss that judges them; some criteria need them. Where
+            they are given, weights are fitted as `reconstruct` says and BatchNorm's statistics
+            estimated anew.
         scope: "global" ranks all groups together; "uniform" cuts the same part of each.
         max_ratio: Most of a group's channels that may go where a cost is the target.
         round_to: Channel counts are multiples of this where they can.
@@ -76,6 +78,8 @@ class Pruner:
             are none, or an argument makes no sense.
 
     Example:
+        >>> import keras
+        >>> from pocketkube import Pruner
         >>> layers = [keras.Input((8,)), keras.layers.Dense(64), keras.layers.Dense(4)]
         >>> pruner = Pruner(keras.Sequential(layers))
         >>> [pruner.to_speedup(ratio).after.macs for ratio in (2, 4)]
@@ -95,8 +99,7 @@ class Pruner:
         seed: int = 0,
     ) -> None:
         judge = criterion_named(criterion) if isinstance(criterion, str) else criterion
-        if seed < 0:
-            raise UserError(f"prune: seed has to be at least 0; received {seed}.")
+        _refuse_wrong_settings(scope, max_ratio, round_to, seed)
         if calibration is not None:
             refuse_other_examples(model, calibration.inputs)
         self.before = profile_model(model)
@@ -133,7 +136,7 @@ class Pruner:
             budget: Which of them: "macs" or "parameters".
 
         Raises:
-            UserError: If that cannot be reached, or is no number above 1.
+            UserError: If that cannot be reached, is no number above 1, or the budget is none of them.
         """
         return self.to_counts(self.counts_for_speedup(speedup, budget=budget))
 
@@ -157,7 +160,8 @@ class Pruner:
                 all. What is left is rounded as `round_to` says, and every layer keeps a channel.
 
         Raises:
-            UserError: If a name is that of no layer whose channels may be cut, or two contradict.
+            UserError: If a name is that of no layer whose channels may be cut, two contradict, or a
+                ratio is below 0, or 1 and more.
         """
         return self.to_counts(self.counts_for_ratios(ratios))
 
@@ -179,6 +183,10 @@ class Pruner:
     def counts_for_speedup(self, speedup: float, *, budget: str = "macs") -> dict[str, int]:
         """How many units each group keeps for a speed-up, without cutting; see `to_speedup`."""
         refuse_wrong_speedup(speedup)
+        if budget not in BUDGETS:
+            raise UserError(
+                f"prune: budget has to be one of {', '.join(BUDGETS)}; received {budget!r}."
+            )
         priced = BUDGETS[budget](self.costs)
         goal = wanted = getattr(self.before, budget) / speedup
         for _ in range(4):
@@ -313,6 +321,17 @@ def refuse_wrong_speedup(speedup: object) -> None:
     is_number = isinstance(speedup, float | int | np.number) and not isinstance(speedup, bool)
     if not (is_number and 1 < float(speedup) < np.inf):  # type: ignore[arg-type]
         raise UserError(f"prune: speedup has to be a number above 1; received {speedup!r}.")
+
+
+def _refuse_wrong_settings(scope: str, max_ratio: float, round_to: int, seed: int) -> None:
+    for name, value, is_right, wanted in (
+        ("scope", scope, scope in SCOPES, f"one of {', '.join(SCOPES)}"),
+        ("max_ratio", max_ratio, 0 <= max_ratio < 1, "at least 0 and less than 1"),
+        ("round_to", round_to, round_to >= 1, "at least 1"),
+        ("seed", seed, seed >= 0, "at least 0"),
+    ):
+        if not is_right:
+            raise UserError(f"prune: {name} has to be {wanted}; received {value!r}.")
 
 
 def _why_not_fitted(not_fitted: tuple[tuple[str, str], ...]) -> list[str]:

@@ -213,6 +213,10 @@ def _advice(over: frozenset[str]) -> str:
         return (
             "leave mean_bits out: sparsify_weights' sparsity is the budget, or max_size of a float file"
         )
+    if {"sparsify_weights", "quantize_weights"} <= over:
+        return "no budget counts zeros and bits together: leave one of the two out of over"
     if "sparsify_weights" in over:
-        return "zeros count with prune_channels alone: give target.speedup and its budget: parameters"
+        return (
+            "give target.speedup and prune_channels: {budget: parameters}, or max_size of a float file"
+        )
     return "give target: {max_size: …}, which counts all that it decides"

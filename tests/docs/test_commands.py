@@ -17,7 +17,7 @@ PARSER = command_parser()
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 LEFT_OUT = "…"
 # What is not ours.
-OTHERS = {"kubectl", "source", "export", "cd", "printf", "base64", "aws"}
+OTHERS = {"kubectl", "source", "export", "cd", "printf", "base64", "aws", ".venv/tools/bin/uv"}
 
 
 def lines() -> Iterator[tuple[str, list[str]]]:

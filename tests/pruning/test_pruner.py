@@ -106,6 +106,29 @@ def test_counts_that_make_no_sense(counts: dict[str, int], said: str) -> None:
     assert str(caught.value) == said
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"scope": "local"}, "prune: scope has to be one of global, uniform; received 'local'."),
+        ({"max_ratio": 1.5}, "prune: max_ratio has to be at least 0 and less than 1; received 1.5."),
+        ({"round_to": 0}, "prune: round_to has to be at least 1; received 0."),
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Pruner(residual(), **settings)
+    assert str(caught.value) == said
+
+
+def test_ratios_and_budgets_that_make_no_sense() -> None:
+    pruner = Pruner(residual())
+    for ratio in (-0.5, 1.0, 1.5):
+        with pytest.raises(UserError, match=r"ratios: inner has to be at least 0 and less than 1"):
+            pruner.to_ratios({"inner": ratio})
+    with pytest.raises(UserError, match="budget has to be one of macs, parameters; received 'bytes'"):
+        pruner.to_speedup(2, budget="bytes")
+
+
 def test_the_package_knows_the_criteria_that_a_spec_may_name() -> None:
     assert tuple(BUILT_IN) == CRITERIA
     assert tuple(name for name, known in BUILT_IN.items() if not known.needs_data) == DATA_FREE

@@ -8,7 +8,7 @@ import yaml
 from pocketkube.errors import UserError
 from pocketkube.spec import document_of, explain, json_schema, load_spec, parse_spec, resolve_paths
 from pocketkube.spec.model_files import is_model_file
-from pocketkube.spec.searched import searched_budget
+from pocketkube.spec.searched import DECIDED, searched_budget
 from pocketkube.spec.stage_settings import STAGE_NAMES
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -211,8 +211,12 @@ def test_a_search_names_its_stages_and_finds_its_budget(tmp_path: Path) -> None:
     assert budget(["prune_channels", "quantize_weights"], size) == "bytes"
     assert budget(["quantize_weights"], speed, mean_bits=4) == "mean_bits"
     assert budget(["sparsify_weights"], speed) == "parameters"
-    with pytest.raises(UserError, match="limits nothing of sparsify_weights; zeros count with prune"):
+    with pytest.raises(UserError, match=r"nothing of sparsify_weights; give target\.speedup and prune"):
         budget(["prune_channels", "sparsify_weights"], size)
+    for over in (["sparsify_weights", "quantize_weights"], list(DECIDED)):
+        for target in (size, speed, {"max_accuracy_drop": 0.1}):
+            with pytest.raises(UserError, match="no budget counts zeros and bits together: leave one"):
+                budget(over, target)
     # A file of floats leaves zeros out.
     stages = ["prune_channels", "sparsify_weights", "quantize_float16"]
     assert budget(["prune_channels", "sparsify_weights"], size, stages) == "bytes"

@@ -165,7 +165,10 @@ class DatasetSettings(Settings):
         0.2, gt=0.0, lt=0.5, description="Part held out for the report, where there is no test set."
     )
     max_train: int | None = Field(
-        None, gt=0, description="Use only the first so many training examples."
+        None,
+        gt=0,
+        description="Use only the first so many training examples; a validation set that is held out "
+        "is among them.",
     )
 
     @model_validator(mode="before")
