@@ -6,8 +6,10 @@ from typing import Any
 
 from kfp import kubernetes
 
+from pocketkube.spec.sections.cluster import OF_OUR_IMAGE
 from pocketkube.stages.own_place import WORK
 from pocketkube.stages.parts import BENCHMARK_IMAGE, TaskRequest
+from pocketkube.storage.server_settings import SECRET
 
 STORE = "pocketkube-object-store"
 GPU = "nvidia.com/gpu"
@@ -39,6 +41,23 @@ def set_store(task: Any, secret: Any, endpoint: str = "") -> None:
     kubernetes.use_config_map_as_env(task, STORE, names, optional=True)
     keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
     kubernetes.use_secret_as_env(task, secret, keys, optional=True)
+    # Messages name it where it is not there; what a run names is known to the run alone.
+    told = secret if isinstance(secret, str) else "that object_store_secret names"
+    task.set_env_variable(SECRET, told)
+
+
+def request_first(task: Any, memory: str) -> None:
+    """Sets what the pod of a task asks for that no settings reach: they are read by it.
+
+    A namespace with a quota takes no pod that says nothing.
+
+    Args:
+        task: The KFP task.
+        memory: The most memory that it may take.
+    """
+    task.set_cpu_request("250m").set_cpu_limit("2")
+    task.set_memory_request("1Gi").set_memory_limit(memory)
+    select_nodes(task, OF_OUR_IMAGE)
 
 
 def request_now(task: Any, request: TaskRequest) -> None:

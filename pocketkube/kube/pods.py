@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pocketkube.kube.objects import EVENT, find, met_condition, name_of
+from pocketkube.kube.objects import EVENT, Kind, find, met_condition, name_of
 from pocketkube.kube.session import Session
 from pocketkube.kube.transport import Document
 
@@ -146,6 +146,22 @@ def why_no_pods(session: Session, owner: Document) -> Stuck | None:
         return None
     reason, said = warnings[-1].get("reason", ""), warnings[-1].get("message", "")
     return Stuck(f"{owner['kind']} {name_of(owner)}", reason, said)
+
+
+def nothing_happens(kind: Kind, name: str, session: Session) -> Stuck:
+    """What keeps an object that has no pods, where nobody tells why: its controller may not be there.
+
+    Args:
+        kind: Its kind, whose controller creates pods.
+        name: Its name.
+        session: The cluster, and its namespace.
+    """
+    return Stuck(
+        f"{kind.name} {name}",
+        "NoPods",
+        "nothing is made of it, and nothing says why: its controller may not run, or not look after "
+        f"the namespace {session.namespace}",
+    )
 
 
 def why_ended(pod: Document) -> Ending | None:

@@ -19,7 +19,7 @@ from pocketkube.kube.katib.trials import (
 )
 from pocketkube.kube.logs import last_lines
 from pocketkube.kube.objects import EVENT, POD, Kind, delete, find, get, met_condition, name_of
-from pocketkube.kube.pods import Stuck, why_ended, why_no_pods, why_stuck
+from pocketkube.kube.pods import Stuck, nothing_happens, why_ended, why_no_pods, why_stuck
 from pocketkube.kube.session import Session
 from pocketkube.kube.transport import Document
 from pocketkube.kube.watching import watch_with_pauses
@@ -287,7 +287,12 @@ class RunningExperiment(EndsWhenFollowed):
         suggestion = None if running else get(self._session, SUGGESTION, self.name)
         if suggestion and (stuck := why_no_pods(self._session, suggestion)):
             return stuck, goes_on
-        return None if service else self._why_no_service(), goes_on
+        if service:
+            return None, goes_on
+        stuck = self._why_no_service()
+        if stuck is None and not pods and not self._trials:
+            stuck = nothing_happens(EXPERIMENT, self.name, self._session)
+        return stuck, goes_on
 
     def _why_no_service(self) -> Stuck | None:
         """Why the algorithm's service has no pod, as Kubernetes notes at its ReplicaSet."""

@@ -13,7 +13,14 @@ from pocketkube.kube.logs import LogLine, follow_log
 from pocketkube.kube.mpijob import mpijob
 from pocketkube.kube.objects import JOB, POD, Kind, delete, get, met_condition, name_of
 from pocketkube.kube.own_pod import own_pod
-from pocketkube.kube.pods import Ending, Stuck, why_ended, why_no_pods, why_stuck
+from pocketkube.kube.pods import (
+    Ending,
+    Stuck,
+    nothing_happens,
+    why_ended,
+    why_no_pods,
+    why_stuck,
+)
 from pocketkube.kube.session import Session, connect
 from pocketkube.kube.trainjob import trainjob
 from pocketkube.kube.transport import Document
@@ -269,7 +276,9 @@ class RunningJob(EndsWhenFollowed):
         if stuck := why_no_pods(self._session, job):
             return stuck
         launcher = get(self._session, JOB, self._operator.launcher_job.format(self.name))
-        return why_no_pods(self._session, launcher) if launcher else None
+        if launcher and (stuck := why_no_pods(self._session, launcher)):
+            return stuck
+        return None if pods else nothing_happens(self._operator.kind, self.name, self._session)
 
     def _ending(self) -> Outcome:
         if self._is_cancelled:

@@ -1,5 +1,6 @@
 """What the tasks of the pipeline scheduled-retraining do: `retrain`, in three steps and a benchmark."""
 
+import hashlib
 import os
 import shutil
 import sys
@@ -18,7 +19,7 @@ from pocketkube.retraining.lineage import Decision, Outcome
 from pocketkube.retraining.registering import register
 from pocketkube.retraining.report import html_of, markdown_of
 from pocketkube.retraining.run import opponent_folder, settle
-from pocketkube.retraining.settings import parse_retraining
+from pocketkube.retraining.settings import RetrainingJob, parse_retraining
 from pocketkube.spec import parse_settings, parse_spec, settings_document
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall
@@ -103,12 +104,18 @@ def decide_task(
         deployed=decision.deployed or "",
         versions=str(job.registry),
         stamp=decision.partition.stamp,
-        work=f"{work_of(cluster.object_store)}/retraining/{decision.version}" if on_server else "",
+        work=_kept_at(job, decision) if on_server else "",
         benchmark=settings_document(job.spec.benchmark),
         training_cluster=cluster_of_training(cluster),
         benchmark_cluster=cluster_of_benchmark(cluster),
     )
     return told, {name: request_of(cluster, steps[key]) for name, key in TASKS.items()}
+
+
+def _kept_at(job: RetrainingJob, decision: Decision) -> str:
+    """Where finished steps of a version are kept: versions of two registries may have one name."""
+    registry = hashlib.sha256(str(job.registry).encode()).hexdigest()[:8]
+    return f"{work_of(job.spec.cluster.object_store)}/retraining/{registry}/{decision.version}"
 
 
 def retrain_task(
@@ -142,7 +149,8 @@ def retrain_task(
 
     def run(call: StageCall) -> None:
         if call.shared and TASK_POD in os.environ:
-            run_on_cluster(call, section)
+            # The call's own output is in a folder of this pod.
+            run_on_cluster(call, section, str(compressed))
         else:
             run_stage(call)
 

@@ -25,7 +25,7 @@ from pocketkube.storage import (
 _SEARCH = "search_ratios"
 
 
-def run_on_cluster(call: StageCall, cluster: Cluster) -> None:
+def run_on_cluster(call: StageCall, cluster: Cluster, task: str = "") -> None:
     """Runs a stage so that it goes on where it was when its task begins again in another pod.
 
     A search whose trials are Katib's has an Experiment of its name; see `search_on_katib`.
@@ -36,6 +36,7 @@ def run_on_cluster(call: StageCall, cluster: Cluster) -> None:
     Args:
         call: The call, its places folders on this machine.
         cluster: Where it runs.
+        task: The path of the task's output, where the call's is another one.
 
     Raises:
         UserError: If the stage, the launcher or the object store refuses.
@@ -43,7 +44,7 @@ def run_on_cluster(call: StageCall, cluster: Cluster) -> None:
     if call.stage == _SEARCH and cluster.trials.launcher == "katib":
         search_on_katib(call, cluster)
         return
-    place = own_place(call, cluster.object_store)
+    place = own_place(call, cluster.object_store, task)
     if _is_a_job(call, cluster):
         _run_as_job(call, cluster, place)
     else:

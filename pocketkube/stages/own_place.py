@@ -40,17 +40,18 @@ def work_of(store: ObjectStore) -> str:
     return store.work or os.environ.get(WORK) or USUAL_WORK
 
 
-def own_place(call: StageCall, store: ObjectStore) -> OwnPlace:
+def own_place(call: StageCall, store: ObjectStore, task: str = "") -> OwnPlace:
     """The place of a call, the same for a task that begins again in another pod.
 
-    The name follows from what the output follows from, and from the output's path: that has a KFP run's
-    and task's in it, and is the same when the task's pod is replaced.
+    The name follows from what the output follows from, and from the task: the path of a KFP task's
+    output has its run's and its own name in it, and is the same when its pod is replaced.
 
     Args:
         call: The call, its places folders on this machine.
         store: The section `cluster.object_store`.
+        task: The path of the task's output, where the call's is another one.
     """
-    told = f"{fingerprint(call)} {call.output}"
+    told = f"{fingerprint(call)} {task or call.output}"
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
     name = f"{call.stage.replace('_', '-')}-{digest}"
     return OwnPlace(name, parse_uri(f"{work_of(store)}/{name}"))

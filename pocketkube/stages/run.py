@@ -23,7 +23,7 @@ from pocketkube.spec.model_files import is_model_file
 from pocketkube.stages.cache import is_kept, kept_place, note_digests
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import LearningConfig, ModelConfig, NetworkConfig, TrainModelConfig
-from pocketkube.storage import backed_up, parse_uri, remove_objects
+from pocketkube.storage import backed_up, parse_uri, remove_if_possible
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,12 @@ def run_stage(call: StageCall, cache: Path | None = None) -> Ran:
 
 
 def forget_checkpoints(call: StageCall) -> None:
-    """Removes the copies of a call's checkpoints, when its output stands where it belongs."""
+    """Removes the copies of a call's checkpoints, when its output stands where it belongs.
+
+    Copies that a server keeps or does not let go are left: the output is worth more.
+    """
     if call.checkpoints and started_first():
-        remove_objects(parse_uri(call.checkpoints))
+        remove_if_possible(parse_uri(call.checkpoints))
 
 
 def _run_or_take(call: StageCall, cache: Path) -> Ran:

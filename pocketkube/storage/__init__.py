@@ -1,7 +1,7 @@
 """Files and folders on an S3 server, and local ones, behind one type; `Location` is the way in."""
 
 from pocketkube.storage.address import S3Address, is_uri, parse_uri
-from pocketkube.storage.backup import backed_up, remove_if_possible, remove_objects
+from pocketkube.storage.backup import backed_up, remove_if_possible
 from pocketkube.storage.failures import ServerAway
 from pocketkube.storage.fetch import fetch_folder
 from pocketkube.storage.in_turn import InTurn
@@ -42,7 +42,6 @@ __all__ = [
     "read_stored",
     "refuse_unwritable",
     "remove_if_possible",
-    "remove_objects",
     "replace_stored",
     "send_folder",
 ]

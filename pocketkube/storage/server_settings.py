@@ -35,6 +35,11 @@ def endpoint(address: S3Address) -> str:
     """
     name, found = _first_set(ENDPOINTS)
     if found is None:
+        if secret_name():
+            raise UserError(
+                f"{address}: no server is named; the pod's namespace needs the ConfigMap "
+                "pocketkube-object-store, with its URL as endpoint."
+            )
         raise UserError(
             f"{address}: no server is named; set {ENDPOINTS[0]}, as in http://minio.kubeflow:9000."
         )

@@ -92,6 +92,7 @@ def test_the_store_is_what_the_spec_says(compiled: Package) -> None:
         assert {"name": "AWS_ENDPOINT_URL_S3", "value": "http://store:9000"} in (
             compiled.containers[name]["env"]
         )
+        assert {"name": "POCKETKUBE_STORE_SECRET", "value": "keys"} in compiled.containers[name]["env"]
         # The spec names no place for checkpoints: a profile's keys open its own alone.
         (namespaces,) = pod["configMapAsEnv"]
         assert {each["configMapKey"]: each["envVar"] for each in namespaces["keyToEnv"]} == {

@@ -98,11 +98,35 @@ def test_what_can_be_chosen_is_offered(compress: Package) -> None:
     assert all(compress.parameters[name]["defaultValue"] in values for name, values in offered.items())
 
 
+@pytest.mark.parametrize("name", READY)
+def test_pods_that_no_settings_reach_ask_for_little_and_for_nodes_of_our_image(
+    packages: dict[str, Package], name: str
+) -> None:
+    ready, first = packages[name], []
+    for task, pod in ready.pods.items():
+        if "labels" in pod.get("nodeSelector", {}):
+            assert pod["nodeSelector"]["labels"] == {"kubernetes.io/arch": "amd64"}
+            # A quota takes no pod without.
+            resources = ready.containers[task]["resources"]
+            assert resources["resourceCpuRequest"] == "250m"
+            assert resources["resourceMemoryRequest"] == "1Gi"
+            assert {"resourceCpuLimit", "resourceMemoryLimit"} <= set(resources)
+            first.append(task)
+        else:
+            assert "nodeSelectorJson" in pod["nodeSelector"]
+    assert first
+
+
+@pytest.mark.parametrize("name", READY)
+def test_tasks_are_told_which_secret_they_need(packages: dict[str, Package], name: str) -> None:
+    for container in packages[name].containers.values():
+        told = {each["name"]: each["value"] for each in container["env"]}
+        assert told["POCKETKUBE_STORE_SECRET"] == "that object_store_secret names"
+
+
 def test_each_tasks_pod_is_what_the_checked_spec_says(compress: Package) -> None:
     for name, container in compress.containers.items():
         if name == "check-spec":
-            labels = compress.pods[name]["nodeSelector"]["labels"]
-            assert labels == {"kubernetes.io/arch": "amd64"}
             continue
         resources = container["resources"]
         for key in ("resourceCpuLimit", "resourceMemoryLimit"):

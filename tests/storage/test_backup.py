@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from pocketkube.files.whole import replaced_file, write_text
 from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.on_cluster import run_on_cluster
-from pocketkube.storage import S3Address, backed_up, parse_uri, remove_objects
+from pocketkube.stages.run import forget_checkpoints
+from pocketkube.storage import S3Address, backed_up, parse_uri
+from pocketkube.storage.backup import remove_objects
 from tests.steps import call_of, run_step
 from tests.storage.gateway import BUCKET, Gateway
 
@@ -100,6 +103,15 @@ def test_a_task_leaves_nothing_at_its_place(s3: Gateway, tmp_path: Path) -> None
     run_on_cluster(call_of(spec, "train_model", {}, tmp_path / "trained"), cluster)
     assert len(load_bundle(tmp_path / "trained").facts.stages[0].history.loss) == 1
     assert not [path for path in (s3.objects / "tasks").rglob("*") if path.is_file()]
+
+
+def test_checkpoints_that_cannot_be_removed_do_not_cost_the_output(
+    s3: Gateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = parse_spec({"model": "lenet", "dataset": "digits", "stages": []})
+    trained = call_of(spec, "train_model", {}, tmp_path / "trained")
+    forget_checkpoints(replace(trained, checkpoints="s3://nowhere/checkpoints"))
+    assert "s3://nowhere/checkpoints was not removed: " in capsys.readouterr().err
 
 
 # No loss is that large: a history that has it came from the checkpoint.

@@ -21,13 +21,12 @@ from components.compression.search_ratios import search_ratios
 from components.compression.sparsify_weights import sparsify_weights
 from components.compression.train_model import train_model
 from pipelines.forms import form_pipeline
-from pipelines.pods import request_later, request_now, select_nodes, set_images, set_pod, set_store
+from pipelines.pods import request_first, request_later, request_now, set_images, set_pod, set_store
 from pocketkube.errors import UserError
 from pocketkube.extension import stages
 from pocketkube.spec import Spec, settings_document
 from pocketkube.spec.form import CompressForm, spec_of
 from pocketkube.spec.sections import TaskPods
-from pocketkube.spec.sections.cluster import OF_OUR_IMAGE
 from pocketkube.stages.parts import (
     TASKS,
     check_tasks,
@@ -140,7 +139,7 @@ def pipeline_of_form(
         # What addresses hold is looked at each time.
         checked.set_display_name(check.name.replace("-", "_")).set_caching_options(False)
         set_pod(checked)
-        select_nodes(checked, OF_OUR_IMAGE)
+        request_first(checked, "2Gi")
         set_images(checked)
         set_store(checked, given["object_store_secret"])
 

@@ -10,11 +10,13 @@ from components.training.decide_retraining import decide_retraining
 from components.training.register_version import register_version
 from components.training.retrain_model import retrain_model
 from pipelines.forms import form_pipeline
-from pipelines.pods import request_later, set_images, set_pod, set_store
+from pipelines.pods import request_first, request_later, set_images, set_pod, set_store
 from pocketkube.retraining.form import RetrainingForm
 from pocketkube.spec.sections import TaskPods
 
 NAME = "scheduled-retraining"
+# A partition of the data and two models are looked at.
+_MEMORY = "8Gi"
 DESCRIPTION = "Retrains a deployed model on the newest data, where it has to be."
 
 
@@ -32,6 +34,7 @@ def scheduled_retraining() -> Any:
         # New data and another deployed version are no parameters.
         _placed(decided, secret).set_caching_options(False)
         set_images(decided)
+        request_first(decided, _MEMORY)
         found = decided.outputs
         with dsl.If(found["retrain"] == True, "retrain"):  # noqa: E712
             made = retrain_model(
@@ -64,6 +67,7 @@ def scheduled_retraining() -> Any:
             )
             _placed(registered, secret).set_caching_options(False)
             registered.set_retry(TaskPods().retries)
+            request_first(registered, _MEMORY)
 
     return form_pipeline(pipeline, RetrainingForm, decide_retraining, NAME, DESCRIPTION)
 

@@ -33,6 +33,7 @@ class Store:
     Attributes:
         endpoint: Its URL; empty where none is named.
         bucket: The bucket.
+        prefix: What names in it begin with: keys may open no others.
         region: The bucket's region; empty if the server does not care.
         secret: The Secret of its keys.
         access_key: The entry of the Secret with the access key.
@@ -41,6 +42,7 @@ class Store:
 
     endpoint: str
     bucket: str
+    prefix: str
     region: str
     secret: str
     access_key: str
@@ -85,11 +87,20 @@ def check_task_store(session: Session, needs: Needs) -> Iterator[Finding]:
             f"kubectl -n {session.namespace} create configmap {SETTINGS} --from-literal=endpoint=http://HOST:9000",
         )
         return
-    bucket = parse_uri(settings.work or told.get("work") or USUAL_WORK).bucket
-    store = Store(endpoint, bucket, "", settings.secret, "accesskey", "secretkey")
+    work = parse_uri(settings.work or told.get("work") or USUAL_WORK)
+    store = Store(
+        endpoint=endpoint,
+        bucket=work.bucket,
+        prefix=work.object(""),
+        region=told.get("region", ""),
+        secret=settings.secret,
+        access_key="accesskey",
+        secret_key="secretkey",
+    )
     launcher = get(session, CONFIG_MAP, LAUNCHER)
     known = store_of_launcher((launcher or {}).get("data", {}))
-    if known is not None and urlsplit(known.endpoint).netloc == urlsplit(endpoint).netloc:
+    is_same = known is not None and urlsplit(known.endpoint).netloc == urlsplit(endpoint).netloc
+    if known is not None and is_same and not store.region:
         store = replace(store, region=known.region)
     yield from _reached(session, subject, store)
 
@@ -103,7 +114,7 @@ def store_of_launcher(data: Mapping[str, str]) -> Store | None:
     scheme, _, rest = data.get("defaultPipelineRoot", "minio://mlpipeline/v2/artifacts").partition(
         "://"
     )
-    bucket = rest.partition("/")[0]
+    bucket, _, prefix = rest.partition("/")
     try:
         provider = (yaml.safe_load(data.get("providers", "")) or {})[scheme]
         settings = _settings(provider, bucket)
@@ -112,6 +123,7 @@ def store_of_launcher(data: Mapping[str, str]) -> Store | None:
         return Store(
             endpoint=address if "://" in address else _with_scheme(address, settings),
             bucket=bucket,
+            prefix=f"{prefix.strip('/')}/" if prefix.strip("/") else "",
             region=settings.get("region") or "",
             secret=keys["secretName"],
             access_key=keys["accessKeyKey"],
@@ -195,11 +207,13 @@ def _bucket(session: Session, subject: str, store: Store, keys: list[str]) -> Fi
             region=store.region or None,
             http_client=pool,
         )
-        if client.bucket_exists(store.bucket):
-            return right(subject, f"{store.endpoint} answers, and has the bucket {store.bucket}")
-        remedy = f"aws --endpoint-url {store.endpoint} s3 mb s3://{store.bucket}"
-        return wrong(subject, f"{store.endpoint} answers, but has no bucket {store.bucket}", remedy)
+        # Keys of a profile may look at their own folder of the bucket, and not at the bucket.
+        next(client.list_objects(store.bucket, prefix=store.prefix), None)
+        return right(subject, f"{store.endpoint} answers, and has the bucket {store.bucket}")
     except S3Error as error:
+        if error.code == "NoSuchBucket":
+            remedy = f"aws --endpoint-url {store.endpoint} s3 mb s3://{store.bucket}"
+            return wrong(subject, f"{store.endpoint} answers, but has no bucket {store.bucket}", remedy)
         return wrong(
             subject,
             f"{store.endpoint} refuses the keys of Secret {store.secret} for {store.bucket} "

@@ -9,6 +9,7 @@ from pocketkube.console.last_words import FAULT, PERHAPS_FAULT
 from pocketkube.errors import OutOfMemory, UserError
 from pocketkube.kube.kfp.backend import Backend
 from pocketkube.kube.kfp.progress import FailedPod, Workflow, failed_pods
+from pocketkube.stages.registry import STAGES
 
 # As glog begins a line: severity, date, time, process, place.
 _GLOG = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+\s+\d+ [^ \]]+\] ?(.*)")
@@ -17,6 +18,8 @@ _EXIT = re.compile(r"failed to execute component: exit status \d+")
 _OWN_EXIT = re.compile(r"(\w+: )?Error \(exit code \d\d?\)")
 _KILLED = re.compile(r"(?:\w+: )?Error \(exit code (1[2-9]\d)\)")
 _LONGEST = 500
+# Tasks of several steps, each with the step whose pod theirs is.
+_MADE_OF = {"retrain_model": "train_model"}
 # What lines with our prefix have that tell of no mistake, or of none for sure.
 _NOBODYS = (FAULT, PERHAPS_FAULT, OutOfMemory.WORDS, "No space left")
 
@@ -56,8 +59,7 @@ def cause_of(backend: Backend, run_id: str, workflow: Workflow, titles: Mapping[
     if "OOMKilled" in first.said:
         return Cause(
             title,
-            f"was killed for memory (OOMKilled); give it more by cluster.tasks: "
-            f"{{{first.task.replace('-', '_')}: {{memory: …}}}}",
+            f"was killed for memory (OOMKilled); {_more_memory(first.task)}",
         )
     found = cause_in_log(_log(backend, run_id, workflow, first))
     if found is not None and (found.is_users or _is_by_itself(first)):
@@ -67,6 +69,15 @@ def cause_of(backend: Backend, run_id: str, workflow: Workflow, titles: Mapping[
         return Cause(title, f"{said}; it last printed: {found.text}")
     where = f"kubectl -n {workflow.namespace} describe pod {first.pod}"
     return Cause(title, f"{said}; its log tells no more ({where})")
+
+
+def _more_memory(task: str) -> str:
+    """What gives a task more memory; its name is its component's, with a number from the second on."""
+    name = re.sub(r"-\d+$", "", task).replace("-", "_")
+    stage = _MADE_OF.get(name, name)
+    if stage not in STAGES:
+        return "no setting gives it more: let the data that it looks at be smaller"
+    return f"give it more by cluster.tasks: {{{stage}: {{memory: …}}}}, in a form below settings"
 
 
 @dataclass(frozen=True)

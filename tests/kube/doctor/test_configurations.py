@@ -23,7 +23,7 @@ def launcher(root: str, **providers: object) -> dict[str, str]:
 def test_the_store_of_the_pipeline_root() -> None:
     found = store_of_launcher(launcher("minio://mlpipeline/v2", minio={"default": DEFAULT}))
     assert found == Store(
-        "http://seaweedfs.kubeflow:9000", "mlpipeline", "minio", "keys", "accesskey", "secretkey"
+        "http://seaweedfs.kubeflow:9000", "mlpipeline", "v2/", "minio", "keys", "accesskey", "secretkey"
     )
 
 

@@ -1,8 +1,14 @@
 """The one line of a log that tells why a task failed."""
 
+import json
+from pathlib import Path
+from typing import cast
+
 import pytest
 
-from pocketkube.kube.kfp.cause import Told, cause_in_log
+from pocketkube.kube.kfp.backend import Backend
+from pocketkube.kube.kfp.cause import Told, cause_in_log, cause_of
+from pocketkube.kube.kfp.progress import workflow_of
 
 # As a launcher of KFP 2.17 writes it around what the component prints.
 LOG = """\
@@ -25,6 +31,28 @@ I1127 01:17:15.465462      18 main.go:67] Setting log level to: '1'
 }
 F1127 01:31:40.612964      18 main.go:81] KFP driver: driver.Container() failed: bad quantity
 """
+
+
+@pytest.mark.parametrize(
+    ("task", "remedy"),
+    [
+        ("export-litert-2", "give it more by cluster.tasks: {export_litert: {memory: …}}, in a form"),
+        ("fine-tune-model", "give it more by cluster.tasks: {fine_tune_model: {memory: …}}, in a form"),
+        ("retrain-model", "give it more by cluster.tasks: {train_model: {memory: …}}, in a form below"),
+        ("decide-retraining", "no setting gives it more: let the data that it looks at be smaller"),
+    ],
+)
+def test_a_task_that_was_killed_for_memory_is_told_by_what_name_it_gets_more(
+    task: str, remedy: str
+) -> None:
+    manifest = json.loads((Path(__file__).parent / "workflow_failed.json").read_text())
+    text = (
+        json.dumps(manifest)
+        .replace("greet-2", task)
+        .replace("main: Error (exit code 1)", "main: OOMKilled (exit code 137)")
+    )
+    cause = cause_of(cast(Backend, None), "run", workflow_of(text), {task: "title"})
+    assert str(cause).startswith(f"title: was killed for memory (OOMKilled); {remedy}")
 
 
 def test_a_users_mistake() -> None:
