@@ -55,7 +55,7 @@ def run_component(
     """
     cache = os.environ.get(CACHE)
     with ending_in_one_line():
-        document = _given(parameters)
+        document = given(parameters)
         folders = {
             name: str(Path(artifact.path).resolve())
             for name, artifact in (inputs or {}).items()
@@ -68,7 +68,7 @@ def run_component(
         if isinstance(config, OnNodesConfig) and asks_for_others(config):
             measure_on_nodes(connect(), call)
         elif cluster is not None and TASK_POD in os.environ:
-            run_on_cluster(call, parse_settings(Cluster, _given(cluster), "cluster"))
+            run_on_cluster(call, parse_settings(Cluster, given(cluster), "cluster"))
         elif run_stage(call, Path(cache) if cache else None).cached:
             print("unchanged since the last run", file=sys.stderr)
 
@@ -90,7 +90,8 @@ def ending_in_one_line() -> Iterator[None]:
             sys.exit(visible(last_words(error).line))
 
 
-def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a component that say something; one that is empty has its default."""
     return {name: value for name, value in parameters.items() if value not in EMPTY}
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from pocketkube.errors import UserError
 from pocketkube.spec import Spec, settings_document
 from pocketkube.spec.form import CompressForm, SearchForm, name_of, spec_of
-from pocketkube.spec.sections import Cluster
+from pocketkube.spec.sections import Cluster, TaskPods
 from pocketkube.stages.plan import RESULT, SEARCH, Step, plan
 from pocketkube.stages.reachable import looked_up
 
@@ -232,7 +232,15 @@ def request_of(cluster: Cluster, step: Step) -> TaskRequest:
         cluster: The section.
         step: The step.
     """
-    pods = cluster.pods_of(step.key, step.stage)
+    return request_of_pods(cluster.pods_of(step.key, step.stage))
+
+
+def request_of_pods(pods: TaskPods) -> TaskRequest:
+    """The same of a section of pods.
+
+    Args:
+        pods: The section.
+    """
     return TaskRequest(
         cpu=pods.cpu or "0",
         memory=pods.memory or "0",

@@ -11,7 +11,7 @@ from pocketkube.models.names import check_name
 from pocketkube.spec import Spec
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import DistillModel
-from pocketkube.stages.configs import BuildReportConfig
+from pocketkube.stages.configs import BuildReportConfig, StageConfig
 from pocketkube.stages.outside import named_outside, stamp_of
 from pocketkube.storage import is_uri
 
@@ -45,8 +45,20 @@ def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
                 f"{called('imports')}: there is no module {module.name} in the image; give its text, "
                 "as {name: my_layers, source: …}"
             )
-    named = named_outside(BuildReportConfig.of(spec))
-    stamps = [stamp_of(called(key), text) for key, text in named]
+    return held_by(BuildReportConfig.of(spec), called)
+
+
+def held_by(config: StageConfig, called: Callable[[str], str] = str) -> str:
+    """What changes where anything does that a config names outside; empty where it names nothing.
+
+    Args:
+        config: The config.
+        called: What messages call a key of it.
+
+    Raises:
+        UserError: If an address holds nothing, a file is not here, or a server is away or refuses.
+    """
+    stamps = [stamp_of(called(key), text) for key, text in named_outside(config)]
     return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16] if stamps else ""
 
 

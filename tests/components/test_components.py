@@ -23,7 +23,14 @@ HELD = "held"
 
 
 # They run no stage.
-OTHERS = {"check_spec", "check_search_spec", "decide_retraining", "retrain_model", "register_version"}
+OTHERS = {
+    "check_addresses",
+    "check_spec",
+    "check_search_spec",
+    "decide_retraining",
+    "retrain_model",
+    "register_version",
+}
 
 
 def test_every_stage_has_a_component() -> None:

@@ -128,6 +128,25 @@ def test_the_measurement_is_never_taken_from_a_cache(compiled: Package) -> None:
     assert compiled.tasks["train-model"]["cachingOptions"] == {"enableCache": True}
 
 
+def test_what_depends_on_addresses_is_repeated_where_they_hold_something_else(tmp_path: Path) -> None:
+    stages = {"stages": ["prune_channels", "quantize_int8"], "target": {"speedup": 2}}
+    spec = parse_spec(SHORT | stages | {"dataset": {"npz": "s3://data/a.npz"}})
+    found = package(compress_model(spec), tmp_path)
+    assert found.tasks["check-addresses"]["cachingOptions"] == {}
+    assert found.tasks["check-addresses"]["inputs"]["parameters"]["dataset"] == {
+        "componentInputParameter": "dataset"
+    }
+    told = {
+        name: task["inputs"]["parameters"]["held"]["taskOutputParameter"]["producerTask"]
+        for name, task in found.tasks.items()
+        if "held" in task["inputs"].get("parameters", {})
+    }
+    assert told == dict.fromkeys(
+        ["check-export", "train-model", "prune-channels", "export-litert", "export-litert-2"],
+        "check-addresses",
+    )
+
+
 def test_no_task_takes_one_artifact_twice(compiled: Package, tmp_path: Path) -> None:
     """A back end refuses that: ML Metadata holds (artifact, execution, type) unique."""
     assert not list(compiled.twice())

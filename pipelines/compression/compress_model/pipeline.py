@@ -9,6 +9,7 @@ from kfp import dsl, kubernetes
 
 from components.compression.benchmark_litert import benchmark_litert
 from components.compression.build_report import build_report
+from components.compression.check_addresses import check_addresses
 from components.compression.check_export import check_export
 from components.compression.check_spec import check_spec
 from components.compression.cluster_weights import cluster_weights
@@ -27,6 +28,8 @@ from pocketkube.extension import stages
 from pocketkube.spec import Spec, settings_document
 from pocketkube.spec.form import CompressForm, spec_of
 from pocketkube.spec.sections import TaskPods
+from pocketkube.stages.configs import BuildReportConfig
+from pocketkube.stages.outside import named_outside
 from pocketkube.stages.parts import (
     TASKS,
     check_tasks,
@@ -34,9 +37,11 @@ from pocketkube.stages.parts import (
     cluster_of_search,
     cluster_of_training,
     request_of,
+    request_of_pods,
 )
 from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, SEARCH, Step, plan
 from pocketkube.stages.registry import stage_named
+from pocketkube.storage import is_uri
 
 NAME = "compress-model"
 DESCRIPTION = "Makes a trained Keras network smaller and faster, and shows by how much."
@@ -179,16 +184,28 @@ def compress_model(spec: Spec) -> Any:
 
     def pipeline(*values: Any) -> Compressed | Searched:
         parameters = dict(zip(_parameters(spec), values, strict=True))
+        store = spec.cluster.object_store
+        held = {}
+        if _has_addresses(spec):
+            checked = check_addresses(**_told_of(check_addresses, spec, parameters))
+            checked.set_display_name("check_addresses").set_caching_options(False)
+            set_pod(checked)
+            request_now(checked, request_of_pods(spec.cluster.task))
+            set_store(checked, store.secret, store.endpoint)
+            held = {"held": checked.outputs["held"]}
+
+        def told(step: Step) -> dict[str, Any]:
+            return _told(spec, step, parameters) | (held if _takes(step, "held") else {})
 
         def placed(task: Any, step: Step) -> None:
             request_now(task, request_of(spec.cluster, step))
-            set_store(task, spec.cluster.object_store.secret, spec.cluster.object_store.endpoint)
+            set_store(task, store.secret, store.endpoint)
             pods = spec.cluster.pods_of(step.key, step.stage)
             task.set_retry(pods.retries)
             if pods.timeout_minutes:
                 kubernetes.set_timeout(task, 60 * pods.timeout_minutes)
 
-        return _joined(steps, lambda step: _told(spec, step, parameters), placed)
+        return _joined(steps, told, placed)
 
     pipeline.__signature__ = _signature(  # type: ignore[attr-defined]
         spec, _gives(steps)
@@ -293,6 +310,17 @@ def _told(spec: Spec, step: Step, parameters: Mapping[str, Any]) -> dict[str, An
         of = {MEASURED: cluster_of_benchmark, SEARCH: cluster_of_search}
         told["cluster"] = of.get(step.key, cluster_of_training)(spec.cluster)
     return told
+
+
+def _told_of(component: Any, spec: Spec, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a component that runs no stage is told of a spec."""
+    document = {**settings_document(BuildReportConfig.of(spec)), **parameters}
+    return {name: document[name] for name in component.component_spec.inputs if name in document}
+
+
+def _has_addresses(spec: Spec) -> bool:
+    """Whether what a job reads may change where it is."""
+    return any(is_uri(text) for _, text in named_outside(BuildReportConfig.of(spec)))
 
 
 def _takes(step: Step, name: str) -> bool:
