@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from kubernetes import client
 
 from pocketkube.bundle import load_bundle
 from pocketkube.kube import connect
-from pocketkube.launch.mpijob import MpiJob, RunningJob
+from pocketkube.kube.transport import Document
+from pocketkube.kube.workers import SharedWork
+from pocketkube.launch.mpijob import MPI_OPERATOR, OPERATORS, MpiJob, RunningJob
 from pocketkube.launch.outcome import Cause, Outcome
 from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Cluster
@@ -223,6 +226,28 @@ def test_each_ending_has_its_cause_in_one_line(namespace: str, arch: str, store:
     assert "exceeded quota: gpus" in outcomes["quota"].reason
     assert "cluster.workers.memory" in outcomes["memory"].reason
     assert not any("\n" in outcome.reason for outcome in outcomes.values())
+
+
+def test_a_job_that_no_operator_takes_up_is_given_up(
+    namespace: str, arch: str, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def anothers(work: SharedWork, cluster: Cluster) -> Document:
+        document = MPI_OPERATOR.build(work, cluster)
+        document["spec"]["runPolicy"]["managedBy"] = "kueue.x-k8s.io/multikueue"
+        return document
+
+    monkeypatch.setitem(OPERATORS, "mpijob", replace(MPI_OPERATOR, build=anothers))
+    job = started(namespace, arch, store, pending_seconds=8)
+    outcome = ending(job)
+    assert outcome.cause is Cause.NOT_STARTED
+    assert f"MPIJob {job.name} does not start (NoPods): nothing is made of it" in outcome.reason
+    assert f"look after the namespace {namespace}." in outcome.reason
+    assert (
+        client.CustomObjectsApi().list_namespaced_custom_object(
+            "kubeflow.org", "v2beta1", namespace, "mpijobs"
+        )["items"]
+        == []
+    )
 
 
 @pytest.mark.parametrize("role", ["launcher", "worker"])
