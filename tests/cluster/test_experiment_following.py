@@ -82,7 +82,9 @@ def labelled(bare: Session, kinds: None) -> Session:
     return bare
 
 
-def start(session: Session, trials: int = 3, name: str = "", **section: Any) -> RunningExperiment:
+def start(
+    session: Session, trials: int = 3, name: str = "", pending_seconds: int = 600, **section: Any
+) -> RunningExperiment:
     work = ExperimentWork(
         name=name or f"search-{secrets.token_hex(4)}",
         space=PROBLEM.space,
@@ -93,7 +95,12 @@ def start(session: Session, trials: int = 3, name: str = "", **section: Any) -> 
         parallel=1,
         image="pocketkube:0.1.0",
     )
-    cluster = Cluster.model_validate({"trials": {"launcher": "katib", **section}})
+    cluster = Cluster.model_validate(
+        {
+            "trials": {"launcher": "katib", **section},
+            "workers": {"pending_seconds": pending_seconds},
+        }
+    )
     return start_experiment(session, work, PROBLEM, cluster)
 
 
@@ -236,6 +243,18 @@ def test_trials_that_fail_tell_why_an_experiment_did(labelled: Session) -> None:
         "1 trial has failed, which is all that cluster.trials.max_failed allows; trial 1: Trial has "
         "failed. Job reason: BackoffLimitExceeded."
     )
+
+
+def test_one_that_katib_never_takes_up_is_given_up(labelled: Session) -> None:
+    running = start(labelled, pending_seconds=1)
+    lines = list(running.follow())
+    said = f"Experiment {running.name} does not start (NoPods): nothing is made of it"
+    assert any(said in line for line in lines), lines
+    assert running.outcome.cause is Cause.NOT_STARTED
+    assert running.outcome.reason.startswith(said)
+    # Nobody collects what is marked for deletion here.
+    there = objects.get(labelled, EXPERIMENT, running.name)
+    assert there is None or "deletionTimestamp" in there["metadata"]
 
 
 @pytest.mark.parametrize("removes", [True, False])
