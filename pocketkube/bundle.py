@@ -134,8 +134,32 @@ def load_model(path: Path) -> keras.Model:
         raise UserError(f"There is no model file {path}.")
     model = _in_float32(load_older(path).model if is_older(path) else _load_keras_file(path))
     functional_graph(model)
+    refuse_extra_weights(model, str(path))
     refuse_bad_weights(model, str(path))
     return model
+
+
+def refuse_extra_weights(model: keras.Model, name: str) -> None:
+    """Says when layers have weights beside their own, as LoRA's or those of Keras's quantization.
+
+    Args:
+        model: The model.
+        name: What messages call it.
+
+    Raises:
+        UserError: If there is one; it names the first.
+    """
+    for layer in flat_layers(model):
+        if getattr(layer, "lora_enabled", False):
+            raise UserError(
+                f"{name}: the layer {layer.name} has LoRA's weights beside its own: save the model and "
+                "load it anew without them, which adds them to the kernel."
+            )
+        if getattr(layer, "quantization_mode", None):
+            raise UserError(
+                f"{name}: Keras has quantized the layer {layer.name} ({layer.quantization_mode}): give "
+                "the model as it was before."
+            )
 
 
 def refuse_bad_weights(model: keras.Model, name: str) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from pocketkube.api.shown import Shown
 from pocketkube.api.traces import settings_left
-from pocketkube.bundle import Bundle, refuse_bad_weights
+from pocketkube.bundle import Bundle, refuse_bad_weights, refuse_extra_weights
 from pocketkube.errors import UserError
 from pocketkube.figures import NUMBER, bounded, count, ratio
 from pocketkube.files.whole import replaced_file
@@ -197,6 +197,7 @@ def network_of(function: str, model: ModelLike) -> Network:
             "KERAS_BACKEND=tensorflow before Keras is imported."
         )
     functional_graph(model)
+    refuse_extra_weights(model, f"{function}: {model.name}")
     refuse_bad_weights(model, f"{function}: {model.name}")
     return Network(model, model, tuple(map(AppliedStage, settings_left(model))))
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from pocketkube.graph.channels import FIXED, Channels, Hold, Ledger
@@ -66,6 +67,12 @@ class ChannelFlow:
         return Hold(self.path, type(self.op).__name__, why)
 
 
+def held_where_mixed(call: ChannelFlow, activation: Any, ids: np.ndarray) -> None:
+    """Fixes channels that an activation mixes with the others."""
+    if name := mixing(activation):
+        call.hold(MIXED.format(name), ids)
+
+
 def left_whole(call: ChannelFlow, why: str) -> Channels | None:
     """Fixes every channel that comes in to a call, and gives none for what goes out."""
     call.fix_all(why)
@@ -86,12 +93,42 @@ def made(call: ChannelFlow, count: int, axis: int = -1) -> Channels | None:
 
 def mixing_activation(op: Any) -> str:
     """The name of a layer's activation where that mixes channels; empty where it has no such."""
-    name = getattr(getattr(op, "activation", None), "__name__", "")
-    return name if name in MIXING else ""
+    return mixing(getattr(op, "activation", None))
+
+
+def mixing(activation: Any) -> str:
+    """The name of an activation that mixes the channels of the last axis; empty if it does not."""
+    if activation is None:
+        return ""
+    name = str(getattr(activation, "__name__", type(activation).__name__))
+    if isinstance(activation, keras.layers.Activation):
+        return mixing(activation.activation)
+    if isinstance(activation, keras.layers.Layer):
+        # Others have weights of each channel, or are of nobody knows what.
+        return "" if isinstance(activation, ELEMENTWISE_LAYERS) else name
+    if getattr(activation, "__module__", "").startswith("keras."):
+        return name if name in MIXING else ""
+    return "" if _is_elementwise(activation) else name
+
+
+def _is_elementwise(function: Any) -> bool:
+    """Whether a function of the user's own changes each channel by itself, as it is tried."""
+    x = np.random.default_rng(0).normal(size=(2, 3, 8)).astype("float32")
+    changed = x.copy()
+    changed[..., 0] += 1
+    try:
+        before, after = (
+            np.asarray(function(keras.ops.convert_to_tensor(each))) for each in (x, changed)
+        )
+    # Whatever a function of somebody else's raises: then nothing is known of it.
+    except Exception:
+        return False
+    return before.shape == x.shape and np.array_equal(before[..., 1:], after[..., 1:])
 
 
 Rule = Callable[[ChannelFlow], Channels | list[Channels | None] | None]
 WITH_OTHERS = "it joins them with channels that stay, as those of the model's inputs do"
 MIXED = "{} mixes all channels, so that none of them is what it was without the others"
 MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
+ELEMENTWISE_LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
 HALVING = "glu"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from pocketkube.graph.channel_flow import ChannelFlow, Rule, left_whole, made
+from pocketkube.graph.channel_flow import ChannelFlow, Rule, held_where_mixed, left_whole, made
 from pocketkube.graph.channels import Channels
 from pocketkube.graph.contractions import Contraction, contractions_of
 
@@ -32,6 +32,8 @@ def contracted(call: ChannelFlow) -> Channels | None:
             return left_whole(call, "what it makes has no fixed size")
         axis = contraction.out.index(letter) - len(contraction.out)
         return made(call, size, axis)
+    if passed is not None:
+        held_where_mixed(call, getattr(call.op, "activation", None), passed.ids)
     return passed
 
 

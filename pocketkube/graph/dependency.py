@@ -1,7 +1,7 @@
 """Finds out, for a Keras model, which channels have to be cut together."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -25,6 +25,7 @@ class Use:
         outputs: Channels of each output tensor.
         rank: How many axes the first input tensor has, that of the batch included; 0 without one.
         arguments: What the call was given, tensors included, as Keras keeps it.
+        is_called_again: Whether the same layer is called at other places, too.
     """
 
     path: str
@@ -33,6 +34,7 @@ class Use:
     outputs: tuple[Channels | None, ...]
     rank: int
     arguments: Any
+    is_called_again: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ class _Tracer:
         if id(op) in self.uses:
             self._tie_calls(inputs, self.uses[id(op)].inputs)
             self._tie_calls(outputs, self.uses[id(op)].outputs)
+            self.uses[id(op)] = replace(self.uses[id(op)], is_called_again=True)
         else:
             rank = len(call.shapes[0]) if call.shapes else 0
             self.uses[id(op)] = Use(path, op, tuple(inputs), tuple(outputs), rank, node.arguments)

@@ -161,7 +161,7 @@ def _attention(use: Use, kept: Kept) -> LayerEdit:
     heads, op = kept.heads, use.op
     if heads is None or use.outputs[0] is None:
         return LayerEdit()
-    (out,), places = kept.outputs, attention_inputs(use.arguments)
+    (out, *_), places = kept.outputs, attention_inputs(use.arguments)
     config: dict[str, Any] = {"num_heads": len(heads)}
     if (
         attention_output_shape(op) is not None
@@ -170,8 +170,9 @@ def _attention(use: Use, kept: Kept) -> LayerEdit:
     ):
         config["output_shape"] = (*(attention_output_shape(op) or (0,))[:-1], len(out))
     weights = {"attention_output/kernel": ((0, heads), (-1, out)), "attention_output/bias": ((0, out),)}
-    for name in ("query", "value", "key"):
-        weights[f"{name}/kernel"] = (*_axis(0, _into(use, kept, places[name])), (1, heads))
+    for name in ("query", "gate", "value", "key"):
+        place = places["query" if name == "gate" else name]
+        weights[f"{name}/kernel"] = (*_axis(0, _into(use, kept, place)), (1, heads))
         weights[f"{name}/bias"] = ((0, heads),)
     return LayerEdit(config, weights)
 
@@ -181,7 +182,7 @@ def _grouped_attention(use: Use, kept: Kept) -> LayerEdit:
     op, groups = use.op, kept.heads
     if groups is None or use.outputs[0] is None:
         return LayerEdit()
-    (out,), each = kept.outputs, op.num_query_heads // op.num_key_value_heads
+    (out, *_), each = kept.outputs, op.num_query_heads // op.num_key_value_heads
     heads = (groups[:, None] * each + np.arange(each)).ravel()
     weights = {"attention_output/kernel": ((0, heads), (-1, out)), "attention_output/bias": ((0, out),)}
     places = attention_inputs(use.arguments)

@@ -13,6 +13,7 @@ from pocketkube.graph.channel_flow import (
     WITH_OTHERS,
     ChannelFlow,
     Rule,
+    held_where_mixed,
     left_whole,
     made,
     mixing_activation,
@@ -139,7 +140,9 @@ def _dense(call: ChannelFlow) -> Channels | None:
 def _each_step(call: ChannelFlow) -> Channels | None:
     """A dense layer for each step of a sequence: it reads the last axis anyway."""
     call.last()
-    return Channels(-1, call.ledger.fresh(_key(call), call.op.layer.units))
+    out = call.ledger.fresh(_key(call), call.op.layer.units)
+    held_where_mixed(call, call.op.layer.activation, out)
+    return Channels(-1, out)
 
 
 def _embedding(call: ChannelFlow) -> Channels | None:
@@ -181,10 +184,12 @@ def _transposed_convolution(call: ChannelFlow) -> Channels | None:
 def _depthwise(call: ChannelFlow) -> Channels | None:
     if _is_channels_first(call.op):
         return left_whole(call, FIRST)
-    return Channels(-1, np.repeat(call.last(), call.op.depth_multiplier))
+    out = np.repeat(call.last(), call.op.depth_multiplier)
+    held_where_mixed(call, call.op.activation, out)
+    return Channels(-1, out)
 
 
-def _attention(call: ChannelFlow) -> Channels | None:
+def _attention(call: ChannelFlow) -> list[Channels | None] | Channels | None:
     op, places = call.op, attention_inputs(call.arguments)
     query = places["query"]
     for name in ("query", "value", "key"):
@@ -196,15 +201,17 @@ def _attention(call: ChannelFlow) -> Channels | None:
         if channels is not None:
             call.hold("they are the mask of attention", channels.ids)
     grouped = isinstance(op, layers.GroupQueryAttention)
-    # The heads are units of their own: no tensor outside carries them.
-    call.ledger.fresh(heads_key(op), op.num_key_value_heads if grouped else op.num_heads)
+    # The heads are units of their own: no tensor outside carries them, unless scores are given.
+    heads = call.ledger.fresh(heads_key(op), op.num_key_value_heads if grouped else op.num_heads)
+    if len(call.out_shapes) > 1:
+        call.hold("it gives the scores of each head", heads)
     shape = None if grouped else attention_output_shape(op)
     width = (shape[-1] if shape else None) or call.shapes[query][-1]
     out = call.ledger.fresh(_key(call), int(width))  # type: ignore[arg-type]
     if grouped:
         # It gives what is as wide as its query, and cannot be told otherwise.
         call.tie(out, call.last(query))
-    return Channels(-1, out)
+    return [Channels(-1, out), *[None] * (len(call.out_shapes) - 1)]
 
 
 def _elementwise(call: ChannelFlow) -> Channels | None:
@@ -213,6 +220,8 @@ def _elementwise(call: ChannelFlow) -> Channels | None:
     known = [channels for channels in call.channels if channels is not None]
     if not known:
         return None
+    if isinstance(call.op, layers.Layer) and _constants(call.arguments):
+        return left_whole(call, WITH_CONSTANTS)
     axis = known[0].axis
     if any(channels.axis != axis for channels in known):
         return left_whole(call, "channels lie along different axes of what it works on")
@@ -241,12 +250,17 @@ def _constants(arguments: Any) -> list[Any]:
     return [x for x in flat if not isinstance(x, keras.KerasTensor) and hasattr(x, "shape")]
 
 
+WITH_CONSTANTS = "it joins them with numbers that are written into the network"
+
+
 def _concatenate(call: ChannelFlow) -> Channels | None:
     rank = len(call.out_shapes[0])
     axis = call.op.axis % rank - rank
     known = [channels for channels in call.channels if channels is not None]
     if not known:
         return None
+    if _constants(call.arguments):
+        return left_whole(call, WITH_CONSTANTS)
     if any(channels.axis != known[0].axis for channels in known):
         return left_whole(call, "channels lie along different axes of what it joins")
     if known[0].axis != axis:
@@ -270,6 +284,8 @@ def _reshape(call: ChannelFlow) -> Channels | None:
     channels = call.channels[0]
     if channels is None:
         return None
+    if getattr(call.op, "data_format", "") == "channels_first":
+        return left_whole(call, FIRST)
     shape, out = call.shapes[0][1:], call.out_shapes[0][1:]
     if not _is_whole(shape) or not _is_whole(out):
         return left_whole(call, "sizes beside the batch are open, so that channels cannot be followed")

@@ -5,17 +5,15 @@ its row in the recurrent kernel is read by the layer itself, at the next step.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
+from pocketkube.graph.channel_flow import ChannelFlow, held_where_mixed
 from pocketkube.graph.channels import Channels
 from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import known_as
-
-if TYPE_CHECKING:
-    from pocketkube.graph.channel_flow import ChannelFlow
 
 layers = keras.layers
 
@@ -57,7 +55,7 @@ def _cells(op: Any) -> tuple[Any, ...]:
     return (op.cell,)
 
 
-def recurrent_channels(call: "ChannelFlow") -> list[Channels | None]:
+def recurrent_channels(call: ChannelFlow) -> list[Channels | None]:
     """The units of a recurrent layer, in its outputs and in the states that it takes and gives.
 
     Of a bidirectional layer, units of the same number are cut together: all ways to merge directions
@@ -67,6 +65,9 @@ def recurrent_channels(call: "ChannelFlow") -> list[Channels | None]:
     call.last()
     cells = cells_of(op)
     units = call.ledger.fresh(id(op), cells[0].units)
+    for cell in cells:
+        held_where_mixed(call, cell.activation, units)
+        held_where_mixed(call, getattr(cell, "recurrent_activation", None), units)
     for position in _initial_states(call, units):
         call.tie(units, call.last(position))
     state = Channels(-1, units)
@@ -77,7 +78,7 @@ def recurrent_channels(call: "ChannelFlow") -> list[Channels | None]:
     return ends + [state] * (len(call.out_shapes) - len(ends))
 
 
-def _initial_states(call: "ChannelFlow", units: np.ndarray) -> list[int]:
+def _initial_states(call: ChannelFlow, units: np.ndarray) -> list[int]:
     """Which of a call's input tensors are states to begin with."""
     args, kwargs = call.arguments.args, call.arguments.kwargs
     given = keras.tree.flatten(kwargs.get("initial_state", args[1] if len(args) > 1 else None))

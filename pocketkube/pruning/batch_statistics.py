@@ -33,7 +33,7 @@ def recalibrate(model: keras.Model, calibration: Calibration) -> None:
 
     def look(path: str, op: object, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         if id(op) in found:
-            found[id(op)].add(tensors[0])
+            found[id(op)].add(*tensors)
         return tensors
 
     for inputs, _ in calibration.batches():
@@ -91,9 +91,19 @@ class Statistics:
         # Values, their mean, and the sum of their squared distances from it.
         self._count, self._mean, self._spread = 0, np.zeros(()), np.zeros(())
 
-    def add(self, x: tf.Tensor) -> None:
-        """Adds a batch, `[b, …]`."""
+    def add(self, x: tf.Tensor, mask: tf.Tensor | None = None) -> None:
+        """Adds a batch.
+
+        Args:
+            x: `[b, …]`.
+            mask: Which steps count, `[b, steps]`; all if None.
+        """
         axis = self._norm.axis % len(x.shape)
+        if mask is not None:
+            # As Keras, which knows masks where channels lie along the last axis.
+            x, axis = tf.boolean_mask(x, tf.cast(mask, bool)), axis - len(mask.shape) + 1
+            if not len(x):
+                return
         others = [each for each in range(len(x.shape)) if each != axis]
         moments = tf.nn.moments(tf.cast(x, tf.float32), others)
         mean, variance = (np.asarray(each, np.float64) for each in moments)

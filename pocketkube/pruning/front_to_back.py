@@ -20,7 +20,7 @@ import tensorflow as tf
 from keras.layers import BatchNormalization as Normalization
 
 from pocketkube.console.progress import Progress, Silent
-from pocketkube.graph.dependency import ChannelGraph
+from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.walk import calls_of, filled_in, functional_graph
 from pocketkube.pruning.batch_statistics import Statistics
 from pocketkube.pruning.calibration import Calibration
@@ -39,6 +39,7 @@ from pocketkube.pruning.reconstruction import (
 
 # Of what is kept at a time; the rest lies in files until it has been read.
 MOST_BYTES_IN_MEMORY = 2**28
+CALLED_AGAIN = "it is called several times, and a fit to one call may be wrong for the others"
 # Arrays, one for each batch of examples.
 Batches = list[np.ndarray]
 
@@ -60,8 +61,12 @@ class Wanted:
 
 def fitted_paths(graph: ChannelGraph) -> list[str]:
     """Paths of the layers that can be fitted where channels go, in the order of computation."""
+    return [use.path for use in _readers(graph) if not use.is_called_again]
+
+
+def _readers(graph: ChannelGraph) -> list[Use]:
     found = {path for group in graph.groups for path in readers(graph, group)}
-    return [use.path for use in graph.uses if use.path in found]
+    return [use for use in graph.uses if use.path in found]
 
 
 def wanted_outputs(
@@ -137,8 +142,8 @@ def fit_front_to_back(
         layer = node.operation
         if isinstance(layer, Normalization):
             seen = statistics.setdefault(id(layer), Statistics(layer))
-            for x in values[0][:to_fit]:
-                seen.add(x)
+            for each in zip(*(batches[:to_fit] for batches in values), strict=True):
+                seen.add(*each)
             seen.write()
         elif path in outputs and path not in fitted:
             fitted[path] = _fit(layer, values[0], targets.of(path), outputs[path], to_fit)
@@ -147,7 +152,9 @@ def fit_front_to_back(
             call = steps.send(_computed(node, values, room))
         except StopIteration:
             call = None
-    return {path: why_not for path, why_not in fitted.items() if why_not is not None}
+    # What fits the first call of a layer may be wrong for what the others read.
+    again = {use.path: CALLED_AGAIN for use in _readers(graph) if use.is_called_again}
+    return again | {path: why_not for path, why_not in fitted.items() if why_not is not None}
 
 
 # What is not finite is told of where it is known which layer reads it.

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pocketkube.errors import UserError
 from pocketkube.graph.kernels import KERNELS
 from pocketkube.graph.kinds import computes_as, is_one_of
 from pocketkube.graph.layer_rules import known_as
@@ -242,7 +243,11 @@ class _QuantizableBuilder(Rebuilder):
             return outputs
         if is_one_of(op, SAME_RANGE):
             return [self._round_alike(inputs[0], outputs[0], path)]
-        return [self._round(outputs[0], path, FIXED.get(_activation_of(op), "learned"))]
+        fixed = FIXED.get(_activation_of(op), "learned")
+        # A GRU passes on parts of the state that it began with, which may be of any size.
+        if is_one_of(op, layers.GRU) and len(inputs) > 1:
+            fixed = "learned"
+        return [self._round(outputs[0], path, fixed)]
 
     def carry_weights(self) -> None:
         self._maker.share()
@@ -262,6 +267,7 @@ class _QuantizableBuilder(Rebuilder):
             and not {id(maker.op), id(call.op)} & self._graph.tied
             and self._graph.reader(maker) is call
             and call.op.axis in (-1, maker.rank - 1)
+            and getattr(maker.op, "data_format", "channels_last") == "channels_last"
         )
 
     def _is_open(self, call: _CallOfTensors, y: Any) -> bool:
@@ -281,6 +287,12 @@ class _QuantizableBuilder(Rebuilder):
 
     def _computed(self, call: _CallOfTensors, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         op = call.op
+        if is_one_of(op, layers.Masking) and op.mask_value and id(inputs[0]) in self._rounded_by:
+            raise UserError(
+                f"{path} masks the value {op.mask_value:g}, which is no level of what it reads once "
+                "that is quantized: pad with 0 and mask that, or leave activations as they are "
+                "(activation_bits: float)."
+            )
         # Others read the weights that they share in ways that nobody knows: those stay as they are.
         if id(op) not in self._graph.tied:
             if is_one_of(op, (layers.SeparableConv1D, layers.SeparableConv2D)):
@@ -492,10 +504,11 @@ def _parts(op: Any) -> tuple[Any, Any]:
         padding=op.padding,
         depth_multiplier=op.depth_multiplier,
         dilation_rate=op.dilation_rate,
+        data_format=op.data_format,
         use_bias=False,
         name="depthwise",
     )
-    second = pointwise(op.filters, 1, name="pointwise")
+    second = pointwise(op.filters, 1, data_format=op.data_format, name="pointwise")
     return first, second
 
 

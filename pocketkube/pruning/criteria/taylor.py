@@ -54,7 +54,7 @@ def taylor_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibrat
     for inputs, labels in calibration.batches():
         changes = np.zeros((len(inputs[0]), count))
         with tf.GradientTape() as tape:
-            taps: dict[str, tf.Tensor] = {}
+            taps: list[tuple[str, tf.Tensor]] = []
             masks = _Masks(tape)
             with masked_states(cells, masks.make):
                 outputs = replay(
@@ -65,7 +65,7 @@ def taylor_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibrat
                 )
             loss = tf.reduce_sum(calibration.loss(labels, outputs))
         weights = [getattr(side.weight, "value", side.weight) for side in head_sides]
-        looked_at = [(ends[path], tensor) for path, tensor in taps.items()]
+        looked_at = [(ends[path], tensor) for path, tensor in taps]
         looked_at += [(units_of[id(cell)], mask) for cell, mask in masks.made]
         found = tape.gradient(loss, [*(tensor for _, tensor in looked_at), *weights])
         for (units, tensor), gradient in zip(looked_at, found, strict=False):
@@ -103,15 +103,15 @@ class _Masks:
         return mask
 
 
-def _watch(tape: tf.GradientTape, paths: Mapping[str, Any], taps: dict[str, tf.Tensor]) -> Tap:
+def _watch(tape: tf.GradientTape, paths: Mapping[str, Any], taps: list[tuple[str, tf.Tensor]]) -> Tap:
     def tap(path: str, op: object, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         if path not in paths:
             return tensors
         # A tensor of its own, so that its gradient is the change through this layer alone.
         own = tf.identity(tensors[0])
         tape.watch(own)
-        # Of a layer that is called several times, the last call speaks for all.
-        taps[path] = own
+        # Of a layer that is called several times, each call adds to the change.
+        taps.append((path, own))
         return [own, *tensors[1:]]
 
     return tap

@@ -1,0 +1,108 @@
+"""What may not be cut is left: channels that are mixed, joined with constants, or given to others."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from pocketkube.graph.dependency import trace_channels
+from pocketkube.graph.surgery import remove_channels
+from tests.graph.silence import silence_every_other_unit
+from tests.graph.test_surgery import random_weights
+
+Net = Callable[[], keras.Model]
+
+
+@keras.saving.register_keras_serializable("tests")
+def shares(x: object) -> object:
+    """Each channel in parts of all, as softmax is."""
+    return ops.softmax(x)
+
+
+@keras.saving.register_keras_serializable("tests")
+def doubled_relu(x: object) -> object:
+    return 2 * ops.relu(x)
+
+
+def between(*middle: layers.Layer) -> Net:
+    """Layers between two dense ones, on a sequence."""
+
+    def build() -> keras.Model:
+        x = inputs = keras.Input((6, 4))
+        for layer in (layers.Dense(12), *middle, layers.Dense(8), layers.Dense(5)):
+            x = layer(x)
+        return keras.Model(inputs, x)
+
+    return build
+
+
+MIXING = {
+    "TimeDistributed": lambda: layers.TimeDistributed(layers.Dense(8, activation="softmax")),
+    "SimpleRNN": lambda: layers.SimpleRNN(8, activation="softmax", return_sequences=True),
+    "LSTM": lambda: layers.LSTM(8, activation="softmax", return_sequences=True),
+    "GRU gates": lambda: layers.GRU(8, recurrent_activation="softmax", return_sequences=True),
+    "DepthwiseConv1D": lambda: layers.DepthwiseConv1D(3, padding="same", activation="softmax"),
+    "EinsumDense": lambda: layers.EinsumDense("abc,bd->adc", (6, 12), activation="softmax"),
+    "Dense with a layer": lambda: layers.Dense(8, activation=layers.Softmax()),
+    "Activation of a layer": lambda: layers.Activation(layers.Softmax()),
+    "Dense with a function": lambda: layers.Dense(8, activation=shares),
+    "Activation of a function": lambda: layers.Activation(shares),
+}
+
+
+def refuse_other_outputs(model: keras.Model) -> keras.Model:
+    """Cuts every other unit that may go, where nothing reads it, and gives what is left."""
+    random_weights(model, np.random.default_rng(0))
+    graph = trace_channels(model)
+    keep = silence_every_other_unit(graph)
+    smaller = remove_channels(model, graph, keep)
+    rng = np.random.default_rng(1)
+    x = [rng.normal(size=(2, *each.shape[1:])).astype("float32") for each in model.inputs]
+    wanted, given = (keras.tree.flatten(each(x[0])) for each in (model, smaller))
+    for one, other in zip(wanted, given, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-4)
+    return smaller
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_channels_that_an_activation_mixes_stay(name: str) -> None:
+    refuse_other_outputs(between(MIXING[name]())())
+
+
+def test_a_function_of_ones_own_that_mixes_nothing_may_be_cut() -> None:
+    smaller = refuse_other_outputs(between(layers.Dense(8, activation=doubled_relu, name="own"))())
+    assert smaller.get_layer("own").units == 4
+
+
+def test_heads_whose_scores_are_given_stay() -> None:
+    inputs = keras.Input((6, 4))
+    attention = layers.MultiHeadAttention(2, 8, output_shape=12, name="attention")
+    x, scores = attention(inputs, inputs, return_attention_scores=True)
+    smaller = refuse_other_outputs(keras.Model(inputs, [layers.Dense(5)(x), scores]))
+    assert smaller.get_layer("attention").output[0].shape == (None, 6, 6)
+    assert smaller.outputs[1].shape == (None, 2, 6, 6)
+
+
+def test_the_gate_of_attention_loses_its_heads() -> None:
+    inputs = keras.Input((6, 4))
+    x = layers.MultiHeadAttention(4, 8, use_gate=True, name="attention")(inputs, inputs)
+    smaller = refuse_other_outputs(keras.Model(inputs, layers.Dense(5)(x)))
+    assert smaller.get_layer("attention").num_heads == 2
+
+
+@pytest.mark.parametrize("layer", [layers.Add, layers.Multiply, layers.Maximum])
+def test_what_a_layer_joins_with_constants_stays(layer: type[layers.Layer]) -> None:
+    inputs = keras.Input((6, 4))
+    x = layer()([layers.Dense(12)(inputs), ops.ones((1, 6, 12))])
+    model = keras.Model(inputs, layers.Dense(5)(layers.Dense(8)(x)))
+    assert refuse_other_outputs(model).count_params() < model.count_params()
+
+
+def test_channels_first_is_not_taken_for_channels_last() -> None:
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(8, 3, padding="same")(inputs)
+    x = layers.Permute((3, 1, 2))(x)
+    x = layers.Flatten(data_format="channels_first")(x)
+    refuse_other_outputs(keras.Model(inputs, layers.Dense(5)(layers.Dense(8)(x))))
