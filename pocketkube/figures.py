@@ -19,10 +19,12 @@ SAME = "the same"
 
 def count(value: float) -> str:
     """A large number, to three digits: 40.8 M."""
+    shown = float(f"{value:.3g}")
     for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= unit:
-            return f"{value / unit:.3g}{name}"
-    return f"{value:.3g}"
+        # As it is shown: what rounds up to a thousand is one of the next unit.
+        if abs(shown) >= unit:
+            return f"{shown / unit:.3g}{name}"
+    return f"{shown:.3g}"
 
 
 def size(value: float) -> str:
@@ -77,4 +79,4 @@ def ratio_between(low: float, high: float, words: Words = COST) -> str:
 
 def _three_digits(value: float) -> str:
     """Without an exponent, and without a full stop that nothing follows."""
-    return f"{value:#.3g}".rstrip(".") if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:#.3g}".rstrip(".") if abs(float(f"{value:.3g}")) < 1000 else f"{value:.0f}"

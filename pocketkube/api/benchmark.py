@@ -1,5 +1,6 @@
 """Measures LiteRT files side by side on this machine."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -95,5 +96,10 @@ def _samples(data: Any) -> Samples | Path | None:
     from pocketkube.api.data import dataset_of
     from pocketkube.data.batches import materialize
 
+    if isinstance(data, tuple) and any(isinstance(x, Mapping) and len(x) > 1 for x in data):
+        raise UserError(
+            "benchmark: data: files do not know a model's names; give several inputs or labels as a "
+            "list in the order of the model's, not as a dict."
+        )
     dataset = dataset_of(data, None, "benchmark")
     return Samples(dataset.name, *materialize(dataset.test, None, 0))

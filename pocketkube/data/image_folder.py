@@ -129,6 +129,8 @@ def _roots(folder: Path) -> dict[str, Path]:
     """The folder of each split that there is."""
     names = _subfolders(folder)
     if "train" in names and set(names) <= set(_SPLITS):
+        if len({_SPLITS[name] for name in names}) < len(names):
+            raise UserError(f"{folder}: has both val and validation; keep one of them.")
         return {_SPLITS[name]: folder / name for name in names}
     return {"train": folder}
 
@@ -140,7 +142,14 @@ def _subfolders(folder: Path) -> list[str]:
 def _images(folder: Path, *, required: bool) -> list[Path]:
     if not folder.is_dir():
         return []
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _ENDINGS and p.is_file())
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in _ENDINGS
+        and path.is_file()
+        # Copies that editors and archives leave: .ipynb_checkpoints, ._photo.png.
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
     if required and not found:
         raise UserError(f"{folder}: has no .png, .jpg or .jpeg image.")
     return found

@@ -91,6 +91,7 @@ def in_memory_dataset(
         test, train = _take(train, held), _take(train, rows)
     if settings.max_train is not None:
         train = _take(train, np.arange(min(settings.max_train, len(train.inputs[0]))))
+        _refuse_one_class(name, kinds, train)
     if validation is None:
         rows, held = hold_out(_strata(train, kinds), settings.validation_fraction)
         validation, train = _take(train, held), _take(train, rows)
@@ -157,13 +158,17 @@ def _checked_labels(name: str, parts: Sequence[Labelled]) -> tuple[Labels, ...]:
             assert whole is not None
             one_each = arrays[0].size == len(arrays[0])
             kinds.append(Labels(1 + whole[1], shape=() if one_each else shape, whole=whole))
+    _refuse_one_class(name, kinds, train)
+    return tuple(kinds)
+
+
+def _refuse_one_class(name: str, kinds: Sequence[Labels], train: Labelled) -> None:
     if (
         kinds
         and all(kind.num_classes is not None for kind in kinds)
         and all((array == array[:1]).all() for array in train.labels)
     ):
         raise UserError(f"{name}: all examples are of one class; it takes two to tell apart.")
-    return tuple(kinds)
 
 
 def _whole(arrays: Arrays) -> tuple[int, int] | None:

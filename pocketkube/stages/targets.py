@@ -116,7 +116,7 @@ def reach(
                 f"{wording.name} {wording.shown(score)} after a short fine-tuning, "
                 f"{wording.shown(floor)} asked for"
             )
-            return score >= floor
+            return round(score - floor, 12) >= 0
 
         pruned = _farthest(pruned, least, farthest / 4, good, prune_to, tried)
     return pruned, tried

@@ -214,6 +214,10 @@ def test_levels_in_a_keras_file_are_seen(notebook, tmp_path: Path) -> None:
         (lambda m: pk.fine_tune(m, DATA, foo=1), "use one of data, teacher, training, .*, epochs, "),
         (lambda m: pk.prune(m, speed_up=2), "did you mean speedup"),
         (lambda m: pk.fine_tune(m, ([[1], [2, 3]], [0, 1])), "x: .* rows of the list differ in length"),
+        (
+            lambda m: pk.benchmark("a.tflite", data=({"b": 1, "a": 2}, 3)),
+            "benchmark: data: files do not know a model's names; give several inputs or labels as a",
+        ),
         (lambda m: pk.benchmark(m), r"benchmark: takes the paths of .tflite files.*name=digits"),
         (
             lambda m: pk.export(m, "net.tflite", number_format="int4"),

@@ -378,6 +378,14 @@ def test_an_image_folder_that_does_not_fit_in_memory_is_read_as_it_is_needed(tmp
         [list(batches(part, 4)) for part in (stream.train, stream.validation, stream.test)]
 
 
+def test_copies_that_editors_leave_in_an_image_folder_are_no_examples(tmp_path):
+    folder = image_folder(tmp_path)
+    write_image(folder / "cat" / ".ipynb_checkpoints" / "00-checkpoint.png", 0)
+    write_image(folder / "dog" / "._00.png", 100)
+    dataset = load(folder, image_folder=".")
+    assert sum(part.size for part in (dataset.train, dataset.validation, dataset.test)) == 40
+
+
 def test_image_folder_with_its_own_splits(tmp_path):
     for part, count in (("train", 6), ("val", 2), ("test", 3)):
         for index in range(count):
@@ -389,6 +397,16 @@ def test_image_folder_with_its_own_splits(tmp_path):
     write_image(tmp_path / "val" / "c" / "0.jpg", 1)
     with pytest.raises(UserError, match=r"val: has the class c, which .*train does not have"):
         load(tmp_path, image_folder=".")
+    write_image(tmp_path / "validation" / "a" / "0.jpg", 1)
+    with pytest.raises(UserError, match="has both val and validation; keep one of them"):
+        load(tmp_path, image_folder=".")
+
+
+def test_max_train_of_arrays_that_are_sorted_by_class_is_told(tmp_path):
+    np.savez(tmp_path / "a.npz", x=numbered(100), y=np.repeat(np.arange(2), 50))
+    assert load(tmp_path, npz="a.npz", max_train=60).train.size == 54
+    with pytest.raises(UserError, match="all examples are of one class"):
+        load(tmp_path, npz="a.npz", max_train=30)
 
 
 def test_says_what_is_wrong_with_an_image_folder(tmp_path):
