@@ -11,6 +11,7 @@ from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria import criterion_named
 from pocketkube.pruning.prune import prune
+from pocketkube.pruning.pruner import Pruner
 from pocketkube.spec.sections import PruneChannels
 from pocketkube.training.task import infer_task
 from tests.graph.nets import NETS
@@ -221,6 +222,59 @@ def test_taylor_scores_are_the_loss_that_is_lost() -> None:
         slope = (losses() - low) / (2 * step)
         head.assign(whole)
         assert scores[channel] == pytest.approx((slope**2).mean(), rel=1e-2)
+
+
+def test_taylor_counts_each_call_of_a_layer() -> None:
+    """Called on the same input twice and averaged, a layer matters as much as called once."""
+    keras.utils.set_random_seed(0)
+    calibration = images((6,))
+    one, two = layers.Dense(8, activation="tanh", name="one"), layers.Dense(4, name="two")
+    head = layers.Dense(5, name="head")
+    inputs = keras.Input((6,))
+    once = keras.Model(inputs, head(two(one(inputs))))
+    again = keras.Model(inputs, head(layers.Average()([two(one(inputs)), two(one(inputs))])))
+    wanted, found = (
+        criterion_named("taylor").scores(model, graph, calibration)[graph.groups[0].units]
+        for model, graph in ((model, trace_channels(model)) for model in (once, again))
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+def test_a_layer_that_is_called_several_times_is_not_fitted_to_its_first_call() -> None:
+    keras.utils.set_random_seed(0)
+    one, two = layers.Dense(16, activation="relu", name="one"), layers.Dense(4, name="two")
+    a, b = keras.Input((6,)), keras.Input((6,))
+    model = keras.Model([a, b], layers.Dense(5)(layers.Concatenate()([two(one(a)), two(one(b))])))
+    rng = np.random.default_rng(0)
+    x = [scale * rng.normal(size=(64, 6)).astype("float32") for scale in (1, 5)]
+    calibration = Calibration(tuple(x), (rng.integers(5, size=64),), cross_entropy)
+    pruner = Pruner(model, calibration=calibration, round_to=1)
+    pruned = pruner.to_ratios({"one": 0.5})
+    kept = Pruner(model, round_to=1).to_ratios({"one": 0.5}).model.get_layer("two").kernel
+    np.testing.assert_array_equal(pruned.model.get_layer("two").kernel, kept)
+    assert any("two: it is called several times" in note for note in pruned.notes)
+
+
+def test_batch_statistics_leave_out_steps_that_are_masked() -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((12, 3)),
+            layers.Masking(),
+            layers.Dense(4, name="dense"),
+            layers.BatchNormalization(momentum=0.0, name="norm"),
+            layers.LSTM(4),
+        ]
+    )
+    x = np.random.default_rng(0).normal(size=(32, 12, 3)).astype("float32")
+    x[:, 3:] = 0
+    recalibrate(model, Calibration((x,), (np.zeros(32, int),), cross_entropy))
+    found = [np.array(each) for each in model.get_layer("norm").non_trainable_variables]
+    # What Keras itself makes of one batch of all.
+    model(x, training=True)
+    wanted = [np.array(each) for each in model.get_layer("norm").non_trainable_variables]
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_reconstruction_recovers_what_other_channels_can_say() -> None:

@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 from pocketkube.distillation.observed import Observed, features_of
+from pocketkube.errors import UserError
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.models import build_model
 from pocketkube.quantization.fake_quantize import FakeQuantize
@@ -219,3 +220,36 @@ def test_roundings_stand_where_integer_kernels_round() -> None:
     # An average has its input's range, but is rounded.
     calls = [len(layer._inbound_nodes) for layer in prepared.roundings]
     assert sorted(set(calls)) == [1, 2]
+
+
+def test_a_gru_that_begins_with_a_state_is_not_held_between_one_and_minus_one() -> None:
+    x, state = keras.Input((5, 3), name="x"), keras.Input((4,), name="state")
+    given = keras.Model([x, state], layers.GRU(4, name="gru")(x, initial_state=state))
+    alone = keras.Model(x, layers.GRU(4, name="gru")(x))
+    asked: list[object] = []
+
+    def kinds(name: str, kind: object) -> FakeQuantize:
+        if name.startswith("gru"):
+            asked.append(kind)
+        return FakeQuantize(8, name=name)
+
+    for model in (given, alone):
+        prepare(settled(model), kinds)
+    assert asked == ["learned", "tanh"]
+
+
+def test_masking_of_a_number_that_no_level_holds_is_refused() -> None:
+    def net(value: float) -> keras.Model:
+        steps = [keras.Input((5, 3)), layers.Masking(value, name="padding"), layers.LSTM(4)]
+        return keras.Sequential(steps)
+
+    prepare(net(0.0), lambda name, kind: FakeQuantize(8, name=name))
+    with pytest.raises(UserError, match="padding masks the value -1, which is no level"):
+        prepare(net(-1.0), lambda name, kind: FakeQuantize(8, name=name))
+
+
+@pytest.mark.usefixtures("double_precision")
+def test_batch_normalization_of_another_axis_is_not_folded() -> None:
+    inputs = keras.Input((8, 6, 8))
+    x = layers.SeparableConv2D(8, 3, padding="same", data_format="channels_first")(inputs)
+    assert prepare(keras.Model(inputs, layers.BatchNormalization(axis=-1)(x)), None).folded == {}
