@@ -190,6 +190,14 @@ def test_levels_in_a_keras_file_are_seen(notebook, tmp_path: Path) -> None:
     assert pk.export(again, tmp_path / "net.tflite").number_format == "int8"
 
 
+def with_lora() -> keras.Model:
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(8, name="wide"), keras.layers.Dense(2)], name="small"
+    )
+    model.get_layer("wide").enable_lora(2)
+    return model
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -218,6 +226,7 @@ def test_levels_in_a_keras_file_are_seen(notebook, tmp_path: Path) -> None:
             lambda m: pk.benchmark("a.tflite", data=({"b": 1, "a": 2}, 3)),
             "benchmark: data: files do not know a model's names; give several inputs or labels as a",
         ),
+        (lambda m: pk.prune(with_lora(), speedup=2), "prune: small: the layer wide has LoRA's weights"),
         (lambda m: pk.benchmark(m), r"benchmark: takes the paths of .tflite files.*name=digits"),
         (
             lambda m: pk.export(m, "net.tflite", number_format="int4"),
