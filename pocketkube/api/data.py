@@ -1,5 +1,6 @@
 """The data that a notebook has, as the data set that stages train on."""
 
+import hashlib
 import numbers
 import warnings
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ Data: TypeAlias = Any
 NAME = "data"
 # So many lengths of arrays are told; nobody reads more.
 SHOWN = 4
+# So many elements of a pipeline are read twice, to see whether it is the same each time.
+_LOOKED_AT = 4
 
 
 @dataclass(frozen=True)
@@ -235,7 +238,30 @@ def _read(
     refuse_not_finite(f"{function}: data", "labels", labels)
     if model is not None:
         refuse_unknown_ids(f"{function}: data", model, inputs)
+    if isinstance(data, tf.data.Dataset) and _changes(data):
+        # Examples are held out by their places, which have to be the same in every call.
+        order = _by_content((*inputs, *labels))
+        inputs, labels, weights = (
+            tuple(array[order] for array in arrays) for arrays in (inputs, labels, weights)
+        )
     return tuple(map(_as_taken, inputs)), labels, weights[0] if weights else None
+
+
+def _changes(data: tf.data.Dataset) -> bool:
+    """Whether a pipeline gives something else when it is read again, as one that shuffles does."""
+    first, again = (keras.tree.flatten(list(data.take(_LOOKED_AT))) for _ in range(2))
+    return any(not np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def _by_content(arrays: Arrays) -> np.ndarray:
+    """An order of examples that follows from what they are, and not from where they stand."""
+    digests = [
+        hashlib.sha256(
+            b"".join(np.ascontiguousarray(array[row]).tobytes() for array in arrays)
+        ).digest()
+        for row in range(len(arrays[0]))
+    ]
+    return np.array(sorted(range(len(digests)), key=digests.__getitem__))
 
 
 def _parts(data: Data, function: str) -> tuple[Any, Any, Any]:

@@ -178,3 +178,13 @@ def test_arrays_of_other_lengths_are_told_in_a_line() -> None:
 def test_keys_that_are_none_of_the_models_are_named() -> None:
     with pytest.raises(UserError, match="the model's, wide, narrow; received wide, slim"):
         dataset_of(({"wide": X, "slim": Z}, Y), two_inputs(), "test")
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_pipeline_that_shuffles_holds_out_the_same_examples_in_every_call(batched: bool) -> None:
+    stream = tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(50)
+    stream = stream.batch(8) if batched else stream
+    first, again = (dataset_of(stream, network(), "test") for _ in range(2))
+    assert_same(again, first)
+    held = {row.tobytes() for row in first.test.arrays[0][0]}
+    assert not held & {row.tobytes() for row in again.train.arrays[0][0]}
