@@ -64,7 +64,9 @@ def learn(
     dataset, task = _examples(function, network, data, settings, teachers, learning), network.task
     if dataset is not None:
         refuse_unknown_range(function, network, dataset, learning)
-        task = settled_task(learning, network.model, dataset, known=task)
+        # What a call says itself counts, and else what an earlier one has found.
+        known = task if learning.task is None else None
+        task = settled_task(learning, network.model, dataset, known=known)
     begun, history = begin(network, settings, learning), None
     notes: list[str] = []
     if settings.epochs == 0:

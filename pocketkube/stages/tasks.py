@@ -53,7 +53,11 @@ def settled_task(
         _refuse_without_labels(config, dataset)
         task = _task_of_answers(config, model, dataset)
         return known if known is not None and known.to_original else task
-    task = _task(config, model, dataset) if known is None or known.to_original else known
+    if known is None or known.to_original:
+        task = _task(config, model, dataset)
+    else:
+        task = known
+        _refuse_unknown_labels(config.training, task, dataset)
     refuse_other_labels(dataset, model, task)
     task = with_class_weights(task, config.training.class_weights, model, dataset)
     # The losses of training examples are multiplied by their weights, as by Keras's `fit`.

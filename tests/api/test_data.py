@@ -188,3 +188,25 @@ def test_a_pipeline_that_shuffles_holds_out_the_same_examples_in_every_call(batc
     assert_same(again, first)
     held = {row.tobytes() for row in first.test.arrays[0][0]}
     assert not held & {row.tobytes() for row in again.train.arrays[0][0]}
+
+
+def test_what_a_later_call_says_of_the_task_counts() -> None:
+    data = (X, np.arange(50) % 3)
+    model = network()
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    tuned = pk.fine_tune(model, data, epochs=1)
+    assert tuned.task is not None
+    assert tuned.task.config["heads"][0]["ignore"] is None
+    again = pk.fine_tune(tuned, data, epochs=1, task={"classification": {"ignore_class": 2}})
+    assert again.task is not None
+    assert again.task.config["heads"][0]["ignore"] == 2
+
+
+def test_mixup_of_class_numbers_that_are_floats_is_refused_in_a_later_call_too() -> None:
+    model = network()
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    data = (X, (np.arange(50) % 3).astype("float32"))
+    mixed = {"epochs": 1, "augmentation": {"mixup": 1.0}}
+    for given in (model, pk.fine_tune(model, data, epochs=1)):
+        with pytest.raises(UserError, match="mixup"):
+            pk.fine_tune(given, data, training=mixed)
