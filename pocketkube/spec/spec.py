@@ -160,20 +160,33 @@ class Spec(Settings):
 
     @model_validator(mode="after")
     def _training_suits_the_task(self) -> Self:
-        if self.task is None or not (self.task.landmarks or self.task.added):
-            return self
-        augmentation, named = self.training.augmentation, "landmarks"
-        if self.task.added:
-            named = "labels, which a package's task knows alone"
-        if augmentation.crop or augmentation.shift or augmentation.flip or augmentation.mixup:
-            raise ValueError(
-                "training: augmentation's crop, shift, flip and mixup move what is in an image, but "
-                f"not its {named}; leave them out, cutout may stay"
-            )
-        for name in ("label_smoothing", "class_weights"):
-            if getattr(self.training, name):
-                raise ValueError(f"training: {name} is for classes, not for {named}; leave it out")
+        check_training(self.training, self.task)
         return self
+
+
+def check_training(training: Training, task: TaskSettings | None) -> None:
+    """Refuses a course of training that a task has no use for.
+
+    Args:
+        training: The course.
+        task: The task; None where the labels tell.
+
+    Raises:
+        ValueError: If it does not suit the task; begins with the key that it is about.
+    """
+    if task is None or not (task.landmarks or task.added):
+        return
+    augmentation, named = training.augmentation, "landmarks"
+    if task.added:
+        named = "labels, which a package's task knows alone"
+    if augmentation.crop or augmentation.shift or augmentation.flip or augmentation.mixup:
+        raise ValueError(
+            "training: augmentation's crop, shift, flip and mixup move what is in an image, but "
+            f"not its {named}; leave them out, cutout may stay"
+        )
+    for name in ("label_smoothing", "class_weights"):
+        if getattr(training, name):
+            raise ValueError(f"training: {name} is for classes, not for {named}; leave it out")
 
 
 def said_of_width(model: str) -> str:

@@ -27,7 +27,7 @@ from pocketkube.spec.sections import (
     Training,
 )
 from pocketkube.spec.settings import Settings
-from pocketkube.spec.spec import Spec
+from pocketkube.spec.spec import Spec, check_training
 from pocketkube.spec.stage_settings import StageSettings
 
 
@@ -117,6 +117,11 @@ class Learning(Settings):
     task: TaskSettings | None = None
     training: Training = Training()
     distillation: Distillation = Distillation()
+
+    @model_validator(mode="after")
+    def _training_suits_the_task(self) -> Self:
+        check_training(self.training, self.task)
+        return self
 
 
 class LearningConfig(Learning, _Common):

@@ -18,13 +18,15 @@ def finished(course: Course) -> Iterator[None]:
     if course.settings.ema is None and type(course.method) is Method:
         yield
         return
-    before = values_of(course.judged)
+    # What is trained beside the model, as projections of features, is averaged, too.
+    changed = [*course.judged, *course.distillation.trained]
+    before = values_of(changed)
     _finish_average(course)
     course.method.finish()
     try:
         yield
     finally:
-        assign_all(course.judged, before)
+        assign_all(changed, before)
 
 
 def keep_if_good(course: Course, state: TrainState, judged: Scores) -> None:

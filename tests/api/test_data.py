@@ -210,3 +210,13 @@ def test_mixup_of_class_numbers_that_are_floats_is_refused_in_a_later_call_too()
     for given in (model, pk.fine_tune(model, data, epochs=1)):
         with pytest.raises(UserError, match="mixup"):
             pk.fine_tune(given, data, training=mixed)
+
+
+@pytest.mark.parametrize("moved", [{"flip": True}, {"shift": 2}, {"mixup": 0.5}])
+def test_what_moves_an_image_without_its_landmarks_is_refused(moved: dict[str, object]) -> None:
+    with pytest.raises(
+        UserError, match="crop, shift, flip and mixup move what is in an image, but not"
+    ):
+        pk.fine_tune(
+            network(), (X, Y), task={"landmarks": {}}, training={"augmentation": moved, "epochs": 1}
+        )
