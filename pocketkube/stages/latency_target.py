@@ -1,6 +1,7 @@
 """Prunes for a latency by a table, of this machine, where the real file is measured, or of another."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import last_format
 
 # The table is a few percent off: so often its aim is corrected by what was measured.
-AIMS = 4
+AIMS = 6
 _MARGIN = 0.98
 # A file that costs less than this part of what it may is pruned more than needed.
 _CLOSE = 0.9
@@ -85,20 +86,45 @@ def prune_by_table(
         judge.note(f"No latency table: {error}")
         return None
     goal_ms, found = limit_ms, None
+    tried: list[Mapping[str, int]] = []
+    aims: list[tuple[float, float]] = []
     for _ in range(AIMS):
         try:
             counts = pruner.counts_for_budget(budget, goal_ms * NS_PER_MS)
         except UserError:
             return found
+        if counts in tried:
+            return found
+        tried.append(counts)
         candidate = prune_to_counts(counts)
         judge.note(f"the latency table foresees {milliseconds(budget.latency_ms(counts))}")
         cost = judge.cost(candidate)
         if cost <= 1 and (found is None or candidate.after.macs > found.after.macs):
             found = candidate
-        if _CLOSE <= cost <= 1 or (found is not None and cost > 1):
+        if _CLOSE <= cost <= 1:
             return found
-        goal_ms *= _MARGIN / cost
+        aims.append((goal_ms, cost))
+        goal_ms = next_aim(aims)
     return found
+
+
+def next_aim(aims: Sequence[tuple[float, float]]) -> float:
+    """The latency to ask the table for next, in milliseconds.
+
+    Between the aims whose files are nearest to the limit from either side, where there are both; else
+    as much lower or higher as the last file was off.
+
+    Args:
+        aims: What it was asked for so far, each with what the file cost, in parts of what it may.
+    """
+    fits = [aim for aim in aims if aim[1] <= 1]
+    beyond = [aim for aim in aims if aim[1] > 1]
+    if not (fits and beyond):
+        goal_ms, cost = aims[-1]
+        return goal_ms * _MARGIN / cost
+    (low, below), (high, above) = max(fits, key=lambda aim: aim[1]), min(beyond, key=lambda aim: aim[1])
+    part = math.log(_MARGIN / below) / math.log(above / below)
+    return low * (high / low) ** min(max(part, 0.1), 0.9)
 
 
 def _budget(
