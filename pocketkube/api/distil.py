@@ -36,8 +36,7 @@ def distil(
         teacher: The trained model, or several.
         width: Width multiplier of a built-in student.
         settings: Those of a spec's distill_model: epochs (training's if unset, 8 if that says
-            nothing), learning_rate; and training,
-            distillation, task and seed as a spec has them.
+            nothing), learning_rate; and training, distillation, task and seed as a spec has them.
 
     Returns:
         The trained student. Its costs are compared with those of the first teacher.

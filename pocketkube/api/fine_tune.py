@@ -27,9 +27,8 @@ def fine_tune(
         teacher: The model whose outputs are learnt beside the labels, as a rule the uncompressed one;
             or several. Labels alone count if None. Without labels the teachers' outputs alone are
             learnt, if None those of the model that the first call was given.
-        settings: Those of a spec's fine_tune: epochs (half of training's if unset, 4 if
-            that says nothing), learning_rate; and training,
-            distillation, task and seed as a spec has them.
+        settings: Those of a spec's fine_tune: epochs (half of training's if unset, 4 if that says
+            nothing), learning_rate; and training, distillation, task and seed as a spec has them.
 
     Returns:
         The trained model.

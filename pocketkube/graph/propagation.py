@@ -214,6 +214,9 @@ def _attention(call: ChannelFlow) -> list[Channels | None] | Channels | None:
     return [Channels(-1, out), *[None] * (len(call.out_shapes) - 1)]
 
 
+WITH_CONSTANTS = "it joins them with numbers that are written into the network"
+
+
 def _elementwise(call: ChannelFlow) -> Channels | None:
     """Operations on tensors position by position, with broadcasting."""
     out = call.out_shapes[0]
@@ -248,9 +251,6 @@ def _constants(arguments: Any) -> list[Any]:
     """What a call was given beside tensors and numbers; arrays lose what is cut with the tensors."""
     flat = keras.tree.flatten((arguments.args, arguments.kwargs))
     return [x for x in flat if not isinstance(x, keras.KerasTensor) and hasattr(x, "shape")]
-
-
-WITH_CONSTANTS = "it joins them with numbers that are written into the network"
 
 
 def _concatenate(call: ChannelFlow) -> Channels | None:

@@ -1,7 +1,5 @@
 """What may not be cut is left: channels that are mixed, joined with constants, or given to others."""
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
 import pytest
@@ -11,8 +9,6 @@ from pocketkube.graph.dependency import trace_channels
 from pocketkube.graph.surgery import remove_channels
 from tests.graph.silence import silence_every_other_unit
 from tests.graph.test_surgery import random_weights
-
-Net = Callable[[], keras.Model]
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -26,16 +22,12 @@ def doubled_relu(x: object) -> object:
     return 2 * ops.relu(x)
 
 
-def between(*middle: layers.Layer) -> Net:
-    """Layers between two dense ones, on a sequence."""
-
-    def build() -> keras.Model:
-        x = inputs = keras.Input((6, 4))
-        for layer in (layers.Dense(12), *middle, layers.Dense(8), layers.Dense(5)):
-            x = layer(x)
-        return keras.Model(inputs, x)
-
-    return build
+def between(middle: layers.Layer) -> keras.Model:
+    """A layer among dense ones, on a sequence."""
+    x = inputs = keras.Input((6, 4))
+    for layer in (layers.Dense(12), middle, layers.Dense(8), layers.Dense(5)):
+        x = layer(x)
+    return keras.Model(inputs, x)
 
 
 MIXING = {
@@ -68,11 +60,13 @@ def refuse_other_outputs(model: keras.Model) -> keras.Model:
 
 @pytest.mark.parametrize("name", MIXING)
 def test_channels_that_an_activation_mixes_stay(name: str) -> None:
-    refuse_other_outputs(between(MIXING[name]())())
+    layer = MIXING[name]()
+    smaller = refuse_other_outputs(between(layer))
+    assert smaller.get_layer(layer.name).output.shape == layer.output.shape
 
 
 def test_a_function_of_ones_own_that_mixes_nothing_may_be_cut() -> None:
-    smaller = refuse_other_outputs(between(layers.Dense(8, activation=doubled_relu, name="own"))())
+    smaller = refuse_other_outputs(between(layers.Dense(8, activation=doubled_relu, name="own")))
     assert smaller.get_layer("own").units == 4
 
 
@@ -102,7 +96,8 @@ def test_what_a_layer_joins_with_constants_stays(layer: type[layers.Layer]) -> N
 
 def test_channels_first_is_not_taken_for_channels_last() -> None:
     inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(8, 3, padding="same")(inputs)
+    x = layers.Conv2D(8, 3, padding="same", name="convolution")(inputs)
     x = layers.Permute((3, 1, 2))(x)
     x = layers.Flatten(data_format="channels_first")(x)
-    refuse_other_outputs(keras.Model(inputs, layers.Dense(5)(layers.Dense(8)(x))))
+    smaller = refuse_other_outputs(keras.Model(inputs, layers.Dense(5)(layers.Dense(8)(x))))
+    assert smaller.get_layer("convolution").filters == 8
