@@ -63,6 +63,9 @@ def show(table: Any) -> None:
     """Prints a table on standard output."""
     # A pipe has no width of its own: tables are not to be cut there.
     width = None if sys.stdout.isatty() else shutil.get_terminal_size((120, 24)).columns
+    # A name is copied from here into the next command: it may go on in a second line, never end in "…".
+    for column in table.columns:
+        column.overflow = "fold"
     Console(width=width).print(table)
 
 

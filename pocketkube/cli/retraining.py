@@ -72,18 +72,21 @@ def deployed(options: Namespace) -> None:
 
 
 def _show_versions(versions: "Sequence[VersionFacts]", current: str | None) -> None:
+    from rich import box
     from rich.table import Table
 
     from pocketkube.figures import milliseconds, size
     from pocketkube.measures import wording_of
 
-    table = Table("", "version", "made", "parent", "score", "file", "latency p50", "gate")
+    headings = ("", "version", "made", "score", "file", "latency p50", "gate")
+    table = Table(*headings, box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for column in table.columns[:2]:
+        column.no_wrap = True
     for facts in versions:
         table.add_row(
             "deployed" if facts.version == current else "",
             facts.version,
-            facts.made_at,
-            facts.parent or "",
+            facts.made_at[:16].replace("T", " "),
             wording_of(facts.score_name).shown(facts.score),
             size(facts.size_bytes),
             milliseconds(facts.latency_ms),

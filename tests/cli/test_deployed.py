@@ -47,3 +47,21 @@ def test_people_read_a_table_and_what_was_changed(
     assert any("deployed" in row and "b" in row for row in rows)
     main(["deployed", str(settings), "--to", "a"])
     assert capsys.readouterr().out == "a is deployed\n"
+
+
+def test_a_version_is_read_whole_in_a_narrow_terminal(
+    tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    registry = Registry(parse_location(str(tmp_path / "registry")))
+    version = "20261102T031000-ab12cd34"
+    made = tmp_path / "made" / version
+    made.mkdir()
+    (made / "version.json").write_text(text_of(version_facts(version)))
+    assert registry.add(version, made)
+    main(["deployed", str(settings), "--to", version])
+    assert capsys.readouterr().out == f"{version} is deployed\n"
+    main(["deployed", str(settings)])
+    shown = capsys.readouterr().out
+    assert f"deployed {version} " in " ".join(shown.split())
+    assert "…" not in shown
