@@ -333,14 +333,11 @@ class Evaluator:
         return Judge(model, shared.task, shared.validation, shared.wanted)
 
     def _checked(self, choice: Sequence[int] | np.ndarray) -> tuple[int, ...]:
-        sizes = self.problem.space.sizes.tolist()
         levels = tuple(int(level) for level in choice)
-        if len(levels) != len(sizes) or not all(
-            0 <= level < size for level, size in zip(levels, sizes, strict=True)
-        ):
+        if not self.problem.space.has(levels):
             raise UserError(
-                f"A choice has one level for each of {len(sizes)} parameters, from 0 on; received "
-                f"{levels}."
+                f"A choice has one level for each of {len(self.problem.space.parameters)} parameters, "
+                f"from 0 on; received {levels}."
             )
         return levels
 

@@ -23,17 +23,20 @@ from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.errors import MachineError, UserError
 from pocketkube.files.records import Document, Record, read_document, text_of
 from pocketkube.files.whole import replaced_folder, sha256_of, write_text
+from pocketkube.graph.budgets import Budget
 from pocketkube.graph.cost import profile_model
 from pocketkube.graph.cost_model_of import cost_model_of
+from pocketkube.graph.file_bytes import FileBytes
 from pocketkube.latency_table.budget import Latency
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import pruner_for
-from pocketkube.pruning.pruner import Pruner
+from pocketkube.pruning.pruner import BUDGETS, Pruner
 from pocketkube.search.calibrated import Ranges, find_ranges
 from pocketkube.search.evaluation import TRIALS, Evaluator, Shared, TrialSettings
 from pocketkube.search.judging import Judge, Judged, softened_outputs
 from pocketkube.search.measured_file import with_measured_file
 from pocketkube.search.problem import Problem
+from pocketkube.search.ranked import with_ranked
 from pocketkube.search.sensitivity import EXAMPLES, measure_losses
 from pocketkube.search.space_of import SearchedStages, problem_of
 from pocketkube.spec.sections import (
@@ -140,6 +143,9 @@ def prepare_search(
     problem = problem_of(model, network, searched, whole=whole, latency=latency)
     if file_of is not None:
         problem = with_measured_file(problem, file_of(model, calibration[0]))
+    if pruner is not None and searched.search.over == ("prune_channels",) and problem.front is None:
+        counts = pruner.counts_for_budget(_spent(problem), problem.limit.most)
+        problem = with_ranked(problem, counts)
     ranges = None
     if searched.quantize is not None and not (searched.prune or searched.sparsify):
         ranges = find_ranges(model, searched.quantize, calibration[0], seed)
@@ -178,6 +184,16 @@ def prepare_search(
     _write(folder, shared, stamp)
     journal.unlink()
     return shared.problem
+
+
+def _spent(problem: Problem) -> Budget:
+    """What the limit of a search for channels counts, as the stage counts it."""
+    if problem.limit.cost == "latency":
+        assert problem.latency is not None
+        return problem.latency
+    if problem.limit.cost == "bytes":
+        return FileBytes(problem.network, problem.file)
+    return BUDGETS[problem.limit.cost](problem.network)
 
 
 def open_prepared(folder: Path, *, remembers: bool = True) -> Evaluator:

@@ -74,6 +74,7 @@ class Problem:
         file: How the LiteRT file stores what no parameter decides; only "bytes" asks for it.
         latency: The latency of `network`, from a table; None where there is none.
         front: The budgets, where there is more than one.
+        ranked: The choice of the stage itself, were there no search; empty where it is not known.
     """
 
     space: Space
@@ -83,6 +84,7 @@ class Problem:
     file: FileForm = field(default_factory=FileForm)
     latency: "Latency | None" = None
     front: Front | None = None
+    ranked: tuple[int, ...] = ()
 
     @cached_property
     def cost_names(self) -> tuple[CostName, ...]:
@@ -230,6 +232,7 @@ class Problem:
                 "file": asdict(self.file),
                 "latency": latency,
                 "front": None if self.front is None else asdict(self.front),
+                "ranked": self.ranked,
             },
             separators=(",", ":"),
         )
@@ -264,6 +267,7 @@ class Problem:
                 _file_form(facts),
                 None if facts["latency"] is None else _latency(network, facts["latency"]),
                 _front(facts.get("front")),
+                tuple(map(int, facts.get("ranked", ()))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"The search problem is damaged: {type(error).__name__} {error}.") from None
@@ -300,6 +304,8 @@ class Problem:
             raise UserError("The losses of the search have to be one for each level of each parameter.")
         if not all(np.isfinite(each).all() for each in self.losses):
             raise UserError("The losses of the search have to be numbers.")
+        if self.ranked and not self.space.has(self.ranked):
+            raise UserError("The ranked choice of the search has to be one level of each parameter.")
         if self.limit.cost not in self.cost_names:
             raise UserError(
                 f"The search cannot be limited in {self.limit.cost}; it knows "

@@ -1,6 +1,6 @@
 """What a search may decide: a parameter for each group of channels, each layer's sparsity or bits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -54,6 +54,12 @@ class Space:
     def sizes(self) -> np.ndarray:
         """How many levels each parameter has, `[parameters]`."""
         return np.array([len(each.levels) for each in self.parameters], int)
+
+    def has(self, choice: Sequence[int]) -> bool:
+        """Whether it is one level of each parameter."""
+        return len(choice) == len(self.parameters) and all(
+            0 <= level < size for level, size in zip(choice, self.sizes, strict=True)
+        )
 
     def values(self, choice: np.ndarray) -> dict[str, float]:
         """The value that each parameter has, by its name.

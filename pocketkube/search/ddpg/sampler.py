@@ -22,6 +22,7 @@ from pocketkube.search.problem import Problem
 from pocketkube.search.projection import project
 from pocketkube.search.sampler import Asked
 from pocketkube.search.samplers.history import Choice, History, as_rows, history_of
+from pocketkube.search.samplers.starting import starting_choice
 from pocketkube.search.samplers.untried import untried
 from pocketkube.search.trial import Trial
 
@@ -59,7 +60,8 @@ class DDPG:
         rng = np.random.default_rng([seed, past.count])
         choices = as_rows(past.choices, len(problem.space.sizes))
         foresight = foresee(problem, choices, np.array(past.scores))
-        usual = _usual(problem, past)
+        first = _first(problem, past, count)
+        usual = first[0][0] if not past.count else _usual(problem, past)
         ways = Ways(problem, _hints(problem, foresight))
         agent = agent_from(state, ways.facts) or new_agent(ways.facts, np.random.default_rng(seed))
         odds = log_odds(problem.space.point(np.array(usual)))
@@ -78,12 +80,10 @@ class DDPG:
         )
         learn(agent, steps, _batches(choices[replayed].size, len(steps.actions), rng))
 
-        if not past.count:
-            found = [usual]
-        elif not problem.losses and past.count < WARM_UP:
-            found = [project(problem, rng.random(len(odds))).choice for _ in range(count)]
-        else:
-            found = []
+        found = [choice for choice, _ in first]
+        if not problem.losses and 0 < past.count < WARM_UP:
+            more = range(count - len(found))
+            found += [project(problem, rng.random(len(odds))).choice for _ in more]
         if len(found) < count:
             walks = min(CANDIDATES * (count - len(found)), max(MOST_CANDIDATES, count))
             act = noisy(_noise(past.count))
@@ -93,8 +93,19 @@ class DDPG:
         answers: list[Choice] = []
         for wanted in found[:count]:
             answers.append(untried(problem, wanted, past.tried.union(answers), rng))
-        first = "milp" if problem.losses and not past.count else self.name
-        return Asked(tuple(answers), agent.text(), samplers=(first, *[self.name] * (count - 1))[:count])
+        names = (*(name for _, name in first), *[self.name] * count)
+        return Asked(tuple(answers), agent.text(), samplers=names[:count])
+
+
+def _first(problem: Problem, past: History, count: int) -> list[tuple[Choice, str]]:
+    """What comes before all walks, at most so many, and what its sampler is called."""
+    found: list[tuple[Choice, str]] = []
+    while len(found) < count and (first := starting_choice(problem, past)) is not None:
+        found.append(first)
+        past = past.with_running(first[0])
+    if not found and not past.count:
+        found.append((project(problem, np.full(len(problem.space.sizes), 0.5)).choice, DDPG.name))
+    return found
 
 
 def _usual(problem: Problem, past: History) -> Choice:
@@ -105,10 +116,6 @@ def _usual(problem: Problem, past: History) -> Choice:
     """
     if not problem.losses:
         return project(problem, np.full(len(problem.space.sizes), 0.5)).choice
-    if not past.count:
-        from pocketkube.search.milp import solve
-
-        return solve(problem).choice
     return min(
         sorted(past.tried),
         key=lambda choice: sum(

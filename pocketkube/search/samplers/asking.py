@@ -5,15 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pocketkube.search.front import at_trial
 from pocketkube.search.problem import Problem
 from pocketkube.search.sampler import Asked
 from pocketkube.search.samplers.history import Choice, History, history_of
+from pocketkube.search.samplers.starting import starting_choice
 from pocketkube.search.samplers.untried import untried
 from pocketkube.search.trial import Trial
 
-# So many trials of a front are the solutions of the foreseen losses at its budgets.
-FIRST_ON_A_FRONT = 5
 # From the problem, the trials so far and a source of randomness to what should be tried next.
 Propose = Callable[[Problem, History, np.random.Generator], Choice]
 
@@ -25,13 +23,12 @@ class ProposingSampler:
     Attributes:
         name: The sampler's.
         propose: Says what to try; it is projected onto the budget, and moved if it was tried before.
-        solves_first: Whether the first trial of all is the solution of the foreseen losses, where there
-            are any; of a front the first ones.
+        starts: Whether the first trials are those of `starting_choice`.
     """
 
     name: str
     propose: Propose
-    solves_first: bool = True
+    starts: bool = True
 
     def ask(
         self, problem: Problem, trials: Sequence[Trial], count: int, *, seed: int, state: str = ""
@@ -42,19 +39,12 @@ class ProposingSampler:
         names: list[str] = []
         for _ in range(count):
             rng = np.random.default_rng([seed, past.count])
-            first = FIRST_ON_A_FRONT if problem.front else 1
-            from_losses = self.solves_first and past.count < first and bool(problem.losses)
-            wanted = _solution(problem, past) if from_losses else self.propose(problem, past, rng)
+            first = starting_choice(problem, past) if self.starts else None
+            wanted, name = first or (self.propose(problem, past, rng), self.name)
             # What takes its place on a front spends as much.
             within = problem.limited(problem.cost(wanted)) if problem.front else problem
             choice = untried(within, wanted, past.tried, rng)
             chosen.append(choice)
-            names.append("milp" if from_losses else self.name)
+            names.append(name)
             past = past.with_running(choice)
         return Asked(tuple(chosen), samplers=tuple(names))
-
-
-def _solution(problem: Problem, past: History) -> Choice:
-    from pocketkube.search.milp import solve
-
-    return solve(at_trial(problem, past.count) if problem.front else problem).choice

@@ -76,13 +76,10 @@ def history_of(problem: Problem, trials: Iterable[Trial]) -> History:
         problem: The search.
         trials: In any order.
     """
-    sizes = problem.space.sizes
     choices, scores, failed, running = [], [], [], []
     for trial in sorted(trials, key=lambda each: (each.number, each.choice)):
         choice = tuple(map(int, trial.choice))
-        if len(choice) != len(sizes) or not all(
-            0 <= n < most for n, most in zip(choice, sizes, strict=True)
-        ):
+        if not problem.space.has(choice):
             continue
         if trial.state == "running":
             running.append(choice)

@@ -17,4 +17,4 @@ def _propose(problem: Problem, past: History, rng: np.random.Generator) -> Choic
     return project(problem, rng.random(len(problem.space.parameters))).choice
 
 
-SAMPLER = ProposingSampler("random", _propose, solves_first=False)
+SAMPLER = ProposingSampler("random", _propose, starts=False)

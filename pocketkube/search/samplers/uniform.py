@@ -67,4 +67,4 @@ def _shapes(problem: Problem) -> list[np.ndarray]:
     return [depth, -depth, middle, -middle, cheap]
 
 
-SAMPLER = ProposingSampler("uniform", _propose, solves_first=False)
+SAMPLER = ProposingSampler("uniform", _propose, starts=False)
