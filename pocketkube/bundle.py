@@ -132,11 +132,32 @@ def load_model(path: Path) -> keras.Model:
     """
     if not path.exists():
         raise UserError(f"There is no model file {path}.")
-    model = _in_float32(load_older(path).model if is_older(path) else _load_keras_file(path))
+    model = in_float32(load_older(path).model if is_older(path) else _load_keras_file(path))
     functional_graph(model)
-    refuse_extra_weights(model, str(path))
-    refuse_bad_weights(model, str(path))
+    refuse_unfit_weights(model, str(path))
     return model
+
+
+def refuse_unfit_weights(model: keras.Model, name: str) -> None:
+    """Says when a model's weights are none that can be compressed.
+
+    Args:
+        model: The model.
+        name: What messages call it.
+
+    Raises:
+        UserError: If layers have weights beside their own, as LoRA's, keep them in another precision
+            than float32, or one of them is no number.
+    """
+    refuse_extra_weights(model, name)
+    for weight in model.weights:
+        if keras.backend.is_float_dtype(weight.dtype) and weight.dtype != "float32":
+            raise UserError(
+                f"{name}: the weight {weight.path} is {weight.dtype}, and LiteRT computes in float32: "
+                "build the model with keras.config.set_dtype_policy('float32'), and copy the weights "
+                "by set_weights."
+            )
+    refuse_bad_weights(model, name)
 
 
 def refuse_extra_weights(model: keras.Model, name: str) -> None:
@@ -215,8 +236,18 @@ def _load_keras_file(path: Path) -> keras.Model:
         raise UserError(why_not_loaded(path, config, error)) from error
 
 
-def _in_float32(model: keras.Model) -> keras.Model:
-    for layer in flat_layers(model):
-        if layer.dtype_policy.compute_dtype != layer.dtype_policy.variable_dtype:
-            layer.dtype_policy = layer.dtype_policy.variable_dtype
+def computes_in_half(model: keras.Model) -> bool:
+    """Whether a layer computes in another precision than its weights have, as in mixed precision."""
+    return any(map(_is_mixed, flat_layers(model)))
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """The model itself, which now computes in the precision of its weights."""
+    for layer in filter(_is_mixed, flat_layers(model)):
+        layer.dtype_policy = layer.dtype_policy.variable_dtype
     return model
+
+
+def _is_mixed(layer: keras.layers.Layer) -> bool:
+    policy = layer.dtype_policy
+    return bool(policy.compute_dtype != policy.variable_dtype)

@@ -34,6 +34,14 @@ def test_a_model_of_mixed_precision_computes_in_float32(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.concatenate(converted), whole, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("policy", ["float16", "bfloat16", "float64"])
+def test_weights_of_another_precision_are_refused_in_a_line(tmp_path: Path, policy: str) -> None:
+    layer = layers.Dense(3, dtype=policy, name="head")
+    keras.Sequential([keras.Input((4,)), layer]).save(tmp_path / "net.keras")
+    with pytest.raises(UserError, match=rf"net\.keras: the weight .*head/kernel is {policy}.*float32"):
+        load_model(tmp_path / "net.keras")
+
+
 def test_a_model_whose_training_went_astray_is_refused(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="head")])
     model.layers[-1].bias.assign([0.0, np.nan, 0.0])

@@ -11,11 +11,12 @@ from rich.table import Table
 
 from pocketkube.api.shown import Shown
 from pocketkube.api.traces import settings_left
-from pocketkube.bundle import Bundle, refuse_bad_weights, refuse_extra_weights
+from pocketkube.bundle import Bundle, computes_in_half, in_float32, refuse_unfit_weights
 from pocketkube.errors import UserError
 from pocketkube.figures import NUMBER, bounded, count, ratio
 from pocketkube.files.whole import replaced_file
 from pocketkube.graph.cost import Profile, profile_model
+from pocketkube.graph.surgery import copy_model
 from pocketkube.graph.walk import functional_graph
 from pocketkube.packing import Form, write_packed
 from pocketkube.sparsity.selection import count_zeros
@@ -181,8 +182,8 @@ def network_of(function: str, model: ModelLike) -> Network:
         model: A Keras model, or what another function gave.
 
     Raises:
-        UserError: If it is neither, a subclassed model, whose graph cannot be seen, or Keras does not
-            run on TensorFlow.
+        UserError: If it is neither, a subclassed model, whose graph cannot be seen, has weights that
+            cannot be compressed, or Keras does not run on TensorFlow.
     """
     if isinstance(model, Network):
         return model
@@ -197,8 +198,10 @@ def network_of(function: str, model: ModelLike) -> Network:
             "KERAS_BACKEND=tensorflow before Keras is imported."
         )
     functional_graph(model)
-    refuse_extra_weights(model, f"{function}: {model.name}")
-    refuse_bad_weights(model, f"{function}: {model.name}")
+    refuse_unfit_weights(model, f"{function}: {model.name}")
+    if computes_in_half(model):
+        # LiteRT has no arithmetic of half precision; the caller's own model stays as it is.
+        model = in_float32(copy_model(model))
     return Network(model, model, tuple(map(AppliedStage, settings_left(model))))
 
 

@@ -9,6 +9,9 @@ from pocketkube.data.dataset import Examples
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import Augmentation
 
+# Labels of fewer rows or columns are no map of an image: two points are 2 x 2 numbers.
+LEAST_MAP = 3
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -139,9 +142,14 @@ def refuse_unfit(settings: Augmentation, examples: Examples) -> None:
 
 
 def is_map(labels: tf.TensorSpec, images: Sequence[tf.TensorSpec]) -> bool:
-    """Whether one example's labels are of the pixels of an image."""
-    shape = labels.shape
-    return len(shape) in (2, 3) and any(shape[:2] == image.shape[:2] for image in images)
+    """Whether one example's labels are of the pixels of an image, or of squares of pixels."""
+    if len(labels.shape) not in (2, 3) or min(labels.shape[:2]) < LEAST_MAP:
+        return False
+    height, width = labels.shape[:2]
+    return any(
+        image.shape[0] % height == 0 and image.shape[0] * width == image.shape[1] * height
+        for image in images
+    )
 
 
 def is_image(spec: tf.TensorSpec) -> bool:

@@ -190,6 +190,22 @@ def test_levels_in_a_keras_file_are_seen(notebook, tmp_path: Path) -> None:
     assert pk.export(again, tmp_path / "net.tflite").number_format == "int8"
 
 
+def test_a_model_of_mixed_precision_becomes_a_file_of_float32(tmp_path: Path) -> None:
+    mixed = network()
+    for layer in mixed.layers:
+        layer.dtype_policy = "mixed_float16"
+    wanted = network()
+    wanted.set_weights(mixed.get_weights())
+    exported = pk.export(mixed, tmp_path / "net.tflite")
+    (found,) = zip(*LiteRTModel(exported.path.read_bytes()).predict([DATA[0][:64]]), strict=True)
+    np.testing.assert_allclose(
+        np.concatenate(found), wanted.predict(DATA[0][:64], verbose=0), rtol=1e-4, atol=1e-5
+    )
+    assert pk.prune(mixed, speedup=2).original.get_layer("logits").compute_dtype == "float32"
+    # The caller's own is left as it was.
+    assert mixed.get_layer("logits").compute_dtype == "float16"
+
+
 def with_lora() -> keras.Model:
     model = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(8, name="wide"), keras.layers.Dense(2)], name="small"

@@ -253,3 +253,21 @@ def test_labels_of_pixels_are_mirrored_with_their_image() -> None:
     assert 0 < mirrored.sum() < 40
     with pytest.raises(UserError, match="crop and shift would move images"):
         batches(examples, 40, epoch_seed=(0, 0), augmentation=Augmentation(shift=1))
+
+
+def test_labels_of_squares_of_pixels_are_mirrored_with_their_image() -> None:
+    rng = np.random.default_rng(0)
+    coarse = rng.random((40, 4, 6, 2), np.float32)
+    images = coarse.repeat(4, axis=1).repeat(4, axis=2)
+    # Numbers that are of no place in the image: a vector, and two points.
+    others = (coarse[:, 0, 0], coarse[:, :2, 0])
+    kinds = tuple(Labels(None, shape=each.shape[1:]) for each in (coarse, *others))
+    examples = examples_of_arrays((images,), (coarse, *others), kinds)
+    served = batches(examples, 40, epoch_seed=(0, 0), augmentation=Augmentation(flip=True))
+    ((x,), (y, vector, points)) = next(iter(served.stream.as_numpy_iterator()))
+    np.testing.assert_array_equal(x[:, ::4, ::4], y)
+    mirrored = (y[:, 0, 0] != vector).any(axis=-1)
+    assert 0 < mirrored.sum() < 40
+    np.testing.assert_array_equal(points[:, 0], vector)
+    with pytest.raises(UserError, match="crop and shift would move images"):
+        batches(examples, 40, epoch_seed=(0, 0), augmentation=Augmentation(shift=1))
