@@ -18,6 +18,7 @@ from pocketkube.files.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_
 from pocketkube.files.records import text_of
 from pocketkube.files.whole import replaced_folder, write_text
 from pocketkube.graph.fixed_size import at_shapes, open_shapes, opened
+from pocketkube.graph.sharing import compute_from_variables
 from pocketkube.graph.walk import functional_graph
 from pocketkube.keras_private import flat_layers
 from pocketkube.loading import config_of, load_added_layers, why_not_loaded
@@ -245,6 +246,7 @@ def in_float32(model: keras.Model) -> keras.Model:
     """The model itself, which now computes in the precision of its weights."""
     for layer in filter(_is_mixed, flat_layers(model)):
         layer.dtype_policy = layer.dtype_policy.variable_dtype
+    compute_from_variables(model)
     return model
 
 

@@ -7,6 +7,7 @@ import keras
 
 from pocketkube.errors import UserError, first_line
 from pocketkube.graph.compile_settings import compile_like
+from pocketkube.graph.sharing import compute_from_variables
 from pocketkube.keras_private import origin
 from pocketkube.shapes import Shape, shape_fits
 
@@ -88,6 +89,7 @@ def at_shapes(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
     try:
         sized = type(model).from_config(config)
         sized.set_weights(model.get_weights())
+        compute_from_variables(sized)
     except (ValueError, TypeError) as error:
         raise UserError(
             f"{model.name} cannot take inputs of the shapes {list(shapes)}: {first_line(error)}"

@@ -179,6 +179,17 @@ def paired_variables(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
                 yield variable, vars(now)[name]
 
 
+def compute_from_variables(op: Any) -> None:
+    """Lets a layer whose variables were assigned compute from them, and those within it.
+
+    Keras's Normalization computes from copies of its mean and variance, which nothing but its own
+    loading brings up to date.
+    """
+    for layer in flat_layers(op) if isinstance(op, keras.layers.Layer) else ():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+
+
 def layers_inside(op: Any) -> list[Any]:
     """The layers that a layer holds; those of a nested model stand in its own graph."""
     return [] if is_model(op) else _inner(op)

@@ -11,7 +11,7 @@ from pocketkube.graph.compile_settings import compile_like
 from pocketkube.graph.dependency import ChannelGraph, Use, trace_channels
 from pocketkube.graph.edit import Kept, LayerEdit
 from pocketkube.graph.layer_edits import edit_of, kept_around
-from pocketkube.graph.sharing import LayerMaker, paired_variables
+from pocketkube.graph.sharing import LayerMaker, compute_from_variables, paired_variables
 from pocketkube.graph.walk import functional_graph, is_model, ordered_nodes
 from pocketkube.keras_private import inputs_structure, origin, outputs_structure
 
@@ -128,6 +128,7 @@ class _Surgeon:
             edit: LayerEdit = self._edits[key]
             for was, now in paired_variables(old, new):
                 now.assign(edit.apply(_end_of_path(was, old), np.asarray(was)))
+            compute_from_variables(new)
 
 
 def _input_name(tensor: Any) -> str:

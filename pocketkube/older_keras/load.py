@@ -10,7 +10,7 @@ import keras
 
 from pocketkube.bounded.variables import room_for
 from pocketkube.errors import UserError, first_line
-from pocketkube.keras_private import flat_layers
+from pocketkube.graph.sharing import compute_from_variables
 from pocketkube.older_keras.configuration import adapted, kept_name, refuse_unsafe
 from pocketkube.older_keras.hdf5 import read_hdf5
 from pocketkube.older_keras.saved_model import is_saved_model, read_saved_model
@@ -115,9 +115,7 @@ def _put_in(model: keras.Model, stored: StoredModel, path: Path) -> None:
     unknown = [name for name, weights in left.items() if weights and name != "top_level_model_weights"]
     if unknown:
         raise UserError(f"{path} has weights of {', '.join(unknown)}, which the network in it has not.")
-    for layer in flat_layers(model):
-        if hasattr(layer, "finalize_state"):
-            layer.finalize_state()
+    compute_from_variables(model)
 
 
 def _without_extra(

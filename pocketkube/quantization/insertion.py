@@ -19,7 +19,13 @@ from pocketkube.graph.layer_rules import known_as
 from pocketkube.graph.names import named_layers
 from pocketkube.graph.paths import beside, is_within, unique
 from pocketkube.graph.rebuild import Rebuilder, static_calls
-from pocketkube.graph.sharing import LayerMaker, layers_inside, paired_variables, tied_operations
+from pocketkube.graph.sharing import (
+    LayerMaker,
+    compute_from_variables,
+    layers_inside,
+    paired_variables,
+    tied_operations,
+)
 from pocketkube.graph.unwrapping import unwrapped
 from pocketkube.graph.walk import filled_in, functional_graph, is_model, own_nodes
 from pocketkube.quantization.fake_quantize import FakeQuantize
@@ -433,6 +439,7 @@ def _is_closed(op: Any) -> bool:
 def _carry(old: Any, new: Any) -> None:
     for was, now in paired_variables(old, new):
         now.assign(was)
+    compute_from_variables(new)
 
 
 def _fold(new: Any, old: Any, norm: Any) -> None:

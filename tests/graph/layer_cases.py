@@ -57,6 +57,10 @@ class Case:
         for weight in model.weights:
             low = 0.5 if "variance" in weight.path else -1.0
             weight.assign(rng.uniform(low, 1.0, weight.shape))
+        for each in model.layers:
+            if isinstance(each, layers.Normalization):
+                # It computes from copies of its variables.
+                each.finalize_state()
         return model
 
 
@@ -68,6 +72,12 @@ def layer(name: str, shape: tuple[int, ...], make: Callable[[], Any], **more: An
 def operation(name: str, shape: tuple[int, ...], of: Callable[[Any], Any], **more: Any) -> Case:
     """A case of an operation with one input."""
     return Case(name, shape, lambda x, other: of(x), **more)
+
+
+def adapted_normalization() -> keras.Layer:
+    made = layers.Normalization()
+    made.adapt(np.random.default_rng(0).normal(3, 2, (64, 12, CHANNELS)))
+    return made
 
 
 def pixel_shuffle(x: Any) -> Any:
@@ -212,6 +222,12 @@ CASES = [
         "Normalization",
         SEQUENCE,
         lambda: layers.Normalization(mean=[0.5] * 8, variance=[2.0] * 8),
+        held="numbers of its own for each channel",
+    ),
+    layer(
+        "Normalization adapted",
+        SEQUENCE,
+        adapted_normalization,
         held="numbers of its own for each channel",
     ),
     layer("Rescaling", SEQUENCE, lambda: layers.Rescaling(2.0)),
