@@ -44,7 +44,7 @@ from pocketkube.search.judging import Judge, Judged
 from pocketkube.search.problem import Problem
 from pocketkube.sparsity import KeptZeros
 from pocketkube.sparsity.patterns import mask_of
-from pocketkube.sparsity.selection import sparsifiable_kernels
+from pocketkube.sparsity.selection import sparsifiable
 from pocketkube.spec.sections import (
     DatasetSettings,
     Distillation,
@@ -237,10 +237,11 @@ class Evaluator:
         model = self._cut(levels) if settings.prune is not None else copy_model(self._model)
         if settings.sparsify is not None:
             zeros = self._values("sparsity", levels)
-            for path, kernel in sparsifiable_kernels(model):
-                if zeros.get(path):
-                    values = np.asarray(kernel)
-                    kernel.assign(values * mask_of(values, zeros[path], settings.sparsify.pattern))
+            for kernel in sparsifiable(model):
+                if part := zeros.get(kernel.layer):
+                    values = np.asarray(kernel.variable)
+                    kept = mask_of(values, part, settings.sparsify.pattern, kernel.axes[0])
+                    kernel.variable.assign(values * kept)
         if settings.sparsify is not None or not self._fits:
             recalibrate_where_better(model, self._calibration)
         return model

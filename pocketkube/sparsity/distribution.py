@@ -9,7 +9,10 @@ Distribution = Literal["uniform", "size", "global"]
 
 
 def layer_sparsities(
-    kernels: Sequence[np.ndarray], sparsity: float, distribution: Distribution
+    kernels: Sequence[np.ndarray],
+    sparsity: float,
+    distribution: Distribution,
+    axes: Sequence[int] | None = None,
 ) -> list[float]:
     """The sparsity of each kernel, such that all of them together have `sparsity`.
 
@@ -21,17 +24,21 @@ def layer_sparsities(
             many weights as there are output channels: a layer of none gives the same whatever it is
             shown, and all that was trained before it would be lost. "global": what one threshold
             for all gives, magnitudes in parts of what their layer has left (LAMP, Lee et al., 2021).
+        axes: Each kernel's axis of outputs; the last if None.
     """
-    return DISTRIBUTIONS[distribution](kernels, sparsity)
+    outputs = [
+        kernel.shape[axis] for kernel, axis in zip(kernels, axes or [-1] * len(kernels), strict=True)
+    ]
+    return DISTRIBUTIONS[distribution](kernels, outputs, sparsity)
 
 
-def _uniform(kernels: Sequence[np.ndarray], sparsity: float) -> list[float]:
+def _uniform(kernels: Sequence[np.ndarray], outputs: Sequence[int], sparsity: float) -> list[float]:
     return [sparsity] * len(kernels)
 
 
-def _by_size(kernels: Sequence[np.ndarray], sparsity: float) -> list[float]:
+def _by_size(kernels: Sequence[np.ndarray], outputs: Sequence[int], sparsity: float) -> list[float]:
     sizes = np.array([kernel.size for kernel in kernels], float)
-    most = 1 - np.array([kernel.shape[-1] for kernel in kernels]) / sizes
+    most = 1 - np.array(outputs) / sizes
     shares = np.log(sizes)
     result = np.zeros(len(sizes))
     free = np.ones(len(sizes), bool)
@@ -46,7 +53,9 @@ def _by_size(kernels: Sequence[np.ndarray], sparsity: float) -> list[float]:
     return [float(value) for value in result]
 
 
-def _by_threshold(kernels: Sequence[np.ndarray], sparsity: float) -> list[float]:
+def _by_threshold(
+    kernels: Sequence[np.ndarray], outputs: Sequence[int], sparsity: float
+) -> list[float]:
     scores = [_lamp(kernel) for kernel in kernels]
     owners = np.repeat(np.arange(len(kernels)), [len(each) for each in scores])
     gone = np.argsort(np.concatenate(scores), kind="stable")[: round(sparsity * len(owners))]
@@ -60,7 +69,9 @@ def _lamp(kernel: np.ndarray) -> np.ndarray:
     return squares / np.maximum(np.cumsum(squares[::-1])[::-1], 1e-300)
 
 
-DISTRIBUTIONS: dict[str, Callable[[Sequence[np.ndarray], float], list[float]]] = {
+# From kernels, how many outputs each has, and the sparsity of all.
+Share = Callable[[Sequence[np.ndarray], Sequence[int], float], list[float]]
+DISTRIBUTIONS: dict[str, Share] = {
     "uniform": _uniform,
     "size": _by_size,
     "global": _by_threshold,

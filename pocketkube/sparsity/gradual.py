@@ -12,7 +12,7 @@ from pocketkube.keras_private import place_among
 from pocketkube.sparsity.distribution import layer_sparsities
 from pocketkube.sparsity.patterns import mask_of
 from pocketkube.sparsity.schedule import schedule_steps, sparsity_at, updates_masks
-from pocketkube.sparsity.selection import sparsifiable_kernels
+from pocketkube.sparsity.selection import sparsifiable
 from pocketkube.spec.sections import SparsifyWeights
 from pocketkube.training.method import Method
 
@@ -21,11 +21,12 @@ class _Masked(Method):
     """Trains what a mask leaves of each kernel; the rest is zero and stays so."""
 
     def __init__(self, model: keras.Model) -> None:
-        found = list(sparsifiable_kernels(model))
+        found = list(sparsifiable(model))
         if not found:
             raise UserError(f"{model.name} has no dense layer or convolution that could be sparse.")
-        self.paths = [path for path, _ in found]
-        self.kernels = [kernel for _, kernel in found]
+        self.paths = [kernel.layer for kernel in found]
+        self.kernels = [kernel.variable for kernel in found]
+        self.output_axes = [kernel.axes[0] for kernel in found]
         self.masks = [tf.Variable(_nonzero(kernel), trainable=False) for kernel in self.kernels]
         self._mask_of = {id(k): mask for k, mask in zip(self.kernels, self.masks, strict=True)}
         self.variables: Sequence[Any] = self.masks
@@ -94,10 +95,14 @@ class GradualSparsification(_Masked):
             for kernel, mask, hidden in zip(self.kernels, self.masks, self._hidden_values, strict=True)
         ]
         sparsities = self._sparsities(whole, part)
-        for kernel, mask, hidden, before, values, sparsity in zip(
-            self.kernels, self.masks, self._hidden_values, self._before, whole, sparsities, strict=True
+        masks = [
+            mask_of(values, sparsity, self._settings.pattern, axis)
+            for values, sparsity, axis in zip(whole, sparsities, self.output_axes, strict=True)
+        ]
+        for kernel, mask, hidden, before, values, chosen in zip(
+            self.kernels, self.masks, self._hidden_values, self._before, whole, masks, strict=True
         ):
-            kept = mask_of(values, sparsity, self._settings.pattern) & before
+            kept = chosen & before
             hidden.assign(values)
             mask.assign(kept)
             kernel.assign(values * kept)
@@ -107,7 +112,8 @@ class GradualSparsification(_Masked):
     def _sparsities(self, whole: Sequence[np.ndarray], part: float) -> list[float]:
         if self._settings.ratios:
             return [part * self._settings.ratios.get(path, 0.0) for path in self.paths]
-        return layer_sparsities(whole, part * self._settings.sparsity, self._settings.distribution)
+        sparsity, distribution = part * self._settings.sparsity, self._settings.distribution
+        return layer_sparsities(whole, sparsity, distribution, self.output_axes)
 
 
 def _refuse_unknown(ratios: Mapping[str, float], paths: Sequence[str]) -> None:

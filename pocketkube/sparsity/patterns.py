@@ -9,24 +9,26 @@ Pattern = Literal["element", "block", "two_of_four"]
 BLOCK, GROUP = 4, 4
 
 
-def mask_of(kernel: np.ndarray, sparsity: float, pattern: Pattern) -> np.ndarray:
+def mask_of(kernel: np.ndarray, sparsity: float, pattern: Pattern, axis: int = -1) -> np.ndarray:
     """The weights that stay: those of the largest magnitude, as many as `sparsity` leaves.
 
     One stays at least: a layer of none gives the same whatever it is shown.
 
     Args:
-        kernel: The kernel, `[..., outputs]`.
+        kernel: The kernel.
         sparsity: Part of the weights that goes, 0 to 1.
         pattern: "element": each for itself. "block": four neighbouring outputs that read the same
             input together, as XNNPACK's sparse 1x1 convolutions compute them. "two_of_four": of each
             four neighbouring inputs of an output the same number, two at a sparsity of 0.5; XNNPACK
             has no kernel for it.
+        axis: The kernel's axis of outputs.
 
     Returns:
-        A boolean for each weight, `[..., outputs]`.
+        A boolean for each weight, in the kernel's shape.
     """
-    matrix = np.abs(kernel.reshape(-1, kernel.shape[-1]))
-    return PATTERNS[pattern](matrix, sparsity).reshape(kernel.shape)
+    magnitudes = np.moveaxis(np.abs(kernel), axis, -1)
+    kept = PATTERNS[pattern](magnitudes.reshape(-1, magnitudes.shape[-1]), sparsity)
+    return np.moveaxis(kept.reshape(magnitudes.shape), -1, axis)
 
 
 def _elements(matrix: np.ndarray, sparsity: float) -> np.ndarray:

@@ -10,8 +10,8 @@ import numpy as np
 from pocketkube.graph.kernels import Kernel, kernels_of
 
 
-def sparsifiable_kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    """The kernels that may hold zeros.
+def sparsifiable(model: keras.Model) -> Iterator[Kernel]:
+    """The kernels that may hold zeros, each with one axis of outputs.
 
     A depthwise kernel has few weights and each of them counts; it stays as it is, and so do biases
     and what normalises.
@@ -20,11 +20,14 @@ def sparsifiable_kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
         model: The model, built.
 
     Yields:
-        The path of a layer and its kernel; a shared layer comes once.
+        The kernels; that of a shared layer comes once.
     """
-    for kernel in kernels_of(model):
-        if not is_depthwise(kernel):
-            yield kernel.layer, kernel.variable
+    return (kernel for kernel in kernels_of(model) if not is_depthwise(kernel))
+
+
+def sparsifiable_kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
+    """The path of the layer and the variable of each kernel of `sparsifiable`."""
+    return ((kernel.layer, kernel.variable) for kernel in sparsifiable(model))
 
 
 def is_depthwise(kernel: Kernel) -> bool:

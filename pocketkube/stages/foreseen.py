@@ -11,7 +11,7 @@ from pocketkube.graph.surgery import copy_model
 from pocketkube.quantization.quantize import quantize
 from pocketkube.sparsity.distribution import layer_sparsities
 from pocketkube.sparsity.patterns import mask_of
-from pocketkube.sparsity.selection import sparsifiable_kernels
+from pocketkube.sparsity.selection import sparsifiable
 from pocketkube.spec.sections import QuantizeWeights, SparsifyWeights
 from pocketkube.spec.stage_settings import StageSettings
 from pocketkube.stages.export import converted
@@ -43,14 +43,14 @@ def foreseen_file(stages: Sequence[StageSettings], pruned: keras.Model, examples
 
 
 def _make_sparse(model: keras.Model, settings: SparsifyWeights) -> None:
-    found = list(sparsifiable_kernels(model))
-    values = [np.asarray(kernel) for _, kernel in found]
+    found = list(sparsifiable(model))
+    values, axes = [np.asarray(each.variable) for each in found], [each.axes[0] for each in found]
     if settings.ratios:
-        parts = [settings.ratios.get(path, 0.0) for path, _ in found]
+        parts = [settings.ratios.get(each.layer, 0.0) for each in found]
     else:
-        parts = layer_sparsities(values, settings.sparsity, settings.distribution)
-    for (_, kernel), whole, part in zip(found, values, parts, strict=True):
-        kernel.assign(whole * mask_of(whole, part, settings.pattern))
+        parts = layer_sparsities(values, settings.sparsity, settings.distribution, axes)
+    for kernel, whole, part, axis in zip(found, values, parts, axes, strict=True):
+        kernel.variable.assign(whole * mask_of(whole, part, settings.pattern, axis))
 
 
 def _on_levels(model: keras.Model, settings: QuantizeWeights, examples: Arrays) -> Bundle:

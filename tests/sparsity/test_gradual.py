@@ -97,6 +97,24 @@ def test_masks_follow_their_pattern() -> None:
     assert (halves.reshape(-1, 4, 10).sum(axis=1) == 2).all()
 
 
+@pytest.mark.parametrize("pattern", ["two_of_four", "block"])
+def test_patterns_of_a_transposed_convolution_follow_its_outputs(pattern: str) -> None:
+    given = keras.Input((8, 8, 8))
+    model = keras.Model(given, keras.layers.Conv2DTranspose(4, 3, name="up")(given))
+    settings = SparsifyWeights(sparsity=0.5, pattern=pattern)
+    _, last = schedule_steps(100, settings.begin_fraction, settings.end_fraction)
+    optimizer = keras.optimizers.SGD()
+    optimizer.build(model.trainable_variables)
+    GradualSparsification(model, settings).before_step(last, 100, optimizer)
+    # [rows, columns, outputs, inputs].
+    kept = np.asarray(model.get_layer("up").kernel) != 0
+    assert kept.mean() == 0.5
+    if pattern == "two_of_four":
+        assert (kept.reshape(3, 3, 4, 2, 4).sum(axis=-1) == 2).all()
+    else:
+        assert set(kept.sum(axis=2).ravel().tolist()) == {0, 4}
+
+
 @pytest.mark.parametrize(("pattern", "sparsity"), [("element", 0.75), ("two_of_four", 0.5)])
 def test_every_kernel_is_as_sparse_as_asked(pattern, sparsity: float) -> None:
     model = trained(SparsifyWeights(sparsity=sparsity, pattern=pattern, distribution="uniform"))
