@@ -157,7 +157,8 @@ class Network(Shown):
             shown.add_row(*row)
         zeros, total = count_zeros(self.model)
         if self.is_sparse:
-            shown.add_row("Zero weights", "", f"{zeros / max(total, 1):.1%}", "")
+            parts = f"{zeros / max(total, 1):.1%} of {count(total)}"
+            shown.add_row("Zero weights of kernels", "", parts, "")
         return shown
 
     @property

@@ -8,24 +8,33 @@ from ai_edge_litert import schema_py_generated as schema
 
 from pocketkube.deploy.integers import BIAS_AT, KERNEL_AT
 from pocketkube.litert.flatbuffer import NAMES, code_of, is_constant, read_model
+from pocketkube.number_formats import NumberFormat
 
 Number, Operator = schema.TensorType, schema.BuiltinOperator
 CONVERSIONS = (Operator.QUANTIZE, Operator.DEQUANTIZE)
 STORED = {Number.INT4: "in 4 bits", Number.INT8: "in 8 bits", Number.FLOAT32: "as floats"}
 
 
-def notes_on(content: bytes) -> list[str]:
-    """Sentences for the user about a file that holds integers; none about one that does not.
+def notes_on(content: bytes, numbers: NumberFormat) -> list[str]:
+    """Sentences for the user about a file of integers; none about one of floats.
 
     Args:
         content: The file's content.
+        numbers: The number format that was asked for.
     """
+    if numbers in ("float32", "float16"):
+        return []
     model = read_model(content)
     kernels = Counter(tensor.type for tensor in _kernels(model))
     counted = [f"{kernels[kind]} {how}" for kind, how in STORED.items() if kernels[kind]]
-    if not kernels[Number.INT4] + kernels[Number.INT8]:
+    if not counted:
         return []
     notes = [f"Kernels in the file: {_listed(counted)}."]
+    if numbers == "dynamic" and not kernels[Number.INT4] + kernels[Number.INT8]:
+        notes.append(
+            "LiteRT's converter keeps kernels of fewer than 1024 numbers as floats where activations "
+            "are: the file is no smaller than one of float32."
+        )
     if any(code_of(model, operator) in CONVERSIONS for _, operator in _operators(model)):
         floats = sorted({NAMES[code_of(model, operator)] for operator in _in_floats(model)})
         if floats:

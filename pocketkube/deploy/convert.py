@@ -16,6 +16,7 @@ from pocketkube.console.quiet import captured_stderr
 from pocketkube.deploy.culprit import fatal_layer, kinds
 from pocketkube.deploy.integers import IntegerKernel, put_integers, with_room
 from pocketkube.deploy.recurrent import unrolled
+from pocketkube.deploy.reversals import with_reversals_rescaled
 from pocketkube.errors import UserError
 from pocketkube.files.whole import temporary_folder
 from pocketkube.native.child import Child, ChildDied, ChildRefused
@@ -92,7 +93,7 @@ def convert_litert(
     if kernels and number_format in ("int8", "dynamic"):
         content = put_integers(content, kernels)
     if number_format == "int8":
-        content = with_room(content)
+        content = with_reversals_rescaled(with_room(content))
     return _in_order(content, *ends)
 
 

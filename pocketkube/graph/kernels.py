@@ -65,6 +65,21 @@ def kernels_of(model: keras.Model) -> Iterator[Kernel]:
             yield Kernel(path, layer, variable, tuple(axis % rank for axis in axes))
 
 
+def layers_without_kernels(model: keras.Model) -> list[str]:
+    """Names of the layers whose own weights multiply, but are of no kind that `kernels_of` knows."""
+    known = {id(kernel.variable) for kernel in kernels_of(model)}
+    return [
+        name
+        for name, layer in named_layers(model)
+        if any(
+            len(weight.shape) > 1 and weight.name not in BY_CHANNEL and id(weight) not in known
+            for weight in layer._trainable_variables
+        )
+    ]
+
+
+# Weights that only add to channels, or scale them, of however many axes.
+BY_CHANNEL = ("bias", "alpha")
 DENSE: Mapping[str, tuple[int, ...]] = MappingProxyType({"kernel": (-1,)})
 TRANSPOSED: Mapping[str, tuple[int, ...]] = MappingProxyType({"kernel": (-2,)})
 DEPTHWISE: Mapping[str, tuple[int, ...]] = MappingProxyType({"kernel": (-2, -1)})

@@ -55,9 +55,11 @@ def correct_biases(prepared: Prepared, method: QuantizationAware, calibration: A
         whole = _call(node, [a for a, _ in inputs], was)
         on_levels = _call(node, [b for _, b in inputs], now)
         if first:
-            shift = _shift(np.asarray(whole[0], np.float64) - np.asarray(on_levels[0], np.float64))
+            missing = np.asarray(whole[0], np.float64) - np.asarray(on_levels[0], np.float64)
+            axis = 1 if getattr(op, "data_format", "") == "channels_first" else missing.ndim - 1
+            shift = _shift(np.moveaxis(missing, axis, -1))
             bias.assign_add(shift)
-            on_levels = [on_levels[0] + shift]
+            on_levels = [on_levels[0] + shift.reshape([-1] + [1] * (missing.ndim - 1 - axis))]
         return list(zip(whole, on_levels, strict=True))
 
     walk(functional_graph(prepared.model), [(x, x) for x in examples], visit)

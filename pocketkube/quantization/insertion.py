@@ -244,7 +244,7 @@ class _QuantizableBuilder(Rebuilder):
             or self._is_open(call, outputs[0])
         ):
             return outputs
-        if is_one_of(op, ONLY_MOVE) or _name_of(op) in ONLY_MOVE_NAMES:
+        if is_one_of(op, ONLY_MOVE) or (_name_of(op) in ONLY_MOVE_NAMES and not _pads_with(node)):
             self._inherit(inputs[0], outputs[0])
             return outputs
         if is_one_of(op, SAME_RANGE):
@@ -538,6 +538,15 @@ def _is_relu(op: Any) -> bool:
     if is_one_of(op, layers.Activation):
         return _activation_of(op) in RELUS
     return _name_of(op) in ("Relu", "Relu6")
+
+
+def _pads_with(node: Any) -> bool:
+    """Whether a call pads with a number that may lie beyond its input's range; zero never does."""
+    if _name_of(node.operation) != "Pad":
+        return False
+    arguments = node.arguments
+    value = arguments.kwargs.get("constant_values", arguments.args[1] if arguments.args[1:] else None)
+    return value is not None and bool(np.any(np.asarray(value) != 0))
 
 
 RELUS = ("relu", "relu6")

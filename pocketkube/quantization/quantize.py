@@ -29,7 +29,6 @@ from pocketkube.spec.sections import FLOAT, QuantizeWeights
 BATCH_SIZE, MOST_VALUES = 64, 2**18
 MOST_BITS = 8
 # Weights of several axes that each stand for themselves, as those of attention heads and of PReLU.
-BY_CHANNEL = ("bias", "alpha")
 FIXED_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
@@ -80,19 +79,6 @@ def quantize(
         correct_biases(prepared, method, calibration)
     compile_like(prepared.model, model)
     return Quantized(prepared.model, method, prepared)
-
-
-def left_whole(model: keras.Model) -> list[str]:
-    """Names of the layers whose own weights multiply, but are of no kind that is put on levels."""
-    rounded = {id(kernel.variable) for kernel in kernels_of(model)}
-    return [
-        name
-        for name, layer in named_layers(model)
-        if any(
-            len(weight.shape) > 1 and weight.name not in BY_CHANNEL and id(weight) not in rounded
-            for weight in layer._trainable_variables
-        )
-    ]
 
 
 def _rounding(settings: QuantizeWeights) -> Callable[[str, str], FakeQuantize] | None:

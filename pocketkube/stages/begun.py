@@ -8,10 +8,11 @@ import keras
 from pocketkube.clustering import Clustering
 from pocketkube.data.dataset import Arrays
 from pocketkube.deploy.integers import FOUR_BITS
+from pocketkube.graph.kernels import layers_without_kernels
 from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.number_formats import LITERT_BITS
 from pocketkube.quantization.insertion import Prepared
-from pocketkube.quantization.quantize import left_whole, quantize
+from pocketkube.quantization.quantize import quantize
 from pocketkube.sparsity import GradualSparsification, KeptZeros
 from pocketkube.sparsity.selection import depthwise_note
 from pocketkube.spec.sections import FLOAT, ClusterWeights, QuantizeWeights, SparsifyWeights
@@ -50,14 +51,16 @@ def begin_fine_tuning(model: keras.Model, *, keeps_zeros: bool) -> Begun:
 
 def begin_sparsifying(model: keras.Model, settings: SparsifyWeights) -> Begun:
     """A model whose weights are to become zero, which training changes."""
-    return Begun(model, GradualSparsification(model, settings), depthwise_note(model))
+    notes = [*depthwise_note(model), *_left_whole(model, "stay dense")]
+    return Begun(model, GradualSparsification(model, settings), notes)
 
 
 def begin_clustering(model: keras.Model, settings: ClusterWeights) -> Begun:
     """A model whose kernels are to take a few values each, which training changes."""
     # That layer sets its weights in each step, and computes with others than the codebooks' then.
     whole = unwrapped(model, SPECTRAL)
-    return Begun(whole, Clustering(whole, settings), spectral_note(model))
+    notes = [*spectral_note(model), *_left_whole(whole, "keep their values")]
+    return Begun(whole, Clustering(whole, settings), notes)
 
 
 def begin_quantizing(
@@ -115,9 +118,13 @@ def _notes_on(prepared: Prepared) -> list[str]:
             "Between the layers that are inside of these, activations are not rounded: "
             f"{', '.join(prepared.closed)}."
         )
-    if whole := left_whole(prepared.model):
-        notes.append(f"Weights of these layers stay floats: {', '.join(whole)}.")
-    return notes
+    return [*notes, *_left_whole(prepared.model, "stay floats")]
+
+
+def _left_whole(model: keras.Model, how: str) -> list[str]:
+    """A sentence on layers whose weights no method of compression knows."""
+    names = layers_without_kernels(model)
+    return [f"Weights of these layers {how}: {', '.join(names)}."] if names else []
 
 
 def _in_the_file(settings: QuantizeWeights) -> list[str]:

@@ -202,7 +202,7 @@ def notes_on_file(content: bytes, model: keras.Model, wanted: FileFormat, *, spa
     """
     is_calibrated = wanted.numbers == "int8" and not _rounds_itself(model)
     return [
-        *notes_on(content),
+        *notes_on(content, wanted.numbers),
         *([_use_of_zeros(sparse_kernels(content))] if sparse else []),
         *(notes_on_steps(model) if is_calibrated else []),
     ]

@@ -152,9 +152,11 @@ def test_four_bits_stay_out_of_what_cannot_be_run_with_them() -> None:
     content = written(calibrated_on(model, images, **floats), "dynamic")
     (outputs,) = next(LiteRTModel(content).predict([images]))
     assert outputs.std() > 0
-    assert notes_on(content) == ["Kernels in the file: 1 in 4 bits, 1 in 8 bits and 1 as floats."]
+    assert notes_on(content, "dynamic") == [
+        "Kernels in the file: 1 in 4 bits, 1 in 8 bits and 1 as floats."
+    ]
     content = written(calibrated_on(model, images, weight_bits=4, first_last_bits=4))
-    assert notes_on(content) == ["Kernels in the file: 3 in 4 bits."]
+    assert notes_on(content, "int8") == ["Kernels in the file: 3 in 4 bits."]
 
 
 def test_what_no_layer_takes_up_is_integers_too() -> None:
@@ -164,7 +166,7 @@ def test_what_no_layer_takes_up_is_integers_too() -> None:
     # The convolution is the first layer, not the Rescaling before it.
     assert sorted(each.bits for each in quantized.method.kernels) == [4, 6, 6, 8, 8, 8, 8]
     content = written(quantized)
-    assert notes_on(content) == ["Kernels in the file: 1 in 4 bits and 6 in 8 bits."]
+    assert notes_on(content, "int8") == ["Kernels in the file: 1 in 4 bits and 6 in 8 bits."]
     check_agreement(content, quantized.model, (images,), 0.97)
     # Eight bits compute what the floats do.
     given = calibrated_on(model, images).model.predict(images, verbose=0)
@@ -458,3 +460,33 @@ def test_attention_to_another_input_can_be_written() -> None:
     wanted = quantized.model.predict(examples, verbose=0)
     got = np.concatenate([one for (one,) in LiteRTModel(written(quantized)).predict(examples)])
     assert np.abs(got - wanted).mean() < 0.02 * wanted.std()
+
+
+def test_bias_correction_finds_channels_that_come_first() -> None:
+    """A shift for each channel, of an output whose last axis is as long."""
+    keras.utils.set_random_seed(0)
+    rows = keras.Input((6, 6))
+    first = {"padding": "same", "data_format": "channels_first"}
+    x = layers.Conv1D(6, 3, activation="relu", **first)(rows)
+    model = keras.Model(rows, layers.Conv1D(6, 3, **first)(x))
+    examples = np.random.default_rng(0).normal(2, 1, (200, 6, 6)).astype("float32")
+
+    def missing(corrects: bool) -> np.ndarray:
+        quantized = calibrated_on(model, examples, weight_bits=3, bias_correction=corrects)
+        found = quantized.model.predict(examples, verbose=0)
+        return np.abs((found - model.predict(examples, verbose=0)).mean(axis=(0, 2)))
+
+    assert missing(True).max() < 0.5 * missing(False).max()
+
+
+def test_a_constant_beyond_the_range_that_it_pads_is_not_clipped() -> None:
+    keras.utils.set_random_seed(0)
+    images = keras.Input((8, 8, 3))
+    x = layers.ReLU(6)(layers.Conv2D(4, 3)(images))
+    x = keras.ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=-50.0)
+    model = keras.Model(images, layers.GlobalAveragePooling2D()(layers.Conv2D(3, 3)(x)))
+    examples = np.random.default_rng(0).normal(size=(64, 8, 8, 3)).astype("float32")
+    quantized = calibrated_on(model, examples)
+    wanted = model.predict(examples, verbose=0)
+    found = np.concatenate([y for (y,) in LiteRTModel(written(quantized)).predict([examples])])
+    assert np.std(found - wanted) < 0.05 * np.std(wanted)
