@@ -16,6 +16,7 @@ from pocketkube.files.records import Document, Upgrade, document_of
 from pocketkube.finite import refuse_not_finite
 from pocketkube.measures import TaskMeasure, task_measure_of
 from pocketkube.measures.task_facts import OutputsFacts, TaskFacts
+from pocketkube.value_range import DEFAULT_RANGE, is_image, to_range
 
 
 class SamplesFacts(Document):
@@ -50,13 +51,15 @@ class Samples:
     measure: TaskMeasure | None = None
 
 
-def load_samples(path: Path) -> Samples:
+def load_samples(path: Path, value_range: tuple[float, float] | None = None) -> Samples:
     """Reads examples from a NumPy file.
 
     Args:
         path: An .npz with x, or x0, x1, ..., in the order of the model's inputs, and y, or y0,
-            y1, ..., in the order of its outputs; without a y there will be no score. What
-            `save_samples` writes also has `task` and `schema_version`.
+            y1, ..., in the order of its outputs; without a y there will be no score. Where it has a
+            test set of its own, x_test and y_test, that is read. What `save_samples` writes also has
+            `task` and `schema_version`, and its inputs are as models take them.
+        value_range: What 0 and 255 of 8-bit images become, as in a data set; 0 and 1 if None.
 
     Returns:
         The examples.
@@ -69,6 +72,8 @@ def load_samples(path: Path) -> Samples:
     try:
         arrays = read_npz(path)
         task, version = arrays.pop("task", None), arrays.pop("schema_version", None)
+        if task is None:
+            arrays = _as_a_test_set(arrays, value_range or DEFAULT_RANGE)
         examples = {name: each for name, each in arrays.items() if re.fullmatch(r"[xy]\d*", name)}
         refuse_no_examples(examples)
     except Unreadable as error:
@@ -89,6 +94,19 @@ def load_samples(path: Path) -> Samples:
         refuse_not_finite(str(path), what, numbers)
     measure = None if task is None else _measure(path, str(task), version)
     return Samples(origin=str(path), inputs=inputs, labels=labels, measure=measure)
+
+
+def _as_a_test_set(
+    arrays: dict[str, np.ndarray], value_range: tuple[float, float]
+) -> dict[str, np.ndarray]:
+    """What a data set of the same file would be tested on."""
+    own = {name: each for name, each in arrays.items() if re.fullmatch(r"[xy]\d*_test", name)}
+    if own:
+        arrays = {name.removesuffix("_test"): each for name, each in own.items()}
+    return {
+        name: to_range(each, value_range) if name.startswith("x") and is_image(each) else each
+        for name, each in arrays.items()
+    }
 
 
 def random_samples(shapes: tuple[tuple[int, ...], ...], types: tuple[np.dtype, ...]) -> Samples:

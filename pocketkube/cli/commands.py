@@ -13,6 +13,7 @@ from pocketkube.cli.options import (
     imports_of,
     refuse_other_ending,
     settings_of_options,
+    value_range_of,
 )
 from pocketkube.console.quiet import quiet_tensorflow
 from pocketkube.errors import UserError, repeatable
@@ -24,6 +25,7 @@ from pocketkube.files.layout import (
     REPORT_FILE,
     RESULT_FILE,
     SEARCH_FILE,
+    STEPS,
     TRIALS_FILE,
 )
 from pocketkube.files.whole import replaced_file, temporary_folder, write_text
@@ -39,15 +41,18 @@ def run(options: Namespace) -> None:
     from pocketkube.files.output_folder import alone_in, telling_of_earlier
     from pocketkube.files.records import text_of
     from pocketkube.stages.component import CACHE
-    from pocketkube.stages.outputs import collect
+    from pocketkube.stages.outputs import collect, refuse_changed_ratios
     from pocketkube.stages.whole_job import run_inline
 
     spec = _whole_job(options)
     output = options.output.resolve()
     cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
     with alone_in(output):
+        if spec.search is not None:
+            refuse_changed_ratios(output)
         with telling_of_earlier(output, (RESULT_FILE, REPORT_FILE, LITERT_FILE, MODEL_FILE)):
-            folders = run_inline(spec, output / "steps", cache=cache)
+            anew = ("benchmark_litert",) if options.measure_again else ()
+            folders = run_inline(spec, output / STEPS, cache=cache, anew=anew)
         result = collect(folders, output)
     if options.json:
         print(text_of(result))
@@ -61,7 +66,7 @@ def search(options: Namespace) -> None:
     from pocketkube.files.records import text_of
     from pocketkube.report.search import sentences
     from pocketkube.stages.component import CACHE
-    from pocketkube.stages.outputs import collect_search
+    from pocketkube.stages.outputs import collect_search, refuse_changed_ratios
     from pocketkube.stages.plan import SEARCH, steps_to
     from pocketkube.stages.whole_job import run_inline
 
@@ -77,8 +82,9 @@ def search(options: Namespace) -> None:
         _compare(options, spec, output, cache)
         return
     with alone_in(output):
+        refuse_changed_ratios(output)
         with telling_of_earlier(output, (RATIOS_FILE, TRIALS_FILE, SEARCH_FILE)):
-            folders = run_inline(spec, output / "steps", cache=cache, steps=steps)
+            folders = run_inline(spec, output / STEPS, cache=cache, steps=steps)
         found = collect_search(folders[SEARCH], output)
     if options.json:
         print(text_of(found))
@@ -228,6 +234,7 @@ def benchmark(options: Namespace) -> None:
     ):
         if given:
             raise UserError(f"{name}: is for a latency table; give --table, too.")
+    value_range = value_range_of(options, "--samples")
     from pocketkube.benchmarking import benchmark as measure
     from pocketkube.benchmarking.rendering import render_table
     from pocketkube.benchmarking.results import benchmark_document
@@ -236,7 +243,7 @@ def benchmark(options: Namespace) -> None:
     settings = settings_of_options(
         Benchmark, runs=options.runs, threads=tuple(options.threads or (1, 2))
     )
-    found = measure(options.files, settings, options.samples)
+    found = measure(options.files, settings, options.samples, value_range)
     if options.json:
         print(json.dumps(benchmark_document(found), indent=1))
     else:

@@ -9,7 +9,14 @@ from pocketkube.cli.cluster_options import add_cluster_commands
 from pocketkube.cli.ending import plain_ending
 from pocketkube.cli.experiments import add_experiment_commands
 from pocketkube.cli.files import add_file_commands
-from pocketkube.cli.options import add_command, add_image_size, add_imports, add_json, path_here
+from pocketkube.cli.options import (
+    add_command,
+    add_image_size,
+    add_imports,
+    add_json,
+    add_value_range,
+    path_here,
+)
 from pocketkube.console.quiet import quiet_libraries
 from pocketkube.pruning.criteria import BUILT_IN
 
@@ -50,6 +57,12 @@ def command_parser() -> argparse.ArgumentParser:
         "spec", type=path_here, help="the spec, a YAML file; see: pocketkube spec --explain"
     )
     run.add_argument("--output", "-o", type=path_here, required=True, help="folder for results")
+    run.add_argument(
+        "--measure-again",
+        action="store_true",
+        help="measure the latency again where nothing has changed, as after a measurement on a busy "
+        "machine",
+    )
     add_imports(run)
     add_json(run, "print result.json instead of the table")
 
@@ -119,8 +132,11 @@ def command_parser() -> argparse.ArgumentParser:
         "prepare_latency_table's)",
     )
     benchmark.add_argument(
-        "--samples", type=path_here, help="an .npz with x (or x0, x1, …) and y: real inputs"
+        "--samples",
+        type=path_here,
+        help="an .npz with x (or x0, x1, …) and y: real inputs; with x_test and y_test those are taken",
     )
+    add_value_range(benchmark, "--samples")
     benchmark.add_argument(
         "--runs",
         type=int,

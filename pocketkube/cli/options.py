@@ -54,20 +54,24 @@ def add_image_size(parser: ArgumentParser) -> None:
     )
 
 
-def add_value_range(parser: ArgumentParser) -> None:
-    """Adds the range that 8-bit images of --data are brought to."""
+def add_value_range(parser: ArgumentParser, of: str = "--data") -> None:
+    """Adds the range that 8-bit images of an option's file are brought to."""
     parser.add_argument(
         "--value-range",
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="what 0 and 255 of uint8 images in --data become, as a spec's dataset.value_range "
+        help=f"what 0 and 255 of uint8 images in {of} become, as a spec's dataset.value_range "
         "(default: 0 1)",
     )
 
 
-def value_range_of(options: Namespace) -> tuple[float, float] | None:
+def value_range_of(options: Namespace, of: str = "--data") -> tuple[float, float] | None:
     """What --value-range says; None where it is not given.
+
+    Args:
+        options: The command's.
+        of: The option whose images it is of.
 
     Raises:
         UserError: If it is no range, or there is nothing for it to go with.
@@ -77,8 +81,8 @@ def value_range_of(options: Namespace) -> tuple[float, float] | None:
     low, high = options.value_range
     if not (isfinite(low) and isfinite(high) and low < high):
         raise UserError(f"--value-range: must rise, as in 0 255; received {low:g} {high:g}.")
-    if options.data is None:
-        raise UserError("--value-range: goes with --data, whose images it is of.")
+    if vars(options)[of.removeprefix("--")] is None:
+        raise UserError(f"--value-range: goes with {of}, whose images it is of.")
     return low, high
 
 

@@ -8,11 +8,12 @@ import numpy as np
 from pocketkube.bounded.limits import Unreadable
 from pocketkube.bounded.streams import tar_members
 from pocketkube.data.dataset import Dataset
-from pocketkube.data.images import resized, to_range
+from pocketkube.data.images import resized
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.data.plain_pickle import decode
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
+from pocketkube.value_range import to_range
 
 _PIXELS = 3 * 32 * 32
 # The files' names: training, then test.

@@ -4,9 +4,10 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from pocketkube.data.dataset import Dataset
-from pocketkube.data.images import resized, to_range
+from pocketkube.data.images import resized
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.spec.sections import DatasetSettings
+from pocketkube.value_range import to_range
 
 DEFAULT_SIZE = (32, 32)
 

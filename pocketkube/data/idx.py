@@ -8,11 +8,12 @@ import numpy as np
 from pocketkube.bounded.limits import Unreadable
 from pocketkube.bounded.streams import opened_stream
 from pocketkube.data.dataset import Dataset
-from pocketkube.data.images import padded, resized, to_range
+from pocketkube.data.images import padded, resized
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 from pocketkube.spec.sections.dataset import IDX_HINT
+from pocketkube.value_range import to_range
 
 _UNSIGNED_BYTES = 8
 

@@ -1,18 +1,9 @@
-"""Brings images to the size and the range of values that a model takes."""
+"""Brings images to the size that a model takes."""
 
 import numpy as np
 import tensorflow as tf
 
 _ROWS_AT_ONCE = 1024
-
-
-def to_range(images: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
-    """float32 images in which 0 and 255 have become the ends of `value_range`."""
-    low, high = value_range
-    scaled = images.astype(np.float32)
-    scaled *= np.float32((high - low) / 255.0)
-    scaled += np.float32(low)
-    return scaled
 
 
 def resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:

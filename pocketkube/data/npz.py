@@ -14,11 +14,11 @@ import numpy as np
 from pocketkube.bounded.limits import Unreadable
 from pocketkube.bounded.npz import opened_npz, refuse_no_examples
 from pocketkube.data.dataset import Dataset
-from pocketkube.data.images import to_range
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.errors import UserError
 from pocketkube.finite import refuse_not_finite
 from pocketkube.spec.sections import DatasetSettings
+from pocketkube.value_range import DEFAULT_RANGE, is_image, to_range
 
 Range: TypeAlias = tuple[float, float]
 WEIGHTS = "sample_weight"
@@ -61,7 +61,7 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
 
 def scaled_to(inputs: Sequence[np.ndarray], value_range: Range) -> Range | None:
     """The range that images are brought to; None where none of the inputs is of 8 bits."""
-    return value_range if any(map(_is_image, inputs)) else None
+    return value_range if any(map(is_image, inputs)) else None
 
 
 def load_examples(path: Path, value_range: Range | None = None) -> tuple[Labelled, Range | None]:
@@ -85,7 +85,7 @@ def load_examples(path: Path, value_range: Range | None = None) -> tuple[Labelle
         raise UserError(f"{path}: has no examples.")
     refuse_not_finite(str(path), "inputs", examples.inputs)
     refuse_not_finite(str(path), "labels", examples.labels)
-    wanted: Range = value_range or DatasetSettings.model_fields["value_range"].default
+    wanted: Range = value_range or DEFAULT_RANGE
     inputs = tuple(_as_taken(x, wanted) for x in examples.inputs)
     return Labelled(inputs, examples.labels), scaled_to(examples.inputs, wanted)
 
@@ -107,7 +107,7 @@ def _own(path: Path, arrays: dict[str, np.ndarray], part: str, examples: Labelle
         return None
     own = _checked(path, arrays, part)
     ours, theirs = (
-        [(x.shape[1:], "of 8 bits" if _is_image(x) else "as it is") for x in each.inputs]
+        [(x.shape[1:], "of 8 bits" if is_image(x) else "as it is") for x in each.inputs]
         for each in (own, examples)
     )
     if ours != theirs:
@@ -134,12 +134,8 @@ def _checked(path: Path, arrays: dict[str, np.ndarray], part: str = "") -> Label
     return Labelled(tuple(inputs.values()), tuple(labels.values()), weights.get(WEIGHTS))
 
 
-def _is_image(rows: np.ndarray) -> bool:
-    return rows.dtype == np.uint8 and rows.ndim >= 3
-
-
 def _as_taken(rows: np.ndarray, value_range: Range) -> np.ndarray:
-    if _is_image(rows):
+    if is_image(rows):
         return to_range(rows, value_range)
     kind = np.float32 if np.issubdtype(rows.dtype, np.floating) else np.int32
     return rows.astype(kind, copy=False)

@@ -1,5 +1,7 @@
 """Names of the files in the folders that stages write."""
 
+# The folder of a job's output in which each step has its own.
+STEPS = "steps"
 MODEL_FILE = "model.keras"
 PACKED_FILE = "model.packed"
 FACTS_FILE = "bundle.json"

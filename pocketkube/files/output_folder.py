@@ -6,11 +6,12 @@ from pathlib import Path
 
 from pocketkube.errors import UserError
 from pocketkube.files.held import HELD, OURS, held
+from pocketkube.files.layout import STEPS
 from pocketkube.files.whole import sweep
 
 LOCK = f"{OURS}run{HELD}"
 # Where runs write, beside the folder itself.
-_WITHIN = ("steps", ".cache")
+_WITHIN = (STEPS, ".cache")
 
 
 @contextmanager

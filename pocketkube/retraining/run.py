@@ -5,7 +5,14 @@ import sys
 from pathlib import Path
 
 from pocketkube.benchmarking.results import load_benchmark
-from pocketkube.files.layout import BENCHMARK_FILE, FACTS_FILE, LITERT_FILE, REPORT_FILE, SAMPLES_FILE
+from pocketkube.files.layout import (
+    BENCHMARK_FILE,
+    FACTS_FILE,
+    LITERT_FILE,
+    REPORT_FILE,
+    SAMPLES_FILE,
+    STEPS,
+)
 from pocketkube.files.output_folder import alone_in
 from pocketkube.files.records import text_of
 from pocketkube.files.whole import replaced_folder, write_text
@@ -94,7 +101,7 @@ def _carried_out(job: RetrainingJob, decision: Decision, output: Path, say: Say)
     settled = settle(job, decision, say)
     if settled is not None:
         return settled
-    work, cache = output / "steps", output / ".cache"
+    work, cache = output / STEPS, output / ".cache"
     spec = parse_spec(decision.spec)
     made = run_job(spec, work, cache, say, baseline=decision.deployed is None)
     opponent = opponent_folder(job.registry, decision.deployed, made, work / "deployed")

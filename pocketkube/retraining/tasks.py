@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pocketkube.benchmarking.results import load_benchmark
-from pocketkube.files.layout import BENCHMARK_FILE
+from pocketkube.files.layout import BENCHMARK_FILE, STEPS
 from pocketkube.files.whole import replaced_folder, temporary_folder
 from pocketkube.kube.own_pod import TASK_POD
 from pocketkube.retraining.decision import decide
@@ -157,7 +157,7 @@ def retrain_task(
     with temporary_folder() as folder:
         made = run_job(
             parse_spec(spec),
-            folder / "steps",
+            folder / STEPS,
             Path(kept) if kept else folder / "cache",
             _say,
             baseline=not deployed,

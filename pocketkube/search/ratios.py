@@ -18,7 +18,7 @@ Bits = Annotated[int, Field(ge=2, le=8)]
 DIGITS = 6
 _HEADER = """\
 # Found by pocketkube search: by a layer's name, the part of its channels that is cut, the part of its
-# weights that is zero, or the bits of its weights. Stages read it as it is: numbers may be changed.
+# weights that is zero, or the bits of its weights. To change them, put them into a spec without search.
 """
 
 

@@ -125,6 +125,15 @@ class Spec(Settings):
         return self
 
     @model_validator(mode="after")
+    def _a_latency_is_of_one_thread(self) -> Self:
+        if self.target and self.target.max_latency_ms is not None and 1 not in self.benchmark.threads:
+            raise ValueError(
+                "benchmark: threads has to have 1 among them, with which target.max_latency_ms is "
+                f"measured; received {', '.join(map(str, self.benchmark.threads))}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_drop_is_a_part(self) -> Self:
         drop = self.target.max_accuracy_drop if self.target else None
         if drop is not None and drop >= 1 and self._is_of_classes:

@@ -44,6 +44,12 @@ def fingerprint(call: StageCall) -> str:
     return digest.hexdigest()
 
 
+def data_digest(config: StageConfig) -> str:
+    """What examples and files from outside a config names, in hexadecimal digits."""
+    told = config.model_dump_json(include={"dataset"}) + _stamps(config)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
 def is_kept(kept: Path) -> bool:
     """Whether an output is kept as it was written.
 

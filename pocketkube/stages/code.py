@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -13,17 +14,18 @@ PACKAGE = "pocketkube"
 NO_FILE = os.urandom(16)
 # They name modules that others load: a stage that imports them runs none of those.
 LAZY = (PACKAGE, f"{PACKAGE}.stages.registry")
+INSTALLED_IN = frozenset({"site-packages", "dist-packages"})
 # Whose arithmetic and file formats outputs depend on; TensorFlow has two names, by machine.
 LIBRARIES = ("keras", "tensorflow", "tensorflow-cpu", "ai-edge-litert", "numpy", "scikit-learn")
 
 
 @cache
 def code_digest(*modules: str) -> str:
-    """A digest of modules' source, of what they import of these packages, and of the libraries.
+    """A digest of modules' source, of what they import that is not installed, and of the libraries.
 
     Imports are read from the source, those inside functions too; so are modules of these packages whose
     names stand in a text, as registries name them. A module without a file, as a notebook's, is another
-    one in each process.
+    one in each process. Of what is installed the libraries count alone, by their versions.
 
     Args:
         modules: Their dotted names.
@@ -49,26 +51,55 @@ def _closure(modules: Sequence[str], packages: frozenset[str]) -> set[str]:
         name = waiting.pop()
         if name not in found and _file(name) is not None:
             found.add(name)
-            waiting += [each for each in _imported(name) if each.split(".")[0] in packages]
+            imported, named = _imported(name), _named(name)
+            waiting += [each for each in {*imported, *named} if each.split(".")[0] in packages]
+            waiting += [each for each in imported if not _is_installed(each.split(".")[0])]
     return found
 
 
 @cache
 def _imported(module: str) -> frozenset[str]:
+    """What a module imports."""
     file = _file(module)
     assert file is not None
     # Importing a.b.c runs a and a.b as well.
     parents = module.split(".")[:-1]
     names = {".".join(parents[: depth + 1]) for depth in range(len(parents))}
-    for node in _run(ast.parse(file.read_bytes())):
+    for node in _run(_tree(file)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = _base(node, module if file.stem == "__init__" else ".".join(parents))
             names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and module not in LAZY:
-            names |= {node.value.split(":")[0]}
+    return _of_modules(names)
+
+
+@cache
+def _named(module: str) -> frozenset[str]:
+    """What may be modules among the texts in a module."""
+    file = _file(module)
+    assert file is not None
+    if module in LAZY:
+        return frozenset()
+    texts = [node.value for node in _run(_tree(file)) if isinstance(node, ast.Constant)]
+    return _of_modules({text.split(":")[0] for text in texts if isinstance(text, str)})
+
+
+def _of_modules(names: set[str]) -> frozenset[str]:
     return frozenset(name for name in names if all(map(str.isidentifier, name.split("."))))
+
+
+@cache
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_bytes())
+
+
+@cache
+def _is_installed(package: str) -> bool:
+    """Whether a top-level module is Python's own, or lies where packages are installed."""
+    return package in sys.stdlib_module_names or any(
+        INSTALLED_IN.intersection(folder.parts) for folder in _folders(package)
+    )
 
 
 def _base(node: ast.ImportFrom, package: str) -> str:

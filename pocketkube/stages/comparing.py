@@ -11,6 +11,7 @@ from pocketkube.files.layout import (
     COMPARISON_FILE,
     COMPARISON_PAGE,
     COMPARISON_TABLE,
+    STEPS,
 )
 from pocketkube.files.records import text_of
 from pocketkube.files.whole import write_text
@@ -63,7 +64,7 @@ def compare_samplers(
         raise UserError(f"--compare: {alone[0]} searches a front, and not at one budget; leave it out")
     named = {name: sampler_named(name) for name in samplers}
     *before, search = steps_to(spec, SEARCH)
-    folders = run_inline(spec, output / "steps", say, cache=cache, steps=before)
+    folders = run_inline(spec, output / STEPS, say, cache=cache, steps=before)
     quiet_tensorflow()
     config, inputs = search.config, {name: folders[key] for name, key in search.inputs.items()}
     assert isinstance(config, SearchRatiosConfig)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from pocketkube.benchmarking.environment import package_versions
 from pocketkube.benchmarking.results import BenchmarkReport, FileFigures, load_benchmark
@@ -45,6 +46,7 @@ from pocketkube.report.result import (
 )
 from pocketkube.search.facts import SearchFacts
 from pocketkube.spec import Spec, document_of
+from pocketkube.spec.sections import PruneChannels
 from pocketkube.stages.configs import BuildReportConfig
 from pocketkube.stages.formats import last_format
 from pocketkube.stages.registry import SEARCHED
@@ -77,6 +79,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> Result:
     before = _side(baseline, measured.files[0], "baseline.tflite", uncompressed_bytes)
     after = _side(result, measured.files[-1], "model.tflite", packed_bytes)
     stages = (*result.stages, _export_stage(result, after))
+    searched = _searched(inputs)
     speedup = compare_macs(before.macs, before.unknown, after.macs, after.unknown)
     environment = asdict(measured.environment) | {
         "packages": package_versions(),
@@ -105,16 +108,44 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> Result:
         ),
         layers=tuple(_layers(baseline, result)),
         environment=MachineFacts.model_validate(environment),
-        targets=tuple(_targets(spec, before, after, speedup, _latency(spec, inputs, measured))),
+        targets=tuple(
+            _targets(
+                spec,
+                before,
+                after,
+                _asked_speedup(spec, before, after, searched),
+                _latency(spec, inputs, measured),
+            )
+        ),
         nodes=tuple(map(_node, measured.nodes)),
-        search=_searched(inputs),
+        search=searched,
         skipped=baseline.skipped,
     )
 
 
 def _of_macs(spec: Spec) -> str:
-    asked = spec.target is not None and spec.target.speedup is not None
-    return ", for target.speedup counts multiply-adds, not time" if asked else ""
+    if spec.target is None or spec.target.speedup is None:
+        return ""
+    counted = "multiply-adds" if _budget(spec) == "macs" else "parameters"
+    return f", for target.speedup counts {counted}, not time"
+
+
+def _budget(spec: Spec) -> Literal["macs", "parameters"]:
+    """What target.speedup counts."""
+    pruning = [stage for stage in spec.stages if isinstance(stage, PruneChannels)]
+    return pruning[0].budget if pruning else "macs"
+
+
+def _asked_speedup(
+    spec: Spec, before: SideFigures, after: SideFigures, search: SearchFacts | None
+) -> Speedup:
+    """The speed-up of what target.speedup counts; a search that makes zeros leaves them out."""
+    if _budget(spec) == "macs":
+        return compare_macs(before.macs, before.unknown, after.macs, after.unknown)
+    left: float = after.parameters
+    if search is not None and spec.search is not None and "sparsify_weights" in spec.search.over:
+        left = search.best_trial.costs["parameters"]
+    return Speedup(before.parameters / left, "exact")
 
 
 def _searched(inputs: Mapping[str, Path]) -> SearchFacts | None:

@@ -4,7 +4,8 @@ import os
 import shutil
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -14,16 +15,19 @@ from pocketkube.console.quiet import quiet_tensorflow
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.facts import load_warnings
 from pocketkube.files.held import HELD, OURS, held
-from pocketkube.files.whole import put_copy
+from pocketkube.files.whole import put_copy, write_text
 from pocketkube.importing import import_all
 from pocketkube.launch.local_workers import LocalWorkers
 from pocketkube.launch.waiting import wait_for
 from pocketkube.processes.ranks import may_change, started_first, started_together, written_by_the_first
 from pocketkube.spec.model_files import is_model_file
-from pocketkube.stages.cache import is_kept, kept_place, note_digests
+from pocketkube.stages.cache import data_digest, is_kept, kept_place, note_digests
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import LearningConfig, ModelConfig, NetworkConfig, TrainModelConfig
 from pocketkube.storage import backed_up, parse_uri, remove_if_possible
+
+# In a scratch folder: what the data were when the work began.
+DATA_STAMP = "data.sha256"
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,11 @@ def run_stage(call: StageCall, cache: Path | None = None) -> Ran:
     output = Path(call.output)
     rejected = output.with_name(f"{output.name}.rejected.tflite")
     try:
-        ran = _run(call) if cache is None else _run_or_take(call, cache)
+        if cache is None:
+            with _anew_on_other_data(call) if started_first() else nullcontext():
+                ran = _run(call)
+        else:
+            ran = _run_or_take(call, cache)
     except RejectedFile as error:
         raise error.keep(rejected) from error
     rejected.unlink(missing_ok=True)
@@ -112,7 +120,7 @@ def _run(call: StageCall) -> Ran:
     if starts and started_first():
         print(f"TensorFlow started in {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
     began = time.monotonic()
-    scratch = output.parent / f".{output.name}.partial"
+    scratch = _scratch(output)
     inputs = {name: Path(folder) for name, folder in call.inputs.items()}
     # Those that a killed process has started may still be at it for a moment. Processes that may come
     # and go have it from the one that starts them.
@@ -123,6 +131,32 @@ def _run(call: StageCall) -> Ran:
             shutil.rmtree(scratch, ignore_errors=True)
             _warn(output)
     return Ran(False, time.monotonic() - began)
+
+
+def _scratch(output: Path) -> Path:
+    """Where a stage keeps what it goes on from after an interruption."""
+    return output.parent / f".{output.name}.partial"
+
+
+@contextmanager
+def _anew_on_other_data(call: StageCall) -> Iterator[None]:
+    """Removes first what an interrupted call has left, if the data have changed since.
+
+    In a cache there is nothing to do: what the data are is a part of a place's name.
+    """
+    scratch, now = _scratch(Path(call.output)), data_digest(call.config)
+    stamp = scratch / DATA_STAMP
+    if stamp.is_file() and stamp.read_text("utf-8", "replace") != now:
+        print(f"{call.stage} begins anew: its data have changed.", file=sys.stderr, flush=True)
+        shutil.rmtree(scratch)
+    write_text(stamp, now)
+    try:
+        yield
+    except BaseException:
+        # Of what began nothing, nothing is left.
+        if scratch.is_dir() and [stamp] == [*scratch.iterdir()]:
+            shutil.rmtree(scratch)
+        raise
 
 
 def _held(output: Path, kind: str) -> AbstractContextManager[object]:

@@ -72,7 +72,8 @@ def search_ratios(
             pool,
             trials=search.trials,
             seed=config.seed,
-            folder=scratch,
+            # Trials of another sampler are no part of this one's; their scores are known all the same.
+            folder=scratch / search.sampler,
         )
     facts = search_facts(
         shared.problem,

@@ -1,10 +1,12 @@
 """Runs a spec's whole job in this process, step after step."""
 
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from pocketkube.spec import Spec
+from pocketkube.stages.cache import kept_place
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.plan import Step, plan
 from pocketkube.stages.run import Ran, run_stage
@@ -17,6 +19,7 @@ def run_inline(
     *,
     cache: Path | None = None,
     steps: Sequence[Step] | None = None,
+    anew: Collection[str] = (),
 ) -> dict[str, Path]:
     """Runs all steps of a spec, or some.
 
@@ -26,6 +29,7 @@ def run_inline(
         say: Told when a step begins and ends.
         cache: See `run_stage`.
         steps: Those of its steps to run, each after those it needs; all if None.
+        anew: Stages that run even where nothing that they depend on has changed.
 
     Returns:
         The output folder of each step, by its key.
@@ -33,7 +37,13 @@ def run_inline(
     Raises:
         UserError: If a step refuses its input.
     """
-    return run_steps(steps or plan(spec), work, say, lambda call: run_stage(call, cache))
+
+    def run(call: StageCall) -> Ran:
+        if cache is not None and call.stage in anew:
+            shutil.rmtree(kept_place(cache, call), ignore_errors=True)
+        return run_stage(call, cache)
+
+    return run_steps(steps or plan(spec), work, say, run)
 
 
 def run_steps(

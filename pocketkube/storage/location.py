@@ -2,6 +2,7 @@
 
 import glob
 import json
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -185,12 +186,25 @@ class LocalLocation(Location):
     def stamp(self) -> str:
         """Names, sizes and times of last change of its files."""
         there = [self.path] if self.path.exists() else self._matching()
-        files = [f for path in there for f in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+        files = [f for path in there for f in (files_below(path) if path.is_dir() else [path])]
         stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
         return json.dumps(stats)
 
     def _matching(self) -> list[Path]:
         return [Path(name) for name in sorted(glob.glob(str(self.path), recursive=True))]  # noqa: PTH207
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All that is no folder in a folder and those in it, in order; links to folders are followed."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        found = Path(place).stat()
+        if (found.st_dev, found.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((found.st_dev, found.st_ino))
+        folders.sort()
+        yield from (Path(place, name) for name in sorted(names))
 
 
 @dataclass(frozen=True)

@@ -255,6 +255,29 @@ def test_one_unit_tells_two_classes_apart(tmp_path, activation):
     assert figures.heads[0].confusion == ((1, 0), (1, 2))
 
 
+def test_examples_are_taken_as_a_data_set_of_the_same_file(tmp_path):
+    """uint8 images are brought to the range, and a test set of the file's own is what is scored."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((6, 6, 1))
+    x = keras.layers.Dense(16, activation="tanh")(keras.layers.Flatten()(image))
+    model = keras.Model(image, keras.layers.Dense(5)(x))
+    (tmp_path / "net.tflite").write_bytes(convert_litert(model, "float32"))
+    images = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 1)).astype("uint8")
+    scores = {}
+    for high in (1.0, 255.0):
+        classes = model(images.astype("float32") * (high / 255)).numpy().argmax(axis=-1)
+        wrong = (classes + 1) % 5
+        np.savez(tmp_path / "own.npz", x=images, y=wrong, x_test=images[:30], y_test=classes[:30])
+        for value_range in (None, (0.0, 255.0)):
+            report = benchmark(
+                [tmp_path / "net.tflite"], FEW, tmp_path / "own.npz", value_range=value_range
+            )
+            assert report.examples == 30
+            scores[high, value_range] = report.files[0].score
+    assert scores[1.0, None] == scores[255.0, (0.0, 255.0)] == 1.0
+    assert scores[1.0, (0.0, 255.0)] < 1.0
+
+
 def test_several_inputs_and_outputs_are_taken_in_the_models_order(tmp_path):
     ends = [keras.Input((1,), name=name) for name in ("z", "a")]
     outputs = [

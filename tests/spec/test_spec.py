@@ -143,6 +143,16 @@ def test_mistakes_in_a_task(tmp_path: Path, change, line: int, said: str) -> Non
     assert said in str(caught.value)
 
 
+def test_a_latency_of_one_thread_is_measured_with_one(tmp_path: Path) -> None:
+    asked = GOOD.replace("{speedup: 2.5}", "{max_latency_ms: 4}") + "benchmark: {threads: [%s]}\n"
+    assert load(tmp_path, asked % "8, 1").benchmark.threads == (8, 1)
+    with pytest.raises(
+        UserError, match=r"^spec.yaml line 9: benchmark: threads has to have 1 .*; received 8"
+    ):
+        load(tmp_path, asked % "8")
+    assert load(tmp_path, GOOD + "benchmark: {threads: [8]}\n").benchmark.threads == (8,)
+
+
 def test_classes_that_a_task_names_are_trained_as_others(tmp_path: Path) -> None:
     for task in ("classification", "{segmentation: {ignore_class: 255}}"):
         for training in ("augmentation: {flip: true}", "label_smoothing: 0.1"):

@@ -15,11 +15,12 @@ import pytest
 import pocketkube
 from pocketkube.files.whole import replaced_folder
 from pocketkube.spec import parse_spec
-from pocketkube.stages import run
+from pocketkube.stages import run, training
 from pocketkube.stages.cache import is_kept, kept_place, note_digests
 from pocketkube.stages.call import StageCall
-from pocketkube.stages.plan import plan
+from pocketkube.stages.plan import plan, step_named
 from pocketkube.stages.registry import STAGES
+from pocketkube.storage.location import LocalLocation
 from tests.steps import run_step
 
 SPEC = {
@@ -140,6 +141,63 @@ def test_what_an_imported_package_takes_from_its_own_modules_counts(
         )
         digests.append(run.stdout)
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_what_an_imported_module_takes_from_another_that_is_not_installed_counts(
+    tmp_path: Path,
+) -> None:
+    digests = []
+    for factor in (1, 1, 2):
+        (tmp_path / "named.py").write_text("import json\nfrom helping import FACTOR\n")
+        (tmp_path / "helping.py").write_text(f"FACTOR = {factor}\n")
+        words = "from pocketkube.stages.code import code_digest as d; print(d('named'))"
+        run = subprocess.run(
+            [sys.executable, "-c", words],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(tmp_path)])},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        digests.append(run.stdout)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_images_behind_a_link_to_their_folder_count(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    for name in ("cats", "dogs"):
+        (tmp_path / "store" / name).mkdir(parents=True)
+        (tmp_path / "store" / name / "0.png").write_bytes(name.encode())
+        images.mkdir(exist_ok=True)
+        (images / name).symlink_to(tmp_path / "store" / name)
+    # A link that leads back ends the walk and not the disk.
+    (tmp_path / "store" / "cats" / "all").symlink_to(images)
+    before = LocalLocation(images).stamp()
+    assert LocalLocation(images).stamp() == before
+    (tmp_path / "store" / "dogs" / "1.png").write_bytes(b"another")
+    assert LocalLocation(images).stamp() != before
+
+
+def test_an_interrupted_stage_begins_anew_on_other_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not where it is interrupted only, nor in a cache, where other data have another place."""
+    seen: list[list[str]] = []
+
+    def interrupted(config: object, inputs: object, output: Path, scratch: Path) -> None:
+        seen.append(sorted(file.name for file in scratch.glob("*.keras")))
+        (scratch / "checkpoint.keras").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train_model", interrupted)
+    data = tmp_path / "data.npz"
+    for times in (1, 1, 2):
+        if len(seen) != 1:
+            np.savez(data, x=np.zeros((9, 28, 28, 1), np.uint8), y=np.arange(9) % times)
+        step = step_named(parse_spec(SPEC | {"dataset": {"npz": str(data)}}), "train_model")
+        with pytest.raises(KeyboardInterrupt):
+            run.run_stage(StageCall(step.stage, step.config, {}, str(tmp_path / "out")))
+    assert seen == [[], ["checkpoint.keras"], []]
+    assert "train_model begins anew: its data have changed." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +20,12 @@ from pocketkube.errors import UserError
 from pocketkube.search.comparison import ComparisonFacts
 from pocketkube.spec import parse_spec, settings_document
 from pocketkube.spec.sections import PruneChannels
+from pocketkube.stages import searching
+from pocketkube.stages.call import StageCall
 from pocketkube.stages.comparing import compare_samplers
-from pocketkube.stages.outputs import collect
-from pocketkube.stages.plan import plan, step_named, steps_to
+from pocketkube.stages.outputs import OF_A_SEARCH, collect, refuse_changed_ratios
+from pocketkube.stages.plan import SEARCH, plan, step_named, steps_to
+from pocketkube.stages.run import run_stage
 from pocketkube.stages.searched import with_found
 from pocketkube.stages.whole_job import run_inline
 
@@ -114,6 +118,61 @@ def test_what_was_found_is_what_is_cut(job: tuple[Path, dict[str, Path]], tmp_pa
     page = (tmp_path / "report.html").read_text()
     assert "The best so far, on validation examples" in page
     assert (tmp_path / "best_so_far.svg").read_text().startswith("<svg")
+
+
+def test_ratios_that_a_person_changed_are_not_passed_over(
+    job: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    shutil.copytree(job[0] / "steps", output / "steps")
+    folders = {key: output / "steps" / folder.name for key, folder in job[1].items()}
+    refuse_changed_ratios(output)
+    collect(folders, output)
+    refuse_changed_ratios(output)
+    (output / "ratios.yaml").write_text("prune_channels: {conv1: 0.5}\n")
+    with pytest.raises(UserError, match=r"out/ratios.yaml was changed, .* prune_channels: {ratios: "):
+        refuse_changed_ratios(output)
+
+
+def test_a_job_without_a_search_leaves_no_files_of_an_earlier_one(
+    job: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    shutil.copytree(job[0] / "steps", output / "steps")
+    folders = {key: output / "steps" / folder.name for key, folder in job[1].items()}
+    collect(folders, output)
+    (output / "front").mkdir()
+    of_a_search = [output / name for name in (*OF_A_SEARCH, "front", "steps/search")]
+    assert all(place.exists() for place in of_a_search)
+    del folders[SEARCH]
+    collect(folders, output)
+    assert not any(place.exists() for place in of_a_search)
+    assert (output / "model.tflite").is_file()
+
+
+def test_another_sampler_does_not_take_up_the_trials_of_one_that_was_killed(
+    job: tuple[Path, dict[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for sampler in ("random", "uniform"):
+        search = SPEC["search"] | {"sampler": sampler, "trials": 2}
+        step = step_named(parse_spec(SPEC | {"search": search}), SEARCH)
+        inputs = {name: str(job[1][key]) for name, key in step.inputs.items()}
+        call = StageCall(step.stage, step.config, inputs, str(tmp_path / "found"))
+        with monkeypatch.context() as patched:
+            if sampler == "random":
+                patched.setattr(searching, "write_found", interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    run_stage(call)
+                continue
+            run_stage(call)
+        with (tmp_path / "found" / "trials.csv").open() as file:
+            found = [row["sampler"] for row in csv.DictReader(file)]
+    assert found == ["uniform", "uniform"]
+
+
+def interrupt(*args: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_front_is_searched_drawn_and_can_be_taken_up(
