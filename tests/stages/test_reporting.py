@@ -58,5 +58,5 @@ def test_a_latency_can_be_measured_again_where_nothing_has_changed(spec: Spec, o
             for begun, ended in zip(lines[::2], lines[1::2], strict=True)
             if not ended.endswith("unchanged")
         ]
-    assert [name.split()[0] for name in ran[False]] == ["report"]
-    assert [name.split()[0] for name in ran[True]] == ["benchmark", "report"]
+    assert [name.split()[0] for name in ran[False]] == ["build_report"]
+    assert [name.split()[0] for name in ran[True]] == ["benchmark_litert", "build_report"]
