@@ -147,10 +147,16 @@ def refuse_unfit_weights(model: keras.Model, name: str) -> None:
         name: What messages call it.
 
     Raises:
-        UserError: If layers have weights beside their own, as LoRA's, keep them in another precision
-            than float32, or one of them is no number.
+        UserError: If layers have weights beside their own, as LoRA's, or a vocabulary, keep weights in
+            another precision than float32, or one of them is no number.
     """
     refuse_extra_weights(model, name)
+    for layer in flat_layers(model):
+        if hasattr(layer, "save_assets"):
+            raise UserError(
+                f"{name}: {layer.name} ({type(layer).__name__}) looks values up in a vocabulary, which "
+                "LiteRT cannot: leave it out of the model, and look them up before."
+            )
     for weight in model.weights:
         if keras.backend.is_float_dtype(weight.dtype) and weight.dtype != "float32":
             raise UserError(

@@ -164,7 +164,16 @@ def _save(folder: Path, model: keras.Model, ends: tuple[Sequence[str], Sequence[
     # A Keras model is not saved by TensorFlow's own means with its variables initialised.
     owner = tf.Module()
     owner.run = run
-    function = run.get_concrete_function()
+    try:
+        function = run.get_concrete_function()
+    except ValueError as error:
+        batches = {tensor.shape[0] for tensor in model.inputs} - {None, 1}
+        if not batches:
+            raise
+        raise UserError(
+            f"{model.name}: it is made for batches of {max(batches)}, and a LiteRT file takes one "
+            "example at a time: build it with batch_shape=(None, …), and copy the weights by set_weights."
+        ) from error
     owner.weights = list(function.graph.variables)
     tf.saved_model.save(owner, str(folder / SAVED_MODEL), signatures={SIGNATURE: function})
 

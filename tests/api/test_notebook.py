@@ -206,6 +206,11 @@ def test_a_model_of_mixed_precision_becomes_a_file_of_float32(tmp_path: Path) ->
     assert mixed.get_layer("logits").compute_dtype == "float16"
 
 
+def with_lookup() -> keras.Model:
+    lookup = layers.IntegerLookup(vocabulary=[1, 2, 3])
+    return keras.Sequential([keras.Input((1,), dtype="int64"), lookup, layers.Embedding(4, 2)])
+
+
 def with_lora() -> keras.Model:
     model = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(8, name="wide"), keras.layers.Dense(2)], name="small"
@@ -242,6 +247,7 @@ def with_lora() -> keras.Model:
             lambda m: pk.benchmark("a.tflite", data=({"b": 1, "a": 2}, 3)),
             "benchmark: data: files do not know a model's names; give several inputs or labels as a",
         ),
+        (lambda m: pk.quantize(with_lookup(), [[1]]), "quantize: .* looks values up in a vocabulary"),
         (lambda m: pk.prune(with_lora(), speedup=2), "prune: small: the layer wide has LoRA's weights"),
         (lambda m: pk.benchmark(m), r"benchmark: takes the paths of .tflite files.*name=digits"),
         (

@@ -335,6 +335,13 @@ def test_what_does_not_fit_is_refused(digits, arguments, message):
         convert_litert(digits[0], **arguments)
 
 
+def test_a_model_of_a_fixed_batch_that_its_layers_need_is_refused():
+    rows = keras.Input(batch_shape=(4, 6))
+    model = keras.Model(rows, keras.ops.reshape(keras.layers.Dense(6)(rows), (4, 2, 3)), name="fours")
+    with pytest.raises(UserError, match=r"fours: it is made for batches of 4, .*batch_shape=\(None"):
+        convert_litert(model, "float32")
+
+
 def test_a_model_without_inputs_is_refused():
     unbuilt = keras.Sequential([keras.layers.Dense(3)], name="unbuilt")
     with pytest.raises(UserError, match=r"unbuilt: .* received a Sequential without any"):
