@@ -172,7 +172,8 @@ def _save(folder: Path, model: keras.Model, ends: tuple[Sequence[str], Sequence[
             raise
         raise UserError(
             f"{model.name}: it is made for batches of {max(batches)}, and a LiteRT file takes one "
-            "example at a time: build it with batch_shape=(None, …), and copy the weights by set_weights."
+            "example at a time: build it with batch_shape=(None, …), and copy the weights by "
+            "set_weights."
         ) from error
     owner.weights = list(function.graph.variables)
     tf.saved_model.save(owner, str(folder / SAVED_MODEL), signatures={SIGNATURE: function})
