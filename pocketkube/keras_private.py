@@ -246,6 +246,13 @@ def overridden(layer: Any, name: str, function: Callable[..., Any]) -> Iterator[
         del vars(layer)[name]
 
 
+def compile_arguments(model: keras.Model) -> Mapping[str, Any]:
+    """What a model was compiled with, as its user wrote it; empty where that is not known."""
+    config = getattr(model, "_compile_config", None)
+    arguments: Mapping[str, Any] = {} if config is None else config.config
+    return arguments
+
+
 def compiled_loss(model: keras.Model) -> tuple[Any, Any]:
     """The loss and the weights of losses that a model was compiled with, as its user wrote them."""
     loss = model._compile_loss

@@ -33,6 +33,11 @@ NAME = "data"
 SHOWN = 4
 # So many elements of a pipeline are read twice, to see whether it is the same each time.
 _LOOKED_AT = 4
+# So often is that read again: two batches in turns stand as before every other time.
+_READINGS = 6
+# The least part of a stream's examples that are there again when it is read again; a batch may be left
+# out at its end.
+_ALIKE = 0.5
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def dataset_of(data: Data, model: keras.Model | None, function: str) -> Dataset:
         return dataset
     splits = data if isinstance(data, Splits) else Splits(data)
     train, validation, test = (
-        None if part is None else Labelled(*_read(part, model, function))
+        None if part is None else _read(part, model, function)
         for part in (splits.train, splits.validation, splits.test)
     )
     assert train is not None
@@ -133,7 +138,7 @@ def examples_of(data: Data, model: keras.Model, function: str) -> Dataset:
     """
     if are_split(data):
         return dataset_of(data, model, function)
-    inputs, _, _ = _read(data, model, function)
+    inputs = _read(data, model, function).inputs
     every = examples_of_arrays(inputs, (), ())
     return Dataset(NAME, tuple(x.shape[1:] for x in inputs), (), every, every, every)
 
@@ -210,10 +215,31 @@ def _is_source(data: Data) -> bool:
     return isinstance(data, Mapping) and any(isinstance(data.get(name), str) for name in SOURCES)
 
 
-def _read(
-    data: Data, model: keras.Model | None, function: str
-) -> tuple[Arrays, Arrays, np.ndarray | None]:
+def _read(data: Data, model: keras.Model | None, function: str) -> Labelled:
     """Inputs and labels in the model's order and weights, as arrays; no labels where there are none."""
+    found = _as_arrays(data, model, function)
+    if not _changes(data):
+        return found
+    # Examples are held out by what they are: they stand in another place in every call.
+    digests = _digests((*found.inputs, *found.labels))
+    again = _as_arrays(data, model, function)
+    known = np.isin(digests, _digests((*again.inputs, *again.labels)))
+    if known.mean() < _ALIKE:
+        warnings.warn(
+            f"{function}: data: {1 - known.mean():.0%} of the examples are others whenever they are "
+            "read, as by a random map: what is held out here may be trained on in another call. Give "
+            "Splits(train=…, validation=…, test=…), or training={'augmentation': …} in place of the "
+            "map.",
+            stacklevel=4,
+        )
+    order = np.argsort(digests, kind="stable")
+    keys = np.array([_keys(digests[row]) for row in order])
+    inputs, labels = (tuple(x[order] for x in arrays) for arrays in (found.inputs, found.labels))
+    return Labelled(inputs, labels, None if found.weights is None else found.weights[order], keys)
+
+
+def _as_arrays(data: Data, model: keras.Model | None, function: str) -> Labelled:
+    """What `_read` gives, in the order in which it is read."""
     if isinstance(data, tf.data.Dataset):
         x, y, w = _parts(_of_tensors(data, model, function), function)
     elif isinstance(data, keras.utils.PyDataset):
@@ -238,30 +264,45 @@ def _read(
     refuse_not_finite(f"{function}: data", "labels", labels)
     if model is not None:
         refuse_unknown_ids(f"{function}: data", model, inputs)
-    if isinstance(data, tf.data.Dataset) and _changes(data):
-        # Examples are held out by their places, which have to be the same in every call.
-        order = _by_content((*inputs, *labels))
-        inputs, labels, weights = (
-            tuple(array[order] for array in arrays) for arrays in (inputs, labels, weights)
-        )
-    return tuple(map(_as_taken, inputs)), labels, weights[0] if weights else None
+    return Labelled(tuple(map(_as_taken, inputs)), labels, weights[0] if weights else None)
 
 
-def _changes(data: tf.data.Dataset) -> bool:
-    """Whether a pipeline gives something else when it is read again, as one that shuffles does."""
-    first, again = (keras.tree.flatten(list(data.take(_LOOKED_AT))) for _ in range(2))
-    return any(not np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+def _changes(data: Data) -> bool:
+    """Whether a stream gives something else when it is read again, as one that shuffles does."""
+    first = _beginning(data)
+    for _ in range(_READINGS if first else 0):
+        if isinstance(data, keras.utils.PyDataset):
+            data.on_epoch_end()
+        again = _beginning(data)
+        if len(first) != len(again):
+            return True
+        if any(not np.array_equal(one, other) for one, other in zip(first, again, strict=True)):
+            return True
+    return False
 
 
-def _by_content(arrays: Arrays) -> np.ndarray:
-    """An order of examples that follows from what they are, and not from where they stand."""
-    digests = [
-        hashlib.sha256(
-            b"".join(np.ascontiguousarray(array[row]).tobytes() for array in arrays)
-        ).digest()
+def _beginning(data: Data) -> list[Any]:
+    """The first arrays of a stream; none of what is none."""
+    if isinstance(data, tf.data.Dataset):
+        return keras.tree.flatten(list(data.take(_LOOKED_AT)))
+    if isinstance(data, keras.utils.PyDataset):
+        count = min(_LOOKED_AT, data.num_batches or _LOOKED_AT)
+        return keras.tree.flatten([data[number] for number in range(count)])
+    return []
+
+
+def _digests(arrays: Arrays) -> np.ndarray:
+    """What each example is, `[N]`."""
+    rows = (
+        b"".join(np.ascontiguousarray(x[row]).tobytes() for x in arrays)
         for row in range(len(arrays[0]))
-    ]
-    return np.array(sorted(range(len(digests)), key=digests.__getitem__))
+    )
+    return np.array([hashlib.sha256(row).hexdigest() for row in rows])
+
+
+def _keys(digest: str) -> tuple[float, float]:
+    """Two numbers from 0 to 1 that have nothing to do with each other."""
+    return int(digest[:13], 16) / 16**13, int(digest[13:26], 16) / 16**13
 
 
 def _parts(data: Data, function: str) -> tuple[Any, Any, Any]:

@@ -137,6 +137,12 @@ def refuse_unfit(settings: Augmentation, examples: Examples) -> None:
             "training.augmentation: crop and shift would move images, but not their pixels' labels; "
             "use flip, cutout or mixup."
         )
+    moves = settings.crop or settings.shift or settings.flip
+    if moves and any(_is_flat_map(spec, images) for spec in labels):
+        raise UserError(
+            "training.augmentation: crop, shift and flip would move images, but not the labels of "
+            "their pixels, which stand in one row: give them as (height, width), or leave these out."
+        )
     if settings.mixup and any(not spec.dtype.is_floating for spec in inputs):
         raise UserError("training.augmentation: mixup needs inputs of real numbers, not integers.")
 
@@ -150,6 +156,12 @@ def is_map(labels: tf.TensorSpec, images: Sequence[tf.TensorSpec]) -> bool:
         image.shape[0] % height == 0 and image.shape[0] * width == image.shape[1] * height
         for image in images
     )
+
+
+def _is_flat_map(labels: tf.TensorSpec, images: Sequence[tf.TensorSpec]) -> bool:
+    """Whether one example's labels are of all pixels of an image, one after the other."""
+    shape = labels.shape
+    return len(shape) in (1, 2) and any(shape[0] == image.shape[0] * image.shape[1] for image in images)
 
 
 def is_image(spec: tf.TensorSpec) -> bool:

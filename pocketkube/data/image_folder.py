@@ -20,7 +20,14 @@ from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 
 _ENDINGS = {".png", ".jpg", ".jpeg"}
-_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+# What folders of splits are called, in any case of letters.
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+# What archives made on a Mac leave beside their folders.
+_LEFT_BY_ARCHIVES = "__MACOSX"
 # Pillow's names of pixels that have one channel.
 _GREY = {"L", "1", "I", "I;16"}
 # Up to here all images are decoded at once, which also finds every broken one at the start.
@@ -45,7 +52,7 @@ class _Files:
 def load(folder: Path, settings: DatasetSettings) -> Dataset:
     """Loads the images; classes are numbered in the alphabetical order of their folders.
 
-    A folder that has `train` (and perhaps `val` or `validation`, and `test`) with the classes'
+    A folder that has `train` (and perhaps `val`, `valid` or `validation`, and `test`) with the classes'
     folders in them is split so; what is missing is held out of `train`. Images are resized to
     `image_size`, which may be left out where all are of one size; they have one channel where all
     are grey.
@@ -103,7 +110,7 @@ def _parts(folder: Path) -> tuple[dict[str, _Files], list[str]]:
     for name, root in roots.items():
         if unknown := set(_subfolders(root)) - set(classes):
             raise UserError(
-                f"{root}: has the class {min(unknown)}, which {folder / 'train'} does not have."
+                f"{root}: has the class {min(unknown)}, which {roots['train']} does not have."
             )
         found = [
             (str(path), label)
@@ -128,15 +135,29 @@ def _unlabelled(folder: Path) -> dict[str, _Files]:
 def _roots(folder: Path) -> dict[str, Path]:
     """The folder of each split that there is."""
     names = _subfolders(folder)
-    if "train" in names and set(names) <= set(_SPLITS):
-        if len({_SPLITS[name] for name in names}) < len(names):
-            raise UserError(f"{folder}: has both val and validation; keep one of them.")
-        return {_SPLITS[name]: folder / name for name in names}
-    return {"train": folder}
+    splits = [name for name in names if name.lower() in _SPLITS]
+    found: dict[str, Path] = {}
+    for name in splits:
+        split = _SPLITS[name.lower()]
+        if split in found:
+            raise UserError(f"{folder}: has both {found[split].name} and {name}; keep one of them.")
+        found[split] = folder / name
+    if "train" not in found or (len(splits) == 1 and len(names) > 1):
+        return {"train": folder}
+    if others := [name for name in names if name not in splits]:
+        raise UserError(
+            f"{folder}: has {' and '.join(splits)}, which are splits, and {others[0]} beside them: "
+            "take it out, or give the folder of one split."
+        )
+    return found
 
 
 def _subfolders(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(
+        p.name
+        for p in folder.iterdir()
+        if p.is_dir() and not p.name.startswith(".") and p.name != _LEFT_BY_ARCHIVES
+    )
 
 
 def _images(folder: Path, *, required: bool) -> list[Path]:

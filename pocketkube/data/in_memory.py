@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels
-from pocketkube.data.splits import hold_out
+from pocketkube.data.splits import hold_out, hold_out_by_keys
 from pocketkube.errors import UserError
 from pocketkube.finite import refuse_not_finite
 from pocketkube.predictions import are_one_hot
@@ -22,11 +22,14 @@ class Labelled:
         inputs: For each input.
         labels: For each output; none where there are inputs alone.
         weights: What each example counts in the loss, `[N]` or `[N, 1]`; None where all count alike.
+        keys: `[N, 2]` numbers from 0 to 1 by which examples are held out for the test and for
+            validation; None where they are by their places, in proportion from every class.
     """
 
     inputs: Arrays
     labels: Arrays
     weights: np.ndarray | None = None
+    keys: np.ndarray | None = None
 
 
 class Shares(Protocol):
@@ -87,13 +90,13 @@ def in_memory_dataset(
                 "them out."
             )
     if test is None:
-        rows, held = hold_out(_strata(train, kinds), settings.test_fraction)
+        rows, held = _held_out(train, kinds, settings.test_fraction, 0)
         test, train = _take(train, held), _take(train, rows)
     if settings.max_train is not None:
         train = _take(train, np.arange(min(settings.max_train, len(train.inputs[0]))))
         _refuse_one_class(name, kinds, train)
     if validation is None:
-        rows, held = hold_out(_strata(train, kinds), settings.validation_fraction)
+        rows, held = _held_out(train, kinds, settings.validation_fraction, 1)
         validation, train = _take(train, held), _take(train, rows)
     if not all(len(part.inputs[0]) for part in (train, validation, test)):
         raise UserError(
@@ -189,6 +192,15 @@ def _refuse_weights(name: str, weights: np.ndarray) -> None:
         )
 
 
+def _held_out(
+    part: Labelled, kinds: tuple[Labels, ...], fraction: float, column: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """See `hold_out`; `column` says which of the keys count."""
+    if part.keys is not None:
+        return hold_out_by_keys(part.keys[:, column], fraction)
+    return hold_out(_strata(part, kinds), fraction)
+
+
 def _strata(part: Labelled, kinds: tuple[Labels, ...]) -> np.ndarray | int:
     """The classes of the first labels that are a class an example; else the number of examples."""
     for array, kind in zip(part.labels, kinds, strict=True):
@@ -202,5 +214,6 @@ def _strata(part: Labelled, kinds: tuple[Labels, ...]) -> np.ndarray | int:
 
 
 def _take(part: Labelled, rows: np.ndarray) -> Labelled:
-    weights = None if part.weights is None else part.weights[rows]
-    return Labelled(tuple(x[rows] for x in part.inputs), tuple(y[rows] for y in part.labels), weights)
+    weights, keys = (None if x is None else x[rows] for x in (part.weights, part.keys))
+    inputs, labels = (tuple(x[rows] for x in arrays) for arrays in (part.inputs, part.labels))
+    return Labelled(inputs, labels, weights, keys)

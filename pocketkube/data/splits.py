@@ -6,6 +6,22 @@ import numpy as np
 _SPLIT_SEED = 20181104
 
 
+def hold_out_by_keys(keys: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Chooses the examples to hold out, each for itself, whatever others there are.
+
+    Args:
+        keys: `[N]` numbers from 0 to 1 that follow from the examples alone.
+        fraction: Part to hold out, about; one example at least is, and one is not.
+
+    Returns:
+        As `hold_out`.
+    """
+    held = keys < fraction
+    if len(keys) > 1:
+        held[keys.argmin()], held[keys.argmax()] = True, False
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
 def hold_out(labels: np.ndarray | int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
     """Chooses the examples to hold out.
 

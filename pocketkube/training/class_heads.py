@@ -29,8 +29,8 @@ class ClassHead(Head):
     """Tells classes apart; the score is 1 where the likeliest class is right.
 
     The distance is `T² KL(teachers ‖ student)` of the distributions softened by the temperature `T`
-    (Hinton et al., 2015). A loss of the user's own is given labels as the user gives them; Keras's take
-    class numbers or rows, whichever the labels are.
+    (Hinton et al., 2015). A loss of the user's own is given labels as the user gives them, those of a
+    single unit as a column; Keras's take class numbers or rows, whichever the labels are.
 
     Attributes:
         num_classes: How many the output tells apart; a single unit two.
@@ -59,7 +59,7 @@ class ClassHead(Head):
         if function is not None and self.measure.ignore is not None and not are_rows:
             labels, counted = self._known(labels, outputs)
         if not are_rows and not smoothing and (function is None or function in TAKE_NUMBERS):
-            labels = labels if function is None else _numbers(labels, outputs)
+            labels = _as_column(labels, outputs) if function is None else _numbers(labels, outputs)
             return loss_of_each(self.loss, labels, given, counted, weights)
         rows = self._rows(labels, outputs)
         rows = rows * (1 - smoothing) + smoothing / self.num_classes
@@ -308,6 +308,13 @@ def _are_rows(labels: tf.Tensor, outputs: tf.Tensor) -> bool:
 def _without_last(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     """One label for each row of outputs."""
     return tf.squeeze(labels, -1) if len(labels.shape) == len(outputs.shape) else labels
+
+
+def _as_column(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """Labels of a single unit in its shape: `[B]` against `[B, 1]` would broadcast to `[B, B]`."""
+    if outputs.shape[-1] == 1 and len(labels.shape) == len(outputs.shape) - 1:
+        return labels[..., None]
+    return labels
 
 
 def _numbers(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:

@@ -45,6 +45,8 @@ KEEP_VALUES = (
     "linear",
     "dropout",
 )
+# Those that cut values off, behind which probabilities are still such.
+LIMITS = ("clip", "minimum", "maximum")
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "hardsigmoid")
 
 
@@ -127,6 +129,9 @@ def ending(output: keras.KerasTensor) -> str:
         activation = getattr(getattr(operation, "layer", operation), "activation", operation)
         name = getattr(activation, "__name__", type(activation).__name__).lower()
         inputs = calls_of(operation)[node].input_tensors
+        if name in LIMITS and len(inputs) == 1:
+            before = ending(inputs[0])
+            return before if before in PROBABILITIES else name
         if name not in KEEP_VALUES or len(inputs) != 1 or getattr(operation, "weights", []):
             return name
         output = inputs[0]

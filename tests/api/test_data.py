@@ -190,6 +190,49 @@ def test_a_pipeline_that_shuffles_holds_out_the_same_examples_in_every_call(batc
     assert not held & {row.tobytes() for row in again.train.arrays[0][0]}
 
 
+class Shuffled(Batches):
+    """Batches of examples in another order after each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order, self.rng = np.arange(50), np.random.default_rng(0)
+
+    def on_epoch_end(self) -> None:
+        self.order = self.rng.permutation(50)
+
+    def __getitem__(self, number: int):
+        part = self.order[number * 8 : (number + 1) * 8]
+        return X[part], Y[part]
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        lambda: tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(50).batch(8, drop_remainder=True),
+        lambda: tf.data.Dataset.from_tensor_slices((X, Y)).batch(25).shuffle(2),
+        lambda: Shuffled(),
+    ],
+    ids=["whole batches", "two batches", "PyDataset"],
+)
+def test_what_one_call_trains_on_no_other_holds_out(stream) -> None:
+    data, trained_on, held = stream(), set(), set()
+    for _ in range(4):
+        found = dataset_of(data, network(), "test")
+        if isinstance(data, Shuffled):
+            data.on_epoch_end()
+        trained_on |= {row.tobytes() for row in found.train.arrays[0][0]}
+        held |= {row.tobytes() for part in (found.validation, found.test) for row in part.arrays[0][0]}
+    assert held
+    assert not held & trained_on
+
+
+def test_a_pipeline_that_changes_its_examples_is_told_of() -> None:
+    stream = tf.data.Dataset.from_tensor_slices((X, Y))
+    noisy = stream.map(lambda x, y: (x + tf.random.normal(x.shape), y))
+    with pytest.warns(UserWarning, match=r"100% of the examples are others whenever .*Splits\(train"):
+        dataset_of(noisy, network(), "test")
+
+
 def test_what_a_later_call_says_of_the_task_counts() -> None:
     data = (X, np.arange(50) % 3)
     model = network()

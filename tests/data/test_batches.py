@@ -255,6 +255,17 @@ def test_labels_of_pixels_are_mirrored_with_their_image() -> None:
         batches(examples, 40, epoch_seed=(0, 0), augmentation=Augmentation(shift=1))
 
 
+@pytest.mark.parametrize("rest", [(), (1,), (3,)])
+def test_labels_of_pixels_in_one_row_are_not_left_behind(rest: tuple[int, ...]) -> None:
+    labels = np.zeros((8, 16, *rest), np.float32)
+    examples = examples_of_arrays(
+        (np.zeros((8, 4, 4, 1), np.float32),), (labels,), (Labels(None, shape=labels.shape[1:]),)
+    )
+    batches(examples, 8, epoch_seed=(0, 0), augmentation=Augmentation(cutout=1))
+    with pytest.raises(UserError, match=r"labels of their pixels, which stand in one row"):
+        batches(examples, 8, epoch_seed=(0, 0), augmentation=Augmentation(flip=True))
+
+
 def test_labels_of_squares_of_pixels_are_mirrored_with_their_image() -> None:
     rng = np.random.default_rng(0)
     coarse = rng.random((40, 4, 6, 2), np.float32)

@@ -402,6 +402,22 @@ def test_image_folder_with_its_own_splits(tmp_path):
         load(tmp_path, image_folder=".")
 
 
+@pytest.mark.parametrize("names", [("train", "valid"), ("Train", "Test"), ("training", "testing")])
+def test_splits_of_an_image_folder_have_other_names_too(tmp_path, names):
+    for part, count in zip((*names, "__MACOSX"), (8, 3, 0), strict=True):
+        (tmp_path / part).mkdir()
+        for index in range(count):
+            for name in ("cat", "dog"):
+                write_image(tmp_path / part / name / f"{index}.jpg", 10 * index, 8, 1)
+    dataset = load(tmp_path, image_folder=".")
+    assert dataset.labels[0].num_classes == 2
+    own = dataset.validation if names[1] == "valid" else dataset.test
+    assert own.size == 6
+    write_image(tmp_path / "more" / "cat" / "0.jpg", 1)
+    with pytest.raises(UserError, match=r"which are splits, and more beside them: take it out"):
+        load(tmp_path, image_folder=".")
+
+
 def test_max_train_of_arrays_that_are_sorted_by_class_is_told(tmp_path):
     np.savez(tmp_path / "a.npz", x=numbered(100), y=np.repeat(np.arange(2), 50))
     assert load(tmp_path, npz="a.npz", max_train=60).train.size == 54

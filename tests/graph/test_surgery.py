@@ -86,6 +86,26 @@ def test_compile_settings_are_kept() -> None:
     assert smaller.get_compile_config() == model.get_compile_config()
 
 
+def test_losses_and_metrics_of_ones_own_are_kept_as_they_are() -> None:
+    """What Keras writes of a Huber has no delta, and of a function a name that nobody can look up."""
+
+    def error(wanted: keras.KerasTensor, given: keras.KerasTensor) -> keras.KerasTensor:
+        return keras.ops.abs(wanted - given)
+
+    model = NETS["residual"]()
+    optimizer, mean = keras.optimizers.SGD(0.03), keras.metrics.MeanAbsoluteError(name="mine")
+    model.compile(optimizer, loss=keras.losses.Huber(delta=0.1), metrics=[error, mean])
+    graph = trace_channels(model)
+    smaller = remove_channels(model, graph, np.ones(graph.units.count, bool))
+    wanted, given = np.zeros((2, 10), "float32"), np.ones((2, 10), "float32")
+    assert float(smaller.loss(wanted, given)) == pytest.approx(0.1 * (1 - 0.05))
+    assert smaller.optimizer is not optimizer
+    assert float(smaller.optimizer.learning_rate) == pytest.approx(0.03)
+    images = np.zeros((2, *model.input_shape[1:]), "float32")
+    found = smaller.evaluate(images, wanted[:, : model.output_shape[-1]], verbose=0, return_dict=True)
+    assert {"error", "mine"} <= set(found)
+
+
 def test_frozen_layers_stay_frozen() -> None:
     model = NETS["residual"]()
     model.get_layer("stem").trainable = False

@@ -118,6 +118,39 @@ def test_the_loss_and_the_labels_tell_what_is_learnt(name: str, tmp_path: Path) 
     assert scores.score == pytest.approx(judged.score, rel=1e-5)
 
 
+@keras.saving.register_keras_serializable("tests_infer")
+class OwnCrossentropy(losses.Loss):
+    """It brings labels to no rank, as Keras's own losses do."""
+
+    def call(self, y_true, y_pred):
+        right = keras.ops.cast(y_true, "float32")
+        chance = right * y_pred + (1 - right) * (1 - y_pred)
+        return -keras.ops.mean(keras.ops.log(chance + 1e-7), axis=-1)
+
+
+@pytest.mark.parametrize("kind", ["int64", "float32", "bool"])
+def test_a_loss_of_ones_own_is_given_a_column_for_a_single_unit(kind: str, tmp_path: Path) -> None:
+    labels = TAGS[:, :1].astype(kind)
+    model, dataset = net((1,), "sigmoid", OwnCrossentropy()), data_of(tmp_path, labels)
+    task = task_of(model, dataset)
+    ((x,), (y,)) = dataset.train.arrays
+    wanted = float(model.compute_loss(x, y.reshape(-1, 1), model(x)))
+    assert float(np.mean(task.loss([y], model(x)))) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("limits", [keras.ops.clip, lambda x, low, high: keras.ops.minimum(x, high)])
+def test_probabilities_are_still_such_within_limits(limits, tmp_path: Path) -> None:
+    x = keras.Input((6,))
+    shares = layers.Dense(1, "sigmoid", bias_initializer="ones")(x)
+    model = keras.Model(x, limits(shares, 1e-4, 1 - 1e-4))
+    dataset = data_of(tmp_path, TAGS[:, 0] * 1)
+    ((inputs,), (y,)) = dataset.train.arrays
+    wanted = float(((model.predict(inputs, verbose=0)[:, 0] > 0.5) == (y.ravel() > 0.5)).mean())
+    score = evaluate(model, dataset.train, task_of(model, dataset)).score
+    assert score == pytest.approx(wanted)
+    assert wanted != pytest.approx(float(y.mean()), abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("end", "loss", "told"),
     [
