@@ -50,12 +50,12 @@ class _LassoSelection(Selection):
 def energy_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibration) -> np.ndarray:
     """Mean square of what a unit adds to the layers it is mixed into, channels taken as independent."""
     count = graph.units.count
-    ends = {use.path for use in graph.uses if consumes(use)}
+    axes = {use.path: use.inputs[0].axis for use in graph.uses if consumes(use) and use.inputs[0]}
     squares: dict[str, np.ndarray] = {}
 
     def tap(path: str, op: object, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
-        if path in ends:
-            x = tensors[0].numpy()
+        if path in axes:
+            x = np.moveaxis(tensors[0].numpy(), axes[path], -1)
             mean = np.square(x, dtype=np.float64).reshape(-1, x.shape[-1]).mean(axis=0) * len(x)
             squares[path] = squares.get(path, 0.0) + mean
         return tensors

@@ -1,14 +1,15 @@
 """The criterion taylor: how much the loss changes where a unit is zero."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from pocketkube.graph.dependency import ChannelGraph
-from pocketkube.graph.matrices import consumes, heads, states
+from pocketkube.graph.dependency import ChannelGraph, Use
+from pocketkube.graph.matrices import heads, states
 from pocketkube.graph.recurrent import cells_of
 from pocketkube.graph.replay import Tap, replay
 from pocketkube.keras_private import masked_states
@@ -34,27 +35,24 @@ class Taylor(Criterion):
 def taylor_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibration) -> np.ndarray:
     """Squared first-order change of the loss where a unit is zero, mean over examples, `[units]`.
 
-    A unit's change is the sum of activation times gradient wherever it is mixed into other channels,
-    at the next step of a recurrent layer too (Molchanov et al., 2019; squared for each example as in
-    Theis et al., 2018). It is in units of the loss, so that groups compare without normalising. Of what
-    only feeds outputs without a loss it says nothing.
+    A unit's change is the sum of activation times gradient wherever it ends: where it is mixed into
+    other channels, multiplied with others or summed up, at the next step of a recurrent layer too
+    (Molchanov et al., 2019; squared for each example as in Theis et al., 2018). It is in units of the
+    loss, so that groups compare without normalising. What the loss does not depend on, as it feeds
+    outputs without one alone, is infinite.
     """
     count = graph.units.count
-    ends = {
-        use.path: graph.units.of(use.inputs[0])
-        for use in graph.uses
-        if consumes(use) and use.inputs[0] is not None
-    }
+    ends = {use.path: found for use in graph.uses if any(found := _ends_in(use, graph))}
     head_sides = list(heads(graph))
     units_of = {id(cell): units for _, cell, units in states(graph)}
     cells = [cell for _, cell, _ in states(graph)]
     scores = np.zeros(count)
-    # Units that something reads, and those that the loss depends on.
-    read, counted = np.zeros(count, bool), np.zeros(count, bool)
+    # Units that the loss depends on.
+    counted = np.zeros(count, bool)
     for inputs, labels in calibration.batches():
         changes = np.zeros((len(inputs[0]), count))
         with tf.GradientTape() as tape:
-            taps: list[tuple[str, tf.Tensor]] = []
+            taps: list[tuple[End, tf.Tensor]] = []
             masks = _Masks(tape)
             with masked_states(cells, masks.make):
                 outputs = replay(
@@ -65,27 +63,59 @@ def taylor_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibrat
                 )
             loss = tf.reduce_sum(calibration.loss(labels, outputs))
         weights = [getattr(side.weight, "value", side.weight) for side in head_sides]
-        looked_at = [(ends[path], tensor) for path, tensor in taps]
-        looked_at += [(units_of[id(cell)], mask) for cell, mask in masks.made]
+        looked_at = [*taps, *((End(-1, units_of[id(cell)]), mask) for cell, mask in masks.made)]
         found = tape.gradient(loss, [*(tensor for _, tensor in looked_at), *weights])
-        for (units, tensor), gradient in zip(looked_at, found, strict=False):
-            known = np.flatnonzero(units >= 0)
-            read[units[known]] = True
+        for (end, tensor), gradient in zip(looked_at, found, strict=False):
+            known = np.flatnonzero(end.units >= 0)
             if gradient is not None:
-                counted[units[known]] = True
+                counted[end.units[known]] = True
                 product = (tensor * tf.convert_to_tensor(gradient)).numpy()
-                by_channel = product.reshape(len(product), -1, product.shape[-1]).sum(axis=1)
-                np.add.at(changes.T, units[known], by_channel[:, known].T)
+                by_channel = _by_channel(np.moveaxis(product, end.axis, -1), len(changes))
+                np.add.at(changes.T, end.units[known], by_channel[:, known].T)
         scores += (changes**2).sum(axis=0)
         for side, gradient in zip(head_sides, found[len(looked_at) :], strict=True):
             # Heads meet inside their layer: their change is known for the batch, not each example.
-            units = side.units[side.units >= 0]
-            read[units] = True
             if gradient is not None:
-                counted[units] = True
+                counted[side.units[side.units >= 0]] = True
                 product = np.asarray(side.weight) * gradient.numpy()
                 scores += side.sums(product, count) ** 2 / len(inputs[0])
-    return np.where(read & ~counted, np.inf, scores / calibration.size)
+    return np.where(counted, scores / calibration.size, np.inf)
+
+
+@dataclass(frozen=True)
+class End:
+    """An input of a layer or operation whose channels are in none of its outputs.
+
+    Attributes:
+        axis: The input's axis of channels, counted from the end.
+        units: The unit of each channel, below 0 where it has none.
+    """
+
+    axis: int
+    units: np.ndarray
+
+
+def _ends_in(use: Use, graph: ChannelGraph) -> list[End | None]:
+    """Each input's end; None where it has no channels that may go, or they go on in an output."""
+    given = [graph.units.of(channels) for channels in use.outputs if channels is not None]
+    going_on = np.concatenate([np.empty(0, int), *given])
+    found: list[End | None] = []
+    for channels in use.inputs:
+        units = np.empty(0, int) if channels is None else graph.units.of(channels)
+        known = units[units >= 0]
+        ends = channels is not None and len(known) and not np.isin(known, going_on).any()
+        found.append(End(channels.axis, units) if ends and channels is not None else None)
+    return found
+
+
+def _by_channel(values: np.ndarray, examples: int) -> np.ndarray:
+    """Sums over all but examples and channels, `[examples, channels]`, of values `[..., channels]`."""
+    channels = values.shape[-1]
+    if values.size % (examples * channels):
+        # What is the same for all examples, as places in a sequence are.
+        whole = values.reshape(-1, channels).sum(axis=0) / examples
+        return np.tile(whole, (examples, 1))
+    return values.reshape(examples, -1, channels).sum(axis=1)
 
 
 class _Masks:
@@ -103,15 +133,19 @@ class _Masks:
         return mask
 
 
-def _watch(tape: tf.GradientTape, paths: Mapping[str, Any], taps: list[tuple[str, tf.Tensor]]) -> Tap:
+def _watch(
+    tape: tf.GradientTape, ends: Mapping[str, list[End | None]], taps: list[tuple[End, tf.Tensor]]
+) -> Tap:
     def tap(path: str, op: object, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
-        if path not in paths:
-            return tensors
-        # A tensor of its own, so that its gradient is the change through this layer alone.
-        own = tf.identity(tensors[0])
-        tape.watch(own)
-        # Of a layer that is called several times, each call adds to the change.
-        taps.append((path, own))
-        return [own, *tensors[1:]]
+        # A tensor of its own, so that its gradient is the change through this call alone; the same
+        # one wherever the call is given the same.
+        own: dict[int, tf.Tensor] = {}
+        for end, tensor in zip(ends.get(path, ()), tensors, strict=path in ends):
+            if end is not None and id(tensor) not in own:
+                own[id(tensor)] = tf.identity(tensor)
+                tape.watch(own[id(tensor)])
+                # Of a layer that is called several times, each call adds to the change.
+                taps.append((end, own[id(tensor)]))
+        return [own.get(id(tensor), tensor) for tensor in tensors]
 
     return tap
