@@ -79,7 +79,10 @@ def _file(of_nodes: Sequence[FileFigures], middle: FileFigures) -> FileFigures:
     return replace(
         middle,
         score=worst.score,
-        heads=worst.heads,
+        heads=tuple(
+            min(each, key=lambda head: head.score)
+            for each in zip(*(figures.heads for figures in of_nodes), strict=True)
+        ),
         latency_ms=_percentiles([figures.latency_ms for figures in of_nodes]),
         threads={
             threads: _percentiles([figures.threads[threads] for figures in of_nodes])

@@ -169,7 +169,10 @@ def _attention(use: Use, kept: Kept) -> LayerEdit:
         or _into(use, kept, places["query"])
     ):
         config["output_shape"] = (*(attention_output_shape(op) or (0,))[:-1], len(out))
-    weights = {"attention_output/kernel": ((0, heads), (-1, out)), "attention_output/bias": ((0, out),)}
+    weights = {
+        "attention_output/kernel": ((0, heads), (-1, out)),
+        "attention_output/bias": ((-1, out),),
+    }
     for name in ("query", "gate", "value", "key"):
         place = places["query" if name == "gate" else name]
         weights[f"{name}/kernel"] = (*_axis(0, _into(use, kept, place)), (1, heads))
@@ -218,7 +221,19 @@ def _resized(use: Use, kept: Kept, units: int) -> Mapping[str, Any]:
     return resized(use.op.get_config(), units)
 
 
+def _dropout(use: Use, kept: Kept) -> LayerEdit:
+    """The shape of its noise, where that has a place for each channel."""
+    channels, shape = use.outputs[0], getattr(use.op, "noise_shape", None)
+    if channels is None or shape is None or shape[channels.axis] in (None, 1):
+        return LayerEdit()
+    noise = list(shape)
+    noise[channels.axis] = len(kept.outputs[0])
+    return LayerEdit({"noise_shape": tuple(noise)})
+
+
 EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
+    layers.Dropout: _dropout,
+    layers.AlphaDropout: _dropout,
     layers.Dense: _dense,
     layers.Embedding: _embedding,
     layers.Conv1D: _convolution,

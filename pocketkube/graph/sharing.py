@@ -101,7 +101,7 @@ class LayerMaker:
         held = [x for x in _inner(op) if id(x) in self._ops or id(x) in self._new]
         try:
             if not held:
-                return type(op).from_config({**op.get_config(), **self._changes(op)})
+                return type(op).from_config(_of_any_size({**op.get_config(), **self._changes(op)}))
             new = {id(x): self._held(x) for x in held}
             with ObjectSharingScope():
                 for layer in held:
@@ -111,7 +111,7 @@ class LayerMaker:
                 for layer_id, made in new.items():
                     if made is not None:
                         record_object_after_deserialization(made, layer_id)
-                return type(op).from_config({**config, **self._changes(op)})
+                return type(op).from_config(_of_any_size({**config, **self._changes(op)}))
         except UserError:
             raise
         except Exception as error:
@@ -177,6 +177,15 @@ def paired_variables(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
         for name, variable in vars(was).items():
             if isinstance(variable, keras.Variable):
                 yield variable, vars(now)[name]
+
+
+def _of_any_size(config: Any) -> Any:
+    """A config whose initializers hold no arrays: all weights are assigned afterwards."""
+    if isinstance(config, Mapping):
+        if config.get("class_name") == "Constant" and not np.isscalar(config["config"].get("value")):
+            return {**config, "class_name": "Zeros", "config": {}}
+        return {key: _of_any_size(value) for key, value in config.items()}
+    return config
 
 
 def compute_from_variables(op: Any) -> None:

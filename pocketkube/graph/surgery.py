@@ -115,8 +115,14 @@ class _Surgeon:
     def _smaller_model(self, model: keras.Model, tensors: Sequence[Any]) -> keras.Model:
         function = functional_graph(model)
         new = {
+            # Another call may give it another size, where it takes any.
             id(x): keras.Input(
-                batch_shape=(x.shape[0], *now.shape[1:]), dtype=x.dtype, name=_input_name(x)
+                batch_shape=[
+                    None if any_size is None else size
+                    for any_size, size in zip(x.shape, (x.shape[0], *now.shape[1:]), strict=True)
+                ],
+                dtype=x.dtype,
+                name=_input_name(x),
             )
             for x, now in zip(function.inputs, tensors, strict=True)
         }
