@@ -80,7 +80,9 @@ def refuse_no_examples(arrays: Mapping[str, np.ndarray]) -> None:
     """
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub":
-            raise Unreadable(f"{name} must hold real numbers. Received: {array.dtype}")
+            is_text = array.dtype.kind in "US" and name.startswith("y")
+            words = "; number the classes from 0" if is_text else ""
+            raise Unreadable(f"{name} must hold real numbers{words}. Received: {array.dtype}")
         if array.ndim == 0:
             raise Unreadable(f"{name} must have an axis of examples. Received: a single number")
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -243,11 +244,40 @@ def benchmark(options: Namespace) -> None:
     settings = settings_of_options(
         Benchmark, runs=options.runs, threads=tuple(options.threads or (1, 2))
     )
+    doubts = [] if options.samples is None else _doubts(options.files[0], options.samples, value_range)
     found = measure(options.files, settings, options.samples, value_range)
+    for sentence in doubts:
+        print(f"warning: {sentence}", file=sys.stderr)
     if options.json:
         print(json.dumps(benchmark_document(found), indent=1))
     else:
         show(render_table(found))
+
+
+def _doubts(file: Path, samples: Path, value_range: tuple[float, float] | None) -> list[str]:
+    """What makes examples doubtful for a file; nothing where there is no TensorFlow to look with.
+
+    Raises:
+        OtherRange: If it is clearly better with images in another range.
+    """
+    from importlib.util import find_spec
+
+    from pocketkube.benchmarking.samples import load_samples
+
+    # Those of a job say what they are, and are in the range that its model takes.
+    if find_spec("tensorflow") is None or load_samples(samples, value_range).measure is not None:
+        return []
+    quiet_tensorflow()
+    from pocketkube.cli.files import by_option, runnable
+    from pocketkube.data.npz import load_examples
+    from pocketkube.stages.compared import doubts_of
+    from pocketkube.stages.value_range import OtherRange
+
+    examples, scaled_to = load_examples(samples, value_range)
+    try:
+        return doubts_of(runnable(str(file)), examples, str(samples), scaled_to)
+    except OtherRange as error:
+        raise by_option(error) from error
 
 
 def _latency_table(options: Namespace) -> None:

@@ -157,7 +157,7 @@ def export_file(options: Namespace) -> None:
     try:
         found = export(network, options.output, data, number_format=options.format, **settings)
     except OtherRange as error:
-        raise _by_option(error) from error
+        raise by_option(error) from error
     if options.json:
         facts = {
             "file": str(found.path),
@@ -185,11 +185,11 @@ def compare_files(options: Namespace) -> None:
 
     import_named(options)
     examples, scaled_to = load_examples(options.data, value_range)
-    first, second = (_runnable(text) for text in (options.first, options.second))
+    first, second = (runnable(text) for text in (options.first, options.second))
     try:
         doubts = doubts_of(first, examples, str(options.data), scaled_to)
     except OtherRange as error:
-        raise _by_option(error) from error
+        raise by_option(error) from error
     found = compare_models(first, second, examples, str(options.data))
     if options.json:
         print(json.dumps(_facts(found) | {"warnings": doubts}, indent=1))
@@ -199,7 +199,7 @@ def compare_files(options: Namespace) -> None:
         print(f"warning: {sentence}")
 
 
-def _by_option(error: "OtherRange") -> UserError:
+def by_option(error: "OtherRange") -> UserError:
     """What to do about it on the command line."""
     low, high = error.better
     return error.remedied(
@@ -236,7 +236,8 @@ def _network(text: str, image_size: list[int] | None, examples: Any) -> Any:
     return replace(network, model=at_shapes(network.model, given))
 
 
-def _runnable(text: str) -> Any:
+def runnable(text: str) -> Any:
+    """What a .tflite or .keras file, or an older one, computes."""
     from pocketkube.api.import_model import import_model
     from pocketkube.deploy.two_models import Runnable
     from pocketkube.litert.running import refuse_other_files

@@ -143,7 +143,10 @@ def _checked_labels(name: str, parts: Sequence[Labelled]) -> tuple[Labels, ...]:
     train, kinds = parts[0], []
     if len({len(part.labels) for part in parts}) > 1:
         counts = ", ".join(str(len(part.labels)) for part in parts)
-        raise UserError(f"{name}: all splits need as many arrays of labels; they have {counts}.")
+        raise UserError(
+            f"{name}: all splits need as many arrays of labels, as y_test beside x_test; they have "
+            f"{counts}."
+        )
     for number, arrays in enumerate(zip(*(part.labels for part in parts), strict=True)):
         y = f"{name}: y{number}" if len(train.labels) > 1 else name
         shape = arrays[0].shape[1:]

@@ -1,6 +1,7 @@
 """Prunes the channels of a model down to a target as a spec's settings say, at once or in lists."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import keras
 
@@ -9,6 +10,8 @@ from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.pruner import Pruned, Pruner, pruned, refuse_wrong_speedup
 from pocketkube.spec.sections import PruneChannels
 
+# So much more than was asked for is told.
+OVERSHOT = 1.1
 # Fine-tunes a model after a list of groups was pruned, and is told the list's number.
 Between = Callable[[keras.Model, int], keras.Model]
 
@@ -93,7 +96,21 @@ def prune_with(
         counts = pruner.counts_for_ratios(settings.ratios)
     else:
         counts = pruner.counts_for_speedup(speedup, budget=settings.budget)
-    return prune_to_counts(pruner, settings, counts, between=between)
+    found = prune_to_counts(pruner, settings, counts, between=between)
+    if speedup is None:
+        return found
+    return replace(found, notes=(*found.notes, *_overshot(found, settings, speedup)))
+
+
+def _overshot(found: Pruned, settings: PruneChannels, asked: float) -> list[str]:
+    """A sentence where steps of channels are so coarse that much more went than was asked for."""
+    reached = getattr(found.before, settings.budget) / getattr(found.after, settings.budget)
+    if settings.round_to == 1 or reached <= OVERSHOT * asked:
+        return []
+    return [
+        f"{reached:.2f}x came out where {asked:g}x was asked for: channels go in steps of "
+        f"{settings.round_to}; a smaller round_to comes nearer."
+    ]
 
 
 def prune_to_counts(

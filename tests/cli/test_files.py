@@ -174,6 +174,12 @@ def test_images_in_another_range_than_the_models_are_refused(
             r"range \[0, 1\], where .* has accuracy \d.*; in \[0, 255\] it has accuracy 9", line
         )
         assert line.endswith(": give --value-range 0 255.")
+    asked(capsys, "export", net, "-o", tmp_path / "floats.tflite")
+    benchmark = ("benchmark", tmp_path / "floats.tflite", "--runs", 5, "--samples", data)
+    assert refused(*benchmark).endswith(": give --value-range 0 255.")
+    found = asked(capsys, *benchmark, "--value-range", 0, 255)
+    assert found["files"][0]["score"] > 0.8
+    (tmp_path / "floats.tflite").unlink()
     line = refused(*export, folder / "data.npz")
     assert line.endswith("save 255 * x as x, for it is not of 8 bits and taken as it is.")
     assert not file.exists()

@@ -1,3 +1,5 @@
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -91,6 +93,20 @@ def test_ratios_for_an_unknown_layer_name_the_known_ones() -> None:
 def test_ratios_that_contradict_each_other() -> None:
     with pytest.raises(UserError, match="last and stem share their channels"):
         prune(NETS["residual"](), PruneChannels(criterion="l1", ratios={"stem": 0.5, "last": 0.25}))
+
+
+def test_steps_that_cut_much_more_than_was_asked_for_are_told() -> None:
+    images = keras.Input((8, 8, 3))
+    x = layers.Conv2D(16, 3, activation="relu")(images)
+    x = layers.Conv2D(16, 3, activation="relu")(x)
+    model = keras.Model(images, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    coarse = prune(model, PruneChannels(criterion="l2", round_to=8), speedup=2.2)
+    assert coarse.before.macs / coarse.after.macs > 2.4
+    (note,) = (each for each in coarse.notes if "was asked for" in each)
+    assert re.match(r"\d\.\d\dx came out where 2\.2x was asked for: channels go in steps of 8; ", note)
+    fine = prune(model, PruneChannels(criterion="l2", round_to=1), speedup=2.2)
+    assert fine.before.macs / fine.after.macs < 2.4
+    assert not any("was asked for" in each for each in fine.notes)
 
 
 @pytest.mark.parametrize(
