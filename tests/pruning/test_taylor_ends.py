@@ -5,9 +5,12 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
+from pocketkube.graph.dependency import trace_channels
 from pocketkube.pruning.calibration import Calibration
+from pocketkube.pruning.criteria.taylor import taylor_scores
 from pocketkube.pruning.pruner import Pruner
 from pocketkube.training.task import infer_task
 
@@ -102,3 +105,26 @@ def test_units_that_nobody_looks_at_go_first(name: str, criterion: str) -> None:
     given = inputs if len(inputs) > 1 else inputs[0]
     wanted, found = (each.predict(given, verbose=0) for each in (model, pruned.model))
     np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_a_layer_whose_output_is_added_to_what_it_reads_counts() -> None:
+    """Both have the same units, and yet the layer mixes them."""
+    keras.utils.set_random_seed(0)
+    rows = keras.Input((6,))
+    make, inner, head = (layers.Dense(n) for n in (8, 8, 3))
+    made = make(rows)
+    model = keras.Model(rows, head(layers.Add()([made, inner(made)])))
+    inputs = RNG.normal(size=(32, 6)).astype("float32")
+    labels = RNG.integers(0, 3, 32).astype("int32")
+    loss = infer_task(model, 3).loss
+    with tf.GradientTape() as tape:
+        stream = make(inputs)
+        read = tf.identity(stream)
+        tape.watch(read)
+        added = stream + inner(read)
+        wrong = tf.reduce_sum(loss([labels], head(added)))
+    of_read, of_added = tape.gradient(wrong, [read, added])
+    wanted = tf.reduce_mean((read * of_read + added * of_added) ** 2, axis=0)
+    graph = trace_channels(model)
+    found = taylor_scores(model, graph, Calibration((inputs,), (labels,), loss=loss))
+    np.testing.assert_allclose(np.sort(found), np.sort(wanted), rtol=1e-4)

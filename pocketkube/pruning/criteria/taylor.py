@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.graph.dependency import ChannelGraph, Use
-from pocketkube.graph.matrices import heads, states
+from pocketkube.graph.matrices import consumes, heads, mixes, states
 from pocketkube.graph.recurrent import cells_of
 from pocketkube.graph.replay import Tap, replay
 from pocketkube.keras_private import masked_states
@@ -100,12 +100,21 @@ def _ends_in(use: Use, graph: ChannelGraph) -> list[End | None]:
     given = [graph.units.of(channels) for channels in use.outputs if channels is not None]
     going_on = np.concatenate([np.empty(0, int), *given])
     found: list[End | None] = []
-    for channels in use.inputs:
-        units = np.empty(0, int) if channels is None else graph.units.of(channels)
-        known = units[units >= 0]
-        ends = channels is not None and len(known) and not np.isin(known, going_on).any()
-        found.append(End(channels.axis, units) if ends and channels is not None else None)
+    for position, channels in enumerate(use.inputs):
+        end = None if channels is None else End(channels.axis, graph.units.of(channels))
+        if end is not None and not _is_mixed(use, position):
+            known = end.units[end.units >= 0]
+            end = None if np.isin(known, going_on).any() or not len(known) else end
+        found.append(end)
     return found
+
+
+def _is_mixed(use: Use, position: int) -> bool:
+    """Whether a layer mixes what it is given there, even where a residual connection ties its outputs."""
+    if position == 0:
+        return consumes(use) or (mixes(use.op) and getattr(use.op, "depth_multiplier", 1) > 1)
+    # States that a recurrent layer begins with go on in its own.
+    return mixes(use.op) and not cells_of(use.op)
 
 
 def _by_channel(values: np.ndarray, examples: int) -> np.ndarray:
