@@ -110,7 +110,7 @@ def _ends_in(use: Use, graph: ChannelGraph) -> list[End | None]:
 
 
 def _is_mixed(use: Use, position: int) -> bool:
-    """Whether a layer mixes what it is given there, even where a residual connection ties its outputs."""
+    """Whether a layer mixes what it is given there, even if a residual connection ties its outputs."""
     if position == 0:
         return consumes(use) or (mixes(use.op) and getattr(use.op, "depth_multiplier", 1) > 1)
     # States that a recurrent layer begins with go on in its own.
