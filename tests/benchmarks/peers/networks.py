@@ -42,5 +42,7 @@ NETWORKS = {
     "mobilenet_v2-0.5": Network("mobilenet_v2", 0.5, 72),
     "mobilenet_v2-1.0": Network("mobilenet_v2", 1.0, 72),
     "mobilenet_v1-0.5-digits": Network("mobilenet_v1", 0.5, 72, DIGITS, passes=8),
+    "mobilenet_v1-1.0-digits": Network("mobilenet_v1", 1.0, 72, DIGITS, passes=8),
     "mobilenet_v2-0.5-digits": Network("mobilenet_v2", 0.5, 72, DIGITS, passes=8),
+    "mobilenet_v2-1.0-digits": Network("mobilenet_v2", 1.0, 72, DIGITS, passes=8),
 }
