@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from pocketkube.bounded.images import why_too_large
 from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_of
@@ -40,6 +42,8 @@ _OF_THE_IMAGE = re.compile(
 )
 _BUCKETS = 1 << 16
 _READ_AT_ONCE = 256
+# So many first images say whether there are colours.
+_LOOKED_AT = 64
 # How many records, and bytes of them, are in memory to be shuffled.
 _SHUFFLED, _SHUFFLED_BYTES = 8192, 1 << 29
 _Part = Literal["train", "validation", "test"]
@@ -253,12 +257,23 @@ def _refuse_labels_of_another_name(pattern: Location, content: bytes) -> None:
 
 
 def _shape(records: Records, content: bytes, settings: DatasetSettings) -> tuple[int, int, int]:
-    """The first image's shape, at `image_size` where it is given."""
+    """The first image's size, or `image_size`, and how many channels the first images have at most."""
     explain = partial(
         _Split(records, records.open).explain, partial(why_unusable, size=None, channels=None)
     )
     ((height, width, channels),) = read(map(shape_of, [content]), explain)
+    channels = channels if channels == 3 else _most_channels(records)
     return *(settings.image_size or (height, width)), channels
+
+
+def _most_channels(records: Records) -> int:
+    """Three where any of the first images has three: a grey one at the beginning loses no colours."""
+    for _, _, content in records.open().take(_LOOKED_AT).as_numpy_iterator():
+        # Who reads it for training says what is wrong with it.
+        with suppress(tf.errors.OpError, DecodeError):
+            if shape_of(content)[2] == 3:
+                return 3
+    return 1
 
 
 def _examples(

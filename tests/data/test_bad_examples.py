@@ -93,6 +93,18 @@ def test_a_record_that_cannot_be_used_is_named_with_its_file_and_the_reason(
     assert len(str(refused.value).splitlines()) == 1
 
 
+def test_a_grey_image_at_the_beginning_does_not_make_all_others_grey(tmp_path: Path) -> None:
+    grey, colour = (
+        [tf.io.encode_png(np.full((8, 8, channels), value, np.uint8)).numpy() for value in range(COUNT)]
+        for channels in (1, 3)
+    )
+    for images, channels in ((grey, 1), ([grey[0], *colour[1:]], 3)):
+        file = tmp_path / f"{channels}.tfrecord"
+        write(file, [record(image, number % 2) for number, image in enumerate(images)])
+        found = load_dataset(DatasetSettings(tfrecord=str(file)))
+        assert found.input_shapes == ((8, 8, channels),)
+
+
 def test_skipped_records_leave_the_data_set_that_there_would_be_without_them(tmp_path: Path) -> None:
     (tmp_path / "clean").mkdir()
     write(tmp_path / "clean" / "a-0", good())
