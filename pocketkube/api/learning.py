@@ -18,7 +18,7 @@ from pocketkube.spec.sections import ClusterWeights, QuantizeWeights
 from pocketkube.spec.settings import Settings
 from pocketkube.stages.begun import Begun
 from pocketkube.stages.configs import Learning
-from pocketkube.stages.tasks import settled_task
+from pocketkube.stages.tasks import padded, settled_task
 from pocketkube.stages.teaching import refuse_unteachable
 from pocketkube.stages.training import notes_on, train_begun
 from pocketkube.training.task import Task
@@ -78,6 +78,7 @@ def learn(
             teachers = several(network.original, function)
         taught = teachers_of(function, teachers, learning, task, dataset)
         history, notes = train_begun(begun, settings, learning, dataset, task, taught)
+        notes = [*padded(network.model, task), *notes]
     step = AppliedStage(settings, (*notes, *notes_on(begun)), history)
     return network.stepped(begun.model, step, forms=begun.method.forms, task=task)
 

@@ -8,6 +8,7 @@ import keras
 from pocketkube.data.dataset import Dataset, Labels
 from pocketkube.errors import UserError
 from pocketkube.extension import tasks
+from pocketkube.keras_private import mask_of
 from pocketkube.measures import Classes, Maps, MultiLabel, Points, Values, label_places
 from pocketkube.spec.sections import AddedTask, TaskSettings, Training
 from pocketkube.stages.class_weights import with_class_weights
@@ -103,6 +104,24 @@ def presumed(config: NetworkConfig, model: keras.Model, task: Task) -> list[str]
                 "or compile the model with its loss, where that is something else."
             )
     return found
+
+
+def padded(model: keras.Model, task: Task) -> list[str]:
+    """A sentence for each output whose padding counts in its score, as Keras's masks end at losses.
+
+    Args:
+        model: The model.
+        task: What its outputs are.
+    """
+    return [
+        f"Output {head.name} has a mask, and its score counts padding, too: give padding a label of "
+        "its own, and say task: {classification: {ignore_class: that label}}."
+        for head, output in zip(task.heads, model.outputs, strict=True)
+        if len(output.shape) > 2
+        and mask_of(output) is not None
+        and isinstance(head, ClassHead)
+        and head.measure.ignore is None
+    ]
 
 
 def _task_of_answers(config: NetworkConfig | Learning, model: keras.Model, dataset: Dataset) -> Task:

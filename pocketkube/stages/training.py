@@ -47,7 +47,7 @@ from pocketkube.stages.networks import network
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.searched import with_found
 from pocketkube.stages.sizes import at_size_of
-from pocketkube.stages.tasks import presumed, settled_task
+from pocketkube.stages.tasks import padded, presumed, settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
 from pocketkube.stages.value_range import refuse_other_range
 from pocketkube.stages.without_data import load_without_data
@@ -92,7 +92,7 @@ def train_model(
         *(untied(model) if history is None else ()),
         *presumed(config, model, task),
     ]
-    warnings = [*dataset.left_out, *asked_for(config, dataset, at_first)]
+    warnings = [*dataset.left_out, *padded(model, task), *asked_for(config, dataset, at_first)]
     stage = stage_facts(
         first_stage(config.model),
         (),

@@ -190,6 +190,22 @@ def test_a_pipeline_that_shuffles_holds_out_the_same_examples_in_every_call(batc
     assert not held & {row.tobytes() for row in again.train.arrays[0][0]}
 
 
+def test_padding_that_counts_in_a_score_is_told_of() -> None:
+    words = RNG.integers(1, 9, (40, 6)) * (np.arange(6) < 4)
+    tags = words % 3
+    given = keras.Input((6,))
+    x = keras.layers.Embedding(9, 8, mask_zero=True)(given)
+    model = keras.Model(
+        given, keras.layers.Dense(4, name="tags")(keras.layers.LSTM(8, return_sequences=True)(x))
+    )
+    (note,) = (n for n in pk.fine_tune(model, (words, tags), epochs=1).remarks if "padding" in n)
+    assert "ignore_class" in note
+    told = {"task": {"classification": {"ignore_class": 3}}}
+    apart = np.where(words > 0, tags, 3)
+    found = pk.fine_tune(model, (words, apart), epochs=1, **told)
+    assert not any("padding" in each for each in found.remarks)
+
+
 class Shuffled(Batches):
     """Batches of examples in another order after each epoch."""
 
