@@ -120,12 +120,16 @@ def test_what_was_found_is_what_is_cut(job: tuple[Path, dict[str, Path]], tmp_pa
     assert (tmp_path / "best_so_far.svg").read_text().startswith("<svg")
 
 
+def with_steps_of(job: tuple[Path, dict[str, Path]], output: Path) -> tuple[Path, dict[str, Path]]:
+    """An output folder with the steps of a job, and where each of them is."""
+    shutil.copytree(job[0] / "steps", output / "steps")
+    return output, {key: output / "steps" / folder.name for key, folder in job[1].items()}
+
+
 def test_ratios_that_a_person_changed_are_not_passed_over(
     job: tuple[Path, dict[str, Path]], tmp_path: Path
 ) -> None:
-    output = tmp_path / "out"
-    shutil.copytree(job[0] / "steps", output / "steps")
-    folders = {key: output / "steps" / folder.name for key, folder in job[1].items()}
+    output, folders = with_steps_of(job, tmp_path / "out")
     refuse_changed_ratios(output)
     collect(folders, output)
     refuse_changed_ratios(output)
@@ -137,9 +141,7 @@ def test_ratios_that_a_person_changed_are_not_passed_over(
 def test_a_job_without_a_search_leaves_no_files_of_an_earlier_one(
     job: tuple[Path, dict[str, Path]], tmp_path: Path
 ) -> None:
-    output = tmp_path / "out"
-    shutil.copytree(job[0] / "steps", output / "steps")
-    folders = {key: output / "steps" / folder.name for key, folder in job[1].items()}
+    output, folders = with_steps_of(job, tmp_path / "out")
     collect(folders, output)
     (output / "front").mkdir()
     of_a_search = [output / name for name in (*OF_A_SEARCH, "front", "steps/search")]
