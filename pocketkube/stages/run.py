@@ -24,7 +24,7 @@ from pocketkube.spec.model_files import is_model_file
 from pocketkube.stages.cache import data_digest, is_kept, kept_place, note_digests
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import LearningConfig, ModelConfig, NetworkConfig, TrainModelConfig
-from pocketkube.storage import backed_up, parse_uri, remove_if_possible
+from pocketkube.storage import backed_up, parse_uri, patiently, remove_if_possible
 
 # In a scratch folder: what the data were when the work began.
 DATA_STAMP = "data.sha256"
@@ -64,7 +64,9 @@ def run_stage(call: StageCall, cache: Path | None = None) -> Ran:
     rejected = output.with_name(f"{output.name}.rejected.tflite")
     try:
         if cache is None:
-            with _anew_on_other_data(call) if started_first() else nullcontext():
+            # What others read of a server is not theirs to ask for.
+            trains = isinstance(call.config, LearningConfig | NetworkConfig)
+            with _anew_on_other_data(call) if trains and started_first() else nullcontext():
                 ran = _run(call)
         else:
             ran = _run_or_take(call, cache)
@@ -144,7 +146,8 @@ def _anew_on_other_data(call: StageCall) -> Iterator[None]:
 
     In a cache there is nothing to do: what the data are is a part of a place's name.
     """
-    scratch, now = _scratch(Path(call.output)), data_digest(call.config)
+    scratch = _scratch(Path(call.output))
+    now = patiently("look", lambda: data_digest(call.config))
     stamp = scratch / DATA_STAMP
     if stamp.is_file() and stamp.read_text("utf-8", "replace") != now:
         print(f"{call.stage} begins anew: its data have changed.", file=sys.stderr, flush=True)
