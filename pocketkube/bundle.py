@@ -150,13 +150,7 @@ def refuse_unfit_weights(model: keras.Model, name: str) -> None:
         UserError: If layers have weights beside their own, as LoRA's, or a vocabulary, keep weights in
             another precision than float32, or one of them is no number.
     """
-    refuse_extra_weights(model, name)
-    for layer in flat_layers(model):
-        if hasattr(layer, "save_assets"):
-            raise UserError(
-                f"{name}: {layer.name} ({type(layer).__name__}) looks values up in a vocabulary, which "
-                "LiteRT cannot: leave it out of the model, and look them up before."
-            )
+    _refuse_unfit_layers(model, name)
     for weight in model.weights:
         if keras.backend.is_float_dtype(weight.dtype) and weight.dtype != "float32":
             raise UserError(
@@ -167,16 +161,8 @@ def refuse_unfit_weights(model: keras.Model, name: str) -> None:
     refuse_bad_weights(model, name)
 
 
-def refuse_extra_weights(model: keras.Model, name: str) -> None:
-    """Says when layers have weights beside their own, as LoRA's or those of Keras's quantization.
-
-    Args:
-        model: The model.
-        name: What messages call it.
-
-    Raises:
-        UserError: If there is one; it names the first.
-    """
+def _refuse_unfit_layers(model: keras.Model, name: str) -> None:
+    """Says when layers have more than weights of their own: LoRA's, Keras's integers, a vocabulary."""
     for layer in flat_layers(model):
         if getattr(layer, "lora_enabled", False):
             raise UserError(
@@ -187,6 +173,11 @@ def refuse_extra_weights(model: keras.Model, name: str) -> None:
             raise UserError(
                 f"{name}: Keras has quantized the layer {layer.name} ({layer.quantization_mode}): give "
                 "the model as it was before."
+            )
+        if hasattr(layer, "save_assets"):
+            raise UserError(
+                f"{name}: {layer.name} ({type(layer).__name__}) looks values up in a vocabulary, which "
+                "LiteRT cannot: leave it out of the model, and look them up before."
             )
 
 

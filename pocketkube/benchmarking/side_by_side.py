@@ -21,10 +21,7 @@ from pocketkube.spec.sections import Benchmark
 
 
 def benchmark(
-    files: Sequence[Path],
-    settings: Benchmark,
-    samples: Path | Samples | None = None,
-    value_range: tuple[float, float] | None = None,
+    files: Sequence[Path], settings: Benchmark, samples: Path | Samples | None = None
 ) -> BenchmarkReport:
     """Measures LiteRT files against each other on this machine.
 
@@ -38,7 +35,6 @@ def benchmark(
         settings: Number of runs, how precise the ratio is to be, and the thread counts.
         samples: Test examples, or an .npz of such, see `load_samples`; without any
             latency is measured on random numbers and there is no score.
-        value_range: What 0 and 255 of the .npz's 8-bit images become; 0 and 1 if None.
 
     Returns:
         The figures, in the order of the files.
@@ -48,7 +44,7 @@ def benchmark(
     """
     if not files:
         raise UserError("There is nothing to measure: give one .tflite file or more.")
-    examples = load_samples(samples, value_range) if isinstance(samples, Path) else samples
+    examples = load_samples(samples) if isinstance(samples, Path) else samples
     # All are tried before anything is measured, so that a wrong file is told at once.
     for file in files:
         if examples:

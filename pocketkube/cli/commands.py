@@ -239,13 +239,18 @@ def benchmark(options: Namespace) -> None:
     from pocketkube.benchmarking import benchmark as measure
     from pocketkube.benchmarking.rendering import render_table
     from pocketkube.benchmarking.results import benchmark_document
+    from pocketkube.benchmarking.samples import load_samples
     from pocketkube.spec.sections import Benchmark
 
     settings = settings_of_options(
         Benchmark, runs=options.runs, threads=tuple(options.threads or (1, 2))
     )
-    doubts = [] if options.samples is None else _doubts(options.files[0], options.samples, value_range)
-    found = measure(options.files, settings, options.samples, value_range)
+    samples = None if options.samples is None else load_samples(options.samples, value_range)
+    doubts: list[str] = []
+    # Those of a job say what they are, and are in the range that its model takes.
+    if samples is not None and samples.measure is None:
+        doubts = _doubts(options.files[0], options.samples, value_range)
+    found = measure(options.files, settings, samples)
     for sentence in doubts:
         print(f"warning: {sentence}", file=sys.stderr)
     if options.json:
@@ -262,10 +267,7 @@ def _doubts(file: Path, samples: Path, value_range: tuple[float, float] | None) 
     """
     from importlib.util import find_spec
 
-    from pocketkube.benchmarking.samples import load_samples
-
-    # Those of a job say what they are, and are in the range that its model takes.
-    if find_spec("tensorflow") is None or load_samples(samples, value_range).measure is not None:
+    if find_spec("tensorflow") is None:
         return []
     quiet_tensorflow()
     from pocketkube.cli.files import by_option, runnable

@@ -78,7 +78,7 @@ def layers_without_kernels(model: keras.Model) -> list[str]:
     ]
 
 
-# Weights that only add to channels, or scale them, of however many axes.
+# Weights of several axes that each stand for themselves, as those of attention heads and of PReLU.
 BY_CHANNEL = ("bias", "alpha")
 DENSE: Mapping[str, tuple[int, ...]] = MappingProxyType({"kernel": (-1,)})
 TRANSPOSED: Mapping[str, tuple[int, ...]] = MappingProxyType({"kernel": (-2,)})

@@ -28,7 +28,6 @@ from pocketkube.spec.sections import FLOAT, QuantizeWeights
 
 BATCH_SIZE, MOST_VALUES = 64, 2**18
 MOST_BITS = 8
-# Weights of several axes that each stand for themselves, as those of attention heads and of PReLU.
 FIXED_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 

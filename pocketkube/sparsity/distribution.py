@@ -9,36 +9,29 @@ Distribution = Literal["uniform", "size", "global"]
 
 
 def layer_sparsities(
-    kernels: Sequence[np.ndarray],
-    sparsity: float,
-    distribution: Distribution,
-    axes: Sequence[int] | None = None,
+    kernels: Sequence[np.ndarray], sparsity: float, distribution: Distribution
 ) -> list[float]:
     """The sparsity of each kernel, such that all of them together have `sparsity`.
 
     Args:
-        kernels: The kernels as they are.
+        kernels: The kernels as they are, `[..., outputs]`.
         sparsity: Part of all weights that is to be zero.
         distribution: "uniform": the same in each. "size": in proportion to the logarithm of the
             kernel's number of weights, clipped to [0, 1] (PocketFlow, 2018) and further to leave as
             many weights as there are output channels: a layer of none gives the same whatever it is
             shown, and all that was trained before it would be lost. "global": what one threshold
             for all gives, magnitudes in parts of what their layer has left (LAMP, Lee et al., 2021).
-        axes: Each kernel's axis of outputs; the last if None.
     """
-    outputs = [
-        kernel.shape[axis] for kernel, axis in zip(kernels, axes or [-1] * len(kernels), strict=True)
-    ]
-    return DISTRIBUTIONS[distribution](kernels, outputs, sparsity)
+    return DISTRIBUTIONS[distribution](kernels, sparsity)
 
 
-def _uniform(kernels: Sequence[np.ndarray], outputs: Sequence[int], sparsity: float) -> list[float]:
+def _uniform(kernels: Sequence[np.ndarray], sparsity: float) -> list[float]:
     return [sparsity] * len(kernels)
 
 
-def _by_size(kernels: Sequence[np.ndarray], outputs: Sequence[int], sparsity: float) -> list[float]:
+def _by_size(kernels: Sequence[np.ndarray], sparsity: float) -> list[float]:
     sizes = np.array([kernel.size for kernel in kernels], float)
-    most = 1 - np.array(outputs) / sizes
+    most = 1 - np.array([kernel.shape[-1] for kernel in kernels]) / sizes
     shares = np.log(sizes)
     result = np.zeros(len(sizes))
     free = np.ones(len(sizes), bool)
@@ -53,9 +46,7 @@ def _by_size(kernels: Sequence[np.ndarray], outputs: Sequence[int], sparsity: fl
     return [float(value) for value in result]
 
 
-def _by_threshold(
-    kernels: Sequence[np.ndarray], outputs: Sequence[int], sparsity: float
-) -> list[float]:
+def _by_threshold(kernels: Sequence[np.ndarray], sparsity: float) -> list[float]:
     scores = [_lamp(kernel) for kernel in kernels]
     owners = np.repeat(np.arange(len(kernels)), [len(each) for each in scores])
     gone = np.argsort(np.concatenate(scores), kind="stable")[: round(sparsity * len(owners))]
@@ -69,9 +60,7 @@ def _lamp(kernel: np.ndarray) -> np.ndarray:
     return squares / np.maximum(np.cumsum(squares[::-1])[::-1], 1e-300)
 
 
-# From kernels, how many outputs each has, and the sparsity of all.
-Share = Callable[[Sequence[np.ndarray], Sequence[int], float], list[float]]
-DISTRIBUTIONS: dict[str, Share] = {
+DISTRIBUTIONS: dict[str, Callable[[Sequence[np.ndarray], float], list[float]]] = {
     "uniform": _uniform,
     "size": _by_size,
     "global": _by_threshold,

@@ -95,14 +95,17 @@ class GradualSparsification(_Masked):
             for kernel, mask, hidden in zip(self.kernels, self.masks, self._hidden_values, strict=True)
         ]
         sparsities = self._sparsities(whole, part)
-        masks = [
-            mask_of(values, sparsity, self._settings.pattern, axis)
-            for values, sparsity, axis in zip(whole, sparsities, self.output_axes, strict=True)
-        ]
-        for kernel, mask, hidden, before, values, chosen in zip(
-            self.kernels, self.masks, self._hidden_values, self._before, whole, masks, strict=True
+        for kernel, axis, mask, hidden, before, values, sparsity in zip(
+            self.kernels,
+            self.output_axes,
+            self.masks,
+            self._hidden_values,
+            self._before,
+            whole,
+            sparsities,
+            strict=True,
         ):
-            kept = chosen & before
+            kept = mask_of(values, sparsity, self._settings.pattern, axis) & before
             hidden.assign(values)
             mask.assign(kept)
             kernel.assign(values * kept)
@@ -112,8 +115,11 @@ class GradualSparsification(_Masked):
     def _sparsities(self, whole: Sequence[np.ndarray], part: float) -> list[float]:
         if self._settings.ratios:
             return [part * self._settings.ratios.get(path, 0.0) for path in self.paths]
-        sparsity, distribution = part * self._settings.sparsity, self._settings.distribution
-        return layer_sparsities(whole, sparsity, distribution, self.output_axes)
+        outputs_last = [
+            np.moveaxis(x, axis, -1) for x, axis in zip(whole, self.output_axes, strict=True)
+        ]
+        sparsity = part * self._settings.sparsity
+        return layer_sparsities(outputs_last, sparsity, self._settings.distribution)
 
 
 def _refuse_unknown(ratios: Mapping[str, float], paths: Sequence[str]) -> None:

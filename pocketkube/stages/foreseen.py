@@ -48,7 +48,8 @@ def _make_sparse(model: keras.Model, settings: SparsifyWeights) -> None:
     if settings.ratios:
         parts = [settings.ratios.get(each.layer, 0.0) for each in found]
     else:
-        parts = layer_sparsities(values, settings.sparsity, settings.distribution, axes)
+        outputs_last = [np.moveaxis(x, axis, -1) for x, axis in zip(values, axes, strict=True)]
+        parts = layer_sparsities(outputs_last, settings.sparsity, settings.distribution)
     for kernel, whole, part, axis in zip(found, values, parts, axes, strict=True):
         kernel.variable.assign(whole * mask_of(whole, part, settings.pattern, axis))
 

@@ -113,7 +113,7 @@ def gather(spec: Spec, inputs: Mapping[str, Path]) -> Result:
                 spec,
                 before,
                 after,
-                _asked_speedup(spec, before, after, searched),
+                speedup if _budget(spec) == "macs" else _by_parameters(spec, before, after, searched),
                 _latency(spec, inputs, measured),
             )
         ),
@@ -136,12 +136,10 @@ def _budget(spec: Spec) -> Literal["macs", "parameters"]:
     return pruning[0].budget if pruning else "macs"
 
 
-def _asked_speedup(
+def _by_parameters(
     spec: Spec, before: SideFigures, after: SideFigures, search: SearchFacts | None
 ) -> Speedup:
-    """The speed-up of what target.speedup counts; a search that makes zeros leaves them out."""
-    if _budget(spec) == "macs":
-        return compare_macs(before.macs, before.unknown, after.macs, after.unknown)
+    """The speed-up of parameters; a search that makes zeros leaves them out."""
     left: float = after.parameters
     if search is not None and spec.search is not None and "sparsify_weights" in spec.search.over:
         left = search.best_trial.costs["parameters"]

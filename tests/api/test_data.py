@@ -1,5 +1,7 @@
 """Each form of data is the same examples in the same splits."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -251,8 +253,13 @@ def test_a_pipeline_that_changes_its_examples_is_told_of() -> None:
 
     like = (tf.TensorSpec((6,)), tf.TensorSpec((), Y.dtype))
     noisy = tf.data.Dataset.from_generator(changed, output_signature=like)
-    with pytest.warns(UserWarning, match=r"100% of the examples are others whenever .*Splits\(train"):
+    said = r"100% of the examples are others whenever .*Splits\(train"
+    with pytest.warns(UserWarning, match=said) as told:
         dataset_of(noisy, network(), "test")
+    assert len(told) == 1
+    with warnings.catch_warnings(record=True) as of_a_stable_one:
+        dataset_of(tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(50), network(), "test")
+    assert not of_a_stable_one
 
 
 def test_what_a_later_call_says_of_the_task_counts() -> None:

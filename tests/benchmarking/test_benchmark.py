@@ -15,6 +15,7 @@ from rich.console import Console
 
 from pocketkube.benchmarking import benchmark, environment, memory, render_table
 from pocketkube.benchmarking.memory import measure_loading
+from pocketkube.benchmarking.samples import load_samples
 from pocketkube.benchmarking.timing import Rounds
 from pocketkube.deploy import convert_litert
 from pocketkube.errors import UserError
@@ -269,9 +270,8 @@ def test_examples_are_taken_as_a_data_set_of_the_same_file(tmp_path):
         wrong = (classes + 1) % 5
         np.savez(tmp_path / "own.npz", x=images, y=wrong, x_test=images[:30], y_test=classes[:30])
         for value_range in (None, (0.0, 255.0)):
-            report = benchmark(
-                [tmp_path / "net.tflite"], FEW, tmp_path / "own.npz", value_range=value_range
-            )
+            samples = load_samples(tmp_path / "own.npz", value_range)
+            report = benchmark([tmp_path / "net.tflite"], FEW, samples)
             assert report.examples == 30
             scores[high, value_range] = report.files[0].score
     assert scores[1.0, None] == scores[255.0, (0.0, 255.0)] == 1.0

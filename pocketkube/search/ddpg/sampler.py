@@ -104,7 +104,7 @@ def _first(problem: Problem, past: History, count: int) -> list[tuple[Choice, st
         found.append(first)
         past = past.with_running(first[0])
     if not found and not past.count:
-        found.append((project(problem, np.full(len(problem.space.sizes), 0.5)).choice, DDPG.name))
+        found.append((_usual(problem, past), DDPG.name))
     return found
 
 
