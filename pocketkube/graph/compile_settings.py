@@ -27,6 +27,9 @@ def compile_like(made: keras.Model, model: keras.Model) -> None:
         return
     own = {name: keras.tree.map_structure(_own, value) for name, value in given.items()}
     made.compile(**own | _renamed(own, made, model))
+    if made.built and not made.optimizer.built:
+        # A file of one that has no variables yet makes Keras warn when it is loaded.
+        made.optimizer.build(made.trainable_variables)
 
 
 def _own(value: Any) -> Any:
