@@ -246,7 +246,7 @@ def test_ratios_of_another_stage_are_refused(tmp_path: Path) -> None:
 
 
 def lines(cache: Path) -> list[dict[str, Any]]:
-    journals = list(cache.glob(".search_ratios-*.partial/trials.jsonl"))
+    journals = list(cache.glob(".search_ratios-*.partial/*/trials.jsonl"))
     return [json.loads(line) for file in journals for line in file.read_text().splitlines()]
 
 
