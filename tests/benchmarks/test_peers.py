@@ -64,7 +64,9 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Cases whose processes were started; their results are made up, but for one that dies."""
     begun: list[str] = []
 
-    def process(environment: str, module: str, arguments: list[str], log: Path) -> str:
+    def process(
+        environment: str, module: str, arguments: list[str], log: Path, *, gpu: bool
+    ) -> str:
         folder = Path(arguments[0])
         if module.endswith("dense"):
             folder.mkdir(parents=True)
@@ -104,7 +106,7 @@ def test_an_interrupted_run_leaves_nothing_running(
 ) -> None:
     pids: list[int] = []
 
-    def run(case: Case, output: Path, budget: Budget) -> str:
+    def run(case: Case, output: Path, budget: Budget, *, gpu: bool) -> str:
         process = started(["sleep", "300"])
         pids.append(process.pid)
         os.kill(os.getpid(), signal.SIGINT)
@@ -112,10 +114,27 @@ def test_an_interrupted_run_leaves_nothing_running(
         return ""
 
     monkeypatch.setattr(runner, "run", run)
-    monkeypatch.setattr(runner, "train_dense", lambda *_: None)
+    monkeypatch.setattr(runner, "train_dense", lambda *_, **__: None)
     with pytest.raises(KeyboardInterrupt):
         runner.run_all([_case(OURS, 2.0)], tmp_path, QUICK, jobs=1)
     assert not psutil.pid_exists(pids[0])
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_processes_see_the_gpu_where_they_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool
+) -> None:
+    seen: list[str | None] = []
+
+    def begin(command: list[str], env: dict[str, str], **kwargs: object) -> subprocess.Popen[bytes]:
+        seen.append(env.get("CUDA_VISIBLE_DEVICES"))
+        return subprocess.Popen(["true"])
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(runner, "started", begin)
+    runner.run(_case(OURS, 2.0), tmp_path, QUICK, gpu=gpu)
+    # The method's process and the one that trains what it answers.
+    assert seen == ["0" if gpu else ""] * 2
 
 
 def test_a_folder_of_another_budget_is_refused(tmp_path: Path, commands: list[str]) -> None:

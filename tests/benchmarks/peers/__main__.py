@@ -43,7 +43,8 @@ def main() -> None:
             measure(chosen, output)
         failed = []
         if options.command == "run":
-            failed = run_all(chosen, output, QUICK if options.quick else FULL, options.jobs)
+            budget = QUICK if options.quick else FULL
+            failed = run_all(chosen, output, budget, options.jobs, gpu=options.gpu)
         _write_tables(chosen, output)
         if failed:
             raise MachineError(f"{len(failed)} cases failed; the first: {failed[0]}")
@@ -86,6 +87,9 @@ def _options() -> argparse.Namespace:
         each.add_argument("--targets", nargs="+", type=float, default=())
         each.add_argument("--networks", nargs="+", choices=NETWORKS, default=("resnet20",))
         each.add_argument("--jobs", type=int, default=1, help="cases at a time, a core each; default 1")
+        if name == "run":
+            told = "train on the machine's GPU what TensorFlow trains; seconds are not comparable then"
+            each.add_argument("--gpu", action="store_true", help=told)
     return parser.parse_args()
 
 

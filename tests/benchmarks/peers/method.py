@@ -5,6 +5,7 @@ before anything is compressed.
 """
 
 import json
+import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -16,7 +17,8 @@ import numpy as np
 from tests.benchmarks.peers.job import ANSWER, FILE, NETWORK, OUTPUTS, Cannot, Compressed, Job
 from tests.benchmarks.peers.metered import metered
 
-TOLERANCE = 1e-4
+# cuDNN's convolutions add up in another order than a processor's.
+TOLERANCE = 1e-4 if os.environ.get("CUDA_VISIBLE_DEVICES") == "" else 1e-3
 
 
 def main(folder: Path) -> None:

@@ -29,11 +29,15 @@ _ALONE = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "CUDA_VISIBLE_DEVICES": "",
 }
+_NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
+# Processes share its memory, and numbers have all their digits.
+_ON_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "NVIDIA_TF32_OVERRIDE": "0"}
 
 
-def run_all(chosen: Sequence[Case], output: Path, budget: Budget, jobs: int) -> list[str]:
+def run_all(
+    chosen: Sequence[Case], output: Path, budget: Budget, jobs: int, *, gpu: bool = False
+) -> list[str]:
     """Runs what is missing.
 
     Args:
@@ -41,6 +45,7 @@ def run_all(chosen: Sequence[Case], output: Path, budget: Budget, jobs: int) -> 
         output: Gets a folder for each network, seed and case.
         budget: The data and the training; a folder is for one.
         jobs: Cases at a time, of one thread each.
+        gpu: Whether TensorFlow may use the machine's GPU, for networks that take hours without.
 
     Returns:
         The cases that failed, each in a line. They are run again the next time.
@@ -52,7 +57,7 @@ def run_all(chosen: Sequence[Case], output: Path, budget: Budget, jobs: int) -> 
     missing = [case for case in chosen if finished(folder_of(case, output)) is None]
     _refuse_missing_environments(missing)
     for network, seed in dict.fromkeys((case.network, case.seed) for case in missing):
-        train_dense(output, network, seed, budget)
+        train_dense(output, network, seed, budget, gpu=gpu)
     done = len(chosen) - len(missing)
     failed: list[str] = []
     with ThreadPoolExecutor(jobs) as pool:
@@ -60,7 +65,7 @@ def run_all(chosen: Sequence[Case], output: Path, budget: Budget, jobs: int) -> 
             # What takes as long as another method waits for that one.
             for waits in (False, True):
                 some = [case for case in missing if bool(case.method.as_long_as) == waits]
-                problems = pool.map(lambda case: run(case, output, budget), some)
+                problems = pool.map(lambda case: run(case, output, budget, gpu=gpu), some)
                 for case, problem in zip(some, problems, strict=True):
                     done += 1
                     failed += [problem] if problem else []
@@ -107,7 +112,7 @@ def dense_folder(output: Path, network: str, seed: int) -> Path:
     return output / network / f"seed-{seed}" / "dense"
 
 
-def train_dense(output: Path, network: str, seed: int, budget: Budget) -> None:
+def train_dense(output: Path, network: str, seed: int, budget: Budget, *, gpu: bool) -> None:
     """Trains the uncompressed network of a seed, where it is not there."""
     folder = dense_folder(output, network, seed)
     if (folder / DENSE_FACTS).is_file():
@@ -116,12 +121,13 @@ def train_dense(output: Path, network: str, seed: int, budget: Budget) -> None:
     print(f"{network}, seed {seed}: the uncompressed network is trained", flush=True)
     course = NETWORKS[network].course(budget)
     arguments = [str(folder), network, str(seed), json.dumps(course.document())]
-    problem = _process(OURS, "tests.benchmarks.peers.dense", arguments, folder.parent / "dense.txt")
+    module, log = "tests.benchmarks.peers.dense", folder.parent / "dense.txt"
+    problem = _process(OURS, module, arguments, log, gpu=gpu)
     if problem:
         raise UserError(f"{network}, seed {seed}: {problem}")
 
 
-def run(case: Case, output: Path, budget: Budget) -> str:
+def run(case: Case, output: Path, budget: Budget, *, gpu: bool) -> str:
     """Runs one case; says what went wrong, or nothing."""
     folder, method = folder_of(case, output), case.method
     seconds = None
@@ -147,15 +153,18 @@ def run(case: Case, output: Path, budget: Budget) -> str:
     ).write()
     for environment, module in ((method.environment, "method"), (OURS, "finish")):
         arguments = [str(folder.resolve())]
-        problem = _process(environment, f"tests.benchmarks.peers.{module}", arguments, folder / LOG)
+        whole = f"tests.benchmarks.peers.{module}"
+        problem = _process(environment, whole, arguments, folder / LOG, gpu=gpu)
         if problem:
             return f"{folder}: {problem}"
     return ""
 
 
-def _process(environment: str, module: str, arguments: Sequence[str], log: Path) -> str:
+def _process(
+    environment: str, module: str, arguments: Sequence[str], log: Path, *, gpu: bool
+) -> str:
     """Runs a module; gives the last line of what it said where it failed."""
-    settings = {"PYTHONPATH": str(ROOT), "TF_USE_LEGACY_KERAS": ""}
+    settings = {"PYTHONPATH": str(ROOT), "TF_USE_LEGACY_KERAS": "", **(_ON_GPU if gpu else _NO_GPU)}
     if environment == "tfmot":
         settings = {**settings, "TF_USE_LEGACY_KERAS": "1"}
     command = [str(python_of(environment)), "-m", module, *arguments]
