@@ -64,9 +64,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Cases whose processes were started; their results are made up, but for one that dies."""
     begun: list[str] = []
 
-    def process(
-        environment: str, module: str, arguments: list[str], log: Path, *, gpu: bool
-    ) -> str:
+    def process(environment: str, module: str, arguments: list[str], log: Path, *, gpu: bool) -> str:
         folder = Path(arguments[0])
         if module.endswith("dense"):
             folder.mkdir(parents=True)

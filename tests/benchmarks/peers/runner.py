@@ -160,9 +160,7 @@ def run(case: Case, output: Path, budget: Budget, *, gpu: bool) -> str:
     return ""
 
 
-def _process(
-    environment: str, module: str, arguments: Sequence[str], log: Path, *, gpu: bool
-) -> str:
+def _process(environment: str, module: str, arguments: Sequence[str], log: Path, *, gpu: bool) -> str:
     """Runs a module; gives the last line of what it said where it failed."""
     settings = {"PYTHONPATH": str(ROOT), "TF_USE_LEGACY_KERAS": "", **(_ON_GPU if gpu else _NO_GPU)}
     if environment == "tfmot":
