@@ -119,7 +119,7 @@ def patiently(server: ApiServer, work: Callable[[], Result]) -> Result:
 
 def pause_s_after(failures: int, last: ApiServerAway) -> float:
     """How long to wait after so many failures on end: ever longer, and as long as the server asks."""
-    grown = min(15.0, 0.25 * 2**failures) * random.uniform(0.5, 1)
+    grown = min(15.0, 0.25 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)
     return max(grown, min(last.retry_after_s or 0, LONGEST_PAUSE_S))
 
 

@@ -91,7 +91,7 @@ def watch_with_pauses(
             found = listed(_within(session, left_s), kind, labels, fields)
             yield from _differences(known, found.documents)
             yield None
-            moment = found.resource_version
+            moment, failures = found.resource_version, 0
             continue
         asked_s = max(1, math.ceil(min(left_s, pause_s, LONGEST_WATCH_S)))
         began, is_new = time.monotonic(), False
@@ -106,9 +106,11 @@ def watch_with_pauses(
         except ApiServerAway as away:
             failures += 1
             # One that answers may fail for that moment: a server that was restored knows earlier ones.
-            moment = moment if away.status is None else ""
+            # One that does not, once more, is asked for a list, which says so and gives up in time.
+            moment = moment if away.status is None and failures == 1 else ""
             time.sleep(min(pause_s_after(failures, away), max(0, ends - time.monotonic())))
         else:
+            failures = 0
             if not is_new:
                 # One that ends each answer at once is not asked a thousand times a second.
                 time.sleep(1 if time.monotonic() - began < 1 else 0)

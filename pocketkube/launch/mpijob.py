@@ -316,6 +316,9 @@ class _Pods:
     def see(self, seen: Seen) -> None:
         """Takes in a pod's new state."""
         pod, uid = seen.document, seen.document["metadata"]["uid"]
+        if self._is_launcher(pod) and uid not in self._seen:
+            # A further attempt has workers of its own: what the last one lost does not end it.
+            self._lost, self._lost_since = [], None
         self._seen[uid] = pod
         if seen.is_gone:
             self._gone.add(uid)

@@ -1,21 +1,26 @@
 """Copies on a server of a folder's files, made while they change, so that work can go on elsewhere."""
 
+import os
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pocketkube.errors import UserError
-from pocketkube.storage.address import S3Address
+from pocketkube.storage.address import MAX_KEY_BYTES, S3Address, why_no_name
 from pocketkube.storage.failures import plain_failures
 from pocketkube.storage.fetch import download_all
-from pocketkube.storage.objects import list_objects
+from pocketkube.storage.objects import S3Object, list_objects
 from pocketkube.storage.patience import patiently
 from pocketkube.storage.server import Server, connect
 
 SECONDS_BETWEEN_LOOKS = 2.0
 _PART_BYTES = 16 << 20
+# Kept with a copy: when its file changed, in nanoseconds since 1970. The server's own time is that of
+# the copy's end, and the file may have changed while it was sent.
+_CHANGED = "changed-ns"
 
 
 @contextmanager
@@ -24,9 +29,10 @@ def backed_up(
 ) -> Iterator[None]:
     """Brings back a folder's files, and sends those that change during the block.
 
-    Each file has to be replaced as a whole, never written in place. A thread looks for changes every
-    two seconds; what it cannot send, because the server is away, it sends later. What changed last is
-    sent when the block ends, whether by an error or not.
+    Each file has to be replaced as a whole, never written in place. One that has changed here since its
+    copy was sent stays, and is sent. A thread looks for changes every two seconds; what it cannot send,
+    because the server is away, it sends later. What changed last is sent when the block ends, whether
+    by an error or not.
 
     Args:
         folder: The folder; made where it is not there, and files are there.
@@ -37,9 +43,9 @@ def backed_up(
         UserError: If the server stays away before the block begins, or refuses.
     """
     # Any of several processes may have to go on from them.
-    if by_this_process() or not any(folder.glob("*")):
-        patiently("fetch", lambda: _bring_back(folder, address))
     copies, ended = _Copies(folder, address), threading.Event()
+    if by_this_process() or not any(folder.glob("*")):
+        patiently("fetch", copies.bring_back)
 
     def send_again_and_again() -> None:
         while not ended.wait(SECONDS_BETWEEN_LOOKS):
@@ -78,15 +84,6 @@ def remove_if_possible(address: S3Address) -> None:
         print(f"{address} was not removed: {error}", file=sys.stderr, flush=True)
 
 
-def _bring_back(folder: Path, address: S3Address) -> None:
-    server = connect(address)
-    with plain_failures(server.endpoint, address):
-        prefix = address.object("")
-        objects = list_objects(server, address.bucket, prefix)
-        if objects:
-            download_all(server, objects, prefix, folder)
-
-
 class _Copies:
     """The files that were sent, and as what."""
 
@@ -94,8 +91,39 @@ class _Copies:
         self._folder, self._address = folder, address
         self._server: Server | None = None
         self._is_away = False
-        # What was just brought back is there.
-        self._sent = self._versions()
+        self._sent: dict[str, tuple[int, int]] = {}
+
+    def bring_back(self) -> None:
+        """Takes the place of each file that has not changed here since its copy was sent."""
+        server, prefix = connect(self._address), self._address.object("")
+        with plain_failures(server.endpoint, self._address):
+            wanted = [
+                each
+                for each in list_objects(server, self._address.bucket, prefix)
+                if self._is_newer(server, each, each.key.removeprefix(prefix))
+            ]
+            if not wanted:
+                return
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".", dir=self._folder) as aside:
+                download_all(server, wanted, prefix, Path(aside))
+                names = sorted(file.name for file in Path(aside).iterdir())
+                for name in names:
+                    (Path(aside) / name).replace(self._folder / name)
+        versions = self._versions()
+        self._sent = {name: versions[name] for name in names}
+
+    def _is_newer(self, server: Server, copy: S3Object, name: str) -> bool:
+        """Whether a copy is of a file that is not here, or here is no later one."""
+        # Files of a folder's folders are not sent: whoever put these there, they are not its copies.
+        if "/" in name or why_no_name(name, MAX_KEY_BYTES):
+            return False
+        file = self._folder / name
+        if not file.exists():
+            return True
+        found = server.client.stat_object(copy.bucket, copy.key).metadata or {}
+        changed = found.get(f"x-amz-meta-{_CHANGED}", "")
+        return changed.isdecimal() and int(changed) >= file.stat().st_mtime_ns
 
     def send_changed(self) -> None:
         """Sends the files that changed since they were sent; says so once where that is in vain."""
@@ -117,6 +145,7 @@ class _Copies:
             # Open, the file stays what it is when another takes its place.
             (self._folder / name).open("rb") as stream,
         ):
+            changed = os.fstat(stream.fileno()).st_mtime_ns
             size = stream.seek(0, 2)
             stream.seek(0)
             self._server.client.put_object(
@@ -124,6 +153,7 @@ class _Copies:
                 self._address.object(name),
                 stream,
                 size,
+                metadata={_CHANGED: f"{changed}"},
                 part_size=_PART_BYTES,
                 num_parallel_uploads=1,
             )

@@ -291,6 +291,14 @@ class S3Location(Location):
         for each in objects:
             if wrong := why_no_name(each.key, _MAX_NAME_BYTES):
                 raise UserError(f"{each!s:.300} cannot become a file here: {wrong}.")
+        files = {each.key for each in objects}
+        for each in objects:
+            for above in PurePosixPath(each.key).parents:
+                if str(above) in files:
+                    raise UserError(
+                        f"s3://{each.bucket}/{above} is an object, and {each!s:.300} one below it: no "
+                        "file here can be a folder as well; remove or rename one of them."
+                    )
         return objects
 
     def _sealed(self, server: Server) -> list[S3Object]:
@@ -299,7 +307,9 @@ class S3Location(Location):
     def _hold(self, objects: Sequence[S3Object], silent: bool) -> Fetched:
         size_bytes = sum(each.size_bytes for each in objects)
         told = [(each.key, each.size_bytes, each.etag, each.sha256) for each in objects]
-        identity = json.dumps([server_settings.endpoint(self.address), self.address.bucket, told])
+        # The same objects lie otherwise in a copy of a folder than in one of a file.
+        asked = [server_settings.endpoint(self.address), self.address.bucket, self.address.key]
+        identity = json.dumps([*asked, told])
 
         def fill(folder: Path) -> None:
             server = connect(self.address)
@@ -322,7 +332,11 @@ def _match(names: Sequence[str], pattern: Sequence[str]) -> bool:
     if not pattern:
         return not names
     if pattern[0] == "**":
-        return any(_match(names[at:], pattern[1:]) for at in range(len(names) + 1))
+        # Nothing that begins with a dot is among any folders.
+        hidden = (at for at, name in enumerate(names) if name.startswith("."))
+        return any(
+            _match(names[at:], pattern[1:]) for at in range(next(hidden, len(names)) + 1)
+        )
     return (
         bool(names)
         and fnmatchcase(names[0], pattern[0])

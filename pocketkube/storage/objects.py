@@ -110,7 +110,7 @@ def _copy(server: Server, wanted: S3Object, target: Path, shown: Progress, befor
         size = min(PART_BYTES, wanted.size_bytes - start)
         return _copy_part(server, wanted, target, start, size, came, given_up)
 
-    target.touch()
+    target.write_bytes(b"")
     if len(starts) == 1:
         checked = [part(0)]
     else:

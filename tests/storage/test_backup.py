@@ -1,5 +1,6 @@
 """Checkpoints that are copied to an S3 server while a stage trains, and found by the next attempt."""
 
+import io
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ from pocketkube.stages.on_cluster import run_on_cluster
 from pocketkube.stages.run import forget_checkpoints
 from pocketkube.storage import S3Address, backed_up, parse_uri
 from pocketkube.storage.backup import remove_objects
+from pocketkube.storage.server import connect
 from tests.steps import call_of, run_step
 from tests.storage.gateway import BUCKET, Gateway
 
@@ -57,6 +59,33 @@ def test_a_change_is_sent_while_the_block_goes_on(s3: Gateway, tmp_path: Path) -
             time.sleep(0.1)
         assert sent.read_text() == "1"
     remove_objects(parse_uri(PLACE))
+
+
+def test_a_file_that_was_not_sent_any_more_stays_and_an_older_one_does_not(
+    s3: Gateway, tmp_path: Path
+) -> None:
+    here, elsewhere, address = tmp_path / "here", tmp_path / "elsewhere", parse_uri(PLACE)
+    with backed_up(here, address):
+        write_text(here / "one", "step 1 of 20")
+    write_text(here / "one", "step 2 of 20, and a longer history")
+    with backed_up(here, address):
+        assert (here / "one").read_text() == "step 2 of 20, and a longer history"
+    with backed_up(elsewhere, address):
+        assert (elsewhere / "one").read_text() == "step 2 of 20, and a longer history"
+        write_text(elsewhere / "one", "step 3")
+    with backed_up(here, address):
+        assert (here / "one").read_text() == "step 3"
+    remove_objects(address)
+
+
+def test_what_others_put_below_the_place_is_not_brought_back(s3: Gateway, tmp_path: Path) -> None:
+    address = parse_uri(PLACE)
+    client = connect(address).client
+    for name in ("one", "below/two"):
+        client.put_object(BUCKET, address.object(name), io.BytesIO(b"1"), 1)
+    with backed_up(tmp_path, address):
+        assert [path.name for path in tmp_path.iterdir()] == ["one"]
+    remove_objects(address)
 
 
 IN_A_HURRY = """

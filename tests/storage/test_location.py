@@ -210,10 +210,10 @@ def test_records_that_cannot_be_fetched_say_why(there: str, s3: Gateway, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "pattern", ["a-*", "*", "*/a-1", "**/a-*", "a-[12]", "b/**/c", "b/a-1", "none-*"]
+    "pattern", ["a-*", "*", "*/a-1", "**/a-*", "a-[12]", "b/**/c", "b/a-1", "none-*", "**"]
 )
 def test_a_pattern_means_what_it_means_in_a_folder(there: str, tmp_path: Path, pattern: str) -> None:
-    names = ("a-1", "a-2", "a-3", ".a-4", "b/a-1", "b/c", "b/d/c", "e")
+    names = ("a-1", "a-2", "a-3", ".a-4", "b/a-1", "b/.hidden/a-1", "b/.d/c", "b/c", "b/d/c", "e")
     data = write(tmp_path / "data", dict.fromkeys(names, b"1"))
     put(data, there)
     local = [str(m) for m in parse_location(pattern, data).matches() if Path(str(m)).is_file()]
@@ -304,6 +304,14 @@ def test_new_data_is_fetched_anew(there: str, tmp_path: Path) -> None:
     for data in (b"old", b"new"):
         put(file_of(tmp_path, data), there)
         assert fetch(there) == data
+
+
+def test_one_object_is_read_by_its_name_and_as_the_one_of_its_folder(there: str, tmp_path: Path) -> None:
+    put(write(tmp_path, {"data/digits.npz": b"1"}), there)
+    for _ in range(2):
+        with parse_location(f"{there}/data").fetched() as folder:
+            assert [path.name for path in folder.iterdir()] == ["digits.npz"]
+        assert fetch(f"{there}/data/digits.npz") == b"1"
 
 
 def test_a_damaged_download_is_refused(
