@@ -25,6 +25,7 @@ from pocketkube.files.whole import write_text
 from pocketkube.kube.doctor.katib import ALGORITHMS, MPIJOBS
 from pocketkube.kube.kfp.package import read_package
 from pocketkube.kube.pod_parts import CONTAINER_SECURITY
+from pocketkube.kube.trainjob import training_runtime
 from pocketkube.search.suggestion_service import PORT, SERVICE
 from pocketkube.spec.sections import Cluster
 
@@ -34,6 +35,9 @@ _HEADER = "# Written by `make manifests` from pipelines/.\n"
 _KATIB_HEADER = """\
 # Written by `make manifests`: what of the KatibConfig in Katib's ConfigMap katib-config is ours.
 # `python -m manifests.register_in_katib` adds it; by hand, add each list's items to that of its name.
+"""
+_TRAINER_HEADER = """\
+# Written by `make manifests`: what TrainJobs are made from, once for a cluster with Kubeflow Trainer.
 """
 # The service's most is some 115 MiB, of which SciPy's solver takes 40; Katib gives 100 if not told.
 MEMORY = "192Mi"
@@ -59,6 +63,10 @@ def generated() -> dict[str, str]:
     """
     names, files = [], {"components/image/kustomization.yaml": images()}
     files["katib/entries.yaml"] = katib_entries()
+    files["trainer/runtime.yaml"] = training_runtime_text()
+    files["trainer/kustomization.yaml"] = _kustomization(
+        "Kustomization", {"resources": ["runtime.yaml"]}
+    )
     for make in READY.values():
         name, package, objects = _compiled(make())
         names.append(f"{name}.yaml")
@@ -105,6 +113,12 @@ def images() -> str:
         {"name": "pocketkube-benchmark", **_parts(BENCHMARK_IMAGE, benchmark)},
     ]
     return _kustomization("Component", {"images": names})
+
+
+def training_runtime_text() -> str:
+    """The ClusterTrainingRuntime of `launcher: trainjob`."""
+    runtime = training_runtime(Cluster(), os.environ["POCKETKUBE_IMAGE"])
+    return _TRAINER_HEADER + yaml.dump(runtime, Dumper=_Plain, sort_keys=False)
 
 
 def katib_entries() -> str:

@@ -407,7 +407,13 @@ def _stage_call(options: Namespace) -> Any:
     from pocketkube.stages.call import StageCall, config_of
     from pocketkube.stages.configs import ModelConfig, OnNodesConfig
     from pocketkube.stages.plan import step_named
+    from pocketkube.storage import is_uri
 
+    if options.checkpoints and not is_uri(options.checkpoints):
+        raise UserError(
+            f"--checkpoints: {repeatable(options.checkpoints)} is no place on an S3 server, as in "
+            "s3://bucket/checkpoints; on this machine they are kept anyhow."
+        )
     inputs: dict[str, str] = {}
     for word in options.input:
         name, equals, place = word.partition("=")

@@ -52,14 +52,20 @@ def outcome_of_job(ended: JobEnding) -> Outcome:
     told = outcome_of_process(ended.exit_code or 1, ended.lines, oom_killed=bool(starved))
     if told.cause in (Cause.USER_ERROR, Cause.BAD_DATA):
         return told
+    launcher = ended.launcher
+    if launcher and launcher.reason == "OOMKilled":
+        more = (
+            "it only starts the workers: let each of them have more processes (cluster.workers.slots)"
+        )
+        return Outcome(137, Cause.OUT_OF_MEMORY, f"{sentence(launcher)[:-1]}; {more}.")
     starved |= {ending.pod for ending in ended.pods if ending.reason == "OOMKilled"}
     if starved:
         what = f"Memory ran out in {' and '.join(sorted(starved))}"
         limit = f"which may have {ended.memory}" if ended.memory else "on its node"
         return Outcome(137, Cause.OUT_OF_MEMORY, f"{what}, {limit}: raise cluster.workers.memory.")
     # Ended as a whole: deleted, evicted, or its node lost.
-    if ended.launcher and not ended.launcher.container:
-        return Outcome(1, Cause.NODE_LOST, sentence(ended.launcher))
+    if launcher and not launcher.container:
+        return Outcome(1, Cause.NODE_LOST, sentence(launcher))
     if ended.lost:
         return Outcome(1, Cause.NODE_LOST, sentence(ended.lost[0]))
     if ended.exit_code is None:

@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 
 from pocketkube.errors import UserError
 from pocketkube.kube.benchmark_job import CONTAINER, Measurement, benchmark_job
+from pocketkube.kube.failures import NotInTime
 from pocketkube.kube.logs import follow_log
 from pocketkube.kube.objects import JOB, POD, delete, find, get, met_condition
 from pocketkube.kube.own_pod import own_pod
@@ -184,7 +185,9 @@ class NodePoolJob(EndsWhenFollowed):
         for pod in waiting:
             if stuck := why_stuck(self._session, pod):
                 return stuck
-        return None if self._pods else why_no_pods(self._session, job)
+        # A quota may let some of them be made.
+        is_whole = len(self._pods) >= job["spec"].get("completions", 1)
+        return None if is_whole else why_no_pods(self._session, job)
 
     def _done(self) -> Outcome:
         """The Job is of no more use: what it made is on the object store."""
@@ -215,7 +218,9 @@ class NodePoolJob(EndsWhenFollowed):
         return Outcome(1, Cause.TIME_OUT, reason)
 
     def _delete(self) -> None:
-        delete(self._session, JOB, self.name)
+        # What came of it is known already, and the pod of a node that is gone takes its time.
+        with suppress(NotInTime):
+            delete(self._session, JOB, self.name)
 
 
 def _of_pod(followed: _Followed, ending: Ending) -> Outcome:

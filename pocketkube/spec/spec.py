@@ -1,5 +1,6 @@
 """A spec as a whole, and how its sections have to fit each other."""
 
+import math
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -130,6 +131,17 @@ class Spec(Settings):
             raise ValueError(
                 "benchmark: threads has to have 1 among them, with which target.max_latency_ms is "
                 f"measured; received {', '.join(map(str, self.benchmark.threads))}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _workers_are_enough_to_begin(self) -> Self:
+        elastic, slots = self.cluster.workers.elastic, self.cluster.workers.slots
+        there = slots * math.ceil(self.training.workers / slots)
+        if elastic and elastic.min_workers > there:
+            raise ValueError(
+                f"cluster.workers.elastic.min_workers: training would wait for {elastic.min_workers} "
+                f"processes, and training.workers: {self.training.workers} begins with {there}"
             )
         return self
 

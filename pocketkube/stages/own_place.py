@@ -37,7 +37,7 @@ def work_of(store: ObjectStore) -> str:
     Args:
         store: The section.
     """
-    return store.work or os.environ.get(WORK) or USUAL_WORK
+    return (store.work or os.environ.get(WORK) or USUAL_WORK).rstrip("/")
 
 
 def own_place(call: StageCall, store: ObjectStore, task: str = "") -> OwnPlace:

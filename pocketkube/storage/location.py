@@ -334,9 +334,7 @@ def _match(names: Sequence[str], pattern: Sequence[str]) -> bool:
     if pattern[0] == "**":
         # Nothing that begins with a dot is among any folders.
         hidden = (at for at, name in enumerate(names) if name.startswith("."))
-        return any(
-            _match(names[at:], pattern[1:]) for at in range(next(hidden, len(names)) + 1)
-        )
+        return any(_match(names[at:], pattern[1:]) for at in range(next(hidden, len(names)) + 1))
     return (
         bool(names)
         and fnmatchcase(names[0], pattern[0])

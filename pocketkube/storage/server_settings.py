@@ -76,13 +76,17 @@ def credential(address: S3Address, name: str) -> str:
     found = os.environ.get(name)
     if not found:
         raise UserError(f"{address}: {name} is not set; the S3 server asks for it.")
-    # A secret made with echo ends in a line break, which no header can carry.
-    if not re.fullmatch(r"[!-~]+", found):
+    if not is_key(found):
         raise UserError(
             f"{address}: {name} has a space, a line break or another sign that no key has; "
             "make the secret without a line break (echo -n)."
         )
     return found
+
+
+def is_key(text: str) -> bool:
+    """Whether a text can be a key: one made with echo ends in a line break, which no header carries."""
+    return re.fullmatch(r"[!-~]+", text) is not None
 
 
 def secret_name() -> str | None:

@@ -169,6 +169,12 @@ def test_what_the_spec_alone_tells_is_told_at_once(
     assert not (tmp_path / "out").exists()
 
 
+def test_checkpoints_go_to_a_server_alone(tmp_path: Path) -> None:
+    words = ["train_model", "--spec", write_spec(tmp_path), "--output", tmp_path / "out"]
+    said = refused("stage", *words, "--checkpoints", tmp_path / "kept")
+    assert f"--checkpoints: {tmp_path / 'kept'} is no place on an S3 server, as in s3://" in said
+
+
 @pytest.mark.parametrize("command", ["run", "search"])
 def test_results_are_written_to_this_machine_and_to_no_folder_called_s3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
@@ -193,6 +199,10 @@ def test_a_spec_whose_files_are_there_or_elsewhere_is_right(tmp_path: Path, caps
         ({"target": "{speedup: 0.5}"}, "spec.yaml line 3"),
         ({"training": "{epochs: 0}"}, "spec.yaml line 5"),
         ({"model": "resnet21"}, "resnet21"),
+        (
+            {"cluster": "{workers: {elastic: {min_workers: 4, max_workers: 8}}}"},
+            "training would wait for 4 processes, and training.workers: 1 begins with 1",
+        ),
     ],
 )
 def test_wrong_specs_name_the_line(tmp_path: Path, changes: dict[str, str], said: str) -> None:

@@ -130,6 +130,12 @@ def test_the_s3_server_of_tasks(namespace: str, store: str) -> None:
         "refuses the keys of Secret mlpipeline-minio-artifact"
         in found["tasks' S3 server"][0]["sentence"]
     )
+    core.patch_namespaced_secret(
+        "mlpipeline-minio-artifact", namespace, {"stringData": {"accesskey": "tester\n"}}
+    )
+    _, found = examined("--namespace", namespace)
+    said = found["tasks' S3 server"][0]["sentence"]
+    assert said.startswith("accesskey of Secret mlpipeline-minio-artifact has a space, a line break")
     core.delete_namespaced_secret("mlpipeline-minio-artifact", namespace)
     _, found = examined("--namespace", namespace)
     assert "there is no Secret mlpipeline-minio-artifact" in found["tasks' S3 server"][0]["sentence"]
@@ -148,12 +154,28 @@ def test_nodes_that_no_label_and_no_room_leaves(namespace: str, spec: Any) -> No
 
 
 def test_a_quota_that_is_used_up_and_asks_for_what_pods_do_not_say(namespace: str, spec: Any) -> None:
-    document = {"metadata": {"name": "tight"}, "spec": {"hard": {"limits.memory": "1Gi", "pods": "0"}}}
-    client.CoreV1Api().create_namespaced_resource_quota(namespace, document)
+    core, hard = client.CoreV1Api(), {"limits.memory": "1Gi", "requests.memory": "1Gi", "pods": "0"}
+    core.create_namespaced_resource_quota(
+        namespace, {"metadata": {"name": "tight"}, "spec": {"hard": hard}}
+    )
+    # It gives requests a default, and limits none.
+    asked = {"type": "Container", "defaultRequest": {"memory": "1Mi"}}
+    core.create_namespaced_limit_range(
+        namespace, {"metadata": {"name": "asked"}, "spec": {"limits": [asked]}}
+    )
     _, found = examined(spec("task: {cpu: '1'}"), "--namespace", namespace)
     full, unsaid = found["quota"]
     assert full["sentence"] == "tight is used up: pods 0 of 0"
-    assert "counts memory: it refuses pods that ask for none" in unsaid["sentence"]
+    assert "counts limits.memory: it refuses pods that ask for none" in unsaid["sentence"]
+
+
+def test_pods_that_a_quota_refuses_are_no_question_of_rights(namespace: str) -> None:
+    document = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    client.CoreV1Api().create_namespaced_resource_quota(namespace, document)
+    code, found = examined("--namespace", namespace, "--try-images")
+    assert code == 2
+    assert found["images"][0]["level"] == "wrong"
+    assert "exceeded quota: none" in found["images"][0]["sentence"]
 
 
 def test_images_are_tried_and_their_pods_removed(namespace: str, spec: Any) -> None:

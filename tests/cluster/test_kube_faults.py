@@ -1,5 +1,6 @@
 """Requests to a real API server over a way on which things go wrong."""
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,6 +11,7 @@ import pytest
 from pocketkube.kube import ApiServerAway, Refused, Session, objects
 from pocketkube.kube.objects import CONFIG_MAP
 from pocketkube.kube.transport import Patience
+from pocketkube.kube.watching import watch
 from tests.cluster.faulty import faulty, status
 from tests.cluster.lone_api_server import LoneApiServer
 from tests.cluster.test_kube_objects import config_map, core, data_of
@@ -179,6 +181,20 @@ def test_a_server_that_stays_away_is_given_up(lone: LoneApiServer, bare: Session
         assert session.server.url in str(caught.value)
     assert time.monotonic() - began < 10
     assert 3 <= len(asked) < 12
+
+
+def test_a_watch_of_a_server_that_stays_away_is_given_up(way: Way, bare: Session) -> None:
+    objects.create(bare, config_map())
+    is_away = threading.Event()
+    patience = Patience(answer_s=1, total_s=3)
+    with way(lambda *_: Cut(0) if is_away.is_set() else None, patience=patience) as session:
+        states = watch(session, CONFIG_MAP, name="settings", seconds=300)
+        assert not next(states).is_gone
+        is_away.set()
+        began = time.monotonic()
+        with pytest.raises(ApiServerAway):
+            next(states)
+    assert time.monotonic() - began < 60
 
 
 def test_a_conflict_that_never_ends_is_told(way: Way, bare: Session) -> None:

@@ -38,6 +38,15 @@ def ended(code: int | None = 1, *lines: str, **known) -> JobEnding:
             Cause.OUT_OF_MEMORY,
             "Memory ran out in t-worker-0, on its node: raise cluster.workers.memory.",
         ),
+        (
+            ended(
+                137, launcher=Ending("t-launcher-x", "launcher", "OOMKilled", 137, "its limit is 512Mi")
+            ),
+            Cause.OUT_OF_MEMORY,
+            "Container launcher of pod t-launcher-x was killed for memory (OOMKilled): its limit is "
+            "512Mi; it only starts the workers: let each of them have more processes "
+            "(cluster.workers.slots).",
+        ),
         (ended(1, lost=[DELETED]), Cause.NODE_LOST, "Pod t-worker-1 was deleted."),
         (
             ended(143, launcher=Ending("t-launcher-x", "", "Evicted", None, "The node was low.")),

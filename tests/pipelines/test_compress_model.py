@@ -58,7 +58,7 @@ def test_every_component_is_in_a_pipeline(compiled: Package, tmp_path: Path) -> 
     spec = parse_spec({"model": "lenet", "dataset": "digits", "stages": ["quantize_weights"]})
     tasks = compiled.tasks | package(compress_model(spec), tmp_path).tasks
     used = {task["componentRef"]["name"].removeprefix("comp-").rstrip("-2") for task in tasks.values()}
-    assert used == {name.replace("_", "-") for name in COMPONENTS}
+    assert used == {name.replace("_", "-") for name in COMPONENTS} | {"check-addresses"}
 
 
 def test_containers_run_as_non_root(compiled: Package) -> None:
@@ -128,9 +128,13 @@ def test_the_measurement_is_never_taken_from_a_cache(compiled: Package) -> None:
     assert compiled.tasks["train-model"]["cachingOptions"] == {"enableCache": True}
 
 
-def test_what_depends_on_addresses_is_repeated_where_they_hold_something_else(tmp_path: Path) -> None:
+# Where the spec names none, a run's parameters may.
+@pytest.mark.parametrize("dataset", [{"npz": "s3://data/a.npz"}, {"builtin": "digits"}])
+def test_what_depends_on_addresses_is_repeated_where_they_hold_something_else(
+    tmp_path: Path, dataset: dict[str, str]
+) -> None:
     stages = {"stages": ["prune_channels", "quantize_int8"], "target": {"speedup": 2}}
-    spec = parse_spec(SHORT | stages | {"dataset": {"npz": "s3://data/a.npz"}})
+    spec = parse_spec(SHORT | stages | {"dataset": dataset})
     found = package(compress_model(spec), tmp_path)
     assert found.tasks["check-addresses"]["cachingOptions"] == {}
     assert found.tasks["check-addresses"]["inputs"]["parameters"]["dataset"] == {

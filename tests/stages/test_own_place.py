@@ -18,6 +18,9 @@ TEAM = "s3://mlpipeline/private/team/pocketkube"
         ({}, None, "s3://mlpipeline/pocketkube"),
         ({}, TEAM, TEAM),
         ({"work": "s3://own/place"}, TEAM, "s3://own/place"),
+        # As people write folders.
+        ({"work": "s3://own/place/"}, TEAM, "s3://own/place"),
+        ({}, f"{TEAM}/", TEAM),
     ],
 )
 def test_a_spec_that_names_no_place_has_its_namespaces(

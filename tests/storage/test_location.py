@@ -306,7 +306,9 @@ def test_new_data_is_fetched_anew(there: str, tmp_path: Path) -> None:
         assert fetch(there) == data
 
 
-def test_one_object_is_read_by_its_name_and_as_the_one_of_its_folder(there: str, tmp_path: Path) -> None:
+def test_one_object_is_read_by_its_name_and_as_the_one_of_its_folder(
+    there: str, tmp_path: Path
+) -> None:
     put(write(tmp_path, {"data/digits.npz": b"1"}), there)
     for _ in range(2):
         with parse_location(f"{there}/data").fetched() as folder:

@@ -29,7 +29,6 @@ from pocketkube.spec import Spec, settings_document
 from pocketkube.spec.form import CompressForm, spec_of
 from pocketkube.spec.sections import TaskPods
 from pocketkube.stages.configs import BuildReportConfig
-from pocketkube.stages.outside import named_outside
 from pocketkube.stages.parts import (
     TASKS,
     check_tasks,
@@ -41,7 +40,6 @@ from pocketkube.stages.parts import (
 )
 from pocketkube.stages.plan import BASELINE, MEASURED, REPORTED, RESULT, SEARCH, Step, plan
 from pocketkube.stages.registry import stage_named
-from pocketkube.storage import is_uri
 
 NAME = "compress-model"
 DESCRIPTION = "Makes a trained Keras network smaller and faster, and shows by how much."
@@ -185,14 +183,14 @@ def compress_model(spec: Spec) -> Any:
     def pipeline(*values: Any) -> Compressed | Searched:
         parameters = dict(zip(_parameters(spec), values, strict=True))
         store = spec.cluster.object_store
-        held = {}
-        if _has_addresses(spec):
-            checked = check_addresses(**_told_of(check_addresses, spec, parameters))
-            checked.set_display_name("check_addresses").set_caching_options(False)
-            set_pod(checked)
-            request_now(checked, request_of_pods(spec.cluster.task))
-            set_store(checked, store.secret, store.endpoint)
-            held = {"held": checked.outputs["held"]}
+        # Where the spec names no address, a run's parameters may: what is there can change, and results
+        # of what was there before are not to be taken from Kubeflow's cache.
+        checked = check_addresses(**_told_of(check_addresses, spec, parameters))
+        checked.set_display_name("check_addresses").set_caching_options(False)
+        set_pod(checked)
+        request_now(checked, request_of_pods(spec.cluster.task))
+        set_store(checked, store.secret, store.endpoint)
+        held = {"held": checked.outputs["held"]}
 
         def told(step: Step) -> dict[str, Any]:
             return _told(spec, step, parameters) | (held if _takes(step, "held") else {})
@@ -316,11 +314,6 @@ def _told_of(component: Any, spec: Spec, parameters: Mapping[str, Any]) -> dict[
     """What a component that runs no stage is told of a spec."""
     document = {**settings_document(BuildReportConfig.of(spec)), **parameters}
     return {name: document[name] for name in component.component_spec.inputs if name in document}
-
-
-def _has_addresses(spec: Spec) -> bool:
-    """Whether what a job reads may change where it is."""
-    return any(is_uri(text) for _, text in named_outside(BuildReportConfig.of(spec)))
 
 
 def _takes(step: Step, name: str) -> bool:

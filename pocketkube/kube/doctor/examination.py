@@ -48,7 +48,7 @@ def examine(asked: Question) -> Iterator[Finding]:
     yield from check_backend(backend, asked.home)
     if isinstance(backend, Backend):
         yield from looked_at("pipelines", lambda: check_pipeline_objects(session, backend))
-    yield from looked_at("namespace", lambda: check_namespace(session, has_katib(session)))
+    yield from looked_at("namespace", lambda: check_namespace(session, has_katib(session), asked.home))
     yield from looked_at("quota", lambda: check_quota(session, needs))
     yield from looked_at("rights", lambda: check_rights(session, needs, asked.account))
     yield from looked_at("pipeline root", lambda: check_pipeline_root(session))

@@ -59,8 +59,10 @@ def looked_at(subject: str, look: Callable[[], Iterable[Finding]]) -> Iterator[F
     try:
         yield from look()
     except Refused as refused:
-        if refused.status != 403:
-            yield wrong(subject, str(refused), "kubectl version")
+        # Quotas, limits and pod security refuse with the same status as rights do.
+        if refused.status != 403 or "cannot" not in refused.said:
+            remedy = "kubectl version" if refused.status != 403 else "change what is named there"
+            yield wrong(subject, str(refused), remedy)
             return
         yield note(
             subject,

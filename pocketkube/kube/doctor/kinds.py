@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pocketkube.kube.doctor.finding import Finding, missing, right, wrong
 from pocketkube.kube.doctor.needs import Needs
 from pocketkube.kube.failures import Refused
+from pocketkube.kube.objects import Kind, get
 from pocketkube.kube.session import Session
 from pocketkube.kube.transport import Request, ask
 
@@ -22,6 +23,7 @@ class _Wanted:
     remedy: str
 
 
+_RUNTIMES = "clustertrainingruntimes"
 _MPI_OPERATOR = (
     "https://raw.githubusercontent.com/kubeflow/mpi-operator/v0.6.0/deploy/v2beta1/mpi-operator.yaml"
 )
@@ -33,7 +35,7 @@ _MPIJOBS = _Wanted(
 )
 _TRAINJOBS = _Wanted(
     "trainer.kubeflow.org/v1alpha1",
-    ("trainjobs", "clustertrainingruntimes"),
+    ("trainjobs", _RUNTIMES),
     "training shared among workers (launcher: trainjob)",
     "kubectl apply --server-side -k https://github.com/kubeflow/trainer.git/manifests/overlays/manager",
 )
@@ -55,6 +57,9 @@ _RECURRING = _Wanted(
     "recurring runs",
     _WORKFLOWS.remedy,
 )
+
+
+_RUNTIME = Kind(_TRAINJOBS.version, "ClusterTrainingRuntime")
 
 
 def check_version(session: Session) -> Iterator[Finding]:
@@ -83,6 +88,19 @@ def check_kinds(session: Session, needs: Needs) -> Iterator[Finding]:
         (_KATIB, needs.experiments),
     ):
         yield _kind(session, wanted, is_needed, groups)
+    if needs.trainjobs and has_kind(session, _TRAINJOBS.version, _RUNTIMES):
+        yield _runtime(session, needs.cluster.runtime)
+
+
+def _runtime(session: Session, name: str) -> Finding:
+    """Whether there is what TrainJobs are made from."""
+    if get(session, _RUNTIME, name) is not None:
+        return right("training runtime", f"{name} is there")
+    return wrong(
+        "training runtime",
+        f"there is no ClusterTrainingRuntime {name}, from which TrainJobs are made",
+        "kubectl apply --server-side -k manifests/trainer",
+    )
 
 
 def has_kind(session: Session, version: str, plural: str) -> bool:

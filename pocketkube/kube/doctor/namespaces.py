@@ -1,6 +1,6 @@
 """The namespace: whether it is there, what pods it takes, and what its quotas leave."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pocketkube.kube.doctor.finding import Finding, note, right, wrong
 from pocketkube.kube.doctor.needs import Needs
@@ -17,8 +17,14 @@ _COUNTED = (
 )
 
 
-def check_namespace(session: Session, has_katib: bool) -> Iterator[Finding]:
-    """Whether the namespace is there, and its labels."""
+def check_namespace(session: Session, has_katib: bool, home: str) -> Iterator[Finding]:
+    """Whether the namespace is there, and its labels.
+
+    Args:
+        session: The cluster, and the namespace.
+        has_katib: Whether Katib is there, which asks for a label.
+        home: Kubeflow's own namespace, whose pods no label of ours may keep out.
+    """
     name = session.namespace
     found = get(session, Kind("v1", "Namespace"), name)
     if found is None:
@@ -33,7 +39,7 @@ def check_namespace(session: Session, has_katib: bool) -> Iterator[Finding]:
         yield note(
             "namespace",
             f"{name} enforces no pod security, and all our pods would pass the strictest",
-            f"kubectl label namespace {name} {ENFORCE}=restricted",
+            "" if name == home else f"kubectl label namespace {name} {ENFORCE}=restricted",
         )
     else:
         yield right("namespace", f"{name} enforces pod security {level}, which all our pods keep to")
@@ -51,12 +57,25 @@ def check_quota(session: Session, needs: Needs) -> Iterator[Finding]:
     if not quotas:
         yield right("quota", f"namespace {session.namespace} has none")
         return
-    has_defaults = bool(find(session, Kind("v1", "LimitRange")))
+    defaults = _defaults(find(session, Kind("v1", "LimitRange")))
     for quota in quotas:
-        yield from _quota(session.namespace, quota, needs, has_defaults)
+        yield from _quota(session.namespace, quota, needs, defaults)
 
 
-def _quota(namespace: str, quota: Document, needs: Needs, has_defaults: bool) -> Iterator[Finding]:
+def _defaults(ranges: Iterable[Document]) -> set[str]:
+    """What containers get that do not say it, by the names that quotas have for it."""
+    found = set()
+    for limits in ranges:
+        for each in limits["spec"].get("limits", ()):
+            if each.get("type") == "Container":
+                found |= {f"limits.{key}" for key in each.get("default", {})}
+                # A default limit is a request, too.
+                asked = {**each.get("default", {}), **each.get("defaultRequest", {})}
+                found |= {name for key in asked for name in (key, f"requests.{key}")}
+    return found
+
+
+def _quota(namespace: str, quota: Document, needs: Needs, defaults: set[str]) -> Iterator[Finding]:
     name = name_of(quota)
     hard = quota.get("status", {}).get("hard") or quota["spec"].get("hard", {})
     used = quota.get("status", {}).get("used", {})
@@ -68,21 +87,22 @@ def _quota(namespace: str, quota: Document, needs: Needs, has_defaults: bool) ->
             f"{name} is used up: {key} {used.get(key, 0)} of {hard[key]}",
             f"kubectl -n {namespace} edit resourcequota {name}",
         )
-    unsaid = [key for key in ("cpu", "memory") if _limits(hard, key) and not _says(needs, key)]
-    if unsaid and not has_defaults:
+    unsaid = [
+        counted
+        for key in ("cpu", "memory")
+        for counted in (key, f"requests.{key}", f"limits.{key}")
+        if counted in hard and counted not in defaults and not _says(needs, key)
+    ]
+    if unsaid:
         yield wrong(
             "quota",
             f"{name} counts {' and '.join(unsaid)}: it refuses pods that ask for none, and no "
-            "LimitRange gives them defaults",
+            "LimitRange gives containers a default",
             "say in the spec, as in cluster: {task: {cpu: 2, memory: 4Gi}}",
         )
     elif not full:
         room = ", ".join(f"{key} {used.get(key, 0)} of {most}" for key, most in sorted(ours.items()))
         yield right("quota", f"{name} has room: {room or 'for all that is ours'}")
-
-
-def _limits(hard: Document, key: str) -> bool:
-    return any(name in hard for name in (key, f"requests.{key}", f"limits.{key}"))
 
 
 def _says(needs: Needs, key: str) -> bool:

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,9 +21,13 @@ from pocketkube.kube.objects import CONFIG_MAP, SECRET, get
 from pocketkube.kube.session import Session
 from pocketkube.spec.sections import USUAL_WORK
 from pocketkube.storage import parse_uri
-from pocketkube.storage.server_settings import CERTIFICATES, ENDPOINTS
+from pocketkube.storage.server_settings import CERTIFICATES, ENDPOINTS, is_key
 
 LAUNCHER, SETTINGS = "kfp-launcher", "pocketkube-object-store"
+# What is found by this name from every namespace.
+_SERVICE = re.compile(
+    r"(?P<name>[a-z][a-z0-9-]*)\.(?P<namespace>[a-z0-9-]+)(\.svc(\.cluster\.local)?)?"
+)
 _TIMEOUT = urllib3.Timeout(connect=3, read=5)
 
 
@@ -166,6 +171,20 @@ def _reached(session: Session, subject: str, store: Store) -> Iterator[Finding]:
         base64.b64decode(data[key]).decode(errors="replace")
         for key in (store.access_key, store.secret_key)
     ]
+    spoilt = [
+        name
+        for name, key in zip((store.access_key, store.secret_key), keys, strict=True)
+        if not is_key(key)
+    ]
+    if spoilt:
+        yield wrong(
+            subject,
+            f"{' and '.join(spoilt)} of Secret {store.secret} has a space, a line break or another sign "
+            "that no key has",
+            f"kubectl -n {session.namespace} edit secret {store.secret}: a key is written without a "
+            "line break (echo -n KEY | base64)",
+        )
+        return
     own = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), "")
     addresses = dict.fromkeys(filter(None, (store.endpoint, own)))
     reasons = []
@@ -181,7 +200,7 @@ def _reached(session: Session, subject: str, store: Store) -> Iterator[Finding]:
         subject,
         f"{store.endpoint} is named, its keys are there; whether it answers pods cannot be told from "
         f"here ({'; '.join(reasons)})",
-        f"{_forward(store.endpoint)}, and then doctor with {ENDPOINTS[0]}=http://localhost:9000",
+        _forward(store.endpoint),
     )
 
 
@@ -227,7 +246,11 @@ def _bucket(session: Session, subject: str, store: Store, keys: list[str]) -> Fi
 
 
 def _forward(endpoint: str) -> str:
-    """What brings a Service of the cluster to this machine."""
-    host, port = (urlsplit(endpoint).hostname or "").split("."), urlsplit(endpoint).port or 80
-    namespace = host[1] if len(host) > 1 else "kubeflow"
-    return f"kubectl -n {namespace} port-forward service/{host[0]} 9000:{port}"
+    """What brings a Service of the cluster to this machine; another server is where it is."""
+    url = urlsplit(endpoint)
+    service = _SERVICE.fullmatch(url.hostname or "")
+    if service is None:
+        return "run doctor where that server is reached"
+    port = url.port or (443 if url.scheme == "https" else 80)
+    forward = f"kubectl -n {service['namespace']} port-forward service/{service['name']} 9000:{port}"
+    return f"{forward}, and then doctor with {ENDPOINTS[0]}={url.scheme}://localhost:9000"

@@ -17,6 +17,8 @@ ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 PAUSE_S = 3.0
 # As long as a back end's machine may take to come back.
 PATIENCE_S = 600.0
+# At a run's end, for why it failed.
+PATIENCE_OF_THE_OLD_S = 20.0
 # A pod that waits so long is worth a line.
 WAIT_S = 30.0
 
@@ -65,7 +67,7 @@ def follow(
     while True:
         run = _asked(backend, f"/runs/{run_id}")
         has_ended = run.get("state") in ENDED
-        workflow = _workflow(backend, run_id)
+        workflow = _workflow(backend, run_id, PATIENCE_OF_THE_OLD_S if has_ended else 0)
         for line in _changes(tasks_of(workflow, datetime.now(UTC)), titles, shown):
             say(line)
         if has_ended:
@@ -102,16 +104,19 @@ def _line(task: TaskProgress) -> str:
     return ""
 
 
-def _workflow(backend: Backend, run_id: str) -> Workflow:
-    """The run's workflow, which only the older API tells whole; an empty one where it does not."""
+def _workflow(backend: Backend, run_id: str, seconds: float) -> Workflow:
+    """The run's workflow, which only the older API tells whole; an empty one where it does not.
+
+    Not every back end has that API: how the run goes does not wait for it.
+    """
     try:
-        run = _asked(backend, f"/runs/{run_id}", root=OLD_API)
+        run = _asked(backend, f"/runs/{run_id}", root=OLD_API, seconds=seconds)
         return workflow_of((run.get("pipeline_runtime") or {}).get("workflow_manifest") or "{}")
-    except (BackendRefuses, ValueError):
+    except (BackendAway, BackendRefuses, ValueError):
         return workflow_of("{}")
 
 
-def _asked(backend: Backend, path: str, root: str = API) -> dict[str, Any]:
+def _asked(backend: Backend, path: str, root: str = API, seconds: float = PATIENCE_S) -> dict[str, Any]:
     def is_passing(error: BaseException) -> bool:
         # KFP answers 500 while its database is away.
         return isinstance(error, BackendAway) or (
@@ -121,7 +126,7 @@ def _asked(backend: Backend, path: str, root: str = API) -> dict[str, Any]:
     patient = Retrying(
         retry=retry_if_exception(is_passing),
         wait=wait_fixed(5),
-        stop=stop_after_delay(PATIENCE_S),
+        stop=stop_after_delay(seconds),
         reraise=True,
     )
     return patient(lambda: backend.ask("the run", "GET", path, root=root))

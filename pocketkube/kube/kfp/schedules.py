@@ -122,7 +122,16 @@ def apply_schedule(backend: Backend, version: Version, schedule: Schedule) -> Ap
     what, mark = f"recurring run {schedule.name}", _MARK + _definition(version, schedule)
     query = {"filter": named(schedule.name), "namespace": backend.namespace}
     known = list(listed(backend, what, "/recurringruns", "recurringRuns", query))
-    current = next((each for each in known if each.get("description") == mark), None)
+    # One that was paused or started in the UI is not what the schedule says any more.
+    status = "ENABLED" if schedule.enabled else "DISABLED"
+    current = next(
+        (
+            each
+            for each in known
+            if each.get("description") == mark and each.get("status", status) == status
+        ),
+        None,
+    )
     made = current or backend.ask(
         what, "POST", "/recurringruns", body=_document(backend, version, schedule, mark)
     )

@@ -218,7 +218,7 @@ class ObjectStore(Settings):
     )
     work: str = Field(
         "",
-        pattern=r"^(s3://[a-z0-9.-]+/[!-~]+)?$",
+        pattern=r"^(s3://[a-z0-9.-]+(/[!-.0-~]+)+/?)?$",
         description="Where checkpoints are kept, and what tasks and workers hand each other; unset, "
         f"what that ConfigMap says (key work), else {USUAL_WORK}.",
     )
