@@ -179,8 +179,8 @@ def _reached(session: Session, subject: str, store: Store) -> Iterator[Finding]:
     if spoilt:
         yield wrong(
             subject,
-            f"{' and '.join(spoilt)} of Secret {store.secret} has a space, a line break or another sign "
-            "that no key has",
+            f"{' and '.join(spoilt)} of Secret {store.secret} has a space, a line break or another "
+            "sign that no key has",
             f"kubectl -n {session.namespace} edit secret {store.secret}: a key is written without a "
             "line break (echo -n KEY | base64)",
         )
