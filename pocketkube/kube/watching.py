@@ -15,6 +15,8 @@ from pocketkube.kube.transport import Document, Request, lines, pause_s_after
 LONGEST_WATCH_S = 290.0
 # A server that is there ends its answer in time; a connection that broke without a word does not.
 _GRACE_S = 15.0
+# Some fifteen seconds.
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ def watch_with_pauses(
         except ApiServerAway as away:
             failures += 1
             # One that answers may fail for that moment: a server that was restored knows earlier ones.
-            # One that does not, once more, is asked for a list, which says so and gives up in time.
-            moment = moment if away.status is None and failures == 1 else ""
+            # One that does not, for long, is asked for a list, which says so and gives up in time.
+            moment = moment if away.status is None and failures < _TRIES else ""
             time.sleep(min(pause_s_after(failures, away), max(0, ends - time.monotonic())))
         else:
             failures = 0

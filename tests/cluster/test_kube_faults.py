@@ -10,7 +10,6 @@ import pytest
 from pocketkube.kube import ApiServerAway, Refused, Session, objects
 from pocketkube.kube.objects import CONFIG_MAP
 from pocketkube.kube.transport import Patience
-from pocketkube.kube.watching import watch
 from tests.cluster.faulty import faulty, status
 from tests.cluster.lone_api_server import LoneApiServer
 from tests.cluster.test_kube_objects import config_map, core, data_of
@@ -180,23 +179,6 @@ def test_a_server_that_stays_away_is_given_up(lone: LoneApiServer, bare: Session
         assert session.server.url in str(caught.value)
     assert time.monotonic() - began < 10
     assert 3 <= len(asked) < 12
-
-
-def test_a_watch_of_a_server_that_stays_away_is_given_up(way: Way, bare: Session) -> None:
-    objects.create(bare, config_map())
-    asked: list[str] = []
-
-    def goes_after_the_list(method: str, path: str) -> Wrong | None:
-        asked.append(path)
-        return Cut(0) if any("watch=true" in each for each in asked) else None
-
-    began = time.monotonic()
-    with way(goes_after_the_list, patience=Patience(answer_s=1, total_s=3)) as session:
-        states = watch(session, CONFIG_MAP, name="settings", seconds=300)
-        assert not next(states).is_gone
-        with pytest.raises(ApiServerAway):
-            next(states)
-    assert time.monotonic() - began < 60
 
 
 def test_a_conflict_that_never_ends_is_told(way: Way, bare: Session) -> None:

@@ -4,13 +4,15 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import pytest
 
-from pocketkube.kube import Refused, Session, objects
+from pocketkube.kube import ApiServerAway, Refused, Session, objects
 from pocketkube.kube.objects import CONFIG_MAP
+from pocketkube.kube.transport import Patience
 from pocketkube.kube.watching import Seen, watch, watch_with_pauses
 from tests.cluster.faulty import faulty, status
 from tests.cluster.lone_api_server import LoneApiServer
@@ -199,6 +201,21 @@ def test_it_outlives_the_api_server(lone: LoneApiServer, bare: Session) -> None:
     counts = until(states, "gone")
     thread.join()
     assert counts in (["1", "2", "gone"], ["2", "gone"], ["1", "gone"], ["gone"])
+
+
+def test_a_server_that_stays_away_is_given_up(lone: LoneApiServer, bare: Session) -> None:
+    objects.create(bare, config_map(count="0"))
+    patience = Patience(answer_s=1, total_s=3)
+    states = named(replace(bare, server=replace(bare.server, patience=patience)))
+    assert count_of(next(states)) == "0"
+    lone.stop()
+    try:
+        began = time.monotonic()
+        with pytest.raises(ApiServerAway):
+            next(states)
+        assert time.monotonic() - began < 60
+    finally:
+        lone.start()
 
 
 def test_who_may_not_watch_is_told_so(lone: LoneApiServer, bare: Session) -> None:
