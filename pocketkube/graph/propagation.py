@@ -289,6 +289,8 @@ def _reshape(call: ChannelFlow) -> Channels | None:
     shape, out = call.shapes[0][1:], call.out_shapes[0][1:]
     if not _is_whole(shape) or not _is_whole(out):
         return left_whole(call, "sizes beside the batch are open, so that channels cannot be followed")
+    if not out:
+        return left_whole(call, "an example's one number is no channel")
     ids = _spread(channels, shape).ravel()
     size = math.prod(out)
     if ids.size % size and size % ids.size:

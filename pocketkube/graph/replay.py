@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from pocketkube.graph.walk import functional_graph, walk
 from pocketkube.keras_private import outputs_structure
@@ -27,7 +28,7 @@ def replay(
 
     Args:
         model: A functional or sequential model.
-        inputs: Its input tensors.
+        inputs: Its input tensors, cast to what its inputs are, as its own call does.
         tap: Called before each operation, nested models opened.
         in_training: Which layers run in training mode; all others run in inference mode.
 
@@ -44,5 +45,6 @@ def replay(
             kwargs["training"] = True
         return keras.tree.flatten(op(*args, **kwargs))
 
-    outputs = walk(function, inputs, visit)
+    cast = [tf.cast(x, of.dtype) for x, of in zip(inputs, function.inputs, strict=True)]
+    outputs = walk(function, cast, visit)
     return keras.tree.pack_sequence_as(outputs_structure(function), outputs)

@@ -1,6 +1,7 @@
 """Makes the layers of a model anew, so that variables which they share stay shared."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from inspect import isfunction
 from typing import Any
 
 import keras
@@ -57,6 +58,18 @@ def tied_operations(calls: Iterable[tuple[str, Any]]) -> set[int]:
     return {key for group in shared.groups() for key in group}
 
 
+_FUNCTIONS = ("activation", "recurrent_activation")
+
+
+def _keep_functions(old: Any, new: Any) -> None:
+    """Gives a layer the functions of one's own that its config calls by the names of Keras's."""
+    for name in _FUNCTIONS:
+        was, now = getattr(old, name, None), getattr(new, name, None)
+        # By name alone: one that is made from a config of its own is another object each time.
+        if was is not now and isfunction(was) and isfunction(now) and was.__name__ == now.__name__:
+            setattr(new, name, was)
+
+
 class LayerMaker:
     """Makes layers anew, one after the other.
 
@@ -89,6 +102,7 @@ class LayerMaker:
         """
         if id(op) not in self._new:
             new = self._made(op)
+            _keep_functions(op, new)
             self._new[id(op)] = new
             self._pairs.append((op, new))
             # Two layers may hold a third that is in no graph itself.

@@ -37,7 +37,10 @@ def correct_biases(prepared: Prepared, method: QuantizationAware, calibration: A
         calibration: Examples; as many are taken as fit into half a gibibyte.
     """
     rounded = {id(kernel): value for kernel, value in method.replaced()}
-    examples = [tf.constant(x[: _fitting(prepared.model)]) for x in calibration]
+    function, count = functional_graph(prepared.model), _fitting(prepared.model)
+    examples = [
+        tf.cast(x[:count], of.dtype) for x, of in zip(calibration, function.inputs, strict=True)
+    ]
     whole_biases: dict[int, tf.Tensor] = {}
 
     def visit(path: str, node: Any, inputs: list[Any]) -> Sequence[Any]:
@@ -62,7 +65,7 @@ def correct_biases(prepared: Prepared, method: QuantizationAware, calibration: A
             on_levels = [on_levels[0] + shift.reshape([-1] + [1] * (missing.ndim - 1 - axis))]
         return list(zip(whole, on_levels, strict=True))
 
-    walk(functional_graph(prepared.model), [(x, x) for x in examples], visit)
+    walk(function, [(x, x) for x in examples], visit)
 
 
 def _is_linear(op: Any) -> bool:

@@ -11,10 +11,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from pocketkube.errors import UserError
 from pocketkube.graph.kernels import KERNELS
-from pocketkube.graph.kinds import computes_as, is_one_of
+from pocketkube.graph.kinds import computes_as, is_of_keras, is_one_of
 from pocketkube.graph.layer_rules import known_as
 from pocketkube.graph.names import named_layers
 from pocketkube.graph.paths import beside, is_within, unique
@@ -325,7 +326,13 @@ class _QuantizableBuilder(Rebuilder):
             # A user's class may not take all that its parent's config has.
             kind: Any = computes_as(op)
             config = kind.get_config(op) | {"activation": "linear"}
-            config |= {"use_bias": True} if norm is not None else {}
+            if _activation_of(op) != "linear":
+                # It is of what the activation gives, which is a layer apart now.
+                config |= {"activity_regularizer": None}
+            if norm is not None:
+                # The folded kernel has another scale than the one that a constraint is of.
+                constraints = [key for key in config if key.endswith("_constraint")]
+                config |= {"use_bias": True, **dict.fromkeys(constraints)}
             new = self._new[id(op)] = kind.from_config(config)
             self._carried.append(lambda: _fold(new, op, norm))
         return self._activated(op, path, self._applied(new, x, path))
@@ -341,7 +348,10 @@ class _QuantizableBuilder(Rebuilder):
             return y
         if activation not in RELUS:
             y = self._round(y, f"{path}_linear", "learned")
-        return self._placed(layers.Activation, f"{path}_activation", y, op.activation)
+        regularizer = op.activity_regularizer
+        return self._placed(
+            layers.Activation, f"{path}_activation", y, op.activation, activity_regularizer=regularizer
+        )
 
     def _separable(self, call: _CallOfTensors, path: str, x: Any) -> Any:
         op = call.op
@@ -387,10 +397,10 @@ class _QuantizableBuilder(Rebuilder):
             self.input_quantizers[id(layer)] = self._rounded_by[id(x)]
         return y
 
-    def _placed(self, kind: type, path: str, x: Any, setting: Any) -> Any:
+    def _placed(self, kind: type, path: str, x: Any, setting: Any, **more: Any) -> Any:
         """What a new layer of a kind gives."""
         name = self._unique(path)
-        y = kind(setting, name=name)(x)
+        y = kind(setting, name=name, **more)(x)
         self._paths[id(y)] = beside(path, name)
         return y
 
@@ -524,12 +534,22 @@ def _name_of(op: Any) -> str:
 
 
 def _activation_of(op: Any) -> str:
-    """The name of what a layer applies at its end; "linear" for nothing."""
-    activation = getattr(op, "activation", None)
+    """The name of what a layer applies at its end: "linear" for nothing, OTHER for what is not known.
+
+    What a class of one's own does with its `activation`, and what a function of one's own computes that
+    is called as one of Keras's, nobody knows.
+    """
+    is_known = is_of_keras(computes_as(op))
+    activation = getattr(op, "activation", None) if is_known else None
     if activation is None:
         name = _name_of(op).lower()
-        return name if name in FIXED else "linear"
-    return str(getattr(activation, "__name__", type(activation).__name__)).lower()
+        return name if name in FIXED and is_known else "linear"
+    name = str(getattr(activation, "__name__", type(activation).__name__)).lower()
+    if isinstance(activation, keras.Operation):
+        plain = _is_relu(activation) if isinstance(activation, layers.ReLU) else name in FIXED
+        return name if plain and is_of_keras(type(activation)) else OTHER
+    sources = (keras.activations, keras.ops, tf.nn, tf.math)
+    return name if any(getattr(each, name, None) is activation for each in sources) else OTHER
 
 
 def _is_relu(op: Any) -> bool:
@@ -549,6 +569,7 @@ def _pads_with(node: Any) -> bool:
     return value is not None and bool(np.any(np.asarray(value) != 0))
 
 
+OTHER = "other"
 RELUS = ("relu", "relu6")
 # What lies in a range that LiteRT fixes.
 FIXED = {"softmax": "sigmoid", "sigmoid": "sigmoid", "tanh": "tanh"}
