@@ -96,7 +96,7 @@ def load_of(
         warnings.append(
             f"The machine was busy: other programs kept {activity.others_cores:.1f} of its "
             f"{activity.cores} cores busy while latency was measured{load_average}; measure again when "
-            "nothing else runs (pocketkube run has --measure-again)."
+            "nothing else runs (a job does so with pocketkube run --measure-again)."
         )
     if spread > _WIDE_SPREAD:
         what = "the ratios of pairs of runs" if len(series[0]) > 1 else "the runs"

@@ -42,12 +42,13 @@ def run(options: Namespace) -> None:
     from pocketkube.files.output_folder import alone_in, telling_of_earlier
     from pocketkube.files.records import text_of
     from pocketkube.stages.component import CACHE
-    from pocketkube.stages.outputs import collect, refuse_changed_ratios
+    from pocketkube.stages.outputs import collect, refuse_changed_ratios, refuse_read
     from pocketkube.stages.whole_job import run_inline
 
     spec = _whole_job(options)
     output = options.output.resolve()
     cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
+    refuse_read(output, _files_of(options, spec))
     with alone_in(output):
         if spec.search is not None:
             refuse_changed_ratios(output)
@@ -79,6 +80,8 @@ def search(options: Namespace) -> None:
     output = options.output.resolve()
     cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
     steps = steps_to(spec, SEARCH)
+    if options.seeds is not None and not options.compare:
+        raise UserError("--seeds: is of a comparison of samplers; give --compare, too.")
     if options.compare:
         _compare(options, spec, output, cache)
         return
@@ -105,6 +108,19 @@ def _whole_job(options: Namespace) -> "Spec":
     return spec
 
 
+def _files_of(options: Namespace, spec: "Spec") -> list[tuple[str, Path]]:
+    """What a job reads on this machine: what its spec calls each, and the path."""
+    from pocketkube.stages.configs import BuildReportConfig
+    from pocketkube.stages.outside import named_outside
+    from pocketkube.storage import is_uri
+
+    named = named_outside(BuildReportConfig.of(spec))
+    return [
+        ("the spec", options.spec),
+        *((what, Path(text)) for what, text in named if not is_uri(text)),
+    ]
+
+
 def _job(options: Namespace) -> "Spec":
     """The spec that is named, its paths absolute, with what --import adds."""
     from pocketkube.spec import load_spec, resolve_paths, with_imports
@@ -119,11 +135,12 @@ def _compare(options: Namespace, spec: Any, output: Path, cache: Path) -> None:
     from pocketkube.report.comparison import comparison_lines
     from pocketkube.stages.comparing import compare_samplers
 
-    if options.seeds < 1:
-        raise UserError(f"--seeds: {options.seeds} is too few; give 1 or more.")
+    seeds = 3 if options.seeds is None else options.seeds
+    if seeds < 1:
+        raise UserError(f"--seeds: {seeds} is too few; give 1 or more.")
     samplers = tuple(dict.fromkeys(options.compare))
     with alone_in(output):
-        found = compare_samplers(spec, samplers, options.seeds, output, cache=cache)
+        found = compare_samplers(spec, samplers, seeds, output, cache=cache)
     if options.json:
         print(text_of(found))
         return
@@ -242,9 +259,8 @@ def benchmark(options: Namespace) -> None:
     from pocketkube.benchmarking.samples import load_samples
     from pocketkube.spec.sections import Benchmark
 
-    settings = settings_of_options(
-        Benchmark, runs=options.runs, threads=tuple(options.threads or (1, 2))
-    )
+    runs = {} if options.runs is None else {"runs": options.runs}
+    settings = settings_of_options(Benchmark, threads=tuple(options.threads or (1, 2)), **runs)
     samples = None if options.samples is None else load_samples(options.samples, value_range)
     doubts: list[str] = []
     # Those of a job say what they are, and are in the range that its model takes.
@@ -292,6 +308,13 @@ def _latency_table(options: Namespace) -> None:
         )
     if options.output is None:
         raise UserError("--table: give the file to write with --output, as in -o table.json.")
+    for given, name in (
+        (options.runs is not None, "--runs"),
+        (options.samples, "--samples"),
+        (options.value_range, "--value-range"),
+    ):
+        if given:
+            raise UserError(f"{name}: is for LiteRT files; leave it out with --table.")
     from pocketkube.spec.sections import MOST_THREADS
 
     if len(threads) > 1 or not 1 <= threads[0] <= MOST_THREADS:
@@ -367,6 +390,7 @@ def report(options: Namespace) -> None:
 
     file = options.result / "result.json" if options.result.is_dir() else options.result
     target = options.output or file.with_name("report.html")
+    refuse_other_ending(target, ".html")
     write_text(target, build_report(load_result(file)))
     print(target)
 

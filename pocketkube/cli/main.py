@@ -81,9 +81,7 @@ def command_parser() -> argparse.ArgumentParser:
         help="run these instead, each with the spec's budget and number of trials: ddpg, tpe, gp, "
         "cmaes, random, milp, uniform",
     )
-    search.add_argument(
-        "--seeds", type=int, default=3, help="with --compare: how often each is run (default: 3)"
-    )
+    search.add_argument("--seeds", type=int, help="with --compare: how often each is run (default: 3)")
     add_imports(search)
     add_json(search, "print search.json, or comparison.json, instead")
 
@@ -140,7 +138,6 @@ def command_parser() -> argparse.ArgumentParser:
     benchmark.add_argument(
         "--runs",
         type=int,
-        default=100,
         help="timed runs of each, and up to ten times as many until the ratio is sure (default: 100)",
     )
     benchmark.add_argument(

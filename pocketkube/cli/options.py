@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pocketkube.errors import UserError, repeatable
+from pocketkube.files.whole import place_of
 
 if TYPE_CHECKING:
     from pocketkube.spec.sections import Import
@@ -27,6 +28,8 @@ def path_here(text: str) -> Path:
     Raises:
         UserError: If it is an address.
     """
+    if not text:
+        raise UserError("An empty path was given: name the file or folder; the one here is a dot.")
     if ":/" in text:
         # It brings a client of servers, which most commands do without.
         from pocketkube.storage import is_uri
@@ -35,7 +38,7 @@ def path_here(text: str) -> Path:
             raise UserError(
                 f"{repeatable(text)} is an address, but a path of this machine is needed here."
             )
-    return Path(text)
+    return place_of(text, Path())
 
 
 def add_json(parser: ArgumentParser, text: str = "print JSON, for machines") -> None:

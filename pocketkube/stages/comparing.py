@@ -18,7 +18,7 @@ from pocketkube.files.whole import write_text
 from pocketkube.report.comparison import comparison_markdown, comparison_page, comparison_svg
 from pocketkube.search.comparison import ComparisonFacts, run_facts
 from pocketkube.search.experiment import run_experiment
-from pocketkube.search.samplers import sampler_named
+from pocketkube.search.samplers import SAMPLERS, sampler_named
 from pocketkube.search.trial import Trial
 from pocketkube.spec import Spec
 from pocketkube.spec.searched import OF_A_FRONT_ALONE
@@ -62,6 +62,9 @@ def compare_samplers(
     alone = sorted({*samplers} & {*OF_A_FRONT_ALONE})
     if alone:
         raise UserError(f"--compare: {alone[0]} searches a front, and not at one budget; leave it out")
+    if unknown := [name for name in samplers if name not in SAMPLERS]:
+        known = ", ".join(name for name in SAMPLERS if name not in OF_A_FRONT_ALONE)
+        raise UserError(f"--compare: there is no sampler {unknown[0]}; there are: {known}.")
     named = {name: sampler_named(name) for name in samplers}
     *before, search = steps_to(spec, SEARCH)
     folders = run_inline(spec, output / STEPS, say, cache=cache, steps=before)

@@ -1,8 +1,10 @@
 """Puts what the user came for at the top of the output folder."""
 
+import json
 import shutil
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 from pocketkube.errors import UserError
 from pocketkube.files.layout import (
@@ -22,12 +24,17 @@ from pocketkube.files.layout import (
     front_file,
 )
 from pocketkube.files.records import read_document
-from pocketkube.files.whole import replaced_file, replaced_folder
+from pocketkube.files.whole import replaced_file, sha256_of, write_text
 from pocketkube.report.result import Result, load_result
 from pocketkube.search.facts import SearchFacts
 from pocketkube.stages.plan import BASELINE, REPORTED, RESULT, SEARCH
 
 OF_A_SEARCH = (RATIOS_FILE, TRIALS_FILE, SEARCH_FILE, CURVE_FILE)
+BASELINE_FILE = "baseline.tflite"
+_ALWAYS = (MODEL_FILE, BASELINE_FILE, LITERT_FILE, REPORT_FILE, RESULT_FILE)
+_PERHAPS = (PACKED_FILE, TRANSLATOR_FILE, TOKENIZER_FILE)
+# What jobs have put into the folder: all else there is somebody's own.
+_SHOWN = ".shown.json"
 
 
 def refuse_changed_ratios(output: Path) -> None:
@@ -40,13 +47,39 @@ def refuse_changed_ratios(output: Path) -> None:
         UserError: If ratios.yaml is not what the search found: nothing reads it there, and the job
             would replace it.
     """
-    # Where a job was killed between its search and its end, both are of the search before.
-    if _is_found(output, SEARCH_FILE) and _is_found(output, RATIOS_FILE) is False:
-        raise UserError(
-            f"{output / RATIOS_FILE} was changed, and a spec with search takes what its search finds: "
-            "put the numbers into the spec, as in prune_channels: {ratios: …}, and leave search out; "
-            "or remove the file."
-        )
+    there, found = output / RATIOS_FILE, output / STEPS / SEARCH / RATIOS_FILE
+    if not there.is_file():
+        return
+    shown = _shown(output).get(RATIOS_FILE)
+    # Where a job was killed, it is of the search before, or of the one whose files were being copied.
+    known = {shown, sha256_of(found) if found.is_file() else None} - {None}
+    if sha256_of(there) in known:
+        return
+    what = "was changed" if known else "is of no search of this folder"
+    raise UserError(
+        f"{output / RATIOS_FILE} {what}, and a spec with search takes what its search finds: put the "
+        "numbers into the spec, as in prune_channels: {ratios: …}, and leave search out; or remove the "
+        "file."
+    )
+
+
+def refuse_read(output: Path, read: Iterable[tuple[str, Path]]) -> None:
+    """Says when a job would write over what it reads.
+
+    Args:
+        output: The output folder of the job to come.
+        read: What the spec calls each file that the job reads, and the file.
+
+    Raises:
+        UserError: If the job writes a file of that name, too.
+    """
+    written = {(output / name).resolve() for name in (*_ALWAYS, *_PERHAPS)}
+    for what, file in read:
+        if file.resolve() in written:
+            raise UserError(
+                f"{what}: the job would write over {file}, which it reads: give another folder with "
+                "--output, or have the file elsewhere."
+            )
 
 
 def collect(folders: Mapping[str, Path], output: Path) -> Result:
@@ -64,7 +97,7 @@ def collect(folders: Mapping[str, Path], output: Path) -> Result:
     if SEARCH in folders:
         collect_search(folders[SEARCH], output)
     else:
-        _forget_search(output)
+        _show({}, output, _is_of_a_search)
     last = next(key for key in reversed(list(folders)) if (folders[key] / MODEL_FILE).is_file())
     return collect_files(
         output,
@@ -87,36 +120,12 @@ def collect_search(found: Path, output: Path) -> SearchFacts:
     Returns:
         What is known of the search.
     """
-    for name in OF_A_SEARCH:
-        with replaced_file(output / name) as aside:
-            shutil.copyfile(found / name, aside)
-    facts = read_document(SearchFacts, output / SEARCH_FILE)
-    if facts.front is None:
-        shutil.rmtree(output / FRONT_RATIOS, ignore_errors=True)
-    else:
-        with replaced_folder(output / FRONT_RATIOS) as folder:
-            for trial in facts.front_trials:
-                shutil.copyfile(
-                    found / FRONT_RATIOS / front_file(trial.number), folder / front_file(trial.number)
-                )
+    facts = read_document(SearchFacts, found / SEARCH_FILE)
+    names = [*OF_A_SEARCH]
+    if facts.front is not None:
+        names += [f"{FRONT_RATIOS}/{front_file(trial.number)}" for trial in facts.front_trials]
+    _show({name: found / name for name in names}, output, _is_of_a_search)
     return facts
-
-
-def _forget_search(output: Path) -> None:
-    """Removes what an earlier job's search left, but for what a person has changed since."""
-    for name in OF_A_SEARCH:
-        if _is_found(output, name):
-            (output / name).unlink(missing_ok=True)
-    for folder in (output / FRONT_RATIOS, output / STEPS / SEARCH):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_found(output: Path, name: str) -> bool | None:
-    """Whether a file of a search is as the search wrote it; None where there is none to compare."""
-    found, shown = output / STEPS / SEARCH / name, output / name
-    if not (found.is_file() and shown.is_file()):
-        return None
-    return found.read_bytes() == shown.read_bytes()
 
 
 def collect_files(
@@ -127,22 +136,51 @@ def collect_files(
     Returns:
         The figures of the job.
     """
-    perhaps = [
-        (model / PACKED_FILE, PACKED_FILE),
-        (litert / TRANSLATOR_FILE, TRANSLATOR_FILE),
-        (litert / TOKENIZER_FILE, TOKENIZER_FILE),
-    ]
-    for source, name in perhaps:
-        if not source.is_file():
-            (output / name).unlink(missing_ok=True)
-    for source, name in (
-        *((source, name) for source, name in perhaps if source.is_file()),
-        (model / MODEL_FILE, MODEL_FILE),
-        (baseline / LITERT_FILE, "baseline.tflite"),
-        (litert / LITERT_FILE, "model.tflite"),
-        (report, REPORT_FILE),
-        (result, RESULT_FILE),
-    ):
+    perhaps = (model / PACKED_FILE, litert / TRANSLATOR_FILE, litert / TOKENIZER_FILE)
+    files = {source.name: source for source in perhaps if source.is_file()} | {
+        MODEL_FILE: model / MODEL_FILE,
+        BASELINE_FILE: baseline / LITERT_FILE,
+        LITERT_FILE: litert / LITERT_FILE,
+        REPORT_FILE: report,
+        RESULT_FILE: result,
+    }
+    _show(files, output, lambda name: name in _PERHAPS)
+    return load_result(output / RESULT_FILE)
+
+
+def _show(files: Mapping[str, Path], output: Path, is_ours: Callable[[str], bool]) -> None:
+    """Copies files to an output folder, and removes those of an earlier job that this one has none of.
+
+    What somebody else has put there, or changed, is not removed.
+
+    Args:
+        files: The files, by their names in the output folder.
+        output: The output folder.
+        is_ours: Whether a name is one of those that this call decides.
+    """
+    shown = _shown(output)
+    for name in [name for name in shown if is_ours(name) and name not in files]:
+        place, digest = output / name, shown.pop(name)
+        if place.is_file() and sha256_of(place) == digest:
+            place.unlink()
+    with suppress(OSError):
+        (output / FRONT_RATIOS).rmdir()
+    for name, source in files.items():
+        (output / name).parent.mkdir(exist_ok=True)
         with replaced_file(output / name) as aside:
             shutil.copyfile(source, aside)
-    return load_result(output / RESULT_FILE)
+    shown |= {name: sha256_of(source) for name, source in files.items()}
+    write_text(output / _SHOWN, json.dumps(shown, indent=1))
+
+
+def _shown(output: Path) -> dict[str, str]:
+    """The SHA-256 of each file that jobs have put into an output folder, by its name."""
+    try:
+        found = json.loads((output / _SHOWN).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_of_a_search(name: str) -> bool:
+    return name in OF_A_SEARCH or PurePosixPath(name).parent.name == FRONT_RATIOS

@@ -13,6 +13,7 @@ import pytest
 from keras import layers
 
 from pocketkube.cli import main
+from pocketkube.cli.options import path_here
 
 
 def refused(*arguments: object) -> str:
@@ -167,6 +168,42 @@ def test_what_the_spec_alone_tells_is_told_at_once(
     for command in (("spec", spec), ("run", spec, "-o", tmp_path / "out")):
         assert said.format(folder=tmp_path) in refused(*command)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["model.keras", "result.json"])
+def test_a_job_does_not_write_over_what_it_reads(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    read = {"model": name} if name.endswith(".keras") else {"dataset": f"{{npz: {name}}}"}
+    said = refused("run", write_spec(tmp_path, **read), "--output", tmp_path)
+    assert f"the job would write over {tmp_path / name}, which it reads" in said
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "SPEC", "-o", ""], "An empty path was given"),
+        (["search", "SPEC", "-o", "out", "--seeds", 9], "--seeds: is of a comparison of samplers"),
+        (["search", "SPEC", "-o", "out", "--compare", "foo"], "no sampler foo; there are: ddpg, milp,"),
+        (
+            ["benchmark", "--table", "a.keras", "-o", "t.json", "--runs", 7],
+            "--runs: is for LiteRT files",
+        ),
+        (
+            ["benchmark", "--table", "a.keras", "-o", "t.json", "--samples", "no.npz"],
+            "--samples: is for LiteRT files; leave it out with --table",
+        ),
+        (["report", "result.json", "-o", "result.json"], "result.json has to end in .html"),
+    ],
+)
+def test_what_does_not_go_together(tmp_path: Path, words: list[object], said: str) -> None:
+    spec = write_spec(tmp_path, search="{over: [prune_channels], trials: 2}")
+    assert said in refused(*[spec if word == "SPEC" else word for word in words])
+
+
+def test_a_path_of_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert path_here("~/out") == tmp_path / "out"
 
 
 def test_checkpoints_go_to_a_server_alone(tmp_path: Path) -> None:

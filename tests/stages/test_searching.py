@@ -142,14 +142,26 @@ def test_a_job_without_a_search_leaves_no_files_of_an_earlier_one(
     job: tuple[Path, dict[str, Path]], tmp_path: Path
 ) -> None:
     output, folders = with_steps_of(job, tmp_path / "out")
+    # Named as a job's files are, and from no job.
+    own = [output / "front" / "app.js", output / "sentencepiece.model", output / "model.packed"]
+    for place in own:
+        place.parent.mkdir(exist_ok=True)
+        place.write_text("mine")
     collect(folders, output)
-    (output / "front").mkdir()
-    of_a_search = [output / name for name in (*OF_A_SEARCH, "front", "steps/search")]
+    of_a_search = [output / name for name in OF_A_SEARCH]
     assert all(place.exists() for place in of_a_search)
+    (output / "trials.csv").write_text("changed")
     del folders[SEARCH]
     collect(folders, output)
-    assert not any(place.exists() for place in of_a_search)
+    assert [place.name for place in of_a_search if place.exists()] == ["trials.csv"]
     assert (output / "model.tflite").is_file()
+    assert [place.read_text() for place in own] == ["mine"] * 3
+
+
+def test_ratios_from_no_search_are_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "ratios.yaml").write_text("prune_channels: {conv1: 0.5}\n")
+    with pytest.raises(UserError, match=r"ratios.yaml is of no search of this folder, and a spec with"):
+        refuse_changed_ratios(tmp_path)
 
 
 def test_another_sampler_does_not_take_up_the_trials_of_one_that_was_killed(
