@@ -65,6 +65,8 @@ follow() {
             *" Failed "*)
                 kubectl_ logs --selector "$pods" --all-containers --prefix --tail 20 >&2 || true
                 echo "run: $job has failed; the lines above are the last of its pods" >&2
+                # What refused, before mpirun and the workers have said that they end.
+                kubectl_ logs --selector "$pods" --all-containers --tail -1 | grep '^pocketkube: ' | tail -n 1 >&2 || true
                 exit 1
                 ;;
         esac

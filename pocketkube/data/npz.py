@@ -1,6 +1,7 @@
 """A NumPy .npz file: x or x0, x1, …, and, where it has them, y or y0, y1, … and sample_weight.
 
-x_test and y_test, or x0_test, y0_test, …, are a test set of its own, x_val and y_val a validation set.
+x_test and y_test, or x0_test, y0_test, …, are a test set of its own, x_val and y_val a validation set;
+x_train and y_train, as in Keras's mnist.npz, are what x and y are.
 """
 
 import re
@@ -24,6 +25,7 @@ Range: TypeAlias = tuple[float, float]
 WEIGHTS = "sample_weight"
 # What names of arrays end in that are a set of the file's own.
 TEST, VALIDATION = "_test", "_val"
+_TRAIN = "_train"
 
 
 def load(path: Path, settings: DatasetSettings) -> Dataset:
@@ -147,13 +149,17 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         raise UserError(f"{path}: there is no such .npz file.")
     try:
         with opened_npz(path) as archive:
-            known = [
-                name
-                for name in archive.names
+            names = archive.names
+            known = {
+                name: name
+                for name in names
                 if re.fullmatch(rf"[xy]\d*({TEST}|{VALIDATION})?|{WEIGHTS}", name)
-            ]
-            arrays = {name: archive[name] for name in known}
-            others = [name for name in archive.names if name not in known]
+            }
+            if not any(re.fullmatch(r"[xy]\d*", name) for name in known):
+                trained = [name for name in names if re.fullmatch(rf"[xy]\d*{_TRAIN}", name)]
+                known |= {name.removesuffix(_TRAIN): name for name in trained}
+            arrays = {meant: archive[name] for meant, name in known.items()}
+            others = [name for name in names if name not in known.values()]
         refuse_no_examples(arrays)
     except Unreadable as error:
         raise UserError(f"{path}: is not a readable .npz file: {error}.") from error

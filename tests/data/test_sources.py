@@ -522,3 +522,21 @@ def test_large_records_are_shuffled_among_as_many_as_memory_has_room_for(tmp_pat
     assert load(tmp_path, tfrecord="a").train.shuffled_among == 8192
     monkeypatch.setattr("pocketkube.data.tfrecord._SHUFFLED_BYTES", size_bytes // 4)
     assert 20 < load(tmp_path, tfrecord="a").train.shuffled_among < 40
+
+
+def test_arrays_may_be_called_as_keras_s_mnist_npz_calls_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 4)).astype("float32"), np.arange(30) % 3
+    ours = {"x": x[:20], "y": y[:20], "x_test": x[20:], "y_test": y[20:]}
+    np.savez(tmp_path / "ours.npz", **ours)
+    np.savez(tmp_path / "theirs.npz", x_train=x[:20], y_train=y[:20], x_test=x[20:], y_test=y[20:])
+    found = [
+        load_dataset(DatasetSettings(npz=str(tmp_path / f"{name}.npz"))) for name in ("ours", "theirs")
+    ]
+    for part in ("train", "validation", "test"):
+        (one, ones), (other, others) = (
+            materialize(getattr(dataset, part), None, 0) for dataset in found
+        )
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(ones[0], others[0])
+    np.testing.assert_array_equal(materialize(found[1].test, None, 0)[0][0], x[20:])
