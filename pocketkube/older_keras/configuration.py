@@ -24,7 +24,30 @@ _OF_APPLICATIONS = {each.__name__: each for each in (CustomScaleLayer, LayerScal
 # Configurations of layers within layers.
 _INNER = ("layer", "backward_layer", "cell")
 # What says how something is computed, or what is told elsewhere, and not what.
-_WITHOUT_MEANING = ("batch_input_shape", "input_length", "input_dtype", "implementation", "rng_type")
+_WITHOUT_MEANING = (
+    "batch_input_shape",
+    "input_length",
+    "input_dtype",
+    "implementation",
+    "rng_type",
+    # What an attention was built for follows from its inputs.
+    "query_shape",
+    "key_shape",
+    "value_shape",
+    # Layers that do not take it have nothing to train.
+    "trainable",
+)
+# Layers that take their state beside the sequence.
+_RECURRENT = (
+    "RNN",
+    "SimpleRNN",
+    "LSTM",
+    "GRU",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
+    "Bidirectional",
+)
 _ABSENT: tuple[Any, ...] = (None, False, 1, [], {}, "")
 _CONSTANT = "_CONSTANT_VALUE"
 
@@ -189,6 +212,8 @@ class _Adapter:
             raise self._unknown_operation(str(config.get("function", name)), name)
         made = self.layer(node)
         made["name"] = made["config"]["name"] = name
+        if made["class_name"] in _RECURRENT:
+            calls = [_with_state(*call) for call in calls]
         made["inbound_nodes"] = [
             {"args": [] if first is None else [_tensors(first)], "kwargs": _tensors(others)}
             for first, others in calls
@@ -291,6 +316,13 @@ def _arguments(call: Any, names: set[str], refer: Any) -> tuple[Any, Config]:
     return first, kept
 
 
+def _with_state(first: Any, keywords: Config) -> tuple[Any, Config]:
+    """A recurrent layer's call; Keras 2 wrote its initial state behind the sequence."""
+    if not isinstance(first, list):
+        return first, keywords
+    return first[0], {**keywords, "initial_state": first[1:]}
+
+
 def _is_place(value: Any, names: set[str]) -> bool:
     return (
         isinstance(value, list)
@@ -379,11 +411,14 @@ def _is_built_in(kind: str) -> bool:
 
 
 def _accepted(kind: str) -> set[str]:
-    """The settings that a built-in layer takes."""
-    names = {"name", "trainable", "dtype", "autocast", "activity_regularizer"}
+    """The settings that a built-in layer takes, its parents' where it hands them on."""
+    names: set[str] = set()
     for parent in (_OF_APPLICATIONS.get(kind) or getattr(keras.layers, kind)).__mro__:
         if "__init__" in vars(parent):
-            names |= set(inspect.signature(parent.__init__).parameters)
+            parameters = inspect.signature(parent.__init__).parameters
+            names |= set(parameters)
+            if not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+                break
     return names - {"self", "args", "kwargs"}
 
 

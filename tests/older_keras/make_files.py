@@ -66,14 +66,28 @@ def words() -> keras.Model:
     return model
 
 
+def sequences() -> keras.Model:
+    """Attention, whose file tells the shapes it was built for; states handed from layer to layer."""
+    x = keras.Input((5, 4), name="steps")
+    seen = layers.MultiHeadAttention(2, 3, name="attention")(x, x, use_causal_mask=True)
+    seen = layers.SpatialDropout1D(0.2, name="dropped")(seen)
+    _, *state = layers.LSTM(3, return_state=True, name="read")(x)
+    written = layers.LSTM(3, return_sequences=True, name="written")(seen, initial_state=state)
+    _, forth, back = layers.Bidirectional(layers.GRU(3, return_state=True), name="both")(x)
+    again = layers.Bidirectional(layers.GRU(3), name="again")(written, initial_state=[forth, back])
+    return keras.Model(x, {"written": written, "again": again})
+
+
 def main() -> None:
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     inputs = {
         "images": rng.integers(0, 256, (6, 12, 12, 3)).astype("float32"),
         "words": rng.integers(0, 20, (6, 7)),
+        "sequences": rng.normal(size=(6, 5, 4)).astype("float32"),
     }
-    for model, name in ((images(), "images"), (words(), "words")):
+    for build in (images, words, sequences):
+        model, name = build(), build.__name__
         for weight in (each for each in model.weights if each.dtype.is_floating):
             low = 0.5 if "variance" in weight.name else -0.5
             weight.assign(rng.uniform(low, low + 1, weight.shape))

@@ -26,7 +26,13 @@ def outputs(model: keras.Model, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("file", "data"), [("images.h5", "images"), ("images", "images"), ("words.h5", "words")]
+    ("file", "data"),
+    [
+        ("images.h5", "images"),
+        ("images", "images"),
+        ("words.h5", "words"),
+        ("sequences.h5", "sequences"),
+    ],
 )
 def test_outputs_are_those_of_keras_2(file: str, data: str, tmp_path: Path) -> None:
     with np.load(FILES / f"{data}.npz") as archive:
