@@ -21,9 +21,9 @@ from pocketkube.graph.fixed_size import at_shapes, open_shapes, opened
 from pocketkube.graph.sharing import compute_from_variables
 from pocketkube.graph.walk import functional_graph
 from pocketkube.keras_private import flat_layers
-from pocketkube.loading import config_of, load_added_layers, why_not_loaded
+from pocketkube.loading import config_of, load_added_layers, refuse_keras_2, why_not_loaded
 from pocketkube.measures.task_facts import TaskFacts
-from pocketkube.older_keras import is_older, load_older
+from pocketkube.older_keras import Imported, is_older, load_older
 from pocketkube.packing import Form, packs, read_forms, write_packed
 
 WEIGHTS, NPZ_WEIGHTS = "model.weights.h5", "model.weights.npz"
@@ -118,14 +118,20 @@ def load_scores(folder: Path) -> dict[str, np.ndarray]:
 
 
 def load_model(path: Path) -> keras.Model:
-    """Loads a model file in Keras's safe mode.
+    """Loads a model file in Keras's safe mode; see `read_model`."""
+    return read_model(path).model
+
+
+def read_model(path: Path) -> Imported:
+    """Loads a model file in Keras's safe mode, and tells what is left behind of it.
 
     Args:
         path: A .keras file; or a .h5 or .hdf5 file, or the folder of a SavedModel, of Keras 2.
 
     Returns:
-        The model, with its compile settings where it has them. One that was trained in mixed precision
-        computes in the precision of its weights: LiteRT has no half-precision arithmetic.
+        The model, with its compile settings where it has them, and notes for the user. One that was
+        trained in mixed precision computes in the precision of its weights: LiteRT has no
+        half-precision arithmetic.
 
     Raises:
         UserError: If it is missing, damaged, a subclassed one, whose graph cannot be seen, or needs
@@ -133,10 +139,11 @@ def load_model(path: Path) -> keras.Model:
     """
     if not path.exists():
         raise UserError(f"There is no model file {path}.")
-    model = in_float32(load_older(path).model if is_older(path) else _load_keras_file(path))
+    found = load_older(path) if is_older(path) else Imported(_load_keras_file(path), ())
+    model = in_float32(found.model)
     functional_graph(model)
     refuse_unfit_weights(model, str(path))
-    return model
+    return Imported(model, found.notes)
 
 
 def refuse_unfit_weights(model: keras.Model, name: str) -> None:
@@ -212,6 +219,7 @@ def _load_keras_file(path: Path) -> keras.Model:
         )
     try:
         with opened_zip(path) as archive:
+            refuse_keras_2(path, archive)
             config = config_of(archive)
             if NPZ_WEIGHTS in archive.names and WEIGHTS not in archive.names:
                 raise UserError(

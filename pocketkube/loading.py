@@ -10,14 +10,14 @@ import keras
 
 from pocketkube.bounded.limits import Unreadable
 from pocketkube.bounded.zip_archive import ZipArchive
-from pocketkube.errors import first_line
+from pocketkube.errors import UserError, first_line
 from pocketkube.extension import layers
 
 # Files may name them: who loads one has to know them.
 from pocketkube.older_keras.activations import hard_sigmoid_of_keras_2 as hard_sigmoid_of_keras_2
 from pocketkube.quantization.fake_quantize import FakeQuantize as FakeQuantize
 
-CONFIG = "config.json"
+CONFIG, METADATA = "config.json", "metadata.json"
 FUNCTION = "function"
 
 
@@ -30,11 +30,36 @@ def config_of(archive: ZipArchive) -> Any:
     Raises:
         Unreadable: If it has none, or one that is damaged or larger than any.
     """
-    text = archive.text(CONFIG)
+    return _json_of(archive, CONFIG)
+
+
+def refuse_keras_2(path: Path, archive: ZipArchive) -> None:
+    """Refuses a .keras file of Keras 2, which has another form than those of Keras 3.
+
+    Args:
+        path: The file.
+        archive: What is in it.
+
+    Raises:
+        UserError: If it is one.
+        Unreadable: If what says so is damaged.
+    """
+    told = _json_of(archive, METADATA) if METADATA in archive.names else None
+    version = str(told.get("keras_version", "")) if isinstance(told, dict) else ""
+    if version.startswith("2."):
+        raise UserError(
+            f"{path} was written by Keras {version:.20}, whose .keras files are not read here: load it "
+            "with Keras 2 (TensorFlow up to 2.15, or the package tf_keras), call model.save('net.h5'), "
+            "and give that file."
+        )
+
+
+def _json_of(archive: ZipArchive, name: str) -> Any:
+    text = archive.text(name)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"its {CONFIG} is no JSON: {first_line(error)}") from error
+        raise Unreadable(f"its {name} is no JSON: {first_line(error)}") from error
 
 
 def load_added_layers(config: Any) -> None:

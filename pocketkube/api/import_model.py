@@ -1,10 +1,11 @@
 """Reads a model from a file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pocketkube.api.network import AppliedStage, Network, network_of
 from pocketkube.api.traces import settings_left
-from pocketkube.bundle import load_model, refuse_bad_weights
+from pocketkube.bundle import read_model, refuse_bad_weights
 from pocketkube.graph.fixed_size import at_image_size
 from pocketkube.packing import load_packed, read_forms
 
@@ -17,8 +18,8 @@ def import_model(path: str | Path, *, image_size: tuple[int, int] | None = None)
         image_size: Height and width at which a model that takes images of any size is compressed.
 
     Returns:
-        The model. What can be seen of earlier stages, as zeros and levels of a packed file, is kept in
-        all that follows.
+        The model; its remarks say what an older file had and is left behind. What can be seen of
+        earlier stages, as zeros and levels of a packed file, is kept in all that follows.
 
     Raises:
         UserError: If it is missing, damaged, or needs code that safe mode does not run; or if
@@ -41,4 +42,6 @@ def import_model(path: str | Path, *, image_size: tuple[int, int] | None = None)
         model = at_image_size(packed, image_size)
         forms = read_forms(file, model)
         return Network(model, model, tuple(map(AppliedStage, settings_left(model, forms))), forms)
-    return network_of("import_model", at_image_size(load_model(file), image_size))
+    found = read_model(file)
+    network = network_of("import_model", at_image_size(found.model, image_size))
+    return replace(network, notes=found.notes)

@@ -64,6 +64,7 @@ class Network(Shown):
         steps: What was done, in this order.
         forms: The forms of weights that have few values, by the weight's path.
         task: The loss and the score, once there were labels.
+        notes: Sentences for the user, on what its file had and was left behind.
     """
 
     model: keras.Model
@@ -71,6 +72,7 @@ class Network(Shown):
     steps: tuple[AppliedStage, ...] = ()
     forms: Mapping[str, Form] = field(default_factory=dict)
     task: Task | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def profile(self) -> Profile:
@@ -110,8 +112,8 @@ class Network(Shown):
 
     @property
     def remarks(self) -> Sequence[str]:
-        """The notes of the last step."""
-        return self.steps[-1].notes if self.steps else ()
+        """The notes of the last step; where there are none, those on the model's file."""
+        return (self.steps[-1].notes if self.steps else ()) or self.notes
 
     def stepped(
         self,

@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from pocketkube.files.whole import replaced_file, temporary_folder, write_text
 
 if TYPE_CHECKING:
     from pocketkube.kube import Session
+    from pocketkube.older_keras import Imported
     from pocketkube.spec import Spec
     from pocketkube.spec.sections import Cluster
 
@@ -156,7 +158,7 @@ def profile(options: Namespace) -> None:
     from pocketkube.graph.profile_table import render_profile
 
     import_named(options)
-    found = profile_model(_model(options.model, options.image_size))
+    found = profile_model(_read(options.model, options.image_size).model)
     if options.json:
         print(json.dumps(found.to_dict(), indent=1))
     else:
@@ -182,14 +184,15 @@ def prune(options: Namespace) -> None:
     settings = settings_of_options(
         PruneChannels, criterion=options.criterion, round_to=options.round_to
     )
-    came = _model(options.model, None)
+    read = _read(options.model, None)
+    came = read.model
     model = at_image_size(came, options.image_size)
     pruned = prune_model(
         model, settings, speedup=options.speedup, calibration=_calibration(options, model)
     )
     with replaced_file(options.output) as aside:
         opened(pruned.model, open_shapes(came)).save(aside)
-    notes = list(pruned.notes)
+    notes = [*read.notes, *pruned.notes]
     if options.dataset is None:
         notes.append(
             "Without examples nothing says how far the smaller model is from the first; compare tells, "
@@ -346,7 +349,7 @@ def _networks_of(file: Path, options: Namespace) -> Any:
     import_named(options)
     from pocketkube.latency_table.of_network import networks_to_time
 
-    return networks_to_time(_model(str(file), options.image_size))
+    return networks_to_time(_read(str(file), options.image_size).model)
 
 
 def _nodes_of(spec: Path) -> "tuple[Session, Cluster]":
@@ -469,14 +472,15 @@ def _json_of(text: str) -> Any:
         raise UserError(f"--config: is no JSON: {error}.") from None
 
 
-def _model(text: str, image_size: list[int] | None) -> Any:
-    from pocketkube.bundle import load_model
+def _read(text: str, image_size: list[int] | None) -> "Imported":
+    """A model from its file, and what is to be said of that."""
+    from pocketkube.bundle import read_model
     from pocketkube.graph.fixed_size import at_image_size
     from pocketkube.storage import parse_location
 
     with parse_location(text).fetched() as path:
-        model = load_model(path)
-    return at_image_size(model, image_size)
+        found = read_model(path)
+    return replace(found, model=at_image_size(found.model, image_size))
 
 
 def _calibration(options: Namespace, model: Any) -> Any:

@@ -19,6 +19,13 @@ from pocketkube.spec.model_files import HDF5
 
 # Weights that Keras 3 does not keep.
 _LEFT_OUT = {"count"}
+# Losses that Keras 3 calls otherwise.
+_RENAMED_LOSSES = {
+    "cosine_proximity": "cosine_similarity",
+    "huber_loss": "huber",
+    "kullback_leibler_divergence": "kl_divergence",
+    "logcosh": "log_cosh",
+}
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,8 @@ def _loss(stored: Any) -> Any:
         if config.get("reduction") == "auto":
             del config["reduction"]
         stored = {"class_name": stored["class_name"], "config": config}
+    if isinstance(stored, str):
+        stored = _RENAMED_LOSSES.get(stored, stored)
     found = keras.losses.get(stored)
     # A name stays what it is: it is how users wrote it.
     return stored if isinstance(stored, str) else found

@@ -12,7 +12,7 @@ from pocketkube.stages.assessment import assess, first_facts, stage_facts, task_
 from pocketkube.stages.comparison import remedies, warning
 from pocketkube.stages.configs import DistillModelConfig
 from pocketkube.stages.examples import labelled
-from pocketkube.stages.networks import network
+from pocketkube.stages.networks import network_with_notes
 from pocketkube.stages.sizes import at_size_of
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import distillation_term, load_teachers, teacher_parents, uncompressed
@@ -27,8 +27,8 @@ def distill_model(
     settings = config.settings
     first = load_facts(uncompressed(inputs))
     dataset = labelled(load_dataset(config.dataset), task_of(first), uncompressed(inputs))
-    came = network("student", settings.student, settings.width, dataset, config.seed + 1)
-    sized = at_size_of(dataset, came)
+    came = network_with_notes("student", settings.student, settings.width, dataset, config.seed + 1)
+    sized = at_size_of(dataset, came.model)
     model = sized.model
     task = settled_task(config, model, dataset)
     term = distillation_term(config, model, task, load_teachers(config, uncompressed(inputs), dataset))
@@ -52,7 +52,7 @@ def distill_model(
         found,
         began,
         history=history,
-        notes=(*sized.notes, *term.notes),
+        notes=(*came.notes, *sized.notes, *term.notes),
         warnings=warning(
             load_scores(inputs["model"]).get(NOW),
             scores,

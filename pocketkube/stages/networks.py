@@ -2,7 +2,7 @@
 
 import keras
 
-from pocketkube.bundle import load_model
+from pocketkube.bundle import read_model
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.extension import models
@@ -10,13 +10,21 @@ from pocketkube.graph.walk import functional_graph
 from pocketkube.models.build import build_model
 from pocketkube.models.names import BUILT_IN_NAMES, TRANSLATION_NAMES
 from pocketkube.models.transformer import transformer
+from pocketkube.older_keras import Imported
 from pocketkube.shapes import refuse_other_shapes
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.storage import parse_location
 
 
 def network(key: str, name: str, width: float, dataset: Dataset | None, seed: int) -> keras.Model:
-    """Makes a network ready.
+    """Makes a network ready; see `network_with_notes`."""
+    return network_with_notes(key, name, width, dataset, seed).model
+
+
+def network_with_notes(
+    key: str, name: str, width: float, dataset: Dataset | None, seed: int
+) -> Imported:
+    """Makes a network ready, and tells what its file had and is left behind.
 
     Args:
         key: Where the spec names it, for messages: "model" or "student".
@@ -26,16 +34,16 @@ def network(key: str, name: str, width: float, dataset: Dataset | None, seed: in
         seed: The weights of a built-in network follow from it.
 
     Returns:
-        The network; a file's has the weights that it was saved with.
+        The network and notes for the user; a file's has the weights that it was saved with.
 
     Raises:
         UserError: If there is no such network or file, or the data are nothing for it.
     """
     if is_model_file(name):
         with parse_location(name).fetched() as path:
-            model = load_model(path)
-        _check_inputs(key, name, model, dataset)
-        return model
+            found = read_model(path)
+        _check_inputs(key, name, found.model, dataset)
+        return found
     if dataset is None or not dataset.labels:
         data = "which there is none of" if dataset is None else f"of which {dataset.name} has none"
         raise UserError(
@@ -43,12 +51,12 @@ def network(key: str, name: str, width: float, dataset: Dataset | None, seed: in
             "network's file."
         )
     if name in TRANSLATION_NAMES:
-        return transformer(name, dataset, width=width, seed=seed)
+        return Imported(transformer(name, dataset, width=width, seed=seed), ())
     builder = models.find(name, BUILT_IN_NAMES)
     if builder is not None:
         model = builder(dataset, width=width, seed=seed)
         _check_inputs(key, name, model, dataset)
-        return model
+        return Imported(model, ())
     labels = dataset.labels[0]
     several = len(dataset.labels) != 1 or len(dataset.input_shapes) != 1
     of_positions = len(labels.shape or ()) > (1 if labels.rows else 0)
@@ -57,7 +65,8 @@ def network(key: str, name: str, width: float, dataset: Dataset | None, seed: in
             f"{key}: {name} classifies one image; this dataset has other inputs or labels: "
             "give the path of a .keras file."
         )
-    return build_model(name, dataset.input_shapes[0], labels.num_classes, width=width, seed=seed)
+    shape = dataset.input_shapes[0]
+    return Imported(build_model(name, shape, labels.num_classes, width=width, seed=seed), ())
 
 
 def _check_inputs(key: str, name: str, model: keras.Model, dataset: Dataset | None) -> None:

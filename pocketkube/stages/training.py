@@ -43,7 +43,7 @@ from pocketkube.stages.configs import (
     TrainModelConfig,
 )
 from pocketkube.stages.examples import labelled
-from pocketkube.stages.networks import network
+from pocketkube.stages.networks import network_with_notes
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.searched import with_found
 from pocketkube.stages.sizes import at_size_of
@@ -73,8 +73,8 @@ def train_model(
         return
     began = time.monotonic()
     dataset = load_dataset(config.dataset)
-    came = network("model", config.model, config.width, dataset, config.seed)
-    sized, history = at_size_of(dataset, came), None
+    came = network_with_notes("model", config.model, config.width, dataset, config.seed)
+    sized, history = at_size_of(dataset, came.model), None
     model = sized.model
     task = settled_task(config, model, dataset)
     if not dataset.labels:
@@ -88,6 +88,7 @@ def train_model(
     at_first = at_chance(config, model, dataset, task)
     found = assess(model, dataset, task)
     notes = [
+        *came.notes,
         *sized.notes,
         *(untied(model) if history is None else ()),
         *presumed(config, model, task),

@@ -14,7 +14,7 @@ from pocketkube.graph.untied import untied
 from pocketkube.spec.sections.dataset import NONE
 from pocketkube.stages.assessment import costs_of, first_facts, stage_facts
 from pocketkube.stages.configs import NetworkConfig
-from pocketkube.stages.networks import network
+from pocketkube.stages.networks import network_with_notes
 from pocketkube.stages.plan import first_stage
 from pocketkube.stages.sizes import at_size_asked
 from pocketkube.training.task import Task, infer_task
@@ -33,12 +33,11 @@ def load_without_data(config: NetworkConfig, output: Path) -> None:
         output: The folder to write.
     """
     began = time.monotonic()
-    sized = at_size_asked(
-        config.dataset, network("model", config.model, config.width, None, config.seed)
-    )
+    came = network_with_notes("model", config.model, config.width, None, config.seed)
+    sized = at_size_asked(config.dataset, came.model)
     model = sized.model
     task, found = task_without_data(model), costs_of(model)
-    notes = [NOT_MEASURED, *sized.notes, *untied(model)]
+    notes = [NOT_MEASURED, *came.notes, *sized.notes, *untied(model)]
     stage = stage_facts(first_stage(config.model), (), task, found, began, notes=notes)
     facts = first_facts(config.model, NONE, task, config.seed, stage, found, sizes=sized.sizes)
     save_bundle(output, Bundle(model, facts))

@@ -101,6 +101,7 @@ def main() -> None:
         if name == "images":
             model.save(FILES / name, include_optimizer=False)
     model.save_weights(FILES / "weights_alone.h5")
+    keras.Sequential([layers.Input((4,)), layers.Dense(2)]).save(FILES / "of_keras_2.keras")
     keras.Sequential([layers.Input((4,)), layers.Lambda(lambda x: x * 2)]).save(FILES / "lambda.h5")
 
 

@@ -11,10 +11,12 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+import pocketkube as pk
 from pocketkube.bundle import load_model
 from pocketkube.cli import main
 from pocketkube.errors import UserError
 from pocketkube.older_keras import load_older
+from pocketkube.stages.networks import network_with_notes
 from tests.cli.test_bad_input import refused, write_spec
 
 FILES = Path(__file__).with_name("files")
@@ -305,3 +307,39 @@ def test_commands_and_specs_take_them(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "width: multiplies built-in networks only, and model is the file" in line
     line = refused("run", write_spec(tmp_path, model="old"), "-o", tmp_path / "out")
     assert "takes inputs of the shapes [(12, 12, 3)] an example; received" in line
+
+
+def test_keras_files_of_keras_2_say_what_to_do() -> None:
+    with pytest.raises(
+        UserError, match=r"was written by Keras 2\..*call model\.save\('net\.h5'\), and"
+    ):
+        load_model(FILES / "of_keras_2.keras")
+
+
+def with_loss(place: Path, loss: str) -> Path:
+    """words.h5 as if it had been compiled with another loss."""
+    shutil.copy(FILES / "words.h5", place)
+    with h5py.File(place, "r+") as file:
+        file.attrs["training_config"] = json.dumps({"loss": loss, "loss_weights": None})
+    return place
+
+
+def test_losses_that_keras_3_calls_otherwise_stay(tmp_path: Path) -> None:
+    for old, new in (("logcosh", "log_cosh"), ("kullback_leibler_divergence", "kl_divergence")):
+        found = pk.import_model(with_loss(tmp_path / "net.h5", old))
+        assert found.model.loss == new
+        assert keras.losses.get(found.model.loss) is getattr(keras.losses, new)
+
+
+def test_a_loss_that_is_left_behind_is_told_wherever_the_file_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = with_loss(tmp_path / "net.h5", "wobble")
+    told = "Its loss, wobble, is not known here and is left behind"
+    found = pk.import_model(net)
+    assert [remark[: len(told)] for remark in found.remarks] == [told]
+    assert told in str(found).replace("\n", " ")
+    main(["prune", str(net), "--speedup", "1.2", "--round-to", "1", "-o", str(tmp_path / "a.keras")])
+    assert f"note: {told}" in capsys.readouterr().out
+    came = network_with_notes("model", str(net), 1.0, None, 0)
+    assert [note[: len(told)] for note in came.notes] == [told]
