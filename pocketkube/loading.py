@@ -15,6 +15,8 @@ from pocketkube.extension import layers
 
 # Files may name them: who loads one has to know them.
 from pocketkube.older_keras.activations import hard_sigmoid_of_keras_2 as hard_sigmoid_of_keras_2
+from pocketkube.older_keras.mask_of import MaskOf as MaskOf
+from pocketkube.older_keras.masks import MERGING as MERGING
 from pocketkube.quantization.fake_quantize import FakeQuantize as FakeQuantize
 
 CONFIG, METADATA = "config.json", "metadata.json"

@@ -7,6 +7,8 @@ _HARMLESS = frozenset(
     {"build", "compute_output_shape", "compute_output_spec", "get_config", "from_config"}
 )
 _KERAS = "keras."
+# Its classes hand on masks otherwise than their parents, and compute the same.
+_OF_MASKS = "pocketkube.older_keras.masks"
 
 
 def computes_as(op: Any) -> type:
@@ -50,7 +52,8 @@ def alike(kind: type) -> tuple[type, ...]:
 
 def overridden(kinds: tuple[type, ...], parent: type) -> tuple[str, ...]:
     """What a parent computes with and classes before it have of their own, as "call"."""
-    names = dict.fromkeys(name for kind in kinds for name in vars(kind))
+    others = [kind for kind in kinds if kind.__module__ != _OF_MASKS]
+    names = dict.fromkeys(name for kind in others for name in vars(kind))
     # What every class has, as __doc__, is none of it.
     own = (name for name in names if name == "__call__" or not name.startswith("__"))
     return tuple(name for name in own if name not in _HARMLESS and hasattr(parent, name))

@@ -234,6 +234,7 @@ MACS: dict[type, Rule] = {
 REGISTERED: dict[str, Rule] = {
     # What it rounds, LiteRT's kernels round as a part of the operation before.
     "pocketkube>FakeQuantize": _none,
+    "pocketkube>MaskOf": _none,
 }
 
 OPERATION_MACS: dict[str, Callable[[LayerCall], int | None]] = {

@@ -1,7 +1,7 @@
 """A model's configuration as Keras 2 wrote it, in the words of Keras 3."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,6 +9,8 @@ import keras
 from pocketkube.errors import UserError
 from pocketkube.keras_private import CustomScaleLayer, LayerScale, StochasticDepth
 from pocketkube.older_keras.activations import hard_sigmoid_of_keras_2
+from pocketkube.older_keras.mask_of import MaskOf
+from pocketkube.older_keras.masks import MERGING, STAND_INS, UNMASKED
 from pocketkube.older_keras.operations import LayerCall, NotRewritten, Reference, as_layer
 
 Config = dict[str, Any]
@@ -37,6 +39,8 @@ _WITHOUT_MEANING = (
     # Layers that do not take it have nothing to train.
     "trainable",
 )
+# Layers that know masks in Keras 3 alone.
+_WITHOUT_MASKS = ("Identity", "Normalization", "Rescaling")
 # Layers that take their state beside the sequence.
 _RECURRENT = (
     "RNN",
@@ -52,7 +56,7 @@ _ABSENT: tuple[Any, ...] = (None, False, 1, [], {}, "")
 _CONSTANT = "_CONSTANT_VALUE"
 
 
-def adapted(config: Mapping[str, Any], path: str) -> Config:
+def adapted(config: Mapping[str, Any], path: str, is_masked: Callable[[str], bool]) -> Config:
     """The configuration of a model in the words of Keras 3, for `keras.saving`.
 
     What computes is built-in layers and classes that were registered, and nothing else.
@@ -60,6 +64,8 @@ def adapted(config: Mapping[str, Any], path: str) -> Config:
     Args:
         config: Its class_name and config, with lists for tuples.
         path: What messages call the file.
+        is_masked: Whether a mask may arrive at a layer of this name, which then hands it on as in
+            Keras 2.
 
     Returns:
         The same with its classes' modules, axes, shapes and calls as Keras 3 has them.
@@ -68,7 +74,24 @@ def adapted(config: Mapping[str, Any], path: str) -> Config:
         UserError: If a layer is a Lambda, of a class that is not known here, or set in a way that
             Keras 3 has not.
     """
-    return _Adapter(path).layer(dict(config))
+    return _Adapter(path, is_masked).layer(dict(config))
+
+
+def may_mask(config: Any) -> bool:
+    """Whether a layer in Keras 2's configuration gives a mask, as far as it tells.
+
+    Args:
+        config: A part of it.
+    """
+    if isinstance(config, list):
+        return any(map(may_mask, config))
+    if not isinstance(config, dict):
+        return False
+    kind = config.get("class_name")
+    is_own = isinstance(kind, str) and keras.saving.get_registered_object(kind) is not None
+    return (
+        kind == "Masking" or config.get("mask_zero") is True or is_own or may_mask([*config.values()])
+    )
 
 
 def refuse_unsafe(config: Any, path: str) -> None:
@@ -133,8 +156,8 @@ def kept_name(name: str) -> str:
 
 
 class _Adapter:
-    def __init__(self, path: str):
-        self._path = path
+    def __init__(self, path: str, is_masked: Callable[[str], bool]):
+        self._path, self._is_masked = path, is_masked
 
     def layer(self, node: Config) -> Config:
         """A layer or a model, without its calls."""
@@ -147,7 +170,8 @@ class _Adapter:
         if kind in _FUNCTIONAL and isinstance(own, dict) and "layers" in own:
             return _node("keras", "Model", self._functional(own))
         if _is_built_in(kind):
-            return _node("keras.layers", kind, self._settings(kind, own))
+            made = _node("keras.layers", kind, self._settings(kind, own))
+            return self._unmasked(made) if kind in _WITHOUT_MASKS else self._merging(made)
         if kind in _OF_APPLICATIONS and keras.saving.get_registered_object(kind) is None:
             module = _OF_APPLICATIONS[kind].__module__
             return _node(module, kind, self._settings(kind, own))
@@ -156,6 +180,22 @@ class _Adapter:
         name = {"name": kept_name(own["name"])} if "name" in own else {}
         registered = {"class_name": kind.rsplit(">")[-1], "registered_name": kind, "module": None}
         return {**registered, "config": {**own, **name}}
+
+    def _merging(self, made: Config) -> Config:
+        """A layer that merges masks as in Keras 2, where one may arrive."""
+        kind = MERGING.get(made["class_name"])
+        if kind is None or not self._is_masked(made["config"].get("name", "")):
+            return made
+        return _of_class(kind, made)
+
+    def _unmasked(self, made: Config) -> Config:
+        """A layer that hands no mask on, as in Keras 2, where one may arrive."""
+        if not self._is_masked(made["config"].get("name", "")):
+            return made
+        kind, settings = STAND_INS.get(made["class_name"], (made["class_name"], {}))
+        if kind not in UNMASKED:
+            return made
+        return _of_class(UNMASKED[kind], {**made, "config": {**made["config"], **settings}})
 
     def _sequential(self, config: Config | list[Any]) -> Config:
         # Keras before 2.2.3 wrote the layers alone.
@@ -203,9 +243,10 @@ class _Adapter:
             if len(calls) != 1:
                 raise self._unknown_operation(function, name)
             try:
-                yield _operation(name, as_layer(function, calls[0][0], calls[0][1]))
+                made = _operation(name, as_layer(function, calls[0][0], calls[0][1]))
             except NotRewritten:
                 raise self._unknown_operation(function, name) from None
+            yield self._unmasked(made)
             return
         if node["class_name"] in ("SlicingOpLambda", "TensorFlowOpLayer"):
             config = node["config"]
@@ -214,6 +255,13 @@ class _Adapter:
         made["name"] = made["config"]["name"] = name
         if made["class_name"] in _RECURRENT:
             calls = [_with_state(*call) for call in calls]
+            asked = f"{name}_mask"
+            if any("initial_state" in others for _, others in calls) and self._is_masked(asked):
+                yield _mask_of(asked, [first for first, _ in calls])
+                calls = [
+                    (first, {**others, "mask": Reference(asked, number, 0)})
+                    for number, (first, others) in enumerate(calls)
+                ]
         made["inbound_nodes"] = [
             {"args": [] if first is None else [_tensors(first)], "kwargs": _tensors(others)}
             for first, others in calls
@@ -283,6 +331,18 @@ def _operation(name: str, made: LayerCall) -> Config:
     tensors = _tensors(made.inputs[0] if len(made.inputs) == 1 else list(made.inputs))
     node = _node("keras.layers", made.kind, {"name": name, **made.config})
     return {**node, "name": name, "inbound_nodes": [{"args": [tensors], "kwargs": {}}]}
+
+
+def _of_class(kind: type, node: Config) -> Config:
+    """A node with another class, a registered one."""
+    name = keras.saving.get_registered_name(kind)
+    return {**node, "module": None, "class_name": kind.__name__, "registered_name": name}
+
+
+def _mask_of(name: str, inputs: Sequence[Any]) -> Config:
+    """What gives the masks of tensors."""
+    calls = [{"args": [_tensors(each)], "kwargs": {}} for each in inputs]
+    return _of_class(MaskOf, {"name": name, "config": {"name": name}, "inbound_nodes": calls})
 
 
 def _tensors(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Makes a model of Keras 3 of a file of an older Keras, in safe mode."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,9 @@ import keras
 from pocketkube.bounded.variables import room_for
 from pocketkube.errors import UserError, first_line
 from pocketkube.graph.sharing import compute_from_variables
-from pocketkube.older_keras.configuration import adapted, kept_name, refuse_unsafe
+from pocketkube.older_keras.configuration import adapted, kept_name, may_mask, refuse_unsafe
 from pocketkube.older_keras.hdf5 import read_hdf5
+from pocketkube.older_keras.masks import masked_layers
 from pocketkube.older_keras.saved_model import is_saved_model, read_saved_model
 from pocketkube.older_keras.stored import StoredModel, StoredWeight
 from pocketkube.spec.model_files import HDF5
@@ -80,12 +81,21 @@ def load_older(path: Path) -> Imported:
 def _model(stored: StoredModel, path: Path) -> Any:
     """Of Keras 3's own HDF5 files with its weights, else without."""
     numbers = sum(weight.value.size for weights in stored.weights.values() for weight in weights)
-    with _plain_failure(path), room_for(numbers):
+
+    def built(is_masked: Callable[[str], bool]) -> Any:
+        config = adapted(stored.config, str(path), is_masked)
+        with room_for(numbers):
+            return keras.saving.deserialize_keras_object(config, safe_mode=True)
+
+    with _plain_failure(path):
         if _is_of_keras_3(stored):
             refuse_unsafe(stored.config, str(path))
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
-        config = adapted(stored.config, str(path))
-        return keras.saving.deserialize_keras_object(config, safe_mode=True)
+            with room_for(numbers):
+                return keras.saving.load_model(path, compile=False, safe_mode=True)
+        if not may_mask(stored.config):
+            return built(lambda name: False)
+        # Where masks arrive is known once there is a model.
+        return built(masked_layers(built(lambda name: True)).__contains__)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 import numpy as np
+import tensorflow as tf
 import tf_keras as keras
 from tf_keras import layers
 
@@ -78,6 +79,52 @@ def sequences() -> keras.Model:
     return keras.Model(x, {"written": written, "again": again})
 
 
+def masked() -> keras.Model:
+    """What hands masks on otherwise than in Keras 3; the words of two sentences stand side by side."""
+    x = keras.Input((14, 1), name="words")
+    first, second = (
+        layers.Embedding(9, 4, mask_zero=True, name=f"embedded_{part[0]}")(
+            layers.Reshape((7,))(layers.Cropping1D(part)(x))
+        )
+        for part in ((0, 7), (7, 0))
+    )
+    places = layers.Embedding(9, 4, name="places")(layers.Reshape((7,))(layers.Cropping1D((0, 7))(x)))
+    inner = keras.Input((7, 4))
+    nested = keras.Model(inner, layers.Maximum(name="inner_maximum")([inner, inner * 3.0]))
+    merged = {
+        "add": layers.Add(name="add")([first, second]),
+        "multiply": layers.Multiply(name="multiply")([first, places]),
+        "average": layers.Average(name="average")([first, second, places]),
+        "wider": layers.Concatenate(name="concatenate")([first, places, second]),
+        "longer": layers.Concatenate(axis=1, name="concatenate_1")([first, second]),
+        "doubled": first * 2.0,
+        "added": first + second,
+        "joined": tf.concat([first, second], -1),
+        "curved": tf.nn.tanh(first),
+        "shared": tf.nn.softmax(first),
+        "rescaled": layers.Rescaling(2.0, name="rescaling")(first),
+        "identity": layers.Identity(name="identity")(first),
+        "nested": nested(first),
+        "after": layers.Add(name="after")([nested(second), places]),
+        "pooled": layers.Add(name="unmasked_add")(
+            [layers.GlobalAveragePooling1D()(first), layers.GlobalMaxPooling1D()(second)]
+        ),
+    }
+    ends = {
+        name: y if name == "pooled" else layers.SimpleRNN(2, name=f"read_{name}")(y)
+        for name, y in merged.items()
+    }
+    state = layers.SimpleRNN(3, name="encoder")(first)
+    ends["decoded"] = layers.SimpleRNN(3, name="decoder")(second, initial_state=state)
+    return keras.Model(x, ends)
+
+
+def padded(rng: np.random.Generator) -> np.ndarray:
+    """Pairs of sentences of up to seven words; the rest is 0."""
+    words, lengths = rng.integers(1, 9, (8, 2, 7)), rng.integers(1, 7, (8, 2, 1))
+    return np.where(np.arange(7) < lengths, words, 0).reshape(8, 14, 1).astype("float32")
+
+
 def main() -> None:
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
@@ -85,8 +132,9 @@ def main() -> None:
         "images": rng.integers(0, 256, (6, 12, 12, 3)).astype("float32"),
         "words": rng.integers(0, 20, (6, 7)),
         "sequences": rng.normal(size=(6, 5, 4)).astype("float32"),
+        "masked": padded(rng),
     }
-    for build in (images, words, sequences):
+    for build in (images, words, sequences, masked):
         model, name = build(), build.__name__
         for weight in (each for each in model.weights if each.dtype.is_floating):
             low = 0.5 if "variance" in weight.name else -0.5

@@ -12,10 +12,11 @@ import tensorflow as tf
 from keras import layers
 
 import pocketkube as pk
+from pocketkube import keras_private
 from pocketkube.bundle import load_model
 from pocketkube.cli import main
 from pocketkube.errors import UserError
-from pocketkube.older_keras import load_older
+from pocketkube.older_keras import load_older, masks
 from pocketkube.stages.networks import network_with_notes
 from tests.cli.test_bad_input import refused, write_spec
 
@@ -34,6 +35,7 @@ def outputs(model: keras.Model, x: np.ndarray) -> dict[str, np.ndarray]:
         ("images", "images"),
         ("words.h5", "words"),
         ("sequences.h5", "sequences"),
+        ("masked.h5", "masked"),
     ],
 )
 def test_outputs_are_those_of_keras_2(file: str, data: str, tmp_path: Path) -> None:
@@ -343,3 +345,58 @@ def test_a_loss_that_is_left_behind_is_told_wherever_the_file_is_read(
     assert f"note: {told}" in capsys.readouterr().out
     came = network_with_notes("model", str(net), 1.0, None, 0)
     assert [note[: len(told)] for note in came.notes] == [told]
+
+
+def test_masks_go_on_as_in_keras_2_where_they_arrive_and_only_there() -> None:
+    """What they compute is among the outputs that Keras 2 wrote; see `make_files.masked`."""
+    model = load_older(FILES / "masked.h5").model
+    kinds = {layer.name: type(layer).__name__ for layer in keras_private.flat_layers(model)}
+    assert kinds["add"] == "MergingAdd"
+    assert kinds["concatenate"] == "MergingConcatenate"
+    assert kinds["tf.concat"] == "UnmaskedConcatenate"
+    assert kinds["rescaling"] == "UnmaskedRescaling"
+    assert kinds["inner_maximum"] == "MergingMaximum"
+    assert kinds["decoder_mask"] == "MaskOf"
+    # After pooling no mask is left, and files without masks are read as ever.
+    assert kinds["unmasked_add"] == "Add"
+    for name in ("images.h5", "words.h5", "sequences.h5"):
+        found = keras_private.flat_layers(load_older(FILES / name).model)
+        assert all(type(layer).__module__.startswith("keras.") for layer in found)
+
+
+def test_what_counts_in_merged_inputs() -> None:
+    ones, kinds = np.ones((1, 2, 3, 4), bool), masks.MERGING
+    first, second = np.array([[True, True, False]]), np.array([[False, True, True]])
+    x = np.zeros((1, 3, 4), np.float32)
+    both = kinds["Add"]().compute_mask([x, x, x], [first, None, second])
+    assert both.numpy().tolist() == [[False, True, False]]
+    wider = kinds["Concatenate"]().compute_mask([x, x], [first, second])
+    assert wider.numpy().tolist() == [[False, True, False]]
+    longer = kinds["Concatenate"](axis=1).compute_mask([x, x], [first, None])
+    assert longer.numpy().tolist() == [[True, True, False, True, True, True]]
+    # A mask of two axes beside the batch goes with the second of them.
+    rows = kinds["Concatenate"](axis=2).compute_mask([ones, ones], [ones[..., 0], ~ones[..., 0]])
+    assert rows.numpy().tolist() == [[[True] * 3 + [False] * 3] * 2]
+    assert kinds["Add"]().compute_mask([x, x], [None, None]) is None
+
+
+def test_a_masked_network_is_cut_and_still_leaves_out_what_it_did(tmp_path: Path) -> None:
+    net = tmp_path / "net.keras"
+    main(["import", str(FILES / "masked.h5"), "-o", str(net)])
+    smaller = tmp_path / "smaller.keras"
+    main(["prune", str(net), "--speedup", "1.3", "--round-to", "1", "-o", str(smaller)])
+    x = np.load(FILES / "masked.npz")["x"]
+    assert (x[:, 6] == 0).all(), "every first sentence has an end that does not count"
+    before, after = (load_model(each).predict(x, verbose=0) for each in (net, smaller))
+    assert before.keys() == after.keys()
+    # The embedding's row of what does not count is one of a word here: if it counted, so would this.
+    model = load_model(smaller)
+    for layer in keras_private.flat_layers(model):
+        if isinstance(layer, keras.layers.Embedding) and layer.mask_zero:
+            table = np.asarray(layer.embeddings)
+            table[0] += 5
+            layer.embeddings.assign(table)
+    changed = model.predict(x, verbose=0)
+    same = {name for name in after if np.array_equal(after[name], changed[name])}
+    assert {"add", "multiply", "average", "wider", "longer", "nested", "decoded"} <= same
+    assert not {"doubled", "added", "joined", "curved", "shared", "rescaled"} & same
