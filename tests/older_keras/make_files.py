@@ -89,8 +89,6 @@ def masked() -> keras.Model:
         for part in ((0, 7), (7, 0))
     )
     places = layers.Embedding(9, 4, name="places")(layers.Reshape((7,))(layers.Cropping1D((0, 7))(x)))
-    inner = keras.Input((7, 4))
-    nested = keras.Model(inner, layers.Maximum(name="inner_maximum")([inner, inner * 3.0]))
     merged = {
         "add": layers.Add(name="add")([first, second]),
         "multiply": layers.Multiply(name="multiply")([first, places]),
@@ -104,8 +102,7 @@ def masked() -> keras.Model:
         "shared": tf.nn.softmax(first),
         "rescaled": layers.Rescaling(2.0, name="rescaling")(first),
         "identity": layers.Identity(name="identity")(first),
-        "nested": nested(first),
-        "after": layers.Add(name="after")([nested(second), places]),
+        "largest": layers.Maximum(name="maximum")([first, second]),
         "pooled": layers.Add(name="unmasked_add")(
             [layers.GlobalAveragePooling1D()(first), layers.GlobalMaxPooling1D()(second)]
         ),
@@ -117,6 +114,16 @@ def masked() -> keras.Model:
     state = layers.SimpleRNN(3, name="encoder")(first)
     ends["decoded"] = layers.SimpleRNN(3, name="decoder")(second, initial_state=state)
     return keras.Model(x, ends)
+
+
+def nested() -> keras.Model:
+    """Masks that go through a model within another."""
+    x = keras.Input((7,), name="words")
+    inner = keras.Input((7, 4))
+    largest = keras.Model(inner, layers.Maximum(name="maximum")([inner, inner * 3.0]), name="inner")
+    y = largest(layers.Embedding(9, 4, mask_zero=True, name="embedded")(x))
+    y = layers.Add(name="add")([y, layers.Embedding(9, 4, name="places")(x)])
+    return keras.Model(x, layers.SimpleRNN(2, name="read")(y))
 
 
 def padded(rng: np.random.Generator) -> np.ndarray:
@@ -133,8 +140,9 @@ def main() -> None:
         "words": rng.integers(0, 20, (6, 7)),
         "sequences": rng.normal(size=(6, 5, 4)).astype("float32"),
         "masked": padded(rng),
+        "nested": padded(rng)[:, :7, 0],
     }
-    for build in (images, words, sequences, masked):
+    for build in (images, words, sequences, masked, nested):
         model, name = build(), build.__name__
         for weight in (each for each in model.weights if each.dtype.is_floating):
             low = 0.5 if "variance" in weight.name else -0.5
