@@ -8,6 +8,8 @@ import keras
 class OfKeras2:
     """What marks the layers that stand where masks arrive in a model of Keras 2."""
 
+    name: str
+
 
 @keras.saving.register_keras_serializable("pocketkube")
 class MaskOf(OfKeras2, keras.layers.Layer):

@@ -67,7 +67,7 @@ def _made(way: type, kind: type) -> type:
     It is called MergingAdd or UnmaskedAdd; files name it so.
     """
     name = f"{'Unmasked' if way is _Unmasked else 'Merging'}{kind.__name__}"
-    parts = {"__module__": __name__, "__doc__": kind.__doc__}
+    parts: dict[str, Any] = {"__module__": __name__, "__doc__": kind.__doc__}
     if kind in _IN_PAIRS:
         parts["_merge_function"] = partialmethod(_merged, _IN_PAIRS[kind])
     return keras.saving.register_keras_serializable("pocketkube")(type(name, (way, kind), parts))
