@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from pocketkube.graph.walk import filled_in, functional_graph, is_model, own_nodes
+from pocketkube.graph.walk import entering_values, filled_in, functional_graph, is_model, own_nodes
 from pocketkube.keras_private import inputs_structure, origin, outputs_structure
 
 
@@ -63,7 +63,7 @@ class Rebuilder:
             function = functional_graph(model)
             inputs = [_input_like(x) for x in function.inputs]
             if self._times[id(model)] == 1:
-                for source, target in zip(tensors, inputs, strict=True):
+                for source, target in zip(entering_values(function, tensors), inputs, strict=True):
                     self.pass_on(source, target)
             self._models[id(model)] = self._model_of(model, function, inputs, inputs, f"{path}/")
             self.rebuilt(model, self._models[id(model)][0])

@@ -12,7 +12,7 @@ from pocketkube.graph.dependency import ChannelGraph, Use, trace_channels
 from pocketkube.graph.edit import Kept, LayerEdit
 from pocketkube.graph.layer_edits import edit_of, kept_around
 from pocketkube.graph.sharing import LayerMaker, compute_from_variables, paired_variables
-from pocketkube.graph.walk import functional_graph, is_model, ordered_nodes
+from pocketkube.graph.walk import entering_values, functional_graph, is_model, ordered_nodes
 from pocketkube.keras_private import inputs_structure, origin, outputs_structure
 
 
@@ -124,7 +124,7 @@ class _Surgeon:
                 dtype=x.dtype,
                 name=_input_name(x),
             )
-            for x, now in zip(function.inputs, tensors, strict=True)
+            for x, now in zip(function.inputs, entering_values(function, tensors), strict=True)
         }
         return self._rebuild(model, function, new)
 

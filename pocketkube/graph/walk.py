@@ -1,7 +1,7 @@
 """Goes through the calls of a functional model, nested models opened."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 
@@ -10,6 +10,7 @@ from pocketkube.keras_private import functional_of, has_graph, nodes_by_depth
 
 # From a call's path, its node and the values of its input tensors to those of its output tensors.
 Visit = Callable[[str, Any, list[Any]], Sequence[Any]]
+Value = TypeVar("Value")
 # A call's path, its node and the values of its input tensors.
 Call = tuple[str, Any, list[Any]]
 
@@ -60,6 +61,7 @@ def calls_of(
         output_values: Sequence[Any]
         if is_model(node.operation):
             inner = functional_graph(node.operation)
+            input_values = list(entering_values(inner, input_values))
             output_values = yield from calls_of(inner, input_values, f"{path}/")
         else:
             output_values = yield path, node, input_values
@@ -111,6 +113,14 @@ def own_nodes(function: Any) -> Iterator[Any]:
 def filled_in(node: Any, input_values: Sequence[Any]) -> tuple[Any, Any]:
     """A call's arguments, positional and by name, with these values as its input tensors."""
     return node.arguments.fill_in(dict(zip(map(id, node.input_tensors), input_values, strict=True)))
+
+
+def entering_values(function: Any, values: Sequence[Value]) -> Sequence[Value]:
+    """Of the values of a nested model's call those of its inputs.
+
+    A mask may come behind them, which tensors carry inside by themselves.
+    """
+    return values[: len(function.inputs)]
 
 
 def is_model(op: Any) -> bool:

@@ -28,7 +28,7 @@ from pocketkube.graph.sharing import (
     tied_operations,
 )
 from pocketkube.graph.unwrapping import unwrapped
-from pocketkube.graph.walk import filled_in, functional_graph, is_model, own_nodes
+from pocketkube.graph.walk import entering_values, filled_in, functional_graph, is_model, own_nodes
 from pocketkube.quantization.fake_quantize import FakeQuantize
 
 layers = keras.layers
@@ -182,7 +182,7 @@ class _TensorUses:
     def _number_model(self, node: Any, inputs: list[int]) -> list[int]:
         function = functional_graph(node.operation)
         if not self.is_shared(node.operation):
-            return self._number(function, inputs)
+            return self._number(function, list(entering_values(function, inputs)))
         self._ends |= set(inputs)
         if id(function) not in self._shared:
             self._shared.add(id(function))
