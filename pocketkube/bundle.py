@@ -29,6 +29,7 @@ from pocketkube.packing import Form, packs, read_forms, write_packed
 WEIGHTS, NPZ_WEIGHTS = "model.weights.h5", "model.weights.npz"
 # Keras keeps there what layers have beside their weights: lists of words.
 ASSETS = "assets/"
+_RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
 NOW, UNPRUNED = "now", "unpruned"
 # Of a model that no stage has made.
 NOTHING = BundleFacts(
@@ -154,8 +155,8 @@ def refuse_unfit_weights(model: keras.Model, name: str) -> None:
         name: What messages call it.
 
     Raises:
-        UserError: If layers have weights beside their own, as LoRA's, or a vocabulary, keep weights in
-            another precision than float32, or one of them is no number.
+        UserError: If layers have weights beside their own, as LoRA's, a vocabulary or a state that
+            lasts, keep weights in another precision than float32, or one of them is no number.
     """
     _refuse_unfit_layers(model, name)
     for weight in model.weights:
@@ -169,7 +170,7 @@ def refuse_unfit_weights(model: keras.Model, name: str) -> None:
 
 
 def _refuse_unfit_layers(model: keras.Model, name: str) -> None:
-    """Says when layers have more than weights of their own: LoRA's, Keras's integers, a vocabulary."""
+    """Says when layers have more than weights of their own: LoRA's, integers, a vocabulary, a state."""
     for layer in flat_layers(model):
         if getattr(layer, "lora_enabled", False):
             raise UserError(
@@ -180,6 +181,12 @@ def _refuse_unfit_layers(model: keras.Model, name: str) -> None:
             raise UserError(
                 f"{name}: Keras has quantized the layer {layer.name} ({layer.quantization_mode}): give "
                 "the model as it was before."
+            )
+        if isinstance(layer, _RECURRENT) and layer.stateful:
+            raise UserError(
+                f"{name}: the layer {layer.name} is stateful, and takes batches of one size in one "
+                "order: build the model with stateful=False and batch_shape=(None, …), and copy the "
+                "weights by set_weights."
             )
         if hasattr(layer, "save_assets"):
             raise UserError(

@@ -42,6 +42,16 @@ def test_weights_of_another_precision_are_refused_in_a_line(tmp_path: Path, poli
         load_model(tmp_path / "net.keras")
 
 
+def test_layers_that_keep_a_state_are_refused_by_name(tmp_path: Path) -> None:
+    memory = layers.GRU(4, stateful=True, name="memory")
+    wrapped = layers.Bidirectional(layers.GRU(4), name="both_ways")
+    keras.Sequential([keras.Input(batch_shape=(2, 5, 3)), memory]).save(tmp_path / "net.keras")
+    with pytest.raises(UserError, match=r"net\.keras: the layer memory is stateful.*stateful=False"):
+        load_model(tmp_path / "net.keras")
+    keras.Sequential([keras.Input(batch_shape=(2, 5, 3)), wrapped]).save(tmp_path / "net.keras")
+    assert load_model(tmp_path / "net.keras").layers[-1].name == "both_ways"
+
+
 def test_a_model_whose_training_went_astray_is_refused(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="head")])
     model.layers[-1].bias.assign([0.0, np.nan, 0.0])

@@ -3,7 +3,7 @@
 import hashlib
 import numbers
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -351,7 +351,7 @@ def _are_several(values: Sequence[Any], names: Sequence[str] | None) -> bool:
 
 def _array(value: Any, where: str) -> np.ndarray:
     try:
-        array = np.asarray(value)
+        array = _dense(value, where)
     except ValueError:
         raise UserError(
             f"{where}: has to be an array, an example a row; the rows of the list differ in length."
@@ -379,14 +379,20 @@ def _refuse_other_shapes(given: Sequence[Shape], model: keras.Model, function: s
 
 def _of_tensors(data: tf.data.Dataset, model: keras.Model | None, function: str) -> Any:
     """All examples of a tf.data.Dataset, in the structure of its elements."""
+    specs = keras.tree.flatten(data.element_spec)
+    for spec in specs:
+        if not isinstance(spec, tf.TensorSpec):
+            raise _of_other_kind(spec, f"{function}: data")
     if int(data.cardinality()) == tf.data.INFINITE_CARDINALITY:
         raise UserError(
             f"{function}: data: the tf.data.Dataset never ends; leave out repeat(), or end it with "
             "take(n)."
         )
-    if _is_batched(data, model):
-        data = data.unbatch()
-    return _joined([data.batch(256)], function)
+    if not _is_batched(data, model):
+        # Examples that may differ in length come one by one, to be told of in words.
+        same = all(spec.shape.is_fully_defined() for spec in specs)
+        data = data.batch(256 if same else 1)
+    return _joined(data, function)
 
 
 def _is_batched(data: tf.data.Dataset, model: keras.Model | None) -> bool:
@@ -405,13 +411,40 @@ def _is_batched(data: tf.data.Dataset, model: keras.Model | None) -> bool:
 def _of_batches(data: keras.utils.PyDataset, function: str) -> Any:
     if data.num_batches is None:
         raise UserError(f"{function}: data: the PyDataset never ends; give its length by __len__.")
-    return _joined([[data[number] for number in range(data.num_batches)]], function)
+    return _joined((data[number] for number in range(data.num_batches)), function)
 
 
-def _joined(sources: Sequence[Any], function: str) -> Any:
-    batches = [batch for source in sources for batch in source]
+def _joined(source: Iterable[Any], function: str) -> Any:
+    batches = list(source)
     if not batches:
         raise UserError(f"{function}: data: there is no example in it.")
-    return keras.tree.map_structure(
-        lambda *parts: np.concatenate([np.asarray(part) for part in parts]), *batches
-    )
+    return keras.tree.map_structure(lambda *parts: _whole(parts, f"{function}: data"), *batches)
+
+
+def _whole(parts: Sequence[Any], where: str) -> np.ndarray:
+    """Batches of arrays as one array."""
+    arrays = [_dense(part, where) for part in parts]
+    shapes = list(dict.fromkeys(array.shape[1:] for array in arrays))
+    if len(shapes) > 1:
+        raise UserError(
+            f"{where}: an example is of shape {shapes[0]} in one batch and {shapes[1]} in another: pad "
+            "all to one length, as padded_batch(..., padded_shapes=…) or keras.utils.pad_sequences do."
+        )
+    return np.concatenate(arrays)
+
+
+def _dense(value: Any, where: str) -> np.ndarray:
+    if isinstance(value, tf.RaggedTensor | tf.SparseTensor):
+        raise _of_other_kind(value, where)
+    return np.asarray(value)
+
+
+def _of_other_kind(value: Any, where: str) -> UserError:
+    """What to say of a tensor that is not dense, or of what such are described by."""
+    kind = type(value).__name__
+    advice = "give dense tensors of one length"
+    if kind.startswith("Ragged"):
+        advice = "pad all to one length, as to_tensor(shape=(None, length)) does"
+    elif kind.startswith("Sparse"):
+        advice = "make them dense, as tf.sparse.to_dense does"
+    return UserError(f"{where}: takes dense tensors, and these are of a {kind}: {advice}.")

@@ -56,6 +56,11 @@ def distil(
     own, others = split(settings, DistillModel, Learning)
     name = student if isinstance(student, str) else "student"
     parsed = settings_of("distil", DistillModel, {**own, "student": name, "width": width})
+    if width != 1 and not isinstance(student, str):
+        raise UserError(
+            f'distil: width={width!r} goes with the name of a built-in network, as "lenet": a model as '
+            "student is trained as it is; leave width out, or give a smaller model."
+        )
     learning = settings_of("distil", Learning, others)
     known = None if isinstance(student, str) else network_of("distil", student)
     networks = several(teacher, "distil", known and known.model)

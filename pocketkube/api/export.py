@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pocketkube.api.data import Data, are_split, dataset_of, inputs_of
 from pocketkube.api.keywords import ExportKeywords, settings_of, settings_shown
-from pocketkube.api.network import ModelLike, Network, network_of, refuse_order
+from pocketkube.api.network import ModelLike, Network, network_of, path_of, refuse_order
 from pocketkube.api.shown import Shown
 from pocketkube.api.value_range import asked, at_chance, refuse_unknown_range, unvarying
 from pocketkube.benchmarking.samples import random_samples
@@ -122,7 +122,7 @@ def export(
         ...     pk.export(model, Path(folder) / "net.tflite", number_format="float16").number_format
         'float16'
     """
-    place = Path(path)
+    place = path_of("export", path, "net.tflite")
     if place.suffix != ".tflite":
         raise UserError(f"export: {place} has to end in .tflite.")
     network = network_of("export", model)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pocketkube.api.network import AppliedStage, Network, network_of
+from pocketkube.api.network import AppliedStage, Network, network_of, path_of
 from pocketkube.api.traces import settings_left
 from pocketkube.bundle import read_model, refuse_bad_weights
 from pocketkube.graph.fixed_size import at_image_size
@@ -35,7 +35,7 @@ def import_model(path: str | Path, *, image_size: tuple[int, int] | None = None)
         >>> again.profile.macs == few.profile.macs, [step.settings.name for step in again.steps]
         (True, ['cluster_weights'])
     """
-    file = Path(path)
+    file = path_of("import_model", path, "net.keras")
     if file.suffix == ".packed":
         packed = load_packed(file)
         refuse_bad_weights(packed, str(file))

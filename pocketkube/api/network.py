@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
@@ -140,7 +141,7 @@ class Network(Shown):
         Raises:
             UserError: If it ends in neither.
         """
-        place = Path(path)
+        place = path_of("save", path, "net.keras")
         if place.suffix == ".packed":
             write_packed(place, self.model, self.forms)
         elif place.suffix == ".keras":
@@ -206,6 +207,22 @@ def network_of(function: str, model: ModelLike) -> Network:
         # LiteRT has no arithmetic of half precision; the caller's own model stays as it is.
         model = in_float32(copy_model(model))
     return Network(model, model, tuple(map(AppliedStage, settings_left(model))))
+
+
+def path_of(function: str, path: object, example: str) -> Path:
+    """The place of a file that a function writes or reads.
+
+    Args:
+        function: The API's function, for messages.
+        path: What it was given.
+        example: A path that would be right.
+
+    Raises:
+        UserError: If it is no path.
+    """
+    if not isinstance(path, str | PathLike):
+        raise UserError(f"{function}: needs the path of a file, as {example!r}; received {path!r:.80}.")
+    return Path(path)
 
 
 def refuse_order(function: str, network: Network, settings: StageBase) -> None:

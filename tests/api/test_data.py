@@ -171,6 +171,71 @@ def test_data_that_never_end_are_refused() -> None:
         dataset_of(tf.data.Dataset.from_tensor_slices((X, Y)).repeat(), network(), "test")
 
 
+def words() -> keras.Model:
+    given = keras.Input((None,), dtype="int32", name="words")
+    return keras.Model(given, keras.layers.Dense(3)(keras.layers.Embedding(9, 4)(given)[:, 0]))
+
+
+SENTENCES = [np.arange(1, 3 + number % 4, dtype=np.int32) for number in range(12)]
+
+
+class Sentences(keras.utils.PyDataset):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, number: int):
+        part = SENTENCES[number : number + 3]
+        return keras.utils.pad_sequences(part, padding="post")[:, : 4 + number % 2], np.zeros(3, int)
+
+
+def each_sentence() -> tf.data.Dataset:
+    signature = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32)
+    told = ((words, np.int32(number % 3)) for number, words in enumerate(SENTENCES))
+    return tf.data.Dataset.from_generator(lambda: iter(list(told)), output_signature=signature)
+
+
+RAGGED = tf.ragged.constant([each.tolist() for each in SENTENCES], dtype=tf.int32)
+SPARSE = tf.sparse.from_dense(np.eye(12, dtype=np.int32))
+
+
+@pytest.mark.parametrize(
+    ("stream", "said"),
+    [
+        (
+            lambda: each_sentence().padded_batch(2),
+            r"shape \(3,\) .* and \(5,\) .*: pad all to one length",
+        ),
+        (each_sentence, r"shape \(2,\) .* and \(3,\) in another: pad all to one length"),
+        (lambda: Sentences(), r"shape \(4,\) .* and \(5,\) in another: pad all to one length"),
+        (
+            lambda: tf.data.Dataset.from_tensor_slices((RAGGED, Y[:12])).batch(4),
+            "dense tensors, and these are of a RaggedTensorSpec: pad all to one length",
+        ),
+        (lambda: (RAGGED, Y[:12]), "x: takes dense tensors, and these are of a RaggedTensor: pad all"),
+        (
+            lambda: tf.data.Dataset.from_tensor_slices((SPARSE, Y[:12])).batch(4),
+            "dense tensors, and these are of a SparseTensorSpec: make them dense",
+        ),
+        (
+            lambda: (SPARSE, Y[:12]),
+            "x: takes dense tensors, and these are of a SparseTensor: make them",
+        ),
+    ],
+)
+def test_examples_of_several_lengths_are_to_be_padded(stream, said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        dataset_of(stream(), words(), "test")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [1, 5, 12])
+def test_examples_that_are_padded_to_one_length_are_read(size: int) -> None:
+    padded = keras.utils.pad_sequences(SENTENCES, maxlen=6, padding="post")
+    wanted = dataset_of((padded, np.arange(12) % 3), words(), "test")
+    found = dataset_of(each_sentence().padded_batch(size, ((6,), ())), words(), "test")
+    assert_same(found, wanted)
+
+
 def test_arrays_of_other_lengths_are_told_in_a_line() -> None:
     with pytest.raises(UserError, match=r"as many examples each.*in 50 arrays") as caught:
         dataset_of(([*X[:49]], Y), two_inputs(), "test")

@@ -211,6 +211,11 @@ def with_lookup() -> keras.Model:
     return keras.Sequential([keras.Input((1,), dtype="int64"), lookup, layers.Embedding(4, 2)])
 
 
+def stateful() -> keras.Model:
+    given = keras.Input(batch_shape=(4, 5, 3))
+    return keras.Sequential([given, layers.LSTM(8, stateful=True, name="memory"), layers.Dense(2)])
+
+
 def with_lora() -> keras.Model:
     model = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(8, name="wide"), keras.layers.Dense(2)], name="small"
@@ -258,7 +263,16 @@ def with_lora() -> keras.Model:
         (lambda m: pk.quantize(m, DATA, bits=9), "weight_bits.*received 9"),
         (lambda m: pk.quantize(m, DATA[0], epochs=2), "or epochs=0"),
         (lambda m: pk.distil(m, DATA, teacher=None), "needs a teacher"),
+        (
+            lambda m: pk.distil(m, DATA, teacher=m, width=0.5),
+            "distil: width=0.5 goes with the name of a built-in network.*leave width out",
+        ),
+        (lambda m: pk.prune(stateful(), speedup=2), "prune: .* memory is stateful.*stateful=False"),
+        (lambda m: pk.profile(stateful()), "profile: .* memory is stateful.*set_weights"),
         (lambda m: pk.export(m, "net.keras"), "has to end in .tflite"),
+        (lambda m: pk.export(m, None), "export: needs the path of a file, as 'net.tflite'.*None"),
+        (lambda m: pk.import_model(3), "import_model: needs the path of a file.*received 3"),
+        (lambda m: pk.cluster(m, bits=2).save(None), "save: needs the path of a file.*None"),
         (lambda m: pk.export(m, "net.tflite", number_format="int8"), "int8 needs examples"),
         (lambda m: pk.export(m, "net.tflite", min_agreement=0.5), "goes with number_format"),
         (lambda m: pk.Splits(DATA, test_fraction=0.7), "test_fraction.*received 0.7"),
