@@ -1,5 +1,6 @@
 """Reads from a LiteRT file which kinds of operation it consists of, and how large each one is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,15 @@ CHANNEL_AXES = {
     Operator.FULLY_CONNECTED: ("in_channels", "out_channels"),
 }
 NUMBERS_MOVED = ("numbers_moved",)
+# Of each convolution: at which place it reads what it convolves, and which axes of its kernel are those
+# of the window. Before what they read, transposed ones are told what shape to make.
+_CONVOLUTIONS = {
+    Operator.CONV_2D: (0, slice(1, 3)),
+    Operator.DEPTHWISE_CONV_2D: (0, slice(1, 3)),
+    Operator.TRANSPOSE_CONV: (2, slice(1, 3)),
+    Operator.CONV_3D: (0, slice(0, 3)),
+    Operator.CONV_3D_TRANSPOSE: (2, slice(0, 3)),
+}
 _TYPES = {code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
 _PADDINGS = {schema.Padding.SAME: "same", schema.Padding.VALID: "valid"}
 
@@ -63,29 +73,12 @@ def sized(graph: LiteRtGraph, operation: Operation) -> SizedOperation:
         moved = tuple(_length(graph, tensor) for tensor in (*operation.inputs, *operation.outputs))
         return SizedOperation(_other_kind(name, numbers, graph, operation), NUMBERS_MOVED, (moved,))
     kernel = graph.shape(operation.constants[KERNEL_AT])
-    taken = graph.shape(operation.inputs[0])
     if operation.code == Operator.FULLY_CONNECTED:
         rows = _length(graph, operation.outputs[0]) // kernel[0]
         return SizedOperation(f"{name} {numbers}, rows {rows}", axes, ((kernel[1],), (kernel[0],)))
-    options = operation.options
-    padding = (
-        "padding " + "+".join(map(str, operation.padding))
-        if any(operation.padding)
-        else f"{_PADDINGS[options.padding]} padding"
-    )
-    words = [
-        f"{name} {numbers} {taken[1]}x{taken[2]}",
-        f"kernel {kernel[1]}x{kernel[2]}",
-        f"stride {options.strideH}x{options.strideW}",
-        *(
-            [f"dilation {options.dilationHFactor}x{options.dilationWFactor}"]
-            if (options.dilationHFactor, options.dilationWFactor) != (1, 1)
-            else []
-        ),
-        padding,
-    ]
     made = ((kernel[0],),) if operation.code == Operator.CONV_2D else ()
-    return SizedOperation(", ".join(words), axes, ((kernel[3],), *made))
+    kind = ", ".join(_convolution_words(name, numbers, graph, operation))
+    return SizedOperation(kind, axes, ((kernel[3],), *made))
 
 
 def channel_axes(graph: LiteRtGraph, operation: Operation) -> tuple[str, ...]:
@@ -136,6 +129,12 @@ def _numbers(graph: LiteRtGraph, operation: Operation) -> str:
 
 
 def _other_kind(name: str, numbers: str, graph: LiteRtGraph, operation: Operation) -> str:
+    if operation.code in _CONVOLUTIONS:
+        words = [
+            *_convolution_words(name, numbers, graph, operation),
+            *_grouping_words(graph, operation),
+        ]
+        return ", ".join(words)
     shapes = {graph.shape(tensor) for tensor in operation.inputs}
     words = [f"{name} {numbers}"]
     if len(operation.inputs) > 1:
@@ -149,6 +148,49 @@ def _other_kind(name: str, numbers: str, graph: LiteRtGraph, operation: Operatio
     if any(operation.padding):
         words.append("padded")
     return ", ".join(words)
+
+
+def _convolution_words(name: str, numbers: str, graph: LiteRtGraph, operation: Operation) -> list[str]:
+    """All that the time of a convolution depends on but its channels."""
+    options, (read_at, window) = operation.options, _CONVOLUTIONS[operation.code]
+    taken = operation.inputs[0] if read_at == 0 else int(operation.entry.inputs[read_at])
+    kernel = _kernel(graph, operation)[window]
+    sides = ("D", "H", "W")[-len(kernel) :]
+    strides = [getattr(options, f"stride{side}") for side in sides]
+    # Transposed ones have no dilation in their files.
+    dilations = [getattr(options, f"dilation{side}Factor", 1) for side in sides]
+    return [
+        f"{name} {numbers} {_times(graph.shape(taken)[1:-1])}",
+        f"kernel {_times(kernel)}",
+        f"stride {_times(strides)}",
+        *([f"dilation {_times(dilations)}"] if set(dilations) != {1} else []),
+        (
+            "padding " + "+".join(map(str, operation.padding))
+            if any(operation.padding)
+            else f"{_PADDINGS[options.padding]} padding"
+        ),
+    ]
+
+
+def _grouping_words(graph: LiteRtGraph, operation: Operation) -> list[str]:
+    """How channels that are read belong to those that are made, where each is not made of all."""
+    kernel = _kernel(graph, operation)
+    channels = graph.shape(operation.inputs[0])[-1]
+    if operation.code == Operator.CONV_2D and kernel[3] != channels:
+        # How many they are, pruning changes, as it does how many channels each has.
+        return ["in groups"]
+    if operation.code == Operator.DEPTHWISE_CONV_2D and kernel[3] != channels:
+        return [f"multiplier {kernel[3] // channels}"]
+    return []
+
+
+def _kernel(graph: LiteRtGraph, operation: Operation) -> tuple[int, ...]:
+    """The shape of a convolution's kernel, be it a constant or not."""
+    return graph.shape(int(operation.entry.inputs[KERNEL_AT]))
+
+
+def _times(lengths: Sequence[int]) -> str:
+    return "x".join(map(str, lengths))
 
 
 def _length(graph: LiteRtGraph, tensor: int) -> int:
