@@ -80,7 +80,7 @@ def distil(
     refuse_unknown_range("distil", teaching, dataset, learning)
     task = settled_task(learning, model, dataset)
     teachers = teachers_of("distil", networks, learning, task, dataset)
-    term = distillation_term(learning, model, task, teachers)
+    term = distillation_term(learning, model, task, teachers, dataset)
     history = train(
         model,
         dataset,

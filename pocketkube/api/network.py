@@ -17,6 +17,7 @@ from pocketkube.errors import UserError
 from pocketkube.figures import NUMBER, bounded, count, ratio
 from pocketkube.files.whole import replaced_file
 from pocketkube.graph.cost import Profile, profile_model
+from pocketkube.graph.fixed_size import open_shapes
 from pocketkube.graph.surgery import copy_model
 from pocketkube.graph.walk import functional_graph
 from pocketkube.packing import Form, write_packed
@@ -156,8 +157,13 @@ class Network(Shown):
         shown = Table(title=self.model.name, caption=self._done, caption_justify="left")
         for name in ("", "before", "after", "change"):
             shown.add_column(name, justify="right" if name else "left")
-        for row in cost_rows(self.before, self.profile):
+        costs = self._costs
+        for row in cost_rows(*costs) if costs else ():
             shown.add_row(*row)
+        if costs is None:
+            before, now = (model.count_params() for model in (self.original, self.model))
+            change = ratio(max(before, 1), max(now, 1), NUMBER)
+            shown.add_row("Parameters", count(before), count(now), change)
         zeros, total = count_zeros(self.model)
         if self.is_sparse:
             parts = f"{zeros / max(total, 1):.1%} of {count(total)}"
@@ -167,8 +173,18 @@ class Network(Shown):
     @property
     def in_brief(self) -> str:
         """What was done, and how much smaller it is."""
-        fewer = self.before.speedup_to(self.profile)
-        return f"{self.model.name}: {self._done or 'as it came'}; {fewer} fewer MACs"
+        costs = self._costs
+        told = (
+            f"{costs[0].speedup_to(costs[1])} fewer MACs" if costs else "MACs follow the inputs' size"
+        )
+        return f"{self.model.name}: {self._done or 'as it came'}; {told}"
+
+    @property
+    def _costs(self) -> tuple[Profile, Profile] | None:
+        """What the original cost, and the model; None where one takes inputs of any size."""
+        if open_shapes(self.original) or open_shapes(self.model):
+            return None
+        return self.before, self.profile
 
     @property
     def _done(self) -> str:

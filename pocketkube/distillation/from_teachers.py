@@ -49,6 +49,8 @@ class FromTeachers(DistillationTerm):
         seed: The projections' first values follow from it.
         renamed: Where the student was rebuilt: for each layer that it had, by its path, the path of the
             one that gives its output now. Layers go by the paths that they had.
+        shapes: Of the data's inputs, an example each, which say how long axes are that models leave
+            open; None where there are none such.
 
     Raises:
         UserError: If a teacher does not fit the student, or layers cannot be compared.
@@ -63,6 +65,7 @@ class FromTeachers(DistillationTerm):
         *,
         seed: int,
         renamed: Mapping[str, str] = MappingProxyType({}),
+        shapes: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
         if task.to_original and settings.weight < 1:
             if settings.weight != Distillation.model_fields["weight"].default:
@@ -75,16 +78,22 @@ class FromTeachers(DistillationTerm):
         self.teachers = [teacher.model for teacher in teachers]
         self.task_share = 1 - settings.weight
         self._task, self._teachers, self._settings = task, teachers, settings
-        self._outputs = fitting_outputs(student, task, teachers)
+        shapes = [tuple(x.shape[1:]) for x in student.inputs] if shapes is None else list(shapes)
+        self._outputs = fitting_outputs(student, task, teachers, shapes)
         self._student: Observed | None = None
         # How many labels there are, where remembered answers stand behind them.
         self._labels: int | None = None
         if settings.compares_features:
-            self._compare_features(student, seed, renamed)
+            self._compare_features(student, shapes, seed, renamed)
 
-    def _compare_features(self, student: keras.Model, seed: int, renamed: Mapping[str, str]) -> None:
+    def _compare_features(
+        self,
+        student: keras.Model,
+        shapes: Sequence[tuple[int, ...]],
+        seed: int,
+        renamed: Mapping[str, str],
+    ) -> None:
         settings, first = self._settings, self._teachers[0]
-        shapes = [tuple(x.shape[1:]) for x in student.inputs]
         found, theirs = features_of(student, shapes), features_of(first.model, shapes)
         ours = {name: replace(found[path], path=name) for name, path in renamed.items()} or found
         if settings.layers:

@@ -31,7 +31,7 @@ class Teacher:
 
 
 def fitting_outputs(
-    student: keras.Model, task: Task, teachers: Sequence[Teacher]
+    student: keras.Model, task: Task, teachers: Sequence[Teacher], shapes: Sequence[tuple[int, ...]]
 ) -> list[tuple[int, ...]]:
     """Shapes of the outputs that student and teachers have in common.
 
@@ -39,6 +39,7 @@ def fitting_outputs(
         student: The model that is trained.
         task: Its task.
         teachers: Its teachers.
+        shapes: Of the inputs, an example each.
 
     Returns:
         Shape of each softened output, without the batch axis; a classifier's last axis has an entry
@@ -48,19 +49,23 @@ def fitting_outputs(
         UserError: If a teacher takes other inputs than the student, tells other classes apart, gives
             other outputs or is of another kind.
     """
-    shapes = [tuple(x.shape[1:]) for x in student.inputs]
-    wanted = _outputs_of(student, task, student)
+    specs = [
+        keras.KerasTensor((None, *shape), dtype=x.dtype)
+        for shape, x in zip(shapes, student.inputs, strict=True)
+    ]
+    wanted = _outputs_of(student, task, specs)
     for teacher in teachers:
         ours, theirs = (_kinds(each) for each in (task, teacher.task))
         if ours != theirs:
             raise UserError(f"The teacher {teacher.name} is for {theirs}, the student for {ours}.")
-        inputs = [tuple(x.shape[1:]) for x in getattr(teacher.model, "inputs", None) or student.inputs]
+        own = getattr(teacher.model, "inputs", None)
+        inputs = [tuple(x.shape[1:]) for x in own] if own else list(shapes)
         if not shapes_fit(shapes, inputs):
             raise UserError(
                 f"The teacher {teacher.name} takes inputs of {_shown(inputs)}, but the student takes "
                 f"{_shown(shapes)}: both need the same."
             )
-        outputs = _outputs_of(teacher.model, teacher.task, student)
+        outputs = _outputs_of(teacher.model, teacher.task, specs)
         if outputs != wanted:
             what = "classes" if ours == "classification" else "values"
             raise UserError(
@@ -74,11 +79,12 @@ def _kinds(task: Task) -> str:
     return " and ".join(head.kind for head in task.trained)
 
 
-def _outputs_of(model: keras.Model, task: Task, student: keras.Model) -> list[tuple[int, ...]]:
+def _outputs_of(
+    model: keras.Model, task: Task, specs: Sequence[keras.KerasTensor]
+) -> list[tuple[int, ...]]:
     def run(*inputs: tf.Tensor) -> Any:
         return task.softened(model(arranged(model, inputs), training=False), 1.0)
 
-    specs = [keras.KerasTensor(x.shape, dtype=x.dtype) for x in student.inputs]
     return [tuple(x.shape[1:]) for x in computed_spec(run, *specs)]
 
 

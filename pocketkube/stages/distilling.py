@@ -31,7 +31,8 @@ def distill_model(
     sized = at_size_of(dataset, came.model)
     model = sized.model
     task = settled_task(config, model, dataset)
-    term = distillation_term(config, model, task, load_teachers(config, uncompressed(inputs), dataset))
+    teachers = load_teachers(config, uncompressed(inputs), dataset)
+    term = distillation_term(config, model, task, teachers, dataset)
     course = student_course(config.training, settings)
     history = train(
         model,

@@ -8,8 +8,11 @@ import numpy as np
 from pocketkube.data.batches import batches
 from pocketkube.data.dataset import Arrays, Dataset, Examples
 from pocketkube.finite import refuse_not_finite
+from pocketkube.graph.fixed_size import open_shapes
 from pocketkube.graph.inputs import refuse_unknown_ids
-from pocketkube.shapes import refuse_other_shapes
+from pocketkube.keras_private import computed_spec
+from pocketkube.shapes import Shape, refuse_other_shapes
+from pocketkube.structure import arranged
 from pocketkube.training.task import Task
 
 _AT_ONCE = 256
@@ -88,9 +91,18 @@ def _refuse_labels(
 ) -> None:
     if not dataset.is_labelled:
         return
-    shapes = [tuple(output.shape) for output in model.outputs]
-    own = labels[: len(dataset.labels)]
+    own, shapes = labels[: len(dataset.labels)], _output_shapes(model, dataset)
     task.measure.refuse_unfit(own, shapes, f"{dataset.name} ({split})", model.name)
+
+
+def _output_shapes(model: keras.Model, dataset: Dataset) -> list[Shape]:
+    """Of the outputs, the batch's axis before each; what inputs leave open is as the data have it."""
+    outputs = model.outputs
+    if open_shapes(model):
+        shapes = zip(dataset.input_shapes, model.inputs, strict=True)
+        given = [keras.KerasTensor((None, *shape), dtype=x.dtype) for shape, x in shapes]
+        outputs = computed_spec(lambda *x: keras.tree.flatten(model(arranged(model, x))), *given)
+    return [tuple(output.shape) for output in outputs]
 
 
 def _splits(dataset: Dataset) -> Iterator[tuple[str, Examples]]:

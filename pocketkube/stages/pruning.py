@@ -146,6 +146,8 @@ class _FineTuner:
             self._course,
             seed=self._config.seed + 100 + number,
             stage=stage,
-            distillation=distillation_term(self._config, model, self._task, self._teachers),
+            distillation=distillation_term(
+                self._config, model, self._task, self._teachers, self._dataset
+            ),
             checkpoints=self._scratch,
         )

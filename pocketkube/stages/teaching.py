@@ -90,6 +90,7 @@ def distillation_term(
     student: keras.Model,
     task: Task,
     teachers: Sequence[Teacher],
+    dataset: Dataset,
     renamed: Mapping[str, str] = MappingProxyType({}),
 ) -> DistillationTerm:
     """What teachers add to the loss of a stage's training.
@@ -99,6 +100,7 @@ def distillation_term(
         student: The model that is trained.
         task: Its task.
         teachers: Its teachers.
+        dataset: Its examples, whose shapes count where a model takes any.
         renamed: See `FromTeachers`.
 
     Raises:
@@ -106,7 +108,15 @@ def distillation_term(
     """
     if not teachers:
         return DistillationTerm()
-    return FromTeachers(student, task, teachers, config.distillation, seed=config.seed, renamed=renamed)
+    return FromTeachers(
+        student,
+        task,
+        teachers,
+        config.distillation,
+        seed=config.seed,
+        renamed=renamed,
+        shapes=dataset.input_shapes,
+    )
 
 
 def _uncompressed(source: Path | Bundle) -> Teacher:

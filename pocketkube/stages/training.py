@@ -230,7 +230,7 @@ def train_begun(
     Returns:
         The course that training took, and notes of the teachers'.
     """
-    term = distillation_term(learning, begun.model, task, teachers, begun.renamed)
+    term = distillation_term(learning, begun.model, task, teachers, dataset, begun.renamed)
     history = train(
         begun.model,
         dataset,

@@ -13,7 +13,7 @@ from keras import ops
 from pocketkube.measures import Classes, Maps, MultiLabel
 from pocketkube.measures.counts import mean_overlap
 from pocketkube.training.head import Head, keras_loss, mean_over_positions, of_shape
-from pocketkube.training.losses import TINY, loss_of_each
+from pocketkube.training.losses import TINY, loss_of_each, mask_weights
 
 # Keras's losses of classes: those that take class numbers, and those that take rows over classes.
 TAKE_NUMBERS = ("sparse_categorical_crossentropy", "categorical_generalized_cross_entropy")
@@ -118,9 +118,10 @@ class ClassHead(Head):
         divergence = tf.exp(wanted) * (wanted - self.softened(outputs, temperature))
         divergence = temperature**2 * tf.reduce_sum(divergence, axis=-1)
         if labels is None or not self.leaves_out:
-            return mean_over_positions(divergence)
+            return mean_over_positions(divergence * mask_weights(outputs, divergence))
         counted = self._named(labels, outputs)[2]
-        sums = _sum_over_positions(counted * divergence), _sum_over_positions(counted)
+        weighted = counted * divergence * mask_weights(outputs, divergence, counted)
+        sums = _sum_over_positions(weighted), _sum_over_positions(counted)
         return tf.math.divide_no_nan(*sums)
 
     def _noise(self, said: np.ndarray, rng: np.random.Generator) -> np.ndarray:

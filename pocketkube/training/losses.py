@@ -56,6 +56,29 @@ def loss_of_each(
     return tf.reduce_mean(values, axis=positions)
 
 
+def mask_weights(outputs: Any, values: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:
+    """What values are multiplied by, so that positions that Keras's mask leaves out do not count.
+
+    Args:
+        outputs: `[batch, ...]`, which may have a mask.
+        values: Those of its positions, `[batch, ...]`, with as many axes as the mask or more.
+        counted: Of which the mean over the batch is one: 1.0 for positions that count, `[batch, ...]`;
+            all if None.
+
+    Returns:
+        1.0, or what can be multiplied by `values`: the mean over the batch is then one over what the
+        mask lets through, as that of a loss of Keras's is.
+    """
+    mask = mask_of(outputs)
+    if mask is None or len(mask.shape) > len(values.shape):
+        return tf.ones((), values.dtype)
+    shape = tf.concat([tf.shape(mask), [1] * (len(values.shape) - len(mask.shape))], axis=0)
+    through = tf.reshape(tf.cast(mask, values.dtype), shape)
+    every = tf.ones_like(through) if counted is None else tf.cast(counted, values.dtype)
+    both = tf.reduce_sum(every * through)
+    return through * tf.math.divide_no_nan(tf.reduce_sum(every), both)
+
+
 def _of_rank(weights: tf.Tensor, rank: int) -> tf.Tensor:
     """Weights of positions as weights of what a loss gives one number for."""
     return tf.reduce_mean(weights, axis=list(range(rank, len(weights.shape))))
