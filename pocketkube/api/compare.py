@@ -7,7 +7,7 @@ from rich.table import Table
 
 from pocketkube.api.data import Data, dataset_of, examples_of
 from pocketkube.api.export import measure_of
-from pocketkube.api.network import ModelLike, Network, cost_rows, network_of
+from pocketkube.api.network import ModelLike, Network, cost_rows, in_order_of, network_of
 from pocketkube.api.shown import Shown
 from pocketkube.api.value_range import asked, at_chance, refuse_unknown_range, unvarying
 from pocketkube.data.batches import materialize
@@ -140,9 +140,11 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
         >>> found.outputs[0].relative_error, found.speedup, found.before.score
         (0.0, 1.0, None)
     """
-    first, second = network_of("compare", before), network_of("compare", after)
+    first, given = network_of("compare", before), network_of("compare", after)
+    # Data are in the order of the first one's inputs and outputs.
+    second = in_order_of(given, first.model)
     if data is None:
-        return Comparison(_figures(first), _figures(second), (), 0, None)
+        return Comparison(_figures(first), _figures(given), (), 0, None)
     read = dataset_of if first.is_trained or second.is_trained else examples_of
     dataset = read(data, first.model, "compare")
     if not dataset.labels:
@@ -150,7 +152,7 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
         measure = measure_of(first)
         found = _differences(first, second, inputs, measure)
         doubts = asked(unvarying(first.model, inputs, measure))
-        return Comparison(_figures(first), _figures(second), found, len(inputs[0]), None, doubts)
+        return Comparison(_figures(first), _figures(given), found, len(inputs[0]), None, doubts)
     refuse_unknown_range("compare", first, dataset)
     task, own = (
         settled_task(Learning(), each.model, dataset, known=each.task or other.task)
@@ -162,7 +164,7 @@ def compare(before: ModelLike, after: ModelLike, data: Data = None) -> Compariso
     worse = warning(was.each, now.each, task.wording, (), "in the first model")
     return Comparison(
         _figures(first, was, task),
-        _figures(second, now, own),
+        _figures(given, now, own),
         found,
         dataset.test.size,
         task.wording,

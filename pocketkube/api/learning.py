@@ -7,7 +7,14 @@ import keras
 
 from pocketkube.api.data import Data, are_split, dataset_of, examples_of, labelled_by
 from pocketkube.api.keywords import settings_of, split
-from pocketkube.api.network import AppliedStage, ModelLike, Network, network_of, refuse_order
+from pocketkube.api.network import (
+    AppliedStage,
+    ModelLike,
+    Network,
+    in_order_of,
+    network_of,
+    refuse_order,
+)
 from pocketkube.api.value_range import refuse_unknown_range
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
@@ -111,11 +118,13 @@ def several(teacher: Teachers, function: str, student: keras.Model | None = None
         teacher: A model, several, or None.
         function: The API's function, for messages.
         student: What it takes is what a subclassed teacher is called with; without, such are refused.
+            Its inputs and outputs are in the order that the teachers are brought into.
     """
     given = [teacher] if isinstance(teacher, keras.Model | Network) else list(teacher or ())
     if student is not None:
         given = [enclosed(each, student) if isinstance(each, keras.Model) else each for each in given]
-    return [network_of(f"{function}: teacher", each) for each in given]
+    networks = [network_of(f"{function}: teacher", each) for each in given]
+    return networks if student is None else [in_order_of(each, student) for each in networks]
 
 
 def teachers_of(

@@ -16,6 +16,7 @@ from pocketkube.bundle import Bundle, computes_in_half, in_float32, refuse_unfit
 from pocketkube.errors import UserError
 from pocketkube.figures import NUMBER, bounded, count, ratio
 from pocketkube.files.whole import replaced_file
+from pocketkube.graph.by_name import in_order, order_of
 from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.fixed_size import open_shapes
 from pocketkube.graph.surgery import copy_model
@@ -223,6 +224,20 @@ def network_of(function: str, model: ModelLike) -> Network:
         # LiteRT has no arithmetic of half precision; the caller's own model stays as it is.
         model = in_float32(copy_model(model))
     return Network(model, model, tuple(map(AppliedStage, settings_left(model))))
+
+
+def in_order_of(network: Network, like: keras.Model) -> Network:
+    """A network whose inputs and outputs stand in the order of another model, where names are the same.
+
+    Args:
+        network: The network.
+        like: The other model; data are in the order of its inputs and outputs.
+    """
+    order = order_of(network.model, like)
+    model, original = in_order(network.model, order), network.original
+    original = model if original is network.model else in_order(original, order_of(original, like))
+    task = network.task and network.task.in_order(order.outputs)
+    return replace(network, model=model, original=original, task=task)
 
 
 def path_of(function: str, path: object, example: str) -> Path:

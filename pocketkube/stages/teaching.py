@@ -11,6 +11,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import FromTeachers, Teacher
 from pocketkube.errors import UserError
 from pocketkube.facts import BundleFacts, Parent
+from pocketkube.graph.by_name import in_order, order_of
 from pocketkube.graph.fixed_size import at_shapes
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import UNCOMPRESSED
@@ -44,8 +45,11 @@ def load_teachers(
     refuse_unteachable(config, dataset)
     if not config.distillation.teaches:
         return ()
+    bundle = first if isinstance(first, Bundle) else load_bundle(first)
     return tuple(
-        _uncompressed(first) if place == UNCOMPRESSED else _load(config, place, dataset)
+        Teacher("the uncompressed model", bundle.model, task_of(bundle.facts))
+        if place == UNCOMPRESSED
+        else _load(config, place, dataset, bundle.model)
         for place in config.distillation.teachers or (UNCOMPRESSED,)
     )
 
@@ -119,12 +123,8 @@ def distillation_term(
     )
 
 
-def _uncompressed(source: Path | Bundle) -> Teacher:
-    bundle = source if isinstance(source, Bundle) else load_bundle(source)
-    return Teacher("the uncompressed model", bundle.model, task_of(bundle.facts))
-
-
-def _load(config: LearningConfig, place: str, dataset: Dataset) -> Teacher:
+def _load(config: LearningConfig, place: str, dataset: Dataset, first: keras.Model) -> Teacher:
+    """A teacher by its place; data are in the order of the first model's inputs and outputs."""
     try:
         with parse_location(place).fetched() as path:
             if path.is_dir() and not is_model_file(str(path)):
@@ -132,8 +132,11 @@ def _load(config: LearningConfig, place: str, dataset: Dataset) -> Teacher:
                 # It was compressed at a size of its own, and takes any.
                 takes_any = bool(bundle.facts.input_sizes)
                 model = at_shapes(bundle.model, dataset.input_shapes) if takes_any else bundle.model
-                return Teacher(place, model, task_of(bundle.facts))
+                order = order_of(model, first)
+                task = task_of(bundle.facts).in_order(order.outputs)
+                return Teacher(place, in_order(model, order), task)
             model = at_size_of(dataset, load_model(path)).model
+            model = in_order(model, order_of(model, first))
         return Teacher(place, model, settled_task(config, model, dataset))
     except UserError as error:
         raise error.saying(f"distillation.teachers: {place}: {error}") from error

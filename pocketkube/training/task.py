@@ -70,6 +70,10 @@ class Task:
         told = f"{self.description}; for want of labels held against the original model's answers"
         return Task(heads, told)
 
+    def in_order(self, places: Sequence[int] | None) -> "Task":
+        """The same task of a model whose outputs stand in another order; the same order if None."""
+        return self if places is None else replace(self, heads=tuple(self.heads[n] for n in places))
+
     @property
     def config(self) -> dict[str, Any]:
         """The task as plain JSON values, of which `task_of_config` makes it again."""
