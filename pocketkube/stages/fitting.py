@@ -11,7 +11,7 @@ from pocketkube.finite import refuse_not_finite
 from pocketkube.graph.fixed_size import open_shapes
 from pocketkube.graph.inputs import refuse_unknown_ids
 from pocketkube.keras_private import computed_spec
-from pocketkube.shapes import Shape, refuse_other_shapes
+from pocketkube.shapes import refuse_other_shapes
 from pocketkube.structure import arranged
 from pocketkube.training.task import Task
 
@@ -95,7 +95,7 @@ def _refuse_labels(
     task.measure.refuse_unfit(own, shapes, f"{dataset.name} ({split})", model.name)
 
 
-def _output_shapes(model: keras.Model, dataset: Dataset) -> list[Shape]:
+def _output_shapes(model: keras.Model, dataset: Dataset) -> list[tuple[int, ...]]:
     """Of the outputs, the batch's axis before each; what inputs leave open is as the data have it."""
     outputs = model.outputs
     if open_shapes(model):
