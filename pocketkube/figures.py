@@ -1,6 +1,6 @@
 """How figures are written for people: counts, sizes, times and ratios, everywhere the same."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class Words(NamedTuple):
@@ -15,6 +15,8 @@ NUMBER = Words("fewer", "more")
 SIZE = Words("smaller", "larger")
 TIME = Words("faster", "slower")
 SAME = "the same"
+# Of larger numbers, three digits and an exponent are written: nobody reads the others.
+MOST_WRITTEN_OUT = 1e4
 
 
 def count(value: float) -> str:
@@ -56,8 +58,19 @@ def ratio(before: float, after: float, words: Words = COST) -> str:
 def ratio_words(before_over_after: float, words: Words = COST) -> str:
     """The same of a ratio that is known: 2.51x less for 2.51, 1.07x more for 0.9346."""
     fallen = before_over_after >= 1
-    times = f"{before_over_after if fallen else 1 / before_over_after:.2f}"
+    times = hundredths(before_over_after if fallen else 1 / before_over_after)
     return SAME if times == "1.00" else f"{times}x {words.fallen if fallen else words.risen}"
+
+
+def hundredths(value: float, sign: Literal["+", "-"] = "-") -> str:
+    """A number with two places: 2.51; three digits of one that has diverged: 7.59e+30.
+
+    Args:
+        value: The number.
+        sign: "+" to write the sign of numbers above 0, too.
+    """
+    places = f"{value:{sign}.2f}"
+    return places if abs(float(places)) < MOST_WRITTEN_OUT else f"{value:{sign}.2e}"
 
 
 def bounded(shown: str, bound: str = "exact") -> str:

@@ -17,7 +17,9 @@ def is_worse(before: np.ndarray, after: np.ndarray) -> bool:
         before: Scores of the examples `[n]`; the higher the better.
         after: Scores of the same examples `[n]`.
     """
-    lost = before.astype(np.float64) - after
+    # Squares of what has diverged are beyond single precision.
+    before, after = before.astype(np.float64), after.astype(np.float64)
+    lost = before - after
     if not np.isfinite(after).all():
         return bool(np.isfinite(before).all())
     if np.isin(before, (0, 1)).all() and np.isin(after, (0, 1)).all():

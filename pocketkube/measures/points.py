@@ -74,7 +74,9 @@ class Points(Values):
 
     def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judgement:
         """See `Measure`."""
-        return Judgement(-float(normalized_errors(labels, kept, self.normalize_by).mean()))
+        # In double precision, as squares of what has diverged are beyond single.
+        truth, given = labels.astype(np.float64), kept.astype(np.float64)
+        return Judgement(-float(normalized_errors(truth, given, self.normalize_by).mean()))
 
 
 def normalized_errors(labels: Any, outputs: Any, by: Normalizer, ops: Any = np) -> Any:

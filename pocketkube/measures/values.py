@@ -28,7 +28,9 @@ class Values(Measure):
 
     def judge(self, labels: np.ndarray, kept: np.ndarray, shape: Shape) -> Judgement:
         """See `Measure`."""
-        return Judgement(-float(np.abs(kept.reshape(labels.shape) - labels).mean()))
+        # In double precision, as sums of what has diverged are beyond single.
+        errors = np.abs(kept.reshape(labels.shape).astype(np.float64) - labels)
+        return Judgement(-float(errors.mean()))
 
     def agreed(self, share: float, examples: str) -> str:
         """See `Measure`."""

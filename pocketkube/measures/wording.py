@@ -1,8 +1,9 @@
 """How people read a score: what it is called and how it is written."""
 
+import math
 from dataclasses import dataclass, replace
 
-from pocketkube.figures import SAME, ratio
+from pocketkube.figures import SAME, hundredths, ratio
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,17 @@ def share_wording(name: str) -> Wording:
 
 def percent(value: float) -> str:
     """A share: 99.44 %."""
-    return f"{value * 100:.2f} %"
+    return f"{hundredths(value * 100)} %"
 
 
 def score_change(wording: Wording, before: float, after: float) -> str:
     """How scores compare as they are read: in percentage points, -0.40 points, or as a ratio."""
     before, after = wording.read(before), wording.read(after)
     if wording.is_share:
-        points = f"{(after - before) * 100:+.2f}"
+        points = hundredths((after - before) * 100, sign="+")
         return SAME if float(points) == 0 else f"{points} points"
     if before == after:
         return SAME
-    return ratio(before, after) if before > 0 and after > 0 else ""
+    # What diverged may be no number, which nothing compares with.
+    comparable = before > 0 and after > 0 and math.isfinite(before) and math.isfinite(after)
+    return ratio(before, after) if comparable else ""

@@ -12,6 +12,7 @@ from pocketkube.figures import (
     TIME,
     bounded,
     count,
+    hundredths,
     milliseconds,
     ratio,
     ratio_between,
@@ -121,7 +122,8 @@ def _score_card(score_name: str, before: float, after: float) -> tuple[str, str]
     wording = wording_of(score_name)
     if wording.is_share:
         change = (wording.read(after) - wording.read(before)) * 100
-        return f"{change:+.2f}", f"points of {wording.short}, to {wording.shown(after)}"
+        points = hundredths(change, sign="+")
+        return points, f"points of {wording.short}, to {wording.shown(after)}"
     return wording.shown(after), f"{wording.name}, from {wording.shown(before)}"
 
 

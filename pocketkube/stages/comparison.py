@@ -50,7 +50,7 @@ def warning(
         return []
     if wording.is_agreement and np.ptp(before) == 0 and not _strays(before, after, wording):
         return []
-    was, now = wording.shown(float(before.mean())), wording.shown(float(after.mean()))
+    was, now = (wording.shown(float(each.mean(dtype=np.float64))) for each in (before, after))
     sentence = f"validation {wording.name_of_mean} is {now}, where it was {was} {since or 'before'}"
     advice = f": try {_either(remedies)}" if remedies else ""
     return [f"{sentence}, more than chance explains on {len(after)} examples{advice}."]

@@ -8,7 +8,9 @@ import tensorflow as tf
 
 from pocketkube.errors import UserError
 from pocketkube.measures import Classes, Points, Values, measure_of, wording_of
+from pocketkube.measures.paired import is_worse
 from pocketkube.measures.points import normalized_errors, normalizers
+from pocketkube.measures.wording import score_change
 from pocketkube.training.losses import SQUARED_BELOW
 from pocketkube.training.task import task_of_config
 from tests.tasks import point_task
@@ -104,3 +106,28 @@ def test_people_read_errors_and_percent_only_of_shares() -> None:
     assert wording_of("accuracy").shown(0.9944) == "99.44 %"
     assert wording_of("negative_nme").shown(-0.0312) == "3.12 %"
     assert wording_of("negative_mae").shown(-2.5) == "2.5"
+
+
+@pytest.mark.parametrize("error", [1e19, 1e30, 3e38])
+def test_single_precision_scores_of_a_model_that_diverged_are_worse(error: float) -> None:
+    rng = np.random.default_rng(0)
+    before = -rng.random(200).astype("float32")
+    after = -error * rng.random(200).astype("float32")
+    assert after.dtype == np.float32
+    assert is_worse(before, after)
+    assert not is_worse(after, before)
+
+
+@pytest.mark.parametrize("measure", [Values(), Points((0, 1))])
+def test_the_error_of_a_model_that_diverged_is_a_number(measure) -> None:
+    far = np.full((2, 3, 2), 3e38, "float32")
+    score = measure.judge(TRUE, far, (None, 3, 2)).score
+    assert np.isfinite(score)
+    assert score < -1e37
+
+
+def test_an_error_that_is_no_number_is_compared_with_none() -> None:
+    wording = wording_of("negative_mae")
+    assert score_change(wording, -0.25, -np.inf) == ""
+    assert score_change(wording, -0.25, -np.nan) == ""
+    assert score_change(wording, -0.25, -0.5) == "2.00x more"

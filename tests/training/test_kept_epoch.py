@@ -69,3 +69,9 @@ def test_scores_that_are_no_shares_are_compared_example_by_example(monkeypatch) 
     assert kept_of([errors, errors + 0.01 * (noise - noise.mean()) - 1e-3], monkeypatch) == 1
     assert kept_of([errors, np.full(EXAMPLES, np.nan)], monkeypatch) == 1
     assert kept_of([np.full(EXAMPLES, np.nan)], monkeypatch) == 0
+
+
+@pytest.mark.parametrize("error", [1e20, 1e30])
+def test_an_epoch_that_diverged_is_not_kept(monkeypatch, error: float) -> None:
+    rng = np.random.default_rng(0)
+    assert kept_of([-rng.random(EXAMPLES), -error * rng.random(EXAMPLES)], monkeypatch) == 1
