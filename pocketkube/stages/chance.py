@@ -165,7 +165,9 @@ def classes_at_chance(
 
 
 def values_at_chance(labels: np.ndarray, outputs: np.ndarray) -> tuple[float, float] | None:
-    """Whether outputs are no nearer to labels than the labels' mean is, by Student's t-test.
+    """Whether outputs are nearer to labels than the labels' mean by no more than chance explains.
+
+    By Student's t-test.
 
     Args:
         labels: Values `[n, ...]`.
@@ -173,7 +175,7 @@ def values_at_chance(labels: np.ndarray, outputs: np.ndarray) -> tuple[float, fl
 
     Returns:
         The mean absolute error of the outputs, and of the labels' mean; None where the outputs are
-        nearer, or there are too few labels to tell.
+        surely nearer, or there are too few labels to tell.
     """
     wanted = labels.reshape(len(labels), -1).astype(np.float64)
     errors = np.abs(outputs.reshape(wanted.shape) - wanted).mean(axis=1)
@@ -260,8 +262,10 @@ def _of_classes(measure: Classes, labels: np.ndarray, outputs: np.ndarray, seed:
     if share is None:
         return ""
     classes, right = max(outputs.shape[-1], 2), float((predicted == truth)[counted].mean())
+    # What is a little better cannot be told from chance, which is not to say that it is.
+    verb = "may be" if right > share else "is"
     return (
-        f"accuracy {percent(right)} on {len(truth)} {what} is "
+        f"accuracy {percent(right)} on {len(truth)} {what} {verb} "
         f"chance for {classes} classes ({percent(share)} with the labels of others)"
     )
 
@@ -288,11 +292,11 @@ def _of_values(labels: np.ndarray, outputs: np.ndarray, what: str) -> str:
     found = values_at_chance(labels, outputs) if labels.size == outputs.size else None
     if found is None:
         return ""
-    error, without = found
-    return (
-        f"a mean absolute error of {error:.4g} on {len(labels)} {what} is no better than "
-        f"that of the labels' mean for all of them, {without:.4g}"
-    )
+    (error, without), mean = found, "that of the labels' mean for all of them"
+    sentence = f"a mean absolute error of {error:.4g} on {len(labels)} {what} is"
+    if error < without:
+        return f"{sentence} better than {mean}, {without:.4g}, by no more than chance explains"
+    return f"{sentence} no better than {mean}, {without:.4g}"
 
 
 def _question(config: TrainModelConfig, dataset: Dataset) -> str:

@@ -163,7 +163,7 @@ def test_images_in_a_range_that_the_model_does_not_know_are_refused(tmp_path) ->
         pk.compare(model, model, data)
     assert pk.compare(model, model, data | {"value_range": [0, 255]}).before.score == 1.0
     guessed = RNG.integers(0, 3, 120)
-    assert "is chance for 3 classes" in pk.compare(model, model, (pixels, guessed)).remarks[0]
+    assert "chance for 3 classes" in pk.compare(model, model, (pixels, guessed)).remarks[0]
 
 
 def test_data_that_never_end_are_refused() -> None:

@@ -198,9 +198,9 @@ def test_a_model_that_is_at_chance_in_every_range_is_told_of(
 ) -> None:
     net, data = folder / "net.keras", folder / "others.npz"
     found = asked(capsys, "export", net, "-o", tmp_path / "net.tflite", "--data", data)
-    assert "is chance for 10 classes" in found["notes"][0]
+    assert "chance for 10 classes" in found["notes"][0]
     found = asked(capsys, "compare", net, net, "--data", data)
-    assert "is chance for 10 classes" in found["warnings"][0]
+    assert "chance for 10 classes" in found["warnings"][0]
     # Without labels all that can be told is that nothing changes.
     constant = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10, "softmax")])
     constant.layers[-1].set_weights([np.zeros((64, 10)), np.arange(10.0)])

@@ -11,9 +11,11 @@ from sklearn.datasets import load_digits
 
 from pocketkube.errors import UserError
 from pocketkube.facts import load_facts, load_warnings
+from pocketkube.measures import Classes, Values
+from pocketkube.measures.output_heads import HeadMeasure, TaskMeasure
 from pocketkube.spec import parse_spec
 from pocketkube.spec.sections import Quantize
-from pocketkube.stages.chance import classes_at_chance, values_at_chance
+from pocketkube.stages.chance import classes_at_chance, untold, values_at_chance
 from pocketkube.stages.formats import remedy
 from tests.steps import run_step
 
@@ -78,6 +80,42 @@ def test_values_are_held_against_the_mean_of_the_labels() -> None:
         assert values_at_chance(labels, labels + noise * rng.normal(size=labels.shape)) is None
 
 
+def said_of(measure: Classes | Values, labels: np.ndarray, outputs: np.ndarray) -> str:
+    (sentence,) = untold(TaskMeasure((HeadMeasure("y", measure),)), [labels], [outputs], "data")
+    return sentence
+
+
+@pytest.mark.parametrize(
+    ("outputs", "wanted"),
+    [
+        # Of two of six alone anything is known.
+        (
+            [2.5, 0.5, 2.5, 2.5, 2.5, 4.5],
+            "a mean absolute error of 1 on 6 validation examples is better",
+        ),
+        ([2.5] * 6, "a mean absolute error of 1.5 on 6 validation examples is no better than that"),
+        ([9.0] * 6, "a mean absolute error of 6.5 on 6 validation examples is no better than that"),
+    ],
+)
+def test_values_are_called_no_better_only_where_they_are_not(outputs, wanted: str) -> None:
+    labels = np.arange(6.0)
+    assert wanted in said_of(Values(), labels, np.array(outputs))
+    sentence = said_of(Values(), labels, np.array(outputs))
+    assert ("by no more than chance explains" in sentence) == ("is better" in sentence)
+
+
+def test_classes_may_be_chance_where_more_are_right() -> None:
+    labels = np.tile([0, 1], 20)
+    some = np.eye(2)[np.where(np.arange(40) < 22, labels, 1 - labels)]
+    assert "accuracy 55.00 % on 40 validation examples may be chance for 2" in said_of(
+        Classes(), labels, some
+    )
+    always = np.eye(2)[np.zeros(40, int)]
+    assert "accuracy 50.00 % on 40 validation examples is chance for 2" in said_of(
+        Classes(), labels, always
+    )
+
+
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that tells digits of 0 … 1 apart."""
@@ -140,13 +178,14 @@ def test_a_model_at_chance_in_every_range_is_asked_for(net: Path, tmp_path: Path
     others = np.random.default_rng(0).permutation(load_digits().target)
     data = saved_digits(tmp_path / "data.npz", (load_digits().data * 255 / 16).astype(np.uint8), others)
     (warning,) = first_stage(tmp_path / "stage", net, data)
-    assert "validation examples is chance for 10 classes (" in warning
+    assert "validation examples" in warning
+    assert "chance for 10 classes (" in warning
     assert "dataset.value_range, now [0, 1], what the model was trained with" in warning
     assert f"warning: {warning}" in capfd.readouterr().err
     # What comes later can tell what is the matter with the model.
     (sentence,) = load_facts(tmp_path / "stage").at_chance
     told = remedy(Quantize(name="quantize_int8"), on_levels=False, at_chance=[sentence])
-    assert told.index("is chance for 10 classes") < told.index("only then calibrate on more examples")
+    assert told.index("chance for 10 classes") < told.index("only then calibrate on more examples")
 
 
 def test_without_labels_outputs_that_hardly_vary_are_asked_about(tmp_path: Path) -> None:
@@ -177,7 +216,8 @@ def test_values_of_another_scale_are_asked_for(tmp_path: Path) -> None:
     data = {"npz": str(tmp_path / "data.npz")}
     assert first_stage(tmp_path / "right", files["right"], data) == []
     (warning,) = first_stage(tmp_path / "wrong", files["wrong"], data)
-    assert "is no better than that of the labels' mean for all of them" in warning
+    assert "is better than that of the labels' mean for all of them, 7" in warning
+    assert "by no more than chance explains: are inputs and" in warning
     assert "are inputs and labels those that the model was trained with?" in warning
 
 
@@ -197,4 +237,4 @@ def test_each_output_is_held_against_its_own_labels(tmp_path: Path) -> None:
     data = {"npz": str(tmp_path / "data.npz")}
     (warning,) = first_stage(tmp_path / "first", tmp_path / "net.keras", data)
     assert warning.startswith("load_model: output guess: accuracy")
-    assert "is chance for 3 classes" in warning
+    assert "chance for 3 classes" in warning
