@@ -6,6 +6,7 @@ from dataclasses import replace
 import keras
 
 from pocketkube.errors import UserError
+from pocketkube.graph.cost import Profile
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.pruner import Pruned, Pruner, pruned, refuse_wrong_speedup
 from pocketkube.spec.sections import PruneChannels
@@ -58,7 +59,10 @@ def prune(
     if speedup is not None:
         refuse_wrong_speedup(speedup)
     pruner = pruner_for(model, settings, calibration=calibration, seed=seed)
-    return prune_with(pruner, settings, speedup=speedup, between=between)
+    found = prune_with(pruner, settings, speedup=speedup, between=between)
+    if speedup is None:
+        return found
+    return with_overshot(found, found.before, settings, speedup)
 
 
 def pruner_for(
@@ -96,21 +100,27 @@ def prune_with(
         counts = pruner.counts_for_ratios(settings.ratios)
     else:
         counts = pruner.counts_for_speedup(speedup, budget=settings.budget)
-    found = prune_to_counts(pruner, settings, counts, between=between)
-    if speedup is None:
-        return found
-    return replace(found, notes=(*found.notes, *_overshot(found, settings, speedup)))
+    return prune_to_counts(pruner, settings, counts, between=between)
 
 
-def _overshot(found: Pruned, settings: PruneChannels, asked: float) -> list[str]:
-    """A sentence where steps of channels are so coarse that much more went than was asked for."""
-    reached = getattr(found.before, settings.budget) / getattr(found.after, settings.budget)
+def with_overshot(found: Pruned, first: Profile, settings: PruneChannels, asked: float) -> Pruned:
+    """Adds a note where steps of channels are so coarse that much more went than was asked for.
+
+    Args:
+        found: What came out.
+        first: The cost of what speed-ups count from.
+        settings: What it was pruned by.
+        asked: The speed-up that the user asked for: one that was tried on the way to another target
+            would tell them nothing.
+    """
+    reached = getattr(first, settings.budget) / getattr(found.after, settings.budget)
     if settings.round_to == 1 or reached <= OVERSHOT * asked:
-        return []
-    return [
+        return found
+    note = (
         f"{reached:.2f}x came out where {asked:g}x was asked for: channels go in steps of "
         f"{settings.round_to}; a smaller round_to comes nearer."
-    ]
+    )
+    return replace(found, notes=(*found.notes, note))
 
 
 def prune_to_counts(

@@ -16,6 +16,7 @@ from pocketkube.files.whole import temporary_folder
 from pocketkube.graph.bounds import Bound, Speedup
 from pocketkube.graph.cost import profile_model
 from pocketkube.latency_table.another_device import AnotherDevice, another_device
+from pocketkube.pruning.prune import with_overshot
 from pocketkube.pruning.pruner import Pruned
 from pocketkube.spec.sections import Target
 from pocketkube.spec.spec import said_of_drop
@@ -77,6 +78,8 @@ def reach(
     prune_to = _from_uncompressed(model, done, bound, prune_by)
     least, farthest = max(target.speedup or NEAREST, done), FARTHEST * done
     pruned = prune_to(least)
+    if target.speedup is not None and target.speedup > done:
+        pruned = with_overshot(pruned, first, config.settings, target.speedup)
     if target.judges_the_file:
         baseline, device = None, None
         if target.latency_table:
