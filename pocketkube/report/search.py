@@ -121,19 +121,22 @@ def _score(trial: TrialFacts) -> float:
 
 def _trials(search: SearchFacts, wording: Wording) -> str:
     """The best trials, and what proposed them."""
-    scored = [trial for trial in search.trials if trial.score is not None]
-    scored.sort(key=lambda trial: (-_score(trial), trial.costs.get(search.cost, 0.0), trial.number))
+    scored = search.ranked
     costs = [name for name in _COSTS if all(name in trial.costs for trial in scored)]
+    # It decides between trials of one score.
+    foreseen = search.front is None and all(trial.foreseen_loss is not None for trial in scored)
     shown = [
         (
             f"{trial.number + 1}",
             wording.shown(_score(trial)),
+            *([f"{trial.foreseen_loss:.3g}"] if foreseen else []),
             *(_COSTS[name][1](trial.costs[name]) for name in costs),
             trial.sampler,
         )
         for trial in scored[:SHOWN_TRIALS]
     ]
-    head = ("trial", wording.name, *(_COSTS[name][0] for name in costs), "proposed by")
+    names = (*(["foreseen loss"] if foreseen else []), *(_COSTS[name][0] for name in costs))
+    head = ("trial", wording.name, *names, "proposed by")
     return details(f"The best {len(shown)} trials", table(head, shown, stacks=True))
 
 

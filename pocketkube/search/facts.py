@@ -17,6 +17,7 @@ class TrialFacts(Record):
 
     Attributes:
         values: The value of each parameter, by its name.
+        foreseen_loss: The loss that the sensitivity analysis foresees for it; None without one.
     """
 
     number: int
@@ -27,6 +28,7 @@ class TrialFacts(Record):
     sampler: str
     cause: str = ""
     values: dict[str, float]
+    foreseen_loss: float | None = None
 
     @property
     def without_score(self) -> "TrialFacts":
@@ -104,6 +106,19 @@ class SearchFacts(Document):
         return tuple(by_number[number] for number in self.fronts.get(self.cost, ()))
 
     @property
+    def ranked(self) -> tuple[TrialFacts, ...]:
+        """Those that have a score, by it; of several the one that `best_of` would choose first."""
+
+        def place(trial: TrialFacts) -> tuple[float, ...]:
+            assert trial.score is not None
+            loss = 0.0 if self.front is not None else trial.foreseen_loss or 0.0
+            cost = trial.costs.get(self.cost, 0.0)
+            # Older files have no foreseen losses of single trials, but they say which is the best.
+            return -trial.score, trial.number != self.best, loss, cost, trial.number
+
+        return tuple(sorted((each for each in self.trials if each.score is not None), key=place))
+
+    @property
     def best_scores(self) -> list[float]:
         """The best score after each trial, from the first one on that has one and meets the target."""
         if self.front is None:
@@ -118,8 +133,8 @@ class SearchFacts(Document):
 def best_of(problem: Problem, trials: Iterable[Trial]) -> Trial:
     """The trial with the best score; of several the one that the least loss is foreseen for.
 
-    Where nothing is foreseen, it is the cheapest of them, and of those the first. Of a front, those
-    count that spend no more than the target.
+    Where nothing is foreseen, it is the cheapest of them, and of those the first. Of a front, its own
+    points count that spend no more than the target: a job goes on with none that another one beats.
 
     Args:
         problem: The search.
@@ -132,8 +147,8 @@ def best_of(problem: Problem, trials: Iterable[Trial]) -> Trial:
     if not done:
         raise UserError("search: none of the trials has a score; see their causes in trials.csv")
     if problem.front is not None:
-        target = problem.front.target
-        done = [trial for trial in done if problem.cost(trial.choice) <= target]
+        target, unbeaten = problem.front.target, front_of(done, problem.limit.cost)
+        done = [t for t in done if t.number in unbeaten and problem.cost(t.choice) <= target]
         if not done:
             raise UserError(
                 f"search: none of the trials that meet the target of {target:.6g} {problem.limit.cost} "
@@ -240,6 +255,7 @@ def _trial(problem: Problem, trial: Trial) -> TrialFacts:
         sampler=trial.sampler,
         cause=trial.cause,
         values=problem.space.values(trial.choice),  # type: ignore[arg-type]
+        foreseen_loss=foreseen_loss(problem, trial.choice),
     )
 
 
