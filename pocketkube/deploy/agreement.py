@@ -81,7 +81,8 @@ def check_agreement(
         The shares, and the number of examples.
 
     Raises:
-        RejectedFile: If the share of an output is below the minimum.
+        RejectedFile: If the share of an output is below the minimum; where the model's own outputs are
+            no numbers, it says so.
         UserError: If the inputs do not fit the file, or LiteRT cannot run it.
     """
     if not 0 <= minimum <= 1:
@@ -101,7 +102,8 @@ def check_agreement(
     )
     agreement = Agreement(min(one.share for one in found), examples, found)
     if agreement.share < minimum:
-        raise RejectedFile(_told(model.name, agreement, minimum, measure, remedy), litert)
+        said = _no_numbers(model.name, [np.asarray(each) for each in wanted])
+        raise RejectedFile(said or _told(model.name, agreement, minimum, measure, remedy), litert)
     return agreement
 
 
@@ -148,6 +150,19 @@ def _part_kept(error: float, spread: float) -> float:
     if not np.isfinite(error) or spread == 0.0:
         return 0.0
     return max(0.0, 1.0 - error / spread)
+
+
+def _no_numbers(name: str, outputs: Sequence[np.ndarray]) -> str:
+    """What is wrong where a model's own outputs are no numbers, against which no file helps."""
+    finite = [np.isfinite(each.reshape(len(each), -1)).all(axis=1) for each in outputs]
+    broken = int((~np.all(finite, axis=0)).sum())
+    if not broken:
+        return ""
+    return (
+        f"{name}: the Keras model's own outputs are not finite on {broken} of {len(outputs[0])} test "
+        "examples, as no file can change: its training went astray; lower the learning rate "
+        "(training.learning_rate, or that of the stage that trains)."
+    )
 
 
 def _told(

@@ -81,9 +81,12 @@ class Classes(Measure):
         return Judgement(accuracy, confusion)
 
     def agreement_of(self, outputs: np.ndarray, wanted: np.ndarray) -> float:
-        """Part of the examples, or of their positions, that two outputs `[N, ...]` give one class."""
+        """Part of the examples, or of their positions, that two outputs `[N, ...]` give one class.
+
+        What is no number gives none.
+        """
         ours, theirs = (predicted_classes(each, self.cut) for each in (outputs, wanted))
-        return float((ours == theirs).mean())
+        return float(((ours == theirs) & (ours >= 0)).mean())
 
     def agreed(self, share: float, examples: str) -> str:
         """See `Measure`."""

@@ -66,8 +66,9 @@ class MultiLabel(Measure):
         return Judgement(float(mean_overlap(2 * right.sum(axis=over), wrong.sum(axis=over))))
 
     def agreement_of(self, outputs: np.ndarray, wanted: np.ndarray) -> float:
-        """See `Measure`: the part of the answers that are the same."""
-        return float((self._answers(outputs) == self._answers(wanted)).mean())
+        """See `Measure`: the part of the answers that are the same; what is no number is none."""
+        ours, theirs = self._answers(outputs), self._answers(wanted)
+        return float(((ours == theirs) & (ours >= 0)).mean())
 
     def agreed(self, share: float, examples: str) -> str:
         """See `Measure`."""

@@ -166,6 +166,26 @@ def test_outputs_that_are_no_numbers_never_agree(digits):
         check_agreement(convert_litert(spoiled, "float32"), model, (test[:20],), 0.5)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_model_whose_own_outputs_are_no_numbers_is_told_from_a_file_that_strays(digits, number):
+    model, _, test = digits
+    spoiled = keras.models.clone_model(model)
+    spoiled.layers[-1].bias.assign([number] * 10)
+    with pytest.raises(UserError) as caught:
+        check_agreement(
+            convert_litert(spoiled, "float16"),
+            spoiled,
+            (test[:20],),
+            0.5,
+            remedy="use another format, or lower min_agreement",
+        )
+    said = str(caught.value)
+    assert "the Keras model's own outputs are not finite on 20 of 20 test examples" in said
+    assert "lower the learning rate (training.learning_rate, or that of the stage that trains)" in said
+    assert "min_agreement" not in said
+    assert "\n" not in said
+
+
 class Inverse(keras.layers.Layer):
     def call(self, x):
         return keras.ops.erfinv(x)
