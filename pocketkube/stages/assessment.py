@@ -185,16 +185,17 @@ def stage_facts(
         task: The model's task.
         found: The cost of the model that it gives, and its scores where there are examples.
         began: When it began, by time.monotonic().
-        history: How training went, where it trained.
+        history: How training went, where it trained; what it took before an interruption counts.
         notes: Sentences for the user.
         warnings: The same, of what may have gone wrong: said at the end of the stage, too, and of the
             whole job.
     """
     scored = found if isinstance(found, Assessment) else None
+    earlier = history.earlier_seconds if history else 0.0
     return StageFacts(
         name=name,
         parents=tuple(parents),
-        seconds=time.monotonic() - began,
+        seconds=earlier + time.monotonic() - began,
         score=scored and scored.test.score,
         val_score=scored and scored.validation.score,
         heads=_output_scores(task, scored) if scored else (),

@@ -88,6 +88,7 @@ def prune_channels(
     found = scored or costs_of(pruned.model)
     searched = ["Its ratios are those that search_ratios has found."] if RATIOS in inputs else []
     notes = [*searched, *pruned.notes, *tried]
+    began -= tuner.earlier_seconds if tuner else 0.0
     stage = stage_facts(settings.name, _parents(bundle, first), task, found, began, notes=notes)
     # What pruning costs shows when the model has been trained on: whether that makes up for it is said
     # then, or where the model is exported without.
@@ -113,7 +114,11 @@ def _parents(bundle: Bundle, first: Bundle) -> list[Parent]:
 
 
 class _FineTuner:
-    """Fine-tunes between lists of groups, and to see where a candidate's accuracy will be."""
+    """Fine-tunes between lists of groups, and to see where a candidate's accuracy will be.
+
+    Attributes:
+        earlier_seconds: How much of it earlier processes did, which were interrupted.
+    """
 
     def __init__(
         self,
@@ -124,7 +129,7 @@ class _FineTuner:
         scratch: Path,
     ) -> None:
         self._config, self._teachers, self._scratch = config, teachers, scratch
-        self._dataset, self._task = dataset, task
+        self._dataset, self._task, self.earlier_seconds = dataset, task, 0.0
         self._course = fine_tuning(config.training, FineTune(epochs=config.settings.group_epochs))
 
     def __call__(self, model: keras.Model, number: int) -> keras.Model:
@@ -139,7 +144,7 @@ class _FineTuner:
         return copy
 
     def _train(self, model: keras.Model, stage: str, number: int) -> None:
-        train(
+        history = train(
             model,
             self._dataset,
             self._task,
@@ -151,3 +156,4 @@ class _FineTuner:
             ),
             checkpoints=self._scratch,
         )
+        self.earlier_seconds += history.earlier_seconds

@@ -47,7 +47,9 @@ class History:
         val_loss: Loss on the validation examples.
         val_score: Score on them.
         learning_rate: The rate at the end of the epoch.
-        seconds: How long training took, resumed parts not counted.
+        seconds: How long training took, in all processes that went on from each other; of one that was
+            interrupted up to its last checkpoint.
+        earlier_seconds: How much of that earlier processes took.
         workers: How many processes shared it.
         kept_epoch: The epoch whose weights the model has, from 1.
     """
@@ -58,5 +60,6 @@ class History:
     val_score: tuple[float, ...] = ()
     learning_rate: tuple[float, ...] = ()
     seconds: float = 0.0
+    earlier_seconds: float = 0.0
     workers: int = 1
     kept_epoch: int = 0

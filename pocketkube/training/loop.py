@@ -108,7 +108,7 @@ def train(
     began = time.monotonic()
     group = _first_group(workers, course)
     state = restore(course) if group.rank == 0 or group.may_change else TrainState()
-    commits = Commits(course, state)
+    commits = Commits(course, state, began)
     with _mixed_precision(model) if settings.mixed_precision else nullcontext():
         while True:
             try:
@@ -120,8 +120,14 @@ def train(
             except WorkersChanged:
                 group = workers()
     figures = {name: tuple(values) for name, values in state.figures.items()}
-    seconds = time.monotonic() - began
-    return History(**figures, seconds=seconds, workers=group.size, kept_epoch=state.kept_epoch)
+    earlier = commits.earlier_seconds
+    return History(
+        **figures,
+        seconds=earlier + time.monotonic() - began,
+        earlier_seconds=earlier,
+        workers=group.size,
+        kept_epoch=state.kept_epoch,
+    )
 
 
 def _first_group(workers: Callable[[], Workers], course: Course) -> Workers:

@@ -1,5 +1,6 @@
 """How far a course of training has come, and its checkpoints."""
 
+import time
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -31,6 +32,7 @@ class TrainState:
         best_score: The best validation score that an epoch had.
         best_each: The scores of that epoch's validation examples, `[n]`.
         figures: `FIGURES` of each epoch that has ended.
+        seconds: How long it took up to the last checkpoint, in all processes that wrote one.
     """
 
     epoch: int = 0
@@ -43,6 +45,7 @@ class TrainState:
     best_score: float = float("-inf")
     best_each: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     figures: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in FIGURES})
+    seconds: float = 0.0
 
     def step(self, course: Course) -> int:
         """How many steps of the course are done."""
@@ -83,10 +86,15 @@ class Commits:
     Args:
         course: The course.
         state: Where it begins, or goes on; `course`'s variables are as it says.
+        began: When this process began, by time.monotonic().
+
+    Attributes:
+        earlier_seconds: How long earlier processes took, which were interrupted.
     """
 
-    def __init__(self, course: Course, state: TrainState) -> None:
-        self._course, self._state = course, state
+    def __init__(self, course: Course, state: TrainState, began: float) -> None:
+        self._course, self._state, self._began = course, state, began
+        self.earlier_seconds = state.seconds
         self._values: list[np.ndarray] | None = None
 
     def commit(self, state: TrainState, workers: Workers) -> None:
@@ -97,6 +105,7 @@ class Commits:
         Raises:
             WorkersChanged: If they do; the commit is made.
         """
+        state.seconds = self.earlier_seconds + time.monotonic() - self._began
         self.remember(state, workers)
         if self._course.checkpoint is not None and workers.rank == 0:
             values = asdict(state)

@@ -22,6 +22,7 @@ from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset, Labels
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import Augmentation, DatasetSettings, FineTune, Training
+from pocketkube.stages.assessment import costs_of, stage_facts
 from pocketkube.stages.training import fine_tuning
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.history import History
@@ -153,6 +154,30 @@ def test_the_kept_epoch_outlasts_an_interruption(digits, tmp_path, changes) -> N
         assert same(whole, cut)
         assert history.val_score == wanted.val_score
         assert history.kept_epoch == wanted.kept_epoch
+
+
+def test_the_time_before_an_interruption_counts(digits, tmp_path, monkeypatch) -> None:
+    """By a clock that each process starts anew, and that goes on by a second a step."""
+    passed = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: passed[0])
+
+    class Slow(Stopping):
+        def before_step(self, step, steps, optimizer) -> None:
+            super().before_step(step, steps, optimizer)
+            passed[0] += 1
+
+    settings, steps = course(epochs=2, checkpoint_steps=7), digits.train.size // 64
+    with pytest.raises(Stops):
+        train(net(), digits, CLASSIFY, settings, seed=0, method=Slow(steps + 9), checkpoints=tmp_path)
+    for beyond in (1000.0, 2000.0):
+        passed[0] = beyond
+        history = train(
+            net(), digits, CLASSIFY, settings, seed=0, method=Slow(None), checkpoints=tmp_path
+        )
+        # The two steps after its last checkpoint are not counted twice.
+        assert history.seconds == 2 * steps
+        stage = stage_facts("train_model", (), CLASSIFY, costs_of(net()), beyond, history=history)
+        assert stage.seconds == 2 * steps
 
 
 def test_the_seed_decides(digits) -> None:
