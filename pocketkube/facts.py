@@ -61,6 +61,16 @@ class HistoryFacts(Record):
     workers: int = 1
     kept_epoch: int = 0
 
+    @model_validator(mode="after")
+    def _has_an_entry_for_each_epoch(self) -> Self:
+        series = (self.loss, self.score, self.val_loss, self.val_score, self.learning_rate)
+        epochs = [len(each) for each in series]
+        if len(set(epochs)) > 1:
+            raise ValueError(
+                f"loss, score, val_loss, val_score and learning_rate have {epochs} entries"
+            )
+        return self
+
 
 class StageFacts(Record):
     """One stage of a lineage, and the model that it made.

@@ -59,7 +59,7 @@ def compare_macs(
         after: What is counted of the smaller one.
         unknown_after: Its layers that may multiply what is not counted.
     """
-    value = before / max(after, 1)
+    value = max(before, 1) / max(after, 1)
     if not unknown_after:
         return Speedup(value, "at least" if unknown_before else "exact")
     if not unknown_before:

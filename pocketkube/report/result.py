@@ -1,10 +1,19 @@
 """The content of a result.json: all figures of a job, before and after."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from pocketkube import __version__
 from pocketkube.benchmarking.intervals import Estimate
@@ -14,9 +23,38 @@ from pocketkube.errors import UserError
 from pocketkube.facts import SkippedFacts, StageFacts, in_a_line
 from pocketkube.files.records import Document, Record, Upgrade, document_of
 from pocketkube.graph.bounds import Bound
-from pocketkube.measures.measure import Confusion
+from pocketkube.measures import task_measure_of, wording_of
 from pocketkube.measures.task_facts import TaskFacts
 from pocketkube.search.facts import SearchFacts
+
+
+def _known_score(name: str) -> str:
+    try:
+        wording_of(name)
+    except StopIteration:
+        raise ValueError(f"no score of the name {name!r:.60} is known") from None
+    return name
+
+
+def _square(matrix: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    if any(len(row) != len(matrix) for row in matrix):
+        raise ValueError("has to have as many columns as rows")
+    return matrix
+
+
+def _above_zero(estimate: Estimate) -> Estimate:
+    if not min(estimate.value, estimate.low, estimate.high) > 0:
+        raise ValueError("value, low and high have to be greater than 0")
+    return estimate
+
+
+# A report divides by these: no size, time or ratio that was measured is 0.
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Interval = tuple[Positive, Positive]
+ScoreName = Annotated[str, AfterValidator(_known_score)]
+Confusion = Annotated[tuple[tuple[NonNegativeInt, ...], ...], AfterValidator(_square)]
+Ratio = Annotated[Estimate, AfterValidator(_above_zero)]
+TargetName = Literal["speedup", "max_size", "max_latency_ms", "max_accuracy_drop"]
 
 
 class OutputFigures(Record):
@@ -35,7 +73,7 @@ class OutputFigures(Record):
     model_config = ConfigDict(extra="allow")
 
     name: str
-    score_name: str
+    score_name: ScoreName
     score: float
     confusion: Confusion | None = None
     also: tuple[tuple[str, float], ...] = ()
@@ -44,10 +82,10 @@ class OutputFigures(Record):
 class LatencyFigures(Record):
     """Percentiles of a run in milliseconds; see `Percentiles`."""
 
-    p50: float
-    p90: float
-    p99: float
-    p50_interval: tuple[float, float] | None = None
+    p50: Positive
+    p90: Positive
+    p99: Positive
+    p50_interval: Interval | None = None
 
 
 class SideFigures(Record):
@@ -65,12 +103,12 @@ class SideFigures(Record):
     format: str
     score: float | None
     heads: tuple[OutputFigures, ...]
-    size_bytes: int
-    gzip_bytes: int
+    size_bytes: PositiveInt
+    gzip_bytes: PositiveInt
     latency_ms: LatencyFigures | None
     threads: dict[str, LatencyFigures]
-    latency_samples_ms: tuple[float, ...]
-    load_ms: float | None
+    latency_samples_ms: tuple[Positive, ...]
+    load_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     peak_memory_bytes: int | None
     op_latency_ms: dict[str, float]
     macs: int
@@ -119,7 +157,7 @@ class TargetOutcome(Record):
         doubt: Why what came out is not sure to be so on the device; empty where it is.
     """
 
-    name: str
+    name: TargetName
     asked: float
     reached: float
     bound: Bound = "exact"
@@ -144,8 +182,8 @@ class NodeFacts(Record):
     cpu: str
     before_ms: float
     after_ms: float
-    latency_ratio: float | None
-    latency_ratio_interval: tuple[float, float] | None
+    latency_ratio: Positive | None
+    latency_ratio_interval: Interval | None
 
 
 class MachineFacts(Record):
@@ -196,11 +234,11 @@ class Result(Document):
     task: TaskFacts
     before: SideFigures
     after: SideFigures
-    speedup: float
+    speedup: Positive
     speedup_bound: Bound = "exact"
-    latency_ratio: float | None
-    latency_ratio_interval: tuple[float, float] | None = None
-    latency_ratios: dict[str, Estimate] = Field(default_factory=dict)
+    latency_ratio: Positive | None
+    latency_ratio_interval: Interval | None = None
+    latency_ratios: dict[str, Ratio] = Field(default_factory=dict)
     reference_threads: int = 1
     load: Load
     agreement: float | None
@@ -216,6 +254,46 @@ class Result(Document):
     upgrades: ClassVar[tuple[Upgrade, ...]] = (
         lambda content: content | {"stages": in_a_line(content["stages"])},
     )
+
+    @field_validator("spec")
+    @classmethod
+    def _names_a_model(cls, spec: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(spec.get("model"), str):
+            raise ValueError("model has to be a network's name or a file")
+        return spec
+
+    @field_validator("task")
+    @classmethod
+    def _is_known(cls, task: TaskFacts) -> TaskFacts:
+        _known_score(task.score_name)
+        try:
+            task_measure_of(task)
+        except KeyError as error:
+            raise ValueError(f"heads: no task of the kind {error} is known") from None
+        return task
+
+    @field_validator("search")
+    @classmethod
+    def _has_a_known_score(cls, search: SearchFacts | None) -> SearchFacts | None:
+        if search is not None:
+            _known_score(search.score_name)
+        return search
+
+    @model_validator(mode="after")
+    def _sides_are_alike(self) -> Self:
+        for what, of in _ALIKE.items():
+            before, after = of(self.before), of(self.after)
+            if before != after:
+                raise ValueError(f"before and after differ in their {what}: {before} and {after}")
+        return self
+
+
+# What is shown side by side has to be on both sides.
+_ALIKE: dict[str, Callable[[SideFigures], Any]] = {
+    "threads": lambda side: sorted(side.threads),
+    "heads": lambda side: len(side.heads),
+    "further shares": lambda side: [len(head.also) for head in side.heads],
+}
 
 
 def load_result(file: Path) -> Result:

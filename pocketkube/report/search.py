@@ -1,5 +1,6 @@
 """What a search did: how good its best trial grew, which were best, what each layer is left with."""
 
+import math
 from collections.abc import Callable
 
 from pocketkube.figures import count, milliseconds, size
@@ -174,12 +175,13 @@ def _fronts(search: SearchFacts, wording: Wording) -> list[str]:
     by_number = {trial.number: trial for trial in search.trials}
     found = []
     for cost, numbers in search.fronts.items():
-        scored = [trial for trial in search.trials if trial.score is not None and cost in trial.costs]
+        scored = [trial for trial in search.ranked if cost in trial.costs and _has_a_place(trial, cost)]
         scale = _COSTS[cost][2]
         places = [(trial.costs[cost] / scale, wording.read(_score(trial))) for trial in scored]
         front = [
             (by_number[number].costs[cost] / scale, wording.read(_score(by_number[number])))
             for number in numbers
+            if _has_a_place(by_number[number], cost)
         ]
         shown = cost in ("bytes", "latency") or (search.front is not None and cost == search.cost)
         if len({across for across, _ in places}) < 2 or not shown:
@@ -191,6 +193,11 @@ def _fronts(search: SearchFacts, wording: Wording) -> list[str]:
         keys = [("before", "trials"), ("after line", "beaten by none")]
         found.append(figure(title, plot(x, y, marks, alt, _UNITS[cost]), keys=keys))
     return found
+
+
+def _has_a_place(trial: TrialFacts, cost: str) -> bool:
+    """Whether a trial can be drawn: one that diverged has a score that is no number."""
+    return math.isfinite(_score(trial)) and math.isfinite(trial.costs[cost])
 
 
 def _axis(values: list[float]) -> Axis:

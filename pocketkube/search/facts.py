@@ -1,6 +1,10 @@
 """What there is to know of a search that has ended: the content of its search.json."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from pydantic import model_validator
 
 from pocketkube.errors import UserError
 from pocketkube.files.records import Document, Record
@@ -90,9 +94,24 @@ class SearchFacts(Document):
     best: int
     foreseen_loss: float | None
     found: tuple[FoundFacts, ...]
-    fronts: dict[str, tuple[int, ...]]
+    fronts: dict[CostName, tuple[int, ...]]
     seconds: float
     prepared_seconds: float = 0.0
+
+    @model_validator(mode="after")
+    def _trials_are_there(self) -> Self:
+        by_number = {trial.number: trial for trial in self.trials}
+        if len(by_number) < len(self.trials):
+            raise ValueError("trials: two have the same number")
+        named = [("best", self.cost, self.best)]
+        named += [
+            (f"fronts.{c}", c, number) for c, numbers in self.fronts.items() for number in numbers
+        ]
+        for place, cost, number in named:
+            trial = by_number.get(number)
+            if trial is None or trial.score is None or cost not in trial.costs:
+                raise ValueError(f"{place}: no trial {number} has a score and a cost named {cost}")
+        return self
 
     @property
     def best_trial(self) -> TrialFacts:
@@ -189,7 +208,7 @@ def best_so_far(trials: Sequence[Trial | TrialFacts], count: int | None = None) 
     """
     found: list[float] = []
     for trial in trials:
-        if trial.score is not None:
+        if trial.score is not None and math.isfinite(trial.score):
             found.append(max([trial.score, *found[-1:]]))
         elif found:
             found.append(found[-1])
@@ -270,7 +289,7 @@ def _found(problem: Problem, choice: Sequence[int]) -> Iterable[FoundFacts]:
         )
 
 
-def _fronts(problem: Problem, trials: Sequence[Trial]) -> Mapping[str, tuple[int, ...]]:
+def _fronts(problem: Problem, trials: Sequence[Trial]) -> dict[CostName, tuple[int, ...]]:
     costs = [cost for cost in WEIGHED if cost != problem.limit.cost]
     if problem.front is not None:
         costs = [problem.limit.cost, *costs]

@@ -1,5 +1,6 @@
 import copy
 import io
+import json
 import math
 import re
 from html.parser import HTMLParser
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from pocketkube.errors import UserError
 from pocketkube.figures import TIME, ratio, ratio_between, ratio_words
 from pocketkube.files.records import document_of
 from pocketkube.report import build_report as page_of
@@ -308,3 +310,63 @@ def test_a_ratio_is_told_by_a_number_above_one_and_a_word(
 )
 def test_an_interval_of_ratios_is_told_from_end_to_end(low: float, high: float, said: str) -> None:
     assert ratio_between(low, high, TIME) == said
+
+
+def damaged(*path: str | int, value: Any, case: str = "plain") -> dict[str, Any]:
+    """A result with another value in one place; without the place where the value is ...."""
+    # By way of JSON: a deep copy's sides would share what the case's share.
+    content: dict[str, Any] = json.loads(json.dumps(CASES[case]))
+    *above, last = path
+    place: Any = content
+    for key in above:
+        place = place[key]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (damaged("spec", "model", value=7), "spec: model has to be a network's name or a file"),
+        (damaged("spec", "model", value=...), "spec: model has to be a network's name or a file"),
+        (damaged("after", "threads", "2", value=...), "differ in their threads: ['1', '2'] and ['1']"),
+        (damaged("before", "heads", value=[]), "before and after differ in their heads: 0 and 1"),
+        (damaged("after", "heads", 0, "also", value=[["a", 1]]), "differ in their further shares"),
+        (damaged("before", "size_bytes", value=0), "before.size_bytes: input should be greater than 0"),
+        (damaged("after", "threads", "1", "p50", value=0), "after.threads.1.p50: input should be grea"),
+        (damaged("after", "latency_samples_ms", 0, value=math.nan), "latency_samples_ms.0: input shou"),
+        (damaged("latency_ratios", "1", "low", value=0), "have to be greater than 0"),
+        (damaged("after", "load_ms", value=math.inf), "after.load_ms: input should be a finite number"),
+        (damaged("speedup", value=math.inf), "speedup: input should be a finite number"),
+        (damaged("targets", 0, "name", value="speed"), "targets.0.name: input should be 'speedup', "),
+        (damaged("task", "score_name", value="luck"), "task: no score of the name 'luck' is known"),
+        (damaged("task", "heads", 0, "kind", value="luck"), "heads: no task of the kind 'luck' is"),
+        (
+            damaged("after", "heads", 0, "score_name", value="luck"),
+            "after.heads.0.score_name: no score",
+        ),
+        (damaged("after", "heads", 0, "confusion", 0, value=[1]), "as many columns as rows"),
+        (damaged("stages", 0, "history", "val_loss", value=[]), "have [2, 2, 0, 2, 2] entries"),
+        (damaged("search", "best", value=99, case="searched"), "search: best: no trial 99 has a score"),
+        (damaged("search", "trials", 2, "number", value=0, case="searched"), "have the same number"),
+        (
+            damaged("search", "score_name", value="luck", case="searched"),
+            "search: no score of the name",
+        ),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_said_to_be_damaged(content, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build_report(content)
+    assert str(caught.value).startswith("result.json is damaged: ")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_trial_that_diverged_has_no_place_on_the_plot() -> None:
+    page = build_report(damaged("search", "trials", 2, "score", value=math.nan, case="searched"))
+    assert "of 28 trials are beaten by none" in page
+    assert not re.search(r' d="[^"]*(nan|inf)', page)
