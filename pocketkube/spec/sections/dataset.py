@@ -75,9 +75,9 @@ class DatasetSettings(Settings):
     )
     npz: Place | None = Field(
         None,
-        description="A NumPy file with x and y, or x0, x1, … y0, y1, …, or x_train and y_train; x alone "
-        "is without labels. Its sample_weight, if any, is what each example counts in training; x_test "
-        "and y_test, and x_val and y_val, are test and validation sets of its own.",
+        description="A NumPy file with x and y, or x0, x1, … y0, y1, …, or x_train and y_train; x "
+        "alone is without labels. Its sample_weight, if any, is what each example counts in training; "
+        "x_test and y_test, and x_val and y_val, are test and validation sets of its own.",
     )
     idx: Place | None = Field(None, description="A folder of MNIST's IDX files, gzipped or not.")
     cifar10: Place | None = Field(None, description="CIFAR-10's folder or archive, binary or python.")
