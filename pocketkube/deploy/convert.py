@@ -34,6 +34,8 @@ SPARSE_FORMATS: tuple[NumberFormat, ...] = ("float32", "float16")
 # TensorFlow's converter, which some models end with a segmentation fault.
 _CONVERTER = Child("pocketkube.native.convert_saved_model")
 # What it says of an operation that only full TensorFlow has.
+# Where MLIR says what it was at when it failed.
+_FAILED = re.compile(r'error: loc\(callsite\(fused\["(\w+):"')
 _UNKNOWN = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
 
@@ -289,6 +291,12 @@ def _refusal(name: str, number_format: str, error: str, printed: str) -> UserErr
         return UserError(
             f"{name}: LiteRT has no operation for TensorFlow's {', '.join(operations)}; replace the "
             "layers that use them."
+        )
+    if failed := _FAILED.search(said):
+        others = [one for one in ("float16", "dynamic") if one != number_format]
+        return UserError(
+            f"{name}: TensorFlow's converter to {number_format} LiteRT fails at its operation "
+            f"{failed[1]}; replace the layer that uses it, or convert to {' or '.join(others)}."
         )
     cause = next((line for line in said.splitlines() if "error" in line.lower()), error)
     return UserError(f"{name}: cannot be converted to {number_format} LiteRT: {cause[:300]}")

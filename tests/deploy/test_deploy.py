@@ -1,10 +1,13 @@
 """Conversion to LiteRT, and the check of the file against its model."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+import pocketkube as pk
 from pocketkube.deploy import check_agreement, convert_litert, notes_on, sparse_kernels
 from pocketkube.errors import RejectedFile, UserError
 from pocketkube.litert.running import LiteRTModel
@@ -404,3 +407,13 @@ def test_a_layer_that_died_whole_is_there_in_int8():
     images = np.random.default_rng(0).random((60, 8, 8, 1), dtype=np.float32)
     content = convert_litert(model, "int8", calibration=(images,))
     check_agreement(content, model, (images,), 0.97, Values())
+
+
+def test_an_operation_that_the_converter_fails_at_is_named(tmp_path: Path) -> None:
+    words = keras.Input((1,), dtype="int32")
+    coded = keras.layers.CategoryEncoding(10, output_mode="one_hot")(words)
+    model = keras.Model(words, keras.layers.Dense(2)(coded), name="coded")
+    x = np.arange(40)[:, None] % 10
+    small = pk.quantize(model, x)
+    with pytest.raises(UserError, match=r"converter to int8 LiteRT fails at its operation OneHot; rep"):
+        pk.export(small, tmp_path / "coded.tflite", x, number_format="int8")
