@@ -115,8 +115,8 @@ class _Copies:
 
     def _is_newer(self, server: Server, copy: S3Object, name: str) -> bool:
         """Whether a copy is of a file that is not here, or here is no later one."""
-        # Files of a folder's folders are not sent: whoever put these there, they are not its copies.
-        if "/" in name or why_no_name(name, MAX_KEY_BYTES):
+        # Hidden files and those of folders are not sent: whoever put these there, they are no copies.
+        if "/" in name or name.startswith(".") or why_no_name(name, MAX_KEY_BYTES):
             return False
         file = self._folder / name
         if not file.exists():

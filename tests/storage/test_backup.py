@@ -81,7 +81,7 @@ def test_a_file_that_was_not_sent_any_more_stays_and_an_older_one_does_not(
 def test_what_others_put_below_the_place_is_not_brought_back(s3: Gateway, tmp_path: Path) -> None:
     address = parse_uri(PLACE)
     client = connect(address).client
-    for name in ("one", "below/two"):
+    for name in ("one", "below/two", ".three"):
         client.put_object(BUCKET, address.object(name), io.BytesIO(b"1"), 1)
     with backed_up(tmp_path, address):
         assert [path.name for path in tmp_path.iterdir()] == ["one"]
