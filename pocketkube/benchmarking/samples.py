@@ -103,6 +103,8 @@ def _as_a_test_set(
     own = {name: each for name, each in arrays.items() if re.fullmatch(r"[xy]\d*_test", name)}
     if own:
         arrays = {name.removesuffix("_test"): each for name, each in own.items()}
+    elif not any(re.fullmatch(r"[xy]\d*", name) for name in arrays):
+        arrays = {re.sub(r"^([xy]\d*)_train$", r"\1", name): each for name, each in arrays.items()}
     return {
         name: to_range(each, value_range) if name.startswith("x") and is_image(each) else each
         for name, each in arrays.items()

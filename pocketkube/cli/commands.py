@@ -44,7 +44,12 @@ def run(options: Namespace) -> None:
     from pocketkube.files.output_folder import alone_in, telling_of_earlier
     from pocketkube.files.records import text_of
     from pocketkube.stages.component import CACHE
-    from pocketkube.stages.outputs import collect, refuse_changed_ratios, refuse_read
+    from pocketkube.stages.outputs import (
+        collect,
+        refuse_changed_ratios,
+        refuse_read,
+        take_note_of_earlier,
+    )
     from pocketkube.stages.whole_job import run_inline
 
     spec = _whole_job(options)
@@ -52,6 +57,7 @@ def run(options: Namespace) -> None:
     cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
     refuse_read(output, _files_of(options, spec))
     with alone_in(output):
+        take_note_of_earlier(output)
         if spec.search is not None:
             refuse_changed_ratios(output)
         with telling_of_earlier(output, (RESULT_FILE, REPORT_FILE, LITERT_FILE, MODEL_FILE)):
@@ -393,7 +399,9 @@ def report(options: Namespace) -> None:
 
     file = options.result / "result.json" if options.result.is_dir() else options.result
     target = options.output or file.with_name("report.html")
-    refuse_other_ending(target, ".html")
+    # A pipe or /dev/stdout has no ending.
+    if target.is_file() or not target.exists():
+        refuse_other_ending(target, ".html")
     write_text(target, build_report(load_result(file)))
     print(target)
 

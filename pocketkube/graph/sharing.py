@@ -58,15 +58,19 @@ def tied_operations(calls: Iterable[tuple[str, Any]]) -> set[int]:
     return {key for group in shared.groups() for key in group}
 
 
-_FUNCTIONS = ("activation", "recurrent_activation")
+_FUNCTIONS = {"activation", "recurrent_activation"}
 
 
 def _keep_functions(old: Any, new: Any) -> None:
-    """Gives a layer the functions of one's own that its config calls by the names of Keras's."""
-    for name in _FUNCTIONS:
-        was, now = getattr(old, name, None), getattr(new, name, None)
-        # By name alone: one that is made from a config of its own is another object each time.
-        if was is not now and isfunction(was) and isfunction(now) and was.__name__ == now.__name__:
+    """Gives a layer the functions of one's own that its config calls by the names of Keras's.
+
+    What a layer makes by itself, as a lambda that reads its weights, is its own, and stays.
+    """
+    # A recurrent layer shows its cell's as its own.
+    for name in vars(old).keys() & _FUNCTIONS:
+        was, now = getattr(old, name), getattr(new, name, None)
+        is_of_keras = isfunction(now) and getattr(keras.activations, now.__name__, None) is now
+        if is_of_keras and was is not now and isfunction(was) and was.__name__ == now.__name__:
             setattr(new, name, was)
 
 
@@ -108,6 +112,8 @@ class LayerMaker:
             # Two layers may hold a third that is in no graph itself.
             inner, again = _inner(op), _inner(new)
             if [type(x) for x in inner] == [type(x) for x in again]:
+                for was, now in zip(inner, again, strict=True):
+                    _keep_functions(was, now)
                 self._new |= {id(was): now for was, now in zip(inner, again, strict=True)}
         return self._new[id(op)]
 

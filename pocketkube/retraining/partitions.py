@@ -13,6 +13,7 @@ from pocketkube.storage.checksums import CONTENTS_FILE
 MARKERS = ("_SUCCESS", CONTENTS_FILE)
 # Kinds whose examples are in one file, or some, that a folder may hold.
 OF_FILES = ("npz", "tfrecord")
+OF_FOLDERS = ("idx", "image_folder", "text")
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,15 @@ def newest_partition(place: Location, dataset: DatasetSettings) -> Partition:
     Raises:
         UserError: If there is none, or the server is away or refuses.
     """
-    ending = PurePosixPath(dataset.source[1]).suffix
+    kind, named = dataset.source
+    ending = PurePosixPath(named).suffix
     incomplete: list[str] = []
     for child in reversed(place.children()):
         if child.name.startswith((".", "_")) or child.name in MARKERS:
             continue
         if child.is_file():
-            if child.name.endswith(ending):
+            # Where a data set is a folder, a file beside the partitions is none of them.
+            if kind not in OF_FOLDERS and child.name.endswith(ending):
                 return Partition(child.name, child, False, tuple(incomplete))
         elif any(child.holds(marker) for marker in MARKERS):
             return Partition(child.name, child, True, tuple(incomplete))

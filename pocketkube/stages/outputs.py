@@ -82,6 +82,24 @@ def refuse_read(output: Path, read: Iterable[tuple[str, Path]]) -> None:
             )
 
 
+def take_note_of_earlier(output: Path) -> None:
+    """Takes note of the files of an earlier job that older versions put there without a note.
+
+    Args:
+        output: The output folder of the job to come, before its steps replace those of the earlier one.
+    """
+    if (output / _SHOWN).exists() or not (output / STEPS).is_dir():
+        return
+    found = {}
+    for name in (*_PERHAPS, *OF_A_SEARCH):
+        sources = [step / name for step in (output / STEPS).iterdir() if (step / name).is_file()]
+        if (output / name).is_file():
+            digest = sha256_of(output / name)
+            if digest in map(sha256_of, sources):
+                found[name] = digest
+    write_text(output / _SHOWN, json.dumps(found, indent=1))
+
+
 def collect(folders: Mapping[str, Path], output: Path) -> Result:
     """Copies the files of a finished job.
 

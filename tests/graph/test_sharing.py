@@ -1,10 +1,13 @@
 """Variables that are shared stay shared: counted by identity, through surgery, save and load."""
 
 import re
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from keras import layers
 
 from pocketkube.bundle import load_model
 from pocketkube.errors import UserError
@@ -170,3 +173,47 @@ def test_an_autoencoder_keeps_its_tie_while_it_is_pruned():
     assert any("decoder, encoder share weights" in note for note in pruned.notes)
     decoder, encoder = (pruned.model.get_layer(name) for name in ("decoder", "encoder"))
     assert decoder.encoder is encoder
+
+
+def tanh(x: Any) -> Any:
+    """Called as Keras's, and another function."""
+    return 0.5 * keras.ops.tanh(x)
+
+
+@pytest.mark.parametrize("activation", [tf.nn.tanh, keras.ops.tanh, tanh])
+def test_a_copy_keeps_functions_that_are_called_as_keras_s(activation: Any) -> None:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((5, 4))
+    outputs = [
+        layers.LSTM(4, activation=activation)(inputs),
+        layers.GRU(4, recurrent_activation=activation)(inputs),
+        layers.Bidirectional(layers.SimpleRNN(4, activation=activation))(inputs),
+        layers.RNN(layers.LSTMCell(4, activation=activation))(inputs),
+        layers.TimeDistributed(layers.Dense(4, activation=activation))(inputs),
+        layers.Activation(activation)(inputs),
+    ]
+    model = keras.Model(inputs, outputs)
+    x = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")
+    for ours, theirs in zip(copy_model(model)(x), model(x), strict=True):
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Scaled(layers.Layer):
+    """Its activation is a function of its own weight."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.alpha = self.add_weight(shape=(), initializer="ones", name="alpha")
+        self.activation = lambda x: keras.ops.relu(x) * self.alpha
+
+    def call(self, x: Any) -> Any:
+        return self.activation(x)
+
+
+def test_a_copy_s_function_reads_the_copy_s_weights() -> None:
+    inputs = keras.Input((4,))
+    copy = copy_model(keras.Model(inputs, Scaled()(inputs)))
+    x = np.ones((2, 4), np.float32)
+    copy.layers[1].alpha.assign(3.0)
+    np.testing.assert_array_equal(np.asarray(copy(x)), 3 * x)

@@ -32,6 +32,11 @@ def test_a_file_with_the_right_ending_is_a_partition(tmp_path: Path) -> None:
     assert dataset_of(found, NPZ).npz == str(tmp_path / "2026-11-02.npz")
 
 
+def test_a_file_beside_partitions_of_images_is_none(tmp_path: Path) -> None:
+    write(tmp_path, "2026-11-01/_SUCCESS", "2026-11-01/a/1.png", "README.md")
+    assert newest(tmp_path, IMAGES).name == "2026-11-01"
+
+
 @pytest.mark.parametrize("marker", ["_SUCCESS", "checksums.json"])
 def test_a_folder_counts_once_it_is_marked(tmp_path: Path, marker: str) -> None:
     write(tmp_path, f"2026-11-01/{marker}", "2026-11-01/faces.npz", "2026-11-02/faces.npz", "_tmp/x")

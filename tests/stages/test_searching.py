@@ -23,7 +23,12 @@ from pocketkube.spec.sections import PruneChannels
 from pocketkube.stages import searching
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.comparing import compare_samplers
-from pocketkube.stages.outputs import OF_A_SEARCH, collect, refuse_changed_ratios
+from pocketkube.stages.outputs import (
+    OF_A_SEARCH,
+    collect,
+    refuse_changed_ratios,
+    take_note_of_earlier,
+)
 from pocketkube.stages.plan import SEARCH, plan, step_named, steps_to
 from pocketkube.stages.run import run_stage
 from pocketkube.stages.searched import with_found
@@ -156,6 +161,22 @@ def test_a_job_without_a_search_leaves_no_files_of_an_earlier_one(
     assert [place.name for place in of_a_search if place.exists()] == ["trials.csv"]
     assert (output / "model.tflite").is_file()
     assert [place.read_text() for place in own] == ["mine"] * 3
+
+
+def test_files_of_an_earlier_version_s_job_are_known_by_its_steps(
+    job: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    output, folders = with_steps_of(job, tmp_path / "out")
+    collect(folders, output)
+    (output / ".shown.json").unlink()
+    for place in (output, output / "steps" / "1_prune_channels"):
+        (place / "model.packed").write_text("packed")
+    (output / "sentencepiece.model").write_text("mine")
+    take_note_of_earlier(output)
+    (output / "steps" / "1_prune_channels" / "model.packed").unlink()
+    collect(folders, output)
+    assert not (output / "model.packed").exists()
+    assert (output / "sentencepiece.model").read_text() == "mine"
 
 
 def test_ratios_from_no_search_are_not_written_over(tmp_path: Path) -> None:
