@@ -274,6 +274,8 @@ def test_examples_are_taken_as_a_data_set_of_the_same_file(tmp_path):
             report = benchmark([tmp_path / "net.tflite"], FEW, samples)
             assert report.examples == 30
             scores[high, value_range] = report.files[0].score
+    np.savez(tmp_path / "theirs.npz", x_train=images[:9], y_train=classes[:9])
+    assert len(load_samples(tmp_path / "theirs.npz").inputs[0]) == 9
     assert scores[1.0, None] == scores[255.0, (0.0, 255.0)] == 1.0
     assert scores[1.0, (0.0, 255.0)] < 1.0
 
