@@ -84,7 +84,7 @@ def test_what_the_machine_lacks_is_no_mistake_in_what_was_given(
     for place, call in (
         ("pocketkube.data.load._load", lambda: load_dataset(data, tmp_path)),
         ("pocketkube.deploy.two_models.outputs_of", lambda: two_models.outputs_by(model, (), "")),
-        ("pocketkube.stages.teaching.parse_location", lambda: teaching._load(None, "", None)),
+        ("pocketkube.stages.teaching.parse_location", lambda: teaching._load(None, "", None, None)),
         ("pocketkube.stages.searching.open_prepared", lambda: searching._opened_again(prepared)),
     ):
         monkeypatch.setattr(place, fails)

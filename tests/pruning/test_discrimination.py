@@ -120,10 +120,11 @@ def test_a_residual_network_without_fine_tuning(digits) -> None:
     weights = model.get_weights()
 
     def pruned(criterion: str) -> Pruned:
-        return prune(model, PruneChannels(criterion=criterion, round_to=1), speedup=3, calibration=seen)  # type: ignore[arg-type]
+        return prune(model, PruneChannels(criterion=criterion, round_to=1), speedup=5, calibration=seen)  # type: ignore[arg-type]
 
+    # At 3x, which of the two is better differs from one trained network to the next.
     dcp, l1 = pruned("dcp"), pruned("l1")
-    assert 3 <= dcp.before.macs / dcp.after.macs <= 3 * 1.02
+    assert 5 <= dcp.before.macs / dcp.after.macs <= 5 * 1.02
     assert accuracy(model, unseen) > 0.9
     assert accuracy(dcp.model, unseen) > accuracy(l1.model, unseen)
     # The heads are in neither, and the original is what it was.
