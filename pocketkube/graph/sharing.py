@@ -69,8 +69,10 @@ def _keep_functions(old: Any, new: Any) -> None:
     # A recurrent layer shows its cell's as its own.
     for name in vars(old).keys() & _FUNCTIONS:
         was, now = getattr(old, name), getattr(new, name, None)
-        is_of_keras = isfunction(now) and getattr(keras.activations, now.__name__, None) is now
-        if is_of_keras and was is not now and isfunction(was) and was.__name__ == now.__name__:
+        if not (isfunction(was) and isfunction(now)) or was is now:
+            continue
+        is_of_keras = getattr(keras.activations, now.__name__, None) is now
+        if is_of_keras and was.__name__ == now.__name__:
             setattr(new, name, was)
 
 
