@@ -92,7 +92,9 @@ def campaign(folder: Path, kills: int, workers: int, seed: int) -> Campaign:
         again = _weights(output)
         found.unequal += [f"{output.name}/{name}" for name in whole if again.get(name) != whole[name]]
         found.left += [
-            str(path.relative_to(output)) for path in output.rglob(".*") if path.name != ".cache"
+            str(path.relative_to(output))
+            for path in output.rglob(".*")
+            if path.name not in (".cache", ".shown.json")
         ]
         shutil.rmtree(output)
         done = f"workers={workers} kills={len(found.kills)} unequal={len(found.unequal)}"
