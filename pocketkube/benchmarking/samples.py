@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from pocketkube.bounded.limits import Unreadable
-from pocketkube.bounded.npz import read_npz, refuse_no_examples
+from pocketkube.bounded.npz import of_training, read_npz, refuse_no_examples
 from pocketkube.errors import UserError
 from pocketkube.files.records import Document, Upgrade, document_of
 from pocketkube.finite import refuse_not_finite
@@ -103,8 +103,8 @@ def _as_a_test_set(
     own = {name: each for name, each in arrays.items() if re.fullmatch(r"[xy]\d*_test", name)}
     if own:
         arrays = {name.removesuffix("_test"): each for name, each in own.items()}
-    elif not any(re.fullmatch(r"[xy]\d*", name) for name in arrays):
-        arrays = {re.sub(r"^([xy]\d*)_train$", r"\1", name): each for name, each in arrays.items()}
+    elif trained := of_training(arrays):
+        arrays = {meant: arrays[name] for meant, name in trained.items()}
     return {
         name: to_range(each, value_range) if name.startswith("x") and is_image(each) else each
         for name, each in arrays.items()

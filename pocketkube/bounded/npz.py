@@ -1,7 +1,8 @@
 """Reads NumPy's .npz files in bounded memory, and nothing of them as a pickle."""
 
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from pocketkube.bounded.limits import SPARSE_BYTES, Unreadable, plain_reasons
 from pocketkube.bounded.zip_archive import Member, ZipArchive, opened_zip
 
 _MAGIC, _ENDING = b"\x93NUMPY", ".npy"
+# What ends the names of Keras's own files, as mnist.npz.
+_TRAIN = "_train"
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -70,6 +73,20 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     """
     with opened_npz(path) as arrays:
         return {name: arrays[name] for name in arrays.names}
+
+
+def of_training(names: Iterable[str]) -> dict[str, str]:
+    """Which arrays are x and y, or x0, y0, …, where these are called x_train and y_train.
+
+    Args:
+        names: Of all arrays; of a file that has an x or y itself none is taken for it.
+    """
+    given = list(names)
+    if any(re.fullmatch(r"[xy]\d*", name) for name in given):
+        return {}
+    return {
+        name.removesuffix(_TRAIN): name for name in given if re.fullmatch(rf"[xy]\d*{_TRAIN}", name)
+    }
 
 
 def refuse_no_examples(arrays: Mapping[str, np.ndarray]) -> None:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from pocketkube.bounded.limits import Unreadable
-from pocketkube.bounded.npz import opened_npz, refuse_no_examples
+from pocketkube.bounded.npz import of_training, opened_npz, refuse_no_examples
 from pocketkube.data.dataset import Dataset
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.errors import UserError
@@ -25,7 +25,6 @@ Range: TypeAlias = tuple[float, float]
 WEIGHTS = "sample_weight"
 # What names of arrays end in that are a set of the file's own.
 TEST, VALIDATION = "_test", "_val"
-_TRAIN = "_train"
 
 
 def load(path: Path, settings: DatasetSettings) -> Dataset:
@@ -155,9 +154,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
                 for name in names
                 if re.fullmatch(rf"[xy]\d*({TEST}|{VALIDATION})?|{WEIGHTS}", name)
             }
-            if not any(re.fullmatch(r"[xy]\d*", name) for name in known):
-                trained = [name for name in names if re.fullmatch(rf"[xy]\d*{_TRAIN}", name)]
-                known |= {name.removesuffix(_TRAIN): name for name in trained}
+            known |= of_training(names)
             arrays = {meant: archive[name] for meant, name in known.items()}
             others = [name for name in names if name not in known.values()]
         refuse_no_examples(arrays)

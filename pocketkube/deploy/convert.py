@@ -33,10 +33,9 @@ SPARSE_FORMATS: tuple[NumberFormat, ...] = ("float32", "float16")
 
 # TensorFlow's converter, which some models end with a segmentation fault.
 _CONVERTER = Child("pocketkube.native.convert_saved_model")
-# What it says of an operation that only full TensorFlow has.
-# Where MLIR says what it was at when it failed.
-_FAILED = re.compile(r'error: loc\(callsite\(fused\["(\w+):"')
+# What it says of an operation that only full TensorFlow has, and of one that it fails at.
 _UNKNOWN = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
+_FAILED = re.compile(r'error: loc\(callsite\(fused\["(\w+):"')
 
 
 def convert_litert(
@@ -269,7 +268,7 @@ def _death(model: keras.Model, wanted: _Wanted, how: str) -> UserError:
             return False
         return False
 
-    others = [one for one in ("float16", "dynamic") if one != wanted.number_format]
+    others = _others(wanted.number_format)
     remedy = f"replace it, or convert to {' or '.join(others)} (quantize_{others[0]})"
     layer = fatal_layer(model, is_fatal)
     if layer is None:
@@ -284,6 +283,11 @@ def _death(model: keras.Model, wanted: _Wanted, how: str) -> UserError:
     )
 
 
+def _others(number_format: str) -> list[str]:
+    """Formats that may go where one does not."""
+    return [one for one in ("float16", "dynamic") if one != number_format]
+
+
 def _refusal(name: str, number_format: str, error: str, printed: str) -> UserError:
     said = f"{error}\n{printed}"
     operations = sorted(set(_UNKNOWN.findall(said)))
@@ -293,10 +297,10 @@ def _refusal(name: str, number_format: str, error: str, printed: str) -> UserErr
             "layers that use them."
         )
     if failed := _FAILED.search(said):
-        others = [one for one in ("float16", "dynamic") if one != number_format]
         return UserError(
             f"{name}: TensorFlow's converter to {number_format} LiteRT fails at its operation "
-            f"{failed[1]}; replace the layer that uses it, or convert to {' or '.join(others)}."
+            f"{failed[1]}; replace the layer that uses it, or convert to "
+            f"{' or '.join(_others(number_format))}."
         )
     cause = next((line for line in said.splitlines() if "error" in line.lower()), error)
     return UserError(f"{name}: cannot be converted to {number_format} LiteRT: {cause[:300]}")

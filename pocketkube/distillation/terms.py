@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from pocketkube.keras_private import mask_of
+from pocketkube.training.losses import spread_mask
 
 # Below this a feature map counts as zero, and is not scaled up to unit length.
 _TINY = 1e-12
@@ -83,8 +84,7 @@ def _unmasked(
 def _zeroed(values: tf.Tensor, mask: Any, axes: range) -> tf.Tensor:
     if mask is None or len(mask.shape) > len(axes) + 1:
         return values
-    shape = tf.concat([tf.shape(mask), [1] * (len(values.shape) - len(mask.shape))], axis=0)
-    return values * tf.reshape(tf.cast(mask, values.dtype), shape)
+    return values * spread_mask(mask, values)
 
 
 def _of_one_size(student: tf.Tensor, teacher: tf.Tensor, axes: range) -> tuple[tf.Tensor, tf.Tensor]:

@@ -73,6 +73,11 @@ def _made(way: type, kind: type) -> type:
     return keras.saving.register_keras_serializable("pocketkube")(type(name, (way, kind), parts))
 
 
+def _all_made(way: type, *kinds: type) -> dict[str, type]:
+    """Such classes by the names of those that they stand for."""
+    return {kind.__name__: _made(way, kind) for kind in kinds}
+
+
 def _merged(layer: Any, operation: Callable[[Any, Any], Any], inputs: Sequence[Any]) -> Any:
     return reduce(operation, inputs)
 
@@ -84,20 +89,18 @@ _IN_PAIRS: Mapping[type, Callable[[Any, Any], Any]] = {
     layers.Multiply: ops.multiply,
 }
 # What TensorFlow's operations become, and layers that know no masks in Keras 2.
-UNMASKED: Mapping[str, type] = {
-    each.__name__: _made(_Unmasked, each)
-    for each in (
-        layers.Activation,
-        layers.Add,
-        layers.Concatenate,
-        layers.LeakyReLU,
-        layers.Multiply,
-        layers.Normalization,
-        layers.ReLU,
-        layers.Rescaling,
-        layers.Subtract,
-    )
-}
+UNMASKED: Mapping[str, type] = _all_made(
+    _Unmasked,
+    layers.Activation,
+    layers.Add,
+    layers.Concatenate,
+    layers.LeakyReLU,
+    layers.Multiply,
+    layers.Normalization,
+    layers.ReLU,
+    layers.Rescaling,
+    layers.Subtract,
+)
 # Layers of which no subclass can do so by its masks alone, and what takes their place before.
 STAND_INS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     # It hands on the tensor itself, and with it its mask.
@@ -106,18 +109,16 @@ STAND_INS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "Softmax": ("Activation", {"activation": "softmax"}),
 }
 MERGING: Mapping[str, type] = {
-    layers.Concatenate.__name__: _made(_Concatenating, layers.Concatenate),
-    **{
-        each.__name__: _made(_Merging, each)
-        for each in (
-            layers.Add,
-            layers.Average,
-            layers.Maximum,
-            layers.Minimum,
-            layers.Multiply,
-            layers.Subtract,
-        )
-    },
+    **_all_made(_Concatenating, layers.Concatenate),
+    **_all_made(
+        _Merging,
+        layers.Add,
+        layers.Average,
+        layers.Maximum,
+        layers.Minimum,
+        layers.Multiply,
+        layers.Subtract,
+    ),
 }
 
 

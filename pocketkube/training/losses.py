@@ -72,11 +72,16 @@ def mask_weights(outputs: Any, values: tf.Tensor, counted: tf.Tensor | None = No
     mask = mask_of(outputs)
     if mask is None or len(mask.shape) > len(values.shape):
         return tf.ones((), values.dtype)
-    shape = tf.concat([tf.shape(mask), [1] * (len(values.shape) - len(mask.shape))], axis=0)
-    through = tf.reshape(tf.cast(mask, values.dtype), shape)
+    through = spread_mask(mask, values)
     every = tf.ones_like(through) if counted is None else tf.cast(counted, values.dtype)
     both = tf.reduce_sum(every * through)
     return through * tf.math.divide_no_nan(tf.reduce_sum(every), both)
+
+
+def spread_mask(mask: Any, values: tf.Tensor) -> tf.Tensor:
+    """A mask `[batch, ...]` as factors of values, which have its axes and may have more behind them."""
+    shape = tf.concat([tf.shape(mask), [1] * (len(values.shape) - len(mask.shape))], axis=0)
+    return tf.reshape(tf.cast(mask, values.dtype), shape)
 
 
 def _of_rank(weights: tf.Tensor, rank: int) -> tf.Tensor:
