@@ -11,11 +11,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from pocketkube.errors import UserError
 from pocketkube.graph.kernels import KERNELS
-from pocketkube.graph.kinds import computes_as, is_of_keras, is_one_of
+from pocketkube.graph.kinds import computes_as, is_one_of
 from pocketkube.graph.layer_rules import known_as
 from pocketkube.graph.names import named_layers
 from pocketkube.graph.paths import beside, is_within, unique
@@ -29,6 +28,7 @@ from pocketkube.graph.sharing import (
 )
 from pocketkube.graph.unwrapping import unwrapped
 from pocketkube.graph.walk import entering_values, filled_in, functional_graph, is_model, own_nodes
+from pocketkube.quantization.activations import FIXED, RELUS, activation_of, is_relu
 from pocketkube.quantization.fake_quantize import FakeQuantize
 
 layers = keras.layers
@@ -250,7 +250,7 @@ class _QuantizableBuilder(Rebuilder):
             return outputs
         if is_one_of(op, SAME_RANGE):
             return [self._round_alike(inputs[0], outputs[0], path)]
-        fixed = FIXED.get(_activation_of(op), "learned")
+        fixed = FIXED.get(activation_of(op), "learned")
         # A GRU passes on parts of the state that it began with, which may be of any size.
         if is_one_of(op, layers.GRU) and len(inputs) > 1:
             fixed = "learned"
@@ -269,7 +269,7 @@ class _QuantizableBuilder(Rebuilder):
         return (
             maker is not None
             and is_one_of(maker.op, LINEAR)
-            and _activation_of(maker.op) == "linear"
+            and activation_of(maker.op) == "linear"
             and not any(self._graph.is_shared(op) for op in (maker.op, call.op))
             and not {id(maker.op), id(call.op)} & self._graph.tied
             and self._graph.reader(maker) is call
@@ -290,7 +290,7 @@ class _QuantizableBuilder(Rebuilder):
         combines = is_one_of(call.op, (*LINEAR, *SUMS)) or _name_of(call.op) in SUM_NAMES
         # Of what is no image the shape changes in between.
         combines = combines or (is_one_of(call.op, ELEMENTWISE) and len(y.shape) == IMAGE_RANK)
-        return combines and _activation_of(call.op) == "linear" and _is_relu(reader.op)
+        return combines and activation_of(call.op) == "linear" and is_relu(reader.op)
 
     def _computed(self, call: _CallOfTensors, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         op = call.op
@@ -326,7 +326,7 @@ class _QuantizableBuilder(Rebuilder):
             # A user's class may not take all that its parent's config has.
             kind: Any = computes_as(op)
             config = kind.get_config(op) | {"activation": "linear"}
-            if _activation_of(op) != "linear":
+            if activation_of(op) != "linear":
                 # It is of what the activation gives, which is a layer apart now.
                 config |= {"activity_regularizer": None}
             if norm is not None:
@@ -343,7 +343,7 @@ class _QuantizableBuilder(Rebuilder):
         return reader.op if reader is not None and self._takes_up(reader) else None
 
     def _activated(self, op: Any, path: str, y: Any) -> Any:
-        activation = _activation_of(op)
+        activation = activation_of(op)
         if activation == "linear":
             return y
         if activation not in RELUS:
@@ -533,33 +533,6 @@ def _name_of(op: Any) -> str:
     return computes_as(op).__name__
 
 
-def _activation_of(op: Any) -> str:
-    """The name of what a layer applies at its end: "linear" for nothing, OTHER for what is not known.
-
-    What a class of one's own does with its `activation`, and what a function of one's own computes that
-    is called as one of Keras's, nobody knows.
-    """
-    is_known = is_of_keras(computes_as(op))
-    activation = getattr(op, "activation", None) if is_known else None
-    if activation is None:
-        name = _name_of(op).lower()
-        return name if name in FIXED and is_known else "linear"
-    name = str(getattr(activation, "__name__", type(activation).__name__)).lower()
-    if isinstance(activation, keras.Operation):
-        plain = _is_relu(activation) if isinstance(activation, layers.ReLU) else name in FIXED
-        return name if plain and is_of_keras(type(activation)) else OTHER
-    sources = (keras.activations, keras.ops, tf.nn, tf.math)
-    return name if any(getattr(each, name, None) is activation for each in sources) else OTHER
-
-
-def _is_relu(op: Any) -> bool:
-    if is_one_of(op, layers.ReLU):
-        return op.max_value in (None, 6) and not op.negative_slope and not op.threshold
-    if is_one_of(op, layers.Activation):
-        return _activation_of(op) in RELUS
-    return _name_of(op) in ("Relu", "Relu6")
-
-
 def _pads_with(node: Any) -> bool:
     """Whether a call pads with a number that may lie beyond its input's range; zero never does."""
     if _name_of(node.operation) != "Pad":
@@ -569,10 +542,6 @@ def _pads_with(node: Any) -> bool:
     return value is not None and bool(np.any(np.asarray(value) != 0))
 
 
-OTHER = "other"
-RELUS = ("relu", "relu6")
-# What lies in a range that LiteRT fixes.
-FIXED = {"softmax": "sigmoid", "sigmoid": "sigmoid", "tanh": "tanh"}
 DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 LINEAR = (
