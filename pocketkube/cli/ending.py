@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pocketkube.console.last_words import last_words
 from pocketkube.console.terminal import Console, ReaderLeft, visible_output
 from pocketkube.errors import DataError, UserError
+from pocketkube.processes.interruption import interrupt_at_sigterm
 from pocketkube.processes.linux import signal_with_parent
 from pocketkube.processes.ranks import started_size, started_together
 
@@ -28,7 +29,7 @@ def plain_ending() -> Iterator[None]:
     """Turns what goes wrong, or an interruption, into one line and an exit code."""
     if started_size() == 1:
         # Ends what this process started, as Ctrl-C does; mpirun ends its ranks itself.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        interrupt_at_sigterm()
     else:
         signal_with_parent(signal.SIGTERM)
     with visible_output():

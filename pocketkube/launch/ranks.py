@@ -16,6 +16,7 @@ from pocketkube.launch.elastic.run import ElasticRun
 from pocketkube.launch.lines import lines_by_rank
 from pocketkube.launch.ssh_hosts import say_starved, states_of
 from pocketkube.processes.children import started
+from pocketkube.processes.interruption import interrupt_at_sigterm
 
 # As mpi-operator and Trainer mount it, with a host's name in each line.
 HOSTS = "OMPI_MCA_orte_default_hostfile"
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("words", nargs="+", help="the words after pocketkube, behind --")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_at_sigterm()
     # All pods have the same image.
     program = [sys.executable, "-m", "pocketkube", *options.words]
     try:

@@ -24,7 +24,7 @@ def main(packages: str, words: Sequence[str]) -> int:
     Returns:
         Its exit code, negative where a signal ended it; 127 where there is no such program.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
     if sys.platform == "linux":
         # What the command leaves behind belongs to this process then, and is found.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -34,10 +34,15 @@ def main(packages: str, words: Sequence[str]) -> int:
         print(f"{words[0]}: {error.strerror}", file=sys.stderr)
         return 127
     except KeyboardInterrupt:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         sys.path.append(packages)
         _end_all()
         return -signal.SIGTERM
+
+
+def _interrupt(number: int, _: object) -> None:
+    # Linux sends it for each thread of the parent that ends: it is to interrupt the command alone.
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _end_all() -> None:

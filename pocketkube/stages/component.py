@@ -1,7 +1,6 @@
 """What every KFP component does: brings its parameters back into shape and runs its stage."""
 
 import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pocketkube.files.records import read_document
 from pocketkube.kube.own_pod import TASK_POD
 from pocketkube.kube.session import connect
 from pocketkube.processes.children import end_with
+from pocketkube.processes.interruption import interrupt_at_sigterm
 from pocketkube.search.facts import SearchFacts
 from pocketkube.spec import parse_settings
 from pocketkube.spec.sections import Cluster
@@ -77,7 +77,7 @@ def run_component(
 def ending_in_one_line() -> Iterator[None]:
     """Ends the process where the block fails or is interrupted, with the cause as its last line."""
     # A run that is ended ends what it has started.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_at_sigterm()
     if RUN_PROCESS in os.environ:
         end_with(int(os.environ[RUN_PROCESS]))
     with visible_output():

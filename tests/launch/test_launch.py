@@ -120,8 +120,10 @@ import os, sys
 from pocketkube.cli.ending import plain_ending
 from pocketkube.launch.processes import ProcessJob
 from pocketkube.launch.waiting import wait_for
+from pocketkube.processes.children import guarded
+command = guarded([*{TAGGED!r}, sys.executable, "-c", {RANK + SLEEPING!r}])
 with plain_ending():
-    wait_for(ProcessJob([*{TAGGED!r}, sys.executable, "-c", {RANK + SLEEPING!r}], os.environ))
+    wait_for(ProcessJob(command, os.environ))
 """
 
 

@@ -124,6 +124,34 @@ def test_who_ends_by_itself_waits_for_what_it_leaves_running() -> None:
         assert parent.stdout.read() == b"ended\n"
 
 
+CLEANS_UP = """
+import signal, time
+from pocketkube.processes.interruption import interrupt_at_sigterm
+interrupt_at_sigterm()
+try:
+    print("begun", flush=True)
+    signal.pause()
+finally:
+    for _ in range(20):
+        time.sleep(0.1)
+    print("cleaned up", flush=True)
+"""
+
+
+def test_what_ends_a_program_is_not_interrupted_by_the_same_signal_again() -> None:
+    command = [sys.executable, "-c", CLEANS_UP]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        while process.poll() is None:
+            process.terminate()
+            time.sleep(0.01)
+        said, error = process.communicate()
+    assert said == "cleaned up\n"
+    assert error.splitlines()[-1] == "KeyboardInterrupt"
+
+
 def test_one_that_follows_another_ends_when_that_is_killed() -> None:
     with subprocess.Popen(["sleep", "300"]) as followed:
         command = [sys.executable, "-c", FOLLOWER, str(followed.pid)]

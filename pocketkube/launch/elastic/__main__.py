@@ -11,6 +11,7 @@ from pathlib import Path
 from pocketkube.files.held import held
 from pocketkube.launch.elastic.hosts import ThisMachine
 from pocketkube.launch.elastic.run import ElasticRun
+from pocketkube.processes.interruption import interrupt_at_sigterm
 
 _LOOPBACK = "127.0.0.1"
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lease", type=Path, help="file to hold until all have ended")
     parser.add_argument("words", nargs="+", help="the words after pocketkube, behind --")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_at_sigterm()
     program = [sys.executable, "-m", "pocketkube", *options.words]
     with _leased(options.lease) as descriptors:
         run = ElasticRun(ThisMachine(program, descriptors), 1, options.processes, _LOOPBACK)
