@@ -93,10 +93,8 @@ class TestTogether:
             np.testing.assert_array_equal(weights[path], decode(form))
 
     def test_two_workers_quantize_with_the_batch_norm_of_one(self, tmp_path: Path) -> None:
-        conv, norm = layers.Conv2D(8, 3, strides=2), layers.BatchNormalization()
-        rest = [layers.ReLU(), layers.GlobalAveragePooling2D(), layers.Dense(10)]
-        keras.Sequential([keras.Input((32, 32, 1)), conv, norm, *rest]).save(tmp_path / "net.keras")
-        document = {**SPEC, "model": str(tmp_path / "net.keras"), "task": "classification"}
+        few = {"builtin": "digits", "max_train": 256}
+        document = {**SPEC, "model": "resnet20", "width": 0.25, "dataset": few}
         run_step(parse_spec(document), "train_model", {}, tmp_path / "dense")
         inputs = {"model": tmp_path / "dense", "teacher": tmp_path / "dense"}
         stages = [{"quantize_weights": {"epochs": 1, "learning_rate": 1e-3}}]
