@@ -1,7 +1,6 @@
 """Quantisation-aware training: every step computes with rounded weights and updates the float ones."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,7 +13,6 @@ from pocketkube.packing import Form, Grid, decode
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.levels import Levels, fake_quantize, grid_of, scaled_gradient
-from pocketkube.quantization.trained_norm import TakenUp, TrainedNorm, all_applied
 from pocketkube.spec.sections import QuantizeWeights
 from pocketkube.training.method import Method
 
@@ -33,7 +31,7 @@ class QuantizedKernel:
         log_scale: Logarithms of the scales `[groups]`; where they are not learned and follow the
             weights' extremes, None.
         zero_point: The level that stands for 0, of each group `[groups]`.
-        owner: The layer that has the kernel.
+        bias: The layer's bias, or None.
         input_quantizer: The layer that rounds this layer's input, or None.
     """
 
@@ -45,7 +43,7 @@ class QuantizedKernel:
     symmetric: bool
     log_scale: keras.Variable | None
     zero_point: keras.Variable
-    owner: Any
+    bias: Any = None
     input_quantizer: FakeQuantize | None = None
 
     @classmethod
@@ -77,7 +75,7 @@ class QuantizedKernel:
             symmetric,
             log_scale,
             zero,
-            kernel.owner,
+            getattr(kernel.owner, "bias", None),
             input_quantizer,
         )
 
@@ -89,14 +87,6 @@ class QuantizedKernel:
         low, high = tf.reduce_min(values, axis=0), tf.reduce_max(values, axis=0)
         return grid_of(low, high, self.levels, self.symmetric)
 
-    def stretch(self, factor: Any) -> None:
-        """Makes the scales those of a kernel that was multiplied, `factor` for each channel.
-
-        Scales that follow the weights do so by themselves.
-        """
-        if self.log_scale is not None:
-            self.log_scale.assign_add(tf.math.log(self.groups.of_channels(factor)))
-
     def finalize(self) -> Grid:
         """Replaces kernel and bias by their rounded values, at the end of training.
 
@@ -104,9 +94,8 @@ class QuantizedKernel:
             The kernel's levels, scales and zero points.
         """
         scale, zero_point = self.grid()
-        bias = getattr(self.owner, "bias", None)
-        if bias is not None and self.input_quantizer is not None and self._has_integer_kernel:
-            scale = self._finalize_bias(bias, self.input_quantizer.grid()[0], scale)
+        if self.bias is not None and self.input_quantizer is not None and self._has_integer_kernel:
+            scale = self._finalize_bias(self.bias, self.input_quantizer.grid()[0], scale)
         form = self._form(scale, zero_point)
         self.kernel.assign(decode(form))
         return form
@@ -165,51 +154,18 @@ class QuantizationAware(Method):
     def __init__(self, kernels: Sequence[QuantizedKernel], settings: QuantizeWeights) -> None:
         self.fingerprint = settings.model_dump_json()
         self.kernels = kernels
-        self._norms: list[tuple[QuantizedKernel, TrainedNorm]] = []
         scales = [each.log_scale for each in kernels if each.log_scale is not None]
         learned = settings.ranges == "learned"
-        self.trained: list[Any] = scales if learned else []
-        self.variables: list[Any] = [
-            *([] if learned else scales),
-            *(each.zero_point for each in kernels),
-        ]
+        self.trained = scales if learned else []
+        self.variables = [*([] if learned else scales), *(each.zero_point for each in kernels)]
         self._forms: Mapping[str, Form] = {}
 
-    def train_norms(self, taken_up: Mapping[int, TakenUp]) -> None:
-        """Has layers that took up a BatchNorm compute with it in training, as the network did before.
-
-        Those whose channels share a scale cannot, nor those that are not trained.
-
-        Args:
-            taken_up: What layers took up, by their ids.
-        """
-        for each in self.kernels:
-            found = taken_up.get(id(each.owner))
-            if found is None or each.groups.granularity == "tensor":
-                continue
-            if not (found.norm.trainable and each.owner.trainable):
-                continue
-            norm = TrainedNorm(each.owner, found, each.groups.channel_axes)
-            each.stretch(1 / norm.first_factor)
-            self._norms.append((each, norm))
-            self.layers = [*self.layers, norm.norm]
-            self.trained += norm.norm.trainable_variables
-            self.variables += norm.norm.non_trainable_variables
-            self.fingerprint += f" {norm.norm.name}"
-
-    def computing(self) -> AbstractContextManager[None]:
-        """See `Method`."""
-        return all_applied([norm for _, norm in self._norms])
-
     def replaced(self) -> Sequence[tuple[Any, Any]]:
-        """The rounded kernels, and factors of BatchNorm that are not negative."""
-        rounded = [(each.kernel, each.rounded()) for each in self.kernels]
-        return [*rounded, *((norm.norm.gamma, norm.gamma()) for _, norm in self._norms)]
+        """The rounded kernels."""
+        return [(each.kernel, each.rounded()) for each in self.kernels]
 
     def finish(self) -> None:
         """The rounded weights and biases are the model's from here on."""
-        for each, norm in self._norms:
-            each.stretch(norm.fold())
         self._forms = {each.name: each.finalize() for each in self.kernels}
 
     @property

@@ -51,8 +51,8 @@ def quantize(
 ) -> Quantized:
     """Quantises a model's weights and activations as far as that goes without training.
 
-    BatchNorm is folded first, so that what is calibrated is what is deployed (Nagel et al., 2021).
-    `method.train_norms` lets it go on with the statistics of batches in training.
+    BatchNorm is folded first, so that what is calibrated and trained is what is deployed (static
+    folding, Nagel et al., 2021).
 
     Args:
         model: A trained functional model; it is left as it is.

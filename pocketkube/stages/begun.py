@@ -82,8 +82,6 @@ def begin_quantizing(
     """
     quantized = quantize(model, settings, calibration, seed)
     method: Method = quantized.method
-    if settings.epochs != 0:
-        quantized.method.train_norms(quantized.prepared.taken_up)
     if keeps_zeros:
         method = CombinedMethod([KeptZeros(quantized.model), method])
     prepared = quantized.prepared

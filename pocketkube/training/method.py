@@ -1,7 +1,6 @@
 """What a compression method adds to the training loop."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pocketkube.packing import Form
@@ -14,13 +13,11 @@ class Method:
         fingerprint: Identifies it and its settings: a checkpoint of another one is not continued.
         variables: What it has to remember, saved with every checkpoint.
         trained: Keras variables of its own that the optimizer changes beside the model's.
-        layers: Layers of its own that compute while a model is trained.
     """
 
     fingerprint: str = ""
     variables: Sequence[Any] = ()
     trained: Sequence[Any] = ()
-    layers: Sequence[Any] = ()
 
     def before_step(self, step: int, steps: int, optimizer: Any) -> None:
         """Called before each step.
@@ -37,10 +34,6 @@ class Method:
         It is part of a `tf.function`; gradients go through the tensors.
         """
         return ()
-
-    def computing(self) -> AbstractContextManager[None]:
-        """Within it, the model's layers compute as they do in training; a step is traced there."""
-        return nullcontext()
 
     def gradients(self, gradients: Sequence[Any], variables: Sequence[Any]) -> Sequence[Any]:
         """What the optimizer is given instead of `gradients`, which belong to `variables`.
@@ -85,7 +78,6 @@ class CombinedMethod(Method):
         self.fingerprint = " ".join(method.fingerprint for method in methods)
         self.variables = [v for method in methods for v in method.variables]
         self.trained = [v for method in methods for v in method.trained]
-        self.layers = [layer for method in methods for layer in method.layers]
 
     def before_step(self, step: int, steps: int, optimizer: Any) -> None:
         """See `Method`."""
@@ -95,14 +87,6 @@ class CombinedMethod(Method):
     def replaced(self) -> Sequence[tuple[Any, Any]]:
         """See `Method`."""
         return [pair for method in self._methods for pair in method.replaced()]
-
-    @contextmanager
-    def computing(self) -> Iterator[None]:
-        """See `Method`."""
-        with ExitStack() as stack:
-            for method in self._methods:
-                stack.enter_context(method.computing())
-            yield
 
     def gradients(self, gradients: Sequence[Any], variables: Sequence[Any]) -> Sequence[Any]:
         """See `Method`."""
