@@ -19,7 +19,7 @@ class ProcessJob:
     """A command that runs; where it is mpirun with `--tag-output`, each line has its rank.
 
     The command ends with this process, however that ends: Linux sends it SIGTERM then, once or more
-    often. mpirun needs a guard there: it ends its ranks at the first, and itself at once at the second.
+    often.
 
     Args:
         command: Program and arguments.

@@ -115,6 +115,7 @@ def test_work_that_is_not_shared_is_refused_by_a_launcher_of_several(tmp_path: P
 
 
 SLEEPING = "print(os.getpid(), flush=True); time.sleep(300)"
+# At a second SIGTERM mpirun ends at once and leaves its ranks.
 FOLLOWED = f"""
 import os, sys
 from pocketkube.cli.ending import plain_ending

@@ -152,6 +152,34 @@ def test_what_ends_a_program_is_not_interrupted_by_the_same_signal_again() -> No
     assert error.splitlines()[-1] == "KeyboardInterrupt"
 
 
+SWALLOWS = """
+import signal, time
+from pocketkube.processes import interruption
+interruption._BURST_S = 0.5
+interruption.interrupt_at_sigterm()
+class Dropping:
+    def __del__(self):
+        print("begun", flush=True)
+        time.sleep(60)
+Dropping()
+print("went on", flush=True)
+signal.pause()
+"""
+
+
+def test_one_that_dropped_the_interruption_is_interrupted_by_a_later_signal() -> None:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", SWALLOWS]
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.terminate()
+        assert process.stdout.readline() == "went on\n"
+        time.sleep(0.6)
+        process.terminate()
+        assert process.wait(20) != 0
+
+
 def test_one_that_follows_another_ends_when_that_is_killed() -> None:
     with subprocess.Popen(["sleep", "300"]) as followed:
         command = [sys.executable, "-c", FOLLOWER, str(followed.pid)]
