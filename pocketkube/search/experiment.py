@@ -48,16 +48,19 @@ def run_experiment(
         The trials, by their numbers.
 
     Raises:
-        UserError: If the first trials all fail; it says why the last of them did.
+        UserError: If the first trials all fail; it says why the last of them did. It is a
+            `MachineError` where the machine lacks something: the trial is run again the next time.
     """
     with closing(Journal(folder)) as journal:
-        known = {trial.number: trial for trial in journal.trials() if trial.number < trials}
+        known = {trial.number: trial for trial in _begun(journal, trials)}
         once = _Remembering(pool, [*remembered, *known.values()])
         with progress("search", trials, "trial") as shown:
             # What was running when an earlier process ended is run again.
             interrupted = [trial for trial in known.values() if trial.state == "running"]
-            running = {once.start(trial) for trial in interrupted}
+            running: set[Future[Trial]] = set()
             while True:
+                while interrupted and len(running) < pool.parallel:
+                    running.add(once.start(interrupted.pop(0)))
                 while len(known) < trials and _may_ask(known, pool.parallel):
                     trial = _asked(problem, sampler, journal, known, pool.parallel, seed)
                     known[trial.number] = trial
@@ -72,6 +75,21 @@ def run_experiment(
                     journal.ended(trial)
                     _refuse_failures(known)
                     _show(shown, known, trial)
+
+
+def _begun(journal: Journal, trials: int) -> Iterable[Trial]:
+    """The trials that an earlier process began.
+
+    One that failed among others that did not would fail again, and stays as it is. Where all have
+    failed the fault is none of theirs and may be mended: they run again, else the search never would.
+    """
+    begun = [trial for trial in journal.trials() if trial.number < trials]
+    if any(trial.state == "done" for trial in begun):
+        return begun
+    for trial in begun:
+        if trial.state == "failed":
+            journal.asked(_as_running(trial), journal.state)
+    return map(_as_running, begun)
 
 
 def _may_ask(known: Mapping[int, Trial], parallel: int) -> bool:
@@ -125,12 +143,18 @@ class _Remembering:
             now.set_result(_like(trial, self._ended[trial.choice]))
             return now
         if trial.choice in self._running:
-            self._running[trial.choice].add_done_callback(
-                lambda first: now.set_result(_like(trial, first.result()))
-            )
+            self._running[trial.choice].add_done_callback(lambda first: _end_like(now, trial, first))
             return now
         self._running[trial.choice] = started = self._pool.start(trial)
         return started
+
+
+def _end_like(now: Future[Trial], trial: Trial, first: Future[Trial]) -> None:
+    error = first.exception()
+    if error is None:
+        now.set_result(_like(trial, first.result()))
+    else:
+        now.set_exception(error)
 
 
 def _like(trial: Trial, other: Trial) -> Trial:

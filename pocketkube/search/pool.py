@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from pocketkube.errors import UserError
+from pocketkube.errors import MachineError, first_line
 from pocketkube.native.child import Child, ChildDied, ChildRefused
+from pocketkube.plain_errors import in_words, out_of_memory
 from pocketkube.search.trial import Trial
 from pocketkube.spec.sections import Import
 
@@ -43,7 +44,11 @@ class Pool(Protocol):
         """How many at a time."""
 
     def start(self, trial: Trial) -> Future[Trial]:
-        """Evaluates a trial; the future gives it as it has ended, be it that it has failed."""
+        """Evaluates a trial; the future gives it as it has ended, be it that it has failed.
+
+        What the machine lacks is no fault of the trial: a `MachineError` is raised, here or by the
+        future, and the trial can be evaluated again.
+        """
 
 
 class Here:
@@ -56,7 +61,7 @@ class Here:
     parallel = 1
 
     def __init__(self, evaluate: Callable[[Choice], Evaluation]) -> None:
-        """Takes what evaluates a choice; a `UserError` of it fails the trial."""
+        """Takes what evaluates a choice; its errors fail the trial, but for a `MachineError`."""
         self._evaluate = evaluate
 
     def start(self, trial: Trial) -> Future[Trial]:
@@ -65,8 +70,11 @@ class Here:
         began = time.monotonic()
         try:
             found = self._evaluate(trial.choice)
-        except UserError as error:
-            future.set_result(_failed(trial, str(error), began))
+        except Exception as error:  # Libraries raise types of their own, private ones among them.
+            meaning = in_words(error)
+            if isinstance(meaning, MachineError):
+                raise meaning from error
+            future.set_result(_failed(trial, str(meaning or _named(error)), began))
         else:
             future.set_result(_done(trial, found.score, found.costs, found.seconds))
         return future
@@ -120,8 +128,12 @@ class _Processes:
         try:
             found = child.ask(request)
         except ChildDied as error:
+            if error.is_of_memory:
+                raise out_of_memory() from error
             return _failed(trial, f"its process ended by {error.cause}", began)
         except ChildRefused as error:
+            if isinstance(error.meaning, MachineError):
+                raise error.meaning from error
             return _failed(trial, str(error), began)
         finally:
             self._idle.put(child)
@@ -130,6 +142,12 @@ class _Processes:
 
 def _done(trial: Trial, score: float, costs: Mapping[str, float], seconds: float) -> Trial:
     return replace(trial, state="done", score=score, costs=costs, seconds=seconds)
+
+
+def _named(error: Exception) -> str:
+    """An error that has no meaning for the user, with its type: its text may say little without."""
+    kind, said = type(error).__name__, first_line(error)
+    return kind if said == kind else f"{kind}: {said}"
 
 
 def _failed(trial: Trial, cause: str, began: float) -> Trial:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pocketkube.errors import UserError
+from pocketkube.errors import MachineError, OutOfMemory, UserError
 from pocketkube.search.experiment import run_experiment
 from pocketkube.search.journal import Journal
-from pocketkube.search.pool import Here
+from pocketkube.search.pool import Here, processes
 from pocketkube.search.problem import Problem
 from pocketkube.search.samplers import sampler_named
 from pocketkube.search.trial import Trial
@@ -25,7 +25,7 @@ class Found:
     seconds: float
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     """What stands for a kill."""
 
 
@@ -171,3 +171,76 @@ def test_a_trial_that_fails_is_written_down_and_three_alone_end_the_search(tmp_p
 
     with pytest.raises(UserError, match="search: 3 trials and all have failed; the last: there is no"):
         run_experiment(problem, sampler, Here(fails), trials=9, seed=0, folder=tmp_path / "all")
+
+
+def failing(problem: Problem, errors: list[Exception]) -> Here:
+    """Raises these errors one after the other, and evaluates well once there are none left."""
+
+    def evaluate(choice: tuple[int, ...]) -> Found:
+        if errors:
+            raise errors.pop(0)
+        return Found(1.0, problem.all_costs(choice), 0.0)
+
+    return Here(evaluate)
+
+
+@pytest.mark.parametrize("trials", [2, 3])
+def test_a_search_whose_trials_all_failed_goes_on_once_their_fault_is_mended(
+    tmp_path: Path, trials: int
+) -> None:
+    problem, sampler = synthetic(3).problem, sampler_named("random")
+    pool = failing(problem, [UserError("the file is not there")] * trials)
+
+    def run() -> list[str]:
+        found = run_experiment(problem, sampler, pool, trials=trials, seed=0, folder=tmp_path)
+        return [trial.state for trial in found]
+
+    if trials == 3:
+        with pytest.raises(UserError, match="all have failed; the last: the file is not there"):
+            run()
+    else:
+        assert run() == ["failed"] * 2
+    assert run() == ["done"] * trials
+
+
+def test_what_failed_among_others_is_not_tried_again(tmp_path: Path) -> None:
+    problem, sampler = synthetic(3).problem, sampler_named("random")
+    pool = failing(problem, [UserError("no layers are left")])
+    for _ in range(2):
+        trials = run_experiment(problem, sampler, pool, trials=2, seed=0, folder=tmp_path)
+        assert [trial.state for trial in trials] == ["failed", "done"]
+
+
+def test_what_the_machine_lacks_ends_the_search_and_is_no_trial_s_fault(tmp_path: Path) -> None:
+    problem, sampler = synthetic(3).problem, sampler_named("random")
+    lacking = [MachineError("No space left on the disk"), MemoryError("of NumPy")]
+    pool = failing(problem, lacking)
+
+    def run() -> list[str]:
+        found = run_experiment(problem, sampler, pool, trials=3, seed=0, folder=tmp_path)
+        return [trial.state for trial in found]
+
+    with pytest.raises(MachineError, match="No space left"):
+        run()
+    with pytest.raises(OutOfMemory, match="Memory ran out"):
+        run()
+    assert run() == ["done"] * 3
+
+
+def test_any_error_fails_its_trial_alone_and_is_told_with_its_type(tmp_path: Path) -> None:
+    problem, sampler = synthetic(3).problem, sampler_named("random")
+    pool = failing(problem, [ValueError("negative dimension\nin Conv2D"), KeyError()])
+    trials = run_experiment(problem, sampler, pool, trials=3, seed=0, folder=tmp_path)
+    assert [trial.state for trial in trials] == ["failed", "failed", "done"]
+    assert [trial.cause for trial in trials] == ["ValueError: negative dimension", "KeyError", ""]
+
+
+@pytest.mark.parametrize(("shared", "kind"), [("full", MachineError), ("starved", OutOfMemory)])
+def test_what_the_machine_lacks_in_a_process_of_its_own_is_no_trial_s_fault_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: str, kind: type[UserError]
+) -> None:
+    monkeypatch.setattr("pocketkube.search.pool.WORKER", "tests.search.odd_worker")
+    problem = synthetic(3).problem
+    with processes(Path(shared), 2) as pool, pytest.raises(kind):
+        run_experiment(problem, Always(problem), pool, trials=3, seed=0, folder=tmp_path)
+    assert {trial.state for trial in Journal(tmp_path).trials()} == {"running"}
