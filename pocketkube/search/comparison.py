@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pocketkube.files.records import Document, Record
-from pocketkube.search.facts import best_so_far
+from pocketkube.search.facts import best_so_far, scored_trials
 from pocketkube.search.problem import CostName, Problem
 from pocketkube.search.trial import Trial
 
@@ -67,9 +67,12 @@ def run_facts(problem: Problem, sampler: str, seed: int, trials: Sequence[Trial]
         problem: The search.
         sampler: What proposed its trials.
         seed: It followed from this.
-        trials: All of them, of which one at least has a score.
+        trials: All of them.
+
+    Raises:
+        UserError: If none of them has a score.
     """
-    scored = [trial for trial in trials if trial.score is not None]
+    scored = scored_trials(trials, f" of {sampler}, seed {seed},")
     best = max(scored, key=lambda trial: (trial.score, -trial.number))
     return RunFacts(
         sampler=sampler,

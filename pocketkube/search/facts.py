@@ -150,7 +150,7 @@ class SearchFacts(Document):
 
 
 def best_of(problem: Problem, trials: Iterable[Trial]) -> Trial:
-    """The trial with the best score; of several the one that the least loss is foreseen for.
+    """The trial with the best score within the budget; of several the one with the least foreseen loss.
 
     Where nothing is foreseen, it is the cheapest of them, and of those the first. Of a front, its own
     points count that spend no more than the target: a job goes on with none that another one beats.
@@ -162,24 +162,42 @@ def best_of(problem: Problem, trials: Iterable[Trial]) -> Trial:
     Raises:
         UserError: If none has a score, or none of those that meet the target.
     """
-    done = [trial for trial in trials if trial.state == "done"]
-    if not done:
-        raise UserError("search: none of the trials has a score; see their causes in trials.csv")
+    scored, cost, target = scored_trials(trials), problem.limit.cost, problem.limit.most
     if problem.front is not None:
-        target, unbeaten = problem.front.target, front_of(done, problem.limit.cost)
-        done = [t for t in done if t.number in unbeaten and problem.cost(t.choice) <= target]
-        if not done:
-            raise UserError(
-                f"search: none of the trials that meet the target of {target:.6g} {problem.limit.cost} "
-                "has a score; let there be more trials"
-            )
-    cost = problem.limit.cost
+        target, unbeaten = problem.front.target, front_of(scored, cost)
+        scored = [trial for trial in scored if trial.number in unbeaten]
+    # A trial's own costs may be rounded.
+    within = [trial for trial in scored if problem.cost(trial.choice) <= target]
+    if not within:
+        raise UserError(
+            f"search: none of the trials that meet the target of {target:.6g} {cost} has a score; let "
+            "there be more trials"
+        )
 
     def worth(trial: Trial) -> tuple[float, ...]:
         loss = foreseen_loss(problem, trial.choice) or 0.0
         return _score(trial), -loss, -trial.costs.get(cost, 0.0), -trial.number
 
-    return max(done, key=worth)
+    return max(within, key=worth)
+
+
+def scored_trials(trials: Iterable[Trial], whose: str = "") -> list[Trial]:
+    """Those of a search that have a score.
+
+    Args:
+        trials: All of its trials.
+        whose: What the message adds to "trials".
+
+    Raises:
+        UserError: If none has one; it says why the last of them failed.
+    """
+    trials = list(trials)
+    scored = [trial for trial in trials if trial.is_scored]
+    if not scored:
+        causes = [trial.cause for trial in trials if trial.cause]
+        why = f"; the last: {causes[-1]}" if causes else ""
+        raise UserError(f"search: none of {len(trials)} trials{whose} has a score{why}")
+    return scored
 
 
 def front_of(trials: Iterable[Trial], cost: CostName) -> tuple[int, ...]:
@@ -189,7 +207,7 @@ def front_of(trials: Iterable[Trial], cost: CostName) -> tuple[int, ...]:
         trials: Any; those that were not scored are left out.
         cost: Which cost.
     """
-    done = [trial for trial in trials if trial.state == "done" and cost in trial.costs]
+    done = [trial for trial in trials if trial.is_scored and cost in trial.costs]
     found: list[int] = []
     best = float("-inf")
     for trial in sorted(done, key=lambda each: (each.costs[cost], -_score(each), each.number)):
@@ -234,7 +252,7 @@ def search_facts(
         sampler: See `SearchFacts`, as the others.
 
     Raises:
-        UserError: If no trial has a score.
+        UserError: If no trial within the budget has a score.
     """
     best = best_of(problem, trials)
     dearest = tuple(int(size) - 1 for size in problem.space.sizes)

@@ -1,5 +1,6 @@
 """Where trials are evaluated: in this process, or in several of their own."""
 
+import math
 import queue
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,7 +77,7 @@ class Here:
                 raise meaning from error
             future.set_result(_failed(trial, str(meaning or _named(error)), began))
         else:
-            future.set_result(_done(trial, found.score, found.costs, found.seconds))
+            future.set_result(_done(trial, found.score, found.costs, found.seconds, began))
         return future
 
 
@@ -102,7 +103,8 @@ class _Processes:
     def __init__(self, prepared: Path, count: int, imports: Sequence[Import]) -> None:
         self._prepared, self.parallel = prepared, count
         self._imports = [each.model_dump() for each in imports]
-        self._children = [Child(WORKER) for _ in range(count)]
+        # A trial may train for hours on several cores; one that stands still is ended all the same.
+        self._children = [Child(WORKER, work_limit_s=math.inf) for _ in range(count)]
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         for child in self._children:
             self._idle.put(child)
@@ -137,10 +139,14 @@ class _Processes:
             return _failed(trial, str(error), began)
         finally:
             self._idle.put(child)
-        return _done(trial, found["score"], found["costs"], found["seconds"])
+        return _done(trial, found["score"], found["costs"], found["seconds"], began)
 
 
-def _done(trial: Trial, score: float, costs: Mapping[str, float], seconds: float) -> Trial:
+def _done(
+    trial: Trial, score: float, costs: Mapping[str, float], seconds: float, began: float
+) -> Trial:
+    if not math.isfinite(score):
+        return _failed(trial, "its score is no number", began)
     return replace(trial, state="done", score=score, costs=costs, seconds=seconds)
 
 

@@ -32,6 +32,11 @@ class Trial:
     sampler: str = ""
     cause: str = ""
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether it has a score that can be compared; older journals hold some that are no number."""
+        return self.state == "done" and self.score is not None and math.isfinite(self.score)
+
 
 def number_of(text: str) -> float | None:
     """What a metric or a parameter's value is, as Katib writes it; None where it is no number."""

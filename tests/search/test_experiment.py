@@ -1,5 +1,6 @@
 """A search goes on after any interruption as if nothing had been, whatever order its trials end in."""
 
+import itertools
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import pytest
 
 from pocketkube.errors import MachineError, OutOfMemory, UserError
 from pocketkube.search.experiment import run_experiment
+from pocketkube.search.facts import best_of
 from pocketkube.search.journal import Journal
 from pocketkube.search.pool import Here, processes
 from pocketkube.search.problem import Problem
@@ -244,3 +246,28 @@ def test_what_the_machine_lacks_in_a_process_of_its_own_is_no_trial_s_fault_eith
     with processes(Path(shared), 2) as pool, pytest.raises(kind):
         run_experiment(problem, Always(problem), pool, trials=3, seed=0, folder=tmp_path)
     assert {trial.state for trial in Journal(tmp_path).trials()} == {"running"}
+
+
+def test_a_score_that_is_no_number_fails_its_trial(tmp_path: Path) -> None:
+    problem, scores = synthetic(3).problem, [float("nan"), float("-inf"), 0.5]
+
+    def diverges(choice: tuple[int, ...]) -> Found:
+        return Found(scores.pop(0), problem.all_costs(choice), 0.0)
+
+    sampler = sampler_named("random")
+    trials = run_experiment(problem, sampler, Here(diverges), trials=3, seed=0, folder=tmp_path)
+    assert [trial.state for trial in trials] == ["failed", "failed", "done"]
+    assert trials[0].cause == "its score is no number"
+    assert best_of(problem, trials) == trials[2]
+
+
+def test_a_process_may_compute_for_as_long_as_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pocketkube.search.pool.WORKER", "tests.search.odd_worker")
+    monkeypatch.setattr("pocketkube.native.child._POLL_INTERVAL_S", 0.05)
+    # Some hours of many cores at every look.
+    hours = itertools.count(0, 100_000)
+    monkeypatch.setattr("pocketkube.native.child._processor_seconds", lambda _: next(hours))
+    with processes(Path("slow"), 2) as pool:
+        assert pool.start(Trial(0, (0,))).result().state == "done"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pocketkube.errors import UserError
 from pocketkube.pruning.allocation import counts_from_ratios
+from pocketkube.search.comparison import run_facts
 from pocketkube.search.facts import best_of, best_so_far, front_of
 from pocketkube.search.ratios import Ratios, ratios_of, read_ratios, write_ratios
 from pocketkube.search.trial import Trial
@@ -55,7 +56,7 @@ def test_the_file_is_plain_and_can_be_edited(tmp_path: Path) -> None:
 
 
 def done(number: int, score: float, macs: float) -> Trial:
-    return Trial(number, (number,), "done", score, {"macs": macs})
+    return Trial(number, (number % 7,), "done", score, {"macs": macs})
 
 
 def test_the_best_is_the_cheapest_of_the_best_and_none_beats_the_front() -> None:
@@ -65,9 +66,9 @@ def test_the_best_is_the_cheapest_of_the_best_and_none_beats_the_front() -> None
     most = max(trial.score for trial in trials if trial.score is not None)
     of_score = [trial for trial in trials if trial.score == most]
     assert len(of_score) > 2
-    unforeseen = synthetic(1, with_losses=False).problem
+    unforeseen = synthetic(1, part=1.0, with_losses=False).problem
     assert best_of(unforeseen, trials).costs["macs"] == min(t.costs["macs"] for t in of_score)
-    foreseen = replace(unforeseen, losses=(tuple(float(n % 7) for n in range(40)),))
+    foreseen = replace(unforeseen, losses=(tuple(map(float, range(7))),))
     assert best_of(foreseen, trials).number % 7 == min(t.number % 7 for t in of_score)
     front = front_of(trials, "macs")
     scored = [t for t in trials if t.score is not None]
@@ -83,8 +84,34 @@ def test_the_best_is_the_cheapest_of_the_best_and_none_beats_the_front() -> None
     unbeaten = {(t.score, t.costs["macs"]) for t in scored if not is_beaten(t)}
     assert {(trials[n].score, trials[n].costs["macs"]) for n in front} == unbeaten
     assert len(front) == len(unbeaten)
-    with pytest.raises(UserError, match="none of the trials has a score"):
-        best_of(unforeseen, [Trial(0, (0,), "failed")])
+
+
+def test_what_has_no_number_as_its_score_is_neither_the_best_nor_on_a_front() -> None:
+    problem = synthetic(1, part=1.0).problem
+    diverged = replace(done(0, float("nan"), 1.0), choice=(0,))
+    trials = [diverged, done(1, 0.5, 2.0), done(2, float("inf"), 3.0)]
+    assert best_of(problem, trials).number == 1
+    assert front_of(trials, "macs") == (1,)
+
+
+def test_what_is_beyond_the_budget_is_not_the_best() -> None:
+    problem = synthetic(1, part=0.5).problem
+    assert problem.cost((1,)) <= problem.limit.most < problem.cost((6,))
+    assert best_of(problem, [done(6, 0.9, 1.0), done(1, 0.5, 1.0)]).number == 1
+    with pytest.raises(UserError, match=r"none of the trials that meet the target of .* macs has a"):
+        best_of(problem, [done(6, 0.9, 1.0)])
+
+
+def test_without_any_score_the_last_cause_is_told() -> None:
+    failed = [Trial(n, (n,), "failed", cause=f"it fell at step {n}") for n in range(2)]
+    problem, said = (
+        synthetic(1).problem,
+        "search: none of 2 trials{} has a score; the last: it fell at ",
+    )
+    with pytest.raises(UserError, match=said.format("") + "step 1"):
+        best_of(problem, failed)
+    with pytest.raises(UserError, match=said.format(" of tpe, seed 3,") + "step 1"):
+        run_facts(problem, "tpe", 3, failed)
 
 
 def test_the_best_so_far_never_falls() -> None:
