@@ -33,7 +33,8 @@ def run_trial(prepared: str, metrics: Path, given: Sequence[str], *, as_given: b
         as_given: Whether one within the budget is taken as it is; see `applied_choice`.
 
     Raises:
-        UserError: If the bundle or the assignment is wrong, or the file cannot be written.
+        UserError: If the bundle or the assignment is wrong, the file cannot be written, or the score is
+            no number.
     """
     began = time.monotonic()
     values = _values(given)
@@ -62,6 +63,9 @@ def run_trial(prepared: str, metrics: Path, given: Sequence[str], *, as_given: b
         # At once, for a trial that is ended early has them, too.
         tell(known_text(problem, applied))
         found = evaluator.evaluate(applied, lambda score: tell(score_text(score)))
+        # Katib reads no line without a number: an earlier score would be the trial's last.
+        if not math.isfinite(found.score):
+            raise UserError("The trial's score is no number.")
         tell(score_text(found.score))
     time.sleep(max(0.0, SHORTEST_SECONDS - (time.monotonic() - began)))
 

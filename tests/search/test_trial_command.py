@@ -12,6 +12,8 @@ import pytest
 from pocketkube.bundle import load_model
 from pocketkube.errors import UserError
 from pocketkube.importing import import_all
+from pocketkube.search.between_steps import OnScore
+from pocketkube.search.evaluation import Evaluated, Evaluator
 from pocketkube.search.prepared import open_prepared, prepare_search
 from pocketkube.search.projection import project_choice
 from pocketkube.search.trial_command import run_trial
@@ -92,6 +94,20 @@ def test_a_wrong_assignment_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=said):
         run_trial(str(folder), tmp_path / "metrics.log", words)
+
+
+def test_a_trial_that_diverged_fails_whatever_it_told_before(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverged(self: Evaluator, choice: object, on_score: OnScore) -> Evaluated:
+        on_score(0.5)
+        return Evaluated(float("nan"), {}, 0.0)
+
+    monkeypatch.setattr(Evaluator, "evaluate", diverged)
+    words = [f"{name}=0.5" for name in open_prepared(folder).problem.space.names]
+    with pytest.raises(UserError, match="score is no number"):
+        run_trial(str(folder), tmp_path / "m.log", words)
+    assert metrics(tmp_path / "m.log")["score"] == 0.5
 
 
 def test_of_several_processes_only_the_first_writes(
