@@ -307,7 +307,7 @@ def _refuse_unreachable(problem: Problem) -> None:
     what = "target"
     if problem.front is not None:
         most, what = problem.front.least, "lowest budget of front"
-    if problem.is_monotone and least > most:
+    if least > most:
         raise UserError(
             f"search: the {what} cannot be reached: the cheapest of all levels give {least:.6g} "
             f"{problem.limit.cost}, and at most {most:.6g} are asked for; ask for less, or raise "

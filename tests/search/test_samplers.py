@@ -6,11 +6,12 @@ import pytest
 
 from pocketkube.errors import UserError
 from pocketkube.search.milp import solve
-from pocketkube.search.problem import Problem
+from pocketkube.search.problem import Limit, Problem
 from pocketkube.search.projection import project
 from pocketkube.search.sampler import Sampler
 from pocketkube.search.samplers import SAMPLERS, sampler_named
 from pocketkube.search.samplers.history import history_of
+from pocketkube.search.samplers.untried import untried
 from pocketkube.search.trial import State, Trial
 from tests.search.synthetic import Synthetic, synthetic
 
@@ -148,3 +149,22 @@ def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(UserError, match="no sampler grid; there are: ddpg, milp, tpe"):
         sampler_named("grid")
     assert {*OURS} < {*SAMPLERS}
+
+
+class UpAndDown(Problem):
+    """A search whose cost rises and falls with the levels, as measured latencies do."""
+
+    is_monotone = False  # type: ignore[assignment]
+
+    def costs(self, choices: np.ndarray, of: object = None) -> np.ndarray:
+        return np.array([1.0, 4, 2, 5, 3, 6, 7])[np.asarray(choices, int)].sum(axis=1)
+
+
+def test_what_takes_the_place_of_a_tried_choice_keeps_to_a_budget_that_is_not_monotone() -> None:
+    known = synthetic(5).problem
+    problem = UpAndDown(known.space, known.network, Limit("macs", 7.0))
+    rng, tried = np.random.default_rng(0), set[tuple[int, ...]]()
+    # Six choices are within it: the lowest levels, and those with the fifth level of one parameter.
+    for _ in range(40):
+        tried.add(untried(problem, project(problem, rng.random(5)).choice, tried, rng))
+    assert max(map(problem.cost, tried)) <= problem.limit.most

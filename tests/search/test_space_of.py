@@ -21,6 +21,7 @@ from pocketkube.spec.sections import (
     StageBase,
     Target,
 )
+from tests.search.test_problem import with_latency
 
 
 def problem(
@@ -102,3 +103,13 @@ def test_what_cannot_be_reached_is_refused_with_what_can() -> None:
     model = build_model("lenet", (28, 28, 1), 10)
     with pytest.raises(UserError, match="cheapest of all levels"):
         problem(model, PruneChannels(), Target(speedup=1000))
+
+
+def test_a_latency_that_cannot_be_reached_is_refused_as_any_other_budget() -> None:
+    model = build_model("lenet", (28, 28, 1), 10)
+    network = cost_model_of(model)
+    target = Target(max_latency_ms=0.0001, latency_table="table.json")
+    searched = SearchedStages(Search(over=("prune_channels",)), (PruneChannels(),), target)
+    latency = with_latency(network).latency
+    with pytest.raises(UserError, match=r"cheapest of all levels give .* latency, and at most 100 are"):
+        problem_of(model, network, searched, whole=profile_model(model), latency=latency)

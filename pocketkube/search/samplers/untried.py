@@ -35,11 +35,11 @@ def untried(problem: Problem, wanted: Choice, tried: Set[Choice], rng: np.random
     for attempt in range(ATTEMPTS):
         moved = _moved(problem, point, 0.02 + 0.5 * attempt / ATTEMPTS, rng)
         other = project(problem, moved)
-        if other.choice not in tried:
+        if other.fits and other.choice not in tried:
             return other.choice
     if float(np.prod(problem.space.sizes, dtype=float)) <= SMALL_SPACE:
         return _in_small_space(problem, found.choice, tried)
-    return _below(found.choice, tried)
+    return _below(problem, found.choice, tried)
 
 
 def _moved(
@@ -69,11 +69,13 @@ def _in_small_space(problem: Problem, near: Choice, tried: Set[Choice]) -> Choic
     return near
 
 
-def _below(near: Choice, tried: Set[Choice]) -> Choice:
-    """The first choice that gives up a level or more of one parameter."""
+def _below(problem: Problem, near: Choice, tried: Set[Choice]) -> Choice:
+    """The first choice within the budget that gives up a level or more of one parameter."""
     for depth in range(1, max(near) + 1):
         for place, level in enumerate(near):
             choice = (*near[:place], level - depth, *near[place + 1 :])
-            if level >= depth and choice not in tried:
+            # Of a latency a lower level may cost more.
+            is_new = level >= depth and choice not in tried
+            if is_new and problem.cost(choice) <= problem.limit.most:
                 return choice
     return near
