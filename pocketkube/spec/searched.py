@@ -28,6 +28,9 @@ DECIDED: Final = {
 # What a search for a front may be asked for, and what else knows no single budget.
 OF_A_FRONT: Final = ("nsga2", "motpe", "milp", "random", "uniform")
 OF_A_FRONT_ALONE: Final = ("nsga2", "motpe")
+# What proposes trials under Katib, by the sampler's name: services of ours, or Katib's own algorithms.
+OURS_UNDER_KATIB: Final = ("ddpg", "tpe", "milp")
+OF_KATIB: Final = {"random": "random", "cmaes": "cmaes", "gp": "bayesianoptimization"}
 # So many scores a trial tells, evenly spaced over its fine-tuning; the last of them is its own.
 SCORES: Final = 5
 
@@ -64,7 +67,17 @@ def check_trials(search: Search, trials: Trials) -> None:
     Raises:
         ValueError: If it asks for what cannot be; begins with the key that it is about.
     """
-    steps = search.evaluate.fine_tune_steps
+    steps, known = search.evaluate.fine_tune_steps, (*OURS_UNDER_KATIB, *OF_KATIB)
+    if search.front and trials.launcher == "katib":
+        raise ValueError(
+            "search: a front weighs two objectives, and a Katib Experiment has one; let "
+            "cluster.trials.launcher be inline, or leave front out"
+        )
+    if trials.launcher == "katib" and search.sampler not in known:
+        raise ValueError(
+            f"search: {search.sampler} is no algorithm of Katib; name one of {', '.join(known)} as "
+            "sampler, or let cluster.trials.launcher be inline"
+        )
     if trials.early_stopping and trials.launcher != "katib":
         raise ValueError(
             "cluster: trials.early_stopping ends trials of a Katib Experiment, and trials.launcher is "

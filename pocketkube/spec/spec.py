@@ -166,11 +166,6 @@ class Spec(Settings):
         if self.search is not None:
             check_search(self.search, self.stages, self.target)
             check_trials(self.search, self.cluster.trials)
-            if self.search.front and self.cluster.trials.launcher == "katib":
-                raise ValueError(
-                    "search: a front weighs two objectives, and a Katib Experiment has one; let "
-                    "cluster.trials.launcher be inline, or leave front out"
-                )
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from pocketkube.console.quiet import quiet_tensorflow
@@ -11,7 +12,8 @@ from pocketkube.files.whole import temporary_folder
 from pocketkube.importing import import_all
 from pocketkube.kube.katib.experiment import OUR_ALGORITHMS, Algorithm, ExperimentWork
 from pocketkube.kube.own_pod import own_pod
-from pocketkube.kube.session import connect
+from pocketkube.kube.pod_parts import Owner
+from pocketkube.kube.session import Session, connect
 from pocketkube.launch.cluster_jobs import store_of
 from pocketkube.launch.katib import start_experiment
 from pocketkube.launch.outcome import Cause
@@ -21,7 +23,7 @@ from pocketkube.search.facts import search_facts
 from pocketkube.search.found import write_found
 from pocketkube.search.problem import Problem
 from pocketkube.search.trial import Trial
-from pocketkube.spec.searched import check_trials
+from pocketkube.spec.searched import OF_KATIB, OURS_UNDER_KATIB, check_trials
 from pocketkube.spec.sections import Cluster
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import SearchRatiosConfig
@@ -35,10 +37,6 @@ from pocketkube.storage import (
     patiently,
     remove_if_possible,
 )
-
-# What proposes trials under Katib, by the sampler's name: services of ours, or Katib's own.
-_OURS = ("ddpg", "tpe", "milp")
-_OF_KATIB = {"random": "random", "cmaes": "cmaes", "gp": "bayesianoptimization"}
 
 
 def search_on_katib(call: StageCall, cluster: Cluster) -> None:
@@ -58,13 +56,14 @@ def search_on_katib(call: StageCall, cluster: Cluster) -> None:
     config = call.config
     assert isinstance(config, SearchRatiosConfig)
     _check(config, cluster)
+    there = _reached(cluster)
     place = own_place(call, cluster.object_store)
     quiet_tensorflow()
     import_all(config.imports)
     with temporary_folder() as folder:
         problem, whole_score = _prepared(call, config, place, folder / "prepared")
     prepared_seconds = time.monotonic() - began
-    trials = _searched(config, cluster, place, problem)
+    trials = _searched(config, cluster, there, place, problem)
     facts = search_facts(
         problem,
         trials,
@@ -88,19 +87,11 @@ def algorithm_of(sampler: str, problem: Problem, seed: int) -> Algorithm:
         sampler: Its name in a spec.
         problem: The search, of which our own are told.
         seed: Theirs.
-
-    Raises:
-        UserError: If neither Katib nor we have such an algorithm.
     """
-    if sampler in _OURS:
+    if sampler in OURS_UNDER_KATIB:
         settings = {"problem": problem.to_setting(), "seed": str(seed)}
         return Algorithm(f"{OUR_ALGORITHMS}{sampler}", settings)
-    if sampler in _OF_KATIB:
-        return Algorithm(_OF_KATIB[sampler], {"random_state": str(seed)})
-    raise UserError(
-        f"search.sampler: {sampler} is no algorithm of Katib; use one of "
-        f"{', '.join([*_OURS, *_OF_KATIB])}, or let cluster.trials.launcher be inline."
-    )
+    return Algorithm(OF_KATIB[sampler], {"random_state": str(seed)})
 
 
 def _check(config: SearchRatiosConfig, cluster: Cluster) -> None:
@@ -109,6 +100,24 @@ def _check(config: SearchRatiosConfig, cluster: Cluster) -> None:
         check_trials(config.search, cluster.trials)
     except ValueError as error:
         raise UserError(f"{error}.") from None
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """The cluster of trials, their image, and what their Experiment goes with."""
+
+    session: Session
+    image: str
+    owner: Owner | None
+
+
+def _reached(cluster: Cluster) -> _Reached:
+    session = connect()
+    pod = own_pod(session)
+    image = cluster.image or (pod.image if pod else "")
+    if not image:
+        raise UserError("cluster.image: name the image of trials; this process is in no pod.")
+    return _Reached(session, image, pod.owner if pod else None)
 
 
 def _prepared(
@@ -130,14 +139,13 @@ def _prepared(
 
 
 def _searched(
-    config: SearchRatiosConfig, cluster: Cluster, place: OwnPlace, problem: Problem
+    config: SearchRatiosConfig,
+    cluster: Cluster,
+    there: _Reached,
+    place: OwnPlace,
+    problem: Problem,
 ) -> tuple[Trial, ...]:
     """The trials that have ended."""
-    session = connect()
-    pod = own_pod(session)
-    image = cluster.image or (pod.image if pod else "")
-    if not image:
-        raise UserError("cluster.image: name the image of trials; this process is in no pod.")
     work = ExperimentWork(
         name=place.name,
         space=problem.space,
@@ -147,11 +155,11 @@ def _searched(
         costs=problem.cost_names,
         trials=config.search.trials,
         parallel=config.search.parallel,
-        image=image,
+        image=there.image,
         environment={**tuning_of(os.environ), **store_of(cluster)},
-        owner=pod.owner if pod else None,
+        owner=there.owner,
     )
-    running = start_experiment(session, work, problem, cluster)
+    running = start_experiment(there.session, work, problem, cluster)
     # Whoever comes next finds the Experiment: a cluster that is away has not ended it.
     outcome = show(running, outlives=(UserError,))
     if outcome.cause is not Cause.DONE:

@@ -263,6 +263,11 @@ def test_a_search_names_its_stages_and_finds_its_budget(tmp_path: Path) -> None:
             "a front weighs two objectives, and a Katib Experiment has one",
         ),
         (
+            [("trials: 5}", "sampler: uniform}\ncluster: {trials: {launcher: katib}}")],
+            9,
+            "uniform is no algorithm of Katib; name one of ddpg, tpe, milp, random, cmaes, gp",
+        ),
+        (
             [("trials: 5}", "trials: 5}\ncluster: {trials: {early_stopping: true}}")],
             10,
             "ends trials of a Katib Experiment, and trials.launcher is inline",

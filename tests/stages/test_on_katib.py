@@ -18,6 +18,20 @@ from tests.search.synthetic import synthetic
 PROBLEM = synthetic(3).problem
 
 
+def call_of(folder: Path, search: dict[str, Any]) -> StageCall:
+    spec = parse_spec(
+        {
+            "model": "lenet",
+            "dataset": "digits",
+            "target": {"speedup": 2},
+            "search": {"over": ["prune_channels"]} | search,
+            "stages": ["prune_channels", "fine_tune", "quantize_int8"],
+        }
+    )
+    (step,) = (each for each in plan(spec) if each.stage == "search_ratios")
+    return StageCall(step.stage, step.config, {"model": str(folder)}, str(folder / "found"))
+
+
 @pytest.mark.parametrize("sampler", ["ddpg", "tpe", "milp"])
 def test_our_algorithms_are_told_the_search_and_the_seed(sampler: str) -> None:
     algorithm = algorithm_of(sampler, PROBLEM, 7)
@@ -36,33 +50,28 @@ def test_other_samplers_are_katibs_own(sampler: str, name: str) -> None:
     assert (algorithm.name, algorithm.settings) == (name, {"random_state": "7"})
 
 
-def test_a_sampler_that_katib_cannot_be_is_refused_with_what_can() -> None:
-    with pytest.raises(UserError, match=r"search\.sampler: uniform is no algorithm of Katib; use one"):
-        algorithm_of("uniform", PROBLEM, 0)
-
-
 @pytest.mark.parametrize(
-    ("trials", "said"),
+    ("search", "trials", "said"),
     [
-        ({"workers": 2}, "trials.workers: 2 processes would share"),
-        ({"early_stopping": True}, "search.evaluate.fine_tune_steps is 0; let it be 5 or more"),
+        ({}, {"workers": 2}, "trials.workers: 2 processes would share"),
+        ({}, {"early_stopping": True}, "search.evaluate.fine_tune_steps is 0; let it be 5 or more"),
+        ({"sampler": "uniform"}, {}, "search: uniform is no algorithm of Katib; name one of ddpg"),
+        ({"sampler": "nsga2", "front": {"speedup": [2, 4]}}, {}, "a Katib Experiment has one; let"),
     ],
 )
-def test_what_only_fine_tuning_has_a_use_for_is_refused_before_anything_is_begun(
-    tmp_path: Path, trials: dict[str, Any], said: str
+def test_what_katib_has_no_use_for_is_refused_before_anything_is_begun(
+    tmp_path: Path, search: dict[str, Any], trials: dict[str, Any], said: str
 ) -> None:
-    spec = parse_spec(
-        {
-            "model": "lenet",
-            "dataset": "digits",
-            "target": {"speedup": 2},
-            "search": {"over": ["prune_channels"]},
-            "stages": ["prune_channels", "fine_tune", "quantize_int8"],
-        }
-    )
-    (step,) = (each for each in plan(spec) if each.stage == "search_ratios")
-    call = StageCall(step.stage, step.config, {"model": str(tmp_path)}, str(tmp_path / "found"))
     cluster = Cluster.model_validate({"trials": {"launcher": "katib"} | trials})
     with pytest.raises(UserError, match=said):
-        run_on_cluster(call, cluster)
+        run_on_cluster(call_of(tmp_path, search), cluster)
     assert not (tmp_path / "found").exists()
+
+
+def test_without_an_image_nothing_is_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pocketkube.stages.on_katib.connect", lambda: None)
+    monkeypatch.setattr("pocketkube.stages.on_katib.own_pod", lambda _: None)
+    monkeypatch.setattr("pocketkube.stages.on_katib._prepared", lambda *_: pytest.fail("it is"))
+    cluster = Cluster.model_validate({"trials": {"launcher": "katib"}})
+    with pytest.raises(UserError, match=r"cluster\.image: name the image of trials"):
+        run_on_cluster(call_of(tmp_path, {}), cluster)

@@ -9,10 +9,11 @@ from pocketkube.kube.doctor.kinds import has_kind
 from pocketkube.kube.katib.experiment import OUR_ALGORITHMS
 from pocketkube.kube.objects import CONFIG_MAP, get
 from pocketkube.kube.session import Session
+from pocketkube.spec.searched import OURS_UNDER_KATIB
 
 CONFIG, KEY = "katib-config", "katib-config.yaml"
 MPIJOBS = "MPIJob.v2beta1.kubeflow.org"
-ALGORITHMS = tuple(f"{OUR_ALGORITHMS}{name}" for name in ("ddpg", "tpe", "milp"))
+ALGORITHMS = tuple(f"{OUR_ALGORITHMS}{name}" for name in OURS_UNDER_KATIB)
 
 
 def has_katib(session: Session) -> bool:
