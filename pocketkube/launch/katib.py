@@ -113,6 +113,7 @@ class RunningExperiment(EndsWhenFollowed):
         self.algorithm = str(document["spec"]["algorithm"]["algorithmName"])
         self._count = int(document["spec"]["maxTrialCount"])
         self._order: tuple[str, ...] = ()
+        self._made_by_others: list[str] = []
         self._trials: dict[str, Trial] = {}
         self._documents: dict[str, Document] = {}
         self._waiting = Waiting(cluster.workers.pending_seconds)
@@ -168,8 +169,12 @@ class RunningExperiment(EndsWhenFollowed):
     def _number(self, name: str) -> int:
         if name not in self._order:
             self._order = order_of(get(self._session, SUGGESTION, self.name))
-        # Of a Trial that somebody else made; behind all others.
-        return self._order.index(name) if name in self._order else self._count + len(self._trials)
+        if name in self._order:
+            return self._order.index(name)
+        # A Trial that somebody else made is behind all others, and keeps its number.
+        if name not in self._made_by_others:
+            self._made_by_others.append(name)
+        return self._count + self._made_by_others.index(name)
 
     def _line(self, trial: Trial) -> str:
         ended = [each for each in self._trials.values() if each.state != "running"]

@@ -9,11 +9,13 @@ from pocketkube.kube.transport import Document
 from pocketkube.search.applied import applied_choice
 from pocketkube.search.problem import Problem
 from pocketkube.search.trial import State, Trial, number_of
+from pocketkube.spec.searched import OF_KATIB
 
 TRIAL = Kind("kubeflow.org/v1beta1", "Trial")
 SUGGESTION = Kind("kubeflow.org/v1beta1", "Suggestion")
 # Of a trial whose score is that of a part of its fine-tuning.
 STOPPED = "stopped early"
+_SAMPLERS = {algorithm: name for name, algorithm in OF_KATIB.items()}
 _FAILED = ("Failed", "Killed", "MetricsUnavailable")
 
 
@@ -41,16 +43,16 @@ def read_trial(
     """
     metrics = _metrics(document)
     score = metrics.get(OBJECTIVE)
-    state = _state(document, score)
+    state, choice = _state(document, score), _choice(document, metrics, problem, algorithm)
     known = (problem.limit.cost, *problem.cost_names)
     return Trial(
         number=number,
-        choice=_choice(document, metrics, problem, algorithm),
+        choice=choice,
         state=state,
         score=score if state == "done" else None,
         costs={name: metrics[name] for name in known if name in metrics},
         seconds=_seconds(document),
-        sampler=_sampler(algorithm, number, problem),
+        sampler=_sampler(algorithm, number, problem, choice),
         cause=(cause or said_of_failure(document)) if state == "failed" else _stopped(document),
     )
 
@@ -111,10 +113,14 @@ def _choice(
     return applied_choice(problem, problem.space.choice(known), as_given=is_ours)
 
 
-def _sampler(algorithm: str, number: int, problem: Problem) -> str:
-    """As the search's samplers are called; the first trial of ours is the sensitivity model's."""
-    if algorithm.startswith(OUR_ALGORITHMS) and number == 0 and problem.losses:
+def _sampler(algorithm: str, number: int, problem: Problem, choice: tuple[int, ...]) -> str:
+    """As the search's samplers are called; ours begin with what `starting_choice` gives."""
+    if not algorithm.startswith(OUR_ALGORITHMS):
+        return _SAMPLERS.get(algorithm, algorithm)
+    if number == 0 and problem.losses:
         return "milp"
+    if number == (1 if problem.losses else 0) and choice == problem.ranked:
+        return "ranking"
     return algorithm.removeprefix(OUR_ALGORITHMS)
 
 

@@ -3,10 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pocketkube.kube.katib.trials import awaits_score, order_of, read_trial, said_of_failure
+from pocketkube.kube.session import Session
+from pocketkube.launch.katib import RunningExperiment
 from pocketkube.search.problem import Problem
+from pocketkube.spec.sections import Cluster
 from tests.search.synthetic import synthetic
 
 PROBLEM = synthetic(3).problem
@@ -117,6 +121,37 @@ def test_the_first_trial_of_ours_is_the_sensitivity_models() -> None:
     assert read_trial(document(), 0, PROBLEM, "random").sampler == "random"
     without = replace(PROBLEM, losses=())
     assert read(document(), number=0, problem=without).sampler == "ddpg"
+
+
+def test_a_trial_of_the_stages_own_choice_is_called_as_on_one_machine() -> None:
+    ranked = replace(PROBLEM, ranked=(1, 0, 1))
+    assigned = {
+        name: f"{value}" for name, value in PROBLEM.space.values(np.array(ranked.ranked)).items()
+    }
+    found = document(assigned=assigned)
+    assert read(found, number=1, problem=ranked).sampler == "ranking"
+    assert read(found, number=0, problem=replace(ranked, losses=())).sampler == "ranking"
+    assert read(found, number=2, problem=ranked).sampler == "ddpg"
+    assert read(document(), number=1, problem=ranked).sampler == "ddpg"
+
+
+def test_katibs_own_algorithms_are_called_as_samplers_are() -> None:
+    assert read_trial(document(), 1, PROBLEM, "bayesianoptimization").sampler == "gp"
+    assert read_trial(document(), 1, PROBLEM, "cmaes").sampler == "cmaes"
+
+
+def test_trials_that_others_made_have_numbers_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pocketkube.launch.katib.get", lambda *_: None)
+    experiment = {
+        "metadata": {"name": "search-1", "uid": "1"},
+        "spec": {"algorithm": {"algorithmName": "pocketkube-milp"}, "maxTrialCount": 4},
+    }
+    running = RunningExperiment(Session(None, ""), experiment, PROBLEM, Cluster(), is_adopted=False)  # type: ignore[arg-type]
+    for done in ((), (("Succeeded", "Trial has succeeded"),)):
+        for name in "ab":
+            found = document(*done, metrics={"score": "0.5", "macs": "1000"})
+            list(running._see(found | {"metadata": {"name": name}}))
+    assert [(trial.number, trial.state) for trial in running.trials] == [(4, "done"), (5, "done")]
 
 
 def test_the_suggestion_tells_the_order() -> None:
