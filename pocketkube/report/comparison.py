@@ -72,13 +72,16 @@ def _curves(found: ComparisonFacts) -> list[Curve]:
     curves = []
     for sampler in found.samplers:
         scores = found.scores(sampler)
-        read = np.vectorize(wording.read)(scores)
+        # From where on all seeds have one.
+        first = int(np.isnan(scores).any(axis=0).sum())
+        read = np.vectorize(wording.read)(scores[:, first:])
         curves.append(
             Curve(
                 sampler,
                 tuple(read.mean(axis=0).tolist()),
                 tuple(read.min(axis=0).tolist()) if len(read) > 1 else (),
                 tuple(read.max(axis=0).tolist()) if len(read) > 1 else (),
+                first + 1,
             )
         )
     return curves
@@ -98,12 +101,14 @@ def _rows(found: ComparisonFacts, wording: Wording) -> list[tuple[str, ...]]:
     rows = []
     for sampler in found.samplers:
         scores = found.scores(sampler)
-        cells = []
-        for count in _after(found):
-            of_seeds = scores[:, count - 1]
-            cell = wording.shown(float(of_seeds.mean()))
-            if len(of_seeds) > 1:
-                cell += f" ({wording.shown(of_seeds.min())} to {wording.shown(of_seeds.max())})"
-            cells.append(cell)
-        rows.append((sampler, *cells))
+        rows.append((sampler, *(_cell(scores[:, count - 1], wording) for count in _after(found))))
     return rows
+
+
+def _cell(scores: np.ndarray, wording: Wording) -> str:
+    if np.isnan(scores).any():
+        return "–"
+    cell = wording.shown(float(scores.mean()))
+    if len(scores) > 1:
+        cell += f" ({wording.shown(scores.min())} to {wording.shown(scores.max())})"
+    return cell

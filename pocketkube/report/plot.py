@@ -86,11 +86,11 @@ def dots(x: Axis, y: Axis, points: Sequence[tuple[float, float]], kind: str) -> 
     return f'<path class="dots {kind}" d="{placed}"/>'
 
 
-def band(x: Axis, y: Axis, edges: Sequence[tuple[float, float]], kind: str) -> str:
-    """What lies between two edges at 1, 2, …; nothing where there are none."""
+def band(x: Axis, y: Axis, edges: Sequence[tuple[float, float]], kind: str, first: int = 1) -> str:
+    """What lies between two edges at `first`, the next, …; nothing where there are none."""
     if not edges:
         return ""
-    places = list(enumerate(edges, start=1))
+    places = list(enumerate(edges, start=first))
     upper = [f"{x.part(at):.2f} {100 - y.part(high):.2f}" for at, (_, high) in places]
     lower = [f"{x.part(at):.2f} {100 - y.part(low):.2f}" for at, (low, _) in reversed(places)]
     return f'<path class="band {kind}" d="M{"L".join([*upper, *lower])}Z"/>'

@@ -7,7 +7,7 @@ from pocketkube.figures import count, milliseconds, size
 from pocketkube.files.layout import FRONT_RATIOS, front_file
 from pocketkube.graph.budgets import NS_PER_MS
 from pocketkube.measures import Wording, wording_of
-from pocketkube.report.best_so_far import Curve, curves_figure
+from pocketkube.report.best_so_far import curve_of, curves_figure
 from pocketkube.report.layers import with_bar
 from pocketkube.report.markup import Markup, details, figure, listed, table
 from pocketkube.report.plot import Axis, dots, line, plot, ticks
@@ -45,7 +45,7 @@ def search_parts(search: SearchFacts | None) -> list[str]:
     if search is None:
         return []
     wording = wording_of(search.score_name)
-    curve = Curve("best so far", tuple(map(wording.read, search.best_scores)))
+    curve = curve_of("best so far", search.best_scores, wording)
     title = "The best so far, on validation examples"
     if search.front is not None:
         title = "The best so far that meets the target, on validation examples"

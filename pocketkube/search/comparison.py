@@ -16,13 +16,13 @@ class RunFacts(Record):
     Attributes:
         sampler: What proposed its trials.
         seed: It followed from this.
-        best_so_far: The best score after each trial.
+        best_so_far: The best score after each trial; None before the first that has one.
         values: What the best trial gives each parameter, by its name.
     """
 
     sampler: str
     seed: int
-    best_so_far: tuple[float, ...]
+    best_so_far: tuple[float | None, ...]
     values: dict[str, float]
 
 
@@ -56,8 +56,8 @@ class ComparisonFacts(Document):
         return tuple(dict.fromkeys(run.sampler for run in self.runs))
 
     def scores(self, sampler: str) -> np.ndarray:
-        """The best score of a sampler after each trial, `[seeds, trials]`."""
-        return np.array([run.best_so_far for run in self.runs if run.sampler == sampler])
+        """The best score of a sampler after each trial, `[seeds, trials]`; NaN before the first."""
+        return np.array([run.best_so_far for run in self.runs if run.sampler == sampler], float)
 
 
 def run_facts(problem: Problem, sampler: str, seed: int, trials: Sequence[Trial]) -> RunFacts:
@@ -77,6 +77,6 @@ def run_facts(problem: Problem, sampler: str, seed: int, trials: Sequence[Trial]
     return RunFacts(
         sampler=sampler,
         seed=seed,
-        best_so_far=tuple(best_so_far(trials, len(trials))),
+        best_so_far=tuple(best_so_far(trials)),
         values=problem.space.values(best.choice),  # type: ignore[arg-type]
     )

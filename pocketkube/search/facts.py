@@ -138,8 +138,8 @@ class SearchFacts(Document):
         return tuple(sorted((each for each in self.trials if each.score is not None), key=place))
 
     @property
-    def best_scores(self) -> list[float]:
-        """The best score after each trial, from the first one on that has one and meets the target."""
+    def best_scores(self) -> list[float | None]:
+        """The best score after each trial; None before the first that has one and meets the target."""
         if self.front is None:
             return best_so_far(self.trials)
         within = (
@@ -217,20 +217,19 @@ def front_of(trials: Iterable[Trial], cost: CostName) -> tuple[int, ...]:
     return tuple(found)
 
 
-def best_so_far(trials: Sequence[Trial | TrialFacts], count: int | None = None) -> list[float]:
-    """The best score after each trial, from the first one that has a score on.
+def best_so_far(trials: Sequence[Trial | TrialFacts]) -> list[float | None]:
+    """The best score after each trial; None before the first that has one.
 
     Args:
         trials: In the order of their numbers.
-        count: How many there are to be: the last value is repeated up to there.
     """
-    found: list[float] = []
+    found: list[float | None] = []
+    best = None
     for trial in trials:
         if trial.score is not None and math.isfinite(trial.score):
-            found.append(max([trial.score, *found[-1:]]))
-        elif found:
-            found.append(found[-1])
-    return found + found[-1:] * ((count or 0) - len(found))
+            best = trial.score if best is None else max(best, trial.score)
+        found.append(best)
+    return found
 
 
 def search_facts(

@@ -17,7 +17,7 @@ from pocketkube.files.layout import (
 from pocketkube.files.records import text_of
 from pocketkube.files.whole import replaced_folder, write_text
 from pocketkube.measures import wording_of
-from pocketkube.report.best_so_far import Curve, curves_svg
+from pocketkube.report.best_so_far import curve_of, curves_svg
 from pocketkube.search.facts import SearchFacts, TrialFacts
 from pocketkube.search.problem import Problem
 from pocketkube.search.ratios import ratios_of, write_ratios
@@ -73,8 +73,7 @@ def _row(trial: TrialFacts) -> dict[str, object]:
 
 def _curve(facts: SearchFacts) -> str:
     wording = wording_of(facts.score_name)
-    values = tuple(map(wording.read, facts.best_scores))
-    return curves_svg([Curve(facts.sampler, values)], wording)
+    return curves_svg([curve_of(facts.sampler, facts.best_scores, wording)], wording)
 
 
 def _which(facts: SearchFacts) -> str:

@@ -114,7 +114,6 @@ def test_without_any_score_the_last_cause_is_told() -> None:
         run_facts(problem, "tpe", 3, failed)
 
 
-def test_the_best_so_far_never_falls() -> None:
+def test_the_best_so_far_never_falls_and_begins_with_the_first_that_has_a_score() -> None:
     trials = [Trial(0, (0,), "failed"), done(1, 0.5, 1), done(2, 0.4, 1), done(3, 0.7, 1)]
-    assert best_so_far(trials) == [0.5, 0.5, 0.7]
-    assert best_so_far(trials, 4) == [0.5, 0.5, 0.7, 0.7]
+    assert best_so_far(trials) == [None, 0.5, 0.5, 0.7]

@@ -3,8 +3,12 @@
 import dataclasses
 import re
 
+from pocketkube.measures import wording_of
+from pocketkube.report.best_so_far import curve_of, curves_figure
+from pocketkube.report.comparison import comparison_markdown, comparison_page, comparison_svg
 from pocketkube.report.search import search_parts
-from pocketkube.search.facts import SearchFacts, search_facts
+from pocketkube.search.comparison import ComparisonFacts, run_facts
+from pocketkube.search.facts import SearchFacts, TrialFacts, search_facts
 from pocketkube.search.problem import Front, Limit, Problem
 from pocketkube.search.trial import Trial
 from tests.search.synthetic import synthetic
@@ -54,3 +58,37 @@ def test_the_best_of_a_front_is_one_of_its_points() -> None:
     assert [trial.number for trial in facts.front_trials] == [0, 2]
     assert "Trial 1 was the best for the target" in page
     assert re.search(r"The best 3 trials .*proposed by 3 94.00 % .* milp 1 90.00 % .* 2 90.00 % ", page)
+
+
+def test_a_curve_begins_at_the_first_trial_that_has_a_score() -> None:
+    failed = TrialFacts(
+        number=0, state="failed", score=None, costs={}, seconds=0.0, sampler="milp", values={}
+    )
+    facts = facts_of(synthetic(1).problem, SAME_SCORE | {(2,): 0.94})
+    facts = facts.model_copy(update={"trials": (failed, *facts.trials)})
+    curve = curve_of("milp", facts.best_scores, wording_of("accuracy"))
+    assert curve.points == ((2, 0.9), (3, 0.9), (4, 0.94))
+    assert "accuracy after 4 trials" in curves_figure("Best", [curve], wording_of("accuracy"))
+
+
+def test_samplers_are_compared_from_where_all_seeds_have_a_score() -> None:
+    problem = synthetic(1).problem
+    failed, done = Trial(0, (0,), "failed"), Trial(1, (1,), "done", 0.5)
+    runs = tuple(
+        run_facts(problem, "tpe", seed, [first, done])
+        for seed, first in enumerate((failed, Trial(0, (0,), "done", 0.7)))
+    )
+    found = ComparisonFacts(
+        cost="macs",
+        most=1.0,
+        trials=2,
+        score_name="accuracy",
+        whole_score=None,
+        runs=runs,
+        evaluated=2,
+        seconds=1.0,
+    )
+    assert ComparisonFacts.model_validate_json(found.model_dump_json()) == found
+    assert "| tpe | – | 60.00 % (50.00 % to 70.00 %) |" in comparison_markdown(found)
+    for page in (comparison_page(found), comparison_svg(found)):
+        assert "nan" not in page
