@@ -9,7 +9,8 @@ changes of the loss, HAWQ-V2 (Dong et al., 2020) second-order ones, which know n
 """
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from pocketkube.console.progress import progress
+from pocketkube.errors import UserError
 from pocketkube.files.appended import AppendedLines
 from pocketkube.search.problem import Problem
 from pocketkube.search.space import Parameter
@@ -56,7 +58,11 @@ def measure_losses(
 
     Returns:
         For each parameter the foreseen loss at each of its levels: 0 where it is whole, and never less
-        at a cheaper level than at a dearer one.
+        at a cheaper level than at a dearer one. Where the outputs are no numbers it is the largest loss
+        of the parameter, or of all where none of its levels has any.
+
+    Raises:
+        UserError: If the outputs are no numbers, whatever the choice.
     """
     sizes = problem.space.sizes
     to_do = [
@@ -75,6 +81,7 @@ def measure_losses(
                 known.put(choice, distance(choice))
             found[alone] = known.get(choice) - base
             shown.update(done + 1, loss=found[alone])
+    found = _as_numbers(problem, found)
     return tuple(
         interpolated(
             parameter,
@@ -83,6 +90,24 @@ def measure_losses(
         )
         for number, parameter in enumerate(problem.space.parameters)
     )
+
+
+def _as_numbers(problem: Problem, losses: Mapping[Alone, float]) -> dict[Alone, float]:
+    """The losses, and in place of those that are no numbers the largest that are: a level to avoid."""
+    known = {alone: loss for alone, loss in losses.items() if math.isfinite(loss)}
+    if losses and not known:
+        first = problem.space.parameters[min(alone.parameter for alone in losses)]
+        raise UserError(
+            f"search: the network's outputs are no numbers at any level of {first.name} "
+            f"({', '.join(first.targets)}), nor of any other parameter; look for weights that are NaN, "
+            "infinite or far too large."
+        )
+
+    def largest(parameter: int) -> float:
+        own = [loss for alone, loss in known.items() if alone.parameter == parameter]
+        return max(own or known.values())
+
+    return {alone: known.get(alone, largest(alone.parameter)) for alone in losses}
 
 
 def measured_levels(parameter: Parameter) -> list[int]:

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pocketkube.errors import UserError
 from pocketkube.search.milp import solve
 from pocketkube.search.prepared import open_prepared, prepare_search
 from pocketkube.search.projection import project
 from pocketkube.search.sensitivity import interpolated, measure_losses, measured_levels
 from pocketkube.search.space import Parameter
 from tests.search.nets import dataset, pruning, trained
+from tests.search.synthetic import synthetic
 
 KEPT = Parameter("a.kept", "kept", ("a",), (0.25, 0.5, 0.75, 1.0))
 ZEROS = Parameter("a.sparsity", "sparsity", ("a",), (0.9, 0.5, 0.0))
@@ -90,3 +92,27 @@ def test_foreseen_is_what_each_decision_alone_does_and_the_best_by_it_beats_unif
     best, same = evaluator.judged(solved.choice), evaluator.judged(uniform.choice)
     assert best.distance < same.distance
     assert best.score > same.score
+
+
+def measured(distances: dict[tuple[int, ...], float], file: Path) -> tuple[tuple[float, ...], ...]:
+    """Of two convolutions; a choice that is not told strays by 0.1."""
+    return measure_losses(
+        synthetic(2).problem, lambda choice: distances.get(choice, 0.1), file, "stamp"
+    )
+
+
+def test_a_distance_that_is_no_number_counts_as_the_largest_that_is_one(tmp_path: Path) -> None:
+    levels = measured_levels(synthetic(2).problem.space.parameters[0])
+    told = {(6, 6): 0.0, (levels[0], 6): float("nan"), (levels[1], 6): 0.4}
+    losses = measured(told, tmp_path / "one")
+    assert losses[0][levels[0]] == pytest.approx(0.4)
+    # Where a parameter has none, those of the others count.
+    told |= {(6, level): float("inf") for level in levels}
+    losses = measured(told, tmp_path / "all")
+    assert [losses[1][level] for level in levels] == pytest.approx([0.4] * len(levels))
+    assert np.isfinite(losses).all()
+
+
+def test_a_network_whose_outputs_are_never_numbers_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no numbers at any level of conv0.kept \(conv0\), nor of"):
+        measured({(6, 6): float("nan")}, tmp_path / "journal")
