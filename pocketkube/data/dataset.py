@@ -145,6 +145,8 @@ class Dataset:
         skipped: What was left out.
         translation: What the tokens mean, where it is parallel text.
         value_range: What 0 and 255 of its images have become; None where inputs are as they stand.
+        class_names: What the classes are called, in the order of their numbers; empty where nothing
+            says so.
     """
 
     name: str
@@ -157,6 +159,7 @@ class Dataset:
     skipped: Skipped | None = field(default=None, kw_only=True)
     translation: Translation | None = field(default=None, kw_only=True)
     value_range: tuple[float, float] | None = field(default=None, kw_only=True)
+    class_names: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def is_labelled(self) -> bool:

@@ -92,7 +92,7 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
         _examples(part, form, labels, fits) for part in (train, parts["validation"], parts["test"])
     ]
     shape = (*form.size, form.channels)
-    return Dataset(str(folder), (shape,), labels, *splits, skipped=skipped)
+    return Dataset(str(folder), (shape,), labels, *splits, skipped=skipped, class_names=tuple(classes))
 
 
 def _parts(folder: Path) -> tuple[dict[str, _Files], list[str]]:

@@ -11,7 +11,7 @@ from pocketkube.errors import UserError
 from pocketkube.facts import ExportedFacts, load_exported
 from pocketkube.files.layout import LITERT_FILE
 from pocketkube.files.records import read_document
-from pocketkube.measures import wording_of
+from pocketkube.measures import Classes, wording_of
 from pocketkube.retraining.drift import drift_of
 from pocketkube.retraining.lineage import (
     Decision,
@@ -27,6 +27,7 @@ from pocketkube.retraining.registry import REFERENCE_FILE, VERSION_FILE, Registr
 from pocketkube.retraining.scoring import answers_of, load_reference
 from pocketkube.retraining.settings import RetrainingJob
 from pocketkube.spec import Spec, document_of
+from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import DatasetSettings, PruneChannels, Search, Target
 
 SECONDS_A_DAY = 86400.0
@@ -61,10 +62,14 @@ def decide(job: RetrainingJob) -> Decision:
         when=now(),
     )
     if parent is None:
-        labelled_partition(dataset_of(partition, job.spec.dataset))
-        plain = _spec_for(job.spec, partition, None)
+        data = labelled_partition(dataset_of(partition, job.spec.dataset))
         found = base.model_copy(
-            update={"action": "train", "spec": plain, "reasons": ("Nothing is deployed yet.",)}
+            update={
+                "action": "train",
+                "spec": _spec_for(job.spec, partition, None),
+                "reasons": ("Nothing is deployed yet.",),
+                "classes": data.class_names,
+            }
         )
     else:
         with registry.fetched(parent) as folder:
@@ -93,10 +98,12 @@ def _beside(job: RetrainingJob, base: Decision, partition: Partition, folder: Pa
             f"There is no newer partition: {version.version} was trained on {trained_on}, {newest}."
         )
         return base.model_copy(update={"reasons": (reason,)})
-    drift = _drift(job, dataset_of(partition, job.spec.dataset), facts, folder)
+    data = labelled_partition(dataset_of(partition, job.spec.dataset))
+    _refuse_other_classes(job.spec, data, version, facts)
+    drift = _drift(job, data, facts, folder)
     shown = wording_of(facts.task.score_name).shown
     reasons = [*_reasons_of(drift, shown), *_reasons_of_age(age, job.settings.max_age_days)]
-    base = base.model_copy(update={"drift": drift})
+    base = base.model_copy(update={"drift": drift, "classes": data.class_names})
     if not reasons:
         kept = f"The score is {shown(drift.score.now)}, where it was {shown(drift.score.before)}: kept."
         return base.model_copy(update={"reasons": (kept,)})
@@ -112,10 +119,39 @@ def _beside(job: RetrainingJob, base: Decision, partition: Partition, folder: Pa
     )
 
 
-def _drift(
-    job: RetrainingJob, dataset: DatasetSettings, facts: ExportedFacts, folder: Path
-) -> DriftFacts:
-    data = labelled_partition(dataset)
+def _refuse_other_classes(
+    spec: Spec, data: Dataset, version: VersionFacts, facts: ExportedFacts
+) -> None:
+    """Says where class numbers mean something else than to the deployed version.
+
+    A version that knows fewer classes would seem the better one on data that have no more.
+
+    Raises:
+        UserError: If there are other classes, by name or, where names are not known, by number.
+    """
+    known, given = version.decision.classes, data.class_names
+    if known and given:
+        if known != given:
+            raise _other_classes(data.name, ", ".join(given), version.version, ", ".join(known))
+        return
+    if is_model_file(spec.model):
+        # Its outputs are as many as they are, whatever the data hold.
+        return
+    heads = [head for head in facts.task.heads if head.scored]
+    for head, labels in zip(heads, data.labels, strict=False):
+        count, has = (head.model_extra or {}).get("num_classes"), labels.num_classes
+        if head.kind == Classes.kind and count is not None and has is not None and has != count:
+            raise _other_classes(data.name, f"0 to {has - 1}", version.version, f"0 to {count - 1}")
+
+
+def _other_classes(name: str, given: str, version: str, known: str) -> UserError:
+    return UserError(
+        f"{name} has the classes {given}; the deployed version {version} knows {known}: give each "
+        "partition the same classes, and a model of others a registry of its own."
+    )
+
+
+def _drift(job: RetrainingJob, data: Dataset, facts: ExportedFacts, folder: Path) -> DriftFacts:
     inputs, labels = materialize(data.train, job.settings.drift.examples, job.spec.seed)
     answers = answers_of(folder / LITERT_FILE, facts, inputs, labels[: len(data.labels)], data.name)
     return drift_of(job.settings.drift, load_reference(folder / REFERENCE_FILE), answers)

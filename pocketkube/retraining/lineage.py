@@ -98,6 +98,8 @@ class Decision(Document):
         partition: The newest partition that is complete.
         incomplete: Names of later ones, which are not complete yet.
         deployed: The deployed version; None where there is none.
+        classes: The names of the partition's classes, in the order of their numbers; empty where the
+            data do not say.
         deployed_partition: What it was trained on.
         age_days: How old it is.
         max_age_days: How old it may be.
@@ -117,6 +119,7 @@ class Decision(Document):
     partition: PartitionFacts
     incomplete: tuple[str, ...] = ()
     deployed: str | None = None
+    classes: tuple[str, ...] = ()
     deployed_partition: str | None = None
     age_days: float | None = None
     max_age_days: float | None = None

@@ -1,0 +1,87 @@
+"""What a partition asks for beside a deployed version, which nobody has to train for that."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pocketkube.errors import UserError
+from pocketkube.files.records import text_of
+from pocketkube.retraining import decision as deciding
+from pocketkube.retraining.decision import decide
+from pocketkube.retraining.lineage import Decision, PartitionFacts
+from pocketkube.retraining.pointer import RETRAINED
+from pocketkube.retraining.registry import Registry
+from pocketkube.retraining.scoring import Answers, save_reference
+from pocketkube.retraining.settings import RetrainingJob, load_retraining
+from tests.retraining.data import SPEC, add_partition, write_settings
+from tests.retraining.facts import decision, version_facts
+
+FACTS = Path(__file__).parents[1] / "old_files" / "exported.json"
+ALL_RIGHT = Answers(np.ones(300), np.zeros((300, 1)), ("output 0",))
+
+
+def deploy(folder: Path, partition: str, classes: tuple[str, ...] = (), **facts: Any) -> RetrainingJob:
+    """A job whose deployed version is a lenet of ten classes, whose file nobody runs."""
+    job = load_retraining(folder / "retraining.yaml")
+    made = folder / "made"
+    made.mkdir()
+    trained = PartitionFacts(name=partition, place=str(folder), stamp="ab12")
+    version = version_facts(decision=decision(partition=trained, classes=classes))
+    (made / "version.json").write_text(text_of(version))
+    (made / "bundle.json").write_text(json.dumps(json.loads(FACTS.read_text()) | facts))
+    save_reference(made / "reference.npz", ALL_RIGHT)
+    registry = Registry(job.registry)
+    registry.add("v1", made)
+    registry.pointer.replace("v1", RETRAINED, None)
+    return job
+
+
+def images(folder: Path, *classes: str) -> None:
+    """A partition of images, of which it takes no more than their folders."""
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for shade in range(8):
+            Image.new("L", (8, 8), shade).save(folder / name / f"{shade}.png")
+    (folder / "_SUCCESS").touch()
+
+
+def decided(job: RetrainingJob, monkeypatch: pytest.MonkeyPatch) -> Decision:
+    """The decision, where the deployed version is right on all of the new data."""
+    monkeypatch.setattr(deciding, "answers_of", lambda *_: ALL_RIGHT)
+    return decide(job)
+
+
+def test_a_partition_with_other_classes_is_refused(tmp_path: Path, monkeypatch) -> None:
+    write_settings(tmp_path, spec=SPEC | {"dataset": {"image_folder": "x"}})
+    images(tmp_path / "data" / "2026-01", "cat", "dog", "fox")
+    names = decide(load_retraining(tmp_path / "retraining.yaml")).classes
+    assert names == ("cat", "dog", "fox")
+    job = deploy(tmp_path, "2026-01", names)
+    for classes in (("cat", "fox"), ("cat", "dog", "wolf")):
+        images(tmp_path / "data" / "2026-02", *classes)
+        said = (
+            f"2026-02 has the classes {', '.join(classes)}; the deployed version v1 knows cat, dog, fox"
+        )
+        with pytest.raises(UserError, match=said):
+            decide(job)
+        shutil.rmtree(tmp_path / "data" / "2026-02")
+    images(tmp_path / "data" / "2026-02", *names)
+    assert decided(job, monkeypatch).classes == names
+
+
+def test_without_names_the_number_of_classes_has_to_be_the_same(tmp_path: Path, monkeypatch) -> None:
+    write_settings(tmp_path)
+    job = deploy(tmp_path, "2026-01.npz")
+    add_partition(tmp_path / "data", "2026-02", 0)
+    assert decided(job, monkeypatch).action == "keep"
+    labels = np.arange(60) % 9
+    np.savez(tmp_path / "data" / "2026-03.npz", x=np.zeros((60, 16, 16, 1), "float32"), y=labels)
+    with pytest.raises(
+        UserError, match=r"has the classes 0 to 8; the deployed version v1 knows 0 to 9"
+    ):
+        decide(job)
