@@ -107,7 +107,7 @@ def _beside(job: RetrainingJob, base: Decision, partition: Partition, folder: Pa
     if not reasons:
         kept = f"The score is {shown(drift.score.now)}, where it was {shown(drift.score.before)}: kept."
         return base.model_copy(update={"reasons": (kept,)})
-    plan, why = _plan(job, facts, drift)
+    plan, why = _plan(job, version, facts, drift)
     kept_channels = facts.kept if plan == "stored" else None
     return base.model_copy(
         update={
@@ -195,7 +195,9 @@ def _reasons_of_age(age: float, most: float | None) -> list[str]:
     return [f"The deployed version is {age:.1f} days old, more than {most:g}."]
 
 
-def _plan(job: RetrainingJob, facts: ExportedFacts, drift: DriftFacts) -> tuple[Plan, str]:
+def _plan(
+    job: RetrainingJob, version: VersionFacts, facts: ExportedFacts, drift: DriftFacts
+) -> tuple[Plan, str]:
     """Whether channels are the deployed version's, with the reason."""
     prunings = [stage for stage in job.spec.stages if isinstance(stage, PruneChannels)]
     if not prunings:
@@ -204,6 +206,10 @@ def _plan(job: RetrainingJob, facts: ExportedFacts, drift: DriftFacts) -> tuple[
         return "anew", "The spec itself says which channels are cut."
     if len(prunings) > 1:
         return "anew", "The job prunes more than once: channels are chosen anew by its target."
+    if _networks(version.decision.spec) != _networks(document_of(job.spec)):
+        return "anew", (
+            "The deployed version is of another network: channels are chosen anew by the target."
+        )
     if not facts.kept:
         return "anew", "The deployed version has no channels cut: they are chosen by the target."
     if drift.score.drop > job.settings.replan_drop:
@@ -212,6 +218,13 @@ def _plan(job: RetrainingJob, facts: ExportedFacts, drift: DriftFacts) -> tuple[
             "the target."
         )
     return "stored", "Each layer keeps as many channels as in the deployed version."
+
+
+def _networks(document: Mapping[str, Any]) -> list[str]:
+    """The networks of a job, whose layers ratios name: its model's and a student's."""
+    stages = [stage for stage in document.get("stages", ()) if isinstance(stage, Mapping)]
+    students = [stage["distill_model"]["student"] for stage in stages if "distill_model" in stage]
+    return [document["model"], *students]
 
 
 def _spec_for(

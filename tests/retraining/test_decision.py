@@ -85,3 +85,17 @@ def test_without_names_the_number_of_classes_has_to_be_the_same(tmp_path: Path, 
         UserError, match=r"has the classes 0 to 8; the deployed version v1 knows 0 to 9"
     ):
         decide(job)
+
+
+@pytest.mark.parametrize(("model", "plan"), [("lenet", "stored"), ("resnet20", "anew")])
+def test_channels_of_another_network_are_chosen_anew(
+    tmp_path: Path, monkeypatch, model: str, plan: str
+) -> None:
+    write_settings(tmp_path, spec=SPEC | {"model": model}, max_age_days=1e-6)
+    job = deploy(tmp_path, "2026-01.npz")
+    add_partition(tmp_path / "data", "2026-02", 0)
+    found = decided(job, monkeypatch)
+    assert (found.action, found.plan) == ("train", plan)
+    (pruning,) = [stage for stage in found.spec["stages"] if "prune_channels" in stage]
+    assert ("conv1" in pruning["prune_channels"].get("ratios", {})) == (plan == "stored")
+    assert ("another network" in found.reasons[-1]) == (plan == "anew")
