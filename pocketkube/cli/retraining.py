@@ -12,6 +12,8 @@ from pocketkube.errors import UserError
 
 if TYPE_CHECKING:
     from pocketkube.retraining.lineage import VersionFacts
+    from pocketkube.retraining.registry import Registry
+    from pocketkube.retraining.settings import RetrainingJob
 
 
 def retrain(options: Namespace) -> None:
@@ -54,10 +56,8 @@ def deployed(options: Namespace) -> None:
     job = load_retraining(options.file)
     registry = Registry(job.registry)
     if options.roll_back or options.to:
-        from pocketkube.retraining.model_registry import tell_model_registry
-
         version = registry.choose(options.to) if options.to else registry.roll_back()
-        tell_model_registry(job, registry.facts(version), registry.at(version), deployed=True)
+        _tell(job, registry, version)
         if not options.json:
             print(f"{version} is deployed")
             return
@@ -69,6 +69,23 @@ def deployed(options: Namespace) -> None:
         print(json.dumps({"deployed": current, "versions": documents}, indent=1))
         return
     _show_versions(versions, current)
+
+
+def _tell(job: "RetrainingJob", registry: "Registry", version: str) -> None:
+    """Tells a Model Registry of the version that is deployed now.
+
+    Raises:
+        UserError: If it cannot be told; to roll back again would go one version too far.
+    """
+    from pocketkube.retraining.model_registry import tell_model_registry
+
+    try:
+        tell_model_registry(job, registry.facts(version), registry.at(version), deployed=True)
+    except UserError as error:
+        raise UserError(
+            f"{version} is deployed, but the Model Registry does not know: {error} Tell it by --to "
+            f"{version}."
+        ) from error
 
 
 def _show_versions(versions: "Sequence[VersionFacts]", current: str | None) -> None:

@@ -49,6 +49,17 @@ def test_people_read_a_table_and_what_was_changed(
     assert capsys.readouterr().out == "a is deployed\n"
 
 
+def test_where_a_model_registry_is_away_it_says_what_is_deployed(
+    tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_settings(tmp_path, model_registry="http://127.0.0.1:1/away")
+    with pytest.raises(SystemExit):
+        main(["deployed", str(settings), "--roll-back"])
+    said = capsys.readouterr().err
+    assert "a is deployed, but the Model Registry does not know: model_registry: " in said
+    assert "Tell it by --to a." in said
+
+
 def test_a_version_is_read_whole_in_a_narrow_terminal(
     tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
