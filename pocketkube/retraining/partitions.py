@@ -13,7 +13,7 @@ from pocketkube.storage.checksums import CONTENTS_FILE
 MARKERS = ("_SUCCESS", CONTENTS_FILE)
 # Kinds whose examples are in one file, or some, that a folder may hold.
 OF_FILES = ("npz", "tfrecord")
-OF_FOLDERS = ("idx", "image_folder", "text")
+OF_FOLDERS = ("idx", "image_folder")
 
 
 @dataclass(frozen=True)

@@ -129,18 +129,25 @@ def parse_retraining(document: Mapping[str, Any]) -> RetrainingJob:
     return _job(parse_settings(Retraining, document, "retraining"), Path.cwd())
 
 
+def _refuse_other_data(kind: str) -> None:
+    if kind in ("builtin", "added"):
+        why = "is no file or folder, as partitions are"
+    elif kind == "text":
+        why = "trains a tokenizer of its own on each partition, whose tokens no other version knows"
+    else:
+        return
+    raise UserError(
+        f"spec: dataset: {kind} {why}; give npz, image_folder, tfrecord, idx, cifar10 or cifar100."
+    )
+
+
 def _job(settings: Retraining, base: Path) -> RetrainingJob:
     if isinstance(settings.spec, str):
         file = place_of(settings.spec, base)
         spec = resolve_paths(load_spec(file), file.resolve().parent)
     else:
         spec = resolve_paths(parse_spec(settings.spec), base)
-    kind, _ = spec.dataset.source
-    if kind in ("builtin", "added"):
-        raise UserError(
-            f"spec: dataset: {kind} is no file or folder, as partitions are; give npz, image_folder, "
-            "tfrecord, idx, cifar10 or cifar100."
-        )
+    _refuse_other_data(spec.dataset.source[0])
     return RetrainingJob(
         settings,
         spec,

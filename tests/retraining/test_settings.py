@@ -54,6 +54,12 @@ def test_mistakes_are_one_line_that_says_where(tmp_path: Path) -> None:
     assert "spec: model:" in refusal(tmp_path, spec={"dataset": "digits", "stages": []})
     assert "digits is no file or folder" not in refusal(tmp_path, spec=SPEC | {"stages": ["prun"]})
     assert "builtin is no file or folder" in refusal(tmp_path, spec=SPEC | {"dataset": "digits"})
+    text = {
+        "model": "transformer_tiny",
+        "dataset": {"text": "x", "languages": ["en", "de"], "vocabulary_size": 64},
+    }
+    said = refusal(tmp_path, spec=text | {"stages": ["quantize_dynamic"]})
+    assert said.startswith("spec: dataset: text trains a tokenizer of its own on each partition")
     assert "model_registry" in refusal(tmp_path, model_registry="http://user:secret@host")
     assert "secret" not in refusal(tmp_path, registry="s3://user:secret@host/x")
 
