@@ -22,7 +22,7 @@ from pocketkube.retraining.lineage import (
     partition_facts,
     version_name,
 )
-from pocketkube.retraining.partitions import Partition, dataset_of, newest_partition
+from pocketkube.retraining.partitions import Partition, dataset_of, newest_partition, order_of
 from pocketkube.retraining.registry import REFERENCE_FILE, VERSION_FILE, Registry
 from pocketkube.retraining.scoring import answers_of, load_reference
 from pocketkube.retraining.settings import RetrainingJob
@@ -92,7 +92,7 @@ def _beside(job: RetrainingJob, base: Decision, partition: Partition, folder: Pa
             "score_name": facts.task.score_name,
         }
     )
-    if trained_on >= partition.name:
+    if order_of(trained_on) >= order_of(partition.name):
         newest = "the newest" if trained_on == partition.name else "a later one"
         reason = (
             f"There is no newer partition: {version.version} was trained on {trained_on}, {newest}."

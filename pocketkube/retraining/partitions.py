@@ -1,7 +1,9 @@
 """The partitions of a data set that grows: which is the newest, and how it is read."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from pocketkube.errors import UserError
@@ -21,7 +23,7 @@ class Partition:
     """A partition that is complete; it does not change any more.
 
     Attributes:
-        name: The name of its file or folder; partitions are in the order of their names.
+        name: The name of its file or folder; see `order_of`.
         place: Where it is.
         is_folder: Whether it is a folder.
         incomplete: Names of later ones, which are not complete yet.
@@ -33,11 +35,21 @@ class Partition:
     incomplete: tuple[str, ...] = ()
 
 
+def order_of(name: str) -> tuple[list[str | int], str]:
+    """Where a partition stands among others: names are in order, and numbers in them count as such.
+
+    So week-10 is later than week-9.
+    """
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
+
+
 def newest_partition(place: Location, dataset: DatasetSettings) -> Partition:
     """The last partition, by name, that is complete.
 
-    A file is complete where it stands, if it has the ending of the data set's own file; a folder where
-    it holds `_SUCCESS` or `checksums.json`. Names that begin with a dot or an underscore are none.
+    A file is complete where it stands, if it has the ending of the data set's own file, or is called
+    as it where that has none; a folder where it holds `_SUCCESS` or `checksums.json`. Names that begin
+    with a dot or an underscore are none.
 
     Args:
         place: The folder of all partitions.
@@ -48,13 +60,14 @@ def newest_partition(place: Location, dataset: DatasetSettings) -> Partition:
     """
     kind, named = dataset.source
     ending = PurePosixPath(named).suffix
+    pattern = f"*{ending}" if ending else PurePosixPath(named).name
     incomplete: list[str] = []
-    for child in reversed(place.children()):
+    for child in sorted(place.children(), key=lambda child: order_of(child.name), reverse=True):
         if child.name.startswith((".", "_")) or child.name in MARKERS:
             continue
         if child.is_file():
             # Where a data set is a folder, a file beside the partitions is none of them.
-            if kind not in OF_FOLDERS and child.name.endswith(ending):
+            if kind not in OF_FOLDERS and fnmatchcase(child.name, pattern):
                 return Partition(child.name, child, False, tuple(incomplete))
         elif any(child.holds(marker) for marker in MARKERS):
             return Partition(child.name, child, True, tuple(incomplete))

@@ -87,6 +87,13 @@ def test_without_names_the_number_of_classes_has_to_be_the_same(tmp_path: Path, 
         decide(job)
 
 
+def test_a_number_with_more_digits_is_a_newer_partition(tmp_path: Path, monkeypatch) -> None:
+    write_settings(tmp_path, max_age_days=1e-6)
+    job = deploy(tmp_path, "week-9.npz")
+    add_partition(tmp_path / "data", "week-10", 0)
+    assert decided(job, monkeypatch).action == "train"
+
+
 @pytest.mark.parametrize(("model", "plan"), [("lenet", "stored"), ("resnet20", "anew")])
 def test_channels_of_another_network_are_chosen_anew(
     tmp_path: Path, monkeypatch, model: str, plan: str

@@ -37,6 +37,20 @@ def test_a_file_beside_partitions_of_images_is_none(tmp_path: Path) -> None:
     assert newest(tmp_path, IMAGES).name == "2026-11-01"
 
 
+def test_a_file_beside_partitions_of_records_is_none(tmp_path: Path) -> None:
+    write(tmp_path, "2026-01/_SUCCESS", "2026-01/train-0", "README.md", "z")
+    assert newest(tmp_path, RECORDS).name == "2026-01"
+    write(tmp_path, "train-7")
+    assert newest(tmp_path, RECORDS).name == "train-7"
+
+
+def test_numbers_in_names_count_as_numbers(tmp_path: Path) -> None:
+    write(tmp_path, "week-9.npz", "week-10.npz", "week-010b.npz")
+    assert newest(tmp_path).name == "week-010b.npz"
+    (tmp_path / "week-010b.npz").unlink()
+    assert newest(tmp_path).name == "week-10.npz"
+
+
 @pytest.mark.parametrize("marker", ["_SUCCESS", "checksums.json"])
 def test_a_folder_counts_once_it_is_marked(tmp_path: Path, marker: str) -> None:
     write(tmp_path, f"2026-11-01/{marker}", "2026-11-01/faces.npz", "2026-11-02/faces.npz", "_tmp/x")
