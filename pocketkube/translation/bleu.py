@@ -1,5 +1,6 @@
 """BLEU of a model's translations of the test examples, as sacrebleu counts it."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from pocketkube.training.workers import Workers, shared
 from pocketkube.translation.keras_decoder import KerasDecoder
 from pocketkube.translation.search import BEAMS, LENGTH_PENALTY, Decoder, beam_search
 
+# How sacrebleu splits sentences where spaces do not tell words apart; elsewhere as for English.
+SPLIT = {"zh": "zh", "ja": "char", "ko": "char"}
 # Sentences that are translated together.
 AT_ONCE = 32
 
@@ -62,7 +65,8 @@ def bleu_of(model: keras.Model, dataset: Dataset) -> Bleu:
         tokens[own] = _filled_up(translated(decoder, sources[own]), decoder.length)
         return np.asarray(workers.total(tf.constant(tokens)))
 
-    return bleu([decode(row) for row in shared(all_tokens)], dataset.translation.references)
+    said, (_, target) = [decode(row) for row in shared(all_tokens)], dataset.translation.languages
+    return bleu(said, dataset.translation.references, target)
 
 
 def translated(decoder: Decoder, sources: np.ndarray) -> list[list[int]]:
@@ -76,9 +80,15 @@ def translated(decoder: Decoder, sources: np.ndarray) -> list[list[int]]:
     return [row for at in starts for row in beam_search(decoder, sources[at : at + AT_ONCE])]
 
 
-def bleu(translations: list[str], references: tuple[str, ...]) -> Bleu:
-    """Compares translations with one reference each."""
-    metric = _package().BLEU()
+def bleu(translations: list[str], references: tuple[str, ...], language: str) -> Bleu:
+    """Compares translations with one reference each.
+
+    Args:
+        translations: What a model says.
+        references: What people say.
+        language: The code of the language of both, as in "de" or "zh-Hans".
+    """
+    metric = _package().BLEU(tokenize=SPLIT.get(re.split("[-_]", language.lower())[0]))
     score = metric.corpus_score(translations, [list(references)]).score
     return Bleu(float(score), len(references), str(metric.get_signature()))
 

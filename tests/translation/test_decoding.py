@@ -143,10 +143,28 @@ def test_a_model_whose_positions_depend_on_each_other_otherwise_is_refused(kind:
 
 def test_bleu_is_sacrebleus() -> None:
     references = ("the cat sat on the mat", "there is a dog in the garden")
-    assert bleu(list(references), references).score == pytest.approx(100)
-    found = bleu(["the cat sat on a mat", "there is a dog in the house"], references)
+    assert bleu(list(references), references, "en").score == pytest.approx(100)
+    found = bleu(["the cat sat on a mat", "there is a dog in the house"], references, "en")
     assert 20 < found.score < 80
     assert "tok:13a" in found.signature
     assert found.told.startswith(
         f"BLEU {found.score:.2f} on 2 test sentences, 4 beams, length penalty 0.6"
     )
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "wanted", "tokens"),
+    [
+        ("zh", "我今天去学校看书了", "我今天去学校读书了", "zh"),
+        ("zh-Hans", "我今天去学校看书了", "我今天去学校读书了", "zh"),
+        ("ja", "今日は学校へ行きました", "今日は学校に行きました", "char"),
+        ("ko", "오늘은학교에갔습니다", "오늘은학교로갔습니다", "char"),
+    ],
+)
+def test_bleu_splits_languages_that_have_no_spaces(
+    language: str, said: str, wanted: str, tokens: str
+) -> None:
+    """By spaces each sentence would be one word, and a wrong one."""
+    found = bleu([said], (wanted,), language)
+    assert 40 < found.score < 90
+    assert f"tok:{tokens}" in found.signature
