@@ -78,6 +78,7 @@ def _chance(candidate: Answers) -> GateCriterion:
 
 def _score(bounds: Gate, deployed: np.ndarray, candidate: np.ndarray) -> GateCriterion:
     low, high = score_interval(deployed, candidate)
+    mends = bool(np.isfinite(candidate).all() and not np.isfinite(deployed).all())
     return GateCriterion(
         name="score",
         deployed=float(deployed.mean()),
@@ -85,8 +86,8 @@ def _score(bounds: Gate, deployed: np.ndarray, candidate: np.ndarray) -> GateCri
         worse_by=float(deployed.mean() - candidate.mean()),
         interval=(low, high),
         limit=bounds.max_score_drop,
-        # Not so where it is no number.
-        passed=bool(high <= bounds.max_score_drop),
+        # Not so where it is no number, unless that is the deployed version's fault.
+        passed=mends or bool(high <= bounds.max_score_drop),
     )
 
 

@@ -87,6 +87,15 @@ def test_what_is_no_number_is_refused() -> None:
     assert refused(found) == ["score"]
 
 
+def test_what_gives_numbers_replaces_what_gives_none() -> None:
+    broken = np.full(99, -0.1)
+    broken[7] = np.nan
+    found = judge(Gate(), report(), answers(broken), answers(np.full(99, -0.2)), "v1")
+    assert refused(found) == []
+    found = judge(Gate(), report(), answers(broken), answers(broken), "v1")
+    assert refused(found) == ["score"]
+
+
 def test_what_tells_nothing_of_labels_is_refused_even_first() -> None:
     told_nothing = replace(answers(GOOD), at_chance="accuracy 10 % is chance")
     assert refused(judge(Gate(), report(), answers(GOOD), told_nothing, None)) == ["chance"]
