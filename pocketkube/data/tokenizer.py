@@ -41,8 +41,12 @@ class Tokenizer:
         return found
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of a sentence's tokens up to its end."""
-        said = [int(token) for token in tokens]
+        """The text of a sentence's tokens up to its end.
+
+        A model's vocabulary may be padded: what is beyond this one is unknown.
+        """
+        size = self.vocabulary_size
+        said = [int(token) if token < size else UNKNOWN for token in tokens]
         said = said[: said.index(END)] if END in said else said
         return str(self._processor.decode([token for token in said if token not in (PADDING, BEGIN)]))
 

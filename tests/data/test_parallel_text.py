@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketkube.data.batches import batches, materialize
-from pocketkube.data.token_pairs import BEGIN, END, PADDING
+from pocketkube.data.token_pairs import BEGIN, END, PADDING, UNKNOWN
 from pocketkube.errors import UserError
 from pocketkube.spec import parse_spec
+from pocketkube.training.task import infer_task
 from tests.fuzzing import fuzzed
-from tests.reversed_text import load_text, write_reversed
+from tests.reversed_text import TOKENS, load_text, write_reversed
+from tests.translation.networks import small_model
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,20 @@ def test_an_example_is_a_sentence_what_is_written_so_far_and_what_comes_next(fol
     streamed = list(dataset.test.open().as_numpy_iterator())
     np.testing.assert_array_equal(np.stack([x for (x, _), _ in streamed]), source)
     np.testing.assert_array_equal(materialize(dataset.test, 4, 1)[1][0].shape, (4, 12))
+
+
+def test_tokens_beyond_the_vocabulary_are_unknown(folder) -> None:
+    """As a model says them whose vocabulary is padded to a multiple of 64."""
+    tokenizer = load_text(folder).translation.tokenizer
+    tokens = tokenizer.encode(["a b"])[0]
+    beyond = tokenizer.decode([*tokens, 63, END])
+    assert beyond == tokenizer.decode([*tokens, UNKNOWN, END])
+    assert beyond.startswith("a b")
+
+
+def test_a_model_with_fewer_outputs_than_tokens_is_refused(folder) -> None:
+    with pytest.raises(UserError, match=f"tells 20 classes apart, but .* {TOKENS}"):
+        infer_task(small_model(20), *load_text(folder, max_length=7).labels)
 
 
 def rows(dataset, **settings):
