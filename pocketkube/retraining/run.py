@@ -19,6 +19,7 @@ from pocketkube.files.whole import replaced_folder, write_text
 from pocketkube.retraining.decision import decide
 from pocketkube.retraining.job import Made, Say, run_job
 from pocketkube.retraining.lineage import Decision, Outcome
+from pocketkube.retraining.model_registry import tell_model_registry
 from pocketkube.retraining.registering import finish, register
 from pocketkube.retraining.registry import Registry
 from pocketkube.retraining.report import html_of, markdown_of
@@ -61,11 +62,16 @@ def retrain(
 
 
 def settle(job: RetrainingJob, decision: Decision, say: Say) -> Outcome | None:
-    """Does what a decision asks for without training; None where a version has to be made."""
+    """Does what a decision asks for without training; None where a version has to be made.
+
+    Raises:
+        UserError: If a registry cannot be written, or a server is away or refuses.
+    """
     if decision.action == "train":
         return None
     if decision.action == "finish":
         return finish(job, decision, say)
+    _tell_again(job, decision)
     return Outcome(result="kept", decision=decision)
 
 
@@ -95,6 +101,19 @@ def write_outcome(outcome: Outcome, output: Path) -> None:
     write_text(output / OUTCOME_FILE, text_of(outcome))
     write_text(output / REPORT_FILE, html_of(outcome))
     write_text(output / MARKDOWN_FILE, markdown_of(outcome))
+
+
+def _tell_again(job: RetrainingJob, decision: Decision) -> None:
+    """An earlier run may have ended before it told a Model Registry what it had made or deployed."""
+    if not job.settings.model_registry:
+        return
+    registry = Registry(job.registry)
+    for version in filter(None, (decision.version, decision.deployed)):
+        if registry.has(version):
+            is_deployed = version == decision.deployed
+            tell_model_registry(
+                job, registry.facts(version), registry.at(version), deployed=is_deployed
+            )
 
 
 def _carried_out(job: RetrainingJob, decision: Decision, output: Path, say: Say) -> Outcome:

@@ -11,11 +11,15 @@ from uuid import uuid4
 import pytest
 
 from pocketkube.errors import UserError
+from pocketkube.files.records import text_of
+from pocketkube.retraining import run
 from pocketkube.retraining.model_registry import tell_model_registry
+from pocketkube.retraining.pointer import RETRAINED
+from pocketkube.retraining.registry import Registry
 from pocketkube.retraining.settings import RetrainingJob, load_retraining
 from pocketkube.storage import parse_location
 from tests.retraining.data import write_settings
-from tests.retraining.facts import version_facts
+from tests.retraining.facts import decision, version_facts
 from tests.storage.gateway import free_port
 
 PLACE = parse_location("/models/versions/v1")
@@ -99,3 +103,24 @@ def test_a_wrong_address_is_one_line(tmp_path: Path, path: str) -> None:
     job = job_of(tmp_path, f"http://127.0.0.1:{free_port()}{path}")
     with pytest.raises(UserError, match=r"model_registry: http://127\.0\.0\.1"):
         tell_model_registry(job, version_facts(), PLACE, deployed=True)
+
+
+@pytest.mark.parametrize("refused", ["", "v2"])
+def test_what_an_earlier_run_did_not_tell_the_next_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    job, told = job_of(tmp_path, "http://127.0.0.1:1"), []
+    registry = Registry(job.registry)
+    for version in filter(None, ("v1", refused)):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "version.json").write_text(text_of(version_facts(version)))
+        registry.add(version, tmp_path / version)
+    registry.pointer.replace("v1", RETRAINED, None)
+    monkeypatch.setattr(
+        run,
+        "tell_model_registry",
+        lambda job, facts, place, *, deployed: told.append((facts.version, deployed)),
+    )
+    kept = decision("v2", action="keep", deployed="v1")
+    assert run.settle(job, kept, print).result == "kept"
+    assert told == [*([("v2", False)] if refused else []), ("v1", True)]
