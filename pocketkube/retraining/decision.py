@@ -13,6 +13,7 @@ from pocketkube.files.layout import LITERT_FILE
 from pocketkube.files.records import read_document
 from pocketkube.measures import Classes, wording_of
 from pocketkube.retraining.drift import drift_of
+from pocketkube.retraining.gate import refuse_too_few
 from pocketkube.retraining.lineage import (
     Decision,
     DriftFacts,
@@ -107,6 +108,10 @@ def _beside(job: RetrainingJob, base: Decision, partition: Partition, folder: Pa
     if not reasons:
         kept = f"The score is {shown(drift.score.now)}, where it was {shown(drift.score.before)}: kept."
         return base.model_copy(update={"reasons": (kept,)})
+    if not drift.score.drifted and not Registry(job.registry).has(base.version):
+        # Beside one that got worse, a new version may be so much better that few examples show it.
+        scores = load_reference(folder / REFERENCE_FILE).scores
+        refuse_too_few(job.settings.gate, scores, data.test.size, data.name)
     plan, why = _plan(job, version, facts, drift)
     kept_channels = facts.kept if plan == "stored" else None
     return base.model_copy(

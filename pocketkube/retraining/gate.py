@@ -8,6 +8,7 @@ from scipy.stats import norm, t
 from pocketkube.benchmarking.environment import shown_place
 from pocketkube.benchmarking.intervals import CONFIDENCE
 from pocketkube.benchmarking.results import BenchmarkReport
+from pocketkube.errors import UserError
 from pocketkube.retraining.lineage import GateCriterion, GateFacts
 from pocketkube.retraining.scoring import Answers
 from pocketkube.retraining.settings import Gate
@@ -41,6 +42,27 @@ def judge(
         criteria=tuple(criteria),
         warnings=tuple(measured.load.warnings),
     )
+
+
+def refuse_too_few(bounds: Gate, scores: np.ndarray, count: int, origin: str) -> None:
+    """Says when so few test examples refuse even a version that is as good as the deployed one.
+
+    Args:
+        bounds: What it may cost.
+        scores: Some of the deployed version's; nothing is known of those that are not 0 or 1.
+        count: How many test examples there are.
+        origin: What messages call them.
+
+    Raises:
+        UserError: If the interval is too wide where both are right on all.
+    """
+    all_right, limit = np.ones(count), bounds.max_score_drop
+    if np.isin(scores, (0, 1)).all() and score_interval(all_right, all_right)[1] > limit:
+        raise UserError(
+            f"{origin}: {count} test examples cannot show a drop of at most {limit:g}, so that no "
+            "version as good as the deployed one would pass its gate; give larger partitions or a "
+            "larger gate.max_score_drop."
+        )
 
 
 def score_interval(deployed: np.ndarray, candidate: np.ndarray) -> tuple[float, float]:

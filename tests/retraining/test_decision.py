@@ -94,6 +94,25 @@ def test_a_number_with_more_digits_is_a_newer_partition(tmp_path: Path, monkeypa
     assert decided(job, monkeypatch).action == "train"
 
 
+def test_too_few_examples_for_the_gate_are_told_before_training(tmp_path: Path, monkeypatch) -> None:
+    write_settings(tmp_path, max_age_days=1e-6, gate={})
+    job = deploy(tmp_path, "2026-01.npz")
+    # A fifth of them is for the test.
+    for count, said in ((475, "95 test examples cannot show a drop of at most 0.02"), (480, "")):
+        x, y = np.zeros((count, 16, 16, 1), "float32"), np.arange(count) % 10
+        (tmp_path / "data").mkdir(exist_ok=True)
+        np.savez(tmp_path / "data" / "2026-02.npz", x=x, y=y)
+        if said:
+            with pytest.raises(UserError, match=said):
+                decided(job, monkeypatch)
+    assert decided(job, monkeypatch).action == "train"
+    # One that fell may be beaten by more.
+    np.savez(tmp_path / "data" / "2026-02.npz", x=x[:475], y=y[:475])
+    worse = Answers(np.zeros(300), ALL_RIGHT.signals, ALL_RIGHT.names)
+    monkeypatch.setattr(deciding, "answers_of", lambda *_: worse)
+    assert decide(job).action == "train"
+
+
 @pytest.mark.parametrize(("model", "plan"), [("lenet", "stored"), ("resnet20", "anew")])
 def test_channels_of_another_network_are_chosen_anew(
     tmp_path: Path, monkeypatch, model: str, plan: str
