@@ -52,7 +52,9 @@ class Pointer(Document):
         followed: list[str] = []
         for change in self.history:
             if change.why == ROLLED_BACK and change.version in followed:
-                del followed[followed.index(change.version) + 1 :]
+                # It may have been deployed more than once: the way back leads to the last time.
+                while followed[-1] != change.version:
+                    followed.pop()
             else:
                 followed.append(change.version)
         return followed[-2] if len(followed) > 1 else None

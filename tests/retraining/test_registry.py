@@ -129,3 +129,5 @@ def test_the_way_back_is_that_which_was_gone() -> None:
     back = (("a", RETRAINED), ("b", RETRAINED), ("c", RETRAINED), ("b", ROLLED_BACK))
     assert history(*back).previous == "a"
     assert history(*back, ("d", RETRAINED)).previous == "b"
+    twice = (("a", RETRAINED), ("b", RETRAINED), ("a", CHOSEN), ("c", RETRAINED), ("a", ROLLED_BACK))
+    assert history(*twice).previous == "b"
