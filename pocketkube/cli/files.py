@@ -1,6 +1,7 @@
 """`pocketkube import`, `export` and `compare`: model files made of others, and how far two agree."""
 
 import json
+import sys
 from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,8 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
         "--data",
         type=path_here,
         help="an .npz with x, or x0, x1, …, and y or none: int8 is calibrated on it, and every file is "
-        "compared with its model on it; without, on random numbers",
+        "compared with its model on it, with y on the part that is for testing; without --data, on "
+        "random numbers",
     )
     add_value_range(export)
     export.add_argument(
@@ -196,7 +198,7 @@ def compare_files(options: Namespace) -> None:
         return
     _show_difference(found, options.first, options.second)
     for sentence in doubts:
-        print(f"warning: {sentence}")
+        print(f"warning: {sentence}", file=sys.stderr)
 
 
 def by_option(error: "OtherRange") -> UserError:

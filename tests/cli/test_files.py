@@ -201,6 +201,10 @@ def test_a_model_that_is_at_chance_in_every_range_is_told_of(
     assert "chance for 10 classes" in found["notes"][0]
     found = asked(capsys, "compare", net, net, "--data", data)
     assert "chance for 10 classes" in found["warnings"][0]
+    main(["compare", str(net), str(net), "--data", str(data)])
+    said = capsys.readouterr()
+    assert "chance for 10 classes" in said.err
+    assert "chance for 10 classes" not in said.out
     # Without labels all that can be told is that nothing changes.
     constant = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10, "softmax")])
     constant.layers[-1].set_weights([np.zeros((64, 10)), np.arange(10.0)])
