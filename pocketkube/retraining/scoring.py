@@ -1,5 +1,6 @@
 """What a version's LiteRT file makes of examples: how right it is on each, and what it saw and said."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,7 @@ from pocketkube.errors import UserError
 from pocketkube.facts import BundleFacts
 from pocketkube.litert.running import LiteRTModel
 from pocketkube.stages.assessment import task_of
-from pocketkube.stages.chance import EXAMPLES, untold
-from pocketkube.training.task import Task
+from pocketkube.stages.chance import EXAMPLES, LARGEST_OUTPUTS, untold
 
 # A wider output counts by its mean over positions, one wider still by its first numbers.
 WIDEST = 128
@@ -56,33 +56,25 @@ def answers_of(file: Path, facts: BundleFacts, inputs: Arrays, labels: Arrays, o
     model, task = LiteRTModel(file), task_of(facts)
     model.fit_inputs(inputs, origin)
     task.measure.refuse_unfit(labels, model.output_shapes, origin, file.name)
-    rows = []
-    with progress("score", len(inputs[0]), "example") as shown:
-        for number, outputs in enumerate(model.predict(inputs), start=1):
-            rows.append(tuple(output.copy() for output in outputs))
-            shown.update(number)
-    said = [np.concatenate(column) for column in zip(*rows, strict=True)]
-    starts = range(0, len(inputs[0]), BATCH)
-    parts = [
-        task.score([y[at : at + BATCH] for y in labels], [z[at : at + BATCH] for z in said])
-        for at in starts
-    ]
-    names, signals = _signals(inputs, said)
-    return Answers(
-        np.concatenate([np.asarray(part) for part in parts]).astype(np.float64),
-        signals,
-        names,
-        "; ".join(_untold(task, labels, said, origin)),
-    )
-
-
-def _untold(
-    task: Task, labels: Sequence[np.ndarray], outputs: Sequence[np.ndarray], origin: str
-) -> list[str]:
-    """Of many examples some are looked at, from all over: they may stand class by class."""
-    step = -(-len(labels[0]) // EXAMPLES)
-    some = [array[::step] for array in labels], [array[::step] for array in outputs]
-    return untold(task.measure, *some, origin, what="examples")
+    # Outputs are wide where they are maps, or rows over tokens: no more are kept than are looked at.
+    fitting = max(1, LARGEST_OUTPUTS // sum(math.prod(shape) for shape in model.output_shapes))
+    count, batch = len(inputs[0]), min(fitting, BATCH)
+    step = -(-count // min(fitting, EXAMPLES))
+    scores, signals, some = [], [], []
+    names: tuple[str, ...] = ()
+    with progress("score", count, "example") as shown:
+        for at in range(0, count, batch):
+            x, y = ([array[at : at + batch] for array in each] for each in (inputs, labels))
+            said = _outputs(model, x)
+            scores.append(np.asarray(task.score(y, said)).astype(np.float64))
+            names, numbers = _signals(x, said)
+            signals.append(numbers)
+            # From all over: examples may stand class by class.
+            some.append([array[-at % step :: step].copy() for array in said])
+            shown.update(at + len(x[0]))
+    seen = [np.concatenate(column) for column in zip(*some, strict=True)]
+    at_chance = untold(task.measure, [y[::step] for y in labels], seen, origin, what="examples")
+    return Answers(np.concatenate(scores), np.concatenate(signals), names, "; ".join(at_chance))
 
 
 def save_reference(file: Path, answers: Answers) -> None:
@@ -102,6 +94,11 @@ def load_reference(file: Path) -> Answers:
             return Answers(found["scores"], found["signals"], tuple(map(str, found["names"])))
     except Unreadable as error:
         raise UserError(f"{file} is damaged: {error}.") from error
+
+
+def _outputs(model: LiteRTModel, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    rows = [tuple(output.copy() for output in outputs) for outputs in model.predict(inputs)]
+    return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
 
 def _signals(

@@ -1,12 +1,21 @@
 """Drift is what is more than a bound, and more than chance: counted over many draws, not believed."""
 
+import shutil
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from pocketkube.facts import load_exported
 from pocketkube.measures.paired import CHANCE
+from pocketkube.retraining import scoring
 from pocketkube.retraining.drift import drift_of, fallen_by_chance, score_drift
-from pocketkube.retraining.scoring import Answers
+from pocketkube.retraining.scoring import Answers, answers_of
 from pocketkube.retraining.settings import Drift
+
+FACTS = Path(__file__).parents[1] / "old_files" / "exported.json"
 
 
 def right(share: float, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -91,3 +100,40 @@ def test_what_is_the_same_is_at_no_distance(precision: type) -> None:
     kept = answers(signals.astype(np.float32))
     found = drift_of(Drift(), kept, answers(signals.astype(precision)))
     assert found.signals[0].distance == 0
+
+
+class Wide:
+    """Stands for a LiteRT file that says ten classes for each of 1024 pixels: 40 KB an example."""
+
+    output_shapes = ((1, 32, 32, 10),)
+
+    def __init__(self, file: Path) -> None:
+        self.name = file.name
+
+    def fit_inputs(self, inputs: Sequence[np.ndarray], origin: str) -> None:
+        """Takes any."""
+
+    def predict(self, inputs: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
+        for (seed,) in inputs[0]:
+            yield (np.random.default_rng(int(seed)).random(self.output_shapes[0], "float32"),)
+
+
+def test_wide_outputs_are_scored_in_the_room_of_a_few(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(scoring, "LiteRTModel", Wide)
+    shutil.copyfile(FACTS, tmp_path / "bundle.json")
+    facts, inputs = load_exported(tmp_path), np.arange(200, dtype="float32")[:, None]
+    labels = np.random.default_rng(0).integers(0, 10, (200, 32, 32), "int32")
+
+    def answered() -> Answers:
+        return answers_of(tmp_path / "net.tflite", facts, (inputs,), (labels,), "the data")
+
+    whole = answered()
+    monkeypatch.setattr(scoring, "LARGEST_OUTPUTS", 7 * 10240)
+    tracemalloc.start()
+    found = answered()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200 * 40960 / 2
+    np.testing.assert_array_equal(found.scores, whole.scores)
+    np.testing.assert_array_equal(found.signals, whole.signals)
+    assert found.names == whole.names
