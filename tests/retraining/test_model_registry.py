@@ -93,8 +93,11 @@ def test_a_registration_that_was_cut_short_is_ended(url: str, tmp_path: Path) ->
     assert artifact["uri"] == "/models/versions/v1/model.tflite"
 
 
-def test_without_an_address_nothing_is_told(tmp_path: Path) -> None:
+def test_without_an_address_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("pocketkube.retraining.model_registry._connect", asked.append)
     tell_model_registry(job_of(tmp_path, ""), version_facts(), PLACE, deployed=True)
+    assert not asked
 
 
 @pytest.mark.parametrize("path", ["", "/gateway"])

@@ -8,6 +8,7 @@ from pocketkube.kube.objects import Kind, met_condition
 from pocketkube.kube.transport import Document
 from pocketkube.search.applied import applied_choice
 from pocketkube.search.problem import Problem
+from pocketkube.search.samplers.starting import starting_sampler
 from pocketkube.search.trial import State, Trial, number_of
 from pocketkube.spec.searched import OF_KATIB
 
@@ -114,14 +115,10 @@ def _choice(
 
 
 def _sampler(algorithm: str, number: int, problem: Problem, choice: tuple[int, ...]) -> str:
-    """As the search's samplers are called; ours begin with what `starting_choice` gives."""
+    """As the search's samplers are called."""
     if not algorithm.startswith(OUR_ALGORITHMS):
         return _SAMPLERS.get(algorithm, algorithm)
-    if number == 0 and problem.losses:
-        return "milp"
-    if number == (1 if problem.losses else 0) and choice == problem.ranked:
-        return "ranking"
-    return algorithm.removeprefix(OUR_ALGORITHMS)
+    return starting_sampler(problem, number, choice) or algorithm.removeprefix(OUR_ALGORITHMS)
 
 
 def _seconds(document: Document) -> float:

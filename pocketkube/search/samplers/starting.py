@@ -6,6 +6,8 @@ from pocketkube.search.samplers.history import Choice, History
 
 # So many trials of a front are the solutions of the foreseen losses at its budgets.
 FIRST_ON_A_FRONT = 5
+# What samplers of these trials are called.
+SOLUTION, RANKING = "milp", "ranking"
 
 
 def starting_choice(problem: Problem, past: History) -> tuple[Choice, str] | None:
@@ -21,11 +23,32 @@ def starting_choice(problem: Problem, past: History) -> tuple[Choice, str] | Non
     Returns:
         The choice and what its trial's sampler is called; None where all of them were tried.
     """
-    if problem.losses and past.count < (FIRST_ON_A_FRONT if problem.front else 1):
+    if _is_of_a_solution(problem, past.count):
         from pocketkube.search.milp import solve
 
-        return solve(at_trial(problem, past.count) if problem.front else problem).choice, "milp"
-    is_next = past.count == (1 if problem.losses else 0)
-    if problem.ranked and is_next and problem.ranked not in past.tried:
-        return problem.ranked, "ranking"
+        return solve(at_trial(problem, past.count) if problem.front else problem).choice, SOLUTION
+    if _is_of_the_ranked(problem, past.count) and problem.ranked not in past.tried:
+        return problem.ranked, RANKING
     return None
+
+
+def starting_sampler(problem: Problem, number: int, choice: Choice) -> str | None:
+    """What the sampler of one of these trials is called; None where it is none of them.
+
+    Args:
+        problem: The search.
+        number: The trial's, from 0.
+        choice: What it tried.
+    """
+    if _is_of_a_solution(problem, number):
+        return SOLUTION
+    is_ranked = _is_of_the_ranked(problem, number) and choice == problem.ranked
+    return RANKING if is_ranked else None
+
+
+def _is_of_a_solution(problem: Problem, number: int) -> bool:
+    return bool(problem.losses) and number < (FIRST_ON_A_FRONT if problem.front else 1)
+
+
+def _is_of_the_ranked(problem: Problem, number: int) -> bool:
+    return bool(problem.ranked) and number == (1 if problem.losses else 0)
