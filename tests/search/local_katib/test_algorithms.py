@@ -114,6 +114,13 @@ def test_the_grid_has_each_point_once_and_an_end() -> None:
     ]
 
 
+@pytest.mark.parametrize("settings", [{}, {"random_state": "1"}])
+def test_a_grid_may_have_more_points_than_memory_has_room_for(settings: dict[str, str]) -> None:
+    parameters = tuple(replace(MIXED[1], name=f"p{index}") for index in range(40))
+    trials = history(of("grid", parameters, **settings), 3, lambda values: 0.0)
+    assert len({tuple(trial.assignment.values()) for trial in trials}) == 3
+
+
 def test_sobols_sequence_spreads_better_than_chance() -> None:
     trials = history(of("sobol", PLANE), 64, plane_score)
     cells = {

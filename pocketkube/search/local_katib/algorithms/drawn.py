@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from random import Random
 
 import numpy as np
 
@@ -51,15 +52,20 @@ def _grid(experiment: Experiment, trials: Sequence[Trial], state: str) -> Sugges
     # The last parameter changes fastest; with a seed, the points come in an order of their own.
     point = len(trials)
     if "random_state" in experiment.algorithm.settings:
-        point = int(np.random.default_rng(seed_of(experiment)).permutation(size)[point])
-    sizes = [each.size for each in experiment.parameters]
-    indices = np.unravel_index(point, sizes)
-    return Suggested(
-        {
-            each.name: each.value(int(index))
-            for each, index in zip(experiment.parameters, indices, strict=True)
-        }
-    )
+        point = _shuffled(point, size, seed_of(experiment))
+    values = {}
+    for each in reversed(experiment.parameters):
+        point, index = divmod(point, each.size)
+        values[each.name] = each.value(index)
+    return Suggested({each.name: values[each.name] for each in experiment.parameters})
+
+
+def _shuffled(place: int, size: int, seed: int) -> int:
+    """The number at a place of 0 to size - 1 shuffled, without a list of them: there may be 10^30."""
+    draws, drawn = Random(seed), dict[int, None]()
+    while len(drawn) <= place:
+        drawn[draws.randrange(size)] = None
+    return next(reversed(drawn))
 
 
 def _grid_size(experiment: Experiment) -> int:
