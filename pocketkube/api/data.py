@@ -17,11 +17,12 @@ from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays, Dataset
 from pocketkube.data.in_memory import Labelled, examples_of_arrays, in_memory_dataset
 from pocketkube.errors import UserError
+from pocketkube.extension import datasets
 from pocketkube.finite import refuse_not_finite
 from pocketkube.graph.inputs import refuse_unknown_ids
 from pocketkube.shapes import Shape, refuse_other_shapes
 from pocketkube.spec.reading import parse_settings
-from pocketkube.spec.sections import SOURCES, DatasetSettings
+from pocketkube.spec.sections import SOURCES, DatasetSettings, source_of
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.tasks import settled_task
 from pocketkube.structure import input_names, output_names
@@ -203,16 +204,22 @@ def _settings(data: Data, function: str) -> DatasetSettings | None:
     if isinstance(data, DatasetSettings):
         return data
     if isinstance(data, str | Path):
-        where = str(data)
-        source = {"npz": where} if where.endswith(".npz") else {"builtin": where}
-        return parse_settings(DatasetSettings, source, f"{function}: data")
+        return parse_settings(DatasetSettings, source_of(str(data)), f"{function}: data")
     if _is_source(data):
         return parse_settings(DatasetSettings, data, f"{function}: data")
     return None
 
 
 def _is_source(data: Data) -> bool:
-    return isinstance(data, Mapping) and any(isinstance(data.get(name), str) for name in SOURCES)
+    """Whether a mapping is a spec's dataset, and not inputs by their names."""
+    if not isinstance(data, Mapping):
+        return False
+    # Settings of a data set that a package adds are a mapping themselves, as no array is.
+    if any(isinstance(value, Mapping) for value in data.values()):
+        return True
+    if any(isinstance(data.get(name), str | Path) for name in SOURCES):
+        return True
+    return any(data[name] is None for name in datasets.names() if name in data)
 
 
 def _read(data: Data, model: keras.Model | None, function: str) -> Labelled:

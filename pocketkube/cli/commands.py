@@ -497,15 +497,13 @@ def _calibration(options: Namespace, model: Any) -> Any:
     from pocketkube.data import load_dataset
     from pocketkube.pruning.calibration import Calibration
     from pocketkube.spec.reading import parse_settings
-    from pocketkube.spec.sections import DatasetSettings
+    from pocketkube.spec.sections import DatasetSettings, source_of
     from pocketkube.stages.configs import Learning
     from pocketkube.stages.tasks import settled_task
     from pocketkube.stages.value_range import OtherRange, refuse_other_range
     from pocketkube.training.answers import calibration_by
 
-    name = options.dataset
-    source = {"npz" if name.endswith(".npz") else "builtin": name}
-    settings = parse_settings(DatasetSettings, source, "--dataset")
+    settings = parse_settings(DatasetSettings, source_of(options.dataset), "--dataset")
     dataset = load_dataset(settings)
     task = settled_task(Learning(), model, dataset)
     try:

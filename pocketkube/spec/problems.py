@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from pocketkube.errors import did_you_mean, to_use_instead
 from pocketkube.extension import Registry, datasets, stages, tasks
+from pocketkube.spec.sections import DatasetSettings
 from pocketkube.spec.spec import Spec
 from pocketkube.spec.stage_settings import STAGE_NAMES, added_stage
 
@@ -198,7 +199,7 @@ def _model_at(loc: Sequence[str | int], root: type[BaseModel]) -> type[BaseModel
         elif _names_stage(part):
             model = stage_model(str(part))
         elif part == "added":
-            added = datasets if loc[0] == "dataset" else tasks
+            added = datasets if model is DatasetSettings else tasks
         elif part in model.model_fields:
             model = _model_in(model.model_fields[str(part)].annotation) or model
     return model

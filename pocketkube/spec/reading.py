@@ -1,7 +1,7 @@
 """Reads a spec, refusing what is wrong with the line it stands on and what would be right."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -210,13 +210,15 @@ def validated(kind: type[Kind], document: Any) -> Kind:
 
 
 def plain(value: Any) -> Any:
-    """Lists as tuples and whole floats as ints: what strict validation asks for."""
+    """Lists as tuples, whole floats as ints and paths as text: what strict validation asks for."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return tuple(plain(item) for item in value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
+    if isinstance(value, PurePath):
+        return str(value)
     return value
 
 

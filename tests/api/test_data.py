@@ -6,12 +6,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from pydantic import Field
 
 import pocketkube as pk
 from pocketkube.api.data import Splits, are_split, dataset_of, inputs_of
 from pocketkube.data.dataset import Dataset
+from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.errors import UserError
-from pocketkube.spec.sections import DatasetSettings
+from pocketkube.extension import datasets
+from pocketkube.spec.sections import AddedDataset, DatasetSettings
 
 RNG = np.random.default_rng(0)
 X, Z = RNG.random((50, 6), dtype=np.float32), RNG.random((50, 3), dtype=np.float32)
@@ -74,6 +77,7 @@ def spec_file(tmp_path_factory):
         lambda file: file,
         lambda file: str(file),
         lambda file: {"npz": str(file)},
+        lambda file: {"npz": file},
         lambda file: DatasetSettings(npz=str(file)),
     ],
 )
@@ -83,6 +87,61 @@ def test_each_form_gives_the_splits_that_a_spec_gives(form, spec_file) -> None:
     assert are_split(data)
     assert_same(dataset_of(data, network(), "test"), wanted)
     assert_same(dataset_of(data, network(), "test"), dataset_of(data, network(), "test"))
+
+
+class Counted(AddedDataset):
+    """Rows of numbers, the last of them told by its number."""
+
+    count: int = Field(50, ge=20)
+
+    def load(self, settings: DatasetSettings) -> Dataset:
+        rows = Labelled((X[: self.count],), (Y[: self.count],))
+        return in_memory_dataset("counted", rows, None, settings, lambda x: x)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for known in ("_found", "_decorated"):
+        monkeypatch.setattr(datasets, known, dict(getattr(datasets, known)))
+    datasets.register("counted")(Counted)
+
+
+@pytest.mark.usefixtures("counted")
+@pytest.mark.parametrize(
+    ("data", "count"),
+    [
+        ("counted", 50),
+        ({"counted": {}}, 50),
+        ({"counted": None}, 50),
+        ({"counted": {"count": 30}, "test_fraction": 0.1}, 30),
+        ({"added": {"counted": {"count": 30}}}, 30),
+    ],
+    ids=str,
+)
+def test_a_data_set_that_a_notebook_adds_goes_by_its_name(data: object, count: int) -> None:
+    assert are_split(data)
+    found = dataset_of(data, network(), "test")
+    assert (found.name, found.train.size + found.validation.size + found.test.size) == (
+        "counted",
+        count,
+    )
+
+
+@pytest.mark.usefixtures("counted")
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"counted": {"count": 2}}, "test: data: counted.count: must be at least 20; received 2"),
+        ({"counted": {"cuont": 30}}, "test: data: counted.cuont: is not a known key; did you mean"),
+        ({"counter": {"count": 30}}, "test: data: counter: is not a known key; use one of builtin"),
+        ("counter", "test: data: builtin: 'counter' is not known; use one of"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_such_a_data_set_is_told(data: object, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        dataset_of(data, network(), "test")
+    assert said in str(error.value)
 
 
 def test_several_inputs_follow_the_models_order_whatever_the_structure() -> None:

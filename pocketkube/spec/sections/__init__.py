@@ -12,7 +12,7 @@ from pocketkube.spec.sections.cluster import (
     WorkerPods,
 )
 from pocketkube.spec.sections.cluster_weights import ClusterWeights
-from pocketkube.spec.sections.dataset import SOURCES, AddedDataset, DatasetSettings
+from pocketkube.spec.sections.dataset import SOURCES, AddedDataset, DatasetSettings, source_of
 from pocketkube.spec.sections.distill_model import DistillModel
 from pocketkube.spec.sections.distillation import UNCOMPRESSED, Distillation
 from pocketkube.spec.sections.fine_tune import FineTune
@@ -63,4 +63,5 @@ __all__ = [
     "Trait",
     "Trials",
     "WorkerPods",
+    "source_of",
 ]

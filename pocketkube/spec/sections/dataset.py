@@ -175,8 +175,7 @@ class DatasetSettings(Settings):
     @classmethod
     def _a_name_alone(cls, value: Any) -> Any:
         if isinstance(value, str):
-            added = value not in BUILT_IN and value in datasets.names()
-            return {"added": {value: {}}} if added else {"builtin": value}
+            return named(value)
         return below_added(value, cls.model_fields, datasets)
 
     @model_validator(mode="after")
@@ -224,6 +223,17 @@ class DatasetSettings(Settings):
         if self.added is not None:
             return "added", next(iter(self.added))
         return next((name, getattr(self, name)) for name in SOURCES if getattr(self, name))
+
+
+def source_of(text: str) -> dict[str, Any]:
+    """The settings that a text alone stands for: the path of an .npz file, or a data set's name."""
+    return {"npz": text} if text.endswith(".npz") else named(text)
+
+
+def named(name: str) -> dict[str, Any]:
+    """The settings that a data set's name alone stands for."""
+    added = name not in BUILT_IN and name in datasets.names()
+    return {"added": {name: {}}} if added else {"builtin": name}
 
 
 SOURCES = ("builtin", "npz", "idx", "cifar10", "cifar100", "image_folder", "tfrecord", "text", "added")
