@@ -1,6 +1,6 @@
 """Measures LiteRT files side by side on this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -14,6 +14,7 @@ from pocketkube.benchmarking import benchmark as measure
 from pocketkube.benchmarking.samples import Samples
 from pocketkube.errors import UserError
 from pocketkube.figures import milliseconds
+from pocketkube.litert.flatbuffer import input_ranks
 from pocketkube.spec.sections import Benchmark
 
 
@@ -84,10 +85,11 @@ def benchmark(
                 f'"net.tflite").path); received {file!r:.80}.'
             )
     parsed = settings_of("benchmark", Benchmark, settings)
-    return Benchmarked(measure([Path(file) for file in files], parsed, _samples(data)))
+    places = [Path(file) for file in files]
+    return Benchmarked(measure(places, parsed, _samples(data, places)))
 
 
-def _samples(data: Any) -> Samples | Path | None:
+def _samples(data: Any, files: Sequence[Path]) -> Samples | Path | None:
     if data is None:
         return None
     if isinstance(data, str | Path) and str(data).endswith(".npz"):
@@ -96,10 +98,13 @@ def _samples(data: Any) -> Samples | Path | None:
     from pocketkube.api.data import dataset_of
     from pocketkube.data.batches import materialize
 
-    if isinstance(data, tuple) and any(isinstance(x, Mapping) and len(x) > 1 for x in data):
+    # Of a tf.data.Dataset its elements.
+    structure = getattr(data, "element_spec", data)
+    if isinstance(structure, tuple) and any(isinstance(x, Mapping) and len(x) > 1 for x in structure):
         raise UserError(
             "benchmark: data: files do not know a model's names; give several inputs or labels as a "
             "list in the order of the model's, not as a dict."
         )
-    dataset = dataset_of(data, None, "benchmark")
+    ranks = input_ranks(files[0]) if files else None
+    dataset = dataset_of(data, None, "benchmark", ranks)
     return Samples(dataset.name, *materialize(dataset.test, None, 0))

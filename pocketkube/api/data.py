@@ -85,7 +85,9 @@ class Splits:
             )
 
 
-def dataset_of(data: Data, model: keras.Model | None, function: str) -> Dataset:
+def dataset_of(
+    data: Data, model: keras.Model | None, function: str, ranks: Sequence[int] | None = None
+) -> Dataset:
     """Data as three splits that never overlap.
 
     Args:
@@ -99,6 +101,8 @@ def dataset_of(data: Data, model: keras.Model | None, function: str) -> Dataset:
             for a spec's TFRecords.
         model: Whose inputs and outputs a dict's keys name; None takes keys in alphabetical order.
         function: The API's function, for messages.
+        ranks: How many axes each input of a file has, that of the examples included, where there is no
+            model to tell whether a tf.data.Dataset is batched.
 
     Returns:
         The data set. The splits are the same on every call: of the same data no example is trained on
@@ -122,7 +126,7 @@ def dataset_of(data: Data, model: keras.Model | None, function: str) -> Dataset:
         return dataset
     splits = data if isinstance(data, Splits) else Splits(data)
     train, validation, test = (
-        None if part is None else _read(part, model, function)
+        None if part is None else _read(part, model, function, ranks)
         for part in (splits.train, splits.validation, splits.test)
     )
     assert train is not None
@@ -222,14 +226,16 @@ def _is_source(data: Data) -> bool:
     return any(data[name] is None for name in datasets.names() if name in data)
 
 
-def _read(data: Data, model: keras.Model | None, function: str) -> Labelled:
+def _read(
+    data: Data, model: keras.Model | None, function: str, ranks: Sequence[int] | None = None
+) -> Labelled:
     """Inputs and labels in the model's order and weights, as arrays; no labels where there are none."""
-    found = _as_arrays(data, model, function)
+    found = _as_arrays(data, model, function, ranks)
     if not _changes(data):
         return found
     # Examples are held out by what they are: they stand in another place in every call.
     digests = _digests((*found.inputs, *found.labels))
-    again = _as_arrays(data, model, function)
+    again = _as_arrays(data, model, function, ranks)
     known = np.isin(digests, _digests((*again.inputs, *again.labels)))
     if known.mean() < _ALIKE:
         warnings.warn(
@@ -245,10 +251,12 @@ def _read(data: Data, model: keras.Model | None, function: str) -> Labelled:
     return Labelled(inputs, labels, None if found.weights is None else found.weights[order], keys)
 
 
-def _as_arrays(data: Data, model: keras.Model | None, function: str) -> Labelled:
+def _as_arrays(
+    data: Data, model: keras.Model | None, function: str, ranks: Sequence[int] | None
+) -> Labelled:
     """What `_read` gives, in the order in which it is read."""
     if isinstance(data, tf.data.Dataset):
-        x, y, w = _parts(_of_tensors(data, model, function), function)
+        x, y, w = _parts(_of_tensors(data, model, function, ranks), function)
     elif isinstance(data, keras.utils.PyDataset):
         x, y, w = _parts(_of_batches(data, function), function)
     else:
@@ -384,7 +392,9 @@ def _refuse_other_shapes(given: Sequence[Shape], model: keras.Model, function: s
     refuse_other_shapes(f"{function}: data", given, model.name, wanted)
 
 
-def _of_tensors(data: tf.data.Dataset, model: keras.Model | None, function: str) -> Any:
+def _of_tensors(
+    data: tf.data.Dataset, model: keras.Model | None, function: str, ranks: Sequence[int] | None
+) -> Any:
     """All examples of a tf.data.Dataset, in the structure of its elements."""
     specs = keras.tree.flatten(data.element_spec)
     for spec in specs:
@@ -395,21 +405,22 @@ def _of_tensors(data: tf.data.Dataset, model: keras.Model | None, function: str)
             f"{function}: data: the tf.data.Dataset never ends; leave out repeat(), or end it with "
             "take(n)."
         )
-    if not _is_batched(data, model):
+    if not _is_batched(data, model, ranks):
         # Examples that may differ in length come one by one, to be told of in words.
         same = all(spec.shape.is_fully_defined() for spec in specs)
         data = data.batch(256 if same else 1)
     return _joined(data, function)
 
 
-def _is_batched(data: tf.data.Dataset, model: keras.Model | None) -> bool:
+def _is_batched(data: tf.data.Dataset, model: keras.Model | None, ranks: Sequence[int] | None) -> bool:
     spec = data.element_spec
     inputs = spec[0] if isinstance(spec, tuple) else spec
     first = keras.tree.flatten(inputs)[0]
     if first.shape.rank is None:
         raise UserError("data: the rank of the tf.data.Dataset's tensors is unknown; set their shapes.")
     if model is None:
-        return first.shape.rank > 0 and first.shape[0] is None
+        # A batch that is always full has its size in place of None.
+        return first.shape.rank == ranks[0] if ranks else None in first.shape[:1]
     names = input_names(model)
     named = isinstance(inputs, Mapping) and min(inputs) in names
     return first.shape.rank == len(model.inputs[names.index(min(inputs)) if named else 0].shape)

@@ -1,6 +1,7 @@
 """What all that look into a LiteRT file ask of its flatbuffer."""
 
 import struct
+from pathlib import Path
 from typing import Any
 
 import flatbuffers
@@ -31,6 +32,18 @@ def read_model(content: bytes) -> Any:
         raise UserError(
             f"The LiteRT file is damaged or cut short; received {len(content)} bytes."
         ) from error
+
+
+def input_ranks(file: Path) -> tuple[int, ...]:
+    """How many axes each input of a file has, that of the examples included.
+
+    Raises:
+        UserError: If it is no LiteRT file, or cut short.
+    """
+    refuse_other_files(file, file.name)
+    graph = read_model(file.read_bytes()).subgraphs[0]
+    shapes = (graph.tensors[number].shape for number in graph.inputs)
+    return tuple(0 if shape is None else len(shape) for shape in shapes)
 
 
 def write_model(model: Any, size: int) -> bytes:

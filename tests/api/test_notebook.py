@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 from sklearn.datasets import load_digits
 
@@ -98,6 +99,16 @@ def test_files_are_measured_and_shown_as_the_command_line_shows_them(notebook, c
     assert found.latency_ratio is not None
     assert min(file.score or 0 for file in found.files) > 0.9
     assert "<td" in found._repr_html_()
+
+
+@pytest.mark.parametrize("drop_remainder", [False, True])
+def test_a_file_is_scored_on_batches_as_on_the_arrays(notebook, drop_remainder: bool) -> None:
+    settings = {"runs": 5, "max_seconds": 1, "threads": [1]}
+    images, labels = DATA[0][:96], DATA[1][:96]
+    stream = tf.data.Dataset.from_tensor_slices((images, labels))
+    score = pk.benchmark(notebook.old.path, data=(images, labels), **settings).files[0].score
+    for data in (stream, stream.batch(8, drop_remainder=drop_remainder)):
+        assert pk.benchmark(notebook.old.path, data=data, **settings).files[0].score == score
 
 
 def test_two_models_are_compared_on_what_was_not_trained_on(notebook) -> None:
