@@ -4,7 +4,7 @@ import hashlib
 import numbers
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -231,10 +231,13 @@ def _read(
 ) -> Labelled:
     """Inputs and labels in the model's order and weights, as arrays; no labels where there are none."""
     found = _as_arrays(data, model, function, ranks)
-    if not _changes(data):
+    if not isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
         return found
-    # Examples are held out by what they are: they stand in another place in every call.
+    # A stream may give an example more than once, as repeat(2) does.
     digests = _digests((*found.inputs, *found.labels))
+    if not _changes(data):
+        return replace(found, same=np.unique(digests, return_inverse=True)[1])
+    # Examples are held out by what they are: they stand in another place in every call.
     again = _as_arrays(data, model, function, ranks)
     known = np.isin(digests, _digests((*again.inputs, *again.labels)))
     if known.mean() < _ALIKE:
@@ -248,7 +251,8 @@ def _read(
     order = np.argsort(digests, kind="stable")
     keys = np.array([_keys(digests[row]) for row in order])
     inputs, labels = (tuple(x[order] for x in arrays) for arrays in (found.inputs, found.labels))
-    return Labelled(inputs, labels, None if found.weights is None else found.weights[order], keys)
+    weights = None if found.weights is None else found.weights[order]
+    return Labelled(inputs, labels, weights, keys, np.unique(digests[order], return_inverse=True)[1])
 
 
 def _as_arrays(

@@ -24,12 +24,15 @@ class Labelled:
         weights: What each example counts in the loss, `[N]` or `[N, 1]`; None where all count alike.
         keys: `[N, 2]` numbers from 0 to 1 by which examples are held out for the test and for
             validation; None where they are by their places, in proportion from every class.
+        same: `[N]` numbers that are equal where examples are: none of these is held out without the
+            others. None where each example is one of its own.
     """
 
     inputs: Arrays
     labels: Arrays
     weights: np.ndarray | None = None
     keys: np.ndarray | None = None
+    same: np.ndarray | None = None
 
 
 class Shares(Protocol):
@@ -199,6 +202,13 @@ def _held_out(
     part: Labelled, kinds: tuple[Labels, ...], fraction: float, column: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """See `hold_out`; `column` says which of the keys count."""
+    if part.same is not None:
+        # The first of each in the order in which they stand; copies follow it.
+        _, first, numbers = np.unique(part.same, return_index=True, return_inverse=True)
+        places = np.sort(first)
+        distinct = replace(_take(part, places), same=None)
+        held = np.isin(first[numbers], places[_held_out(distinct, kinds, fraction, column)[1]])
+        return np.flatnonzero(~held), np.flatnonzero(held)
     if part.keys is not None:
         return hold_out_by_keys(part.keys[:, column], fraction)
     return hold_out(_strata(part, kinds), fraction)
@@ -217,6 +227,6 @@ def _strata(part: Labelled, kinds: tuple[Labels, ...]) -> np.ndarray | int:
 
 
 def _take(part: Labelled, rows: np.ndarray) -> Labelled:
-    weights, keys = (None if x is None else x[rows] for x in (part.weights, part.keys))
+    weights, keys, same = (None if x is None else x[rows] for x in (part.weights, part.keys, part.same))
     inputs, labels = (tuple(x[rows] for x in arrays) for arrays in (part.inputs, part.labels))
-    return Labelled(inputs, labels, weights, keys)
+    return Labelled(inputs, labels, weights, keys, same)

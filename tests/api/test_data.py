@@ -316,6 +316,17 @@ def test_a_pipeline_that_shuffles_holds_out_the_same_examples_in_every_call(batc
     assert not held & {row.tobytes() for row in again.train.arrays[0][0]}
 
 
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_an_example_that_a_pipeline_repeats_stands_on_one_side_only(shuffled: bool) -> None:
+    once = tf.data.Dataset.from_tensor_slices((X, Y))
+    once = once.shuffle(50) if shuffled else once
+    alone, found = (dataset_of(each.batch(8), network(), "test") for each in (once, once.repeat(3)))
+    for split in ("train", "validation", "test"):
+        rows = [row.tobytes() for row in getattr(found, split).arrays[0][0]]
+        wanted = [row.tobytes() for row in getattr(alone, split).arrays[0][0]]
+        assert sorted(rows) == sorted(3 * wanted)
+
+
 def test_padding_that_counts_in_a_score_is_told_of() -> None:
     words = RNG.integers(1, 9, (40, 6)) * (np.arange(6) < 4)
     tags = words % 3
