@@ -25,6 +25,7 @@ from pocketkube.training.evaluation import Judge, evaluate_by, fitting_batch, ju
 from pocketkube.training.finite import refuse_loss, refuse_weights
 from pocketkube.training.history import Epoch, History, OnEpoch
 from pocketkube.training.kept_epoch import end_with_kept, finished, keep_if_good
+from pocketkube.training.losses import WEIGHTED_MEAN
 from pocketkube.training.method import Method
 from pocketkube.training.optimizer import build_optimizer
 from pocketkube.training.schedules import learning_rate
@@ -153,6 +154,7 @@ def _train(
         end_with_kept(course, state, workers)
         return
     _refuse_idle(course, workers)
+    _refuse_parts(course, workers)
     examples = course.distillation.prepared(course.dataset.train, course.settings, workers)
     step = train_step(course, workers)
     judge = judge_of(course.model, course.task, course.method)
@@ -264,6 +266,19 @@ def _refuse_idle(course: Course, workers: Workers) -> None:
     raise UserError(
         f"training.batch_size: {size} cannot be shared by {workers.size} workers; use "
         f"{workers.size} or more."
+    )
+
+
+def _refuse_parts(course: Course, workers: Workers) -> None:
+    """Refuses a loss that no part of a batch can tell."""
+    parts = course.settings.gradient_accumulation_steps
+    if not course.task.divides_by_weights or (parts == 1 and workers.size == 1):
+        return
+    name, count = ("gradient_accumulation_steps", parts) if parts > 1 else ("workers", workers.size)
+    raise UserError(
+        f"training.{name}: has to be 1 where a loss is compiled with reduction='{WEIGHTED_MEAN}' and "
+        "there are weights of examples or classes: it is divided by the sum of the whole batch's; "
+        f"received {count}. Compile it with 'sum_over_batch_size' otherwise."
     )
 
 

@@ -11,6 +11,8 @@ from pocketkube.keras_private import apply_mask, mask_of
 from pocketkube.measures.points import Normalizer, as_points, normalizers
 
 TINY = 1e-7
+# The reduction that divides by the sum of the weights, not by how many examples there are.
+WEIGHTED_MEAN = "mean_with_sample_weight"
 # Errors beneath this part of the normaliser count squared. The best models are off by some three
 # times as much on 300-W: there, all points pull alike.
 SQUARED_BELOW = 0.01
@@ -30,7 +32,8 @@ def loss_of_each(
         labels: `[batch, ...]` in the form that it takes.
         outputs: `[batch, ...]`.
         counted: `[batch, ...]`: which positions count; all if None.
-        weights: `[batch, ...]`: what each position's loss is multiplied by.
+        weights: `[batch, ...]`: what each position's loss is multiplied by, over their mean where the
+            loss is reduced to a `WEIGHTED_MEAN`.
 
     Returns:
         `[batch]`. Where a loss gives one number for the whole batch, each example's is that number;
@@ -45,15 +48,32 @@ def loss_of_each(
         values = tf.fill([batch], values)
         # A loss that sees all positions at once has none of each to leave out.
         masks = []
+    mask = reduce(tf.logical_and, masks) if masks else None
     if weights is not None:
-        values *= _of_rank(tf.cast(weights, values.dtype), values.shape.rank)
-    if masks:
-        mask = reduce(tf.logical_and, masks)
-        values *= apply_mask(None, mask, values.dtype, loss.reduction or "mean")
+        weights = _of_rank(tf.cast(weights, values.dtype), values.shape.rank)
+        if loss.reduction == WEIGHTED_MEAN:
+            weights = over_mean(weights, mask)
+        values *= weights
+    if mask is not None:
+        # Without weights a mean with weights is one.
+        reduction = "mean" if loss.reduction in (None, WEIGHTED_MEAN) else loss.reduction
+        values *= apply_mask(None, mask, values.dtype, reduction)
     positions = list(range(1, len(values.shape)))
     if loss.reduction == "sum":
         return tf.reduce_sum(values, axis=positions) * tf.cast(batch, values.dtype)
     return tf.reduce_mean(values, axis=positions)
+
+
+def over_mean(weights: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:
+    """Weights of which the mean is 1, as the sum of theirs is what Keras divides by.
+
+    Args:
+        weights: `[batch, ...]`.
+        counted: Of the same shape: which of them count, or to which part; all alike if None.
+    """
+    counted = tf.ones_like(weights) if counted is None else tf.cast(counted, weights.dtype)
+    total = tf.reduce_sum(weights * counted)
+    return tf.math.divide_no_nan(weights * tf.reduce_sum(counted), total)
 
 
 def mask_weights(outputs: Any, values: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:

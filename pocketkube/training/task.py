@@ -11,15 +11,16 @@ import tensorflow as tf
 
 from pocketkube.data.dataset import Labels
 from pocketkube.errors import UserError
+from pocketkube.keras_private import mask_of
 from pocketkube.measures import Measure, Points, TaskMeasure, Wording, label_places
 from pocketkube.structure import output_names
 from pocketkube.training.class_heads import ClassHead
 from pocketkube.training.compiled import compiled_losses, is_compiled
-from pocketkube.training.head import Head, keras_loss
+from pocketkube.training.head import Head, keras_loss, mean_over_positions
 from pocketkube.training.heads import PointHead, head_of_config
 from pocketkube.training.infer import ending, infer_heads
 from pocketkube.training.label_kinds import LabelKind
-from pocketkube.training.losses import LandmarkLoss
+from pocketkube.training.losses import WEIGHTED_MEAN, LandmarkLoss, over_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +97,23 @@ class Task:
         Returns:
             `[batch]`; its mean is what Keras gives for the batch.
         """
-        matched = self._matched(labels, outputs)
-        losses = tf.add_n([head.weight * head.losses(y, z, smoothing) for head, y, z in matched])
-        weights = self._apart(labels)[1]
-        return losses if weights is None else losses * tf.cast(weights, losses.dtype)
+        weights, losses = self._apart(labels)[1], []
+        for head, y, z in self._matched(labels, outputs):
+            loss = head.weight * head.losses(y, z, smoothing)
+            if weights is not None:
+                loss *= _weights_of(head, y, z, tf.cast(weights, loss.dtype))
+            losses.append(loss)
+        return tf.add_n(losses)
+
+    @property
+    def divides_by_weights(self) -> bool:
+        """Whether the loss of a batch is divided by the sum of all its weights, as `loss` does."""
+        return any(
+            head.loss is not None
+            and head.loss.reduction == WEIGHTED_MEAN
+            and (self.weighted is not None or bool(isinstance(head, ClassHead) and head.class_weights))
+            for head in self.heads
+        )
 
     @property
     def leaves_out(self) -> bool:
@@ -247,6 +261,18 @@ class Task:
             return arrays, None
         *arrays, weights = arrays
         return arrays, weights
+
+
+def _weights_of(head: Head, labels: Any, outputs: Any, weights: tf.Tensor) -> tf.Tensor:
+    """What the loss of each example is multiplied by, `[batch]`."""
+    if head.loss is None or head.loss.reduction != WEIGHTED_MEAN:
+        return weights
+    if head.leaves_out:
+        return over_mean(weights, head.counted(labels, outputs))
+    mask = mask_of(outputs)
+    return over_mean(
+        weights, None if mask is None else mean_over_positions(tf.cast(mask, weights.dtype))
+    )
 
 
 def task_of_config(config: Mapping[str, Any]) -> Task:

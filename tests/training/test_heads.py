@@ -1,7 +1,7 @@
 """The task's loss is what Keras itself computes of the compiled model, whatever it is compiled with."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,52 @@ def test_the_loss_is_what_keras_computes(name: str, tmp_path: Path) -> None:
     assert ours(task, model, given) == pytest.approx(wanted, rel=1e-5)
     wanted_kinds = case.kinds or ", ".join(["classification"] * len(given))
     assert ", ".join(head.kind for head in task.heads) == wanted_kinds
+
+
+# Over the mean of the weights, or not.
+REDUCTIONS = ["sum_over_batch_size", "mean_with_sample_weight"]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_weights_of_examples_count_as_in_keras(reduction: str) -> None:
+    model = net("values, logits")
+    own = losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
+    model.compile(loss=[losses.MeanSquaredError(reduction=reduction), own], loss_weights=[1.0, 0.3])
+    labels, weights = [Y["three values"], Y["four"]], 100 * RNG.random(COUNT)
+    wanted = model.evaluate(X, labels, COUNT, 0, [weights, weights], return_dict=True)["loss"]
+    task = told_again(replace(infer_task(model, None, 4), weighted=2))
+    assert ours(task, model, [*labels, weights]) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_weights_of_classes_count_as_in_keras(reduction: str) -> None:
+    model, weights = net("logits"), (0.5, 20.0, 3.0, 7.0)
+    loss = losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
+    model.compile(loss=loss)
+    # Keras takes weights of classes in fit alone, and makes such weights of examples of them.
+    each = np.array(weights)[Y["four"]]
+    wanted = model.evaluate(X, Y["four"], COUNT, 0, each, return_dict=True)["loss"]
+    (head,) = infer_task(model, 4).heads
+    task = told_again(Task((replace(head, class_weights=weights),), ""))
+    assert ours(task, model, Y["four"]) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_weights_and_masks_count_as_in_keras(reduction: str, weighted: bool) -> None:
+    words = keras.Input((5,), dtype="int32")
+    steps = layers.LSTM(4, return_sequences=True)(layers.Embedding(9, 3, mask_zero=True)(words))
+    model = keras.Model(words, layers.Dense(4, activation="softmax")(steps))
+    model.compile(loss=losses.SparseCategoricalCrossentropy(reduction=reduction))
+    x = RNG.integers(1, 9, (20, 5)) * (np.arange(5) < RNG.integers(1, 6, (20, 1)))
+    labels, weights = RNG.integers(0, 4, (20, 5)), 100 * RNG.random(20)
+    told = np.repeat(weights[:, None], 5, axis=1) if weighted else None
+    wanted = float(model.compute_loss(x, labels, model(x), told))
+    task = infer_task(model, Labels(4, shape=(5,)))
+    given = labels
+    if weighted:
+        task, given = replace(task, weighted=1), [labels, weights]
+    assert float(np.mean(task.loss(given, model(x)))) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_positions_have_a_class_each() -> None:

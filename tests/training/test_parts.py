@@ -12,6 +12,7 @@ from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.distillation import FromTeachers, Teacher
+from pocketkube.errors import UserError
 from pocketkube.measures import Classes
 from pocketkube.quantization.quantize import quantize
 from pocketkube.spec.sections import DatasetSettings, Distillation, QuantizeWeights, Training
@@ -129,6 +130,27 @@ def test_heads_and_weights_of_examples_go_with_parts(tmp_path) -> None:
     )
     assert_alike(one, other)
     np.testing.assert_allclose(figures, told, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "ranks", "named"),
+    [
+        ({"gradient_accumulation_steps": 2}, 1, "gradient_accumulation_steps: .*; received 2"),
+        ({}, 3, "workers: .*; received 3"),
+    ],
+)
+def test_a_loss_over_the_sum_of_weights_goes_with_whole_batches_alone(
+    digits,  # noqa: F811
+    settings: dict[str, int],
+    ranks: int,
+    named: str,
+) -> None:
+    model = net(norm=False)
+    loss = keras.losses.SparseCategoricalCrossentropy(True, reduction="mean_with_sample_weight")
+    head = ClassHead("output", Classes(), loss, num_classes=10, class_weights=(2.0,) * 10)
+    task, workers = Task((head,), "of digits"), Ranked(0, ranks)
+    with pytest.raises(UserError, match=f"training.{named}"):
+        train(model, digits, task, course(**settings), seed=0, workers=lambda: workers)
 
 
 def tokens(like: Dataset) -> tuple[keras.Model, Dataset, Task]:
