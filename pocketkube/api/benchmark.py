@@ -14,6 +14,7 @@ from pocketkube.benchmarking import benchmark as measure
 from pocketkube.benchmarking.samples import Samples
 from pocketkube.errors import UserError
 from pocketkube.figures import milliseconds
+from pocketkube.files.whole import place_of
 from pocketkube.litert.flatbuffer import input_ranks
 from pocketkube.spec.sections import Benchmark
 
@@ -85,7 +86,7 @@ def benchmark(
                 f'"net.tflite").path); received {file!r:.80}.'
             )
     parsed = settings_of("benchmark", Benchmark, settings)
-    places = [Path(file) for file in files]
+    places = [place_of(str(file), Path()) for file in files]
     return Benchmarked(measure(places, parsed, _samples(data, places)))
 
 
@@ -93,7 +94,7 @@ def _samples(data: Any, files: Sequence[Path]) -> Samples | Path | None:
     if data is None:
         return None
     if isinstance(data, str | Path) and str(data).endswith(".npz"):
-        return Path(data)
+        return place_of(str(data), Path())
     # TensorFlow, for data alone: files are measured without.
     from pocketkube.api.data import dataset_of
     from pocketkube.data.batches import materialize

@@ -15,7 +15,7 @@ from pocketkube.api.traces import settings_left
 from pocketkube.bundle import Bundle, computes_in_half, in_float32, refuse_unfit_weights
 from pocketkube.errors import UserError
 from pocketkube.figures import NUMBER, bounded, count, ratio
-from pocketkube.files.whole import replaced_file
+from pocketkube.files.whole import place_of, replaced_file
 from pocketkube.graph.by_name import in_order, order_of
 from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.fixed_size import open_shapes
@@ -245,7 +245,7 @@ def path_of(function: str, path: object, example: str) -> Path:
 
     Args:
         function: The API's function, for messages.
-        path: What it was given.
+        path: What it was given; ~ is the home folder.
         example: A path that would be right.
 
     Raises:
@@ -253,7 +253,7 @@ def path_of(function: str, path: object, example: str) -> Path:
     """
     if not isinstance(path, str | PathLike):
         raise UserError(f"{function}: needs the path of a file, as {example!r}; received {path!r:.80}.")
-    return Path(path)
+    return place_of(str(path), Path())
 
 
 def refuse_order(function: str, network: Network, settings: StageBase) -> None:

@@ -196,6 +196,18 @@ def test_a_packed_file_is_read_with_what_it_holds(tmp_path: Path) -> None:
     assert not pk.import_model(few.save(tmp_path / "few.keras")).steps
 
 
+def test_a_tilde_is_the_home_folder_wherever_a_path_is_given(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "digits.npz", x=DATA[0][:50], y=DATA[1][:50])
+    small = pk.prune(network(), speedup=1.5)
+    assert small.save("~/net.keras") == tmp_path / "net.keras"
+    assert pk.export(pk.import_model("~/net.keras"), "~/net.tflite").path == tmp_path / "net.tflite"
+    settings = {"runs": 5, "max_seconds": 1, "threads": [1]}
+    assert pk.benchmark("~/net.tflite", data="~/digits.npz", **settings).files[0].score is not None
+    assert not (tmp_path / "~").exists()
+
+
 def test_levels_in_a_keras_file_are_seen(notebook, tmp_path: Path) -> None:
     again = pk.import_model(notebook.quantized.save(tmp_path / "net.keras"))
     assert pk.export(again, tmp_path / "net.tflite").number_format == "int8"
