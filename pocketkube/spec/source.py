@@ -21,7 +21,7 @@ class _TooLarge(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-3 as a number, as YAML 1.2 and editors do, and that stops in time."""
+    """SafeLoader that reads numbers as YAML 1.2 and editors do, and that stops in time."""
 
     _nodes = _depth = 0
 
@@ -46,11 +46,16 @@ class _Loader(yaml.SafeLoader):
                 problem_mark=node.start_mark,
             ) from error
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """A whole number, to the base of ten where nothing else is said: 010 is ten."""
+        text = str(self.construct_scalar(node))
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
 
 class Dumper(yaml.SafeDumper):
-    """SafeDumper whose texts `read_document` gives back as they are.
+    """SafeDumper whose texts `read_document` gives back as they are, and readers of YAML 1.1, too.
 
-    1e-3 is quoted, and so is what YAML takes for the end of a line besides the usual.
+    1e-3 and 1:30 are quoted, and so is what YAML takes for the end of a line besides the usual.
     """
 
     def analyze_scalar(self, scalar: str) -> Any:
@@ -62,12 +67,24 @@ class Dumper(yaml.SafeDumper):
         return analysis
 
 
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+# In YAML 1.1, which PyYAML reads, 010 is eight, 1:30 ninety, and 2026-01-01 no text.
+_OF_YAML_1_1 = (_INT, _FLOAT, "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
+# YAML 1.2, section 10.3.2.
+_NUMBERS = {
+    _INT: r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$",
+    _FLOAT: r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+}
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag not in _OF_YAML_1_1]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_constructor(_INT, _Loader.construct_yaml_int)
 for _side in (_Loader, Dumper):
-    _side.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"[-+]?(?:[0-9]+|\.[0-9]+|[0-9]+\.[0-9]*)[eE][-+]?[0-9]+$"),
-        list("-+.0123456789"),
-    )
+    for _tag, _pattern in _NUMBERS.items():
+        _side.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
 
 
 def read_document(path: Path) -> tuple[dict[Any, Any], yaml.MappingNode]:
@@ -146,7 +163,7 @@ def _as_read(key: yaml.Node) -> str:
     """What a key became that is no text in YAML, as True of yes and None of ~."""
     if key.tag == "tag:yaml.org,2002:str":
         return str(key.value)
-    return str(yaml.constructor.SafeConstructor().construct_document(key))
+    return str(_Loader("").construct_document(key))
 
 
 def _text(path: Path) -> str:
@@ -189,12 +206,14 @@ def _check_keys(node: yaml.MappingNode, name: str) -> None:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
             raise UserError(f"{name} line {line}: a key must be a word, not a list or a mapping")
-        if key.value in first_lines:
+        # 1 and 01 are the same.
+        read = _as_read(key) if key.tag == _INT else key.value
+        if read in first_lines:
             raise UserError(
                 f"{name} line {line}: '{key.value:.60}' is given twice, first on line "
-                f"{first_lines[key.value]}; keep one"
+                f"{first_lines[read]}; keep one"
             )
-        first_lines[key.value] = line
+        first_lines[read] = line
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str, name: str) -> str:

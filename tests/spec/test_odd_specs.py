@@ -123,6 +123,31 @@ def test_any_mapping(document: Any) -> None:
     answer(parse_spec, document)
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("10", 10), ("010", 10), ("08", 8), ("+7", 7), ("0o10", 8), ("0x10", 16), ("1e1", 10), ("07.", 7)],
+)
+def test_a_whole_number_is_what_it_looks_like(text: str, number: int) -> None:
+    """In YAML 1.1 010 is eight, and 08 is text."""
+    spec = told(f"{RIGHT}training: {{epochs: {text}}}\n")
+    assert isinstance(spec, Spec)
+    assert spec.training.epochs == number
+
+
+@pytest.mark.parametrize("text", ["1:30", "1_000", "0b11", "-0o10", "1:30.5", "2026-01-01", "="])
+def test_what_is_no_number_in_yaml_1_2_is_text(text: str) -> None:
+    said = str(told(f"{RIGHT}training: {{epochs: {text}}}\n"))
+    assert said == f"spec.yaml line 4: training.epochs: must be a whole number; received '{text}'"
+    spec = told(RIGHT.replace("lenet", text + ".keras").replace("digits", f"{{npz: {text}}}"))
+    assert isinstance(spec, Spec)
+    assert spec.dataset.npz == text
+
+
+def test_one_number_written_in_two_ways_is_one_key() -> None:
+    said = told(f"{RIGHT}training: {{class_weights: {{0: 1, 1: 5, 01: 6}}}}\n")
+    assert "line 4: '01' is given twice, first on line 4; keep one" in str(said)
+
+
 @pytest.mark.parametrize("key", ["yes", "~", "1", "2026-01-01", "no", "1e3", "null", "0x10"])
 def test_a_key_that_is_no_text_has_its_line(key: str) -> None:
     assert str(told(f"{RIGHT}{key}: 3\n")).startswith("spec.yaml line 4: ")

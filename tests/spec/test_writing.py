@@ -6,6 +6,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from pydantic import BaseModel
 
@@ -73,6 +74,16 @@ def test_what_is_read_back_is_equal(tmp_path_factory: pytest.TempPathFactory, sp
 )
 def test_it_is_what_a_user_would_write(document: dict) -> None:
     assert document_of(parse_spec(document)) == document
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["010", "08", "1:30", "1e3", "1e-3", "0o10", "1_000", "0b1", "0x1f", "2026-01-01", "no", "="],
+)
+def test_a_file_that_is_called_like_a_number_is_read_back_by_all_readers(name: str) -> None:
+    text = yaml_of(document_of(parse_spec(SHORT | {"dataset": {"npz": name}, "stages": []})))
+    assert f"npz: '{name}'" in text
+    assert yaml.safe_load(text)["dataset"]["npz"] == name
 
 
 def test_null_is_never_more_than_leaving_a_field_out() -> None:
