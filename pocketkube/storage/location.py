@@ -78,6 +78,9 @@ class Location(ABC):
     def matches(self) -> tuple["Location", ...]:
         """The files that it means as a pattern, by name: *, [abc], and ** for any folders.
 
+        What is there under its very name is no pattern, nor are the folders on the way that are: a path
+        may lead through `data [1]`.
+
         Raises:
             UserError: If it is elsewhere, and the server is away or refuses.
         """
@@ -191,7 +194,11 @@ class LocalLocation(Location):
         return json.dumps(stats)
 
     def _matching(self) -> list[Path]:
-        return [Path(name) for name in sorted(glob.glob(str(self.path), recursive=True))]  # noqa: PTH207
+        if os.path.exists(self.path):  # noqa: PTH110 - of what may not be looked at pathlib's raises.
+            return [self.path]
+        base = next(above for above in self.path.parents if os.path.exists(above))  # noqa: PTH110
+        pattern = str(self.path.relative_to(base))
+        return [base / name for name in sorted(glob.glob(pattern, root_dir=base, recursive=True))]  # noqa: PTH207
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -275,12 +282,14 @@ class S3Location(Location):
         return json.dumps([(str(each), each.size_bytes, each.etag) for each in objects])
 
     def _matching(self, server: Server) -> list[S3Object]:
-        pattern = self.address.key
-        begins = re.split(r"[*\[]", pattern, maxsplit=1)[0]
+        begins = re.split(r"[*\[]", self.address.key, maxsplit=1)[0]
+        listed = list_objects(server, self.address.bucket, begins)
+        keys, pattern = [each.key.split("/") for each in listed], self.address.key.split("/")
+        known = _known(keys, pattern)
         return [
             each
-            for each in list_objects(server, self.address.bucket, begins)
-            if _match(each.key.split("/"), pattern.split("/"))
+            for each, key in zip(listed, keys, strict=True)
+            if key[:known] == pattern[:known] and _match(key[known:], pattern[known:])
         ]
 
     def _objects(self, server: Server) -> list[S3Object]:
@@ -325,6 +334,12 @@ def _at(server: Server, address: S3Address) -> list[S3Object]:
     """The one object of this name, or else all below it."""
     found = find_object(server, address.bucket, address.key)
     return [found] if found else list_objects(server, address.bucket, address.object(""))
+
+
+def _known(keys: Sequence[Sequence[str]], pattern: Sequence[str]) -> int:
+    """How many segments a pattern begins with that are there under their very names."""
+    depths = range(len(pattern), 0, -1)
+    return next((at for at in depths if any(key[:at] == pattern[:at] for key in keys)), 0)
 
 
 def _match(names: Sequence[str], pattern: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ from pocketkube.data.dataset import Labels
 from pocketkube.data.npz import load_examples
 from pocketkube.data.splits import hold_out
 from pocketkube.errors import DataError, UserError
+from pocketkube.spec.reading import load_spec, resolve_paths
 from pocketkube.spec.sections import DatasetSettings
 
 GENERATOR = np.random.default_rng(7)
@@ -498,6 +499,20 @@ def test_tfrecord_files_named_for_a_split_are_that_split(tmp_path):
         list(range(100, 120)),
         list(range(120, 130)),
     )
+
+
+@pytest.mark.parametrize("name", ["a.tfrecord", "*.tfrecord", "b[1].records"])
+def test_records_are_found_below_a_folder_with_brackets_in_its_name(tmp_path, name):
+    folder = tmp_path / "job [1]"
+    folder.mkdir()
+    write_records(folder / "a.tfrecord", range(60))
+    write_records(folder / "b[1].records", range(60))
+    (folder / "spec.yaml").write_text(
+        f"dataset: {{tfrecord: '{name}'}}\nmodel: lenet\nstages: [fine_tune]\n"
+    )
+    settings = resolve_paths(load_spec(folder / "spec.yaml"), folder).dataset
+    parts = record_values(load_dataset(settings.model_copy(update={"value_range": (0.0, 255.0)})))
+    assert sorted(value for part in parts for value in part) == list(range(60))
 
 
 def test_says_what_is_wrong_with_tfrecords(tmp_path):

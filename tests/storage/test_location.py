@@ -221,6 +221,30 @@ def test_a_pattern_means_what_it_means_in_a_folder(there: str, tmp_path: Path, p
     assert [m.removeprefix(f"{there}/") for m in remote] == [m.removeprefix(f"{data}/") for m in local]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("run [1]/a-*", ["run [1]/a-1", "run [1]/a-2"]),
+        ("run [1]/b[1].records", ["run [1]/b[1].records"]),
+        ("run [12]/a-*", ["run 1/a-1"]),
+        ("**/a-2", ["run [1]/a-2"]),
+        ("run [1]/none-*", []),
+    ],
+)
+@pytest.mark.parametrize("on_server", [False, True])
+def test_brackets_in_the_name_of_a_folder_or_a_file_are_no_pattern(
+    there: str, tmp_path: Path, pattern: str, found: list[str], on_server: bool
+) -> None:
+    names = ("run [1]/a-1", "run [1]/a-2", "run [1]/b[1].records", "run [1]/b1.records", "run 1/a-1")
+    data = write(tmp_path / "data [x]", dict.fromkeys(names, b"1"))
+    if on_server:
+        put(data, there)
+    where = there if on_server else str(data)
+    location = parse_location(f"{where}/{pattern}")
+    assert [str(match) for match in location.matches()] == [f"{where}/{name}" for name in found]
+    assert (location.stamp() == ABSENT) == (not found)
+
+
 @pytest.mark.parametrize("on_server", [False, True])
 def test_a_stamp_changes_with_what_is_there(there: str, tmp_path: Path, on_server: bool) -> None:
     folder = str(tmp_path / "data")
