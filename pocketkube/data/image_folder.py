@@ -15,17 +15,11 @@ from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_
 from pocketkube.data.decoding import Form, Window, image_in
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.data.reading import reason_of
-from pocketkube.data.splits import hold_out
+from pocketkube.data.splits import Split, hold_out, split_called
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 
 _ENDINGS = {".png", ".jpg", ".jpeg"}
-# What folders of splits are called, in any case of letters.
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 # What archives made on a Mac leave beside their folders.
 _LEFT_BY_ARCHIVES = "__MACOSX"
 # Pillow's names of pixels that have one channel.
@@ -95,7 +89,7 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
     return Dataset(str(folder), (shape,), labels, *splits, skipped=skipped, class_names=tuple(classes))
 
 
-def _parts(folder: Path) -> tuple[dict[str, _Files], list[str]]:
+def _parts(folder: Path) -> tuple[dict[Split, _Files], list[str]]:
     """The files by split, and the classes' names; none where images lie in no class's folder."""
     roots = _roots(folder)
     classes = _subfolders(roots["train"])
@@ -123,7 +117,7 @@ def _parts(folder: Path) -> tuple[dict[str, _Files], list[str]]:
     return parts, classes
 
 
-def _unlabelled(folder: Path) -> dict[str, _Files]:
+def _unlabelled(folder: Path) -> dict[Split, _Files]:
     """The files by split, whatever folders they lie in."""
     found = {name: _images(root, required=name == "train") for name, root in _roots(folder).items()}
     return {
@@ -132,16 +126,16 @@ def _unlabelled(folder: Path) -> dict[str, _Files]:
     }
 
 
-def _roots(folder: Path) -> dict[str, Path]:
+def _roots(folder: Path) -> dict[Split, Path]:
     """The folder of each split that there is."""
     names = _subfolders(folder)
-    splits = [name for name in names if name.lower() in _SPLITS]
-    found: dict[str, Path] = {}
-    for name in splits:
-        split = _SPLITS[name.lower()]
-        if split in found:
-            raise UserError(f"{folder}: has both {found[split].name} and {name}; keep one of them.")
-        found[split] = folder / name
+    found: dict[Split, Path] = {}
+    for name in names:
+        if split := split_called(name):
+            if split in found:
+                raise UserError(f"{folder}: has both {found[split].name} and {name}; keep one of them.")
+            found[split] = folder / name
+    splits = [root.name for root in found.values()]
     if "train" not in found or (len(splits) == 1 and len(names) > 1):
         return {"train": folder}
     if others := [name for name in names if name not in splits]:
@@ -186,8 +180,8 @@ def _first_of_each(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def _without_bad(
-    folder: Path, parts: Mapping[str, _Files], settings: DatasetSettings
-) -> tuple[dict[str, _Files], Skipped | None]:
+    folder: Path, parts: Mapping[Split, _Files], settings: DatasetSettings
+) -> tuple[dict[Split, _Files], Skipped | None]:
     """The images that can be used, and what is left out.
 
     The first image that can be decoded says the size of all, where `image_size` does not. All have

@@ -1,7 +1,7 @@
 """A NumPy .npz file: x or x0, x1, …, and, where it has them, y or y0, y1, … and sample_weight.
 
-x_test and y_test, or x0_test, y0_test, …, are a test set of its own, x_val and y_val a validation set;
-x_train and y_train, as in Keras's mnist.npz, are what x and y are.
+x_test and y_test, or x0_test, y0_test, …, are a test set of its own, x_val and y_val, or x_valid and so
+on, a validation set; x_train and y_train, as in Keras's mnist.npz, are what x and y are.
 """
 
 import re
@@ -16,6 +16,7 @@ from pocketkube.bounded.limits import Unreadable
 from pocketkube.bounded.npz import of_training, opened_npz, refuse_no_examples
 from pocketkube.data.dataset import Dataset
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
+from pocketkube.data.splits import split_called
 from pocketkube.errors import UserError
 from pocketkube.finite import refuse_not_finite
 from pocketkube.spec.sections import DatasetSettings
@@ -149,18 +150,27 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     try:
         with opened_npz(path) as archive:
             names = archive.names
-            known = {
-                name: name
-                for name in names
-                if re.fullmatch(rf"[xy]\d*({TEST}|{VALIDATION})?|{WEIGHTS}", name)
-            }
-            known |= of_training(names)
+            known = {name: name for name in names if re.fullmatch(rf"[xy]\d*({TEST})?|{WEIGHTS}", name)}
+            known |= of_training(names) | _of_validation(path, names)
             arrays = {meant: archive[name] for meant, name in known.items()}
             others = [name for name in names if name not in known.values()]
         refuse_no_examples(arrays)
     except Unreadable as error:
         raise UserError(f"{path}: is not a readable .npz file: {error}.") from error
     return arrays, others
+
+
+def _of_validation(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """Which arrays are those of a validation set, as x_val or x_valid."""
+    found: dict[str, str] = {}
+    for name in names:
+        parts = re.fullmatch(r"([xy]\d*)_([a-z]+)", name)
+        if parts and split_called(parts[2]) == "validation":
+            meant = f"{parts[1]}{VALIDATION}"
+            if meant in found:
+                raise UserError(f"{path}: has both {found[meant]} and {name}; keep one of them.")
+            found[meant] = name
+    return found
 
 
 def _numbered(

@@ -1,6 +1,7 @@
 """Parallel text for translation: files of a sentence a line, tokenized by SentencePiece."""
 
 import hashlib
+import re
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import numpy as np
 from pocketkube.bounded.limits import PIECE_BYTES, Unreadable
 from pocketkube.bounded.streams import opened_stream
 from pocketkube.data.dataset import Dataset, Examples, Labels, Translation, skipped_of
-from pocketkube.data.splits import hold_out
+from pocketkube.data.splits import Split, hold_out, split_called
 from pocketkube.data.token_pairs import BEGIN, END, TokenPairs, TokenRows
 from pocketkube.data.tokenizer import Tokenizer, read_tokenizer, trained_tokenizer
 from pocketkube.errors import UserError
@@ -23,6 +24,7 @@ from pocketkube.storage.download_cache import hold
 _PACKED = ("", ".gz", ".bz2", ".xz")
 # Pairs that are tokenized together.
 _AT_ONCE = 1 << 16
+_PARTS: tuple[Split, ...] = ("train", "validation", "test")
 _Files = Sequence[tuple[Path, Path]]
 
 
@@ -69,10 +71,10 @@ class _Text:
 def load(folder: Path, settings: DatasetSettings) -> Dataset:
     """Reads a folder of parallel files: train.en and train.de, or train.news.en and so on.
 
-    Each may be packed by gzip. Those whose names begin with "validation" and "test" are these splits;
-    one without files of its own is held out of the training pairs. The SentencePiece model is
-    `sentencepiece.model` where that stands beside them; else it is trained from the training files, and
-    kept for the next time.
+    Each may be packed by gzip. Those whose names begin with "validation", "valid", "val" or "dev", and
+    "test", are these splits; one without files of its own is held out of the training pairs. The
+    SentencePiece model is `sentencepiece.model` where that stands beside them; else it is trained from
+    the training files, and kept for the next time.
 
     Pairs that are longer than `max_length` tokens are left out of training, and cut where a model is
     judged.
@@ -83,14 +85,14 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
     """
     assert settings.languages is not None
     one, other = settings.languages
-    files = {part: _files(folder, part, settings.languages) for part in ("train", "validation", "test")}
+    files = {part: _files(folder, part, settings.languages) for part in _PARTS}
     if not files["train"]:
         raise UserError(f"{folder}: has no train.{one} and train.{other}, packed by gzip or not.")
     complete = bool(files["validation"] and files["test"])
     most = settings.max_train if complete else None
     tokenizer = _tokenizer(folder, files["train"], settings, most)
     train = _text(files["train"], tokenizer, settings, most=most, training=True, keep=not complete)
-    judged = {part: _text(files[part], tokenizer, settings) for part in ("validation", "test")}
+    judged: dict[str, _Text] = {part: _text(files[part], tokenizer, settings) for part in _PARTS[1:]}
     sentences = [sentence for part in (train, *judged.values()) for sentence in part.bad]
     total = len(sentences) + sum(part.size for part in (train, *judged.values()))
     skipped = skipped_of(str(folder), sentences, total)
@@ -117,7 +119,7 @@ def _held_out(text: _Text, fraction: float) -> tuple[_Text, _Text]:
     return text.take(rows), text.take(held)
 
 
-def _files(folder: Path, part: str, languages: tuple[str, str]) -> _Files:
+def _files(folder: Path, part: Split, languages: tuple[str, str]) -> _Files:
     """The two files of each part of a split, by their names."""
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder of parallel text.")
@@ -125,7 +127,7 @@ def _files(folder: Path, part: str, languages: tuple[str, str]) -> _Files:
     for file in sorted(folder.iterdir()):
         for ending in (f".{language}{packed}" for language in languages for packed in _PACKED):
             stem, language = file.name.removesuffix(ending), ending.split(".")[1]
-            if stem != file.name and (stem == part or stem.startswith((f"{part}.", f"{part}-"))):
+            if stem != file.name and split_called(re.split("[.-]", stem)[0]) == part:
                 found.setdefault(stem, {})[language] = file
     for stem, pair in found.items():
         for language in languages:

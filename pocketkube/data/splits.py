@@ -1,9 +1,27 @@
-"""Which examples are held out: always the same ones, in proportion from every class."""
+"""What splits are called, and which examples are held out for those that a source does not have.
+
+Always the same ones are, in proportion from every class.
+"""
+
+from typing import Literal
 
 import numpy as np
 
+Split = Literal["train", "validation", "test"]
+# What people call them, for all sources whose splits have names.
+_CALLED: dict[str, Split] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
 # Fixed, and not the spec's seed: two runs that differ in their seed are compared on one test set.
 _SPLIT_SEED = 20181104
+
+
+def split_called(word: str) -> Split | None:
+    """The split that a word stands for, in any case of letters; None where it is no such word."""
+    return _CALLED.get(word.lower())
 
 
 def hold_out_by_keys(keys: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

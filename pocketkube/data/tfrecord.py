@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +25,7 @@ from pocketkube.data.records import (
     why_no_example,
     why_unusable,
 )
+from pocketkube.data.splits import Split, split_called
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 from pocketkube.storage import InTurn, Location
@@ -46,8 +46,7 @@ _READ_AT_ONCE = 256
 _LOOKED_AT = 64
 # How many records, and bytes of them, are in memory to be shuffled.
 _SHUFFLED, _SHUFFLED_BYTES = 8192, 1 << 29
-_Part = Literal["train", "validation", "test"]
-_PARTS: tuple[_Part, ...] = ("train", "validation", "test")
+_PARTS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class _Extent:
 class _Found:
     """What one pass over all records told."""
 
-    extents: dict[_Part, _Extent]
+    extents: dict[Split, _Extent]
     highest_label: int
     lowest_label: int
 
@@ -96,8 +95,8 @@ class _Found:
 def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     """Opens the records that `pattern` matches; one pass over them counts them.
 
-    Files with "validation" (or "val") or "test" in their names are that split; all others are for
-    training. A split without files of its own is held out of these by a hash of each record, so
+    Files with a word such as "validation", "val" or "test" in their names are that split; all others
+    are for training. A split without files of its own is held out of these by a hash of each record, so
     that equal records always fall into the same split. Files elsewhere are brought here one by one,
     when their turn comes or shortly before, so that all of them together may be larger than the cache
     of downloads.
@@ -112,7 +111,7 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     found_files = pattern.matches()
     if not found_files:
         raise UserError(f"{pattern}: no file matches; give a pattern such as data/train-*.")
-    files: dict[_Part, list[Location]] = {part: [] for part in _PARTS}
+    files: dict[Split, list[Location]] = {part: [] for part in _PARTS}
     for file in found_files:
         files[_part_of(file.name)].append(file)
     if not files["train"]:
@@ -153,15 +152,15 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
 
 
 def _without_bad(
-    pattern: Location, records: Mapping[_Part, Records], settings: DatasetSettings
-) -> tuple[dict[_Part, Records], Skipped | None]:
+    pattern: Location, records: Mapping[Split, Records], settings: DatasetSettings
+) -> tuple[dict[Split, Records], Skipped | None]:
     """The records that can be used, and what is left out.
 
     The first image that can be decoded says how many channels all have, and the size of all where
     `image_size` does not.
     """
     shape: tuple[int, int, int] | None = None
-    total, sentences, good = 0, list[str](), dict[_Part, Records]()
+    total, sentences, good = 0, list[str](), dict[Split, Records]()
     for part, those in records.items():
         shape = shape or _shape_of_first(those)
         size = shape[:2] if shape and settings.image_size is None else None
@@ -185,14 +184,12 @@ def _shape_of_first(records: Records) -> tuple[int, int, int] | None:
     return None
 
 
-def _part_of(name: str) -> _Part:
-    words = re.split(r"[^a-z]+", name.lower())
-    if "test" in words:
-        return "test"
-    return "validation" if {"val", "validation"} & set(words) else "train"
+def _part_of(name: str) -> Split:
+    parts = {split_called(word) for word in re.split(r"[^a-z]+", name.lower())}
+    return "test" if "test" in parts else "validation" if "validation" in parts else "train"
 
 
-def _split(records: Mapping[_Part, Records], part: _Part, settings: DatasetSettings) -> _Split:
+def _split(records: Mapping[Split, Records], part: Split, settings: DatasetSettings) -> _Split:
     """The records of a split: of its own files, or held out of those to train on."""
     if part != "train" and part in records:
         return _Split(records[part], records[part].open)
@@ -219,8 +216,8 @@ def _split(records: Mapping[_Part, Records], part: _Part, settings: DatasetSetti
     return _Split(files, open_records)
 
 
-def _count(splits: Mapping[_Part, _Split]) -> _Found:
-    extents: dict[_Part, _Extent] = {}
+def _count(splits: Mapping[Split, _Split]) -> _Found:
+    extents: dict[Split, _Extent] = {}
     lowest, highest = [], []
     for part, split in splits.items():
         count = size_bytes = 0

@@ -67,6 +67,15 @@ def test_an_example_is_a_sentence_what_is_written_so_far_and_what_comes_next(fol
     np.testing.assert_array_equal(materialize(dataset.test, 4, 1)[1][0].shape, (4, 12))
 
 
+@pytest.mark.parametrize("name", ["valid", "val", "dev.news", "Validation-2"])
+def test_validation_text_has_other_names_too(own_model, folder, tmp_path, name) -> None:
+    for file in (*own_model.iterdir(), *folder.iterdir()):
+        called = file.name.replace("validation", name)
+        (tmp_path / called).write_bytes(file.read_bytes())
+    dataset = load_text(tmp_path)
+    assert [dataset.train.size, dataset.validation.size, dataset.test.size] == [203, 12, 12]
+
+
 def test_tokens_beyond_the_vocabulary_are_unknown(folder) -> None:
     """As a model says them whose vocabulary is padded to a multiple of 64."""
     tokenizer = load_text(folder).translation.tokenizer

@@ -118,6 +118,17 @@ def test_an_npz_brings_test_and_validation_sets_of_its_own(tmp_path: Path) -> No
     assert load_examples(tmp_path / "two.npz")[0].labels[0].tolist() == y[:20].tolist()
 
 
+@pytest.mark.parametrize("word", ["valid", "validation", "dev"])
+def test_the_validation_set_of_an_npz_has_other_names_too(tmp_path: Path, word: str) -> None:
+    x, y = numbered(60), np.arange(60) % 5
+    own = {f"x_{word}": x[:20], f"y_{word}": y[:20]}
+    np.savez(tmp_path / "a.npz", x=x[20:], y=y[20:], **own)
+    assert identities(load(tmp_path, npz="a.npz"))[1] == list(range(20))
+    np.savez(tmp_path / "a.npz", x=x[20:], y=y[20:], **own, x_val=x[:20], y_val=y[:20])
+    with pytest.raises(UserError, match=rf"has both x_{word} and x_val; keep one of them"):
+        load(tmp_path, npz="a.npz")
+
+
 def test_each_outputs_labels_are_of_their_own_kind(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     numbers, flags = rng.integers(0, 4, 40), rng.random(40) < 0.5
@@ -499,6 +510,18 @@ def test_tfrecord_files_named_for_a_split_are_that_split(tmp_path):
         list(range(100, 120)),
         list(range(120, 130)),
     )
+
+
+@pytest.mark.parametrize(
+    ("validation", "test"),
+    [("val", "test"), ("valid", "testing"), ("dev", "Test"), ("Valid_1", "test2")],
+)
+def test_tfrecord_files_are_splits_by_the_words_that_folders_are(tmp_path, validation, test):
+    write_records(tmp_path / "train-0", range(60))
+    write_records(tmp_path / f"{validation}-0", range(100, 120))
+    write_records(tmp_path / f"{test}-0", range(120, 130))
+    parts = record_values(load(tmp_path, tfrecord="*", value_range=(0.0, 255.0)))
+    assert parts == [list(range(60)), list(range(100, 120)), list(range(120, 130))]
 
 
 @pytest.mark.parametrize("name", ["a.tfrecord", "*.tfrecord", "b[1].records"])
