@@ -15,7 +15,7 @@ from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_
 from pocketkube.data.decoding import Form, Window, image_in
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.data.reading import reason_of
-from pocketkube.data.splits import Split, hold_out, split_called
+from pocketkube.data.splits import Split, hold_out, split_of_folder
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 
@@ -46,17 +46,18 @@ class _Files:
 def load(folder: Path, settings: DatasetSettings) -> Dataset:
     """Loads the images; classes are numbered in the alphabetical order of their folders.
 
-    A folder that has `train` (and perhaps `val`, `valid` or `validation`, and `test`) with the classes'
-    folders in them is split so; what is missing is held out of `train`. Images are resized to
-    `image_size`, which may be left out where all are of one size; they have one channel where all
-    are grey.
+    A folder that has `train` (or `training_set` and the like, and perhaps such of validation and test)
+    with the classes' folders in them is split so; what is missing is held out of `train`. Images are
+    resized to `image_size`, which may be left out where all are of one size; they have one channel
+    where all are grey.
 
     Images that lie in the folder itself, or in `train` itself, have no labels, nor do those of folders
     in folders where `settings.labels` is False.
 
     Raises:
         UserError: If there is one class alone, a class without images, an image that
-            cannot be decoded (named), or sizes differ and `image_size` is not given.
+            cannot be decoded (named), splits without `train`, folders of classes that are called like
+            no split, or sizes differ and `image_size` is not given.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder.")
@@ -100,6 +101,7 @@ def _parts(folder: Path) -> tuple[dict[Split, _Files], list[str]]:
             f"{folder}: needs a folder of images for each of at least two classes. Received: "
             f"{classes[0]}; for images without labels say dataset.labels: false."
         )
+    _refuse_folders_of_classes(roots["train"], classes)
     parts = {}
     for name, root in roots.items():
         if unknown := set(_subfolders(root)) - set(classes):
@@ -131,19 +133,49 @@ def _roots(folder: Path) -> dict[Split, Path]:
     names = _subfolders(folder)
     found: dict[Split, Path] = {}
     for name in names:
-        if split := split_called(name):
+        if split := split_of_folder(name):
             if split in found:
                 raise UserError(f"{folder}: has both {found[split].name} and {name}; keep one of them.")
             found[split] = folder / name
     splits = [root.name for root in found.values()]
-    if "train" not in found or (len(splits) == 1 and len(names) > 1):
+    others = [name for name in names if name not in splits]
+    if len(splits) == 1 and others:
+        # A class that is called train, as a vehicle is: unless the classes are in it once more.
+        if again := set(_subfolders(folder / splits[0])) & set(others):
+            raise UserError(
+                f"{folder}: has {min(again)} beside {splits[0]}, which is a split, and in it, too: put "
+                f"what is beside it into a folder called {'test' if 'train' in found else 'train'}."
+            )
         return {"train": folder}
-    if others := [name for name in names if name not in splits]:
+    if len(splits) > 1 and "train" not in found:
+        raise UserError(
+            f"{folder}: has {' and '.join(splits)}, which are splits, but no train: call the folder of "
+            "the images to train on train, or give the folder of one split."
+        )
+    if "train" not in found:
+        return {"train": folder}
+    if others:
         raise UserError(
             f"{folder}: has {' and '.join(splits)}, which are splits, and {others[0]} beside them: "
             "take it out, or give the folder of one split."
         )
     return found
+
+
+def _refuse_folders_of_classes(folder: Path, names: Sequence[str]) -> None:
+    """Says when what stands in the place of classes may be splits, whose folders are the classes."""
+    inner = _subfolders(folder / names[0])
+    alike = all(_subfolders(folder / name) == inner for name in names)
+    if len(inner) > 1 and alike and not any(_own_images(folder / name) for name in names):
+        raise UserError(
+            f"{folder}: {_some(names)} all hold folders called {_some(inner)}, no image themselves: "
+            "if these are the classes, call the folders that they are in train, validation and test; "
+            "else put the images of each class right into its folder."
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
 def _subfolders(folder: Path) -> list[str]:
@@ -154,15 +186,24 @@ def _subfolders(folder: Path) -> list[str]:
     )
 
 
+def _own_images(folder: Path) -> bool:
+    """Whether any image lies in a folder itself."""
+    return any(map(_is_image, folder.iterdir()))
+
+
+def _is_image(path: Path) -> bool:
+    # Copies that editors and archives leave have names as ._photo.png.
+    return path.suffix.lower() in _ENDINGS and not path.name.startswith(".") and path.is_file()
+
+
 def _images(folder: Path, *, required: bool) -> list[Path]:
     if not folder.is_dir():
         return []
     found = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in _ENDINGS
-        and path.is_file()
-        # Copies that editors and archives leave: .ipynb_checkpoints, ._photo.png.
+        if _is_image(path)
+        # Nor is what lies in .ipynb_checkpoints an image.
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if required and not found:

@@ -3,6 +3,7 @@
 Always the same ones are, in proportion from every class.
 """
 
+import re
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,8 @@ _CALLED: dict[str, Split] = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 
+# What such a word has beside it in names of folders, as training_set.
+_OF_A_SPLIT = {"set", "data", "dataset", "images", "split"}
 # Fixed, and not the spec's seed: two runs that differ in their seed are compared on one test set.
 _SPLIT_SEED = 20181104
 
@@ -22,6 +25,14 @@ _SPLIT_SEED = 20181104
 def split_called(word: str) -> Split | None:
     """The split that a word stands for, in any case of letters; None where it is no such word."""
     return _CALLED.get(word.lower())
+
+
+def split_of_folder(name: str) -> Split | None:
+    """The split that a folder is by its name, as test or test_set; None where it is none."""
+    words = re.split("[ _-]", name.lower())
+    splits = [word for word in words if word in _CALLED]
+    is_one = len(splits) == 1 and {*words} - {*splits} <= _OF_A_SPLIT
+    return _CALLED[splits[0]] if is_one else None
 
 
 def hold_out_by_keys(keys: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -418,7 +418,10 @@ def test_image_folder_with_its_own_splits(tmp_path):
         load(tmp_path, image_folder=".")
 
 
-@pytest.mark.parametrize("names", [("train", "valid"), ("Train", "Test"), ("training", "testing")])
+@pytest.mark.parametrize(
+    "names",
+    [("train", "valid"), ("Train", "Test"), ("training", "testing"), ("training_set", "test_set")],
+)
 def test_splits_of_an_image_folder_have_other_names_too(tmp_path, names):
     for part, count in zip((*names, "__MACOSX"), (8, 3, 0), strict=True):
         (tmp_path / part).mkdir()
@@ -432,6 +435,43 @@ def test_splits_of_an_image_folder_have_other_names_too(tmp_path, names):
     write_image(tmp_path / "more" / "cat" / "0.jpg", 1)
     with pytest.raises(UserError, match=r"which are splits, and more beside them: take it out"):
         load(tmp_path, image_folder=".")
+
+
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [
+        (
+            ("val/cat", "val/dog", "test/cat", "test/dog"),
+            "has test and val, which are splits, but no train",
+        ),
+        (
+            ("cat", "dog", "test/cat", "test/dog"),
+            "has cat beside test, which is a split, and in it, too",
+        ),
+        (
+            ("a/cat", "a/dog", "b/cat", "b/dog"),
+            "a, b all hold folders called cat, dog, no image themselves: if these are the classes, "
+            "call the folders that they are in train, validation and test",
+        ),
+    ],
+)
+def test_splits_are_never_taken_for_classes(tmp_path, folders, said):
+    for name in folders:
+        write_image(tmp_path / name / "0.png", 1)
+    with pytest.raises(UserError, match=said):
+        load(tmp_path, image_folder=".")
+
+
+@pytest.mark.parametrize(
+    ("cat", "dog"),
+    [("cat/images", "dog/images"), ("cat/2023", "dog/2024"), ("train", "bus"), ("test 1", "test 2")],
+)
+def test_folders_of_folders_are_still_classes(tmp_path, cat, dog):
+    for index in range(20):
+        write_image(tmp_path / cat / f"{index:02}.png", index)
+        write_image(tmp_path / dog / f"{index:02}.png", index)
+    names = tuple(sorted({cat.split("/")[0], dog.split("/")[0]}))
+    assert load(tmp_path, image_folder=".").class_names == names
 
 
 def test_max_train_of_arrays_that_are_sorted_by_class_is_told(tmp_path):
