@@ -209,9 +209,10 @@ def _held_out(
         distinct = replace(_take(part, places), same=None)
         held = np.isin(first[numbers], places[_held_out(distinct, kinds, fraction, column)[1]])
         return np.flatnonzero(~held), np.flatnonzero(held)
+    strata = _strata(part, kinds)
     if part.keys is not None:
-        return hold_out_by_keys(part.keys[:, column], fraction)
-    return hold_out(_strata(part, kinds), fraction)
+        return hold_out_by_keys(part.keys[:, column], strata, fraction)
+    return hold_out(strata, fraction)
 
 
 def _strata(part: Labelled, kinds: tuple[Labels, ...]) -> np.ndarray | int:

@@ -35,11 +35,14 @@ def split_of_folder(name: str) -> Split | None:
     return _CALLED[splits[0]] if is_one else None
 
 
-def hold_out_by_keys(keys: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+def hold_out_by_keys(
+    keys: np.ndarray, labels: np.ndarray | int, fraction: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Chooses the examples to hold out, each for itself, whatever others there are.
 
     Args:
         keys: `[N]` numbers from 0 to 1 that follow from the examples alone.
+        labels: As of `hold_out`.
         fraction: Part to hold out, about; one example at least is, and one is not.
 
     Returns:
@@ -48,6 +51,7 @@ def hold_out_by_keys(keys: np.ndarray, fraction: float) -> tuple[np.ndarray, np.
     held = keys < fraction
     if len(keys) > 1:
         held[keys.argmin()], held[keys.argmax()] = True, False
+    _leave_one_of_each(held, _strata(labels), np.argsort(keys, kind="stable"))
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
@@ -55,13 +59,14 @@ def hold_out(labels: np.ndarray | int, fraction: float) -> tuple[np.ndarray, np.
     """Chooses the examples to hold out.
 
     Args:
-        labels: `[N]` class labels, to take the same part of each class; or just N.
+        labels: `[N]` class labels, to take the same part of each class, and never all of one, as long
+            as others have more; or just N.
         fraction: Part to hold out; at least one example is.
 
     Returns:
         Ascending indices of those kept and of those held out; together each index once.
     """
-    strata = np.zeros(labels, np.int32) if isinstance(labels, int) else labels
+    strata = _strata(labels)
     count = len(strata)
     shuffled = np.random.default_rng(_SPLIT_SEED).permutation(count)
     by_class = shuffled[np.argsort(strata[shuffled], kind="stable")]
@@ -70,4 +75,31 @@ def hold_out(labels: np.ndarray | int, fraction: float) -> tuple[np.ndarray, np.
     places = ((np.arange(wanted) + 0.5) * count / wanted).astype(np.int64)
     held = np.zeros(count, bool)
     held[by_class[places]] = True
+    _leave_one_of_each(held, strata, shuffled)
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _strata(labels: np.ndarray | int) -> np.ndarray:
+    return np.zeros(labels, np.int32) if isinstance(labels, int) else labels
+
+
+def _leave_one_of_each(held: np.ndarray, strata: np.ndarray, order: np.ndarray) -> None:
+    """Holds out others in place of examples that are the last of their class, while there are such.
+
+    Args:
+        held: `[N]`, whether each is held out; is changed.
+        strata: `[N]`, their classes.
+        order: All examples, those first that are rather held out.
+    """
+    left = order[~held[order]]
+    spare = left[~np.isin(left, _last_of_each(left, strata))]
+    lost = _last_of_each(order[~np.isin(strata[order], strata[left])], strata)
+    # As many are held out as before. Where labels are numbers that hardly come twice, some are lost.
+    count = min(len(lost), len(spare))
+    held[lost[:count]], held[spare[:count]] = False, True
+
+
+def _last_of_each(rows: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    """The last row of each class."""
+    backwards = rows[::-1]
+    return backwards[np.unique(strata[backwards], return_index=True)[1]]

@@ -12,7 +12,7 @@ from pocketkube.data import Dataset, load_dataset
 from pocketkube.data.batches import batches, materialize
 from pocketkube.data.dataset import Labels
 from pocketkube.data.npz import load_examples
-from pocketkube.data.splits import hold_out
+from pocketkube.data.splits import hold_out, hold_out_by_keys
 from pocketkube.errors import DataError, UserError
 from pocketkube.spec.reading import load_spec, resolve_paths
 from pocketkube.spec.sections import DatasetSettings
@@ -43,6 +43,35 @@ def test_held_out_examples_are_in_proportion_and_the_same_each_time():
     assert sorted([*kept, *held]) == list(range(1000))
     assert np.bincount(labels[held]).tolist() == [60, 30, 10]
     np.testing.assert_array_equal(held, hold_out(labels, 0.1)[1])
+
+
+def test_a_rare_class_is_never_held_out_as_a_whole():
+    labels = np.array([0] * 12 + [1] + [2] * 27)
+    for place in range(40):
+        turned = np.roll(labels, place)
+        kept, held = hold_out(turned, 0.2)
+        assert len(held) == 8
+        rest, more = hold_out(turned[kept], 0.1)
+        assert len(more) == 3
+        assert set(turned[kept][rest]) == {0, 1, 2}
+    # Nine of ten classes have one example: what is held out is of the tenth.
+    few = np.array([*range(9), *[9] * 31])
+    assert set(few[hold_out(few, 0.4)[1]]) == {9}
+    # Of as many classes as examples some are held out, or there would be nothing to be judged by.
+    assert len(hold_out(np.arange(40), 0.2)[1]) == 8
+    keys = np.linspace(0, 1, 40)
+    kept, held = hold_out_by_keys(keys, np.array([1, *[0] * 39]), 0.2)
+    assert kept[0] == 0
+    assert held.tolist() == list(range(1, 9))
+
+
+def test_what_is_held_out_of_classes_that_are_not_rare_stays_what_it_was():
+    _, held = hold_out(np.arange(30) % 3, 0.2)
+    assert held.tolist() == [12, 13, 14, 15, 22, 29]
+    assert hold_out(30, 0.2)[1].tolist() == [3, 10, 11, 12, 24, 27]
+    keys = np.random.default_rng(1).random(30)
+    _, held = hold_out_by_keys(keys, np.arange(30) % 2, 0.2)
+    assert held.tolist() == np.flatnonzero(keys < 0.2).tolist()
 
 
 def test_first_training_examples_are_taken_before_validation_is_held_out(tmp_path):
