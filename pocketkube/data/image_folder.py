@@ -1,4 +1,4 @@
-"""A folder of PNG or JPEG images, in a folder for each class where there are labels."""
+"""A folder of images, in a folder for each class where there are labels."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pocketkube.bounded.images import image_header
+from pocketkube.bounded.images import ImageHeader, image_header
 from pocketkube.bounded.limits import Unreadable
 from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_of
 from pocketkube.data.decoding import Form, Window, image_in
@@ -19,11 +19,14 @@ from pocketkube.data.splits import Split, hold_out, split_of_folder
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 
-_ENDINGS = {".png", ".jpg", ".jpeg"}
+# What ends the names of images. Those of the second line are no format that is decoded: who has such
+# is told so.
+_ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif"),
+    *(".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".pgm", ".pbm"),
+)
 # What archives made on a Mac leave beside their folders.
 _LEFT_BY_ARCHIVES = "__MACOSX"
-# Pillow's names of pixels that have one channel.
-_GREY = {"L", "1", "I", "I;16"}
 # Up to here all images are decoded at once, which also finds every broken one at the start.
 _IN_MEMORY_BYTES = 1 << 30
 
@@ -207,7 +210,7 @@ def _images(folder: Path, *, required: bool) -> list[Path]:
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if required and not found:
-        raise UserError(f"{folder}: has no .png, .jpg or .jpeg image.")
+        raise UserError(f"{folder}: has no image, as .png or .jpg.")
     return found
 
 
@@ -232,17 +235,19 @@ def _without_bad(
     size = None
     if settings.image_size is None:
         good = (path for path in paths if not _why_bad(path, None, 0))
-        size = next((_header(path)[0] for path in good), None)
+        size = next((_header(path).size for path in good), None)
     with ThreadPoolExecutor() as pool:
-        grey = dict(zip(paths, pool.map(_is_grey, paths), strict=True))
+        headers = dict(zip(paths, pool.map(_header_if_any, paths), strict=True))
+        known = {path: header for path, header in headers.items() if header}
 
         def look(of: list[str], channels: int) -> dict[str, str]:
             why = partial(_why_bad, size=size, channels=channels)
             return dict(zip(of, pool.map(why, of), strict=True))
 
-        reasons = look([path for path in paths if not grey[path]], 3)
-        channels = 1 if all(reasons.values()) else 3
-        reasons |= look([path for path in paths if grey[path]], channels)
+        reasons = look([path for path, header in known.items() if not header.is_grey], 3)
+        rest = [path for path in paths if path not in reasons]
+        channels = _channels([header for path, header in known.items() if not reasons.get(path)])
+        reasons |= look(rest, channels)
     skipped = skipped_of(str(folder), [reasons[path] for path in paths if reasons[path]], len(paths))
     kept = {
         name: part.take(np.flatnonzero([not reasons[path] for path in part.paths.tolist()]))
@@ -281,7 +286,7 @@ def _why_bad(path: str, size: tuple[int, int] | None, channels: int) -> str:
         UserError: If the file cannot be read, which says nothing of what is in it.
     """
     try:
-        found, _ = _header(path)
+        found = _header(path).size
         if size is None or found == size:
             _decoded(path, Form(found, channels, (0.0, 255.0)))
             return ""
@@ -293,28 +298,32 @@ def _why_bad(path: str, size: tuple[int, int] | None, channels: int) -> str:
     )
 
 
-def _is_grey(path: str) -> bool:
-    """Whether an image has one channel; or cannot be read, and has no say in it."""
-    try:
-        return _header(path)[1] in _GREY
-    except _BadImage:
-        return True
+def _channels(headers: Sequence[ImageHeader]) -> int:
+    """One where all are grey, and any is of a format that is decoded to one; else three."""
+    is_one = all(each.is_grey for each in headers) and any(each.to_one_channel for each in headers)
+    return 1 if is_one else 3
 
 
 def _form(folder: Path, paths: Sequence[str], settings: DatasetSettings) -> Form:
     """Reads the headers of all images."""
     with ThreadPoolExecutor() as pool:
         headers = list(pool.map(_header, paths))
-    sizes = {size for size, _ in headers}
+    sizes = {each.size for each in headers}
     if settings.image_size is None and len(sizes) > 1:
         told = ", ".join(f"{h} x {w}" for h, w in sorted(sizes)[:3])
         raise UserError(f"{folder}: images differ in size ({told} …): set the dataset's image_size.")
-    grey = all(mode in _GREY for _, mode in headers)
-    size, channels = settings.image_size or sizes.pop(), 1 if grey else 3
-    return Form(size, channels, settings.value_range, settings.central_crop)
+    size = settings.image_size or sizes.pop()
+    return Form(size, _channels(headers), settings.value_range, settings.central_crop)
 
 
-def _header(path: str) -> tuple[tuple[int, int], str]:
+def _header_if_any(path: str) -> ImageHeader | None:
+    try:
+        return _header(path)
+    except _BadImage:
+        return None
+
+
+def _header(path: str) -> ImageHeader:
     try:
         return image_header(Path(path))
     except Unreadable as error:
@@ -361,6 +370,11 @@ def _decoded(path: str, form: Form) -> np.ndarray:
         try:
             return image_in(tf.io.read_file(path), form).numpy()
         except tf.errors.InvalidArgumentError as error:
+            if form.channels == 1 and not _header(path).to_one_channel:
+                raise _BadImage(
+                    f"{path}: is of a format that is only decoded to three channels, and others have "
+                    "one: store it as PNG."
+                ) from error
             raise _BadImage(f"{path}: the image is broken and cannot be decoded.") from error
         except tf.errors.OpError as error:
             raise UserError(f"{path}: cannot be read ({reason_of(error)}).") from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from pocketkube.bounded.images import why_too_large
+from pocketkube.bounded.images import why_refused
 from pocketkube.data.decoding import decoded
 from pocketkube.data.reading import reason_of
 from pocketkube.storage import InTurn, LocalLocation, Location
@@ -153,8 +153,8 @@ def why_no_example(content: bytes) -> str:
         if feature.WhichOneof("kind") != kind or len(getattr(feature, kind).value) != 1:
             return f"needs one {'image' if needed else 'whole number'} as its {name}"
     (image,) = features[IMAGE].bytes_list.value
-    if why := why_too_large(image):
-        return f"has an image that is too large: {why}"
+    if why := why_refused(image):
+        return f"has an image that is not decoded: {why}"
     return ""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from pocketkube.bounded.images import why_too_large
+from pocketkube.bounded.images import why_refused
 from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_of
 from pocketkube.data.decoding import Form, Window, image_in
 from pocketkube.data.reading import read
@@ -234,12 +234,12 @@ def _count(splits: Mapping[Split, _Split]) -> _Found:
 
 
 def _labels_of(contents: tf.Tensor) -> tf.Tensor:
-    """The labels of some records; an error where an image is too large ever to be decoded."""
+    """The labels of some records; an error where an image is not to be decoded."""
     features = tf.io.parse_example(contents, _FEATURES)
-    large = tf.numpy_function(
-        lambda images: any(map(why_too_large, images)), [features[IMAGE]], tf.bool
+    refused = tf.numpy_function(
+        lambda images: any(map(why_refused, images)), [features[IMAGE]], tf.bool
     )
-    tf.debugging.assert_equal(large, False)
+    tf.debugging.assert_equal(refused, False)
     return features[LABEL]
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pocketkube.data import Dataset, Examples, load_dataset
 from pocketkube.data.batches import batches, materialize
+from pocketkube.data.dataset import Skipped
 from pocketkube.data.records import why_unusable
 from pocketkube.errors import DataError, UserError
 from pocketkube.spec.sections import Augmentation, DatasetSettings
@@ -173,7 +174,7 @@ def test_an_image_of_more_pixels_than_are_decoded_is_told_before_any_is(tmp_path
     file = io.BytesIO()
     Image.new("1", (14000, 14000)).save(file, "PNG")
     write(tmp_path / "a", [*good()[:AT], record(file.getvalue()), *good()[AT:]])
-    said = rf"a: record {AT} has an image that is too large: it has 14000 x 14000 pixels"
+    said = rf"a: record {AT} has an image that is not decoded: it has 14000 x 14000 pixels"
     with pytest.raises(DataError, match=said):
         load(tmp_path / "a", image_size=(4, 4))
     left = load(tmp_path / "a", image_size=(4, 4), on_bad_example="skip")
@@ -269,6 +270,67 @@ def test_an_image_of_a_folder_that_cannot_have_the_channels_of_the_others_is_ski
     assert left.skipped.count == 1
     assert left.input_shapes == ((4, 4, 1),)
     arrays_of(settings)
+    with pytest.raises(
+        DataError, match=r"08.jpg: is of a format that is only decoded to three channels"
+    ):
+        epoch_of(DatasetSettings(image_folder=str(folder)))
+
+
+@pytest.mark.parametrize("ending", ["webp", "TIFF", "heic"])
+def test_an_image_of_a_format_that_is_not_decoded_is_named_or_skipped(
+    folder: Path, ending: str
+) -> None:
+    odd = folder / "dog" / f"20.{ending}"
+    # For none of them all that reads it may be installed.
+    odd.write_bytes(b"RIFF\x10\0\0\0WEBPVP8 ")
+    for name in ("README.txt", "Thumbs.db", ".hidden.webp"):
+        (folder / "dog" / name).write_bytes(b"no image")
+    with pytest.raises(DataError) as refused:
+        load_dataset(DatasetSettings(image_folder=str(folder)))
+    said = (
+        f"{odd}: is not a readable image: it is none of PNG, JPEG, GIF, BMP: convert it to one of them."
+    )
+    assert str(refused.value) == said
+    left = load_dataset(DatasetSettings(image_folder=str(folder), on_bad_example="skip"))
+    assert left.skipped == Skipped(1, 41, said)
+
+
+@pytest.mark.parametrize(
+    ("ending", "form", "mode", "channels"),
+    [
+        ("bmp", "BMP", "RGB", 3),
+        ("bmp", "BMP", "RGBA", 3),
+        ("bmp", "BMP", "L", 3),
+        ("gif", "GIF", "RGB", 3),
+        ("gif", "GIF", "L", 3),
+        ("jfif", "JPEG", "L", 1),
+    ],
+)
+def test_whatever_is_decoded_is_an_image_of_a_folder(
+    tmp_path: Path, ending: str, form: str, mode: str, channels: int
+) -> None:
+    for value in range(20):
+        for name, first in (("cat", 0), ("dog", 100)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"{value}.{ending}").write_bytes(encoded(form, mode, first + value))
+    found = load_dataset(DatasetSettings(image_folder=str(tmp_path), value_range=(0.0, 255.0)))
+    values = [materialize(split, None, 0)[0][0] for split in splits(found)]
+    assert {x.shape[1:] for x in values} == {(4, 4, channels)}
+    seen = sorted(np.round(np.concatenate(values)[:, 0, 0, 0]).astype(int).tolist())
+    assert seen == [*range(20), *range(100, 120)]
+
+
+@pytest.mark.parametrize("mode", ["P", "1"])
+def test_a_bmp_whose_colours_would_be_others_is_a_bad_example(tmp_path: Path, mode: str) -> None:
+    """TensorFlow takes the places in a palette for shades of grey."""
+    folder = photos(tmp_path / "photos")
+    (folder / "dog" / "20.bmp").write_bytes(encoded("BMP", mode, 7))
+    said = "it is a BMP with a palette, or of a rare kind: store it as PNG"
+    with pytest.raises(DataError, match=rf"dog/20.bmp: is not a readable image: {said}"):
+        load_dataset(DatasetSettings(image_folder=str(folder)))
+    write(tmp_path / "a", [*good(), record(encoded("BMP", mode, 7))])
+    with pytest.raises(DataError, match=rf"a: record {COUNT} has an image that is not decoded: {said}"):
+        load(tmp_path / "a")
 
 
 def test_a_class_of_which_no_image_can_be_used_is_not_left_out_silently(tmp_path: Path) -> None:
