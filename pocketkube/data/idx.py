@@ -29,7 +29,7 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder of IDX files. {IDX_HINT}")
-    train, test = (_part(folder, part) for part in ("train", "t10k"))
+    train, test = (_part(folder, part, settings.labels) for part in ("train", "t10k"))
 
     def finish(rows: np.ndarray) -> np.ndarray:
         size = settings.image_size
@@ -41,15 +41,26 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
     return in_memory_dataset(str(folder), train, test, settings, finish)
 
 
-def _part(folder: Path, part: str) -> Labelled:
+def _part(folder: Path, part: str, labelled: bool) -> Labelled:
     images = read_idx(_find(folder, f"{part}-images", 3), axes=3)
-    labels_path = _find(folder, f"{part}-labels", 1)
-    labels = read_idx(labels_path, axes=1)
     if 0 in images.shape[1:]:
         raise UserError(f"{folder}: the {part} images have no pixels, but shape {images.shape[1:]}.")
-    if len(images) != len(labels):
-        raise UserError(f"{labels_path}: has {len(labels)} labels for {len(images)} images.")
-    return Labelled((images[..., None],), (labels,))
+    inputs = (images[..., None],)
+    if labelled:
+        return Labelled(inputs, (_labels(folder, part, len(images)),))
+    # Labels that are not used still say which examples are held out, where they can.
+    try:
+        return Labelled(inputs, (), strata=_labels(folder, part, len(images)))
+    except UserError:
+        return Labelled(inputs, ())
+
+
+def _labels(folder: Path, part: str, count: int) -> np.ndarray:
+    path = _find(folder, f"{part}-labels", 1)
+    labels = read_idx(path, axes=1)
+    if len(labels) != count:
+        raise UserError(f"{path}: has {len(labels)} labels for {count} images.")
+    return labels
 
 
 def _find(folder: Path, stem: str, axes: int) -> Path:

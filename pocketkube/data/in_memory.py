@@ -26,6 +26,8 @@ class Labelled:
             validation; None where they are by their places, in proportion from every class.
         same: `[N]` numbers that are equal where examples are: none of these is held out without the
             others. None where each example is one of its own.
+        strata: `[N]` the classes for that, where there are no labels to say them; None where there are
+            none.
     """
 
     inputs: Arrays
@@ -33,6 +35,7 @@ class Labelled:
     weights: np.ndarray | None = None
     keys: np.ndarray | None = None
     same: np.ndarray | None = None
+    strata: np.ndarray | None = None
 
 
 class Shares(Protocol):
@@ -121,6 +124,22 @@ def examples_of_arrays(inputs: Arrays, labels: Arrays, kinds: tuple[Labels, ...]
         return tf.data.Dataset.from_tensor_slices((inputs, labels))
 
     return Examples(len(inputs[0]), open_arrays, (inputs, labels), kinds)
+
+
+def strata_of(name: str, labels: Arrays) -> np.ndarray | None:
+    """The classes by which examples with such labels are held out; None where labels are no classes.
+
+    Args:
+        name: What messages call the data set.
+        labels: For each output, one at least.
+
+    Raises:
+        UserError: If they are unusable.
+    """
+    refuse_not_finite(name, "labels", labels)
+    part = Labelled(labels, labels)
+    found = _strata(part, _checked_labels(name, [part]))
+    return None if isinstance(found, int) else found
 
 
 def _examples(
@@ -217,6 +236,8 @@ def _held_out(
 
 def _strata(part: Labelled, kinds: tuple[Labels, ...]) -> np.ndarray | int:
     """The classes of the first labels that are a class an example; else the number of examples."""
+    if part.strata is not None:
+        return part.strata
     for array, kind in zip(part.labels, kinds, strict=True):
         if kind.num_classes is None:
             continue
@@ -228,6 +249,6 @@ def _strata(part: Labelled, kinds: tuple[Labels, ...]) -> np.ndarray | int:
 
 
 def _take(part: Labelled, rows: np.ndarray) -> Labelled:
-    weights, keys, same = (None if x is None else x[rows] for x in (part.weights, part.keys, part.same))
     inputs, labels = (tuple(x[rows] for x in arrays) for arrays in (part.inputs, part.labels))
-    return Labelled(inputs, labels, weights, keys, same)
+    more = (None if x is None else x[rows] for x in (part.weights, part.keys, part.same, part.strata))
+    return Labelled(inputs, labels, *more)

@@ -15,7 +15,7 @@ import numpy as np
 from pocketkube.bounded.limits import Unreadable
 from pocketkube.bounded.npz import of_training, opened_npz, refuse_no_examples
 from pocketkube.data.dataset import Dataset
-from pocketkube.data.in_memory import Labelled, in_memory_dataset
+from pocketkube.data.in_memory import Labelled, in_memory_dataset, strata_of
 from pocketkube.data.splits import split_called
 from pocketkube.errors import UserError
 from pocketkube.finite import refuse_not_finite
@@ -34,7 +34,8 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
     Floats become float32 and uint8 images (three axes or more) are brought to `value_range`; other
     integers become int32. Labels are class numbers, one-hot rows or values (see `Labels`); floats of
     shape `[N]` become `[N, 1]`. What each training example counts in the loss is `sample_weight`,
-    `[N]`. Without y the data set has no labels.
+    `[N]`. Without y the data set has no labels. Where `settings.labels` is False nothing is asked of y
+    and sample_weight; classes in y still say which examples are held out, so that these stay the same.
 
     Raises:
         UserError: If the file is no .npz, or an array is missing, of objects, or of another length, or
@@ -42,7 +43,7 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
     """
     if settings.image_size is not None:
         raise UserError("dataset: image_size does not go with npz: its arrays are taken as they are.")
-    arrays, others = _read(path)
+    arrays, others = _read(path, "" if settings.labels else "x")
     if others and settings.labels and not _labels(path, arrays, ""):
         raise UserError(
             f"{path}: has no y, but {', '.join(others)}: call the labels y, or say dataset.labels: "
@@ -50,15 +51,25 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
         )
     examples = _checked(path, arrays)
     test, validation = (_own(path, arrays, part, examples) for part in (TEST, VALIDATION))
-    if not settings.labels and any(part and not part.labels for part in (test, validation)):
-        examples = replace(examples, labels=(), weights=None)
-        test, validation = (part and replace(part, labels=()) for part in (test, validation))
+    if not settings.labels:
+        examples = replace(examples, strata=_strata(path, len(examples.inputs[0])))
 
     def finish(rows: np.ndarray) -> np.ndarray:
         return _as_taken(rows, settings.value_range)
 
     dataset = in_memory_dataset(str(path), examples, test, settings, finish, validation)
     return replace(dataset, value_range=scaled_to(examples.inputs, settings.value_range))
+
+
+def _strata(path: Path, count: int) -> np.ndarray | None:
+    """The classes of labels that are not used; None where there are none, or they are unusable."""
+    try:
+        arrays, _ = _read(path, "y")
+        labels = tuple(_labels(path, arrays, "").values())
+        fit = labels and all(len(y) == count for y in labels)
+        return strata_of(str(path), labels) if fit else None
+    except UserError:
+        return None
 
 
 def scaled_to(inputs: Sequence[np.ndarray], value_range: Range) -> Range | None:
@@ -143,8 +154,8 @@ def _as_taken(rows: np.ndarray, value_range: Range) -> np.ndarray:
     return rows.astype(kind, copy=False)
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays that have a meaning by their names, and the names of the others."""
+def _read(path: Path, begin: str = "") -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays whose names have a meaning, and begin so, and the names of those that have none."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such .npz file.")
     try:
@@ -152,7 +163,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
             names = archive.names
             known = {name: name for name in names if re.fullmatch(rf"[xy]\d*({TEST})?|{WEIGHTS}", name)}
             known |= of_training(names) | _of_validation(path, names)
-            arrays = {meant: archive[name] for meant, name in known.items()}
+            arrays = {meant: archive[name] for meant, name in known.items() if meant.startswith(begin)}
             others = [name for name in names if name not in known.values()]
         refuse_no_examples(arrays)
     except Unreadable as error:

@@ -110,15 +110,18 @@ def reasons(records: tf.data.Dataset, why: Callable[[bytes], str]) -> Iterator[t
         yield (int(file), int(number)), reason.decode()
 
 
-def why_unusable(content: bytes, size: Size | None, channels: int | None) -> str:
+def why_unusable(
+    content: bytes, size: Size | None, channels: int | None, *, labels: bool = True
+) -> str:
     """What is wrong with a record, as it goes on after its number; empty where nothing is.
 
     Args:
         content: The record.
         size: Height and width that its image has to have; None for any.
         channels: How many its image is decoded to; None for what its own asks for.
+        labels: Whether its label is used.
     """
-    if why := why_no_example(content):
+    if why := why_no_example(content, labels=labels):
         return why
     try:
         found = shape_of(content)[:2] if channels is None else image_of(content, channels).shape[:2]
@@ -138,13 +141,14 @@ def why_unusable(content: bytes, size: Size | None, channels: int | None) -> str
     )
 
 
-def why_no_example(content: bytes) -> str:
-    """What is wrong with a record before its image is decoded."""
+def why_no_example(content: bytes, *, labels: bool = True) -> str:
+    """What is wrong with a record before its image is decoded; see `why_unusable`."""
     try:
         features = features_of(content)
     except DecodeError:
         return "is no tf.train.Example"
-    for name, kind, needed in ((IMAGE, "bytes_list", True), (LABEL, "int64_list", False)):
+    looked_at = ((IMAGE, "bytes_list", True), (LABEL, "int64_list", False))
+    for name, kind, needed in looked_at if labels else looked_at[:1]:
         if name not in features:
             if needed:
                 return f"has no {name}"

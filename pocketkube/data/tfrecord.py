@@ -32,10 +32,8 @@ from pocketkube.storage import InTurn, Location
 
 # Of a record without a label.
 _UNKNOWN = tf.int64.min
-_FEATURES = {
-    IMAGE: tf.io.FixedLenFeature([], tf.string),
-    LABEL: tf.io.FixedLenFeature([], tf.int64, default_value=_UNKNOWN),
-}
+_IMAGE_ALONE = {IMAGE: tf.io.FixedLenFeature([], tf.string)}
+_FEATURES = {**_IMAGE_ALONE, LABEL: tf.io.FixedLenFeature([], tf.int64, default_value=_UNKNOWN)}
 # What records in ImageNet's layout tell of an image beside its label.
 _OF_THE_IMAGE = re.compile(
     "image/(encoded|height|width|channels|colorspace|format|filename|source_id|key/.*)"
@@ -122,7 +120,7 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     if settings.on_bad_example == "skip":
         records, skipped = _without_bad(pattern, records, settings)
     splits = {part: _split(records, part, settings) for part in _PARTS}
-    found = _count(splits)
+    found = _count(splits, settings.labels)
     for part, extent in found.extents.items():
         if not extent.count:
             raise UserError(f"{pattern}: too few records; none are left for the {part} set.")
@@ -162,9 +160,9 @@ def _without_bad(
     shape: tuple[int, int, int] | None = None
     total, sentences, good = 0, list[str](), dict[Split, Records]()
     for part, those in records.items():
-        shape = shape or _shape_of_first(those)
+        shape = shape or _shape_of_first(those, settings.labels)
         size = shape[:2] if shape and settings.image_size is None else None
-        why = partial(why_unusable, size=size, channels=shape and shape[2])
+        why = partial(why_unusable, size=size, channels=shape and shape[2], labels=settings.labels)
         bad: list[Place] = []
         looked_at = reasons(those.open(), why)
         for place, reason in read(looked_at, those.damage):
@@ -176,10 +174,10 @@ def _without_bad(
     return good, skipped_of(str(pattern), sentences, total)
 
 
-def _shape_of_first(records: Records) -> tuple[int, int, int] | None:
+def _shape_of_first(records: Records, labels: bool) -> tuple[int, int, int] | None:
     """The shape of the first image that can be decoded."""
     for _, _, content in read(records.open().as_numpy_iterator(), records.damage):
-        if not why_unusable(content, None, None):
+        if not why_unusable(content, None, None, labels=labels):
             return shape_of(content)
     return None
 
@@ -216,14 +214,14 @@ def _split(records: Mapping[Split, Records], part: Split, settings: DatasetSetti
     return _Split(files, open_records)
 
 
-def _count(splits: Mapping[Split, _Split]) -> _Found:
+def _count(splits: Mapping[Split, _Split], labels: bool) -> _Found:
     extents: dict[Split, _Extent] = {}
     lowest, highest = [], []
     for part, split in splits.items():
         count = size_bytes = 0
         contents = split.open().map(lambda file, number, content: content).batch(_READ_AT_ONCE)
-        told = contents.map(lambda many: (_labels_of(many), tf.strings.length(many)))
-        explain = partial(split.explain, why_no_example)
+        told = contents.map(lambda many: (_labels_of(many, labels), tf.strings.length(many)))
+        explain = partial(split.explain, partial(why_no_example, labels=labels))
         for found, lengths in read(told.as_numpy_iterator(), explain):
             count += len(found)
             size_bytes += int(lengths.sum(dtype=np.int64))
@@ -233,14 +231,14 @@ def _count(splits: Mapping[Split, _Split]) -> _Found:
     return _Found(extents, max(highest, default=0), min(lowest, default=0))
 
 
-def _labels_of(contents: tf.Tensor) -> tf.Tensor:
-    """The labels of some records; an error where an image is not to be decoded."""
-    features = tf.io.parse_example(contents, _FEATURES)
+def _labels_of(contents: tf.Tensor, labels: bool) -> tf.Tensor:
+    """The labels of some records, if they are used; an error where an image is not to be decoded."""
+    features = tf.io.parse_example(contents, _FEATURES if labels else _IMAGE_ALONE)
     refused = tf.numpy_function(
         lambda images: any(map(why_refused, images)), [features[IMAGE]], tf.bool
     )
     tf.debugging.assert_equal(refused, False)
-    return features[LABEL]
+    return features[LABEL] if labels else tf.fill(tf.shape(contents), _UNKNOWN)
 
 
 def _refuse_labels_of_another_name(pattern: Location, content: bytes) -> None:
@@ -256,7 +254,8 @@ def _refuse_labels_of_another_name(pattern: Location, content: bytes) -> None:
 def _shape(records: Records, content: bytes, settings: DatasetSettings) -> tuple[int, int, int]:
     """The first image's size, or `image_size`, and how many channels the first images have at most."""
     explain = partial(
-        _Split(records, records.open).explain, partial(why_unusable, size=None, channels=None)
+        _Split(records, records.open).explain,
+        partial(why_unusable, size=None, channels=None, labels=settings.labels),
     )
     ((height, width, channels),) = read(map(shape_of, [content]), explain)
     channels = channels if channels == 3 else _most_channels(records)
@@ -288,13 +287,15 @@ def _examples(
     def decode(
         file: tf.Tensor, number: tf.Tensor, content: tf.Tensor, *, window: Window | None = None
     ) -> tuple:
-        features = tf.io.parse_single_example(content, _FEATURES)
+        features = tf.io.parse_single_example(content, _FEATURES if labels else _IMAGE_ALONE)
         image = tf.ensure_shape(image_in(features[IMAGE], form, window, needed_size=size), shape)
-        label = tf.cast(features[LABEL] - settings.first_label, tf.int32)
-        return (image,), (label,) if labels else ()
+        if not labels:
+            return (image,), ()
+        return (image,), (tf.cast(features[LABEL] - settings.first_label, tf.int32),)
 
     def explain() -> str | None:
-        return split.explain(partial(why_unusable, size=size, channels=channels))
+        why = partial(why_unusable, size=size, channels=channels, labels=bool(labels))
+        return split.explain(why)
 
     return Examples(
         extent.count,

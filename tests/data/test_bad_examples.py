@@ -216,6 +216,22 @@ def test_labels_of_another_name_are_not_left_out_silently(tmp_path: Path) -> Non
     assert load(tmp_path / "a").labels == ()
 
 
+def test_labels_of_records_that_are_left_aside_may_be_anything(tmp_path: Path) -> None:
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"cat"]))
+    text = tf.train.Example.FromString(record(png(8)))
+    text.features.feature["image/class/label"].CopyFrom(feature)
+    odd = [record(png(7), [1, 2]), text.SerializeToString(), record(png(9), -4)]
+    write(tmp_path / "a", [*good(), *odd])
+    for choice in ("fail", "skip"):
+        left = load(tmp_path / "a", labels=False, on_bad_example=choice)
+        assert left.skipped is None
+        assert sum(len(materialize(split, None, 0)[0][0]) for split in splits(left)) == COUNT + 3
+    with pytest.raises(
+        DataError, match=rf"record {COUNT} needs one whole number as its image/class/la"
+    ):
+        load(tmp_path / "a")
+
+
 def photos(folder: Path) -> Path:
     for name in ("cat", "dog"):
         (folder / name).mkdir(parents=True)

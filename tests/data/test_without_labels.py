@@ -53,6 +53,58 @@ def test_labels_can_be_left_aside_and_the_splits_stay(tmp_path: Path) -> None:
         np.testing.assert_array_equal(part, materialize(other, None, 0)[0][0])
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"y": np.array(["cat"] * 40)},
+        {"y": np.full(40, np.nan)},
+        {"y": np.zeros(40, int)},
+        {"y": np.array([{}] * 40)},
+        {"y": np.arange(9)},
+        {"y1": np.arange(40)},
+        {"y": np.arange(40) % 2, "x_test": X[:5], "y_test": np.arange(3)},
+        {"y": np.arange(40) % 2, "sample_weight": np.full(40, -1.0)},
+        {"sample_weight": np.ones(40)},
+    ],
+    ids=[
+        "text",
+        "nan",
+        "one class",
+        "objects",
+        "other length",
+        "gap",
+        "test of other length",
+        "negative weights",
+        "weights alone",
+    ],
+)
+def test_nothing_is_asked_of_labels_that_are_left_aside(tmp_path: Path, more: dict) -> None:
+    np.savez(tmp_path / "xy.npz", x=X, **more)
+    own = len(more.get("x_test", ()))
+    parts = inputs_of(load(tmp_path, npz="xy.npz", labels=False))
+    kept = parts[:2] if own else parts
+    assert sorted(np.concatenate(kept).ravel().tolist()) == list(range(40))
+    assert len(parts[2]) == (own or 8)
+    with pytest.raises(UserError):
+        load(tmp_path, npz="xy.npz")
+
+
+def test_idx_images_need_no_labels_where_these_are_left_aside(tmp_path: Path) -> None:
+    def write(name: str, array: np.ndarray) -> None:
+        header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
+        (tmp_path / name).write_bytes(header + array.astype(np.uint8).tobytes())
+
+    for part, count in (("train", 40), ("t10k", 8)):
+        write(f"{part}-images-idx3-ubyte", np.arange(count)[:, None, None] * np.ones((1, 4, 4)))
+        write(f"{part}-labels-idx1-ubyte", np.arange(count) % 4)
+    whole, alone = load(tmp_path, idx="."), load(tmp_path, idx=".", labels=False)
+    for part, other in zip(inputs_of(alone), (whole.train, whole.validation, whole.test), strict=True):
+        np.testing.assert_array_equal(part, materialize(other, None, 0)[0][0])
+    for part in ("train", "t10k"):
+        (tmp_path / f"{part}-labels-idx1-ubyte").unlink()
+    assert [len(part) for part in inputs_of(load(tmp_path, idx=".", labels=False))] == [36, 4, 8]
+
+
 def test_a_folder_of_photos_has_no_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for index in range(20):
         write_image(tmp_path / "photos" / f"{index:02}.png", index)
