@@ -98,8 +98,8 @@ class _Kinds:
     def __init__(self, graph: ChannelGraph) -> None:
         self._graph = graph
         kind_of = np.array(graph.units.group_of)
-        for use in graph.uses:
-            for channels in (*use.inputs, *use.outputs, graph.heads(use.op)):
+        for call in (call for use in graph.uses for call in use.calls):
+            for channels in (*call.inputs, *call.outputs, graph.heads(call.op)):
                 if channels is not None:
                     _tell_apart(kind_of, graph.units.of(channels))
         group_at = {int(graph.units.group_of[g.units[0]]): g for g in graph.groups}
@@ -227,7 +227,8 @@ def _layer(
         ]
     elif has_rule and (whole_sums := [contractions_of(op, call.shapes) for call in calls])[0]:
         products = [
-            _contracted(kinds, use, call, sums) for call, sums in zip(calls, whole_sums, strict=True)
+            _contracted(kinds, each, call, sums)
+            for each, call, sums in zip(use.calls, calls, whole_sums, strict=True)
         ]
     else:
         # What is added multiplies nothing, whatever shape it has.
@@ -245,11 +246,11 @@ def _layer(
         reads=reads,
         calls=tuple(
             CallShapes(
-                tuple(_tensor(kinds, *each) for each in zip(call.shapes, use.inputs, strict=True)),
-                tuple(_tensor(kinds, *each) for each in zip(call.outputs, use.outputs, strict=True)),
+                tuple(_tensor(kinds, *sides) for sides in zip(call.shapes, each.inputs, strict=True)),
+                tuple(_tensor(kinds, *sides) for sides in zip(call.outputs, each.outputs, strict=True)),
                 found,
             )
-            for call, found in zip(calls, products, strict=True)
+            for each, call, found in zip(use.calls, calls, products, strict=True)
         ),
         weights=tuple(weights),
         groups=groups,

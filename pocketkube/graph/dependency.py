@@ -9,6 +9,8 @@ import numpy as np
 
 from pocketkube.graph.channel_flow import ChannelFlow
 from pocketkube.graph.channels import Channels, Hold, Ledger, Units
+from pocketkube.graph.kinds import computes_as
+from pocketkube.graph.layer_rules import rules_of
 from pocketkube.graph.propagation import heads_key, propagate, why_unknown
 from pocketkube.graph.sharing import SharedVariables
 from pocketkube.graph.walk import functional_graph, walk
@@ -25,7 +27,7 @@ class Use:
         outputs: Channels of each output tensor.
         rank: How many axes the first input tensor has, that of the batch included; 0 without one.
         arguments: What the call was given, tensors included, as Keras keeps it.
-        is_called_again: Whether the same layer is called at other places, too.
+        again: The same of each further call of the layer.
     """
 
     path: str
@@ -34,7 +36,12 @@ class Use:
     outputs: tuple[Channels | None, ...]
     rank: int
     arguments: Any
-    is_called_again: bool = False
+    again: "tuple[Use, ...]" = ()
+
+    @property
+    def calls(self) -> "tuple[Use, ...]":
+        """Each call of it, in the order of computation."""
+        return self, *self.again
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,7 @@ class _Tracer:
         self.uses: dict[int, Use] = {}
         self.left_whole: list[str] = []
         self._shared = SharedVariables()
+        self._first: dict[int, Use] = {}
 
     def call(self, path: str, node: Any, inputs: list[Channels | None]) -> list[Channels | None]:
         """Channels of the outputs of one call, whose inputs have the channels `inputs`."""
@@ -145,13 +153,13 @@ class _Tracer:
             # What stands before the first channels that could go, as augmentation does, loses nothing.
             if getattr(op, "weights", None) and all(x is None for x in inputs):
                 self.ledger.note(Hold(path, type(op).__name__, why_unknown(op)))
+        rank = len(call.shapes[0]) if call.shapes else 0
+        use = Use(path, op, tuple(inputs), tuple(outputs), rank, node.arguments)
+        self._tie_to_first(use, node)
         if id(op) in self.uses:
-            self._tie_calls(inputs, self.uses[id(op)].inputs)
-            self._tie_calls(outputs, self.uses[id(op)].outputs)
-            self.uses[id(op)] = replace(self.uses[id(op)], is_called_again=True)
-        else:
-            rank = len(call.shapes[0]) if call.shapes else 0
-            self.uses[id(op)] = Use(path, op, tuple(inputs), tuple(outputs), rank, node.arguments)
+            first = self.uses[id(op)]
+            use = replace(first, again=(*first.again, use))
+        self.uses[id(op)] = use
         return outputs
 
     def leave_sharing_layers_whole(self) -> None:
@@ -169,15 +177,47 @@ class _Tracer:
             names = ", ".join(sorted(group.values()))
             self.left_whole.append(f"{names} share weights: they are left whole")
 
-    def _tie_calls(self, now: Sequence[Channels | None], before: Sequence[Channels | None]) -> None:
-        """One layer, called again: the same weights meet both calls' channels."""
-        for one, other in zip(now, before, strict=True):
-            if one is not None and other is not None and len(one.ids) == len(other.ids):
-                self.ledger.tie(one.ids, other.ids)
-            else:
-                for channels in (one, other):
-                    if channels is not None:
-                        self.ledger.fix(channels.ids)
+    def _tie_to_first(self, use: Use, node: Any) -> None:
+        """Ties the channels of a call to those of the first one that has to lose the same ones.
+
+        Of a layer with weights that is any other call: the same weights meet all calls' channels. Of
+        one that takes whatever channels it is given, it is the same call of a model around it that is
+        called again, for that is built once.
+        """
+        owner = node if takes_any_channels(use.op) else use.op
+        first = self._first.setdefault(id(owner), use)
+        if first is use:
+            return
+        for now, before in zip(
+            (*use.inputs, *use.outputs), (*first.inputs, *first.outputs), strict=True
+        ):
+            both = [channels for channels in (now, before) if channels is not None]
+            if len(both) == 2 and len(both[0].ids) == len(both[1].ids):
+                self.ledger.tie(both[0].ids, both[1].ids, _held_by(use, WITH_STAYING))
+                continue
+            for channels in both:
+                self.ledger.fix(
+                    channels.ids, _held_by(use, OF_ANOTHER_NUMBER if len(both) == 2 else WITH_STAYING)
+                )
+
+
+def takes_any_channels(op: Any) -> bool:
+    """Whether a layer has a place for each channel neither in weights nor in its config."""
+    if not isinstance(op, keras.layers.Layer) or op.weights:
+        return False
+    if (added := rules_of(op)) is not None:
+        return added.edit is None
+    return computes_as(op) not in FOR_EACH_CHANNEL and getattr(op, "noise_shape", None) is None
+
+
+# What has no weights, and a config that says how many channels there are.
+FOR_EACH_CHANNEL = (keras.layers.Reshape, keras.layers.GroupNormalization)
+OF_ANOTHER_NUMBER = "it is called again with another number of channels"
+WITH_STAYING = "it is called again with channels that stay, as those of the model's inputs do"
+
+
+def _held_by(use: Use, why: str) -> Hold:
+    return Hold(use.path, type(use.op).__name__, why)
 
 
 def _sentences(holds: Sequence[Hold]) -> Iterator[str]:

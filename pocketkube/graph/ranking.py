@@ -35,9 +35,9 @@ def needed_units(graph: ChannelGraph, scores: np.ndarray) -> np.ndarray:
     connection adds to a concatenation, and a slice has some of a layer's.
     """
     needed = np.zeros(graph.units.count, bool)
-    for use in graph.uses:
-        for channels in use.outputs:
-            made = graph.units.of(channels) if channels is not None else np.empty(0, int)
-            if len(made) and (made >= 0).all() and not needed[made].any():
-                needed[made[scores[made].argmax()]] = True
+    outputs = (channels for use in graph.uses for call in use.calls for channels in call.outputs)
+    for channels in outputs:
+        made = graph.units.of(channels) if channels is not None else np.empty(0, int)
+        if len(made) and (made >= 0).all() and not needed[made].any():
+            needed[made[scores[made].argmax()]] = True
     return needed

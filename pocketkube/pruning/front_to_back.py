@@ -61,7 +61,7 @@ class Wanted:
 
 def fitted_paths(graph: ChannelGraph) -> list[str]:
     """Paths of the layers that can be fitted where channels go, in the order of computation."""
-    return [use.path for use in _readers(graph) if not use.is_called_again]
+    return [use.path for use in _readers(graph) if not use.again]
 
 
 def _readers(graph: ChannelGraph) -> list[Use]:
@@ -153,7 +153,7 @@ def fit_front_to_back(
         except StopIteration:
             call = None
     # What fits the first call of a layer may be wrong for what the others read.
-    again = {use.path: CALLED_AGAIN for use in _readers(graph) if use.is_called_again}
+    again = {use.path: CALLED_AGAIN for use in _readers(graph) if use.again}
     return again | {path: why_not for path, why_not in fitted.items() if why_not is not None}
 
 

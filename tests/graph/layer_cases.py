@@ -120,6 +120,27 @@ def fold(x: Any) -> Any:
     return ops.reshape(y, (-1, 12, 5))
 
 
+def relu_at_two_places(x: Any, other: Callable[[], Any]) -> Any:
+    relu = layers.ReLU()
+    return relu(layers.Conv1D(8, 3, name="between")(relu(x)))
+
+
+def joining_at_two_places(x: Any, other: Callable[[], Any]) -> Any:
+    concatenate, drop, add = layers.Concatenate(), layers.Dropout(0.1), layers.Add()
+    y = layers.Conv1D(5, 1, name="narrow")(other())
+    both = drop(concatenate([x, y]))
+    wide = layers.Conv1D(13, 1, name="wide")(drop(add([other(), x])))
+    return concatenate([drop(add([both, wide])), y])
+
+
+def attention_at_two_places(x: Any, other: Callable[[], Any]) -> Any:
+    attention = layers.Attention()
+    query, key, value = (layers.Conv1D(n, 1, name=f"second{i}")(x) for i, n in enumerate((8, 8, 10)))
+    return layers.Concatenate()(
+        [attention([x, other(), other()]), attention([query, value, key])],
+    )
+
+
 CASES = [
     # Layers that make channels.
     layer("Conv1D", SEQUENCE, lambda: layers.Conv1D(8, 3, padding="causal")),
@@ -284,6 +305,10 @@ CASES = [
     ),
     Case("Concatenate", SEQUENCE, lambda x, other: layers.Concatenate()([x, other()])),
     Case("Concatenate axis", SEQUENCE, lambda x, other: layers.Concatenate(axis=1)([x, other()])),
+    # One layer without weights, called with channels that have nothing to do with each other.
+    Case("ReLU at two places", SEQUENCE, relu_at_two_places),
+    Case("Concatenate at two places", SEQUENCE, joining_at_two_places),
+    Case("Attention at two places", SEQUENCE, attention_at_two_places),
     # Slices.
     operation("x[:, 1:]", SEQUENCE, lambda x: x[:, 1:]),
     operation("x[:, 3]", SEQUENCE, lambda x: x[:, 3]),

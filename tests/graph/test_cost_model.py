@@ -118,6 +118,16 @@ def test_a_grouped_convolution_has_as_many_groups_as_are_left() -> None:
     assert sized["grouped"].macs == 16 * 9 * 2 * 15
 
 
+def test_a_layer_at_two_places_has_the_sizes_of_each() -> None:
+    inputs = keras.Input((8, 8, 3))
+    relu = layers.ReLU(name="relu")
+    x = relu(layers.Conv2D(8, 3, name="one")(inputs))
+    x = relu(layers.Conv2D(8, 3, name="two")(x))
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    calls = cost_model_of(model, round_to=1).sized({"one": 5, "two": 3})
+    assert [call.outputs for call in calls if call.layer.name == "relu"] == [((6, 6, 5),), ((4, 4, 3),)]
+
+
 def test_an_assignment_that_is_none_names_what_is_wrong() -> None:
     costs = cost_model_of(*traced("residual"))
     with pytest.raises(UserError, match=r"residual has no group .* named nose; there are: stem, inner"):

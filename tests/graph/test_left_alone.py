@@ -101,3 +101,36 @@ def test_channels_first_is_not_taken_for_channels_last() -> None:
     x = layers.Flatten(data_format="channels_first")(x)
     smaller = refuse_other_outputs(keras.Model(inputs, layers.Dense(5)(layers.Dense(8)(x))))
     assert smaller.get_layer("convolution").filters == 8
+
+
+@pytest.mark.parametrize("width", [8, 12])
+def test_a_layer_without_weights_ties_nothing_where_it_is_called(width: int) -> None:
+    relu, inputs = layers.ReLU(), keras.Input((6, 4))
+    x = relu(layers.Dense(8, name="one")(relu(inputs)))
+    x = relu(layers.Dense(width, name="two")(x))
+    graph = trace_channels(keras.Model(inputs, layers.Dense(5)(x)))
+    assert [str(group) for group in graph.groups] == [
+        "one: 8 units of one",
+        f"two: {width} units of two",
+    ]
+    assert graph.left_whole == ()
+
+
+def test_what_a_model_within_ties_where_it_is_called_again_is_told() -> None:
+    any_width = keras.Input((None, None))
+    within = keras.Model(any_width, layers.ReLU(name="relu")(any_width), name="within")
+    inputs = keras.Input((6, 4))
+    x = within(layers.Dense(8, name="one")(inputs))
+    x = within(layers.Dense(12, name="two")(x))
+    graph = trace_channels(keras.Model(inputs, layers.Dense(5, name="head")(x)))
+    said = "within/relu (ReLU): it is called again with another number of channels"
+    assert graph.left_whole == (said,)
+    assert graph.why_nothing_goes() == f"What head makes goes out of the model. {said}."
+
+
+def test_a_layer_that_reads_the_model_s_input_and_its_own_channels_says_why_they_stay() -> None:
+    inputs = keras.Input((6, 8))
+    shared = layers.Dense(8, name="shared")
+    graph = trace_channels(keras.Model(inputs, layers.Dense(5)(shared(shared(inputs)))))
+    said = "it is called again with channels that stay, as those of the model's inputs do"
+    assert graph.left_whole == (f"shared (Dense): {said}",)

@@ -256,6 +256,27 @@ def test_taylor_counts_each_call_of_a_layer() -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
+def test_taylor_knows_what_ends_in_each_call_of_a_layer_without_weights() -> None:
+    """Attention at two places matters as much there as two layers of attention would."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6, 5))
+    makers = [layers.Dense(4, name=name) for name in "abcdef"]
+    head = layers.Dense(5, name="head")
+
+    def network(*attention: layers.Layer) -> keras.Model:
+        made = [make(inputs) for make in makers]
+        both = [attention[0](made[:3]), attention[1](made[3:])]
+        return keras.Model(inputs, head(layers.Flatten()(layers.Concatenate()(both))))
+
+    shared = layers.Attention()
+    calibration = images((6, 5))
+    found, wanted = (
+        criterion_named("taylor").scores(model, trace_channels(model), calibration)
+        for model in (network(shared, shared), network(layers.Attention(), layers.Attention()))
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
 def test_a_layer_that_is_called_several_times_is_not_fitted_to_its_first_call() -> None:
     keras.utils.set_random_seed(0)
     one, two = layers.Dense(16, activation="relu", name="one"), layers.Dense(4, name="two")

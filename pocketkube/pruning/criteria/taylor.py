@@ -42,7 +42,7 @@ def taylor_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibrat
     outputs without one alone, is infinite.
     """
     count = graph.units.count
-    ends = {use.path: found for use in graph.uses if any(found := _ends_in(use, graph))}
+    ends = _ends(graph)
     head_sides = list(heads(graph))
     units_of = {id(cell): units for _, cell, units in states(graph)}
     cells = [cell for _, cell, _ in states(graph)]
@@ -95,6 +95,15 @@ class End:
     units: np.ndarray
 
 
+def _ends(graph: ChannelGraph) -> dict[str, list[list[End | None]]]:
+    """By path what ends in each call of it, one after the other: one of each input."""
+    found: dict[str, list[list[End | None]]] = {}
+    for use in graph.uses:
+        for call in use.calls:
+            found.setdefault(call.path, []).append(_ends_in(call, graph))
+    return found
+
+
 def _ends_in(use: Use, graph: ChannelGraph) -> list[End | None]:
     """Each input's end; None where it has no channels that may go, or they go on in an output."""
     given = [graph.units.of(channels) for channels in use.outputs if channels is not None]
@@ -143,13 +152,17 @@ class _Masks:
 
 
 def _watch(
-    tape: tf.GradientTape, ends: Mapping[str, list[End | None]], taps: list[tuple[End, tf.Tensor]]
+    tape: tf.GradientTape,
+    ends: Mapping[str, list[list[End | None]]],
+    taps: list[tuple[End, tf.Tensor]],
 ) -> Tap:
+    calls = {path: iter(found) for path, found in ends.items()}
+
     def tap(path: str, op: object, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         # A tensor of its own, so that its gradient is the change through this call alone; the same
         # one wherever the call is given the same.
         own: dict[int, tf.Tensor] = {}
-        for end, tensor in zip(ends.get(path, ()), tensors, strict=path in ends):
+        for end, tensor in zip(next(calls[path]), tensors, strict=True):
             if end is not None and id(tensor) not in own:
                 own[id(tensor)] = tf.identity(tensor)
                 tape.watch(own[id(tensor)])
