@@ -40,7 +40,7 @@ class Hold:
 
     Attributes:
         path: The layer or operation that holds them.
-        kind: Its class.
+        kind: Its class; empty where they are several.
         why: What it does with them, in words that follow its name and a colon.
     """
 

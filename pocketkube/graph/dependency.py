@@ -122,15 +122,13 @@ def trace_channels(model: keras.Model) -> ChannelGraph:
     tracer.leave_sharing_layers_whole()
     units = tracer.ledger.settle()
     uses = tuple(tracer.uses.values())
-    left_whole = (*_sentences(units.holds), *tracer.left_whole)
-    return ChannelGraph(uses, units, tuple(_groups(uses, units)), left_whole)
+    return ChannelGraph(uses, units, tuple(_groups(uses, units)), tuple(_sentences(units.holds)))
 
 
 class _Tracer:
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.uses: dict[int, Use] = {}
-        self.left_whole: list[str] = []
         self._shared = SharedVariables()
         self._first: dict[int, Use] = {}
 
@@ -168,14 +166,15 @@ class _Tracer:
         They may read it in any way: a decoder takes its encoder's kernel transposed.
         """
         for group in self._shared.groups():
+            names = ", ".join(sorted(group.values()))
+            hold = Hold(f"{names} share weights", "", "they are left whole")
+            self.ledger.note(hold)
             for use in (self.uses[reader] for reader in group):
                 for channels in (*use.inputs, *use.outputs):
                     if channels is not None:
-                        self.ledger.fix(channels.ids)
+                        self.ledger.fix(channels.ids, hold)
                 if (heads := self.ledger.known(heads_key(use.op))) is not None:
-                    self.ledger.fix(heads)
-            names = ", ".join(sorted(group.values()))
-            self.left_whole.append(f"{names} share weights: they are left whole")
+                    self.ledger.fix(heads, hold)
 
     def _tie_to_first(self, use: Use, node: Any) -> None:
         """Ties the channels of a call to those of the first one that has to lose the same ones.
@@ -225,7 +224,7 @@ def _sentences(holds: Sequence[Hold]) -> Iterator[str]:
     for hold in holds:
         paths.setdefault((hold.kind, hold.why), []).append(hold.path)
     for (kind, why), found in paths.items():
-        yield f"{_listed(found)} ({kind}): {why}"
+        yield f"{_listed(found)} ({kind}): {why}" if kind else f"{_listed(found)}: {why}"
 
 
 def _listed(paths: Sequence[str]) -> str:

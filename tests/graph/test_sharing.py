@@ -115,6 +115,13 @@ def test_layers_that_share_are_named(name, sharing):
     assert all(note == f"{sharing}: they are left whole" for note in notes)
 
 
+def test_what_layers_that_share_make_is_not_said_to_go_out_of_the_model():
+    graph = trace_channels(made("assigned")[0])
+    assert graph.why_nothing_goes() == (
+        "What head makes goes out of the model. one, other share weights: they are left whole."
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
