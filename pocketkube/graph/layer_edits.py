@@ -88,8 +88,9 @@ def _convolution(use: Use, kept: Kept) -> LayerEdit:
     config: dict[str, Any] = {"filters": len(out)}
     into = _into(use, kept)
     if op.groups > 1 and into:
+        assert use.inputs[0] is not None
         width = kept.sizes[0] // op.groups
-        if cuts_whole_groups(op, kept.sizes[0]):
+        if cuts_whole_groups(op, use.inputs[0].ids):
             config["groups"] = len(into[0]) // width
             into = ()
         else:

@@ -105,7 +105,7 @@ def consumes(use: Use) -> bool:
     if use.inputs[0].axis != -1:
         return False
     if getattr(use.op, "groups", 1) > 1:
-        return not cuts_whole_groups(use.op, len(use.inputs[0].ids))
+        return not cuts_whole_groups(use.op, use.inputs[0].ids)
     return getattr(use.op, "depth_multiplier", 1) == 1
 
 

@@ -18,7 +18,7 @@ from pocketkube.graph.channel_flow import (
     made,
     mixing_activation,
 )
-from pocketkube.graph.channels import FIXED, Channels, Ledger
+from pocketkube.graph.channels import FIXED, Channels
 from pocketkube.graph.contraction_rules import CONTRACTING_LAYERS, CONTRACTING_OPERATIONS
 from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_rules import rules_of, said_of_unknown
@@ -128,7 +128,7 @@ def _group_normalization(call: ChannelFlow) -> Channels | None:
     # A group's statistics stay what they are only if its channels go together; one of all is taken
     # over fewer, as that of a LayerNormalization is.
     if call.op.groups > 1:
-        _tie_together(call.ledger, channels.ids.reshape(call.op.groups, -1))
+        _tie_together(call, channels.ids.reshape(call.op.groups, -1))
     return channels
 
 
@@ -158,20 +158,21 @@ def _convolution(call: ChannelFlow) -> Channels | None:
     groups = call.op.groups
     if groups > 1:
         inputs, outputs = incoming.reshape(groups, -1), filters.reshape(groups, -1)
-        if cuts_whole_groups(call.op, len(incoming)):
-            _tie_together(call.ledger, np.concatenate([inputs, outputs], axis=1))
+        if cuts_whole_groups(call.op, incoming):
+            _tie_together(call, np.concatenate([inputs, outputs], axis=1))
         else:
-            _tie_together(call.ledger, inputs.T)
-            _tie_together(call.ledger, outputs.T)
+            _tie_together(call, inputs.T)
+            _tie_together(call, outputs.T)
     return out
 
 
-def cuts_whole_groups(convolution: Any, channels: int) -> bool:
+def cuts_whole_groups(convolution: Any, incoming: np.ndarray) -> bool:
     """Whether a grouped convolution loses whole groups or the same positions of every group.
 
-    Whichever leaves the finer choice.
+    Whichever leaves the finer choice; no group goes where all that it reads stays.
     """
-    return bool(convolution.groups > channels // convolution.groups)
+    finer = convolution.groups > len(incoming) // convolution.groups
+    return bool(finer and (incoming != FIXED).any())
 
 
 def _transposed_convolution(call: ChannelFlow) -> Channels | None:
@@ -354,10 +355,10 @@ def heads_key(attention: Any) -> tuple[int, str]:
     return id(attention), "heads"
 
 
-def _tie_together(ledger: Ledger, rows: np.ndarray) -> None:
+def _tie_together(call: ChannelFlow, rows: np.ndarray) -> None:
     """Ties all the numbers of each row."""
     for column in rows.T[1:]:
-        ledger.tie(rows[:, 0], column)
+        call.tie(rows[:, 0], column)
 
 
 def _spread(channels: Channels, shape: tuple[int, ...]) -> np.ndarray:
@@ -381,7 +382,7 @@ def _relabel(call: ChannelFlow, ids: np.ndarray) -> Channels | None:
     axis = varying[-1] if varying else ids.ndim - 1
     rows = np.moveaxis(ids, axis, 0).reshape(ids.shape[axis], -1)
     if len(varying) > 1:
-        _tie_together(call.ledger, rows)
+        _tie_together(call, rows)
     return Channels(axis - ids.ndim, rows[:, 0])
 
 

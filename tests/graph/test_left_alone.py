@@ -134,3 +134,21 @@ def test_a_layer_that_reads_the_model_s_input_and_its_own_channels_says_why_they
     graph = trace_channels(keras.Model(inputs, layers.Dense(5)(shared(shared(inputs)))))
     said = "it is called again with channels that stay, as those of the model's inputs do"
     assert graph.left_whole == (f"shared (Dense): {said}",)
+
+
+def test_groups_that_read_the_model_s_input_lose_the_same_filters_each() -> None:
+    inputs = keras.Input((6, 4))
+    x = layers.Conv1D(16, 3, groups=4, activation="relu", name="grouped")(inputs)
+    smaller = refuse_other_outputs(keras.Model(inputs, layers.Dense(5)(x)))
+    grouped = smaller.get_layer("grouped")
+    assert (grouped.groups, grouped.filters) == (4, 8)
+
+
+@pytest.mark.parametrize("layer", [layers.Conv1D(16, 3, groups=8), layers.GroupNormalization(2)])
+def test_groups_of_channels_of_which_some_stay_say_so(layer: layers.Layer) -> None:
+    inputs = keras.Input((6, 4))
+    x = layers.Concatenate()([layers.Dense(12, name="made")(inputs), inputs])
+    model = keras.Model(inputs, layers.Dense(5)(layer(x)))
+    why = "it joins them with channels that stay, as those of the model's inputs do"
+    assert trace_channels(model).left_whole == (f"{layer.name} ({type(layer).__name__}): {why}",)
+    refuse_other_outputs(model)
