@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -218,6 +219,7 @@ def _layer(
     counts = [count_call(call) for call in calls]
     has_rule = all(count_macs(call) is not None for call in calls)
     heads = graph.heads(op) if has_rule else None
+    sums = [contractions_of(op, call.shapes) for call in calls]
     if heads is not None:
         number = kinds.along(heads, len(heads.ids))
         by_id = {id(variable): shape for variable, shape in zip(variables, shapes, strict=True)}
@@ -225,10 +227,10 @@ def _layer(
             _attention_products(call, count.macs, by_id, number)
             for call, count in zip(calls, counts, strict=True)
         ]
-    elif has_rule and (whole_sums := [contractions_of(op, call.shapes) for call in calls])[0]:
+    elif sums[0] and (has_rule or not variables):
         products = [
-            _contracted(kinds, each, call, sums)
-            for each, call, sums in zip(use.calls, calls, whole_sums, strict=True)
+            _contracted(kinds, each, call, contractions, count.macs)
+            for each, call, contractions, count in zip(use.calls, calls, sums, counts, strict=True)
         ]
     else:
         # What is added multiplies nothing, whatever shape it has.
@@ -239,19 +241,21 @@ def _layer(
             _products(count.macs, [shapes[i] for i in matrices], [whole[i] for i in matrices])
             for count in counts
         ]
-    cut_somewhere = any(each.per_unit for shape in shapes for each in shape)
+    made = tuple(
+        CallShapes(
+            tuple(_tensor(kinds, *sides) for sides in zip(call.shapes, each.inputs, strict=True)),
+            tuple(_tensor(kinds, *sides) for sides in zip(call.outputs, each.outputs, strict=True)),
+            found,
+        )
+        for each, call, found in zip(use.calls, calls, products, strict=True)
+    )
+    around = (shape for call in made for shape in (*call.inputs, *call.outputs))
+    cut_somewhere = any(each.per_unit for shape in (*shapes, *around) for each in shape)
     return Layer(
         name=use.path,
         kind=computes_as(op).__name__,
         reads=reads,
-        calls=tuple(
-            CallShapes(
-                tuple(_tensor(kinds, *sides) for sides in zip(call.shapes, each.inputs, strict=True)),
-                tuple(_tensor(kinds, *sides) for sides in zip(call.outputs, each.outputs, strict=True)),
-                found,
-            )
-            for each, call, found in zip(use.calls, calls, products, strict=True)
-        ),
+        calls=made,
         weights=tuple(weights),
         groups=groups,
         uncounted=tuple(dict.fromkeys(what for count in counts for what in count.uncounted)),
@@ -275,17 +279,24 @@ def _tensor(kinds: _Kinds, shape: tuple[int, ...], channels: Channels | None) ->
 
 
 def _contracted(
-    kinds: _Kinds, use: Use, call: LayerCall, sums: Sequence[Contraction]
+    kinds: _Kinds, use: Use, call: LayerCall, sums: Sequence[Contraction], macs: int
 ) -> tuple[Product, ...]:
-    """Multiply-adds of sums of products: the lengths of all their axes, each once."""
+    """Multiply-adds of sums of products: the lengths of all their axes, each once.
+
+    Where their number is another one, it is taken to be in proportion to that: of three factors two
+    are multiplied first, and one factor is only added up.
+    """
     products = []
+    whole = 0
     for each in sums:
         lengths: dict[str, Extent] = {}
+        sizes: dict[str, int] = {}
         tensors = [*zip(each.terms, call.shapes, use.inputs, strict=True)]
         if each is sums[-1]:
             tensors.append((each.out, call.outputs[0], use.outputs[0]))
         for letters, shape, channels in tensors:
             if letters:
+                sizes |= zip(letters, shape, strict=True)
                 extents = (Extent(shape[0]), *_tensor(kinds, shape, channels))
                 for letter, extent in zip(letters, extents, strict=True):
                     if letter not in lengths or extent.per_unit:
@@ -293,7 +304,10 @@ def _contracted(
         varying = tuple(extent for extent in lengths.values() if extent.per_unit)
         times = math.prod(extent.fixed for extent in lengths.values() if not extent.per_unit)
         products.append(Product(times, varying))
-    return tuple(products)
+        whole += math.prod(sizes.values())
+    if macs == 0:
+        return ()
+    return tuple(replace(each, times=_number(each.times * macs / whole)) for each in products)
 
 
 def _products(

@@ -180,12 +180,15 @@ def _matmul(call: LayerCall) -> int:
 def _einsum(call: LayerCall) -> int | None:
     subscripts = call.op.subscripts
     terms = subscripts.split("->")[0].replace(" ", "").split(",")
-    if "." in subscripts or len(terms) != len(call.shapes):
+    # Of three and more it depends on the sizes which two are multiplied first: that is traced.
+    if "." in subscripts or len(terms) != len(call.shapes) or len(terms) > 2:
         return None
+    if len(terms) == 1:
+        return 0
     sizes: dict[str, int] = {}
     for labels, shape in zip(terms, call.shapes, strict=True):
         sizes |= zip(labels, shape, strict=True)
-    return math.prod(sizes.values()) * max(len(terms) - 1, 0)
+    return math.prod(sizes.values())
 
 
 MACS: dict[type, Rule] = {

@@ -26,6 +26,7 @@ class Case:
         held: Words of the reason for which channels stay; empty where they may go.
         partly: Whether others of the same tensor may go.
         reads_all: Whether it reads channels that go otherwise than as zeros: a mean over them.
+        estimated: Whether its multiply-adds are estimated where channels go.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     held: str = ""
     partly: bool = False
     reads_all: bool = False
+    estimated: bool = False
 
     def network(self) -> keras.Model:
         """The operation after one layer that makes channels and before others that read them."""
@@ -449,6 +451,13 @@ CASES = [
         SEQUENCE,
         lambda x, other: ops.einsum("abc,abc->ac", x, other()),
     ),
+    Case(
+        "ops.einsum of three",
+        SEQUENCE,
+        lambda x, other: ops.einsum("abc,adc,ade->abe", x, other(), other()),
+        estimated=True,
+    ),
+    operation("ops.einsum alone", SEQUENCE, lambda x: ops.einsum("abc->ac", x)),
     Case(
         "ops.dot_product_attention",
         IMAGE,

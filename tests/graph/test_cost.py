@@ -8,6 +8,7 @@ from rich.console import Console
 
 from pocketkube.errors import UserError
 from pocketkube.graph.cost import profile_model
+from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.graph.profile_table import render_profile
 from tests.graph.tensorflow_profiler import float_operations
 
@@ -112,6 +113,27 @@ def test_products_of_tensors():
         ],
     )
     assert [layer.macs for layer in profile_model(model).layers] == [5 * 4 * 6] * 3
+
+
+@pytest.mark.parametrize(
+    ("equation", "macs"),
+    [
+        # Keys and values are multiplied first, as TensorFlow does.
+        ("btc,bsc,bsd->btd", 7 * 4 * 4 + 7 * 4 * 4),
+        ("btc,bsc->bts", 7 * 7 * 4),
+        ("btc->bct", 0),
+        ("btc->bt", 0),
+    ],
+)
+def test_products_of_an_einsum_of_any_number_of_tensors(equation, macs):
+    inputs = keras.Input((7, 4))
+    x = layers.Dense(6)(inputs)
+    made = [layers.Dense(4)(x) for _ in equation.split(",")]
+    model = keras.Model(inputs, ops.einsum(equation, *made))
+    profile, costs = profile_model(model), cost_model_of(model)
+    (einsum,) = (layer for layer in profile.layers if layer.kind == "Einsum")
+    assert (einsum.macs, einsum.uncounted) == (macs, ())
+    assert costs.macs(costs.sizes) == profile.macs
 
 
 def test_a_shared_layer_multiplies_at_each_call_and_has_its_weights_once():

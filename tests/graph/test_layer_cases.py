@@ -51,7 +51,7 @@ def test_channels_go_as_zeros_would_and_at_the_cost_that_is_said(case: Case) -> 
     keep = keep_best(rank_units(graph, scores), counts)
     smaller = remove_channels(model, graph, keep)
     real = profile_model(smaller)
-    assert costs.is_exact
+    assert costs.is_exact == (not case.estimated)
     assert (costs.macs(counts), costs.parameters(counts)) == (real.macs, real.parameters)
     if not case.reads_all:
         # Heads are in no tensor between layers.

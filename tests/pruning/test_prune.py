@@ -95,6 +95,19 @@ def test_ratios_that_contradict_each_other() -> None:
         prune(NETS["residual"](), PruneChannels(criterion="l1", ratios={"stem": 0.5, "last": 0.25}))
 
 
+def test_an_einsum_of_three_is_cut_by_what_it_really_multiplies() -> None:
+    """Its products are estimated where channels go: what was asked for is reached all the same."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((10, 12))
+    one, two, three = (layers.Dense(8, name=name)(inputs) for name in ("one", "two", "three"))
+    x = keras.ops.einsum("btc,bsc,bsd->btd", one, two, three)
+    model = keras.Model(inputs, layers.Dense(4, name="head")(x))
+    pruner = Pruner(model, round_to=1)
+    assert not pruner.costs.is_exact
+    smaller = pruner.to_speedup(1.5).model
+    assert profile_model(model).macs / profile_model(smaller).macs == pytest.approx(1.5, rel=0.05)
+
+
 def test_steps_that_cut_much_more_than_was_asked_for_are_told() -> None:
     images = keras.Input((8, 8, 3))
     x = layers.Conv2D(16, 3, activation="relu")(images)
