@@ -206,11 +206,13 @@ def takes_any_channels(op: Any) -> bool:
         return False
     if (added := rules_of(op)) is not None:
         return added.edit is None
-    return computes_as(op) not in FOR_EACH_CHANNEL and getattr(op, "noise_shape", None) is None
+    # Dropout has one, Rescaling the two others.
+    has_arrays = any(np.ndim(getattr(op, name, 0)) for name in ("noise_shape", "scale", "offset"))
+    return not has_arrays and computes_as(op) not in SIZED
 
 
 # What has no weights, and a config that says how many channels there are.
-FOR_EACH_CHANNEL = (keras.layers.Reshape, keras.layers.GroupNormalization)
+SIZED = (keras.layers.Reshape, keras.layers.GroupNormalization)
 OF_ANOTHER_NUMBER = "it is called again with another number of channels"
 WITH_STAYING = "it is called again with channels that stay, as those of the model's inputs do"
 

@@ -232,9 +232,25 @@ def _dropout(use: Use, kept: Kept) -> LayerEdit:
     return LayerEdit({"noise_shape": tuple(noise)})
 
 
+def _rescaling(use: Use, kept: Kept) -> LayerEdit:
+    """Its numbers, where it has one for each channel."""
+    channels = use.outputs[0]
+    if channels is None:
+        return LayerEdit()
+    given = {name: np.asarray(getattr(use.op, name)) for name in ("scale", "offset")}
+    return LayerEdit(
+        {
+            name: np.take(numbers, kept.outputs[0], axis=channels.axis).tolist()
+            for name, numbers in given.items()
+            if numbers.ndim >= -channels.axis and numbers.shape[channels.axis] > 1
+        }
+    )
+
+
 EDITS: dict[type, Callable[[Use, Kept], LayerEdit]] = {
     layers.Dropout: _dropout,
     layers.AlphaDropout: _dropout,
+    layers.Rescaling: _rescaling,
     layers.Dense: _dense,
     layers.Embedding: _embedding,
     layers.Conv1D: _convolution,

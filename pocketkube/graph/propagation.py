@@ -65,6 +65,29 @@ def _operation_rule(op: Any) -> Rule | None:
 
 
 def _same(call: ChannelFlow) -> Channels | None:
+    """What changes each number by itself, and those of all channels alike."""
+    return left_whole(call, OWN) if _has_own_numbers(call.op) else call.channels[0]
+
+
+def _has_own_numbers(op: Any) -> bool:
+    """Whether a layer or operation was made with several numbers, as keras.ops.clip may be."""
+    made_with = (value for name, value in vars(op).items() if name not in PLACES and name[0] != "_")
+    return any(
+        isinstance(value, np.ndarray | list | tuple)
+        and np.size(value) > 1
+        and np.asarray(value).dtype.kind in "iuf"
+        for value in made_with
+    )
+
+
+# What says where, and not by how much.
+PLACES = ("axis", "noise_shape")
+
+
+def _rescaling(call: ChannelFlow) -> Channels | None:
+    numbers = np.ndim(call.op.scale) + np.ndim(call.op.offset)
+    if numbers and keras.config.image_data_format() == "channels_first":
+        return left_whole(call, FIRST)
     return call.channels[0]
 
 
@@ -81,7 +104,7 @@ def _is_channels_first(op: Any) -> bool:
 def _activation(call: ChannelFlow) -> Channels | None:
     name = mixing_activation(call.op)
     if not name:
-        return _same(call)
+        return call.channels[0]
     call.fix_all(MIXED.format(name))
     return None if name == HALVING else call.channels[0]
 
@@ -114,7 +137,7 @@ def _softmax(call: ChannelFlow) -> Channels | None:
 
 
 def _prelu(call: ChannelFlow) -> Channels | None:
-    return _same(call) if call.op.alpha.shape[-1] == 1 else Channels(-1, call.last())
+    return call.channels[0] if call.op.alpha.shape[-1] == 1 else Channels(-1, call.last())
 
 
 def _group_normalization(call: ChannelFlow) -> Channels | None:
@@ -485,9 +508,7 @@ RULES: dict[type, Rule] = {
     ),
     layers.Softmax: _softmax,
     layers.Normalization: lambda call: left_whole(call, OWN),
-    layers.Rescaling: lambda call: (
-        _same(call) if np.ndim(call.op.scale) == 0 else left_whole(call, OWN)
-    ),
+    layers.Rescaling: _rescaling,
 }
 
 OPERATION_RULES: dict[str, Rule] = {

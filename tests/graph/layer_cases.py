@@ -135,6 +135,11 @@ def joining_at_two_places(x: Any, other: Callable[[], Any]) -> Any:
     return concatenate([drop(add([both, wide])), y])
 
 
+def rescaling_at_two_places(x: Any, other: Callable[[], Any]) -> Any:
+    rescaling = layers.Rescaling(2.0, offset=np.linspace(0, 1, 8))
+    return rescaling(layers.Conv1D(8, 3, name="between")(rescaling(x)))
+
+
 def attention_at_two_places(x: Any, other: Callable[[], Any]) -> Any:
     attention = layers.Attention()
     query, key, value = (layers.Conv1D(n, 1, name=f"second{i}")(x) for i, n in enumerate((8, 8, 10)))
@@ -254,10 +259,13 @@ CASES = [
         held="numbers of its own for each channel",
     ),
     layer("Rescaling", SEQUENCE, lambda: layers.Rescaling(2.0)),
+    layer("Rescaling channels", SEQUENCE, lambda: layers.Rescaling(np.linspace(1, 2, 8))),
+    layer("Rescaling offset", SEQUENCE, lambda: layers.Rescaling(2.0, offset=[*range(8)])),
+    layer("Rescaling positions", SEQUENCE, lambda: layers.Rescaling([[0.5], [2.0]] * 6, offset=[1.0])),
     layer(
-        "Rescaling channels",
+        "Masking channels",
         SEQUENCE,
-        lambda: layers.Rescaling([2.0] * 8),
+        lambda: layers.Masking(np.arange(8.0)),
         held="numbers of its own for each channel",
     ),
     layer("PReLU", SEQUENCE, lambda: layers.PReLU(shared_axes=[1])),
@@ -310,6 +318,7 @@ CASES = [
     # One layer without weights, called with channels that have nothing to do with each other.
     Case("ReLU at two places", SEQUENCE, relu_at_two_places),
     Case("Concatenate at two places", SEQUENCE, joining_at_two_places),
+    Case("Rescaling at two places", SEQUENCE, rescaling_at_two_places),
     Case("Attention at two places", SEQUENCE, attention_at_two_places),
     # Slices.
     operation("x[:, 1:]", SEQUENCE, lambda x: x[:, 1:]),
@@ -407,6 +416,12 @@ CASES = [
     operation("mish", SEQUENCE, lambda x: x * ops.tanh(ops.softplus(x))),
     operation("ops.power", SEQUENCE, lambda x: x**2),
     operation("ops.clip", SEQUENCE, lambda x: ops.clip(x, -1, 1)),
+    operation(
+        "ops.clip channels",
+        SEQUENCE,
+        lambda x: ops.clip(x, [0.0] * 8, [*range(8)]),
+        held="numbers of its own for each channel",
+    ),
     operation("ops.log", SEQUENCE, lambda x: ops.log1p(ops.abs(x))),
     operation("array", SEQUENCE, lambda x: x * np.arange(8, dtype="float32")),
     operation("array of positions", SEQUENCE, lambda x: x + np.ones((12, 1), "float32")),
