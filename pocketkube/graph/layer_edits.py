@@ -142,7 +142,10 @@ def _normalization(use: Use, kept: Kept) -> LayerEdit:
 
 
 def _prelu(use: Use, kept: Kept) -> LayerEdit:
-    return LayerEdit() if use.op.alpha.shape[-1] == 1 else _per_channel(use, kept)
+    channels = use.outputs[0]
+    if channels is None or use.op.alpha.shape[channels.axis] == 1:
+        return LayerEdit()
+    return LayerEdit({}, {"alpha": ((channels.axis, kept.outputs[0]),)})
 
 
 def _group_normalization(use: Use, kept: Kept) -> LayerEdit:

@@ -136,10 +136,6 @@ def _softmax(call: ChannelFlow) -> Channels | None:
     return channels
 
 
-def _prelu(call: ChannelFlow) -> Channels | None:
-    return call.channels[0] if call.op.alpha.shape[-1] == 1 else Channels(-1, call.last())
-
-
 def _group_normalization(call: ChannelFlow) -> Channels | None:
     channels, rank = call.channels[0], len(call.shapes[0])
     if channels is None:
@@ -433,7 +429,8 @@ RULES: dict[type, Rule] = {
     layers.UnitNormalization: _same,
     layers.GroupNormalization: _group_normalization,
     LayerScale: _channels_last_only,
-    layers.PReLU: _prelu,
+    # It has a number for each position of what it is given, along whichever axis channels lie.
+    layers.PReLU: lambda call: call.channels[0],
     layers.Activation: _activation,
     layers.Concatenate: _concatenate,
     layers.Flatten: _reshape,

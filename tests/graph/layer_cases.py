@@ -272,6 +272,16 @@ CASES = [
     layer("PReLU whole", SEQUENCE, layers.PReLU),
     layer("PReLU shared", SEQUENCE, lambda: layers.PReLU(shared_axes=[1, 2])),
     layer("PReLU sharing channels", SEQUENCE, lambda: layers.PReLU(shared_axes=[2])),
+    operation(
+        "PReLU of columns",
+        VECTOR,
+        lambda x: layers.Flatten()(layers.PReLU()(layers.Reshape((8, 1))(x))),
+    ),
+    operation(
+        "PReLU of rows",
+        SEQUENCE,
+        lambda x: layers.Permute((2, 1))(layers.PReLU(shared_axes=[2])(layers.Permute((2, 1))(x))),
+    ),
     layer("LeakyReLU", SEQUENCE, layers.LeakyReLU),
     layer("Softmax", SEQUENCE, layers.Softmax, held="softmax mixes all channels"),
     layer("Softmax axis", SEQUENCE, lambda: layers.Softmax(axis=1)),
