@@ -211,7 +211,7 @@ def _depthwise(call: ChannelFlow) -> Channels | None:
 
 def _attention(call: ChannelFlow) -> list[Channels | None] | Channels | None:
     op, places = call.op, attention_inputs(call.arguments)
-    query = places["query"]
+    query, value = places["query"], places["value"]
     for name in ("query", "value", "key"):
         call.last(places.pop(name))
     # One that tells heads apart would lose them with the layer's.
@@ -229,8 +229,9 @@ def _attention(call: ChannelFlow) -> list[Channels | None] | Channels | None:
     width = (shape[-1] if shape else None) or call.shapes[query][-1]
     out = call.ledger.fresh(_key(call), int(width))  # type: ignore[arg-type]
     if grouped:
-        # It gives what is as wide as its query, and cannot be told otherwise.
+        # It gives what is as wide as its query, which has to be as wide as its value.
         call.tie(out, call.last(query))
+        call.tie(call.last(query), call.last(value))
     return [Channels(-1, out), *[None] * (len(call.out_shapes) - 1)]
 
 
