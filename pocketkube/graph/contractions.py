@@ -87,6 +87,8 @@ def _dot(op: Any, shapes: Sequence[Shape]) -> tuple[Contraction, ...]:
 
 
 def _attention(op: Any, shapes: Sequence[Shape]) -> tuple[Contraction, ...]:
+    if op.score_mode == "concat":
+        return _additive_attention(op, shapes)
     key = 2 if len(shapes) > 2 else 1
     scores = ["abk", *[""] * (len(shapes) - 1)]
     scores[key] = "ack"

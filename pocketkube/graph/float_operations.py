@@ -96,6 +96,30 @@ def _attention(call: LayerCall) -> int:
     return softmax + scaling + biases
 
 
+def _dot_attention(call: LayerCall) -> int:
+    """The softmax and the scale; where scores are sums over channels, what makes them."""
+    if call.op.score_mode == "concat":
+        return _sums_of_channels(call, scaled=bool(call.op.use_scale)) + _pairs(call)
+    return (5 + bool(call.op.use_scale)) * _pairs(call)
+
+
+def _additive_attention(call: LayerCall) -> int:
+    # Without a scale it multiplies by one.
+    return _sums_of_channels(call, scaled=True)
+
+
+def _sums_of_channels(call: LayerCall, *, scaled: bool) -> int:
+    """Scores of queries and keys, each channel's of which are added, and these are; and the softmax."""
+    width = call.shapes[0][-1]
+    return ((1 + scaled) * width + width - 1 + 5) * _pairs(call)
+
+
+def _pairs(call: LayerCall) -> int:
+    """Of a query and a key."""
+    query, value, *rest = call.shapes
+    return query[1] * (rest[0] if rest else value)[1]
+
+
 def _each_step(call: LayerCall) -> int:
     """The bias and the activation of a dense layer."""
     name = getattr(call.op.layer.activation, "__name__", "")
@@ -138,6 +162,8 @@ FLOPS: dict[type, Rule] = {
     layers.PReLU: _for_each_output(2),
     layers.MultiHeadAttention: _attention,
     layers.GroupQueryAttention: _attention,
+    layers.Attention: _dot_attention,
+    layers.AdditiveAttention: _additive_attention,
     layers.Average: _average,
     **dict.fromkeys(RECURRENT, _recurrent),
     layers.TimeDistributed: _each_step,

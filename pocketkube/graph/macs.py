@@ -141,12 +141,15 @@ def attention_projections(call: LayerCall) -> list[tuple[tuple[int, ...], Any]]:
 
 
 def _dot_attention(call: LayerCall) -> int:
+    if call.op.score_mode == "concat":
+        return _additive_attention(call)
     query, value, *rest = call.shapes
     key = rest[0] if rest else value
     return query[1] * key[1] * (key[-1] + value[-1])
 
 
 def _additive_attention(call: LayerCall) -> int:
+    """Scores are sums: only values are multiplied."""
     query, value = call.shapes[:2]
     return query[1] * value[1] * value[-1]
 

@@ -208,9 +208,19 @@ CASES = [
         lambda x, _: layers.GroupQueryAttention(4, 4, 2)(x, x),
     ),
     Case(
+        "GroupQueryAttention across",
+        SEQUENCE,
+        lambda x, other: layers.GroupQueryAttention(4, 4, 2)(x, other(), key=other()),
+    ),
+    Case(
         "Attention",
         SEQUENCE,
         lambda x, other: layers.Attention()([x, other(), other()]),
+    ),
+    Case(
+        "Attention by sums",
+        SEQUENCE,
+        lambda x, other: layers.Attention(score_mode="concat", use_scale=True)([x, other(), other()]),
     ),
     Case(
         "AdditiveAttention",

@@ -7,9 +7,11 @@ from keras import layers, ops
 from rich.console import Console
 
 from pocketkube.errors import UserError
+from pocketkube.graph.calls import layer_calls
 from pocketkube.graph.cost import profile_model
 from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.graph.profile_table import render_profile
+from pocketkube.graph.traced import count_traced
 from tests.graph.tensorflow_profiler import float_operations
 
 
@@ -100,6 +102,30 @@ def test_grouped_query_attention_projects_fewer_keys_and_values():
     attention = layers.GroupQueryAttention(head_dim=3, num_query_heads=4, num_key_value_heads=2)
     profile = profile_model(keras.Model(inputs, attention(inputs, inputs)))
     assert profile.macs == 5 * 8 * 3 * (4 + 2 + 2 + 4) + 4 * 5 * 5 * (3 + 3)
+
+
+@pytest.mark.parametrize(
+    ("attention", "products"),
+    [
+        (layers.Attention(), 2),
+        (layers.Attention(use_scale=True), 2),
+        # Scores are sums over channels.
+        (layers.Attention(score_mode="concat"), 1),
+        (layers.Attention(score_mode="concat", use_scale=True), 1),
+        (layers.AdditiveAttention(), 1),
+        (layers.AdditiveAttention(use_scale=False), 1),
+    ],
+    ids=["dot", "dot scaled", "concat", "concat scaled", "additive scaled", "additive"],
+)
+def test_attention_without_kernels_takes_what_tensorflow_s_graph_does(attention, products):
+    query, value, key = keras.Input((5, 24)), keras.Input((7, 24)), keras.Input((7, 24))
+    model = keras.Model([query, value, key], attention([query, value, key]))
+    (call,) = layer_calls(model)
+    traced = count_traced(call)
+    (layer,) = profile_model(model).layers
+    assert (layer.macs, traced.uncounted) == (traced.macs, ())
+    assert layer.macs == 5 * 7 * 24 * products
+    assert profile_model(model).flops == float_operations(model)
 
 
 def test_products_of_tensors():
