@@ -69,8 +69,8 @@ class ChannelFlow:
 
 def held_where_mixed(call: ChannelFlow, activation: Any, ids: np.ndarray) -> None:
     """Fixes channels that an activation mixes with the others."""
-    if name := mixing(activation):
-        call.hold(MIXED.format(name), ids)
+    if why := why_held(activation):
+        call.hold(why, ids)
 
 
 def left_whole(call: ChannelFlow, why: str) -> Channels | None:
@@ -82,33 +82,46 @@ def left_whole(call: ChannelFlow, why: str) -> Channels | None:
 def made(call: ChannelFlow, count: int, axis: int = -1) -> Channels | None:
     """The `count` channels that a layer makes along an axis."""
     ids = call.ledger.fresh(id(call.op), count)
-    name = mixing_activation(call.op)
-    if name == HALVING:
-        call.hold(MIXED.format(name), ids)
-        return left_whole(call, MIXED.format(name))
-    if name and axis == -1:
-        call.hold(MIXED.format(name), ids)
+    activation = getattr(call.op, "activation", None)
+    why = why_held(activation)
+    if halves(activation):
+        call.hold(why, ids)
+        return left_whole(call, why)
+    if why and axis == -1:
+        call.hold(why, ids)
     return Channels(axis, ids)
 
 
-def mixing_activation(op: Any) -> str:
-    """The name of a layer's activation where that mixes channels; empty where it has no such."""
-    return mixing(getattr(op, "activation", None))
+def why_held(activation: Any) -> str:
+    """Why channels stay that an activation is given, in words that follow a layer's name and a colon.
 
-
-def mixing(activation: Any) -> str:
-    """The name of an activation that mixes the channels of the last axis; empty if it does not."""
-    if activation is None:
+    Empty where they may go, for it changes each number by itself. An activation reads the last axis.
+    """
+    activation = _itself(activation)
+    if activation is None or isinstance(activation, ELEMENTWISE_LAYERS):
         return ""
-    name = str(getattr(activation, "__name__", type(activation).__name__))
-    if isinstance(activation, keras.layers.Activation):
-        return mixing(activation.activation)
-    if isinstance(activation, keras.layers.Layer):
-        # Others have weights of each channel, or are of nobody knows what.
-        return "" if isinstance(activation, ELEMENTWISE_LAYERS) else name
+    name = _name_of(activation)
+    if isinstance(activation, keras.layers.Layer) and not isinstance(activation, keras.layers.Softmax):
+        return AS_ACTIVATION.format(name)
     if getattr(activation, "__module__", "").startswith("keras."):
-        return name if name in MIXING else ""
-    return "" if _is_elementwise(activation) else name
+        return MIXED.format(name) if name.lower() in MIXING else ""
+    return "" if _is_elementwise(activation) else MIXED.format(name)
+
+
+def halves(activation: Any) -> bool:
+    """Whether an activation gives half as many channels as it is given."""
+    return _name_of(_itself(activation)) == "glu"
+
+
+def _itself(activation: Any) -> Any:
+    """What the layer Activation applies, where an activation is one."""
+    while isinstance(activation, keras.layers.Activation):
+        activation = activation.activation
+    return activation
+
+
+def _name_of(activation: Any) -> str:
+    return str(getattr(activation, "__name__", type(activation).__name__))
 
 
 def _is_elementwise(function: Any) -> bool:
@@ -130,5 +143,5 @@ Rule = Callable[[ChannelFlow], Channels | list[Channels | None] | None]
 WITH_OTHERS = "it joins them with channels that stay, as those of the model's inputs do"
 MIXED = "{} mixes all channels, so that none of them is what it was without the others"
 MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
+AS_ACTIVATION = "its activation is the layer {}, which can be cut only as a layer behind this one"
 ELEMENTWISE_LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
-HALVING = "glu"

@@ -8,15 +8,15 @@ import numpy as np
 
 from pocketkube.graph.attention_inputs import attention_inputs
 from pocketkube.graph.channel_flow import (
-    HALVING,
     MIXED,
     WITH_OTHERS,
     ChannelFlow,
     Rule,
+    halves,
     held_where_mixed,
     left_whole,
     made,
-    mixing_activation,
+    why_held,
 )
 from pocketkube.graph.channels import FIXED, Channels
 from pocketkube.graph.contraction_rules import CONTRACTING_LAYERS, CONTRACTING_OPERATIONS
@@ -102,11 +102,9 @@ def _is_channels_first(op: Any) -> bool:
 
 
 def _activation(call: ChannelFlow) -> Channels | None:
-    name = mixing_activation(call.op)
-    if not name:
-        return call.channels[0]
-    call.fix_all(MIXED.format(name))
-    return None if name == HALVING else call.channels[0]
+    if why := why_held(call.op.activation):
+        call.fix_all(why)
+    return None if halves(call.op.activation) else call.channels[0]
 
 
 def _normalization(call: ChannelFlow) -> Channels | None:

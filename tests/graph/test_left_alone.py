@@ -65,6 +65,19 @@ def test_channels_that_an_activation_mixes_stay(name: str) -> None:
     assert smaller.get_layer(layer.name).output.shape == layer.output.shape
 
 
+def test_a_layer_as_an_activation_is_not_said_to_mix_channels() -> None:
+    inputs = keras.Input((6, 4))
+    x = layers.Dense(8, activation=layers.PReLU(), name="inside")(inputs)
+    x = layers.Activation(layers.PReLU(), name="around")(layers.Dense(8)(x))
+    x = layers.PReLU()(layers.Dense(8, name="before")(x))
+    model = keras.Model(inputs, layers.Dense(5)(x))
+    graph = trace_channels(model)
+    why = "its activation is the layer PReLU, which can be cut only as a layer behind this one"
+    assert graph.left_whole == (f"inside (Dense): {why}", f"around (Activation): {why}")
+    assert [group.name for group in graph.groups] == ["before"]
+    refuse_other_outputs(model)
+
+
 def test_a_function_of_ones_own_that_mixes_nothing_may_be_cut() -> None:
     smaller = refuse_other_outputs(between(layers.Dense(8, activation=doubled_relu, name="own")))
     assert smaller.get_layer("own").units == 4
