@@ -5,7 +5,7 @@ kernel is no way out: it keeps its state from one example to the next, so that o
 ran before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,15 +29,42 @@ def unrolled(model: keras.Model) -> Iterator[None]:
         UserError: If that takes more than `MOST_STEPS` steps, or their number is open.
     """
     found = [layer for layer in flat_layers(model) if isinstance(layer, keras.layers.RNN)]
-    before = [layer.unroll for layer in found]
-    _refuse_too_long(model.name, [layer for layer in found if not layer.unroll])
-    for layer in found:
+    looped = [layer for layer in found if not layer.unroll]
+    _refuse_too_long(model.name, looped)
+    # Keras unrolls these wrongly: it zeroes what is read backwards by the mask as it stands forwards.
+    # Those that were built unrolled stay as Keras computes them.
+    zeroed = [
+        layer
+        for layer in looped
+        if layer.go_backwards and layer.zero_output_for_mask and layer.return_sequences
+    ]
+    for layer in looped:
         layer.unroll = True
+    for layer in zeroed:
+        layer.zero_output_for_mask = False
+        layer.inner_loop = _zeroing(layer.inner_loop)
     try:
         yield
     finally:
-        for layer, was in zip(found, before, strict=True):
-            layer.unroll = was
+        for layer in zeroed:
+            del layer.inner_loop
+            layer.zero_output_for_mask = True
+        for layer in looped:
+            layer.unroll = False
+
+
+def _zeroing(inner_loop: Callable[..., Any]) -> Callable[..., Any]:
+    """A layer's steps, last one first, with zeros for those that are masked."""
+
+    def computed(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+        last, outputs, states = inner_loop(sequences, initial_state, mask, training)
+        if mask is not None:
+            shape = (-1, outputs.shape[1], *[1] * (len(outputs.shape) - 2))
+            backwards = keras.ops.reshape(keras.ops.flip(mask, axis=1), shape)
+            outputs = keras.ops.where(backwards, outputs, keras.ops.zeros_like(outputs))
+        return last, outputs, states
+
+    return computed
 
 
 def notes_on_steps(model: keras.Model) -> list[str]:
