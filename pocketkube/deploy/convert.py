@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, get_args
 
@@ -80,7 +81,7 @@ def convert_litert(
     _refuse_what_does_not_fit(model, number_format, input_type, output_type)
     if number_format == "int8" and not rounds_itself:
         _refuse_other_examples(model, calibration)
-    ends = (_plain_names(input_names(model)), _plain_names(output_names(model)))
+    ends = (_plain_names(input_names(model), of_inputs=True), _plain_names(output_names(model)))
     wanted = _Wanted(number_format, input_type, output_type, store_sparse, rounds_itself)
     try:
         content = _converted(model, ends, wanted, calibration)
@@ -237,18 +238,23 @@ def _refuse_other_examples(model: keras.Model, calibration: Arrays | None) -> No
     refuse_other_shapes("calibration examples", given, name, wanted)
 
 
-def _plain_names(names: Sequence[str]) -> list[str]:
-    """Signatures take letters, digits and underscores, and every name once."""
-    plain: list[str] = []
+def _plain_names(names: Sequence[str], *, of_inputs: bool = False) -> list[str]:
+    """Signatures take letters, digits and underscores, and every name once.
+
+    TensorFlow makes a method's arguments of inputs: Python's own words cannot be any, and A and a are
+    the same.
+    """
+    plain: dict[str, str] = {}
     for name in names:
         word = re.sub(r"\W", "_", name, flags=re.ASCII)
         # TensorFlow demands a letter first.
         word = word if word[:1].isalpha() else f"x{word}"
+        word = f"{word}_" if of_inputs and (iskeyword(word) or word == "self") else word
         unique, number = word, 1
-        while unique in plain:
+        while (key := unique.lower() if of_inputs else unique) in plain:
             unique, number = f"{word}_{number}", number + 1
-        plain.append(unique)
-    return plain
+        plain[key] = unique
+    return list(plain.values())
 
 
 def _death(model: keras.Model, wanted: _Wanted, how: str) -> UserError:

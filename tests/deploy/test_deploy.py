@@ -118,6 +118,21 @@ def test_inputs_and_outputs_keep_the_models_order_and_names(number_format):
     assert sorted(signature["outputs"]) == ["b_first", "q", "y_last"]
 
 
+def test_odd_names_become_words_of_their_own_in_the_signature():
+    names = ("in", "from", "None", "self", "in_", "In", "a b", "A-B", "2nd")
+    ends = [keras.Input((1,), name=name) for name in names]
+    kernels = [keras.layers.Rescaling(10.0**place)(end) for place, end in enumerate(ends)]
+    model = keras.Model(ends, {"class": keras.layers.Add()(kernels), "Class": kernels[-1]})
+    file = LiteRTModel(convert_litert(model, "float32"))
+    signature = file._interpreter.get_signature_list()["serving_default"]
+    words = ["in_", "from_", "None_", "self_", "in__1", "In", "a_b", "A_B_1", "x2nd"]
+    assert sorted(signature["inputs"]) == sorted(words)
+    assert sorted(signature["outputs"]) == ["Class", "class"]
+    digits = [np.full((1, 1), place + 1.0, "float32") for place in range(len(names))]
+    ((last, added),) = file.predict(digits)
+    assert (last, added) == (9e8, 987654321)
+
+
 def test_inputs_in_a_dict_follow_model_inputs():
     ends = {name: keras.Input((2,), name=name) for name in ("right", "left")}
     model = keras.Model(ends, keras.layers.Subtract()([ends["right"], ends["left"]]))
