@@ -140,7 +140,7 @@ def further_runs(
 
 def _shared_inputs(models: Sequence[LiteRTModel], examples: Samples | None) -> tuple[np.ndarray, ...]:
     """The same examples for all files, so that none has the easier ones."""
-    samples = examples or random_samples(models[0].input_shapes, models[0].input_types)
+    samples = examples or random_samples(models[0].input_shapes, models[0].example_types)
     origin = examples.origin if examples else f"What {models[0].name} takes"
     for model in models:
         model.fit_inputs(samples.inputs, origin)

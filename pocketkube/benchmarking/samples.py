@@ -116,16 +116,16 @@ def random_samples(shapes: tuple[tuple[int, ...], ...], types: tuple[np.dtype, .
 
     Args:
         shapes: Shape of each input with the batch axis.
-        types: Number type of each input.
+        types: Number type of each input, of floats where they are to be quantized.
 
     Returns:
-        16 examples of normal numbers, from a fixed seed; zeros for integers that are no quantized
-        numbers, since an index must lie in a table of unknown size.
+        16 examples of normal numbers, from a fixed seed; zeros for integers, since an index must lie in
+        a table of unknown size.
     """
     rng = np.random.default_rng(0)
     inputs = tuple(
         np.zeros((16, *shape[1:]), kind)
-        if kind.itemsize > 1 and np.issubdtype(kind, np.integer)
+        if np.issubdtype(kind, np.integer)
         else rng.normal(size=(16, *shape[1:])).astype(np.float32)
         for shape, kind in zip(shapes, types, strict=True)
     )

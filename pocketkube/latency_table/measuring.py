@@ -256,7 +256,7 @@ def _batches(plan: _Plan, threads: int) -> Iterator[list[float]]:
 
 def _ready(content: bytes, threads: int) -> LiteRTModel:
     model = LiteRTModel(content, threads)
-    examples = random_samples(model.input_shapes, model.input_types).inputs
+    examples = random_samples(model.input_shapes, model.example_types).inputs
     model.invoke(model.prepare([array[0] for array in examples]))
     return model
 
@@ -306,7 +306,7 @@ def _with_network(
 
 def _network_ms(content: bytes, threads: int) -> float:
     model = LiteRTModel(content, threads)
-    rounds = Rounds([model], random_samples(model.input_shapes, model.input_types).inputs)
+    rounds = Rounds([model], random_samples(model.input_shapes, model.example_types).inputs)
     rounds.warm_up(_WARM_UPS)
     rounds.run(_NETWORK_RUNS)
     return float(np.median(rounds.times_ms[0]))

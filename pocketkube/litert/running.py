@@ -24,6 +24,8 @@ class LiteRTModel:
         name: What messages call it.
         input_shapes: Shape of each input, with the batch axis of 1.
         input_types: Number type of each input as the file takes it.
+        example_types: Number type of each input as examples have it: floats where the file takes them
+            quantized.
         output_shapes: Shape of each output, with the batch axis of 1.
     """
 
@@ -149,6 +151,10 @@ class LiteRTModel:
         self._outputs: list[dict[str, Any]] = self._interpreter.get_output_details()
         self.input_shapes = tuple(tuple(map(int, detail["shape"])) for detail in self._inputs)
         self.input_types = tuple(np.dtype(detail["dtype"]) for detail in self._inputs)
+        self.example_types = tuple(
+            np.dtype(np.float32) if detail["quantization"][0] else kind
+            for detail, kind in zip(self._inputs, self.input_types, strict=True)
+        )
         self.output_shapes = tuple(tuple(map(int, detail["shape"])) for detail in self._outputs)
 
 

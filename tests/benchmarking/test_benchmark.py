@@ -13,6 +13,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from rich.console import Console
 
+import pocketkube as pk
 from pocketkube.benchmarking import benchmark, environment, memory, render_table
 from pocketkube.benchmarking.memory import measure_loading
 from pocketkube.benchmarking.samples import load_samples
@@ -22,6 +23,7 @@ from pocketkube.errors import UserError
 from pocketkube.litert.flatbuffer import write_model
 from pocketkube.litert.running import LiteRTModel
 from pocketkube.spec.sections import Benchmark
+from pocketkube.stages.without_data import random_inputs
 
 FEW = Benchmark(runs=8, warmup_runs=2, threads=(1, 2))
 
@@ -165,6 +167,18 @@ def test_without_examples_there_is_no_score(place):
     assert found.reference_threads == 2
     assert (found.latency_ratio_interval, found.latency_ratios) == (None, {})
     assert 5 <= len(found.files[0].latency_samples_ms) <= 50
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8"])
+def test_ids_of_a_byte_need_no_examples(kind, tmp_path):
+    ids = keras.Input((4,), dtype=kind, name="ids")
+    model = keras.Model(ids, keras.layers.Dense(3)(keras.layers.Embedding(20, 6)(ids)))
+    (made_up,) = random_inputs(model)
+    np.testing.assert_array_equal(made_up, np.zeros((16, 4)))
+    exported = pk.export(model, tmp_path / "ids.tflite")
+    assert (exported.on_random_inputs, exported.agreement.share) == (True, 1)
+    assert LiteRTModel(exported.path).input_types == (np.dtype(kind),)
+    assert benchmark([exported.path], FEW).files[0].format == "float32"
 
 
 class Witness:
