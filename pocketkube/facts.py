@@ -265,6 +265,7 @@ class OutputAgreementFacts(Record):
     error: float
     spread: float
     range: float
+    lost: tuple[int, ...] = ()
 
 
 class AgreementFacts(Record):

@@ -17,7 +17,7 @@ from pocketkube.benchmarking.samples import random_samples
 from pocketkube.console.progress import working
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays
-from pocketkube.deploy import SPARSE_FORMATS, check_agreement
+from pocketkube.deploy import SPARSE_FORMATS, check_agreement, notes_on_components
 from pocketkube.deploy.agreement import Agreement
 from pocketkube.deploy.presumed import presumed_measure
 from pocketkube.errors import RejectedFile, UserError, to_use_instead
@@ -156,7 +156,11 @@ def export(
         raise error.keep(place.with_suffix(".rejected.tflite")) from error
     with replaced_file(place) as aside:
         aside.write_bytes(content)
-    notes = (*asked(doubts), *notes_on_file(content, network.model, wanted, sparse=sparse))
+    notes = (
+        *asked(doubts),
+        *notes_on_components(agreement),
+        *notes_on_file(content, network.model, wanted, sparse=sparse),
+    )
     return Exported(place, wanted.numbers, len(content), agreement, data is None, notes)
 
 

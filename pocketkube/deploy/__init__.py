@@ -1,6 +1,6 @@
 """LiteRT files: conversion from Keras, and the check that the file still does what the model does."""
 
-from pocketkube.deploy.agreement import Agreement, check_agreement
+from pocketkube.deploy.agreement import Agreement, check_agreement, notes_on_components
 from pocketkube.deploy.contents import notes_on
 from pocketkube.deploy.convert import SPARSE_FORMATS, convert_litert
 from pocketkube.deploy.recurrent import notes_on_steps
@@ -13,6 +13,7 @@ __all__ = [
     "check_agreement",
     "convert_litert",
     "notes_on",
+    "notes_on_components",
     "notes_on_steps",
     "sparse_kernels",
 ]

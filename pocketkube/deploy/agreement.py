@@ -16,6 +16,12 @@ from pocketkube.structure import arranged, output_names
 CLASSES = Classes()
 # Rounding in every layer adds up to some steps of the output; this many are not held against a file.
 NOISE_STEPS = 16
+# Of more, as of an embedding, single ones mean little by themselves.
+MOST_COMPONENTS = 32
+# Where an output's range has room for a component, far more of its variance is kept.
+LEAST_OF_A_COMPONENT = 0.9
+# A component that varies by less than this of its output's range varies by what floats round off.
+DUST = 2.0**-20
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class OutputAgreement:
         error: Root of the mean squared difference, in the output's unit.
         spread: Standard deviation of the model's own outputs about their means over the examples.
         range: From the least to the greatest value that the file was made for, or that was seen.
+        lost: Of an output of few values, the places in its last axis of those of which less than
+            `LEAST_OF_A_COMPONENT` of the variance is kept.
     """
 
     name: str
@@ -35,6 +43,7 @@ class OutputAgreement:
     error: float
     spread: float
     range: float
+    lost: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,27 @@ def check_agreement(
     return agreement
 
 
+def notes_on_components(agreement: Agreement) -> list[str]:
+    """Sentences for the user on what a file loses of single numbers of an output.
+
+    Of price and stars in one output, the price has nearly all of the variance, and a file of integers
+    one scale for both: the stars may be gone where the output as a whole agrees.
+    """
+    return [
+        f"The file keeps less than {LEAST_OF_A_COMPONENT:.0%} of the variance of {_counted(one.lost)} "
+        f"(counted from 0) of output {one.name}: it has one scale for these and far larger ones; give "
+        "small ones an output of their own, train all to like sizes, or use quantize_float16."
+        for one in agreement.outputs
+        if one.lost
+    ]
+
+
+def _counted(places: Sequence[int]) -> str:
+    if len(places) == 1:
+        return f"number {places[0]}"
+    return f"numbers {', '.join(map(str, places[:-1]))} and {places[-1]}"
+
+
 def _share_of(outputs: np.ndarray, wanted: np.ndarray, measure: Measure, floor: float = 0.0) -> float:
     """How far one output is another: the part of classes, or of the variance; see `check_agreement`.
 
@@ -140,7 +170,27 @@ def _compared(
     span = max(span, float(max(theirs.max(), 0.0) - min(theirs.min(), 0.0)))
     share = _share_of(outputs, wanted, measure, NOISE_STEPS * span / steps)
     error, spread = float(np.sqrt(squares.mean())), float(np.sqrt(variances.mean()))
-    return OutputAgreement(name, share, error, spread, span)
+    # Where all is lost, it is not for the size of some.
+    agrees = measure.agreement_of(outputs, wanted) is None and share >= LEAST_OF_A_COMPONENT
+    lost = _lost(ours, theirs, span, steps) if agrees else ()
+    return OutputAgreement(name, share, error, spread, span, lost)
+
+
+def _lost(ours: np.ndarray, theirs: np.ndarray, span: float, steps: int) -> tuple[int, ...]:
+    """Which components of an output, each against its own variance and range, a file has not kept."""
+    components = theirs.shape[-1]
+    # A vector an example, or a step of a sequence; more axes are those of maps.
+    if theirs.ndim not in (2, 3) or not 1 < components <= MOST_COMPONENTS:
+        return ()
+    seen = tuple(range(theirs.ndim - 1))
+    errors = np.square(ours - theirs).mean(axis=seen)
+    spans = np.maximum(theirs.max(axis=seen), 0) - np.minimum(theirs.min(axis=seen), 0)
+    floors = NOISE_STEPS * spans / steps
+    variances = theirs.var(axis=0)
+    spreads = np.maximum(variances, floors**2).reshape(-1, components).mean(axis=0)
+    varies = variances.reshape(-1, components).mean(axis=0) > (DUST * span) ** 2
+    lost = varies & (errors > (1 - LEAST_OF_A_COMPONENT) * spreads)
+    return tuple(np.flatnonzero(lost).tolist())
 
 
 def _part_kept(error: float, spread: float) -> float:

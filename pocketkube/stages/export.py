@@ -19,6 +19,7 @@ from pocketkube.deploy import (
     check_agreement,
     convert_litert,
     notes_on,
+    notes_on_components,
     notes_on_steps,
     sparse_kernels,
 )
@@ -110,7 +111,10 @@ def export_litert(
         name=wanted.name,
         seconds=time.monotonic() - began,
         notes=(*notes_on_file(content, bundle.model, wanted, sparse=stores_sparse), *told),
-        warnings=tuple(worse_by_pruning(bundle, task.measure.wording)),
+        warnings=(
+            *worse_by_pruning(bundle, task.measure.wording),
+            *notes_on_components(agreement),
+        ),
     )
     facts = ExportedFacts(
         **dict(bundle.facts),

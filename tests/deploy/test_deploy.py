@@ -341,6 +341,45 @@ def test_the_output_that_strays_is_named_and_the_file_kept(alike):
     assert caught.value.content == content
 
 
+def of_sizes(*sizes):
+    """One output whose numbers differ in size, with weights of one seed."""
+    keras.utils.set_random_seed(0)
+    given = keras.Input((6,))
+    x = keras.layers.Dense(16, activation="relu")(given)
+    dense = keras.layers.Dense(len(sizes), name="told")
+    model = keras.Model(given, dense(x), name="offer")
+    dense.kernel.assign(dense.kernel * np.array(sizes, "float32"))
+    return model, np.random.default_rng(0).random((100, 6), dtype=np.float32)
+
+
+def test_a_number_that_is_gone_beside_larger_ones_is_told_though_the_output_agrees(tmp_path: Path):
+    model, x = of_sizes(1e5, 1.0, 2.0, 3e4)
+    exported = pk.export(model, tmp_path / "offer.tflite", x, number_format="int8")
+    assert exported.agreement.share > 0.97
+    assert not outputs_of(exported.path, x)[:, 1:3].any()
+    assert exported.agreement.outputs[0].lost == (1, 2)
+    assert exported.notes[0] == (
+        "The file keeps less than 90% of the variance of numbers 1 and 2 (counted from 0) of output "
+        "told: it has one scale for these and far larger ones; give small ones an output of their own, "
+        "train all to like sizes, or use quantize_float16."
+    )
+    floats = pk.export(model, tmp_path / "offer.tflite", x, number_format="float16")
+    assert floats.agreement.outputs[0].lost == ()
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [(1.0, 2.0), (10.0, 1.0), (1.0, 0.0), (1.0, 1e-8), (0.0, 0.0)],
+    ids=["alike", "ten_times", "constant", "dust", "all_constant"],
+)
+def test_numbers_that_an_output_has_room_for_are_not_said_to_be_lost(sizes):
+    model, x = of_sizes(*sizes)
+    # What is constant need not be zero.
+    model.layers[-1].bias.assign([0.5, 0.25])
+    content = convert_litert(model, "int8", calibration=(x,))
+    assert check_agreement(content, model, (x,), 0.97, Values()).outputs[0].lost == ()
+
+
 def test_conversion_prints_nothing(digits, capfd):
     model, train, test = digits
     content = convert_litert(model, "int8", calibration=(train[:20],))
