@@ -16,6 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from pocketkube.console.quiet import captured_stderr
 from pocketkube.deploy.culprit import fatal_layer, kinds
 from pocketkube.deploy.integers import IntegerKernel, put_integers, with_room
+from pocketkube.deploy.one_hot import with_codes_rescaled
 from pocketkube.deploy.recurrent import unrolled
 from pocketkube.deploy.reversals import with_reversals_rescaled
 from pocketkube.errors import UserError
@@ -95,7 +96,7 @@ def convert_litert(
     if kernels and number_format in ("int8", "dynamic"):
         content = put_integers(content, kernels)
     if number_format == "int8":
-        content = with_reversals_rescaled(with_room(content))
+        content = with_codes_rescaled(with_reversals_rescaled(with_room(content)))
     return _in_order(content, *ends)
 
 

@@ -275,6 +275,20 @@ def test_a_flipped_image_joined_to_one_that_is_not_keeps_its_scale():
     assert np.std(outputs_of(content, images) - wanted) < 0.05 * np.std(wanted)
 
 
+def test_one_hot_codes_are_ones_and_zeros_in_int8():
+    """The converter gives the zero a scale of its own, and the kernel copies its byte: a half."""
+    keras.utils.set_random_seed(0)
+    words = keras.Input((4,), dtype="int32")
+    coded = keras.layers.Flatten()(keras.ops.one_hot(words, 5))
+    model = keras.Model(words, keras.layers.Dense(3)(coded), name="coded")
+    texts = np.random.default_rng(0).integers(0, 5, (60, 4)).astype("int32")
+    content = convert_litert(model, "int8", calibration=(texts,))
+    assert check_agreement(content, model, (texts,), 0.97, Values()).share > 0.97
+    # No class at all.
+    none = np.full((1, 4), -1, "int32")
+    assert not outputs_of(content, none).any()
+
+
 class Quotient(keras.layers.Layer):
     def call(self, x):
         return keras.ops.floor_divide(x[:, :1], x[:, 1:])
