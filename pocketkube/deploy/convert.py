@@ -91,7 +91,7 @@ def convert_litert(
             raise out_of_memory() from death
         raise _death(model, wanted, death.cause) from death
     except ChildRefused as refusal:
-        meaning = refusal.meaning or _refusal(model.name, number_format, str(refusal), refusal.printed)
+        meaning = refusal.meaning or _refusal(model.name, wanted, str(refusal), refusal.printed)
         raise meaning from refusal
     if kernels and number_format in ("int8", "dynamic"):
         content = put_integers(content, kernels)
@@ -275,27 +275,29 @@ def _death(model: keras.Model, wanted: _Wanted, how: str) -> UserError:
             return False
         return False
 
-    others = _others(wanted.number_format)
-    remedy = f"replace it, or convert to {' or '.join(others)} (quantize_{others[0]})"
+    instead = _instead(wanted)
     layer = fatal_layer(model, is_fatal)
     if layer is None:
         return UserError(
             f"{model.name}: TensorFlow's converter to {wanted.number_format} LiteRT dies of it, by "
-            f"{how}, though of none of its layers alone, which are {kinds(model)}; use another format, "
-            f"as {' or '.join(others)}."
+            f"{how}, though of none of its layers alone, which are {kinds(model)}; {instead}."
         )
     return UserError(
         f"{model.name}: TensorFlow's converter to {wanted.number_format} LiteRT dies of the layer "
-        f"{layer.name} ({type(layer).__name__}), by {how}; {remedy}."
+        f"{layer.name} ({type(layer).__name__}), by {how}; replace it, or {instead}."
     )
 
 
-def _others(number_format: str) -> list[str]:
-    """Formats that may go where one does not."""
-    return [one for one in ("float16", "dynamic") if one != number_format]
+def _instead(wanted: _Wanted) -> str:
+    """What may go where a format does not."""
+    if wanted.number_format == "int8" and wanted.rounds_itself:
+        # Its levels are stored in no other format.
+        return "quantize it with activation_bits float"
+    others = [one for one in ("float16", "dynamic") if one != wanted.number_format]
+    return f"convert to {' or '.join(others)} (quantize_{others[0]})"
 
 
-def _refusal(name: str, number_format: str, error: str, printed: str) -> UserError:
+def _refusal(name: str, wanted: _Wanted, error: str, printed: str) -> UserError:
     said = f"{error}\n{printed}"
     operations = sorted(set(_UNKNOWN.findall(said)))
     if operations:
@@ -305,12 +307,11 @@ def _refusal(name: str, number_format: str, error: str, printed: str) -> UserErr
         )
     if failed := _FAILED.search(said):
         return UserError(
-            f"{name}: TensorFlow's converter to {number_format} LiteRT fails at its operation "
-            f"{failed[1]}; replace the layer that uses it, or convert to "
-            f"{' or '.join(_others(number_format))}."
+            f"{name}: TensorFlow's converter to {wanted.number_format} LiteRT fails at its operation "
+            f"{failed[1]}; replace the layer that uses it, or {_instead(wanted)}."
         )
     cause = next((line for line in said.splitlines() if "error" in line.lower()), error)
-    return UserError(f"{name}: cannot be converted to {number_format} LiteRT: {cause[:300]}")
+    return UserError(f"{name}: cannot be converted to {wanted.number_format} LiteRT: {cause[:300]}")
 
 
 def _in_order(content: bytes, names_in: Sequence[str], names_out: Sequence[str]) -> bytes:
