@@ -65,6 +65,12 @@ def kernels_of(model: keras.Model) -> Iterator[Kernel]:
             yield Kernel(path, layer, variable, tuple(axis % rank for axis in axes))
 
 
+def frozen_kernels(model: keras.Model) -> list[Kernel]:
+    """The kernels that training leaves as they are, as those of layers with `trainable=False`."""
+    trained = {id(variable) for variable in model.trainable_variables}
+    return [kernel for kernel in kernels_of(model) if id(kernel.variable) not in trained]
+
+
 def layers_without_kernels(model: keras.Model) -> list[str]:
     """Names of the layers whose own weights multiply, but are of no kind that `kernels_of` knows."""
     known = {id(kernel.variable) for kernel in kernels_of(model)}

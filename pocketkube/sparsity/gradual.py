@@ -56,7 +56,8 @@ class GradualSparsification(_Masked):
 
     The last value of a weight that was removed is remembered. Whenever masks are chosen anew, removed
     weights are ranked by it beside the others, and come back where those have become smaller. Weights
-    that are zero before training stay zero, and count as removed ones.
+    that are zero before training stay zero, and count as removed ones. Frozen kernels become sparse as
+    others do; what is left of them is not trained.
 
     Args:
         model: The model; its kernels become sparse.
@@ -71,6 +72,7 @@ class GradualSparsification(_Masked):
         self.fingerprint = settings.model_dump_json()
         self._settings = settings
         _refuse_unknown(settings.ratios, self.paths)
+        self._trained = {id(variable) for variable in model.trainable_variables}
         self._before = [mask.numpy() for mask in self.masks]
         self._hidden_values = [tf.Variable(np.asarray(k), trainable=False) for k in self.kernels]
         self.variables = [*self.masks, *self._hidden_values]
@@ -109,8 +111,9 @@ class GradualSparsification(_Masked):
             hidden.assign(values)
             mask.assign(kept)
             kernel.assign(values * kept)
-            for slot in _slots(optimizer, kernel):
-                slot.assign(np.asarray(slot) * kept)
+            if id(kernel) in self._trained:
+                for slot in _slots(optimizer, kernel):
+                    slot.assign(np.asarray(slot) * kept)
 
     def _sparsities(self, whole: Sequence[np.ndarray], part: float) -> list[float]:
         if self._settings.ratios:

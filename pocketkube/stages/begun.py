@@ -1,6 +1,6 @@
 """What each training stage begins with: its model, the method that takes part, and notes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import keras
@@ -8,13 +8,13 @@ import keras
 from pocketkube.clustering import Clustering
 from pocketkube.data.dataset import Arrays
 from pocketkube.deploy.integers import FOUR_BITS
-from pocketkube.graph.kernels import layers_without_kernels
+from pocketkube.graph.kernels import Kernel, frozen_kernels, layers_without_kernels
 from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.number_formats import LITERT_BITS
 from pocketkube.quantization.insertion import Prepared
 from pocketkube.quantization.quantize import quantize
 from pocketkube.sparsity import GradualSparsification, KeptZeros
-from pocketkube.sparsity.selection import depthwise_note
+from pocketkube.sparsity.selection import depthwise_note, sparsifiable
 from pocketkube.spec.sections import FLOAT, ClusterWeights, QuantizeWeights, SparsifyWeights
 from pocketkube.stages.formats import are_known, file_format
 from pocketkube.training.method import CombinedMethod, Method
@@ -51,7 +51,11 @@ def begin_fine_tuning(model: keras.Model, *, keeps_zeros: bool) -> Begun:
 
 def begin_sparsifying(model: keras.Model, settings: SparsifyWeights) -> Begun:
     """A model whose weights are to become zero, which training changes."""
-    notes = [*depthwise_note(model), *_left_whole(model, "stay dense")]
+    notes = [
+        *depthwise_note(model),
+        *_left_whole(model, "stay dense"),
+        *_frozen(model, sparsifiable(model), "become sparse, too; what is left of them is not trained"),
+    ]
     return Begun(model, GradualSparsification(model, settings), notes)
 
 
@@ -125,6 +129,14 @@ def _left_whole(model: keras.Model, how: str) -> list[str]:
     """A sentence on layers whose weights no method of compression knows."""
     names = layers_without_kernels(model)
     return [f"Weights of these layers {how}: {', '.join(names)}."] if names else []
+
+
+def _frozen(model: keras.Model, kernels: Iterable[Kernel], how: str) -> list[str]:
+    """A sentence on layers that are compressed without being trained, and how many of all that is."""
+    layers = {kernel.path: kernel.layer for kernel in kernels}
+    frozen = {layers[k.path] for k in frozen_kernels(model) if k.path in layers}
+    total = len(set(layers.values()))
+    return [f"Frozen layers {how}: {len(frozen)} of {total}."] if frozen else []
 
 
 def _in_the_file(settings: QuantizeWeights) -> list[str]:

@@ -17,6 +17,7 @@ from pocketkube.sparsity.patterns import mask_of
 from pocketkube.sparsity.schedule import schedule_steps, sparsity_at, updates_masks
 from pocketkube.sparsity.selection import depthwise_note, sparsifiable_kernels
 from pocketkube.spec.sections import DatasetSettings, SparsifyWeights, Training
+from pocketkube.stages.begun import begin_sparsifying
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.layerwise import Lamb, Lars
 from pocketkube.training.loop import train
@@ -221,6 +222,27 @@ def test_a_layer_is_not_taken_for_its_namesake(make) -> None:
     assert len(changed) == len(own) / len(model.trainable_variables)
     for slot in changed:
         np.testing.assert_array_equal(slot, kept)
+
+
+@pytest.mark.parametrize("frozen", [("back",), ("back", "head")], ids=["backbone", "all"])
+def test_frozen_layers_become_sparse_and_are_not_trained(frozen: tuple[str, ...]) -> None:
+    model = keras.Sequential(
+        [keras.Input((32, 32, 1)), layers.Conv2D(8, 9, strides=9, name="back"), layers.Flatten()]
+    )
+    model.add(layers.Dense(10, name="head"))
+    for name in frozen:
+        model.get_layer(name).trainable = False
+    before = {name: np.asarray(model.get_layer(name).kernel) for name in ("back", "head")}
+    begun = begin_sparsifying(model, SparsifyWeights(sparsity=0.5, distribution="uniform"))
+    task = infer_task(model, 10)
+    train(model, DIGITS, task, Training(epochs=1, batch_size=256), seed=0, method=begun.method)
+    assert zeros(model) == {"back": 0.5, "head": 0.5}
+    for name, kernel in before.items():
+        now = np.asarray(model.get_layer(name).kernel)
+        assert np.array_equal(now[now != 0], kernel[now != 0]) == (name in frozen)
+    assert begun.notes == [
+        f"Frozen layers become sparse, too; what is left of them is not trained: {len(frozen)} of 2."
+    ]
 
 
 def test_a_second_course_goes_on_from_the_zeros_of_the_first() -> None:
