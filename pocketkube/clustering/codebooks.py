@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pocketkube.clustering.lloyd import kmeans, nearest, quantiles
 from pocketkube.errors import UserError
-from pocketkube.graph.kernels import Kernel, kernels_of
+from pocketkube.graph.kernels import Kernel, frozen_kernels, kernels_of
 from pocketkube.packing import Blocks, Codebook, Form, decode
 from pocketkube.spec.sections import ClusterWeights
 from pocketkube.training.method import Method
@@ -22,7 +22,8 @@ class Clustering(Method):
     Where weights are trained, a weight's gradient goes to a float weight behind it, as if there were
     no centroid between (Bengio et al., 2013), and before each step it is given the centroid that is
     then nearest: with steps between, float weights run away from what the model computes with. Weights
-    that are zero stay zero, beside the centroids.
+    that are zero stay zero, beside the centroids. Of frozen kernels neither is trained: they keep the
+    values that they begin with.
 
     Args:
         model: The model.
@@ -46,16 +47,18 @@ class Clustering(Method):
             for k, b in zip(found, bits, strict=True)
             if not b and (nonzero := _nonzero(np.asarray(k.variable))) is not None
         ]
-        centroids = [codebooks.centroids for codebooks in self._codebooks]
+        frozen = {kernel.path for kernel in frozen_kernels(model)}
+        self._changing = [each for each in self._codebooks if each.name not in frozen]
+        centroids = [codebooks.centroids for codebooks in self._changing]
         self.trained = [] if settings.train == "weights" else centroids
-        self.variables = [codebooks.indices for codebooks in self._codebooks]
+        self.variables = [codebooks.indices for codebooks in self._changing]
         if settings.train == "weights":
             self.variables += centroids
 
     def before_step(self, step: int, steps: int, optimizer: Any) -> None:
         """Gives each weight its nearest centroid, unless only centroids are trained."""
         if self._settings.train != "centroids":
-            for codebooks in self._codebooks:
+            for codebooks in self._changing:
                 codebooks.reassign(with_means=self._settings.train == "weights")
 
     def replaced(self) -> Sequence[tuple[Any, Any]]:

@@ -28,8 +28,8 @@ class QuantizedKernel:
         bits: Bits of a weight.
         levels: The levels.
         symmetric: Whether the zero points are 0.
-        log_scale: Logarithms of the scales `[groups]`; where they are not learned and follow the
-            weights' extremes, None.
+        log_scale: Logarithms of the scales `[groups]`, trained where they are learned and the kernel
+            is not frozen; where they are not learned and follow the weights' extremes, None.
         zero_point: The level that stands for 0, of each group `[groups]`.
         bias: The layer's bias, or None.
         input_quantizer: The layer that rounds this layer's input, or None.
@@ -64,7 +64,11 @@ class QuantizedKernel:
         learned = settings.ranges == "learned"
         # Extremes are followed only where they are what was asked for.
         follows = not learned and settings.calibration == "minmax"
-        log_scale = None if follows else keras.Variable(tf.math.log(scale), trainable=learned)
+        log_scale = (
+            None
+            if follows
+            else keras.Variable(tf.math.log(scale), trainable=learned and kernel.variable.trainable)
+        )
         zero = keras.Variable(zero_point, trainable=False)
         return cls(
             kernel.path,
@@ -155,9 +159,9 @@ class QuantizationAware(Method):
         self.fingerprint = settings.model_dump_json()
         self.kernels = kernels
         scales = [each.log_scale for each in kernels if each.log_scale is not None]
-        learned = settings.ranges == "learned"
-        self.trained = scales if learned else []
-        self.variables = [*([] if learned else scales), *(each.zero_point for each in kernels)]
+        self.trained = [scale for scale in scales if scale.trainable]
+        fixed = [scale for scale in scales if not scale.trainable]
+        self.variables = [*fixed, *(each.zero_point for each in kernels)]
         self._forms: Mapping[str, Form] = {}
 
     def replaced(self) -> Sequence[tuple[Any, Any]]:

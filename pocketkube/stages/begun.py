@@ -8,7 +8,7 @@ import keras
 from pocketkube.clustering import Clustering
 from pocketkube.data.dataset import Arrays
 from pocketkube.deploy.integers import FOUR_BITS
-from pocketkube.graph.kernels import Kernel, frozen_kernels, layers_without_kernels
+from pocketkube.graph.kernels import Kernel, frozen_kernels, kernels_of, layers_without_kernels
 from pocketkube.graph.unwrapping import SPECTRAL, spectral_note, unwrapped
 from pocketkube.number_formats import LITERT_BITS
 from pocketkube.quantization.insertion import Prepared
@@ -64,6 +64,8 @@ def begin_clustering(model: keras.Model, settings: ClusterWeights) -> Begun:
     # That layer sets its weights in each step, and computes with others than the codebooks' then.
     whole = unwrapped(model, SPECTRAL)
     notes = [*spectral_note(model), *_left_whole(whole, "keep their values")]
+    if settings.epochs != 0:
+        notes += _frozen(whole, kernels_of(whole), "take few values, too, which are not trained")
     return Begun(whole, Clustering(whole, settings), notes)
 
 
@@ -90,6 +92,9 @@ def begin_quantizing(
         method = CombinedMethod([KeptZeros(quantized.model), method])
     prepared = quantized.prepared
     notes = [*_notes(settings), *spectral_note(model), *_notes_on(prepared)]
+    if settings.epochs != 0:
+        kernels = [k for k in kernels_of(quantized.model) if k.layer not in prepared.elementwise]
+        notes += _frozen(quantized.model, kernels, "are rounded, too, by scales that are not trained")
     return Begun(quantized.model, method, notes, prepared.renamed, prepared.folded)
 
 

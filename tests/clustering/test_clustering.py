@@ -20,6 +20,7 @@ from pocketkube.models import build_model
 from pocketkube.packing import decode
 from pocketkube.sparsity import GradualSparsification
 from pocketkube.spec.sections import ClusterWeights, DatasetSettings, SparsifyWeights, Training
+from pocketkube.stages.begun import begin_clustering
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.loop import train
 from pocketkube.training.task import infer_task
@@ -234,6 +235,25 @@ def test_zeros_stay_zero_beside_the_values(dense, train_what: str) -> None:
     for now, was in zip(kernels_of(model), kernels_of(before), strict=True):
         np.testing.assert_array_equal(np.asarray(now.variable) == 0, np.asarray(was.variable) == 0)
         assert len(np.unique(now.variable)) <= 4 + 1
+
+
+@pytest.mark.parametrize("train_what", ["weights", "centroids", "both"])
+def test_frozen_layers_keep_the_values_that_they_begin_with(train_what: str) -> None:
+    model = keras.Sequential(
+        [keras.Input((32, 32, 1)), layers.Conv2D(4, 9, strides=9, name="back"), layers.Flatten()]
+    )
+    model.add(layers.Dense(10, name="head"))
+    model.get_layer("back").trainable = False
+    settings = ClusterWeights(bits=2, initialization="quantile", train=train_what, epochs=1)
+    begun = begin_clustering(model, settings)
+    first = {path: decode(form) for path, form in begun.method.forms.items()}
+    course = Training(epochs=1, batch_size=256)
+    train(model, DIGITS, infer_task(model, 10), course, seed=0, method=begun.method)
+    for name, moves in (("back", False), ("head", True)):
+        kernel = np.asarray(model.get_layer(name).kernel)
+        assert len(np.unique(kernel)) == 4
+        assert np.array_equal(kernel, first[f"{name}/kernel"]) != moves
+    assert begun.notes == ["Frozen layers take few values, too, which are not trained: 1 of 2."]
 
 
 def test_gradients_of_centroids_are_the_sums_of_their_members() -> None:
