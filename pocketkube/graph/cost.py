@@ -112,7 +112,7 @@ def profile_model(model: keras.Model) -> Profile:
                 name=same[0].path,
                 kind=kind,
                 macs=sum(count.macs for count in counts),
-                parameters=_parameters(getattr(op, "weights", ()), seen),
+                parameters=_parameters(_weights(op), seen),
                 activation_bytes=sum(_activation_bytes(call) for call in same),
                 output_shape=same[0].outputs[0][1:],
                 calls=len(same),
@@ -136,6 +136,12 @@ def count_call(call: LayerCall) -> Count:
         return count_call(replace(call, op=call.op.layer))
     macs = count_macs(call)
     return count_traced(call) if macs is None else Count(macs, count_other_flops(call))
+
+
+def _weights(op: Any) -> Iterable[Any]:
+    """What an operation multiplies by or adds; what rounds activations has settings alone."""
+    name = keras.saving.get_registered_name(type(op))
+    return () if name == "pocketkube>FakeQuantize" else getattr(op, "weights", ())
 
 
 def _parameters(weights: Iterable[Any], seen: set[int]) -> int:

@@ -12,6 +12,7 @@ from pocketkube.graph.cost import profile_model
 from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.graph.profile_table import render_profile
 from pocketkube.graph.traced import count_traced
+from pocketkube.quantization.fake_quantize import FakeQuantize
 from tests.graph.tensorflow_profiler import float_operations
 
 
@@ -301,3 +302,9 @@ def test_float_operations_of_attention_are_those_tensorflow_counts_and_the_score
     einsums = 2 * 4 * 16 * 16 * (8 + 8)
     counted = float_operations(model)
     assert profile_model(model).flops - einsums == pytest.approx(counted, rel=0.01)
+
+
+def test_the_steps_of_roundings_are_no_parameters():
+    inputs = keras.Input((4,))
+    profile = profile_model(keras.Model(inputs, FakeQuantize()(layers.Dense(3)(inputs))))
+    assert profile.parameters == 4 * 3 + 3
