@@ -356,8 +356,8 @@ class _QuantizableBuilder(Rebuilder):
     def _separable(self, call: _CallOfTensors, path: str, x: Any) -> Any:
         op = call.op
         if id(op) not in self._new:
-            first, second = _parts(op)
             norm = self._norm_after(call)
+            first, second = _parts(op, folded=norm is not None)
             inputs = keras.Input(batch_shape=x.shape, dtype=x.dtype)
             self._inherit(x, inputs)
             middle = self._applied(first, inputs, f"{path}/{first.name}")
@@ -400,7 +400,7 @@ class _QuantizableBuilder(Rebuilder):
     def _placed(self, kind: type, path: str, x: Any, setting: Any, **more: Any) -> Any:
         """What a new layer of a kind gives."""
         name = self._unique(path)
-        y = kind(setting, name=name, **more)(x)
+        y = kind(setting, name=name, dtype=x.dtype, **more)(x)
         self._paths[id(y)] = beside(path, name)
         return y
 
@@ -509,8 +509,14 @@ def _bias(layer: Any) -> np.ndarray:
     return np.zeros(int(np.prod([layer.kernel.shape[axis] for axis in axes])), np.float32)
 
 
-def _parts(op: Any) -> tuple[Any, Any]:
-    """The depthwise and the pointwise convolution of a separable one."""
+def _parts(op: Any, *, folded: bool) -> tuple[Any, Any]:
+    """The depthwise and the pointwise convolution of a separable one.
+
+    Args:
+        op: The layer.
+        folded: Whether the second takes up a BatchNorm: what constraints are of has another scale then.
+    """
+    common = {"data_format": op.data_format, "dtype": op.dtype_policy, "trainable": op.trainable}
     one = isinstance(op, layers.SeparableConv1D)
     depthwise, pointwise = (
         (layers.DepthwiseConv1D, layers.Conv1D) if one else (layers.DepthwiseConv2D, layers.Conv2D)
@@ -521,11 +527,24 @@ def _parts(op: Any) -> tuple[Any, Any]:
         padding=op.padding,
         depth_multiplier=op.depth_multiplier,
         dilation_rate=op.dilation_rate,
-        data_format=op.data_format,
         use_bias=False,
         name="depthwise",
+        depthwise_regularizer=op.depthwise_regularizer,
+        depthwise_constraint=op.depthwise_constraint,
+        **common,
     )
-    second = pointwise(op.filters, 1, data_format=op.data_format, name="pointwise")
+    second = pointwise(
+        op.filters,
+        1,
+        name="pointwise",
+        kernel_regularizer=op.pointwise_regularizer,
+        bias_regularizer=op.bias_regularizer,
+        # With an activation it is of what that gives.
+        activity_regularizer=op.activity_regularizer if activation_of(op) == "linear" else None,
+        kernel_constraint=None if folded else op.pointwise_constraint,
+        bias_constraint=None if folded else op.bias_constraint,
+        **common,
+    )
     return first, second
 
 

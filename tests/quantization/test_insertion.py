@@ -253,3 +253,38 @@ def test_batch_normalization_of_another_axis_is_not_folded() -> None:
     inputs = keras.Input((8, 6, 8))
     x = layers.SeparableConv2D(8, 3, padding="same", data_format="channels_first")(inputs)
     assert prepare(keras.Model(inputs, layers.BatchNormalization(axis=-1)(x)), None).folded == {}
+
+
+def test_parts_of_a_separable_convolution_have_its_settings() -> None:
+    settings = {
+        "dtype": "mixed_float16",
+        "trainable": False,
+        "depthwise_regularizer": keras.regularizers.L2(0.1),
+        "pointwise_regularizer": keras.regularizers.L2(0.2),
+        "bias_regularizer": keras.regularizers.L2(0.3),
+        "activity_regularizer": keras.regularizers.L2(0.4),
+        "depthwise_constraint": keras.constraints.NonNeg(),
+        "pointwise_constraint": keras.constraints.NonNeg(),
+    }
+    x = inputs = keras.Input((8, 8, 3))
+    x = layers.SeparableConv2D(4, 3, name="one", **settings)(x)
+    x = layers.SeparableConv2D(4, 3, name="other", **settings)(x)
+    model = prepare(keras.Model(inputs, layers.BatchNormalization()(x)), None).model
+
+    def of_parts(name: str) -> list[list[float | None]]:
+        parts = model.get_layer(name).layers[1:]
+        assert not any(part.trainable_variables for part in parts)
+        assert {part.dtype_policy.name for part in parts} == {"mixed_float16"}
+        regularizers = ("kernel", "depthwise", "bias", "activity")
+        found = [[getattr(p, f"{each}_regularizer", None) for each in regularizers] for p in parts]
+        return [[each and round(float(each.l2), 3) for each in part] for part in found]
+
+    wanted = [[None, 0.1, None, None], [0.2, None, 0.3, 0.4]]
+    assert of_parts("one") == of_parts("other") == wanted
+    # The kernel that takes up a BatchNorm has another scale than the one that a constraint is of.
+    depthwise, pointwise = model.get_layer("one").layers[1:]
+    assert depthwise.depthwise_constraint is not None
+    assert pointwise.kernel_constraint is not None
+    depthwise, pointwise = model.get_layer("other").layers[1:]
+    assert depthwise.depthwise_constraint is not None
+    assert pointwise.kernel_constraint is None

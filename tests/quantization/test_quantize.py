@@ -26,6 +26,7 @@ from pocketkube.quantization.integer_kernels import integer_kernels
 from pocketkube.quantization.quantize import Quantized, quantize
 from pocketkube.sparsity import KeptZeros
 from pocketkube.spec.sections import DatasetSettings, QuantizeWeights, Training
+from pocketkube.stages.begun import begin_quantizing
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.loop import train
 from pocketkube.training.method import CombinedMethod
@@ -365,6 +366,31 @@ def test_a_finished_course_that_is_resumed_has_its_levels(dense, tmp_path: Path)
         ends.append(quantized.model.get_weights())
     for one, other in zip(*ends, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_frozen_layers_are_rounded_as_without_training() -> None:
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((32, 32, 1))
+    x = layers.Conv2D(4, 5, strides=4, activation="relu", name="back")(x)
+    x = layers.SeparableConv2D(4, 3, activation="relu", name="apart")(x)
+    x = layers.BatchNormalization(name="norm")(layers.MaxPooling2D()(x))
+    model = keras.Model(inputs, layers.Dense(10, name="head")(layers.Flatten()(x)))
+    for name in ("back", "apart", "norm"):
+        model.get_layer(name).trainable = False
+    settings = QuantizeWeights(weight_bits=4, epochs=1)
+    begun = begin_quantizing(model, settings, FEW, 0, keeps_zeros=False)
+    course = Training(epochs=1, batch_size=256, learning_rate=0.01)
+    train(begun.model, DIGITS, task_of(model), course, seed=0, method=begun.method)
+    kernels = {kernel.path: np.asarray(kernel.variable) for kernel in kernels_of(begun.model)}
+    untrained = calibrated_on(model, *FEW, weight_bits=4)
+    moved = [
+        kernel.path
+        for kernel in kernels_of(untrained.model)
+        if not np.array_equal(kernel.variable, kernels[kernel.path])
+    ]
+    assert moved == ["head/kernel"]
+    told = "Frozen layers are rounded, too, by scales that are not trained: 3 of 4."
+    assert told in begun.notes
 
 
 def test_zeros_stay_zero_and_are_marked_as_such(dense: keras.Model) -> None:
