@@ -28,6 +28,7 @@ from pocketkube.graph.sharing import (
 )
 from pocketkube.graph.unwrapping import unwrapped
 from pocketkube.graph.walk import entering_values, filled_in, functional_graph, is_model, own_nodes
+from pocketkube.keras_private import calls_of
 from pocketkube.quantization.activations import FIXED, RELUS, activation_of, is_relu
 from pocketkube.quantization.fake_quantize import FakeQuantize
 
@@ -201,6 +202,8 @@ class _QuantizableBuilder(Rebuilder):
         self._names = set(graph.ops)
         self._maker = LayerMaker(graph.ops)
         self._new: dict[int, Any] = {}
+        # By the ids of layers, and channels of what they scale.
+        self._scaling: dict[tuple[int, int], Any] = {}
         self._carried: list[Callable[[], None]] = []
         # Of tensors of the new model, by their ids.
         self._paths: dict[int, str] = {}
@@ -358,7 +361,7 @@ class _QuantizableBuilder(Rebuilder):
         if id(op) not in self._new:
             norm = self._norm_after(call)
             first, second = _parts(op, folded=norm is not None)
-            inputs = keras.Input(batch_shape=x.shape, dtype=x.dtype)
+            inputs = keras.Input(batch_shape=_shape_of_all_calls(op, x), dtype=x.dtype)
             self._inherit(x, inputs)
             middle = self._applied(first, inputs, f"{path}/{first.name}")
             middle = self._round(middle, f"{path}/{first.name}", "learned")
@@ -381,13 +384,21 @@ class _QuantizableBuilder(Rebuilder):
         is_image = len(x.shape) == IMAGE_RANK
         image = x if is_image else self._placed(layers.Reshape, f"{path}_in", x, (-1, 1, channels))
         self._inherit(x, image)
-        if id(op) not in self._new:
-            new = self._new[id(op)] = layers.DepthwiseConv2D(1, name=op.name)
-            new.build(image.shape)
-            new.trainable = op.trainable and bool(op.trainable_weights)
-            self.elementwise.append(path)
+        # A Rescaling may be of several inputs, which have channels of their own.
+        key = id(op), channels
+        if key not in self._scaling:
+            is_first = not any(same == id(op) for same, _ in self._scaling)
+            new = self._scaling[key] = layers.DepthwiseConv2D(
+                1,
+                name=op.name if is_first else self._unique(path),
+                dtype=op.dtype_policy,
+                trainable=op.trainable and bool(op.trainable_weights),
+                activity_regularizer=op.activity_regularizer,
+            )
+            self.elementwise.append(beside(path, new.name))
             self._carried.append(lambda: _set_affine(new, *_affine(op, channels)))
-        y = self._applied(self._new[id(op)], image, path)
+        new = self._scaling[key]
+        y = self._applied(new, image, beside(path, new.name))
         return y if is_image else self._placed(layers.Reshape, f"{path}_out", y, x.shape[1:])
 
     def _applied(self, layer: Any, x: Any, path: str) -> Any:
@@ -507,6 +518,13 @@ def _bias(layer: Any) -> np.ndarray:
         return np.zeros(layer.filters, np.float32)
     axes = (-2, -1) if isinstance(layer, DEPTHWISE) else (-1,)
     return np.zeros(int(np.prod([layer.kernel.shape[axis] for axis in axes])), np.float32)
+
+
+def _shape_of_all_calls(op: Any, x: Any) -> tuple[int | None, ...]:
+    """The shape of a layer's input, None for what differs from call to call."""
+    shapes = [node.input_tensors[0].shape for node in calls_of(op)]
+    sizes = (set(axis) for axis in zip(*shapes, strict=True))
+    return tuple(size if len(found) == 1 else None for size, found in zip(x.shape, sizes, strict=True))
 
 
 def _parts(op: Any, *, folded: bool) -> tuple[Any, Any]:

@@ -120,6 +120,16 @@ def after_dense() -> keras.Model:
     return keras.Model(inputs, layers.Dense(3)(x))
 
 
+def of_two_sizes() -> keras.Model:
+    """A Rescaling of images in colour and in grey, and a convolution of images and of smaller ones."""
+    scaled, apart = layers.Rescaling(1 / 128, name="scaled"), layers.SeparableConv2D(4, 3, name="apart")
+    colour, grey = keras.Input((8, 8, 3)), keras.Input((8, 8, 1))
+    both = layers.Concatenate()([scaled(colour), scaled(grey)])
+    large, small = apart(both), apart(layers.MaxPooling2D()(both))
+    means = [layers.GlobalAveragePooling2D()(x) for x in (large, small)]
+    return keras.Model([colour, grey], layers.Dense(3)(layers.Concatenate()(means)))
+
+
 TAKE_UP = {*(f"{kind}Conv2D" for kind in ("", "Separable", "Depthwise")), "Conv2DTranspose"} | {
     *("Conv1D", "DepthwiseConv1D", "Dense")
 }
@@ -133,6 +143,7 @@ NETWORKS = {
     "nested_and_shared": nested_and_shared,
     "one_dimension": one_dimension,
     "border": border,
+    "of_two_sizes": of_two_sizes,
 }
 
 
