@@ -28,7 +28,7 @@ from pocketkube.graph.sharing import (
 )
 from pocketkube.graph.unwrapping import unwrapped
 from pocketkube.graph.walk import entering_values, filled_in, functional_graph, is_model, own_nodes
-from pocketkube.keras_private import calls_of
+from pocketkube.keras_private import calls_of, mask_of
 from pocketkube.quantization.activations import FIXED, RELUS, activation_of, is_relu
 from pocketkube.quantization.fake_quantize import FakeQuantize
 
@@ -71,7 +71,7 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
     Layers keep their names, and nested models stay nested. A layer that becomes two, as a separable
     convolution, or that was in a wrapper, becomes a nested model of its name. An activation inside a
     layer becomes one of its own, a BatchNorm that no layer can take up a depthwise convolution, and so
-    does a Rescaling: LiteRT has integer kernels for those.
+    does a Rescaling: LiteRT has integer kernels for those. Of masked steps both stay as they are.
 
     Args:
         model: A functional or sequential model; it is left as it is.
@@ -492,8 +492,13 @@ def _set_affine(new: Any, factor: np.ndarray, shift: np.ndarray) -> None:
 
 
 def _is_elementwise(op: Any, x: Any) -> bool:
-    """Whether a layer multiplies each channel by a number of its own and adds another."""
+    """Whether a layer multiplies each channel by a number of its own and adds another.
+
+    Not of what is masked: no convolution hands the mask on.
+    """
     if not is_one_of(op, ELEMENTWISE) or not str(x.dtype).startswith("float"):
+        return False
+    if mask_of(x) is not None:
         return False
     by_channel = getattr(op, "axis", -1) in (-1, len(x.shape) - 1)
     return by_channel and (len(x.shape) == IMAGE_RANK or None not in x.shape[1:])

@@ -10,6 +10,7 @@ from keras import layers
 from pocketkube.distillation.observed import Observed, features_of
 from pocketkube.errors import UserError
 from pocketkube.graph.kernels import kernels_of
+from pocketkube.keras_private import mask_of
 from pocketkube.models import build_model
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.insertion import prepare
@@ -299,3 +300,15 @@ def test_parts_of_a_separable_convolution_have_its_settings() -> None:
     depthwise, pointwise = model.get_layer("other").layers[1:]
     assert depthwise.depthwise_constraint is not None
     assert pointwise.kernel_constraint is None
+
+
+@pytest.mark.parametrize("scaling", [layers.BatchNormalization(), layers.Rescaling(2.0)])
+def test_what_scales_steps_hands_on_which_of_them_count(scaling: keras.layers.Layer, recwarn) -> None:
+    x = words = keras.Input((4,), dtype="int32")
+    x = scaling(layers.Embedding(9, 3, mask_zero=True)(x))
+    prepared = prepare(
+        keras.Model(words, layers.Dense(2)(x)), lambda name, kind: FakeQuantize(name=name)
+    )
+    outputs = prepared.model(np.array([[5, 1, 0, 0]]))
+    assert np.asarray(mask_of(outputs)).tolist() == [[True, True, False, False]]
+    assert not [each for each in recwarn if "mask" in str(each.message)]
