@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pocketkube.graph.walk import functional_graph, walk
+from pocketkube.graph.walk import computed, functional_graph, walk
 from pocketkube.keras_private import computed_spec, outputs_structure
 
 
@@ -86,13 +86,7 @@ def _run(
     function = functional_graph(model)
 
     def visit(path: str, node: Any, inputs: list[Any]) -> list[Any]:
-        args, kwargs = node.arguments.fill_in(
-            dict(zip(map(id, node.input_tensors), inputs, strict=True))
-        )
-        # A functional model's own mode comes before one that was recorded with a call.
-        if isinstance(node.operation, keras.layers.Layer):
-            kwargs["training"] = training
-        outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+        outputs = computed(node, inputs, training=training)
         see(path, node.operation, outputs[0])
         return outputs
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pocketkube.graph.walk import functional_graph, walk
+from pocketkube.graph.walk import computed, functional_graph, walk
 from pocketkube.keras_private import outputs_structure
 
 # Sees an operation's path, the operation and its input tensors; gives back those to use.
@@ -39,11 +39,7 @@ def replay(
 
     def visit(path: str, node: Any, tensors: list[Any]) -> list[Any]:
         op = node.operation
-        seen = zip(map(id, node.input_tensors), tap(path, op, tensors), strict=True)
-        args, kwargs = node.arguments.fill_in(dict(seen))
-        if in_training(op):
-            kwargs["training"] = True
-        return keras.tree.flatten(op(*args, **kwargs))
+        return computed(node, tap(path, op, tensors), training=in_training(op))
 
     cast = [tf.cast(x, of.dtype) for x, of in zip(inputs, function.inputs, strict=True)]
     outputs = walk(function, cast, visit)

@@ -115,6 +115,23 @@ def filled_in(node: Any, input_values: Sequence[Any]) -> tuple[Any, Any]:
     return node.arguments.fill_in(dict(zip(map(id, node.input_tensors), input_values, strict=True)))
 
 
+def computed(node: Any, input_values: Sequence[Any], *, training: bool | None = False) -> list[Any]:
+    """What a call gives for these values, a tensor for each of its outputs.
+
+    Args:
+        node: The call.
+        input_values: Its input tensors.
+        training: Its mode, which comes before one that was recorded with the call or is the layer's
+            default, as with a functional model's own. Keras's layers for augmentation augment
+            wherever they are not told.
+    """
+    args, kwargs = filled_in(node, input_values)
+    # Keras lets every layer be told, and keeps it from one that does not ask.
+    if isinstance(node.operation, keras.layers.Layer):
+        kwargs = {**kwargs, "training": training}
+    return list(keras.tree.flatten(node.operation(*args, **kwargs)))
+
+
 def entering_values(function: Any, values: Sequence[Value]) -> Sequence[Value]:
     """Of the values of a nested model's call those of its inputs.
 

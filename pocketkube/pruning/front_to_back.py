@@ -21,7 +21,7 @@ from keras.layers import BatchNormalization as Normalization
 
 from pocketkube.console.progress import Progress, Silent
 from pocketkube.graph.dependency import ChannelGraph, Use
-from pocketkube.graph.walk import calls_of, filled_in, functional_graph
+from pocketkube.graph.walk import calls_of, computed, functional_graph
 from pocketkube.pruning.batch_statistics import Statistics
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.reconstruction import (
@@ -227,8 +227,7 @@ def _computed(node: Any, values: list[Batches], room: "_Room") -> list[Batches]:
     """What a layer or operation gives, for each of its outputs."""
     batches = []
     for tensors in zip(*values, strict=True):
-        args, kwargs = filled_in(node, [tf.constant(x) for x in tensors])
-        found = keras.tree.flatten(node.operation(*args, **kwargs))
+        found = computed(node, [tf.constant(x) for x in tensors])
         batches.append([room.kept(np.asarray(each)) for each in found])
     return [list(each) for each in zip(*batches, strict=True)]
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pocketkube.data.dataset import Arrays
 from pocketkube.graph.kinds import is_one_of
-from pocketkube.graph.walk import functional_graph, walk
+from pocketkube.graph.walk import computed, functional_graph, walk
 from pocketkube.quantization.aware import QuantizationAware
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.insertion import LINEAR, Prepared
@@ -108,6 +108,5 @@ def _fitting(model: keras.Model) -> int:
 
 
 def _call(node: Any, inputs: Sequence[Any], mapping: Sequence[tuple[Any, Any]]) -> list[Any]:
-    args, kwargs = node.arguments.fill_in(dict(zip(map(id, node.input_tensors), inputs, strict=True)))
     with keras.StatelessScope(state_mapping=list(mapping)):
-        return keras.tree.flatten(node.operation(*args, **kwargs))
+        return computed(node, inputs)

@@ -67,7 +67,9 @@ class LayerTests:
             side.weight.assign(kernel)
         inputs = inputs_of(network)
         for one, other in zip(
-            keras.tree.flatten(whole(inputs)), keras.tree.flatten(smaller(inputs)), strict=True
+            keras.tree.flatten(whole(inputs, training=False)),
+            keras.tree.flatten(smaller(inputs, training=False)),
+            strict=True,
         ):
             np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-4, atol=1e-5)
 
@@ -79,6 +81,8 @@ class LayerTests:
         network.save(file)
         again, inputs = keras.saving.load_model(file), inputs_of(network)
         for one, other in zip(
-            keras.tree.flatten(network(inputs)), keras.tree.flatten(again(inputs)), strict=True
+            keras.tree.flatten(network(inputs, training=False)),
+            keras.tree.flatten(again(inputs, training=False)),
+            strict=True,
         ):
             np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-6)

@@ -28,7 +28,7 @@ class ModelTests:
         """Its inputs are of the data set's shapes, and what comes out is finite."""
         model = builder(dataset, width=1.0, seed=0)
         assert [tuple(x.shape[1:]) for x in model.inputs] == list(dataset.input_shapes)
-        outputs = keras.tree.flatten(model(inputs_of(model)))
+        outputs = keras.tree.flatten(model(inputs_of(model), training=False))
         assert all(np.isfinite(np.asarray(output)).all() for output in outputs)
 
     def test_weights_follow_from_the_seed(self, builder: ModelBuilder, dataset: Dataset) -> None:

@@ -391,6 +391,36 @@ def test_reconstruction_helps_any_criterion_on_a_residual_network() -> None:
     assert error(True) < 0.7 * error(False)
 
 
+def augmenting(augmentation: list[layers.Layer]) -> keras.Model:
+    """The same network with and without layers that change images at random while it is trained."""
+    x = inputs = keras.Input((8, 8, 3))
+    if augmentation:
+        x = keras.Sequential(augmentation)(x)
+    for name in ("one", "two"):
+        x = layers.Conv2D(8, 3, use_bias=False, name=name)(x)
+        x = layers.ReLU()(layers.BatchNormalization()(x))
+    model = keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling2D()(x)))
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape))
+    return model
+
+
+@pytest.mark.parametrize("criterion", ["l2", "taylor", "lasso", "dcp"])
+def test_layers_that_augment_do_so_only_in_training(criterion: str) -> None:
+    """What remains is what remains of the network without them; their own state is left as it is."""
+    settings = PruneChannels(criterion=criterion, ratios={"one": 0.5}, round_to=1)  # type: ignore[arg-type]
+    model = augmenting([layers.RandomFlip(seed=1), layers.RandomTranslation(0.3, 0.3, seed=2)])
+    before = [np.array(each) for each in model.variables]
+    with_them, without = (
+        prune(each, settings, calibration=images((8, 8, 3))).model for each in (model, augmenting([]))
+    )
+    for one, other in zip(with_them.weights, without.weights, strict=True):
+        np.testing.assert_array_equal(np.array(one), np.array(other))
+    for was, now in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(was, np.array(now))
+
+
 def test_recalibration_gives_the_statistics_of_the_data() -> None:
     model = keras.Sequential(
         [keras.Input((8, 8, 3)), layers.BatchNormalization(name="norm", momentum=0.9)]

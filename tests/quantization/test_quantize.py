@@ -488,6 +488,19 @@ def test_attention_to_another_input_can_be_written() -> None:
     assert np.abs(got - wanted).mean() < 0.02 * wanted.std()
 
 
+def test_layers_that_augment_do_so_only_in_training() -> None:
+    """Ranges and biases are those of the network without them: it gives the same."""
+    x = np.random.default_rng(0).normal(size=(32, 8, 8, 2)).astype(np.float32)
+    given = []
+    for augmentation in ([layers.RandomContrast(0.9, value_range=(-9, 9))], []):
+        kernel = keras.initializers.GlorotUniform(1)
+        convolution = layers.Conv2D(4, 3, activation="relu", kernel_initializer=kernel)
+        net = [keras.Input((8, 8, 2)), *augmentation, convolution, layers.Flatten()]
+        quantized = calibrated_on(keras.Sequential(net), x, bias_correction=True)
+        given.append(quantized.model.predict(x, verbose=0))
+    np.testing.assert_array_equal(*given)
+
+
 def test_bias_correction_finds_channels_that_come_first() -> None:
     """A shift for each channel, of an output whose last axis is as long."""
     keras.utils.set_random_seed(0)
