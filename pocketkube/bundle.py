@@ -18,6 +18,7 @@ from pocketkube.files.layout import FACTS_FILE, MODEL_FILE, PACKED_FILE, SCORES_
 from pocketkube.files.records import text_of
 from pocketkube.files.whole import replaced_folder, write_text
 from pocketkube.graph.fixed_size import at_shapes, open_shapes, opened
+from pocketkube.graph.frozen import freeze_inside
 from pocketkube.graph.sharing import compute_from_variables
 from pocketkube.graph.walk import functional_graph
 from pocketkube.keras_private import flat_layers
@@ -142,6 +143,7 @@ def read_model(path: Path) -> Imported:
         raise UserError(f"There is no model file {path}.")
     found = load_older(path) if is_older(path) else Imported(_load_keras_file(path), ())
     model = in_float32(found.model)
+    freeze_inside(model)
     functional_graph(model)
     refuse_unfit_weights(model, str(path))
     return Imported(model, found.notes)

@@ -60,6 +60,7 @@ __all__ = [
     "place_among",
     "record_object_after_deserialization",
     "serialize_keras_object",
+    "set_trainable_alone",
     "to_snake_case",
 ]
 
@@ -155,6 +156,11 @@ def inner_layers(layer: Any) -> Sequence[Any]:
 def own_variables(layer: Any) -> list[Any]:
     """The weights that are a layer's own, not those of layers within it."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def set_trainable_alone(layer: Any, trainable: bool) -> None:
+    """Says whether a layer is frozen, and nothing of its variables and the layers within it."""
+    layer._trainable = trainable
 
 
 def place_among(optimizer: Any, variable: Any) -> int:

@@ -11,6 +11,7 @@ from pocketkube.bundle import load_model
 from pocketkube.deploy import convert_litert
 from pocketkube.errors import UserError
 from pocketkube.litert.running import LiteRTModel
+from pocketkube.packing import load_packed, write_packed
 
 
 def test_a_model_of_mixed_precision_computes_in_float32(tmp_path: Path) -> None:
@@ -32,6 +33,23 @@ def test_a_model_of_mixed_precision_computes_in_float32(tmp_path: Path) -> None:
     np.testing.assert_allclose(whole, half, atol=2**-9 * np.abs(half).max())
     (converted,) = zip(*LiteRTModel(convert_litert(loaded, "float32")).predict([images]), strict=True)
     np.testing.assert_allclose(np.concatenate(converted), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_inside_frozen_layers_is_frozen_in_files_too(tmp_path: Path) -> None:
+    """Keras makes the layers inside attention anew when it loads them, to be trained."""
+    x = inputs = keras.Input((6, 8))
+    attends, steps = layers.MultiHeadAttention(2, 4), layers.TimeDistributed(layers.Dense(8))
+    x = steps(attends(x, x))
+    model = keras.Model(inputs, layers.Dense(3, name="head")(x))
+    attends.trainable = steps.trainable = False
+    # What says itself that it is trained is.
+    steps.layer.trainable = True
+    trained = len(model.trainable_variables)
+    assert trained == 4
+    model.save(tmp_path / "net.keras")
+    write_packed(tmp_path / "net.pkb", model, {})
+    assert len(load_model(tmp_path / "net.keras").trainable_variables) == trained
+    assert len(load_packed(tmp_path / "net.pkb").trainable_variables) == trained
 
 
 @pytest.mark.parametrize("policy", ["float16", "bfloat16", "float64"])

@@ -63,6 +63,15 @@ def test_layers_and_variables_of_a_model() -> None:
     ]
 
 
+def test_a_layer_is_frozen_alone() -> None:
+    wrapper = layers.TimeDistributed(layers.Dense(2))
+    wrapper.build((None, 3, 4))
+    private.set_trainable_alone(wrapper, False)
+    assert not wrapper.trainable
+    assert wrapper.layer.trainable
+    assert all(variable.trainable for variable in wrapper.layer.variables)
+
+
 def test_parts_of_attention() -> None:
     attention = layers.MultiHeadAttention(2, 3, output_shape=5, attention_axes=(1,))
     x = keras.Input((6, 4))

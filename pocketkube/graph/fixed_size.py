@@ -7,7 +7,7 @@ import keras
 
 from pocketkube.errors import UserError, first_line
 from pocketkube.graph.compile_settings import compile_like
-from pocketkube.graph.sharing import compute_from_variables
+from pocketkube.graph.sharing import compute_from_variables, freeze_alike
 from pocketkube.keras_private import origin
 from pocketkube.shapes import Shape, shape_fits
 
@@ -90,6 +90,7 @@ def at_shapes(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
         sized = type(model).from_config(config)
         sized.set_weights(model.get_weights())
         compute_from_variables(sized)
+        freeze_alike(model, sized)
     except (ValueError, TypeError) as error:
         raise UserError(
             f"{model.name} cannot take inputs of the shapes {list(shapes)}: {first_line(error)}"

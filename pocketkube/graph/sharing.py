@@ -14,6 +14,7 @@ from pocketkube.keras_private import (
     flat_layers,
     record_object_after_deserialization,
     serialize_keras_object,
+    set_trainable_alone,
 )
 
 
@@ -112,11 +113,10 @@ class LayerMaker:
             self._new[id(op)] = new
             self._pairs.append((op, new))
             # Two layers may hold a third that is in no graph itself.
-            inner, again = _inner(op), _inner(new)
-            if [type(x) for x in inner] == [type(x) for x in again]:
-                for was, now in zip(inner, again, strict=True):
+            for was, now in paired_layers(op, new):
+                if was is not op:
                     _keep_functions(was, now)
-                self._new |= {id(was): now for was, now in zip(inner, again, strict=True)}
+                    self._new[id(was)] = now
         return self._new[id(op)]
 
     def _made(self, op: Any) -> Any:
@@ -178,13 +178,35 @@ class LayerMaker:
         return self._variables[id(variable)]
 
     def share(self) -> None:
-        """Makes the new layers share what the old ones do; to be called when all are built."""
+        """Makes the new layers share what the old ones do, and freezes them alike.
+
+        To be called when all are built: attention makes the layers inside it only then.
+        """
         first: dict[int, Any] = {}
         for old, new in self._pairs:
+            freeze_alike(old, new)
             for was, now in paired_variables(old, new):
                 shared = first.setdefault(id(was), now)
                 if shared is not now:
                     _replace(new, now, shared)
+
+
+def freeze_alike(old: Any, new: Any) -> None:
+    """Freezes in a layer or model made anew, once it is built, what is frozen in the old one."""
+    for was, now in paired_layers(old, new):
+        set_trainable_alone(now, was.trainable)
+    for was, now in paired_variables(old, new):
+        now.trainable = was.trainable
+
+
+def paired_layers(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
+    """A layer and those inside it, outer ones first, each with that of the layer made anew."""
+    if not isinstance(old, keras.layers.Layer):
+        return
+    was, now = [old, *_inner(old)], [new, *_inner(new)]
+    # Another class of one's own may make itself anew in another way.
+    alike = [type(x) for x in was] == [type(x) for x in now]
+    yield from zip(was, now, strict=True) if alike else [(old, new)]
 
 
 def paired_variables(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:

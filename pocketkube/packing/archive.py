@@ -21,6 +21,7 @@ from pocketkube.bounded.variables import room_for
 from pocketkube.bounded.zip_archive import ZipArchive, opened_zip
 from pocketkube.errors import UserError
 from pocketkube.files.whole import replaced_file
+from pocketkube.graph.frozen import freeze_inside
 from pocketkube.graph.names import named_layers
 from pocketkube.keras_private import ObjectSharingScope, flat_layers
 from pocketkube.loading import CONFIG, config_of, load_added_layers, why_not_loaded
@@ -145,6 +146,7 @@ def load_packed(path: Path) -> keras.Model:
         values = {key: next(found)[1] for key in store}
         if values:
             layer.load_own_variables(values)
+    freeze_inside(model)
     return model
 
 

@@ -6,7 +6,8 @@ import pytest
 from keras import layers
 
 from pocketkube.graph.dependency import trace_channels
-from pocketkube.graph.surgery import remove_channels
+from pocketkube.graph.fixed_size import at_shapes
+from pocketkube.graph.surgery import copy_model, remove_channels
 from tests.graph.nets import NETS
 from tests.graph.silence import silence_every_other_unit
 
@@ -112,6 +113,40 @@ def test_frozen_layers_stay_frozen() -> None:
     graph = trace_channels(model)
     smaller = remove_channels(model, graph, np.ones(graph.units.count, bool))
     assert [layer.trainable for layer in smaller.layers] == [layer.trainable for layer in model.layers]
+
+
+def attention(kind: type[keras.Layer], *, nested: bool = False) -> keras.Model:
+    """A layer that makes others within itself when it is built, in the model or in one within it."""
+    x = inputs = keras.Input((6, 8))
+    attends = kind(2, 4, **{"num_key_value_heads": 1} if kind is layers.GroupQueryAttention else {})
+    if nested:
+        within = keras.Input((6, 8))
+        attends = keras.Model(within, attends(within, within), name="attends")
+        x = attends(x)
+    else:
+        x = attends(x, x)
+    attends.trainable = False
+    return keras.Model(inputs, layers.Dense(3)(layers.Dense(16, name="hidden")(x)))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("kind", [layers.MultiHeadAttention, layers.GroupQueryAttention])
+def test_what_is_inside_frozen_layers_stays_frozen(kind: type[keras.Layer], nested: bool) -> None:
+    model = attention(kind, nested=nested)
+    assert len(model.trainable_variables) == 4
+    assert len(copy_model(model).trainable_variables) == 4
+    assert len(at_shapes(model, [(6, 8)]).trainable_variables) == 4
+
+
+def test_a_part_of_a_layer_and_a_weight_alone_stay_frozen() -> None:
+    model = attention(layers.MultiHeadAttention)
+    (attends,) = (x for x in model.layers if isinstance(x, layers.MultiHeadAttention))
+    attends.trainable = True
+    attends.query_dense.trainable = False
+    model.get_layer("hidden").kernel.trainable = False
+    frozen = [variable.path for variable in model.non_trainable_variables]
+    assert len(frozen) == 3
+    assert [variable.path for variable in copy_model(model).non_trainable_variables] == frozen
 
 
 def test_what_no_rule_knows_is_named_where_it_has_channels_to_lose() -> None:

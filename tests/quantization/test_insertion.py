@@ -195,6 +195,16 @@ def test_every_layer_has_one_in_its_place(name: str) -> None:
     assert len(differing) <= len(prepared.renamed) - len(set(prepared.renamed.values()))
 
 
+def test_frozen_layers_stay_frozen_in_the_parts_that_they_come_in() -> None:
+    inputs = keras.Input((6, 8))
+    x = layers.MultiHeadAttention(2, 4)(inputs, inputs)
+    x = layers.SeparableConv1D(8, 3)(x)
+    model = keras.Model(inputs, layers.BatchNormalization()(x))
+    for layer in model.layers:
+        layer.trainable = False
+    assert prepare(model, None).model.trainable_variables == []
+
+
 def test_layers_keep_their_names() -> None:
     def kernels(model: keras.Model) -> list[str]:
         return [kernel.path for kernel in kernels_of(model)]
