@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pocketkube.older_keras.masks import MERGING as MERGING
 from pocketkube.quantization.fake_quantize import FakeQuantize as FakeQuantize
 
 CONFIG, METADATA = "config.json", "metadata.json"
-FUNCTION = "function"
+FUNCTION, LAMBDA = "function", "__lambda__"
 
 
 def config_of(archive: ZipArchive) -> Any:
@@ -95,13 +95,20 @@ def why_not_loaded(path: Path, config: Any, error: Exception) -> str:
             f"{path} has a Lambda layer, whose code safe mode does not run: replace it with a built-in "
             "layer, or with a class of your own under @keras.saving.register_keras_serializable()."
         )
+    lambdas = list(dict.fromkeys(_lambdas(config)))
+    if lambdas:
+        return (
+            f"{path} has code that safe mode does not run: {' and '.join(lambdas)} {_is(lambdas)} a "
+            "lambda: build the model with a function under "
+            "@keras.saving.register_keras_serializable() in its place."
+        )
     unknown = _unknown(config)
     if unknown:
-        are, them = ("is", "it") if len(unknown) == 1 else ("are", "them")
+        them = "it" if len(unknown) == 1 else "them"
         return (
-            f"{path} uses {' and '.join(unknown)}, which {are} not known here: name the module that "
-            f"has {them}, by imports: [my_layers] in the spec or --import my_layers (or a .py file) on "
-            "the command line; in Python import it, with "
+            f"{path} uses {' and '.join(unknown)}, which {_is(unknown)} not known here: name the module"
+            f" that has {them}, by imports: [my_layers] in the spec or --import my_layers (or a .py "
+            "file) on the command line; in Python import it, with "
             f"@keras.saving.register_keras_serializable() above {them}."
         )
     held_twice = re.search(r"Layer '(\S+)' expected \d+ variables, but received 0", text)
@@ -114,6 +121,29 @@ def why_not_loaded(path: Path, config: Any, error: Exception) -> str:
     if "config.json" in text or "zip" in text.lower():
         return f"{path} is damaged or cut short: {first_line(error)}"
     return f"{path} cannot be loaded: {first_line(error)}"
+
+
+def _is(named: Sequence[str]) -> str:
+    return "is" if len(named) == 1 else "are"
+
+
+def _lambdas(config: Any) -> Iterator[str]:
+    """What layers of a configuration have lambdas for."""
+    for node in _nodes(config):
+        settings = node.get("config") if isinstance(node, dict) else None
+        if not isinstance(settings, dict):
+            continue
+        for name, value in settings.items():
+            if isinstance(value, dict) and _is_lambda(value):
+                yield f"the {name} of {settings.get('name')}"
+
+
+def _is_lambda(value: dict[str, Any]) -> bool:
+    # Of activations Keras leaves the class out: what remains is code, defaults and closure.
+    code = value.get("value")
+    return value.get("class_name") == LAMBDA or (
+        value.keys() == {"value"} and isinstance(code, list) and len(code) == 3
+    )
 
 
 def _unknown(config: Any) -> list[str]:

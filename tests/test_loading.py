@@ -90,10 +90,15 @@ def called() -> keras.Model:
             lambda: functional(Wobble()(layers.Dense(2, activation=wave)(HIDDEN))),
             "uses the function wave and the class Wobble, which are not known here: name the module",
         ),
+        (
+            lambda: functional(layers.Dense(2, activation=lambda x: 2 * x, name="twice")(HIDDEN)),
+            "has code that safe mode does not run: the activation of twice is a lambda: build",
+        ),
         (compiled, "uses the function loss_of_mine, which is not known"),
         (called, "uses the class Whole, which is not known"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
 def test_what_is_not_known_is_named(tmp_path: Path, make: Callable[[], keras.Model], said: str) -> None:
     mine = (Wobble, Whole, Shrinking, wave, loss_of_mine)
     for one in mine:

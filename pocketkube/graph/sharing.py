@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from pocketkube.errors import UserError, first_line
+from pocketkube.errors import UserError
+from pocketkube.graph.not_made import why_not_made
 from pocketkube.graph.walk import is_model
 from pocketkube.keras_private import (
     ObjectSharingScope,
@@ -138,10 +139,7 @@ class LayerMaker:
             raise
         except Exception as error:
             path = self._paths.get(id(op), op.name)
-            raise UserError(
-                f"{path} ({type(op).__name__}) cannot be made anew from its get_config(): "
-                f"{first_line(error)}; give it a get_config() that has all that its __init__ takes."
-            ) from error
+            raise UserError(why_not_made(path, op, error)) from error
 
     def _held(self, layer: Any) -> Any:
         """What stands for a layer inside another one; None for a model that is not made yet."""

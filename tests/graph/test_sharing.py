@@ -1,6 +1,7 @@
 """Variables that are shared stay shared: counted by identity, through surgery, save and load."""
 
 import re
+from functools import partial
 from typing import Any
 
 import keras
@@ -169,6 +170,62 @@ def test_a_layer_that_cannot_be_made_anew_is_a_mistake_in_its_config():
     model = keras.Model(inputs, Nameless(encoder, name="mine")(encoder(inputs)))
     with pytest.raises(UserError, match=r"mine \(Nameless\) cannot be made anew .*get_config"):
         copy_model(model)
+
+
+def doubled(x: Any) -> Any:
+    """No one told Keras of it."""
+    return 2 * x
+
+
+@keras.saving.register_keras_serializable("tests")
+def tripled(x: Any) -> Any:
+    """Keras was told of it."""
+    return 3 * x
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (layers.Dense(4, activation=lambda x: 2 * x), "a (Dense) {}: its activation is a lambda"),
+        (
+            layers.Dense(4, activation=partial(keras.ops.leaky_relu, negative_slope=0.3)),
+            "a (Dense) {}: its activation is a functools.partial",
+        ),
+        (
+            layers.Dense(4, activation=doubled),
+            "a (Dense) {}: its activation is the function doubled, which Keras does not know by name",
+        ),
+        (
+            layers.Dense(4, kernel_regularizer=lambda x: keras.ops.sum(x)),
+            "a (Dense) {}: its kernel_regularizer is a lambda",
+        ),
+        (layers.Lambda(lambda x: 2 * x), "a (Lambda) {}: its function is a lambda"),
+        (
+            layers.TimeDistributed(layers.Dense(4, activation=lambda x: 2 * x, name="steps")),
+            "a (TimeDistributed) {}: the activation of steps in it is a lambda",
+        ),
+        (layers.SimpleRNN(4, activation=doubled), "a (SimpleRNN) {}: its activation is the function"),
+    ],
+    ids=["lambda", "partial", "function", "regularizer", "Lambda", "inside", "cell"],
+)
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+def test_functions_that_keras_cannot_write_down_are_named(layer: Any, said: str) -> None:
+    inputs = keras.Input((5, 4))
+    layer.name = "a"
+    with pytest.raises(UserError) as caught:
+        copy_model(keras.Model(inputs, layer(inputs)))
+    message = str(caught.value)
+    assert message.startswith(said.format("cannot be made anew"))
+    assert "Define a function by def under @keras.saving.register_keras_serializable()" in message
+    assert len(message) < 250
+
+
+def test_a_function_that_keras_knows_is_kept() -> None:
+    """What the message tells to do."""
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Lambda(tripled)(layers.Dense(4, activation=tripled)(inputs)))
+    x = np.ones((2, 4), "float32")
+    np.testing.assert_array_equal(np.asarray(copy_model(model)(x)), np.asarray(model(x)))
 
 
 def test_an_autoencoder_keeps_its_tie_while_it_is_pruned():
