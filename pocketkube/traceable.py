@@ -17,15 +17,15 @@ def refuse_untraceable(model: keras.Model, *, saved: bool = False) -> None:
 
     Args:
         model: The model.
-        saved: Whether its graph is saved, and not run. Then the model's own name does not matter, but
-            how the names of layers with weights begin does.
+        saved: Whether its graph is saved, too. Then it matters how the names of layers with weights
+            begin.
 
     Raises:
         UserError: Names the layers, and what to do.
     """
     layers = [layer for layer in flat_layers(model, include_self=False) if not _is_input(layer)]
     odd = [layer.name for layer in layers if not _NAME.fullmatch(layer.name)]
-    roots = [weight.path.partition("/")[0] for weight in model.weights] if saved else [model.name]
+    roots = [model.name, *map(_root, model.weights)] if saved else [model.name]
     odd += [name for name in roots if not _ROOT.fullmatch(name)]
     if odd:
         raise UserError(
@@ -38,6 +38,15 @@ def refuse_untraceable(model: keras.Model, *, saved: bool = False) -> None:
 
 def _is_input(layer: Any) -> bool:
     return isinstance(layer, keras.layers.InputLayer)
+
+
+def _root(weight: keras.Variable) -> str:
+    """How the name begins that TensorFlow has for a weight.
+
+    The path that Keras has for it may begin with the name of another model: with one that TensorFlow
+    refused to compute with, where the weight was made after that.
+    """
+    return str(weight.value.name).partition(":")[0].partition("/")[0]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from pocketkube.errors import UserError
 from pocketkube.keras_private import computed_spec
 from pocketkube.shapes import shapes_fit
 from pocketkube.structure import arranged
+from pocketkube.traceable import refuse_untraceable
 from pocketkube.training.task import Task
 
 
@@ -47,7 +48,7 @@ def fitting_outputs(
 
     Raises:
         UserError: If a teacher takes other inputs than the student, tells other classes apart, gives
-            other outputs or is of another kind.
+            other outputs or is of another kind, or TensorFlow cannot compute with its layers' names.
     """
     specs = [
         keras.KerasTensor((None, *shape), dtype=x.dtype)
@@ -55,6 +56,7 @@ def fitting_outputs(
     ]
     wanted = _outputs_of(student, task, specs)
     for teacher in teachers:
+        refuse_untraceable(teacher.model)
         ours, theirs = (_kinds(each) for each in (task, teacher.task))
         if ours != theirs:
             raise UserError(f"The teacher {teacher.name} is for {theirs}, the student for {ours}.")

@@ -19,6 +19,7 @@ from pocketkube.graph.walk import functional_graph, is_model
 from pocketkube.keras_private import calls_of, origin, outputs_structure
 from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.calibration import Calibration
+from pocketkube.traceable import refuse_untraceable
 
 HEADS = 3
 HEAD_PASSES = 6
@@ -98,7 +99,12 @@ def attach_heads(model: keras.Model, calibration: Calibration) -> tuple[Auxiliar
 
     Returns:
         The heads in the order of computation; none where the network has too few layers.
+
+    Raises:
+        UserError: If TensorFlow cannot compute with its layers' names.
     """
+    # Its layers are called by themselves, so that how their names begin matters as where it is saved.
+    refuse_untraceable(model, saved=True)
     heads = _new_heads(model, calibration)
     if not heads:
         return heads

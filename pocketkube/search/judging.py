@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from pocketkube.data.dataset import Arrays
 from pocketkube.structure import arranged
+from pocketkube.traceable import refuse_untraceable
 from pocketkube.training.task import Task
 
 # Examples at a time: activations of a few hundred stay in the processor's caches.
@@ -82,7 +83,12 @@ class Judge:
 
 
 def softened_outputs(model: keras.Model, task: Task, inputs: Arrays) -> Arrays:
-    """What a model says of examples, in the form in which models are compared: see `Task.softened`."""
+    """What a model says of examples, in the form in which models are compared: see `Task.softened`.
+
+    Raises:
+        UserError: If TensorFlow cannot compute with its layers' names.
+    """
+    refuse_untraceable(model)
     found: list[Sequence[np.ndarray]] = []
 
     @tf.function(autograph=False, reduce_retracing=True, jit_compile=False)

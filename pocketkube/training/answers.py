@@ -15,6 +15,7 @@ from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels, Tensors
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.errors import UserError
 from pocketkube.structure import arranged
+from pocketkube.traceable import refuse_untraceable
 from pocketkube.training.class_heads import ClassHead, MultiLabelHead
 from pocketkube.training.head import Head
 from pocketkube.training.task import Task
@@ -91,6 +92,8 @@ def calibration_by(
 
 
 def _said(model: keras.Model, task: Task, shapes: Sequence[tuple[int, ...]]) -> Said:
+    refuse_untraceable(model)
+
     def softened(*inputs: tf.Tensor) -> list[tf.Tensor]:
         return task.softened(model(arranged(model, inputs), training=False), 1.0)
 
