@@ -84,7 +84,9 @@ class Rebuilder:
             compute = self._compute_model if is_model(op) else self.compute
             results = compute(prefix + op.name, node, tensors)
             new |= zip(map(id, node.outputs), results, strict=True)
-        ended = [new[id(x)] for x in function.outputs]
+        # An input that the model returns has no layer whose name could be kept but its own.
+        given = new | dict(zip(map(id, function.inputs), inputs, strict=True))
+        ended = [given[id(x)] for x in function.outputs]
         outer = keras.tree.pack_sequence_as(inputs_structure(function), inputs)
         outputs = keras.tree.pack_sequence_as(outputs_structure(function), ended)
         return keras.Model(outer, outputs, name=model.name), ended

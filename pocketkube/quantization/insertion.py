@@ -73,6 +73,11 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
     layer becomes one of its own, a BatchNorm that no layer can take up a depthwise convolution, and so
     does a Rescaling: LiteRT has integer kernels for those. Of masked steps both stay as they are.
 
+    Where there are several outputs they keep their names, too: what gives one and is followed by a
+    layer that rounds it, or by its activation, becomes a nested model of its name with both inside. One
+    that is called several times, shares its weights or reads masked steps stays as it is, and its
+    outputs are called after what follows it.
+
     Args:
         model: A functional or sequential model; it is left as it is.
         rounding: Makes the layer that rounds activations, from its name and its kind of range:
@@ -123,6 +128,7 @@ class _TensorUses:
         ops: All that is called, by its path.
         tied: Ids of what shares variables with something else, and has to stay as it is.
         held: Paths of nested models that other layers hold, too, and that have to stay as they are.
+        has_several_outputs: Whether the model has.
     """
 
     def __init__(self, function: Any) -> None:
@@ -137,6 +143,7 @@ class _TensorUses:
         self._shared: set[int] = set()
         self._ends: set[int] = set()
         self._ends |= set(self._number(function, self._new(function.inputs)))
+        self.has_several_outputs = len(function.outputs) > 1
         self._maker = {number: call for call in self._calls.values() for number in call.outputs}
         self._readers: dict[int, list[_CallOfTensors]] = {}
         for call in self._calls.values():
@@ -160,6 +167,10 @@ class _TensorUses:
         """All that read the only output; none if there are several, or the model returns it."""
         alone = len(call.outputs) == 1 and call.outputs[0] not in self._ends
         return self._readers.get(call.outputs[0], []) if alone else []
+
+    def gives_output(self, call: _CallOfTensors) -> bool:
+        """Whether the only output of a call is one that the model, or a shared one in it, returns."""
+        return len(call.outputs) == 1 and call.outputs[0] in self._ends
 
     def is_shared(self, op: Any) -> bool:
         """Whether a layer is called more than once."""
@@ -235,6 +246,56 @@ class _QuantizableBuilder(Rebuilder):
 
     def compute(self, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         """Computes a call of the original in the new model."""
+        if self._would_rename_output(path, node):
+            return [self._enclosed(path, node, inputs)]
+        return self._rounded_call(path, node, inputs)
+
+    def _would_rename_output(self, path: str, node: Any) -> bool:
+        """Whether an output of the model would be called after what is put behind a call."""
+        call, op, x = self._graph.call(node), node.operation, node.input_tensors[0]
+        if (
+            "/" in path
+            or not self._graph.has_several_outputs
+            or not self._graph.gives_output(call)
+            or self._graph.is_shared(op)
+            or id(op) in self._graph.tied
+            # Keras warns of a nested model that reads what is masked.
+            or mask_of(x) is not None
+            or not str(node.outputs[0].dtype).startswith("float")
+        ):
+            return False
+        if self._takes_up(call) or (self._rounding is not None and not _only_moves(node)):
+            return True
+        if is_one_of(op, ELEMENTWISE):
+            return _is_elementwise(op, x) and len(x.shape) != IMAGE_RANK
+        is_separable = is_one_of(op, (layers.SeparableConv1D, layers.SeparableConv2D))
+        return is_one_of(op, LINEAR) and not is_separable and activation_of(op) != "linear"
+
+    def _enclosed(self, path: str, node: Any, inputs: list[Any]) -> Any:
+        """A call, and what is put behind it, as a nested model of its name."""
+        outer = {id(x): value for x, value in zip(node.input_tensors, inputs, strict=True)}
+        inner = {
+            key: keras.Input(batch_shape=x.shape, dtype=x.dtype, sparse=x.sparse)
+            for key, x in outer.items()
+        }
+        for key, x in outer.items():
+            self.pass_on(x, inner[key])
+        within = f"{path}/{node.operation.name}"
+        entered = [inner[id(x)] for x in node.input_tensors]
+        (ended,) = self._rounded_call(within, node, entered)
+        if ended is entered[0]:
+            ended = self._placed(layers.Identity, f"{path}/folded", ended)
+        for found in (self.renamed, self.folded):
+            if within in found:
+                found[path] = found.pop(within)
+        begun, taken = list(inner.values()), list(outer.values())
+        one = len(begun) == 1
+        model = keras.Model(begun[0] if one else begun, ended, name=node.operation.name)
+        y = model(taken[0] if one else taken)
+        self.pass_on(ended, y)
+        return y
+
+    def _rounded_call(self, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         call, op = self._graph.call(node), node.operation
         if self._takes_up(call):
             outputs = [inputs[0]]
@@ -248,7 +309,7 @@ class _QuantizableBuilder(Rebuilder):
             or self._is_open(call, outputs[0])
         ):
             return outputs
-        if is_one_of(op, ONLY_MOVE) or (_name_of(op) in ONLY_MOVE_NAMES and not _pads_with(node)):
+        if _only_moves(node):
             self._inherit(inputs[0], outputs[0])
             return outputs
         if is_one_of(op, SAME_RANGE):
@@ -408,10 +469,10 @@ class _QuantizableBuilder(Rebuilder):
             self.input_quantizers[id(layer)] = self._rounded_by[id(x)]
         return y
 
-    def _placed(self, kind: type, path: str, x: Any, setting: Any, **more: Any) -> Any:
+    def _placed(self, kind: type, path: str, x: Any, *settings: Any, **more: Any) -> Any:
         """What a new layer of a kind gives."""
         name = self._unique(path)
-        y = kind(setting, name=name, dtype=x.dtype, **more)(x)
+        y = kind(*settings, name=name, dtype=x.dtype, **more)(x)
         self._paths[id(y)] = beside(path, name)
         return y
 
@@ -573,6 +634,12 @@ def _parts(op: Any, *, folded: bool) -> tuple[Any, Any]:
 
 def _name_of(op: Any) -> str:
     return computes_as(op).__name__
+
+
+def _only_moves(node: Any) -> bool:
+    """Whether a call gives nothing but values that it takes."""
+    op = node.operation
+    return is_one_of(op, ONLY_MOVE) or (_name_of(op) in ONLY_MOVE_NAMES and not _pads_with(node))
 
 
 def _pads_with(node: Any) -> bool:

@@ -6,10 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 import pocketkube as pk
 from pocketkube.api.data import dataset_of
+from pocketkube.packing import load_packed
 
 RNG = np.random.default_rng(0)
 X = RNG.random((40, 8, 8, 1), dtype=np.float32)
@@ -87,3 +89,27 @@ def test_a_sequential_model_stays_compiled(tmp_path: Path) -> None:
     again = keras.saving.load_model(few.save(tmp_path / "few.keras"))
     near = model.evaluate(X, DIGIT, verbose=0)
     assert again.evaluate(X, DIGIT, verbose=0) == pytest.approx(near, rel=0.05)
+
+
+@pytest.mark.parametrize("activation_bits", [8, "float"])
+def test_outputs_of_a_quantized_model_keep_their_names(activation_bits, tmp_path: Path) -> None:
+    given = keras.Input((4,), name="given")
+    x = layers.Dense(4, activation="relu", name="hidden")(given)
+    kind, size = layers.Dense(3, activation="softmax", name="kind")(x), layers.Dense(1, name="size")(x)
+    norm = layers.BatchNormalization(name="norm")(layers.Dense(2, name="before")(x))
+    model = keras.Model(given, [kind, size, size, norm, x, given])
+    names = ["kind", "size", "size", "norm", "hidden", "given"]
+    rows = RNG.random((16, 4), dtype=np.float32)
+    few = pk.quantize(model, rows, epochs=0, activation_bits=activation_bits)
+    again = keras.saving.load_model(few.save(tmp_path / "few.keras"))
+    packed = load_packed(few.save(tmp_path / "few.packed"))
+    assert [each.output_names for each in (model, few.model, again, packed)] == [names] * 4
+    pk.export(few, tmp_path / "few.tflite", rows)
+    signature = Interpreter(str(tmp_path / "few.tflite")).get_signature_list()["serving_default"]
+    assert signature["outputs"] == ["given", "hidden", "kind", "norm", "size", "size_1"]
+
+
+def test_labels_of_a_quantized_model_go_by_the_names_of_its_outputs() -> None:
+    labels = {"digit": DIGIT, "bright": BRIGHT}
+    few = pk.quantize(network("list"), (X, labels), epochs=0)
+    assert [each.name for each in pk.compare(network("list"), few, (X, labels)).outputs] == list(labels)
