@@ -99,13 +99,13 @@ def _samples(data: Any, files: Sequence[Path]) -> Samples | Path | None:
     from pocketkube.api.data import dataset_of
     from pocketkube.data.batches import materialize
 
-    # Of a tf.data.Dataset its elements.
-    structure = getattr(data, "element_spec", data)
+    elements = getattr(data, "element_spec", None)
+    structure = data if elements is None else elements
     if isinstance(structure, tuple) and any(isinstance(x, Mapping) and len(x) > 1 for x in structure):
         raise UserError(
             "benchmark: data: files do not know a model's names; give several inputs or labels as a "
             "list in the order of the model's, not as a dict."
         )
-    ranks = input_ranks(files[0]) if files else None
-    dataset = dataset_of(data, None, "benchmark", ranks)
+    rank = input_ranks(files[0])[0] if files and elements is not None else None
+    dataset = dataset_of(data, None, "benchmark", rank)
     return Samples(dataset.name, *materialize(dataset.test, None, 0))

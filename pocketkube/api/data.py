@@ -39,6 +39,8 @@ _READINGS = 6
 # The least part of a stream's examples that are there again when it is read again; a batch may be left
 # out at its end.
 _ALIKE = 0.5
+# Of fewer examples no three sets are made: a stream of so few is taken as it is.
+_FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Splits:
 
 
 def dataset_of(
-    data: Data, model: keras.Model | None, function: str, ranks: Sequence[int] | None = None
+    data: Data, model: keras.Model | None, function: str, rank: int | None = None
 ) -> Dataset:
     """Data as three splits that never overlap.
 
@@ -101,7 +103,7 @@ def dataset_of(
             for a spec's TFRecords.
         model: Whose inputs and outputs a dict's keys name; None takes keys in alphabetical order.
         function: The API's function, for messages.
-        ranks: How many axes each input of a file has, that of the examples included, where there is no
+        rank: How many axes a file's first input has, that of the examples included, where there is no
             model to tell whether a tf.data.Dataset is batched.
 
     Returns:
@@ -126,7 +128,7 @@ def dataset_of(
         return dataset
     splits = data if isinstance(data, Splits) else Splits(data)
     train, validation, test = (
-        None if part is None else _read(part, model, function, ranks)
+        None if part is None else _read(part, model, function, rank)
         for part in (splits.train, splits.validation, splits.test)
     )
     assert train is not None
@@ -218,27 +220,27 @@ def _is_source(data: Data) -> bool:
     """Whether a mapping is a spec's dataset, and not inputs by their names."""
     if not isinstance(data, Mapping):
         return False
-    # Settings of a data set that a package adds are a mapping themselves, as no array is.
-    if any(isinstance(value, Mapping) for value in data.values()):
-        return True
     if any(isinstance(data.get(name), str | Path) for name in SOURCES):
         return True
-    return any(data[name] is None for name in datasets.names() if name in data)
+    # Settings of a data set that a package adds are a mapping themselves.
+    settings = [value for value in data.values() if isinstance(value, Mapping)]
+    if any(not hasattr(each, "shape") for value in settings for each in value.values()):
+        return True
+    return any(
+        not data[name] for name in datasets.names() if isinstance(data.get(name, 0), Mapping | None)
+    )
 
 
-def _read(
-    data: Data, model: keras.Model | None, function: str, ranks: Sequence[int] | None = None
-) -> Labelled:
+def _read(data: Data, model: keras.Model | None, function: str, rank: int | None = None) -> Labelled:
     """Inputs and labels in the model's order and weights, as arrays; no labels where there are none."""
-    found = _as_arrays(data, model, function, ranks)
+    found = _as_arrays(data, model, function, rank)
     if not isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
         return found
-    # A stream may give an example more than once, as repeat(2) does.
     digests = _digests((*found.inputs, *found.labels))
     if not _changes(data):
-        return replace(found, same=np.unique(digests, return_inverse=True)[1])
+        return replace(found, same=_repeated(digests))
     # Examples are held out by what they are: they stand in another place in every call.
-    again = _as_arrays(data, model, function, ranks)
+    again = _as_arrays(data, model, function, rank)
     known = np.isin(digests, _digests((*again.inputs, *again.labels)))
     if known.mean() < _ALIKE:
         warnings.warn(
@@ -252,15 +254,29 @@ def _read(
     keys = np.array([_keys(digests[row]) for row in order])
     inputs, labels = (tuple(x[order] for x in arrays) for arrays in (found.inputs, found.labels))
     weights = None if found.weights is None else found.weights[order]
-    return Labelled(inputs, labels, weights, keys, np.unique(digests[order], return_inverse=True)[1])
+    return Labelled(inputs, labels, weights, keys, _repeated(digests[order]))
 
 
-def _as_arrays(
-    data: Data, model: keras.Model | None, function: str, ranks: Sequence[int] | None
-) -> Labelled:
+def _repeated(digests: np.ndarray) -> np.ndarray | None:
+    """Numbers, `[N]`, that are equal where a stream gives an example again, as after repeat(2).
+
+    None where it does not: of what merely occurs several times, as blank images do, each is an example.
+    """
+    _, kinds, counts = np.unique(digests, return_inverse=True, return_counts=True)
+    times = int(np.gcd.reduce(counts))
+    if times == 1 or len(digests) < times * _FEWEST:
+        return None
+    order = np.argsort(kinds, kind="stable")
+    occurrence = np.empty_like(kinds)
+    occurrence[order] = np.arange(len(kinds)) - np.repeat(np.cumsum(counts) - counts, counts)
+    before = np.cumsum(counts // times) - counts // times
+    return before[kinds] + occurrence % (counts // times)[kinds]
+
+
+def _as_arrays(data: Data, model: keras.Model | None, function: str, rank: int | None) -> Labelled:
     """What `_read` gives, in the order in which it is read."""
     if isinstance(data, tf.data.Dataset):
-        x, y, w = _parts(_of_tensors(data, model, function, ranks), function)
+        x, y, w = _parts(_of_tensors(data, model, function, rank), function)
     elif isinstance(data, keras.utils.PyDataset):
         x, y, w = _parts(_of_batches(data, function), function)
     else:
@@ -316,12 +332,14 @@ def _digests(arrays: Arrays) -> np.ndarray:
         b"".join(np.ascontiguousarray(x[row]).tobytes() for x in arrays)
         for row in range(len(arrays[0]))
     )
-    return np.array([hashlib.sha256(row).hexdigest() for row in rows])
+    return np.array([hashlib.sha256(row).digest() for row in rows], "S32")
 
 
-def _keys(digest: str) -> tuple[float, float]:
+def _keys(digest: bytes) -> tuple[float, float]:
     """Two numbers from 0 to 1 that have nothing to do with each other."""
-    return int(digest[:13], 16) / 16**13, int(digest[13:26], 16) / 16**13
+    # NumPy leaves out zeros at the end.
+    said = digest.ljust(32, b"\0").hex()
+    return int(said[:13], 16) / 16**13, int(said[13:26], 16) / 16**13
 
 
 def _parts(data: Data, function: str) -> tuple[Any, Any, Any]:
@@ -397,7 +415,7 @@ def _refuse_other_shapes(given: Sequence[Shape], model: keras.Model, function: s
 
 
 def _of_tensors(
-    data: tf.data.Dataset, model: keras.Model | None, function: str, ranks: Sequence[int] | None
+    data: tf.data.Dataset, model: keras.Model | None, function: str, rank: int | None
 ) -> Any:
     """All examples of a tf.data.Dataset, in the structure of its elements."""
     specs = keras.tree.flatten(data.element_spec)
@@ -409,14 +427,14 @@ def _of_tensors(
             f"{function}: data: the tf.data.Dataset never ends; leave out repeat(), or end it with "
             "take(n)."
         )
-    if not _is_batched(data, model, ranks):
+    if not _is_batched(data, model, rank):
         # Examples that may differ in length come one by one, to be told of in words.
         same = all(spec.shape.is_fully_defined() for spec in specs)
         data = data.batch(256 if same else 1)
     return _joined(data, function)
 
 
-def _is_batched(data: tf.data.Dataset, model: keras.Model | None, ranks: Sequence[int] | None) -> bool:
+def _is_batched(data: tf.data.Dataset, model: keras.Model | None, rank: int | None) -> bool:
     spec = data.element_spec
     inputs = spec[0] if isinstance(spec, tuple) else spec
     first = keras.tree.flatten(inputs)[0]
@@ -424,7 +442,7 @@ def _is_batched(data: tf.data.Dataset, model: keras.Model | None, ranks: Sequenc
         raise UserError("data: the rank of the tf.data.Dataset's tensors is unknown; set their shapes.")
     if model is None:
         # A batch that is always full has its size in place of None.
-        return first.shape.rank == ranks[0] if ranks else None in first.shape[:1]
+        return first.shape.rank == rank if rank else None in first.shape[:1]
     names = input_names(model)
     named = isinstance(inputs, Mapping) and min(inputs) in names
     return first.shape.rank == len(model.inputs[names.index(min(inputs)) if named else 0].shape)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TypeAlias
 
@@ -253,7 +253,7 @@ def path_of(function: str, path: object, example: str) -> Path:
     """
     if not isinstance(path, str | PathLike):
         raise UserError(f"{function}: needs the path of a file, as {example!r}; received {path!r:.80}.")
-    return place_of(str(path), Path())
+    return place_of(fspath(path), Path())
 
 
 def refuse_order(function: str, network: Network, settings: StageBase) -> None:

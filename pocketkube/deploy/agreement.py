@@ -34,8 +34,8 @@ class OutputAgreement:
         error: Root of the mean squared difference, in the output's unit.
         spread: Standard deviation of the model's own outputs about their means over the examples.
         range: From the least to the greatest value that the file was made for, or that was seen.
-        lost: Of an output of few values, the places in its last axis of those of which less than
-            `LEAST_OF_A_COMPONENT` of the variance is kept.
+        lost: Of an output of few values, the places in its last axis of those that are small beside the
+            others, and of which less than `LEAST_OF_A_COMPONENT` of the variance is kept.
     """
 
     name: str
@@ -125,7 +125,7 @@ def notes_on_components(agreement: Agreement) -> list[str]:
     return [
         f"The file keeps less than {LEAST_OF_A_COMPONENT:.0%} of the variance of {_counted(one.lost)} "
         f"(counted from 0) of output {one.name}: it has one scale for these and far larger ones; give "
-        "small ones an output of their own, train all to like sizes, or use quantize_float16."
+        "small ones an output of their own, or use quantize_float16."
         for one in agreement.outputs
         if one.lost
     ]
@@ -189,7 +189,9 @@ def _lost(ours: np.ndarray, theirs: np.ndarray, span: float, steps: int) -> tupl
     variances = theirs.var(axis=0)
     spreads = np.maximum(variances, floors**2).reshape(-1, components).mean(axis=0)
     varies = variances.reshape(-1, components).mean(axis=0) > (DUST * span) ** 2
-    lost = varies & (errors > (1 - LEAST_OF_A_COMPONENT) * spreads)
+    # Of the others more may be lost in layers before, for which the output's scale is no reason.
+    is_small = spans < span / NOISE_STEPS
+    lost = varies & is_small & (errors > (1 - LEAST_OF_A_COMPONENT) * spreads)
     return tuple(np.flatnonzero(lost).tolist())
 
 

@@ -32,6 +32,10 @@ def why_not_made(path: str, op: Any, error: Exception) -> str:
                     "@keras.saving.register_keras_serializable(), and give that."
                 )
     if is_of_keras(type(op)):
+        if isinstance(error, NotImplementedError):
+            return (
+                f"{told}: it was given an array. Give it a list of numbers, or a layer that has them."
+            )
         return f"{told} from its get_config(): {first_line(error)}"
     cause = "" if isinstance(error, NotImplementedError) else f"{first_line(error)}; "
     return f"{told} from its get_config(): {cause}give it one that has all that its __init__ takes."

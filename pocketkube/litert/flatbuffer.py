@@ -41,7 +41,10 @@ def input_ranks(file: Path) -> tuple[int, ...]:
         UserError: If it is no LiteRT file, or cut short.
     """
     refuse_other_files(file, file.name)
-    graph = read_model(file.read_bytes()).subgraphs[0]
+    try:
+        graph = read_model(file.read_bytes()).subgraphs[0]
+    except UserError as error:
+        raise UserError(f"{file.name}: {error}") from error
     shapes = (graph.tensors[number].shape for number in graph.inputs)
     return tuple(0 if shape is None else len(shape) for shape in shapes)
 

@@ -260,7 +260,7 @@ class _QuantizableBuilder(Rebuilder):
             or self._graph.is_shared(op)
             or id(op) in self._graph.tied
             # Keras warns of a nested model that reads what is masked.
-            or mask_of(x) is not None
+            or any(mask_of(each) is not None for each in node.input_tensors)
             or not str(node.outputs[0].dtype).startswith("float")
         ):
             return False

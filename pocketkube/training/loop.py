@@ -31,7 +31,7 @@ from pocketkube.training.optimizer import build_optimizer
 from pocketkube.training.schedules import learning_rate
 from pocketkube.training.state import Commits, TrainState, restore, synchronize
 from pocketkube.training.step import Step, train_step
-from pocketkube.training.task import Task
+from pocketkube.training.task import Task, has_class_weights
 from pocketkube.training.workers import (
     SingleProcess,
     TooLate,
@@ -154,7 +154,7 @@ def _train(
         end_with_kept(course, state, workers)
         return
     _refuse_idle(course, workers)
-    _refuse_parts(course, workers)
+    _refuse_unfit_weights(course, workers)
     examples = course.distillation.prepared(course.dataset.train, course.settings, workers)
     step = train_step(course, workers)
     judge = judge_of(course.model, course.task, course.method)
@@ -269,16 +269,26 @@ def _refuse_idle(course: Course, workers: Workers) -> None:
     )
 
 
-def _refuse_parts(course: Course, workers: Workers) -> None:
-    """Refuses a loss that no part of a batch can tell."""
-    parts = course.settings.gradient_accumulation_steps
-    if not course.task.divides_by_weights or (parts == 1 and workers.size == 1):
+def _refuse_unfit_weights(course: Course, workers: Workers) -> None:
+    """Refuses what a loss cannot be had with that is divided by the sum of a whole batch's weights."""
+    task, parts = course.task, course.settings.gradient_accumulation_steps
+    if not task.divides_by_weights:
+        return
+    why = (
+        f"where a loss is compiled with reduction='{WEIGHTED_MEAN}' and there are weights of "
+        "{}: it is divided by the sum of the whole batch's"
+    )
+    if task.weighted is not None and any(map(has_class_weights, task.heads)):
+        raise UserError(
+            f"training.class_weights: have to be left out {why.format('examples')}; multiply each "
+            "example's weight by its class's."
+        )
+    if parts == 1 and workers.size == 1:
         return
     name, count = ("gradient_accumulation_steps", parts) if parts > 1 else ("workers", workers.size)
     raise UserError(
-        f"training.{name}: has to be 1 where a loss is compiled with reduction='{WEIGHTED_MEAN}' and "
-        "there are weights of examples or classes: it is divided by the sum of the whole batch's; "
-        f"received {count}. Compile it with 'sum_over_batch_size' otherwise."
+        f"training.{name}: has to be 1 {why.format('examples or classes')}; received {count}. Compile "
+        "it with 'sum_over_batch_size' otherwise."
     )
 
 

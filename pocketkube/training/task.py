@@ -111,7 +111,7 @@ class Task:
         return any(
             head.loss is not None
             and head.loss.reduction == WEIGHTED_MEAN
-            and (self.weighted is not None or bool(isinstance(head, ClassHead) and head.class_weights))
+            and (self.weighted is not None or has_class_weights(head))
             for head in self.heads
         )
 
@@ -261,6 +261,11 @@ class Task:
             return arrays, None
         *arrays, weights = arrays
         return arrays, weights
+
+
+def has_class_weights(head: Head) -> bool:
+    """Whether the loss of each class is multiplied by a weight of its own."""
+    return isinstance(head, ClassHead) and bool(head.class_weights)
 
 
 def _weights_of(head: Head, labels: Any, outputs: Any, weights: tf.Tensor) -> tf.Tensor:

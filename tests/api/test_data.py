@@ -327,6 +327,16 @@ def test_an_example_that_a_pipeline_repeats_stands_on_one_side_only(shuffled: bo
         assert sorted(rows) == sorted(3 * wanted)
 
 
+def test_examples_that_merely_are_alike_are_held_out_as_those_of_arrays_are() -> None:
+    # Most are blank, and all of one class.
+    x, y = X.copy(), np.arange(len(X)) % 3
+    x[: len(X) // 2], y[: len(X) // 2] = 0, 3
+    for given in ((x, y), (np.zeros_like(x), y)):
+        whole = dataset_of(given, network(), "test")
+        found = dataset_of(tf.data.Dataset.from_tensor_slices(given).batch(8), network(), "test")
+        assert_same(found, whole)
+
+
 def test_padding_that_counts_in_a_score_is_told_of() -> None:
     words = RNG.integers(1, 9, (40, 6)) * (np.arange(6) < 4)
     tags = words % 3

@@ -113,3 +113,19 @@ def test_labels_of_a_quantized_model_go_by_the_names_of_its_outputs() -> None:
     labels = {"digit": DIGIT, "bright": BRIGHT}
     few = pk.quantize(network("list"), (X, labels), epochs=0)
     assert [each.name for each in pk.compare(network("list"), few, (X, labels)).outputs] == list(labels)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_output_of_masked_steps_is_quantized_without_a_warning() -> None:
+    words, asked = keras.Input((5,), dtype="int32"), keras.Input((5, 4))
+    read = layers.Embedding(9, 4, mask_zero=True)(words)
+    model = keras.Model(
+        [words, asked],
+        [layers.Attention(name="found")([asked, read]), layers.Dense(2, name="size")(asked)],
+    )
+    rows = [RNG.integers(0, 9, (16, 5)), RNG.random((16, 5, 4), dtype=np.float32)]
+    few = pk.quantize(model, rows, epochs=0)
+    for ours, theirs in zip(
+        few.model.predict(rows, verbose=0), model.predict(rows, verbose=0), strict=True
+    ):
+        assert np.abs(ours - theirs).max() < 0.1 * np.abs(theirs).max()

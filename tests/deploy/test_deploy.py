@@ -375,7 +375,7 @@ def test_a_number_that_is_gone_beside_larger_ones_is_told_though_the_output_agre
     assert exported.notes[0] == (
         "The file keeps less than 90% of the variance of numbers 1 and 2 (counted from 0) of output "
         "told: it has one scale for these and far larger ones; give small ones an output of their own, "
-        "train all to like sizes, or use quantize_float16."
+        "or use quantize_float16."
     )
     floats = pk.export(model, tmp_path / "offer.tflite", x, number_format="float16")
     assert floats.agreement.outputs[0].lost == ()
@@ -392,6 +392,25 @@ def test_numbers_that_an_output_has_room_for_are_not_said_to_be_lost(sizes):
     model.layers[-1].bias.assign([0.5, 0.25])
     content = convert_litert(model, "int8", calibration=(x,))
     assert check_agreement(content, model, (x,), 0.97, Values()).outputs[0].lost == ()
+
+
+def test_what_a_number_loses_before_the_output_is_not_put_down_to_its_size():
+    """The last number is a difference of two that are nearly alike, made as large as the others."""
+    given = keras.Input((16,))
+    hidden = keras.layers.Dense(17, use_bias=False, name="hidden")
+    out = keras.layers.Dense(16, use_bias=False, name="out")
+    model = keras.Model(given, out(hidden(given)))
+    nearly = np.eye(16, 17, dtype=np.float32)
+    nearly[15, 16], nearly[14, 16] = 1.0, 0.02
+    hidden.kernel.assign(nearly)
+    last = np.zeros((17, 16), np.float32)
+    last[:15, :15] = np.eye(15)
+    last[16, 15], last[15, 15] = 50.0, -50.0
+    out.kernel.assign(last)
+    x = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
+    found = check_agreement(convert_litert(model, "int8", calibration=(x,)), model, (x,), 0.9, Values())
+    assert np.std(model(x), axis=0).min() > 0.9
+    assert found.outputs[0].lost == ()
 
 
 def test_conversion_prints_nothing(digits, capfd):

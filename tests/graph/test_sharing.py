@@ -220,6 +220,17 @@ def test_functions_that_keras_cannot_write_down_are_named(layer: Any, said: str)
     assert len(message) < 250
 
 
+def test_an_operation_that_was_given_an_array_says_so() -> None:
+    inputs = keras.Input((4,))
+    clipped = keras.ops.clip(inputs, -1.0, np.linspace(1, 2, 4, dtype=np.float32))
+    with pytest.raises(
+        UserError, match=r"\(Clip\) cannot be made anew: it was given an array\. Give it a"
+    ):
+        copy_model(keras.Model(inputs, clipped))
+    clipped = keras.ops.clip(inputs, -1.0, [1.0, 2.0, 3.0, 4.0])
+    copy_model(keras.Model(inputs, clipped))
+
+
 def test_a_function_that_keras_knows_is_kept() -> None:
     """What the message tells to do."""
     inputs = keras.Input((4,))

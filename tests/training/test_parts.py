@@ -153,6 +153,14 @@ def test_a_loss_over_the_sum_of_weights_goes_with_whole_batches_alone(
         train(model, digits, task, course(**settings), seed=0, workers=lambda: workers)
 
 
+def test_a_loss_over_the_sum_of_weights_has_those_of_examples_or_of_classes(digits) -> None:  # noqa: F811
+    loss = keras.losses.SparseCategoricalCrossentropy(True, reduction="mean_with_sample_weight")
+    head = ClassHead("output", Classes(), loss, num_classes=10, class_weights=(2.0,) * 10)
+    task = replace(Task((head,), "of digits"), weighted=1)
+    with pytest.raises(UserError, match="multiply each example's weight by its class's"):
+        train(net(norm=False), digits, task, course(), seed=0)
+
+
 def tokens(like: Dataset) -> tuple[keras.Model, Dataset, Task]:
     """Sentences of 1 to 8 tokens, which are to be said again."""
     rng = np.random.default_rng(0)
