@@ -1,7 +1,7 @@
 """TFRecords in ImageNet's layout: image/encoded and perhaps image/class/label, read as a stream."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -45,6 +45,10 @@ _LOOKED_AT = 64
 # How many records, and bytes of them, are in memory to be shuffled.
 _SHUFFLED, _SHUFFLED_BYTES = 8192, 1 << 29
 _PARTS: tuple[Split, ...] = ("train", "validation", "test")
+# The first of these words that a file's name has says which split it is of.
+_WORDS = ("test", "validation", "val", "train", "training")
+# And then these, unless all files have them: they say other things, too, as dev does of a product.
+_MORE_WORDS = ("testing", "valid", "dev")
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,11 @@ class _Found:
 def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     """Opens the records that `pattern` matches; one pass over them counts them.
 
-    Files with a word such as "validation", "val" or "test" in their names are that split; all others
-    are for training. A split without files of its own is held out of these by a hash of each record, so
-    that equal records always fall into the same split. Files elsewhere are brought here one by one,
-    when their turn comes or shortly before, so that all of them together may be larger than the cache
-    of downloads.
+    Files with a word such as "validation", "val" or "test" in their names are that split (see
+    `_by_split`); all others are for training. A split without files of its own is held out of these by
+    a hash of each record, so that equal records always fall into the same split. Files elsewhere are
+    brought here one by one, when their turn comes or shortly before, so that all of them together may
+    be larger than the cache of downloads.
 
     Where bad records are skipped, a pass before that decodes all images: the splits are of those that
     can be used, and so are the same examples in the same order wherever they are opened.
@@ -109,9 +113,7 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     found_files = pattern.matches()
     if not found_files:
         raise UserError(f"{pattern}: no file matches; give a pattern such as data/train-*.")
-    files: dict[Split, list[Location]] = {part: [] for part in _PARTS}
-    for file in found_files:
-        files[_part_of(file.name)].append(file)
+    files = _by_split(found_files)
     if not files["train"]:
         raise UserError(f"{pattern}: matches only validation or test files, none to train on.")
     in_turn = InTurn()
@@ -182,9 +184,19 @@ def _shape_of_first(records: Records, labels: bool) -> tuple[int, int, int] | No
     return None
 
 
-def _part_of(name: str) -> Split:
-    parts = {split_called(word) for word in re.split(r"[^a-z]+", name.lower())}
-    return "test" if "test" in parts else "validation" if "validation" in parts else "train"
+def _by_split(files: Sequence[Location]) -> dict[Split, list[Location]]:
+    """The files of each split, by the words in their names."""
+    parts = [_part_of(file.name, (*_WORDS, *_MORE_WORDS)) for file in files]
+    if "train" not in parts:
+        parts = [_part_of(file.name, _WORDS) for file in files]
+    return {
+        part: [file for file, its in zip(files, parts, strict=True) if its == part] for part in _PARTS
+    }
+
+
+def _part_of(name: str, words: Sequence[str]) -> Split:
+    has = re.split(r"[^a-z]+", name.lower())
+    return next((split for word in words if word in has and (split := split_called(word))), "train")
 
 
 def _split(records: Mapping[Split, Records], part: Split, settings: DatasetSettings) -> _Split:

@@ -593,6 +593,27 @@ def test_tfrecord_files_are_splits_by_the_words_that_folders_are(tmp_path, valid
     assert parts == [list(range(60)), list(range(100, 120)), list(range(120, 130))]
 
 
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        ("dev-train", "dev-val"),
+        ("train_valid", "val"),
+        ("coco-testing-training", "coco-testing-val"),
+        ("prod-dev", "prod-dev-val"),
+        ("valid", "train-validation"),
+    ],
+)
+def test_words_that_say_other_things_too_leave_tfrecords_for_training(tmp_path, train, validation):
+    """As dev does in the name of a product's data."""
+    write_records(tmp_path / f"{train}-00000-of-00001", range(100))
+    parts = record_values(load(tmp_path, tfrecord="*", value_range=(0.0, 255.0)))
+    assert sorted(value for part in parts for value in part) == list(range(100))
+    write_records(tmp_path / f"{validation}-00000-of-00001", range(100, 120))
+    found, own, held_out = record_values(load(tmp_path, tfrecord="*", value_range=(0.0, 255.0)))
+    assert own == list(range(100, 120))
+    assert sorted(found + held_out) == list(range(100))
+
+
 @pytest.mark.parametrize("name", ["a.tfrecord", "*.tfrecord", "b[1].records"])
 def test_records_are_found_below_a_folder_with_brackets_in_its_name(tmp_path, name):
     folder = tmp_path / "job [1]"
