@@ -1,11 +1,11 @@
 """A NumPy .npz file: x or x0, x1, …, and, where it has them, y or y0, y1, … and sample_weight.
 
-x_test and y_test, or x0_test, y0_test, …, are a test set of its own, x_val and y_val, or x_valid and so
-on, a validation set; x_train and y_train, as in Keras's mnist.npz, are what x and y are.
+x_test and y_test, or x0_test, y0_test, …, are a test set of its own, x_val and y_val, or x_valid and
+y_valid and so on, a validation set; x_train and y_train, as in Keras's mnist.npz, are what x and y are.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -16,7 +16,6 @@ from pocketkube.bounded.limits import Unreadable
 from pocketkube.bounded.npz import of_training, opened_npz, refuse_no_examples
 from pocketkube.data.dataset import Dataset
 from pocketkube.data.in_memory import Labelled, in_memory_dataset, strata_of
-from pocketkube.data.splits import split_called
 from pocketkube.errors import UserError
 from pocketkube.finite import refuse_not_finite
 from pocketkube.spec.sections import DatasetSettings
@@ -26,6 +25,8 @@ Range: TypeAlias = tuple[float, float]
 WEIGHTS = "sample_weight"
 # What names of arrays end in that are a set of the file's own.
 TEST, VALIDATION = "_test", "_val"
+# What else those of a validation set end in, where there is none that ends in _val.
+_ALSO_VALIDATION = ("_validation", "_valid", "_dev")
 
 
 def load(path: Path, settings: DatasetSettings) -> Dataset:
@@ -50,7 +51,7 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
             "false if there are none."
         )
     examples = _checked(path, arrays)
-    test, validation = (_own(path, arrays, part, examples) for part in (TEST, VALIDATION))
+    test, validation = (_own(path, arrays, part, examples) for part in (TEST, _validation(arrays)))
     if not settings.labels:
         examples = replace(examples, strata=_strata(path, len(examples.inputs[0])))
 
@@ -161,8 +162,9 @@ def _read(path: Path, begin: str = "") -> tuple[dict[str, np.ndarray], list[str]
     try:
         with opened_npz(path) as archive:
             names = archive.names
-            known = {name: name for name in names if re.fullmatch(rf"[xy]\d*({TEST})?|{WEIGHTS}", name)}
-            known |= of_training(names) | _of_validation(path, names)
+            meaning = rf"[xy]\d*({TEST}|{_validation(names)})?|{WEIGHTS}"
+            known = {name: name for name in names if re.fullmatch(meaning, name)}
+            known |= of_training(names)
             arrays = {meant: archive[name] for meant, name in known.items() if meant.startswith(begin)}
             others = [name for name in names if name not in known.values()]
         refuse_no_examples(arrays)
@@ -171,17 +173,23 @@ def _read(path: Path, begin: str = "") -> tuple[dict[str, np.ndarray], list[str]
     return arrays, others
 
 
-def _of_validation(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """Which arrays are those of a validation set, as x_val or x_valid."""
-    found: dict[str, str] = {}
-    for name in names:
-        parts = re.fullmatch(r"([xy]\d*)_([a-z]+)", name)
-        if parts and split_called(parts[2]) == "validation":
-            meant = f"{parts[1]}{VALIDATION}"
-            if meant in found:
-                raise UserError(f"{path}: has both {found[meant]} and {name}; keep one of them.")
-            found[meant] = name
-    return found
+def _validation(names: Iterable[str]) -> str:
+    """What the names of a validation set's arrays end in.
+
+    Args:
+        names: Of all arrays. Unless they end in _val, all of a validation set has to be there: y_valid
+            alone may as well say which examples are valid.
+    """
+    given = list(names)
+
+    def has(begin: str, end: str) -> bool:
+        return any(re.fullmatch(rf"{begin}\d*{end}", name) for name in given)
+
+    if has("[xy]", VALIDATION):
+        return VALIDATION
+    letters = "xy" if has("y", "(_train)?") else "x"
+    complete = (end for end in _ALSO_VALIDATION if all(has(letter, end) for letter in letters))
+    return next(complete, VALIDATION)
 
 
 def _numbered(

@@ -153,9 +153,23 @@ def test_the_validation_set_of_an_npz_has_other_names_too(tmp_path: Path, word: 
     own = {f"x_{word}": x[:20], f"y_{word}": y[:20]}
     np.savez(tmp_path / "a.npz", x=x[20:], y=y[20:], **own)
     assert identities(load(tmp_path, npz="a.npz"))[1] == list(range(20))
-    np.savez(tmp_path / "a.npz", x=x[20:], y=y[20:], **own, x_val=x[:20], y_val=y[:20])
-    with pytest.raises(UserError, match=rf"has both x_{word} and x_val; keep one of them"):
+    np.savez(tmp_path / "a.npz", x=x[20:], y=y[20:], **own, x_val=x[:10], y_val=y[:10])
+    assert identities(load(tmp_path, npz="a.npz"))[1] == list(range(10))
+    np.savez(tmp_path / "a.npz", x=x[20:], **{f"x_{word}": x[:20]})
+    assert identities(load(tmp_path, npz="a.npz"))[1] == list(range(20))
+    np.savez(tmp_path / "a.npz", x=x[20:], y=y[20:], **own | {f"y_{word}": y[:19]})
+    with pytest.raises(UserError, match=rf"as many examples; x_{word} has 20, y_{word} has 19"):
         load(tmp_path, npz="a.npz")
+
+
+@pytest.mark.parametrize("name", ["x_valid", "y_valid", "y_dev"])
+@pytest.mark.parametrize("labels", [True, False])
+def test_an_array_that_is_half_a_validation_set_is_none(tmp_path, name, labels) -> None:
+    """As a mask of which examples are valid."""
+    x, y = numbered(60), np.arange(60) % 5
+    np.savez(tmp_path / "a.npz", x=x, y=y, **{name: y > 1})
+    train, validation, test = identities(load(tmp_path, npz="a.npz", labels=labels))
+    assert sorted([*train, *validation, *test]) == list(range(60))
 
 
 def test_each_outputs_labels_are_of_their_own_kind(tmp_path: Path) -> None:
