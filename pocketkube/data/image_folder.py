@@ -19,12 +19,10 @@ from pocketkube.data.splits import Split, hold_out, split_of_folder
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 
-# What ends the names of images. Those of the second line are no format that is decoded: who has such
-# is told so.
-_ENDINGS = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif"),
-    *(".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".pgm", ".pbm"),
-)
+# What ends the names of images.
+_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif")
+# And of those of formats that are not decoded: they are left out, and who has such is told so.
+_NOT_DECODED = (".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2")
 # What archives made on a Mac leave beside their folders.
 _LEFT_BY_ARCHIVES = "__MACOSX"
 # Up to here all images are decoded at once, which also finds every broken one at the start.
@@ -37,10 +35,17 @@ class _BadImage(UserError):
 
 @dataclass(frozen=True)
 class _Files:
-    """Paths of images, and their classes' numbers; all 0 where there are no classes."""
+    """Images of a split.
+
+    Attributes:
+        paths: Where they are.
+        labels: Their classes' numbers; all 0 where there are no classes.
+        not_decoded: Files beside them of formats that are not decoded.
+    """
 
     paths: np.ndarray
     labels: np.ndarray
+    not_decoded: tuple[str, ...] = ()
 
     def take(self, rows: np.ndarray) -> "_Files":
         return _Files(self.paths[rows], self.labels[rows])
@@ -65,12 +70,15 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder.")
     parts, classes = _parts(folder) if settings.labels else (_unlabelled(folder), [])
+    not_decoded = [path for part in parts.values() for path in part.not_decoded]
     skipped = None
     if settings.on_bad_example == "skip":
         whole = parts["train"]
         parts, skipped = _without_bad(folder, parts, settings)
         _refuse_emptied(folder, whole, parts["train"], classes)
-    form = _form(folder, [str(p) for part in parts.values() for p in part.paths], settings)
+    paths = [str(path) for part in parts.values() for path in part.paths]
+    skipped = _with_not_decoded(skipped, not_decoded, len(paths))
+    form = _form(folder, paths, settings)
     train = parts["train"]
     if "test" not in parts:
         rows, held = hold_out(train.labels, settings.test_fraction)
@@ -111,24 +119,18 @@ def _parts(folder: Path) -> tuple[dict[Split, _Files], list[str]]:
             raise UserError(
                 f"{root}: has the class {min(unknown)}, which {roots['train']} does not have."
             )
-        found = [
-            (str(path), label)
-            for label, class_name in enumerate(classes)
-            for path in _images(root / class_name, required=name == "train")
-        ]
+        of_each = [_images(root / class_name, required=name == "train") for class_name in classes]
         parts[name] = _Files(
-            np.array([path for path, _ in found]), np.array([y for _, y in found], np.int32)
+            np.concatenate([files.paths for files in of_each]),
+            np.repeat(np.arange(len(classes), dtype=np.int32), [len(x.paths) for x in of_each]),
+            tuple(path for files in of_each for path in files.not_decoded),
         )
     return parts, classes
 
 
 def _unlabelled(folder: Path) -> dict[Split, _Files]:
     """The files by split, whatever folders they lie in."""
-    found = {name: _images(root, required=name == "train") for name, root in _roots(folder).items()}
-    return {
-        name: _Files(np.array([str(path) for path in paths]), np.zeros(len(paths), np.int32))
-        for name, paths in found.items()
-    }
+    return {name: _images(root, required=name == "train") for name, root in _roots(folder).items()}
 
 
 def _roots(folder: Path) -> dict[Split, Path]:
@@ -191,27 +193,60 @@ def _subfolders(folder: Path) -> list[str]:
 
 def _own_images(folder: Path) -> bool:
     """Whether any image lies in a folder itself."""
-    return any(map(_is_image, folder.iterdir()))
+    return any(path.suffix.lower() in _ENDINGS and _is_file(path) for path in folder.iterdir())
 
 
-def _is_image(path: Path) -> bool:
+def _is_file(path: Path) -> bool:
     # Copies that editors and archives leave have names as ._photo.png.
-    return path.suffix.lower() in _ENDINGS and not path.name.startswith(".") and path.is_file()
+    return not path.name.startswith(".") and path.is_file()
 
 
-def _images(folder: Path, *, required: bool) -> list[Path]:
-    if not folder.is_dir():
-        return []
+def _images(folder: Path, *, required: bool) -> _Files:
+    """All images below a folder, without classes.
+
+    Raises:
+        UserError: If there is none, but it is required, or there are such that are not decoded.
+    """
     found = sorted(
         path
-        for path in folder.rglob("*")
-        if _is_image(path)
+        for path in (folder.rglob("*") if folder.is_dir() else ())
+        if path.suffix.lower() in _ENDINGS + _NOT_DECODED
+        and _is_file(path)
         # Nor is what lies in .ipynb_checkpoints an image.
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-    if required and not found:
+    paths = [str(path) for path in found if path.suffix.lower() in _ENDINGS]
+    not_decoded = tuple(str(path) for path in found if path.suffix.lower() in _NOT_DECODED)
+    if not_decoded and not paths:
+        raise UserError(
+            f"{folder}: has no image that is decoded, but {len(not_decoded)} that end in "
+            f"{_endings(not_decoded)}: convert them to PNG or JPEG."
+        )
+    if required and not paths:
         raise UserError(f"{folder}: has no image, as .png or .jpg.")
-    return found
+    return _Files(np.array(paths, str), np.zeros(len(paths), np.int32), not_decoded)
+
+
+def _endings(paths: Sequence[str]) -> str:
+    return ", ".join(sorted({Path(path).suffix.lower() for path in paths}))
+
+
+def _with_not_decoded(skipped: Skipped | None, paths: Sequence[str], images: int) -> Skipped | None:
+    """What is left out, with files of formats that are not decoded, which always are.
+
+    Args:
+        skipped: What else is left out.
+        paths: Those files.
+        images: How many images there are, without any of these.
+    """
+    if not paths:
+        return skipped
+    others = skipped.count if skipped else 0
+    first = (
+        f"{paths[0]}: files that end in {_endings(paths)} are not decoded, {len(paths)} in all: "
+        "convert them to PNG or JPEG."
+    )
+    return Skipped(others + len(paths), others + len(paths) + images, first)
 
 
 def _first_of_each(labels: np.ndarray, count: int) -> np.ndarray:

@@ -14,7 +14,6 @@ from PIL import Image
 
 from pocketkube.data import Dataset, Examples, load_dataset
 from pocketkube.data.batches import batches, materialize
-from pocketkube.data.dataset import Skipped
 from pocketkube.data.records import why_unusable
 from pocketkube.errors import DataError, UserError
 from pocketkube.spec.sections import Augmentation, DatasetSettings
@@ -292,23 +291,43 @@ def test_an_image_of_a_folder_that_cannot_have_the_channels_of_the_others_is_ski
         epoch_of(DatasetSettings(image_folder=str(folder)))
 
 
-@pytest.mark.parametrize("ending", ["webp", "TIFF", "heic"])
-def test_an_image_of_a_format_that_is_not_decoded_is_named_or_skipped(
-    folder: Path, ending: str
+@pytest.mark.parametrize("choice", ["fail", "skip"])
+def test_images_of_formats_that_are_not_decoded_are_left_out_and_told_of(
+    folder: Path, choice: str
 ) -> None:
-    odd = folder / "dog" / f"20.{ending}"
+    clean = load_dataset(DatasetSettings(image_folder=str(folder)))
     # For none of them all that reads it may be installed.
-    odd.write_bytes(b"RIFF\x10\0\0\0WEBPVP8 ")
-    for name in ("README.txt", "Thumbs.db", ".hidden.webp"):
+    for name in ("cat/thumb.webp", "dog/20.TIFF", "dog/21.webp", "dog/._22.webp"):
+        (folder / name).write_bytes(b"RIFF\x10\0\0\0WEBPVP8 ")
+    for name in ("README.txt", "Thumbs.db", "mask.pgm"):
         (folder / "dog" / name).write_bytes(b"no image")
-    with pytest.raises(DataError) as refused:
-        load_dataset(DatasetSettings(image_folder=str(folder)))
-    said = (
-        f"{odd}: is not a readable image: it is none of PNG, JPEG, GIF, BMP: convert it to one of them."
+    if choice == "skip":
+        (folder / "dog" / "20.jpg").write_bytes(b"no image")
+    left = load_dataset(DatasetSettings(image_folder=str(folder), on_bad_example=choice))
+    count = 4 if choice == "skip" else 3
+    assert left.left_out == (
+        f"{count} of {40 + count} examples of {folder} cannot be used and are left out; the first: "
+        f"{folder}/cat/thumb.webp: files that end in .tiff, .webp are not decoded, 3 in all: convert "
+        "them to PNG or JPEG.",
     )
-    assert str(refused.value) == said
-    left = load_dataset(DatasetSettings(image_folder=str(folder), on_bad_example="skip"))
-    assert left.skipped == Skipped(1, 41, said)
+    for split, other in zip(splits(left), splits(clean), strict=True):
+        np.testing.assert_array_equal(materialize(split, None, 0)[0], materialize(other, None, 0)[0])
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_images_of_formats_that_are_not_decoded_are_told_of_where_there_are_no_others(
+    tmp_path: Path, labels: bool
+) -> None:
+    folder = photos(tmp_path / "photos")
+    for file in (folder / "dog").glob("*.jpg"):
+        file.rename(file.with_suffix(".heic"))
+    settings = DatasetSettings(image_folder=str(folder if labels else folder / "dog"), labels=labels)
+    with pytest.raises(DataError) as refused:
+        load_dataset(settings)
+    assert str(refused.value) == (
+        f"{folder}/dog: has no image that is decoded, but 20 that end in .heic: convert them to PNG or "
+        "JPEG."
+    )
 
 
 @pytest.mark.parametrize(
