@@ -15,7 +15,7 @@ from pocketkube.data.dataset import Dataset, Examples, Labels, Skipped, skipped_
 from pocketkube.data.decoding import Form, Window, image_in
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.data.reading import reason_of
-from pocketkube.data.splits import Split, hold_out, split_of_folder
+from pocketkube.data.splits import Split, hold_out, looks_like_a_split, split_of_folder
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 
@@ -64,8 +64,8 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
 
     Raises:
         UserError: If there is one class alone, a class without images, an image that
-            cannot be decoded (named), splits without `train`, folders of classes that are called like
-            no split, or sizes differ and `image_size` is not given.
+            cannot be decoded (named), splits without `train`, folders of classes that are called as
+            splits are in other layouts, or sizes differ and `image_size` is not given.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder.")
@@ -169,6 +169,8 @@ def _roots(folder: Path) -> dict[Split, Path]:
 
 def _refuse_folders_of_classes(folder: Path, names: Sequence[str]) -> None:
     """Says when what stands in the place of classes may be splits, whose folders are the classes."""
+    if not any(map(looks_like_a_split, names)):
+        return
     inner = _subfolders(folder / names[0])
     alike = all(_subfolders(folder / name) == inner for name in names)
     if len(inner) > 1 and alike and not any(_own_images(folder / name) for name in names):

@@ -18,6 +18,7 @@ _CALLED: dict[str, Split] = {
 
 # What such a word has beside it in names of folders, as training_set.
 _OF_A_SPLIT = {"set", "data", "dataset", "images", "split"}
+_ENDS_OF_WORDS = re.compile(f"({'|'.join(sorted(_OF_A_SPLIT, key=len, reverse=True))})$")
 # Fixed, and not the spec's seed: two runs that differ in their seed are compared on one test set.
 _SPLIT_SEED = 20181104
 
@@ -33,6 +34,12 @@ def split_of_folder(name: str) -> Split | None:
     splits = [word for word in words if word in _CALLED]
     is_one = len(splits) == 1 and {*words} - {*splits} <= _OF_A_SPLIT
     return _CALLED[splits[0]] if is_one else None
+
+
+def looks_like_a_split(name: str) -> bool:
+    """Whether a folder's name begins or ends with such a word, as train2017, my-test and testset do."""
+    words = re.findall("[a-z]+", name.lower())
+    return any(_ENDS_OF_WORDS.sub("", word) in _CALLED for word in words[:1] + words[-1:])
 
 
 def hold_out_by_keys(

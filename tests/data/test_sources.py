@@ -491,11 +491,6 @@ def test_splits_of_an_image_folder_have_other_names_too(tmp_path, names):
             ("cat", "dog", "test/cat", "test/dog"),
             "has cat beside test, which is a split, and in it, too",
         ),
-        (
-            ("a/cat", "a/dog", "b/cat", "b/dog"),
-            "a, b all hold folders called cat, dog, no image themselves: if these are the classes, "
-            "call the folders that they are in train, validation and test",
-        ),
     ],
 )
 def test_splits_are_never_taken_for_classes(tmp_path, folders, said):
@@ -506,14 +501,36 @@ def test_splits_are_never_taken_for_classes(tmp_path, folders, said):
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [("train2017", "val2017"), ("seg_test", "seg_train"), ("my-test", "rest"), ("testset", "trainset")],
+)
+def test_folders_that_look_like_splits_are_not_taken_for_classes(tmp_path, one, other):
+    for name in (f"{one}/cat", f"{one}/dog", f"{other}/cat", f"{other}/dog"):
+        write_image(tmp_path / name / "0.png", 1)
+    said = (
+        f"{one}, {other} all hold folders called cat, dog, no image themselves: if these are the "
+        "classes, call the folders that they are in train, validation and test"
+    )
+    with pytest.raises(UserError, match=said):
+        load(tmp_path, image_folder=".")
+
+
+@pytest.mark.parametrize(
     ("cat", "dog"),
-    [("cat/images", "dog/images"), ("cat/2023", "dog/2024"), ("train", "bus"), ("test 1", "test 2")],
+    [
+        (["cat/images"], ["dog/images"]),
+        (["cat/2023"], ["dog/2024"]),
+        (["cat/2023", "cat/2024"], ["dog/2023", "dog/2024"]),
+        (["bottle/train", "bottle/test"], ["latest/train", "latest/test"]),
+        (["train"], ["bus"]),
+        (["test 1"], ["test 2"]),
+    ],
 )
 def test_folders_of_folders_are_still_classes(tmp_path, cat, dog):
-    for index in range(20):
-        write_image(tmp_path / cat / f"{index:02}.png", index)
-        write_image(tmp_path / dog / f"{index:02}.png", index)
-    names = tuple(sorted({cat.split("/")[0], dog.split("/")[0]}))
+    for name in (*cat, *dog):
+        for index in range(20):
+            write_image(tmp_path / name / f"{index:02}.png", index)
+    names = tuple(sorted({name.split("/")[0] for name in (*cat, *dog)}))
     assert load(tmp_path, image_folder=".").class_names == names
 
 
