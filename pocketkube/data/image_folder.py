@@ -69,7 +69,7 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder.")
-    parts, classes = _parts(folder) if settings.labels else (_unlabelled(folder), [])
+    parts, classes = _parts(folder, labels=settings.labels)
     not_decoded = [path for part in parts.values() for path in part.not_decoded]
     skipped = None
     if settings.on_bad_example == "skip":
@@ -101,12 +101,12 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
     return Dataset(str(folder), (shape,), labels, *splits, skipped=skipped, class_names=tuple(classes))
 
 
-def _parts(folder: Path) -> tuple[dict[Split, _Files], list[str]]:
+def _parts(folder: Path, *, labels: bool) -> tuple[dict[Split, _Files], list[str]]:
     """The files by split, and the classes' names; none where images lie in no class's folder."""
-    roots = _roots(folder)
-    classes = _subfolders(roots["train"])
+    roots = _roots(folder, labels=labels)
+    classes = _subfolders(roots["train"]) if labels else []
     if not classes:
-        return _unlabelled(folder), []
+        return {name: _images(root, required=name == "train") for name, root in roots.items()}, []
     if len(classes) < 2:
         raise UserError(
             f"{folder}: needs a folder of images for each of at least two classes. Received: "
@@ -128,25 +128,27 @@ def _parts(folder: Path) -> tuple[dict[Split, _Files], list[str]]:
     return parts, classes
 
 
-def _unlabelled(folder: Path) -> dict[Split, _Files]:
-    """The files by split, whatever folders they lie in."""
-    return {name: _images(root, required=name == "train") for name, root in _roots(folder).items()}
+def _roots(folder: Path, *, labels: bool) -> dict[Split, Path]:
+    """The folder of each split that there is.
 
-
-def _roots(folder: Path) -> dict[Split, Path]:
-    """The folder of each split that there is."""
+    Args:
+        folder: Where they are.
+        labels: Whether folders are classes where they are no splits. Else the images of all folders are
+            to train on, where none of these is called train.
+    """
     names = _subfolders(folder)
+    called = {name: split for name in names if (split := split_of_folder(name))}
+    if not labels and "train" not in called.values():
+        return {"train": folder}
     found: dict[Split, Path] = {}
-    for name in names:
-        if split := split_of_folder(name):
-            if split in found:
-                raise UserError(f"{folder}: has both {found[split].name} and {name}; keep one of them.")
-            found[split] = folder / name
-    splits = [root.name for root in found.values()]
-    others = [name for name in names if name not in splits]
+    for name, split in called.items():
+        if split in found:
+            raise UserError(f"{folder}: has both {found[split].name} and {name}; keep one of them.")
+        found[split] = folder / name
+    splits, others = list(called), [name for name in names if name not in called]
     if len(splits) == 1 and others:
         # A class that is called train, as a vehicle is: unless the classes are in it once more.
-        if again := set(_subfolders(folder / splits[0])) & set(others):
+        if labels and (again := set(_subfolders(folder / splits[0])) & set(others)):
             raise UserError(
                 f"{folder}: has {min(again)} beside {splits[0]}, which is a split, and in it, too: put "
                 f"what is beside it into a folder called {'test' if 'train' in found else 'train'}."

@@ -501,6 +501,20 @@ def test_splits_are_never_taken_for_classes(tmp_path, folders, said):
 
 
 @pytest.mark.parametrize(
+    "folders",
+    [("test", "val"), ("test_data", "test_images"), ("cat", "test/cat"), ("cat", "train/cat")],
+)
+def test_images_without_labels_are_one_pool_where_their_folders_are_no_splits(tmp_path, folders):
+    for place, name in enumerate(folders):
+        for index in range(10):
+            write_image(tmp_path / name / f"{index}.png", 10 * place + index)
+    dataset = load(tmp_path, image_folder=".", labels=False, value_range=(0.0, 255.0))
+    parts = (dataset.train, dataset.validation, dataset.test)
+    images = np.concatenate([part.arrays[0][0] for part in parts])
+    assert sorted(np.round(images[:, 0, 0, 0]).astype(int)) == list(range(20))
+
+
+@pytest.mark.parametrize(
     ("one", "other"),
     [("train2017", "val2017"), ("seg_test", "seg_train"), ("my-test", "rest"), ("testset", "trainset")],
 )
