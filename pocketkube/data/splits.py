@@ -45,12 +45,13 @@ def looks_like_a_split(name: str) -> bool:
 def hold_out_by_keys(
     keys: np.ndarray, labels: np.ndarray | int, fraction: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Chooses the examples to hold out, each for itself, whatever others there are.
+    """Chooses the examples to hold out, each by its own key, but for the last ones of a class.
 
     Args:
         keys: `[N]` numbers from 0 to 1 that follow from the examples alone.
         labels: As of `hold_out`.
-        fraction: Part to hold out, about; one example at least is, and one is not.
+        fraction: Part to hold out, about; one example at least is, and one is not. In place of the last
+            example of a class another one is.
 
     Returns:
         As `hold_out`.

@@ -77,7 +77,8 @@ class DatasetSettings(Settings):
         None,
         description="A NumPy file with x and y, or x0, x1, … y0, y1, …, or x_train and y_train; x "
         "alone is without labels. Its sample_weight, if any, is what each example counts in training; "
-        "x_test and y_test, and x_val and y_val, are test and validation sets of its own.",
+        "x_test and y_test are a test set of its own, x_val and y_val (or x_valid and so on) a "
+        "validation set.",
     )
     idx: Place | None = Field(None, description="A folder of MNIST's IDX files, gzipped or not.")
     cifar10: Place | None = Field(None, description="CIFAR-10's folder or archive, binary or python.")
@@ -85,7 +86,7 @@ class DatasetSettings(Settings):
     image_folder: Place | None = Field(
         None,
         description="A folder with a folder of images for each class, or of images alone, without "
-        "labels.",
+        "labels; or with such in train, val and test.",
     )
     tfrecord: Place | None = Field(
         None,
