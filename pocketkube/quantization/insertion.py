@@ -246,23 +246,27 @@ class _QuantizableBuilder(Rebuilder):
 
     def compute(self, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         """Computes a call of the original in the new model."""
-        if self._would_rename_output(path, node):
+        if self._gives_named_output(path, node) and self._is_followed(node):
             return [self._enclosed(path, node, inputs)]
         return self._rounded_call(path, node, inputs)
 
-    def _would_rename_output(self, path: str, node: Any) -> bool:
-        """Whether an output of the model would be called after what is put behind a call."""
-        call, op, x = self._graph.call(node), node.operation, node.input_tensors[0]
-        if (
-            "/" in path
-            or not self._graph.has_several_outputs
-            or not self._graph.gives_output(call)
-            or self._graph.is_shared(op)
-            or id(op) in self._graph.tied
+    def _gives_named_output(self, path: str, node: Any) -> bool:
+        """Whether a call gives one of several outputs, and a nested model can stand in its place."""
+        call, op = self._graph.call(node), node.operation
+        return (
+            "/" not in path
+            and self._graph.has_several_outputs
+            and self._graph.gives_output(call)
+            and not self._graph.is_shared(op)
+            and id(op) not in self._graph.tied
             # Keras warns of a nested model that reads what is masked.
-            or any(mask_of(each) is not None for each in node.input_tensors)
-            or not str(node.outputs[0].dtype).startswith("float")
-        ):
+            and all(mask_of(x) is None for x in node.input_tensors)
+        )
+
+    def _is_followed(self, node: Any) -> bool:
+        """Whether a layer is put behind a call, after which its output would be called."""
+        call, op, x = self._graph.call(node), node.operation, node.input_tensors[0]
+        if not str(node.outputs[0].dtype).startswith("float"):
             return False
         if self._takes_up(call) or (self._rounding is not None and not _only_moves(node)):
             return True
