@@ -4,8 +4,7 @@ Rounding stands where LiteRT's integer kernels round: not between a convolution 
 ReLU that it is computed with, and not after what only moves values.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,19 +17,18 @@ from pocketkube.graph.kinds import computes_as, is_one_of
 from pocketkube.graph.layer_rules import known_as
 from pocketkube.graph.names import named_layers
 from pocketkube.graph.paths import beside, is_within, unique
-from pocketkube.graph.rebuild import Rebuilder, static_calls
+from pocketkube.graph.rebuild import Rebuilder
 from pocketkube.graph.sharing import (
     LayerMaker,
     compute_from_variables,
-    layers_inside,
     paired_variables,
-    tied_operations,
 )
 from pocketkube.graph.unwrapping import unwrapped
-from pocketkube.graph.walk import entering_values, filled_in, functional_graph, is_model, own_nodes
+from pocketkube.graph.walk import filled_in, functional_graph
 from pocketkube.keras_private import calls_of, mask_of
 from pocketkube.quantization.activations import FIXED, RELUS, activation_of, is_relu
 from pocketkube.quantization.fake_quantize import FakeQuantize
+from pocketkube.quantization.tensor_uses import CallOfTensors, TensorUses
 
 layers = keras.layers
 # Makes the layer that rounds a tensor, from the layer's name and the tensor's kind of range.
@@ -87,7 +85,7 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
         The model; its weights are those of `model`, BatchNorm folded into them.
     """
     opened = unwrapped(model)
-    builder = _QuantizableBuilder(_TensorUses(functional_graph(opened)), rounding)
+    builder = _QuantizableBuilder(TensorUses(functional_graph(opened)), rounding)
     built = builder.rebuild(opened)
     builder.carry_weights()
     return Prepared(
@@ -101,113 +99,8 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
     )
 
 
-@dataclass
-class _CallOfTensors:
-    """A call of an operation, its tensors by their numbers.
-
-    Attributes:
-        op: The operation or layer.
-        inputs: Numbers of the tensors that it takes.
-        outputs: Numbers of the tensors that it returns.
-        rank: How many axes its first output has, the batch axis included.
-    """
-
-    op: Any
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    rank: int
-
-
-class _TensorUses:
-    """Which call produces and which calls read each tensor of a model.
-
-    A nested model that is called once is looked through. One that is shared has ends of its own: what
-    comes before and after differs from call to call.
-
-    Attributes:
-        ops: All that is called, by its path.
-        tied: Ids of what shares variables with something else, and has to stay as it is.
-        held: Paths of nested models that other layers hold, too, and that have to stay as they are.
-        has_several_outputs: Whether the model has.
-    """
-
-    def __init__(self, function: Any) -> None:
-        calls = list(static_calls(function))
-        self.ops = {path: node.operation for path, node in calls}
-        self.tied = tied_operations(calls)
-        inside = {id(x) for op in self.ops.values() for x in layers_inside(op)}
-        self.held = {p for p, op in self.ops.items() if is_model(op) and id(op) in inside}
-        self._times = Counter(id(node.operation) for _, node in calls)
-        self._count = 0
-        self._calls: dict[int, _CallOfTensors] = {}
-        self._shared: set[int] = set()
-        self._ends: set[int] = set()
-        self._ends |= set(self._number(function, self._new(function.inputs)))
-        self.has_several_outputs = len(function.outputs) > 1
-        self._maker = {number: call for call in self._calls.values() for number in call.outputs}
-        self._readers: dict[int, list[_CallOfTensors]] = {}
-        for call in self._calls.values():
-            for number in call.inputs:
-                self._readers.setdefault(number, []).append(call)
-
-    def call(self, node: Any) -> _CallOfTensors:
-        """The call that a node is."""
-        return self._calls[id(node)]
-
-    def maker(self, number: int) -> _CallOfTensors | None:
-        """The call that returns a tensor; None for an input of the model."""
-        return self._maker.get(number)
-
-    def reader(self, call: _CallOfTensors) -> _CallOfTensors | None:
-        """The only reader of the only output; None if there are several, or the model returns it."""
-        readers = self.readers(call)
-        return readers[0] if len(readers) == 1 else None
-
-    def readers(self, call: _CallOfTensors) -> list[_CallOfTensors]:
-        """All that read the only output; none if there are several, or the model returns it."""
-        alone = len(call.outputs) == 1 and call.outputs[0] not in self._ends
-        return self._readers.get(call.outputs[0], []) if alone else []
-
-    def gives_output(self, call: _CallOfTensors) -> bool:
-        """Whether the only output of a call is one that the model, or a shared one in it, returns."""
-        return len(call.outputs) == 1 and call.outputs[0] in self._ends
-
-    def is_shared(self, op: Any) -> bool:
-        """Whether a layer is called more than once."""
-        return self._times[id(op)] > 1
-
-    def _number(self, function: Any, inputs: list[int]) -> list[int]:
-        numbers = dict(zip(map(id, function.inputs), inputs, strict=True))
-        for node in own_nodes(function):
-            inputs = [numbers[id(x)] for x in node.input_tensors]
-            if is_model(node.operation):
-                outputs = self._number_model(node, inputs)
-            else:
-                outputs = self._new(node.outputs)
-                rank = len(node.outputs[0].shape)
-                self._calls[id(node)] = _CallOfTensors(
-                    node.operation, tuple(inputs), tuple(outputs), rank
-                )
-            numbers |= zip(map(id, node.outputs), outputs, strict=True)
-        return [numbers[id(x)] for x in function.outputs]
-
-    def _number_model(self, node: Any, inputs: list[int]) -> list[int]:
-        function = functional_graph(node.operation)
-        if not self.is_shared(node.operation):
-            return self._number(function, list(entering_values(function, inputs)))
-        self._ends |= set(inputs)
-        if id(function) not in self._shared:
-            self._shared.add(id(function))
-            self._ends |= set(self._number(function, self._new(function.inputs)))
-        return self._new(node.outputs)
-
-    def _new(self, tensors: Sequence[Any]) -> list[int]:
-        self._count += len(tensors)
-        return list(range(self._count - len(tensors), self._count))
-
-
 class _QuantizableBuilder(Rebuilder):
-    def __init__(self, graph: _TensorUses, rounding: Rounding | None) -> None:
+    def __init__(self, graph: TensorUses, rounding: Rounding | None) -> None:
         super().__init__()
         self._graph, self._rounding = graph, rounding
         self._names = set(graph.ops)
@@ -329,7 +222,7 @@ class _QuantizableBuilder(Rebuilder):
         for carry in self._carried:
             carry()
 
-    def _takes_up(self, call: _CallOfTensors) -> bool:
+    def _takes_up(self, call: CallOfTensors) -> bool:
         """Whether a call is a BatchNorm that the layer before takes up."""
         if not is_one_of(call.op, layers.BatchNormalization):
             return False
@@ -345,7 +238,7 @@ class _QuantizableBuilder(Rebuilder):
             and getattr(maker.op, "data_format", "channels_last") == "channels_last"
         )
 
-    def _is_open(self, call: _CallOfTensors, y: Any) -> bool:
+    def _is_open(self, call: CallOfTensors, y: Any) -> bool:
         """Whether no integer kernel gives `y`: LiteRT computes it with the next one, or in floats."""
         readers = self._graph.readers(call)
         if readers and all(_is_closed(reader.op) for reader in readers):
@@ -360,7 +253,7 @@ class _QuantizableBuilder(Rebuilder):
         combines = combines or (is_one_of(call.op, ELEMENTWISE) and len(y.shape) == IMAGE_RANK)
         return combines and activation_of(call.op) == "linear" and is_relu(reader.op)
 
-    def _computed(self, call: _CallOfTensors, path: str, node: Any, inputs: list[Any]) -> list[Any]:
+    def _computed(self, call: CallOfTensors, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         op = call.op
         if is_one_of(op, layers.Masking) and op.mask_value and id(inputs[0]) in self._rounded_by:
             raise UserError(
@@ -386,7 +279,7 @@ class _QuantizableBuilder(Rebuilder):
         self._paths[id(outputs[0])] = beside(path, self._new[id(op)].name)
         return outputs
 
-    def _linear(self, call: _CallOfTensors, path: str, op: Any, x: Any) -> Any:
+    def _linear(self, call: CallOfTensors, path: str, op: Any, x: Any) -> Any:
         """A layer of weights with the BatchNorm that follows it, and its activation as one apart."""
         norm = self._norm_after(call)
         new = self._new.get(id(op))
@@ -405,7 +298,7 @@ class _QuantizableBuilder(Rebuilder):
             self._carried.append(lambda: _fold(new, op, norm))
         return self._activated(op, path, self._applied(new, x, path))
 
-    def _norm_after(self, call: _CallOfTensors) -> Any:
+    def _norm_after(self, call: CallOfTensors) -> Any:
         """The BatchNorm that a layer takes up, or None."""
         reader = self._graph.reader(call)
         return reader.op if reader is not None and self._takes_up(reader) else None
@@ -421,7 +314,7 @@ class _QuantizableBuilder(Rebuilder):
             layers.Activation, f"{path}_activation", y, op.activation, activity_regularizer=regularizer
         )
 
-    def _separable(self, call: _CallOfTensors, path: str, x: Any) -> Any:
+    def _separable(self, call: CallOfTensors, path: str, x: Any) -> Any:
         op = call.op
         if id(op) not in self._new:
             norm = self._norm_after(call)
