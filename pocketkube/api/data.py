@@ -226,9 +226,8 @@ def _is_source(data: Data) -> bool:
     settings = [value for value in data.values() if isinstance(value, Mapping)]
     if any(not hasattr(each, "shape") for value in settings for each in value.values()):
         return True
-    return any(
-        not data[name] for name in datasets.names() if isinstance(data.get(name, 0), Mapping | None)
-    )
+    added = [data[name] for name in datasets.names() if name in data]
+    return any(value is None or isinstance(value, Mapping) for value in added)
 
 
 def _read(data: Data, model: keras.Model | None, function: str, rank: int | None = None) -> Labelled:
