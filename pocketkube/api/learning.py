@@ -70,7 +70,7 @@ def learn(
     refuse_order(function, network, settings)
     dataset, task = _examples(function, network, data, settings, teachers, learning), network.task
     if dataset is not None:
-        refuse_unknown_range(function, network, dataset, learning)
+        refuse_unknown_range(function, _knowing(network, teachers), dataset, learning)
         # What a call says itself counts, and else what an earlier one has found.
         known = task if learning.task is None else None
         task = settled_task(learning, network.model, dataset, known=known)
@@ -109,6 +109,12 @@ def _examples(
         original = teachers[0].model
     dataset = dataset_of(data, network.model, function)
     return labelled_by(original, dataset, learning, function, remedy)
+
+
+def _knowing(network: Network, teachers: Sequence[Network]) -> Network:
+    """What tells the range of values: what another tool has damaged may do better in any other one."""
+    is_untouched = network.original is network.model
+    return teachers[0] if teachers and is_untouched else network
 
 
 def several(teacher: Teachers, function: str, student: keras.Model | None = None) -> list[Network]:

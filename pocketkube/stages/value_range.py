@@ -132,7 +132,7 @@ def refuse_better_range(
     }
     best = max(others.values(), key=_skill)
     better, after = next((to, each) for to, each in others.items() if _is_as_good(each, best))
-    if _skill(after) - max(_skill(before), 0.0) < CLEARLY_MORE:
+    if _skill(after) < SKILLED or _skill(after) - max(_skill(before), 0.0) < CLEARLY_MORE:
         return
     gains = [b.skill - a.skill for a, b in zip(before, after, strict=True)]
     was, becomes = ((each[int(np.argmax(gains))]) for each in (before, after))

@@ -225,6 +225,28 @@ def test_images_in_a_range_that_the_model_does_not_know_are_refused(tmp_path) ->
     assert "chance for 3 classes" in pk.compare(model, model, (pixels, guessed)).remarks[0]
 
 
+def test_what_another_tool_has_damaged_is_fine_tuned_on_the_data_of_its_teacher() -> None:
+    """A network that was cut and not trained since may do better in a range that it was never in."""
+
+    def network_of(weights: list[float], last: float) -> keras.Model:
+        given = keras.Input((2, 2, 1))
+        model = keras.Model(given, keras.layers.Dense(4)(keras.layers.Flatten()(given)))
+        model.layers[-1].set_weights([np.diag(weights), np.array([0.0, 0.0, 0.0, last])])
+        return model
+
+    labels = np.arange(120) % 4
+    images = RNG.uniform(0, 0.5, (120, 4)).astype("float32")
+    images[np.arange(120), labels] = 1.0
+    data = (images.reshape(120, 2, 2, 1), labels)
+    # On values of 0 to 1 the last class always wins.
+    of_bytes, whole = network_of([1, 1, 1, 1], 2.0), network_of([1, 1, 1, 1], 0.0)
+    with pytest.raises(UserError, match=r"\[0, 255\] it has accuracy 100.00 %: pass 255 \* x"):
+        pk.fine_tune(of_bytes, data, epochs=1)
+    assert pk.fine_tune(of_bytes, data, teacher=whole, epochs=1).steps
+    # As bytes they give half of the labels, which is too little for a range that it was trained in.
+    assert pk.fine_tune(network_of([1, 0, 0, 0], 150.0), data, epochs=1).steps
+
+
 def test_data_that_never_end_are_refused() -> None:
     with pytest.raises(UserError, match="never ends; leave out repeat"):
         dataset_of(tf.data.Dataset.from_tensor_slices((X, Y)).repeat(), network(), "test")
