@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.api.keywords import without_numpy
 from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Arrays, Dataset
@@ -212,7 +213,7 @@ def _settings(data: Data, function: str) -> DatasetSettings | None:
     if isinstance(data, str | Path):
         return parse_settings(DatasetSettings, source_of(str(data)), f"{function}: data")
     if _is_source(data):
-        return parse_settings(DatasetSettings, data, f"{function}: data")
+        return parse_settings(DatasetSettings, without_numpy(data), f"{function}: data")
     return None
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any, Literal, TypedDict, TypeVar, get_args
 
+import numpy as np
+
 from pocketkube.errors import UserError, did_you_mean
 from pocketkube.spec.reading import parse_settings
 from pocketkube.spec.sections import Distillation, TaskSettings, Training
@@ -13,6 +15,8 @@ from pocketkube.spec.settings import Settings
 Kind = TypeVar("Kind", bound=Settings)
 Function = TypeVar("Function", bound=Callable[..., Any])
 Granularity = Literal["tensor", "channel", "bucket"]
+# What functions call settings that have another name in a spec.
+CALLED = {"weight_bits": "bits"}
 
 
 class LearningKeywords(TypedDict, total=False):
@@ -128,7 +132,8 @@ def settings_of(function: str, kind: type[Kind], given: Mapping[str, Any]) -> Ki
     Args:
         function: The API's function, for messages.
         kind: Which settings.
-        given: The keyword arguments; settings of a section may be mappings or as they are parsed.
+        given: The keyword arguments; settings of a section may be mappings or as they are parsed, and
+            numbers may be NumPy's.
 
     Raises:
         UserError: If a name or a value is wrong; it names each, and what would be right.
@@ -140,7 +145,22 @@ def settings_of(function: str, kind: type[Kind], given: Mapping[str, Any]) -> Ki
         name: value.model_dump(exclude_unset=True) if isinstance(value, Settings) else value
         for name, value in given.items()
     }
-    return parse_settings(kind, plain, function)
+    try:
+        return parse_settings(kind, without_numpy(plain), function)
+    except UserError as error:
+        message = str(error)
+        for name, called in CALLED.items():
+            message = message.replace(name, called)
+        raise error.saying(message) from None
+
+
+def without_numpy(value: Any) -> Any:
+    """Settings with Python's numbers and lists in the place of NumPy's, as a spec's file has them."""
+    if isinstance(value, Mapping):
+        return {key: without_numpy(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_numpy(each) for each in value]
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def _what_is_right(function: str, name: str, value: Any) -> str:

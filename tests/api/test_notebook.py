@@ -283,7 +283,7 @@ def with_lora() -> keras.Model:
             "not known; did you mean int8",
         ),
         (lambda m: pk.quantize(m, None), "needs examples to calibrate on"),
-        (lambda m: pk.quantize(m, DATA, bits=9), "weight_bits.*received 9"),
+        (lambda m: pk.quantize(m, DATA, bits=np.int64(9)), "^quantize: bits: must be .*; received 9$"),
         (lambda m: pk.quantize(m, DATA[0], epochs=2), "or epochs=0"),
         (lambda m: pk.distil(m, DATA, teacher=None), "needs a teacher"),
         (
@@ -312,3 +312,32 @@ def test_weights_of_classes_hold_for_a_network_that_was_trained_before(notebook)
     tuned = pk.fine_tune(notebook.pruned, few, epochs=1, training={"class_weights": {0: 1, 1: 5}})
     assert tuned.task.heads[0].class_weights == (1.0, 5.0, *(1.0,) * 8)
     assert notebook.pruned.task.heads[0].class_weights == ()
+
+
+def test_numbers_of_numpy_are_settings_as_pythons_are(notebook) -> None:
+    data = (DATA[0][:64], DATA[1][:64])
+    calibrated = pk.quantize(
+        network(),
+        data[0],
+        bits=np.int64(4),
+        seed=np.int32(3),
+        layers={"logits": np.int64(8)},
+        calibration_examples=np.int64(16),
+    )
+    settings = calibrated.steps[-1].settings
+    assert (settings.weight_bits, settings.layers, settings.calibration_examples) == (
+        4,
+        {"logits": 8},
+        16,
+    )
+    training = {"batch_size": np.int64(32), "class_weights": np.linspace(1, 2, 10)}
+    tuned = pk.fine_tune(notebook.pruned, data, epochs=np.int64(1), training=training)
+    assert len(tuned.steps[-1].history.loss) == 1
+    assert tuned.task.heads[0].class_weights == pytest.approx(np.linspace(1, 2, 10))
+
+
+def test_a_mapping_as_fit_takes_it_says_what_classes_weigh(notebook) -> None:
+    balanced = dict(enumerate(np.linspace(0.5, 1.5, 10)))
+    data = (DATA[0][:64], DATA[1][:64])
+    tuned = pk.fine_tune(notebook.pruned, data, epochs=1, training={"class_weights": balanced})
+    assert tuned.task.heads[0].class_weights == pytest.approx(np.linspace(0.5, 1.5, 10))
