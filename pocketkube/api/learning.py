@@ -126,7 +126,8 @@ def several(teacher: Teachers, function: str, student: keras.Model | None = None
         student: What it takes is what a subclassed teacher is called with; without, such are refused.
             Its inputs and outputs are in the order that the teachers are brought into.
     """
-    given = [teacher] if isinstance(teacher, keras.Model | Network) else list(teacher or ())
+    given = list(teacher) if isinstance(teacher, list | tuple) else [teacher]
+    given = [each for each in given if each is not None]
     if student is not None:
         given = [enclosed(each, student) if isinstance(each, keras.Model) else each for each in given]
     networks = [network_of(f"{function}: teacher", each) for each in given]

@@ -208,6 +208,11 @@ def network_of(function: str, model: ModelLike) -> Network:
     """
     if isinstance(model, Network):
         return model
+    if isinstance(model, str | PathLike):
+        raise UserError(
+            f"{function}: takes a Keras model, not the path of its file; read it first, as by "
+            f"pk.import_model({fspath(model)!r}) or keras.models.load_model; received {model!r}."
+        )
     if not isinstance(model, keras.Model):
         raise UserError(
             f"{function}: takes a Keras model, or what pk.import_model and the other functions give; "

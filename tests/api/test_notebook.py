@@ -257,7 +257,20 @@ def with_lora() -> keras.Model:
             "judges by examples; give .* l1, l2, bn_scale, fpgm",
         ),
         (lambda m: pk.prune(m, speedup=2, group_size=1), "prune and fine-tune in turn"),
-        (lambda m: pk.prune("net.keras", speedup=2), "takes a Keras model.*'net.keras'"),
+        (lambda m: pk.prune("net.keras", speedup=2), r"^prune: .* pk.import_model\('net.keras'\)"),
+        (lambda m: pk.compare(m, Path("net.keras")), r"^compare: .* pk.import_model\('net.keras'\)"),
+        (
+            lambda m: pk.fine_tune(m, DATA, teacher="big.keras"),
+            r"^fine_tune: teacher: takes a Keras model, not the path .* pk.import_model\('big.keras'\)",
+        ),
+        (
+            lambda m: pk.distil(m, DATA, teacher=[Path("big.keras")]),
+            r"^distil: teacher: takes a Keras model, not the path .* pk.import_model\('big.keras'\)",
+        ),
+        (
+            lambda m: pk.quantize(m, DATA, teacher=3),
+            "^quantize: teacher: takes a Keras model.*received 3",
+        ),
         (lambda m: pk.fine_tune(m, DATA[0]), "fine_tune: the data have no labels.*teacher=model"),
         (lambda m: pk.fine_tune(m, DATA, epoch=3), "did you mean epochs"),
         (lambda m: pk.fine_tune(m, DATA, training={"batch_size": 0}), "training.batch_size"),
