@@ -21,6 +21,7 @@ from pipelines.compression.compress_model import compress_model
 from pipelines.compression.compress_model.pipeline import COMPONENTS
 from pipelines.local_log import ShortLog
 from pocketkube.errors import UserError
+from pocketkube.kube.kfp.package import read_package
 from pocketkube.spec import document_of, load_spec, parse_spec
 from tests.pipelines.packages import Package, package
 
@@ -216,6 +217,16 @@ def test_paths_of_this_machine_are_not_compiled(tmp_path: Path, model: str) -> N
 def test_addresses_and_paths_of_the_image_are_compiled(tmp_path: Path) -> None:
     given = SHORT | {"model": "/models/faces.keras", "dataset": {"npz": "s3://data/faces.npz"}}
     assert compile_spec(parse_spec(given), tmp_path / "out.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("digits.yaml", "digits"), ("Our_faces.v2.yaml", "our-faces-v2"), ("顔.yaml", "spec")],
+)
+def test_a_specs_pipeline_is_called_after_its_file(tmp_path: Path, file: str, name: str) -> None:
+    package = read_package(compile_spec(parse_spec(SHORT), tmp_path / file))
+    # That of the form is called compress-model: no spec becomes a version of it.
+    assert package.name == f"compress-model-{name}"
 
 
 def test_files_are_measured_by_the_image_of_the_registry_or_the_specs_own(

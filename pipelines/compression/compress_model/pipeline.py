@@ -160,13 +160,14 @@ def pipeline_of_form(
     return form_pipeline(pipeline, form, check, name, description, _gives(steps))
 
 
-def compress_model(spec: Spec) -> Any:
+def compress_model(spec: Spec, name: str = NAME) -> Any:
     """Builds the pipeline of a spec's own shape.
 
     Args:
         spec: The job. Its stages, their settings and its section cluster are the pipeline's shape; its
             other parts are the defaults of the pipeline's parameters, so that they can be changed for
             each run.
+        name: The pipeline's name.
 
     Returns:
         The KFP pipeline.
@@ -208,7 +209,7 @@ def compress_model(spec: Spec) -> Any:
     pipeline.__signature__ = _signature(  # type: ignore[attr-defined]
         spec, _gives(steps)
     )
-    return dsl.pipeline(name=NAME, description=DESCRIPTION)(pipeline)
+    return dsl.pipeline(name=name, description=DESCRIPTION)(pipeline)
 
 
 def _joined(

@@ -18,7 +18,7 @@ def compile_job(spec: Path, package: Path, imports: Sequence[Import] = ()) -> No
 
     Args:
         spec: The spec's file.
-        package: The file to write.
+        package: The file to write, after which the pipeline is called.
         imports: Modules beside those that the spec names.
 
     Raises:

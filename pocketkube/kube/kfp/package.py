@@ -97,7 +97,10 @@ def packages_in(paths: Sequence[Path]) -> tuple[Package, ...]:
     for package in map(read_package, files):
         other = by_name.setdefault(package.name, package)
         if other is not package:
-            raise UserError(f"{other.path} and {package.path} are both the pipeline {package.name}.")
+            raise UserError(
+                f"{other.path} and {package.path} are both the pipeline {package.name}; upload one of "
+                "them, or compile it from a spec of another file name."
+            )
     return tuple(by_name.values())
 
 

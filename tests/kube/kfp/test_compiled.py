@@ -35,17 +35,17 @@ def test_the_digest_is_the_same_in_each_process_and_follows_the_spec(tmp_path: P
     spec = write(
         tmp_path, "model: lenet\ndataset: digits\nstages: [prune_channels]\ntarget: {speedup: 2}\n"
     )
-    compile_job(spec, tmp_path / "here.yaml")
+    compile_job(spec, tmp_path / "here" / "spec.yaml")
     elsewhere = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONHASHSEED": "7"}
-    command = [sys.executable, "-c", PROGRAM, spec, tmp_path / "there.yaml"]
+    command = [sys.executable, "-c", PROGRAM, spec, tmp_path / "there" / "spec.yaml"]
     # From a folder that has no pipelines/ of its own: the checkout's is found.
     subprocess.run(command, check=True, cwd=tmp_path, env=elsewhere)
-    here, there = (read_package(tmp_path / name) for name in ("here.yaml", "there.yaml"))
+    here, there = (read_package(tmp_path / place / "spec.yaml") for place in ("here", "there"))
     assert here.version == there.version
-    assert here.name == "compress-model"
+    assert here.name == "compress-model-spec"
     spec.write_text(spec.read_text() + "training: {epochs: 7}\n")
-    compile_job(spec, tmp_path / "changed.yaml")
-    assert read_package(tmp_path / "changed.yaml").digest != here.digest
+    compile_job(spec, tmp_path / "changed" / "spec.yaml")
+    assert read_package(tmp_path / "changed" / "spec.yaml").digest != here.digest
 
 
 @pytest.mark.parametrize(
