@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipelines.compiling import compile_ready, compile_spec
 from pocketkube.cli.ending import plain_ending
+from pocketkube.cli.options import refuse_read
 from pocketkube.console.quiet import quiet_libraries
 from pocketkube.spec import load_spec
 
@@ -20,6 +21,7 @@ def main() -> None:
     with plain_ending():
         if options.spec:
             file = options.folder / f"{options.spec.stem}.yaml"
+            refuse_read(file, options.spec)
             written = [compile_spec(load_spec(options.spec), file)]
         else:
             written = compile_ready(options.folder)

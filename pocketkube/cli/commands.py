@@ -14,6 +14,7 @@ from pocketkube.cli.options import (
     import_named,
     imports_of,
     refuse_other_ending,
+    refuse_read,
     settings_of_options,
     value_range_of,
 )
@@ -47,7 +48,7 @@ def run(options: Namespace) -> None:
     from pocketkube.stages.outputs import (
         collect,
         refuse_changed_ratios,
-        refuse_read,
+        refuse_read_by_job,
         take_note_of_earlier,
     )
     from pocketkube.stages.whole_job import run_inline
@@ -55,7 +56,7 @@ def run(options: Namespace) -> None:
     spec = _whole_job(options)
     output = options.output.resolve()
     cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
-    refuse_read(output, _files_of(options, spec))
+    refuse_read_by_job(output, _files_of(options, spec))
     with alone_in(output):
         take_note_of_earlier(output)
         if spec.search is not None:
@@ -180,6 +181,7 @@ def prune(options: Namespace) -> None:
     from pocketkube.spec.sections import PruneChannels
 
     refuse_other_ending(options.output, ".keras")
+    refuse_read(options.output, options.model)
     if not 1 < options.speedup < math.inf:
         raise UserError(
             f"--speedup: {options.speedup:g} is no number that makes a model faster; give more than 1, "
@@ -237,6 +239,7 @@ def _macs(profile: Any) -> str:
 def unpack(options: Namespace) -> None:
     """`pocketkube unpack`: a .keras file of a packed one."""
     refuse_other_ending(options.output, ".keras")
+    refuse_read(options.output, options.packed)
     quiet_tensorflow()
     from pocketkube.packing import load_packed
 
@@ -317,6 +320,7 @@ def _latency_table(options: Namespace) -> None:
         )
     if options.output is None:
         raise UserError("--table: give the file to write with --output, as in -o table.json.")
+    refuse_read(options.output, source)
     for given, name in (
         (options.runs is not None, "--runs"),
         (options.samples, "--samples"),

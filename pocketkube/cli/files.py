@@ -16,6 +16,7 @@ from pocketkube.cli.options import (
     import_named,
     path_here,
     refuse_other_ending,
+    refuse_read,
     value_range_of,
 )
 from pocketkube.console.quiet import quiet_tensorflow
@@ -93,6 +94,7 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
 def import_file(options: Namespace) -> None:
     """`pocketkube import`: a .keras file of an older one."""
     refuse_other_ending(options.output, ".keras")
+    refuse_read(options.output, options.old)
     quiet_tensorflow()
     from pocketkube.files.whole import replaced_file
     from pocketkube.graph.fixed_size import at_image_size

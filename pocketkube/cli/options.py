@@ -155,3 +155,20 @@ def refuse_other_ending(output: Path, ending: str) -> None:
     """
     if output.suffix != ending:
         raise UserError(f"--output: {output} has to end in {ending}.")
+
+
+def refuse_read(output: Path, read: str | Path) -> None:
+    """Says when a command would write over the file that it reads.
+
+    Args:
+        output: The file to write.
+        read: The path of the file that is read, or an address, which is no file of this machine.
+
+    Raises:
+        UserError: If they are one file.
+    """
+    if place_of(str(read), Path()).resolve() == output.resolve():
+        raise UserError(
+            f"{output} is the file that is read, and would be written over: give another place to "
+            "write to."
+        )

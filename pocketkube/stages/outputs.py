@@ -63,7 +63,7 @@ def refuse_changed_ratios(output: Path) -> None:
     )
 
 
-def refuse_read(output: Path, read: Iterable[tuple[str, Path]]) -> None:
+def refuse_read_by_job(output: Path, read: Iterable[tuple[str, Path]]) -> None:
     """Says when a job would write over what it reads.
 
     Args:

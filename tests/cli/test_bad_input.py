@@ -170,6 +170,24 @@ def test_what_the_spec_alone_tells_is_told_at_once(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["prune", "net.keras", "--speedup", 2, "-o", "./net.keras"],
+        ["import", "net.keras", "-o", "net.keras"],
+        ["unpack", "net.keras", "-o", "net.keras"],
+        ["benchmark", "--table", "net.keras", "-o", "net.keras"],
+    ],
+)
+def test_a_command_does_not_write_over_what_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.keras").write_text("mine")
+    assert "net.keras is the file that is read, and would be written over" in refused(*words)
+    assert Path("net.keras").read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["model.keras", "result.json"])
 def test_a_job_does_not_write_over_what_it_reads(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import psutil
@@ -203,6 +204,29 @@ def test_a_step_that_is_not_there_is_refused() -> None:
         UserError, match=r"^cluster\.tasks\.trian_model: is no step of this job; use one"
     ):
         compress_model(spec)
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("pipelines.__main__", [".", "--spec", "spec.yaml"]),
+        ("pipelines.compression.compress_model.__main__", ["spec.yaml", "--compile", "spec.yaml"]),
+    ],
+)
+def test_a_spec_is_not_written_over_by_its_package(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    module: str,
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("spec.yaml").write_text(SPEC)
+    monkeypatch.setattr(sys, "argv", ["compile", *words])
+    with pytest.raises(SystemExit):
+        import_module(module).main()
+    assert "pocketkube: spec.yaml is the file that is read" in capsys.readouterr().err
+    assert Path("spec.yaml").read_text() == SPEC
 
 
 @pytest.mark.parametrize("model", ["faces.keras", "~/faces.keras", "{here}"])

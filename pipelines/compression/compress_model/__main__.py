@@ -13,6 +13,7 @@ from pipelines.compression.compress_model.pipeline import compress_model
 from pipelines.local_inputs import optional_inputs
 from pipelines.local_log import plain, short_log
 from pocketkube.cli.ending import plain_ending, show_job
+from pocketkube.cli.options import refuse_read
 from pocketkube.console.quiet import quiet_libraries
 from pocketkube.errors import UserError
 from pocketkube.files.output_folder import alone_in
@@ -33,6 +34,7 @@ def main() -> None:
     with plain_ending():
         spec = load_spec(options.spec)
         if options.compile:
+            refuse_read(options.compile, options.spec)
             print(compile_spec(spec, options.compile))
         else:
             output = options.output.resolve()
