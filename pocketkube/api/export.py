@@ -9,7 +9,13 @@ import numpy as np
 from rich.table import Table
 
 from pocketkube.api.data import Data, are_split, dataset_of, inputs_of
-from pocketkube.api.keywords import ExportKeywords, settings_of, settings_shown
+from pocketkube.api.keywords import (
+    ExportKeywords,
+    refuse_keywords,
+    refuse_unknown,
+    settings_of,
+    settings_shown,
+)
 from pocketkube.api.network import ModelLike, Network, network_of, path_of, refuse_order
 from pocketkube.api.shown import Shown
 from pocketkube.api.value_range import asked, at_chance, refuse_unknown_range, unvarying
@@ -167,6 +173,8 @@ def export(
 def _settings(
     network: Network, number_format: NumberFormat | None, given: Mapping[str, Any]
 ) -> Quantize | QuantizeWeights | None:
+    refuse_keywords("export", given, {"format": "is called number_format here"})
+    refuse_unknown("export", Quantize, given)
     if number_format is not None and number_format not in get_args(NumberFormat):
         instead = to_use_instead(str(number_format), get_args(NumberFormat))
         raise UserError(f"export: number_format {number_format!r} is not known{instead}.")

@@ -138,9 +138,7 @@ def settings_of(function: str, kind: type[Kind], given: Mapping[str, Any]) -> Ki
     Raises:
         UserError: If a name or a value is wrong; it names each, and what would be right.
     """
-    for name in given:
-        if name not in kind.model_fields:
-            raise UserError(f"{function}: {name}: {_what_is_right(function, name, given[name])}")
+    refuse_unknown(function, kind, given)
     plain = {
         name: value.model_dump(exclude_unset=True) if isinstance(value, Settings) else value
         for name, value in given.items()
@@ -152,6 +150,13 @@ def settings_of(function: str, kind: type[Kind], given: Mapping[str, Any]) -> Ki
         for name, called in CALLED.items():
             message = message.replace(name, called)
         raise error.saying(message) from None
+
+
+def refuse_unknown(function: str, kind: type[Settings], given: Mapping[str, Any]) -> None:
+    """Refuses names that are none of any settings, with what would be right."""
+    for name in given:
+        if name not in kind.model_fields:
+            raise UserError(f"{function}: {name}: {_what_is_right(function, name, given[name])}")
 
 
 def without_numpy(value: Any) -> Any:

@@ -311,6 +311,11 @@ def with_lora() -> keras.Model:
         (lambda m: pk.cluster(m, bits=2).save(None), "save: needs the path of a file.*None"),
         (lambda m: pk.export(m, "net.tflite", number_format="int8"), "int8 needs examples"),
         (lambda m: pk.export(m, "net.tflite", min_agreement=0.5), "goes with number_format"),
+        (
+            lambda m: pk.export(m, "net.tflite", DATA, format="int8"),
+            "^export: format: is called number_format here; received 'int8'.$",
+        ),
+        (lambda m: pk.export(m, "net.tflite", min_agree=0.5), "did you mean min_agreement"),
         (lambda m: pk.Splits(DATA, test_fraction=0.7), "test_fraction.*received 0.7"),
     ],
 )
