@@ -5,6 +5,7 @@ y_valid and so on, a validation set; x_train and y_train, as in Keras's mnist.np
 """
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,8 @@ WEIGHTS = "sample_weight"
 TEST, VALIDATION = "_test", "_val"
 # What else those of a validation set end in, where there is none that ends in _val.
 _ALSO_VALIDATION = ("_validation", "_valid", "_dev")
+# Of a file's names no more is told; nobody reads it.
+_LONGEST = 200
 
 
 def load(path: Path, settings: DatasetSettings) -> Dataset:
@@ -206,7 +209,12 @@ def _numbered(
     if beyond or not found:
         raise UserError(
             f"{path}: has no array {letter}{len(found) if beyond else ''}{part}; give {alone}, or "
-            f"{letter}0{part}, {letter}1{part}, … without gaps. It has: "
-            f"{', '.join(sorted(arrays)) or 'none'}."
+            f"{letter}0{part}, {letter}1{part}, … without gaps. It has: {_names(path)}."
         )
     return found
+
+
+def _names(path: Path) -> str:
+    """What all arrays of a file are called, for a message."""
+    with opened_npz(path) as archive:
+        return textwrap.shorten(", ".join(sorted(archive.names)), _LONGEST, placeholder=" …") or "none"

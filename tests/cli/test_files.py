@@ -274,3 +274,9 @@ def test_models_that_cannot_be_compared(folder: Path, tmp_path: Path) -> None:
     assert "class numbers run from 3 to 11" in line
     np.savez(tmp_path / "none.npz", y=[3, 11])
     assert "has no array x" in refused("compare", net, net, "--data", tmp_path / "none.npz")
+    np.savez(tmp_path / "other.npz", images=np.zeros((2, 8, 8, 1)), labels=[3, 1])
+    for words in (["compare", net, net], ["export", net, "-o", tmp_path / "net.tflite"]):
+        line = refused(*words, "--data", tmp_path / "other.npz")
+        assert line.endswith(
+            "has no array x; give x, or x0, x1, … without gaps. It has: images, labels."
+        )
