@@ -55,6 +55,11 @@ def network_with_notes(
     builder = models.find(name, BUILT_IN_NAMES)
     if builder is not None:
         model = builder(dataset, width=width, seed=seed)
+        if not isinstance(model, keras.Model):
+            raise UserError(
+                f"The network {name} of {models.origin(name).who} is built as a "
+                f"{type(model).__name__}, not as a keras.Model."
+            )
         _check_inputs(key, name, model, dataset)
         return Imported(model, ())
     labels = dataset.labels[0]

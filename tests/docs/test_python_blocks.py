@@ -8,8 +8,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import keras
+import numpy as np
 import pytest
+from keras import layers
 
+from pocketkube.pruning.pruner import Pruner
 from tests.docs.written import ROOT, Block, blocks
 
 BLOCKS = blocks("python")
@@ -61,6 +65,16 @@ def test_the_notebook_of_the_pages_is_the_example() -> None:
     example = ast.parse((ROOT / "examples" / "notebook.py").read_text())
     lines = set(map(ast.dump, example.body))
     assert {ast.dump(line) for line in ast.parse(NOTEBOOK.text).body} <= lines
+
+
+def test_the_criterion_of_the_pages_scores_by_the_largest_weight() -> None:
+    (block,) = (each for each in BLOCKS if "criteria.register" in each.text)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(block.text, str(block), "exec"), names)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(6), layers.Dense(2)])
+    scores = Pruner(model, criterion=names["LargestWeight"]()).scores
+    kernel = np.asarray(model.layers[0].kernel)
+    np.testing.assert_array_equal(scores, np.abs(kernel).max(0))
 
 
 PREPARED = """

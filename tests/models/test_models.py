@@ -2,8 +2,12 @@ import keras
 import numpy as np
 import pytest
 
+from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
+from pocketkube.extension import Registry
 from pocketkube.models import MODEL_NAMES, build_model
+from pocketkube.spec.sections import DatasetSettings
+from pocketkube.stages.networks import network
 
 
 def trainable_parameters(model: keras.Model) -> int:
@@ -91,3 +95,12 @@ def test_activations_keep_their_scale_through_the_network():
 def test_says_what_it_cannot_build(name, shape, settings, message):
     with pytest.raises(UserError, match=message):
         build_model(name, shape, 10, **settings)
+
+
+def test_a_network_that_is_added_has_to_be_a_model(monkeypatch):
+    added = Registry("test.networks", "network")
+    added.register("nothing", __name__)(lambda dataset, *, width, seed: None)
+    monkeypatch.setattr("pocketkube.stages.networks.models", added)
+    said = rf"network nothing of the module {__name__} is built as a NoneType, not as a keras.Model"
+    with pytest.raises(UserError, match=said):
+        network("model", "nothing", 1.0, load_dataset(DatasetSettings(builtin="digits")), 0)

@@ -164,6 +164,29 @@ def test_a_criterion_of_ones_own_is_used_by_name_or_as_it_is() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("scores", "received"),
+    [
+        (None, "None"),
+        (np.ones(3), r"an array of the shape \(3,\)"),
+        (np.full(8, np.nan), "8 that are not a number"),
+        (np.arange(8) - 2.0, "the least of -2"),
+    ],
+    ids=["none", "shape", "nan", "negative"],
+)
+def test_what_a_criterion_of_ones_own_returns_is_looked_at(scores: Any, received: str) -> None:
+    class Odd(Criterion):
+        name = "odd"
+
+        def scores(self, model: Any, graph: Any, calibration: Any) -> Any:
+            return scores
+
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(8), layers.Dense(2)])
+    said = rf"^criterion odd: scores has to return an array of 8 numbers .*; received {received}\.$"
+    with pytest.raises(UserError, match=said):
+        Pruner(model, criterion=Odd())
+
+
 def test_where_nothing_may_go_the_reasons_are_named() -> None:
     inputs = keras.Input((8,))
     x = keras.layers.Dense(6, name="inner")(inputs)
