@@ -3,6 +3,7 @@
 Nothing here imports TensorFlow or Keras: it runs on a phone's processor as it does here.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,12 @@ from pocketkube.errors import UserError, first_line
 
 # The identifier that a LiteRT flatbuffer carries at its fifth byte.
 _IDENTIFIER = b"TFL3"
+_REMEDY = "is damaged, or needs operations beyond LiteRT's own: convert it again"
+# Converted again it would be the same.
+_REMEDY_OF_CONTENT = (
+    "needs operations beyond LiteRT's own, is of integers where activations have nearly no range, or "
+    "is damaged: use quantize_float16 or quantize_dynamic"
+)
 
 
 class LiteRTModel:
@@ -50,10 +57,10 @@ class LiteRTModel:
                     self._interpreter = Interpreter(model_content=source, num_threads=threads)
                 self._interpreter.allocate_tensors()
             except (ValueError, RuntimeError) as error:
-                cause = first_line(str(error)) or first_line(said.text)
+                cause = _cause(str(error)) or _cause(said.text)
+                remedy = _REMEDY if isinstance(source, Path) else _REMEDY_OF_CONTENT
                 raise UserError(
-                    f"{self.name}: LiteRT cannot load it ({cause}); it is damaged, or needs "
-                    "operations beyond LiteRT's own; convert it again."
+                    f"{self.name}: LiteRT cannot load it ({cause}); it {remedy}."
                 ) from error
         self._read_details()
 
@@ -91,7 +98,7 @@ class LiteRTModel:
             self._interpreter.invoke()
         except RuntimeError as error:
             raise UserError(
-                f"{self.name}: LiteRT cannot run it ({first_line(str(error))}); convert it to other "
+                f"{self.name}: LiteRT cannot run it ({_cause(str(error))}); convert it to other "
                 "numbers."
             ) from error
 
@@ -156,6 +163,11 @@ class LiteRTModel:
             for detail, kind in zip(self._inputs, self.input_types, strict=True)
         )
         self.output_shapes = tuple(tuple(map(int, detail["shape"])) for detail in self._outputs)
+
+
+def _cause(text: str) -> str:
+    """What LiteRT says of an error; it puts nothing between the cause and the operation's number."""
+    return re.sub(r"(?<=[^\s.])(?=Node number \d)", ". ", first_line(text))
 
 
 def refuse_other_files(source: Path | bytes, name: str) -> None:

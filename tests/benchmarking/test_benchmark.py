@@ -341,6 +341,11 @@ def test_files_that_are_no_models_are_refused_before_anything_runs(place, tmp_pa
     ):
         with pytest.raises(UserError, match=message):
             benchmark([place / "plain.tflite", tmp_path / name], FEW)
+    # Content was just converted: the same again would be no help.
+    with pytest.raises(
+        UserError, match=r"^the converted model: LiteRT cannot load it .* quantize_float16 "
+    ):
+        LiteRTModel((tmp_path / "cut.tflite").read_bytes())
     with pytest.raises(UserError, match=r"absent\.npz: there is no such file"):
         benchmark([place / "plain.tflite"], FEW, tmp_path / "absent.npz")
     with pytest.raises(UserError, match="nothing to measure"):

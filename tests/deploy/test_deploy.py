@@ -301,7 +301,7 @@ def test_an_operation_that_cannot_be_run_is_one_line():
     examples = np.array([[6, 3], [5, 0]], "int32")
     with pytest.raises(
         UserError,
-        match=r"^the converted model: LiteRT cannot run it \(Division by 0.*FLOOR_DIV.*\); conv",
+        match=r"^the converted model: LiteRT cannot run it \(Division by 0\. Node .*FLOOR_DIV.*\); con",
     ):
         check_agreement(content, model, (examples,), 0.9)
 
