@@ -19,7 +19,10 @@ from pocketkube.spec import (
     with_texts,
 )
 from pocketkube.spec.settings import Place, Settings
+from pocketkube.spec.source import Wanted
 from pocketkube.storage import Location, parse_location
+
+FILE = Wanted("a retraining.yaml", "name: digits", "pocketkube retrain --explain")
 
 
 class Drift(Settings):
@@ -111,7 +114,7 @@ def load_retraining(path: Path) -> RetrainingJob:
     Raises:
         UserError: If it, or the spec that it names, is missing or wrong.
     """
-    settings, base = load_settings(Retraining, path), path.resolve().parent
+    settings, base = load_settings(Retraining, path, FILE), path.resolve().parent
     if not isinstance(settings.spec, str):
         try:
             settings = settings.model_copy(update={"spec": with_texts(settings.spec, base)})

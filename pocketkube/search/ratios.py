@@ -11,11 +11,13 @@ from pocketkube.files.whole import write_text
 from pocketkube.search.problem import Problem
 from pocketkube.spec import load_settings, settings_document, yaml_of
 from pocketkube.spec.settings import Ratio, Settings
+from pocketkube.spec.source import Wanted
 
 Bits = Annotated[int, Field(ge=2, le=8)]
 
 # So many digits tell the counts of any layer apart.
 DIGITS = 6
+FILE = Wanted("the ratios of a search", "prune_channels: {conv1: 0.5}")
 _HEADER = """\
 # Found by pocketkube search: by a layer's name, the part of its channels that is cut, the part of its
 # weights that is zero, or the bits of its weights. To change them, put them into a spec without search.
@@ -77,7 +79,7 @@ def read_ratios(file: Path) -> Ratios:
     Raises:
         UserError: If the file is missing or something in it is wrong; names the line.
     """
-    return load_settings(Ratios, file)
+    return load_settings(Ratios, file, FILE)
 
 
 def chosen(ratios: Ratios, stage: str) -> Mapping[str, float]:

@@ -15,7 +15,7 @@ from pocketkube.spec.problems import MOST, Problem, problems_of
 from pocketkube.spec.sections import UNCOMPRESSED, DistillModel, Import
 from pocketkube.spec.sections.imports import check_imports
 from pocketkube.spec.settings import Settings
-from pocketkube.spec.source import line_of, read_document
+from pocketkube.spec.source import Wanted, line_of, read_document
 from pocketkube.spec.spec import Spec, said_of_width
 from pocketkube.spec.stage_settings import StageSettings
 
@@ -69,17 +69,18 @@ def with_texts(document: Mapping[str, Any], base: Path) -> dict[str, Any]:
     return {**document, "imports": imports}
 
 
-def load_settings(kind: type[Kind], path: Path) -> Kind:
+def load_settings(kind: type[Kind], path: Path, wanted: Wanted) -> Kind:
     """Reads a YAML file of any settings, as `load_spec` reads a spec.
 
     Args:
         kind: Which settings.
         path: The file.
+        wanted: What messages call such a file.
 
     Raises:
         UserError: As `load_spec` does.
     """
-    return _settings_of(kind, path, *read_document(path))
+    return _settings_of(kind, path, *read_document(path, wanted))
 
 
 def _settings_of(kind: type[Kind], path: Path, document: Mapping[str, Any], root: MappingNode) -> Kind:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,24 @@ MAX_NODES = 20_000
 MAX_DEPTH = 50
 # The texts of a user's modules may stand in a spec.
 MAX_BYTES = 2**20 + 2**18
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a YAML file has to be, for messages.
+
+    Attributes:
+        what: In words, as "a spec".
+        example: A line of it.
+        listed: The command that lists what it may hold; empty where there is none.
+    """
+
+    what: str
+    example: str
+    listed: str = ""
+
+
+SPEC = Wanted("a spec", "model: resnet20", "pocketkube spec --explain")
 
 
 class _TooLarge(Exception):
@@ -87,11 +106,12 @@ for _side in (_Loader, Dumper):
         _side.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
 
 
-def read_document(path: Path) -> tuple[dict[Any, Any], yaml.MappingNode]:
+def read_document(path: Path, wanted: Wanted = SPEC) -> tuple[dict[Any, Any], yaml.MappingNode]:
     """Reads a YAML file whose document is a mapping.
 
     Args:
         path: The file.
+        wanted: What it has to be.
 
     Returns:
         The document, and its node, from which `line_of` tells lines.
@@ -100,20 +120,21 @@ def read_document(path: Path) -> tuple[dict[Any, Any], yaml.MappingNode]:
         UserError: If the file cannot be read, is not YAML or not a mapping, gives a key twice, or
             is nested without end.
     """
-    text = _text(path)
+    text = _text(path, wanted)
     loader = None
     try:
         # Already opening the text refuses characters that YAML forbids.
         loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
-            raise UserError(f"{path.name} is empty; `pocketkube spec --explain` lists what it may hold")
+            listed = f"; `{wanted.listed}` lists what it may hold" if wanted.listed else ""
+            raise UserError(f"{path.name} is empty, and has to be {wanted.what}{listed}")
         if not isinstance(root, yaml.MappingNode):
             raise UserError(
                 f"{path.name} line {root.start_mark.line + 1}: must be a mapping such as "
-                "`model: resnet20`, one key a line"
+                f"`{wanted.example}`, one key a line"
             )
-        _check(root, path.name)
+        _check(root, path.name, wanted)
         return loader.construct_document(root), root
     except yaml.MarkedYAMLError as error:
         raise UserError(_syntax(error, text, path.name)) from None
@@ -124,7 +145,7 @@ def read_document(path: Path) -> tuple[dict[Any, Any], yaml.MappingNode]:
             "which YAML forbids"
         ) from None
     except (RecursionError, _TooLarge):
-        raise UserError(_too_deep(path.name)) from None
+        raise UserError(_too_deep(path.name, wanted)) from None
     finally:
         if loader:
             loader.dispose()
@@ -166,7 +187,7 @@ def _as_read(key: yaml.Node) -> str:
     return str(_Loader("").construct_document(key))
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, wanted: Wanted) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -174,16 +195,16 @@ def _text(path: Path) -> str:
             raise UserError(f"{path.name}: is larger than the {MAX_BYTES:,} bytes that it can have")
         return content.decode("utf-8-sig")
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; give the path of a spec") from None
+        raise UserError(f"{path}: there is no such file; give the path of {wanted.what}") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder; give the path of a spec file in it") from None
+        raise UserError(f"{path} is a folder; give the path of {wanted.what} in it") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path.name}: byte {error.start} is not UTF-8; is it a text file?") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _check(root: yaml.Node, name: str) -> None:
+def _check(root: yaml.Node, name: str, wanted: Wanted) -> None:
     """Refuses keys given twice, of which YAML parsers keep the last, and endless nesting."""
     seen = 0
     waiting = [(root, 0)]
@@ -192,7 +213,7 @@ def _check(root: yaml.Node, name: str) -> None:
         seen += 1
         # Aliases can make a small file endless or exponentially large.
         if depth > MAX_DEPTH or seen > MAX_NODES:
-            raise UserError(_too_deep(name))
+            raise UserError(_too_deep(name, wanted))
         if isinstance(node, yaml.MappingNode):
             _check_keys(node, name)
             waiting += [(value, depth + 1) for _, value in node.value]
@@ -229,5 +250,5 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, name: str) -> str:
     return f"{name} line {mark.line + 1}: is not YAML: {said}"
 
 
-def _too_deep(name: str) -> str:
-    return f"{name}: is nested deeper or is larger than a spec can be; do aliases (*) go round?"
+def _too_deep(name: str, wanted: Wanted) -> str:
+    return f"{name}: is nested deeper or is larger than {wanted.what} can be; do aliases (*) go round?"

@@ -320,3 +320,27 @@ def test_unpacking_gives_the_model(tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.strip() == str(output)
     restored = keras.saving.load_model(output)
     np.testing.assert_array_equal(restored.weights[0], net.weights[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted", "begins", "listed"),
+    [
+        (["run", "FILE", "-o", "out"], "a spec", "model: resnet20", "pocketkube spec --explain"),
+        (["deployed", "FILE"], "a retraining.yaml", "name: digits", "pocketkube retrain --explain"),
+        (["experiment", "run", "FILE"], "a Katib Experiment", "kind: Experiment", ""),
+    ],
+)
+def test_a_file_that_is_none_is_told_of_as_what_it_has_to_be(
+    tmp_path: Path, words: list[str], wanted: str, begins: str, listed: str
+) -> None:
+    file = tmp_path / "file.yaml"
+    words = [str(file) if word == "FILE" else word for word in words]
+    assert f"there is no such file; give the path of {wanted}" in refused(*words)
+    file.write_text("- 1\n")
+    assert f"must be a mapping such as `{begins}`" in refused(*words)
+    file.write_text("")
+    told = f"; `{listed}` lists what it may hold" if listed else ""
+    assert refused(*words).endswith(f"file.yaml is empty, and has to be {wanted}{told}")
+    file.unlink()
+    file.mkdir()
+    assert f"is a folder; give the path of {wanted} in it" in refused(*words)

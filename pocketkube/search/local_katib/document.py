@@ -10,12 +10,13 @@ from pydantic import BaseModel, ValidationError
 
 from pocketkube.errors import UserError
 from pocketkube.spec.reading import said
-from pocketkube.spec.source import line_of, read_document
+from pocketkube.spec.source import Wanted, line_of, read_document
 
 if TYPE_CHECKING:
     from kubeflow_katib_api.models import V1beta1Experiment
 
 Steps = tuple[str | int, ...]
+EXPERIMENT = Wanted("a Katib Experiment", "kind: Experiment")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def read_source(path: Path) -> Source:
         UserError: If it cannot be read, is no YAML, or has keys or values that the schema of
             Experiments has not, or if Katib's models are not installed.
     """
-    document, root = read_document(path)
+    document, root = read_document(path, EXPERIMENT)
     kind = (document.get("apiVersion"), document.get("kind"))
     if kind != ("kubeflow.org/v1beta1", "Experiment"):
         raise UserError(
