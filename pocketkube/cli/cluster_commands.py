@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pocketkube.kube.kfp.schedules import Applied
     from pocketkube.kube.kfp.versions import Version
 
+# Which option says a setting of a recurring run, where it is not called as that.
+_OPTIONS = {"cron": "--every", "parameters": "--parameter"}
+
 
 def submit(options: Namespace) -> None:
     """`pocketkube submit`: a spec's job as a run, or a recurring run."""
@@ -87,7 +90,7 @@ def _run_again_and_again(
         "service_account": options.service_account,
         "experiment": options.experiment,
     }
-    schedule = schedule_of(settings, "--every")
+    schedule = schedule_of(settings, lambda key: _OPTIONS.get(key, f"--{key.replace('_', '-')}"))
     _show(options, *_both(upload_all(_backend(options), [package], [schedule])))
 
 

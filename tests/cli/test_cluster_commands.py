@@ -28,7 +28,10 @@ def package(tmp_path: Path) -> Path:
     [
         (("--every", "0 3 * * 1"), "'0 0 3 * * 1'"),
         (("--every", "0 0 3 * * 1", "--follow"), "leave out --follow or --every"),
-        (("--every", "0 0 3 * * 1", "--max-concurrency", "11"), "max_concurrency"),
+        (
+            ("--every", "0 0 3 * * 1", "--max-concurrency", "11"),
+            "--max-concurrency: must be at most 10; r",
+        ),
         (("--parameter", "epochs=many"), "epochs: many is not a whole number"),
         (("--catch-up",), "only with --every"),
         ((), "http://127.0.0.1:9 cannot be reached"),
@@ -61,3 +64,19 @@ def test_doctor_without_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     assert "KUBECONFIG" in refused("doctor", *NOWHERE)
+
+
+@pytest.mark.parametrize("command", ["submit --package", "upload"])
+def test_without_an_endpoint_and_a_cluster_it_is_asked_for(
+    package: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path))
+    for name in ("KF_PIPELINES_ENDPOINT", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    line = refused(*command.split(), package)
+    assert "give --endpoint, as in http://localhost:8888" in line
+    assert capsys.readouterr().out == ""

@@ -2,9 +2,12 @@
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,10 +17,10 @@ from kfp.client import KF_PIPELINES_SA_TOKEN_ENV, KF_PIPELINES_SA_TOKEN_PATH
 from kfp.client import ServiceAccountTokenVolumeCredentials as TokenFile
 from kfp.client.client import KF_PIPELINES_ENDPOINT_ENV as ENDPOINT
 from kfp.client.client import KF_PIPELINES_UI_ENDPOINT_ENV as UI_ENDPOINT
-from kfp_server_api import V2beta1GetHealthzResponse
+from kfp_server_api import Configuration, V2beta1GetHealthzResponse
 
 from pocketkube.errors import UserError, repeatable
-from pocketkube.kube.kfp.failures import no_api, plain_failures
+from pocketkube.kube.kfp.failures import QUESTION, BackendAway, no_api, plain_failures
 from pocketkube.kube.session import ACCOUNT
 
 API, OLD_API = "/apis/v2beta1", "/apis/v1beta1"
@@ -25,6 +28,7 @@ CERTIFICATES = "SSL_CERT_FILE"
 NAMESPACE_FILE = ACCOUNT / "namespace"
 # To connect, and for the answer.
 TIMEOUT_S = (10, 60)
+_GIVE = "give --endpoint, as in http://localhost:8888"
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,10 @@ def connect(
         release="",
         client=api,
     )
-    health = backend.ask("healthz", "GET", "/healthz")
+    try:
+        health = backend.ask("healthz", "GET", "/healthz")
+    except BackendAway as error:
+        raise error if address else error.saying(str(error).replace(QUESTION, f"{_GIVE}.")) from error
     if not {"multi_user", "tag_name", "commit_sha"} & set(health):
         raise no_api(found)
     is_multi_user = bool(health.get("multi_user"))
@@ -180,10 +187,10 @@ def _client(address: str | None, namespace: str | None, token_file: Path | None)
     token = _token(token_file)
     certificates = os.environ.get(CERTIFICATES)
     logging.getLogger("kfp").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stdout(StringIO() if address is None else sys.stdout):
         warnings.simplefilter("ignore", FutureWarning)
         try:
-            return _Client(
+            client = _Client(
                 host=address,
                 namespace=namespace or "kubeflow",
                 credentials=TokenFile(str(token)) if token else None,
@@ -191,6 +198,12 @@ def _client(address: str | None, namespace: str | None, token_file: Path | None)
             )
         except OSError as error:
             raise UserError(f"KFP's client cannot be made ready: {error}.") from None
+    # Without a cluster KFP's client prints a line, and takes its library's default.
+    if address is None and client._healthz_api.api_client.configuration.host == Configuration().host:
+        raise UserError(
+            f"no back end is named, and KUBECONFIG names no cluster that can be asked for it: {_GIVE}."
+        )
+    return client
 
 
 def _token(token_file: Path | None) -> Path | None:

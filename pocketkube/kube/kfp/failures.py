@@ -16,6 +16,8 @@ TOKEN_HINT = (
     "token of the audience pipelines.kubeflow.org)"
 )
 
+QUESTION = "is --endpoint right?"
+
 
 class BackendAway(UserError):
     """The back end cannot be reached or fails by itself: the same request may succeed later."""
@@ -107,4 +109,4 @@ def _insecure(endpoint: str, error: Exception) -> UserError:
 
 def _unreached(endpoint: str, what: str, error: Exception) -> UserError:
     reason = str(error).rpartition("): ")[2].rpartition("Error: ")[2].rstrip(".")[:200]
-    return BackendAway(f"{what}: {endpoint} cannot be reached ({reason}); is --endpoint right?")
+    return BackendAway(f"{what}: {endpoint} cannot be reached ({reason}); {QUESTION}")

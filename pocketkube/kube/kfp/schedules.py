@@ -1,5 +1,6 @@
 """Recurring runs that are as a file says, however often it is applied."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,7 @@ from pocketkube.kube.kfp.package import digest_of
 from pocketkube.kube.kfp.runs import EXPERIMENT, experiment_id, what_runs
 from pocketkube.kube.kfp.versions import Version, listed, named
 from pocketkube.kube.kfp.yaml_text import document_of
+from pocketkube.spec.problems import problems_of
 from pocketkube.spec.settings import Place, Settings
 
 # Stands in a recurring run's description, and tells whether it is what is wanted.
@@ -36,9 +38,11 @@ class Schedule(Settings):
         experiment: The group of runs that it is shown in.
     """
 
-    name: Place
-    pipeline: Place
-    cron: Annotated[str, AfterValidator(lambda text: _checked(text))]
+    name: Place = Field(description="The name that it is to have.")
+    pipeline: Place = Field(description="The pipeline's name, as compress-model.")
+    cron: Annotated[str, AfterValidator(lambda text: _checked(text))] = Field(
+        description="When, as in '0 0 3 * * 1'."
+    )
     parameters: dict[str, Any] = Field({})
     catch_up: bool = False
     max_concurrency: int = Field(1, ge=1, le=10)
@@ -87,7 +91,7 @@ def load_schedules(path: Path) -> tuple[Schedule, ...]:
     entries = document["schedules"] if isinstance(document, dict) and set(document) == _KEYS else 0
     if not isinstance(entries, list | None):
         raise UserError(f"{path}: has to be one list, schedules.")
-    schedules = [schedule_of(each, f"{path} schedules[{i}]") for i, each in enumerate(entries or ())]
+    schedules = [_entry(each, f"{path} schedules[{i}]") for i, each in enumerate(entries or ())]
     names = [each.name for each in schedules]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -95,8 +99,12 @@ def load_schedules(path: Path) -> tuple[Schedule, ...]:
     return tuple(schedules)
 
 
-def schedule_of(document: Any, what: str) -> Schedule:
+def schedule_of(document: Any, named: Callable[[str], str]) -> Schedule:
     """Checks a schedule's settings.
+
+    Args:
+        document: The settings.
+        named: What messages call one of them, by its key; of an empty one the schedule.
 
     Raises:
         UserError: If one is wrong; names it.
@@ -104,10 +112,8 @@ def schedule_of(document: Any, what: str) -> Schedule:
     try:
         return Schedule.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{what}{' ' + field if field else ''}: {message}") from None
+        problem = problems_of(error, document, Schedule)[0]
+        raise UserError(f"{named(problem.path)}: {problem.message}") from None
 
 
 def apply_schedule(backend: Backend, version: Version, schedule: Schedule) -> Applied:
@@ -141,6 +147,10 @@ def apply_schedule(backend: Backend, version: Version, schedule: Schedule) -> Ap
         backend.ask(what, "DELETE", f"/recurringruns/{other}")
     change = Change.KEPT if current else Change.REPLACED if others else Change.MADE
     return Applied(schedule.name, kept, change, f"{backend.ui}/#/recurringrun/details/{kept}")
+
+
+def _entry(document: Any, place: str) -> Schedule:
+    return schedule_of(document, lambda key: f"{place} {key}".rstrip())
 
 
 def _checked(text: str) -> str:

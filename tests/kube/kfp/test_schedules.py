@@ -37,9 +37,15 @@ def test_there_may_be_none(tmp_path: Path, document: Any) -> None:
     ("document", "words"),
     [
         ({"schedules": [{**WEEKLY, "cron": "0 3 * * 1"}]}, r"schedules\[0\] cron: .*five fields"),
-        ({"schedules": [WEEKLY, {**WEEKLY, "max_concurrency": 11}]}, r"schedules\[1\] max_concurrency"),
-        ({"schedules": [{**WEEKLY, "catchup": True}]}, r"schedules\[0\] catchup: Extra inputs"),
-        ({"schedules": [{"name": "weekly"}]}, r"schedules\[0\] pipeline: Field required"),
+        (
+            {"schedules": [WEEKLY, {**WEEKLY, "max_concurrency": 11}]},
+            r"schedules\[1\] max_concurrency: must be at most 10",
+        ),
+        (
+            {"schedules": [{**WEEKLY, "catchup": True}]},
+            r"schedules\[0\] catchup: .* did you mean catch_up",
+        ),
+        ({"schedules": [{"name": "weekly"}]}, r"schedules\[0\] pipeline: is missing; give the p"),
         ({"schedules": [WEEKLY, WEEKLY]}, "the schedule weekly is there twice"),
         ({"schedules": ["weekly"]}, r"schedules\[0\]"),
         ({"schedules": 3}, "has to be one list"),
