@@ -67,7 +67,7 @@ def check_export(
         with working("convert", to="float32"):
             content = _in_floats(model, examples)
         _run(content, examples)
-        model = network("student", first.student, first.width, dataset, config.seed + 1)
+        model = network("student", first.student, first.width, dataset, config.seed + 1, like=model)
         model = at_size_of(dataset, model).model
         settled_task(config, model, dataset)
     _try(config, model, examples, output, began)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from pocketkube.bundle import NOW, Bundle, load_scores, save_bundle
+from pocketkube.bundle import NOW, Bundle, load_bundle, load_scores, save_bundle
 from pocketkube.data import load_dataset
 from pocketkube.facts import load_facts, merged
 from pocketkube.spec.sections import DistillModel, Training
@@ -25,13 +25,16 @@ def distill_model(
     """Trains the student and writes its bundle, which later stages go on with."""
     began = time.monotonic()
     settings = config.settings
-    first = load_facts(uncompressed(inputs))
-    dataset = labelled(load_dataset(config.dataset), task_of(first), uncompressed(inputs))
-    came = network_with_notes("student", settings.student, settings.width, dataset, config.seed + 1)
+    bundle = load_bundle(uncompressed(inputs))
+    first = bundle.facts
+    dataset = labelled(load_dataset(config.dataset), task_of(first), bundle)
+    came = network_with_notes(
+        "student", settings.student, settings.width, dataset, config.seed + 1, like=bundle.model
+    )
     sized = at_size_of(dataset, came.model)
     model = sized.model
     task = settled_task(config, model, dataset)
-    teachers = load_teachers(config, uncompressed(inputs), dataset)
+    teachers = load_teachers(config, bundle, dataset)
     term = distillation_term(config, model, task, teachers, dataset)
     course = student_course(config.training, settings)
     history = train(

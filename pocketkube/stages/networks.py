@@ -1,11 +1,14 @@
 """The network that a spec names: built, or loaded from a .keras file, and fit for the data."""
 
+from dataclasses import replace
+
 import keras
 
 from pocketkube.bundle import read_model
 from pocketkube.data.dataset import Dataset
 from pocketkube.errors import UserError
 from pocketkube.extension import models
+from pocketkube.graph.by_name import in_order, order_of
 from pocketkube.graph.walk import functional_graph
 from pocketkube.models.build import build_model
 from pocketkube.models.names import BUILT_IN_NAMES, TRANSLATION_NAMES
@@ -16,13 +19,25 @@ from pocketkube.spec.model_files import is_model_file
 from pocketkube.storage import parse_location
 
 
-def network(key: str, name: str, width: float, dataset: Dataset | None, seed: int) -> keras.Model:
+def network(
+    key: str,
+    name: str,
+    width: float,
+    dataset: Dataset | None,
+    seed: int,
+    like: keras.Model | None = None,
+) -> keras.Model:
     """Makes a network ready; see `network_with_notes`."""
-    return network_with_notes(key, name, width, dataset, seed).model
+    return network_with_notes(key, name, width, dataset, seed, like).model
 
 
 def network_with_notes(
-    key: str, name: str, width: float, dataset: Dataset | None, seed: int
+    key: str,
+    name: str,
+    width: float,
+    dataset: Dataset | None,
+    seed: int,
+    like: keras.Model | None = None,
 ) -> Imported:
     """Makes a network ready, and tells what its file had and is left behind.
 
@@ -32,6 +47,8 @@ def network_with_notes(
         width: Width multiplier of a built-in network.
         dataset: What it is to take and to tell apart; None where there are no examples.
         seed: The weights of a built-in network follow from it.
+        like: The model in whose order of inputs and outputs the data are, and the network is to be, by
+            their names; None where the data are in the network's own.
 
     Returns:
         The network and notes for the user; a file's has the weights that it was saved with.
@@ -42,6 +59,7 @@ def network_with_notes(
     if is_model_file(name):
         with parse_location(name).fetched() as path:
             found = read_model(path)
+        found = replace(found, model=_in_order_of(found.model, like))
         _check_inputs(key, name, found.model, dataset)
         return found
     if dataset is None or not dataset.labels:
@@ -60,6 +78,7 @@ def network_with_notes(
                 f"The network {name} of {models.origin(name).who} is built as a "
                 f"{type(model).__name__}, not as a keras.Model."
             )
+        model = _in_order_of(model, like)
         _check_inputs(key, name, model, dataset)
         return Imported(model, ())
     labels = dataset.labels[0]
@@ -72,6 +91,10 @@ def network_with_notes(
         )
     shape = dataset.input_shapes[0]
     return Imported(build_model(name, shape, labels.num_classes, width=width, seed=seed), ())
+
+
+def _in_order_of(model: keras.Model, like: keras.Model | None) -> keras.Model:
+    return model if like is None else in_order(model, order_of(model, like))
 
 
 def _check_inputs(key: str, name: str, model: keras.Model, dataset: Dataset | None) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
@@ -105,6 +106,43 @@ def test_a_file_may_be_the_student(uncompressed: Path, tmp_path: Path) -> None:
     assert given.model.get_layer("conv").filters == 4
     # Bars of layers would compare what has nothing to do with each other.
     assert _layers(load_bundle(uncompressed).facts, given.facts) == []
+
+
+def test_a_student_learns_each_label_by_the_output_of_its_name(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    above, wide = rng.normal(size=(60, 3)), rng.normal(size=(60, 5))
+    labels = {"y0": np.full((60, 1), 5.0), "y1": np.full((60, 1), -5.0)}
+    np.savez(tmp_path / "data.npz", x0=above, x1=wide, **labels)
+
+    def save(name: str, inputs: str, outputs: str) -> str:
+        given = {"above": keras.Input((3,), name="above"), "wide": keras.Input((5,), name="wide")}
+        x = layers.Concatenate()([given["above"], given["wide"]])
+        made = {key: layers.Dense(1, bias_initializer=key, name=key)(x) for key in ("ones", "zeros")}
+        model = keras.Model(
+            [given[key] for key in inputs.split()], [made[key] for key in outputs.split()]
+        )
+        model.compile("adam", ["mse", "mse"])
+        model.save(tmp_path / name)
+        return str(tmp_path / name)
+
+    job = parse_spec(
+        {
+            "model": save("first.keras", "above wide", "ones zeros"),
+            "dataset": {"npz": str(tmp_path / "data.npz")},
+            "training": {"epochs": 1, "batch_size": 8, "learning_rate": 0.001},
+            "stages": [{"distill_model": {"student": save("s.keras", "wide above", "zeros ones")}}],
+            "distillation": {"weight": 0.1},
+        }
+    )
+    run_step(job, "train_model", {}, tmp_path / "first")
+    distill(job, tmp_path / "first", tmp_path / "student")
+    student = load_bundle(tmp_path / "student")
+    assert [x.name for x in student.model.inputs] == ["above", "wide"]
+    assert student.model.output_names == ["ones", "zeros"]
+    # Each goes from where it began to the labels of its own: 5 and -5.
+    ones, zeros = (student.model.get_layer(key).bias.numpy()[0] for key in ("ones", "zeros"))
+    assert ones > 1.0
+    assert zeros < 0.0
 
 
 def test_one_spelling_of_layers_holds_where_a_stage_rebuilds_the_model(tmp_path: Path) -> None:
