@@ -119,17 +119,32 @@ def random_samples(shapes: tuple[tuple[int, ...], ...], types: tuple[np.dtype, .
         types: Number type of each input, of floats where they are to be quantized.
 
     Returns:
-        16 examples of normal numbers, from a fixed seed; zeros for integers, since an index must lie in
-        a table of unknown size.
+        16 examples, see `random_arrays`.
+    """
+    inputs = random_arrays([(16, *shape[1:]) for shape in shapes], types)
+    return Samples(origin="random numbers", inputs=inputs, labels=())
+
+
+def random_arrays(
+    shapes: Sequence[tuple[int, ...]], types: Sequence[np.dtype]
+) -> tuple[np.ndarray, ...]:
+    """Makes arrays up.
+
+    Args:
+        shapes: Shape of each.
+        types: Number type of each, of floats where they are to be quantized.
+
+    Returns:
+        Normal numbers from a fixed seed; zeros for integers, since an index must lie in a table of
+        unknown size.
     """
     rng = np.random.default_rng(0)
-    inputs = tuple(
-        np.zeros((16, *shape[1:]), kind)
+    return tuple(
+        np.zeros(shape, kind)
         if np.issubdtype(kind, np.integer)
-        else rng.normal(size=(16, *shape[1:])).astype(np.float32)
+        else rng.normal(size=shape).astype(np.float32)
         for shape, kind in zip(shapes, types, strict=True)
     )
-    return Samples(origin="random numbers", inputs=inputs, labels=())
 
 
 def save_samples(

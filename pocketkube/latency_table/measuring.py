@@ -16,7 +16,7 @@ from pocketkube.benchmarking.clock import ClockWatch
 from pocketkube.benchmarking.environment import doubts, environment
 from pocketkube.benchmarking.machine_load import SLOWED_DOWN, Watch, load_of
 from pocketkube.benchmarking.processor import processor
-from pocketkube.benchmarking.samples import random_samples
+from pocketkube.benchmarking.samples import random_arrays, random_samples
 from pocketkube.benchmarking.timing import Rounds
 from pocketkube.console.progress import progress
 from pocketkube.errors import UserError
@@ -256,8 +256,9 @@ def _batches(plan: _Plan, threads: int) -> Iterator[list[float]]:
 
 def _ready(content: bytes, threads: int) -> LiteRTModel:
     model = LiteRTModel(content, threads)
-    examples = random_samples(model.input_shapes, model.example_types).inputs
-    model.invoke(model.prepare([array[0] for array in examples]))
+    # What flows between operations need not begin with the axis of examples: steps of time may come
+    # first, or all positions as rows.
+    model.invoke(model.quantized(random_arrays(model.input_shapes, model.example_types)))
     return model
 
 

@@ -155,12 +155,15 @@ def _convolution_words(name: str, numbers: str, graph: LiteRtGraph, operation: O
     options, (read_at, window) = operation.options, _CONVOLUTIONS[operation.code]
     taken = operation.inputs[0] if read_at == 0 else int(operation.entry.inputs[read_at])
     kernel = _kernel(graph, operation)[window]
+    examples, *lengths, _ = graph.shape(taken)
     sides = ("D", "H", "W")[-len(kernel) :]
     strides = [getattr(options, f"stride{side}") for side in sides]
     # Transposed ones have no dilation in their files.
     dilations = [getattr(options, f"dilation{side}Factor", 1) for side in sides]
     return [
-        f"{name} {numbers} {_times(graph.shape(taken)[1:-1])}",
+        f"{name} {numbers} {_times(lengths)}",
+        # More than one where a layer computes each step of time alike.
+        *([f"{examples} at a time"] if examples != 1 else []),
         f"kernel {_times(kernel)}",
         f"stride {_times(strides)}",
         *([f"dilation {_times(dilations)}"] if set(dilations) != {1} else []),

@@ -73,9 +73,12 @@ class LiteRTModel:
         Returns:
             One array `[1, ...]` for each input, for `invoke`.
         """
+        return self.quantized([np.asarray(array)[np.newaxis] for array in example])
+
+    def quantized(self, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Brings arrays of the inputs' own shapes to the numbers that the file takes, for `invoke`."""
         return tuple(
-            _quantized(np.asarray(array)[np.newaxis], detail)
-            for array, detail in zip(example, self._inputs, strict=True)
+            _quantized(array, detail) for array, detail in zip(arrays, self._inputs, strict=True)
         )
 
     def invoke(self, prepared: Sequence[np.ndarray]) -> None:

@@ -1,10 +1,14 @@
 """Operations of a file are of one kind where nothing but their size tells their times apart."""
 
+from pathlib import Path
+
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
 from pocketkube.deploy.convert import convert_litert
+from pocketkube.latency_table.measuring import TimedNetwork, measure_table
 from pocketkube.latency_table.of_network import writer
 from pocketkube.latency_table.operations import operations_of
 from pocketkube.latency_table.prunings import random_prunings
@@ -97,3 +101,21 @@ def test_a_network_stays_of_its_kinds_where_channels_are_cut(channels: int, grou
     found = [[s.kind for s, _ in operations_of(LiteRtGraph(file.content))] for file in files]
     assert len(found) > 2
     assert all(kinds == found[0] for kinds in found)
+
+
+def test_positions_that_are_convolved_at_a_time_tell_kinds_apart(tmp_path: Path) -> None:
+    steps = keras.Input((3, 4, 4, 2))
+    x = layers.Conv2D(3, 1)(keras.ops.reshape(steps, (-1, 4, 4, 2)))
+    model = keras.Model(steps, keras.ops.reshape(x, (-1, 3 * 4 * 4 * 3)))
+    file = TimedNetwork("net", "float32", convert_litert(model, "float32"))
+    table = measure_table([file], tmp_path / "table.json", rounds=1)
+    # Three images of 4x4 take about three times as long as one, which is of another kind.
+    assert "CONV_2D float32 4x4, 3 at a time, kernel 1x1, stride 1x1, valid padding" in table.by_kind
+
+
+def test_tensors_that_begin_with_steps_of_time_are_measured(tmp_path: Path) -> None:
+    steps = keras.Input((4, 3))
+    model = keras.Model(steps, layers.SimpleRNN(2)(steps))
+    content = convert_litert(model, "int8", calibration=(np.ones((2, 4, 3), "float32"),))
+    table = measure_table([TimedNetwork("net", "int8", content)], tmp_path / "table.json", rounds=1)
+    assert any(kind.startswith("UNPACK int8") for kind in table.by_kind)
