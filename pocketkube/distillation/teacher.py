@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from pocketkube.errors import UserError
-from pocketkube.keras_private import computed_spec
+from pocketkube.graph.example_shapes import example_shapes
 from pocketkube.shapes import shapes_fit
 from pocketkube.structure import arranged
 from pocketkube.traceable import refuse_untraceable
@@ -87,7 +87,7 @@ def _outputs_of(
     def run(*inputs: tf.Tensor) -> Any:
         return task.softened(model(arranged(model, inputs), training=False), 1.0)
 
-    return [tuple(x.shape[1:]) for x in computed_spec(run, *specs)]
+    return example_shapes(run, specs)
 
 
 def _shown(shapes: Sequence[tuple[int | None, ...]]) -> str:

@@ -8,9 +8,8 @@ import numpy as np
 from pocketkube.data.batches import batches
 from pocketkube.data.dataset import Arrays, Dataset, Examples
 from pocketkube.finite import refuse_not_finite
-from pocketkube.graph.fixed_size import open_shapes
+from pocketkube.graph.example_shapes import example_shapes
 from pocketkube.graph.inputs import refuse_unknown_ids
-from pocketkube.keras_private import computed_spec
 from pocketkube.shapes import refuse_other_shapes
 from pocketkube.structure import arranged
 from pocketkube.training.task import Task
@@ -96,13 +95,13 @@ def _refuse_labels(
 
 
 def _output_shapes(model: keras.Model, dataset: Dataset) -> list[tuple[int, ...]]:
-    """Of the outputs, the batch's axis before each; what inputs leave open is as the data have it."""
-    outputs = model.outputs
-    if open_shapes(model):
-        shapes = zip(dataset.input_shapes, model.inputs, strict=True)
-        given = [keras.KerasTensor((None, *shape), dtype=x.dtype) for shape, x in shapes]
-        outputs = computed_spec(lambda *x: keras.tree.flatten(model(arranged(model, x))), *given)
-    return [tuple(output.shape) for output in outputs]
+    """Of the outputs for one example; what the model leaves open is as the data have it."""
+    shapes = [tuple(output.shape[1:]) for output in model.outputs]
+    if any(None in shape for shape in shapes):
+        inputs = zip(dataset.input_shapes, model.inputs, strict=True)
+        given = [keras.KerasTensor((None, *shape), dtype=x.dtype) for shape, x in inputs]
+        shapes = example_shapes(lambda *x: model(arranged(model, x)), given)
+    return [(1, *shape) for shape in shapes]
 
 
 def _splits(dataset: Dataset) -> Iterator[tuple[str, Examples]]:

@@ -47,6 +47,37 @@ def test_outputs_of_any_length_are_learnt_from() -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+@keras.saving.register_keras_serializable("test_open_lengths")
+class Rows(layers.Layer):
+    """Reads positions as rows of two; how many they are, it does not say before there are any."""
+
+    def call(self, x):
+        return tf.reshape(x, [tf.shape(x)[0], -1, 2])
+
+
+def net_of_rows(filters: int, rows: layers.Layer) -> keras.Model:
+    keras.utils.set_random_seed(filters)
+    given = keras.Input((8, 4))
+    x = rows(layers.Conv1D(2 * filters, 3, padding="same")(given))
+    model = keras.Model(given, layers.Dense(2)(x), name="net")
+    model.compile("adam", "mse")
+    return model
+
+
+def test_an_output_may_leave_open_how_long_it_is_where_inputs_do_not() -> None:
+    wanted = RNG.normal(size=(120, 8, 2)).astype("float32")
+    settings = {"epochs": 2, "training": {"batch_size": 32}}
+    losses = [
+        pk.distil(net_of_rows(1, rows()), (X, wanted), teacher=net_of_rows(1, rows()), **settings)
+        .steps[-1]
+        .history.loss
+        for rows in (Rows, lambda: layers.Reshape((-1, 2)))
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    with pytest.raises(pk.UserError, match=r"values of the shape \(9, 2\).* but net gives \(8, 2\)"):
+        pk.fine_tune(net_of_rows(1, Rows()), (X, np.zeros((120, 9, 2), "float32")), epochs=1)
+
+
 def test_what_takes_any_length_is_shown_without_its_multiply_adds() -> None:
     tuned = pk.fine_tune(net(4), (X, Y), epochs=1)
     assert repr(tuned) == "<Network net: fine_tune; MACs follow the inputs' size>"

@@ -22,6 +22,16 @@ from tests.fuzzing import fuzzed
 COUNT = 15
 RNG = np.random.default_rng(0)
 X = RNG.random((COUNT, 6, 6, 2), np.float32)
+
+
+@keras.saving.register_keras_serializable("test_fitting")
+class Rows(layers.Layer):
+    """Gives rows of three, and does not say how many."""
+
+    def call(self, x):
+        return tf.reshape(x, [tf.shape(x)[0], -1, 3])
+
+
 ENDS = {
     "classes": lambda x: layers.Dense(3, activation="softmax")(layers.Flatten()(x)),
     "logits": lambda x: layers.Dense(3)(layers.Flatten()(x)),
@@ -30,6 +40,7 @@ ENDS = {
     "map": lambda x: layers.Conv2D(3, 3, padding="same")(x),
     "mask": lambda x: layers.Conv2D(1, 3, padding="same", activation="sigmoid")(x),
     "sequence": lambda x: layers.Dense(3)(layers.Reshape((6, 12))(x)),
+    "open": lambda x: Rows()(layers.Dense(6)(layers.Flatten()(x))),
     "matrix": lambda x: layers.Reshape((2, 3))(layers.Dense(6)(layers.Flatten()(x))),
 }
 LOSSES = (None, "mse", "sparse_categorical_crossentropy", "categorical_crossentropy")
