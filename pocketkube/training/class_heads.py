@@ -13,7 +13,7 @@ from keras import ops
 from pocketkube.measures import Classes, Maps, MultiLabel
 from pocketkube.measures.counts import mean_overlap
 from pocketkube.training.head import Head, keras_loss, mean_over_positions, of_shape
-from pocketkube.training.losses import TINY, loss_of_each, mask_weights
+from pocketkube.training.losses import TINY, loss_of_each, mask_weights, sum_of_each
 
 # Keras's losses of classes: those that take class numbers, and those that take rows over classes.
 TAKE_NUMBERS = ("sparse_categorical_crossentropy", "categorical_generalized_cross_entropy")
@@ -22,6 +22,8 @@ TAKE_ROWS = (
     *("binary_crossentropy", "binary_focal_crossentropy", "hinge", "squared_hinge"),
     *("kl_divergence", "dice", "tversky"),
 )
+# Of them, those that give one number for all positions.
+_OF_ALL_POSITIONS = ("dice", "tversky")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +31,9 @@ class ClassHead(Head):
     """Tells classes apart; the score is 1 where the likeliest class is right.
 
     The distance is `T² KL(teachers ‖ student)` of the distributions softened by the temperature `T`
-    (Hinton et al., 2015). A loss of the user's own is given labels as the user gives them, those of a
-    single unit as a column; Keras's take class numbers or rows, whichever the labels are.
+    (Hinton et al., 2015): the sum over positions where the loss is reduced to a sum, else their mean.
+    A loss of the user's own is given labels as the user gives them, those of a single unit as a column;
+    Keras's take class numbers or rows, whichever the labels are.
 
     Attributes:
         num_classes: How many the output tells apart; a single unit two.
@@ -70,10 +73,8 @@ class ClassHead(Head):
 
     @property
     def leaves_out(self) -> bool:
-        """See `Head`; losses of the user's own are given all positions."""
-        if self.loss is None or self.measure.ignore is None or self.loss.reduction == "sum":
-            return False
-        return keras_loss(self.loss) is not None
+        """See `Head`."""
+        return self._ignores and self.loss is not None and self.loss.reduction != "sum"
 
     def counted(self, labels: Any, outputs: Any) -> tf.Tensor:
         """See `Head`."""
@@ -115,14 +116,36 @@ class ClassHead(Head):
         self, outputs: Any, wanted: tf.Tensor, temperature: float, labels: Any = None
     ) -> tf.Tensor:
         """See `Head`."""
-        divergence = tf.exp(wanted) * (wanted - self.softened(outputs, temperature))
-        divergence = temperature**2 * tf.reduce_sum(divergence, axis=-1)
+        divergence = self._divergence(outputs, wanted, temperature)
+        if self._is_summed:
+            if labels is not None and self._ignores:
+                divergence *= self._named(labels, outputs)[2]
+            return sum_of_each(divergence * mask_weights(outputs, divergence, are_summed=True))
         if labels is None or not self.leaves_out:
             return mean_over_positions(divergence * mask_weights(outputs, divergence))
         counted = self._named(labels, outputs)[2]
         weighted = counted * divergence * mask_weights(outputs, divergence, counted)
         sums = _sum_over_positions(weighted), _sum_over_positions(counted)
         return tf.math.divide_no_nan(*sums)
+
+    @property
+    def _ignores(self) -> bool:
+        """Whether some labels do not count in the loss; one of the user's own is given all."""
+        if self.loss is None or self.measure.ignore is None:
+            return False
+        return keras_loss(self.loss) is not None
+
+    @property
+    def _is_summed(self) -> bool:
+        """Whether the loss of a batch is the sum of its positions'."""
+        if self.loss is None or self.loss.reduction != "sum":
+            return False
+        return keras_loss(self.loss) not in _OF_ALL_POSITIONS
+
+    def _divergence(self, outputs: Any, wanted: tf.Tensor, temperature: float) -> tf.Tensor:
+        """The distance of each position, `[batch, ...]`."""
+        divergence = tf.exp(wanted) * (wanted - self.softened(outputs, temperature))
+        return temperature**2 * tf.reduce_sum(divergence, axis=-1)
 
     def _noise(self, said: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         # With it, the largest logarithm is each class's as often as the class is likely.
@@ -246,11 +269,6 @@ class MultiLabelHead(ClassHead):
         """See `Head`."""
         return True
 
-    @property
-    def leaves_out(self) -> bool:
-        """See `Head`."""
-        return False
-
     def losses(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
         """See `Head`."""
         labels = tf.cast(of_shape(labels, outputs), tf.float32)
@@ -274,6 +292,14 @@ class MultiLabelHead(ClassHead):
     def answers(self, said: Any) -> tf.Tensor:
         """See `Head`: 1 for each label that is likelier there than not."""
         return tf.cast(super().answers(said), tf.float32)
+
+    @property
+    def _ignores(self) -> bool:
+        return False
+
+    def _divergence(self, outputs: Any, wanted: tf.Tensor, temperature: float) -> tf.Tensor:
+        # As Keras's losses of such labels are.
+        return tf.reduce_mean(super()._divergence(outputs, wanted, temperature), axis=-1)
 
     def _counts(self, labels: Any, outputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """1.0 for labels that are found, and for answers that are wrong, `[batch, ..., labels]`."""

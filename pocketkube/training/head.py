@@ -160,7 +160,8 @@ class Head(ABC):
             labels: Tell which positions count, where this head `leaves_out` some; all do if None.
 
         Returns:
-            `[batch]`, before its weight; means over the positions that count.
+            `[batch]`, before its weight; means over the positions that count, or sums where the loss is
+            reduced to a sum.
         """
         return self.losses(wanted, outputs)
 

@@ -43,9 +43,10 @@ def loss_of_each(
     labels, outputs = (ops.convert_to_tensor(each, loss.dtype) for each in (labels, outputs))
     values = loss.call(labels, outputs)
     masks = [mask for mask in (*masks, mask_of(values)) if mask is not None]
-    values, batch = ops.convert_to_tensor(values, loss.dtype), tf.shape(outputs)[0]
-    if not values.shape.rank:
-        values = tf.fill([batch], values)
+    values = ops.convert_to_tensor(values, loss.dtype)
+    is_of_batch = not values.shape.rank
+    if is_of_batch:
+        values = tf.fill([tf.shape(outputs)[0]], values)
         # A loss that sees all positions at once has none of each to leave out.
         masks = []
     mask = reduce(tf.logical_and, masks) if masks else None
@@ -58,10 +59,15 @@ def loss_of_each(
         # Without weights a mean with weights is one.
         reduction = "mean" if loss.reduction in (None, WEIGHTED_MEAN) else loss.reduction
         values *= apply_mask(None, mask, values.dtype, reduction)
-    positions = list(range(1, len(values.shape)))
-    if loss.reduction == "sum":
-        return tf.reduce_sum(values, axis=positions) * tf.cast(batch, values.dtype)
-    return tf.reduce_mean(values, axis=positions)
+    if loss.reduction == "sum" and not is_of_batch:
+        return sum_of_each(values)
+    return tf.reduce_mean(values, axis=list(range(1, len(values.shape))))
+
+
+def sum_of_each(values: tf.Tensor) -> tf.Tensor:
+    """`[batch]` of `[batch, …]`: sums, times the batch's size, so that their mean is the sum of all."""
+    batch = tf.cast(tf.shape(values)[0], values.dtype)
+    return tf.reduce_sum(values, axis=list(range(1, len(values.shape)))) * batch
 
 
 def over_mean(weights: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:
@@ -76,7 +82,9 @@ def over_mean(weights: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor
     return tf.math.divide_no_nan(weights * tf.reduce_sum(counted), total)
 
 
-def mask_weights(outputs: Any, values: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:
+def mask_weights(
+    outputs: Any, values: tf.Tensor, counted: tf.Tensor | None = None, *, are_summed: bool = False
+) -> tf.Tensor:
     """What values are multiplied by, so that positions that Keras's mask leaves out do not count.
 
     Args:
@@ -84,6 +92,7 @@ def mask_weights(outputs: Any, values: tf.Tensor, counted: tf.Tensor | None = No
         values: Those of its positions, `[batch, ...]`, with as many axes as the mask or more.
         counted: Of which the mean over the batch is one: 1.0 for positions that count, `[batch, ...]`;
             all if None.
+        are_summed: Whether the sum of the values is wanted, not their mean.
 
     Returns:
         1.0, or what can be multiplied by `values`: the mean over the batch is then one over what the
@@ -93,6 +102,8 @@ def mask_weights(outputs: Any, values: tf.Tensor, counted: tf.Tensor | None = No
     if mask is None or len(mask.shape) > len(values.shape):
         return tf.ones((), values.dtype)
     through = spread_mask(mask, values)
+    if are_summed:
+        return through
     every = tf.ones_like(through) if counted is None else tf.cast(counted, values.dtype)
     both = tf.reduce_sum(every * through)
     return through * tf.math.divide_no_nan(tf.reduce_sum(every), both)

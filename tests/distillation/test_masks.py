@@ -72,6 +72,19 @@ def test_labels_that_do_not_count_and_masks_leave_out_each_their_own() -> None:
     )
 
 
+def test_what_is_left_out_adds_nothing_to_a_sum() -> None:
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=2, reduction="sum")
+    head = ClassHead("tags", Classes(ignore=2), loss, num_classes=3)
+    labels = RNG.integers(0, 3, (2, 6))
+    outputs = tagger(0)(WORDS)
+    wanted = log_softmax(RNG.normal(size=(2, 6, 3))).astype("float32")
+    found = head.distance_to(outputs, wanted, 1.0, labels).numpy()
+    counted = REAL & (labels != 2)
+    assert 0 < counted.sum() < REAL.sum()
+    of_each = divergence(wanted, outputs.numpy())
+    np.testing.assert_allclose(np.mean(found), of_each[counted].sum(), rtol=1e-5)
+
+
 def test_several_labels_and_values_are_compared_there_too() -> None:
     outputs = tagger(0)(WORDS)
     numbers = outputs.numpy()

@@ -14,10 +14,12 @@ from pocketkube.bundle import load_model
 from pocketkube.data import load_dataset
 from pocketkube.data.dataset import Dataset, Labels
 from pocketkube.errors import UserError
+from pocketkube.measures import Classes, MultiLabel
 from pocketkube.spec import document_of, parse_spec
 from pocketkube.spec.sections import DatasetSettings
 from pocketkube.stages.tasks import settled_task
 from pocketkube.training.evaluation import evaluate
+from pocketkube.training.heads import ClassHead, MultiLabelHead
 from pocketkube.training.task import Task, infer_task, task_of_config
 
 RNG = np.random.default_rng(0)
@@ -125,6 +127,8 @@ CASES = {
     "huber": Case("values", "three values", losses.Huber(delta=0.3), kinds="regression"),
     "log_cosh": Case("values", "three values", "log_cosh", kinds="regression"),
     "an autoencoder's": Case("sigmoids", "pixels", "binary_crossentropy", kinds="regression"),
+    "sum of classes": Case("classes", "rows", losses.CategoricalCrossentropy(reduction="sum")),
+    "sum of one number": Case("classes", "rows", losses.Dice(reduction="sum")),
     "sum": Case("values", "three values", losses.MeanSquaredError(reduction="sum"), kinds="regression"),
     "own function": Case("values", "three values", cubed, kinds="regression"),
     "own class": Case("values", "three values", Powered(1.5), kinds="regression"),
@@ -391,6 +395,23 @@ def test_teachers_are_compared_by_each_heads_own_distance() -> None:
     wanted = 2 * 16 * (p * np.log(p / q)).sum(1) + 0.1 * np.abs(v - tv).mean(1)
     given = task.distance_to([z, v], task.softened([tz, tv], 4.0), 4.0)
     np.testing.assert_allclose(given, wanted, rtol=2e-4)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size"])
+@pytest.mark.parametrize("several", [False, True])
+def test_teachers_count_beside_labels_as_the_loss_is_reduced(several: bool, reduction: str) -> None:
+    kind = losses.BinaryCrossentropy if several else losses.CategoricalCrossentropy
+    loss = kind(from_logits=True, reduction=reduction)
+    head = (
+        MultiLabelHead("tags", MultiLabel(), loss, num_classes=4)
+        if several
+        else ClassHead("classes", Classes(), loss, num_classes=4)
+    )
+    z, said = RNG.normal(size=(2, COUNT, 3, 4)).astype("float32")
+    shares = ops.sigmoid(said) if several else ops.softmax(said)
+    found = float(np.mean(head.distance_to(z, head.softened(said, 1.0), 1.0)))
+    # A divergence is what the cross-entropy is more than that of the teacher with itself.
+    assert found == pytest.approx(float(loss(shares, z) - loss(shares, said)), rel=1e-4)
 
 
 @pytest.mark.parametrize(
