@@ -27,9 +27,11 @@ _REMEDY_OF_CONTENT = (
 class LiteRTModel:
     """A LiteRT file that is loaded and ready, with XNNPACK where the runtime has it.
 
+    One that leaves the size of its inputs open is ready once `fit_inputs` has told it.
+
     Attributes:
         name: What messages call it.
-        input_shapes: Shape of each input, with the batch axis of 1.
+        input_shapes: Shape of each input, with the batch axis of 1; 1 for a size that is open yet.
         input_types: Number type of each input as the file takes it.
         example_types: Number type of each input as examples have it: floats where the file takes them
             quantized.
@@ -55,7 +57,8 @@ class LiteRTModel:
                     self._interpreter = Interpreter(model_path=str(source), num_threads=threads)
                 else:
                     self._interpreter = Interpreter(model_content=source, num_threads=threads)
-                self._interpreter.allocate_tensors()
+                if not self._open_shapes():
+                    self._interpreter.allocate_tensors()
             except (ValueError, RuntimeError) as error:
                 cause = _cause(str(error)) or _cause(said.text)
                 remedy = _REMEDY if isinstance(source, Path) else _REMEDY_OF_CONTENT
@@ -133,17 +136,20 @@ class LiteRTModel:
             origin: Where the arrays come from, for the message.
 
         Raises:
-            UserError: If the number of inputs or a shape is not the file's.
+            UserError: If the number of inputs or a shape is not the file's, or it takes several
+                examples at a time.
         """
         if len(inputs) != len(self._inputs):
             raise UserError(
                 f"{origin} has {len(inputs)} inputs, but {self.name} takes {len(self._inputs)}."
             )
         for position, (array, detail) in enumerate(zip(inputs, self._inputs, strict=True)):
-            expected, received = (
-                [int(axis) for axis in detail["shape_signature"]],
-                (1, *array.shape[1:]),
-            )
+            expected, received = _signature(detail), (1, *array.shape[1:])
+            if expected[:1] > (1,):
+                raise UserError(
+                    f"{self.name} takes {expected[0]} examples at a time, and is run on one: convert "
+                    "it again with a batch of 1."
+                )
             open_axes = len(expected) == len(received) and -1 in expected
             if open_axes and all(a in (-1, b) for a, b in zip(expected, received, strict=True)):
                 self._interpreter.resize_tensor_input(detail["index"], received)
@@ -152,9 +158,35 @@ class LiteRTModel:
                     f"{origin}: input {position} has the shape {received[1:]} an example, but "
                     f"{self.name} takes {tuple(int(axis) for axis in detail['shape'][1:])}."
                 )
-        with captured_stderr():
-            self._interpreter.allocate_tensors()
+        with captured_stderr() as said:
+            try:
+                self._interpreter.allocate_tensors()
+            except (ValueError, RuntimeError) as error:
+                cause = first_line(str(error)) or first_line(said.text)
+                raise UserError(
+                    f"{self.name}: LiteRT cannot run it on {origin}, whose examples have the shapes "
+                    f"{[array.shape[1:] for array in inputs]} ({cause}): give larger ones, or convert "
+                    "it again."
+                ) from error
         self._read_details()
+
+    def refuse_open_sizes(self) -> None:
+        """Says when only examples can tell what a file is run on.
+
+        Raises:
+            UserError: If it leaves a size open, beside the number of examples.
+        """
+        if shapes := self._open_shapes():
+            raise UserError(
+                f"{self.name} takes inputs of any size, {', '.join(map(str, shapes))}: give data, at "
+                "whose size it is measured."
+            )
+
+    def _open_shapes(self) -> list[tuple[int | None, ...]]:
+        """Shapes of the inputs an example, where one has an axis of any size; none elsewhere."""
+        details = self._interpreter.get_input_details()
+        shapes = [tuple(None if n < 0 else n for n in _signature(each)[1:]) for each in details]
+        return shapes if any(None in shape for shape in shapes) else []
 
     def _read_details(self) -> None:
         self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
@@ -192,6 +224,11 @@ def refuse_other_files(source: Path | bytes, name: str) -> None:
         head = source[:8]
     if head[4:8] != _IDENTIFIER:
         raise UserError(f"{name} is not a LiteRT file: it does not begin as a .tflite file does.")
+
+
+def _signature(detail: dict[str, Any]) -> tuple[int, ...]:
+    """An input's shape in the file, -1 for an axis of any size."""
+    return tuple(int(axis) for axis in detail["shape_signature"])
 
 
 def _quantized(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:

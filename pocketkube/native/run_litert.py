@@ -22,6 +22,7 @@ def run(request: Mapping[str, Any]) -> Mapping[str, Any]:
     file = Path(request["file"])
     model = LiteRTModel(file if request["is_named"] else file.read_bytes(), request["threads"])
     if request["inputs"] is None:
+        model.refuse_open_sizes()
         zeros = zip(model.input_shapes, model.input_types, strict=True)
         model.invoke([np.zeros(shape, kind) for shape, kind in zeros])
         return {}

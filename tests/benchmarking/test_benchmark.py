@@ -10,6 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from rich.console import Console
 
@@ -218,6 +219,48 @@ def test_peak_memory_grows_with_the_model_and_leaves_the_runtime_out(tmp_path):
     assert 0 <= small.peak_memory_bytes < 10e6
     assert large.peak_memory_bytes - small.peak_memory_bytes > 0.9 * weights_bytes
     assert large.peak_memory_bytes < 4 * weights_bytes
+
+
+def of_signature(model, shape) -> bytes:
+    """A file whose input has a shape of the caller's, None for any size."""
+    function = tf.function(lambda x: model(x)).get_concrete_function(tf.TensorSpec(shape))
+    return tf.lite.TFLiteConverter.from_concrete_functions([function], model).convert()
+
+
+@pytest.fixture(scope="module")
+def any_size(tmp_path_factory):
+    """A network of images of any size, but none smaller than its kernel, beside one of 256 x 256."""
+    folder = tmp_path_factory.mktemp("open")
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(8, 3, activation="relu")(image)
+    x = keras.layers.Conv2D(8, 3, activation="relu")(x)
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+    for name, shape in (("open", (1, None, None, 3)), ("fixed", (1, 256, 256, 3))):
+        (folder / f"{name}.tflite").write_bytes(of_signature(model, shape))
+    return folder
+
+
+def test_a_file_of_any_size_is_measured_at_that_of_its_examples_and_not_without(any_size, tmp_path):
+    settings = Benchmark(runs=5, threads=(1,))
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 32, 24, 3), "float32"))
+    assert benchmark([any_size / "open.tflite"], settings, tmp_path / "x.npz").examples == 2
+    with pytest.raises(
+        UserError, match=r"^open.tflite takes inputs of any size, \(None, None, 3\): give"
+    ):
+        benchmark([any_size / "open.tflite"], settings)
+    np.savez(tmp_path / "small.npz", x=np.zeros((2, 4, 2, 3), "float32"))
+    with pytest.raises(UserError, match=r"^open.tflite: LiteRT cannot run it on .*small.npz, whose"):
+        benchmark([any_size / "open.tflite"], settings, tmp_path / "small.npz")
+
+
+@pytest.mark.parametrize("with_examples", [True, False])
+def test_a_file_that_takes_several_examples_at_a_time_is_refused(place, tmp_path, with_examples):
+    (tmp_path / "four.tflite").write_bytes(of_signature(net(), (4, 6)))
+    samples = place / "test.npz" if with_examples else None
+    with pytest.raises(
+        UserError, match=r"^four.tflite takes 4 examples at a time, .* with a batch of 1"
+    ):
+        benchmark([tmp_path / "four.tflite"], FEW, samples)
 
 
 def test_a_regression_is_scored_by_its_error(tmp_path):
