@@ -86,7 +86,7 @@ def _times(
     clock: ClockWatch,
 ) -> Times:
     models = [LiteRTModel(file, threads) for file in files]
-    rounds = Rounds(models, _shared_inputs(models, examples))
+    rounds = Rounds(models, shared_inputs(models, examples))
     stage = f"latency, {threads} thread{'s' if threads > 1 else ''}"
     began = perf_counter()
     rounds.warm_up(settings.warmup_runs)
@@ -138,8 +138,19 @@ def further_runs(
     return max(0, min(done, MOST_TIMES * settings.runs - done, in_time))
 
 
-def _shared_inputs(models: Sequence[LiteRTModel], examples: Samples | None) -> tuple[np.ndarray, ...]:
-    """The same examples for all files, so that none has the easier ones."""
+def shared_inputs(models: Sequence[LiteRTModel], examples: Samples | None) -> tuple[np.ndarray, ...]:
+    """The same examples for all files, so that none has the easier ones.
+
+    Args:
+        models: The files, loaded; they are brought to the examples' size.
+        examples: What they run on; random numbers where there are none.
+
+    Returns:
+        One array `[N, ...]` for each input.
+
+    Raises:
+        UserError: If examples do not fit a file.
+    """
     samples = examples or random_samples(models[0].input_shapes, models[0].example_types)
     origin = examples.origin if examples else f"What {models[0].name} takes"
     for model in models:

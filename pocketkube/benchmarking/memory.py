@@ -26,7 +26,9 @@ class LoadFigures:
     peak_memory_bytes: int
 
 
-def measure_loading(files: Sequence[Path], threads: int) -> tuple[LoadFigures, ...]:
+def measure_loading(
+    files: Sequence[Path], threads: int, shapes: Sequence[Sequence[int]]
+) -> tuple[LoadFigures, ...]:
     """Loads and runs each file in fresh processes, file after file in turn.
 
     Memory is the rise of the process's resident peak over what Python and the runtime take before
@@ -35,6 +37,7 @@ def measure_loading(files: Sequence[Path], threads: int) -> tuple[LoadFigures, .
     Args:
         files: The .tflite files.
         threads: How many threads the kernels may use.
+        shapes: Of the inputs of each of them, one example each: a file may leave them open.
 
     Returns:
         For each file the medians of three processes.
@@ -42,7 +45,7 @@ def measure_loading(files: Sequence[Path], threads: int) -> tuple[LoadFigures, .
     Raises:
         UserError: If a process dies, for want of memory as a rule.
     """
-    rounds = [[_one_process(file, threads) for file in files] for _ in range(_PROCESSES)]
+    rounds = [[_one_process(file, threads, shapes) for file in files] for _ in range(_PROCESSES)]
     return tuple(
         LoadFigures(
             load_ms=median(one["load_ms"] for one in of_file),
@@ -52,9 +55,10 @@ def measure_loading(files: Sequence[Path], threads: int) -> tuple[LoadFigures, .
     )
 
 
-def _one_process(file: Path, threads: int) -> dict[str, float]:
+def _one_process(file: Path, threads: int, shapes: Sequence[Sequence[int]]) -> dict[str, float]:
     # -P: the script's own folder must not stand in for packages of the same names.
-    command = [sys.executable, "-P", str(_SCRIPT), str(file.absolute()), str(threads)]
+    told = (str(file.absolute()), str(threads), json.dumps([list(shape) for shape in shapes]))
+    command = [sys.executable, "-P", str(_SCRIPT), *told]
     done = subprocess.run(ending_with_parent(command), capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines()

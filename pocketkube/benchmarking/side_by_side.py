@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from pocketkube.benchmarking.environment import doubts, environment
-from pocketkube.benchmarking.latency import Times, measure_latencies
+from pocketkube.benchmarking.latency import Times, measure_latencies, shared_inputs
 from pocketkube.benchmarking.memory import measure_loading
 from pocketkube.benchmarking.number_format import number_format
 from pocketkube.benchmarking.results import BenchmarkReport, FileFigures, Percentiles, percentiles
@@ -52,12 +52,11 @@ def benchmark(
         else:
             prove(file, max(settings.threads))
     opened = [LiteRTModel(file, max(settings.threads)) for file in files]
-    for model in opened:
-        _check_inputs(model, examples)
+    shapes = [(1, *array.shape[1:]) for array in shared_inputs(opened, examples)]
     scores = _scores(opened, examples)
     del opened
     reference = 1 if 1 in settings.threads else settings.threads[0]
-    loading = measure_loading(files, reference)
+    loading = measure_loading(files, reference, shapes)
     latencies = measure_latencies(files, settings, examples)
     times = latencies.threads
     figures = tuple(
@@ -100,11 +99,6 @@ def _percentiles(times: Times, place: int) -> Percentiles:
 
 def _score_name(score: Score | None) -> str | None:
     return None if score is None or score.judged.score is None else score.wording.score_name
-
-
-def _check_inputs(model: LiteRTModel, examples: Samples | None) -> None:
-    if examples:
-        model.fit_inputs(examples.inputs, examples.origin)
 
 
 def _scores(models: Sequence[LiteRTModel], examples: Samples | None) -> list[Score | None]:

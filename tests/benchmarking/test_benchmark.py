@@ -213,7 +213,7 @@ def test_peak_memory_grows_with_the_model_and_leaves_the_runtime_out(tmp_path):
     for width in (8, 2048):
         files.append(tmp_path / f"{width}.tflite")
         files[-1].write_bytes(convert_litert(net(width), "float32"))
-    small, large = measure_loading(files, 1)
+    small, large = measure_loading(files, 1, [(1, 6)])
     weights_bytes = 2048 * 2048 * 4
     # Python, numpy and the runtime take some 50 MB, none of which is the small model's.
     assert 0 <= small.peak_memory_bytes < 10e6
@@ -238,6 +238,13 @@ def any_size(tmp_path_factory):
     for name, shape in (("open", (1, None, None, 3)), ("fixed", (1, 256, 256, 3))):
         (folder / f"{name}.tflite").write_bytes(of_signature(model, shape))
     return folder
+
+
+def test_a_file_of_any_size_takes_the_memory_that_one_of_the_examples_size_takes(any_size):
+    files = [any_size / "fixed.tflite", any_size / "open.tflite"]
+    one_plane = 4 * 8 * 254**2
+    fixed, opened = measure_loading(files, 1, [(1, 256, 256, 3)])
+    assert min(fixed.peak_memory_bytes, opened.peak_memory_bytes) > one_plane
 
 
 def test_a_file_of_any_size_is_measured_at_that_of_its_examples_and_not_without(any_size, tmp_path):
@@ -519,4 +526,4 @@ def test_a_process_that_dies_says_what_it_said_itself(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(memory, "_SCRIPT", script)
     with pytest.raises(UserError, match=r"small.tflite: .*\(an abort: terminate called\)"):
-        measure_loading([tmp_path / "small.tflite"], 1)
+        measure_loading([tmp_path / "small.tflite"], 1, [(1, 6)])
