@@ -335,7 +335,7 @@ def _latency_table(options: Namespace) -> None:
             f"--threads: a table is of one number of threads, 1 to {MOST_THREADS}; received "
             f"{' '.join(map(str, threads))}."
         )
-    from pocketkube.latency_table.measuring import measure_table
+    from pocketkube.latency_table.measuring import begin_anew, measure_table
     from pocketkube.latency_table.network_files import read_networks
     from pocketkube.latency_table.shown_table import render_latency_table
     from pocketkube.spec.sections import Benchmark
@@ -347,6 +347,7 @@ def _latency_table(options: Namespace) -> None:
     if nodes:
         table = _table_on_cluster(networks, *nodes, options.output, threads[0])
     else:
+        begin_anew(options.output)
         table = measure_table(networks, options.output, threads=threads[0])
     if options.json:
         print(table.model_dump_json(indent=1))

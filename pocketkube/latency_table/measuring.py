@@ -93,6 +93,8 @@ def measure_table(
     """
     plans = list(_plans(networks))
     table = _begun(file, threads)
+    # Of what was measured before an interruption, they hold as they did.
+    known_warnings = table.warnings
     watch, uncompressed_ms = Watch(), list[float]()
     clock = ClockWatch([core.number for core in processor().cores])
     clock.begin()
@@ -114,16 +116,30 @@ def measure_table(
                 clock.look()
                 done += 1
                 shown.update(done)
+            warnings = (
+                *known_warnings,
+                *doubts(environment()),
+                *load_of(watch.stop(), [[[1.0]]], clock.clock()).warnings,
+                *drift_warnings(uncompressed_ms),
+            )
+            table = table.model_copy(update={"warnings": tuple(dict.fromkeys(warnings))})
             write_table(table, file)
     table = _fitted(table, networks)
-    warnings = (
-        *doubts(environment()),
-        *load_of(watch.stop(), [[[1.0]]], clock.clock()).warnings,
-        *drift_warnings(uncompressed_ms),
-    )
-    table = table.model_copy(update={"warnings": warnings})
     write_table(table, file)
     return table
+
+
+def begin_anew(file: Path) -> None:
+    """Removes a table that is complete, so that all is measured again; an interrupted one stays.
+
+    Args:
+        file: Where the table is to be written.
+
+    Raises:
+        UserError: If it is a file of another kind.
+    """
+    if file.exists() and read_table(file).calls:
+        file.unlink()
 
 
 def drift_warnings(uncompressed_ms: Sequence[float]) -> tuple[str, ...]:
