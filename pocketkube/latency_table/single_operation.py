@@ -116,13 +116,15 @@ class _File:
 
     def constant(self, source: int) -> int:
         """Adds a constant of the source."""
-        stored = self._source.stored(source)
+        stored, entry = self._source.stored(source), self._source.tensors[source]
+        if stored is not entry:
+            return self.weights(source, entry.shape)
         data = self._source.model.buffers[stored.buffer].data
         return self._add_tensor(stored, stored.shape, data)
 
     def weights(self, source: int, shape: Sequence[int]) -> int:
         """Adds weights like those of the source, in another shape."""
-        # Halves and sparse weights are unpacked once, when a file is loaded.
+        # Halves and sparse weights are unpacked when a file is loaded: the operation reads floats.
         entry = self._source.tensors[source]
         return self._add_tensor(entry, shape, _some(shape, entry.type))
 

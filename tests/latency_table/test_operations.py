@@ -119,3 +119,24 @@ def test_tensors_that_begin_with_steps_of_time_are_measured(tmp_path: Path) -> N
     content = convert_litert(model, "int8", calibration=(np.ones((2, 4, 3), "float32"),))
     table = measure_table([TimedNetwork("net", "int8", content)], tmp_path / "table.json", rounds=1)
     assert any(kind.startswith("UNPACK int8") for kind in table.by_kind)
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        (layers.PReLU(shared_axes=[1, 2]), "PRELU float32"),
+        (layers.LayerNormalization(), "MUL float32"),
+        (layers.Conv2D(4, 1, groups=2), "CONV_2D float32 4x4, kernel 1x1"),
+        (layers.DepthwiseConv2D(3, depth_multiplier=2), "DEPTHWISE_CONV_2D float32 4x4, kernel 3x3"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else type(each).__name__,
+)
+def test_weights_in_halves_are_measured_as_the_floats_that_they_are_computed_in(
+    layer: keras.layers.Layer, kind: str, tmp_path: Path
+) -> None:
+    image = keras.Input((4, 4, 4))
+    x = layers.Conv2D(4, 1)(image)
+    model = keras.Model(image, layers.Conv2D(4, 1)(layer(x)))
+    file = TimedNetwork("net", "float16", convert_litert(model, "float16"))
+    table = measure_table([file], tmp_path / "table.json", rounds=1)
+    assert any(each.startswith(kind) for each in table.by_kind)
