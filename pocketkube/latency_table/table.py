@@ -183,6 +183,9 @@ class LatencyTable(_Facts):
     def call(self, number_format: str) -> CallCost:
         """The cost of a call in a number format.
 
+        Halves are computed in as 32-bit floats once a file is loaded, and cost what these do where they
+        were not measured.
+
         Raises:
             UserError: If it was not measured.
         """
@@ -191,10 +194,13 @@ class LatencyTable(_Facts):
                 "The latency table is not complete: its measurement was interrupted; start the same "
                 "command again, which goes on from there."
             )
+        if number_format == "float16" and "float16" not in self.calls:
+            number_format = "float32"
         if number_format not in self.calls:
             raise UserError(
-                f"The latency table has no times in {number_format}, only in {', '.join(self.calls)}; "
-                "measure one with pocketkube benchmark --table."
+                f"The latency table has no times in {number_format}, only in {', '.join(self.calls)}: "
+                "end the stages in one of these, or measure a table of files that the component "
+                f"prepare_latency_table made with formats: [{number_format}]."
             )
         return self.calls[number_format]
 

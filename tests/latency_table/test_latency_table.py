@@ -174,7 +174,11 @@ def test_a_budget_adds_up_what_operations_take_at_any_counts() -> None:
         convolutions = 2 + 0.5 * (3 * a + a * b)
         wanted_us = 10 + 2 * (convolutions + 0.25 * 48 * b)
         assert budget.latency_ms({"a": a, "b": b}) == pytest.approx(wanted_us / 1000)
-    with pytest.raises(UserError, match="has no times in int8, only in float32"):
+    # Halves are unpacked when a file is loaded.
+    assert made_up().call("float16") == made_up().call("float32")
+    own = {each: CallCost(overhead_us=us, scale=1.0) for each, us in (("float32", 1), ("float16", 2))}
+    assert made_up(calls=own).call("float16").overhead_us == 2
+    with pytest.raises(UserError, match=r"has no times in int8, only in float32: .* formats: \[int8\]"):
         Latency(costs, made_up(), followed, "int8").latency_ms({})
     with pytest.raises(UserError, match="not complete"):
         Latency(costs, made_up(calls={}), followed, "float32").latency_ms({})
