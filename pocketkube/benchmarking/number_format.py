@@ -1,10 +1,15 @@
 """Tells a LiteRT file's number format from the tensors in it."""
 
+from collections import Counter
 from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
-_INTEGERS = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16)
+_INTEGERS = {
+    schema.TensorType.INT8: "int8",
+    schema.TensorType.UINT8: "uint8",
+    schema.TensorType.INT16: "int16",
+}
 
 
 def number_format(file: Path) -> str:
@@ -14,11 +19,13 @@ def number_format(file: Path) -> str:
         file: A .tflite file that LiteRT has accepted.
 
     Returns:
-        "int8" if what flows between operations is quantized, "dynamic" if only weights are,
-        "float16" if weights are halves, else "float32".
+        "int8", "uint8" or "int16" if what flows between operations is quantized, whichever most of it
+        is: ends of 8-bit files may be of another type, and so are states of LSTMs. "dynamic" if only
+        weights are, "float16" if weights are halves, else "float32".
     """
     root = schema.Model.GetRootAs(file.read_bytes(), 0)
-    weights, flowing = set(), set()
+    weights: set[int] = set()
+    flowing: Counter[int] = Counter()
     for graph in (root.Subgraphs(number) for number in range(root.SubgraphsLength())):
         for tensor in (graph.Tensors(number) for number in range(graph.TensorsLength())):
             buffer = root.Buffers(tensor.Buffer())
@@ -28,10 +35,11 @@ def number_format(file: Path) -> str:
             quantized = quantization is not None and quantization.ScaleLength() > 0
             if constant:
                 weights.add(tensor.Type())
-            elif quantized:
-                flowing.add(tensor.Type())
-    if flowing.intersection(_INTEGERS):
-        return "int8"
+            elif quantized and tensor.Type() in _INTEGERS:
+                flowing[tensor.Type()] += 1
+    if flowing:
+        ((most, _),) = flowing.most_common(1)
+        return _INTEGERS[most]
     if weights.intersection((*_INTEGERS, schema.TensorType.INT4)):
         return "dynamic"
     return "float16" if schema.TensorType.FLOAT16 in weights else "float32"

@@ -39,7 +39,7 @@ class FileFigures:
 
     Attributes:
         file: The file's name; its path where two files bear the same name.
-        format: "float32", "float16", "dynamic" or "int8".
+        format: "float32", "float16", "dynamic", "int8", "int16" or "uint8"; see `number_format`.
         score: Accuracy, or minus an error, over all test examples; the mean over the outputs. None
             without examples, and where outputs are scored in different units.
         heads: The score of each output by itself.

@@ -17,11 +17,12 @@ from rich.console import Console
 import pocketkube as pk
 from pocketkube.benchmarking import benchmark, environment, memory, render_table
 from pocketkube.benchmarking.memory import measure_loading
+from pocketkube.benchmarking.number_format import number_format
 from pocketkube.benchmarking.samples import load_samples
 from pocketkube.benchmarking.timing import Rounds
 from pocketkube.deploy import convert_litert
 from pocketkube.errors import UserError
-from pocketkube.litert.flatbuffer import write_model
+from pocketkube.litert.flatbuffer import is_constant, read_model, write_model
 from pocketkube.litert.running import LiteRTModel
 from pocketkube.spec.sections import Benchmark
 from pocketkube.stages.without_data import random_inputs
@@ -147,6 +148,16 @@ def test_the_report_goes_through_json_unchanged_with_the_keys_of_result_json(rep
 def test_the_number_format_is_read_from_the_file(place, name):
     figures = benchmark([place / f"{name}.tflite"], Benchmark(runs=5, threads=(1,))).files[0]
     assert figures.format == {"ints": "int8"}.get(name, name)
+
+
+@pytest.mark.parametrize(("kind", "named"), [("INT16", "int16"), ("UINT8", "uint8")])
+def test_integers_of_other_sizes_are_not_called_int8(place, tmp_path, kind, named):
+    model = read_model((place / "int8.tflite").read_bytes())
+    for tensor in model.subgraphs[0].tensors:
+        if tensor.type == schema.TensorType.INT8 and not is_constant(model, tensor):
+            tensor.type = getattr(schema.TensorType, kind)
+    (tmp_path / "net.tflite").write_bytes(write_model(model, 1 << 16))
+    assert number_format(tmp_path / "net.tflite") == named
 
 
 def test_integer_ends_are_scaled_on_the_way_in_and_out(place):
