@@ -19,7 +19,7 @@ from pocketkube.kube.pod_parts import (
     tolerations,
     without_token,
 )
-from pocketkube.spec.sections import Cluster
+from pocketkube.spec.sections import BenchmarkPods, Cluster
 
 CONTAINER = "benchmark"
 # Pods that bear these keep off each other's nodes, whosoever's they are.
@@ -89,7 +89,8 @@ def benchmark_job(work: Measurement, cluster: Cluster) -> dict[str, Any]:
                     },
                 ]
             },
-            "activeDeadlineSeconds": 60 * asked.timeout_minutes,
+            # Waiting for a node is none of the time that measuring has: each pod has its own deadline.
+            "activeDeadlineSeconds": longest_s(asked),
             "ttlSecondsAfterFinished": asked.ttl_seconds,
             "template": {
                 "metadata": {"labels": labels},
@@ -99,10 +100,16 @@ def benchmark_job(work: Measurement, cluster: Cluster) -> dict[str, Any]:
     }
 
 
+def longest_s(asked: BenchmarkPods) -> int:
+    """For how many seconds the Job may be there: its pods wait for nodes, and then they measure."""
+    return asked.pending_seconds + 60 * asked.timeout_minutes
+
+
 def _pod(work: Measurement, cluster: Cluster) -> dict[str, Any]:
     asked = cluster.benchmark
     return {
         "restartPolicy": "Never",
+        "activeDeadlineSeconds": 60 * asked.timeout_minutes,
         **without_token(cluster),
         **pull_secrets(asked.image_pull_secrets),
         "nodeSelector": asked.selected,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
 from pocketkube.errors import UserError
-from pocketkube.kube.benchmark_job import CONTAINER, Measurement, benchmark_job
+from pocketkube.kube.benchmark_job import CONTAINER, Measurement, benchmark_job, longest_s
 from pocketkube.kube.failures import NotInTime
 from pocketkube.kube.logs import follow_log
 from pocketkube.kube.objects import JOB, POD, delete, find, get, met_condition
@@ -30,6 +30,8 @@ _LOOK_S = 2.0
 _LOG_S = 20.0
 # What the Job's own deadline does not end, as where its controller is away.
 _GRACE_S = 120.0
+# Kubernetes's word for a Job, and for a pod, that has come to its deadline.
+_TOO_LONG = "DeadlineExceeded"
 
 
 class NodePool:
@@ -102,6 +104,8 @@ class NodePoolJob(EndsWhenFollowed):
         self._session, self._asked, self._is_adopted = session, cluster.benchmark, is_adopted
         self._lines: SimpleQueue[str] = SimpleQueue()
         self._pods: dict[str, _Followed] = {}
+        self._waited_for: Stuck | None = None
+        self._has_run = False
 
     def follow(self) -> Iterator[str]:
         """See `Job`."""
@@ -109,9 +113,8 @@ class NodePoolJob(EndsWhenFollowed):
             return
         what = "is there already, and followed" if self._is_adopted else "is created"
         yield f"Job {self.name} {what}"
-        seconds = 60.0 * self._asked.timeout_minutes + _GRACE_S
+        seconds = longest_s(self._asked) + _GRACE_S
         stuck_since: float | None = None
-        said = ""
         for seen in watch_with_pauses(
             self._session, POD, labels=self._labels, seconds=seconds, pause_s=_LOOK_S
         ):
@@ -130,13 +133,16 @@ class NodePoolJob(EndsWhenFollowed):
                 yield from self._said()
                 self._outcome = self._done() if met_condition(job, "Complete") else self._failure(job)
                 return
+            # The Job would try again for what time is left to it.
+            if self._is_late:
+                break
             stuck = self._why_waiting(job)
             stuck_since = None if stuck is None else stuck_since or time.monotonic()
-            if stuck is not None and str(stuck) != said:
-                said = str(stuck)
-                yield f"waits: {said}"
+            if stuck is not None and str(stuck) != str(self._waited_for):
+                self._waited_for = stuck
+                yield f"waits: {stuck}"
             if stuck and stuck_since and time.monotonic() - stuck_since > self._asked.pending_seconds:
-                self._outcome = Outcome(1, cause_of_waiting(stuck), f"Nothing was measured: {stuck}.")
+                self._outcome = _unstarted(stuck)
                 self._delete()
                 return
         self._outcome = self._late()
@@ -155,6 +161,8 @@ class NodePoolJob(EndsWhenFollowed):
     def _note(self, pod: Document) -> None:
         followed = self._pods.setdefault(pod["metadata"]["name"], _Followed(pod))
         followed.pod = pod
+        states = [each["state"] for each in pod["status"].get("containerStatuses", ())]
+        self._has_run |= any("running" in state or "terminated" in state for state in states)
         if followed.reader is None and pod["spec"].get("nodeName"):
             # A reader that waits for a node that went must not keep this process.
             followed.reader = threading.Thread(target=self._read, args=(followed,), daemon=True)
@@ -199,7 +207,7 @@ class NodePoolJob(EndsWhenFollowed):
         for pod in find(self._session, POD, self._labels):
             self._note(pod)
         condition = met_condition(job, "Failed") or {}
-        if condition.get("reason") == "DeadlineExceeded":
+        if self._is_late or condition.get("reason") == _TOO_LONG:
             return self._late()
         ended = [
             (followed, ending)
@@ -212,7 +220,15 @@ class NodePoolJob(EndsWhenFollowed):
         # What a pod refuses says more than that others were ended with it.
         return _of_pod(*min(ended, key=lambda pair: pair[1].exit_code != UserError.EXIT_CODE))
 
+    @property
+    def _is_late(self) -> bool:
+        """Whether a pod has measured for longer than it may."""
+        endings = (why_ended(followed.pod) for followed in self._pods.values())
+        return any(ending is not None and ending.reason == _TOO_LONG for ending in endings)
+
     def _late(self) -> Outcome:
+        if self._waited_for and not self._has_run:
+            return _unstarted(self._waited_for)
         minutes = self._asked.timeout_minutes
         reason = f"Measuring took longer than cluster.benchmark.timeout_minutes, {minutes}."
         return Outcome(1, Cause.TIME_OUT, reason)
@@ -221,6 +237,10 @@ class NodePoolJob(EndsWhenFollowed):
         # What came of it is known already, and the pod of a node that is gone takes its time.
         with suppress(NotInTime):
             delete(self._session, JOB, self.name)
+
+
+def _unstarted(stuck: Stuck) -> Outcome:
+    return Outcome(1, cause_of_waiting(stuck), f"Nothing was measured: {stuck}.")
 
 
 def _of_pod(followed: _Followed, ending: Ending) -> Outcome:

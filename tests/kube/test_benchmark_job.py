@@ -98,7 +98,9 @@ def test_it_goes_with_the_task_and_ends_in_time() -> None:
     assert job["metadata"]["ownerReferences"] == [
         {"apiVersion": "v1", "kind": "Pod", "name": "task", "uid": "uid-1"}
     ]
-    assert job["spec"]["activeDeadlineSeconds"] == 1200
+    # A pod measures for 20 minutes at most, after up to 10 in which it waits for its node.
+    assert pod()["activeDeadlineSeconds"] == 1200
+    assert job["spec"]["activeDeadlineSeconds"] == 1800
     # What the stage refuses is not tried again; a lost node does not count.
     refused, lost = job["spec"]["podFailurePolicy"]["rules"]
     assert (refused["action"], refused["onExitCodes"]["values"]) == ("FailJob", [2])

@@ -148,7 +148,9 @@ class BenchmarkPods(Pods):
     )
     image_pull_secrets: tuple[Place, ...] = Field((), description="Secrets to pull the image with.")
     environment: dict[str, str] = Field({}, description="More environment variables of the pods.")
-    timeout_minutes: Count = Field(60, description="Measuring is given up after so long.")
+    timeout_minutes: Count = Field(
+        60, description="Measuring is given up after so long, not counting the wait for a node."
+    )
     pending_seconds: Count = Field(
         600,
         description="It is given up, too, where a pod finds no node, no quota or no image for so long.",
