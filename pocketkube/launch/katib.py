@@ -35,7 +35,8 @@ from pocketkube.spec.sections import Cluster
 EXPERIMENT = Kind(API_VERSION, "Experiment")
 NAMESPACE = Kind("v1", "Namespace")
 _OF_EXPERIMENT = "katib.kubeflow.org/experiment={}"
-_OF_TRIAL = "katib.kubeflow.org/trial={}"
+_TRIAL_LABEL = "katib.kubeflow.org/trial"
+_OF_TRIAL = f"{_TRIAL_LABEL}={{}}"
 _LOOK_S = 2.0
 # Why nothing starts is asked for less often.
 _REASON_S = 10.0
@@ -277,7 +278,7 @@ class RunningExperiment(EndsWhenFollowed):
     def _why_waiting(self) -> tuple[Stuck | None, bool]:
         """What keeps pods from starting, and whether a trial's pod runs."""
         pods = find(self._session, POD, _OF_EXPERIMENT.format(self.name))
-        service = [pod for pod in pods if "katib.kubeflow.org/trial" not in pod["metadata"]["labels"]]
+        service = [pod for pod in pods if _TRIAL_LABEL not in pod["metadata"]["labels"]]
         goes_on = any(
             pod["status"].get("phase") == "Running" and pod not in service and not why_ended(pod)
             for pod in pods
@@ -286,10 +287,13 @@ class RunningExperiment(EndsWhenFollowed):
             if why_ended(pod) is None and (stuck := why_stuck(self._session, pod)):
                 return stuck, goes_on
         running = [name for name, trial in self._trials.items() if trial.state == "running"]
+        # A warning stays when what it tells of has passed, as a quota that was full for a moment.
+        have_pods = {pod["metadata"]["labels"].get(_TRIAL_LABEL) for pod in pods}
         for name in running:
-            if stuck := why_no_pods(self._session, self._documents[name]):
+            if name not in have_pods and (stuck := why_no_pods(self._session, self._documents[name])):
                 return stuck, goes_on
-        suggestion = None if running else get(self._session, SUGGESTION, self.name)
+        begins = any(pod["status"].get("phase") == "Pending" for pod in service)
+        suggestion = None if running or begins else get(self._session, SUGGESTION, self.name)
         if suggestion and (stuck := why_no_pods(self._session, suggestion)):
             return stuck, goes_on
         if service:

@@ -54,6 +54,7 @@ class Operator:
         pods: The selector of labels of a job's pods, by its name.
         launcher: The label of the pod that starts the others.
         launcher_job: The name of the batch Job of that pod, by the job's name.
+        workers: How many other pods a job has.
         succeeded: The condition of a job that is done.
     """
 
@@ -62,6 +63,7 @@ class Operator:
     pods: str
     launcher: tuple[str, str]
     launcher_job: str
+    workers: Callable[[Document], int]
     succeeded: str
 
 
@@ -71,6 +73,7 @@ MPI_OPERATOR = Operator(
     "training.kubeflow.org/job-name={}",
     ("training.kubeflow.org/job-role", "launcher"),
     "{}-launcher",
+    lambda job: job["spec"]["mpiReplicaSpecs"]["Worker"]["replicas"],
     "Succeeded",
 )
 TRAINER = Operator(
@@ -79,6 +82,7 @@ TRAINER = Operator(
     "jobset.sigs.k8s.io/jobset-name={}",
     ("jobset.sigs.k8s.io/replicatedjob-name", "launcher"),
     "{}-launcher-0",
+    lambda job: job["spec"]["trainer"]["numNodes"] - 1,
     "Complete",
 )
 # The condition of a job that has failed, whoever runs it.
@@ -273,10 +277,15 @@ class RunningJob(EndsWhenFollowed):
         for pod in pods:
             if stuck := why_stuck(self._session, pod):
                 return stuck
-        if stuck := why_no_pods(self._session, job):
-            return stuck
         launcher = get(self._session, JOB, self._operator.launcher_job.format(self.name))
-        if launcher and (stuck := why_no_pods(self._session, launcher)):
+        workers = self._pods.workers
+        are_all_there = len(workers) >= self._operator.workers(job)
+        # When all workers run, what lacks is the launcher's Job.
+        is_launchers_turn = launcher is None and all(_runs(pod) for pod in workers)
+        # A warning stays when what it tells of has passed: a quota may have been full for a moment.
+        if (not are_all_there or is_launchers_turn) and (stuck := why_no_pods(self._session, job)):
+            return stuck
+        if launcher and not self._pods.launchers and (stuck := why_no_pods(self._session, launcher)):
             return stuck
         return None if pods else nothing_happens(self._operator.kind, self.name, self._session)
 
@@ -343,12 +352,17 @@ class _Pods:
     @property
     def launcher_runs(self) -> bool:
         """Whether one of the launcher's pods runs."""
-        return any(
-            self._is_launcher(pod)
-            and pod["status"].get("phase") == "Running"
-            and pod["metadata"]["uid"] not in self._endings
-            for pod in self.there
-        )
+        return any(_runs(pod) for pod in self.launchers)
+
+    @property
+    def launchers(self) -> list[Document]:
+        """The launcher's pods that have not ended."""
+        return [pod for pod in self._not_ended if self._is_launcher(pod)]
+
+    @property
+    def workers(self) -> list[Document]:
+        """The other pods that have not ended."""
+        return [pod for pod in self._not_ended if not self._is_launcher(pod)]
 
     @property
     def there(self) -> list[Document]:
@@ -381,6 +395,10 @@ class _Pods:
     def endings(self) -> list[Ending]:
         """How pods ended that have."""
         return list(self._endings.values())
+
+    @property
+    def _not_ended(self) -> list[Document]:
+        return [pod for pod in self.there if pod["metadata"]["uid"] not in self._endings]
 
     def _is_launcher(self, pod: Document) -> bool:
         key, value = self._operator.launcher
@@ -423,6 +441,10 @@ def _exit_code(pod: Document) -> int | None:
         if ended := container.get("state", {}).get("terminated"):
             return int(ended["exitCode"])
     return None
+
+
+def _runs(pod: Document) -> bool:
+    return bool(pod["status"].get("phase") == "Running")
 
 
 def _is_suspended(job: Document) -> bool:

@@ -154,6 +154,47 @@ def test_trials_that_others_made_have_numbers_of_their_own(monkeypatch: pytest.M
     assert [(trial.number, trial.state) for trial in running.trials] == [(4, "done"), (5, "done")]
 
 
+@pytest.mark.parametrize("of", ["trial", "service"])
+def test_a_warning_that_came_before_a_pod_is_not_why_the_search_waits(
+    of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quota = {
+        "type": "Warning",
+        "reason": "FailedCreate",
+        "message": "exceeded quota: small",
+        "lastTimestamp": "2026-11-29T12:00:00Z",
+    }
+    labels = {"katib.kubeflow.org/trial": "a"} if of == "trial" else {}
+    pulls = {
+        "metadata": {"name": "p", "uid": "p", "labels": labels},
+        "status": {"phase": "Pending"},
+    }
+    pods: list[dict[str, Any]] = []
+    owner = {"kind": "Trial" if of == "trial" else "Suggestion", "metadata": {"name": "a", "uid": "a"}}
+
+    def found(_: object, kind: Any, *__: str, fields: str = "") -> tuple[dict[str, Any], ...]:
+        if kind.name == "Event":
+            return (quota,) if fields == "involvedObject.uid=a" else ()
+        return tuple(pods)
+
+    for module in ("kube.pods", "launch.katib"):
+        monkeypatch.setattr(f"pocketkube.{module}.find", found)
+    monkeypatch.setattr("pocketkube.launch.katib.get", lambda *_: owner)
+    experiment = {
+        "metadata": {"name": "search-1", "uid": "1"},
+        "spec": {"algorithm": {"algorithmName": "pocketkube-milp"}, "maxTrialCount": 4},
+    }
+    session = Session(None, "team")  # type: ignore[arg-type]
+    search = RunningExperiment(session, experiment, PROBLEM, Cluster(), is_adopted=False)
+    if of == "trial":
+        monkeypatch.setattr(RunningExperiment, "_number", lambda *_: 0)
+        list(search._see(document() | owner))
+    stuck, _ = search._why_waiting()
+    assert str(stuck) == f"{owner['kind']} a does not start (FailedCreate): exceeded quota: small"
+    pods.append(pulls)
+    assert search._why_waiting() == (None, False)
+
+
 def test_the_suggestion_tells_the_order() -> None:
     suggestion = {"status": {"suggestions": [{"name": "b"}, {"name": "a"}]}}
     assert order_of(suggestion) == ("b", "a")
