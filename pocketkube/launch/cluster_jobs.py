@@ -1,6 +1,5 @@
 """What jobs on a cluster have in common: their start, their end, the way to the object store."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
@@ -9,8 +8,7 @@ from pocketkube.kube.session import Session
 from pocketkube.kube.transport import Document
 from pocketkube.launch.outcome import Outcome
 from pocketkube.spec.sections import Cluster
-
-_ENDPOINT, _REGION = "AWS_ENDPOINT_URL_S3", "AWS_REGION"
+from pocketkube.storage.server_settings import ENDPOINTS, REGIONS, named_endpoint, region
 
 
 def start_or_adopt(
@@ -44,8 +42,8 @@ def store_of(cluster: Cluster) -> dict[str, str]:
     What whoever starts the job has in the environment holds, where the section names no server.
     """
     told = {
-        _ENDPOINT: cluster.object_store.endpoint or os.environ.get(_ENDPOINT),
-        _REGION: os.environ.get(_REGION),
+        ENDPOINTS[0]: cluster.object_store.endpoint or named_endpoint(),
+        REGIONS[0]: region(),
     }
     return {name: value for name, value in told.items() if value}
 

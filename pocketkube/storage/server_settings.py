@@ -21,7 +21,12 @@ SECRET = "POCKETKUBE_STORE_SECRET"
 def is_named() -> bool:
     """Whether the environment names a server, and keys for it."""
     keys = [os.environ.get(name) for name in (ACCESS_KEY, SECRET_KEY)]
-    return all([_first_set(ENDPOINTS)[1], *keys])
+    return all([named_endpoint(), *keys])
+
+
+def named_endpoint() -> str | None:
+    """The server's URL as the environment has it."""
+    return _first_set(ENDPOINTS)[1]
 
 
 def endpoint(address: S3Address) -> str:
@@ -37,8 +42,9 @@ def endpoint(address: S3Address) -> str:
     if found is None:
         if secret_name():
             raise UserError(
-                f"{address}: no server is named; the pod's namespace needs the ConfigMap "
-                "pocketkube-object-store, with its URL as endpoint."
+                f"{address}: no server is named; set {ENDPOINTS[0]}, which a pod has from "
+                "cluster.object_store.endpoint or, in a pipeline, from the key endpoint of the "
+                "ConfigMap pocketkube-object-store in its namespace."
             )
         raise UserError(
             f"{address}: no server is named; set {ENDPOINTS[0]}, as in http://minio.kubeflow:9000."

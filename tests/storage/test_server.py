@@ -53,6 +53,16 @@ def test_an_environment_that_lacks_something(s3: Gateway, tmp_path, monkeypatch,
     assert name in fetch(tmp_path)
 
 
+def test_a_pod_that_is_told_of_no_server_says_where_it_would_be(
+    s3: Gateway, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "")
+    monkeypatch.setenv("POCKETKUBE_STORE_SECRET", "team-keys")
+    line = fetch(tmp_path)
+    assert "no server is named; set AWS_ENDPOINT_URL_S3, which a pod has from" in line
+    assert "cluster.object_store.endpoint or, in a pipeline, from the key endpoint of the" in line
+
+
 def test_without_keys_what_anybody_may_read_is_read(s3: Gateway, bundle: Path, tmp_path, monkeypatch):
     place = parse_uri(f"s3://{BUCKET}/public/a")
     send_folder(bundle, place)

@@ -21,7 +21,7 @@ from pocketkube.kube.objects import CONFIG_MAP, SECRET, get
 from pocketkube.kube.session import Session
 from pocketkube.spec.sections import USUAL_WORK
 from pocketkube.storage import parse_uri
-from pocketkube.storage.server_settings import CERTIFICATES, ENDPOINTS, is_key
+from pocketkube.storage.server_settings import CERTIFICATES, ENDPOINTS, is_key, named_endpoint
 
 LAUNCHER, SETTINGS = "kfp-launcher", "pocketkube-object-store"
 # What is found by this name from every namespace.
@@ -185,8 +185,7 @@ def _reached(session: Session, subject: str, store: Store) -> Iterator[Finding]:
             "line break (echo -n KEY | base64)",
         )
         return
-    own = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), "")
-    addresses = dict.fromkeys(filter(None, (store.endpoint, own)))
+    addresses = dict.fromkeys(filter(None, (store.endpoint, named_endpoint())))
     reasons = []
     for address in addresses:
         try:
