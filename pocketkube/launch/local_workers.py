@@ -10,6 +10,8 @@ from pocketkube.launch.job import Call
 from pocketkube.launch.processes import ProcessJob
 from pocketkube.processes.cores import threads_of_each
 
+_PACKAGES = Path(__file__).parents[2]
+
 
 class LocalWorkers:
     """Runs each call in several processes, which share the machine's cores.
@@ -41,8 +43,14 @@ class LocalWorkers:
                 f"training.workers: {self.processes} processes need Horovod (make horovod), which is "
                 "not there; install it, or set workers to 1."
             )
-        environment = {**threads_of_each(self.processes), **os.environ}
+        paths = [str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {
+            **threads_of_each(self.processes),
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+        }
         lease = ["--lease", str(self._lease)] if self._lease else []
         options = ["--processes", str(self.processes), *lease]
-        words = ["-m", "pocketkube.launch.elastic", *options, "--", *call.argv()]
+        # -P: a user's signal.py in the current folder must not stand in for Python's own.
+        words = ["-P", "-m", "pocketkube.launch.elastic", *options, "--", *call.argv()]
         return ProcessJob([sys.executable, *words], environment)

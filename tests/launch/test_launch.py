@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -112,6 +114,18 @@ def test_work_that_is_not_shared_is_refused_by_a_launcher_of_several(tmp_path: P
     call = call_of(spec, "result", {"model": tmp_path}, tmp_path / "file")
     with pytest.raises(UserError, match=r"^export_litert does not share its work: .*workers to 1"):
         LocalWorkers(2).start(call)
+
+
+@pytest.mark.skipif(find_spec("horovod") is None, reason="Horovod is missing: run make horovod")
+@pytest.mark.parametrize("name", ["signal", "statistics"])
+def test_files_of_the_current_folder_do_not_stand_in_for_pythons_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name}.py of the current folder')\n")
+    monkeypatch.chdir(tmp_path)
+    words = ["stage", "nonsense", "--config", "{}", "--output", "there"]
+    call = SimpleNamespace(stage="nonsense", shared=True, argv=lambda: words)
+    assert LocalWorkers(2).start(call).outcome.reason.startswith("There is no stage nonsense")
 
 
 SLEEPING = "print(os.getpid(), flush=True); time.sleep(300)"

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("words", nargs="+", help="the words after pocketkube, behind --")
     options = parser.parse_args(arguments)
     interrupt_at_sigterm()
-    program = [sys.executable, "-m", "pocketkube", *options.words]
+    program = [sys.executable, "-P", "-m", "pocketkube", *options.words]
     with _leased(options.lease) as descriptors:
         run = ElasticRun(ThisMachine(program, descriptors), 1, options.processes, _LOOPBACK)
         try:
