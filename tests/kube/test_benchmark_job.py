@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from pocketkube.errors import UserError
 from pocketkube.kube.benchmark_job import INDEX, Measurement, benchmark_job
 from pocketkube.kube.pod_parts import Owner
 from pocketkube.spec import parse_settings
@@ -105,3 +108,10 @@ def test_it_goes_with_the_task_and_ends_in_time() -> None:
     refused, lost = job["spec"]["podFailurePolicy"]["rules"]
     assert (refused["action"], refused["onExitCodes"]["values"]) == ("FailJob", [2])
     assert lost["action"] == "Ignore"
+
+
+@pytest.mark.parametrize("section", ["workers", "benchmark"])
+def test_a_job_that_would_be_gone_before_its_end_is_read_is_refused(section: str) -> None:
+    refused = rf"cluster: {section}\.ttl_seconds: must be at least 60; received 0"
+    with pytest.raises(UserError, match=refused):
+        parse_settings(Cluster, {section: {"ttl_seconds": 0}}, "cluster")

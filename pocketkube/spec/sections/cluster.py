@@ -10,6 +10,9 @@ from pocketkube.spec.settings import Count, Place, Settings
 Cpus = Annotated[str, Field(pattern=r"^([0-9]+m|[0-9]+(\.[0-9]+)?)$")]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(M|G|T|Ki|Mi|Gi|Ti)?$")]
 
+# Whoever follows a job reads from it how it ended, and its log: it must not go at once.
+_KEPT_S = 60
+
 
 class Toleration(Settings):
     """A taint of nodes that pods put up with, as in Kubernetes."""
@@ -111,7 +114,7 @@ class WorkerPods(_OfOurImage):
     )
     ttl_seconds: int = Field(
         3600,
-        ge=0,
+        ge=_KEPT_S,
         description="The launcher's pod and log go so long after the end; the job goes with its run.",
     )
     clean_pods: Literal["Running", "All", "None"] = Field(
@@ -155,7 +158,9 @@ class BenchmarkPods(Pods):
         600,
         description="It is given up, too, where a pod finds no node, no quota or no image for so long.",
     )
-    ttl_seconds: int = Field(3600, ge=0, description="A Job that failed is removed after so long.")
+    ttl_seconds: int = Field(
+        3600, ge=_KEPT_S, description="A Job that failed is removed after so long."
+    )
 
     @property
     def selected(self) -> dict[str, str]:
