@@ -56,9 +56,11 @@ class SharedWork:
 def command(work: SharedWork, workers: WorkerPods) -> list[str]:
     """What the launcher's container runs: as many processes, on what pods there are."""
     least = most = work.processes
+    may_change: tuple[str, ...] = ()
     if workers.elastic:
         least, most = workers.elastic.min_workers, workers.elastic.max_workers
-    bounds = ("--min", str(least), "--max", str(most))
+        may_change = ("--elastic",)
+    bounds = ("--min", str(least), "--max", str(most), *may_change)
     metrics = ("--metrics", work.metrics) if work.metrics else ()
     return [*RANKS, "--slots", str(workers.slots), *bounds, *metrics, "--", *work.argv]
 

@@ -29,8 +29,9 @@ _METRIC = re.compile(r"([0-9TZ:.+-]+ )?[^\s=]+=[+-]?[0-9][0-9.eE+-]*")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the processes to their end.
 
-    With `--min` below `--max` workers may come and go, and Horovod connects them over Gloo: training
-    goes on from its last checkpoint, which all have in memory, with those that are there.
+    With `--elastic` workers may come and go, be it only that a lost one is replaced, and Horovod
+    connects them over Gloo: training goes on from its last checkpoint, which all have in memory, with
+    those that are there.
 
     Returns:
         The exit code: mpirun's, which is that of the first rank that failed; else see `ElasticRun`.
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--slots", type=int, required=True, help="processes on a host")
     parser.add_argument("--min", type=int, required=True, help="processes to begin with")
     parser.add_argument("--max", type=int, required=True, help="most processes")
+    parser.add_argument("--elastic", action="store_true", help="lets processes come and go")
     parser.add_argument(
         "--metrics", type=Path, help="file for what the first rank prints as NAME=NUMBER"
     )
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # All pods have the same image.
     program = [sys.executable, "-m", "pocketkube", *options.words]
     try:
-        if options.min == options.max:
+        if not options.elastic:
             return _run_once(options.max, program, options.metrics)
         # Workers reach this pod by its address: it has no name for them.
         own = socket.gethostbyname(socket.gethostname())

@@ -11,8 +11,8 @@ from pocketkube.errors import UserError
 from pocketkube.kube.mpijob import mpijob
 from pocketkube.kube.pod_parts import Owner
 from pocketkube.kube.trainjob import training_runtime, trainjob
-from pocketkube.kube.workers import SharedWork
-from pocketkube.spec.sections import Cluster
+from pocketkube.kube.workers import SharedWork, command
+from pocketkube.spec.sections import Cluster, WorkerPods
 from tests.kube.schemas import Document, crd_validator, refuse_invalid
 from tests.spec.generated import settings_of
 
@@ -148,6 +148,14 @@ def test_what_the_section_says_is_in_the_job() -> None:
 def test_no_secret_is_in_the_document() -> None:
     text = repr(mpijob(WORK, Cluster()))
     assert re.findall(r"'name': 'AWS_SECRET_ACCESS_KEY', '(\w+)'", text) == ["valueFrom"]
+
+
+def test_as_many_workers_at_least_as_at_most_are_elastic_too() -> None:
+    """One that is lost is replaced, and training goes on from its last checkpoint."""
+    assert "--elastic" not in command(WORK, WorkerPods())
+    both = WorkerPods.model_validate({"elastic": {"min_workers": 2, "max_workers": 2}})
+    bounds = ["--min", "2", "--max", "2", "--elastic", "--"]
+    assert [word for word in command(WORK, both) if word in bounds] == bounds
 
 
 def test_a_trainjob_is_refused_what_it_has_no_field_for() -> None:

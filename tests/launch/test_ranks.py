@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pocketkube.launch import ranks
 from pocketkube.launch.lines import lines_by_rank
 
 pytestmark = pytest.mark.skipif(
@@ -72,6 +73,25 @@ def test_ranks_have_the_words_and_the_environment_and_their_code_is_passed_on(
         lines = list(lines_by_rank(process.stdout))
     assert ("0", f"['{code}', '--output', 's3://b/k'] here") in lines
     assert process.returncode == code
+
+
+def test_processes_may_be_lost_where_it_says_so_however_many_there_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Elastic:
+        def __init__(self, _: object, least: int, most: int, __: str) -> None:
+            self.bounds = least, most
+
+        def to_the_end(self) -> int:
+            return 17 if self.bounds == (2, 2) else 1
+
+        def end_all(self) -> None:
+            pass
+
+    monkeypatch.setattr(ranks, "ElasticRun", Elastic)
+    monkeypatch.setattr(ranks, "interrupt_at_sigterm", lambda: None)
+    monkeypatch.setattr(ranks.socket, "gethostbyname", lambda _: "10.0.0.1")
+    assert ranks.main([*SIZES, "--elastic", "--", "stage"]) == 17
 
 
 def test_they_end_with_the_pod(tmp_path: Path) -> None:
