@@ -143,6 +143,28 @@ class Spec(Settings):
                 f"cluster.workers.elastic.min_workers: training would wait for {elastic.min_workers} "
                 f"processes, and training.workers: {self.training.workers} begins with {there}"
             )
+        if elastic and elastic.max_workers < self.training.workers:
+            raise ValueError(
+                f"cluster.workers.elastic.max_workers: {elastic.max_workers} is fewer than "
+                f"training.workers, {self.training.workers}, which training begins with"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_worker_that_may_come_has_examples(self) -> Self:
+        elastic, trials = self.cluster.workers.elastic, self.cluster.trials
+        asked = {"workers.elastic.max_workers": elastic.max_workers} if elastic else {}
+        if self.search is not None and trials.launcher == "katib":
+            asked["trials.workers"] = trials.workers
+        size, parts = self.training.batch_size, self.training.gradient_accumulation_steps
+        batch = f"a batch of training.batch_size, {size}"
+        batch += f", in gradient_accumulation_steps, {parts}" if parts > 1 else ""
+        for name, count in asked.items():
+            if count > size // parts:
+                raise ValueError(
+                    f"cluster.{name}: {count} processes cannot share {batch}; use at most "
+                    f"{size // parts}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -258,6 +258,36 @@ def test_a_spec_whose_files_are_there_or_elsewhere_is_right(tmp_path: Path, caps
             {"cluster": "{workers: {elastic: {min_workers: 4, max_workers: 8}}}"},
             "training would wait for 4 processes, and training.workers: 1 begins with 1",
         ),
+        (
+            {
+                "training": "{workers: 4}",
+                "cluster": "{workers: {elastic: {max_workers: 2}}}",
+            },
+            "cluster.workers.elastic.max_workers: 2 is fewer than training.workers, 4, which",
+        ),
+        (
+            {
+                "training": "{workers: 4, batch_size: 8}",
+                "cluster": "{workers: {elastic: {max_workers: 9}}}",
+            },
+            "cluster.workers.elastic.max_workers: 9 processes cannot share a batch of "
+            "training.batch_size, 8; use at most 8",
+        ),
+        (
+            {
+                "training": "{workers: 4, batch_size: 8, gradient_accumulation_steps: 2}",
+                "cluster": "{workers: {elastic: {max_workers: 5}}}",
+            },
+            "training.batch_size, 8, in gradient_accumulation_steps, 2; use at most 4",
+        ),
+        (
+            {
+                "training": "{batch_size: 2}",
+                "search": "{sampler: random, over: [prune_channels], evaluate: {fine_tune_steps: 5}}",
+                "cluster": "{trials: {launcher: katib, workers: 3}}",
+            },
+            "cluster.trials.workers: 3 processes cannot share a batch of training.batch_size, 2; use",
+        ),
     ],
 )
 def test_wrong_specs_name_the_line(tmp_path: Path, changes: dict[str, str], said: str) -> None:
