@@ -6,13 +6,12 @@ from typing import Any
 
 from kfp import kubernetes
 
-from pocketkube.spec.sections.cluster import OF_OUR_IMAGE
+from pocketkube.spec.sections.cluster import GPU, OF_OUR_IMAGE
 from pocketkube.stages.own_place import WORK
 from pocketkube.stages.parts import BENCHMARK_IMAGE, TaskRequest
 from pocketkube.storage.server_settings import SECRET
 
 STORE = "pocketkube-object-store"
-GPU = "nvidia.com/gpu"
 
 
 def set_pod(task: Any) -> None:

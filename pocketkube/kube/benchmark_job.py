@@ -134,9 +134,7 @@ def _pod(work: Measurement, cluster: Cluster) -> dict[str, Any]:
                 "command": ["python", "-m", "pocketkube"],
                 "args": list(work.argv),
                 "env": _environment(work, cluster),
-                "resources": {
-                    kind: {"cpu": asked.cpu, "memory": asked.memory} for kind in ("requests", "limits")
-                },
+                "resources": {"requests": asked.resources, "limits": asked.resources},
                 "securityContext": CONTAINER_SECURITY,
                 "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
             }

@@ -83,13 +83,7 @@ def secrets(workers: WorkerPods) -> list[dict[str, Any]]:
 
 def resources(workers: WorkerPods) -> dict[str, Any]:
     """Of a worker; requests equal limits, so that nobody else's load changes its pace."""
-    asked: dict[str, str] = {}
-    if workers.cpu:
-        asked["cpu"] = workers.cpu
-    if workers.memory:
-        asked["memory"] = workers.memory
-    if workers.gpus:
-        asked["nvidia.com/gpu"] = str(workers.gpus)
+    asked = workers.resources
     return {"requests": asked, "limits": asked} if asked else {}
 
 

@@ -48,6 +48,12 @@ def test_its_pods_are_guaranteed_whole_cpus() -> None:
     assert container["resources"]["limits"] == {"cpu": "4", "memory": "3Gi"}
 
 
+def test_it_has_no_gpus() -> None:
+    """LiteRT files are measured on CPUs: a GPU that is asked for would be taken and not used."""
+    with pytest.raises(UserError, match=r"benchmark\.gpus: is not a known key"):
+        parse_settings(Cluster, {"benchmark": {"gpus": 1}}, "cluster")
+
+
 def test_each_of_its_pods_has_a_node_without_another_that_measures() -> None:
     job = built()
     spec, template = job["spec"], job["spec"]["template"]

@@ -11,8 +11,6 @@ from pocketkube.kube.session import Session
 from pocketkube.kube.transport import Document
 from pocketkube.spec.sections.cluster import ARCH, BenchmarkPods, Pods, Toleration
 
-GPU = "nvidia.com/gpu"
-
 
 @dataclass(frozen=True)
 class Taint:
@@ -180,9 +178,8 @@ def _not_tolerated(node: Node, pods: Pods) -> list[Taint]:
 
 
 def _too_small(node: Node, pods: Pods) -> str:
-    asked = {"cpu": pods.cpu, "memory": pods.memory, GPU: str(pods.gpus) if pods.gpus else None}
-    for resource, amount in asked.items():
-        if amount is not None and value_of(amount) > value_of(node.room.get(resource, "0")):
+    for resource, amount in pods.resources.items():
+        if value_of(amount) > value_of(node.room.get(resource, "0")):
             return (
                 f"{resource} {amount} is asked for, {node.name} has {node.room.get(resource, 'none')}"
             )

@@ -30,9 +30,14 @@ class Pods(Settings):
 
     cpu: Cpus | None = Field(None, description="CPUs, as in 4 or 500m; request and limit.")
     memory: Quantity | None = Field(None, description="Memory, as in 8Gi; request and limit.")
-    gpus: int = Field(0, ge=0, description="GPUs (nvidia.com/gpu).")
     node_selector: dict[str, str] = Field({}, description="Labels that a node must have.")
     tolerations: tuple[Toleration, ...] = Field((), description="Taints that are put up with.")
+
+    @property
+    def resources(self) -> dict[str, str]:
+        """What is asked for, by Kubernetes's names."""
+        asked = {"cpu": self.cpu, "memory": self.memory}
+        return {name: amount for name, amount in asked.items() if amount}
 
     @property
     def selected(self) -> dict[str, str]:
@@ -48,6 +53,7 @@ class Pods(Settings):
 # The label, and the taint of clouds, of a node's architecture; and that of the image of tasks.
 ARCH = "kubernetes.io/arch"
 OF_OUR_IMAGE = {ARCH: "amd64"}
+GPU = "nvidia.com/gpu"
 
 
 class _OfOurImage(Pods):
@@ -58,6 +64,12 @@ class _OfOurImage(Pods):
         description="Labels that a node must have; kubernetes.io/arch is amd64, as the image is, where "
         "it is not among them.",
     )
+    gpus: int = Field(0, ge=0, description="GPUs (nvidia.com/gpu).")
+
+    @property
+    def resources(self) -> dict[str, str]:
+        """Beside CPUs and memory, GPUs."""
+        return super().resources | ({GPU: str(self.gpus)} if self.gpus else {})
 
     @property
     def selected(self) -> dict[str, str]:
