@@ -46,6 +46,13 @@ def trainjob(work: SharedWork, cluster: Cluster) -> dict[str, Any]:
             raise UserError(
                 f"cluster.workers.{field}: a TrainJob has no such thing; use launcher: mpijob."
             )
+    usual = WorkerPods()
+    for field in ("backoff_limit", "ttl_seconds", "clean_pods"):
+        if getattr(workers, field) != getattr(usual, field):
+            raise UserError(
+                f"cluster.workers.{field}: of a TrainJob its ClusterTrainingRuntime {cluster.runtime} "
+                "says it; leave it out, or use launcher: mpijob."
+            )
     deadline = workers.deadline_minutes
     return {
         "apiVersion": _API,

@@ -81,7 +81,9 @@ def test_any_section_gives_an_mpijob_that_its_schema_allows(cluster: Cluster) ->
 @given(clusters())
 @at_random
 def test_any_section_gives_a_trainjob_that_its_schema_allows(cluster: Cluster) -> None:
-    workers = cluster.workers.model_copy(update={"elastic": None, "secrets": ()})
+    of_an_mpijob = ("elastic", "secrets", "backoff_limit", "ttl_seconds", "clean_pods")
+    usual = {name: getattr(WorkerPods(), name) for name in of_an_mpijob}
+    workers = cluster.workers.model_copy(update=usual)
     cluster = cluster.model_copy(update={"workers": workers})
     refuse_invalid(trainjob(WORK, cluster), crd_validator("trainjob.v1alpha1.crd.yaml"))
     for job in training_runtime(cluster, WORK.image)["spec"]["template"]["spec"]["replicatedJobs"]:
@@ -158,7 +160,20 @@ def test_as_many_workers_at_least_as_at_most_are_elastic_too() -> None:
     assert [word for word in command(WORK, both) if word in bounds] == bounds
 
 
-def test_a_trainjob_is_refused_what_it_has_no_field_for() -> None:
-    cluster = Cluster.model_validate({"workers": {"elastic": {"max_workers": 4}}})
-    with pytest.raises(UserError, match=r"cluster\.workers\.elastic: a TrainJob"):
-        trainjob(WORK, cluster)
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"elastic": {"max_workers": 4}}, "elastic: a TrainJob has no such thing"),
+        ({"secrets": ["hub-token"]}, "secrets: a TrainJob has no such thing"),
+        (
+            {"backoff_limit": 3},
+            "backoff_limit: of a TrainJob its ClusterTrainingRuntime pocketkube-mpi",
+        ),
+        ({"ttl_seconds": 60}, "ttl_seconds: of a TrainJob its ClusterTrainingRuntime pocketkube-mpi"),
+        ({"clean_pods": "All"}, "clean_pods: of a TrainJob its ClusterTrainingRuntime pocketkube-mpi"),
+    ],
+    ids=["elastic", "secrets", "backoff_limit", "ttl_seconds", "clean_pods"],
+)
+def test_a_trainjob_is_refused_what_it_has_no_field_for(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=rf"cluster\.workers\.{said}"):
+        trainjob(WORK, Cluster.model_validate({"workers": asked}))
