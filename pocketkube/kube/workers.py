@@ -66,9 +66,13 @@ def command(work: SharedWork, workers: WorkerPods) -> list[str]:
 
 
 def metadata(work: SharedWork, cluster: Cluster) -> dict[str, Any]:
-    """The job's metadata; Kueue finds its queue there."""
-    queue = {QUEUE_LABEL: cluster.workers.queue} if cluster.workers.queue else {}
-    return object_metadata(work.name, {**_labels(work), **queue}, work.owner)
+    """The job's metadata."""
+    return object_metadata(work.name, {**_labels(work), **queue_label(cluster.workers)}, work.owner)
+
+
+def queue_label(workers: WorkerPods) -> dict[str, str]:
+    """The label by which Kueue has a job wait in its queue."""
+    return {QUEUE_LABEL: workers.queue} if workers.queue else {}
 
 
 def pod_labels(work: SharedWork) -> dict[str, str]:

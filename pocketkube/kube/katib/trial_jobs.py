@@ -19,6 +19,7 @@ from pocketkube.kube.workers import (
     SharedWork,
     mounts,
     placement,
+    queue_label,
     resources,
     secrets,
     volumes,
@@ -101,7 +102,7 @@ def _job(work: TrialWork, cluster: Cluster) -> dict[str, Any]:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"labels": labels},
+        "metadata": {"labels": {**labels, **queue_label(workers)}},
         "spec": {
             # A trial that failed is the search's to know of, not to be tried again.
             "backoffLimit": 0,

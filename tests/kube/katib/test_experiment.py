@@ -167,6 +167,16 @@ def test_a_trial_of_several_processes_is_an_mpijob_as_katib_wants_it() -> None:
     assert '"Succeeded"' in template["successCondition"]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_trials_wait_in_kueues_queue_of_however_many_processes_they_are(workers: int) -> None:
+    def labels(**pods: str) -> dict[str, str]:
+        template = built(trials={"workers": workers}, workers=pods)["spec"]["trialTemplate"]
+        found: dict[str, str] = template["trialSpec"]["metadata"]["labels"]
+        return found
+
+    assert labels(queue="team-a") == labels() | {"kueue.x-k8s.io/queue-name": "team-a"}
+
+
 def test_the_section_says_what_the_pods_are_and_when_it_is_given_up() -> None:
     document = built(
         trials={"max_failed": 2, "early_stopping": True, "resume": "LongRunning"},
