@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
+from pocketkube.data.dataset import Labels
+from pocketkube.data.in_memory import examples_of_arrays
+from pocketkube.training.evaluation import evaluate_by, judge_of
 from pocketkube.training.history import Epoch
 from pocketkube.training.loop import train
 from pocketkube.training.method import Method
@@ -38,6 +42,21 @@ def test_shares_weigh_as_their_rows(batch: int, size: int) -> None:
         worker = Ranked(rank, size)
         mean += rows[rank::size].mean() * share_weight(batch, worker) / size
     assert mean == pytest.approx(rows.mean(), rel=1e-12)
+
+
+def test_a_worker_that_is_left_without_an_example_adds_nothing_to_what_the_others_find() -> None:
+    """Of one example the second of two workers has no row, with which no LSTM can be traced."""
+    inputs = keras.Input((3, 2))
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.LSTM(2)(inputs)))
+    x, y = np.ones((1, 3, 2), np.float32), np.array([7])
+    one = examples_of_arrays((x,), (y,), (Labels(10),))
+    alone, first, second = (
+        evaluate_by(judge_of(model, CLASSIFY, Method()), one, CLASSIFY, worker)
+        for worker in (SingleProcess(), Ranked(0, 2), Ranked(1, 2))
+    )
+    assert first == alone
+    assert first.loss > 0
+    assert (second.loss, second.score, second.each.tolist()) == (0, 0, [0])
 
 
 class Leaving(SingleProcess):
