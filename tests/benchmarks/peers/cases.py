@@ -112,7 +112,7 @@ METHODS = (
             "tfmot",
             (8.0,),
         )
-        for told, rate in (("", 0.1), (" at the full rate", 1.0))
+        for told, rate in (("", 0.1), (" at three tenths of the rate", 0.3), (" at the full rate", 1.0))
     ),
     Method("model-compression-toolkit, after training", BITS, "mct_bits", {}, "mct"),
     Method("model-compression-toolkit, gradient-based", BITS, "mct_bits", {"tuned": True}, "mct"),
