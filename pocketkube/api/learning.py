@@ -15,7 +15,7 @@ from pocketkube.api.network import (
     network_of,
     refuse_order,
 )
-from pocketkube.api.value_range import refuse_unknown_range
+from pocketkube.api.value_range import refuse_teachers_of_other_range, refuse_unknown_range
 from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
 from pocketkube.distillation.enclosed import enclosed
@@ -70,7 +70,10 @@ def learn(
     refuse_order(function, network, settings)
     dataset, task = _examples(function, network, data, settings, teachers, learning), network.task
     if dataset is not None:
-        refuse_unknown_range(function, _knowing(network, teachers), dataset, learning)
+        refuse_unknown_range(function, network, dataset, learning, is_taught=bool(teachers))
+        if settings.epochs != 0:
+            strangers = [each for each in teachers if each.original is not network.original]
+            refuse_teachers_of_other_range(function, strangers, dataset, learning)
         # What a call says itself counts, and else what an earlier one has found.
         known = task if learning.task is None else None
         task = settled_task(learning, network.model, dataset, known=known)
@@ -109,12 +112,6 @@ def _examples(
         original = teachers[0].model
     dataset = dataset_of(data, network.model, function)
     return labelled_by(original, dataset, learning, function, remedy)
-
-
-def _knowing(network: Network, teachers: Sequence[Network]) -> Network:
-    """What tells the range of values: what another tool has damaged may do better in any other one."""
-    is_untouched = network.original is network.model
-    return teachers[0] if teachers and is_untouched else network
 
 
 def several(teacher: Teachers, function: str, student: keras.Model | None = None) -> list[Network]:

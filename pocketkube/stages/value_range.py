@@ -22,8 +22,8 @@ BYTES, UNIT, SIGNED = (0.0, 255.0), (0.0, 1.0), (-1.0, 1.0)
 USUAL: tuple[Range, ...] = (UNIT, SIGNED, BYTES)
 # A model of such a skill is taken to be shown what it was trained with.
 SKILLED = 0.5
-# So much more skill is no luck, not even of weights at random.
-CLEARLY_MORE = 0.25
+# So much more skill is no luck, not even of weights at random or of a network just cut.
+CLEARLY_MORE = 1 / 3
 FORMULAS = {
     (BYTES, UNIT): "x / 255",
     (BYTES, SIGNED): "x / 127.5 - 1",
@@ -65,7 +65,13 @@ class OtherRange(DataError):
 
 
 def refuse_other_range(
-    model: keras.Model, dataset: Dataset, task: Task, seed: int, name: str = ""
+    model: keras.Model,
+    dataset: Dataset,
+    task: Task,
+    seed: int,
+    name: str = "",
+    *,
+    least: float = CLEARLY_MORE,
 ) -> None:
     """Says when a trained model knows the images of a data set in another range than they are in.
 
@@ -75,6 +81,7 @@ def refuse_other_range(
         task: What its outputs are.
         seed: Which are looked at follows from it.
         name: What messages call the model; by its own name if empty.
+        least: The skill that it has to have in the other range.
 
     Raises:
         OtherRange: If its score is clearly better in another one of the usual ranges.
@@ -87,7 +94,14 @@ def refuse_other_range(
         return outputs_on(model, arrays)
 
     refuse_better_range(
-        outputs, task.measure, inputs, labels, dataset.name, name or model.name, dataset.value_range
+        outputs,
+        task.measure,
+        inputs,
+        labels,
+        dataset.name,
+        name or model.name,
+        dataset.value_range,
+        least=least,
     )
 
 
@@ -99,6 +113,8 @@ def refuse_better_range(
     origin: str,
     name: str,
     value_range: Range | None,
+    *,
+    least: float = CLEARLY_MORE,
 ) -> None:
     """The same of a model that is asked through a function.
 
@@ -110,6 +126,7 @@ def refuse_better_range(
         origin: What messages call the data.
         name: What they call the model.
         value_range: What 0 and 255 of the images have become; None where they are as they stand.
+        least: The skill that the model has to have in the other range.
 
     Raises:
         OtherRange: If the score is clearly better in another one of the usual ranges.
@@ -132,7 +149,7 @@ def refuse_better_range(
     }
     best = max(others.values(), key=_skill)
     better, after = next((to, each) for to, each in others.items() if _is_as_good(each, best))
-    if _skill(after) < SKILLED or _skill(after) - max(_skill(before), 0.0) < CLEARLY_MORE:
+    if _skill(after) < least or _skill(after) - max(_skill(before), 0.0) < CLEARLY_MORE:
         return
     gains = [b.skill - a.skill for a, b in zip(before, after, strict=True)]
     was, becomes = ((each[int(np.argmax(gains))]) for each in (before, after))

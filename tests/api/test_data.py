@@ -234,17 +234,23 @@ def test_what_another_tool_has_damaged_is_fine_tuned_on_the_data_of_its_teacher(
         model.layers[-1].set_weights([np.diag(weights), np.array([0.0, 0.0, 0.0, last])])
         return model
 
-    labels = np.arange(120) % 4
-    images = RNG.uniform(0, 0.5, (120, 4)).astype("float32")
-    images[np.arange(120), labels] = 1.0
-    data = (images.reshape(120, 2, 2, 1), labels)
-    # On values of 0 to 1 the last class always wins.
+    labels = np.arange(1200) % 4
+    images = RNG.uniform(0, 0.5, (1200, 4)).astype("float32")
+    images[np.arange(1200), labels] = np.linspace(0.5, 1, 1200)
+    data = (images.reshape(1200, 2, 2, 1), labels)
+    # On values of 0 to 1 the last class always wins; as bytes some of the others are told apart, too.
+    more, less = network_of([1, 1, 0, 0], 180.0), network_of([1, 1, 0, 0], 210.0)
     of_bytes, whole = network_of([1, 1, 1, 1], 2.0), network_of([1, 1, 1, 1], 0.0)
-    with pytest.raises(UserError, match=r"\[0, 255\] it has accuracy 100.00 %: pass 255 \* x"):
-        pk.fine_tune(of_bytes, data, epochs=1)
-    assert pk.fine_tune(of_bytes, data, teacher=whole, epochs=1).steps
-    # As bytes they give half of the labels, which is too little for a range that it was trained in.
-    assert pk.fine_tune(network_of([1, 0, 0, 0], 150.0), data, epochs=1).steps
+    for model, score in ((of_bytes, "100.00"), (more, "53.12")):
+        with pytest.raises(UserError, match=rf"\[0, 255\] it has accuracy {score} %: pass 255 \* x"):
+            pk.fine_tune(model, data, epochs=1)
+    assert pk.fine_tune(less, data, epochs=1).steps
+    assert pk.fine_tune(more, data, teacher=whole, epochs=1).steps
+    # What is trained knows its range, whatever the teacher's is.
+    with pytest.raises(UserError, match=r"accuracy 100.00 %: pass 255 \* x"):
+        pk.quantize(of_bytes, data, teacher=whole, epochs=0)
+    with pytest.raises(UserError, match=r"where the teacher \w+ has accuracy 25.00 % .*Rescaling"):
+        pk.fine_tune(whole, data, teacher=[whole, of_bytes], epochs=1)
 
 
 def test_data_that_never_end_are_refused() -> None:
