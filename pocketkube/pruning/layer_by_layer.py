@@ -14,6 +14,7 @@ from pocketkube.graph.surgery import remove_channels
 from pocketkube.pruning.batch_statistics import recalibrate
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria.base import Reader, Selection
+from pocketkube.pruning.criteria.returned import numbers_of
 from pocketkube.pruning.reconstruction import (
     MOST_INPUTS,
     Response,
@@ -144,8 +145,11 @@ class _Pass:
                 continue
             measured = self._measure(self._readers[group.name])
             around = {name: Reader(self._layers[name], each) for name, each in measured.items()}
-            self._scores[group.units] = self._selection.choose(
-                self._working, around, group.units, count
+            self._scores[group.units] = numbers_of(
+                self._selection.choose(self._working, around, group.units, count),
+                len(group.units),
+                f"{type(self._selection).__name__}.choose",
+                "members",
             )
             self._keep_best(group.name)
             self._selection.settle(around, self._keep, enough=self._calibration.can_be_fitted_to)

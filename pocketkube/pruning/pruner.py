@@ -15,7 +15,7 @@ from pocketkube.graph.budgets import Budget, Macs, Parameters
 from pocketkube.graph.cost import Profile, profile_model
 from pocketkube.graph.cost_model import CostModel
 from pocketkube.graph.cost_model_of import cost_model_of
-from pocketkube.graph.dependency import ChannelGraph, trace_channels
+from pocketkube.graph.dependency import trace_channels
 from pocketkube.graph.inputs import refuse_other_examples
 from pocketkube.graph.ranking import keep_best, needed_units, rank_units
 from pocketkube.graph.surgery import copy_model, remove_channels
@@ -25,6 +25,7 @@ from pocketkube.pruning.batch_statistics import recalibrate_where_better
 from pocketkube.pruning.calibration import FEWEST, Calibration
 from pocketkube.pruning.criteria import BUILT_IN, criterion_named
 from pocketkube.pruning.criteria.base import Criterion, Selection
+from pocketkube.pruning.criteria.returned import numbers_of
 from pocketkube.pruning.front_to_back import fit_front_to_back, fitted_paths, wanted_outputs
 from pocketkube.pruning.layer_by_layer import LayerOutcome, cut_layer_by_layer
 
@@ -113,7 +114,13 @@ class Pruner:
         self._max_ratio, self._round_to, self._reconstruct = max_ratio, round_to, reconstruct
         self._scope, self._seed = scope, seed
         self._fits = judge.always_fits or reconstruct
-        self._scores = _checked(judge, judge.scores(self._model, self._graph, calibration), self._graph)
+        self._scores = numbers_of(
+            judge.scores(self._model, self._graph, calibration),
+            self._graph.units.count,
+            f"criterion {judge.name}: scores",
+            "graph.units",
+            least=0,
+        )
         self._ranking = rank_units(self._graph, self._scores)
         self.costs: CostModel = cost_model_of(
             self._model, self._graph, scores=self._scores, round_to=round_to, max_ratio=max_ratio
@@ -332,25 +339,6 @@ def _refuse_wrong_settings(scope: str, max_ratio: float, round_to: int, seed: in
     ):
         if not is_right:
             raise UserError(f"prune: {name} has to be {wanted}; received {value!r}.")
-
-
-def _checked(criterion: Criterion, scores: object, graph: ChannelGraph) -> np.ndarray:
-    """What a criterion has returned, which may be of the user's own, as scores of units."""
-    found, count = np.asarray(scores), graph.units.count
-    if found.dtype.kind not in "fiub":
-        received = f"{scores!r:.60}"
-    elif found.shape != (count,):
-        received = f"an array of the shape {found.shape}"
-    elif np.isnan(found).any():
-        received = f"{np.isnan(found).sum()} that are not a number"
-    elif (found < 0).any():
-        received = f"the least of {found.min():g}"
-    else:
-        return found
-    raise UserError(
-        f"criterion {criterion.name}: scores has to return an array of {count} numbers of 0 or more, "
-        f"one for each of graph.units; received {received}."
-    )
 
 
 def _why_not_fitted(not_fitted: tuple[tuple[str, str], ...]) -> list[str]:

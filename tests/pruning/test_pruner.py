@@ -171,8 +171,10 @@ def test_a_criterion_of_ones_own_is_used_by_name_or_as_it_is() -> None:
         (np.ones(3), r"an array of the shape \(3,\)"),
         (np.full(8, np.nan), "8 that are not a number"),
         (np.arange(8) - 2.0, "the least of -2"),
+        (np.arange(8) > 3, r"array\(\[False, False, False, .*"),
+        ([[1.0, 2.0], [3.0]], r"\[\[1\.0, 2\.0\], \[3\.0\]\]"),
     ],
-    ids=["none", "shape", "nan", "negative"],
+    ids=["none", "shape", "nan", "negative", "yes or no", "ragged"],
 )
 def test_what_a_criterion_of_ones_own_returns_is_looked_at(scores: Any, received: str) -> None:
     class Odd(Criterion):
@@ -185,6 +187,47 @@ def test_what_a_criterion_of_ones_own_returns_is_looked_at(scores: Any, received
     said = rf"^criterion odd: scores has to return an array of 8 numbers .*; received {received}\.$"
     with pytest.raises(UserError, match=said):
         Pruner(model, criterion=Odd())
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint32, np.int16, np.float16])
+def test_scores_of_any_type_of_number_rank_as_they_are(kind: type) -> None:
+    class Counted(Criterion):
+        name = "counted"
+
+        def scores(self, model: Any, graph: Any, calibration: Any) -> Any:
+            return np.arange(8, dtype=kind)
+
+    kernel = np.arange(32.0).reshape(4, 8)
+    dense = layers.Dense(8, name="dense")
+    model = keras.Sequential([keras.Input((4,)), dense, layers.Dense(2)])
+    dense.kernel.assign(kernel)
+    smaller = Pruner(model, criterion=Counted(), round_to=1).to_counts({"dense": 3}).model
+    np.testing.assert_array_equal(smaller.get_layer("dense").kernel, kernel[:, 5:])
+
+
+def test_what_a_selection_of_ones_own_returns_is_looked_at() -> None:
+    class FirstOnly:
+        otherwise, changes_weights = "the scores", False
+
+        def choose(self, model: Any, readers: Any, members: np.ndarray, count: int) -> Any:
+            return members < count, 1.0
+
+    class Odd(Criterion):
+        name = "odd"
+
+        def scores(self, model: Any, graph: Any, calibration: Any) -> np.ndarray:
+            return np.ones(graph.units.count)
+
+        def selection(self, model: Any, calibration: Any) -> Any:
+            return FirstOnly()
+
+    inputs = np.random.default_rng(0).normal(size=(48, 4)).astype(np.float32)
+    calibration = Calibration((inputs,), (np.zeros(48, int),), cross_entropy)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(8, name="dense"), layers.Dense(2)])
+    pruner = Pruner(model, criterion=Odd(), calibration=calibration, round_to=1)
+    said = r"^FirstOnly\.choose has to return an array of 8 numbers, one for each of members; received"
+    with pytest.raises(UserError, match=said):
+        pruner.to_counts({"dense": 4})
 
 
 def test_where_nothing_may_go_the_reasons_are_named() -> None:
