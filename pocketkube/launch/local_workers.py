@@ -43,14 +43,21 @@ class LocalWorkers:
                 f"training.workers: {self.processes} processes need Horovod (make horovod), which is "
                 "not there; install it, or set workers to 1."
             )
-        paths = [str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+        # Behind the user's own folders: all that is installed may be beside the package.
+        paths = [*filter(None, [os.environ.get("PYTHONPATH")]), str(_PACKAGES)]
         environment = {
             **threads_of_each(self.processes),
             **os.environ,
             "PYTHONPATH": os.pathsep.join(paths),
         }
         lease = ["--lease", str(self._lease)] if self._lease else []
-        options = ["--processes", str(self.processes), *lease]
+        options = ["--processes", str(self.processes), "--path", _own_path(), *lease]
         # -P: a user's signal.py in the current folder must not stand in for Python's own.
         words = ["-P", "-m", "pocketkube.launch.elastic", *options, "--", *call.argv()]
         return ProcessJob([sys.executable, *words], environment)
+
+
+def _own_path() -> str:
+    """Where this process finds modules, as the current folder or that of the user's script."""
+    folders = [str(Path(folder).absolute()) for folder in sys.path if Path(folder).exists()]
+    return os.pathsep.join(folders)

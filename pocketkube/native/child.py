@@ -97,7 +97,8 @@ class Child:
         if self._is_running():
             return
         self._printed = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115
-        paths = [str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+        # Behind the user's own folders: all that is installed may be beside the package.
+        paths = [*filter(None, [os.environ.get("PYTHONPATH")]), str(_PACKAGES)]
         self._process = started(
             [sys.executable, "-P", "-m", self._module],
             stdin=subprocess.PIPE,

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+import pocketkube
 from pocketkube.errors import DataError, UserError
 from pocketkube.launch.inline import Inline
 from pocketkube.launch.local_workers import LocalWorkers
@@ -123,9 +124,50 @@ def test_files_of_the_current_folder_do_not_stand_in_for_pythons_own(
 ) -> None:
     (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name}.py of the current folder')\n")
     monkeypatch.chdir(tmp_path)
+    # As `python -m pocketkube` has it.
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     words = ["stage", "nonsense", "--config", "{}", "--output", "there"]
     call = SimpleNamespace(stage="nonsense", shared=True, argv=lambda: words)
     assert LocalWorkers(2).start(call).outcome.reason.startswith("There is no stage nonsense")
+
+
+def test_workers_find_what_the_process_finds_that_starts_them_behind_pythons_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("of_the_user", "statistics"):
+        (tmp_path / f"{name}.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", "gone", *sys.path])
+    monkeypatch.setattr("pocketkube.launch.local_workers.find_spec", lambda name: True)
+    monkeypatch.setattr("pocketkube.launch.local_workers.ProcessJob", lambda words, _: words)
+    command = LocalWorkers(2).start(SimpleNamespace(shared=True, argv=list))
+    path = command[command.index("--path") + 1]
+    assert path.split(os.pathsep)[0] == str(tmp_path)
+    assert str(tmp_path / "gone") not in path.split(os.pathsep)
+    script = """import sys
+from pocketkube.launch.elastic.worker import find_behind_all_else
+find_behind_all_else(sys.argv[1])
+import of_the_user, statistics
+print(of_the_user.__file__, statistics.mean([1, 3]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{tmp_path / 'of_the_user.py'} 2\n"
+
+
+def test_workers_look_into_the_users_folders_before_those_of_installed_packages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pocketkube.launch.local_workers.find_spec", lambda name: True)
+    monkeypatch.setattr("pocketkube.launch.local_workers.ProcessJob", lambda _, given: given)
+    call = SimpleNamespace(shared=True, argv=list)
+    packages = str(Path(pocketkube.__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/mine", "/mine/too"]))
+    found = LocalWorkers(2).start(call)["PYTHONPATH"]
+    assert found.split(os.pathsep) == ["/mine", "/mine/too", packages]
+    monkeypatch.delenv("PYTHONPATH")
+    assert LocalWorkers(2).start(call)["PYTHONPATH"] == packages
 
 
 SLEEPING = "print(os.getpid(), flush=True); time.sleep(300)"

@@ -25,10 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pocketkube.launch.elastic")
     parser.add_argument("--processes", type=int, required=True, help="how many are wanted")
     parser.add_argument("--lease", type=Path, help="file to hold until all have ended")
+    parser.add_argument("--path", required=True, help="where modules are found behind all else")
     parser.add_argument("words", nargs="+", help="the words after pocketkube, behind --")
     options = parser.parse_args(arguments)
     interrupt_at_sigterm()
-    program = [sys.executable, "-P", "-m", "pocketkube", *options.words]
+    worker = ["-P", "-m", "pocketkube.launch.elastic.worker", options.path]
+    program = [sys.executable, *worker, *options.words]
     with _leased(options.lease) as descriptors:
         run = ElasticRun(ThisMachine(program, descriptors), 1, options.processes, _LOOPBACK)
         try:
