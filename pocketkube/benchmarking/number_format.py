@@ -20,14 +20,17 @@ def number_format(file: Path) -> str:
 
     Returns:
         "int8", "uint8" or "int16" if what flows between operations is quantized, whichever most of it
-        is: ends of 8-bit files may be of another type, and so are states of LSTMs. "dynamic" if only
-        weights are, "float16" if weights are halves, else "float32".
+        is: states of LSTMs may be of another type, and ends of 8-bit files, which count where there is
+        nothing else. "dynamic" if only weights are, "float16" if weights are halves, else "float32".
     """
     root = schema.Model.GetRootAs(file.read_bytes(), 0)
     weights: set[int] = set()
-    flowing: Counter[int] = Counter()
+    within: Counter[int] = Counter()
+    ends: Counter[int] = Counter()
     for graph in (root.Subgraphs(number) for number in range(root.SubgraphsLength())):
-        for tensor in (graph.Tensors(number) for number in range(graph.TensorsLength())):
+        at_ends = {graph.Inputs(number) for number in range(graph.InputsLength())}
+        at_ends |= {graph.Outputs(number) for number in range(graph.OutputsLength())}
+        for place, tensor in enumerate(map(graph.Tensors, range(graph.TensorsLength()))):
             buffer = root.Buffers(tensor.Buffer())
             # Contents beyond 2 GB lie behind the flatbuffer; the buffer then tells their place.
             constant = buffer.DataLength() > 0 or buffer.Offset() > 1
@@ -36,10 +39,10 @@ def number_format(file: Path) -> str:
             if constant:
                 weights.add(tensor.Type())
             elif quantized and tensor.Type() in _INTEGERS:
-                flowing[tensor.Type()] += 1
-    if flowing:
-        ((most, _),) = flowing.most_common(1)
-        return _INTEGERS[most]
+                (ends if place in at_ends else within)[tensor.Type()] += 1
+    if flowing := within or ends:
+        # Of as many it is the first.
+        return _INTEGERS[max(_INTEGERS, key=lambda kind: flowing[kind])]
     if weights.intersection((*_INTEGERS, schema.TensorType.INT4)):
         return "dynamic"
     return "float16" if schema.TensorType.FLOAT16 in weights else "float32"

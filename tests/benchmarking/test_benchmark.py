@@ -160,6 +160,15 @@ def test_integers_of_other_sizes_are_not_called_int8(place, tmp_path, kind, name
     assert number_format(tmp_path / "net.tflite") == named
 
 
+@pytest.mark.parametrize("end", ["int8", "uint8", "float32"])
+def test_a_file_of_one_layer_is_called_by_what_it_computes_with_not_by_its_ends(tmp_path, end):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    examples = (np.random.default_rng(0).normal(size=(20, 6)).astype("float32"),)
+    content = convert_litert(model, "int8", calibration=examples, input_type=end, output_type=end)
+    (tmp_path / "net.tflite").write_bytes(content)
+    assert number_format(tmp_path / "net.tflite") == "int8"
+
+
 def test_integer_ends_are_scaled_on_the_way_in_and_out(place):
     model = net()
     file = LiteRTModel(place / "ints.tflite")
