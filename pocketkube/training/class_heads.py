@@ -13,7 +13,14 @@ from keras import ops
 from pocketkube.measures import Classes, Maps, MultiLabel
 from pocketkube.measures.counts import mean_overlap
 from pocketkube.training.head import Head, keras_loss, mean_over_positions, of_shape
-from pocketkube.training.losses import TINY, loss_of_each, mask_weights, sum_of_each
+from pocketkube.training.losses import (
+    TINY,
+    loss_of_each,
+    mask_weights,
+    of_rank,
+    rank_of_loss,
+    sum_of_each,
+)
 
 # Keras's losses of classes: those that take class numbers, and those that take rows over classes.
 TAKE_NUMBERS = ("sparse_categorical_crossentropy", "categorical_generalized_cross_entropy")
@@ -22,8 +29,8 @@ TAKE_ROWS = (
     *("binary_crossentropy", "binary_focal_crossentropy", "hinge", "squared_hinge"),
     *("kl_divergence", "dice", "tversky"),
 )
-# Of them, those that give one number for all positions.
-_OF_ALL_POSITIONS = ("dice", "tversky")
+# A loss with its labels and outputs, which positions count, and their weights.
+_Posed = tuple[keras.losses.Loss, tf.Tensor, Any, tf.Tensor | None, tf.Tensor | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +38,8 @@ class ClassHead(Head):
     """Tells classes apart; the score is 1 where the likeliest class is right.
 
     The distance is `T² KL(teachers ‖ student)` of the distributions softened by the temperature `T`
-    (Hinton et al., 2015): the sum over positions where the loss is reduced to a sum, else their mean.
+    (Hinton et al., 2015): the sum over as many axes as a loss that is reduced to a sum has before, else
+    the mean over positions.
     A loss of the user's own is given labels as the user gives them, those of a single unit as a column;
     Keras's take class numbers or rows, whichever the labels are.
 
@@ -55,21 +63,7 @@ class ClassHead(Head):
 
     def losses(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
         """See `Head`."""
-        assert self.loss is not None
-        labels, given, outputs = tf.convert_to_tensor(labels), outputs, _with_units(outputs)
-        function, are_rows = keras_loss(self.loss), _are_rows(labels, outputs)
-        weights, counted = self._weights(labels, outputs), None
-        if function is not None and self.measure.ignore is not None and not are_rows:
-            labels, counted = self._known(labels, outputs)
-        if not are_rows and not smoothing and (function is None or function in TAKE_NUMBERS):
-            labels = _as_column(labels, outputs) if function is None else _numbers(labels, outputs)
-            return loss_of_each(self.loss, labels, given, counted, weights)
-        rows = self._rows(labels, outputs)
-        rows = rows * (1 - smoothing) + smoothing / self.num_classes
-        loss = self.loss
-        if function == "sparse_categorical_crossentropy":
-            loss = keras.losses.CategoricalCrossentropy(self.from_logits, reduction=loss.reduction)
-        return loss_of_each(loss, rows, outputs, counted, weights)
+        return loss_of_each(*self._posed(labels, outputs, smoothing))
 
     @property
     def leaves_out(self) -> bool:
@@ -117,10 +111,11 @@ class ClassHead(Head):
     ) -> tf.Tensor:
         """See `Head`."""
         divergence = self._divergence(outputs, wanted, temperature)
-        if self._is_summed:
-            if labels is not None and self._ignores:
+        if labels is not None and (rank := self._summed_rank(labels, outputs)):
+            if self._ignores:
                 divergence *= self._named(labels, outputs)[2]
-            return sum_of_each(divergence * mask_weights(outputs, divergence, are_summed=True))
+            divergence *= mask_weights(outputs, divergence, are_summed=True)
+            return sum_of_each(of_rank(divergence, rank))
         if labels is None or not self.leaves_out:
             return mean_over_positions(divergence * mask_weights(outputs, divergence))
         counted = self._named(labels, outputs)[2]
@@ -135,12 +130,29 @@ class ClassHead(Head):
             return False
         return keras_loss(self.loss) is not None
 
-    @property
-    def _is_summed(self) -> bool:
-        """Whether the loss of a batch is the sum of its positions'."""
+    def _summed_rank(self, labels: Any, outputs: Any) -> int:
+        """Of how many axes the loss is reduced to a sum; 0 where there is none, or it is a mean."""
         if self.loss is None or self.loss.reduction != "sum":
-            return False
-        return keras_loss(self.loss) not in _OF_ALL_POSITIONS
+            return 0
+        return rank_of_loss(*self._posed(labels, outputs, 0.0)[:3])
+
+    def _posed(self, labels: Any, outputs: Any, smoothing: float) -> _Posed:
+        """What `loss_of_each` takes: labels are in the form in which the loss takes them."""
+        assert self.loss is not None
+        labels, given, outputs = tf.convert_to_tensor(labels), outputs, _with_units(outputs)
+        function, are_rows = keras_loss(self.loss), _are_rows(labels, outputs)
+        weights, counted = self._weights(labels, outputs), None
+        if function is not None and self.measure.ignore is not None and not are_rows:
+            labels, counted = self._known(labels, outputs)
+        if not are_rows and not smoothing and (function is None or function in TAKE_NUMBERS):
+            labels = _as_column(labels, outputs) if function is None else _numbers(labels, outputs)
+            return self.loss, labels, given, counted, weights
+        rows = self._rows(labels, outputs)
+        rows = rows * (1 - smoothing) + smoothing / self.num_classes
+        loss = self.loss
+        if function == "sparse_categorical_crossentropy":
+            loss = keras.losses.CategoricalCrossentropy(self.from_logits, reduction=loss.reduction)
+        return loss, rows, outputs, counted, weights
 
     def _divergence(self, outputs: Any, wanted: tf.Tensor, temperature: float) -> tf.Tensor:
         """The distance of each position, `[batch, ...]`."""
@@ -269,11 +281,6 @@ class MultiLabelHead(ClassHead):
         """See `Head`."""
         return True
 
-    def losses(self, labels: Any, outputs: Any, smoothing: float = 0.0) -> tf.Tensor:
-        """See `Head`."""
-        labels = tf.cast(of_shape(labels, outputs), tf.float32)
-        return self._loss_of(labels * (1 - smoothing) + smoothing / 2, outputs)
-
     def score(self, labels: Any, outputs: Any) -> tf.Tensor:
         """See `Head`."""
         hits, errors = (_sum_over_positions(each) for each in self._counts(labels, outputs))
@@ -296,6 +303,11 @@ class MultiLabelHead(ClassHead):
     @property
     def _ignores(self) -> bool:
         return False
+
+    def _posed(self, labels: Any, outputs: Any, smoothing: float) -> _Posed:
+        assert self.loss is not None
+        labels = tf.cast(of_shape(labels, outputs), tf.float32)
+        return self.loss, labels * (1 - smoothing) + smoothing / 2, outputs, None, None
 
     def _divergence(self, outputs: Any, wanted: tf.Tensor, temperature: float) -> tf.Tensor:
         # As Keras's losses of such labels are.

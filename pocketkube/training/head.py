@@ -157,11 +157,12 @@ class Head(ABC):
             outputs: The student's.
             wanted: What the teachers say, softened by the same temperature.
             temperature: `T`.
-            labels: Tell which positions count, where this head `leaves_out` some; all do if None.
+            labels: Tell which positions count, where this head `leaves_out` some, and what a loss that
+                is reduced to a sum is the sum of. All positions do if None.
 
         Returns:
             `[batch]`, before its weight; means over the positions that count, or sums where the loss is
-            reduced to a sum.
+            reduced to a sum and there are labels.
         """
         return self.losses(wanted, outputs)
 

@@ -51,7 +51,7 @@ def loss_of_each(
         masks = []
     mask = reduce(tf.logical_and, masks) if masks else None
     if weights is not None:
-        weights = _of_rank(tf.cast(weights, values.dtype), values.shape.rank)
+        weights = of_rank(tf.cast(weights, values.dtype), values.shape.rank)
         if loss.reduction == WEIGHTED_MEAN:
             weights = over_mean(weights, mask)
         values *= weights
@@ -64,10 +64,27 @@ def loss_of_each(
     return tf.reduce_mean(values, axis=list(range(1, len(values.shape))))
 
 
+def rank_of_loss(loss: keras.losses.Loss, labels: Any, outputs: Any) -> int:
+    """How many axes a loss has before it is reduced: 0 of the whole batch, 1 of each example, or more.
+
+    Args:
+        loss: The loss.
+        labels: As `loss_of_each` takes them.
+        outputs: Likewise.
+    """
+    labels, outputs = (ops.convert_to_tensor(each, loss.dtype) for each in (labels, outputs))
+    return len(ops.convert_to_tensor(loss.call(labels, outputs)).shape)
+
+
 def sum_of_each(values: tf.Tensor) -> tf.Tensor:
     """`[batch]` of `[batch, …]`: sums, times the batch's size, so that their mean is the sum of all."""
     batch = tf.cast(tf.shape(values)[0], values.dtype)
     return tf.reduce_sum(values, axis=list(range(1, len(values.shape)))) * batch
+
+
+def of_rank(values: tf.Tensor, rank: int) -> tf.Tensor:
+    """Values of positions as values of what a loss gives one number for: means over the last axes."""
+    return tf.reduce_mean(values, axis=list(range(rank, len(values.shape))))
 
 
 def over_mean(weights: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:
@@ -113,11 +130,6 @@ def spread_mask(mask: Any, values: tf.Tensor) -> tf.Tensor:
     """A mask `[batch, ...]` as factors of values, which have its axes and may have more behind them."""
     shape = tf.concat([tf.shape(mask), [1] * (len(values.shape) - len(mask.shape))], axis=0)
     return tf.reshape(tf.cast(mask, values.dtype), shape)
-
-
-def _of_rank(weights: tf.Tensor, rank: int) -> tf.Tensor:
-    """Weights of positions as weights of what a loss gives one number for."""
-    return tf.reduce_mean(weights, axis=list(range(rank, len(weights.shape))))
 
 
 @keras.saving.register_keras_serializable("pocketkube")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,17 @@ class Powered(losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "power": self.power}
+
+
+class OwnMean(losses.Loss):
+    """Squares, the mean over some axes or all: one number for each of the others."""
+
+    def __init__(self, axis: Any, **more) -> None:
+        super().__init__(**more)
+        self.axis = axis
+
+    def call(self, y_true, y_pred):
+        return ops.mean(ops.square(y_true - y_pred), axis=self.axis)
 
 
 ENDS = {
@@ -409,9 +421,34 @@ def test_teachers_count_beside_labels_as_the_loss_is_reduced(several: bool, redu
     )
     z, said = RNG.normal(size=(2, COUNT, 3, 4)).astype("float32")
     shares = ops.sigmoid(said) if several else ops.softmax(said)
-    found = float(np.mean(head.distance_to(z, head.softened(said, 1.0), 1.0)))
+    found = float(np.mean(head.distance_to(z, head.softened(said, 1.0), 1.0, shares)))
     # A divergence is what the cross-entropy is more than that of the teacher with itself.
     assert found == pytest.approx(float(loss(shares, z) - loss(shares, said)), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("loss", "summed"),
+    [
+        (partial(losses.CategoricalCrossentropy, from_logits=True), COUNT * 3),
+        (losses.Dice, 1),
+        (partial(losses.Dice, axis=(1, 2)), COUNT),
+        (partial(OwnMean, axis=None), 1),
+        (partial(OwnMean, axis=(1, 2)), COUNT),
+        (partial(OwnMean, axis=-1), COUNT * 3),
+    ],
+    ids=["each position", "all", "each example", "own, all", "own, each example", "own, each position"],
+)
+def test_a_sum_is_as_many_times_the_mean_of_the_loss_and_of_the_distance_to_teachers(
+    loss: Any, summed: int
+) -> None:
+    z, said = RNG.normal(size=(2, COUNT, 3, 4)).astype("float32")
+    rows = np.eye(4, dtype="float32")[RNG.integers(0, 4, (COUNT, 3))]
+    found = {}
+    for reduction in ("sum", "sum_over_batch_size"):
+        head = ClassHead("classes", Classes(), loss(reduction=reduction), num_classes=4)
+        distance = head.distance_to(z, head.softened(said, 1.0), 1.0, rows)
+        found[reduction] = np.mean([head.losses(rows, z), distance], axis=1)
+    np.testing.assert_allclose(found["sum"], summed * found["sum_over_batch_size"], rtol=1e-4)
 
 
 @pytest.mark.parametrize(
