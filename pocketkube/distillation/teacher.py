@@ -48,7 +48,8 @@ def fitting_outputs(
 
     Raises:
         UserError: If a teacher takes other inputs than the student, tells other classes apart, gives
-            other outputs or is of another kind, or TensorFlow cannot compute with its layers' names.
+            other outputs or is of another kind, or TensorFlow cannot compute with its layers' names; or
+            a model does not say the shape of its outputs, nor can compute an example of ones.
     """
     specs = [
         keras.KerasTensor((None, *shape), dtype=x.dtype)
@@ -87,7 +88,7 @@ def _outputs_of(
     def run(*inputs: tf.Tensor) -> Any:
         return task.softened(model(arranged(model, inputs), training=False), 1.0)
 
-    return example_shapes(run, specs)
+    return example_shapes(run, specs, model.name)
 
 
 def _shown(shapes: Sequence[tuple[int | None, ...]]) -> str:

@@ -100,7 +100,9 @@ def _output_shapes(model: keras.Model, dataset: Dataset) -> list[tuple[int, ...]
     if any(None in shape for shape in shapes):
         inputs = zip(dataset.input_shapes, model.inputs, strict=True)
         given = [keras.KerasTensor((None, *shape), dtype=x.dtype) for shape, x in inputs]
-        shapes = example_shapes(lambda *x: model(arranged(model, x)), given)
+        arrays = dataset.train.arrays
+        example = [x[:1] for x in arrays[0]] if arrays is not None else None
+        shapes = example_shapes(lambda *x: model(arranged(model, x)), given, model.name, example)
     return [(1, *shape) for shape in shapes]
 
 

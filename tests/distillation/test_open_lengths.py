@@ -55,6 +55,25 @@ class Rows(layers.Layer):
         return tf.reshape(x, [tf.shape(x)[0], -1, 2])
 
 
+@keras.saving.register_keras_serializable("test_open_lengths")
+class Sounding(layers.Layer):
+    """Leaves out positions of zeros alone, of which all examples have as many."""
+
+    def call(self, x):
+        sounds = tf.reduce_any(x != 0, axis=(0, -1))
+        return tf.boolean_mask(x, sounds, axis=1)
+
+
+@keras.saving.register_keras_serializable("test_open_lengths")
+class Loud(Rows):
+    """Takes nothing silent, and nothing of ones."""
+
+    def call(self, x):
+        is_loud = tf.debugging.assert_greater(tf.reduce_max(x), 1.5, "too silent")
+        with tf.control_dependencies([is_loud] if is_loud is not None else []):
+            return super().call(x)
+
+
 def net_of_rows(filters: int, rows: layers.Layer) -> keras.Model:
     keras.utils.set_random_seed(filters)
     given = keras.Input((8, 4))
@@ -76,6 +95,32 @@ def test_an_output_may_leave_open_how_long_it_is_where_inputs_do_not() -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     with pytest.raises(pk.UserError, match=r"values of the shape \(9, 2\).* but net gives \(8, 2\)"):
         pk.fine_tune(net_of_rows(1, Rows()), (X, np.zeros((120, 9, 2), "float32")), epochs=1)
+
+
+def net_of(layer: layers.Layer) -> keras.Model:
+    given = keras.Input((8, 4))
+    model = keras.Model(given, layers.Dense(2)(layer(given)), name="net")
+    model.compile("adam", "mse")
+    return model
+
+
+def test_outputs_of_an_open_length_are_as_long_as_those_of_a_real_example() -> None:
+    padded = X.copy()
+    padded[:, 5:] = 0
+    wanted = RNG.normal(size=(120, 5, 2)).astype("float32")
+    assert pk.fine_tune(net_of(Sounding()), (padded, wanted), epochs=1).steps
+    wanted = RNG.normal(size=(120, 16, 2)).astype("float32")
+    assert pk.fine_tune(net_of(Loud()), (X + 2, wanted), epochs=1).steps
+
+
+def test_a_layer_that_refuses_an_example_is_told_with_its_model() -> None:
+    wanted = RNG.normal(size=(120, 16, 2)).astype("float32")
+    said = (
+        r"^The model net tells the shape of its outputs only of an example, and cannot be called with "
+    )
+    said += r"one of the shapes \[\(8, 4\)\]: .*too silent"
+    with pytest.raises(pk.UserError, match=said):
+        pk.fine_tune(net_of(Loud()), (0 * X, wanted), epochs=1)
 
 
 def test_what_takes_any_length_is_shown_without_its_multiply_adds() -> None:
