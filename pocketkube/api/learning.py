@@ -1,6 +1,7 @@
 """What the API's functions that train have in common."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
 from typing import Any, TypeAlias
 
 import keras
@@ -30,7 +31,9 @@ from pocketkube.stages.teaching import refuse_unteachable
 from pocketkube.stages.training import notes_on, train_begun
 from pocketkube.training.task import Task
 
-Teachers: TypeAlias = ModelLike | Sequence[ModelLike] | None
+Teachers: TypeAlias = ModelLike | Iterable[ModelLike] | None
+# What can be iterated over, but is no several teachers.
+_NOT_SEVERAL = (str, bytes, PathLike, Mapping, keras.Model, Network)
 # Stages that may do their work without training.
 UNTRAINED = (ClusterWeights, QuantizeWeights)
 
@@ -118,12 +121,13 @@ def several(teacher: Teachers, function: str, student: keras.Model | None = None
     """Teachers as networks.
 
     Args:
-        teacher: A model, several, or None.
+        teacher: A model, several in whatever can be iterated over once, or None.
         function: The API's function, for messages.
         student: What it takes is what a subclassed teacher is called with; without, such are refused.
             Its inputs and outputs are in the order that the teachers are brought into.
     """
-    given = list(teacher) if isinstance(teacher, list | tuple) else [teacher]
+    are_several = isinstance(teacher, Iterable) and not isinstance(teacher, _NOT_SEVERAL)
+    given = list(teacher) if are_several else [teacher]
     given = [each for each in given if each is not None]
     if student is not None:
         given = [enclosed(each, student) if isinstance(each, keras.Model) else each for each in given]

@@ -14,6 +14,7 @@ from keras import layers
 from sklearn.datasets import load_digits
 
 import pocketkube as pk
+from pocketkube.api.learning import several
 from pocketkube.litert.running import LiteRTModel
 
 IMAGES, LABELS = load_digits(return_X_y=True)
@@ -150,6 +151,19 @@ def test_help_lists_the_settings_that_a_function_takes() -> None:
         assert re.search(rf"\b{setting}: [^=]+ = \.\.\.", pydoc.plain(pydoc.render_doc(function)))
 
 
+@pytest.mark.parametrize(
+    "several_of",
+    [tuple, iter, lambda models: dict(enumerate(models)).values(), lambda models: (m for m in models)],
+    ids=["tuple", "iterator", "values of a dict", "generator"],
+)
+def test_teachers_come_in_whatever_can_be_iterated_over(notebook, several_of) -> None:
+    models = [notebook.model, notebook.tuned]
+    assert [each.model for each in several(several_of(models), "distil")] == [
+        notebook.model,
+        notebook.tuned.model,
+    ]
+
+
 def test_what_compresses_leaves_a_model_compiled_that_was(notebook, tmp_path: Path) -> None:
     training = {"epochs": 1, "training": {"batch_size": 256}}
     results = [
@@ -270,6 +284,10 @@ def with_lora() -> keras.Model:
         (
             lambda m: pk.quantize(m, DATA, teacher=3),
             "^quantize: teacher: takes a Keras model.*received 3",
+        ),
+        (
+            lambda m: pk.distil(m, DATA, teacher={"big": m}),
+            r"^distil: teacher: takes a Keras model.*received \{'big'",
         ),
         (lambda m: pk.fine_tune(m, DATA[0]), "fine_tune: the data have no labels.*teacher=model"),
         (lambda m: pk.fine_tune(m, DATA, epoch=3), "did you mean epochs"),

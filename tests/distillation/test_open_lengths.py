@@ -115,10 +115,8 @@ def test_outputs_of_an_open_length_are_as_long_as_those_of_a_real_example() -> N
 
 def test_a_layer_that_refuses_an_example_is_told_with_its_model() -> None:
     wanted = RNG.normal(size=(120, 16, 2)).astype("float32")
-    said = (
-        r"^The model net tells the shape of its outputs only of an example, and cannot be called with "
-    )
-    said += r"one of the shapes \[\(8, 4\)\]: .*too silent"
+    said = r"^The model net tells the shape of its outputs only of an example, and cannot be called "
+    said += r"with one of the shapes \[\(8, 4\)\]: .*too silent"
     with pytest.raises(pk.UserError, match=said):
         pk.fine_tune(net_of(Loud()), (0 * X, wanted), epochs=1)
 
