@@ -162,7 +162,7 @@ class LiteRTModel:
             try:
                 self._interpreter.allocate_tensors()
             except (ValueError, RuntimeError) as error:
-                cause = first_line(str(error)) or first_line(said.text)
+                cause = _cause(str(error)) or _cause(said.text)
                 raise UserError(
                     f"{self.name}: LiteRT cannot run it on {origin}, whose examples have the shapes "
                     f"{[array.shape[1:] for array in inputs]} ({cause}): give larger ones, or convert "
@@ -202,7 +202,7 @@ class LiteRTModel:
 
 def _cause(text: str) -> str:
     """What LiteRT says of an error; it puts nothing between the cause and the operation's number."""
-    return re.sub(r"(?<=[^\s.])(?=Node number \d)", ". ", first_line(text))
+    return re.sub(r"(?<=[^\s.])\.?(?=Node number \d)", ". ", first_line(text))
 
 
 def refuse_other_files(source: Path | bytes, name: str) -> None:

@@ -263,15 +263,15 @@ def test_a_spec_whose_files_are_there_or_elsewhere_is_right(tmp_path: Path, caps
                 "training": "{workers: 4}",
                 "cluster": "{workers: {elastic: {max_workers: 2}}}",
             },
-            "cluster.workers.elastic.max_workers: 2 is fewer than training.workers, 4, which",
+            "spec.yaml line 6: cluster.workers.elastic.max_workers: 2 is fewer than training.workers",
         ),
         (
             {
                 "training": "{workers: 4, batch_size: 8}",
                 "cluster": "{workers: {elastic: {max_workers: 9}}}",
             },
-            "cluster.workers.elastic.max_workers: 9 processes cannot share a batch of "
-            "training.batch_size, 8; use at most 8",
+            "spec.yaml line 6: cluster.workers.elastic.max_workers: 9 processes cannot share a batch "
+            "of training.batch_size, 8; use at most 8",
         ),
         (
             {
@@ -286,7 +286,8 @@ def test_a_spec_whose_files_are_there_or_elsewhere_is_right(tmp_path: Path, caps
                 "search": "{sampler: random, over: [prune_channels], evaluate: {fine_tune_steps: 5}}",
                 "cluster": "{trials: {launcher: katib, workers: 3}}",
             },
-            "cluster.trials.workers: 3 processes cannot share a batch of training.batch_size, 2; use",
+            "spec.yaml line 7: cluster.trials.workers: 3 processes cannot share a batch of "
+            "training.batch_size, 2; use",
         ),
     ],
 )

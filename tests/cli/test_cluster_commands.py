@@ -26,7 +26,7 @@ def package(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("--every", "0 3 * * 1"), "'0 0 3 * * 1'"),
+        (("--every", "0 3 * * 1"), "--every: '0 3 * * 1' has five fields, which Kubeflow Pipelines"),
         (("--every", "0 0 3 * * 1", "--follow"), "leave out --follow or --every"),
         (
             ("--every", "0 0 3 * * 1", "--max-concurrency", "11"),

@@ -34,7 +34,7 @@ def check_cron(text: str) -> str:
         _check_field(field, word, text)
     if not words[0].isdigit():
         raise UserError(
-            f"cron: {text!r} fires more than once a minute: its first field is the second, a number "
+            f"{text!r} fires more than once a minute: its first field is the second, a number "
             "such as 0."
         )
     _refuse_date_that_never_comes(words, text)
@@ -63,11 +63,11 @@ _FIELDS = (
 def _wrong_count(text: str, words: list[str]) -> str:
     if len(words) == 5:
         return (
-            f"cron: {text!r} has five fields, which Kubeflow Pipelines takes for second to month and "
+            f"{text!r} has five fields, which Kubeflow Pipelines takes for second to month and "
             f"then fires without end; write six, the second first: {' '.join(['0', *words])!r}."
         )
     return (
-        f"cron: {text!r} has not six fields: second, minute, hour, day of month, month, day of week, "
+        f"{text!r} has not six fields: second, minute, hour, day of month, month, day of week, "
         "as in '0 0 3 * * 1'."
     )
 
@@ -77,7 +77,7 @@ def _check_field(field: _Field, word: str, text: str) -> None:
         try:
             _values(field, part)
         except ValueError as error:
-            raise UserError(f"cron: {text!r}: {field.name} {part!r} {error}.") from None
+            raise UserError(f"{text!r}: {field.name} {part!r} {error}.") from None
 
 
 def _values(field: _Field, part: str) -> list[int]:
@@ -120,7 +120,7 @@ def _refuse_date_that_never_comes(words: list[str], text: str) -> None:
     first_day = min(_all_values(_FIELDS[3], days))
     longest = max(_DAYS_IN_MONTH[month - 1] for month in _all_values(_FIELDS[4], months))
     if first_day > longest:
-        raise UserError(f"cron: {text!r} never fires: no such month has a day {first_day}.")
+        raise UserError(f"{text!r} never fires: no such month has a day {first_day}.")
 
 
 def _all_values(field: _Field, word: str) -> Iterator[int]:

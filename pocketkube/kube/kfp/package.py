@@ -98,8 +98,8 @@ def packages_in(paths: Sequence[Path]) -> tuple[Package, ...]:
         other = by_name.setdefault(package.name, package)
         if other is not package:
             raise UserError(
-                f"{other.path} and {package.path} are both the pipeline {package.name}; upload one of "
-                "them, or compile it from a spec of another file name."
+                f"{other.path} and {package.path} are both the pipeline {package.name}: upload one "
+                "after the other, each as a version of it; or compile one from a spec of another name."
             )
     return tuple(by_name.values())
 

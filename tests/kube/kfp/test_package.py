@@ -117,7 +117,7 @@ def test_a_folder_stands_for_its_packages(tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("no package")
     assert [each.name for each in packages_in([folder])] == ["a", "b"]
     written(folder / "c.yaml", document("b"))
-    with pytest.raises(UserError, match="both the pipeline b; upload one of them, or"):
+    with pytest.raises(UserError, match="both the pipeline b: upload one after the other, each"):
         packages_in([folder])
     with pytest.raises(UserError, match="no package"):
         packages_in([tmp_path])
