@@ -126,8 +126,10 @@ def several(teacher: Teachers, function: str, student: keras.Model | None = None
         student: What it takes is what a subclassed teacher is called with; without, such are refused.
             Its inputs and outputs are in the order that the teachers are brought into.
     """
-    are_several = isinstance(teacher, Iterable) and not isinstance(teacher, _NOT_SEVERAL)
-    given = list(teacher) if are_several else [teacher]
+    if isinstance(teacher, Iterable) and not isinstance(teacher, _NOT_SEVERAL):
+        given = list(teacher)
+    else:
+        given = [teacher]
     given = [each for each in given if each is not None]
     if student is not None:
         given = [enclosed(each, student) if isinstance(each, keras.Model) else each for each in given]

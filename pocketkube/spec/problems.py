@@ -56,7 +56,7 @@ def _problem(detail: ErrorDetails, document: Any, root: type[BaseModel]) -> Prob
     if not loc and ": " in message:
         # Checks over the whole spec begin with the key that they speak of.
         key, message = message.split(": ", 1)
-        loc = key.split(".")
+        loc = [*key.split(".")]
     steps, path = _place(loc, document)
     return Problem(steps, path, message)
 
