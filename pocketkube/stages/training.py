@@ -276,7 +276,7 @@ def _few_values(forms: Mapping[str, Form]) -> list[str]:
 def fine_tuning(training: Training, settings: Trained) -> Training:
     """The course of fine-tuning: training's, for half the epochs where nothing is said."""
     # A folded model has no BatchNorm that would bring its channels back into proportion.
-    part = 0.3 if isinstance(settings, QuantizeWeights) else 1.0
+    part = 0.1 if isinstance(settings, QuantizeWeights) else 1.0
     return training.model_copy(
         update={
             "epochs": settings.epochs or max(1, training.epochs // 2),
