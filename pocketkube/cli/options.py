@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 from math import isfinite
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -167,7 +168,8 @@ def refuse_read(output: Path, read: str | Path) -> None:
     Raises:
         UserError: If they are one file.
     """
-    if place_of(str(read), Path()).resolve() == output.resolve():
+    # Unlike Path.resolve, it takes links that lead to themselves: whoever writes there says more.
+    if realpath(place_of(str(read), Path())) == realpath(output):
         raise UserError(
             f"{output} is the file that is read, and would be written over: give another place to "
             "write to."
