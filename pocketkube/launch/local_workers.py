@@ -9,8 +9,7 @@ from pocketkube.errors import UserError
 from pocketkube.launch.job import Call
 from pocketkube.launch.processes import ProcessJob
 from pocketkube.processes.cores import threads_of_each
-
-_PACKAGES = Path(__file__).parents[2]
+from pocketkube.processes.python_path import python_path
 
 
 class LocalWorkers:
@@ -43,12 +42,10 @@ class LocalWorkers:
                 f"training.workers: {self.processes} processes need Horovod (make horovod), which is "
                 "not there; install it, or set workers to 1."
             )
-        # Behind the user's own folders: all that is installed may be beside the package.
-        paths = [*filter(None, [os.environ.get("PYTHONPATH")]), str(_PACKAGES)]
         environment = {
             **threads_of_each(self.processes),
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONPATH": python_path(),
         }
         lease = ["--lease", str(self._lease)] if self._lease else []
         options = ["--processes", str(self.processes), "--path", _own_path(), *lease]

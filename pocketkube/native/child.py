@@ -12,7 +12,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import IO, Any
 
 import psutil
@@ -20,11 +19,11 @@ import psutil
 from pocketkube.errors import DataError, MachineError, OutOfMemory, UserError
 from pocketkube.plain_errors import out_of_memory, says_out_of_memory
 from pocketkube.processes.children import started
+from pocketkube.processes.python_path import python_path
 
 # A process that waits for nothing but itself uses the processor, however busy the machine is.
 IDLE_LIMIT_S = 600.0
 WORK_LIMIT_S = 7200.0
-_PACKAGES = Path(__file__).parents[2]
 _POLL_INTERVAL_S = 5.0
 _MEANINGS = {kind.__name__: kind for kind in (UserError, DataError, MachineError, OutOfMemory)}
 _SIGNAL_NAMES: dict[int, str] = {
@@ -97,18 +96,12 @@ class Child:
         if self._is_running():
             return
         self._printed = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115
-        # Behind the user's own folders: all that is installed may be beside the package.
-        paths = [*filter(None, [os.environ.get("PYTHONPATH")]), str(_PACKAGES)]
         self._process = started(
             [sys.executable, "-P", "-m", self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._printed,
-            env={
-                "TF_CPP_MIN_LOG_LEVEL": "3",
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(paths),
-            },
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONPATH": python_path()},
         )
         self._owner, self._is_ready = os.getpid(), False
 
