@@ -13,7 +13,7 @@ from pocketkube.errors import UserError
 from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.distilling import student_course
-from pocketkube.stages.networks import network as built_in
+from pocketkube.stages.networks import network_with_notes
 from pocketkube.stages.tasks import settled_task
 from pocketkube.stages.teaching import distillation_term
 from pocketkube.training.loop import train
@@ -73,7 +73,7 @@ def distil(
     first = teaching.model
     if known is None:
         dataset = labelled_by(first, dataset_of(data, first, "distil"), learning, "distil")
-        model = built_in("student", name, width, dataset, learning.seed + 1)
+        model = network_with_notes("student", name, width, dataset, learning.seed + 1).model
     else:
         model = copied(known)
         dataset = labelled_by(first, dataset_of(data, model, "distil"), learning, "distil")

@@ -23,7 +23,7 @@ from pocketkube.stages.export import converted
 from pocketkube.stages.fitting import refuse_bad_streams
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import file_format, last_format
-from pocketkube.stages.networks import network
+from pocketkube.stages.networks import network_with_notes
 from pocketkube.stages.sizes import at_size_asked, at_size_of
 from pocketkube.stages.targets import refuse_drop
 from pocketkube.stages.tasks import settled_task
@@ -48,13 +48,13 @@ def check_export(
     """
     began = time.monotonic()
     if config.dataset.is_none:
-        model = network("model", config.model, config.width, None, config.seed)
+        model = network_with_notes("model", config.model, config.width, None, config.seed).model
         model = at_size_asked(config.dataset, model).model
         _try(config, model, random_inputs(model), output, began)
         return
     dataset = load_dataset(config.dataset)
     examples, _ = materialize(dataset.train, EXAMPLES, config.seed)
-    model = network("model", config.model, config.width, dataset, config.seed)
+    model = network_with_notes("model", config.model, config.width, dataset, config.seed).model
     model = at_size_of(dataset, model).model
     task = settled_task(config, model, dataset)
     if config.target:
@@ -67,8 +67,10 @@ def check_export(
         with working("convert", to="float32"):
             content = _in_floats(model, examples)
         _run(content, examples)
-        model = network("student", first.student, first.width, dataset, config.seed + 1, like=model)
-        model = at_size_of(dataset, model).model
+        student = network_with_notes(
+            "student", first.student, first.width, dataset, config.seed + 1, like=model
+        )
+        model = at_size_of(dataset, student.model).model
         settled_task(config, model, dataset)
     _try(config, model, examples, output, began)
 

@@ -19,18 +19,6 @@ from pocketkube.spec.model_files import is_model_file
 from pocketkube.storage import parse_location
 
 
-def network(
-    key: str,
-    name: str,
-    width: float,
-    dataset: Dataset | None,
-    seed: int,
-    like: keras.Model | None = None,
-) -> keras.Model:
-    """Makes a network ready; see `network_with_notes`."""
-    return network_with_notes(key, name, width, dataset, seed, like).model
-
-
 def network_with_notes(
     key: str,
     name: str,

@@ -10,7 +10,7 @@ from keras import layers
 
 import pocketkube as pk
 from pocketkube.cli.main import main
-from pocketkube.stages.networks import network as named_network
+from pocketkube.stages.networks import network_with_notes
 
 X = np.random.default_rng(0).random((40, 8, 8, 1), dtype=np.float32)
 Y = np.arange(40) % 3
@@ -80,7 +80,7 @@ def test_files_of_it_are_refused(own: keras.Model, tmp_path: Path, capsys) -> No
     with pytest.raises(pk.UserError, match=SAID):
         pk.import_model(file)
     with pytest.raises(pk.UserError, match=SAID):
-        named_network("model", str(file), 1.0, None, 0)
+        network_with_notes("model", str(file), 1.0, None, 0)
     small = str(tmp_path / "small.keras")
     for words in (
         ["profile", str(file)],

@@ -7,7 +7,7 @@ from pocketkube.errors import UserError
 from pocketkube.extension import Registry
 from pocketkube.models import MODEL_NAMES, build_model
 from pocketkube.spec.sections import DatasetSettings
-from pocketkube.stages.networks import network
+from pocketkube.stages.networks import network_with_notes
 
 
 def trainable_parameters(model: keras.Model) -> int:
@@ -103,4 +103,4 @@ def test_a_network_that_is_added_has_to_be_a_model(monkeypatch):
     monkeypatch.setattr("pocketkube.stages.networks.models", added)
     said = rf"network nothing of the module {__name__} is built as a NoneType, not as a keras.Model"
     with pytest.raises(UserError, match=said):
-        network("model", "nothing", 1.0, load_dataset(DatasetSettings(builtin="digits")), 0)
+        network_with_notes("model", "nothing", 1.0, load_dataset(DatasetSettings(builtin="digits")), 0)

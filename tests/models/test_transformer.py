@@ -12,7 +12,7 @@ from pocketkube.models.transformer import (
     sinusoids,
     transformer,
 )
-from pocketkube.stages.networks import network
+from pocketkube.stages.networks import network_with_notes
 from tests.reversed_text import load_text, write_reversed
 
 TINY = TRANSFORMERS["transformer_tiny"]
@@ -86,11 +86,11 @@ def test_heads_and_feed_forward_units_can_be_cut_and_nothing_else(model) -> None
 def test_the_spec_names_it_and_width_scales_it(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     dataset = load_text(write_reversed(tmp_path / "text"))
-    half = network("model", "transformer_tiny", 0.5, dataset, 0)
+    half = network_with_notes("model", "transformer_tiny", 0.5, dataset, 0).model
     assert half.get_layer("encoder1_attention").num_heads == 2
     assert half.get_layer("encoder1_inner").units == 64
     assert half.output_shape == (None, 12, 29)
     with pytest.raises(UserError, match="width must be above 0"):
         transformer("transformer", dataset, width=0.0, seed=0)
     with pytest.raises(UserError, match="resnet20 classifies one image"):
-        network("model", "resnet20", 1.0, dataset, 0)
+        network_with_notes("model", "resnet20", 1.0, dataset, 0)
