@@ -1,6 +1,7 @@
 """Quantisation-aware training: every step computes with rounded weights and updates the float ones."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,8 +14,12 @@ from pocketkube.packing import Form, Grid, decode
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.groups import Groups
 from pocketkube.quantization.levels import Levels, fake_quantize, grid_of, scaled_gradient
+from pocketkube.quantization.trained_norm import TakenUp, TrainedNorm, all_applied
 from pocketkube.spec.sections import QuantizeWeights
 from pocketkube.training.method import Method
+
+# With fewer rows of a batch, or fewer bits, training with the statistics of batches did harm.
+LEAST_ROWS, LEAST_BITS = 16, 8
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class QuantizedKernel:
         log_scale: Logarithms of the scales `[groups]`, trained where they are learned and the kernel
             is not frozen; where they are not learned and follow the weights' extremes, None.
         zero_point: The level that stands for 0, of each group `[groups]`.
-        bias: The layer's bias, or None.
+        owner: The layer that has the kernel.
         input_quantizer: The layer that rounds this layer's input, or None.
     """
 
@@ -43,7 +48,7 @@ class QuantizedKernel:
     symmetric: bool
     log_scale: keras.Variable | None
     zero_point: keras.Variable
-    bias: Any = None
+    owner: Any
     input_quantizer: FakeQuantize | None = None
 
     @classmethod
@@ -79,7 +84,7 @@ class QuantizedKernel:
             symmetric,
             log_scale,
             zero,
-            getattr(kernel.owner, "bias", None),
+            kernel.owner,
             input_quantizer,
         )
 
@@ -91,6 +96,14 @@ class QuantizedKernel:
         low, high = tf.reduce_min(values, axis=0), tf.reduce_max(values, axis=0)
         return grid_of(low, high, self.levels, self.symmetric)
 
+    def stretch(self, factor: Any) -> None:
+        """Makes the scales those of a kernel that was multiplied, `factor` for each channel.
+
+        Scales that follow the weights do so by themselves.
+        """
+        if self.log_scale is not None:
+            self.log_scale.assign_add(tf.math.log(self.groups.of_channels(factor)))
+
     def finalize(self) -> Grid:
         """Replaces kernel and bias by their rounded values, at the end of training.
 
@@ -98,8 +111,9 @@ class QuantizedKernel:
             The kernel's levels, scales and zero points.
         """
         scale, zero_point = self.grid()
-        if self.bias is not None and self.input_quantizer is not None and self._has_integer_kernel:
-            scale = self._finalize_bias(self.bias, self.input_quantizer.grid()[0], scale)
+        bias = getattr(self.owner, "bias", None)
+        if bias is not None and self.input_quantizer is not None and self._has_integer_kernel:
+            scale = self._finalize_bias(bias, self.input_quantizer.grid()[0], scale)
         form = self._form(scale, zero_point)
         self.kernel.assign(decode(form))
         return form
@@ -153,23 +167,64 @@ class QuantizationAware(Method):
     Args:
         kernels: The kernels to round.
         settings: Bits, groups and ranges; they are the method's fingerprint.
+        taken_up: The BatchNorms that are folded into the kernels' layers, by these layers' ids.
     """
 
-    def __init__(self, kernels: Sequence[QuantizedKernel], settings: QuantizeWeights) -> None:
+    def __init__(
+        self,
+        kernels: Sequence[QuantizedKernel],
+        settings: QuantizeWeights,
+        taken_up: Mapping[int, TakenUp],
+    ) -> None:
         self.fingerprint = settings.model_dump_json()
-        self.kernels = kernels
+        # A folded model has no BatchNorm that would bring its channels back into proportion.
+        self.rate = 0.1
+        self.kernels, self._taken_up = kernels, taken_up
+        self._norms: list[tuple[QuantizedKernel, TrainedNorm]] = []
         scales = [each.log_scale for each in kernels if each.log_scale is not None]
-        self.trained = [scale for scale in scales if scale.trainable]
+        self.trained: list[Any] = [scale for scale in scales if scale.trainable]
         fixed = [scale for scale in scales if not scale.trainable]
-        self.variables = [*fixed, *(each.zero_point for each in kernels)]
+        self.variables: list[Any] = [*fixed, *(each.zero_point for each in kernels)]
         self._forms: Mapping[str, Form] = {}
 
+    def begin(self, rows: int) -> None:
+        """See `Method`; BatchNorm goes on where that was found to do good."""
+        if rows >= LEAST_ROWS and all(each.bits >= LEAST_BITS for each in self.kernels):
+            self.train_norms()
+
+    def train_norms(self) -> None:
+        """Has layers that took up a BatchNorm compute with it in training, as the network did before.
+
+        Those whose channels share a scale cannot, nor those that are not trained. Once is enough.
+        """
+        for each in self.kernels if not self._norms else ():
+            found = self._taken_up.get(id(each.owner))
+            if found is None or each.groups.granularity == "tensor":
+                continue
+            if not (found.norm.trainable and each.owner.trainable):
+                continue
+            norm = TrainedNorm(each.owner, found, each.groups.channel_axes)
+            each.stretch(1 / norm.first_factor)
+            self._norms.append((each, norm))
+            self.layers = [*self.layers, norm.norm]
+            self.trained += norm.norm.trainable_variables
+            self.variables += norm.norm.non_trainable_variables
+            self.fingerprint += f" {norm.norm.name}"
+            self.rate = 0.3
+
+    def computing(self) -> AbstractContextManager[None]:
+        """See `Method`."""
+        return all_applied([norm for _, norm in self._norms])
+
     def replaced(self) -> Sequence[tuple[Any, Any]]:
-        """The rounded kernels."""
-        return [(each.kernel, each.rounded()) for each in self.kernels]
+        """The rounded kernels, and factors of BatchNorm that are not negative."""
+        rounded = [(each.kernel, each.rounded()) for each in self.kernels]
+        return [*rounded, *((norm.norm.gamma, norm.gamma()) for _, norm in self._norms)]
 
     def finish(self) -> None:
         """The rounded weights and biases are the model's from here on."""
+        for each, norm in self._norms:
+            each.stretch(norm.fold())
         self._forms = {each.name: each.finalize() for each in self.kernels}
 
     @property

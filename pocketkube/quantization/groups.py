@@ -58,6 +58,16 @@ class Groups:
         moved = tf.reshape(matrix, [self.shape[axis] for axis in self._order])
         return tf.transpose(moved, np.argsort(self._order))
 
+    def of_channels(self, values: Any) -> tf.Tensor:
+        """A value for each group, from one for each channel, `[channels]`.
+
+        Raises:
+            ValueError: If channels share a group.
+        """
+        if self.granularity == "tensor":
+            raise ValueError("all channels share one group")
+        return tf.repeat(values, self._buckets if self.granularity == "bucket" else 1)
+
     @property
     def channels(self) -> int:
         """How many output channels there are."""

@@ -29,6 +29,7 @@ from pocketkube.keras_private import calls_of, mask_of
 from pocketkube.quantization.activations import FIXED, RELUS, activation_of, is_relu
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.tensor_uses import CallOfTensors, TensorUses
+from pocketkube.quantization.trained_norm import TakenUp
 
 layers = keras.layers
 # Makes the layer that rounds a tensor, from the layer's name and the tensor's kind of range.
@@ -48,6 +49,7 @@ class Prepared:
             output has taken its output's place: its own, but for one that was folded into another, or
             that gives its activation to a layer of its own.
         folded: For each BatchNorm that another layer has taken up, by its path, the path of that one.
+        taken_up: For the layers that took up a BatchNorm, by their ids, what that was.
         elementwise: Layers that multiply each channel by one weight: a BatchNorm that no other layer
             could take up, or a Rescaling. By their paths.
         closed: Layers with layers of their own inside, whose activations are not rounded. By their
@@ -59,6 +61,7 @@ class Prepared:
     input_quantizers: Mapping[int, FakeQuantize]
     renamed: Mapping[str, str]
     folded: Mapping[str, str]
+    taken_up: Mapping[int, TakenUp]
     elementwise: frozenset[str]
     closed: tuple[str, ...]
 
@@ -94,6 +97,7 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
         builder.input_quantizers,
         builder.renamed,
         builder.folded,
+        builder.taken_up,
         frozenset(builder.elementwise),
         tuple(builder.closed),
     )
@@ -117,6 +121,7 @@ class _QuantizableBuilder(Rebuilder):
         self.input_quantizers: dict[int, FakeQuantize] = {}
         self.renamed: dict[str, str] = {}
         self.folded: dict[str, str] = {}
+        self.taken_up: dict[int, TakenUp] = {}
         self.elementwise: list[str] = []
         self.closed: list[str] = []
 
@@ -295,8 +300,40 @@ class _QuantizableBuilder(Rebuilder):
                 constraints = [key for key in config if key.endswith("_constraint")]
                 config |= {"use_bias": True, **dict.fromkeys(constraints)}
             new = self._new[id(op)] = kind.from_config(config)
-            self._carried.append(lambda: _fold(new, op, norm))
+            self._carried.append(lambda: self._fold(new, op, norm, call.rank))
         return self._activated(op, path, self._applied(new, x, path))
+
+    def _fold(self, new: Any, old: Any, norm: Any, rank: int) -> None:
+        kernel = np.asarray(old.kernel)
+        if norm is None:
+            new.kernel.assign(kernel)
+            if new.bias is not None:
+                new.bias.assign(old.bias)
+            return
+        axes = (
+            (-2, -1) if isinstance(old, DEPTHWISE) else (-2,) if isinstance(old, TRANSPOSED) else (-1,)
+        )
+        self._set_folded(new, kernel, _bias(old), axes, norm, rank)
+
+    def _set_folded(
+        self,
+        new: Any,
+        kernel: np.ndarray,
+        bias: np.ndarray,
+        axes: tuple[int, ...],
+        norm: Any,
+        rank: int,
+    ) -> None:
+        """`gamma (W x + b - mean) / sqrt(variance + epsilon) + beta` as one kernel and one bias."""
+        factor, shift = np.ones_like(bias), np.zeros_like(bias)
+        if norm is not None:
+            factor, shift = _affine(norm, len(bias))
+            self.taken_up[id(new)] = TakenUp(norm, bias, rank)
+        shape = [1] * kernel.ndim
+        for axis in axes:
+            shape[axis] = kernel.shape[axis]
+        new.kernel.assign(kernel * factor.reshape(shape))
+        new.bias.assign(bias * factor + shift)
 
     def _norm_after(self, call: CallOfTensors) -> Any:
         """The BatchNorm that a layer takes up, or None."""
@@ -329,7 +366,9 @@ class _QuantizableBuilder(Rebuilder):
 
             def carry() -> None:
                 first.kernel.assign(op.depthwise_kernel)
-                _set_folded(second, np.asarray(op.pointwise_kernel), _bias(op), (-1,), norm)
+                self._set_folded(
+                    second, np.asarray(op.pointwise_kernel), _bias(op), (-1,), norm, call.rank
+                )
 
             self._carried.append(carry)
         both, ended = self._new[id(op)]
@@ -419,29 +458,6 @@ def _carry(old: Any, new: Any) -> None:
     for was, now in paired_variables(old, new):
         now.assign(was)
     compute_from_variables(new)
-
-
-def _fold(new: Any, old: Any, norm: Any) -> None:
-    kernel = np.asarray(old.kernel)
-    axes = (-2, -1) if isinstance(old, DEPTHWISE) else (-2,) if isinstance(old, TRANSPOSED) else (-1,)
-    if norm is None:
-        new.kernel.assign(kernel)
-        if new.bias is not None:
-            new.bias.assign(old.bias)
-        return
-    _set_folded(new, kernel, _bias(old), axes, norm)
-
-
-def _set_folded(
-    new: Any, kernel: np.ndarray, bias: np.ndarray, axes: tuple[int, ...], norm: Any
-) -> None:
-    """`gamma (W x + b - mean) / sqrt(variance + epsilon) + beta` as one kernel and one bias."""
-    factor, shift = _affine(norm, len(bias)) if norm is not None else (np.ones_like(bias), 0.0)
-    shape = [1] * kernel.ndim
-    for axis in axes:
-        shape[axis] = kernel.shape[axis]
-    new.kernel.assign(kernel * factor.reshape(shape))
-    new.bias.assign(bias * factor + shift)
 
 
 def _set_affine(new: Any, factor: np.ndarray, shift: np.ndarray) -> None:

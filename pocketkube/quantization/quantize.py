@@ -51,8 +51,8 @@ def quantize(
 ) -> Quantized:
     """Quantises a model's weights and activations as far as that goes without training.
 
-    BatchNorm is folded first, so that what is calibrated and trained is what is deployed (static
-    folding, Nagel et al., 2021).
+    BatchNorm is folded first, so that what is calibrated is what is deployed (Nagel et al., 2021).
+    In training `method` lets it go on with the statistics of batches, where these are of enough rows.
 
     Args:
         model: A trained functional model; it is left as it is.
@@ -72,7 +72,7 @@ def quantize(
     refuse_other_examples(model, calibration)
     prepared = insert_roundings(model, settings)
     kernels = list(kernels_with_ends(prepared, settings, {}))
-    method = QuantizationAware(kernels, settings)
+    method = QuantizationAware(kernels, settings, prepared.taken_up)
     _calibrate(prepared, settings, calibration, np.random.default_rng(seed))
     if settings.bias_correction:
         correct_biases(prepared, method, calibration)

@@ -52,6 +52,7 @@ from pocketkube.stages.teaching import distillation_term, load_teachers, teacher
 from pocketkube.stages.value_range import refuse_other_range
 from pocketkube.stages.without_data import load_without_data
 from pocketkube.training.answers import answered
+from pocketkube.training.course import rows_together
 from pocketkube.training.history import History
 from pocketkube.training.loop import train
 from pocketkube.training.task import Task
@@ -178,7 +179,6 @@ def train_on(
     if not (config.dataset.is_none and by_weights):
         dataset = labelled(load_dataset(config.dataset), task, uncompressed(inputs), student.model)
     begun, history = begin(student, dataset), None
-    course = fine_tuning(config.training, settings)
     notes: list[str] = []
     first = load_facts(uncompressed(inputs))
     parents = [Parent(role="model", stage=student.facts.made_by)]
@@ -192,6 +192,7 @@ def train_on(
     scored = None if dataset is None else assess(begun.model, dataset, task, forms)
     found = scored or costs_of(begun.model, forms)
     notes += notes_on(begun)
+    course = fine_tuning(config.training, settings, begun.method.rate)
     warnings = worse_by_training(student, scored, settings, course, task) if scored else []
     stage = stage_facts(
         settings.name, parents, task, found, began, history=history, notes=notes, warnings=warnings
@@ -230,12 +231,13 @@ def train_begun(
     Returns:
         The course that training took, and notes of the teachers'.
     """
+    begun.method.begin(rows_together(learning.training, dataset.train.size))
     term = distillation_term(learning, begun.model, task, teachers, dataset, begun.renamed)
     history = train(
         begun.model,
         dataset,
         task,
-        fine_tuning(learning.training, settings),
+        fine_tuning(learning.training, settings, begun.method.rate),
         seed=learning.seed + 1,
         stage=settings.name,
         distillation=term,
@@ -273,13 +275,17 @@ def _few_values(forms: Mapping[str, Form]) -> list[str]:
     ]
 
 
-def fine_tuning(training: Training, settings: Trained) -> Training:
-    """The course of fine-tuning: training's, for half the epochs where nothing is said."""
-    # A folded model has no BatchNorm that would bring its channels back into proportion.
-    part = 0.1 if isinstance(settings, QuantizeWeights) else 1.0
+def fine_tuning(training: Training, settings: Trained, rate: float = 1.0) -> Training:
+    """The course of fine-tuning: training's, for half the epochs where nothing is said.
+
+    Args:
+        training: The section training.
+        settings: The stage's.
+        rate: The part of training's rate that suits its method.
+    """
     return training.model_copy(
         update={
             "epochs": settings.epochs or max(1, training.epochs // 2),
-            "learning_rate": settings.learning_rate or part * training.learning_rate,
+            "learning_rate": settings.learning_rate or rate * training.learning_rate,
         }
     )

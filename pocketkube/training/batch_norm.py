@@ -1,6 +1,6 @@
 """How layers of BatchNormalization compute while a model is trained."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pocketkube.keras_private import changed_moments, flat_layers, overridden
+from pocketkube.keras_private import changed_moments, overridden
 from pocketkube.spec.sections import Training
 from pocketkube.training.workers import Workers
 
@@ -17,15 +17,15 @@ _LEAST_EPSILON = 1.001e-5
 
 
 @contextmanager
-def trained_batch_norm(model: keras.Model, settings: Training, workers: Workers) -> Iterator[None]:
-    """Within it, layers of BatchNormalization compute as the settings say, where they are trained."""
+def trained_batch_norm(layers: Sequence[Any], settings: Training, workers: Workers) -> Iterator[None]:
+    """Within it, BatchNormalization computes as the settings say, where it is trained."""
     together = settings.sync_batch_norm and workers.size > 1
-    with synchronized_batch_norm(model, workers) if together else fused_batch_norm(model):
+    with synchronized_batch_norm(layers, workers) if together else fused_batch_norm(layers):
         yield
 
 
 @contextmanager
-def fused_batch_norm(model: keras.Model) -> Iterator[None]:
+def fused_batch_norm(layers: Sequence[Any]) -> Iterator[None]:
     """Within it, BatchNormalization is one operation instead of a dozen, where it is trained.
 
     What it computes is the same up to rounding; on a CPU, a step of ResNet-20 takes three quarters of
@@ -33,21 +33,21 @@ def fused_batch_norm(model: keras.Model) -> Iterator[None]:
     takes their place, so that models, what is saved of them and what users' code sees stay as they are.
     """
     with ExitStack() as stack:
-        for layer in flat_layers(model):
+        for layer in layers:
             if type(layer) is keras.layers.BatchNormalization:
                 stack.enter_context(overridden(layer, "call", partial(_fused_call, layer)))
         yield
 
 
 @contextmanager
-def synchronized_batch_norm(model: keras.Model, workers: Workers) -> Iterator[None]:
+def synchronized_batch_norm(layers: Sequence[Any], workers: Workers) -> Iterator[None]:
     """Within it, BatchNormalization takes mean and variance over the rows of all workers.
 
     Gradients are right for what the workers' losses are together: those of a layer's sums are added up
     over workers on the way back.
     """
     with ExitStack() as stack:
-        for layer in flat_layers(model):
+        for layer in layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 stack.enter_context(changed_moments(layer, partial(_moments_of_all, layer, workers)))
         yield

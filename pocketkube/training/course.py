@@ -89,6 +89,17 @@ class Course:
         ]
 
 
+def rows_together(settings: Training, examples: int) -> int:
+    """Of how many rows of a batch BatchNorm takes its statistics at once.
+
+    Args:
+        settings: The course.
+        examples: How many training examples there are.
+    """
+    shares = 1 if settings.sync_batch_norm else settings.workers
+    return min(settings.batch_size, examples) // (shares * settings.gradient_accumulation_steps)
+
+
 def course_identity(
     model: keras.Model,
     dataset: Dataset,

@@ -42,8 +42,9 @@ def call_model(
         outputs = compute(arguments, training=training)
     if training:
         # Nothing is assigned within the scope, but statistics and random states have to move on.
-        for variable in model.non_trainable_variables:
-            moved = scope.get_current_value(variable)
-            if moved is not None:
-                variable.assign(moved)
+        for layer in (model, *method.layers):
+            for variable in layer.non_trainable_variables:
+                moved = scope.get_current_value(variable)
+                if moved is not None:
+                    variable.assign(moved)
     return outputs, [*scope.losses, *model.losses]

@@ -218,7 +218,9 @@ def _average_statistics(course: Course, workers: Workers) -> None:
     Training itself does not depend on them, and an average of moving averages is the moving average of
     averages: it may be done at any time.
     """
-    moving = [v for v in course.model.non_trainable_variables if "moving_" in v.path]
+    layers = (course.model, *course.method.layers)
+    counted = [v for layer in layers for v in layer.non_trainable_variables]
+    moving = [v for v in counted if "moving_" in v.path]
     if not moving or workers.size == 1:
         return
     weight = share_weight(course.batch_size, workers)

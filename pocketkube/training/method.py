@@ -1,6 +1,7 @@
 """What a compression method adds to the training loop."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from pocketkube.packing import Form
@@ -13,11 +14,22 @@ class Method:
         fingerprint: Identifies it and its settings: a checkpoint of another one is not continued.
         variables: What it has to remember, saved with every checkpoint.
         trained: Keras variables of its own that the optimizer changes beside the model's.
+        layers: Layers of its own that compute while a model is trained.
+        rate: The part of training's learning rate that suits it.
     """
 
     fingerprint: str = ""
     variables: Sequence[Any] = ()
     trained: Sequence[Any] = ()
+    layers: Sequence[Any] = ()
+    rate: float = 1.0
+
+    def begin(self, rows: int) -> None:
+        """Called before a course, whose other parts ask for what it trains, and for its rate.
+
+        Args:
+            rows: Of how many rows of a batch statistics are taken at once.
+        """
 
     def before_step(self, step: int, steps: int, optimizer: Any) -> None:
         """Called before each step.
@@ -34,6 +46,10 @@ class Method:
         It is part of a `tf.function`; gradients go through the tensors.
         """
         return ()
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Within it, the model's layers compute as they do in training; a step is traced there."""
+        return nullcontext()
 
     def gradients(self, gradients: Sequence[Any], variables: Sequence[Any]) -> Sequence[Any]:
         """What the optimizer is given instead of `gradients`, which belong to `variables`.
@@ -75,9 +91,20 @@ class CombinedMethod(Method):
 
     def __init__(self, methods: Sequence[Method]) -> None:
         self._methods = methods
-        self.fingerprint = " ".join(method.fingerprint for method in methods)
-        self.variables = [v for method in methods for v in method.variables]
-        self.trained = [v for method in methods for v in method.trained]
+        self._collect()
+
+    def begin(self, rows: int) -> None:
+        """See `Method`."""
+        for method in self._methods:
+            method.begin(rows)
+        self._collect()
+
+    def _collect(self) -> None:
+        self.fingerprint = " ".join(method.fingerprint for method in self._methods)
+        self.variables = [v for method in self._methods for v in method.variables]
+        self.trained = [v for method in self._methods for v in method.trained]
+        self.layers = [layer for method in self._methods for layer in method.layers]
+        self.rate = min(method.rate for method in self._methods)
 
     def before_step(self, step: int, steps: int, optimizer: Any) -> None:
         """See `Method`."""
@@ -87,6 +114,14 @@ class CombinedMethod(Method):
     def replaced(self) -> Sequence[tuple[Any, Any]]:
         """See `Method`."""
         return [pair for method in self._methods for pair in method.replaced()]
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """See `Method`."""
+        with ExitStack() as stack:
+            for method in self._methods:
+                stack.enter_context(method.computing())
+            yield
 
     def gradients(self, gradients: Sequence[Any], variables: Sequence[Any]) -> Sequence[Any]:
         """See `Method`."""

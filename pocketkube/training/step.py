@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from pocketkube.keras_private import flat_layers
 from pocketkube.training.batch_norm import trained_batch_norm
 from pocketkube.training.compression import compressed, decompressed
 from pocketkube.training.course import Course
@@ -32,7 +33,8 @@ def train_step(course: Course, workers: Workers) -> Step:
     by_positions = task.leaves_out and (parts > 1 or workers.size > 1)
 
     def observe(arguments: Any, *, training: bool) -> Any:
-        with trained_batch_norm(model, course.settings, workers):
+        layers = [*flat_layers(model), *method.layers]
+        with trained_batch_norm(layers, course.settings, workers), method.computing():
             return distillation.observe(model, arguments, training=training)
 
     def gradients_of(inputs: Any, labels: Any, part: Any) -> list[tf.Tensor]:

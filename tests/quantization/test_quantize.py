@@ -73,6 +73,13 @@ def calibrated(model: keras.Model, **settings) -> Quantized:
     return calibrated_on(model, *CALIBRATION, **settings)
 
 
+def to_train(model: keras.Model, settings: QuantizeWeights, examples=CALIBRATION) -> Quantized:
+    """As a stage begins to train."""
+    quantized = quantize(model, settings, examples, 0)
+    quantized.method.train_norms()
+    return quantized
+
+
 def calibrated_on(model: keras.Model, *examples: np.ndarray, **settings) -> Quantized:
     quantized = quantize(model, QuantizeWeights(**settings), examples, 0)
     quantized.method.finish()
@@ -288,7 +295,7 @@ def test_training_with_levels_finds_better_ones(dense: keras.Model, ranges: str)
 
 @pytest.mark.parametrize("ranges", ["learned", "moving_average"])
 def test_what_was_trained_is_what_the_file_does(dense: keras.Model, ranges: str) -> None:
-    quantized = quantize(dense, QuantizeWeights(ranges=ranges), CALIBRATION, 0)
+    quantized = to_train(dense, QuantizeWeights(ranges=ranges))
     course = Training(epochs=4, batch_size=32, learning_rate=1e-3)
     train(quantized.model, DIGITS, task_of(dense), course, seed=1, method=quantized.method)
     # A model that has learnt little is undecided, and half a step then tells classes apart.
@@ -355,7 +362,7 @@ def test_a_finished_course_that_is_resumed_has_its_levels(dense, tmp_path: Path)
     settings = QuantizeWeights(weight_bits=4, ranges="moving_average", calibration="minmax")
     ends = []
     for _ in range(2):
-        quantized = quantize(dense, settings, CALIBRATION, 0)
+        quantized = to_train(dense, settings)
         method = quantized.method
         options = {"seed": 1, "method": method, "checkpoints": tmp_path}
         train(quantized.model, DIGITS, task_of(dense), course, **options)
@@ -399,7 +406,7 @@ def test_zeros_stay_zero_and_are_marked_as_such(dense: keras.Model) -> None:
     for kernel in kernels_of(sparse):
         values = np.asarray(kernel.variable)
         kernel.variable.assign(values * (np.abs(values) > np.quantile(np.abs(values), 0.6)))
-    quantized = quantize(sparse, QuantizeWeights(weight_bits=4), FEW, 0)
+    quantized = to_train(sparse, QuantizeWeights(weight_bits=4), FEW)
     zeros = [np.asarray(kernel.variable) == 0 for kernel in kernels_of(quantized.model)]
     method = CombinedMethod([KeptZeros(quantized.model), quantized.method])
     train(quantized.model, DIGITS, task_of(dense), COURSE, seed=1, method=method)
@@ -413,7 +420,7 @@ def test_a_course_that_was_cut_off_ends_at_the_same_weights(dense, tmp_path: Pat
     course = COURSE.model_copy(update={"epochs": 1, "checkpoint_steps": 5})
 
     def trained(folder: Path | None = None) -> keras.Model:
-        quantized = quantize(dense, QuantizeWeights(weight_bits=4), FEW, 0)
+        quantized = to_train(dense, QuantizeWeights(weight_bits=4), FEW)
         train(
             quantized.model,
             DIGITS,

@@ -92,6 +92,22 @@ class TestTogether:
         for path, form in two.forms.items():
             np.testing.assert_array_equal(weights[path], decode(form))
 
+    def test_two_workers_quantize_with_the_batch_norm_of_one(self, tmp_path: Path) -> None:
+        few = {"builtin": "digits", "max_train": 256}
+        document = {**SPEC, "model": "resnet20", "width": 0.25, "dataset": few}
+        run_step(parse_spec(document), "train_model", {}, tmp_path / "dense")
+        inputs = {"model": tmp_path / "dense", "teacher": tmp_path / "dense"}
+        stages = [{"quantize_weights": {"epochs": 1, "learning_rate": 1e-3}}]
+        found = []
+        for workers in (1, 2):
+            training = {**SPEC["training"], "workers": workers, "sync_batch_norm": True}
+            job = parse_spec({**document, "stages": stages, "training": training})
+            run_step(job, "quantize_weights", inputs, tmp_path / str(workers))
+            found.append(load_bundle(tmp_path / str(workers)))
+        one, two = (bundle.facts.stages[1].history for bundle in found)
+        assert two.loss == pytest.approx(one.loss, rel=0.02)
+        assert two.val_loss == pytest.approx(one.val_loss, rel=0.1)
+
     def test_two_workers_learn_with_the_users_layers_from_answers_as_one_does(
         self, tmp_path: Path
     ) -> None:

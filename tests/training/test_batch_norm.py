@@ -53,8 +53,8 @@ class Mirrored(SingleProcess):
 
 WAYS = {
     "keras": lambda model: nullcontext(),
-    "fused": fused_batch_norm,
-    "synchronized": lambda model: synchronized_batch_norm(model, Mirrored()),
+    "fused": lambda model: fused_batch_norm(flat_layers(model)),
+    "synchronized": lambda model: synchronized_batch_norm(flat_layers(model), Mirrored()),
 }
 
 
@@ -137,7 +137,7 @@ def fused_operations(model: keras.Model) -> int:
 
 def test_layers_are_as_before_behind_the_block() -> None:
     model = nested(SHAPE)
-    with fused_batch_norm(model):
+    with fused_batch_norm(flat_layers(model)):
         # The frozen one is none of them.
         assert fused_operations(model) == 2
     assert fused_operations(model) == 0
@@ -146,7 +146,7 @@ def test_layers_are_as_before_behind_the_block() -> None:
 
 def test_an_epsilon_that_gpus_refuse_is_left_to_keras() -> None:
     model = one(SHAPE, epsilon=1e-7)
-    with fused_batch_norm(model):
+    with fused_batch_norm(flat_layers(model)):
         assert fused_operations(model) == 0
 
 
@@ -157,7 +157,7 @@ def test_a_layer_of_ones_own_computes_as_it_says() -> None:
 
     model = keras.Sequential([keras.Input(SHAPE[1:]), Halving()])
     x = spread(SHAPE)
-    with fused_batch_norm(model):
+    with fused_batch_norm(flat_layers(model)):
         np.testing.assert_array_equal(model(x, training=True), x / 2)
 
 

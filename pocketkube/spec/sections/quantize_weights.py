@@ -58,7 +58,11 @@ class QuantizeWeights(StageBase):
     epochs: int | None = Field(
         None, ge=0, description="Instead of half of training's; 0 is without training."
     )
-    learning_rate: float | None = Field(None, gt=0.0, description="Instead of a tenth of training's.")
+    learning_rate: float | None = Field(
+        None,
+        gt=0.0,
+        description="Instead of three tenths of training's where BatchNorm goes on, else of a tenth.",
+    )
 
     @field_validator("activation_bits", mode="before")
     @classmethod

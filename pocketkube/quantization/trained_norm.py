@@ -1,0 +1,111 @@
+"""BatchNorm that a layer has taken up, and that goes on with the statistics of batches in training."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pocketkube.keras_private import mask_of, overridden
+
+
+@dataclass(frozen=True)
+class TakenUp:
+    """A BatchNorm that is folded into a layer.
+
+    Attributes:
+        norm: The BatchNorm, as the network was trained with it.
+        bias: What the layer had added before, `[channels]`.
+        rank: How many axes the layer's output has, the batch axis included.
+    """
+
+    norm: keras.layers.BatchNormalization
+    bias: np.ndarray
+    rank: int
+
+
+class TrainedNorm:
+    """A BatchNorm apart from the layer that took it up, for as long as that layer is trained.
+
+    The layer's kernel has the scale then that it had before BatchNorm's factor came into it, and so has
+    the grid of its levels. As a channel's factor is positive, weights stand on the same levels either
+    way, and may be trained on levels before it is known (Krishnamoorthi, 2018, section 3.2.2, without
+    its correction: with a grid for each channel, there is nothing to correct).
+
+    Args:
+        layer: The layer with BatchNorm in its kernel and bias; both are changed.
+        taken_up: What it took up.
+        channel_axes: The axes of its kernel that count output channels.
+
+    Attributes:
+        norm: The BatchNorm; what its kernel multiplies is never negative, whatever gamma is.
+        first_factor: What the kernel was divided by, `[channels]`.
+    """
+
+    def __init__(self, layer: Any, taken_up: TakenUp, channel_axes: Sequence[int]) -> None:
+        self._layer = layer
+        self._shape = [
+            size if axis in channel_axes else 1 for axis, size in enumerate(layer.kernel.shape)
+        ]
+        of, channels = taken_up.norm, len(taken_up.bias)
+        gamma = np.asarray(of.gamma) if of.scale else np.ones(channels, np.float32)
+        variance, folded_bias = np.asarray(of.moving_variance), np.asarray(layer.bias)
+        factor = np.abs(gamma) / np.sqrt(variance + of.epsilon)
+        # Where the factor is 0, so is the kernel, and it stays so.
+        self.first_factor = np.where(factor > 0, factor, 1).astype(np.float32)
+        layer.kernel.assign(np.asarray(layer.kernel) / self.first_factor.reshape(self._shape))
+        # A negative factor's sign stays in the kernel.
+        mean = np.where(gamma < 0, -1, 1) * (np.asarray(of.moving_mean) - taken_up.bias)
+        self.norm = keras.layers.BatchNormalization(
+            momentum=of.momentum, epsilon=of.epsilon, name=f"{layer.name}_norm"
+        )
+        self.norm.build((*[None] * (taken_up.rank - 1), channels))
+        self.norm.gamma.assign(np.abs(gamma))
+        self.norm.beta.assign(folded_bias + mean * factor)
+        self.norm.moving_mean.assign(mean + folded_bias)
+        self.norm.moving_variance.assign(variance)
+
+    def gamma(self) -> tf.Tensor:
+        """What the layer's outputs are multiplied by once they are normalised, `[channels]`."""
+        return tf.abs(self.norm.gamma.value)
+
+    def fold(self) -> tf.Tensor:
+        """Takes it into the layer's kernel and bias; what is left of it changes nothing.
+
+        Returns:
+            What the kernel was multiplied by, `[channels]`; 1 where that is 0.
+        """
+        norm, kernel, bias = self.norm, self._layer.kernel, self._layer.bias
+        deviation = tf.sqrt(norm.moving_variance.value + norm.epsilon)
+        factor = self.gamma() / deviation
+        kernel.assign(kernel.value * tf.reshape(factor, self._shape))
+        bias.assign((bias.value - norm.moving_mean.value) * factor + norm.beta.value)
+        norm.gamma.assign(deviation)
+        for each in (norm.beta, norm.moving_mean):
+            each.assign(tf.zeros_like(each.value))
+        return tf.where(factor > 0, factor, 1.0)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within the block, the layer computes with it as in training."""
+        call = partial(self._call, type(self._layer).call)
+        with overridden(self._layer, "call", call):
+            yield
+
+    def _call(self, call: Callable[..., Any], inputs: Any, **options: Any) -> Any:
+        outputs = call(self._layer, inputs, **options)
+        mask = mask_of(inputs) if self._layer.supports_masking else None
+        return tf.cast(self.norm(outputs, training=True, mask=mask), outputs.dtype)
+
+
+@contextmanager
+def all_applied(norms: Sequence[TrainedNorm]) -> Iterator[None]:
+    """Within the block, layers compute with their BatchNorms as in training."""
+    with ExitStack() as stack:
+        for each in norms:
+            stack.enter_context(each.applied())
+        yield

@@ -1,0 +1,169 @@
+"""BatchNorm goes on while levels are trained, as in Keras's own training, and is folded after."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from pocketkube.api.data import dataset_of
+from pocketkube.data.batches import materialize
+from pocketkube.quantization.quantize import Quantized, quantize
+from pocketkube.spec.sections import QuantizeWeights, Training
+from pocketkube.training.course import rows_together
+from pocketkube.training.loop import train
+from pocketkube.training.task import infer_task
+
+RNG = np.random.default_rng(0)
+ALL = RNG.normal(size=(80, 8, 8, 3)).astype("float32"), RNG.integers(0, 4, 80)
+DATA = dataset_of(ALL, None, "test")
+(IMAGES,), (LABELS,) = materialize(DATA.train, None, 0)
+# Nothing is learnt: what changes is what BatchNorm sees.
+STILL = Training(epochs=1, batch_size=len(IMAGES), learning_rate=1e-12, keep="last")
+
+
+def networked() -> keras.Model:
+    """A BatchNorm behind each kind of layer of weights, with statistics that are not the data's."""
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(6, 3, use_bias=False)(x)
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.5)(x))
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same")(x)
+    x = layers.BatchNormalization(momentum=0.5, scale=False)(x)
+    x = layers.SeparableConv2D(8, 3, padding="same")(x)
+    x = layers.BatchNormalization(momentum=0.5, center=False, epsilon=0.01)(x)
+    x = layers.Conv2DTranspose(5, 2)(x)
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.5)(x))
+    x = layers.Conv2D(6, 3, groups=1)(x)
+    x = layers.BatchNormalization(momentum=0.5)(x)
+    x = layers.Dense(7)(layers.Flatten()(x))
+    x = layers.BatchNormalization(momentum=0.5)(x)
+    model = keras.Model(inputs, layers.Dense(4, activation="softmax")(x))
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            for variable in layer.weights:
+                near = 0.3 if "mean" in variable.name or "beta" in variable.name else 1.0
+                variable.assign(RNG.uniform(near - 0.3, near + 0.3, variable.shape))
+            if layer.scale:
+                # The sign of some channels turns, and one counts for nothing.
+                signs = np.resize([1, -1, 1, 1, 0], layer.gamma.shape)
+                layer.gamma.assign(layer.gamma * signs)
+    return model
+
+
+def prepared(model: keras.Model, **settings: Any) -> Quantized:
+    return quantize(model, QuantizeWeights.model_validate(settings), (IMAGES,), 0)
+
+
+WEIGHTS_ALONE = {"activation_bits": "float", "first_last_bits": 8, "bias_correction": False}
+KINDS = [
+    {},
+    {"granularity": "bucket", "bucket_size": 5},
+    {"scheme": "affine"},
+    {"weight_bits": 3},
+    {"calibration": "minmax", "ranges": "moving_average"},
+    {"ranges": "moving_average"},
+]
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=lambda each: "-".join(map(str, each.values())))
+def test_what_is_taken_apart_stands_on_the_same_levels_when_it_is_folded(settings) -> None:
+    model = networked()
+    whole, apart = prepared(model, **settings), prepared(model, **settings)
+    apart.method.train_norms()
+    assert len(apart.method.layers) == 6
+    for quantized in (whole, apart):
+        quantized.method.finish()
+    for name, form in whole.method.forms.items():
+        other = apart.method.forms[name]
+        # One that lay between two levels may have gone to the other.
+        assert (form.levels != other.levels).mean() < 0.005, name
+        np.testing.assert_allclose(form.scales, other.scales, rtol=1e-5)
+    x = IMAGES[:16]
+    np.testing.assert_allclose(whole.model(x), apart.model(x), atol=0.02)
+    # What is finished may be finished again.
+    before = apart.model(x)
+    apart.method.finish()
+    np.testing.assert_allclose(apart.model(x), before, atol=1e-5)
+
+
+def test_training_sees_what_keras_s_own_training_sees() -> None:
+    """The loss of a batch with its own statistics, and moving averages that follow them."""
+    model = networked()
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    quantized = prepared(model, **WEIGHTS_ALONE)
+    quantized.method.train_norms()
+    first = np.asarray(model(IMAGES))
+    task = infer_task(model, *DATA.labels)
+    history = train(quantized.model, DATA, task, STILL, seed=0, method=quantized.method)
+    loss = model.fit(IMAGES, LABELS, batch_size=len(IMAGES), epochs=1, verbose=0).history["loss"][0]
+    assert history.loss[0] == pytest.approx(loss, rel=0.02)
+    after = np.asarray(model(IMAGES))
+    missing = np.abs(np.asarray(quantized.model(IMAGES)) - after).mean()
+    assert missing < 0.05 * np.abs(after - first).mean()
+
+
+def test_a_channel_whose_factor_would_turn_negative_stays_on_its_levels() -> None:
+    quantized = prepared(networked(), weight_bits=3, **WEIGHTS_ALONE)
+    method = quantized.method
+    method.train_norms()
+    for norm in method.layers:
+        norm.gamma.assign(-norm.gamma)
+    call = tf.function(lambda x: quantized.model(x, training=True))
+    with keras.StatelessScope(state_mapping=method.replaced()), method.computing():
+        computed = call(IMAGES)
+    for norm in method.layers:
+        norm.gamma.assign(tf.abs(norm.gamma))
+    with keras.StatelessScope(state_mapping=method.replaced()), method.computing():
+        np.testing.assert_allclose(call(IMAGES), computed, atol=1e-5)
+
+
+def test_what_is_not_trained_or_shares_a_scale_stays_folded() -> None:
+    model = networked()
+    model.layers[1].trainable = False
+    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    norms[1].trainable = False
+    quantized = prepared(model)
+    quantized.method.train_norms()
+    assert len(quantized.method.layers) == 4
+    quantized = prepared(model, granularity="tensor")
+    quantized.method.train_norms()
+    assert not quantized.method.layers
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "wanted"),
+    [(16, {}, 6), (15, {}, 0), (64, {"weight_bits": 4}, 0), (64, {"layers": {"dense": 4}}, 0)],
+    ids=["many", "few-rows", "few-bits", "one-of-few-bits"],
+)
+def test_batch_norm_goes_on_with_many_rows_and_all_bits(rows, settings, wanted) -> None:
+    model = networked()
+    model.layers[-1].name = "dense"
+    method = prepared(model, **settings).method
+    for _ in range(2):
+        method.begin(rows)
+        assert len(method.layers) == wanted
+        assert method.rate == (0.3 if wanted else 0.1)
+
+
+def test_rows_are_those_that_are_computed_together() -> None:
+    course = Training(batch_size=64, workers=2, gradient_accumulation_steps=4)
+    assert rows_together(course, 1000) == 8
+    assert rows_together(course.model_copy(update={"sync_batch_norm": True}), 1000) == 16
+    assert rows_together(course, 24) == 3
+
+
+def test_masked_positions_do_not_count() -> None:
+    inputs = keras.Input((5, 3))
+    x = layers.Dense(4)(layers.Masking()(inputs))
+    model = keras.Model(inputs, layers.GlobalAveragePooling1D()(layers.BatchNormalization()(x)))
+    rows = RNG.normal(size=(32, 5, 3)).astype("float32")
+    rows[:, 3:] = 0
+    quantized = quantize(model, QuantizeWeights.model_validate(WEIGHTS_ALONE), (rows,), 0)
+    method = quantized.method
+    method.train_norms()
+    with method.computing():
+        computed = quantized.model(rows, training=True)
+    np.testing.assert_allclose(computed, model(rows, training=True), atol=1e-4)
