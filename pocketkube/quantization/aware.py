@@ -13,9 +13,10 @@ from pocketkube.graph.kernels import Kernel
 from pocketkube.packing import Form, Grid, decode
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.groups import Groups
+from pocketkube.quantization.insertion import Prepared
 from pocketkube.quantization.levels import Levels, fake_quantize, grid_of, scaled_gradient
-from pocketkube.quantization.trained_norm import TakenUp, TrainedNorm, all_applied
-from pocketkube.spec.sections import QuantizeWeights
+from pocketkube.quantization.trained_norm import TrainedNorm, all_applied
+from pocketkube.spec.sections import FLOAT, QuantizeWeights
 from pocketkube.training.method import Method
 
 # With fewer rows of a batch, or fewer bits, training with the statistics of batches did harm.
@@ -167,19 +168,16 @@ class QuantizationAware(Method):
     Args:
         kernels: The kernels to round.
         settings: Bits, groups and ranges; they are the method's fingerprint.
-        taken_up: The BatchNorms that are folded into the kernels' layers, by these layers' ids.
+        prepared: The model that has them.
     """
 
     def __init__(
-        self,
-        kernels: Sequence[QuantizedKernel],
-        settings: QuantizeWeights,
-        taken_up: Mapping[int, TakenUp],
+        self, kernels: Sequence[QuantizedKernel], settings: QuantizeWeights, prepared: Prepared
     ) -> None:
         self.fingerprint = settings.model_dump_json()
         # A folded model has no BatchNorm that would bring its channels back into proportion.
         self.rate = 0.1
-        self.kernels, self._taken_up = kernels, taken_up
+        self.kernels, self._settings, self._prepared = kernels, settings, prepared
         self._norms: list[tuple[QuantizedKernel, TrainedNorm]] = []
         scales = [each.log_scale for each in kernels if each.log_scale is not None]
         self.trained: list[Any] = [scale for scale in scales if scale.trainable]
@@ -189,7 +187,10 @@ class QuantizationAware(Method):
 
     def begin(self, rows: int) -> None:
         """See `Method`; BatchNorm goes on where that was found to do good."""
-        if rows >= LEAST_ROWS and all(each.bits >= LEAST_BITS for each in self.kernels):
+        of_activations = self._settings.activation_bits
+        bits = [each.bits for each in self.kernels]
+        bits += [] if of_activations == FLOAT else [of_activations]
+        if rows >= LEAST_ROWS and min(bits) >= LEAST_BITS:
             self.train_norms()
 
     def train_norms(self) -> None:
@@ -197,9 +198,10 @@ class QuantizationAware(Method):
 
         Those whose channels share a scale cannot, nor those that are not trained. Once is enough.
         """
+        taken_up = self._prepared.taken_up
         for each in self.kernels if not self._norms else ():
-            found = self._taken_up.get(id(each.owner))
-            if found is None or each.groups.granularity == "tensor":
+            found = taken_up.get(id(each.owner))
+            if found is None or each.groups.granularity == "tensor" or found.norm.renorm:
                 continue
             if not (found.norm.trainable and each.owner.trainable):
                 continue
@@ -210,16 +212,33 @@ class QuantizationAware(Method):
             self.trained += norm.norm.trainable_variables
             self.variables += norm.norm.non_trainable_variables
             self.fingerprint += f" {norm.norm.name}"
+        if not self._norms:
+            return
+        self.notes = [
+            f"{len(self._norms)} BatchNormalization layers went on with the statistics of batches "
+            "while levels were trained."
+        ]
+        # Where one is left to its old statistics, a higher rate may diverge.
+        if len(self._norms) == len(taken_up) and not self._trains_elementwise:
             self.rate = 0.3
+
+    @property
+    def _trains_elementwise(self) -> bool:
+        """Whether a BatchNorm that no layer could take up is trained."""
+        elementwise = self._prepared.elementwise
+        return any(
+            each.name.rpartition("/")[0] in elementwise and each.owner.trainable
+            for each in self.kernels
+        )
 
     def computing(self) -> AbstractContextManager[None]:
         """See `Method`."""
         return all_applied([norm for _, norm in self._norms])
 
     def replaced(self) -> Sequence[tuple[Any, Any]]:
-        """The rounded kernels, and factors of BatchNorm that are not negative."""
+        """The rounded kernels, and what BatchNorms compute with."""
         rounded = [(each.kernel, each.rounded()) for each in self.kernels]
-        return [*rounded, *((norm.norm.gamma, norm.gamma()) for _, norm in self._norms)]
+        return [*rounded, *(pair for _, norm in self._norms for pair in norm.replaced())]
 
     def finish(self) -> None:
         """The rounded weights and biases are the model's from here on."""

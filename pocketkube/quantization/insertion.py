@@ -328,7 +328,7 @@ class _QuantizableBuilder(Rebuilder):
         factor, shift = np.ones_like(bias), np.zeros_like(bias)
         if norm is not None:
             factor, shift = _affine(norm, len(bias))
-            self.taken_up[id(new)] = TakenUp(norm, bias, rank)
+            self.taken_up[id(new)] = TakenUp(norm, len(bias), rank)
         shape = [1] * kernel.ndim
         for axis in axes:
             shape[axis] = kernel.shape[axis]

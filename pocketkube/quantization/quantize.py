@@ -72,7 +72,7 @@ def quantize(
     refuse_other_examples(model, calibration)
     prepared = insert_roundings(model, settings)
     kernels = list(kernels_with_ends(prepared, settings, {}))
-    method = QuantizationAware(kernels, settings, prepared.taken_up)
+    method = QuantizationAware(kernels, settings, prepared)
     _calibrate(prepared, settings, calibration, np.random.default_rng(seed))
     if settings.bias_correction:
         correct_biases(prepared, method, calibration)

@@ -12,6 +12,9 @@ import tensorflow as tf
 
 from pocketkube.keras_private import mask_of, overridden
 
+# Its moving averages have to keep up with a course of few steps.
+MOST_MOMENTUM = 0.9
+
 
 @dataclass(frozen=True)
 class TakenUp:
@@ -19,12 +22,12 @@ class TakenUp:
 
     Attributes:
         norm: The BatchNorm, as the network was trained with it.
-        bias: What the layer had added before, `[channels]`.
+        channels: How many channels it has.
         rank: How many axes the layer's output has, the batch axis included.
     """
 
     norm: keras.layers.BatchNormalization
-    bias: np.ndarray
+    channels: int
     rank: int
 
 
@@ -51,26 +54,32 @@ class TrainedNorm:
         self._shape = [
             size if axis in channel_axes else 1 for axis, size in enumerate(layer.kernel.shape)
         ]
-        of, channels = taken_up.norm, len(taken_up.bias)
+        of, channels = taken_up.norm, taken_up.channels
         gamma = np.asarray(of.gamma) if of.scale else np.ones(channels, np.float32)
-        variance, folded_bias = np.asarray(of.moving_variance), np.asarray(layer.bias)
+        beta = np.asarray(of.beta) if of.center else np.zeros(channels, np.float32)
+        variance = np.asarray(of.moving_variance)
         factor = np.abs(gamma) / np.sqrt(variance + of.epsilon)
         # Where the factor is 0, so is the kernel, and it stays so.
         self.first_factor = np.where(factor > 0, factor, 1).astype(np.float32)
         layer.kernel.assign(np.asarray(layer.kernel) / self.first_factor.reshape(self._shape))
-        # A negative factor's sign stays in the kernel.
-        mean = np.where(gamma < 0, -1, 1) * (np.asarray(of.moving_mean) - taken_up.bias)
+        # What corrects a bias is a shift of the mean, of which batches' statistics know by themselves.
+        mean = (beta - np.asarray(layer.bias)) / self.first_factor
+        layer.bias.assign(np.zeros(channels, np.float32))
         self.norm = keras.layers.BatchNormalization(
-            momentum=of.momentum, epsilon=of.epsilon, name=f"{layer.name}_norm"
+            momentum=min(of.momentum, MOST_MOMENTUM), epsilon=of.epsilon, name=f"{layer.name}_norm"
         )
         self.norm.build((*[None] * (taken_up.rank - 1), channels))
         self.norm.gamma.assign(np.abs(gamma))
-        self.norm.beta.assign(folded_bias + mean * factor)
-        self.norm.moving_mean.assign(mean + folded_bias)
+        self.norm.beta.assign(beta)
+        self.norm.moving_mean.assign(mean)
         self.norm.moving_variance.assign(variance)
 
-    def gamma(self) -> tf.Tensor:
-        """What the layer's outputs are multiplied by once they are normalised, `[channels]`."""
+    def replaced(self) -> Sequence[tuple[Any, Any]]:
+        """See `Method`: its factors are not negative, and the layer adds nothing before it."""
+        bias = self._layer.bias
+        return [(self.norm.gamma, self._gamma()), (bias, tf.zeros_like(bias.value))]
+
+    def _gamma(self) -> tf.Tensor:
         return tf.abs(self.norm.gamma.value)
 
     def fold(self) -> tf.Tensor:
@@ -81,9 +90,9 @@ class TrainedNorm:
         """
         norm, kernel, bias = self.norm, self._layer.kernel, self._layer.bias
         deviation = tf.sqrt(norm.moving_variance.value + norm.epsilon)
-        factor = self.gamma() / deviation
+        factor = self._gamma() / deviation
         kernel.assign(kernel.value * tf.reshape(factor, self._shape))
-        bias.assign((bias.value - norm.moving_mean.value) * factor + norm.beta.value)
+        bias.assign(bias.value + norm.beta.value - norm.moving_mean.value * factor)
         norm.gamma.assign(deviation)
         for each in (norm.beta, norm.moving_mean):
             each.assign(tf.zeros_like(each.value))

@@ -85,7 +85,7 @@ class CalibratedLevels:
             weight.assign(value)
         settings = self._settings.model_copy(update={"layers": dict(bits)})
         kernels = list(kernels_with_ends(self._prepared, settings, self._ranges.kernels))
-        method = QuantizationAware(kernels, settings, self._prepared.taken_up)
+        method = QuantizationAware(kernels, settings, self._prepared)
         if settings.bias_correction:
             correct_biases(self._prepared, method, self._calibration)
         method.finish()

@@ -53,6 +53,7 @@ from pocketkube.spec.sections import (
     SparsifyWeights,
     Training,
 )
+from pocketkube.training.course import rows_together
 from pocketkube.training.distillation_term import DistillationTerm
 from pocketkube.training.loop import train
 from pocketkube.training.method import CombinedMethod, Method
@@ -242,7 +243,8 @@ class Evaluator:
                     values = np.asarray(kernel.variable)
                     kept = mask_of(values, part, settings.sparsify.pattern, kernel.axes[0])
                     kernel.variable.assign(values * kept)
-        if settings.sparsify is not None or not self._fits:
+        cut_alone = settings.prune is not None and not self._fits
+        if settings.sparsify is not None or cut_alone:
             recalibrate_where_better(model, self._calibration)
         return model
 
@@ -275,14 +277,22 @@ class Evaluator:
         on_score: OnScore | None,
     ) -> None:
         shared, course = self._shared, self._settings.training
-        if on_score is not None:
-            scored = ScoredBetween(method, model.variables, lambda: judged().score, on_score)
-            method = CombinedMethod([scored, method])
         if self._training_data is None:
             self._training_data = self._examples_to_train_on(steps)
         data = self._training_data
+        method.begin(rows_together(course, data.train.size))
+        own = self._settings.quantize.learning_rate if self._settings.quantize else None
         per_epoch = max(data.train.size // course.batch_size, 1)
-        course = course.model_copy(update={"epochs": -(-steps // per_epoch), "keep": "last"})
+        course = course.model_copy(
+            update={
+                "epochs": -(-steps // per_epoch),
+                "keep": "last",
+                "learning_rate": own or method.rate * course.learning_rate,
+            }
+        )
+        if on_score is not None:
+            scored = ScoredBetween(method, model.variables, lambda: judged().score, on_score)
+            method = CombinedMethod([scored, method])
         train(
             model,
             data,

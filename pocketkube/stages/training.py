@@ -249,7 +249,7 @@ def train_begun(
 
 def notes_on(begun: Begun) -> list[str]:
     """Sentences on what a method has made of its model, once it is finished."""
-    return [*begun.notes, *_zeros(begun.model), *_few_values(begun.method.forms)]
+    return [*begun.notes, *begun.method.notes, *_zeros(begun.model), *_few_values(begun.method.forms)]
 
 
 def _zeros(model: keras.Model) -> list[str]:

@@ -90,14 +90,13 @@ class Course:
 
 
 def rows_together(settings: Training, examples: int) -> int:
-    """Of how many rows of a batch BatchNorm takes its statistics at once.
+    """How many rows of a batch are computed at once, however many workers share them.
 
     Args:
         settings: The course.
         examples: How many training examples there are.
     """
-    shares = 1 if settings.sync_batch_norm else settings.workers
-    return min(settings.batch_size, examples) // (shares * settings.gradient_accumulation_steps)
+    return min(settings.batch_size, examples) // settings.gradient_accumulation_steps
 
 
 def course_identity(

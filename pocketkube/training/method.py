@@ -16,6 +16,7 @@ class Method:
         trained: Keras variables of its own that the optimizer changes beside the model's.
         layers: Layers of its own that compute while a model is trained.
         rate: The part of training's learning rate that suits it.
+        notes: Sentences for the user.
     """
 
     fingerprint: str = ""
@@ -23,12 +24,13 @@ class Method:
     trained: Sequence[Any] = ()
     layers: Sequence[Any] = ()
     rate: float = 1.0
+    notes: Sequence[str] = ()
 
     def begin(self, rows: int) -> None:
         """Called before a course, whose other parts ask for what it trains, and for its rate.
 
         Args:
-            rows: Of how many rows of a batch statistics are taken at once.
+            rows: How many rows of a batch are computed at once, all workers together.
         """
 
     def before_step(self, step: int, steps: int, optimizer: Any) -> None:
@@ -105,6 +107,7 @@ class CombinedMethod(Method):
         self.trained = [v for method in self._methods for v in method.trained]
         self.layers = [layer for method in self._methods for layer in method.layers]
         self.rate = min(method.rate for method in self._methods)
+        self.notes = [note for method in self._methods for note in method.notes]
 
     def before_step(self, step: int, steps: int, optimizer: Any) -> None:
         """See `Method`."""

@@ -18,7 +18,7 @@ from pocketkube.spec.sections import DatasetSettings, QuantizeWeights, Training
 from pocketkube.training.loop import train
 from pocketkube.training.method import CombinedMethod
 from pocketkube.training.task import infer_task
-from tests.search.nets import dataset, pruning, trained
+from tests.search.nets import bits, dataset, pruning, trained
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,11 @@ def test_scores_are_evenly_spaced(steps: int, expected: list[int]) -> None:
     assert sorted(steps_between(steps)) == expected
 
 
-def test_a_trials_end_is_the_same_bit_by_bit_whether_it_told_scores_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize("searched", [pruning(), bits(8.0)], ids=["channels", "bits"])
+def test_a_trials_end_is_the_same_bit_by_bit_whether_it_told_scores_before(
+    tmp_path: Path, searched: SearchedStages
+) -> None:
     model, task = trained()
-    searched = pruning()
     assert dataset().train.arrays is not None
     (images,), (labels,) = dataset().train.arrays
     np.savez(tmp_path / "patterns.npz", x=images, y=labels)
@@ -49,7 +51,8 @@ def test_a_trials_end_is_the_same_bit_by_bit_whether_it_told_scores_before(tmp_p
     )
     evaluator = open_prepared(folder, remembers=False)
     space = evaluator.problem.space
-    choice = tuple(int(size // 4) for size in space.sizes)
+    part = 1 if searched.quantize else 4
+    choice = tuple(int(size - 1) // part for size in space.sizes)
     silent = evaluator.evaluate(choice)
     words = [f"{name}={value!r}" for name, value in space.values(np.array(choice)).items()]
     run_trial(str(folder), tmp_path / "metrics.log", words, as_given=True)
@@ -64,7 +67,8 @@ def test_a_trials_end_is_the_same_bit_by_bit_whether_it_told_scores_before(tmp_p
     known = dict(line.split("=") for line in lines[: -len(scored)])
     applied = space.choice({name: float(known[f"applied.{name}"]) for name in space.names})
     assert tuple(applied) == choice
-    assert float(known["macs"]) == pytest.approx(silent.costs["macs"])
+    cost = "macs" if searched.prune else "mean_bits"
+    assert float(known[cost]) == pytest.approx(silent.costs[cost])
 
 
 def quantised_and_trained(levels: list[int] | None) -> list[np.ndarray]:

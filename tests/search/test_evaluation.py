@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from pocketkube.data import load_dataset
 from pocketkube.data.batches import materialize
+from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.errors import UserError
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import prune_to_counts, pruner_for
@@ -17,7 +20,9 @@ from pocketkube.quantization.quantize import quantize
 from pocketkube.search.evaluation import Evaluator
 from pocketkube.search.prepared import open_prepared, prepare_search
 from pocketkube.search.space_of import SearchedStages
+from pocketkube.spec.sections import DatasetSettings, Training
 from pocketkube.training.evaluation import evaluate
+from pocketkube.training.loop import train
 from tests.search.nets import bits, dataset, pruning, sparsity, trained
 
 
@@ -213,32 +218,57 @@ def test_a_bundle_is_used_again_until_something_changes(tmp_path: Path) -> None:
     assert facts.stat().st_ino != first
 
 
-def test_steps_of_training_make_a_trial_better(tmp_path: Path) -> None:
-    from pocketkube.spec.sections import DatasetSettings, Training
-
+def fine_tuning(
+    folder: Path, searched: SearchedStages, steps: int, training: Training
+) -> tuple[Evaluator, DatasetSettings]:
+    """An evaluator whose trials are trained for some steps, and where the examples are for that."""
     model, task = trained()
-    source = tmp_path / "patterns.npz"
-    data = dataset()
-    assert data.train.arrays is not None
-    (images,), (labels,) = data.train.arrays
-    np.savez(source, x=images, y=labels)
-    searched = pruning(reconstruct=False)
+    assert dataset().train.arrays is not None
+    (images,), (labels,) = dataset().train.arrays
+    np.savez(folder / "patterns.npz", x=images, y=labels)
+    source = DatasetSettings(npz=str(folder / "patterns.npz"))
+    evaluating = searched.search.evaluate.model_copy(update={"fine_tune_steps": steps})
+    search = searched.search.model_copy(update={"evaluate": evaluating})
+    prepare_search(
+        model,
+        dataset(),
+        task,
+        SearchedStages(search, searched.stages, searched.target),
+        folder / "bundle",
+        training=training,
+        dataset_settings=source,
+        with_losses=False,
+    )
+    return open_prepared(folder / "bundle"), source
+
+
+def test_steps_of_training_make_a_trial_better(tmp_path: Path) -> None:
     scores = []
     for steps in (0, 40):
-        search = searched.search.model_copy(
-            update={"evaluate": searched.search.evaluate.model_copy(update={"fine_tune_steps": steps})}
-        )
-        prepare_search(
-            model,
-            data,
-            task,
-            SearchedStages(search, searched.stages, searched.target),
-            tmp_path / "bundle",
-            training=Training(learning_rate=2e-3),
-            dataset_settings=DatasetSettings(npz=str(source)),
-            with_losses=False,
-        )
-        evaluator = open_prepared(tmp_path / "bundle")
+        course = Training(learning_rate=2e-3)
+        evaluator, _ = fine_tuning(tmp_path, pruning(reconstruct=False), steps, course)
         cheap = tuple(int(size // 4) for size in evaluator.problem.space.sizes)
         scores.append(evaluator.evaluate(cheap).score)
     assert scores[1] > scores[0]
+
+
+@pytest.mark.parametrize("own_rate", [None, 1e-3])
+def test_a_trial_of_8_bits_is_trained_as_the_stage_trains_it(tmp_path: Path, own_rate) -> None:
+    """With the same BatchNorm, and at the rate of the stage, not at that of training."""
+    model, task = trained()
+    course = Training(learning_rate=2e-2, batch_size=64)
+    searched = bits(8.0, learning_rate=own_rate)
+    evaluator, source = fine_tuning(tmp_path, searched, 20, course)
+    found = evaluator.evaluate(whole(evaluator))
+    assert searched.quantize is not None
+    loaded = load_dataset(source)
+    inputs, labels = materialize(loaded.train, 20 * 64, 0)
+    data = replace(loaded, train=examples_of_arrays(inputs, labels, loaded.labels))
+    calibration, _ = materialize(dataset().train, 512, 0)
+    quantized = quantize(model, searched.quantize, calibration, 0)
+    quantized.method.begin(64)
+    assert quantized.method.layers
+    rate = {"learning_rate": own_rate or 0.3 * 2e-2, "epochs": 1, "keep": "last"}
+    course = course.model_copy(update=rate)
+    train(quantized.model, data, task, course, seed=1, method=quantized.method)
+    assert found.score == pytest.approx(accuracy(quantized.model), abs=1e-6)

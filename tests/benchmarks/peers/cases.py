@@ -94,7 +94,6 @@ METHODS = (
     _fastnas(SEARCH, 1),
     Method("PocketKube", BITS, "bits"),
     Method("PocketKube, labels alone", BITS, "bits", {"taught": False}),
-    Method("PocketKube, three tenths of the rate", BITS, "bits", {"rate": 0.3}),
     Method("PocketKube, searched for each layer", BITS, "bits", {"search": "milp"}, targets=(4.0,)),
     Method("PocketKube, after training", BITS, "bits", {"epochs": 0}),
     Method("LiteRT after training, int8", BITS, "litert", {"numbers": "int8"}, targets=(8.0,)),

@@ -14,14 +14,12 @@ def prepare(job: Job) -> Prepared:
     """Settings are those of `pk.quantize`, and three of this benchmark.
 
     `search` is the sampler that finds layers' bits, `taught` whether the uncompressed network teaches,
-    `rate` the part of the budget's learning rate, instead of the tenth that `pk.quantize` takes.
+    `rate` the part of the budget's learning rate, instead of what `pk.quantize` takes by itself.
     """
     arrays = job.arrays()
     model = keras.models.load_model(job.dense / DENSE_MODEL)
     data, settings = splits_of(arrays), {"epochs": job.budget.epochs, **job.settings}
     sampler, is_taught = settings.pop("search", None), settings.pop("taught", True)
-    if rate := settings.pop("rate", None):
-        settings["learning_rate"] = rate * job.budget.learning_rate
 
     def compress() -> Compressed:
         more: dict[str, Any] = {"bits": int(job.target)}

@@ -12,7 +12,7 @@ from tests.benchmarks.peers.keras2_training import fit
 
 
 def prepare(job: Job) -> Prepared:
-    """Setting: `rate`, the part of the budget's learning rate; PocketKube's is a tenth."""
+    """Setting: `rate`, the part of the budget's learning rate."""
     tf_keras.utils.set_random_seed(job.seed)
     arrays = job.arrays()
     budget = replace(job.budget, learning_rate=job.settings["rate"] * job.budget.learning_rate)
