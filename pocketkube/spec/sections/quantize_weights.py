@@ -61,7 +61,7 @@ class QuantizeWeights(StageBase):
     learning_rate: float | None = Field(
         None,
         gt=0.0,
-        description="Instead of three tenths of training's where all BatchNorms go on, else of a tenth.",
+        description="Instead of three tenths of training's where all BatchNorms go on, else a tenth.",
     )
 
     @field_validator("activation_bits", mode="before")
