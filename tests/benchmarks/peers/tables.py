@@ -235,7 +235,7 @@ def _budget(budget: Budget) -> str:
         f"{budget.calibration} images to calibrate on, {budget.trials} trials a search. Pruned "
         "networks of all methods are fine-tuned by the same code, with the uncompressed network as "
         "teacher; peers that compress while they train do so with labels alone, as they are made. "
-        "PocketKube's bits take the part of the rate that is their default. The seconds and the memory of "
+        "PocketKube's bits take their default rate. The seconds and the memory of "
         "a step that trains are those of its training, too; before training PocketKube's networks have "
         "BatchNorm's statistics estimated anew, and Torch-Pruning's do not."
     )
