@@ -20,7 +20,7 @@ from pocketkube.spec.sections import FLOAT, QuantizeWeights
 from pocketkube.training.method import Method
 
 # With fewer rows of a batch, or fewer bits, training with the statistics of batches did harm.
-LEAST_ROWS, LEAST_BITS = 16, 8
+LEAST_ROWS, LEAST_BITS = 32, 8
 
 
 @dataclass(frozen=True)
@@ -196,14 +196,13 @@ class QuantizationAware(Method):
     def train_norms(self) -> None:
         """Has layers that took up a BatchNorm compute with it in training, as the network did before.
 
-        Those whose channels share a scale cannot, nor those that are not trained. Once is enough.
+        Those whose channels share a scale cannot, nor those that are not trained.
         """
-        taken_up = self._prepared.taken_up
-        for each in self.kernels if not self._norms else ():
-            found = taken_up.get(id(each.owner))
-            if found is None or each.groups.granularity == "tensor" or found.norm.renorm:
+        for each in self.kernels:
+            found = self._prepared.taken_up.get(id(each.owner))
+            if found is None or each.groups.granularity == "tensor" or found.renorm:
                 continue
-            if not (found.norm.trainable and each.owner.trainable):
+            if not (found.trainable and each.owner.trainable):
                 continue
             norm = TrainedNorm(each.owner, found, each.groups.channel_axes)
             each.stretch(1 / norm.first_factor)
@@ -211,34 +210,30 @@ class QuantizationAware(Method):
             self.layers = [*self.layers, norm.norm]
             self.trained += norm.norm.trainable_variables
             self.variables += norm.norm.non_trainable_variables
-            self.fingerprint += f" {norm.norm.name}"
-        if not self._norms:
-            return
-        self.notes = [
-            f"{len(self._norms)} BatchNormalization layers went on with the statistics of batches "
-            "while levels were trained."
-        ]
+        count, of = len(self._norms), self._prepared.norms
         # Where one is left to its old statistics, a higher rate may diverge.
-        if len(self._norms) == len(taken_up) and not self._trains_elementwise:
+        if count and count == of:
             self.rate = 0.3
-
-    @property
-    def _trains_elementwise(self) -> bool:
-        """Whether a BatchNorm that no layer could take up is trained."""
-        elementwise = self._prepared.elementwise
-        return any(
-            each.name.rpartition("/")[0] in elementwise and each.owner.trainable
-            for each in self.kernels
-        )
+        if count:
+            self.notes = [
+                f"{count} of {of} BatchNormalization layers went on with the statistics of batches "
+                f"in training; by itself, its learning rate is {self.rate:g} of the section training's."
+            ]
 
     def computing(self) -> AbstractContextManager[None]:
         """See `Method`."""
         return all_applied([norm for _, norm in self._norms])
 
     def replaced(self) -> Sequence[tuple[Any, Any]]:
-        """The rounded kernels, and what BatchNorms compute with."""
+        """The rounded kernels, and factors of BatchNorm that are not negative."""
         rounded = [(each.kernel, each.rounded()) for each in self.kernels]
-        return [*rounded, *(pair for _, norm in self._norms for pair in norm.replaced())]
+        return [*rounded, *((norm.norm.gamma, norm.gamma()) for _, norm in self._norms)]
+
+    def gradients(self, gradients: Sequence[Any], variables: Sequence[Any]) -> Sequence[Any]:
+        """See `Method`; what a layer adds stays 0 where its BatchNorm takes off what is added."""
+        held = {id(each.owner.bias) for each, _ in self._norms}
+        pairs = zip(gradients, variables, strict=True)
+        return [tf.zeros_like(g) if id(v) in held else g for g, v in pairs]
 
     def finish(self) -> None:
         """The rounded weights and biases are the model's from here on."""

@@ -59,13 +59,7 @@ class Groups:
         return tf.transpose(moved, np.argsort(self._order))
 
     def of_channels(self, values: Any) -> tf.Tensor:
-        """A value for each group, from one for each channel, `[channels]`.
-
-        Raises:
-            ValueError: If channels share a group.
-        """
-        if self.granularity == "tensor":
-            raise ValueError("all channels share one group")
+        """A value for each group, from one for each channel, `[channels]`, where none share a group."""
         return tf.repeat(values, self._buckets if self.granularity == "bucket" else 1)
 
     @property

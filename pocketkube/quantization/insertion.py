@@ -29,7 +29,6 @@ from pocketkube.keras_private import calls_of, mask_of
 from pocketkube.quantization.activations import FIXED, RELUS, activation_of, is_relu
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.tensor_uses import CallOfTensors, TensorUses
-from pocketkube.quantization.trained_norm import TakenUp
 
 layers = keras.layers
 # Makes the layer that rounds a tensor, from the layer's name and the tensor's kind of range.
@@ -49,7 +48,8 @@ class Prepared:
             output has taken its output's place: its own, but for one that was folded into another, or
             that gives its activation to a layer of its own.
         folded: For each BatchNorm that another layer has taken up, by its path, the path of that one.
-        taken_up: For the layers that took up a BatchNorm, by their ids, what that was.
+        taken_up: The BatchNorms that are folded into layers, by these layers' ids.
+        norms: How many BatchNorms are folded, or are a layer that multiplies each channel.
         elementwise: Layers that multiply each channel by one weight: a BatchNorm that no other layer
             could take up, or a Rescaling. By their paths.
         closed: Layers with layers of their own inside, whose activations are not rounded. By their
@@ -61,7 +61,8 @@ class Prepared:
     input_quantizers: Mapping[int, FakeQuantize]
     renamed: Mapping[str, str]
     folded: Mapping[str, str]
-    taken_up: Mapping[int, TakenUp]
+    taken_up: Mapping[int, keras.layers.BatchNormalization]
+    norms: int
     elementwise: frozenset[str]
     closed: tuple[str, ...]
 
@@ -98,6 +99,7 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
         builder.renamed,
         builder.folded,
         builder.taken_up,
+        builder.norms,
         frozenset(builder.elementwise),
         tuple(builder.closed),
     )
@@ -121,7 +123,8 @@ class _QuantizableBuilder(Rebuilder):
         self.input_quantizers: dict[int, FakeQuantize] = {}
         self.renamed: dict[str, str] = {}
         self.folded: dict[str, str] = {}
-        self.taken_up: dict[int, TakenUp] = {}
+        self.taken_up: dict[int, keras.layers.BatchNormalization] = {}
+        self.norms = 0
         self.elementwise: list[str] = []
         self.closed: list[str] = []
 
@@ -300,45 +303,19 @@ class _QuantizableBuilder(Rebuilder):
                 constraints = [key for key in config if key.endswith("_constraint")]
                 config |= {"use_bias": True, **dict.fromkeys(constraints)}
             new = self._new[id(op)] = kind.from_config(config)
-            self._carried.append(lambda: self._fold(new, op, norm, call.rank))
+            self._take_up(new, norm)
+            self._carried.append(lambda: _fold(new, op, norm))
         return self._activated(op, path, self._applied(new, x, path))
-
-    def _fold(self, new: Any, old: Any, norm: Any, rank: int) -> None:
-        kernel = np.asarray(old.kernel)
-        if norm is None:
-            new.kernel.assign(kernel)
-            if new.bias is not None:
-                new.bias.assign(old.bias)
-            return
-        axes = (
-            (-2, -1) if isinstance(old, DEPTHWISE) else (-2,) if isinstance(old, TRANSPOSED) else (-1,)
-        )
-        self._set_folded(new, kernel, _bias(old), axes, norm, rank)
-
-    def _set_folded(
-        self,
-        new: Any,
-        kernel: np.ndarray,
-        bias: np.ndarray,
-        axes: tuple[int, ...],
-        norm: Any,
-        rank: int,
-    ) -> None:
-        """`gamma (W x + b - mean) / sqrt(variance + epsilon) + beta` as one kernel and one bias."""
-        factor, shift = np.ones_like(bias), np.zeros_like(bias)
-        if norm is not None:
-            factor, shift = _affine(norm, len(bias))
-            self.taken_up[id(new)] = TakenUp(norm, len(bias), rank)
-        shape = [1] * kernel.ndim
-        for axis in axes:
-            shape[axis] = kernel.shape[axis]
-        new.kernel.assign(kernel * factor.reshape(shape))
-        new.bias.assign(bias * factor + shift)
 
     def _norm_after(self, call: CallOfTensors) -> Any:
         """The BatchNorm that a layer takes up, or None."""
         reader = self._graph.reader(call)
         return reader.op if reader is not None and self._takes_up(reader) else None
+
+    def _take_up(self, new: Any, norm: Any) -> None:
+        if norm is not None:
+            self.taken_up[id(new)] = norm
+            self.norms += 1
 
     def _activated(self, op: Any, path: str, y: Any) -> Any:
         activation = activation_of(op)
@@ -356,6 +333,7 @@ class _QuantizableBuilder(Rebuilder):
         if id(op) not in self._new:
             norm = self._norm_after(call)
             first, second = _parts(op, folded=norm is not None)
+            self._take_up(second, norm)
             inputs = keras.Input(batch_shape=_shape_of_all_calls(op, x), dtype=x.dtype)
             self._inherit(x, inputs)
             middle = self._applied(first, inputs, f"{path}/{first.name}")
@@ -366,9 +344,7 @@ class _QuantizableBuilder(Rebuilder):
 
             def carry() -> None:
                 first.kernel.assign(op.depthwise_kernel)
-                self._set_folded(
-                    second, np.asarray(op.pointwise_kernel), _bias(op), (-1,), norm, call.rank
-                )
+                _set_folded(second, np.asarray(op.pointwise_kernel), _bias(op), (-1,), norm)
 
             self._carried.append(carry)
         both, ended = self._new[id(op)]
@@ -393,6 +369,7 @@ class _QuantizableBuilder(Rebuilder):
                 activity_regularizer=op.activity_regularizer,
             )
             self.elementwise.append(beside(path, new.name))
+            self.norms += isinstance(op, layers.BatchNormalization)
             self._carried.append(lambda: _set_affine(new, *_affine(op, channels)))
         new = self._scaling[key]
         y = self._applied(new, image, beside(path, new.name))
@@ -458,6 +435,29 @@ def _carry(old: Any, new: Any) -> None:
     for was, now in paired_variables(old, new):
         now.assign(was)
     compute_from_variables(new)
+
+
+def _fold(new: Any, old: Any, norm: Any) -> None:
+    kernel = np.asarray(old.kernel)
+    axes = (-2, -1) if isinstance(old, DEPTHWISE) else (-2,) if isinstance(old, TRANSPOSED) else (-1,)
+    if norm is None:
+        new.kernel.assign(kernel)
+        if new.bias is not None:
+            new.bias.assign(old.bias)
+        return
+    _set_folded(new, kernel, _bias(old), axes, norm)
+
+
+def _set_folded(
+    new: Any, kernel: np.ndarray, bias: np.ndarray, axes: tuple[int, ...], norm: Any
+) -> None:
+    """`gamma (W x + b - mean) / sqrt(variance + epsilon) + beta` as one kernel and one bias."""
+    factor, shift = _affine(norm, len(bias)) if norm is not None else (np.ones_like(bias), 0.0)
+    shape = [1] * kernel.ndim
+    for axis in axes:
+        shape[axis] = kernel.shape[axis]
+    new.kernel.assign(kernel * factor.reshape(shape))
+    new.bias.assign(bias * factor + shift)
 
 
 def _set_affine(new: Any, factor: np.ndarray, shift: np.ndarray) -> None:

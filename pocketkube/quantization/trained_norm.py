@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,21 +15,6 @@ from pocketkube.keras_private import mask_of, overridden
 MOST_MOMENTUM = 0.9
 
 
-@dataclass(frozen=True)
-class TakenUp:
-    """A BatchNorm that is folded into a layer.
-
-    Attributes:
-        norm: The BatchNorm, as the network was trained with it.
-        channels: How many channels it has.
-        rank: How many axes the layer's output has, the batch axis included.
-    """
-
-    norm: keras.layers.BatchNormalization
-    channels: int
-    rank: int
-
-
 class TrainedNorm:
     """A BatchNorm apart from the layer that took it up, for as long as that layer is trained.
 
@@ -41,7 +25,7 @@ class TrainedNorm:
 
     Args:
         layer: The layer with BatchNorm in its kernel and bias; both are changed.
-        taken_up: What it took up.
+        of: The BatchNorm that it took up, as the network was trained with it.
         channel_axes: The axes of its kernel that count output channels.
 
     Attributes:
@@ -49,12 +33,12 @@ class TrainedNorm:
         first_factor: What the kernel was divided by, `[channels]`.
     """
 
-    def __init__(self, layer: Any, taken_up: TakenUp, channel_axes: Sequence[int]) -> None:
+    def __init__(self, layer: Any, of: Any, channel_axes: Sequence[int]) -> None:
         self._layer = layer
         self._shape = [
             size if axis in channel_axes else 1 for axis, size in enumerate(layer.kernel.shape)
         ]
-        of, channels = taken_up.norm, taken_up.channels
+        (channels,) = layer.bias.shape
         gamma = np.asarray(of.gamma) if of.scale else np.ones(channels, np.float32)
         beta = np.asarray(of.beta) if of.center else np.zeros(channels, np.float32)
         variance = np.asarray(of.moving_variance)
@@ -68,18 +52,14 @@ class TrainedNorm:
         self.norm = keras.layers.BatchNormalization(
             momentum=min(of.momentum, MOST_MOMENTUM), epsilon=of.epsilon, name=f"{layer.name}_norm"
         )
-        self.norm.build((*[None] * (taken_up.rank - 1), channels))
+        self.norm.build(layer.output.shape)
         self.norm.gamma.assign(np.abs(gamma))
         self.norm.beta.assign(beta)
         self.norm.moving_mean.assign(mean)
         self.norm.moving_variance.assign(variance)
 
-    def replaced(self) -> Sequence[tuple[Any, Any]]:
-        """See `Method`: its factors are not negative, and the layer adds nothing before it."""
-        bias = self._layer.bias
-        return [(self.norm.gamma, self._gamma()), (bias, tf.zeros_like(bias.value))]
-
-    def _gamma(self) -> tf.Tensor:
+    def gamma(self) -> tf.Tensor:
+        """What the layer's outputs are multiplied by once they are normalised, `[channels]`."""
         return tf.abs(self.norm.gamma.value)
 
     def fold(self) -> tf.Tensor:
@@ -90,7 +70,7 @@ class TrainedNorm:
         """
         norm, kernel, bias = self.norm, self._layer.kernel, self._layer.bias
         deviation = tf.sqrt(norm.moving_variance.value + norm.epsilon)
-        factor = self._gamma() / deviation
+        factor = self.gamma() / deviation
         kernel.assign(kernel.value * tf.reshape(factor, self._shape))
         bias.assign(bias.value + norm.beta.value - norm.moving_mean.value * factor)
         norm.gamma.assign(deviation)

@@ -33,7 +33,8 @@ class Course:
         distillation: What teachers add to the loss.
         checkpoints: Folder of checkpoints, or None.
         identity: Two courses with one identity end with the same weights: it covers the settings that
-            count, the data set's name and size, and the weights of model and teachers at the start.
+            count, the data set's name and size, and the weights of model, method and teachers at the
+            start.
     """
 
     model: keras.Model
@@ -113,7 +114,7 @@ def course_identity(
     data = (dataset.name, dataset.train.size)
     parts = (_FORM, counted, seed, data, distillation.fingerprint, method.fingerprint)
     digest = hashlib.sha256(repr(parts).encode())
-    for source in (model, *distillation.teachers):
-        for weight in source.weights:
-            digest.update(np.ascontiguousarray(weight).tobytes())
+    weights = [w for source in (model, *distillation.teachers) for w in source.weights]
+    for weight in (*weights, *method.trained, *method.variables):
+        digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()

@@ -30,7 +30,7 @@ class Method:
         """Called before a course, whose other parts ask for what it trains, and for its rate.
 
         Args:
-            rows: How many rows of a batch are computed at once, all workers together.
+            rows: How many rows of a batch are computed at once, of all workers together.
         """
 
     def before_step(self, step: int, steps: int, optimizer: Any) -> None:

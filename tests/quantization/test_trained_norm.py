@@ -1,5 +1,6 @@
 """BatchNorm goes on while levels are trained, as in Keras's own training, and is folded after."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -106,6 +107,62 @@ def test_training_sees_what_keras_s_own_training_sees() -> None:
     assert missing < 0.05 * np.abs(after - first).mean()
 
 
+def inside_another() -> keras.Model:
+    """What it calls twice has a BatchNorm behind a layer of weights."""
+    x = inputs = keras.Input((8, 8, 3))
+    block = keras.Sequential([layers.Conv2D(3, 3, padding="same"), layers.BatchNormalization()])
+    x = layers.Flatten()(block(layers.ReLU()(block(x))))
+    return keras.Model(inputs, layers.Dense(4, activation="softmax")(x))
+
+
+@pytest.mark.parametrize("make", [networked, inside_another])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_an_epoch_is_judged_by_what_would_be_saved(make, optimizer: str) -> None:
+    """The last epoch's figure, and the loss that Keras finds of what was kept."""
+    keras.utils.set_random_seed(0)
+    model = make()
+    quantized = prepared(model)
+    quantized.method.train_norms()
+    course = Training(epochs=3, batch_size=32, learning_rate=0.01, keep="last", optimizer=optimizer)
+    task = infer_task(model, *DATA.labels)
+    history = train(quantized.model, DATA, task, course, seed=0, method=quantized.method)
+    quantized.model.compile(loss="sparse_categorical_crossentropy")
+    (images,), (labels,) = materialize(DATA.validation, None, 0)
+    wanted = quantized.model.evaluate(images, labels, verbose=0)
+    assert history.val_loss[-1] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_what_a_layer_adds_is_not_trained_while_its_batch_norm_takes_it_off() -> None:
+    quantized = prepared(networked())
+    method, model = quantized.method, quantized.model
+    method.train_norms()
+    # The last one has no BatchNorm behind it.
+    *others, _ = (w for w in model.trainable_weights if w.name == "bias")
+    asked = [tf.ones_like(w.value) for w in model.trainable_weights]
+    given = method.gradients(asked, model.trainable_weights)
+    moved = [w for w, g in zip(model.trainable_weights, given, strict=True) if np.any(g)]
+    assert len(others) == 6
+    assert not {id(w) for w in others} & {id(w) for w in moved}
+    assert len(moved) == len(model.trainable_weights) - len(others)
+    assert all(not np.any(w) for w in others)
+
+
+def test_a_checkpoint_of_another_shift_is_not_gone_on_from(tmp_path: Path) -> None:
+    ends = []
+    for shift, folder in ((0.0, None), (1.0, None), (0.0, tmp_path), (1.0, tmp_path)):
+        model = networked()
+        last = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)][-1]
+        last.beta.assign(last.beta + shift)
+        quantized = prepared(model, **WEIGHTS_ALONE)
+        quantized.method.train_norms()
+        task = infer_task(model, *DATA.labels)
+        options = {"seed": 0, "method": quantized.method, "checkpoints": folder}
+        train(quantized.model, DATA, task, STILL, **options)
+        ends.append(np.asarray(quantized.model(IMAGES)))
+    np.testing.assert_array_equal(ends[2], ends[0])
+    np.testing.assert_array_equal(ends[3], ends[1])
+
+
 def test_moving_averages_keep_up_with_a_short_course() -> None:
     """Of a BatchNorm whose own momentum is that of a network trained for days."""
     model = networked()
@@ -174,9 +231,9 @@ def test_what_is_not_trained_or_shares_a_scale_stays_folded() -> None:
 @pytest.mark.parametrize(
     ("rows", "settings", "wanted"),
     [
-        (16, {}, 6),
-        (16, {"activation_bits": "float"}, 6),
-        (15, {}, 0),
+        (32, {}, 6),
+        (32, {"activation_bits": "float"}, 6),
+        (31, {}, 0),
         (64, {"weight_bits": 4}, 0),
         (64, {"layers": {"dense": 4}}, 0),
         (64, {"activation_bits": 4}, 0),
@@ -187,10 +244,10 @@ def test_batch_norm_goes_on_with_many_rows_and_all_bits(rows, settings, wanted) 
     model = networked()
     model.layers[-1].name = "dense"
     method = prepared(model, **settings).method
-    for _ in range(2):
-        method.begin(rows)
-        assert len(method.layers) == wanted
-        assert method.rate == (0.3 if wanted else 0.1)
+    method.begin(rows)
+    assert len(method.layers) == wanted
+    assert method.rate == (0.3 if wanted else 0.1)
+    assert [note.partition(" Batch")[0] for note in method.notes] == (["6 of 6"] if wanted else [])
 
 
 def test_the_rate_is_lower_where_a_batch_norm_keeps_its_old_statistics() -> None:
@@ -199,14 +256,13 @@ def test_the_rate_is_lower_where_a_batch_norm_keeps_its_old_statistics() -> None
     x = layers.BatchNormalization()(layers.Conv2D(4, 3)(inputs))
     x = layers.Conv2D(4, 3)(layers.ReLU()(layers.BatchNormalization()(layers.MaxPooling2D()(x))))
     model = keras.Model(inputs, layers.Dense(4)(layers.Flatten()(x)))
-    rates = []
     for trained in (True, False):
         model.layers[4].trainable = trained
         method = prepared(model).method
         method.begin(64)
         assert len(method.layers) == 1
-        rates.append(method.rate)
-    assert rates == [0.1, 0.3]
+        assert method.rate == 0.1
+        assert method.notes[0].startswith("1 of 2 ")
 
 
 def test_a_batch_norm_that_renormalises_stays_folded() -> None:
