@@ -227,7 +227,10 @@ class Evaluator:
         quantized = quantize(model, settings, shared.calibration[0], self._settings.seed)
         judge = self._judge_of(quantized.model)
         if steps:
-            self._fine_tune(quantized.model, quantized.method, steps, lambda: judge(examples), on_score)
+            method = quantized.method
+            if self._settings.sparsify is not None:
+                method = CombinedMethod([KeptZeros(quantized.model), method])
+            self._fine_tune(quantized.model, method, steps, lambda: judge(examples), on_score)
         else:
             quantized.method.finish()
         return judge(examples)
