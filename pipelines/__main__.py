@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pipelines.compiling import compile_ready, compile_spec
 from pocketkube.cli.ending import plain_ending
-from pocketkube.cli.options import refuse_read
 from pocketkube.console.quiet import quiet_libraries
+from pocketkube.files.overwriting import refuse_overwriting
 from pocketkube.spec import load_spec
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     with plain_ending():
         if options.spec:
             file = options.folder / f"{options.spec.stem}.yaml"
-            refuse_read(file, options.spec)
+            refuse_overwriting([("the spec", options.spec)], [file])
             written = [compile_spec(load_spec(options.spec), file)]
         else:
             written = compile_ready(options.folder)

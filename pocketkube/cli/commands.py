@@ -14,7 +14,6 @@ from pocketkube.cli.options import (
     import_named,
     imports_of,
     refuse_other_ending,
-    refuse_read,
     settings_of_options,
     value_range_of,
 )
@@ -31,6 +30,7 @@ from pocketkube.files.layout import (
     STEPS,
     TRIALS_FILE,
 )
+from pocketkube.files.overwriting import refuse_overwriting
 from pocketkube.files.whole import replaced_file, temporary_folder, write_text
 
 if TYPE_CHECKING:
@@ -48,15 +48,16 @@ def run(options: Namespace) -> None:
     from pocketkube.stages.outputs import (
         collect,
         refuse_changed_ratios,
-        refuse_read_by_job,
+        results_of_job,
         take_note_of_earlier,
     )
+    from pocketkube.stages.outside import read_by_job
     from pocketkube.stages.whole_job import run_inline
 
     spec = _whole_job(options)
     output = options.output.resolve()
     cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
-    refuse_read_by_job(output, _files_of(options, spec))
+    refuse_overwriting(read_by_job(spec, options.spec), results_of_job(output, spec))
     with alone_in(output):
         take_note_of_earlier(output)
         if spec.search is not None:
@@ -77,7 +78,8 @@ def search(options: Namespace) -> None:
     from pocketkube.files.records import text_of
     from pocketkube.report.search import sentences
     from pocketkube.stages.component import CACHE
-    from pocketkube.stages.outputs import collect_search, refuse_changed_ratios
+    from pocketkube.stages.outputs import collect_search, refuse_changed_ratios, results_of_job
+    from pocketkube.stages.outside import read_by_job
     from pocketkube.stages.plan import SEARCH, steps_to
     from pocketkube.stages.whole_job import run_inline
 
@@ -94,6 +96,7 @@ def search(options: Namespace) -> None:
     if options.compare:
         _compare(options, spec, output, cache)
         return
+    refuse_overwriting(read_by_job(spec, options.spec), results_of_job(output, spec, SEARCH))
     with alone_in(output):
         refuse_changed_ratios(output)
         with telling_of_earlier(output, (RATIOS_FILE, TRIALS_FILE, SEARCH_FILE)):
@@ -117,19 +120,6 @@ def _whole_job(options: Namespace) -> "Spec":
     return spec
 
 
-def _files_of(options: Namespace, spec: "Spec") -> list[tuple[str, Path]]:
-    """What a job reads on this machine: what its spec calls each, and the path."""
-    from pocketkube.stages.configs import BuildReportConfig
-    from pocketkube.stages.outside import named_outside
-    from pocketkube.storage import is_uri
-
-    named = named_outside(BuildReportConfig.of(spec))
-    return [
-        ("the spec", options.spec),
-        *((what, Path(text)) for what, text in named if not is_uri(text)),
-    ]
-
-
 def _job(options: Namespace) -> "Spec":
     """The spec that is named, its paths absolute, with what --import adds."""
     from pocketkube.spec import load_spec, resolve_paths, with_imports
@@ -142,11 +132,13 @@ def _compare(options: Namespace, spec: Any, output: Path, cache: Path) -> None:
     from pocketkube.files.output_folder import alone_in
     from pocketkube.files.records import text_of
     from pocketkube.report.comparison import comparison_lines
-    from pocketkube.stages.comparing import compare_samplers
+    from pocketkube.stages.comparing import compare_samplers, results_of_comparison
+    from pocketkube.stages.outside import read_by_job
 
     seeds = 3 if options.seeds is None else options.seeds
     if seeds < 1:
         raise UserError(f"--seeds: {seeds} is too few; give 1 or more.")
+    refuse_overwriting(read_by_job(spec, options.spec), results_of_comparison(output, spec))
     samplers = tuple(dict.fromkeys(options.compare))
     with alone_in(output):
         found = compare_samplers(spec, samplers, seeds, output, cache=cache)
@@ -181,7 +173,7 @@ def prune(options: Namespace) -> None:
     from pocketkube.spec.sections import PruneChannels
 
     refuse_other_ending(options.output, ".keras")
-    refuse_read(options.output, options.model)
+    refuse_overwriting([("the model", options.model)], [options.output])
     if not 1 < options.speedup < math.inf:
         raise UserError(
             f"--speedup: {options.speedup:g} is no number that makes a model faster; give more than 1, "
@@ -239,7 +231,7 @@ def _macs(profile: Any) -> str:
 def unpack(options: Namespace) -> None:
     """`pocketkube unpack`: a .keras file of a packed one."""
     refuse_other_ending(options.output, ".keras")
-    refuse_read(options.output, options.packed)
+    refuse_overwriting([("the model", options.packed)], [options.output])
     quiet_tensorflow()
     from pocketkube.packing import load_packed
 
@@ -320,7 +312,8 @@ def _latency_table(options: Namespace) -> None:
         )
     if options.output is None:
         raise UserError("--table: give the file to write with --output, as in -o table.json.")
-    refuse_read(options.output, source)
+    read = [("the network", source), *([("the spec", options.cluster)] if options.cluster else [])]
+    refuse_overwriting(read, [options.output])
     for given, name in (
         (options.runs is not None, "--runs"),
         (options.samples, "--samples"),

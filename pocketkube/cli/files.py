@@ -16,11 +16,11 @@ from pocketkube.cli.options import (
     import_named,
     path_here,
     refuse_other_ending,
-    refuse_read,
     value_range_of,
 )
 from pocketkube.console.quiet import quiet_tensorflow
 from pocketkube.errors import UserError
+from pocketkube.files.overwriting import refuse_overwriting
 
 if TYPE_CHECKING:
     from pocketkube.deploy.two_models import Difference
@@ -94,7 +94,7 @@ def add_file_commands(sub) -> None:  # type: ignore[no-untyped-def]
 def import_file(options: Namespace) -> None:
     """`pocketkube import`: a .keras file of an older one."""
     refuse_other_ending(options.output, ".keras")
-    refuse_read(options.output, options.old)
+    refuse_overwriting([("the model", options.old)], [options.output])
     quiet_tensorflow()
     from pocketkube.files.whole import replaced_file
     from pocketkube.graph.fixed_size import at_image_size

@@ -2,7 +2,6 @@
 
 from argparse import ArgumentParser, Namespace
 from math import isfinite
-from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -156,21 +155,3 @@ def refuse_other_ending(output: Path, ending: str) -> None:
     """
     if output.suffix != ending:
         raise UserError(f"--output: {output} has to end in {ending}.")
-
-
-def refuse_read(output: Path, read: str | Path) -> None:
-    """Says when a command would write over the file that it reads.
-
-    Args:
-        output: The file to write.
-        read: The path of the file that is read, or an address, which is no file of this machine.
-
-    Raises:
-        UserError: If they are one file.
-    """
-    # Unlike Path.resolve, it takes links that lead to themselves: whoever writes there says more.
-    if realpath(place_of(str(read), Path())) == realpath(output):
-        raise UserError(
-            f"{output} is the file that is read, and would be written over: give another place to "
-            "write to."
-        )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pocketkube.cli.ending import show
 from pocketkube.cli.options import imports_of
 from pocketkube.errors import UserError
+from pocketkube.files.overwriting import refuse_overwriting
 
 if TYPE_CHECKING:
     from pocketkube.retraining.lineage import VersionFacts
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def retrain(options: Namespace) -> None:
     """`pocketkube retrain`: one scheduled run."""
-    from pocketkube.retraining.settings import Retraining, load_retraining
+    from pocketkube.retraining.settings import Retraining, load_retraining, read_by_retraining
 
     if options.explain:
         from pocketkube.spec import explain
@@ -34,9 +35,10 @@ def retrain(options: Namespace) -> None:
     job = load_retraining(options.file)
     job = replace(job, spec=with_imports(job.spec, imports_of(options)))
     quiet_tensorflow()
-    from pocketkube.retraining.run import OUTCOME_FILE, retrain
+    from pocketkube.retraining.run import OUTCOME_FILE, results_in, retrain
 
     output = options.output.resolve()
+    refuse_overwriting(read_by_retraining(job, options.file), results_in(output))
     outcome = retrain(job, output)
     if options.json:
         print(text_of(outcome))

@@ -103,6 +103,11 @@ def write_outcome(outcome: Outcome, output: Path) -> None:
     write_text(output / MARKDOWN_FILE, markdown_of(outcome))
 
 
+def results_in(output: Path) -> list[Path]:
+    """Files and folders that a run replaces or removes in its output folder."""
+    return [output / name for name in (OUTCOME_FILE, REPORT_FILE, MARKDOWN_FILE, STEPS, ".cache")]
+
+
 def _tell_again(job: RetrainingJob, decision: Decision) -> None:
     """An earlier run may have ended before it told a Model Registry what it had made or deployed."""
     if not job.settings.model_registry:

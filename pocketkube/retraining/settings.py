@@ -1,6 +1,6 @@
 """What a person says of scheduled retraining: retraining.yaml, read as strictly as a spec."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pocketkube.spec import (
 )
 from pocketkube.spec.settings import Place, Settings
 from pocketkube.spec.source import Wanted
+from pocketkube.stages.outside import read_by_job
 from pocketkube.storage import Location, parse_location
 
 FILE = Wanted("a retraining.yaml", "name: digits", "pocketkube retrain --explain")
@@ -130,6 +131,22 @@ def parse_retraining(document: Mapping[str, Any]) -> RetrainingJob:
         UserError: If they are wrong.
     """
     return _job(parse_settings(Retraining, document, "retraining"), Path.cwd())
+
+
+def read_by_retraining(job: RetrainingJob, file: Path) -> Iterator[tuple[str, str | Path]]:
+    """What a run reads: what messages call each, and the path or address.
+
+    Args:
+        job: The settings.
+        file: Their file.
+    """
+    yield "the settings", file
+    named = job.settings.spec
+    yield from read_by_job(
+        job.spec, place_of(named, file.resolve().parent) if isinstance(named, str) else file
+    )
+    yield "partitions", str(job.partitions)
+    yield "registry", str(job.registry)
 
 
 def _refuse_other_data(kind: str) -> None:

@@ -28,6 +28,13 @@ from pocketkube.stages.searching import pool_of, shared_by_trials
 from pocketkube.stages.whole_job import run_inline
 
 
+def results_of_comparison(output: Path, spec: Spec) -> list[Path]:
+    """Files and folders that a comparison of samplers replaces in its output folder."""
+    names = (COMPARISON_FILE, COMPARISON_PAGE, COMPARISON_CURVES, COMPARISON_TABLE)
+    *before, _ = (f"{STEPS}/{step.key}" for step in steps_to(spec, SEARCH))
+    return [output / name for name in (*names, *before)]
+
+
 def compare_samplers(
     spec: Spec,
     samplers: Sequence[str],

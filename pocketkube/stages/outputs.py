@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -27,7 +27,8 @@ from pocketkube.files.records import read_document
 from pocketkube.files.whole import replaced_file, sha256_of, write_text
 from pocketkube.report.result import Result, load_result
 from pocketkube.search.facts import SearchFacts
-from pocketkube.stages.plan import BASELINE, REPORTED, RESULT, SEARCH
+from pocketkube.spec import Spec
+from pocketkube.stages.plan import BASELINE, REPORTED, RESULT, SEARCH, steps_to
 
 OF_A_SEARCH = (RATIOS_FILE, TRIALS_FILE, SEARCH_FILE, CURVE_FILE)
 BASELINE_FILE = "baseline.tflite"
@@ -63,23 +64,19 @@ def refuse_changed_ratios(output: Path) -> None:
     )
 
 
-def refuse_read_by_job(output: Path, read: Iterable[tuple[str, Path]]) -> None:
-    """Says when a job would write over what it reads.
+def results_of_job(output: Path, spec: Spec, key: str = REPORTED) -> list[Path]:
+    """Files and folders that a job replaces in its output folder.
 
     Args:
-        output: The output folder of the job to come.
-        read: What the spec calls each file that the job reads, and the file.
-
-    Raises:
-        UserError: If the job writes a file of that name, too.
+        output: The output folder.
+        spec: The job.
+        key: The step that it ends with: the report, or the search.
     """
-    written = {(output / name).resolve() for name in (*_ALWAYS, *_PERHAPS)}
-    for what, file in read:
-        if file.resolve() in written:
-            raise UserError(
-                f"{what}: the job would write over {file}, which it reads: give another folder with "
-                "--output, or have the file elsewhere."
-            )
+    keys = [step.key for step in steps_to(spec, key)]
+    names = [*_ALWAYS, *_PERHAPS] if REPORTED in keys else []
+    if SEARCH in keys:
+        names += [*OF_A_SEARCH, FRONT_RATIOS]
+    return [output / name for name in (*names, *(f"{STEPS}/{key}" for key in keys))]
 
 
 def take_note_of_earlier(output: Path) -> None:

@@ -1,6 +1,7 @@
 """Where what a stage reads from outside a job is: models, students, teachers, data, latency tables."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pocketkube.errors import UserError
@@ -28,6 +29,17 @@ def named_outside(config: StageConfig) -> Iterator[tuple[str, str]]:
     """What a config names: where in a spec, and the path or address."""
     for name, value in config.values():
         yield from _named(name, value)
+
+
+def read_by_job(spec: Spec, file: Path) -> Iterator[tuple[str, str | Path]]:
+    """What a job reads from outside: what its spec calls each, and the path or address.
+
+    Args:
+        spec: The job, its paths absolute.
+        file: The spec's file.
+    """
+    yield "the spec", file
+    yield from named_outside(BuildReportConfig.of(spec))
 
 
 def refuse_missing(spec: Spec) -> None:

@@ -1,5 +1,6 @@
 """Every mistake of a user's: one clear line, exit code 2, nothing half-written."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -177,6 +178,7 @@ def test_what_the_spec_alone_tells_is_told_at_once(
         ["import", "net.keras", "-o", "net.keras"],
         ["unpack", "net.keras", "-o", "net.keras"],
         ["benchmark", "--table", "net.keras", "-o", "net.keras"],
+        ["benchmark", "--table", "other.keras", "--cluster", "net.keras", "-o", "net.keras"],
     ],
 )
 def test_a_command_does_not_write_over_what_it_reads(
@@ -184,17 +186,61 @@ def test_a_command_does_not_write_over_what_it_reads(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("net.keras").write_text("mine")
-    assert "net.keras is the file that is read, and would be written over" in refused(*words)
+    assert "net.keras is read, and would be written over" in refused(*words)
     assert Path("net.keras").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["model.keras", "result.json"])
-def test_a_job_does_not_write_over_what_it_reads(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("mine")
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["run"], "model.keras"),
+        (["run"], "steps/1_prune_channels/model.keras"),
+        (["run"], "search.json"),
+        (["search"], "trials.csv"),
+        (["search"], "steps/search/model.keras"),
+        (["search", "--compare", "random"], "comparison.json"),
+        (["search", "--compare", "random"], "steps/train_model/model.keras"),
+    ],
+)
+def test_a_job_does_not_write_over_what_it_reads(tmp_path: Path, words: list[str], name: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("mine")
     read = {"model": name} if name.endswith(".keras") else {"dataset": f"{{npz: {name}}}"}
-    said = refused("run", write_spec(tmp_path, **read), "--output", tmp_path)
-    assert f"the job would write over {tmp_path / name}, which it reads" in said
-    assert (tmp_path / name).read_text() == "mine"
+    command, *options = words
+    spec = write_spec(tmp_path, search="{over: [prune_channels], trials: 2}", **read)
+    said = refused(command, spec, "--output", tmp_path, *options)
+    assert f"{next(iter(read))}: {file} is read, and would be written over" in said
+    assert file.read_text() == "mine"
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {file, spec}
+
+
+def test_a_search_does_not_write_over_its_own_spec(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, search="{over: [prune_channels]}").rename(tmp_path / "ratios.yaml")
+    said = refused("search", spec, "--output", tmp_path)
+    assert f"the spec: {spec} is read, and would be written over" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "lost"),
+    [
+        ("retraining.json", {}, "the settings: {folder}/retraining.json"),
+        ("a.yaml", {"spec": "report.md"}, "the spec: {folder}/report.md"),
+        ("a.yaml", {"partitions": "steps/data"}, "partitions: {folder}/steps/data"),
+        ("a.yaml", {"registry": ".cache"}, "registry: {folder}/.cache"),
+    ],
+)
+def test_a_retraining_does_not_write_over_what_it_reads(
+    tmp_path: Path, file: str, changes: dict[str, str], lost: str
+) -> None:
+    spec = write_spec(tmp_path, dataset="{npz: data.npz}").rename(tmp_path / "report.md")
+    settings = {"name": "digits", "spec": "job.yaml", "partitions": "data", "registry": "made"}
+    (tmp_path / "job.yaml").write_text(spec.read_text())
+    (tmp_path / file).write_text(json.dumps(settings | changes))
+    before = {path: path.read_text() for path in tmp_path.iterdir()}
+    said = refused("retrain", tmp_path / file, "--output", tmp_path)
+    assert f"{lost.format(folder=tmp_path)} is read, and would be written over" in said
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def test_a_spec_is_not_written_over_by_its_package(
     monkeypatch.setattr(sys, "argv", ["compile", *words])
     with pytest.raises(SystemExit):
         import_module(module).main()
-    assert "pocketkube: spec.yaml is the file that is read" in capsys.readouterr().err
+    assert "pocketkube: the spec: spec.yaml is read, and would be" in capsys.readouterr().err
     assert Path("spec.yaml").read_text() == SPEC
 
 

@@ -13,14 +13,14 @@ from pipelines.compression.compress_model.pipeline import compress_model
 from pipelines.local_inputs import optional_inputs
 from pipelines.local_log import plain, short_log
 from pocketkube.cli.ending import plain_ending, show_job
-from pocketkube.cli.options import refuse_read
 from pocketkube.console.quiet import quiet_libraries
 from pocketkube.errors import UserError
 from pocketkube.files.output_folder import alone_in
+from pocketkube.files.overwriting import refuse_overwriting
 from pocketkube.spec import Spec, load_spec, resolve_paths
 from pocketkube.stages.component import CACHE, RUN_PROCESS
-from pocketkube.stages.outputs import collect_files, collect_search
-from pocketkube.stages.outside import refuse_missing
+from pocketkube.stages.outputs import collect_files, collect_search, results_of_job
+from pocketkube.stages.outside import read_by_job, refuse_missing
 
 
 def main() -> None:
@@ -34,12 +34,13 @@ def main() -> None:
     with plain_ending():
         spec = load_spec(options.spec)
         if options.compile:
-            refuse_read(options.compile, options.spec)
+            refuse_overwriting([("the spec", options.spec)], [options.compile])
             print(compile_spec(spec, options.compile))
         else:
             output = options.output.resolve()
             spec = resolve_paths(spec, options.spec.resolve().parent)
             refuse_missing(spec)
+            refuse_overwriting(read_by_job(spec, options.spec), results_of_job(output, spec))
             with alone_in(output):
                 run_locally(spec, output)
 

@@ -7,17 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from pocketkube.errors import UserError
+from pocketkube.files.overwriting import refuse_overwriting
 from pocketkube.processes.children import end_trees
 from pocketkube.search.local_katib.algorithms import suggester_of
 from pocketkube.search.local_katib.early_stopping import rule_for_next
 from pocketkube.search.local_katib.ending import Ending, best_of, ending_of
 from pocketkube.search.local_katib.experiment import Experiment
-from pocketkube.search.local_katib.journal import Journal
+from pocketkube.search.local_katib.journal import JOURNAL_FILE, Journal
 from pocketkube.search.local_katib.metrics import first_mean, observe
 from pocketkube.search.local_katib.notes import notes_on, too_short
 from pocketkube.search.local_katib.process import Ended, TrialProcess, missing, names_file
 from pocketkube.search.local_katib.reading import read_experiment
-from pocketkube.search.local_katib.results import Result, write_metrics, write_results
+from pocketkube.search.local_katib.results import (
+    SUMMARY_FILE,
+    TABLE_FILE,
+    Result,
+    write_metrics,
+    write_results,
+)
 from pocketkube.search.local_katib.template import Command, command_of
 from pocketkube.search.local_katib.trial import Trial
 
@@ -40,10 +47,13 @@ def run_experiment(path: Path, output: Path | None, say: Callable[[str], None]) 
         What came of it, whether Katib would say that it has succeeded or not.
 
     Raises:
-        UserError: If the experiment is wrong, cannot be run here, or the folder holds another one.
+        UserError: If the experiment is wrong, cannot be run here, would be written over, or the folder
+            holds another one.
     """
     experiment = read_experiment(path)
     folder = (output or Path("runs") / experiment.name).resolve()
+    names = (SUMMARY_FILE, TABLE_FILE, JOURNAL_FILE, TRIALS_FOLDER)
+    refuse_overwriting([("the experiment", path)], [folder / name for name in names])
     command = _first_command(experiment)
     with Journal(folder, experiment) as journal:
         for note in notes_on(experiment, command):

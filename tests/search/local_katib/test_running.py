@@ -308,6 +308,20 @@ def test_two_processes_do_not_run_one_experiment(tmp_path: Path) -> None:
         run_experiment(path, tmp_path / "out", lambda line: None)
 
 
+@pytest.mark.parametrize("name", ["experiment.json", "trials/tried-0001/experiment.yaml"])
+def test_an_experiment_in_the_folder_of_its_results_is_not_written_over(
+    tmp_path: Path, name: str
+) -> None:
+    path = written(tmp_path, bowl(tmp_path))
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    path = path.rename(tmp_path / name)
+    text = path.read_text()
+    with pytest.raises(UserError, match=f"the experiment: {path} is read, and would be written over"):
+        run_experiment(path, tmp_path, lambda line: None)
+    assert path.read_text() == text
+    assert not (tmp_path / "journal.jsonl").exists()
+
+
 def test_without_katibs_models_the_extra_is_named(tmp_path: Path) -> None:
     path = written(tmp_path, bowl(tmp_path))
     script = (
