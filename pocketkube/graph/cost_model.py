@@ -6,13 +6,14 @@ without building a model. `pocketkube.graph.cost_model_of` makes the data from a
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pocketkube.errors import UserError
 
@@ -221,7 +222,7 @@ class CostModel:
             if name not in names:
                 raise UserError(
                     f"{self.network} has no group of channels named {name}; there are: "
-                    f"{', '.join(group.name for group in self.groups)}."
+                    f"{', '.join(group.name for group in self.groups) or 'none'}."
                 )
         counts = [int(assignment.get(group.name, group.size)) for group in self.groups]
         for group, count in zip(self.groups, counts, strict=True):
@@ -236,40 +237,44 @@ class CostModel:
         """One count for each group as an assignment."""
         return {group.name: int(n) for group, n in zip(self.groups, counts, strict=True)}
 
-    def macs(self, counts: np.ndarray) -> Any:
+    def macs(self, counts: ArrayLike) -> Any:
         """Multiply-adds at batch size 1; at least so many where there are `unknown` layers.
 
         Args:
-            counts: One assignment, `[groups]`, or several, `[assignments, groups]`.
+            counts: One assignment, `[groups]`, or several, `[assignments, groups]`. An empty one, as
+                `[]`, names no group: all keep all.
 
         Returns:
             Their number, or one for each assignment.
+
+        Raises:
+            UserError: If there are more or fewer counts than groups.
         """
-        return _each(self._compiled.macs, counts)
+        return self._each(self._compiled.macs, counts)
 
-    def parameters(self, counts: np.ndarray) -> Any:
-        """Numbers in all weights, trainable or not; see `macs` for arguments and result."""
-        return _each(self._compiled.parameters, counts)
+    def parameters(self, counts: ArrayLike) -> Any:
+        """Numbers in all weights, trainable or not; see `macs` for arguments, result and errors."""
+        return self._each(self._compiled.parameters, counts)
 
-    def weight_sizes(self, counts: np.ndarray) -> np.ndarray:
+    def weight_sizes(self, counts: ArrayLike) -> np.ndarray:
         """Numbers in each weight, in the order of layers and their weights, `[assignments, weights]`.
 
         Of a weight that is counted at another layer: 0.
 
         Args:
-            counts: Assignments, `[assignments, groups]`.
+            counts: Assignments, `[assignments, groups]`; see `macs`.
         """
-        return self._compiled.weights(self._compiled.lengths(counts))
+        return self._compiled.weights(self._compiled.lengths(self._rows(counts)))
 
-    def lengths(self, extents: Sequence[Extent], counts: np.ndarray) -> np.ndarray:
+    def lengths(self, extents: Sequence[Extent], counts: ArrayLike) -> np.ndarray:
         """How long some of the network's axes are, `[assignments, extents]`.
 
         Args:
             extents: Axes of its layers' tensors and weights.
-            counts: Assignments, `[assignments, groups]`.
+            counts: Assignments, `[assignments, groups]`; see `macs`.
         """
         places = [self._compiled.numbers[_key(extent)] for extent in extents]
-        return self._compiled.lengths(counts)[:, places]
+        return self._compiled.lengths(self._rows(counts))[:, places]
 
     def sized(self, assignment: Mapping[str, int]) -> tuple[SizedCall, ...]:
         """Every call of every layer at the sizes that an assignment leaves."""
@@ -320,6 +325,27 @@ class CostModel:
                 f"{SCHEMA_VERSION}."
             )
         return _model_from(facts)
+
+    def _rows(self, counts: ArrayLike) -> np.ndarray:
+        """Assignments with a count for each group, `[assignments, groups]`."""
+        rows = np.atleast_2d(np.asarray(counts, int))
+        if not rows.shape[1]:
+            rows = np.tile(self.sizes, (len(rows), 1))
+        if rows.shape[1] != len(self.groups):
+            raise UserError(
+                f"{self.network}: an assignment has a count for each group of channels, "
+                f"{len(self.groups)} in all; received {rows.shape[1]}."
+            )
+        return rows
+
+    def _each(self, cost: Callable[[np.ndarray], np.ndarray], counts: ArrayLike) -> Any:
+        """The costs of one assignment or several; of one, whole costs as integers."""
+        rows = self._rows(counts)
+        starts = range(0, max(len(rows), 1), CHUNK)
+        found = np.concatenate([cost(rows[at : at + CHUNK]) for at in starts])
+        if np.ndim(counts) > 1:
+            return found
+        return int(found[0]) if float(found[0]).is_integer() else float(found[0])
 
     @cached_property
     def _compiled(self) -> "_Compiled":
@@ -407,15 +433,6 @@ def _kept_of_each_kind(group: ChannelGroup) -> np.ndarray:
     order = np.array(group.order or (0,) * group.size, int)
     one_hot = order[:, None] == np.arange(order.max(initial=0) + 1)
     return np.concatenate([np.zeros((1, one_hot.shape[1])), np.cumsum(one_hot, axis=0)])
-
-
-def _each(cost: Any, counts: np.ndarray) -> Any:
-    """The costs of one assignment or several, whole ones as integers."""
-    rows = np.atleast_2d(np.asarray(counts, int))
-    found = np.concatenate([cost(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)])
-    if np.ndim(counts) > 1:
-        return found
-    return int(found[0]) if float(found[0]).is_integer() else float(found[0])
 
 
 def _plain(value: Any) -> Any:

@@ -136,6 +136,29 @@ def test_an_assignment_that_is_none_names_what_is_wrong() -> None:
         costs.counts({"inner": 13})
 
 
+@pytest.mark.parametrize("units", [(), (16,), (16, 8)])
+def test_an_assignment_that_names_no_group_is_the_whole_network(units: tuple[int, ...]) -> None:
+    x = inputs = keras.Input((6,))
+    for each in units:
+        x = layers.Dense(each)(x)
+    net = keras.Model(inputs, layers.Dense(4)(x), name="net")
+    model, whole = cost_model_of(net), profile_model(net)
+    assert (model.macs([]), model.parameters([])) == (whole.macs, whole.parameters)
+    assert model.macs([[], []]).tolist() == [whole.macs] * 2
+    assert model.weight_sizes([]).tolist() == [[weight.size for weight in map(np.asarray, net.weights)]]
+    assert model.lengths([model.layers[0].weights[0].shape[0]], []).tolist() == [[6]]
+    # Of no assignment at all there are no costs.
+    none = np.zeros((0, len(units)), int)
+    assert model.macs(none).tolist() == model.parameters(none).tolist() == []
+    many = len(units) + 1
+    with pytest.raises(
+        UserError, match=f"each group of channels, {len(units)} in all; received {many}"
+    ):
+        model.macs([8] * many)
+    with pytest.raises(UserError, match="named conv; there are: none" if not units else "named conv"):
+        model.counts({"conv": 8})
+
+
 def test_steps_and_least_counts_are_those_that_pruning_may_use() -> None:
     inputs = keras.Input((6, 32))
     x = layers.MultiHeadAttention(4, 8, name="attention")(inputs, inputs)
