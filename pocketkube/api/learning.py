@@ -21,6 +21,7 @@ from pocketkube.data.dataset import Dataset
 from pocketkube.distillation import Teacher
 from pocketkube.distillation.enclosed import enclosed
 from pocketkube.errors import UserError
+from pocketkube.graph.not_called import naming_what_cannot_be_called
 from pocketkube.graph.surgery import copy_model
 from pocketkube.spec.sections import ClusterWeights, QuantizeWeights
 from pocketkube.spec.settings import Settings
@@ -71,27 +72,28 @@ def learn(
     settings: Any = settings_of(function, kind, own)
     learning = settings_of(function, Learning, others)
     refuse_order(function, network, settings)
-    dataset, task = _examples(function, network, data, settings, teachers, learning), network.task
-    if dataset is not None:
-        refuse_unknown_range(function, network, dataset, learning, is_taught=bool(teachers))
-        if settings.epochs != 0:
-            strangers = [each for each in teachers if each.original is not network.original]
-            refuse_teachers_of_other_range(function, strangers, dataset, learning)
-        # What a call says itself counts, and else what an earlier one has found.
-        known = task if learning.task is None else None
-        task = settled_task(learning, network.model, dataset, known=known)
-    begun, history = begin(network, settings, learning), None
-    notes: list[str] = []
-    if settings.epochs == 0:
-        begun.method.finish()
-    else:
-        assert dataset is not None
-        assert task is not None
-        if not teachers and not dataset.is_labelled:
-            teachers = several(network.original, function)
-        taught = teachers_of(function, teachers, learning, task, dataset)
-        history, notes = train_begun(begun, settings, learning, dataset, task, taught)
-        notes = [*padded(network.model, task), *notes]
+    with naming_what_cannot_be_called(network.model):
+        dataset, task = _examples(function, network, data, settings, teachers, learning), network.task
+        if dataset is not None:
+            refuse_unknown_range(function, network, dataset, learning, is_taught=bool(teachers))
+            if settings.epochs != 0:
+                strangers = [each for each in teachers if each.original is not network.original]
+                refuse_teachers_of_other_range(function, strangers, dataset, learning)
+            # What a call says itself counts, and else what an earlier one has found.
+            known = task if learning.task is None else None
+            task = settled_task(learning, network.model, dataset, known=known)
+        begun, history = begin(network, settings, learning), None
+        notes: list[str] = []
+        if settings.epochs == 0:
+            begun.method.finish()
+        else:
+            assert dataset is not None
+            assert task is not None
+            if not teachers and not dataset.is_labelled:
+                teachers = several(network.original, function)
+            taught = teachers_of(function, teachers, learning, task, dataset)
+            history, notes = train_begun(begun, settings, learning, dataset, task, taught)
+            notes = [*padded(network.model, task), *notes]
     step = AppliedStage(settings, (*notes, *notes_on(begun)), history)
     return network.stepped(begun.model, step, forms=begun.method.forms, task=task)
 

@@ -21,6 +21,7 @@ from pocketkube.deploy.recurrent import unrolled
 from pocketkube.deploy.reversals import with_reversals_rescaled
 from pocketkube.errors import UserError
 from pocketkube.files.whole import temporary_folder
+from pocketkube.graph.not_called import naming_what_cannot_be_called
 from pocketkube.native.child import Child, ChildDied, ChildRefused
 from pocketkube.native.convert_saved_model import CALIBRATION, LITERT, SAVED_MODEL, SIGNATURE
 from pocketkube.number_formats import EndType, NumberFormat
@@ -167,17 +168,8 @@ def _save(folder: Path, model: keras.Model, ends: tuple[Sequence[str], Sequence[
     # A Keras model is not saved by TensorFlow's own means with its variables initialised.
     owner = tf.Module()
     owner.run = run
-    try:
+    with naming_what_cannot_be_called(model):
         function = run.get_concrete_function()
-    except ValueError as error:
-        batches = {tensor.shape[0] for tensor in model.inputs} - {None, 1}
-        if not batches:
-            raise
-        raise UserError(
-            f"{model.name}: it is made for batches of {max(batches)}, and a LiteRT file takes one "
-            "example at a time: build it with batch_shape=(None, …), and copy the weights by "
-            "set_weights."
-        ) from error
     owner.weights = list(function.graph.variables)
     tf.saved_model.save(owner, str(folder / SAVED_MODEL), signatures={SIGNATURE: function})
 

@@ -11,6 +11,7 @@ from pocketkube.deploy.convert import Arrays
 from pocketkube.deploy.presumed import presumed_measure
 from pocketkube.errors import UserError
 from pocketkube.graph.inputs import refuse_unknown_ids
+from pocketkube.graph.not_called import naming_what_cannot_be_called
 from pocketkube.measures import (
     Classes,
     HeadMeasure,
@@ -180,7 +181,8 @@ def outputs_by(runnable: Runnable, inputs: Arrays, origin: str) -> list[np.ndarr
         )
         refuse_unknown_ids(origin, runnable.model, inputs)
         arrays = arranged(runnable.model, inputs)
-        found = keras.tree.flatten(runnable.model.predict(arrays, batch_size=256, verbose=0))
+        with naming_what_cannot_be_called(runnable.model):
+            found = keras.tree.flatten(runnable.model.predict(arrays, batch_size=256, verbose=0))
         outputs = [np.asarray(output) for output in found]
     for place, output in enumerate(outputs):
         if not np.isfinite(output).all():

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from pocketkube.errors import UserError
+from pocketkube.graph.not_called import refuse_open_target
 from pocketkube.graph.walk import functional_graph, walk
 from pocketkube.keras_private import computed_spec
 
@@ -44,7 +45,8 @@ def layer_calls(model: keras.Model) -> list[LayerCall]:
         model: The model; a layer that is called twice, itself or within a nested model, comes twice.
 
     Raises:
-        UserError: If the model is a subclassed one, or a shape beside the batch is not fixed.
+        UserError: If the model is a subclassed one, or a shape beside the batch is not fixed, be it in
+            what an operation was given.
     """
     function = functional_graph(model)
     for tensor in function.inputs:
@@ -57,6 +59,7 @@ def layer_calls(model: keras.Model) -> list[LayerCall]:
     calls: list[LayerCall] = []
 
     def visit(path: str, node: Any, tensors: list[Any]) -> list[Any]:
+        refuse_open_target(path, node.operation)
         args, kwargs = node.arguments.fill_in(
             dict(zip(map(id, node.input_tensors), tensors, strict=True))
         )

@@ -7,6 +7,7 @@ import keras
 
 from pocketkube.errors import UserError
 from pocketkube.graph.cost import Profile
+from pocketkube.graph.not_called import naming_what_cannot_be_called
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.pruner import Pruned, Pruner, pruned, refuse_wrong_speedup
 from pocketkube.spec.sections import PruneChannels
@@ -58,8 +59,9 @@ def prune(
         )
     if speedup is not None:
         refuse_wrong_speedup(speedup)
-    pruner = pruner_for(model, settings, calibration=calibration, seed=seed)
-    found = prune_with(pruner, settings, speedup=speedup, between=between)
+    with naming_what_cannot_be_called(model):
+        pruner = pruner_for(model, settings, calibration=calibration, seed=seed)
+        found = prune_with(pruner, settings, speedup=speedup, between=between)
     if speedup is None:
         return found
     return with_overshot(found, found.before, settings, speedup)

@@ -9,6 +9,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from pocketkube.data.batches import materialize
 from pocketkube.data.dataset import Dataset
+from pocketkube.graph.not_called import naming_what_cannot_be_called
 from pocketkube.measures import Classes, Measure, MultiLabel, TaskMeasure, label_places
 from pocketkube.measures.paired import CHANCE, is_worse
 from pocketkube.measures.wording import percent
@@ -218,7 +219,8 @@ def outputs_on(model: keras.Model, inputs: Sequence[np.ndarray]) -> list[np.ndar
     """A model's outputs on arrays in the order of its inputs."""
     listed = keras.Model(model.inputs, model.outputs)
     starts = range(0, len(inputs[0]), BATCH)
-    parts = [listed([x[at : at + BATCH] for x in inputs], training=False) for at in starts]
+    with naming_what_cannot_be_called(model):
+        parts = [listed([x[at : at + BATCH] for x in inputs], training=False) for at in starts]
     columns = zip(*(keras.tree.flatten(part) for part in parts), strict=True)
     return [np.concatenate([np.asarray(part) for part in column]) for column in columns]
 

@@ -14,6 +14,7 @@ from pocketkube.data.batches import batches, calibration_examples
 from pocketkube.data.dataset import Arrays, Dataset, Examples, Labels, Tensors
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.errors import UserError
+from pocketkube.graph.not_called import naming_what_cannot_be_called
 from pocketkube.structure import arranged
 from pocketkube.traceable import refuse_untraceable
 from pocketkube.training.class_heads import ClassHead, MultiLabelHead
@@ -101,10 +102,14 @@ def _said(model: keras.Model, task: Task, shapes: Sequence[tuple[int, ...]]) -> 
         tf.TensorSpec((None, *shape), x.dtype) for shape, x in zip(shapes, model.inputs, strict=True)
     ]
     # A function for each model is meant; TensorFlow warns of those that trace when they are called.
-    traced = tf.function(softened, autograph=False).get_concrete_function(*specs)
-    return lambda inputs: traced(
-        *(tf.cast(x, spec.dtype) for x, spec in zip(inputs, specs, strict=True))
-    )
+    with naming_what_cannot_be_called(model):
+        traced = tf.function(softened, autograph=False).get_concrete_function(*specs)
+
+    def said(inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        with naming_what_cannot_be_called(model):
+            return traced(*(tf.cast(x, spec.dtype) for x, spec in zip(inputs, specs, strict=True)))
+
+    return said
 
 
 def _labelled(examples: Examples, said: Said, task: Task, origin: str, model: keras.Model) -> Examples:
