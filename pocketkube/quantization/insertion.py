@@ -28,6 +28,16 @@ from pocketkube.graph.walk import filled_in, functional_graph
 from pocketkube.keras_private import calls_of, mask_of
 from pocketkube.quantization.activations import FIXED, RELUS, activation_of, is_relu
 from pocketkube.quantization.fake_quantize import FakeQuantize
+from pocketkube.quantization.folding import (
+    DEPTHWISE,
+    TRANSPOSED,
+    added_bias,
+    affine,
+    fold,
+    parts_of_separable,
+    set_affine,
+    set_folded,
+)
 from pocketkube.quantization.tensor_uses import CallOfTensors, TensorUses
 
 layers = keras.layers
@@ -304,7 +314,7 @@ class _QuantizableBuilder(Rebuilder):
                 config |= {"use_bias": True, **dict.fromkeys(constraints)}
             new = self._new[id(op)] = kind.from_config(config)
             self._take_up(new, norm)
-            self._carried.append(lambda: _fold(new, op, norm))
+            self._carried.append(lambda: fold(new, op, norm))
         return self._activated(op, path, self._applied(new, x, path))
 
     def _norm_after(self, call: CallOfTensors) -> Any:
@@ -332,7 +342,7 @@ class _QuantizableBuilder(Rebuilder):
         op = call.op
         if id(op) not in self._new:
             norm = self._norm_after(call)
-            first, second = _parts(op, folded=norm is not None)
+            first, second = parts_of_separable(op, folded=norm is not None)
             self._take_up(second, norm)
             inputs = keras.Input(batch_shape=_shape_of_all_calls(op, x), dtype=x.dtype)
             self._inherit(x, inputs)
@@ -344,7 +354,7 @@ class _QuantizableBuilder(Rebuilder):
 
             def carry() -> None:
                 first.kernel.assign(op.depthwise_kernel)
-                _set_folded(second, np.asarray(op.pointwise_kernel), _bias(op), (-1,), norm)
+                set_folded(second, np.asarray(op.pointwise_kernel), added_bias(op), (-1,), norm)
 
             self._carried.append(carry)
         both, ended = self._new[id(op)]
@@ -370,7 +380,7 @@ class _QuantizableBuilder(Rebuilder):
             )
             self.elementwise.append(beside(path, new.name))
             self.norms += isinstance(op, layers.BatchNormalization)
-            self._carried.append(lambda: _set_affine(new, *_affine(op, channels)))
+            self._carried.append(lambda: set_affine(new, *affine(op, channels)))
         new = self._scaling[key]
         y = self._applied(new, image, beside(path, new.name))
         return y if is_image else self._placed(layers.Reshape, f"{path}_out", y, x.shape[1:])
@@ -437,34 +447,6 @@ def _carry(old: Any, new: Any) -> None:
     compute_from_variables(new)
 
 
-def _fold(new: Any, old: Any, norm: Any) -> None:
-    kernel = np.asarray(old.kernel)
-    axes = (-2, -1) if isinstance(old, DEPTHWISE) else (-2,) if isinstance(old, TRANSPOSED) else (-1,)
-    if norm is None:
-        new.kernel.assign(kernel)
-        if new.bias is not None:
-            new.bias.assign(old.bias)
-        return
-    _set_folded(new, kernel, _bias(old), axes, norm)
-
-
-def _set_folded(
-    new: Any, kernel: np.ndarray, bias: np.ndarray, axes: tuple[int, ...], norm: Any
-) -> None:
-    """`gamma (W x + b - mean) / sqrt(variance + epsilon) + beta` as one kernel and one bias."""
-    factor, shift = _affine(norm, len(bias)) if norm is not None else (np.ones_like(bias), 0.0)
-    shape = [1] * kernel.ndim
-    for axis in axes:
-        shape[axis] = kernel.shape[axis]
-    new.kernel.assign(kernel * factor.reshape(shape))
-    new.bias.assign(bias * factor + shift)
-
-
-def _set_affine(new: Any, factor: np.ndarray, shift: np.ndarray) -> None:
-    new.kernel.assign(factor.reshape(new.kernel.shape))
-    new.bias.assign(shift)
-
-
 def _is_elementwise(op: Any, x: Any) -> bool:
     """Whether a layer multiplies each channel by a number of its own and adds another.
 
@@ -478,71 +460,11 @@ def _is_elementwise(op: Any, x: Any) -> bool:
     return by_channel and (len(x.shape) == IMAGE_RANK or None not in x.shape[1:])
 
 
-def _affine(op: Any, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """What a BatchNorm or a Rescaling multiplies each channel by, and what it adds."""
-    if isinstance(op, layers.Rescaling):
-        return np.broadcast_to(op.scale, channels), np.broadcast_to(op.offset, channels)
-    gamma = np.asarray(op.gamma) if op.scale else np.ones(channels, np.float32)
-    beta = np.asarray(op.beta) if op.center else np.zeros(channels, np.float32)
-    factor = gamma / np.sqrt(np.asarray(op.moving_variance) + op.epsilon)
-    return factor, beta - np.asarray(op.moving_mean) * factor
-
-
-def _bias(layer: Any) -> np.ndarray:
-    if layer.use_bias:
-        return np.asarray(layer.bias)
-    if isinstance(layer, TRANSPOSED):
-        return np.zeros(layer.kernel.shape[-2], np.float32)
-    if isinstance(layer, layers.SeparableConv1D | layers.SeparableConv2D):
-        return np.zeros(layer.filters, np.float32)
-    axes = (-2, -1) if isinstance(layer, DEPTHWISE) else (-1,)
-    return np.zeros(int(np.prod([layer.kernel.shape[axis] for axis in axes])), np.float32)
-
-
 def _shape_of_all_calls(op: Any, x: Any) -> tuple[int | None, ...]:
     """The shape of a layer's input, None for what differs from call to call."""
     shapes = [node.input_tensors[0].shape for node in calls_of(op)]
     sizes = (set(axis) for axis in zip(*shapes, strict=True))
     return tuple(size if len(found) == 1 else None for size, found in zip(x.shape, sizes, strict=True))
-
-
-def _parts(op: Any, *, folded: bool) -> tuple[Any, Any]:
-    """The depthwise and the pointwise convolution of a separable one.
-
-    Args:
-        op: The layer.
-        folded: Whether the second takes up a BatchNorm: what constraints are of has another scale then.
-    """
-    common = {"data_format": op.data_format, "dtype": op.dtype_policy, "trainable": op.trainable}
-    one = isinstance(op, layers.SeparableConv1D)
-    depthwise, pointwise = (
-        (layers.DepthwiseConv1D, layers.Conv1D) if one else (layers.DepthwiseConv2D, layers.Conv2D)
-    )
-    first = depthwise(
-        op.kernel_size,
-        strides=op.strides,
-        padding=op.padding,
-        depth_multiplier=op.depth_multiplier,
-        dilation_rate=op.dilation_rate,
-        use_bias=False,
-        name="depthwise",
-        depthwise_regularizer=op.depthwise_regularizer,
-        depthwise_constraint=op.depthwise_constraint,
-        **common,
-    )
-    second = pointwise(
-        op.filters,
-        1,
-        name="pointwise",
-        kernel_regularizer=op.pointwise_regularizer,
-        bias_regularizer=op.bias_regularizer,
-        # With an activation it is of what that gives.
-        activity_regularizer=op.activity_regularizer if activation_of(op) == "linear" else None,
-        kernel_constraint=None if folded else op.pointwise_constraint,
-        bias_constraint=None if folded else op.bias_constraint,
-        **common,
-    )
-    return first, second
 
 
 def _name_of(op: Any) -> str:
@@ -564,8 +486,6 @@ def _pads_with(node: Any) -> bool:
     return value is not None and bool(np.any(np.asarray(value) != 0))
 
 
-DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 LINEAR = (
     layers.Dense,
     layers.Conv1D,

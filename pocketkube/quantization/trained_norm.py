@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pocketkube.keras_private import mask_of, overridden
+from pocketkube.quantization.folding import gamma_and_beta
 
 # Its moving averages have to keep up with a course of few steps.
 MOST_MOMENTUM = 0.9
@@ -39,8 +40,7 @@ class TrainedNorm:
             size if axis in channel_axes else 1 for axis, size in enumerate(layer.kernel.shape)
         ]
         (channels,) = layer.bias.shape
-        gamma = np.asarray(of.gamma) if of.scale else np.ones(channels, np.float32)
-        beta = np.asarray(of.beta) if of.center else np.zeros(channels, np.float32)
+        gamma, beta = gamma_and_beta(of, channels)
         variance = np.asarray(of.moving_variance)
         factor = np.abs(gamma) / np.sqrt(variance + of.epsilon)
         # Where the factor is 0, so is the kernel, and it stays so.
