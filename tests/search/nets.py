@@ -1,6 +1,7 @@
 """A small network that has learnt something, and searches over it."""
 
 from functools import cache
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,8 +9,10 @@ from keras import layers
 
 from pocketkube.data.dataset import Dataset, Labels
 from pocketkube.data.in_memory import examples_of_arrays
+from pocketkube.search.prepared import prepare_search
 from pocketkube.search.space_of import SearchedStages
 from pocketkube.spec.sections import (
+    DatasetSettings,
     PruneChannels,
     QuantizeWeights,
     Search,
@@ -94,3 +97,31 @@ def sparsity(part: float = 0.8) -> SearchedStages:
     """A search for zeros."""
     search = Search(over=("sparsify_weights",), evaluate={"calibration_examples": 512})  # type: ignore[arg-type]
     return SearchedStages(search, (SparsifyWeights(sparsity=part),))
+
+
+def prepare_trained_trials(
+    folder: Path, searched: SearchedStages, steps: int, training: Training
+) -> DatasetSettings:
+    """Prepares `folder`/bundle for trials that are trained for some steps.
+
+    Returns:
+        Where the examples are that they are trained on.
+    """
+    model, task = trained()
+    assert dataset().train.arrays is not None
+    (images,), (labels,) = dataset().train.arrays
+    np.savez(folder / "patterns.npz", x=images, y=labels)
+    source = DatasetSettings(npz=str(folder / "patterns.npz"))
+    evaluating = searched.search.evaluate.model_copy(update={"fine_tune_steps": steps})
+    search = searched.search.model_copy(update={"evaluate": evaluating})
+    prepare_search(
+        model,
+        dataset(),
+        task,
+        SearchedStages(search, searched.stages, searched.target),
+        folder / "bundle",
+        training=training,
+        dataset_settings=source,
+        with_losses=False,
+    )
+    return source

@@ -20,10 +20,10 @@ from pocketkube.quantization.quantize import quantize
 from pocketkube.search.evaluation import Evaluator
 from pocketkube.search.prepared import open_prepared, prepare_search
 from pocketkube.search.space_of import SearchedStages
-from pocketkube.spec.sections import DatasetSettings, Training
+from pocketkube.spec.sections import Training
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.loop import train
-from tests.search.nets import bits, dataset, pruning, sparsity, trained
+from tests.search.nets import bits, dataset, prepare_trained_trials, pruning, sparsity, trained
 
 
 def prepared(folder: Path, searched: SearchedStages) -> Evaluator:
@@ -218,35 +218,12 @@ def test_a_bundle_is_used_again_until_something_changes(tmp_path: Path) -> None:
     assert facts.stat().st_ino != first
 
 
-def fine_tuning(
-    folder: Path, searched: SearchedStages, steps: int, training: Training
-) -> tuple[Evaluator, DatasetSettings]:
-    """An evaluator whose trials are trained for some steps, and where the examples are for that."""
-    model, task = trained()
-    assert dataset().train.arrays is not None
-    (images,), (labels,) = dataset().train.arrays
-    np.savez(folder / "patterns.npz", x=images, y=labels)
-    source = DatasetSettings(npz=str(folder / "patterns.npz"))
-    evaluating = searched.search.evaluate.model_copy(update={"fine_tune_steps": steps})
-    search = searched.search.model_copy(update={"evaluate": evaluating})
-    prepare_search(
-        model,
-        dataset(),
-        task,
-        SearchedStages(search, searched.stages, searched.target),
-        folder / "bundle",
-        training=training,
-        dataset_settings=source,
-        with_losses=False,
-    )
-    return open_prepared(folder / "bundle"), source
-
-
 def test_steps_of_training_make_a_trial_better(tmp_path: Path) -> None:
     scores = []
     for steps in (0, 40):
         course = Training(learning_rate=2e-3)
-        evaluator, _ = fine_tuning(tmp_path, pruning(reconstruct=False), steps, course)
+        prepare_trained_trials(tmp_path, pruning(reconstruct=False), steps, course)
+        evaluator = open_prepared(tmp_path / "bundle")
         cheap = tuple(int(size // 4) for size in evaluator.problem.space.sizes)
         scores.append(evaluator.evaluate(cheap).score)
     assert scores[1] > scores[0]
@@ -258,7 +235,8 @@ def test_a_trial_of_8_bits_is_trained_as_the_stage_trains_it(tmp_path: Path, own
     model, task = trained()
     course = Training(learning_rate=2e-2, batch_size=64)
     searched = bits(8.0, learning_rate=own_rate)
-    evaluator, source = fine_tuning(tmp_path, searched, 20, course)
+    source = prepare_trained_trials(tmp_path, searched, 20, course)
+    evaluator = open_prepared(tmp_path / "bundle")
     found = evaluator.evaluate(whole(evaluator))
     assert searched.quantize is not None
     loaded = load_dataset(source)

@@ -11,10 +11,9 @@ from tests.benchmarks.peers.splits import splits_of
 
 
 def prepare(job: Job) -> Prepared:
-    """Settings are those of `pk.quantize`, and three of this benchmark.
+    """Settings are those of `pk.quantize`, and two of this benchmark.
 
-    `search` is the sampler that finds layers' bits, `taught` whether the uncompressed network teaches,
-    `rate` the part of the budget's learning rate, instead of what `pk.quantize` takes by itself.
+    `search` is the sampler that finds layers' bits, `taught` whether the uncompressed network teaches.
     """
     arrays = job.arrays()
     model = keras.models.load_model(job.dense / DENSE_MODEL)
