@@ -12,11 +12,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, first_line
 from pocketkube.graph.attention_inputs import attention_inputs
 from pocketkube.graph.kinds import is_one_of
 from pocketkube.graph.walk import filled_in, functional_graph, walk
 from pocketkube.keras_private import attention_projection
+from pocketkube.plain_errors import is_out_of_memory
 from pocketkube.structure import arranged
 from pocketkube.translation.names import LOGITS, POSITION, SOURCE, TOKEN
 
@@ -88,7 +89,8 @@ def step_models(model: keras.Model) -> StepModels:
     Args:
         model: A functional model of source tokens `[B, source]` and of the tokens before each position
             `[B, target]` to logits `[B, target, vocabulary]`, whose decoder looks at other positions by
-            causal `MultiHeadAttention` alone, and counts them by `ops.cumsum`.
+            causal `MultiHeadAttention` alone, and counts them by `ops.cumsum` or adds a weight or
+            constant of each.
 
     Raises:
         UserError: If it is none.
@@ -104,6 +106,25 @@ def step_models(model: keras.Model) -> StepModels:
     read[:, parts.source_length // 2 :] = 0
     written = rng.integers(1, vocabulary, (1, parts.length)).astype("int32")
     whole = np.asarray(model(arranged(model, [read, written]), training=False))[0]
+    try:
+        known, cache = _tried(parts, read, written, whole)
+    except UserError:
+        raise
+    except Exception as error:
+        # Layers may be the user's own code, which raises anything where there is one position alone.
+        if is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"{model.name}: cannot be computed one position at a time ({first_line(error)}), so that "
+            "it cannot translate step by step."
+        ) from error
+    return StepModels(model, _specs(known), _specs(cache))
+
+
+def _tried(
+    parts: StepModels, read: np.ndarray, written: np.ndarray, whole: np.ndarray
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the encoder gives, and the cache, after steps that give what the whole model gives."""
     known = parts.encode(ops.convert_to_tensor(read))
     cache: dict[str, Any] = {}
     for position in range(min(_TRIED, parts.length)):
@@ -113,10 +134,10 @@ def step_models(model: keras.Model) -> StepModels:
         off = np.abs(np.asarray(cache.pop(LOGITS))[0] - whole[position]).max()
         if not off <= _TOLERANCE * max(1.0, float(np.abs(whole).max())):
             raise UserError(
-                f"{model.name}: its positions depend on each other by more than causal attention, so "
-                "that it cannot translate step by step."
+                f"{parts.model.name}: its positions depend on each other by more than causal "
+                "attention, so that it cannot translate step by step."
             )
-    return StepModels(model, _specs(known), _specs(cache))
+    return known, cache
 
 
 def inputs_of(parts: StepModels) -> tuple[dict[str, Spec], dict[str, Spec]]:
@@ -188,7 +209,15 @@ class _Run:
         if of_step is (self._given is None):
             return [_Value(of_step)] * len(node.outputs)
         args, kwargs = filled_in(node, tensors)
-        return [_Value(of_step, x) for x in keras.tree.flatten(op(*args, **kwargs))]
+        made = keras.tree.flatten(op(*args, **kwargs))
+        return [_Value(of_step, self._here(x) if of_step else x) for x in made]
+
+    def _here(self, x: Any) -> Any:
+        """This position of what was computed for all of them, of a weight or constant of each."""
+        if self._given is None or len(x.shape) < 2 or x.shape[1] != self._length:
+            return x
+        at = self._given[POSITION]
+        return ops.take_along_axis(x, ops.reshape(at, (-1, *[1] * (len(x.shape) - 1))), axis=1)
 
     def _handed_on(
         self, name: str, key: Any, value: _Value, of: Callable[[Any], Any] = lambda x: x

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from keras import layers, ops
 
 from pocketkube.models.transformer import TRANSFORMERS, build_transformer
 
@@ -15,6 +16,49 @@ def small_model(vocabulary: int) -> keras.Model:
     for weight in model.trainable_weights:
         if "source/attention_output/kernel" in weight.path or "outer/kernel" in weight.path:
             weight.assign(rng.normal(0, 1, weight.shape))
+    return model
+
+
+class Positions(layers.Layer):
+    """Adds a weight of each position, as a model of one's own may."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.each = self.add_weight(shape=shape[1:], name="each")
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return x + self.each
+
+
+class AllAtOnce(layers.Layer):
+    """Computes of all positions alone."""
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.reshape(x, (-1, LENGTH, x.shape[-1]))
+
+    def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+
+def own_model(vocabulary: int, positions: str = "weight", *, looks_back: bool = True) -> keras.Model:
+    """One block of a decoder, of random weights.
+
+    Args:
+        vocabulary: How many tokens there are.
+        positions: What tells positions apart: "weight", "constant", or "all at once".
+        looks_back: Whether a position knows those before it.
+    """
+    source, target = keras.Input((9,), dtype="int32"), keras.Input((LENGTH,), dtype="int32")
+    x, memory = layers.Embedding(vocabulary, 8)(target), layers.Embedding(vocabulary, 8)(source)
+    if positions == "constant":
+        x = x + np.random.default_rng(1).normal(0, 1, (LENGTH, 8)).astype("float32")
+    else:
+        x = {"weight": Positions, "all at once": AllAtOnce}[positions]()(x)
+    if looks_back:
+        x = x + layers.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True)
+    x = x + layers.MultiHeadAttention(2, 4)(x, memory)
+    model, rng = keras.Model([source, target], layers.Dense(vocabulary)(x)), np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(0, 1, weight.shape))
     return model
 
 

@@ -11,7 +11,7 @@ from pocketkube.errors import UserError
 from pocketkube.translation.bleu import bleu
 from pocketkube.translation.keras_decoder import KerasDecoder
 from pocketkube.translation.search import beam_search, greedy_search
-from tests.translation.networks import LENGTH, sentences, small_model
+from tests.translation.networks import LENGTH, own_model, sentences, small_model
 
 VOCABULARY = 12
 layers = keras.layers
@@ -68,6 +68,19 @@ def test_translations_are_those_of_a_decoder_that_computes_everything_anew(
     found = search(KerasDecoder(model), sources)
     assert found == search(Recomputing(model), sources)
     assert len({tuple(each) for each in found}) > 1
+
+
+@pytest.mark.parametrize("positions", ["weight", "constant"])
+def test_positions_of_a_model_of_ones_own_are_those_of_the_whole_model(sources, positions) -> None:
+    model = own_model(VOCABULARY, positions)
+    found = greedy_search(KerasDecoder(model), sources)
+    assert found == greedy_search(Recomputing(model), sources)
+    assert len({token for each in found for token in each}) > 2
+
+
+def test_a_layer_that_fails_at_one_position_is_no_fault_of_the_program() -> None:
+    with pytest.raises(UserError, match=r"cannot be computed one position at a time \(.*reshape"):
+        KerasDecoder(own_model(VOCABULARY, "all at once"))
 
 
 class Chain:

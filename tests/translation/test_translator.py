@@ -12,7 +12,7 @@ from pocketkube.pruning.pruner import Pruner
 from pocketkube.translation.keras_decoder import KerasDecoder
 from pocketkube.translation.litert_decoder import LiteRTDecoder
 from pocketkube.translation.search import beam_search, greedy_search
-from tests.translation.networks import sentences, small_model
+from tests.translation.networks import own_model, sentences, small_model
 
 VOCABULARY = 2000
 
@@ -38,6 +38,12 @@ def test_the_file_translates_as_its_model_and_holds_shared_weights_once(model, s
         LiteRTDecoder(convert_litert(model, "float32"))
     with pytest.raises(UserError, match="is not a LiteRT file"):
         LiteRTDecoder(b"none")
+
+
+def test_a_file_knows_which_weight_is_its_positions() -> None:
+    model, sources = own_model(50), sentences(50)
+    file = LiteRTDecoder(convert_translator(model, "float32"))
+    assert greedy_search(file, sources) == greedy_search(KerasDecoder(model), sources)
 
 
 def silenced(model: keras.Model) -> keras.Model:
