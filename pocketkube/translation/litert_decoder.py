@@ -20,7 +20,7 @@ class LiteRTDecoder:
         source: The file, or its content.
 
     Raises:
-        UserError: If it is no LiteRT file, or has other signatures.
+        UserError: If it is no LiteRT file, or has other signatures or no cache.
     """
 
     def __init__(self, source: Path | bytes) -> None:
@@ -40,6 +40,11 @@ class LiteRTDecoder:
         kept = self._decode.get_output_details().keys() - {LOGITS}
         self._known = sorted(encoded.keys() & given.keys())
         self._empty = {name: np.zeros(given[name]["shape"], given[name]["dtype"]) for name in kept}
+        if not self._empty:
+            # Nothing else in the file says how many tokens there is room for.
+            raise UserError(
+                f"{name}: has no cache of what has been written: its decoder does not look back."
+            )
         self._length = int(next(iter(self._empty.values())).shape[1])
         self._states: list[tuple[_State, _State]] = []
 

@@ -46,6 +46,12 @@ def test_a_file_knows_which_weight_is_its_positions() -> None:
     assert greedy_search(file, sources) == greedy_search(KerasDecoder(model), sources)
 
 
+def test_a_file_of_a_decoder_that_does_not_look_back_is_refused() -> None:
+    content = convert_translator(own_model(50, looks_back=False), "float32")
+    with pytest.raises(UserError, match="has no cache of what has been written"):
+        LiteRTDecoder(content)
+
+
 def silenced(model: keras.Model) -> keras.Model:
     """The same with the last half of all heads and of all feed-forward units at zero."""
     copy = keras.models.clone_model(model)
