@@ -57,11 +57,11 @@ def deployed(options: Namespace) -> None:
 
     job = load_retraining(options.file)
     registry = Registry(job.registry)
-    if options.roll_back or options.to:
-        version = registry.choose(options.to) if options.to else registry.roll_back()
-        _tell(job, registry, version)
+    if options.roll_back or options.to is not None:
+        facts = registry.roll_back() if options.roll_back else registry.choose(options.to)
+        _tell(job, registry, facts)
         if not options.json:
-            print(f"{version} is deployed")
+            print(f"{facts.version} is deployed")
             return
     pointer = registry.deployed()
     current = pointer.version if pointer else None
@@ -73,7 +73,7 @@ def deployed(options: Namespace) -> None:
     _show_versions(versions, current)
 
 
-def _tell(job: "RetrainingJob", registry: "Registry", version: str) -> None:
+def _tell(job: "RetrainingJob", registry: "Registry", facts: "VersionFacts") -> None:
     """Tells a Model Registry of the version that is deployed now.
 
     Raises:
@@ -82,11 +82,11 @@ def _tell(job: "RetrainingJob", registry: "Registry", version: str) -> None:
     from pocketkube.retraining.model_registry import tell_model_registry
 
     try:
-        tell_model_registry(job, registry.facts(version), registry.at(version), deployed=True)
+        tell_model_registry(job, facts, registry.at(facts.version), deployed=True)
     except UserError as error:
         raise UserError(
-            f"{version} is deployed, but the Model Registry does not know: {error} Tell it by --to "
-            f"{version}."
+            f"{facts.version} is deployed, but the Model Registry does not know: {error} Tell it by "
+            f"--to {facts.version}."
         ) from error
 
 

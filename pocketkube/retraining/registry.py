@@ -58,8 +58,9 @@ class Registry:
         return [each.name for each in children if not each.name.startswith(".") and is_whole(each)]
 
     def has(self, version: str) -> bool:
-        """Whether a version is there, whole."""
-        return is_whole(self.at(version))
+        """Whether a version is there, whole; a path to elsewhere, as `..`, names none."""
+        is_name = version == Path(version).name and not version.startswith(".")
+        return bool(version) and is_name and is_whole(self.at(version))
 
     def at(self, version: str) -> Location:
         """Where a version is, or will be."""
@@ -98,14 +99,14 @@ class Registry:
         """
         return add_folder(folder, self.at(version))
 
-    def roll_back(self) -> str:
+    def roll_back(self) -> VersionFacts:
         """Deploys the version that was deployed before; see `Pointer.previous`.
 
         Returns:
-            The version.
+            Where it comes from.
 
         Raises:
-            UserError: If there is none, or it is not there any more.
+            UserError: If there is none, or it is not there any more or damaged.
         """
         pointer = self.deployed()
         previous = pointer.previous if pointer else None
@@ -113,24 +114,29 @@ class Registry:
             raise UserError(f"{self.place}: nothing was deployed before; there is no way back.")
         return self._deploy(previous, ROLLED_BACK, pointer.version)
 
-    def choose(self, version: str) -> str:
+    def choose(self, version: str) -> VersionFacts:
         """Deploys a version that a person names, whatever its gate said.
 
+        Returns:
+            Where it comes from.
+
         Raises:
-            UserError: If it is not there.
+            UserError: If it is not there, or is damaged.
         """
         pointer = self.deployed()
         return self._deploy(version, CHOSEN, pointer.version if pointer else None)
 
-    def _deploy(self, version: str, why: str, expected: str | None) -> str:
-        self._refuse_unknown(version)
+    def _deploy(self, version: str, why: str, expected: str | None) -> VersionFacts:
+        # What cannot be read is not deployed.
+        facts = self.facts(version)
         if not self.pointer.replace(version, why, expected):
             raise UserError(f"{self.place}: another version was deployed meanwhile; try again.")
-        return version
+        return facts
 
     def _refuse_unknown(self, version: str) -> None:
         if not self.has(version):
-            raise UserError(f"{self.place} has no version {version}; there are {self._listed()}.")
+            name = version or "of an empty name"
+            raise UserError(f"{self.place} has no version {name}; there are {self._listed()}.")
 
     def _listed(self) -> str:
         return ", ".join(self.versions()) or "none"

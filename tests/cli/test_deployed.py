@@ -76,3 +76,13 @@ def test_a_version_is_read_whole_in_a_narrow_terminal(
     shown = capsys.readouterr().out
     assert f"deployed {version} " in " ".join(shown.split())
     assert "…" not in shown
+
+
+def test_a_version_whose_name_is_empty_is_refused_like_any_that_is_not_there(
+    settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a shell's variable that is not set."""
+    for name, told in (("", "of an empty name"), ("../..", "../..")):
+        with pytest.raises(SystemExit):
+            main(["deployed", str(settings), "--to", name])
+        assert f"has no version {told}; there are a, b." in capsys.readouterr().err

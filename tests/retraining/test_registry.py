@@ -43,16 +43,16 @@ def test_versions_are_deployed_and_rolled_back(registry: Registry, tmp_path: Pat
         assert registry.pointer.replace(version, RETRAINED, parent)
     assert registry.versions() == ["a", "b", "c"]
     assert registry.facts("b").version == "b"
-    assert registry.roll_back() == "b"
-    assert registry.roll_back() == "a"
+    assert registry.roll_back().version == "b"
+    assert registry.roll_back().version == "a"
     with pytest.raises(UserError, match="no way back"):
         registry.roll_back()
     # What comes next follows on what is deployed now.
     add(registry, tmp_path / "made", "d")
     assert registry.pointer.replace("d", RETRAINED, "a")
-    assert registry.roll_back() == "a"
-    assert registry.choose("c") == "c"
-    assert registry.roll_back() == "a"
+    assert registry.roll_back().version == "a"
+    assert registry.choose("c").version == "c"
+    assert registry.roll_back().version == "a"
 
 
 def test_a_version_is_never_written_again(registry: Registry, tmp_path: Path) -> None:
@@ -82,9 +82,24 @@ def test_what_is_not_there_cannot_be_deployed(registry: Registry, tmp_path: Path
     add(registry, tmp_path / "made", "a")
     with pytest.raises(UserError, match="no version b; there are a"):
         registry.choose("b")
+    for elsewhere in ("", ".", "..", "../..", "a/", "../versions/a"):
+        with pytest.raises(UserError, match=r"has no version .*; there are a"):
+            registry.choose(elsewhere)
+    assert deployed(registry) is None
     registry.pointer.replace("b", CHOSEN, None)
     with pytest.raises(UserError, match=r"deployed\.json names the version b, which is not there"):
         registry.deployed()
+
+
+def test_a_version_that_cannot_be_read_is_not_deployed(tmp_path: Path) -> None:
+    registry = Registry(parse_location(str(tmp_path / "registry")))
+    for version in ("a", "b"):
+        add(registry, tmp_path / "made", version)
+    registry.choose("a")
+    (tmp_path / "registry" / "versions" / "b" / "version.json").write_text("{")
+    with pytest.raises(UserError, match=r"version\.json is damaged"):
+        registry.choose("b")
+    assert deployed(registry) == "a"
 
 
 def test_a_damaged_pointer_is_told(tmp_path: Path) -> None:

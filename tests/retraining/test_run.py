@@ -116,7 +116,7 @@ def test_a_model_lives_through_its_partitions(folder: Path) -> None:
 
     # Rolled back, the same partition does not bring it again.
     kept_files = files(folder / "registry" / "versions")
-    assert registry.roll_back() == first
+    assert registry.roll_back().version == first
     again = run(folder, said)
     assert again.result == "kept"
     assert not any("train_model" in line for line in said)
@@ -127,7 +127,7 @@ def test_a_model_lives_through_its_partitions(folder: Path) -> None:
     assert files(folder / "registry" / "versions") == kept_files
     with pytest.raises(UserError, match="no way back"):
         registry.roll_back()
-    assert registry.choose(second) == second
+    assert registry.choose(second).version == second
 
 
 def points(folder: Path) -> Iterator[tuple[int, Outcome | None]]:
@@ -259,4 +259,4 @@ def test_what_does_not_pass_is_kept_but_not_deployed(folder: Path, tmp_path: Pat
     assert "did not pass its gate" in again.decision.reasons[-1]
     assert not any("train_model" in line for line in said)
     # A person may think otherwise.
-    assert registry.choose(outcome.made.version) == outcome.made.version
+    assert registry.choose(outcome.made.version).version == outcome.made.version
