@@ -215,7 +215,7 @@ def _plan(
         return "anew", (
             "The deployed version is of another network: channels are chosen anew by the target."
         )
-    if not facts.kept:
+    if not any(after < before for after, before in facts.kept.values()):
         return "anew", "The deployed version has no channels cut: they are chosen by the target."
     if drift.score.drop > job.settings.replan_drop:
         return "anew", (

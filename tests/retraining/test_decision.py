@@ -18,6 +18,7 @@ from pocketkube.retraining.pointer import RETRAINED
 from pocketkube.retraining.registry import Registry
 from pocketkube.retraining.scoring import Answers, save_reference
 from pocketkube.retraining.settings import RetrainingJob, load_retraining
+from pocketkube.spec import parse_spec
 from tests.retraining.data import SPEC, add_partition, write_settings
 from tests.retraining.facts import decision, version_facts
 
@@ -125,3 +126,21 @@ def test_channels_of_another_network_are_chosen_anew(
     (pruning,) = [stage for stage in found.spec["stages"] if "prune_channels" in stage]
     assert ("conv1" in pruning["prune_channels"].get("ratios", {})) == (plan == "stored")
     assert ("another network" in found.reasons[-1]) == (plan == "anew")
+
+
+def test_channels_of_a_version_that_kept_them_all_are_chosen_by_the_target(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """It met its size without a cut, which the next one may not."""
+    spec = SPEC | {
+        "target": {"max_size": 30_000},
+        "stages": ["prune_channels", "quantize_weights"],
+        "search": {"over": ["prune_channels", "quantize_weights"], "sampler": "tpe"},
+    }
+    write_settings(tmp_path, spec=spec, max_age_days=1e-6)
+    job = deploy(tmp_path, "2026-01.npz", kept={"conv1": [32, 32], "conv2": [64, 64]})
+    add_partition(tmp_path / "data", "2026-02", 0)
+    found = decided(job, monkeypatch)
+    assert found.plan == "anew"
+    assert "has no channels cut" in found.reasons[-1]
+    assert parse_spec(found.spec).search == job.spec.search
