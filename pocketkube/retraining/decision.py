@@ -217,12 +217,24 @@ def _plan(
         )
     if not any(after < before for after, before in facts.kept.values()):
         return "anew", "The deployed version has no channels cut: they are chosen by the target."
+    if _shares_speedup(job.spec):
+        return "anew", (
+            "The search weighs channels against zeros by one target.speedup: both are searched for anew."
+        )
     if drift.score.drop > job.settings.replan_drop:
         return "anew", (
             f"The score fell by more than {job.settings.replan_drop:g}: channels are chosen anew by "
             "the target."
         )
     return "stored", "Each layer keeps as many channels as in the deployed version."
+
+
+def _shares_speedup(spec: Spec) -> bool:
+    """Whether a search has one speed-up for channels and something else: known channels leave none."""
+    search, target = spec.search, spec.target
+    if search is None or target is None or target.speedup is None:
+        return False
+    return "prune_channels" in search.over and len(search.over) > 1
 
 
 def _networks(document: Mapping[str, Any]) -> list[str]:

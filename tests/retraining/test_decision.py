@@ -144,3 +144,48 @@ def test_channels_of_a_version_that_kept_them_all_are_chosen_by_the_target(
     assert found.plan == "anew"
     assert "has no channels cut" in found.reasons[-1]
     assert parse_spec(found.spec).search == job.spec.search
+
+
+@pytest.mark.parametrize("front", [None, {"speedup": [2, 6]}], ids=["one budget", "a front"])
+def test_channels_and_zeros_of_one_speedup_are_searched_for_anew_together(
+    tmp_path: Path, monkeypatch, front: dict[str, Any] | None
+) -> None:
+    """Without the speed-up, which known channels leave none of, zeros would have another budget."""
+    over, sampler = ["prune_channels", "sparsify_weights"], "nsga2" if front else "tpe"
+    spec = SPEC | {
+        "target": {"speedup": 3},
+        "stages": [{"prune_channels": {"budget": "parameters"}}, "sparsify_weights"],
+        "search": {"over": over, "sampler": sampler, "front": front},
+    }
+    write_settings(tmp_path, spec=spec, max_age_days=1e-6)
+    job = deploy(tmp_path, "2026-01.npz")
+    add_partition(tmp_path / "data", "2026-02", 0)
+    found = decided(job, monkeypatch)
+    assert found.plan == "anew"
+    assert "weighs channels against zeros" in found.reasons[-1]
+    made = parse_spec(found.spec)
+    assert (made.target, made.search) == (job.spec.target, job.spec.search)
+
+
+def test_bits_are_searched_for_where_channels_are_those_of_the_deployed_version(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """A file's size is a budget of bits, too."""
+    spec = SPEC | {
+        "target": {"max_size": 30_000},
+        "stages": ["prune_channels", "quantize_weights"],
+        "search": {
+            "over": ["prune_channels", "quantize_weights"],
+            "sampler": "nsga2",
+            "front": {"max_size": [20_000, 40_000]},
+        },
+    }
+    write_settings(tmp_path, spec=spec, max_age_days=1e-6)
+    job = deploy(tmp_path, "2026-01.npz")
+    add_partition(tmp_path / "data", "2026-02", 0)
+    found = decided(job, monkeypatch)
+    made = parse_spec(found.spec)
+    assert found.plan == "stored"
+    assert made.target == job.spec.target
+    assert made.search is not None
+    assert made.search.over == ("quantize_weights",)
