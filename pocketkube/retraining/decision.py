@@ -219,7 +219,7 @@ def _plan(
         return "anew", "The deployed version has no channels cut: they are chosen by the target."
     if _shares_speedup(job.spec):
         return "anew", (
-            "The search weighs channels against zeros by one target.speedup: both are searched for anew."
+            "The search weighs channels against zeros by one speed-up: both are searched for anew."
         )
     if drift.score.drop > job.settings.replan_drop:
         return "anew", (
@@ -259,8 +259,10 @@ def _spec_for(
         ratios = {
             layer: 1 - after / before for layer, (after, before) in kept.items() if after < before
         }
+        # The counts are given: rounding to the spec's multiples would move those that are none.
+        as_they_are = {"ratios": ratios, "round_to": 1}
         changes["stages"] = tuple(
-            stage.model_copy(update={"ratios": ratios}) if isinstance(stage, PruneChannels) else stage
+            stage.model_copy(update=as_they_are) if isinstance(stage, PruneChannels) else stage
             for stage in spec.stages
         )
         changes["target"] = _without_speedup(spec)

@@ -11,6 +11,8 @@ from PIL import Image
 
 from pocketkube.errors import UserError
 from pocketkube.files.records import text_of
+from pocketkube.models import build_model
+from pocketkube.pruning.prune import prune
 from pocketkube.retraining import decision as deciding
 from pocketkube.retraining.decision import decide
 from pocketkube.retraining.lineage import Decision, PartitionFacts
@@ -19,6 +21,7 @@ from pocketkube.retraining.registry import Registry
 from pocketkube.retraining.scoring import Answers, save_reference
 from pocketkube.retraining.settings import RetrainingJob, load_retraining
 from pocketkube.spec import parse_spec
+from pocketkube.spec.sections import PruneChannels
 from tests.retraining.data import SPEC, add_partition, write_settings
 from tests.retraining.facts import decision, version_facts
 
@@ -189,3 +192,22 @@ def test_bits_are_searched_for_where_channels_are_those_of_the_deployed_version(
     assert made.target == job.spec.target
     assert made.search is not None
     assert made.search.over == ("quantize_weights",)
+
+
+def test_a_layer_keeps_its_channels_whatever_multiples_the_spec_names(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """84 units are no multiple of 8, nor are 76 of them, as a target left."""
+    write_settings(tmp_path, max_age_days=1e-6)
+    job = deploy(tmp_path, "2026-01.npz", kept={"conv1": [3, 6], "dense2": [76, 84]})
+    add_partition(tmp_path / "data", "2026-02", 0)
+    (pruning,) = (
+        stage
+        for stage in parse_spec(decided(job, monkeypatch).spec).stages
+        if isinstance(stage, PruneChannels)
+    )
+    pruned = prune(build_model("lenet", (16, 16, 1), 10), pruning)
+    assert {name: pruned.kept[name] for name in ("conv1", "dense2")} == {
+        "conv1": (3, 6),
+        "dense2": (76, 84),
+    }
