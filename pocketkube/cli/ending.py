@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketkube.console.closed_streams import open_closed_streams
 from pocketkube.console.last_words import last_words
 from pocketkube.console.terminal import Console, ReaderLeft, visible_output
 from pocketkube.errors import DataError, UserError
@@ -27,6 +28,7 @@ NOBODY_READS = 128 + signal.SIGPIPE
 @contextmanager
 def plain_ending() -> Iterator[None]:
     """Turns what goes wrong, or an interruption, into one line and an exit code."""
+    open_closed_streams()
     if started_size() == 1:
         # Ends what this process started, as Ctrl-C does; mpirun ends its ranks itself.
         interrupt_at_sigterm()
@@ -37,8 +39,7 @@ def plain_ending() -> Iterator[None]:
             try:
                 yield
             finally:
-                if sys.stdout is not None:
-                    sys.stdout.flush()
+                sys.stdout.flush()
         except KeyboardInterrupt as interrupt:
             remedy = str(interrupt) or "the same command goes on from here."
             said = " ".join([f"interrupted; {remedy}", *getattr(interrupt, "__notes__", ())])

@@ -73,6 +73,27 @@ def test_a_reader_that_leaves_and_a_full_disk_are_no_faults(tmp_path: Path) -> N
     assert shell("pocketkube spec --explain >&-", tmp_path).stderr == ""
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_lead_nowhere(tmp_path: Path, closed: str) -> None:
+    """Nothing that is opened later, as a model's file, is taken for one of them."""
+    (tmp_path / "task.py").write_text(
+        "import os\n"
+        "from pathlib import Path\n"
+        "from rich.table import Table\n"
+        "from pocketkube.cli.ending import plain_ending, show\n"
+        "from pocketkube.console.progress import progress, working\n"
+        "from pocketkube.console.quiet import captured_stderr\n"
+        "with plain_ending(), working('convert'), progress('train', 1), captured_stderr() as caught:\n"
+        "    with open('model', 'w') as file:\n"
+        "        os.write(1, b'printed'), os.write(2, b'told'), show(Table('a'))\n"
+        "        Path('caught').write_text(f'{caught.text} {file.fileno() > 2}')\n"
+    )
+    done = shell(f'"{sys.executable}" task.py {closed}', tmp_path)
+    assert done.returncode == 0
+    assert (tmp_path / "caught").read_text() == "told True"
+    assert (tmp_path / "model").read_text() == ""
+
+
 def test_a_limit_of_a_files_size(tmp_path: Path) -> None:
     result = Path(__file__).parents[1] / "old_files" / "result.json"
     # Python leaves what it compiles cut off where a file may not become larger, and reads it again.
