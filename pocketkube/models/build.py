@@ -9,7 +9,6 @@ from pocketkube.errors import UserError
 from pocketkube.models.layer_factory import LayerFactory
 from pocketkube.models.lenet import lenet
 from pocketkube.models.mobilenet import mobilenet_v1, mobilenet_v2
-from pocketkube.models.names import unknown
 from pocketkube.models.resnet import bottleneck_block, cifar_resnet, plain_block, resnet
 
 _NETWORKS: dict[str, Callable[[LayerFactory, keras.KerasTensor], keras.KerasTensor]] = {
@@ -55,7 +54,10 @@ def build_model(
         UserError: If there is no such network, or it cannot take such inputs.
     """
     if name not in _NETWORKS:
-        raise unknown(name)
+        raise UserError(
+            f"There is no network {name!r} of images: give one of {', '.join(_NETWORKS)}; others that "
+            "a spec names are made by a job."
+        )
     if len(input_shape) != 3 or any(not size or size < 1 for size in input_shape):
         raise UserError(
             f"{name} takes images of shape (height, width, channels). Received: {input_shape}."

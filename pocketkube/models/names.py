@@ -29,12 +29,7 @@ def check_name(name: str) -> None:
         UserError: If there is no such network.
     """
     if name not in models.names(BUILT_IN_NAMES):
-        raise unknown(name)
-
-
-def unknown(name: str) -> UserError:
-    """What says that there is no such network, and which there are."""
-    return UserError(
-        f"There is no network {name!r}: give one of {', '.join(models.names(BUILT_IN_NAMES))}, or the "
-        "path of a .keras file."
-    )
+        known = ", ".join(models.names(BUILT_IN_NAMES))
+        raise UserError(
+            f"There is no network {name!r}: give one of {known}, or the path of a .keras file."
+        )

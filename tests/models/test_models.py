@@ -86,7 +86,8 @@ def test_activations_keep_their_scale_through_the_network():
 @pytest.mark.parametrize(
     ("name", "shape", "settings", "message"),
     [
-        ("resnet21", (32, 32, 3), {}, "no network 'resnet21': give one of lenet, resnet20"),
+        ("resnet21", (32, 32, 3), {}, "no network 'resnet21' of images: give one of lenet, resnet20"),
+        ("transformer", (32, 32, 3), {}, "no network 'transformer' of images: .* mobilenet_v2; others"),
         ("resnet20", (64,), {}, r"\(height, width, channels\). Received: \(64,\)"),
         ("resnet20", (32, 32, 3), {"width": 0.0}, "width must be above 0. Received: 0.0"),
         ("lenet", (8, 8, 1), {}, "at least 12 x 12 pixels. Received: 8 x 8"),
