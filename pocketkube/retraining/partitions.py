@@ -1,7 +1,6 @@
 """The partitions of a data set that grows: which is the newest, and how it is read."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -62,7 +61,8 @@ def newest_partition(place: Location, dataset: DatasetSettings) -> Partition:
     ending = PurePosixPath(named).suffix
     pattern = f"*{ending}" if ending else PurePosixPath(named).name
     incomplete: list[str] = []
-    for child in sorted(place.children(), key=lambda child: order_of(child.name), reverse=True):
+    children = place.children()
+    for child in sorted(children, key=lambda child: order_of(child.name), reverse=True):
         if child.name.startswith((".", "_")) or child.name in MARKERS:
             continue
         if child.is_file():
@@ -73,7 +73,14 @@ def newest_partition(place: Location, dataset: DatasetSettings) -> Partition:
             return Partition(child.name, child, True, tuple(incomplete))
         else:
             incomplete.append(child.name)
-    raise UserError(f"{place} has no partition that is complete{_advice(incomplete, ending)}.")
+    if incomplete:
+        why = f"{incomplete[0]} lacks {MARKERS[0]}, which says that its writing has ended"
+    else:
+        there = "" if children else "there is no such folder, or it is empty; "
+        called = f"whose name ends in {ending}" if ending else f"called {pattern}"
+        file = "" if kind in OF_FOLDERS else f"a file {called}, or "
+        why = f"{there}it needs {file}a folder with {MARKERS[0]}"
+    raise UserError(f"{place} has no partition that is complete: {why}.")
 
 
 def dataset_of(partition: Partition, dataset: DatasetSettings) -> DatasetSettings:
@@ -89,13 +96,3 @@ def dataset_of(partition: Partition, dataset: DatasetSettings) -> DatasetSetting
     if partition.is_folder and kind in OF_FILES:
         found = found.below(PurePosixPath(place).name)
     return dataset.model_copy(update={kind: str(found)})
-
-
-def _advice(incomplete: Sequence[str], ending: str) -> str:
-    if incomplete:
-        return f": {incomplete[0]} lacks {MARKERS[0]}, which says that its writing has ended"
-    return (
-        f": it needs a file whose name ends in {ending}, or a folder with {MARKERS[0]}"
-        if ending
-        else ""
-    )

@@ -66,11 +66,25 @@ def test_a_folder_counts_once_it_is_marked(tmp_path: Path, marker: str) -> None:
 
 
 def test_without_any_it_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no partition .*: it needs a file whose name ends in \.npz"):
+    with pytest.raises(UserError, match=r"no partition .* it needs a file whose name ends in \.npz"):
         newest(tmp_path)
     write(tmp_path, "2026-11-02/faces.npz")
     with pytest.raises(UserError, match="2026-11-02 lacks _SUCCESS"):
         newest(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_told_whatever_partitions_are(tmp_path: Path) -> None:
+    for dataset, needed in (
+        (NPZ, r"a file whose name ends in \.npz, or a folder with _SUCCESS\."),
+        (RECORDS, r"a file called train-\*, or a folder with _SUCCESS\."),
+        (IMAGES, r"a folder with _SUCCESS\."),
+    ):
+        said = f"is complete: there is no such folder, or it is empty; it needs {needed}"
+        with pytest.raises(UserError, match=said):
+            newest(tmp_path / "nosuch", dataset)
+    write(tmp_path, "README.md")
+    with pytest.raises(UserError, match=r"is complete: it needs a folder with _SUCCESS\."):
+        newest(tmp_path, IMAGES)
 
 
 def test_on_a_server_it_is_the_same(s3: Gateway, tmp_path: Path) -> None:
