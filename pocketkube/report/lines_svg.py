@@ -53,8 +53,11 @@ def lines_svg(
         marked: Whether points have dots.
     """
     parts = [
-        *(_grid(y, tick) for tick in y.ticks),
-        *(_label(_across(x, tick), HEIGHT - BOTTOM + 18, f"{tick:g}") for tick in x.ticks),
+        *(_grid(y, tick, label) for tick, label in zip(y.ticks, y.labels, strict=True)),
+        *(
+            _label(_across(x, tick), HEIGHT - BOTTOM + 18, label)
+            for tick, label in zip(x.ticks, x.labels, strict=True)
+        ),
         _label((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, names[0]),
         _label(LEFT, TOP - 4, names[1], "start"),
     ]
@@ -106,10 +109,10 @@ def _path(places: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{across:.1f} {up:.1f}" for across, up in places)
 
 
-def _grid(y: Axis, tick: float) -> str:
+def _grid(y: Axis, tick: float, label: str) -> str:
     up = _up(y, tick)
     across = f'<path d="M{LEFT} {up:.1f}H{WIDTH - RIGHT}" stroke="#d9dde1"/>'
-    return across + _label(LEFT - 8, up + 4, f"{tick:.4g}", "end")
+    return across + _label(LEFT - 8, up + 4, label, "end")
 
 
 def _label(across: float, up: float, text: str, anchor: str = "middle", colour: str = "#1d2228") -> str:

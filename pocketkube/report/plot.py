@@ -4,9 +4,11 @@ Text is no part of the SVG: it keeps the page's size on a phone as on a wide scr
 which alone knows how wide it is, keeps it apart.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,6 +31,17 @@ class Axis:
         """How far along the axis a value lies, in percent."""
         return 100 * (value - self.low) / (self.high - self.low)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The ticks as text, with no more digits than tell them apart."""
+        largest = max(map(abs, self.ticks), default=0.0)
+        step = min((b - a for a, b in pairwise(self.ticks)), default=largest)
+        if not (largest and step):
+            return tuple(f"{tick:g}" for tick in self.ticks)
+        before = math.floor(math.log10(largest)) + 1
+        digits = max(4, before if before <= 6 else 0, before - math.floor(math.log10(step)))
+        return tuple(f"{tick:.{digits}g}" for tick in self.ticks)
+
 
 def plot(x: Axis, y: Axis | None, marks: Sequence[str], alt: str, x_name: str) -> str:
     """Marks between two axes.
@@ -40,7 +53,7 @@ def plot(x: Axis, y: Axis | None, marks: Sequence[str], alt: str, x_name: str) -
         alt: What a screen reader says instead.
         x_name: What the axis below shows, with its unit.
     """
-    labels = [_number(tick) for tick in y.ticks] if y else []
+    labels = y.labels if y else ()
     grid = (
         "".join(f'<path class="grid" d="M0 {100 - y.part(tick):.2f}H100"/>' for tick in y.ticks)
         if y
@@ -55,7 +68,8 @@ def plot(x: Axis, y: Axis | None, marks: Sequence[str], alt: str, x_name: str) -
         else ""
     )
     across = "".join(
-        f'<span style="left:{x.part(tick):.2f}%">{_number(tick)}</span>' for tick in x.ticks
+        f'<span style="left:{x.part(tick):.2f}%">{label}</span>'
+        for tick, label in zip(x.ticks, x.labels, strict=True)
     )
     room = max((len(label) for label in labels), default=0)
     return (
@@ -121,8 +135,3 @@ def ticks(low: float, high: float, wanted: int = 4, least_step: float = 0.0) -> 
     step = power * min((s for s in (1, 2, 5, 10) if s * power >= rough * (1 - 1e-9)), default=10)
     first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
     return tuple(float(step * place) + 0.0 for place in np.arange(first, last + 1))
-
-
-def _number(value: float) -> str:
-    """A tick's value, without needless digits."""
-    return f"{value:.4g}"

@@ -14,7 +14,9 @@ from pocketkube.figures import TIME, ratio, ratio_between, ratio_words
 from pocketkube.files.records import document_of
 from pocketkube.report import build_report as page_of
 from pocketkube.report.confusion import confusion_matrix
+from pocketkube.report.lines_svg import Line, lines_svg
 from pocketkube.report.markdown import markdown_of
+from pocketkube.report.plot import Axis, ticks
 from pocketkube.report.result import Result
 from pocketkube.report.summary import render_table
 from tests.report.cases import CASES, HISTORY, RESULT, head
@@ -269,6 +271,26 @@ def test_what_is_not_counted_makes_figures_bounds() -> None:
         assert said in page
     more = copy.deepcopy(CASES["not all counted"]) | {"speedup": 0.5}
     assert "at least 2.00x more multiply-adds" in words(build_report(more))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (0.99158, 0.99172, ("0.9916", "0.99165", "0.9917")),
+        (85.123, 85.131, ("85.124", "85.126", "85.128", "85.13")),
+        (11_650, 11_710, ("11660", "11680", "11700")),
+        (0, 12_000, ("0", "5000", "10000")),
+        (-0.001, 0.0012, ("-0.001", "0", "0.001")),
+        (1_000_000, 1_000_100, ("1e+06", "1.00005e+06", "1.0001e+06")),
+    ],
+)
+def test_labels_tell_ticks_apart_without_needless_digits(
+    low: float, high: float, labels: tuple[str, ...]
+) -> None:
+    axis = Axis(low, high, ticks(low, high))
+    assert axis.labels == labels
+    drawn = lines_svg([Line("a", ((low, low),))], Axis(0, 1, (0, 1)), axis, ("x", "y"), "")
+    assert all(f">{label}</text>" in drawn for label in labels)
 
 
 def test_a_run_without_training_has_no_curves() -> None:
