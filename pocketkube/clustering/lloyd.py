@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 MOST_ITERATIONS, MOST_POINTS = 300, 1024
+# Of all blocks that are divided together: arrays of so many numbers stay in a core's cache.
+POINTS_AT_ONCE = 2**14
 
 
 def kmeans(values: np.ndarray, owners: np.ndarray, blocks: int, count: int) -> np.ndarray:
@@ -139,13 +141,28 @@ def _best_bounds(line: _SortedBlocks, count: int) -> np.ndarray:
     `best[c][j] = min over i of best[c - 1][i] + cost(i, j)`.
     """
     ends, firsts = _ends(line)
+    # What is found for every count is kept until the last: blocks go in parts of so many points.
+    parts = np.split(firsts, np.flatnonzero(np.diff(firsts // POINTS_AT_ONCE)) + 1)
+    stops = [*(part[0] for part in parts[1:]), len(ends)]
+    found = [
+        _best_runs(line, ends[part[0] : stop], part - part[0], count)
+        for part, stop in zip(parts, stops, strict=True)
+    ]
+    return np.concatenate(found)
+
+
+def _best_runs(line: _SortedBlocks, ends: np.ndarray, firsts: np.ndarray, count: int) -> np.ndarray:
+    """The bounds in some blocks; see `_ends` for what their runs may end at."""
     begins = ends[firsts]
     lasts = np.append(firsts[1:], len(ends)) - 1
     sizes = lasts - firsts + 1
-    best = line.cost(np.repeat(begins, sizes), ends)
+    first, last = np.repeat(firsts, sizes), np.repeat(lasts, sizes)
+    points = _Points(ends.astype(np.float64), line.sums[ends], first, _halves(first, last))
+    chosen = points.first
+    best, squares = line.cost(np.repeat(begins, sizes), ends), line.squares[ends]
     choices = []
     for _ in range(count - 1):
-        chosen = _last_runs(line, best, ends, np.repeat(firsts, sizes), np.repeat(lasts, sizes))
+        chosen = _last_runs(points, best - squares, chosen)
         best = best[chosen] + line.cost(ends[chosen], ends)
         choices.append(chosen.astype(np.int32))
     bounds = [ends[lasts]]
@@ -175,29 +192,65 @@ def _ends(line: _SortedBlocks) -> tuple[np.ndarray, np.ndarray]:
     return every[order], np.searchsorted(whose[order], np.arange(len(lengths)))
 
 
-def _last_runs(
-    line: _SortedBlocks, best: np.ndarray, ends: np.ndarray, first: np.ndarray, last: np.ndarray
-) -> np.ndarray:
-    """Where the last run begins in the best division up to each end.
+@dataclass(frozen=True)
+class _Half:
+    """Points halfway between others: which, those before them, and those after where there are."""
 
-    That never moves back from one end to the next: those halfway are sought first, and each of the
-    others between what its two neighbours found.
-    """
-    chosen = first.copy()
-    place = np.arange(len(ends))
+    sought: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    has_after: np.ndarray
+
+
+def _halves(first: np.ndarray, last: np.ndarray) -> tuple[_Half, ...]:
+    """All points but the first of each block, so that each stands between two of earlier halves."""
+    offsets = np.arange(len(first)) - first
+    found = []
     step = 1 << int((last - first).max()).bit_length()
     while step:
-        sought = np.flatnonzero((place - first) % (2 * step) == step)
-        low = chosen[sought - step]
-        bounded = sought + step <= last[sought]
-        high = np.where(bounded, chosen[np.where(bounded, sought + step, sought)], sought)
-        widths = np.minimum(high, sought) - low + 1
-        heads = np.cumsum(widths) - widths
-        tried = np.arange(widths.sum()) - np.repeat(heads - low, widths)
-        costs = best[tried] + line.cost(ends[tried], ends[np.repeat(sought, widths)])
+        sought = np.flatnonzero(offsets % (2 * step) == step)
+        has_after = sought + step <= last[sought]
+        after = np.where(has_after, sought + step, sought)
         if len(sought):
-            hits = np.flatnonzero(costs == np.repeat(np.minimum.reduceat(costs, heads), widths))
-            which = np.searchsorted(heads, hits[::-1], side="right") - 1
-            chosen[sought[which]] = tried[hits[::-1]]
+            found.append(_Half(sought, sought - step, after, has_after))
         step >>= 1
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Where runs may end: how many numbers are before each, their sum, and the first of its block."""
+
+    counts: np.ndarray
+    sums: np.ndarray
+    first: np.ndarray
+    halves: tuple[_Half, ...]
+
+
+def _last_runs(points: _Points, before: np.ndarray, fewer: np.ndarray) -> np.ndarray:
+    """Where the last run begins in the best division up to each end.
+
+    That never moves back from one end to the next, nor from a division into one run less: those halfway
+    are sought first, and each of the others between what its two neighbours found.
+
+    Args:
+        points: Where runs may end.
+        before: The least cost up to each point in one run less, without the sum of all squares there.
+        fewer: Where the last run begins in that division.
+    """
+    chosen = points.first.copy()
+    for half in points.halves:
+        sought = half.sought
+        low = np.maximum(chosen[half.before], fewer[sought])
+        high = np.minimum(np.where(half.has_after, chosen[half.after], sought), sought)
+        widths = np.maximum(high - low, 0) + 1
+        heads = np.cumsum(widths) - widths
+        of = np.repeat(np.arange(len(sought)), widths)
+        tried = np.arange(len(of)) + (low - heads)[of]
+        sums = points.sums[sought][of] - points.sums[tried]
+        counts = points.counts[sought][of] - points.counts[tried]
+        # The squares up to the end are the same for all that are tried.
+        costs = before[tried] - sums * sums / np.maximum(counts, 1.0)
+        hits = np.flatnonzero(costs == np.minimum.reduceat(costs, heads)[of])[::-1]
+        chosen[sought[of[hits]]] = tried[hits]
     return chosen

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 
 from pocketkube.bundle import Bundle, load_bundle, load_model, save_bundle
 from pocketkube.clustering import Clustering
-from pocketkube.clustering.lloyd import kmeans, nearest, quantiles
+from pocketkube.clustering.lloyd import POINTS_AT_ONCE, kmeans, nearest, quantiles
 from pocketkube.data import load_dataset
 from pocketkube.errors import UserError
 from pocketkube.graph.kernels import kernels_of
@@ -60,7 +60,7 @@ def least_cost(values: np.ndarray, count: int) -> float:
     return min(costs)
 
 
-@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("count", [2, 3, 5, 9])
 def test_kmeans_finds_the_optimum(count: int) -> None:
     rng = np.random.default_rng(count)
     values = rng.standard_t(2, size=(40, 12)).astype("float32")
@@ -92,6 +92,16 @@ def test_one_number_far_away_costs_the_others_nothing_but_its_own_centroid() -> 
     error = np.square(values[:, None] - centroids).min(axis=1).sum()
     alone = KMeans(15, n_init=10, random_state=0).fit(values[:, None])
     assert error <= 1.01 * alone.inertia_
+
+
+def test_blocks_that_are_divided_in_parts_are_divided_as_each_alone() -> None:
+    """Of so many blocks not all are divided at once."""
+    values = np.random.default_rng(0).standard_t(3, size=(300, 60)).astype("float32")
+    assert values.size > POINTS_AT_ONCE
+    together = kmeans(values.ravel(), np.repeat(np.arange(300), 60), 300, 16)
+    for place in (0, 150, 299):
+        (alone,) = kmeans(values[place], np.zeros(60, int), 1, 16)
+        np.testing.assert_allclose(together[place], alone, rtol=1e-6)
 
 
 def test_quantiles_are_taken_equally_often() -> None:
