@@ -100,5 +100,7 @@ def _refuse_too_long(name: str, layers: list[Any]) -> None:
 def _steps(layer: Any) -> int | None:
     """How many steps a layer takes, of what it was built for."""
     config = layer.get_build_config() or {}
+    # Of a layer that is given its initial state Keras keeps the shapes of both.
+    config = config.get("shapes_dict", config)
     shape = config.get("input_shape") or config.get("sequences_shape")
     return None if shape is None or shape[1] is None else int(shape[1])

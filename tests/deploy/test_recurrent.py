@@ -96,6 +96,30 @@ def test_masked_texts_that_are_read_backwards_are_in_int8_what_keras_makes_of_th
     assert model.get_config() == config
 
 
+@pytest.mark.parametrize(
+    ("recurrent", "states"),
+    [
+        (layers.GRU(6, return_sequences=True), 1),
+        (layers.LSTM(6, return_sequences=True), 2),
+        (layers.Bidirectional(layers.GRU(6, return_sequences=True)), 2),
+    ],
+    ids=["gru", "lstm", "both_ways"],
+)
+def test_states_that_a_layer_begins_with_are_read_in_int8(recurrent, states: int) -> None:
+    keras.utils.set_random_seed(0)
+    steps, begun = keras.Input((4, 5)), [keras.Input((6,)) for _ in range(states)]
+    read = recurrent(steps, initial_state=begun if states > 1 else begun[0])
+    model = keras.Model([steps, *begun], layers.Dense(3)(read), name="begun")
+    rng = np.random.default_rng(0)
+    inputs = [rng.normal(size=(100, *x.shape[1:])).astype("float32") for x in model.inputs]
+    content = convert_litert(model, "int8", calibration=tuple(inputs))
+    (ours,), theirs = outputs_of(content, tuple(inputs), "begun"), model.predict(inputs, verbose=0)
+    assert np.square(ours - theirs).mean() < 0.03 * theirs.var()
+    inputs[1:] = [np.zeros_like(x) for x in inputs[1:]]
+    without = model.predict(inputs, verbose=0)
+    assert np.square(ours - without).mean() > 0.03 * theirs.var(), "the states matter"
+
+
 def test_long_sequences_are_told_before_anything_is_converted() -> None:
     given = keras.Input((1000, 2))
     h = layers.LSTM(4, name="listens")(given)
