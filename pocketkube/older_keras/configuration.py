@@ -232,7 +232,10 @@ class _Adapter:
             # Keras counts a functional model's own graph as its first call, in this place alone.
             return [kept_name(to.layer), to.call + (to.layer in models), to.place]
 
-        ends = {key: _ends(config[key], names, end) for key in ("input_layers", "output_layers")}
+        ends = {
+            key: _ends(_without_list_of_one(config[key]), names, end)
+            for key in ("input_layers", "output_layers")
+        }
         return {"name": kept_name(config["name"]), "layers": layers, **ends} | _trainable(config)
 
     def _called_layers(self, node: Config, calls: list[tuple[Any, Config]]) -> Iterator[Config]:
@@ -391,6 +394,11 @@ def _is_place(value: Any, names: set[str]) -> bool:
         and value[0] in names
         and all(isinstance(each, int) for each in value[1:3])
     )
+
+
+def _without_list_of_one(places: Any) -> Any:
+    """A model's inputs or outputs: Keras 2 wrote a single tensor as a list, and read it as a tensor."""
+    return places[0] if isinstance(places, list) and len(places) == 1 else places
 
 
 def _ends(places: Any, names: set[str], end: Any) -> Any:

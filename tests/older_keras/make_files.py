@@ -126,6 +126,29 @@ def nested() -> keras.Model:
     return keras.Model(x, layers.SimpleRNN(2, name="read")(y))
 
 
+def base() -> keras.Model:
+    """What stands in other models: Keras 2 writes its single input and output as lists of one."""
+    image = keras.Input((6, 6, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(2, 3, use_bias=False)(image))
+    return keras.Model(image, layers.ReLU()(x), name="base")
+
+
+def transfer() -> keras.Model:
+    """A functional model within a Sequential one."""
+    model = keras.Sequential([base(), layers.GlobalAveragePooling2D(), layers.Dense(3)])
+    model.build((None, 6, 6, 3))
+    return model
+
+
+def frames() -> keras.Model:
+    """A functional model that a layer gives each step to, and one within a Sequential."""
+    x = keras.Input((2, 6, 6, 3), name="frames")
+    steps = layers.TimeDistributed(base(), name="steps")(x)
+    inner = keras.Input((4, 4, 2))
+    last = keras.Sequential([keras.Model(inner, layers.MaxPooling2D()(inner)), layers.Flatten()])
+    return keras.Model(x, layers.TimeDistributed(last, name="flat")(steps))
+
+
 def padded(rng: np.random.Generator) -> np.ndarray:
     """Pairs of sentences of up to seven words; the rest is 0."""
     words, lengths = rng.integers(1, 9, (8, 2, 7)), rng.integers(1, 7, (8, 2, 1))
@@ -141,8 +164,10 @@ def main() -> None:
         "sequences": rng.normal(size=(6, 5, 4)).astype("float32"),
         "masked": padded(rng),
         "nested": padded(rng)[:, :7, 0],
+        "transfer": rng.normal(size=(6, 6, 6, 3)).astype("float32"),
+        "frames": rng.normal(size=(6, 2, 6, 6, 3)).astype("float32"),
     }
-    for build in (images, words, sequences, masked, nested):
+    for build in (images, words, sequences, masked, nested, transfer, frames):
         model, name = build(), build.__name__
         for weight in (each for each in model.weights if each.dtype.is_floating):
             low = 0.5 if "variance" in weight.name else -0.5

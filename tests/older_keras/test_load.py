@@ -37,6 +37,8 @@ def outputs(model: keras.Model, x: np.ndarray) -> dict[str, np.ndarray]:
         ("sequences.h5", "sequences"),
         ("masked.h5", "masked"),
         ("nested.h5", "nested"),
+        ("transfer.h5", "transfer"),
+        ("frames.h5", "frames"),
     ],
 )
 def test_outputs_are_those_of_keras_2(file: str, data: str, tmp_path: Path) -> None:
@@ -50,6 +52,14 @@ def test_outputs_are_those_of_keras_2(file: str, data: str, tmp_path: Path) -> N
         assert found.keys() == wanted.keys()
         for name, values in wanted.items():
             np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6)
+
+
+def test_a_single_input_and_output_are_no_lists() -> None:
+    """Keras 2 writes them as lists of one and reads them as tensors."""
+    model = load_older(FILES / "frames.h5").model
+    assert isinstance(model.input, keras.KerasTensor)
+    assert isinstance(model.output, keras.KerasTensor)
+    assert model(np.zeros((1, 2, 6, 6, 3), np.float32)).shape == (1, 2, 8)
 
 
 def test_a_saved_models_own_graph_gives_the_same() -> None:
