@@ -4,7 +4,7 @@ Rounding stands where LiteRT's integer kernels round: not between a convolution 
 ReLU that it is computed with, and not after what only moves values.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,7 +158,7 @@ class _QuantizableBuilder(Rebuilder):
     def compute(self, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         """Computes a call of the original in the new model."""
         if self._gives_named_output(path, node) and self._is_followed(node):
-            return [self._enclosed(path, node, inputs)]
+            return self._enclosed(path, node, inputs)
         return self._rounded_call(path, node, inputs)
 
     def _gives_named_output(self, path: str, node: Any) -> bool:
@@ -177,7 +177,7 @@ class _QuantizableBuilder(Rebuilder):
     def _is_followed(self, node: Any) -> bool:
         """Whether a layer is put behind a call, after which its output would be called."""
         call, op, x = self._graph.call(node), node.operation, node.input_tensors[0]
-        if not str(node.outputs[0].dtype).startswith("float"):
+        if not any(str(y.dtype).startswith("float") for y in node.outputs):
             return False
         if self._takes_up(call) or (self._rounding is not None and not _only_moves(node)):
             return True
@@ -186,7 +186,7 @@ class _QuantizableBuilder(Rebuilder):
         is_separable = is_one_of(op, (layers.SeparableConv1D, layers.SeparableConv2D))
         return is_one_of(op, LINEAR) and not is_separable and activation_of(op) != "linear"
 
-    def _enclosed(self, path: str, node: Any, inputs: list[Any]) -> Any:
+    def _enclosed(self, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         """A call, and what is put behind it, as a nested model of its name."""
         outer = {id(x): value for x, value in zip(node.input_tensors, inputs, strict=True)}
         inner = {
@@ -197,18 +197,23 @@ class _QuantizableBuilder(Rebuilder):
             self.pass_on(x, inner[key])
         within = f"{path}/{node.operation.name}"
         entered = [inner[id(x)] for x in node.input_tensors]
-        (ended,) = self._rounded_call(within, node, entered)
-        if ended is entered[0]:
-            ended = self._placed(layers.Identity, f"{path}/folded", ended)
+        ended = self._rounded_call(within, node, entered)
+        if ended[0] is entered[0]:
+            ended = [self._placed(layers.Identity, f"{path}/folded", ended[0])]
         for found in (self.renamed, self.folded):
             if within in found:
                 found[path] = found.pop(within)
         begun, taken = list(inner.values()), list(outer.values())
         one = len(begun) == 1
-        model = keras.Model(begun[0] if one else begun, ended, name=node.operation.name)
-        y = model(taken[0] if one else taken)
-        self.pass_on(ended, y)
-        return y
+        model = keras.Model(
+            begun[0] if one else begun,
+            ended[0] if len(ended) == 1 else ended,
+            name=node.operation.name,
+        )
+        outputs: list[Any] = keras.tree.flatten(model(taken[0] if one else taken))
+        for inside, y in zip(ended, outputs, strict=True):
+            self.pass_on(inside, y)
+        return outputs
 
     def _rounded_call(self, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         call, op = self._graph.call(node), node.operation
@@ -218,11 +223,9 @@ class _QuantizableBuilder(Rebuilder):
         else:
             outputs = self._computed(call, path, node, inputs)
         self.renamed[path] = self._paths[id(outputs[0])]
-        if (
-            len(outputs) != 1
-            or not str(outputs[0].dtype).startswith("float")
-            or self._is_open(call, outputs[0])
-        ):
+        if len(outputs) > 1:
+            return self._rounded_outputs(call, path, node, inputs, outputs)
+        if not str(outputs[0].dtype).startswith("float") or self._is_open(call, outputs[0]):
             return outputs
         if _only_moves(node):
             self._inherit(inputs[0], outputs[0])
@@ -234,6 +237,25 @@ class _QuantizableBuilder(Rebuilder):
         if is_one_of(op, layers.GRU) and len(inputs) > 1:
             fixed = "learned"
         return [self._round(outputs[0], path, fixed)]
+
+    def _rounded_outputs(
+        self, call: CallOfTensors, path: str, node: Any, inputs: list[Any], outputs: list[Any]
+    ) -> list[Any]:
+        """Several outputs of a call, as a recurrent layer's steps and states, each rounded if used."""
+        if _only_moves(node):
+            for y in outputs:
+                self._inherit(inputs[0], y)
+            return outputs
+        found = []
+        for number, y in zip(call.outputs, outputs, strict=True):
+            is_rounded = (
+                str(y.dtype).startswith("float")
+                and self._graph.is_used(number)
+                and not _are_closed(self._graph.readers_of(number))
+            )
+            # Each has a range of its own: an LSTM's second state may be of any size.
+            found.append(self._round(y, path, "learned") if is_rounded else y)
+        return found
 
     def carry_weights(self) -> None:
         self._maker.share()
@@ -258,8 +280,7 @@ class _QuantizableBuilder(Rebuilder):
 
     def _is_open(self, call: CallOfTensors, y: Any) -> bool:
         """Whether no integer kernel gives `y`: LiteRT computes it with the next one, or in floats."""
-        readers = self._graph.readers(call)
-        if readers and all(_is_closed(reader.op) for reader in readers):
+        if _are_closed(self._graph.readers(call)):
             return True
         reader = self._graph.reader(call)
         if reader is None:
@@ -435,6 +456,11 @@ class _QuantizableBuilder(Rebuilder):
             self._from_elsewhere.add(id(target))
 
 
+def _are_closed(readers: Sequence[CallOfTensors]) -> bool:
+    """Whether a tensor is read, and only by layers within which nothing is rounded."""
+    return bool(readers) and all(_is_closed(reader.op) for reader in readers)
+
+
 def _is_closed(op: Any) -> bool:
     """Whether layers of weights are inside a layer, where nothing is rounded."""
     inside = named_layers(op) if isinstance(op, keras.layers.Layer) else ()
@@ -518,7 +544,18 @@ ONLY_MOVE = (
     layers.GlobalMaxPooling1D,
     layers.GlobalMaxPooling2D,
 )
-ONLY_MOVE_NAMES = ("Reshape", "Transpose", "Squeeze", "ExpandDims", "GetItem", "Pad", "Identity")
+ONLY_MOVE_NAMES = (
+    "Reshape",
+    "Transpose",
+    "Squeeze",
+    "ExpandDims",
+    "GetItem",
+    "Pad",
+    "Identity",
+    "Split",
+    "ArraySplit",
+    "Unstack",
+)
 SAME_RANGE = (
     layers.AveragePooling1D,
     layers.AveragePooling2D,

@@ -74,12 +74,19 @@ class TensorUses:
 
     def readers(self, call: CallOfTensors) -> list[CallOfTensors]:
         """All that read the only output; none if there are several, or the model returns it."""
-        alone = len(call.outputs) == 1 and call.outputs[0] not in self._ends
-        return self._readers.get(call.outputs[0], []) if alone else []
+        return self.readers_of(call.outputs[0]) if len(call.outputs) == 1 else []
+
+    def readers_of(self, number: int) -> list[CallOfTensors]:
+        """All that read a tensor; none if the model returns it."""
+        return self._readers.get(number, []) if number not in self._ends else []
 
     def gives_output(self, call: CallOfTensors) -> bool:
-        """Whether the only output of a call is one that the model, or a shared one in it, returns."""
-        return len(call.outputs) == 1 and call.outputs[0] in self._ends
+        """Whether an output of a call is one that the model, or a shared one in it, returns."""
+        return any(number in self._ends for number in call.outputs)
+
+    def is_used(self, number: int) -> bool:
+        """Whether a tensor is read, or returned by the model or a shared one in it."""
+        return number in self._ends or number in self._readers
 
     def is_shared(self, op: Any) -> bool:
         """Whether a layer is called more than once."""

@@ -1,5 +1,7 @@
 """The model that is quantised computes what the trained one does, without BatchNorm."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 
 import keras
@@ -10,7 +12,7 @@ from keras import layers
 from pocketkube.distillation.observed import Observed, features_of
 from pocketkube.errors import UserError
 from pocketkube.graph.kernels import kernels_of
-from pocketkube.keras_private import mask_of
+from pocketkube.keras_private import flat_layers, mask_of
 from pocketkube.models import build_model
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.insertion import prepare
@@ -258,6 +260,56 @@ def test_a_gru_that_begins_with_a_state_is_not_held_between_one_and_minus_one() 
     for model in (given, alone):
         prepare(settled(model), kinds)
     assert asked == ["learned", "tanh"]
+
+
+def states() -> keras.Model:
+    """Steps that another layer reads, states that are returned, and one that nobody uses."""
+    x = keras.Input((5, 3), name="x")
+    y, h, c = layers.LSTM(4, return_sequences=True, return_state=True, name="first")(x)
+    y, _ = layers.GRU(4, return_sequences=True, return_state=True, name="second")(y)
+    return keras.Model(x, [layers.Dense(2, name="read")(y), h, c])
+
+
+def attention() -> keras.Model:
+    x = keras.Input((5, 3), name="x")
+    y, scores = layers.MultiHeadAttention(2, 4, name="attention")(x, x, return_attention_scores=True)
+    return keras.Model(x, [layers.Dense(2, name="read")(y), scores])
+
+
+def both_ways() -> keras.Model:
+    x = keras.Input((5, 3), name="x")
+    _, h, _ = layers.Bidirectional(layers.GRU(4, return_state=True), name="both")(x)
+    return keras.Model(x, layers.Dense(2, name="read")(h))
+
+
+def parts() -> keras.Model:
+    """Values that are moved are rounded where they come from."""
+    x = keras.Input((4,), name="x")
+    step, _, _ = keras.ops.unstack(layers.Reshape((3, 4))(layers.Dense(12, name="whole")(x)), axis=1)
+    half, _ = keras.ops.split(step, 2, axis=-1)
+    return keras.Model(x, layers.Dense(2, name="read")(half))
+
+
+@pytest.mark.parametrize(
+    ("build", "rounded", "source"),
+    [
+        (states, {"x": 1, "first": 3, "second": 1, "read": 1}, "second"),
+        (attention, {"x": 1, "attention": 2, "read": 1}, "attention"),
+        (both_ways, {"x": 1, "both": 1, "read": 1}, "both"),
+        (parts, {"x": 1, "whole": 1, "read": 1}, "whole"),
+    ],
+    ids=["states", "attention", "both_ways", "parts"],
+)
+def test_each_of_several_outputs_that_is_used_is_rounded(build, rounded, source) -> None:
+    model = settled(build())
+    prepared = prepare(model, lambda name, kind: FakeQuantize(8, name=name))
+    found = [re.sub(r"_quantized(_\d+)?$", "", layer.name) for layer in prepared.roundings]
+    assert Counter(found) == rounded
+    dense = [layer for layer in flat_layers(prepared.model) if isinstance(layer, layers.Dense)]
+    read = next(layer for layer in dense if layer.name == "read")
+    assert prepared.input_quantizers[id(read)].name.startswith(f"{source}_quantized")
+    if len(model.outputs) > 1:
+        assert prepared.model.output_names == model.output_names
 
 
 def test_masking_of_a_number_that_no_level_holds_is_refused() -> None:
