@@ -27,7 +27,7 @@ def recalibrate(model: keras.Model, calibration: Calibration) -> None:
         model: The model; changed in place.
         calibration: Examples; the labels are not looked at.
     """
-    found = {id(norm): Statistics(norm) for norm in _norms(model)}
+    found = {id(norm): Statistics(norm) for norm in norms_of(model)}
     if not found:
         return
 
@@ -54,7 +54,7 @@ def recalibrate_where_better(model: keras.Model, calibration: Calibration) -> li
     Returns:
         A sentence for the user where the statistics stay as they are.
     """
-    norms = _norms(model)
+    norms = norms_of(model)
     if not norms:
         return []
     if not calibration.can_be_fitted_to:
@@ -64,19 +64,23 @@ def recalibrate_where_better(model: keras.Model, calibration: Calibration) -> li
         ]
     before = [(np.array(norm.moving_mean), np.array(norm.moving_variance)) for norm in norms]
     held_back = calibration.held_back
-    as_they_were = _losses(model, held_back)
+    as_they_were = losses_of(model, held_back)
     recalibrate(model, calibration.others)
-    anew = _losses(model, held_back)
-    if not _is_worse(as_they_were, anew):
+    anew = losses_of(model, held_back)
+    if not is_clearly_worse(as_they_were, anew):
         return []
     for norm, (mean, variance) in zip(norms, before, strict=True):
         norm.moving_mean.assign(mean)
         norm.moving_variance.assign(variance)
-    return [
+    return [kept_note(as_they_were, anew)]
+
+
+def kept_note(as_they_were: np.ndarray, anew: np.ndarray) -> str:
+    """A sentence for the user about statistics that stay, from the losses of examples held back."""
+    return (
         "BatchNorm's statistics stay as they were: estimated anew, they make the loss of "
-        f"{held_back.size} examples held back {anew.mean():.4g} instead of "
-        f"{as_they_were.mean():.4g}."
-    ]
+        f"{len(anew)} examples held back {anew.mean():.4g} instead of {as_they_were.mean():.4g}."
+    )
 
 
 class Statistics:
@@ -122,28 +126,31 @@ class Statistics:
         self._norm.moving_variance.assign(np.where(changes, variance, self._before))
 
 
-def _normalises(op: object) -> bool:
-    return isinstance(op, Normalization)
-
-
-def _norms(model: keras.Model) -> list[Normalization]:
+def norms_of(model: keras.Model) -> list[Normalization]:
+    """Every BatchNorm of a model, those of nested models included."""
     return [layer for layer in flat_layers(model) if isinstance(layer, Normalization)]
 
 
-def _is_worse(before: np.ndarray, after: np.ndarray) -> bool:
-    if not np.isfinite(after).all():
+def is_clearly_worse(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether the losses of the same examples, `[examples]`, are clearly higher than they were."""
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
         return bool(np.isfinite(before).all())
     more = after - before
     noise = STANDARD_ERRORS * more.std() / np.sqrt(len(more))
     return bool(after.mean() > CLEARLY_WORSE * before.mean() and more.mean() > noise)
 
 
-def _losses(model: keras.Model, calibration: Calibration) -> np.ndarray:
+def losses_of(model: keras.Model, calibration: Calibration) -> np.ndarray:
+    """The loss of each example, `[examples]`."""
     losses = [
         np.asarray(calibration.loss(labels, replay(model, [tf.constant(x) for x in inputs], _pass)))
         for inputs, labels in calibration.batches()
     ]
     return np.concatenate(losses).astype(np.float64)
+
+
+def _normalises(op: object) -> bool:
+    return isinstance(op, Normalization)
 
 
 def _pass(path: str, op: object, tensors: list[tf.Tensor]) -> list[tf.Tensor]:

@@ -2,13 +2,14 @@
 
 Least-squares reconstruction (He et al., 2017) as PocketFlow does it: what a layer reads comes from the
 network as it is cut and fitted before it, what it should give from the uncut one. The statistics of
-BatchNorm are estimated anew on the way. A layer's outputs for all examples are kept until the next has
-read them, so that the whole costs as much as computing both networks once.
+BatchNorm are estimated anew on the way, but for those of frozen ones. A layer's outputs for all
+examples are kept until the next has read them, so that the whole costs as much as computing both
+networks once.
 """
 
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -22,7 +23,13 @@ from keras.layers import BatchNormalization as Normalization
 from pocketkube.console.progress import Progress, Silent
 from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.walk import calls_of, computed, functional_graph
-from pocketkube.pruning.batch_statistics import Statistics
+from pocketkube.pruning.batch_statistics import (
+    Statistics,
+    is_clearly_worse,
+    kept_note,
+    losses_of,
+    norms_of,
+)
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.reconstruction import (
     MOST_INPUTS,
@@ -107,6 +114,41 @@ def _wanted(path: str, layer: Any, inputs: Batches, rng: np.random.Generator, ro
     return Wanted(path, positions, outputs)
 
 
+def fit_where_better(
+    smaller: keras.Model,
+    graph: ChannelGraph,
+    keep: np.ndarray,
+    wanted: Callable[[], Iterable[Wanted]],
+    calibration: Calibration,
+    shown: Progress | None = None,
+) -> tuple[dict[str, str], list[str]]:
+    """`fit_front_to_back`; with BatchNorm's statistics as they were, where new ones do harm.
+
+    Layers that cannot be fitted, as those that are called several times, do not make up for statistics
+    that change before them. New ones are taken back where with them the loss of the examples held back
+    is clearly higher than that of the network as it was cut.
+
+    Args:
+        smaller, graph, keep, calibration, shown: As there.
+        wanted: Gives what is wanted there, as often as it is asked.
+
+    Returns:
+        For the path of a layer that keeps its weights as they were cut, why, and sentences for the
+        user.
+    """
+    if not any(norm.trainable for norm in norms_of(smaller)):
+        return fit_front_to_back(smaller, graph, keep, wanted(), calibration, shown), []
+    weights, held_back = smaller.get_weights(), calibration.held_back
+    as_cut = losses_of(smaller, held_back)
+    not_fitted = fit_front_to_back(smaller, graph, keep, wanted(), calibration, shown)
+    anew = losses_of(smaller, held_back)
+    if not is_clearly_worse(as_cut, anew):
+        return not_fitted, []
+    smaller.set_weights(weights)
+    not_fitted = fit_front_to_back(smaller, graph, keep, wanted(), calibration, shown, norms_anew=False)
+    return not_fitted, [kept_note(losses_of(smaller, held_back), anew)]
+
+
 def fit_front_to_back(
     smaller: keras.Model,
     graph: ChannelGraph,
@@ -114,8 +156,13 @@ def fit_front_to_back(
     wanted: Iterable[Wanted],
     calibration: Calibration,
     shown: Progress | None = None,
+    *,
+    norms_anew: bool = True,
 ) -> dict[str, str]:
     """Fits the layers of a cut network that read what is left, and its BatchNorms; in place.
+
+    A frozen BatchNorm keeps its statistics: they need not be those of the examples, and what is fitted
+    before it gives what the uncut network does.
 
     Args:
         smaller: The network without the channels that go.
@@ -125,6 +172,7 @@ def fit_front_to_back(
         calibration: The examples that they were given; one in four is held back, and tells whether a
             fit is one.
         shown: Told how many layers have been fitted.
+        norms_anew: Whether BatchNorms are given the statistics of what reaches them.
 
     Returns:
         For the path of a layer that keeps its weights as they were cut, why.
@@ -140,7 +188,7 @@ def fit_front_to_back(
     while call is not None:
         path, node, values = call
         layer = node.operation
-        if isinstance(layer, Normalization):
+        if norms_anew and isinstance(layer, Normalization) and layer.trainable:
             seen = statistics.setdefault(id(layer), Statistics(layer))
             for each in zip(*(batches[:to_fit] for batches in values), strict=True):
                 seen.add(*each)

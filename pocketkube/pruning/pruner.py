@@ -1,6 +1,6 @@
 """Plans and cuts: what a network's channels are worth and cost is found out once, and asked often."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -26,7 +26,7 @@ from pocketkube.pruning.calibration import FEWEST, Calibration
 from pocketkube.pruning.criteria import BUILT_IN, criterion_named
 from pocketkube.pruning.criteria.base import Criterion, Selection
 from pocketkube.pruning.criteria.returned import numbers_of
-from pocketkube.pruning.front_to_back import fit_front_to_back, fitted_paths, wanted_outputs
+from pocketkube.pruning.front_to_back import Wanted, fit_where_better, fitted_paths, wanted_outputs
 from pocketkube.pruning.layer_by_layer import LayerOutcome, cut_layer_by_layer
 
 TOLERANCE = 0.01
@@ -254,10 +254,13 @@ class Pruner:
             notes += recalibrate_where_better(smaller, calibration)
             return LayerOutcome(smaller, tuple(notes))
         paths = fitted_paths(self._graph)
-        wanted = wanted_outputs(self._model, paths, calibration, self._seed)
+
+        def wanted() -> Iterator[Wanted]:
+            return wanted_outputs(self._model, paths, calibration, self._seed)
+
         with progress("reconstruct", len(paths), "layer") as shown:
-            not_fitted = fit_front_to_back(smaller, self._graph, keep, wanted, calibration, shown)
-        return LayerOutcome(smaller, tuple(notes), tuple(not_fitted.items()))
+            not_fitted, said = fit_where_better(smaller, self._graph, keep, wanted, calibration, shown)
+        return LayerOutcome(smaller, (*notes, *said), tuple(not_fitted.items()))
 
     def copy(self) -> keras.Model:
         """The network that is cut: the model, its layers out of wrappers that prune nothing."""

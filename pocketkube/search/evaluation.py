@@ -36,7 +36,7 @@ from pocketkube.processes.ranks import started_size
 from pocketkube.pruning.batch_statistics import recalibrate_where_better
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria import always_fits
-from pocketkube.pruning.front_to_back import Wanted, fit_front_to_back, fitted_paths, wanted_outputs
+from pocketkube.pruning.front_to_back import Wanted, fit_where_better, fitted_paths, wanted_outputs
 from pocketkube.quantization.quantize import quantize
 from pocketkube.search.between_steps import OnScore, ScoredBetween
 from pocketkube.search.calibrated import CalibratedLevels, Ranges
@@ -256,13 +256,17 @@ class Evaluator:
         keep = keep_best(self._ranking, counts)
         smaller = remove_channels(self._model, self._graph, keep)
         if self._fits:
-            if self._wanted is None:
-                paths = fitted_paths(self._graph)
-                self._wanted = tuple(
-                    wanted_outputs(self._model, paths, self._calibration, self._settings.seed)
-                )
-            fit_front_to_back(smaller, self._graph, keep, self._wanted, self._calibration)
+            fit_where_better(smaller, self._graph, keep, self._wanted_outputs, self._calibration)
         return smaller
+
+    def _wanted_outputs(self) -> tuple[Wanted, ...]:
+        """What layers of the uncut network give, computed once for all assignments."""
+        if self._wanted is None:
+            paths = fitted_paths(self._graph)
+            self._wanted = tuple(
+                wanted_outputs(self._model, paths, self._calibration, self._settings.seed)
+            )
+        return self._wanted
 
     @property
     def _fits(self) -> bool:

@@ -12,7 +12,13 @@ from pocketkube.graph.dependency import ChannelGraph, trace_channels
 from pocketkube.graph.surgery import copy_model, remove_channels
 from pocketkube.pruning import front_to_back
 from pocketkube.pruning.calibration import Calibration
-from pocketkube.pruning.front_to_back import fit_front_to_back, fitted_paths, wanted_outputs
+from pocketkube.pruning.front_to_back import (
+    fit_front_to_back,
+    fit_where_better,
+    fitted_paths,
+    wanted_outputs,
+)
+from pocketkube.pruning.pruner import Pruner
 
 
 def cross_entropy(labels, outputs):
@@ -86,6 +92,75 @@ def test_statistics_are_those_of_what_reaches_the_norm() -> None:
     norm = smaller.get_layer("norm")
     np.testing.assert_allclose(norm.moving_mean, seen.mean(axis=(0, 1, 2)), atol=1e-5)
     np.testing.assert_allclose(norm.moving_variance, seen.var(axis=(0, 1, 2)), rtol=1e-4)
+
+
+def tower() -> keras.Model:
+    """A stem, and layers that read what it gives twice; the stem's statistics are of other images."""
+    keras.utils.set_random_seed(4)
+    inputs = keras.Input((12, 12, 3))
+    x = layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False, name="stem")(inputs)
+    x = layers.ReLU()(layers.BatchNormalization(name="norm")(x))
+    hidden = layers.Conv2D(16, 3, padding="same", activation="relu", name="hidden")
+    scores = layers.Conv2D(5, 3, padding="same", name="scores")
+    read = [scores(hidden(each)) for each in (x, layers.MaxPooling2D()(x))]
+    model = keras.Model(inputs, layers.Add()([layers.GlobalAveragePooling2D()(y) for y in read]))
+    model.get_layer("norm").moving_variance.assign(np.full(16, 30.0))
+    return model
+
+
+def answers(x: np.ndarray, model: keras.Model) -> Calibration:
+    """Examples whose labels are the model's own outputs."""
+
+    def distance(labels, outputs):
+        return keras.ops.mean(keras.ops.square(labels[0] - outputs), axis=-1)
+
+    return Calibration((x,), (model.predict(x, verbose=0),), distance)
+
+
+def test_statistics_that_layers_which_are_not_fitted_would_have_to_make_up_for_stay() -> None:
+    model, x = tower(), images(128, 1)
+    pruner = Pruner(model, criterion="l2", calibration=answers(x, model), round_to=1)
+    found = pruner.to_ratios({"hidden": 0.25})
+    for name in ("stem", "norm"):
+        ours, theirs = (m.get_layer(name).get_weights() for m in (found.model, model))
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
+    plain = Pruner(model, criterion="l2", round_to=1).to_ratios({"hidden": 0.25}).model
+    np.testing.assert_allclose(
+        found.model.predict(x, verbose=0), plain.predict(x, verbose=0), rtol=1e-5, atol=1e-6
+    )
+    assert any(note.startswith("BatchNorm's statistics stay as they were") for note in found.notes)
+
+
+def test_where_the_fit_is_one_nothing_is_taken_back() -> None:
+    model, x = network(), images(256, 1)
+    smaller, graph, keep = cut(model)
+    examples = answers(x, model)
+    same = copy_model(smaller)
+    paths = fitted_paths(graph)
+    told = fit_where_better(
+        smaller, graph, keep, lambda: wanted_outputs(model, paths, examples, 0), examples
+    )
+    assert told == ({}, [])
+    fit_front_to_back(same, graph, keep, wanted_outputs(model, paths, examples, 0), examples)
+    for one, other in zip(smaller.get_weights(), same.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_frozen_norm_keeps_its_statistics_and_what_reads_it_is_fitted() -> None:
+    model, x = network(), images(256, 1)
+    model.get_layer("norm").moving_variance.assign(np.full(16, 30.0))
+    model.get_layer("norm").trainable = False
+    smaller, graph, keep = cut(model)
+    examples, paths, plain = answers(x, model), fitted_paths(graph), copy_model(smaller)
+    fit_front_to_back(smaller, graph, keep, wanted_outputs(model, paths, examples, 0), examples)
+    ours, theirs = (m.get_layer("norm").get_weights() for m in (smaller, plain))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+    unseen = images(100, 9)
+    wanted = model.predict(unseen, verbose=0)
+    off = [np.square(m.predict(unseen, verbose=0) - wanted).mean() for m in (plain, smaller)]
+    assert off[1] < 0.5 * off[0]
 
 
 def test_what_memory_does_not_hold_lies_in_files_that_are_gone_after(
