@@ -18,10 +18,11 @@ STANDARD_ERRORS = 2.0
 
 
 def recalibrate(model: keras.Model, calibration: Calibration) -> None:
-    """Sets every BatchNorm's moving statistics to those of all calibration examples together.
+    """Sets BatchNorms' moving statistics to those of all calibration examples together.
 
     Each layer sees what those before it make of a batch in training mode. Of a channel that is the
-    same in all of them, the examples do not tell the variance, which stays as it was.
+    same in all of them, the examples do not tell the variance, which stays as it was. A frozen one
+    keeps its statistics.
 
     Args:
         model: The model; changed in place.
@@ -127,8 +128,13 @@ class Statistics:
 
 
 def norms_of(model: keras.Model) -> list[Normalization]:
-    """Every BatchNorm of a model, those of nested models included."""
-    return [layer for layer in flat_layers(model) if isinstance(layer, Normalization)]
+    """Every BatchNorm of a model whose statistics may change, those of nested models included.
+
+    A frozen one's need not be those of the examples: what reads it was trained with them as they are.
+    """
+    return [
+        layer for layer in flat_layers(model) if isinstance(layer, Normalization) and layer.trainable
+    ]
 
 
 def is_clearly_worse(before: np.ndarray, after: np.ndarray) -> bool:

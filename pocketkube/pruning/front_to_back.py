@@ -136,7 +136,7 @@ def fit_where_better(
         For the path of a layer that keeps its weights as they were cut, why, and sentences for the
         user.
     """
-    if not any(norm.trainable for norm in norms_of(smaller)):
+    if not norms_of(smaller):
         return fit_front_to_back(smaller, graph, keep, wanted(), calibration, shown), []
     weights, held_back = smaller.get_weights(), calibration.held_back
     as_cut = losses_of(smaller, held_back)
@@ -161,8 +161,7 @@ def fit_front_to_back(
 ) -> dict[str, str]:
     """Fits the layers of a cut network that read what is left, and its BatchNorms; in place.
 
-    A frozen BatchNorm keeps its statistics: they need not be those of the examples, and what is fitted
-    before it gives what the uncut network does.
+    A frozen BatchNorm keeps its statistics: what is fitted before it gives what the uncut network does.
 
     Args:
         smaller: The network without the channels that go.

@@ -9,6 +9,7 @@ from keras import layers
 from pocketkube.pruning.batch_statistics import recalibrate, recalibrate_where_better
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import Pruned, prune
+from pocketkube.pruning.pruner import Pruner
 from pocketkube.pruning.reconstruction import (
     LARGEST_GROWTH,
     POSITIONS,
@@ -177,6 +178,20 @@ def test_a_channel_that_never_changes_keeps_its_variance() -> None:
     variance = np.asarray(norm.moving_variance)
     assert variance[0] == 7.0
     assert (variance[1:] != 7.0).all()
+
+
+@pytest.mark.parametrize("criterion", ["l2", "lasso"])
+@pytest.mark.parametrize("reconstruct", [True, False], ids=["fitted", "as_cut"])
+def test_frozen_statistics_stay_whatever_is_done(criterion: str, reconstruct: bool) -> None:
+    model = with_norm()
+    model.get_layer("norm").trainable = False
+    model.get_layer("norm").moving_variance.assign(np.full(16, 7.0))
+    pruner = Pruner(
+        model, criterion=criterion, calibration=calibration(table(64, 1)), reconstruct=reconstruct
+    )
+    smaller = pruner.to_ratios({"one": 0.5}).model
+    np.testing.assert_array_equal(smaller.get_layer("norm").moving_variance, np.full(8, 7.0))
+    assert not np.any(smaller.get_layer("norm").moving_mean)
 
 
 def test_statistics_that_do_worse_are_not_taken() -> None:
