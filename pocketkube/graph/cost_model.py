@@ -110,6 +110,11 @@ class Weight:
     shape: Shape
     counted: bool = True
 
+    @property
+    def is_matrix(self) -> bool:
+        """Whether it multiplies channels: it has several axes, and is no bias of heads or gates."""
+        return len(self.shape) > 1 and self.name.split("/")[-1] != "bias"
+
 
 @dataclass(frozen=True)
 class Layer:

@@ -234,9 +234,7 @@ def _layer(
         ]
     else:
         # What is added multiplies nothing, whatever shape it has.
-        matrices = [
-            i for i, name in enumerate(names) if len(whole[i]) > 1 and name.split("/")[-1] != "bias"
-        ]
+        matrices = [i for i, weight in enumerate(weights) if weight.is_matrix]
         products = [
             _products(count.macs, [shapes[i] for i in matrices], [whole[i] for i in matrices])
             for count in counts

@@ -199,12 +199,12 @@ def _file_facts(layers: Sequence[Layer]) -> _FileFacts:
         container += 0 if merged else OPERATION_BYTES
         kept = () if source is not None and source.use_bias else KEPT_STATISTICS[merged]
         if _has_matrix(layer):
-            first = next(i for i, weight in enumerate(layer.weights) if len(weight.shape) > 1)
+            first = next(i for i, weight in enumerate(layer.weights) if weight.is_matrix)
             matrices.append(len(is_stored) + first)
             outputs.append(layer.calls[0].outputs[0][-1])
         is_stored += [layer.kind != NORM or weight.name in kept for weight in layer.weights]
     weights = [weight for layer in layers for weight in layer.weights]
-    is_matrix = np.array([len(weight.shape) > 1 for weight in weights], bool)
+    is_matrix = np.array([weight.is_matrix for weight in weights], bool)
     is_depthwise = np.array([weight.name.endswith(DEPTHWISE) for weight in weights], bool)
     # LiteRT's depthwise convolutions with float activations know 8 bits alone.
     of_depthwise = [layer.kind in DEPTHWISE_KINDS for layer in layers for _ in layer.weights]
@@ -213,7 +213,7 @@ def _file_facts(layers: Sequence[Layer]) -> _FileFacts:
         is_matrix,
         np.array(is_stored, bool),
         is_matrix & ~is_depthwise & ~np.array(of_depthwise, bool),
-        tuple(weight.shape[-2] if len(weight.shape) > 1 else Extent(1) for weight in weights),
+        tuple(weight.shape[-2] if weight.is_matrix else Extent(1) for weight in weights),
         np.array(matrices, int),
         tuple(outputs),
     )
@@ -227,4 +227,4 @@ KEPT_STATISTICS = {True: ("moving_mean",), False: ("moving_mean", "moving_varian
 
 
 def _has_matrix(layer: Layer) -> bool:
-    return any(len(weight.shape) > 1 for weight in layer.weights)
+    return any(weight.is_matrix for weight in layer.weights)

@@ -451,7 +451,7 @@ def _compile(problem: Problem) -> _Compiled:
         kept = np.clip(rounded, min(group.least, group.size), group.size)
         counts[row, : len(kept)] = kept
     weights = [
-        (f"{layer.name}/{weight.name}", len(weight.shape) > 1)
+        (f"{layer.name}/{weight.name}", weight.is_matrix)
         for layer in network.layers
         for weight in layer.weights
     ]

@@ -3,6 +3,7 @@
 import re
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
@@ -10,9 +11,12 @@ from pocketkube.errors import UserError
 from pocketkube.graph.cost import profile_model
 from pocketkube.graph.cost_model import ChannelGroup
 from pocketkube.graph.cost_model_of import cost_model_of
+from pocketkube.graph.file_bytes import FileBytes, FileForm
 from pocketkube.models import build_model
 from pocketkube.search.problem import Problem
 from pocketkube.search.space_of import SearchedStages, block_of, kept_levels, problem_of
+from pocketkube.sparsity.patterns import mask_of
+from pocketkube.sparsity.selection import sparsifiable
 from pocketkube.spec.sections import (
     PruneChannels,
     QuantizeWeights,
@@ -97,6 +101,38 @@ def test_sparsity_limits_the_weights_that_are_left() -> None:
     assert found.limit.cost == "parameters"
     assert found.limit.most == pytest.approx(model.count_params() - 0.75 * kernels, abs=1)
     assert all(each.levels[-1] == 0 for each in found.space.parameters)
+
+
+def attention() -> keras.Model:
+    """Four heads of 8 numbers, which have biases `[4, 8]`, and one Dense."""
+    x = inputs = keras.Input((6, 32))
+    x = layers.MultiHeadAttention(4, 8, name="mha")(x, x)
+    return keras.Model(inputs, layers.Dense(4, name="logits")(layers.Flatten()(x)), name="heads")
+
+
+def test_biases_of_heads_get_neither_zeros_nor_few_bits() -> None:
+    model = attention()
+    found = problem(model, SparsifyWeights(sparsity=0.9))
+    sparsest = np.zeros(len(found.space.parameters), int)
+    for kernel in sparsifiable(model):
+        zeros = ~mask_of(np.asarray(kernel.variable), 0.95, "element", kernel.axes[0])
+        kernel.variable.assign(np.where(zeros, 0, 1))
+    for weight in model.weights:
+        weight.assign(np.ones(weight.shape) if weight.name == "bias" else weight)
+    assert found.cost(sparsest) == sum(np.count_nonzero(weight) for weight in model.weights)
+
+    bits = problem(model, QuantizeWeights(), mean_bits=4)
+    # Those between the first and the last kernel, of 32 x 32 each; one of them has one bit more.
+    one_more = np.eye(len(bits.space.parameters), dtype=int)[0]
+    shares = bits.cost(one_more) - bits.cost(one_more * 0)
+    assert shares == pytest.approx(1 / len(bits.space.parameters))
+
+
+def test_biases_of_heads_take_four_bytes_in_a_file_of_integers() -> None:
+    network = cost_model_of(attention())
+    wide, narrow = (FileBytes(network, FileForm("int8", default_bits=bits)).cost({}) for bits in (8, 4))
+    # Four kernels of 32 x 32 and one of 192 x 4.
+    assert wide - narrow == (4 * 32 * 32 + 192 * 4) / 2
 
 
 def test_what_cannot_be_reached_is_refused_with_what_can() -> None:
