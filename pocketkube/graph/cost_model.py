@@ -104,11 +104,13 @@ class Weight:
         name: Its name within the layer, as "kernel" or "query/kernel".
         shape: Its shape.
         counted: Whether it is counted at this layer; of layers that share one, the first counts it.
+        inputs: Of a matrix, the axes of its input channels, which one output channel adds up.
     """
 
     name: str
     shape: Shape
     counted: bool = True
+    inputs: tuple[int, ...] = (-2,)
 
     @property
     def is_matrix(self) -> bool:
@@ -481,7 +483,7 @@ def _layer(facts: Mapping[str, Any]) -> Layer:
         **_fields({name: value for name, value in facts.items() if name not in nested}),
         calls=tuple(map(_call, facts["calls"])),
         weights=tuple(
-            Weight(each["name"], _shape(each["shape"]), each.get("counted", True))
+            Weight(**_fields(each | {"shape": _shape(each["shape"])}))
             for each in facts.get("weights", ())
         ),
         groups=_extent(facts.get("groups", 1)),

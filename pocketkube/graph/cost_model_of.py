@@ -23,6 +23,7 @@ from pocketkube.graph.cost_model import (
     Weight,
 )
 from pocketkube.graph.dependency import ChannelGraph, Group, Use, trace_channels
+from pocketkube.graph.kernels import input_axes
 from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.layer_edits import edit_of, kept_around
 from pocketkube.graph.macs import attention_projections, count_macs
@@ -212,9 +213,10 @@ def _layer(
 
     groups, *flat = kinds.of_lengths(use, lengths)
     shapes = list(_shaped(flat, whole))
-    weights = []
+    weights, inputs = [], input_axes(op) if variables else {}
     for variable, name, shape in zip(variables, names, shapes, strict=True):
-        weights.append(Weight(name, shape, id(variable) not in seen))
+        added_up = inputs.get(id(variable), Weight.inputs)
+        weights.append(Weight(name, shape, id(variable) not in seen, added_up))
         seen.add(id(variable))
     counts = [count_call(call) for call in calls]
     has_rule = all(count_macs(call) is not None for call in calls)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from pocketkube.graph.budgets import Budget
-from pocketkube.graph.cost_model import CostModel, Extent, Layer
+from pocketkube.graph.cost_model import CostModel, Extent, Layer, Shape, Weight
 
 FileNumbers = Literal["float32", "float16", "dynamic", "int8"]
 
@@ -28,8 +28,12 @@ CHANNEL_BYTES = 4 + 8
 LEAST_DYNAMIC = 1024
 # The converter leaves zeros out from this part of a matrix on.
 LEAST_ZEROS = 0.3
-# An operation that fills the zeros in again, its tensor and the name.
-DENSIFY_BYTES: Mapping[str, int] = {"float32": 360, "float16": 260}
+# An operation that fills the zeros in again, its tensor and the name: the least that was seen of them,
+# as names take up to 250 bytes more. A file that is measured has as many zeros as there may be: one
+# with fewer is foreseen too large by some names, and not too small.
+DENSIFY_BYTES: Mapping[str, int] = {"float32": 220, "float16": 215}
+# The operation's code, which all share.
+DENSIFY_CODE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -147,11 +151,14 @@ class FileBytes(Budget):
         facts = self._facts
         stored = sizes - np.rint(sparsity * sizes)
         is_sparse = facts.is_matrix & (sizes - stored >= LEAST_ZEROS * sizes) & (sizes > 0)
-        rows = sizes / np.maximum(self.model.lengths(facts.inputs, counts), 1)
+        inputs = self.model.lengths([axis for axes in facts.inputs for axis in axes], counts)
+        inputs = inputs.reshape(len(sizes), len(facts.inputs), -1).prod(axis=2)
+        rows = sizes / np.maximum(inputs, 1)
         # An index within a row for each number, and where each row begins.
         indices = stored * _index_bytes(sizes / np.maximum(rows, 1) - 1)
         starts = (rows + 1) * _index_bytes(stored)
         extra = np.where(is_sparse, indices + starts + DENSIFY_BYTES[self.form.numbers], 0).sum(axis=1)
+        extra += DENSIFY_CODE_BYTES * is_sparse.any(axis=1)
         return np.where(is_sparse, FLOAT_BYTES[self.form.numbers] * stored, size_bytes), extra
 
     @cached_property
@@ -173,7 +180,8 @@ class _FileFacts:
         is_matrix: Whether each weight is one, `[weights]`.
         is_stored: Whether it is in the file, `[weights]`.
         in_four: Whether it is a matrix that is computed in 4 bits with float activations, `[weights]`.
-        inputs: The axis of input channels of each matrix, and any of what is none, `[weights]`.
+        inputs: The axes of input channels of each matrix, and any of what is none: as many for each, of
+            which some have the length 1, `[weights, most axes]`.
         matrices: The number of the first matrix of each layer that has one.
         outputs: These layers' output channels.
     """
@@ -182,7 +190,7 @@ class _FileFacts:
     is_matrix: np.ndarray
     is_stored: np.ndarray
     in_four: np.ndarray
-    inputs: tuple[Extent, ...]
+    inputs: tuple[Shape, ...]
     matrices: np.ndarray
     outputs: tuple[Extent, ...]
 
@@ -213,7 +221,7 @@ def _file_facts(layers: Sequence[Layer]) -> _FileFacts:
         is_matrix,
         np.array(is_stored, bool),
         is_matrix & ~is_depthwise & ~np.array(of_depthwise, bool),
-        tuple(weight.shape[-2] if weight.is_matrix else Extent(1) for weight in weights),
+        _inputs(weights),
         np.array(matrices, int),
         tuple(outputs),
     )
@@ -228,3 +236,12 @@ KEPT_STATISTICS = {True: ("moving_mean",), False: ("moving_mean", "moving_varian
 
 def _has_matrix(layer: Layer) -> bool:
     return any(weight.is_matrix for weight in layer.weights)
+
+
+def _inputs(weights: Sequence[Weight]) -> tuple[Shape, ...]:
+    found = [
+        tuple(weight.shape[axis] for axis in weight.inputs) if weight.is_matrix else ()
+        for weight in weights
+    ]
+    most = max(map(len, found), default=0)
+    return tuple(axes + (Extent(1),) * (most - len(axes)) for axes in found)

@@ -65,6 +65,28 @@ def kernels_of(model: keras.Model) -> Iterator[Kernel]:
             yield Kernel(path, layer, variable, tuple(axis % rank for axis in axes))
 
 
+def input_axes(layer: Any) -> dict[int, tuple[int, ...]]:
+    """The axes of input channels of a layer's kernels: those that one output channel adds up.
+
+    Args:
+        layer: A layer that is built.
+
+    Returns:
+        By the id of each kernel, those of its inner layers included; none for a kernel whose axes are
+        as those of most, the last but one alone.
+    """
+    found: dict[int, tuple[int, ...]] = {}
+    for _, one in (("", layer), *named_layers(layer)):
+        kind = known_as(one)
+        if kind is layers.EinsumDense:
+            terms, out = one.equation.split("->")
+            letters = terms.split(",")[1].strip()
+            found[id(one.kernel)] = tuple(n for n, letter in enumerate(letters) if letter not in out)
+        elif KERNELS.get(kind) is TRANSPOSED:
+            found[id(one.kernel)] = (-1,)
+    return found
+
+
 def frozen_kernels(model: keras.Model) -> list[Kernel]:
     """The kernels that training leaves as they are, as those of layers with `trainable=False`."""
     trained = {id(variable) for variable in model.trainable_variables}

@@ -59,6 +59,15 @@ def built(model: keras.Model, graph: ChannelGraph, scores: np.ndarray, counts: n
     return profile_model(remove_channels(model, graph, keep_best(rank_units(graph, scores), counts)))
 
 
+def half_of_zeros(layer: keras.layers.Layer, inputs: keras.KerasTensor) -> float:
+    """Bytes of a layer's weights where half of them are zero and left out."""
+    costs = cost_model_of(keras.Model(inputs, layer(inputs)))
+    weights = costs.weight_sizes([]).shape[1]
+    form = FileForm(leaves_zeros_out=True, container_bytes=0)
+    bits, zeros = np.full((1, weights), 32), np.full((1, weights), 0.5)
+    return float(FileBytes(costs, form).costs_at(costs.sizes[None], bits, zeros)[0])
+
+
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_costs_of_any_assignment_are_those_of_the_model_that_surgery_builds(data: Any) -> None:
@@ -221,6 +230,35 @@ def test_the_estimate_of_a_file_is_near_its_size(number_format: Any) -> None:
     file = convert_litert(model, number_format, calibration=examples)
     found = FileBytes(cost_model_of(model), FileForm(number_format)).cost({})
     assert found == pytest.approx(len(file), rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "like"),
+    [
+        (layers.EinsumDense("abc,cde->abde", (None, 5, 6)), (7, 24), layers.Dense),
+        (layers.EinsumDense("abcd,cde->abe", (None, 30)), (7, 4, 6), layers.Dense),
+        (layers.Conv1DTranspose(30, 1, use_bias=False), (7, 24), layers.Conv1D),
+    ],
+    ids=["two axes of outputs", "two axes of inputs", "transposed"],
+)
+def test_of_equal_matrices_zeros_are_left_out_alike_whatever_the_order_of_axes(
+    layer: keras.layers.Layer, shape: tuple[int, ...], like: type
+) -> None:
+    options = {"kernel_size": 1} if like is layers.Conv1D else {}
+    plain = half_of_zeros(like(30, use_bias=False, **options), keras.Input((7, 24)))
+    assert half_of_zeros(layer, keras.Input(shape)) == plain
+
+
+def test_heads_add_up_the_axes_that_their_equations_do() -> None:
+    x = keras.Input((7, 24))
+    attention = layers.MultiHeadAttention(4, 8, use_bias=False)
+    (layer,) = (each for each in cost_model_of(keras.Model(x, attention(x, x))).layers if each.weights)
+    assert {weight.name: weight.inputs for weight in layer.weights} == {
+        "query/kernel": (0,),
+        "key/kernel": (0,),
+        "value/kernel": (0,),
+        "attention_output/kernel": (0, 1),
+    }
 
 
 def test_costs_without_keras_take_little_memory() -> None:

@@ -9,6 +9,7 @@ from keras import layers
 
 from pocketkube.errors import UserError
 from pocketkube.graph.cost import profile_model
+from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.pruning.pruner import Pruner
 from pocketkube.search.measured_file import with_measured_file
 from pocketkube.search.problem import Problem
@@ -84,6 +85,19 @@ def file_size(
     return len(foreseen_file(decided, model, EXAMPLES))
 
 
+def attention() -> keras.Model:
+    """Heads, whose kernels have three axes, and a transposed convolution; no two weights are equal."""
+    x = words = keras.Input((12, 32))
+    x = layers.Add()([x, layers.MultiHeadAttention(4, 8, name="mha")(x, x)])
+    x = layers.LayerNormalization()(x)
+    x = layers.Conv1DTranspose(24, 2, strides=2, activation="relu", name="wider")(x)
+    model = keras.Model(words, layers.Dense(10, name="logits")(layers.Flatten()(x)), name="heads")
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.normal(size=weight.shape) + (len(weight.shape) == 1))
+    return model
+
+
 PRUNE, LEVELS = PruneChannels(round_to=3), QuantizeWeights(bias_correction=False)
 ZEROS, OF_FLOATS = SparsifyWeights(), QuantizeWeights(activation_bits="float", bias_correction=False)
 
@@ -123,6 +137,23 @@ def test_what_is_foreseen_is_what_the_file_takes(
         foreseen = problem.cost(choice, "bytes")
         real = file_size(pruner, stages, over, problem, choice)
         assert foreseen == pytest.approx(real, abs=CONTAINER_BYTES)
+
+
+@pytest.mark.slow
+def test_no_file_with_fewer_zeros_is_larger_than_foreseen() -> None:
+    model = attention()
+    examples = (np.zeros((1, 12, 32), np.float32),)
+    asked = SearchedStages(Search(over=("sparsify_weights",)), (ZEROS,), Target(max_size=10**6))
+    problem = problem_of(model, cost_model_of(model), asked, whole=profile_model(model))
+    problem = with_measured_file(problem, widest_file((ZEROS,), asked.search.over, model, examples))
+    sizes = problem.space.sizes
+    names_too_many = 250 * len(sizes)
+    rng = np.random.default_rng(0)
+    for choice in (sizes * 0, sizes - 1, rng.integers(0, sizes), rng.integers(0, sizes)):
+        ratios = ratios_of(problem, tuple(choice.tolist())).sparsify_weights
+        file = foreseen_file([SparsifyWeights(ratios=ratios)], model, examples)
+        # A tensor begins at a multiple of 16.
+        assert -names_too_many <= len(file) - problem.cost(choice, "bytes") <= 16
 
 
 def test_a_search_under_bytes_has_the_widths_that_a_file_knows() -> None:
