@@ -103,10 +103,13 @@ class Problem:
     def is_monotone(self) -> bool:
         """Whether a dearer level never makes the limit's cost less, whatever the others are.
 
-        Not so latency, as measured times go up and down, and the mean of bits where channels are cut.
+        Not so latency, as measured times go up and down; the mean of bits where channels are cut; and
+        bytes where zeros are left out, as an index of each other number may take more than they did.
         """
         searched = {each.decides for each in self.space.parameters}
-        return self.limit.cost in ("macs", "parameters", "bytes") or (
+        if self.limit.cost == "bytes":
+            return not (self.file.leaves_zeros_out and "sparsity" in searched)
+        return self.limit.cost in ("macs", "parameters") or (
             self.limit.cost == "mean_bits" and searched == {"bits"}
         )
 

@@ -1,28 +1,36 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pocketkube.graph.file_bytes import FileForm
 from pocketkube.search.problem import Limit, Problem
 from pocketkube.search.projection import project, project_choice
-from tests.search.synthetic import synthetic
+from pocketkube.search.space import Parameter, Space
+from tests.search.synthetic import chain, synthetic
 
-# What is searched under which limit; the last one's cost goes down where channels are added.
+# What is searched under which limit; the cost of the last two may go down where something is added.
 SEARCHES = [
     ("macs", ("kept",)),
     ("parameters", ("kept", "sparsity")),
     ("bytes", ("kept", "bits")),
     ("mean_bits", ("bits",)),
     ("mean_bits", ("kept", "bits")),
+    ("bytes", ("kept", "sparsity")),
 ]
 PARTS = st.floats(0.02, 1.1)
 
 
 def limited(search: int, part: float, layers: int = 5) -> Problem:
     cost, decides = SEARCHES[search]
-    return synthetic(layers, cost=cost, decides=decides, part=part).problem
+    problem = synthetic(layers, cost=cost, decides=decides, part=part).problem
+    if (cost, "sparsity") != ("bytes", decides[-1]):
+        return problem
+    problem = replace(problem, file=FileForm("float16", leaves_zeros_out=True))
+    return problem.limited(part * problem.cost(problem.space.sizes - 1))
 
 
 def drawn_point(problem: Problem, data: st.DataObject) -> np.ndarray:
@@ -68,6 +76,18 @@ def test_a_choice_within_the_limit_loses_nothing(data: st.DataObject, search: in
     choice = np.array([data.draw(st.integers(0, size - 1)) for size in problem.space.sizes])
     if problem.cost(choice) <= problem.limit.most:
         assert (np.array(project_choice(problem, choice).choice) >= choice).all()
+
+
+def test_zeros_that_cost_more_than_they_save_never_go_beyond_the_limit() -> None:
+    # Half of the numbers, their indices and the operation that reads them take more than all numbers.
+    space = Space(
+        tuple(Parameter(f"{c}.sparsity", "sparsity", (c,), (0.9, 0.5, 0.0)) for c in ("conv0", "conv1"))
+    )
+    form = FileForm("float16", leaves_zeros_out=True)
+    problem = Problem(space, chain(2, size=8, widen=False), Limit("bytes", 1e9), file=form)
+    sparsest, half, whole = problem.costs(np.array([[0, 0], [1, 1], [2, 2]]))
+    assert sparsest < whole < half
+    assert project(problem.limited(whole), np.ones(2)).choice == (2, 2)
 
 
 def test_with_fine_levels_the_limit_is_spent_to_one_percent() -> None:
