@@ -38,7 +38,7 @@ from pocketkube.search.measured_file import with_measured_file
 from pocketkube.search.problem import Problem
 from pocketkube.search.ranked import with_ranked
 from pocketkube.search.sensitivity import EXAMPLES, measure_losses
-from pocketkube.search.space_of import SearchedStages, problem_of
+from pocketkube.search.space_of import SearchedStages, problem_of, refuse_unreachable
 from pocketkube.spec.sections import (
     DatasetSettings,
     Training,
@@ -143,6 +143,7 @@ def prepare_search(
     problem = problem_of(model, network, searched, whole=whole, latency=latency)
     if file_of is not None:
         problem = with_measured_file(problem, file_of(model, calibration[0]))
+    refuse_unreachable(problem)
     if pruner is not None and searched.search.over == ("prune_channels",) and problem.front is None:
         counts = pruner.counts_for_budget(_spent(problem), problem.limit.most)
         problem = with_ranked(problem, counts)

@@ -102,7 +102,7 @@ def problem_of(
         latency: From the table that the target names; needed where that is the budget.
 
     Raises:
-        UserError: If there is nothing to decide, or not even the cheapest levels reach the limit.
+        UserError: If there is nothing to decide.
     """
     limit = _limit(model, searched, whole)
     levels = STORED_BITS if limit.cost == "bytes" else BITS
@@ -132,8 +132,30 @@ def problem_of(
         front=front,
     )
     problem.check()
-    _refuse_unreachable(problem)
     return problem
+
+
+def refuse_unreachable(problem: Problem) -> None:
+    """Refuses a search whose limit no choice keeps.
+
+    Args:
+        problem: The search, its bytes those of a measured file where there is one.
+
+    Raises:
+        UserError: If not even the cheapest levels reach the limit, or the lowest budget of a front.
+    """
+    cheapest = np.zeros(len(problem.space.parameters), int)
+    least, most = problem.cost(cheapest), problem.limit.most
+    what = "target"
+    if problem.front is not None:
+        most, what = problem.front.least, "lowest budget of front"
+    if least > most:
+        cuts = any(each.decides == "kept" for each in problem.space.parameters)
+        raise UserError(
+            f"search: the {what} cannot be reached: the cheapest of all levels give {least:.6g} "
+            f"{problem.limit.cost}, and at most {most:.6g} are asked for; ask for less"
+            f"{', or raise max_ratio' if cuts else ''}."
+        )
 
 
 def kept_levels(group: ChannelGroup) -> tuple[float, ...]:
@@ -299,17 +321,3 @@ def _file_form(model: keras.Model, searched: SearchedStages) -> FileForm:
     bits |= dict.fromkeys((layers[0], layers[-1]), settings.first_last_bits)
     bits |= {layer: settings.layers[layer] for layer in layers if layer in settings.layers}
     return replace(form, bits=bits)
-
-
-def _refuse_unreachable(problem: Problem) -> None:
-    cheapest = np.zeros(len(problem.space.parameters), int)
-    least, most = problem.cost(cheapest), problem.limit.most
-    what = "target"
-    if problem.front is not None:
-        most, what = problem.front.least, "lowest budget of front"
-    if least > most:
-        raise UserError(
-            f"search: the {what} cannot be reached: the cheapest of all levels give {least:.6g} "
-            f"{problem.limit.cost}, and at most {most:.6g} are asked for; ask for less, or raise "
-            "max_ratio."
-        )

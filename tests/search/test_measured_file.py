@@ -1,6 +1,7 @@
 """The bytes that a search foresees of a choice are those of the file that the export writes of it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from pocketkube.graph.cost import profile_model
 from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.pruning.pruner import Pruner
 from pocketkube.search.measured_file import with_measured_file
+from pocketkube.search.prepared import prepare_search
 from pocketkube.search.problem import Problem
 from pocketkube.search.ratios import ratios_of
 from pocketkube.search.space import Space
@@ -28,6 +30,8 @@ from pocketkube.spec.stage_settings import StageSettings
 from pocketkube.stages.foreseen import foreseen_file
 from pocketkube.stages.formats import last_format
 from pocketkube.stages.preparing import widest_file
+from pocketkube.training.task import infer_task
+from tests.search.nets import dataset
 
 # Names and paddings may differ by so much from those of the file that was measured.
 CONTAINER_BYTES = 300
@@ -154,6 +158,31 @@ def test_no_file_with_fewer_zeros_is_larger_than_foreseen() -> None:
         file = foreseen_file([SparsifyWeights(ratios=ratios)], model, examples)
         # A tensor begins at a multiple of 16.
         assert -names_too_many <= len(file) - problem.cost(choice, "bytes") <= 16
+
+
+def test_a_target_that_the_measured_file_cannot_reach_is_refused_before_any_trial(
+    tmp_path: Path,
+) -> None:
+    images = keras.Input((12, 12, 1))
+    x = layers.Dense(16, activation="relu", name="hidden")(layers.Flatten()(images))
+    model = keras.Model(images, layers.Dense(10, name="logits")(x), name="dense")
+    asked = SearchedStages(Search(over=("sparsify_weights",)), (ZEROS,), Target(max_size=6000))
+    content = widest_file((ZEROS,), asked.search.over, model, (np.zeros((1, 12, 12, 1), np.float32),))
+
+    def prepared(file: bytes) -> Problem:
+        return prepare_search(
+            model,
+            dataset(),
+            infer_task(model, 10),
+            asked,
+            tmp_path / str(len(file)),
+            file_of=lambda model, examples: file,
+            with_losses=False,
+        )
+
+    assert prepared(content).cost(np.zeros(2, int)) == len(content) < 6000
+    with pytest.raises(UserError, match=r"all levels give 6001 bytes, and at most 6000 .* for less\.$"):
+        prepared(content + bytes(6001 - len(content)))
 
 
 def test_a_search_under_bytes_has_the_widths_that_a_file_knows() -> None:

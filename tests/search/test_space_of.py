@@ -14,7 +14,13 @@ from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.graph.file_bytes import FileBytes, FileForm
 from pocketkube.models import build_model
 from pocketkube.search.problem import Problem
-from pocketkube.search.space_of import SearchedStages, block_of, kept_levels, problem_of
+from pocketkube.search.space_of import (
+    SearchedStages,
+    block_of,
+    kept_levels,
+    problem_of,
+    refuse_unreachable,
+)
 from pocketkube.sparsity.patterns import mask_of
 from pocketkube.sparsity.selection import sparsifiable
 from pocketkube.spec.sections import (
@@ -138,7 +144,7 @@ def test_biases_of_heads_take_four_bytes_in_a_file_of_integers() -> None:
 def test_what_cannot_be_reached_is_refused_with_what_can() -> None:
     model = build_model("lenet", (28, 28, 1), 10)
     with pytest.raises(UserError, match="cheapest of all levels"):
-        problem(model, PruneChannels(), Target(speedup=1000))
+        refuse_unreachable(problem(model, PruneChannels(), Target(speedup=1000)))
 
 
 def test_a_latency_that_cannot_be_reached_is_refused_as_any_other_budget() -> None:
@@ -147,5 +153,6 @@ def test_a_latency_that_cannot_be_reached_is_refused_as_any_other_budget() -> No
     target = Target(max_latency_ms=0.0001, latency_table="table.json")
     searched = SearchedStages(Search(over=("prune_channels",)), (PruneChannels(),), target)
     latency = with_latency(network).latency
+    found = problem_of(model, network, searched, whole=profile_model(model), latency=latency)
     with pytest.raises(UserError, match=r"cheapest of all levels give .* latency, and at most 100 are"):
-        problem_of(model, network, searched, whole=profile_model(model), latency=latency)
+        refuse_unreachable(found)
