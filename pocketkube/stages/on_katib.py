@@ -38,6 +38,10 @@ from pocketkube.storage import (
     remove_if_possible,
 )
 
+# NumPy's RandomState knows so many. Katib takes a larger one, and its algorithms then fail at every
+# question, which it asks for ever.
+KATIBS_SEEDS = 2**32
+
 
 def search_on_katib(call: StageCall, cluster: Cluster) -> None:
     """Runs the stage that searches, its trials as pods.
@@ -91,7 +95,7 @@ def algorithm_of(sampler: str, problem: Problem, seed: int) -> Algorithm:
     if sampler in OURS_UNDER_KATIB:
         settings = {"problem": problem.to_setting(), "seed": str(seed)}
         return Algorithm(f"{OUR_ALGORITHMS}{sampler}", settings)
-    return Algorithm(OF_KATIB[sampler], {"random_state": str(seed)})
+    return Algorithm(OF_KATIB[sampler], {"random_state": str(seed % KATIBS_SEEDS)})
 
 
 def _check(config: SearchRatiosConfig, cluster: Cluster) -> None:

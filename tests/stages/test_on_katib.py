@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pocketkube.errors import UserError
@@ -48,6 +49,9 @@ def test_our_algorithms_are_told_the_search_and_the_seed(sampler: str) -> None:
 def test_other_samplers_are_katibs_own(sampler: str, name: str) -> None:
     algorithm = algorithm_of(sampler, PROBLEM, 7)
     assert (algorithm.name, algorithm.settings) == (name, {"random_state": "7"})
+    # A spec's seed goes up to 2**53, Katib's to 2**32 - 1.
+    large = algorithm_of(sampler, PROBLEM, 2**53).settings["random_state"]
+    np.random.RandomState(int(large))
 
 
 @pytest.mark.parametrize(
