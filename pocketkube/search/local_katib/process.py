@@ -174,11 +174,18 @@ def environment_of(command: Command, metrics_path: str, metrics_file: Path) -> d
 
 def names_file(command: Command, metrics_path: str) -> bool:
     """Whether a command, or a variable of its container, names the metrics file."""
-    return any(metrics_path in text for text in (*command.words, *command.environment.values()))
+    named = _whole_path(metrics_path)
+    return any(named.search(text) for text in (*command.words, *command.environment.values()))
 
 
 def _placed(text: str, metrics_path: str, metrics_file: str) -> str:
-    return text.replace(metrics_path, metrics_file) if metrics_path else text
+    return _whole_path(metrics_path).sub(lambda _: metrics_file, text) if metrics_path else text
+
+
+def _whole_path(path: str) -> re.Pattern[str]:
+    """A path that is no part of a longer one; it may follow a short option, as in -o/data/m."""
+    before = r"(?:(?<![\w./~}-])|(?<=\s-\w)|(?<=^-\w))"
+    return re.compile(rf"{before}{re.escape(path)}(?![\w./-])")
 
 
 def missing(command: Command, environment: Mapping[str, str]) -> list[str]:

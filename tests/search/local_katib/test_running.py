@@ -16,8 +16,10 @@ from pocketkube.errors import UserError
 from pocketkube.kube.katib.experiment import MEDIANSTOP, METRICS_FORMAT
 from pocketkube.search.local_katib import run_experiment
 from pocketkube.search.local_katib.journal import Journal
+from pocketkube.search.local_katib.process import names_file, words_to_run
 from pocketkube.search.local_katib.reading import read_experiment
 from pocketkube.search.local_katib.results import Result
+from pocketkube.search.local_katib.template import Command
 from tests.search.local_katib.documents import (
     bowl,
     command_line,
@@ -221,6 +223,24 @@ def test_a_shell_runs_a_command_as_katib_has_one_run_it(tmp_path: Path) -> None:
         (folder := tmp_path / name).mkdir()
         ran(folder, experiment(parameters, command, maxTrialCount=1, parallelTrialCount=1))
         assert (folder / "out/trials/tried-0001/log.txt").read_text() == printed
+
+
+def test_other_paths_that_begin_or_end_as_the_metrics_file_are_left_alone() -> None:
+    def run(*words: str) -> list[str]:
+        command = Command(("tune", *words), {}, (), "")
+        assert names_file(command, "/data/m")
+        return words_to_run(command, "/data/m", Path("/r/metrics.log"))
+
+    others = ["--model=/data/model.keras", "/data/m.keras", "/data/m/x", "/old/data/m", "/data/m-2"]
+    named = ["--metrics=/data/m", "-o/data/m", "/data/m"]
+    there = ["--metrics=/r/metrics.log", "-o/r/metrics.log", "/r/metrics.log"]
+    assert run(*others, *named) == ["tune", *others, *there]
+    assert run("a;", "b", ">/data/m;", "c", ">/data/m2") == [
+        "sh",
+        "-c",
+        "tune a; b >/r/metrics.log; c >/data/m2",
+    ]
+    assert not names_file(Command(("tune", *others), {}, (), ""), "/data/m")
 
 
 def test_the_launcher_of_an_mpijob_is_run(tmp_path: Path) -> None:
