@@ -110,7 +110,8 @@ def prepare_search(
         dataset_settings: Where trials find the examples to fine-tune on.
         seed: All that is random follows from it.
         with_losses: Whether each decision is measured alone, for what samplers foresee. That takes as
-            long as some dozens of trials; where it was interrupted, it goes on.
+            long as some dozens of trials. Each is kept beside the bundle: where it was interrupted, or
+            the bundle is gone, it goes on.
 
     Returns:
         The search.
@@ -183,7 +184,6 @@ def prepare_search(
     losses = measure_losses(problem, distance, journal, stamp)
     shared = replace(shared, problem=replace(problem, losses=losses))
     _write(folder, shared, stamp)
-    journal.unlink()
     return shared.problem
 
 

@@ -5,13 +5,14 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from pocketkube.files.whole import sha256_of, write_text
 from pocketkube.stages.added import added_modules
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.code import code_digest
-from pocketkube.stages.configs import StageConfig
+from pocketkube.stages.configs import SearchRatiosConfig, StageConfig
 from pocketkube.stages.outside import outside_locations
 
 
@@ -23,6 +24,22 @@ def kept_place(cache: Path, call: StageCall) -> Path:
         call: The call, its inputs folders on this machine.
     """
     return cache / f"{call.stage}-{fingerprint(call)[:16]}"
+
+
+def trials_place(cache: Path, call: StageCall) -> Path | None:
+    """Where a search's trials are kept, for later ones that try more often or by another sampler.
+
+    Args:
+        cache: The folder of all that is kept.
+        call: The call, its inputs folders on this machine.
+
+    Returns:
+        None for a call that is no search.
+    """
+    if not isinstance(call.config, SearchRatiosConfig):
+        return None
+    same = replace(call, config=call.config.of_any_trials)
+    return cache / f".{call.stage}-{fingerprint(same)[:16]}.trials"
 
 
 def fingerprint(call: StageCall) -> str:

@@ -176,6 +176,13 @@ class SearchRatiosConfig(_Common):
     target: Target | None = None
     training: Training = Training()
 
+    @property
+    def of_any_trials(self) -> Self:
+        """The same, whatever says how often and by what is tried: a score holds for all of them."""
+        fields = type(self.search).model_fields
+        anyhow = {name: fields[name].default for name in ("sampler", "trials", "parallel")}
+        return self.model_copy(update={"search": self.search.model_copy(update=anyhow)})
+
     @classmethod
     def _parts(cls, spec: Spec, settings: StageSettings | None) -> dict[str, Any]:
         parts = super()._parts(spec, settings)

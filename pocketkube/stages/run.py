@@ -21,7 +21,7 @@ from pocketkube.launch.local_workers import LocalWorkers
 from pocketkube.launch.waiting import wait_for
 from pocketkube.processes.ranks import may_change, started_first, started_together, written_by_the_first
 from pocketkube.spec.model_files import is_model_file
-from pocketkube.stages.cache import data_digest, is_kept, kept_place, note_digests
+from pocketkube.stages.cache import data_digest, is_kept, kept_place, note_digests, trials_place
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.configs import LearningConfig, ModelConfig, NetworkConfig, TrainModelConfig
 from pocketkube.storage import backed_up, parse_uri, patiently, remove_if_possible
@@ -96,7 +96,10 @@ def _run_or_take(call: StageCall, cache: Path) -> Ran:
     may_write = not kept.is_dir() or os.access(cache, os.W_OK)
     # Another run that makes the same keeps it for this one, too.
     with _held(kept, "made") if may_write else nullcontext():
-        ran = Ran(True, 0.0) if is_kept(kept) else _run(replace(call, output=str(kept)))
+        if is_kept(kept):
+            ran = Ran(True, 0.0)
+        else:
+            ran = _run(replace(call, output=str(kept)), trials_place(cache, call))
         if ran.cached:
             _warn(kept)
         else:
@@ -105,7 +108,8 @@ def _run_or_take(call: StageCall, cache: Path) -> Ran:
     return ran
 
 
-def _run(call: StageCall) -> Ran:
+def _run(call: StageCall, lasting: Path | None = None) -> Ran:
+    """Runs a stage, its scratch folder `lasting` where that is to stay when the stage has ended."""
     began = time.monotonic()
     if workers_of(call) > 1 and not started_together():
         lease = _lease(Path(call.output), "lease")
@@ -122,15 +126,17 @@ def _run(call: StageCall) -> Ran:
     if starts and started_first():
         print(f"TensorFlow started in {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
     began = time.monotonic()
-    scratch = _scratch(output)
+    scratch = lasting or _scratch(output)
     inputs = {name: Path(folder) for name, folder in call.inputs.items()}
     # Those that a killed process has started may still be at it for a moment. Processes that may come
     # and go have it from the one that starts them.
-    with _held(output, "lease") if started_first() and not may_change() else nullcontext():
+    written = lasting or output
+    with _held(written, "lease") if started_first() and not may_change() else nullcontext():
         with written_by_the_first(output) as own, _backed_up(scratch, call):
             work(call.config, inputs, own, scratch)
         if started_first():
-            shutil.rmtree(scratch, ignore_errors=True)
+            if lasting is None:
+                shutil.rmtree(scratch, ignore_errors=True)
             _warn(output)
     return Ran(False, time.monotonic() - began)
 

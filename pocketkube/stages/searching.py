@@ -15,6 +15,8 @@ from pocketkube.search.evaluation import Evaluator
 from pocketkube.search.experiment import run_experiment
 from pocketkube.search.facts import search_facts
 from pocketkube.search.found import write_found
+from pocketkube.search.journal import FILE as JOURNAL
+from pocketkube.search.journal import Journal
 from pocketkube.search.pool import Here, Pool, processes
 from pocketkube.search.prepared import open_prepared
 from pocketkube.search.problem import Problem
@@ -62,9 +64,16 @@ class SharedByTrials:
 def search_ratios(
     config: SearchRatiosConfig, inputs: Mapping[str, Path], output: Path, scratch: Path
 ) -> None:
-    """Searches, and writes the ratios of the best trial with what there is to know of the search."""
+    """Searches, and writes the ratios of the best trial with what there is to know of the search.
+
+    What stays in the scratch folder is small: trials and measured losses, for a later search.
+    """
     began, search = time.monotonic(), config.search
     shared = shared_by_trials(config, inputs, scratch)
+    # Trials of another sampler are no part of this one's; their scores are known all the same. So are
+    # those of another number at a time, from which others would have followed.
+    own = scratch / f"{search.sampler}-{search.parallel}"
+    others = [file.parent for file in scratch.glob(f"*/{JOURNAL}") if file.parent != own]
     with pool_of(shared, search.parallel) as pool:
         trials = run_experiment(
             shared.problem,
@@ -72,8 +81,8 @@ def search_ratios(
             pool,
             trials=search.trials,
             seed=config.seed,
-            # Trials of another sampler are no part of this one's; their scores are known all the same.
-            folder=scratch / search.sampler,
+            folder=own,
+            remembered=[trial for folder in others for trial in Journal(folder).trials()],
         )
     facts = search_facts(
         shared.problem,
@@ -86,6 +95,7 @@ def search_ratios(
         prepared_seconds=shared.seconds,
     )
     write_found(output, shared.problem, facts)
+    shutil.rmtree(shared.folder)
 
 
 def shared_by_trials(
@@ -138,11 +148,8 @@ def _opened_again(folder: Path) -> Evaluator | None:
 
 
 def _stamp(config: SearchRatiosConfig, inputs: Mapping[str, Path]) -> str:
-    names = {"sampler", "trials", "parallel"}
-    anyhow = {name: type(config.search).model_fields[name].default for name in names}
-    same = config.model_copy(update={"search": config.search.model_copy(update=anyhow)})
     places = {name: str(folder) for name, folder in inputs.items()}
-    return fingerprint(StageCall("search_ratios", same, places, ""))
+    return fingerprint(StageCall("search_ratios", config.of_any_trials, places, ""))
 
 
 def _keep_only(folder: Path, stamp: str) -> None:

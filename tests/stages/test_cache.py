@@ -267,7 +267,7 @@ def test_of_two_runs_that_make_the_same_one_makes_it_and_the_other_takes_it(
     begun = threading.Event()
     cached: list[bool] = []
 
-    def make(call: StageCall) -> run.Ran:
+    def make(call: StageCall, lasting: Path | None = None) -> run.Ran:
         begun.set()
         time.sleep(0.5)
         with replaced_folder(Path(call.output)) as folder:
@@ -293,7 +293,7 @@ def test_of_two_runs_that_make_the_same_one_makes_it_and_the_other_takes_it(
 
 
 def test_a_cache_that_is_only_read_is_taken_from(tmp_path: Path, monkeypatch, capsys) -> None:
-    def make(call: StageCall) -> run.Ran:
+    def make(call: StageCall, lasting: Path | None = None) -> run.Ran:
         with replaced_folder(Path(call.output)) as folder:
             (folder / "bundle.json").write_text("{}")
         return run.Ran(False, 0.5)

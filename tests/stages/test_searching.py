@@ -18,6 +18,8 @@ import yaml
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
 from pocketkube.search.comparison import ComparisonFacts
+from pocketkube.search.evaluation import Evaluator
+from pocketkube.search.judging import Judged
 from pocketkube.spec import parse_spec, settings_document
 from pocketkube.spec.sections import PruneChannels
 from pocketkube.stages import searching
@@ -206,6 +208,40 @@ def test_another_sampler_does_not_take_up_the_trials_of_one_that_was_killed(
     assert found == ["uniform", "uniform"]
 
 
+def test_more_trials_or_another_sampler_measure_nothing_again(
+    job: tuple[Path, dict[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[tuple[int, ...]] = []
+    judge = Evaluator._judged
+
+    def counted(self: Evaluator, levels: tuple[int, ...], *others: Any) -> Judged:
+        measured.append(levels)
+        return judge(self, levels, *others)
+
+    monkeypatch.setattr(Evaluator, "_judged", counted)
+    shutil.copytree(job[0] / "cache", tmp_path / "cache")
+
+    def searched(**changes: Any) -> list[dict[str, str]]:
+        step = step_named(parse_spec(SPEC | {"search": SPEC["search"] | changes}), SEARCH)
+        inputs = {name: str(job[1][key]) for name, key in step.inputs.items()}
+        found = tmp_path / "found"
+        assert not run_stage(
+            StageCall(step.stage, step.config, inputs, str(found)), tmp_path / "cache"
+        ).cached
+        with (found / "trials.csv").open() as file:
+            return list(csv.DictReader(file))
+
+    five = searched(trials=5)
+    with (job[1][SEARCH] / "trials.csv").open() as file:
+        assert five[:4] == list(csv.DictReader(file))
+    assert len(measured) == 1
+    # The first trial of milp is what the losses foresee to be the best, and is new.
+    searched(sampler="milp", trials=1)
+    assert len(measured) == 2
+    # No examples stay there.
+    assert not list((tmp_path / "cache").glob(".search_ratios-*/**/*.npy"))
+
+
 def interrupt(*args: object) -> None:
     raise KeyboardInterrupt
 
@@ -279,7 +315,7 @@ def test_ratios_of_another_stage_are_refused(tmp_path: Path) -> None:
 
 
 def lines(cache: Path) -> list[dict[str, Any]]:
-    journals = list(cache.glob(".search_ratios-*.partial/*/trials.jsonl"))
+    journals = list(cache.glob(".search_ratios-*.trials/*/trials.jsonl"))
     return [json.loads(line) for file in journals for line in file.read_text().splitlines()]
 
 
@@ -287,18 +323,19 @@ def lines(cache: Path) -> list[dict[str, Any]]:
 def test_a_killed_search_goes_on_where_it_was(
     job: tuple[Path, dict[str, Path]], tmp_path: Path
 ) -> None:
-    folder, _ = job
+    cache = tmp_path / "cache"
+    shutil.copytree(job[0] / "cache", cache, ignore=shutil.ignore_patterns("*search_ratios-*"))
     search = SPEC["search"] | {"trials": 12, "parallel": 2}
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC | {"search": search}))
     words = ["search", "spec.yaml", "-o", "out"]
     command = [sys.executable, "-m", "pocketkube", *words]
-    environment = os.environ | {"POCKETKUBE_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"POCKETKUBE_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
     first = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     ended: list[dict[str, Any]] = []
     while len(ended) < 3:
         assert first.poll() is None, first.communicate()[1]
         time.sleep(0.05)
-        ended = [line for line in lines(folder / "cache") if line.get("score") is not None]
+        ended = [line for line in lines(cache) if line.get("score") is not None]
     started = psutil.Process(first.pid).children(recursive=True)
     assert len(started) >= 2
     first.send_signal(signal.SIGKILL)
