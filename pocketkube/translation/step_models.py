@@ -210,11 +210,20 @@ class _Run:
             return [_Value(of_step)] * len(node.outputs)
         args, kwargs = filled_in(node, tensors)
         made = keras.tree.flatten(op(*args, **kwargs))
-        return [_Value(of_step, self._here(x) if of_step else x) for x in made]
+        return [
+            _Value(of_step, self._here(x, of.shape) if of_step else x)
+            for x, of in zip(made, node.outputs, strict=True)
+        ]
 
-    def _here(self, x: Any) -> Any:
-        """This position of what was computed for all of them, of a weight or constant of each."""
-        if self._given is None or len(x.shape) < 2 or x.shape[1] != self._length:
+    def _here(self, x: Any, whole: Sequence[int | None]) -> Any:
+        """This position of what was computed for all of them, of a weight or constant of each.
+
+        Args:
+            x: What a call gave in this step.
+            whole: Its shape in the whole model. Of one position alone something is shorter.
+        """
+        is_whole = tuple(x.shape[1:]) == tuple(whole[1:])
+        if self._given is None or not is_whole or len(whole) < 2 or whole[1] != self._length:
             return x
         at = self._given[POSITION]
         return ops.take_along_axis(x, ops.reshape(at, (-1, *[1] * (len(x.shape) - 1))), axis=1)

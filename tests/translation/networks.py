@@ -29,6 +29,19 @@ class Positions(layers.Layer):
         return x + self.each
 
 
+def read_by_softmax(vocabulary: int) -> keras.Model:
+    """Source and target of one length, its scores a table of the source by the target."""
+    source, target = (keras.Input((LENGTH,), dtype="int32") for _ in range(2))
+    memory, x = layers.Embedding(vocabulary, 8)(source), layers.Embedding(vocabulary, 8)(target)
+    x = x + layers.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True)
+    scores = layers.Softmax(axis=1)(layers.Dot(axes=(2, 2))([memory, x]))
+    x = layers.Concatenate()([layers.Dot(axes=(1, 1))([scores, memory]), x])
+    model, rng = keras.Model([source, target], layers.Dense(vocabulary)(x)), np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(0, 1, weight.shape))
+    return model
+
+
 class AllAtOnce(layers.Layer):
     """Computes of all positions alone."""
 

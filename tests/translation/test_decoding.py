@@ -11,7 +11,7 @@ from pocketkube.errors import UserError
 from pocketkube.translation.bleu import bleu
 from pocketkube.translation.keras_decoder import KerasDecoder
 from pocketkube.translation.search import beam_search, greedy_search
-from tests.translation.networks import LENGTH, own_model, sentences, small_model
+from tests.translation.networks import LENGTH, own_model, read_by_softmax, sentences, small_model
 
 VOCABULARY = 12
 layers = keras.layers
@@ -76,6 +76,11 @@ def test_positions_of_a_model_of_ones_own_are_those_of_the_whole_model(sources, 
     found = greedy_search(KerasDecoder(model), sources)
     assert found == greedy_search(Recomputing(model), sources)
     assert len({token for each in found for token in each}) > 2
+
+
+def test_a_table_of_as_many_rows_as_positions_is_none_of_positions(sources) -> None:
+    model, short = read_by_softmax(VOCABULARY), sources[:, :LENGTH]
+    assert greedy_search(KerasDecoder(model), short) == greedy_search(Recomputing(model), short)
 
 
 def test_a_layer_that_fails_at_one_position_is_no_fault_of_the_program() -> None:
