@@ -157,9 +157,11 @@ def _best_runs(line: _SortedBlocks, ends: np.ndarray, firsts: np.ndarray, count:
     lasts = np.append(firsts[1:], len(ends)) - 1
     sizes = lasts - firsts + 1
     first, last = np.repeat(firsts, sizes), np.repeat(lasts, sizes)
-    points = _Points(ends.astype(np.float64), line.sums[ends], first, _halves(first, last))
-    chosen = points.first
-    best, squares = line.cost(np.repeat(begins, sizes), ends), line.squares[ends]
+    of = np.repeat(begins, sizes)
+    # From each block's own beginning: small costs would drown in the sums of all blocks before.
+    sums, squares = line.sums[ends] - line.sums[of], line.squares[ends] - line.squares[of]
+    points = _Points(ends.astype(np.float64), sums, first, _halves(first, last))
+    chosen, best = points.first, line.cost(of, ends)
     choices = []
     for _ in range(count - 1):
         chosen = _last_runs(points, best - squares, chosen)

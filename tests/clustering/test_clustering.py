@@ -104,6 +104,16 @@ def test_blocks_that_are_divided_in_parts_are_divided_as_each_alone() -> None:
         np.testing.assert_allclose(together[place], alone, rtol=1e-6)
 
 
+def test_blocks_with_numbers_far_away_are_divided_as_each_alone() -> None:
+    """However many stand before: what is near is not lost in the sums of all."""
+    values = np.random.default_rng(0).normal(size=(60, 300)).astype("float32")
+    values[:, 0] = 1e6
+    owners = np.repeat(np.arange(60), 300)
+    together = kmeans(values.ravel(), owners, 60, 64)
+    last = kmeans(values[-1], np.zeros(300, int), 1, 64)
+    np.testing.assert_allclose(together[-1], last[0], rtol=1e-6)
+
+
 def test_quantiles_are_taken_equally_often() -> None:
     values = np.random.default_rng(0).standard_exponential(4096).astype("float32")
     centroids = quantiles(values, np.zeros(4096, int), 1, 8)
