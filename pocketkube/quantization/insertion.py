@@ -252,10 +252,22 @@ class _QuantizableBuilder(Rebuilder):
                 str(y.dtype).startswith("float")
                 and self._graph.is_used(number)
                 and not _are_closed(self._graph.readers_of(number))
+                and not self._is_joined(number)
             )
             # Each has a range of its own: an LSTM's second state may be of any size.
             found.append(self._round(y, path, "learned") if is_rounded else y)
         return found
+
+    def _is_joined(self, number: int) -> bool:
+        """Whether a tensor is concatenated: the converter brings a loop's states to no common range."""
+        return any(
+            _name_of(reader.op) in JOINS
+            or (
+                (is_one_of(reader.op, ONLY_MOVE) or _name_of(reader.op) in ONLY_MOVE_NAMES)
+                and any(map(self._is_joined, reader.outputs))
+            )
+            for reader in self._graph.readers_of(number)
+        )
 
     def carry_weights(self) -> None:
         self._maker.share()
@@ -556,6 +568,7 @@ ONLY_MOVE_NAMES = (
     "ArraySplit",
     "Unstack",
 )
+JOINS = ("Concatenate", "Stack")
 SAME_RANGE = (
     layers.AveragePooling1D,
     layers.AveragePooling2D,

@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 from keras import layers
 
+from pocketkube.deploy.convert import convert_litert
 from pocketkube.distillation.observed import Observed, features_of
 from pocketkube.errors import UserError
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.keras_private import flat_layers, mask_of
+from pocketkube.litert.running import LiteRTModel
 from pocketkube.models import build_model
 from pocketkube.quantization.fake_quantize import FakeQuantize
 from pocketkube.quantization.insertion import prepare
+from pocketkube.quantization.quantize import quantize
+from pocketkube.spec.sections import QuantizeWeights
 
 
 def settled(model: keras.Model, seed: int = 0) -> keras.Model:
@@ -310,6 +314,21 @@ def test_each_of_several_outputs_that_is_used_is_rounded(build, rounded, source)
     assert prepared.input_quantizers[id(read)].name.startswith(f"{source}_quantized")
     if len(model.outputs) > 1:
         assert prepared.model.output_names == model.output_names
+
+
+@pytest.mark.parametrize("join", [layers.Concatenate(), lambda x: keras.ops.stack(x, axis=1)])
+def test_states_that_are_joined_go_into_an_int8_file(join) -> None:
+    x = keras.Input((5, 3), name="x")
+    _, h, c = layers.LSTM(4, return_state=True)(x)
+    both = layers.Flatten()(join([layers.Reshape((4,))(h), c]))
+    model = settled(keras.Model(x, layers.Dense(2, name="read")(both)))
+    images = np.random.default_rng(0).normal(size=(64, 5, 3)).astype("float32")
+    quantized = quantize(model, QuantizeWeights(), [images], 0).model
+    file = LiteRTModel(convert_litert(quantized, "int8", rounds_itself=True))
+    answered = np.concatenate([outputs[0] for outputs in file.predict([images])])
+    wanted = model.predict(images, verbose=0)
+    # 8 bits are 256 steps from end to end.
+    assert np.abs(answered - wanted).mean() < 2 / 256 * np.ptp(wanted)
 
 
 def test_masking_of_a_number_that_no_level_holds_is_refused() -> None:
