@@ -126,7 +126,7 @@ def fit_where_better(
 
     Layers that cannot be fitted, as those that are called several times, do not make up for statistics
     that change before them. New ones are taken back where with them the loss of the examples held back
-    is clearly higher than that of the network as it was cut.
+    is clearly higher than that of the network as it was cut, and not lower than without them.
 
     Args:
         smaller, graph, keep, calibration, shown: As there.
@@ -144,9 +144,14 @@ def fit_where_better(
     anew = losses_of(smaller, held_back)
     if not is_clearly_worse(as_cut, anew):
         return not_fitted, []
+    fitted = smaller.get_weights()
     smaller.set_weights(weights)
-    not_fitted = fit_front_to_back(smaller, graph, keep, wanted(), calibration, shown, norms_anew=False)
-    return not_fitted, [kept_note(losses_of(smaller, held_back), anew)]
+    without = fit_front_to_back(smaller, graph, keep, wanted(), calibration, shown, norms_anew=False)
+    as_they_were = losses_of(smaller, held_back)
+    if is_clearly_worse(anew, as_they_were):
+        smaller.set_weights(fitted)
+        return not_fitted, []
+    return without, [kept_note(as_they_were, anew)]
 
 
 def fit_front_to_back(
