@@ -289,9 +289,10 @@ class Evaluator:
         data = self._training_data
         method.begin(rows_together(course, data.train.size))
         own = self._settings.quantize.learning_rate if self._settings.quantize else None
+        per_epoch = max(data.train.size // course.batch_size, 1)
         course = course.model_copy(
             update={
-                "epochs": 1,
+                "epochs": -(-steps // per_epoch),
                 "keep": "last",
                 "learning_rate": own or method.rate * course.learning_rate,
             }
@@ -319,18 +320,14 @@ class Evaluator:
         return FromTeachers(student, task, [teacher], Distillation(), seed=self._settings.seed)
 
     def _examples_to_train_on(self, steps: int) -> Dataset:
-        """As many as the steps need, the same for all trials; nothing is decided while they train.
-
-        Where there are fewer, they come again: one pass over all of them is as many steps as are asked
-        for.
-        """
+        """As many as the steps need, the same for all trials; nothing is decided while they train."""
         shared = self._shared
         if self._settings.dataset is None:
             raise UserError("search: fine_tune_steps need a dataset to train on.")
         dataset = load_dataset(self._settings.dataset)
-        needed = steps * self._settings.training.batch_size
-        found = materialize(dataset.train, needed, self._settings.seed)
-        inputs, labels = (tuple(_repeated(array, needed) for array in part) for part in found)
+        inputs, labels = materialize(
+            dataset.train, steps * self._settings.training.batch_size, self._settings.seed
+        )
         taken = examples_of_arrays(inputs, labels, dataset.train.labels)
         # One for each process that trains: none of them can judge an empty batch.
         xs, ys = (tuple(x[: started_size()] for x in part) for part in shared.validation)
@@ -391,8 +388,3 @@ class Evaluator:
                 "costs": dict(found.costs),
             }
             write_text(file, json.dumps(facts))
-
-
-def _repeated(array: np.ndarray, count: int) -> np.ndarray:
-    """So many rows of an array: its own, and again from the first one on."""
-    return array if len(array) == count else np.take(array, np.arange(count) % len(array), axis=0)

@@ -23,16 +23,7 @@ from pocketkube.search.space_of import SearchedStages
 from pocketkube.spec.sections import Training
 from pocketkube.training.evaluation import evaluate
 from pocketkube.training.loop import train
-from pocketkube.training.method import Method
-from tests.search.nets import (
-    bits,
-    dataset,
-    patterns,
-    prepare_trained_trials,
-    pruning,
-    sparsity,
-    trained,
-)
+from tests.search.nets import bits, dataset, prepare_trained_trials, pruning, sparsity, trained
 
 
 def prepared(folder: Path, searched: SearchedStages) -> Evaluator:
@@ -236,19 +227,6 @@ def test_steps_of_training_make_a_trial_better(tmp_path: Path) -> None:
         cheap = tuple(int(size // 4) for size in evaluator.problem.space.sizes)
         scores.append(evaluator.evaluate(cheap).score)
     assert scores[1] > scores[0]
-
-
-def test_a_trial_is_trained_for_as_many_steps_as_are_asked_for_however_few_examples_there_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps: list[tuple[int, int]] = []
-    (images,), (labels,) = patterns(1, 120)
-    source = prepare_trained_trials(tmp_path, pruning(reconstruct=False), 5, Training(batch_size=32))
-    np.savez(str(source.npz), x=images, y=labels)
-    evaluator = open_prepared(tmp_path / "bundle")
-    monkeypatch.setattr(Method, "before_step", lambda _, step, of, optimizer: steps.append((step, of)))
-    evaluator.evaluate(whole(evaluator))
-    assert steps == [(0, 5), (1, 5), (2, 5), (3, 5), (4, 5)]
 
 
 @pytest.mark.parametrize("own_rate", [None, 1e-3])

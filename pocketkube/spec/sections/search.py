@@ -15,7 +15,10 @@ class Evaluate(Settings):
     """How a trial is judged, on validation examples alone."""
 
     fine_tune_steps: int = Field(
-        0, ge=0, description="Steps of training, with training's settings, before a trial is scored."
+        0,
+        ge=0,
+        description="Steps of training, with training's settings, before a trial is scored; rounded up "
+        "to whole passes over the training examples where these are fewer.",
     )
     examples: int | None = Field(
         None, ge=1, description="Most validation examples that score a trial; all if unset."
