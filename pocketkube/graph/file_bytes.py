@@ -141,8 +141,12 @@ class FileBytes(Budget):
 
     @property
     def _container(self) -> int:
-        known = self.form.container_bytes
-        return self._facts.container if known is None else known
+        if self.form.container_bytes is not None:
+            return self.form.container_bytes
+        # As if some zeros were left out: were it decided by all matrices together, no cost would be a
+        # sum of theirs any more.
+        code = DENSIFY_CODE_BYTES if self.form.leaves_zeros_out else 0
+        return self._facts.container + code
 
     def _without_zeros(
         self, counts: np.ndarray, sizes: np.ndarray, size_bytes: np.ndarray, sparsity: np.ndarray
@@ -158,7 +162,6 @@ class FileBytes(Budget):
         indices = stored * _index_bytes(sizes / np.maximum(rows, 1) - 1)
         starts = (rows + 1) * _index_bytes(stored)
         extra = np.where(is_sparse, indices + starts + DENSIFY_BYTES[self.form.numbers], 0).sum(axis=1)
-        extra += DENSIFY_CODE_BYTES * is_sparse.any(axis=1)
         return np.where(is_sparse, FLOAT_BYTES[self.form.numbers] * stored, size_bytes), extra
 
     @cached_property

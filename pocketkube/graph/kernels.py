@@ -78,6 +78,8 @@ def input_axes(layer: Any) -> dict[int, tuple[int, ...]]:
     found: dict[int, tuple[int, ...]] = {}
     for _, one in (("", layer), *named_layers(layer)):
         kind = known_as(one)
+        if not one.built:
+            continue
         if kind is layers.EinsumDense:
             terms, out = one.equation.split("->")
             letters = terms.split(",")[1].strip()

@@ -113,6 +113,24 @@ class Problem:
             self.limit.cost == "mean_bits" and searched == {"bits"}
         )
 
+    @cached_property
+    def cheapest(self) -> tuple[int, ...]:
+        """The choice that costs least: the lowest levels of all, unless others may cost less.
+
+        Then of each parameter that level which costs least with all others at their lowest.
+        """
+        sizes = self.space.sizes
+        lowest = np.zeros(len(sizes), int)
+        if not self.is_monotone:
+            owners = np.repeat(np.arange(len(sizes)), sizes)
+            singles = np.tile(lowest, (len(owners), 1))
+            starts = np.cumsum(sizes) - sizes
+            singles[np.arange(len(owners)), owners] = np.arange(len(owners)) - starts[owners]
+            costs = np.split(self.costs(singles), starts[1:])
+            other = np.array([int(each.argmin()) for each in costs])
+            lowest = min(lowest, other, key=self.cost)
+        return tuple(lowest.tolist())
+
     def counts(self, choices: np.ndarray) -> np.ndarray:
         """Units that each of the network's groups keeps, `[choices, groups]`.
 

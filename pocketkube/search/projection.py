@@ -51,17 +51,16 @@ def project(problem: Problem, point: np.ndarray) -> Projected:
     space, most = problem.space, problem.limit.most
     point = np.clip(np.nan_to_num(np.asarray(point, float), nan=0.5, posinf=1.0, neginf=0.0), 0.0, 1.0)
     owners, starts_at = _order(space.sizes, point)
-    cheapest = np.zeros(len(space.sizes), int)
-    lowest = problem.cost(cheapest)
+    lowest = problem.cost(problem.cheapest)
     if lowest > most and problem.is_monotone:
-        return Projected(tuple(cheapest.tolist()), lowest, False)
+        return Projected(problem.cheapest, lowest, False)
     if problem.is_monotone:
         taken = _last_within(problem, owners)
     else:
         taken = _nearest_within(problem, owners, int(np.searchsorted(starts_at, 0.0)))
     if taken < 0:
-        return Projected(tuple(cheapest.tolist()), lowest, False)
-    choice = np.bincount(owners[:taken], minlength=len(cheapest))
+        return Projected(problem.cheapest, lowest, lowest <= most)
+    choice = np.bincount(owners[:taken], minlength=len(space.sizes))
     choice, cost = _fill(problem, choice, owners[taken:])
     return Projected(tuple(choice.tolist()), cost, True)
 

@@ -144,8 +144,7 @@ def refuse_unreachable(problem: Problem) -> None:
     Raises:
         UserError: If not even the cheapest levels reach the limit, or the lowest budget of a front.
     """
-    cheapest = np.zeros(len(problem.space.parameters), int)
-    least, most = problem.cost(cheapest), problem.limit.most
+    least, most = problem.cost(problem.cheapest), problem.limit.most
     what = "target"
     if problem.front is not None:
         most, what = problem.front.least, "lowest budget of front"

@@ -12,12 +12,14 @@ from pocketkube.errors import UserError
 from pocketkube.graph.cost import profile_model
 from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.pruning.pruner import Pruner
+from pocketkube.search.cost_terms import interacting
 from pocketkube.search.measured_file import with_measured_file
 from pocketkube.search.prepared import prepare_search
 from pocketkube.search.problem import Problem
+from pocketkube.search.projection import project
 from pocketkube.search.ratios import ratios_of
 from pocketkube.search.space import Space
-from pocketkube.search.space_of import SearchedStages, problem_of
+from pocketkube.search.space_of import SearchedStages, problem_of, refuse_unreachable
 from pocketkube.spec.sections import (
     PruneChannels,
     Quantize,
@@ -158,6 +160,30 @@ def test_no_file_with_fewer_zeros_is_larger_than_foreseen() -> None:
         file = foreseen_file([SparsifyWeights(ratios=ratios)], model, examples)
         # A tensor begins at a multiple of 16.
         assert -names_too_many <= len(file) - problem.cost(choice, "bytes") <= 16
+
+
+def test_where_zeros_cost_more_than_they_save_the_network_as_it_is_may_be_the_smallest() -> None:
+    x = images = keras.Input((8,))
+    for number in range(10):
+        x = layers.Dense(8, activation="relu", name=f"small_{number}")(x)
+    model = keras.Model(images, layers.Dense(4)(x))
+    asked = SearchedStages(Search(over=("sparsify_weights",)), (ZEROS,), Target(max_size=10**6))
+    problem = problem_of(model, cost_model_of(model), asked, whole=profile_model(model))
+    content = widest_file((ZEROS,), asked.search.over, model, (np.zeros((1, 8), np.float32),))
+    problem = with_measured_file(problem, content)
+    # What samplers that solve for the cost need: it is a sum of what each layer takes.
+    assert interacting(problem) == ()
+    sizes = problem.space.sizes
+    sparsest, whole = (problem.cost(choice, "bytes") for choice in (sizes * 0, sizes - 1))
+    assert problem.cost(problem.cheapest) <= whole < sparsest
+    between = problem.limited((whole + sparsest) / 2)
+    refuse_unreachable(between)
+    for point in (0.0, 0.5, 1.0):
+        found = project(between, np.full(len(sizes), point))
+        assert found.fits
+        assert problem.cost(found.choice) <= between.limit.most
+    with pytest.raises(UserError, match="cannot be reached"):
+        refuse_unreachable(problem.limited(problem.cost(problem.cheapest) - 1))
 
 
 def test_a_target_that_the_measured_file_cannot_reach_is_refused_before_any_trial(
