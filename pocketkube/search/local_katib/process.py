@@ -179,13 +179,23 @@ def names_file(command: Command, metrics_path: str) -> bool:
 
 
 def _placed(text: str, metrics_path: str, metrics_file: str) -> str:
-    return _whole_path(metrics_path).sub(lambda _: metrics_file, text) if metrics_path else text
+    whole = _whole_path(metrics_path)
+    if not metrics_path or not whole.search(text):
+        return text
+    # Beside the file may stand others of its name, as metrics.log.tmp that is renamed to it.
+    return _path(metrics_path, r"(?=\.\w)").sub(
+        lambda _: metrics_file, whole.sub(lambda _: metrics_file, text)
+    )
 
 
 def _whole_path(path: str) -> re.Pattern[str]:
     """A path that is no part of a longer one; it may follow a short option, as in -o/data/m."""
-    before = r"(?:(?<![\w./~}-])|(?<=\s-\w)|(?<=^-\w))"
-    return re.compile(rf"{before}{re.escape(path)}(?![\w./-])")
+    return _path(path, r"(?![\w./-])")
+
+
+def _path(path: str, after: str) -> re.Pattern[str]:
+    before = r"(?:(?<![\w./~}-])|(?<=\s-\w)|(?<=^-\w)|(?<=\bfile://))"
+    return re.compile(f"{before}{re.escape(path)}{after}")
 
 
 def missing(command: Command, environment: Mapping[str, str]) -> list[str]:

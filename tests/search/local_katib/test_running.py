@@ -240,6 +240,11 @@ def test_other_paths_that_begin_or_end_as_the_metrics_file_are_left_alone() -> N
         "-c",
         "tune a; b >/r/metrics.log; c >/data/m2",
     ]
+    aside = "a >/data/m.tmp && mv /data/m.tmp /data/m && b /data/m-2"
+    assert run(aside)[-1] == (
+        "tune a >/r/metrics.log.tmp && mv /r/metrics.log.tmp /r/metrics.log && b /data/m-2"
+    )
+    assert run("--out=file:///data/m") == ["tune", "--out=file:///r/metrics.log"]
     assert not names_file(Command(("tune", *others), {}, (), ""), "/data/m")
 
 
