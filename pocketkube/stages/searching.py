@@ -21,6 +21,7 @@ from pocketkube.search.pool import Here, Pool, processes
 from pocketkube.search.prepared import open_prepared
 from pocketkube.search.problem import Problem
 from pocketkube.search.samplers import sampler_named
+from pocketkube.search.trial import Trial
 from pocketkube.spec.sections import Import
 from pocketkube.stages.cache import fingerprint
 from pocketkube.stages.call import StageCall
@@ -69,11 +70,9 @@ def search_ratios(
     What stays in the scratch folder is small: trials and measured losses, for a later search.
     """
     began, search = time.monotonic(), config.search
-    shared = shared_by_trials(config, inputs, scratch)
-    # Trials of another sampler are no part of this one's; their scores are known all the same. So are
-    # those of another number at a time, from which others would have followed.
     own = scratch / f"{search.sampler}-{search.parallel}"
-    others = [file.parent for file in scratch.glob(f"*/{JOURNAL}") if file.parent != own]
+    remembered = _trials_of_others(scratch, own)
+    shared = shared_by_trials(config, inputs, scratch)
     with pool_of(shared, search.parallel) as pool:
         trials = run_experiment(
             shared.problem,
@@ -82,7 +81,7 @@ def search_ratios(
             trials=search.trials,
             seed=config.seed,
             folder=own,
-            remembered=[trial for folder in others for trial in Journal(folder).trials()],
+            remembered=remembered,
         )
     facts = search_facts(
         shared.problem,
@@ -95,7 +94,25 @@ def search_ratios(
         prepared_seconds=shared.seconds,
     )
     write_found(output, shared.problem, facts)
-    shutil.rmtree(shared.folder)
+    # The output stands; a folder of files that are still open cannot go on every file system.
+    shutil.rmtree(shared.folder, ignore_errors=True)
+
+
+def _trials_of_others(scratch: Path, own: Path) -> list[Trial]:
+    """Trials of other searches of the same, whose scores are known.
+
+    They are no part of this one's: those of another sampler, or of another number at a time, from which
+    others would have followed.
+    """
+    found: list[Trial] = []
+    for file in sorted(scratch.glob(f"*/{JOURNAL}")):
+        if file.parent == own:
+            continue
+        try:
+            found += Journal(file.parent).trials()
+        except UserError as error:
+            print(f"Not looked at: {error}", file=sys.stderr, flush=True)
+    return found
 
 
 def shared_by_trials(

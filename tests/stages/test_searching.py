@@ -209,7 +209,10 @@ def test_another_sampler_does_not_take_up_the_trials_of_one_that_was_killed(
 
 
 def test_more_trials_or_another_sampler_measure_nothing_again(
-    job: tuple[Path, dict[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: tuple[Path, dict[str, Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     measured: list[tuple[int, ...]] = []
     judge = Evaluator._judged
@@ -238,6 +241,11 @@ def test_more_trials_or_another_sampler_measure_nothing_again(
     # The first trial of milp is what the losses foresee to be the best, and is new.
     searched(sampler="milp", trials=1)
     assert len(measured) == 2
+    # What another search wrote and this one cannot read stands in nobody's way.
+    for file in (tmp_path / "cache").glob(".search_ratios-*/milp-*/trials.jsonl"):
+        file.write_text(f"none\n{file.read_text()}")
+    searched(sampler="random", trials=1)
+    assert "Not looked at: " in capsys.readouterr().err
     # No examples stay there.
     assert not list((tmp_path / "cache").glob(".search_ratios-*/**/*.npy"))
 
