@@ -111,9 +111,7 @@ def cost_terms(problem: Problem, anchor: np.ndarray, pairs: Pairs) -> CostTerms:
     """
     sizes = problem.space.sizes
     starts = np.cumsum(sizes) - sizes
-    singles = np.tile(anchor, (sizes.sum(), 1))
-    owners = np.repeat(np.arange(len(sizes)), sizes)
-    singles[np.arange(len(owners)), owners] = np.arange(len(owners)) - starts[owners]
+    singles = problem.space.changes(anchor)
     blocks = [singles]
     for one, two in pairs:
         block = np.tile(anchor, (sizes[one] * sizes[two], 1))
@@ -122,9 +120,9 @@ def cost_terms(problem: Problem, anchor: np.ndarray, pairs: Pairs) -> CostTerms:
         blocks.append(block)
     found = problem.excess(np.concatenate(blocks))
     constant = float(found[starts[0] + anchor[0]])
-    single = found[: len(owners)] - constant
-    double = np.zeros((len(owners), len(owners)))
-    start = len(owners)
+    single = found[: len(singles)] - constant
+    double = np.zeros((len(singles), len(singles)))
+    start = len(singles)
     for one, two in pairs:
         here = slice(starts[one], starts[one] + sizes[one])
         there = slice(starts[two], starts[two] + sizes[two])

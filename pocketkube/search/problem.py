@@ -122,11 +122,7 @@ class Problem:
         sizes = self.space.sizes
         lowest = np.zeros(len(sizes), int)
         if not self.is_monotone:
-            owners = np.repeat(np.arange(len(sizes)), sizes)
-            singles = np.tile(lowest, (len(owners), 1))
-            starts = np.cumsum(sizes) - sizes
-            singles[np.arange(len(owners)), owners] = np.arange(len(owners)) - starts[owners]
-            costs = np.split(self.costs(singles), starts[1:])
+            costs = np.split(self.costs(self.space.changes(lowest)), np.cumsum(sizes)[:-1])
             other = np.array([int(each.argmin()) for each in costs])
             lowest = min(lowest, other, key=self.cost)
         return tuple(lowest.tolist())

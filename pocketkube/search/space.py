@@ -61,6 +61,18 @@ class Space:
             0 <= level < size for level, size in zip(choice, self.sizes, strict=True)
         )
 
+    def changes(self, choice: np.ndarray) -> np.ndarray:
+        """A choice with one parameter at each of its levels in turn, `[all levels, parameters]`.
+
+        Args:
+            choice: `[parameters]`.
+        """
+        owners = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        starts = np.cumsum(self.sizes) - self.sizes
+        found = np.tile(choice, (len(owners), 1))
+        found[np.arange(len(owners)), owners] = np.arange(len(owners)) - starts[owners]
+        return found
+
     def values(self, choice: np.ndarray) -> dict[str, float]:
         """The value that each parameter has, by its name.
 
