@@ -262,10 +262,7 @@ class _QuantizableBuilder(Rebuilder):
         """Whether a tensor is concatenated: the converter brings a loop's states to no common range."""
         return any(
             _name_of(reader.op) in JOINS
-            or (
-                (is_one_of(reader.op, ONLY_MOVE) or _name_of(reader.op) in ONLY_MOVE_NAMES)
-                and any(map(self._is_joined, reader.outputs))
-            )
+            or (_moves(reader.op) and any(map(self._is_joined, reader.outputs)))
             for reader in self._graph.readers_of(number)
         )
 
@@ -511,8 +508,12 @@ def _name_of(op: Any) -> str:
 
 def _only_moves(node: Any) -> bool:
     """Whether a call gives nothing but values that it takes."""
-    op = node.operation
-    return is_one_of(op, ONLY_MOVE) or (_name_of(op) in ONLY_MOVE_NAMES and not _pads_with(node))
+    return _moves(node.operation) and not _pads_with(node)
+
+
+def _moves(op: Any) -> bool:
+    """Whether an operation gives what it takes, in other places; `Pad` may add a number."""
+    return is_one_of(op, ONLY_MOVE) or _name_of(op) in ONLY_MOVE_NAMES
 
 
 def _pads_with(node: Any) -> bool:

@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,6 @@ class Evaluator:
         self._levels: CalibratedLevels | None = None
         self._judge: Judge | None = None
         self._training_data: Dataset | None = None
-        self._wanted: tuple[Wanted, ...] | None = None
         self._model = unwrapped(shared.model, SPECTRAL)
         if self._settings.prune is not None:
             self._graph = trace_channels(self._model)
@@ -256,17 +256,14 @@ class Evaluator:
         keep = keep_best(self._ranking, counts)
         smaller = remove_channels(self._model, self._graph, keep)
         if self._fits:
-            fit_where_better(smaller, self._graph, keep, self._wanted_outputs, self._calibration)
+            fit_where_better(smaller, self._graph, keep, lambda: self._wanted, self._calibration)
         return smaller
 
-    def _wanted_outputs(self) -> tuple[Wanted, ...]:
-        """What layers of the uncut network give, computed once for all assignments."""
-        if self._wanted is None:
-            paths = fitted_paths(self._graph)
-            self._wanted = tuple(
-                wanted_outputs(self._model, paths, self._calibration, self._settings.seed)
-            )
-        return self._wanted
+    @cached_property
+    def _wanted(self) -> tuple[Wanted, ...]:
+        """What layers of the uncut network give, the same for all assignments."""
+        paths = fitted_paths(self._graph)
+        return tuple(wanted_outputs(self._model, paths, self._calibration, self._settings.seed))
 
     @property
     def _fits(self) -> bool:

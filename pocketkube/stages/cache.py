@@ -34,12 +34,13 @@ def trials_place(cache: Path, call: StageCall) -> Path | None:
         call: The call, its inputs folders on this machine.
 
     Returns:
-        None for a call that is no search.
+        None for a call that is no search, or where they are another user's.
     """
     if not isinstance(call.config, SearchRatiosConfig):
         return None
     same = replace(call, config=call.config.of_any_trials)
-    return cache / f".{call.stage}-{fingerprint(same)[:16]}.trials"
+    place = cache / f".{call.stage}-{fingerprint(same)[:16]}.trials"
+    return None if place.is_dir() and not os.access(place, os.W_OK) else place
 
 
 def fingerprint(call: StageCall) -> str:

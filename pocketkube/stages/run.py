@@ -99,11 +99,7 @@ def _run_or_take(call: StageCall, cache: Path) -> Ran:
         if is_kept(kept):
             ran = Ran(True, 0.0)
         else:
-            lasting = trials_place(cache, call)
-            if lasting is not None and lasting.is_dir() and not os.access(lasting, os.W_OK):
-                # Another user's.
-                lasting = None
-            ran = _run(replace(call, output=str(kept)), lasting)
+            ran = _run(replace(call, output=str(kept)), trials_place(cache, call))
         if ran.cached:
             _warn(kept)
         else:

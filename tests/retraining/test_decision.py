@@ -60,6 +60,16 @@ def decided(job: RetrainingJob, monkeypatch: pytest.MonkeyPatch) -> Decision:
     return decide(job)
 
 
+def decided_by_age(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any], **facts: Any
+) -> tuple[RetrainingJob, Decision]:
+    """A job whose deployed version is older than it may be, and the decision on its next partition."""
+    write_settings(folder, spec=spec, max_age_days=1e-6)
+    job = deploy(folder, "2026-01.npz", **facts)
+    add_partition(folder / "data", "2026-02", 0)
+    return job, decided(job, monkeypatch)
+
+
 def test_a_partition_with_other_classes_is_refused(tmp_path: Path, monkeypatch) -> None:
     write_settings(tmp_path, spec=SPEC | {"dataset": {"image_folder": "x"}})
     images(tmp_path / "data" / "2026-01", "cat", "dog", "fox")
@@ -140,10 +150,8 @@ def test_channels_of_a_version_that_kept_them_all_are_chosen_by_the_target(
         "stages": ["prune_channels", "quantize_weights"],
         "search": {"over": ["prune_channels", "quantize_weights"], "sampler": "tpe"},
     }
-    write_settings(tmp_path, spec=spec, max_age_days=1e-6)
-    job = deploy(tmp_path, "2026-01.npz", kept={"conv1": [32, 32], "conv2": [64, 64]})
-    add_partition(tmp_path / "data", "2026-02", 0)
-    found = decided(job, monkeypatch)
+    whole = {"conv1": [32, 32], "conv2": [64, 64]}
+    job, found = decided_by_age(tmp_path, monkeypatch, spec, kept=whole)
     assert found.plan == "anew"
     assert "has no channels cut" in found.reasons[-1]
     assert parse_spec(found.spec).search == job.spec.search
@@ -160,10 +168,7 @@ def test_channels_and_zeros_of_one_speedup_are_searched_for_anew_together(
         "stages": [{"prune_channels": {"budget": "parameters"}}, "sparsify_weights"],
         "search": {"over": over, "sampler": sampler, "front": front},
     }
-    write_settings(tmp_path, spec=spec, max_age_days=1e-6)
-    job = deploy(tmp_path, "2026-01.npz")
-    add_partition(tmp_path / "data", "2026-02", 0)
-    found = decided(job, monkeypatch)
+    job, found = decided_by_age(tmp_path, monkeypatch, spec)
     assert found.plan == "anew"
     assert "weighs channels against zeros" in found.reasons[-1]
     made = parse_spec(found.spec)
@@ -183,10 +188,7 @@ def test_bits_are_searched_for_where_channels_are_those_of_the_deployed_version(
             "front": {"max_size": [20_000, 40_000]},
         },
     }
-    write_settings(tmp_path, spec=spec, max_age_days=1e-6)
-    job = deploy(tmp_path, "2026-01.npz")
-    add_partition(tmp_path / "data", "2026-02", 0)
-    found = decided(job, monkeypatch)
+    job, found = decided_by_age(tmp_path, monkeypatch, spec)
     made = parse_spec(found.spec)
     assert found.plan == "stored"
     assert made.target == job.spec.target
@@ -198,14 +200,9 @@ def test_a_layer_keeps_its_channels_whatever_multiples_the_spec_names(
     tmp_path: Path, monkeypatch
 ) -> None:
     """84 units are no multiple of 8, nor are 76 of them, as a target left."""
-    write_settings(tmp_path, max_age_days=1e-6)
-    job = deploy(tmp_path, "2026-01.npz", kept={"conv1": [3, 6], "dense2": [76, 84]})
-    add_partition(tmp_path / "data", "2026-02", 0)
-    (pruning,) = (
-        stage
-        for stage in parse_spec(decided(job, monkeypatch).spec).stages
-        if isinstance(stage, PruneChannels)
-    )
+    kept = {"conv1": [3, 6], "dense2": [76, 84]}
+    _, found = decided_by_age(tmp_path, monkeypatch, SPEC, kept=kept)
+    (pruning,) = (stage for stage in parse_spec(found.spec).stages if isinstance(stage, PruneChannels))
     pruned = prune(build_model("lenet", (16, 16, 1), 10), pruning)
     assert {name: pruned.kept[name] for name in ("conv1", "dense2")} == {
         "conv1": (3, 6),

@@ -108,6 +108,13 @@ PRUNE, LEVELS = PruneChannels(round_to=3), QuantizeWeights(bias_correction=False
 ZEROS, OF_FLOATS = SparsifyWeights(), QuantizeWeights(activation_bits="float", bias_correction=False)
 
 
+def zeros_searched(model: keras.Model, examples: tuple[np.ndarray, ...]) -> Problem:
+    """A search for zeros under a size that all choices keep, its bytes those of a measured file."""
+    asked = SearchedStages(Search(over=("sparsify_weights",)), (ZEROS,), Target(max_size=10**6))
+    problem = problem_of(model, cost_model_of(model), asked, whole=profile_model(model))
+    return with_measured_file(problem, widest_file((ZEROS,), asked.search.over, model, examples))
+
+
 @pytest.mark.parametrize(
     ("stages", "over"),
     [
@@ -149,9 +156,7 @@ def test_what_is_foreseen_is_what_the_file_takes(
 def test_no_file_with_fewer_zeros_is_larger_than_foreseen() -> None:
     model = attention()
     examples = (np.zeros((1, 12, 32), np.float32),)
-    asked = SearchedStages(Search(over=("sparsify_weights",)), (ZEROS,), Target(max_size=10**6))
-    problem = problem_of(model, cost_model_of(model), asked, whole=profile_model(model))
-    problem = with_measured_file(problem, widest_file((ZEROS,), asked.search.over, model, examples))
+    problem = zeros_searched(model, examples)
     sizes = problem.space.sizes
     names_too_many = 250 * len(sizes)
     rng = np.random.default_rng(0)
@@ -167,10 +172,7 @@ def test_where_zeros_cost_more_than_they_save_the_network_as_it_is_may_be_the_sm
     for number in range(10):
         x = layers.Dense(8, activation="relu", name=f"small_{number}")(x)
     model = keras.Model(images, layers.Dense(4)(x))
-    asked = SearchedStages(Search(over=("sparsify_weights",)), (ZEROS,), Target(max_size=10**6))
-    problem = problem_of(model, cost_model_of(model), asked, whole=profile_model(model))
-    content = widest_file((ZEROS,), asked.search.over, model, (np.zeros((1, 8), np.float32),))
-    problem = with_measured_file(problem, content)
+    problem = zeros_searched(model, (np.zeros((1, 8), np.float32),))
     # What samplers that solve for the cost need: it is a sum of what each layer takes.
     assert interacting(problem) == ()
     sizes = problem.space.sizes

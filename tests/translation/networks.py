@@ -29,6 +29,14 @@ class Positions(layers.Layer):
         return x + self.each
 
 
+def randomized(model: keras.Model) -> keras.Model:
+    """The model, its weights random ones."""
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(0, 1, weight.shape))
+    return model
+
+
 def read_by_softmax(vocabulary: int) -> keras.Model:
     """Source and target of one length, its scores a table of the source by the target."""
     source, target = (keras.Input((LENGTH,), dtype="int32") for _ in range(2))
@@ -36,10 +44,7 @@ def read_by_softmax(vocabulary: int) -> keras.Model:
     x = x + layers.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True)
     scores = layers.Softmax(axis=1)(layers.Dot(axes=(2, 2))([memory, x]))
     x = layers.Concatenate()([layers.Dot(axes=(1, 1))([scores, memory]), x])
-    model, rng = keras.Model([source, target], layers.Dense(vocabulary)(x)), np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(rng.normal(0, 1, weight.shape))
-    return model
+    return randomized(keras.Model([source, target], layers.Dense(vocabulary)(x)))
 
 
 class AllAtOnce(layers.Layer):
@@ -69,10 +74,7 @@ def own_model(vocabulary: int, positions: str = "weight", *, looks_back: bool = 
     if looks_back:
         x = x + layers.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True)
     x = x + layers.MultiHeadAttention(2, 4)(x, memory)
-    model, rng = keras.Model([source, target], layers.Dense(vocabulary)(x)), np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(rng.normal(0, 1, weight.shape))
-    return model
+    return randomized(keras.Model([source, target], layers.Dense(vocabulary)(x)))
 
 
 def sentences(vocabulary: int) -> np.ndarray:

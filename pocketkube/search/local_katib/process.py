@@ -183,9 +183,7 @@ def _placed(text: str, metrics_path: str, metrics_file: str) -> str:
     if not metrics_path or not whole.search(text):
         return text
     # Beside the file may stand others of its name, as metrics.log.tmp that is renamed to it.
-    return _path(metrics_path, r"(?=\.\w)").sub(
-        lambda _: metrics_file, whole.sub(lambda _: metrics_file, text)
-    )
+    return _path(metrics_path, r"(?![\w/-]|\.(?!\w))").sub(lambda _: metrics_file, text)
 
 
 def _whole_path(path: str) -> re.Pattern[str]:
