@@ -13,6 +13,8 @@ TOKENIZER_FILE = "sentencepiece.model"
 SAMPLES_FILE = "samples.npz"
 BENCHMARK_FILE = "benchmark.json"
 TABLE_FILE = "latency_table.json"
+# The networks that a latency table is measured on.
+NETWORKS_FILE = "networks.json"
 RESULT_FILE = "result.json"
 REPORT_FILE = "report.html"
 RATIOS_FILE = "ratios.yaml"

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pocketkube.errors import UserError
+from pocketkube.files.layout import NETWORKS_FILE
 from pocketkube.files.records import Document, Record, read_document, text_of
 from pocketkube.files.whole import write_text
 from pocketkube.latency_table.measuring import TimedNetwork
-
-_LIST = "networks.json"
 
 
 class _NetworkFile(Record):
@@ -39,7 +38,7 @@ def write_networks(networks: Sequence[TimedNetwork], folder: Path) -> None:
                 file=file,
             )
         )
-    write_text(folder / _LIST, text_of(_Networks(networks=tuple(told))))
+    write_text(folder / NETWORKS_FILE, text_of(_Networks(networks=tuple(told))))
 
 
 def read_networks(folder: Path) -> list[TimedNetwork]:
@@ -49,11 +48,11 @@ def read_networks(folder: Path) -> list[TimedNetwork]:
         UserError: If it is not there, or damaged.
     """
     networks = []
-    for told in read_document(_Networks, folder / _LIST).networks:
+    for told in read_document(_Networks, folder / NETWORKS_FILE).networks:
         file = folder / told.file
         if file.parent != folder or not file.is_file():
-            raise UserError(f"{folder / _LIST} names {told.file}, which is not beside it.")
+            raise UserError(f"{folder / NETWORKS_FILE} names {told.file}, which is not beside it.")
         networks.append(TimedNetwork(told.name, told.number_format, file.read_bytes(), told.fitted))
     if not networks:
-        raise UserError(f"{folder / _LIST} names no network.")
+        raise UserError(f"{folder / NETWORKS_FILE} names no network.")
     return networks

@@ -9,6 +9,7 @@ from pocketkube.errors import RejectedFile, UserError
 from pocketkube.files.whole import temporary_folder
 from pocketkube.processes.ranks import started_first
 from pocketkube.stages.call import StageCall
+from pocketkube.stages.replaceable import refuse_to_replace
 from pocketkube.stages.run import Ran, forget_checkpoints, run_stage
 from pocketkube.storage import (
     LocalLocation,
@@ -33,8 +34,8 @@ def run_stage_at(call: StageCall) -> Ran:
         call: The call.
 
     Raises:
-        UserError: If a URI is wrong, its server refuses or lacks it, the output is to replace an input,
-            or `run_stage` refuses.
+        UserError: If a URI is wrong, its server refuses or lacks it, the output is to replace an input
+            or what no stage has written, or `run_stage` refuses.
     """
     locations = {name: _location(text) for name, text in call.inputs.items()}
     target = _location(call.output)
@@ -44,7 +45,11 @@ def run_stage_at(call: StageCall) -> Ran:
                 f"--output: {target} is the {name} that {call.stage} reads; give another place."
             )
     with ExitStack() as stack:
-        if isinstance(target, S3Location):
+        if isinstance(target, LocalLocation):
+            # The others write nothing there; see `written_by_the_first`.
+            if started_first():
+                refuse_to_replace(target.path, call)
+        else:
             made = _temporary_folder(stack) / "output"
             if started_first():
                 refuse_unwritable(target.address)

@@ -190,6 +190,92 @@ def test_a_place_for_two_roles_is_one_folder(
     assert sum("s3_GetObject" in line and "twice/model.keras" in line for line in log) == 1
 
 
+class TestAFolderOfThisMachine:
+    """A stage replaces what a stage has written there, and nothing else."""
+
+    @pytest.fixture(autouse=True)
+    def began(self, monkeypatch: pytest.MonkeyPatch) -> list[StageCall]:
+        """The calls that would have gone on, and replaced their output."""
+        calls: list[StageCall] = []
+        monkeypatch.setattr("pocketkube.stages.remote.run_stage", calls.append)
+        return calls
+
+    def call(self, output: Path, name: str = "train_model", **inputs: Path) -> StageCall:
+        return call_of(parse_spec(JOB | {"stages": ["fine_tune"]}), name, inputs, output)
+
+    @pytest.mark.parametrize(
+        ("files", "named"),
+        [
+            (["thesis.txt"], "thesis.txt"),
+            # A network of the user's own has the name that Keras's examples give it.
+            (["model.keras"], "model.keras"),
+            (["bundle.json", "model.keras", "notes.md"], "notes.md"),
+            (["search.json", "front/trial_1.yaml", "front/mine.yaml"], "front/mine.yaml"),
+            (["a/bundle.json"], "a"),
+        ],
+        ids=["a text", "a network", "notes in a bundle", "notes in a front", "runs below"],
+    )
+    def test_what_no_stage_has_written_stays(
+        self, tmp_path: Path, began: list[StageCall], files: list[str], named: str
+    ) -> None:
+        output = tmp_path / "mine"
+        put_files(output, files)
+        with pytest.raises(UserError) as refusal:
+            run_stage_at(self.call(output))
+        assert str(refusal.value) == (
+            f"--output: {output / named} is there, which no stage has written, and would be gone "
+            f"with all of {output}: give another place, or remove what is there."
+        )
+        assert not began
+
+    @pytest.mark.parametrize(
+        "files",
+        [
+            [],
+            ["bundle.json", "model.keras", "model.packed", "scores.npz"],
+            ["bundle.json", "model.tflite", "samples.npz", "sentencepiece.model", "translator.tflite"],
+            ["ratios.yaml", "search.json", "trials.csv", "best_so_far.svg", "front/trial_12.yaml"],
+            ["networks.json", "0.tflite", "17.tflite"],
+            ["result.json", "report.html"],
+        ],
+        ids=["nothing", "a bundle", "an export", "a search", "networks", "a report"],
+    )
+    def test_what_a_stage_has_written_is_replaced(
+        self, tmp_path: Path, began: list[StageCall], files: list[str]
+    ) -> None:
+        put_files(tmp_path / "out", files)
+        run_stage_at(self.call(tmp_path / "out"))
+        assert began
+
+    def test_a_file_is_no_folder(self, tmp_path: Path, began: list[StageCall]) -> None:
+        (tmp_path / "notes.txt").write_text("mine")
+        with pytest.raises(UserError, match=r"notes\.txt is a file, and a stage writes a folder"):
+            run_stage_at(self.call(tmp_path / "notes.txt"))
+        assert not began
+
+    def test_what_is_read_is_not_in_what_is_replaced(
+        self, tmp_path: Path, began: list[StageCall]
+    ) -> None:
+        put_files(tmp_path / "runs" / "a", ["bundle.json", "model.keras"])
+        inputs = {"model": tmp_path / "runs" / "a"}
+        with pytest.raises(UserError, match=r"model: .*a is read, and would be written over"):
+            run_stage_at(self.call(tmp_path / "runs", "fine_tune_model", **inputs))
+        model = str(tmp_path / "runs" / "a" / "model.keras")
+        job = parse_spec(JOB | {"model": model})
+        with pytest.raises(
+            UserError, match=r"model: .*model\.keras is read, and would be written over"
+        ):
+            run_stage_at(call_of(job, "train_model", {}, tmp_path / "runs" / "a"))
+        assert not began
+
+
+def put_files(folder: Path, names: list[str]) -> None:
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+
+
 class TestAServerThatIsAwayAtTheEnd:
     @pytest.fixture(autouse=True)
     def made(self, s3: Gateway, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:

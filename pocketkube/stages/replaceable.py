@@ -1,0 +1,96 @@
+"""Which folders of this machine a stage may replace: those that a stage has written."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from os.path import lexists
+from pathlib import Path
+
+from pocketkube.errors import UserError
+from pocketkube.files.layout import (
+    BENCHMARK_FILE,
+    CHECK_FILE,
+    CURVE_FILE,
+    FACTS_FILE,
+    FRONT_RATIOS,
+    LITERT_FILE,
+    MODEL_FILE,
+    NETWORKS_FILE,
+    PACKED_FILE,
+    PROBLEM_FILE,
+    RATIOS_FILE,
+    REPORT_FILE,
+    RESULT_FILE,
+    SAMPLES_FILE,
+    SCORES_FILE,
+    SEARCH_FILE,
+    TABLE_FILE,
+    TOKENIZER_FILE,
+    TRANSLATOR_FILE,
+    TRIALS_FILE,
+)
+from pocketkube.files.overwriting import refuse_overwriting
+from pocketkube.stages.call import StageCall
+from pocketkube.stages.outside import named_outside
+
+# One of these is in each stage's output, and beside it others of the second kind may be.
+_FACTS = (
+    BENCHMARK_FILE,
+    CHECK_FILE,
+    FACTS_FILE,
+    NETWORKS_FILE,
+    RESULT_FILE,
+    SEARCH_FILE,
+    TABLE_FILE,
+)
+_OTHERS = (
+    CURVE_FILE,
+    f"{FRONT_RATIOS}/trial_*.yaml",
+    LITERT_FILE,
+    MODEL_FILE,
+    "[0-9]*.tflite",
+    PACKED_FILE,
+    PROBLEM_FILE,
+    RATIOS_FILE,
+    REPORT_FILE,
+    SAMPLES_FILE,
+    SCORES_FILE,
+    TOKENIZER_FILE,
+    TRANSLATOR_FILE,
+    TRIALS_FILE,
+)
+
+
+def refuse_to_replace(target: Path, call: StageCall) -> None:
+    """Says when a call's output folder holds what a user would miss; an empty one holds nothing.
+
+    Args:
+        target: The folder that the call is to make or replace.
+        call: The call.
+
+    Raises:
+        UserError: If it is a file, holds something that the call reads, or anything that no stage has
+            written.
+    """
+    refuse_overwriting([*call.inputs.items(), *named_outside(call.config)], [target])
+    if not lexists(target):
+        return
+    if not target.is_dir():
+        raise UserError(
+            f"--output: {target} is a file, and a stage writes a folder; give another place."
+        )
+    there = sorted(_files(target))
+    others = [name for name in there if not any(fnmatchcase(name, ours) for ours in _FACTS + _OTHERS)]
+    if others or (there and not set(there) & {*_FACTS}):
+        raise UserError(
+            f"--output: {target / (others or there)[0]} is there, which no stage has written, and "
+            f"would be gone with all of {target}: give another place, or remove what is there."
+        )
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """What is in a folder: its files, those of the one folder that a stage makes in it, and others."""
+    for path in folder.iterdir():
+        if path.name == FRONT_RATIOS and path.is_dir():
+            yield from (f"{FRONT_RATIOS}/{each.name}" for each in path.iterdir())
+        else:
+            yield path.name
