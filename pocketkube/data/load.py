@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from pocketkube.data import cifar, digits, idx, image_folder, npz, parallel_text, tfrecord
-from pocketkube.data.dataset import Dataset, Examples
+from pocketkube.data.dataset import Dataset, Examples, Explain
 from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.errors import DataError, MachineError, UserError
 from pocketkube.extension import datasets
@@ -117,16 +117,32 @@ def _read(kind: str, path: Path, settings: DatasetSettings) -> Dataset:
 def _of(location: Location, copy: Fetched, dataset: Dataset) -> Dataset:
     """The data set under its location's name; what it reads later on stays here as long as it does."""
 
-    def kept(part: Examples) -> Examples:
-        return part if part.arrays else replace(part, open=partial(_open_held, copy, part.open))
+    here, name = str(copy.path), str(location)
+    if here == name:
+        return dataset
 
+    def kept(part: Examples) -> Examples:
+        if part.arrays:
+            return part
+        explain = part.explain and partial(_explained, copy, name, part.explain)
+        return replace(part, open=partial(_open_held, copy, part.open), explain=explain)
+
+    skipped = dataset.skipped
     return replace(
         dataset,
-        name=str(location) if dataset.name == str(copy.path) else dataset.name,
+        name=name if dataset.name == here else dataset.name,
         train=kept(dataset.train),
         validation=kept(dataset.validation),
         test=kept(dataset.test),
+        skipped=skipped and replace(skipped, first=copy.renamed(skipped.first, name)),
     )
+
+
+def _explained(copy: Fetched, name: str, explain: Explain) -> str | None:
+    """What `explain` says or raises, of `name` instead of the copy."""
+    with copy.called(name):
+        said = explain()
+    return said and copy.renamed(said, name)
 
 
 def _open_held(copy: Fetched, open_files: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from pocketkube.errors import UserError
+from pocketkube.errors import MachineError, UserError
 from pocketkube.files.whole import place_of
 from pocketkube.storage import server_settings
 from pocketkube.storage.address import S3Address, is_uri, parse_uri, why_no_name
@@ -39,15 +39,22 @@ class Fetched:
     path: Path
     held: Held | None = None
 
+    def renamed(self, text: str, name: str) -> str:
+        """A text that speaks of `name` instead of the path."""
+        return text.replace(str(self.path), name)
+
     @contextmanager
     def called(self, name: str) -> Iterator[None]:
-        """Makes errors of the block speak of `name` instead of the path."""
+        """Makes errors of the block speak of `name` instead of the path, but those of the machine."""
         try:
             yield
+        except MachineError:
+            raise
         except UserError as error:
-            if type(error) is not UserError or str(self.path) == name:
+            said = self.renamed(str(error), name)
+            if said == str(error):
                 raise
-            raise UserError(str(error).replace(str(self.path), name)) from error
+            raise error.saying(said) from error
 
 
 class Location(ABC):

@@ -20,7 +20,8 @@ from pocketkube.bundle import load_bundle
 from pocketkube.cli import main
 from pocketkube.data import Dataset, load_dataset
 from pocketkube.data.batches import materialize
-from pocketkube.errors import UserError
+from pocketkube.data.reading import read
+from pocketkube.errors import DataError, UserError
 from pocketkube.spec.sections import DatasetSettings
 from pocketkube.stages.call import StageCall, config_of
 from pocketkube.stages.parts import checked_parts
@@ -159,6 +160,31 @@ def test_a_broken_file_is_called_by_its_address(there: str, tmp_path: Path) -> N
         load_dataset(DatasetSettings(npz=f"{there}/data.npz"))
     assert f"{there}/data.npz" in str(caught.value)
     assert "cache" not in str(caught.value)
+
+
+def test_a_bad_image_of_a_folder_is_called_by_its_address(
+    there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who mends the copy of a download has other data from then on than the server has."""
+    (tmp_path / "data").mkdir()
+    folder = tmp_path / "data" / image_folder(tmp_path / "data")
+    (folder / "cat" / "x.png").write_bytes(b"no image")
+    put(folder, there)
+    with pytest.raises(DataError, match="is not a readable image") as caught:
+        load_dataset(DatasetSettings(image_folder=there))
+    assert str(caught.value).startswith(f"{there}/cat/x.png: ")
+    (left_out,) = load_dataset(DatasetSettings(image_folder=there, on_bad_example="skip")).left_out
+    assert f"the first: {there}/cat/x.png: is not" in left_out
+    # What is larger is decoded when it is needed.
+    monkeypatch.setattr("pocketkube.data.image_folder._IN_MEMORY_BYTES", 0)
+    broken = (folder / "cat" / "0.png").read_bytes()[:-20]
+    for file in folder.glob("*/*.png"):
+        file.write_bytes(broken)
+    put(folder, f"{there}-broken")
+    dataset = load_dataset(DatasetSettings(image_folder=f"{there}-broken"))
+    with pytest.raises(DataError, match="cannot be decoded") as caught:
+        list(read(dataset.train.decoded(), dataset.train.explain))
+    assert str(caught.value).startswith(f"{there}-broken/cat/")
 
 
 def test_streamed_images_stay_as_long_as_they_are_read(
