@@ -44,7 +44,8 @@ class Registry:
         if pointer is not None and not self.has(pointer.version):
             raise UserError(
                 f"{self.place}: deployed.json names the version {pointer.version}, which is not there; "
-                f"there are {self._listed()}."
+                f"there are {self._listed()}: put it back, or deploy another by pocketkube deployed "
+                "retraining.yaml --to VERSION."
             )
         return pointer
 
@@ -108,7 +109,8 @@ class Registry:
         Raises:
             UserError: If there is none, or it is not there any more or damaged.
         """
-        pointer = self.deployed()
+        # It may be the deployed version that is gone.
+        pointer = self.pointer.read()
         previous = pointer.previous if pointer else None
         if pointer is None or previous is None:
             raise UserError(f"{self.place}: nothing was deployed before; there is no way back.")
@@ -123,7 +125,7 @@ class Registry:
         Raises:
             UserError: If it is not there, or is damaged.
         """
-        pointer = self.deployed()
+        pointer = self.pointer.read()
         return self._deploy(version, CHOSEN, pointer.version if pointer else None)
 
     def _deploy(self, version: str, why: str, expected: str | None) -> VersionFacts:

@@ -1,6 +1,7 @@
 """Versions stay as they are, and one is deployed: on this machine and on a server."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,22 @@ def test_what_is_not_there_cannot_be_deployed(registry: Registry, tmp_path: Path
     registry.pointer.replace("b", CHOSEN, None)
     with pytest.raises(UserError, match=r"deployed\.json names the version b, which is not there"):
         registry.deployed()
+
+
+def test_where_the_deployed_version_is_gone_another_is_deployed(tmp_path: Path) -> None:
+    registry = Registry(parse_location(str(tmp_path / "registry")))
+    for version in ("a", "b", "c"):
+        add(registry, tmp_path / "made", version)
+        registry.choose(version)
+    shutil.rmtree(tmp_path / "registry" / "versions" / "c")
+    with pytest.raises(UserError, match=r"there are a, b: put it back, or deploy another by .* --to"):
+        registry.deployed()
+    assert registry.roll_back().version == "b"
+    shutil.rmtree(tmp_path / "registry" / "versions" / "b")
+    with pytest.raises(UserError, match="no version c; there are a"):
+        registry.choose("c")
+    assert registry.choose("a").version == "a"
+    assert deployed(registry) == "a"
 
 
 def test_a_version_that_cannot_be_read_is_not_deployed(tmp_path: Path) -> None:
