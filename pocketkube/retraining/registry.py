@@ -7,6 +7,7 @@ from pathlib import Path
 from pocketkube.errors import UserError
 from pocketkube.files.records import read_document
 from pocketkube.retraining.lineage import VersionFacts
+from pocketkube.retraining.partitions import order_of
 from pocketkube.retraining.pointer import CHOSEN, ROLLED_BACK, DeployedPointer, Pointer
 from pocketkube.storage import Location, add_folder, is_whole
 
@@ -50,13 +51,16 @@ class Registry:
         return pointer
 
     def versions(self) -> list[str]:
-        """The names of all versions that are whole, in their order.
+        """The names of all versions that are whole, in their order, as that of partitions is.
+
+        Other folders, as lost+found, are none.
 
         Raises:
             UserError: If the server is away or refuses.
         """
-        children = self.place.below(VERSIONS).children()
-        return [each.name for each in children if not each.name.startswith(".") and is_whole(each)]
+        there = [each for each in self.place.below(VERSIONS).children() if each.name[0] != "."]
+        whole = [each.name for each in there if is_whole(each) and each.holds(VERSION_FILE)]
+        return sorted(whole, key=order_of)
 
     def has(self, version: str) -> bool:
         """Whether a version is there, whole; a path to elsewhere, as `..`, names none."""

@@ -49,6 +49,21 @@ def test_people_read_a_table_and_what_was_changed(
     assert capsys.readouterr().out == "a is deployed\n"
 
 
+def test_versions_are_listed_in_order_and_other_folders_are_none(
+    tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry(parse_location(str(tmp_path / "registry")))
+    for version in ("week-9", "week-10"):
+        made = tmp_path / "made" / version
+        made.mkdir()
+        (made / "version.json").write_text(text_of(version_facts(version)))
+        registry.add(version, made)
+    (tmp_path / "registry" / "versions" / "lost+found").mkdir()
+    main(["deployed", str(settings), "--json"])
+    listed = [each["version"] for each in json.loads(capsys.readouterr().out)["versions"]]
+    assert listed == ["a", "b", "week-9", "week-10"]
+
+
 def test_where_a_model_registry_is_away_it_says_what_is_deployed(
     tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
