@@ -80,8 +80,8 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
     judged.
 
     Raises:
-        UserError: If files or settings are missing, two files do not have as many lines, or a line is
-            empty or no UTF-8 and such are not to be skipped.
+        UserError: If files or settings are missing, a file is there packed and unpacked, two files do
+            not have as many lines, or a line is empty or no UTF-8 and such are not to be skipped.
     """
     assert settings.languages is not None
     one, other = settings.languages
@@ -128,14 +128,18 @@ def _files(folder: Path, part: Split, languages: tuple[str, str]) -> _Files:
         for ending in (f".{language}{packed}" for language in languages for packed in _PACKED):
             stem, language = file.name.removesuffix(ending), ending.split(".")[1]
             if stem != file.name and split_called(re.split("[.-]", stem)[0]) == part:
-                found.setdefault(stem, {})[language] = file
+                other = found.setdefault(stem, {}).setdefault(language, file)
+                if other != file:
+                    raise UserError(
+                        f"{folder}: has both {other.name} and {file.name}; keep one of them."
+                    )
     for stem, pair in found.items():
         for language in languages:
             if language not in pair:
                 (there,) = pair.values()
                 raise UserError(f"{folder}: has {there.name}, but no {stem}.{language} beside it.")
-    one, other = languages
-    return [(pair[one], pair[other]) for pair in found.values()]
+    source, target = languages
+    return [(pair[source], pair[target]) for pair in found.values()]
 
 
 def _tokenizer(folder: Path, files: _Files, settings: DatasetSettings, most: int | None) -> Tokenizer:

@@ -157,6 +157,11 @@ GOOD = b"a b\nc d\ne f\ng h\n"
         ({"train_en": GOOD}, r"has train\.en, but no train\.de beside it"),
         ({"test_en": GOOD, "test_de": GOOD}, r"has no train\.en and train\.de, packed by gzip or not"),
         (
+            # Which of them was changed last nobody says.
+            {"train_en": GOOD, "train_de": GOOD, "train_de_gz": gzip.compress(GOOD)},
+            r"has both train\.de and train\.de\.gz; keep one of them",
+        ),
+        (
             {"train_en": GOOD, "train_de": GOOD + b"more\nlines\n"},
             r"train\.de: has 6 lines, but train\.en has 4: each line",
         ),
