@@ -17,14 +17,15 @@ from pocketkube.data.in_memory import examples_of_arrays
 from pocketkube.data.reading import reason_of
 from pocketkube.data.splits import Split, hold_out, looks_like_a_split, split_of_folder
 from pocketkube.errors import UserError
+from pocketkube.files.below import files_below
 from pocketkube.spec.sections import DatasetSettings
 
 # What ends the names of images.
 _ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif")
 # And of those of formats that are not decoded: they are left out, and who has such is told so.
 _NOT_DECODED = (".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2")
-# What archives made on a Mac leave beside their folders.
-_LEFT_BY_ARCHIVES = "__MACOSX"
+# What archives made on a Mac leave beside their folders, and file systems on each disk.
+_LEFT_BY_OTHERS = ("__MACOSX", "lost+found")
 # Up to here all images are decoded at once, which also finds every broken one at the start.
 _IN_MEMORY_BYTES = 1 << 30
 
@@ -191,7 +192,7 @@ def _subfolders(folder: Path) -> list[str]:
     return sorted(
         p.name
         for p in folder.iterdir()
-        if p.is_dir() and not p.name.startswith(".") and p.name != _LEFT_BY_ARCHIVES
+        if p.is_dir() and not p.name.startswith(".") and p.name not in _LEFT_BY_OTHERS
     )
 
 
@@ -206,18 +207,27 @@ def _is_file(path: Path) -> bool:
 
 
 def _images(folder: Path, *, required: bool) -> _Files:
-    """All images below a folder, without classes.
+    """All images below a folder, links to folders included, without classes.
 
     Raises:
-        UserError: If there is none, but it is required, or there are such that are not decoded.
+        UserError: If there is none, but it is required, or there are such that are not decoded, or a
+            folder cannot be read.
     """
+
+    def is_hidden(path: Path) -> bool:
+        # What lies in .ipynb_checkpoints is no image either.
+        parts = path.relative_to(folder).parts
+        return any(part.startswith(".") or part in _LEFT_BY_OTHERS for part in parts)
+
+    def refuse(error: OSError) -> None:
+        place = Path(error.filename)
+        if place.exists() and not is_hidden(place):
+            raise UserError(f"{place}: cannot be read ({error.strerror}).") from error
+
     found = sorted(
         path
-        for path in (folder.rglob("*") if folder.is_dir() else ())
-        if path.suffix.lower() in _ENDINGS + _NOT_DECODED
-        and _is_file(path)
-        # Nor is what lies in .ipynb_checkpoints an image.
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        for path in files_below(folder, refuse)
+        if path.suffix.lower() in _ENDINGS + _NOT_DECODED and _is_file(path) and not is_hidden(path)
     )
     paths = [str(path) for path in found if path.suffix.lower() in _ENDINGS]
     not_decoded = tuple(str(path) for path in found if path.suffix.lower() in _NOT_DECODED)

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from pocketkube.files.below import files_below
 from pocketkube.files.whole import sha256_of, write_text
 from pocketkube.stages.added import added_modules
 from pocketkube.stages.call import StageCall
@@ -107,12 +108,12 @@ def _digests_file(kept: Path) -> Path:
 
 
 def _digests(folder: Path) -> str:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in files_below(folder) if path.is_file())
     return "".join(f"{sha256_of(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
 
 
 def _update_by_content(digest: "hashlib._Hash", folder: Path) -> None:
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for file in sorted(path for path in files_below(folder) if path.is_file()):
         digest.update(file.name.encode())
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())

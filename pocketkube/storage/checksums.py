@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pocketkube.errors import UserError
+from pocketkube.files.below import files_below
 from pocketkube.files.whole import sha256_of
 from pocketkube.storage.address import why_no_name
 
@@ -95,7 +96,7 @@ def measure(folder: Path) -> Contents:
     Raises:
         UserError: If a file's name is none that can be written to a server.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = sorted(path for path in files_below(folder) if path.is_file())
     try:
         return Contents(files=tuple(_measured(folder, path) for path in paths))
     except ValidationError as error:

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from pocketkube.errors import MachineError, UserError
+from pocketkube.files.below import files_below
 from pocketkube.files.whole import place_of
 from pocketkube.storage import server_settings
 from pocketkube.storage.address import S3Address, is_uri, parse_uri, why_no_name
@@ -207,19 +208,6 @@ class LocalLocation(Location):
         base = next(above for above in self.path.parents if os.path.exists(above))  # noqa: PTH110
         pattern = str(self.path.relative_to(base))
         return [base / name for name in sorted(glob.glob(pattern, root_dir=base, recursive=True))]  # noqa: PTH207
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """All that is no folder in a folder and those in it, in order; links to folders are followed."""
-    seen: set[tuple[int, int]] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        found = Path(place).stat()
-        if (found.st_dev, found.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((found.st_dev, found.st_ino))
-        folders.sort()
-        yield from (Path(place, name) for name in sorted(names))
 
 
 @dataclass(frozen=True)

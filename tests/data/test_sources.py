@@ -1,5 +1,7 @@
+import errno
 import gzip
 import io
+import os
 import pickle
 import tarfile
 from pathlib import Path
@@ -10,7 +12,7 @@ import tensorflow as tf
 
 from pocketkube.data import Dataset, load_dataset
 from pocketkube.data.batches import batches, materialize
-from pocketkube.data.dataset import Labels
+from pocketkube.data.dataset import Examples, Labels
 from pocketkube.data.npz import load_examples
 from pocketkube.data.splits import hold_out, hold_out_by_keys
 from pocketkube.errors import DataError, UserError
@@ -28,6 +30,10 @@ def numbered(count: int) -> np.ndarray:
 def identities(dataset: Dataset) -> list[list[int]]:
     parts = (dataset.train, dataset.validation, dataset.test)
     return [materialize(p, None, 0)[0][0].ravel().astype(int).tolist() for p in parts]
+
+
+def splits_of(dataset: Dataset) -> tuple[Examples, Examples, Examples]:
+    return dataset.train, dataset.validation, dataset.test
 
 
 def load(folder: Path, **settings) -> Dataset:
@@ -443,6 +449,39 @@ def test_copies_that_editors_leave_in_an_image_folder_are_no_examples(tmp_path):
     write_image(folder / "dog" / "._00.png", 100)
     dataset = load(folder, image_folder=".")
     assert sum(part.size for part in (dataset.train, dataset.validation, dataset.test)) == 40
+
+
+def test_images_in_folders_that_are_links_are_examples_too(tmp_path):
+    write_image(tmp_path / "more" / "deep" / "x.png", 7)
+    image_folder(tmp_path / "pets", 5)
+    (tmp_path / "pets" / "cat" / "linked").symlink_to(tmp_path / "more")
+    # One that leads back adds nothing, and ends.
+    (tmp_path / "pets" / "dog" / "again").symlink_to(tmp_path / "pets" / "dog")
+    dataset = load(tmp_path, image_folder="pets")
+    labels = np.concatenate([part.arrays[1][0] for part in splits_of(dataset)])
+    assert np.bincount(labels).tolist() == [6, 5]
+
+
+def test_a_folder_of_images_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    """Whoever runs tests may read everything, perhaps."""
+    image_folder(tmp_path, 5)
+    for name in ("old", ".cache"):
+        write_image(tmp_path / "cat" / name / "x.png", 7)
+    (tmp_path / "lost+found").mkdir()
+    closed = {str(tmp_path / "cat" / ".cache"), str(tmp_path / "lost+found")}
+    scandir = os.scandir
+
+    def guarded(path):
+        if str(path) in closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert sum(part.size for part in splits_of(load(tmp_path, image_folder="."))) == 11
+    assert load(tmp_path, image_folder=".", labels=False).labels == ()
+    closed.add(str(tmp_path / "cat" / "old"))
+    with pytest.raises(UserError, match=r"cat/old: cannot be read \(Permission denied\)"):
+        load(tmp_path, image_folder=".")
 
 
 def test_image_folder_with_its_own_splits(tmp_path):
