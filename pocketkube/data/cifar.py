@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009), from the original binary or python files."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -12,6 +13,7 @@ from pocketkube.data.images import resized
 from pocketkube.data.in_memory import Labelled, in_memory_dataset
 from pocketkube.data.plain_pickle import decode
 from pocketkube.errors import UserError
+from pocketkube.files.below import files_below
 from pocketkube.spec.sections import DatasetSettings
 from pocketkube.value_range import to_range
 
@@ -35,7 +37,7 @@ def load(path: Path, classes: int, settings: DatasetSettings) -> Dataset:
         settings: Where `image_size` is given, images are resized to it.
 
     Raises:
-        UserError: If files are missing or damaged, or hold anything but arrays.
+        UserError: If files are missing or damaged, hold anything but arrays, or are there twice.
     """
     files = _files(path, classes)
     for names, read in ((_BINARY[classes], _from_binary), (_PYTHON[classes], _from_python)):
@@ -63,7 +65,8 @@ def _files(path: Path, classes: int) -> dict[str, bytes]:
     """The data files' contents by base name. Nothing of an archive is ever written to disk."""
     wanted = re.compile("|".join((*_BINARY[classes], *_PYTHON[classes])))
     if path.is_dir():
-        found = {p.name: p.read_bytes() for p in sorted(path.rglob("*")) if _is(wanted, p)}
+        there = (p for p in files_below(path) if p.is_file() and wanted.fullmatch(p.name))
+        found = _by_base_name(path, ((p.relative_to(path).as_posix(), p.read_bytes()) for p in there))
         archives = [p for p in sorted(path.iterdir()) if re.match(rf"cifar-{classes}-.*tar", p.name)]
         return found or (_files(archives[0], classes) if archives else {})
     if not path.is_file():
@@ -72,14 +75,26 @@ def _files(path: Path, classes: int) -> dict[str, bytes]:
             f"cifar-{classes}-binary.tar.gz or cifar-{classes}-python.tar.gz."
         )
     try:
-        members = tar_members(path, lambda name: wanted.fullmatch(_base(name)) is not None, _EXPANSION)
-        return {_base(name): content for name, content in members}
+        return _by_base_name(
+            path,
+            tar_members(path, lambda name: wanted.fullmatch(_base(name)) is not None, _EXPANSION),
+        )
     except Unreadable as error:
         raise UserError(f"{path}: is not a readable tar archive: {error}.") from error
 
 
-def _is(wanted: re.Pattern[str], path: Path) -> bool:
-    return path.is_file() and wanted.fullmatch(path.name) is not None
+def _by_base_name(path: Path, files: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    places: dict[str, str] = {}
+    for place, content in files:
+        name = _base(place)
+        if name in found:
+            raise UserError(
+                f"{path}: has both {places[name]} and {place}, which are called as one file of CIFAR; "
+                "keep one of them, or give the folder that it is in."
+            )
+        found[name], places[name] = content, place
+    return found
 
 
 def _base(name: str) -> str:

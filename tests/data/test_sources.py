@@ -384,6 +384,22 @@ def test_a_cifar_archive_can_run_nothing_and_write_nothing(tmp_path):
     assert not list(tmp_path.parent.glob("*.bin"))
 
 
+@pytest.mark.parametrize("packed", [True, False], ids=["an archive", "a folder"])
+def test_two_files_of_one_name_are_no_cifar(tmp_path, packed):
+    """The later one would take the other's place."""
+    files = cifar_files(10, "binary")
+    files = {f"batches/{name}": data for name, data in files.items()}
+    files["subset/data_batch_1.bin"] = files["batches/data_batch_1.bin"][:3073]
+    if packed:
+        write_tar(tmp_path / "c", files)
+    else:
+        for name, data in files.items():
+            (tmp_path / "c" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "c" / name).write_bytes(data)
+    with pytest.raises(UserError, match=r"has both batches/data_batch_1\.bin and subset/data_batch_1"):
+        load(tmp_path, cifar10="c")
+
+
 def test_says_what_is_wrong_with_cifar(tmp_path):
     with pytest.raises(UserError, match="no such folder or archive; give CIFAR-10's"):
         load(tmp_path, cifar10="c")
