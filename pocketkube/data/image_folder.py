@@ -65,8 +65,8 @@ def load(folder: Path, settings: DatasetSettings) -> Dataset:
 
     Raises:
         UserError: If there is one class alone, a class without images, an image that
-            cannot be decoded (named), splits without `train`, folders of classes that are called as
-            splits are in other layouts, or sizes differ and `image_size` is not given.
+            cannot be decoded (named), splits without `train` or without images, folders of classes that
+            are called as splits are in other layouts, or sizes differ and `image_size` is not given.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder.")
@@ -107,7 +107,9 @@ def _parts(folder: Path, *, labels: bool) -> tuple[dict[Split, _Files], list[str
     roots = _roots(folder, labels=labels)
     classes = _subfolders(roots["train"]) if labels else []
     if not classes:
-        return {name: _images(root, required=name == "train") for name, root in roots.items()}, []
+        parts = {name: _images(root, required=name == "train") for name, root in roots.items()}
+        _refuse_empty_splits(parts, roots)
+        return parts, []
     if len(classes) < 2:
         raise UserError(
             f"{folder}: needs a folder of images for each of at least two classes. Received: "
@@ -126,7 +128,21 @@ def _parts(folder: Path, *, labels: bool) -> tuple[dict[Split, _Files], list[str
             np.repeat(np.arange(len(classes), dtype=np.int32), [len(x.paths) for x in of_each]),
             tuple(path for files in of_each for path in files.not_decoded),
         )
+    _refuse_empty_splits(parts, roots)
     return parts, classes
+
+
+def _refuse_empty_splits(parts: Mapping[Split, _Files], roots: Mapping[Split, Path]) -> None:
+    """Says when a folder is there for a split, and no image that counts in it."""
+    for name, root in roots.items():
+        if len(parts[name].paths):
+            continue
+        without = len(_images(root, required=False).paths)
+        has = f"{without} images in no class's folder" if without else "no image"
+        mend = "put them into folders of their classes" if without else "put some into it"
+        raise UserError(
+            f"{root}: has {has}: {mend}, or take the folder out, and a {name} set is held out of train."
+        )
 
 
 def _roots(folder: Path, *, labels: bool) -> dict[Split, Path]:

@@ -610,6 +610,31 @@ def test_max_train_of_arrays_that_are_sorted_by_class_is_told(tmp_path):
         load(tmp_path, npz="a.npz", max_train=30)
 
 
+@pytest.mark.parametrize(
+    ("name", "images", "said"),
+    [
+        (
+            "test",
+            ["1.png", "2.png"],
+            "2 images in no class's folder: put them into folders of their cla",
+        ),
+        ("test", [], "no image: put some into it"),
+        ("val", [], "no image: put some into it"),
+    ],
+    ids=["Kaggle's", "an empty test", "an empty val"],
+)
+def test_a_split_without_images_of_classes_is_told(tmp_path, name, images, said):
+    image_folder(tmp_path / "train", 5)
+    (tmp_path / name).mkdir()
+    for image in images:
+        write_image(tmp_path / name / image, 1)
+    with pytest.raises(UserError) as refused:
+        load(tmp_path, image_folder=".")
+    assert str(refused.value).startswith(f"{tmp_path / name}: has {said}")
+    split = {"test": "test", "val": "validation"}[name]
+    assert f"take the folder out, and a {split} set is held out of train" in str(refused.value)
+
+
 def test_says_what_is_wrong_with_an_image_folder(tmp_path):
     with pytest.raises(UserError, match="there is no such folder"):
         load(tmp_path, image_folder="nowhere")
