@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from os.path import commonpath
+from pathlib import PurePosixPath
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +27,7 @@ from pocketkube.data.records import (
     why_no_example,
     why_unusable,
 )
-from pocketkube.data.splits import Split, split_called
+from pocketkube.data.splits import Split, split_called, split_of_folder
 from pocketkube.errors import UserError
 from pocketkube.spec.sections import DatasetSettings
 from pocketkube.storage import InTurn, Location
@@ -97,11 +99,11 @@ class _Found:
 def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     """Opens the records that `pattern` matches; one pass over them counts them.
 
-    Files with a word such as "validation", "val" or "test" in their names are that split (see
-    `_by_split`); all others are for training. A split without files of its own is held out of these by
-    a hash of each record, so that equal records always fall into the same split. Files elsewhere are
-    brought here one by one, when their turn comes or shortly before, so that all of them together may
-    be larger than the cache of downloads.
+    Files with a word such as "validation", "val" or "test" in their names are that split, or else those
+    in folders that are called so (see `_by_split`); all others are for training. A split without files
+    of its own is held out of these by a hash of each record, so that equal records always fall into the
+    same split. Files elsewhere are brought here one by one, when their turn comes or shortly before, so
+    that all of them together may be larger than the cache of downloads.
 
     Where bad records are skipped, a pass before that decodes all images: the splits are of those that
     can be used, and so are the same examples in the same order wherever they are opened.
@@ -185,18 +187,29 @@ def _shape_of_first(records: Records, labels: bool) -> tuple[int, int, int] | No
 
 
 def _by_split(files: Sequence[Location]) -> dict[Split, list[Location]]:
-    """The files of each split, by the words in their names."""
-    parts = [_part_of(file.name, (*_WORDS, *_MORE_WORDS)) for file in files]
-    if "train" not in parts:
-        parts = [_part_of(file.name, _WORDS) for file in files]
+    """The files of each split, by the words in their names, or else by those of their folders."""
+    told = [_told(file.name, (*_WORDS, *_MORE_WORDS)) for file in files]
+    if all(its not in (None, "train") for its in told):
+        told = [_told(file.name, _WORDS) for file in files]
+    if not any(told):
+        told = _told_by_folders(files)
     return {
-        part: [file for file, its in zip(files, parts, strict=True) if its == part] for part in _PARTS
+        part: [file for file, its in zip(files, told, strict=True) if (its or "train") == part]
+        for part in _PARTS
     }
 
 
-def _part_of(name: str, words: Sequence[str]) -> Split:
+def _told(name: str, words: Sequence[str]) -> Split | None:
     has = re.split(r"[^a-z]+", name.lower())
-    return next((split for word in words if word in has and (split := split_called(word))), "train")
+    return next((split for word in words if word in has and (split := split_called(word))), None)
+
+
+def _told_by_folders(files: Sequence[Location]) -> list[Split | None]:
+    """The split that a folder of each file is called, below the folder that they are all in."""
+    folders = [PurePosixPath(str(file)).parent for file in files]
+    known = len(PurePosixPath(commonpath(folders)).parts)
+    splits = [map(split_of_folder, folder.parts[known:]) for folder in folders]
+    return [next(filter(None, of_each), None) for of_each in splits]
 
 
 def _split(records: Mapping[Split, Records], part: Split, settings: DatasetSettings) -> _Split:

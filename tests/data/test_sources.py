@@ -719,6 +719,23 @@ def test_tfrecord_files_are_splits_by_the_words_that_folders_are(tmp_path, valid
 
 
 @pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [("train", "val", "test"), ("training_set/2020", "dev", "test_set"), ("a", "b/valid", "testing")],
+)
+def test_tfrecords_in_folders_that_are_called_as_splits_are_these(tmp_path, train, validation, test):
+    for folder in (train, validation, test):
+        (tmp_path / "test" / folder).mkdir(parents=True)
+    write_records(tmp_path / "test" / train / "part-0", range(60))
+    write_records(tmp_path / "test" / validation / "part-0", range(100, 120))
+    write_records(tmp_path / "test" / test / "part-0", range(120, 180))
+    parts = record_values(load(tmp_path, tfrecord="test/**/part-*", value_range=(0.0, 255.0)))
+    assert parts == [list(range(60)), list(range(100, 120)), list(range(120, 180))]
+    # What they are all in says nothing.
+    alone = record_values(load(tmp_path, tfrecord=f"test/{test}/*", value_range=(0.0, 255.0)))
+    assert sorted(value for part in alone for value in part) == list(range(120, 180))
+
+
+@pytest.mark.parametrize(
     ("train", "validation"),
     [
         ("dev-train", "dev-val"),
