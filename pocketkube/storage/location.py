@@ -84,7 +84,7 @@ class Location(ABC):
 
     @abstractmethod
     def matches(self) -> tuple["Location", ...]:
-        """The files that it means as a pattern, by name: *, [abc], and ** for any folders.
+        """The files, no folders, that it means as a pattern, by name: *, [abc], ** for any folders.
 
         What is there under its very name is no pattern, nor are the folders on the way that are: a path
         may lead through `data [1]`.
@@ -174,7 +174,8 @@ class LocalLocation(Location):
 
     def matches(self) -> tuple[Location, ...]:
         """The files that match it as a pattern."""
-        return tuple(map(LocalLocation, self._matching()))
+        files = (path for path in self._matching() if not os.path.isdir(path))  # noqa: PTH112
+        return tuple(map(LocalLocation, files))
 
     def below(self, name: str) -> "LocalLocation":
         """See `Location`."""

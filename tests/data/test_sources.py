@@ -773,6 +773,10 @@ def test_records_are_found_below_a_folder_with_brackets_in_its_name(tmp_path, na
 def test_says_what_is_wrong_with_tfrecords(tmp_path):
     with pytest.raises(UserError, match="no file matches"):
         load(tmp_path, tfrecord="a*")
+    # A folder is no file, be it among such or named itself.
+    (tmp_path / "a-folder").mkdir()
+    with pytest.raises(UserError, match="a-folder: no file matches; give a pattern"):
+        load(tmp_path, tfrecord="a-folder")
     write_records(tmp_path / "a", range(100), offset=-1)
     with pytest.raises(UserError, match=r"labels must be 0 or more. Received: -1"):
         load(tmp_path, tfrecord="a*")
