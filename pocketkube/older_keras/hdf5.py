@@ -1,6 +1,7 @@
 """Reads the HDF5 file of a whole model, as Keras wrote it before its .keras files."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,30 @@ from pocketkube.bounded.hdf5 import count_numbers
 from pocketkube.errors import UserError, first_line
 from pocketkube.older_keras.stored import StoredModel, StoredWeight, own_name, plain
 
+# What each file of these formats begins with.
+_HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file is HDF5, by how it begins."""
+    return _begins(path, _HDF5)
+
 
 def read_hdf5(path: Path) -> StoredModel:
     """Reads a model's configuration and weights; nothing is built or run.
 
     Args:
-        path: A .h5 or .hdf5 file.
+        path: An HDF5 file.
 
     Raises:
-        UserError: If it is damaged, holds weights alone, or was not written by Keras 2 on TensorFlow.
+        UserError: If it is damaged or of another format, holds weights alone, or was not written by
+            Keras 2 on TensorFlow.
     """
+    if _begins(path, _ZIP):
+        raise UserError(
+            f"{path} is no HDF5 file, but one as .keras files are: rename it to "
+            f"{path.with_suffix('.keras').name}."
+        )
     try:
         count_numbers(path)
         with h5py.File(path, "r") as file:
@@ -29,6 +44,13 @@ def read_hdf5(path: Path) -> StoredModel:
         raise UserError(
             f"{path} is damaged or cut short, or no HDF5 file: {first_line(error)}"
         ) from error
+
+
+def _begins(path: Path, mark: bytes) -> bool:
+    # Whoever reads on says more of what cannot be read.
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(len(mark)) == mark
+    return False
 
 
 def _read(path: Path, file: h5py.File) -> StoredModel:

@@ -12,7 +12,7 @@ from pocketkube.bounded.variables import room_for
 from pocketkube.errors import UserError, first_line
 from pocketkube.graph.sharing import compute_from_variables
 from pocketkube.older_keras.configuration import adapted, kept_name, may_mask, refuse_unsafe
-from pocketkube.older_keras.hdf5 import read_hdf5
+from pocketkube.older_keras.hdf5 import is_hdf5, read_hdf5
 from pocketkube.older_keras.masks import masked_layers
 from pocketkube.older_keras.saved_model import is_saved_model, read_saved_model
 from pocketkube.older_keras.stored import StoredModel, StoredWeight
@@ -43,8 +43,11 @@ class Imported:
 
 
 def is_older(path: Path) -> bool:
-    """Whether a file or a folder is one that an older Keras wrote, by what it is called."""
-    return path.suffix in HDF5 or is_saved_model(path)
+    """Whether a file or a folder is one that an older Keras wrote, by what it is called.
+
+    Up to TensorFlow 2.11, a file that was to be called .keras was HDF5 as well.
+    """
+    return path.suffix in HDF5 or is_saved_model(path) or is_hdf5(path)
 
 
 def load_older(path: Path) -> Imported:
@@ -53,7 +56,7 @@ def load_older(path: Path) -> Imported:
     Configurations and weights alone are read; neither Python code nor a graph of the file is run.
 
     Args:
-        path: A .h5 or .hdf5 file, or the folder.
+        path: A .h5 or .hdf5 file, or the folder; or a .keras file that is HDF5.
 
     Returns:
         The model.
@@ -69,7 +72,7 @@ def load_older(path: Path) -> Imported:
             f"{path} is no .h5 or .hdf5 file and no SavedModel's folder"
             f"{': it need not be imported' if path.suffix == '.keras' else ''}."
         )
-    stored = read_hdf5(path) if path.suffix in HDF5 else read_saved_model(path)
+    stored = read_saved_model(path) if is_saved_model(path) else read_hdf5(path)
     model = _model(stored, path)
     if not isinstance(model, keras.Model):
         raise UserError(f"{path} holds no model, but a {type(model).__name__}.")
@@ -90,6 +93,8 @@ def _model(stored: StoredModel, path: Path) -> Any:
     with _plain_failure(path):
         if _is_of_keras_3(stored):
             refuse_unsafe(stored.config, str(path))
+            if path.suffix not in HDF5:
+                raise UserError(f"{path} is an HDF5 file: rename it to {path.with_suffix('.h5').name}.")
             with room_for(numbers):
                 return keras.saving.load_model(path, compile=False, safe_mode=True)
         if not may_mask(stored.config):

@@ -329,6 +329,26 @@ def test_keras_files_of_keras_2_say_what_to_do() -> None:
         load_model(FILES / "of_keras_2.keras")
 
 
+def test_a_file_is_read_as_what_it_is_where_its_ending_says_another(tmp_path: Path) -> None:
+    """Up to TensorFlow 2.11, model.save("net.keras") wrote HDF5."""
+    with np.load(FILES / "words.npz") as archive:
+        wanted = dict(archive)
+    x = wanted.pop("x")
+    shutil.copy(FILES / "words.h5", tmp_path / "old.keras")
+    found = outputs(load_model(tmp_path / "old.keras"), x)
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6)
+    net = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    net.save(tmp_path / "new.keras")
+    (tmp_path / "new.keras").rename(tmp_path / "new.h5")
+    with pytest.raises(UserError, match=r"new\.h5 is no HDF5 file.*: rename it to new\.keras\."):
+        load_model(tmp_path / "new.h5")
+    net.save(tmp_path / "third.h5")
+    (tmp_path / "third.h5").rename(tmp_path / "third.keras")
+    with pytest.raises(UserError, match=r"third\.keras is an HDF5 file: rename it to third\.h5\."):
+        load_model(tmp_path / "third.keras")
+
+
 def with_loss(place: Path, loss: str) -> Path:
     """words.h5 as if it had been compiled with another loss."""
     shutil.copy(FILES / "words.h5", place)
