@@ -76,7 +76,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def of_training(names: Iterable[str]) -> dict[str, str]:
-    """Which arrays are x and y, or x0, y0, …, where these are called x_train and y_train.
+    """Which arrays are x, y and sample_weight, or x0, y0, …, where these are called x_train and so on.
 
     Args:
         names: Of all arrays; of a file that has an x or y itself none is taken for it.
@@ -84,9 +84,8 @@ def of_training(names: Iterable[str]) -> dict[str, str]:
     given = list(names)
     if any(re.fullmatch(r"[xy]\d*", name) for name in given):
         return {}
-    return {
-        name.removesuffix(_TRAIN): name for name in given if re.fullmatch(rf"[xy]\d*{_TRAIN}", name)
-    }
+    ours = rf"([xy]\d*|sample_weight){_TRAIN}"
+    return {name.removesuffix(_TRAIN): name for name in given if re.fullmatch(ours, name)}
 
 
 def refuse_no_examples(arrays: Mapping[str, np.ndarray]) -> None:

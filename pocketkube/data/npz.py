@@ -1,7 +1,8 @@
 """A NumPy .npz file: x or x0, x1, …, and, where it has them, y or y0, y1, … and sample_weight.
 
 x_test and y_test, or x0_test, y0_test, …, are a test set of its own, x_val and y_val, or x_valid and
-y_valid and so on, a validation set; x_train and y_train, as in Keras's mnist.npz, are what x and y are.
+y_valid and so on, a validation set; x_train and y_train, as in Keras's mnist.npz, and
+sample_weight_train beside them, are what x, y and sample_weight are.
 """
 
 import re
@@ -42,12 +43,13 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
     and sample_weight; classes in y still say which examples are held out, so that these stay the same.
 
     Raises:
-        UserError: If the file is no .npz, or an array is missing, of objects, or of another length, or
-            sets of its own are no such examples as the others.
+        UserError: If the file is no .npz, or an array is missing, of objects, or of another length, is
+            called nearly as one that is read, or sets of its own are no such examples as the others.
     """
     if settings.image_size is not None:
         raise UserError("dataset: image_size does not go with npz: its arrays are taken as they are.")
     arrays, others = _read(path, "" if settings.labels else "x")
+    _refuse_near_misses(path, others, "xys" if settings.labels else "x")
     if others and settings.labels and not _labels(path, arrays, ""):
         raise UserError(
             f"{path}: has no y, but {', '.join(others)}: call the labels y, or say dataset.labels: "
@@ -63,6 +65,34 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
 
     dataset = in_memory_dataset(str(path), examples, test, settings, finish, validation)
     return replace(dataset, value_range=scaled_to(examples.inputs, settings.value_range))
+
+
+def _refuse_near_misses(path: Path, others: Sequence[str], letters: str) -> None:
+    """Says which arrays would be left out only because of how they are called.
+
+    Args:
+        path: The file.
+        others: The names that have no meaning.
+        letters: What those begin with that are asked for.
+    """
+    meant = {name: right for name in others if (right := _right_name(name)) and right[0] in letters}
+    if meant:
+        raise UserError(
+            f"{path}: would not be read because of their names: {', '.join(meant)}; call them "
+            f"{', '.join(meant.values())}, or leave them out."
+        )
+
+
+def _right_name(name: str) -> str | None:
+    """The name with a meaning that one without has nearly; None where it has none nearly."""
+    lower = name.lower()
+    if re.fullmatch(r"sample_?weights?(_train)?", lower):
+        return WEIGHTS
+    if re.fullmatch(r"[xy]\d*_train", lower):
+        # Beside an x or y it is not taken.
+        return lower.removesuffix("_train")
+    ends = "|".join((TEST, VALIDATION, *_ALSO_VALIDATION))
+    return lower if lower != name and re.fullmatch(rf"[xy]\d*({ends})?", lower) else None
 
 
 def _strata(path: Path, count: int) -> np.ndarray | None:
@@ -95,7 +125,8 @@ def load_examples(path: Path, value_range: Range | None = None) -> tuple[Labelle
     Raises:
         UserError: As `load` does; or if there is no example.
     """
-    arrays, _ = _read(path)
+    arrays, others = _read(path)
+    _refuse_near_misses(path, others, "xy")
     every = _checked(path, arrays)
     examples = _own(path, arrays, TEST, every) or every
     if len(examples.inputs[0]) == 0:

@@ -168,6 +168,37 @@ def test_the_validation_set_of_an_npz_has_other_names_too(tmp_path: Path, word: 
         load(tmp_path, npz="a.npz")
 
 
+def test_weights_of_training_examples_are_called_as_these_are(tmp_path: Path) -> None:
+    x, y = numbered(60), np.arange(60) % 5
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y, sample_weight_train=1 + np.arange(60))
+    dataset = load(tmp_path, npz="a.npz")
+    assert dataset.is_weighted
+    (inputs,), (_, weights) = dataset.train.arrays
+    np.testing.assert_array_equal(weights, 1 + inputs.ravel())
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["x", "y", "sample_weights"], "names: sample_weights; call them sample_weight, or"),
+        (["x", "y", "sample_weight_train"], "names: sample_weight_train; call them sample_weight, or"),
+        (["x", "y", "X_test", "Y_test"], "names: X_test, Y_test; call them x_test, y_test, or"),
+        (["x", "y", "x_train"], "names: x_train; call them x, or leave them out"),
+        (["X", "Y"], "names: X, Y; call them x, y, or leave them out"),
+    ],
+)
+def test_arrays_that_are_called_nearly_as_others_are_told(tmp_path: Path, names, said) -> None:
+    arrays = {name: np.arange(60) % 5 if "y" in name.lower() else numbered(60) for name in names}
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(UserError, match=said):
+        load(tmp_path, npz="a.npz")
+
+
+def test_labels_that_are_not_asked_for_may_be_called_anything(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=numbered(60), Y=np.arange(60), sample_weights=np.ones(60))
+    assert load(tmp_path, npz="a.npz", labels=False).labels == ()
+
+
 @pytest.mark.parametrize("name", ["x_valid", "y_valid", "y_dev"])
 @pytest.mark.parametrize("labels", [True, False])
 def test_an_array_that_is_half_a_validation_set_is_none(tmp_path, name, labels) -> None:
