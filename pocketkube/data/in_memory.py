@@ -209,11 +209,12 @@ def _whole(arrays: Arrays) -> tuple[int, int] | None:
 
 
 def _refuse_weights(name: str, weights: np.ndarray) -> None:
-    unfit = weights.size != len(weights) or not np.isfinite(weights).all()
-    if unfit or weights.min() < 0 or weights.max() == 0:
+    is_one_each = weights.size == len(weights) > 0
+    if not is_one_each or not np.isfinite(weights).all() or weights.min() < 0 or weights.max() == 0:
+        reach = f", from {float(weights.min()):g} to {float(weights.max()):g}" if weights.size else ""
         raise UserError(
             f"{name}: weights of examples are one number each, 0 or more and not all 0. Received: the "
-            f"shape {weights.shape}, from {float(weights.min()):g} to {float(weights.max()):g}."
+            f"shape {weights.shape}{reach}."
         )
 
 

@@ -268,6 +268,10 @@ def test_each_outputs_labels_are_of_their_own_kind(tmp_path: Path) -> None:
             {"x": np.zeros((9, 2)), "y": np.array(["a"] * 9)},
             "y must hold real numbers; number the classes from 0. Received: <U1",
         ),
+        (
+            {"x": numbered(9), "y": np.arange(9), "sample_weight": np.ones((9, 0))},
+            r"weights of examples are one number each, .* Received: the shape \(9, 0\)\.",
+        ),
         ({"x": numbered(2), "y": np.arange(2)}, "too few examples"),
         ({"x": numbered(0), "y": np.zeros(0, int)}, "has no examples"),
         ({"x": numbered(0), "y": np.zeros(0)}, "has no examples"),
