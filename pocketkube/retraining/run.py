@@ -31,6 +31,8 @@ from pocketkube.stages.run import run_stage
 from pocketkube.storage import Location
 
 OUTCOME_FILE, MARKDOWN_FILE = "retraining.json", "report.md"
+# Where finished steps are until a version is registered; all of it is removed then.
+_WORK = ".retraining"
 
 
 def retrain(
@@ -105,7 +107,7 @@ def write_outcome(outcome: Outcome, output: Path) -> None:
 
 def results_in(output: Path) -> list[Path]:
     """Files and folders that a run replaces or removes in its output folder."""
-    return [output / name for name in (OUTCOME_FILE, REPORT_FILE, MARKDOWN_FILE, STEPS, ".cache")]
+    return [output / name for name in (OUTCOME_FILE, REPORT_FILE, MARKDOWN_FILE, _WORK)]
 
 
 def _tell_again(job: RetrainingJob, decision: Decision) -> None:
@@ -125,7 +127,7 @@ def _carried_out(job: RetrainingJob, decision: Decision, output: Path, say: Say)
     settled = settle(job, decision, say)
     if settled is not None:
         return settled
-    work, cache = output / STEPS, output / ".cache"
+    work, cache = output / _WORK / STEPS, output / _WORK / "cache"
     spec = parse_spec(decision.spec)
     made = run_job(spec, work, cache, say, baseline=decision.deployed is None)
     opponent = opponent_folder(job.registry, decision.deployed, made, work / "deployed")
@@ -136,6 +138,5 @@ def _carried_out(job: RetrainingJob, decision: Decision, output: Path, say: Say)
     run_stage(StageCall("benchmark_litert", config, inputs, str(measured)), cache)
     outcome = register(job, decision, made, opponent, load_benchmark(measured / BENCHMARK_FILE), say)
     # The version holds what is worth keeping: a schedule would fill the disk with the rest.
-    for folder in (work, cache):
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(output / _WORK, ignore_errors=True)
     return outcome

@@ -226,8 +226,8 @@ def test_a_search_does_not_write_over_its_own_spec(tmp_path: Path) -> None:
     [
         ("retraining.json", {}, "the settings: {folder}/retraining.json"),
         ("a.yaml", {"spec": "report.md"}, "the spec: {folder}/report.md"),
-        ("a.yaml", {"partitions": "steps/data"}, "partitions: {folder}/steps/data"),
-        ("a.yaml", {"registry": ".cache"}, "registry: {folder}/.cache"),
+        ("a.yaml", {"partitions": ".retraining/data"}, "partitions: {folder}/.retraining/data"),
+        ("a.yaml", {"registry": ".retraining"}, "registry: {folder}/.retraining"),
     ],
 )
 def test_a_retraining_does_not_write_over_what_it_reads(

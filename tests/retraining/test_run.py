@@ -32,6 +32,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a first version is deployed, made of 2026-11-01."""
     folder = tmp_path_factory.mktemp("retraining")
     write_settings(folder)
+    # Other programs keep theirs in a .cache, as in a home folder.
+    for name in (".cache", "steps"):
+        (folder / "out" / name).mkdir(parents=True)
+        (folder / "out" / name / "mine").touch()
     add_partition(folder / "data", "2026-11-01", 0)
     assert run(folder).result == "deployed"
     return folder
@@ -47,7 +51,7 @@ def run(folder: Path, said: list[str] | None = None) -> Outcome:
 
 def trained(folder: Path) -> dict[str, int]:
     """Each training that is kept until a version is registered, and when it was finished."""
-    cache = folder / "out" / ".cache"
+    cache = folder / "out" / ".retraining" / "cache"
     folders = (path for path in cache.glob("train_model-*") if path.is_dir())
     return {path.name: path.stat().st_mtime_ns for path in folders}
 
@@ -102,9 +106,10 @@ def test_a_model_lives_through_its_partitions(folder: Path) -> None:
     with registry.fetched(first) as old, registry.fetched(second) as new:
         assert accuracy(old / "model.tflite", 0, inverted=True) < 0.5
         assert accuracy(new / "model.tflite", 0, inverted=True) > 0.6
-    # Nothing but reports stays beside the registry.
-    assert {path.name for path in (folder / "out").iterdir()} == {
-        *("retraining.json", "report.html", "report.md")
+    # Nothing but reports stays beside the registry, and what was there.
+    assert {path.relative_to(folder / "out").as_posix() for path in (folder / "out").rglob("*")} == {
+        *("retraining.json", "report.html", "report.md"),
+        *(".cache", ".cache/mine", "steps", "steps/mine"),
     }
 
     # What decisions rest on stands in the report.
