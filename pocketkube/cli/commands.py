@@ -48,6 +48,7 @@ def run(options: Namespace) -> None:
     from pocketkube.stages.outputs import (
         collect,
         refuse_changed_ratios,
+        refuse_models_of_others,
         results_of_job,
         take_note_of_earlier,
     )
@@ -58,6 +59,7 @@ def run(options: Namespace) -> None:
     output = options.output.resolve()
     cache = Path(os.environ.get(CACHE) or output / ".cache").resolve()
     refuse_overwriting(read_by_job(spec, options.spec), results_of_job(output, spec))
+    refuse_models_of_others(output)
     with alone_in(output):
         take_note_of_earlier(output)
         if spec.search is not None:

@@ -64,6 +64,25 @@ def refuse_changed_ratios(output: Path) -> None:
     )
 
 
+def refuse_models_of_others(output: Path) -> None:
+    """Says when a model stands where a job puts its own, in a folder that no job has written into.
+
+    Args:
+        output: The output folder of the job to come, which ends with its report.
+
+    Raises:
+        UserError: If there is one: the job would replace it.
+    """
+    if (output / STEPS).is_dir() or (output / _SHOWN).exists():
+        return
+    for name in (MODEL_FILE, BASELINE_FILE, LITERT_FILE, *_PERHAPS):
+        if (output / name).exists():
+            raise UserError(
+                f"{output / name} is of no run of this folder, and would be written over: give another "
+                "--output, or have the file elsewhere."
+            )
+
+
 def results_of_job(output: Path, spec: Spec, key: str = REPORTED) -> list[Path]:
     """Files and folders that a job replaces in its output folder.
 

@@ -215,6 +215,17 @@ def test_a_job_does_not_write_over_what_it_reads(tmp_path: Path, words: list[str
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == {file, spec}
 
 
+def test_a_job_does_not_write_over_a_model_that_no_job_has_made(tmp_path: Path) -> None:
+    (tmp_path / "net.keras").write_text("a network")
+    (tmp_path / "model.keras").write_text("another one")
+    line = refused("run", write_spec(tmp_path, model="net.keras"), "--output", tmp_path)
+    assert f"{tmp_path}/model.keras is of no run of this folder, and would be written over" in line
+    # An earlier run has left its steps.
+    (tmp_path / "steps").mkdir()
+    line = refused("run", tmp_path / "spec.yaml", "--output", tmp_path)
+    assert "net.keras is damaged or cut short" in line
+
+
 def test_a_search_does_not_write_over_its_own_spec(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, search="{over: [prune_channels]}").rename(tmp_path / "ratios.yaml")
     said = refused("search", spec, "--output", tmp_path)

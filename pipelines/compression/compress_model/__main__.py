@@ -19,7 +19,12 @@ from pocketkube.files.output_folder import alone_in
 from pocketkube.files.overwriting import refuse_overwriting
 from pocketkube.spec import Spec, load_spec, resolve_paths
 from pocketkube.stages.component import CACHE, RUN_PROCESS
-from pocketkube.stages.outputs import collect_files, collect_search, results_of_job
+from pocketkube.stages.outputs import (
+    collect_files,
+    collect_search,
+    refuse_models_of_others,
+    results_of_job,
+)
 from pocketkube.stages.outside import read_by_job, refuse_missing
 
 
@@ -41,6 +46,7 @@ def main() -> None:
             spec = resolve_paths(spec, options.spec.resolve().parent)
             refuse_missing(spec)
             refuse_overwriting(read_by_job(spec, options.spec), results_of_job(output, spec))
+            refuse_models_of_others(output)
             with alone_in(output):
                 run_locally(spec, output)
 
