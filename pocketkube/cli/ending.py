@@ -13,7 +13,7 @@ from pocketkube.console.closed_streams import open_closed_streams
 from pocketkube.console.last_words import last_words
 from pocketkube.console.terminal import Console, ReaderLeft, visible_output
 from pocketkube.errors import DataError, UserError
-from pocketkube.processes.interruption import interrupt_at_sigterm
+from pocketkube.processes.interruption import interrupt_again_where_dropped, interrupt_at_sigterm
 from pocketkube.processes.linux import signal_with_parent
 from pocketkube.processes.ranks import started_size, started_together
 
@@ -34,6 +34,7 @@ def plain_ending() -> Iterator[None]:
         interrupt_at_sigterm()
     else:
         signal_with_parent(signal.SIGTERM)
+        interrupt_again_where_dropped()
     with visible_output():
         try:
             try:
