@@ -15,15 +15,14 @@ from pocketkube.facts import Parent, PruningFacts
 from pocketkube.graph.surgery import copy_model
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.prune import prune_to_counts, prune_with, pruner_for
-from pocketkube.pruning.pruner import Pruned
 from pocketkube.spec.sections import FineTune
 from pocketkube.stages.assessment import after_stage, assess, costs_of, stage_facts, task_of
 from pocketkube.stages.configs import PruneChannelsConfig
 from pocketkube.stages.examples import labelled
-from pocketkube.stages.latency_target import Judge, prune_by_table
+from pocketkube.stages.latency_target import prune_by_table
 from pocketkube.stages.registry import RATIOS, TEACHER
 from pocketkube.stages.searched import with_found
-from pocketkube.stages.targets import reach
+from pocketkube.stages.targets import Cuts, reach
 from pocketkube.stages.teaching import distillation_term, load_teachers
 from pocketkube.stages.training import fine_tuning
 from pocketkube.stages.without_data import random_inputs
@@ -52,26 +51,25 @@ def prune_channels(
         teachers = load_teachers(config, first, dataset)
         tuner = _FineTuner(config, teachers, dataset, task, scratch)
 
-    pruner = pruner_for(bundle.model, settings, calibration=calibration, seed=config.seed)
-
-    def prune_by(speedup: float | None) -> Pruned:
-        return prune_with(pruner, settings, speedup=speedup, between=tuner)
-
-    def prune_for_latency(limit_ms: float, judge_file: Judge) -> Pruned | None:
-        return prune_by_table(
-            config,
-            bundle.model,
-            pruner,
-            examples,
-            scratch,
-            limit_ms,
-            judge_file,
-            lambda counts: prune_to_counts(pruner, settings, counts, between=tuner),
+    def cuts_of() -> Cuts:
+        pruner = pruner_for(bundle.model, settings, calibration=calibration, seed=config.seed)
+        return Cuts(
+            lambda speedup: prune_with(pruner, settings, speedup=speedup, between=tuner),
+            lambda limit_ms, judge_file: prune_by_table(
+                config,
+                bundle.model,
+                pruner,
+                examples,
+                scratch,
+                limit_ms,
+                judge_file,
+                lambda counts: prune_to_counts(pruner, settings, counts, between=tuner),
+            ),
         )
 
     tried: list[str] = []
     if settings.ratios:
-        pruned = prune_by(None)
+        pruned = cuts_of().by(None)
     else:
         pruned, tried = reach(
             config,
@@ -80,9 +78,8 @@ def prune_channels(
             dataset,
             task,
             examples,
-            prune_by,
+            cuts_of,
             tuner.short_course if tuner else copy_model,
-            prune_for_latency,
         )
     scored = None if dataset is None else assess(pruned.model, dataset, task)
     found = scored or costs_of(pruned.model)
@@ -92,14 +89,16 @@ def prune_channels(
     stage = stage_facts(settings.name, _parents(bundle, first), task, found, began, notes=notes)
     # What pruning costs shows when the model has been trained on: whether that makes up for it is said
     # then, or where the model is exported without.
-    unrecovered = PruningFacts.model_validate(settings.model_dump())
+    unrecovered = [PruningFacts.model_validate(settings.model_dump())] if pruned.kept else []
     facts = after_stage(bundle.facts, stage, found, first.facts.stages).model_copy(
         update={
             "kept": {name: tuple(counts) for name, counts in pruned.kept.items()},
-            "unrecovered": (*bundle.facts.unrecovered, unrecovered),
+            "unrecovered": (*bundle.facts.unrecovered, *unrecovered),
         }
     )
-    scores = {UNPRUNED: bundle.scores[NOW]} | dict(bundle.scores) if bundle.scores else {}
+    scores = dict(bundle.scores)
+    if scores and pruned.kept:
+        scores = {UNPRUNED: scores[NOW]} | scores
     if scored is not None:
         scores |= {NOW: scored.validation.each}
     save_bundle(output, Bundle(pruned.model, facts, scores=scores))

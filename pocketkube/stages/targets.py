@@ -1,7 +1,7 @@
 """Finds how far to prune for a target that is not a speed-up: an accuracy, a size, a latency."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -34,6 +34,20 @@ FARTHEST = 64.0
 NEAREST = 1.05
 
 
+@dataclass(frozen=True)
+class Cuts:
+    """How channels of a model are cut.
+
+    Attributes:
+        by: Prunes the model by a speed-up; by None, as the stage's ratios say.
+        for_latency: Prunes the model for a latency by a table; given the judge of a file. None where
+            the table does not lead there.
+    """
+
+    by: Callable[[float | None], Pruned]
+    for_latency: Callable[[float, Judge], Pruned | None]
+
+
 def reach(
     config: PruneChannelsConfig,
     model: keras.Model,
@@ -41,9 +55,8 @@ def reach(
     dataset: Dataset | None,
     task: Task,
     examples: Arrays,
-    prune_by: Callable[[float], Pruned],
+    cuts_of: Callable[[], Cuts],
     tuned: Callable[[keras.Model], keras.Model],
-    prune_for_latency: Callable[[float, Judge], Pruned | None],
 ) -> tuple[Pruned, list[str]]:
     """Prunes a model as far as the spec's target asks, which counts from the uncompressed model.
 
@@ -55,13 +68,13 @@ def reach(
             where there are no examples.
         task: The score.
         examples: Training examples, for the ranges of an int8 file; random ones where there are none.
-        prune_by: Prunes the model by a speed-up.
+        cuts_of: Says how the model is cut. It is not asked where nothing has to be: the model may have
+            no channels to cut then.
         tuned: Fine-tunes a copy of a model for a short while, to see where its accuracy will be.
-        prune_for_latency: Prunes the model for a latency by a table of this machine; given the judge of
-            a file. None where the table does not lead there.
 
     Returns:
-        The pruned model, and what was tried; the model itself where the target is reached already.
+        The pruned model, and what was tried; the model itself where a speed-up, size or latency is
+        reached already.
 
     Raises:
         UserError: If no pruning reaches the target; it names the best that was seen.
@@ -74,37 +87,29 @@ def reach(
     first = profile_model(uncompressed.model)
     now = profile_model(model)
     done = getattr(first, budget) / getattr(now, budget)
-    bound = first.speedup_to(now).bound if budget == "macs" else "exact"
-    prune_to = _from_uncompressed(model, done, bound, prune_by)
     least, farthest = max(target.speedup or NEAREST, done), FARTHEST * done
+    files = _files_judged(config, uncompressed, examples, tried) if target.judges_the_file else None
+    if files is not None and (target.speedup is None or target.speedup <= done):
+        uncut = Pruned(model, now, now, {}, ("Nothing is cut: the file meets the target already.",))
+        if files.cost(uncut) <= 1:
+            return uncut, tried
+    bound = first.speedup_to(now).bound if budget == "macs" else "exact"
+    cuts = cuts_of()
+    prune_to = _from_uncompressed(model, done, bound, cuts.by)
     pruned = prune_to(least)
     if target.speedup is not None and target.speedup > done:
         pruned = with_overshot(pruned, first, config.settings, target.speedup)
-    if target.judges_the_file:
-        baseline, device = None, None
-        if target.latency_table:
-            device = another_device(target.latency_table)
-        elif target.max_latency_ms is not None:
-            # Latency is judged as it will be in the end: in turn with the uncompressed model's file.
-            baseline = converted(
-                uncompressed, file_format(None), sparse=False, calibration=lambda _: examples
-            )
-
-        files: list[_File] = []
-
-        def cost(candidate: Pruned) -> float:
-            files.append(_file_of(config, candidate.model, baseline, device, examples))
-            tried.append(files[-1].note)
-            return files[-1].cost
-
-        if cost(pruned) > 1:
-            by_table = None
-            if target.max_latency_ms is not None and target.speedup is None:
-                by_table = prune_for_latency(target.max_latency_ms, Judge(cost, tried.append))
-            fits = by_table or _nearest(least, farthest, cost, prune_to)
-            if fits is None:
-                raise UserError(_out_of_reach(target, min(files, key=lambda file: file.cost)))
-            pruned = fits
+    if files is not None:
+        # Where `least` is done already, the file was judged above.
+        if least > done and files.cost(pruned) <= 1:
+            return pruned, tried
+        by_table = None
+        if target.max_latency_ms is not None and target.speedup is None:
+            by_table = cuts.for_latency(target.max_latency_ms, Judge(files.cost, tried.append))
+        fits = by_table or _nearest(least, farthest, files.cost, prune_to)
+        if fits is None:
+            raise UserError(_out_of_reach(target, min(files.seen, key=lambda file: file.cost)))
+        pruned = fits
     elif drop is not None and target.speedup is None:
         if dataset is None:
             raise UserError("target.max_accuracy_drop: is judged by examples; give a dataset.")
@@ -145,7 +150,7 @@ def refuse_drop(target: Target, task: Task) -> None:
 
 
 def _from_uncompressed(
-    model: keras.Model, done: float, bound: Bound, prune_by: Callable[[float], Pruned]
+    model: keras.Model, done: float, bound: Bound, prune_by: Callable[[float | None], Pruned]
 ) -> Callable[[float], Pruned]:
     """Prunes to a speed-up that counts from the uncompressed model, which `model` is `done` from."""
 
@@ -192,6 +197,49 @@ class _File:
         """The same for the user."""
         doubts = (f"; {said[0].lower()}{said[1:].rstrip('.')}" for said in self.doubts)
         return f"tried {self.parameters} parameters: {self.figures}{''.join(doubts)}"
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Judges pruned models by the files that they become.
+
+    Attributes:
+        config: The stage's.
+        baseline: The uncompressed model's file, which latency is measured in turn with, as it is in the
+            end; None where this machine measures none.
+        device: The device that a latency is foreseen for, where the target names one.
+        examples: Training examples, for ranges.
+        tried: Takes a note of each.
+        seen: All that were judged.
+    """
+
+    config: PruneChannelsConfig
+    baseline: bytes | None
+    device: AnotherDevice | None
+    examples: Arrays
+    tried: list[str]
+    seen: list[_File] = field(default_factory=list)
+
+    def cost(self, candidate: Pruned) -> float:
+        """What a candidate's file costs, in parts of what it may: at most 1 fits."""
+        file = _file_of(self.config, candidate.model, self.baseline, self.device, self.examples)
+        self.seen.append(file)
+        self.tried.append(file.note)
+        return file.cost
+
+
+def _files_judged(
+    config: PruneChannelsConfig, uncompressed: Bundle, examples: Arrays, tried: list[str]
+) -> _Files:
+    target, baseline, device = config.target, None, None
+    assert target is not None
+    if target.latency_table:
+        device = another_device(target.latency_table)
+    elif target.max_latency_ms is not None:
+        baseline = converted(
+            uncompressed, file_format(None), sparse=False, calibration=lambda _: examples
+        )
+    return _Files(config, baseline, device, examples, tried)
 
 
 def _out_of_reach(target: Target, best: _File) -> str:
