@@ -28,8 +28,8 @@ def refuse_other_shapes(
         given: The shape of one example of each input.
         model: What messages call the model.
         wanted: The same as the model takes them, None for any size.
-        remedy: What would be right where the numbers of an example do not merely stand otherwise than
-            the model takes them, as in "set dataset.image_size".
+        remedy: What would be right where more is wrong than how the numbers of an example stand, or
+            the channels of an image, as in "resize x".
 
     Raises:
         UserError: If their number or a shape is another one.
@@ -63,7 +63,26 @@ def _rearrangement(given: Shape, wanted: Shape) -> str:
     if len(have) + len(want) == len(given) + len(wanted) and prod(have) == prod(want):
         shape = ", ".join(map(str, (-1, *wanted)))
         return f"there are as many numbers; arrange them by x.reshape({shape})"
-    return ""
+    return other_channels(given, wanted) if shape_fits(given[:-1], wanted[:-1]) else ""
+
+
+def other_channels(given: Shape, wanted: Shape) -> str:
+    """How to bring images to the wanted number of channels; empty where they have it, or none is known.
+
+    Args:
+        given: Height, width and channels.
+        wanted: The same; None for any size.
+    """
+    if len(given) != 3 or len(wanted) != 3 or shape_fits(given[-1:], wanted[-1:]):
+        return ""
+    to_gray, to_rgb = "save images as gray PNG or JPEG", "save images as RGB"
+    files, array = {
+        (3, 1): (to_gray, "x.mean(-1, keepdims=True)"),
+        (4, 1): (to_gray, "x[..., :3].mean(-1, keepdims=True)"),
+        (1, 3): (to_rgb, "x.repeat(3, -1)"),
+        (4, 3): (to_rgb, "x[..., :3]"),
+    }.get((given[-1] or 0, wanted[-1] or 0), ("", ""))
+    return f"the number of channels differs; {files}, change an array by {array}" if files else ""
 
 
 def _shown(shapes: Sequence[Shape]) -> str:

@@ -1,5 +1,6 @@
 """The network that a spec names: built, or loaded from a .keras file, and fit for the data."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import keras
@@ -14,7 +15,7 @@ from pocketkube.models.build import build_model
 from pocketkube.models.names import BUILT_IN_NAMES, TRANSLATION_NAMES
 from pocketkube.models.transformer import transformer
 from pocketkube.older_keras import Imported
-from pocketkube.shapes import refuse_other_shapes
+from pocketkube.shapes import Shape, other_channels, refuse_other_shapes, shape_fits
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.storage import parse_location
 
@@ -89,12 +90,26 @@ def _check_inputs(key: str, name: str, model: keras.Model, dataset: Dataset | No
     functional_graph(model)
     if dataset is None:
         return
+    wanted = [tuple(x.shape[1:]) for x in model.inputs]
     refuse_other_shapes(
         dataset.name if key == "model" else f"{key}: {dataset.name}",
         dataset.input_shapes,
         name,
-        [tuple(x.shape[1:]) for x in model.inputs],
-        "resize x, or use the model's own data"
-        if dataset.name.endswith(".npz")
-        else "set dataset.image_size, or use the model's own data",
+        wanted,
+        _remedy(dataset, wanted),
     )
+
+
+def _remedy(dataset: Dataset, wanted: Sequence[Shape]) -> str:
+    """What to do about examples of other shapes than are wanted."""
+    given, remedies = dataset.input_shapes, ["use the model's own data"]
+    if len(given) == len(wanted) == 1:
+        (have,), (want,) = given, wanted
+        if len(have) == len(want) == 3 and not shape_fits(have[:2], want[:2]):
+            size = ", ".join(str(side or now) for side, now in zip(want[:2], have, strict=False))
+            channels = other_channels(have, want)
+            resized = (
+                "resize x" if dataset.name.endswith(".npz") else f"let dataset.image_size be [{size}]"
+            )
+            remedies.insert(0, f"{resized}; {channels}" if channels else resized)
+    return ", or ".join(remedies)

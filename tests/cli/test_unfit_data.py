@@ -114,6 +114,10 @@ X = RNG.random((60, *SHAPE), np.float32)
         ((60, 8, 9, 1), (8, 9)),
         ((60, 72), (8, 9, 1)),
         ((60, 8, 9, 1), (72,)),
+        ((60, 8, 9, 3), (8, 9, 1)),
+        ((60, 8, 9, 4), (8, 9, 1)),
+        ((60, 8, 9, 1), (8, 9, 3)),
+        ((60, 8, 9, 4), (None, None, 3)),
     ],
 )
 def test_the_advice_on_axes_makes_arrays_fit(given: tuple[int, ...], wanted: tuple) -> None:
@@ -131,6 +135,31 @@ def test_run_says_how_to_bring_arrays_into_shape(folder: Path, tmp_path: Path) -
     assert line.endswith("the channels come first; bring them last by x.transpose(0, 2, 3, 1).")
     line = refused(*run(folder, folder / "size.npz", tmp_path))
     assert line.endswith("[(9, 9, 1)]: resize x, or use the model's own data.")
+
+
+@pytest.mark.parametrize(
+    ("size", "pixels", "said"),
+    [
+        (None, (8, 8, 3), "the number of channels differs; save images as gray PNG or JPEG, change"),
+        ([8, 8], (9, 7, 3), "the number of channels differs; save images as gray PNG or JPEG, change"),
+        (None, (9, 7, 1), "let dataset.image_size be [8, 8], or use the model's own data."),
+        ([16, 16], (8, 8, 1), "let dataset.image_size be [8, 8], or use the model's own data."),
+        (None, (9, 7, 3), "let dataset.image_size be [8, 8]; the number of channels differs; save"),
+    ],
+    ids=["channels", "channels-at-the-size", "size", "another-size", "both"],
+)
+def test_run_says_what_would_make_images_fit(
+    folder: Path, tmp_path: Path, size: list[int] | None, pixels: tuple[int, ...], said: str
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(10):
+            image = np.full(pixels, number, np.uint8)
+            keras.utils.save_img(tmp_path / "images" / name / f"{number}.png", image, scale=False)
+    images = f"{{image_folder: {tmp_path / 'images'}{f', image_size: {size}' if size else ''}}}"
+    line = refused(*run(folder, tmp_path, tmp_path, dataset=images))
+    assert f": {said}" in line
+    assert ("image_size" in line) == ("image_size" in said)
 
 
 def test_a_run_that_fails_says_whose_the_results_in_its_folder_are(
