@@ -46,8 +46,6 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
         UserError: If the file is no .npz, or an array is missing, of objects, or of another length, is
             called nearly as one that is read, or sets of its own are no such examples as the others.
     """
-    if settings.image_size is not None:
-        raise UserError("dataset: image_size does not go with npz: its arrays are taken as they are.")
     arrays, others = _read(path, "" if settings.labels else "x")
     _refuse_near_misses(path, others, "xys" if settings.labels else "x")
     if others and settings.labels and not _labels(path, arrays, ""):

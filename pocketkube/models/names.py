@@ -1,6 +1,6 @@
 """The names of the reference networks, for whoever asks before there is Keras."""
 
-from pocketkube.errors import UserError
+from pocketkube.errors import UserError, to_use_instead
 from pocketkube.extension import models
 
 MODEL_NAMES = (
@@ -28,8 +28,9 @@ def check_name(name: str) -> None:
     Raises:
         UserError: If there is no such network.
     """
-    if name not in models.names(BUILT_IN_NAMES):
-        known = ", ".join(models.names(BUILT_IN_NAMES))
+    known = models.names(BUILT_IN_NAMES)
+    if name not in known:
         raise UserError(
-            f"There is no network {name!r}: give one of {known}, or the path of a .keras file."
+            f"There is no network {name!r}{to_use_instead(name, known)}, or the path of a .keras file "
+            "or of a SavedModel, a folder with saved_model.pb."
         )

@@ -12,7 +12,7 @@ from pocketkube.extension import models
 from pocketkube.graph.by_name import in_order, order_of
 from pocketkube.graph.walk import functional_graph
 from pocketkube.models.build import build_model
-from pocketkube.models.names import BUILT_IN_NAMES, TRANSLATION_NAMES
+from pocketkube.models.names import BUILT_IN_NAMES, TRANSLATION_NAMES, check_name
 from pocketkube.models.transformer import transformer
 from pocketkube.older_keras import Imported
 from pocketkube.shapes import Shape, other_channels, refuse_other_shapes, shape_fits
@@ -70,6 +70,10 @@ def network_with_notes(
         model = _in_order_of(model, like)
         _check_inputs(key, name, model, dataset)
         return Imported(model, ())
+    try:
+        check_name(name)
+    except UserError as error:
+        raise error.saying(f"{key}: {error}") from error
     labels = dataset.labels[0]
     several = len(dataset.labels) != 1 or len(dataset.input_shapes) != 1
     of_positions = len(labels.shape or ()) > (1 if labels.rows else 0)

@@ -1,10 +1,11 @@
 """Where what a stage reads from outside a job is: models, students, teachers, data, latency tables."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pocketkube.errors import UserError
+from pocketkube.models.names import check_name
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.sections import (
     UNCOMPRESSED,
@@ -42,8 +43,42 @@ def read_by_job(spec: Spec, file: Path) -> Iterator[tuple[str, str | Path]]:
     yield from named_outside(BuildReportConfig.of(spec))
 
 
+def refuse_unknown_networks(spec: Spec, called: Callable[[str], str] = str) -> None:
+    """Says which network of a job is neither built in, nor added, nor a file; loads none.
+
+    Modules that the spec imports may add what is not known yet: where there are any, the job itself
+    finds out.
+
+    Args:
+        spec: The job, its paths absolute.
+        called: What messages call a key of it.
+
+    Raises:
+        UserError: If there is no such network.
+    """
+    for key, network in _networks_by_name(spec):
+        try:
+            if is_uri(network):
+                raise UserError(f"{network} is no .keras, .h5 or .hdf5 file; save the network as one")
+            if not spec.imports:
+                check_name(network)
+        except UserError as error:
+            raise error.saying(f"{called(key)}: {error}") from error
+
+
+def _networks_by_name(spec: Spec) -> Iterator[tuple[str, str]]:
+    """The networks that are no files: where the spec names each, and its name."""
+    if not is_model_file(spec.model):
+        yield "model", spec.model
+    for stage in spec.stages:
+        if isinstance(stage, DistillModel) and not is_model_file(stage.student):
+            yield f"stages.{stage.name}.student", stage.student
+
+
 def refuse_missing(spec: Spec) -> None:
-    """Says which of a job's files on this machine are not there; a server's are asked for later on.
+    """Says which of a job's networks and files on this machine are not there.
+
+    A server's files are asked for later on.
 
     Args:
         spec: The job, its paths absolute.
@@ -51,6 +86,7 @@ def refuse_missing(spec: Spec) -> None:
     Raises:
         UserError: If any is missing.
     """
+    refuse_unknown_networks(spec)
     for where, text in named_outside(BuildReportConfig.of(spec)):
         location = parse_location(text)
         if isinstance(location, LocalLocation) and not (location.path.exists() or location.matches()):

@@ -2,17 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 from pocketkube.errors import UserError
-from pocketkube.models.names import check_name
 from pocketkube.spec import Spec
-from pocketkube.spec.model_files import is_model_file
-from pocketkube.spec.sections import DistillModel
 from pocketkube.stages.configs import BuildReportConfig, StageConfig
-from pocketkube.stages.outside import named_outside, stamp_of
+from pocketkube.stages.outside import named_outside, refuse_unknown_networks, stamp_of
 from pocketkube.storage import is_uri
 
 
@@ -30,15 +27,7 @@ def looked_up(spec: Spec, called: Callable[[str], str] = str) -> str:
         UserError: If there is no such network or module, an address holds nothing, a file is not here,
             or a server is away or refuses.
     """
-    if is_uri(spec.model) and not is_model_file(spec.model):
-        raise UserError(
-            f"{called('model')}: {spec.model} is no .keras, .h5 or .hdf5 file; save the network as one"
-        )
-    for key, network in _networks(spec):
-        try:
-            check_name(network)
-        except UserError as error:
-            raise error.saying(f"{called(key)}: {error}") from error
+    refuse_unknown_networks(spec, called)
     for module in spec.imports:
         if not module.packed and not _is_there(module.name.split(".")[0]):
             raise UserError(
@@ -67,15 +56,6 @@ def _is_there(module: str) -> bool:
         return find_spec(module) is not None
     except (ValueError, ImportError):
         return False
-
-
-def _networks(spec: Spec) -> Iterator[tuple[str, str]]:
-    """The networks that are no files: where the spec names each, and its name."""
-    if not is_model_file(spec.model):
-        yield "model", spec.model
-    for stage in spec.stages:
-        if isinstance(stage, DistillModel) and not is_model_file(stage.student):
-            yield f"stages.{stage.name}.student", stage.student
 
 
 def check_reachable(spec: Spec) -> None:

@@ -297,6 +297,38 @@ def test_results_are_written_to_this_machine_and_to_no_folder_called_s3(
     assert not (tmp_path / "s3:").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": "resnet-20"}, "model: There is no network 'resnet-20'; did you mean resnet20?"),
+        ({"model": "f8"}, "model: There is no network 'f8'; use one of lenet, "),
+        (
+            {"stages": "[{distill_model: {student: lennet}}]", "target": "null"},
+            "stages.distill_model.student: There is no network 'lennet'; did you mean lenet?",
+        ),
+        ({"model": "s3://nets/net"}, "model: s3://nets/net is no .keras, .h5 or .hdf5 file"),
+    ],
+    ids=["misspelt", "folder", "student", "address"],
+)
+def test_a_network_that_is_not_there_is_refused_with_the_spec(
+    tmp_path: Path, changes: dict[str, str], said: str
+) -> None:
+    (tmp_path / "f8").mkdir()
+    spec = write_spec(tmp_path, **changes)
+    for words in (["spec", spec], ["run", spec, "-o", tmp_path / "out"]):
+        line = refused(*words)
+        assert line.startswith(f"pocketkube: {said}")
+        assert "s3://" in said or "or of a SavedModel, a folder with saved_model.pb." in line
+
+
+def test_a_network_that_a_module_of_the_spec_may_add_is_left_to_the_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own_nets.py").touch()
+    main(["spec", str(write_spec(tmp_path, model="own", imports="[own_nets]"))])
+    assert capsys.readouterr().out.endswith("spec.yaml: right\n")
+
+
 def test_a_spec_whose_files_are_there_or_elsewhere_is_right(tmp_path: Path, capsys) -> None:
     (tmp_path / "part-1.tfrecord").touch()
     spec = write_spec(tmp_path, model="s3://bucket/net.keras", dataset="{tfrecord: part-*.tfrecord}")

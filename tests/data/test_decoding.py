@@ -85,6 +85,8 @@ def test_labels_below_the_first_are_told(tmp_path: Path) -> None:
 def test_what_has_no_encoded_images_has_no_middle() -> None:
     with pytest.raises(ValueError, match="central_crop is for image_folder and tfrecord, and needs im"):
         DatasetSettings(npz="a.npz", image_size=(8, 8), central_crop=0.875)
+    with pytest.raises(ValueError, match="image_size does not go with npz, whose arrays are taken as"):
+        DatasetSettings(npz="a.npz", image_size=(8, 8))
     with pytest.raises(ValueError, match="and needs image_size"):
         DatasetSettings(tfrecord="a", central_crop=0.875)
     with pytest.raises(ValueError, match="first_label is for tfrecord"):

@@ -74,7 +74,7 @@ def test_a_task_that_is_not_there_is_refused() -> None:
 @pytest.mark.parametrize(
     ("form", "said"),
     [
-        ({"model": "lenett"}, "model: There is no network 'lenett': give one of lenet, resnet20"),
+        ({"model": "lenett"}, "model: There is no network 'lenett'; did you mean lenet? Use one of"),
         ({"model": "/nowhere/net.keras"}, "model: there is no /nowhere/net.keras in the image"),
         (
             {"dataset_kind": "npz", "dataset": "/nowhere/x.npz"},

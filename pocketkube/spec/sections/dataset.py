@@ -197,6 +197,10 @@ class DatasetSettings(Settings):
                 "central_crop is for image_folder and tfrecord, and needs image_size, which the middle "
                 "of each image is brought to"
             )
+        if self.image_size is not None and given[0] == "npz":
+            raise ValueError(
+                "image_size does not go with npz, whose arrays are taken as they are; leave it out"
+            )
         if self.first_label and given[0] != "tfrecord":
             raise ValueError(f"first_label is for tfrecord; leave it out for {given[0]}")
         if (given[0] == "text") != (self.languages is not None):
