@@ -90,11 +90,12 @@ def export_litert(
         )
     test, labels = _test_examples(dataset.test) if dataset else (random_inputs(bundle.model), ())
     checked = fitting_batch(bundle.model, CHECKED, LARGEST_OUTPUTS)
-    with working("compare", examples=str(checked)):
+    compared = tuple(x[:checked] for x in test)
+    with working("compare", examples=str(len(compared[0]))):
         agreement = check_agreement(
             content,
             bundle.model,
-            tuple(x[:checked] for x in test),
+            compared,
             wanted.min_agreement if dataset else 0.0,
             measure=task.measure,
             remedy=remedy(

@@ -136,6 +136,7 @@ def test_pruning_is_judged_once_the_model_was_trained_on(trained: Path, tmp_path
     assert set(load_scores(tuned)) == {NOW}
 
     run_step(spec, "baseline", {"model": pruned}, tmp_path / "file")
+    assert "stage=compare examples=200\n" in capsys.readouterr().err
     (warning,) = load_exported(tmp_path / "file").export.warnings
     assert "before prune_channels" in warning
     assert "fine_tune after it" in warning
