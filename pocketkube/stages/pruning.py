@@ -133,7 +133,7 @@ class _FineTuner:
 
     def __call__(self, model: keras.Model, number: int) -> keras.Model:
         """Trains a model in place after list `number` was pruned."""
-        self._train(model, f"list {number + 1}", number)
+        self._train(model, f"fine_tune after cut {number + 1}", number)
         return model
 
     def short_course(self, model: keras.Model) -> keras.Model:

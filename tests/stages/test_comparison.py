@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -80,7 +81,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [
             keras.Input((8, 8, 1)),
             layers.Conv2D(16, 3, activation="relu", name="one"),
-            layers.Conv2D(16, 3, activation="relu"),
+            layers.Conv2D(16, 3, activation="relu", name="two"),
             layers.Flatten(),
             layers.Dense(10, activation="softmax"),
         ]
@@ -142,6 +143,21 @@ def test_pruning_is_judged_once_the_model_was_trained_on(trained: Path, tmp_path
     assert "fine_tune after it" in warning
     run_step(spec, "baseline", {"model": tuned}, tmp_path / "file")
     assert load_exported(tmp_path / "file").export.warnings == ()
+
+
+def test_training_between_groups_says_that_it_is_fine_tuning(
+    trained: Path, tmp_path: Path, capsys
+) -> None:
+    settings = {
+        "criterion": "l1",
+        "ratios": {"one": 0.5, "two": 0.5},
+        "group_size": 1,
+        "group_epochs": 1,
+    }
+    spec, first = job(trained, {"prune_channels": settings}), trained / "train_model"
+    run_step(spec, "prune_channels", {"model": first, "teacher": first}, tmp_path / "pruned")
+    shown = re.findall(r"^stage=(fine_tune .*) step=", capsys.readouterr().err, re.MULTILINE)
+    assert list(dict.fromkeys(shown)) == ["fine_tune after cut 1", "fine_tune after cut 2"]
 
 
 @pytest.mark.slow
