@@ -90,7 +90,7 @@ class Comparison(Shown):
     @property
     def in_brief(self) -> str:
         """The costs and the scores before and after."""
-        fewer = f"{self.before.profile.speedup_to(self.after.profile)} fewer MACs"
+        fewer = f"{self.before.profile.speedup_to(self.after.profile).change} MACs"
         scores = [f"{name} {was} → {now}" for name, was, now, _ in self._score_rows]
         return "; ".join([fewer, *scores])
 

@@ -4,7 +4,7 @@ import hashlib
 import numbers
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -68,9 +68,10 @@ class Splits:
         16
     """
 
-    train: Data
-    validation: Data = None
-    test: Data = None
+    # Not shown: a prompt would print whole arrays.
+    train: Data = field(repr=False)
+    validation: Data = field(default=None, repr=False)
+    test: Data = field(default=None, repr=False)
     validation_fraction: float = 0.1
     test_fraction: float = 0.2
     max_train: int | None = None

@@ -176,7 +176,7 @@ class Network(Shown):
         """What was done, and how much smaller it is."""
         costs = self._costs
         told = (
-            f"{costs[0].speedup_to(costs[1])} fewer MACs" if costs else "MACs follow the inputs' size"
+            f"{costs[0].speedup_to(costs[1]).change} MACs" if costs else "MACs follow the inputs' size"
         )
         return f"{self.model.name}: {self._done or 'as it came'}; {told}"
 

@@ -217,7 +217,7 @@ def prune(options: Namespace) -> None:
         print(json.dumps(facts, indent=1))
         return
     print(
-        f"{options.output}: {speedup} fewer MACs ({_macs(before)} -> {_macs(after)}), "
+        f"{options.output}: {speedup.change} MACs ({_macs(before)} -> {_macs(after)}), "
         f"parameters {before.parameters:,} -> {after.parameters:,}"
     )
     for note in notes:

@@ -139,6 +139,11 @@ def test_a_prompt_shows_a_line_of_each_result(notebook) -> None:
         assert len(repr(result)) < 200
     assert "int8" in repr(notebook.exported)
     assert "fewer MACs" in repr(found)
+    same = pk.compare(notebook.model, notebook.model)
+    assert repr(same).startswith("<Comparison the same MACs")
+    assert repr(pk.Splits(DATA, test=DATA, max_train=9)) == (
+        "Splits(validation_fraction=0.1, test_fraction=0.2, max_train=9)"
+    )
 
 
 def test_help_lists_the_settings_that_a_function_takes() -> None:
