@@ -12,6 +12,7 @@ import tensorflow as tf
 from pocketkube.graph.bounds import Bound, Speedup, compare_macs, macs_bound
 from pocketkube.graph.calls import LayerCall, layer_calls
 from pocketkube.graph.float_operations import count_other_flops
+from pocketkube.graph.kinds import is_one_of
 from pocketkube.graph.macs import count_macs
 from pocketkube.graph.traced import Count, count_traced
 
@@ -131,7 +132,7 @@ def profile_model(model: keras.Model) -> Profile:
 
 def count_call(call: LayerCall) -> Count:
     """What one call of a layer or operation takes at batch size 1, and what of it is not known."""
-    if isinstance(call.op, keras.layers.SpectralNormalization):
+    if is_one_of(call.op, keras.layers.SpectralNormalization):
         # Beside training it is the layer inside.
         return count_call(replace(call, op=call.op.layer))
     macs = count_macs(call)

@@ -7,6 +7,7 @@ import numpy as np
 
 from pocketkube.errors import UserError
 from pocketkube.finite import refuse_not_finite
+from pocketkube.graph.kinds import is_one_of
 from pocketkube.graph.walk import functional_graph
 from pocketkube.keras_private import calls_of, flat_layers
 from pocketkube.shapes import refuse_other_shapes
@@ -48,7 +49,7 @@ def refuse_unknown_ids(origin: str, model: keras.Model, inputs: Sequence[np.ndar
         UserError: If an input that goes straight into an Embedding has a number beyond its rows.
     """
     for layer in flat_layers(model, include_self=False):
-        if not isinstance(layer, keras.layers.Embedding):
+        if not is_one_of(layer, keras.layers.Embedding):
             continue
         read = {id(tensor) for call in calls_of(layer) for tensor in call.input_tensors}
         for tensor, array in zip(model.inputs, inputs, strict=True):

@@ -29,10 +29,17 @@ def is_one_of(op: Any, kinds: type | tuple[type, ...]) -> bool:
     """Whether a layer or operation computes as one of these classes of Keras's does.
 
     Args:
-        op: The layer or operation.
+        op: The layer or operation. A user's class that computes something of its own is none of them.
         kinds: The classes.
     """
-    return issubclass(computes_as(op), kinds)
+    kind = computes_as(op)
+    return is_of_keras(kind) and issubclass(kind, kinds)
+
+
+def name_of(op: Any) -> str:
+    """The name of Keras's class that a layer or operation computes as; empty where there is none."""
+    kind = computes_as(op)
+    return kind.__name__ if is_of_keras(kind) else ""
 
 
 def is_of_keras(kind: type) -> bool:

@@ -38,6 +38,9 @@ def obstacle(op: Any) -> str | None:
         return f"gives each step to a {type(op.layer).__name__}, which is known only outside of it"
     if known_as(op) not in RECURRENT:
         return None
+    for direction in _directions(op):
+        if known_as(direction) not in RECURRENT:
+            return f"steps a {type(direction).__name__}, which is not known"
     found = _cells(op)
     for cell in found:
         if isinstance(cell, layers.StackedRNNCells):
@@ -49,10 +52,13 @@ def obstacle(op: Any) -> str | None:
     return None
 
 
+def _directions(op: Any) -> tuple[Any, ...]:
+    """The layers that go through a sequence: one for each direction."""
+    return (op.forward_layer, op.backward_layer) if isinstance(op, layers.Bidirectional) else (op,)
+
+
 def _cells(op: Any) -> tuple[Any, ...]:
-    if isinstance(op, layers.Bidirectional):
-        return tuple(getattr(each, "cell", each) for each in (op.forward_layer, op.backward_layer))
-    return (op.cell,)
+    return tuple(each.cell for each in _directions(op))
 
 
 def recurrent_channels(call: ChannelFlow) -> list[Channels | None]:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from pocketkube.graph.compile_settings import compile_like
+from pocketkube.graph.kinds import is_one_of
 from pocketkube.graph.rebuild import Rebuilder, static_calls
 from pocketkube.graph.sharing import tied_operations
 from pocketkube.graph.walk import functional_graph
@@ -36,7 +37,7 @@ def unwrapped(model: keras.Model, kinds: tuple[type, ...] = WRAPPERS) -> keras.M
         isinstance(node.operation, layers.Masking) or getattr(node.operation, "mask_zero", False)
         for node in nodes
     )
-    wrappers = {id(node.operation) for node in nodes if isinstance(node.operation, kinds)}
+    wrappers = {id(node.operation) for node in nodes if is_one_of(node.operation, kinds)}
     wrappers -= {id(node.operation) for node in nodes if not _opens(node, masked=masked)}
     # Of a layer that is in two models, Keras's files make two.
     wrappers -= tied_operations(calls)
@@ -51,7 +52,7 @@ def unwrapped(model: keras.Model, kinds: tuple[type, ...] = WRAPPERS) -> keras.M
 def spectral_note(model: keras.Model) -> list[str]:
     """A sentence for the user where a model is about to lose its spectral normalisation."""
     calls = static_calls(functional_graph(model))
-    paths = dict.fromkeys(path for path, node in calls if isinstance(node.operation, SPECTRAL))
+    paths = dict.fromkeys(path for path, node in calls if is_one_of(node.operation, SPECTRAL))
     if not paths:
         return []
     return [
@@ -61,7 +62,7 @@ def spectral_note(model: keras.Model) -> list[str]:
 
 
 def _opens(node: Any, *, masked: bool) -> bool:
-    if not isinstance(node.operation, layers.TimeDistributed):
+    if not is_one_of(node.operation, layers.TimeDistributed):
         return True
     return not masked and len(node.input_tensors) == 1 and None not in node.input_tensors[0].shape[1:]
 
@@ -79,7 +80,7 @@ class _Unwrapper(Rebuilder):
         op = node.operation
         if id(op) not in self._wrappers:
             return super().compute(path, node, tensors)
-        if isinstance(op, layers.SpectralNormalization):
+        if is_one_of(op, SPECTRAL):
             return [self._opened_of(op, tensors[0])(tensors[0])]
         steps = tensors[0]
         merged = self._merged.get(id(steps))

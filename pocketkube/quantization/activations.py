@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pocketkube.graph.kinds import computes_as, is_of_keras, is_one_of
+from pocketkube.graph.kinds import computes_as, is_of_keras, is_one_of, name_of
 
 layers = keras.layers
 OTHER = "other"
@@ -23,8 +23,8 @@ def activation_of(op: Any) -> str:
     is_known = is_of_keras(computes_as(op))
     activation = getattr(op, "activation", None) if is_known else None
     if activation is None:
-        name = computes_as(op).__name__.lower()
-        return name if name in FIXED and is_known else "linear"
+        name = name_of(op).lower()
+        return name if name in FIXED else "linear"
     name = str(getattr(activation, "__name__", type(activation).__name__)).lower()
     if isinstance(activation, keras.Operation):
         plain = is_relu(activation) if isinstance(activation, layers.ReLU) else name in FIXED
@@ -39,4 +39,4 @@ def is_relu(op: Any) -> bool:
         return op.max_value in (None, 6) and not op.negative_slope and not op.threshold
     if is_one_of(op, layers.Activation):
         return activation_of(op) in RELUS
-    return computes_as(op).__name__ in ("Relu", "Relu6")
+    return name_of(op) in ("Relu", "Relu6")

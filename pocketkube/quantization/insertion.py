@@ -13,7 +13,7 @@ import numpy as np
 
 from pocketkube.errors import UserError
 from pocketkube.graph.kernels import KERNELS
-from pocketkube.graph.kinds import computes_as, is_one_of
+from pocketkube.graph.kinds import computes_as, is_one_of, name_of
 from pocketkube.graph.layer_rules import known_as
 from pocketkube.graph.names import named_layers
 from pocketkube.graph.paths import beside, is_within, unique
@@ -261,7 +261,7 @@ class _QuantizableBuilder(Rebuilder):
     def _is_joined(self, number: int) -> bool:
         """Whether a tensor is concatenated: the converter brings a loop's states to no common range."""
         return any(
-            _name_of(reader.op) in JOINS
+            name_of(reader.op) in JOINS
             or (_moves(reader.op) and any(map(self._is_joined, reader.outputs)))
             for reader in self._graph.readers_of(number)
         )
@@ -296,7 +296,7 @@ class _QuantizableBuilder(Rebuilder):
             return False
         if self._takes_up(reader):
             return True
-        combines = is_one_of(call.op, (*LINEAR, *SUMS)) or _name_of(call.op) in SUM_NAMES
+        combines = is_one_of(call.op, (*LINEAR, *SUMS)) or name_of(call.op) in SUM_NAMES
         # Of what is no image the shape changes in between.
         combines = combines or (is_one_of(call.op, ELEMENTWISE) and len(y.shape) == IMAGE_RANK)
         return combines and activation_of(call.op) == "linear" and is_relu(reader.op)
@@ -502,10 +502,6 @@ def _shape_of_all_calls(op: Any, x: Any) -> tuple[int | None, ...]:
     return tuple(size if len(found) == 1 else None for size, found in zip(x.shape, sizes, strict=True))
 
 
-def _name_of(op: Any) -> str:
-    return computes_as(op).__name__
-
-
 def _only_moves(node: Any) -> bool:
     """Whether a call gives nothing but values that it takes."""
     return _moves(node.operation) and not _pads_with(node)
@@ -513,12 +509,12 @@ def _only_moves(node: Any) -> bool:
 
 def _moves(op: Any) -> bool:
     """Whether an operation gives what it takes, in other places; `Pad` may add a number."""
-    return is_one_of(op, ONLY_MOVE) or _name_of(op) in ONLY_MOVE_NAMES
+    return is_one_of(op, ONLY_MOVE) or name_of(op) in ONLY_MOVE_NAMES
 
 
 def _pads_with(node: Any) -> bool:
     """Whether a call pads with a number that may lie beyond its input's range; zero never does."""
-    if _name_of(node.operation) != "Pad":
+    if name_of(node.operation) != "Pad":
         return False
     arguments = node.arguments
     value = arguments.kwargs.get("constant_values", arguments.args[1] if arguments.args[1:] else None)

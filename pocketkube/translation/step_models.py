@@ -14,7 +14,7 @@ from keras import ops
 
 from pocketkube.errors import UserError, first_line
 from pocketkube.graph.attention_inputs import attention_inputs
-from pocketkube.graph.kinds import is_one_of
+from pocketkube.graph.kinds import is_one_of, name_of
 from pocketkube.graph.walk import filled_in, functional_graph, walk
 from pocketkube.keras_private import attention_projection
 from pocketkube.plain_errors import is_out_of_memory
@@ -200,7 +200,7 @@ class _Run:
         of_step, op = any(value.of_step for value in values), node.operation
         if of_step and is_one_of(op, keras.layers.MultiHeadAttention):
             return [_Value(True, self._attention(path, node, values))]
-        if of_step and type(op).__name__ == "Cumsum":
+        if of_step and name_of(op) == "Cumsum":
             return [_Value(True, None if self._given is None else self._given[POSITION] + 1)]
         tensors = [
             self._handed_on(path, id(tensor), value) if of_step and not value.of_step else value.tensor

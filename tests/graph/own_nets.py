@@ -50,6 +50,56 @@ class Standardized(layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable("own_nets")
+class HalfNorm(layers.BatchNormalization):
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=training, mask=mask) / 2 + 1
+
+
+@keras.saving.register_keras_serializable("own_nets")
+class SquaredScale(layers.Rescaling):
+    def call(self, inputs):
+        return ops.square(super().call(inputs))
+
+
+@keras.saving.register_keras_serializable("own_nets")
+class DoubledDepthwise(layers.DepthwiseConv2D):
+    def call(self, inputs):
+        return super().call(inputs) * 2
+
+
+@keras.saving.register_keras_serializable("own_nets")
+class DoubledSeparable(layers.SeparableConv2D):
+    def call(self, inputs):
+        return super().call(inputs) * 2
+
+
+@keras.saving.register_keras_serializable("own_nets")
+class HalvedSteps(layers.TimeDistributed):
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=training, mask=mask) / 2
+
+
+@keras.saving.register_keras_serializable("own_nets")
+class HalvedSpectral(layers.SpectralNormalization):
+    def call(self, inputs, training=False):
+        return super().call(inputs, training=training) / 2
+
+
+@keras.saving.register_keras_serializable("own_nets")
+class DoubledLSTM(layers.LSTM):
+    def call(self, sequences, **more):
+        return super().call(sequences, **more) * 2
+
+
+@keras.saving.register_keras_serializable("own_nets")
+class RoundTable(layers.Embedding):
+    """Looks numbers beyond its table's end up from its beginning again."""
+
+    def call(self, inputs):
+        return super().call(inputs % self.input_dim)
+
+
+@keras.saving.register_keras_serializable("own_nets")
 class Factors(layers.Layer):
     """A learnt factor for each channel."""
 

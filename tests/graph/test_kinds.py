@@ -10,10 +10,13 @@ from keras import layers
 from pocketkube.extension import layers as registry
 from pocketkube.graph.cost import profile_model
 from pocketkube.graph.dependency import trace_channels
+from pocketkube.graph.inputs import refuse_unknown_ids
 from pocketkube.graph.kernels import kernels_of
 from pocketkube.graph.kinds import computes_as
 from pocketkube.graph.surgery import remove_channels
 from pocketkube.quantization.insertion import prepare
+from pocketkube.quantization.quantize import quantize
+from pocketkube.spec.sections import QuantizeWeights
 from tests.graph import own_nets
 from tests.graph.silence import silence_every_other_unit
 
@@ -100,6 +103,57 @@ def test_what_computes_otherwise_is_held_until_it_is_registered(layer: layers.La
     assert graph.left_whole == (said,)
     assert not graph.groups
     np.testing.assert_allclose(prepare(model, None).model(images()), model(images()), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "built",
+    [
+        lambda: [own_nets.Bounded(6, 3, activation="relu", name="mine")],
+        lambda: [own_nets.Bounded(6, 3, name="mine"), layers.BatchNormalization()],
+        lambda: [own_nets.Standardized(6, 3, activation="sigmoid", name="mine")],
+        lambda: [layers.Conv2D(6, 3), own_nets.HalfNorm(name="mine")],
+        lambda: [layers.ReLU(), own_nets.HalfNorm(name="mine")],
+        lambda: [own_nets.SquaredScale(2.0, -1.0, name="mine")],
+        lambda: [own_nets.DoubledDepthwise(3, activation="relu", name="mine")],
+        lambda: [own_nets.DoubledSeparable(6, 3, activation="relu", name="mine")],
+        lambda: [own_nets.HalvedSteps(layers.Dense(6), name="mine")],
+        lambda: [own_nets.HalvedSpectral(layers.Dense(6), name="mine")],
+    ],
+    ids=[
+        "with_relu", "before_norm", "kernel_changed", "norm_behind_conv", "norm_alone", "rescaling",
+        "depthwise", "separable", "time_distributed", "spectral",
+    ],
+)  # fmt: skip
+def test_what_computes_otherwise_is_quantized_as_it_is(built) -> None:
+    own_nets.register()
+    inside = [layers.Conv2D(8, 3), *built(), layers.GlobalAveragePooling2D(), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *inside])
+    rng = np.random.default_rng(2)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.5 if "variance" in weight.path else -1.0, 1.0, weight.shape))
+    prepared = prepare(model, None)
+    np.testing.assert_allclose(prepared.model(images()), model(images()), rtol=1e-4, atol=1e-4)
+    mine = prepared.model.get_layer("mine")
+    assert type(mine) is type(model.get_layer("mine"))
+
+
+def test_kernels_of_what_is_registered_are_rounded_and_its_activation_stays() -> None:
+    own_nets.register()
+    inputs = keras.Input((8, 8, 3))
+    x = layers.BatchNormalization()(own_nets.Bounded(6, 3, activation="relu", name="mine")(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    found = quantize(model, QuantizeWeights(weight_bits=4, first_last_bits=4), (images(8),), seed=0)
+    found.method.finish()
+    mine = found.model.get_layer("mine")
+    assert mine.activation is keras.activations.relu
+    kernel = np.asarray(mine.kernel).reshape(-1, 6)
+    assert max(len(np.unique(channel)) for channel in kernel.T) <= 2**4
+
+
+def test_a_table_that_takes_any_number_is_given_any() -> None:
+    inputs = keras.Input((2,), dtype="int32")
+    model = keras.Model(inputs, layers.Dense(2)(own_nets.RoundTable(5, 3)(inputs)))
+    refuse_unknown_ids("examples", model, [np.array([[3, 12]])])
 
 
 def test_keras_own_classes_stand_for_themselves() -> None:

@@ -10,6 +10,7 @@ from pocketkube.graph.cost_model_of import cost_model_of
 from pocketkube.graph.dependency import trace_channels
 from pocketkube.graph.ranking import keep_best, rank_units
 from pocketkube.graph.surgery import remove_channels
+from tests.graph.own_nets import DoubledLSTM
 from tests.graph.recurrent_nets import RECURRENT_NETS
 from tests.graph.silence import silence_every_other_unit
 from tests.graph.test_surgery import random_inputs, random_weights, with_random_weights
@@ -106,9 +107,10 @@ def test_a_cut_network_computes_what_one_does_whose_states_are_held_at_zero(recu
             ),
             "has directions that differ",
         ),
+        (layers.Bidirectional(DoubledLSTM(4)), "steps a DoubledLSTM, which is not known"),
         (layers.TimeDistributed(layers.LayerNormalization()), "gives each step to a LayerNormali"),
     ],
-    ids=["several_cells", "directions", "steps"],
+    ids=["several_cells", "directions", "own_direction", "steps"],
 )
 def test_what_stays_whole_is_named_with_the_reason(layer, reason) -> None:
     inputs = keras.Input((6, 3))
