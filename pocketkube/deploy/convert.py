@@ -17,7 +17,7 @@ from pocketkube.console.quiet import captured_stderr
 from pocketkube.deploy.culprit import fatal_layer, kinds
 from pocketkube.deploy.integers import IntegerKernel, put_integers, with_room
 from pocketkube.deploy.one_hot import with_codes_rescaled
-from pocketkube.deploy.recurrent import unrolled
+from pocketkube.deploy.recurrent import unrolled, without_dropout
 from pocketkube.deploy.reversals import with_reversals_rescaled
 from pocketkube.errors import UserError
 from pocketkube.files.whole import temporary_folder
@@ -129,8 +129,9 @@ def _converted(
         # It imports TensorFlow while the model is written.
         _CONVERTER.start()
         # Calibration dies of loops; floats keep them.
-        with unrolled(model) if wanted.calibrated else nullcontext(), captured_stderr():
-            _save(folder, model, ends)
+        steps = unrolled(model) if wanted.calibrated else nullcontext()
+        with steps, without_dropout(model), captured_stderr():
+            _save(folder, model, ends, wanted)
         if wanted.calibrated:
             assert calibration is not None
             arrays: Any = {
@@ -152,7 +153,9 @@ def _converted(
         return (folder / LITERT).read_bytes()
 
 
-def _save(folder: Path, model: keras.Model, ends: tuple[Sequence[str], Sequence[str]]) -> None:
+def _save(
+    folder: Path, model: keras.Model, ends: tuple[Sequence[str], Sequence[str]], wanted: _Wanted
+) -> None:
     """Writes a model of one example, with named ends, as TensorFlow saves functions."""
     names_in, names_out = ends
     signature = [
@@ -170,8 +173,27 @@ def _save(folder: Path, model: keras.Model, ends: tuple[Sequence[str], Sequence[
     owner.run = run
     with naming_what_cannot_be_called(model):
         function = run.get_concrete_function()
+    if wanted.calibrated:
+        _refuse_changing(model.name, function, wanted)
     owner.weights = list(function.graph.variables)
     tf.saved_model.save(owner, str(folder / SAVED_MODEL), signatures={SIGNATURE: function})
+
+
+def _refuse_changing(name: str, function: Any, wanted: _Wanted) -> None:
+    """Calibration knows no variables that a network writes: it takes them for tensors."""
+    written = {id(op.inputs[0]) for op in function.graph.get_operations() if op.type in WRITING}
+    handles = {id(handle) for handle, inside in function.graph.captures if id(inside) in written}
+    changed = [each.name for each in function.graph.variables if id(each.handle) in handles]
+    if changed:
+        listed = ", ".join(sorted({each.partition(":")[0] for each in changed}))
+        raise UserError(
+            f"{name}: int8 needs a network that keeps nothing from one example to the next, and this "
+            f"one changes variables with every call: {listed}; leave that out, as stateful=True, or "
+            f"{_instead(wanted)}."
+        )
+
+
+WRITING = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp")
 
 
 def _refuse_unknown(number_format: str, input_type: str, output_type: str) -> None:

@@ -1,4 +1,4 @@
-"""Lets recurrent layers compute step after step, not in a loop, while a model is converted.
+"""Lets recurrent layers compute as the converter needs it: without dropout, for int8 without loops.
 
 TensorFlow's converter cannot calibrate loops: it ends with a segmentation fault. LiteRT's own LSTM
 kernel is no way out: it keeps its state from one example to the next, so that outputs depend on what
@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from pocketkube.errors import UserError
+from pocketkube.graph.kinds import computes_as, is_of_keras
 from pocketkube.keras_private import flat_layers
 
 # Of all recurrent layers together: a step takes some ten to thirty operations of the file.
@@ -51,6 +52,29 @@ def unrolled(model: keras.Model) -> Iterator[None]:
             layer.zero_output_for_mask = True
         for layer in looped:
             layer.unroll = False
+
+
+@contextmanager
+def without_dropout(model: keras.Model) -> Iterator[None]:
+    """Recurrent layers have no dropout within the block.
+
+    Keras's draw its masks at inference, too, and leave them aside. A file then has a seed that changes
+    with every call, of which calibration dies.
+
+    Args:
+        model: The model; it is as before when the block ends.
+    """
+    found = [layer for layer in flat_layers(model) if hasattr(layer, "get_dropout_mask")]
+    # What others do with their masks nobody knows.
+    cells = [cell for cell in found if is_of_keras(computes_as(cell))]
+    before = [(cell.dropout, cell.recurrent_dropout) for cell in cells]
+    for cell in cells:
+        cell.dropout = cell.recurrent_dropout = 0.0
+    try:
+        yield
+    finally:
+        for cell, (dropout, recurrent_dropout) in zip(cells, before, strict=True):
+            cell.dropout, cell.recurrent_dropout = dropout, recurrent_dropout
 
 
 def _zeroing(inner_loop: Callable[..., Any]) -> Callable[..., Any]:

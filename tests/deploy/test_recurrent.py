@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 
 from pocketkube.deploy import check_agreement, convert_litert, notes_on_steps
 from pocketkube.errors import UserError
+from pocketkube.litert.operations import LiteRtGraph, Operator
 from pocketkube.measures import Values
 from pocketkube.native.litert_in_child import outputs_of
 
@@ -73,6 +74,26 @@ def test_recurrent_layers_of_all_kinds_are_there_in_int8(recurrent) -> None:
 @pytest.mark.parametrize(
     "recurrent",
     [
+        layers.Bidirectional(layers.LSTM(4, dropout=0.1, recurrent_dropout=0.2)),
+        layers.RNN([layers.GRUCell(4, dropout=0.1), layers.SimpleRNNCell(4, recurrent_dropout=0.2)]),
+    ],
+    ids=["both_ways", "stacked_cells"],
+)
+def test_dropout_leaves_no_trace_in_a_file(recurrent) -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3, 8)), recurrent, layers.Dense(3)], name="rows")
+    rows, config = ROWS[:, :3], model.get_config()
+    (ours,) = outputs_of(convert_litert(model, "int8", calibration=(rows,)), (rows[:100],), "rows")
+    theirs = model.predict(rows[:100], verbose=0)
+    assert np.square(ours - theirs).mean() < 0.03 * theirs.var()
+    codes = {one.code for one in LiteRtGraph(convert_litert(model, "float32")).operations}
+    assert Operator.READ_VARIABLE not in codes
+    assert model.get_config() == config
+
+
+@pytest.mark.parametrize(
+    "recurrent",
+    [
         layers.Bidirectional(layers.LSTM(4, return_sequences=True)),
         layers.Bidirectional(layers.GRU(4, return_sequences=True)),
         layers.Bidirectional(layers.SimpleRNN(4, return_sequences=True)),
@@ -130,6 +151,15 @@ def test_long_sequences_are_told_before_anything_is_converted() -> None:
         convert_litert(model, "int8", calibration=(np.zeros((1, 1000, 2), "float32"),))
     # Loops are kept there.
     assert convert_litert(model, "float16")
+
+
+def test_states_that_are_kept_from_call_to_call_are_told_before_anything_is_calibrated() -> None:
+    remembers = layers.GRU(4, stateful=True, name="remembers")
+    model = keras.Sequential([keras.Input(batch_shape=(1, 4, 2)), remembers], name="talk")
+    with pytest.raises(
+        UserError, match=r"^talk: int8 needs .* every call: .*remembers.* stateful=True, or "
+    ):
+        convert_litert(model, "int8", calibration=(np.zeros((2, 4, 2), "float32"),))
 
 
 @keras.saving.register_keras_serializable("tests")
