@@ -58,7 +58,11 @@ class LiteRtGraph:
         self.operations = [
             self._operation(one)
             for one in self._graph.operators
-            if not self._is_constant(int(one.outputs[0])) and not self._is_merged(one)
+            # What makes a variable takes nothing, and what writes into one gives nothing.
+            if len(one.inputs)
+            and len(one.outputs)
+            and not self._is_constant(int(one.outputs[0]))
+            and not self._is_merged(one)
         ]
 
     def shape(self, tensor: int) -> tuple[int, ...]:

@@ -128,6 +128,23 @@ def test_an_image_that_leaves_a_chain_makes_the_outputs_wrong(network, sparse):
     assert found.wrong
 
 
+class Counted(layers.Layer):
+    """Counts its calls in a variable."""
+
+    def build(self, shape):
+        self.calls = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False)
+
+    def call(self, inputs):
+        self.calls.assign(self.calls + 1)
+        return inputs
+
+
+def test_a_network_that_keeps_something_from_call_to_call_has_a_file_that_is_read():
+    images = image()
+    model = with_zeros(keras.Model(images, plain(Counted()(images))), 0.9)
+    assert sparse_kernels(convert_litert(model, "float32", store_sparse=True)).convolutions == 2
+
+
 def test_zeros_have_to_be_more_than_two_thirds():
     assert sparse_kernels(file_of(plain, share=0.9)).sparse == 2
     found = sparse_kernels(file_of(plain, share=0.6))
