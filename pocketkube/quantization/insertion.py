@@ -102,9 +102,11 @@ def prepare(model: keras.Model, rounding: Rounding | None) -> Prepared:
     builder = _QuantizableBuilder(TensorUses(functional_graph(opened)), rounding)
     built = builder.rebuild(opened)
     builder.carry_weights()
+    # An input that nothing reads, or that is given back as it is, goes through no layer.
+    reached = {id(layer) for _, layer in named_layers(built)}
     return Prepared(
         built,
-        tuple(builder.roundings),
+        tuple(each for each in builder.roundings if id(each) in reached),
         builder.input_quantizers,
         builder.renamed,
         builder.folded,

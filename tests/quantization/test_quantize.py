@@ -536,3 +536,18 @@ def test_a_constant_beyond_the_range_that_it_pads_is_not_clipped() -> None:
     wanted = model.predict(examples, verbose=0)
     found = np.concatenate([y for (y,) in LiteRTModel(written(quantized)).predict([examples])])
     assert np.std(found - wanted) < 0.05 * np.std(wanted)
+
+
+@pytest.mark.parametrize("given_back", [True, False])
+def test_an_input_that_no_layer_reads_needs_no_range(given_back: bool) -> None:
+    pixels, row = keras.Input((6,), name="pixels"), keras.Input((2,), name="row")
+    y = layers.Dense(3)(layers.Dense(8, activation="relu")(pixels))
+    model = keras.Model([pixels, row], [y, row] if given_back else y)
+    rng = np.random.default_rng(0)
+    examples = tuple(rng.normal(size=(40, n)).astype("float32") for n in (6, 2))
+    ours = quantize(model, QuantizeWeights(), examples, seed=0).model.predict(examples, verbose=0)
+    theirs = model.predict(examples, verbose=0)
+    if given_back:
+        np.testing.assert_array_equal(ours[1], examples[1])
+        ours, theirs = ours[0], theirs[0]
+    assert np.square(ours - theirs).mean() < 0.01 * theirs.var()
