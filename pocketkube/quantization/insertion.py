@@ -131,6 +131,8 @@ class _QuantizableBuilder(Rebuilder):
         self._paths: dict[int, str] = {}
         self._rounded_by: dict[int, FakeQuantize] = {}
         self._from_elsewhere: set[int] = set()
+        # What LiteRT computes in floats, by the ids of what it is rounded to.
+        self._in_floats: dict[int, Any] = {}
         self.roundings: list[FakeQuantize] = []
         self.input_quantizers: dict[int, FakeQuantize] = {}
         self.renamed: dict[str, str] = {}
@@ -219,6 +221,8 @@ class _QuantizableBuilder(Rebuilder):
 
     def _rounded_call(self, path: str, node: Any, inputs: list[Any]) -> list[Any]:
         call, op = self._graph.call(node), node.operation
+        if self._joins(call):
+            inputs = [self._in_floats.get(id(x), x) for x in inputs]
         if self._takes_up(call):
             outputs = [inputs[0]]
             self.folded[path] = self._paths[id(inputs[0])]
@@ -238,7 +242,10 @@ class _QuantizableBuilder(Rebuilder):
         # A GRU passes on parts of the state that it began with, which may be of any size.
         if is_one_of(op, layers.GRU) and len(inputs) > 1:
             fixed = "learned"
-        return [self._round(outputs[0], path, fixed)]
+        rounded = self._round(outputs[0], path, fixed)
+        if name_of(op) in FLOAT_NAMES or activation_of(op) in FLOAT_ACTIVATIONS:
+            self._in_floats[id(rounded)] = outputs[0]
+        return [rounded]
 
     def _rounded_outputs(
         self, call: CallOfTensors, path: str, node: Any, inputs: list[Any], outputs: list[Any]
@@ -262,10 +269,12 @@ class _QuantizableBuilder(Rebuilder):
 
     def _is_joined(self, number: int) -> bool:
         """Whether a tensor is concatenated: the converter brings a loop's states to no common range."""
-        return any(
-            name_of(reader.op) in JOINS
-            or (_moves(reader.op) and any(map(self._is_joined, reader.outputs)))
-            for reader in self._graph.readers_of(number)
+        return any(map(self._joins, self._graph.readers_of(number)))
+
+    def _joins(self, call: CallOfTensors) -> bool:
+        """Whether a call concatenates what it takes, or moves it to where that is concatenated."""
+        return name_of(call.op) in JOINS or (
+            _moves(call.op) and any(map(self._is_joined, call.outputs))
         )
 
     def carry_weights(self) -> None:
@@ -567,7 +576,15 @@ ONLY_MOVE_NAMES = (
     "ArraySplit",
     "Unstack",
 )
-JOINS = ("Concatenate", "Stack")
+# What all come into one range in.
+JOINS = ("Concatenate", "Stack", "Maximum", "Minimum", "Where")
+# What LiteRT computes in floats alone. The converter does not bring it to the range of what it is
+# concatenated with once it is rounded: it is concatenated in floats, and rounded then.
+FLOAT_NAMES = (
+    "Arctan2", "Cast", "Ceil", "Cos", "Cumsum", "ELU", "Elu", "Floor", "FloorDivide", "LogSigmoid",
+    "LogSoftmax", "Mod", "Negative", "Power", "Round", "Sign", "Sin", "Square",
+)  # fmt: skip
+FLOAT_ACTIVATIONS = ("elu", "log_sigmoid", "log_softmax")
 SAME_RANGE = (
     layers.AveragePooling1D,
     layers.AveragePooling2D,

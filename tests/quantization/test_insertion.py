@@ -13,7 +13,7 @@ from pocketkube.deploy.convert import convert_litert
 from pocketkube.distillation.observed import Observed, features_of
 from pocketkube.errors import UserError
 from pocketkube.graph.kernels import kernels_of
-from pocketkube.keras_private import flat_layers, mask_of
+from pocketkube.keras_private import flat_layers, mask_of, origin
 from pocketkube.litert.running import LiteRTModel
 from pocketkube.models import build_model
 from pocketkube.quantization.fake_quantize import FakeQuantize
@@ -329,6 +329,43 @@ def test_states_that_are_joined_go_into_an_int8_file(join) -> None:
     wanted = model.predict(images, verbose=0)
     # 8 bits are 256 steps from end to end.
     assert np.abs(answered - wanted).mean() < 2 / 256 * np.ptp(wanted)
+
+
+def skipping() -> keras.Model:
+    """As in a U-Net with ELU: what is skipped is read by a convolution, too."""
+    image = keras.Input((8, 8, 2))
+    skipped = layers.Conv2D(4, 3, padding="same", activation="elu", name="skipped")(image)
+    inner = layers.UpSampling2D()(layers.Conv2D(4, 3, strides=2, padding="same", name="reads")(skipped))
+    y = layers.Concatenate(name="joined")([skipped, 9 * inner])
+    return keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling2D()(y)))
+
+
+def waves() -> keras.Model:
+    """As of places and times, beside the numbers that they are of."""
+    places = keras.Input((4,))
+    sines, most = keras.ops.sin(places), keras.ops.maximum(keras.ops.cos(places), 9 * places)
+    y = layers.Concatenate(name="joined")([layers.Reshape((4,))(sines), most, places])
+    return keras.Model(places, layers.Dense(2)(layers.Dense(8, activation="relu")(y)))
+
+
+@pytest.mark.parametrize("build", [skipping, waves])
+def test_what_litert_computes_in_floats_is_joined_with_other_ranges(build) -> None:
+    keras.utils.set_random_seed(0)
+    model = build()
+    examples = np.random.default_rng(0).normal(size=(40, *model.input_shape[1:])).astype("float32")
+    found = quantize(model, QuantizeWeights(), (examples,), seed=0)
+    found.method.finish()
+    content = convert_litert(found.model, "int8", rounds_itself=True)
+    ours = np.concatenate([y for (y,) in LiteRTModel(content).predict([examples])])
+    theirs = model.predict(examples, verbose=0)
+    assert np.square(ours - theirs).mean() < 0.01 * theirs.var()
+
+
+def test_a_convolution_reads_levels_of_what_is_joined_in_floats() -> None:
+    prepared = prepare(skipping(), lambda name, kind: FakeQuantize(8, "fixed", name=name))
+    joined, reads = (prepared.model.get_layer(name).input for name in ("joined", "reads"))
+    assert isinstance(origin(reads)[0], FakeQuantize)
+    assert [type(origin(x)[0]) for x in joined] == [layers.Activation, FakeQuantize]
 
 
 def test_masking_of_a_number_that_no_level_holds_is_refused() -> None:
