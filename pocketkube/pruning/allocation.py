@@ -48,14 +48,16 @@ def allocate(
     groups, sizes = budget.model.groups, budget.model.sizes
     steps = np.array([group.step for group in groups])
     least = np.array([group.least for group in groups])
-    least = np.where([np.isinf(each).all() for each in scores], sizes, least)
+    unscored = np.array([np.isinf(each).all() for each in scores], bool)
+    least = np.where(unscored, sizes, least)
 
     def cost(counts: Counts) -> float:
         return float(budget.costs(counts[None])[0])
 
     full, smallest = cost(sizes), cost(least)
     if smallest > goal:
-        raise UserError(_unreachable(budget, full, smallest, goal, max_ratio))
+        staying = [group.name for group, stays in zip(groups, unscored, strict=True) if stays]
+        raise UserError(_unreachable(budget, full, smallest, goal, max_ratio, staying))
     if scope == "uniform":
         removed = _uniform_order(sizes)
     elif are_losses:
@@ -162,11 +164,19 @@ def by_group(model: CostModel, values: Mapping[str, float], key: str, noun: str)
     return {group: value for group, (_, value) in found.items()}
 
 
-def _unreachable(budget: Budget, full: float, smallest: float, goal: float, max_ratio: float) -> str:
+def _unreachable(
+    budget: Budget,
+    full: float,
+    smallest: float,
+    goal: float,
+    max_ratio: float,
+    unscored: Sequence[str],
+) -> str:
     most = compare_macs(full, budget.unknown, smallest, budget.unknown)
     return (
         f"The target of {full / goal:.2f}x cannot be reached: at most {max_ratio:.0%} of a group's "
         f"channels may go, which gives {most}; ask for less, or raise max_ratio. "
+        + (f"The criterion has no score for {', '.join(unscored)}: all stay. " if unscored else "")
         + "".join(f"{sentence}. " for sentence in budget.model.left_whole)
         + (uncounted_note(budget.unknown) if budget.unknown else "")
     )

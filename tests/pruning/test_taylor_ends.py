@@ -8,6 +8,8 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
+import pocketkube as pk
+from pocketkube.errors import UserError
 from pocketkube.graph.dependency import trace_channels
 from pocketkube.pruning.calibration import Calibration
 from pocketkube.pruning.criteria.taylor import taylor_scores
@@ -128,3 +130,30 @@ def test_a_layer_whose_output_is_added_to_what_it_reads_counts() -> None:
     graph = trace_channels(model)
     found = taylor_scores(model, graph, Calibration((inputs,), (labels,), loss=loss))
     np.testing.assert_allclose(np.sort(found), np.sort(wanted), rtol=1e-4)
+
+
+def beside_classes(*, values: bool) -> keras.Model:
+    """Gives the number of the likeliest class, and maybe values beside it."""
+    row = keras.Input((6,))
+    shares = layers.Dense(4)(layers.Dense(32, activation="relu", name="of_class")(row))
+    likeliest = ops.argmax(shares, axis=-1)
+    value = layers.Dense(1)(layers.Dense(32, activation="relu", name="of_value")(row))
+    return keras.Model(row, [likeliest, value] if values else likeliest, name="picks")
+
+
+def test_a_network_without_gradients_needs_another_criterion() -> None:
+    rows = RNG.normal(size=(32, 6)).astype("float32")
+    model = beside_classes(values=False)
+    with pytest.raises(
+        UserError, match=r"^The criterion taylor .* of picks there are none: .* as argmax; use l1, l2"
+    ):
+        pk.prune(model, speedup=1.3, data=rows)
+    assert pk.prune(model, speedup=1.3, data=rows, criterion="l2").speedup >= 1.3
+
+
+def test_what_has_no_score_is_named_where_a_target_cannot_be_reached() -> None:
+    rows = RNG.normal(size=(32, 6)).astype("float32")
+    with pytest.raises(
+        UserError, match=r"raise max_ratio\. The criterion has no score for of_class: all stay\. "
+    ):
+        pk.prune(beside_classes(values=True), speedup=5, data=rows)

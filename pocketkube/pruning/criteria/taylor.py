@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pocketkube.errors import UserError
 from pocketkube.graph.dependency import ChannelGraph, Use
 from pocketkube.graph.matrices import consumes, heads, mixes, states
 from pocketkube.graph.recurrent import cells_of
@@ -27,9 +28,20 @@ class Taylor(Criterion):
     def scores(
         self, model: keras.Model, graph: ChannelGraph, calibration: Calibration | None
     ) -> np.ndarray:
-        """In units of the squared loss; see `taylor_scores`."""
+        """In units of the squared loss; see `taylor_scores`.
+
+        Raises:
+            UserError: If the loss has no gradient by any unit.
+        """
         assert calibration is not None
-        return taylor_scores(model, graph, calibration)
+        scores = taylor_scores(model, graph, calibration)
+        if len(scores) and np.isinf(scores).all():
+            raise UserError(
+                f"The criterion {self.name} scores channels by the loss's gradients, and of "
+                f"{model.name} there are none: no gradient goes through what gives its outputs, as "
+                "argmax; use l1, l2, fpgm or lasso."
+            )
+        return scores
 
 
 def taylor_scores(model: keras.Model, graph: ChannelGraph, calibration: Calibration) -> np.ndarray:
