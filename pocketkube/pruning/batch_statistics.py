@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras.layers import BatchNormalization as Normalization
 
+from pocketkube.graph.layer_rules import known_as
 from pocketkube.graph.replay import replay
 from pocketkube.keras_private import flat_layers
 from pocketkube.pruning.calibration import Calibration
@@ -132,9 +133,7 @@ def norms_of(model: keras.Model) -> list[Normalization]:
 
     A frozen one's need not be those of the examples: what reads it was trained with them as they are.
     """
-    return [
-        layer for layer in flat_layers(model) if isinstance(layer, Normalization) and layer.trainable
-    ]
+    return [layer for layer in flat_layers(model) if _normalises(layer) and layer.trainable]
 
 
 def is_clearly_worse(before: np.ndarray, after: np.ndarray) -> bool:
@@ -156,7 +155,8 @@ def losses_of(model: keras.Model, calibration: Calibration) -> np.ndarray:
 
 
 def _normalises(op: object) -> bool:
-    return isinstance(op, Normalization)
+    # What others mean by their statistics nobody knows.
+    return known_as(op) is Normalization
 
 
 def _pass(path: str, op: object, tensors: list[tf.Tensor]) -> list[tf.Tensor]:

@@ -17,6 +17,7 @@ from pocketkube.pruning.pruner import Pruner
 from pocketkube.spec.sections import PruneChannels
 from pocketkube.training.task import infer_task
 from tests.graph.nets import NETS
+from tests.graph.own_nets import HalfNorm
 
 CRITERIA = ("l1", "l2", "bn_scale", "fpgm", "taylor", "lasso")
 
@@ -432,6 +433,15 @@ def test_recalibration_gives_the_statistics_of_the_data() -> None:
     np.testing.assert_allclose(norm.moving_mean, x.mean(axis=(0, 1, 2)), atol=1e-5)
     np.testing.assert_allclose(norm.moving_variance, x.var(axis=(0, 1, 2)), rtol=1e-3)
     assert norm.momentum == 0.9
+
+
+def test_statistics_of_a_norm_that_computes_otherwise_stay() -> None:
+    norm = HalfNorm(name="norm")
+    model = keras.Sequential([keras.Input((8, 8, 3)), norm])
+    before = norm.get_weights()
+    recalibrate(model, images((8, 8, 3), 128))
+    for was, now in zip(before, norm.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
 
 
 def concatenation_that_is_added_to() -> keras.Model:
