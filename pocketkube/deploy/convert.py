@@ -14,6 +14,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from pocketkube.console.quiet import captured_stderr
+from pocketkube.deploy.argmax import plain_argmax
 from pocketkube.deploy.culprit import fatal_layer, kinds
 from pocketkube.deploy.integers import IntegerKernel, put_integers, with_room
 from pocketkube.deploy.one_hot import with_codes_rescaled
@@ -130,7 +131,7 @@ def _converted(
         _CONVERTER.start()
         # Calibration dies of loops; floats keep them.
         steps = unrolled(model) if wanted.calibrated else nullcontext()
-        with steps, without_dropout(model), captured_stderr():
+        with steps, without_dropout(model), plain_argmax(model), captured_stderr():
             _save(folder, model, ends, wanted)
         if wanted.calibrated:
             assert calibration is not None

@@ -166,6 +166,22 @@ def test_a_regression_counts_the_variance_kept():
         check_agreement(content, other, (inputs,), 0.97, Values())
 
 
+def test_a_network_gives_the_numbers_of_its_likeliest_classes():
+    image = keras.Input((4, 4, 2))
+    shares = keras.layers.Conv2D(5, 1, bias_initializer="random_normal")(image)
+    ends = [
+        keras.ops.argmax(shares, axis=-1),
+        keras.ops.argmin(shares, axis=1, keepdims=True),
+        keras.ops.argmax(keras.ops.argmax(shares, axis=-1), axis=-1),
+    ]
+    model = keras.Model(image, ends, name="map")
+    images = np.random.default_rng(0).normal(size=(6, 4, 4, 2)).astype("float32")
+    rows = LiteRTModel(convert_litert(model, "float32")).predict([images])
+    for found, wanted in zip(zip(*rows, strict=True), model.predict(images), strict=True):
+        np.testing.assert_array_equal(np.concatenate(found), wanted)
+    assert convert_litert(model, "int8", calibration=(images,))
+
+
 def test_a_spoiled_model_is_refused(digits):
     model, _, test = digits
     spoiled = keras.models.clone_model(model)
