@@ -67,7 +67,7 @@ def check_trials(search: Search, trials: Trials) -> None:
     Raises:
         ValueError: If it asks for what cannot be; begins with the key that it is about.
     """
-    steps, known = search.evaluate.fine_tune_steps, (*OURS_UNDER_KATIB, *OF_KATIB)
+    steps, known = search.fine_tune_steps, (*OURS_UNDER_KATIB, *OF_KATIB)
     if search.front and trials.launcher == "katib":
         raise ValueError(
             "search: a front weighs two objectives, and a Katib Experiment has one; let "

@@ -192,8 +192,12 @@ class SearchRatiosConfig(_Common):
         if budget not in ("bytes", "latency"):
             parts["stages"] = tuple(each for each in spec.stages if each.name in spec.search.over)
         pruned = "prune_channels" in spec.search.over
-        if not spec.search.evaluate.fine_tune_steps:
+        if not spec.search.fine_tune_steps:
             del parts["training"]
+        else:
+            # A trial's course has a length of its own, and ends with its last weights.
+            own = {name: Training.model_fields[name].default for name in ("epochs", "keep")}
+            parts["training"] = spec.training.model_copy(update=own)
         if budget == "mean_bits" or (budget == "parameters" and not pruned):
             del parts["target"]
         return parts

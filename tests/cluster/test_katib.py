@@ -387,7 +387,8 @@ def test_the_stage_finds_the_same_with_pods_and_with_processes(
 ) -> None:
     refuse_without(katib, "pocketkube-ddpg")
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig_of(place.namespace, tmp_path)))
-    search = {"over": ["prune_channels"], "trials": 4, "evaluate": {"calibration_examples": 128}}
+    evaluate = {"fine_tune_steps": 0, "calibration_examples": 128}
+    search = {"over": ["prune_channels"], "trials": 4, "evaluate": evaluate}
     spec = parse_spec({**SPEC, "search": search})
     inputs = {"model": steps["train_model"]}
     here, there = (

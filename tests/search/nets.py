@@ -76,7 +76,11 @@ def _conv(x: keras.KerasTensor, channels: int, name: str, strides: int = 1) -> k
 
 def pruning(speedup: float = 2.0, tie: str = "none", **settings: object) -> SearchedStages:
     """A search for channels."""
-    search = Search(over=("prune_channels",), tie=tie, evaluate={"calibration_examples": 512})  # type: ignore[arg-type]
+    search = Search(
+        over=("prune_channels",),
+        tie=tie,  # type: ignore[arg-type]
+        evaluate={"fine_tune_steps": 0, "calibration_examples": 512},  # type: ignore[arg-type]
+    )
     stage = PruneChannels(calibration_examples=512, round_to=2, **settings)  # type: ignore[arg-type]
     return SearchedStages(search, (stage,), Target(speedup=speedup))
 

@@ -9,6 +9,7 @@ from pocketkube.errors import UserError
 from pocketkube.spec import document_of, explain, json_schema, load_spec, parse_spec, resolve_paths
 from pocketkube.spec.model_files import is_model_file
 from pocketkube.spec.searched import DECIDED, searched_budget
+from pocketkube.spec.sections import Search
 from pocketkube.spec.stage_settings import STAGE_NAMES
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -217,6 +218,12 @@ def test_a_search_names_its_stages_and_finds_its_budget(tmp_path: Path) -> None:
         spec = parse_spec(document)
         return searched_budget(spec.search, spec.stages, spec.target)
 
+    def steps(over: str) -> int:
+        return Search.model_validate({"over": over.split()}).fine_tune_steps
+
+    assert steps("prune_channels") == steps("prune_channels sparsify_weights") == 25
+    assert steps("quantize_weights") == steps("prune_channels quantize_weights") == 0
+
     size, speed = {"max_size": 9000}, {"speedup": 2}
     assert budget(["prune_channels", "quantize_weights"], size) == "bytes"
     assert budget(["quantize_weights"], speed, mean_bits=4) == "mean_bits"
@@ -273,7 +280,13 @@ def test_a_search_names_its_stages_and_finds_its_budget(tmp_path: Path) -> None:
             "ends trials of a Katib Experiment, and trials.launcher is inline",
         ),
         (
-            [("trials: 5}", "trials: 5}\ncluster: {trials: {early_stopping: true, launcher: katib}}")],
+            [
+                (
+                    "trials: 5}",
+                    "evaluate: {fine_tune_steps: 0}}\n"
+                    "cluster: {trials: {early_stopping: true, launcher: katib}}",
+                )
+            ],
             10,
             "ends trials between steps of fine-tuning, and search.evaluate.fine_tune_steps is 0",
         ),

@@ -17,6 +17,7 @@ from pocketkube.stages.plan import plan
 from tests.search.synthetic import synthetic
 
 PROBLEM = synthetic(3).problem
+UNTRAINED = {"evaluate": {"fine_tune_steps": 0}}
 
 
 def call_of(folder: Path, search: dict[str, Any]) -> StageCall:
@@ -57,8 +58,8 @@ def test_other_samplers_are_katibs_own(sampler: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("search", "trials", "said"),
     [
-        ({}, {"workers": 2}, "trials.workers: 2 processes would share"),
-        ({}, {"early_stopping": True}, "search.evaluate.fine_tune_steps is 0; let it be 5 or more"),
+        (UNTRAINED, {"workers": 2}, "trials.workers: 2 processes would share"),
+        (UNTRAINED, {"early_stopping": True}, "search.evaluate.fine_tune_steps is 0; let it be 5"),
         ({"sampler": "uniform"}, {}, "search: uniform is no algorithm of Katib; name one of ddpg"),
         ({"sampler": "nsga2", "front": {"speedup": [2, 4]}}, {}, "a Katib Experiment has one; let"),
     ],

@@ -42,7 +42,12 @@ SPEC: dict[str, Any] = {
     "dataset": "digits",
     "target": {"speedup": 2},
     "stages": [{"prune_channels": {"round_to": 1}}, "quantize_int8"],
-    "search": {"over": ["prune_channels"], "trials": 4, "sampler": "random"},
+    "search": {
+        "over": ["prune_channels"],
+        "trials": 4,
+        "sampler": "random",
+        "evaluate": {"fine_tune_steps": 0},
+    },
     "training": {"epochs": 2, "batch_size": 64},
     "benchmark": {"runs": 5, "threads": [1], "warmup_runs": 0, "precision": 9},
 }
@@ -91,8 +96,9 @@ def test_the_search_depends_on_what_decides_it_alone() -> None:
     assert [stage["name"] for stage in same["stages"]] == ["prune_channels"]
     assert told(training={"epochs": 7}, benchmark={"runs": 9}, distillation={"weight": 0.1}) == same
     assert told(stages=[SPEC["stages"][0], "fine_tune"]) == same
-    trained = SPEC["search"] | {"evaluate": {"fine_tune_steps": 5}}
-    assert told(search=trained)["training"] == {"epochs": 2, "batch_size": 64}
+    # Trials that cut channels are trained, if nothing else is said; not for training's epochs.
+    trained = {name: value for name, value in SPEC["search"].items() if name != "evaluate"}
+    assert told(search=trained)["training"] == {"batch_size": 64}
     by_size = told(target={"max_size": 9000})
     assert [stage["name"] for stage in by_size["stages"]] == ["prune_channels", "quantize_int8"]
 
@@ -263,6 +269,7 @@ def test_a_front_is_searched_drawn_and_can_be_taken_up(
         "trials": 5,
         "sampler": "milp",
         "front": {"speedup": [1.5, 4]},
+        "evaluate": {"fine_tune_steps": 0},
     }
     spec = parse_spec(SPEC | {"search": search})
     folders = run_inline(spec, tmp_path / "steps", lambda _: None, cache=folder / "cache")

@@ -8,17 +8,20 @@ from pocketkube.spec.settings import Settings
 
 # The stages whose settings may be searched for, layer by layer.
 Searched = Literal["prune_channels", "sparsify_weights", "quantize_weights"]
+# Steps by which trials that cut channels are trained.
+CHANNEL_STEPS = 25
 SamplerName = Literal["ddpg", "tpe", "gp", "cmaes", "random", "milp", "uniform", "nsga2", "motpe"]
 
 
 class Evaluate(Settings):
     """How a trial is judged, on validation examples alone."""
 
-    fine_tune_steps: int = Field(
-        0,
+    fine_tune_steps: int | None = Field(
+        None,
         ge=0,
         description="Steps of training, with training's settings, before a trial is scored; rounded up "
-        "to whole passes over the training examples where these are fewer.",
+        "to whole passes over the training examples where these are fewer. If unset, 25 where channels "
+        "are searched, without bits, and else 0.",
     )
     examples: int | None = Field(
         None, ge=1, description="Most validation examples that score a trial; all if unset."
@@ -109,6 +112,16 @@ class Search(Settings):
         "random, uniform.",
     )
     evaluate: Evaluate = Field(Evaluate(), description="How a trial is judged.")
+
+    @property
+    def fine_tune_steps(self) -> int:
+        """Steps of training before a trial is scored."""
+        if self.evaluate.fine_tune_steps is not None:
+            return self.evaluate.fine_tune_steps
+        # Of deep cuts, what is best before any training is not what is best after it. To train levels
+        # takes long, and to set other bits of what is calibrated nearly nothing.
+        is_trained = "prune_channels" in self.over and "quantize_weights" not in self.over
+        return CHANNEL_STEPS if is_trained else 0
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -69,6 +69,12 @@ _UNIFORM = {"criterion": "l1", "scope": "uniform", "reconstruct": False}
 METHODS = (
     Method("PocketKube", CHANNELS, "channels"),
     Method("PocketKube, milp search", CHANNELS, "searched", {"sampler": "milp"}),
+    Method(
+        "PocketKube, milp search of trained trials",
+        CHANNELS,
+        "searched",
+        {"sampler": "milp", "trained": True},
+    ),
     *(
         _torch_pruning(importance, scope)
         for importance in ("norm", "taylor")

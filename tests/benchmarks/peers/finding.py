@@ -19,7 +19,14 @@ from pocketkube.search.ratios import Ratios, ratios_of
 from pocketkube.search.samplers import sampler_named
 from pocketkube.search.samplers.tpe import distributions_of, quiet_optuna
 from pocketkube.search.space_of import SearchedStages
-from pocketkube.spec.sections import PruneChannels, QuantizeWeights, Search, Target
+from pocketkube.spec.sections import (
+    DatasetSettings,
+    PruneChannels,
+    QuantizeWeights,
+    Search,
+    Target,
+    Training,
+)
 from pocketkube.stages.configs import Learning
 from pocketkube.stages.tasks import settled_task
 from tests.benchmarks.peers.job import Cannot, Job
@@ -67,7 +74,9 @@ def _prepared(
         "examples": job.budget.search_images,
         "calibration_examples": job.budget.calibration,
     }
-    section: dict[str, Any] = {"over": [stage], "trials": job.budget.trials, "evaluate": examples}
+    is_trained = job.settings.get("trained", False)
+    evaluate = examples if is_trained else examples | {"fine_tune_steps": 0}
+    section: dict[str, Any] = {"over": [stage], "trials": job.budget.trials, "evaluate": evaluate}
     if not is_pruning:
         section["mean_bits"] = job.target
     dataset = dataset_of(splits_of(job.arrays()), model, "search")
@@ -83,7 +92,22 @@ def _prepared(
         Target(speedup=job.target) if is_pruning else None,
     )
     task = settled_task(Learning(), model, dataset)
-    prepare_search(model, dataset, task, searched, folder, seed=job.seed, with_losses=with_losses)
+    # Trials read what they train on from a file, as pods do.
+    images = folder.with_name("train.npz")
+    if is_trained:
+        train = job.arrays().train
+        np.savez(images, x=train.images, y=train.labels)
+    prepare_search(
+        model,
+        dataset,
+        task,
+        searched,
+        folder,
+        training=Training.model_validate(job.budget.training(1)),
+        dataset_settings=DatasetSettings(npz=str(images)) if is_trained else None,
+        seed=job.seed,
+        with_losses=with_losses,
+    )
     return open_prepared(folder)
 
 

@@ -10,7 +10,10 @@ from tests.benchmarks.peers.splits import splits_of
 
 
 def prepare(job: Job) -> Prepared:
-    """Setting: `sampler`: one of a spec's, or "optuna", which projects nothing onto the budget."""
+    """Settings: `sampler`, one of a spec's, or "optuna", which projects nothing onto the budget.
+
+    And `trained`: whether trials are trained before they are judged, as a spec's are by default.
+    """
     arrays = job.arrays()
     model = keras.models.load_model(job.dense / DENSE_MODEL)
 
