@@ -76,9 +76,10 @@ def other_channels(given: Shape, wanted: Shape) -> str:
     if len(given) != 3 or len(wanted) != 3 or shape_fits(given[-1:], wanted[-1:]):
         return ""
     to_gray, to_rgb = "save images as gray PNG or JPEG", "save images as RGB"
+    # A mean of bytes is of floats, which are no 8-bit images any more, scaled to 0…1.
     files, array = {
-        (3, 1): (to_gray, "x.mean(-1, keepdims=True)"),
-        (4, 1): (to_gray, "x[..., :3].mean(-1, keepdims=True)"),
+        (3, 1): (to_gray, "x.mean(-1, keepdims=True).astype(x.dtype)"),
+        (4, 1): (to_gray, "x[..., :3].mean(-1, keepdims=True).astype(x.dtype)"),
         (1, 3): (to_rgb, "x.repeat(3, -1)"),
         (4, 3): (to_rgb, "x[..., :3]"),
     }.get((given[-1] or 0, wanted[-1] or 0), ("", ""))

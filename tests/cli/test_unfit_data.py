@@ -124,7 +124,10 @@ def test_the_advice_on_axes_makes_arrays_fit(given: tuple[int, ...], wanted: tup
     with pytest.raises(pk.UserError, match="an example; received") as caught:
         refuse_other_shapes("a.npz", [given[1:]], "net", [wanted])
     (advice,) = re.findall(r"by (x[.\[].*)\.$", str(caught.value))
-    assert shape_fits(eval(advice, {"x": np.zeros(given)}).shape[1:], wanted)
+    rearranged = eval(advice, {"x": np.zeros(given, np.uint8)})
+    assert shape_fits(rearranged.shape[1:], wanted)
+    # Floats would not be scaled to 0…1 as 8-bit images are.
+    assert rearranged.dtype == np.uint8
 
 
 def test_run_says_how_to_bring_arrays_into_shape(folder: Path, tmp_path: Path) -> None:
