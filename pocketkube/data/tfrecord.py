@@ -99,11 +99,11 @@ class _Found:
 def load(pattern: Location, settings: DatasetSettings) -> Dataset:
     """Opens the records that `pattern` matches; one pass over them counts them.
 
-    Files with a word such as "validation", "val" or "test" in their names are that split, or else those
-    in folders that are called so (see `_by_split`); all others are for training. A split without files
-    of its own is held out of these by a hash of each record, so that equal records always fall into the
-    same split. Files elsewhere are brought here one by one, when their turn comes or shortly before, so
-    that all of them together may be larger than the cache of downloads.
+    Files with a word such as "validation", "val" or "test" in their names are that split, others what
+    their folders are called (see `_by_split`); all that are left are for training. A split without
+    files of its own is held out of these by a hash of each record, so that equal records always fall
+    into the same split. Files elsewhere are brought here one by one, when their turn comes or shortly
+    before, so that all of them together may be larger than the cache of downloads.
 
     Where bad records are skipped, a pass before that decodes all images: the splits are of those that
     can be used, and so are the same examples in the same order wherever they are opened.
@@ -117,7 +117,10 @@ def load(pattern: Location, settings: DatasetSettings) -> Dataset:
         raise UserError(f"{pattern}: no file matches; give a pattern such as data/train-*.")
     files = _by_split(found_files)
     if not files["train"]:
-        raise UserError(f"{pattern}: matches only validation or test files, none to train on.")
+        raise UserError(
+            f"{pattern}: matches only validation or test files, none to train on; let it match "
+            "such, too, as are called train-0 or lie in a folder train."
+        )
     in_turn = InTurn()
     records = {part: Records(those, in_turn) for part, those in files.items() if those}
     skipped = None
@@ -187,16 +190,21 @@ def _shape_of_first(records: Records, labels: bool) -> tuple[int, int, int] | No
 
 
 def _by_split(files: Sequence[Location]) -> dict[Split, list[Location]]:
-    """The files of each split, by the words in their names, or else by those of their folders."""
-    told = [_told(file.name, (*_WORDS, *_MORE_WORDS)) for file in files]
-    if all(its not in (None, "train") for its in told):
-        told = [_told(file.name, _WORDS) for file in files]
-    if not any(told):
-        told = _told_by_folders(files)
+    """The files of each split, by the words in the name of each, or else by those of its folders."""
+    by_folders = _told_by_folders(files)
+    told = _told_by_names(files, (*_WORDS, *_MORE_WORDS), by_folders)
+    if "train" not in told:
+        told = _told_by_names(files, _WORDS, by_folders)
     return {
-        part: [file for file, its in zip(files, told, strict=True) if (its or "train") == part]
-        for part in _PARTS
+        part: [file for file, its in zip(files, told, strict=True) if its == part] for part in _PARTS
     }
+
+
+def _told_by_names(
+    files: Sequence[Location], words: Sequence[str], otherwise: Sequence[Split | None]
+) -> list[Split]:
+    told = (_told(file.name, words) for file in files)
+    return [its or other or "train" for its, other in zip(told, otherwise, strict=True)]
 
 
 def _told(name: str, words: Sequence[str]) -> Split | None:
@@ -205,11 +213,15 @@ def _told(name: str, words: Sequence[str]) -> Split | None:
 
 
 def _told_by_folders(files: Sequence[Location]) -> list[Split | None]:
-    """The split that a folder of each file is called, below the folder that they are all in."""
+    """The split that a folder of each file is called, below the folder that they are all in.
+
+    One that all of them are in says as little as that folder, as of `subjects/*/test/*`.
+    """
     folders = [PurePosixPath(str(file)).parent for file in files]
     known = len(PurePosixPath(commonpath(folders)).parts)
     splits = [map(split_of_folder, folder.parts[known:]) for folder in folders]
-    return [next(filter(None, of_each), None) for of_each in splits]
+    told: list[Split | None] = [next(filter(None, of_each), None) for of_each in splits]
+    return told if len({*told}) > 1 else [None for _ in files]
 
 
 def _split(records: Mapping[Split, Records], part: Split, settings: DatasetSettings) -> _Split:

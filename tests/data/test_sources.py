@@ -770,6 +770,30 @@ def test_tfrecords_in_folders_that_are_called_as_splits_are_these(tmp_path, trai
     assert sorted(value for part in alone for value in part) == list(range(120, 180))
 
 
+@pytest.mark.parametrize("split", ["test", "valid"])
+def test_a_split_that_all_folders_of_tfrecords_are_called_says_nothing(tmp_path, split):
+    """As what is common to all subjects, or valid in the sense of checked."""
+    for place, subject in enumerate(("a", "b")):
+        (tmp_path / subject / split).mkdir(parents=True)
+        write_records(tmp_path / subject / split / "0", range(100 * place, 100 * place + 100))
+    parts = record_values(load(tmp_path, tfrecord=f"*/{split}/*", value_range=(0.0, 255.0)))
+    assert all(parts)
+    assert sorted(value for part in parts for value in part) == list(range(200))
+
+
+def test_a_tfrecord_file_whose_name_says_no_split_is_of_its_folders(tmp_path):
+    for folder in ("train", "val", "test"):
+        (tmp_path / folder).mkdir()
+    write_records(tmp_path / "train/part-0", range(60))
+    write_records(tmp_path / "val/part-0", range(60, 80))
+    write_records(tmp_path / "test/part-0", range(80, 100))
+    write_records(tmp_path / "test/test-part-1", range(100, 120))
+    parts = record_values(load(tmp_path, tfrecord="*/*", value_range=(0.0, 255.0)))
+    assert parts == [list(range(60)), list(range(60, 80)), list(range(80, 120))]
+    with pytest.raises(UserError, match="none to train on; let it match such, too, as"):
+        load(tmp_path, tfrecord="[vt][ae][ls]*/*")
+
+
 @pytest.mark.parametrize(
     ("train", "validation"),
     [
