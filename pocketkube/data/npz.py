@@ -47,11 +47,12 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
             called nearly as one that is read, or sets of its own are no such examples as the others.
     """
     arrays, others = _read(path, "" if settings.labels else "x")
-    _refuse_near_misses(path, others, "xys" if settings.labels else "x")
+    _refuse_near_misses(path, "xys" if settings.labels else "x")
     if others and settings.labels and not _labels(path, arrays, ""):
+        right = _of_training_as_others("y", _names(path))
         raise UserError(
-            f"{path}: has no y, but {', '.join(others)}: call the labels y, or say dataset.labels: "
-            "false if there are none."
+            f"{path}: has no y, but {', '.join(others)}: call the labels {right}, or say "
+            "dataset.labels: false if there are none."
         )
     examples = _checked(path, arrays)
     test, validation = (_own(path, arrays, part, examples) for part in (TEST, _validation(arrays)))
@@ -65,24 +66,42 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
     return replace(dataset, value_range=scaled_to(examples.inputs, settings.value_range))
 
 
-def _refuse_near_misses(path: Path, others: Sequence[str], letters: str) -> None:
+def _refuse_near_misses(path: Path, letters: str) -> None:
     """Says which arrays would be left out only because of how they are called.
+
+    One in whose place another is read already, as X beside x, is left out without a word.
 
     Args:
         path: The file.
-        others: The names that have no meaning.
         letters: What those begin with that are asked for.
     """
-    meant = {name: right for name in others if (right := _right_name(name)) and right[0] in letters}
+    names = _names(path)
+    known = _known(names)
+    meant: dict[str, str] = {}
+    for name in (name for name in names if name not in known.values()):
+        right = _right_name(name)
+        if right is None or right[0] not in letters:
+            continue
+        taken = next((known[its] for its in known if _is_in_place_of(its, right)), None)
+        if taken is None:
+            meant.setdefault(_of_training_as_others(right, names), name)
+        elif name == WEIGHTS or (name.lower().endswith("_train") and not taken.endswith("_train")):
+            raise UserError(
+                f"{path}: has both {taken} and {name}, of which only one would be read; keep one of "
+                "them."
+            )
+    renamed = _known([*(name for name in names if name not in meant.values()), *meant])
+    # Half a validation set would not be read by its right name either.
+    meant = {right: name for right, name in meant.items() if right in renamed.values()}
     if meant:
         raise UserError(
-            f"{path}: would not be read because of their names: {', '.join(meant)}; call them "
-            f"{', '.join(meant.values())}, or leave them out."
+            f"{path}: would not be read because of their names: {', '.join(meant.values())}; call them "
+            f"{', '.join(meant)}, or leave them out."
         )
 
 
 def _right_name(name: str) -> str | None:
-    """The name with a meaning that one without has nearly; None where it has none nearly."""
+    """What an array may be meant to be that is called nearly so; None where it is nothing nearly."""
     lower = name.lower()
     if re.fullmatch(r"sample_?weights?(_train)?", lower):
         return WEIGHTS
@@ -91,6 +110,17 @@ def _right_name(name: str) -> str | None:
         return lower.removesuffix("_train")
     ends = "|".join((TEST, VALIDATION, *_ALSO_VALIDATION))
     return lower if lower != name and re.fullmatch(rf"[xy]\d*({ends})?", lower) else None
+
+
+def _is_in_place_of(one: str, other: str) -> bool:
+    """Whether there cannot be two such arrays; x is not beside x0 either."""
+    alone = re.sub(r"\d", "", one)
+    return one == other or (alone == re.sub(r"\d", "", other) and alone in (one, other))
+
+
+def _of_training_as_others(name: str, names: Sequence[str]) -> str:
+    """What x or y has to be called in a file of these names: x_train where those of training are so."""
+    return f"{name}_train" if re.fullmatch(r"[xy]\d*", name) and of_training(names) else name
 
 
 def _strata(path: Path, count: int) -> np.ndarray | None:
@@ -123,8 +153,8 @@ def load_examples(path: Path, value_range: Range | None = None) -> tuple[Labelle
     Raises:
         UserError: As `load` does; or if there is no example.
     """
-    arrays, others = _read(path)
-    _refuse_near_misses(path, others, "xy")
+    arrays, _ = _read(path)
+    _refuse_near_misses(path, "xy")
     every = _checked(path, arrays)
     examples = _own(path, arrays, TEST, every) or every
     if len(examples.inputs[0]) == 0:
@@ -194,15 +224,19 @@ def _read(path: Path, begin: str = "") -> tuple[dict[str, np.ndarray], list[str]
     try:
         with opened_npz(path) as archive:
             names = archive.names
-            meaning = rf"[xy]\d*({TEST}|{_validation(names)})?|{WEIGHTS}"
-            known = {name: name for name in names if re.fullmatch(meaning, name)}
-            known |= of_training(names)
+            known = _known(names)
             arrays = {meant: archive[name] for meant, name in known.items() if meant.startswith(begin)}
             others = [name for name in names if name not in known.values()]
         refuse_no_examples(arrays)
     except Unreadable as error:
         raise UserError(f"{path}: is not a readable .npz file: {error}.") from error
     return arrays, others
+
+
+def _known(names: Sequence[str]) -> dict[str, str]:
+    """What arrays of these names mean, and which of them it is, as x and x_train."""
+    meaning = rf"[xy]\d*({TEST}|{_validation(names)})?|{WEIGHTS}"
+    return {name: name for name in names if re.fullmatch(meaning, name)} | of_training(names)
 
 
 def _validation(names: Iterable[str]) -> str:
@@ -236,14 +270,15 @@ def _numbered(
         found[name] = arrays[name]
     beyond = {name for name in arrays if re.fullmatch(rf"{letter}\d*{part}", name)} - set(found)
     if beyond or not found:
+        has = textwrap.shorten(", ".join(sorted(_names(path))), _LONGEST, placeholder=" …")
         raise UserError(
             f"{path}: has no array {letter}{len(found) if beyond else ''}{part}; give {alone}, or "
-            f"{letter}0{part}, {letter}1{part}, … without gaps. It has: {_names(path)}."
+            f"{letter}0{part}, {letter}1{part}, … without gaps. It has: {has or 'none'}."
         )
     return found
 
 
-def _names(path: Path) -> str:
-    """What all arrays of a file are called, for a message."""
+def _names(path: Path) -> list[str]:
+    """What all arrays of a file are called."""
     with opened_npz(path) as archive:
-        return textwrap.shorten(", ".join(sorted(archive.names)), _LONGEST, placeholder=" …") or "none"
+        return archive.names

@@ -183,8 +183,16 @@ def test_weights_of_training_examples_are_called_as_these_are(tmp_path: Path) ->
         (["x", "y", "sample_weights"], "names: sample_weights; call them sample_weight, or"),
         (["x", "y", "sample_weight_train"], "names: sample_weight_train; call them sample_weight, or"),
         (["x", "y", "X_test", "Y_test"], "names: X_test, Y_test; call them x_test, y_test, or"),
-        (["x", "y", "x_train"], "names: x_train; call them x, or leave them out"),
+        (["x", "y", "x_train"], "has both x and x_train, of which only one would be read; keep one"),
+        (["x", "y", "x0_train", "y_train"], "has both x and x0_train, of which only one would"),
+        (
+            ["x_train", "y_train", "sample_weight", "sample_weight_train"],
+            "has both sample_weight_train and sample_weight, of which only one would be read; keep one",
+        ),
         (["X", "Y"], "names: X, Y; call them x, y, or leave them out"),
+        (["x_train", "Y_train"], "names: Y_train; call them y_train, or leave them out"),
+        (["x0", "X1", "y"], "names: X1; call them x1, or leave them out"),
+        (["x", "y", "X_valid", "Y_valid"], "names: X_valid, Y_valid; call them x_valid, y_valid, or"),
     ],
 )
 def test_arrays_that_are_called_nearly_as_others_are_told(tmp_path: Path, names, said) -> None:
@@ -192,6 +200,29 @@ def test_arrays_that_are_called_nearly_as_others_are_told(tmp_path: Path, names,
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(UserError, match=said):
         load(tmp_path, npz="a.npz")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["X", "Y"],
+        ["X0", "Y_valid"],
+        ["sample_weight", "sample_weights"],
+        ["x_test", "y_test", "X_test"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("ours", [["x", "y"], ["x_train", "y_train"]], ids=" ".join)
+def test_arrays_in_whose_place_others_are_read_may_be_called_nearly_so(
+    tmp_path: Path, ours: list[str], more: list[str]
+) -> None:
+    """As raw images beside those that are scaled, rows beside classes, or which labels are valid."""
+    names = [*ours, *more]
+    arrays = {name: np.arange(60) % 5 if "y" in name.lower() else numbered(60) for name in names}
+    weights = {name: 1 + np.arange(60) for name in names if "weight" in name}
+    scaled = {name: -numbered(60) for name in ("X", "X0", "X_test") if name in names}
+    np.savez(tmp_path / "a.npz", **arrays | weights | scaled)
+    assert {value for part in identities(load(tmp_path, npz="a.npz")) for value in part} == {*range(60)}
 
 
 def test_labels_that_are_not_asked_for_may_be_called_anything(tmp_path: Path) -> None:

@@ -160,6 +160,9 @@ def test_labels_of_another_name_are_not_left_out_silently(tmp_path: Path) -> Non
     np.savez(tmp_path / "d.npz", x=np.zeros((40, 4, 4, 1), np.float32), labels=np.arange(40))
     with pytest.raises(UserError, match=r"has no y, but labels: call the labels y, or say dataset"):
         load_dataset(DatasetSettings(npz=str(tmp_path / "d.npz")))
+    np.savez(tmp_path / "train.npz", x_train=np.ones((30, 4)), labels=np.arange(30))
+    with pytest.raises(UserError, match=r"has no y, but labels: call the labels y_train, or say dat"):
+        load_dataset(DatasetSettings(npz=str(tmp_path / "train.npz")))
     assert load_dataset(DatasetSettings(npz=str(tmp_path / "d.npz"), labels=False)).labels == ()
 
 
