@@ -37,7 +37,8 @@ def load(path: Path, classes: int, settings: DatasetSettings) -> Dataset:
         settings: Where `image_size` is given, images are resized to it.
 
     Raises:
-        UserError: If files are missing or damaged, hold anything but arrays, or are there twice.
+        UserError: If files are missing or damaged, hold anything but arrays, or are there twice and
+            differ.
     """
     files = _files(path, classes)
     for names, read in ((_BINARY[classes], _from_binary), (_PYTHON[classes], _from_python)):
@@ -64,9 +65,16 @@ def load(path: Path, classes: int, settings: DatasetSettings) -> Dataset:
 def _files(path: Path, classes: int) -> dict[str, bytes]:
     """The data files' contents by base name. Nothing of an archive is ever written to disk."""
     wanted = re.compile("|".join((*_BINARY[classes], *_PYTHON[classes])))
+
+    def is_wanted(place: str) -> bool:
+        return wanted.fullmatch(PurePosixPath(place).name) is not None
+
     if path.is_dir():
-        there = (p for p in files_below(path) if p.is_file() and wanted.fullmatch(p.name))
-        found = _by_base_name(path, ((p.relative_to(path).as_posix(), p.read_bytes()) for p in there))
+        places = ((p.relative_to(path).as_posix(), p) for p in files_below(path))
+        there = [(place, p) for place, p in places if is_wanted(place) and p.is_file()]
+        # All are hidden where a link beside them led to them.
+        chosen = [(place, p) for place, p in there if not _is_hidden(place)] or there
+        found = _by_base_name(path, ((place, p.read_bytes()) for place, p in chosen))
         archives = [p for p in sorted(path.iterdir()) if re.match(rf"cifar-{classes}-.*tar", p.name)]
         return found or (_files(archives[0], classes) if archives else {})
     if not path.is_file():
@@ -75,30 +83,33 @@ def _files(path: Path, classes: int) -> dict[str, bytes]:
             f"cifar-{classes}-binary.tar.gz or cifar-{classes}-python.tar.gz."
         )
     try:
-        return _by_base_name(
-            path,
-            tar_members(path, lambda name: wanted.fullmatch(_base(name)) is not None, _EXPANSION),
+        members = tar_members(
+            path, lambda place: is_wanted(place) and not _is_hidden(place), _EXPANSION
         )
+        return _by_base_name(path, members)
     except Unreadable as error:
         raise UserError(f"{path}: is not a readable tar archive: {error}.") from error
 
 
 def _by_base_name(path: Path, files: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    places: dict[str, str] = {}
-    for place, content in files:
-        name = _base(place)
-        if name in found:
+    places: dict[str, PurePosixPath] = {}
+    for written, content in files:
+        place = PurePosixPath(written)
+        name = place.name
+        # What an archive has twice at one place is its later state, as when it is unpacked.
+        if found.get(name, content) != content and places[name] != place:
             raise UserError(
-                f"{path}: has both {places[name]} and {place}, which are called as one file of CIFAR; "
-                "keep one of them, or give the folder that it is in."
+                f"{path}: has both {places[name]} and {place}, which differ, but are called as one "
+                "file of CIFAR; keep one of them, or give the folder that it is in."
             )
         found[name], places[name] = content, place
     return found
 
 
-def _base(name: str) -> str:
-    return PurePosixPath(name).name
+def _is_hidden(place: str) -> bool:
+    """Whether a file is in such a folder as .git, which has files called test, too."""
+    return any(re.match(r"\.[^.]", folder) for folder in PurePosixPath(place).parts[:-1])
 
 
 def _from_binary(path: Path, name: str, content: bytes, classes: int) -> Labelled:

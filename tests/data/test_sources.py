@@ -466,6 +466,38 @@ def test_two_files_of_one_name_are_no_cifar(tmp_path, packed):
         load(tmp_path, cifar10="c")
 
 
+def test_equal_copies_of_cifar_are_taken_once(tmp_path):
+    """As versions of Keras leave them beside each other, or links, or what only is called as a file."""
+    for name, data in cifar_files(100, "python").items():
+        for folder in ("cifar-100-python", "cifar-100-python-target/cifar-100-python"):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / name).write_bytes(data)
+    (tmp_path / "test").symlink_to("cifar-100-python/test")
+    (tmp_path / ".git/refs/heads").mkdir(parents=True)
+    (tmp_path / ".git/refs/heads/test").write_text("0123456789")
+    dataset = load(tmp_path, cifar100=".")
+    assert (dataset.train.size + dataset.validation.size, dataset.test.size) == (20, 20)
+
+
+def test_a_link_may_lead_to_cifar_in_a_hidden_folder_beside_it(tmp_path):
+    (tmp_path / ".store").mkdir()
+    for name, data in cifar_files(100, "python").items():
+        (tmp_path / ".store" / name).write_bytes(data)
+    (tmp_path / "cifar-100-python").symlink_to(".store")
+    assert load(tmp_path, cifar100=".").test.size == 20
+
+
+def test_what_a_cifar_archive_has_twice_at_one_place_is_the_later_one(tmp_path):
+    files = cifar_files(10, "binary")
+    with tarfile.open(tmp_path / "c.tar", "w") as archive:
+        first = {"c/test_batch.bin": files["test_batch.bin"][:3073]}
+        for place, data in [*first.items(), *((f"./c/{name}", data) for name, data in files.items())]:
+            member = tarfile.TarInfo(place)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    assert load(tmp_path, cifar10="c.tar").test.size == 20
+
+
 def test_says_what_is_wrong_with_cifar(tmp_path):
     with pytest.raises(UserError, match="no such folder or archive; give CIFAR-10's"):
         load(tmp_path, cifar10="c")
