@@ -197,6 +197,16 @@ referred = Referred()
 reference = weakref.ref(referred, interrupted)
 del referred
 """,
+    "finalizer-that-both-reach": """
+class Dropping:
+    def __del__(self):
+        both = {signal.SIGINT, signal.SIGTERM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, both)
+        for number in both:
+            os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+Dropping()
+""",
     "garbage-collector": """
 import gc
 gc.callbacks.append(lambda phase, _: phase == "start" and interrupted())
@@ -228,6 +238,37 @@ def test_an_interruption_that_python_drops_comes_again(place: str, number: signa
     )
     assert done.returncode == 130
     assert done.stdout == "cleaned up\n"
+    assert done.stderr == "pocketkube: interrupted; the same command goes on from here.\n"
+
+
+INTERRUPTED_WHILE_TOLD = """
+import signal, sys
+from pocketkube.cli.ending import plain_ending
+def interrupted(*_):
+    for each in map(int, sys.argv[1:]):
+        signal.raise_signal(each)
+class Fails:
+    def __del__(self):
+        raise ValueError
+sys.unraisablehook = interrupted
+with plain_ending():
+    try:
+        Fails()
+        signal.pause()
+    finally:
+        print("cleaned up", flush=True)
+"""
+
+
+@pytest.mark.parametrize("numbers", [[2], [15], [2, 15], [15, 2]], ids=str)
+def test_an_interruption_while_python_tells_what_it_drops_comes_again(numbers: list[int]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_TOLD, *map(str, numbers)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (130, "cleaned up\n")
     assert done.stderr == "pocketkube: interrupted; the same command goes on from here.\n"
 
 
