@@ -2,6 +2,8 @@
 
 # The folder of a job's output in which each step has its own.
 STEPS = "steps"
+# The folder there in which the pipeline, run on this machine, has those of its runs.
+KFP_RUNS = "kfp"
 MODEL_FILE = "model.keras"
 PACKED_FILE = "model.packed"
 FACTS_FILE = "bundle.json"

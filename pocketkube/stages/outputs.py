@@ -10,6 +10,7 @@ from pocketkube.errors import UserError
 from pocketkube.files.layout import (
     CURVE_FILE,
     FRONT_RATIOS,
+    KFP_RUNS,
     LITERT_FILE,
     MODEL_FILE,
     PACKED_FILE,
@@ -74,6 +75,9 @@ def refuse_models_of_others(output: Path) -> None:
         UserError: If there is one: the job would replace it.
     """
     if (output / STEPS).is_dir() or (output / _SHOWN).exists():
+        return
+    # A run that was ended while it copied its files has left no note of them yet.
+    if any((output / KFP_RUNS).glob("compress-model-*")):
         return
     for name in (MODEL_FILE, BASELINE_FILE, LITERT_FILE, *_PERHAPS):
         if (output / name).exists():

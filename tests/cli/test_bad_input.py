@@ -215,13 +215,17 @@ def test_a_job_does_not_write_over_what_it_reads(tmp_path: Path, words: list[str
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == {file, spec}
 
 
-def test_a_job_does_not_write_over_a_model_that_no_job_has_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["steps", "kfp/compress-model-2026-11-30"])
+def test_a_job_does_not_write_over_a_model_that_no_job_has_made(tmp_path: Path, left: str) -> None:
     (tmp_path / "net.keras").write_text("a network")
     (tmp_path / "model.keras").write_text("another one")
     line = refused("run", write_spec(tmp_path, model="net.keras"), "--output", tmp_path)
     assert f"{tmp_path}/model.keras is of no run of this folder, and would be written over" in line
-    # An earlier run has left its steps.
-    (tmp_path / "steps").mkdir()
+    # A folder of this name may be somebody's own, too.
+    (tmp_path / "kfp").mkdir()
+    assert "is of no run of this folder" in refused("run", tmp_path / "spec.yaml", "--output", tmp_path)
+    # An earlier run has left its steps, or one of the pipeline on this machine.
+    (tmp_path / left).mkdir()
     line = refused("run", tmp_path / "spec.yaml", "--output", tmp_path)
     assert "net.keras is damaged or cut short" in line
 

@@ -15,6 +15,7 @@ from pipelines.local_log import plain, short_log
 from pocketkube.cli.ending import plain_ending, show_job
 from pocketkube.console.quiet import quiet_libraries
 from pocketkube.errors import UserError
+from pocketkube.files.layout import KFP_RUNS
 from pocketkube.files.output_folder import alone_in
 from pocketkube.files.overwriting import refuse_overwriting
 from pocketkube.spec import Spec, load_spec, resolve_paths
@@ -64,7 +65,7 @@ def run_locally(spec: Spec, output: Path) -> None:
     os.environ[RUN_PROCESS] = str(os.getpid())
     os.environ.setdefault(CACHE, str(output / ".cache"))
     quiet_libraries()
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(output / "kfp"))
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(output / KFP_RUNS))
     try:
         with short_log(), optional_inputs():
             run = compress_model(spec)()
