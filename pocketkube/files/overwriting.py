@@ -12,8 +12,8 @@ def refuse_overwriting(read: Iterable[tuple[str, str | Path]], written: Iterable
     """Says when something would be written over that is read.
 
     Args:
-        read: What messages call each file or folder that is read, and its path; an address, which is
-            no file of this machine, is written over by nothing.
+        read: What messages call each file or folder that is read, and its path; an address only
+            where `written` cannot be the current folder.
         written: Files and folders that are to be replaced, or removed with all that is in them.
 
     Raises:

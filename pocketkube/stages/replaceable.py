@@ -31,6 +31,7 @@ from pocketkube.files.layout import (
 from pocketkube.files.overwriting import refuse_overwriting
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.outside import named_outside
+from pocketkube.storage import is_uri
 
 # One of these is in each stage's output, and beside it others of the second kind may be.
 _FACTS = (
@@ -71,7 +72,9 @@ def refuse_to_replace(target: Path, call: StageCall) -> None:
         UserError: If it is a file, holds something that the call reads, or anything that no stage has
             written.
     """
-    refuse_overwriting([*call.inputs.items(), *named_outside(call.config)], [target])
+    read = [*call.inputs.items(), *named_outside(call.config)]
+    # Read as a path, an address would be below the current folder, which may be the target.
+    refuse_overwriting([each for each in read if not is_uri(each[1])], [target])
     if not lexists(target):
         return
     if not target.is_dir():

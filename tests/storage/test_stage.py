@@ -25,6 +25,7 @@ from pocketkube.errors import UserError
 from pocketkube.spec import parse_spec
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.remote import run_stage_at
+from pocketkube.stages.replaceable import refuse_to_replace
 from pocketkube.storage import fetch_folder, parse_uri, send_folder
 from tests.mpirun import mpirun_command
 from tests.steps import call_of
@@ -252,6 +253,14 @@ class TestAFolderOfThisMachine:
         with pytest.raises(UserError, match=r"notes\.txt is a file, and a stage writes a folder"):
             run_stage_at(self.call(tmp_path / "notes.txt"))
         assert not began
+
+    def test_what_a_server_holds_is_not_in_the_current_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        model, teacher = f"s3://{BUCKET}/model", f"minio://{BUCKET}/teacher"
+        job = parse_spec(JOB | {"stages": ["fine_tune"], "distillation": {"teachers": [teacher]}})
+        refuse_to_replace(tmp_path, call_of(job, "fine_tune_model", {"model": model}, tmp_path))
 
     def test_what_is_read_is_not_in_what_is_replaced(
         self, tmp_path: Path, began: list[StageCall]
