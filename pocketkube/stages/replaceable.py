@@ -1,6 +1,6 @@
 """Which folders of this machine a stage may replace: those that a stage has written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from os.path import lexists
 from pathlib import Path
@@ -32,6 +32,7 @@ from pocketkube.files.overwriting import refuse_overwriting
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.outside import named_outside
 from pocketkube.storage import is_uri
+from pocketkube.storage.checksums import CONTENTS_FILE
 
 # One of these is in each stage's output, and beside it others of the second kind may be.
 _FACTS = (
@@ -44,6 +45,8 @@ _FACTS = (
     TABLE_FILE,
 )
 _OTHERS = (
+    # Of a folder that other programs have fetched from a server.
+    CONTENTS_FILE,
     CURVE_FILE,
     f"{FRONT_RATIOS}/trial_*.yaml",
     LITERT_FILE,
@@ -58,6 +61,17 @@ _OTHERS = (
     TOKENIZER_FILE,
     TRANSLATOR_FILE,
     TRIALS_FILE,
+)
+
+# What systems and programs leave where somebody has looked; not every hidden name, as .git, is such.
+_LEFT_BY_OTHERS = (
+    ".DS_Store",
+    "._*",
+    ".directory",
+    ".ipynb_checkpoints",
+    ".nfs*",
+    "Thumbs.db",
+    "desktop.ini",
 )
 
 
@@ -82,7 +96,7 @@ def refuse_to_replace(target: Path, call: StageCall) -> None:
             f"--output: {target} is a file, and a stage writes a folder; give another place."
         )
     there = sorted(_files(target))
-    others = [name for name in there if not any(fnmatchcase(name, ours) for ours in _FACTS + _OTHERS)]
+    others = [name for name in there if not _is_one_of(name, _FACTS + _OTHERS)]
     if others or (there and not set(there) & {*_FACTS}):
         raise UserError(
             f"--output: {target / (others or there)[0]} is there, which no stage has written, and "
@@ -94,6 +108,10 @@ def _files(folder: Path) -> Iterator[str]:
     """What is in a folder: its files, those of the one folder that a stage makes in it, and others."""
     for path in folder.iterdir():
         if path.name == FRONT_RATIOS and path.is_dir():
-            yield from (f"{FRONT_RATIOS}/{each.name}" for each in path.iterdir())
-        else:
+            yield from (f"{FRONT_RATIOS}/{name}" for name in _files(path))
+        elif not _is_one_of(path.name, _LEFT_BY_OTHERS):
             yield path.name
+
+
+def _is_one_of(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -213,8 +213,13 @@ class TestAFolderOfThisMachine:
             (["bundle.json", "model.keras", "notes.md"], "notes.md"),
             (["search.json", "front/trial_1.yaml", "front/mine.yaml"], "front/mine.yaml"),
             (["a/bundle.json"], "a"),
+            (["bundle.json", ".git/config"], ".git"),
+            (["checksums.json"], "checksums.json"),
         ],
-        ids=["a text", "a network", "notes in a bundle", "notes in a front", "runs below"],
+        ids=[
+            *("a text", "a network", "notes in a bundle", "notes in a front", "runs below"),
+            *("a repository", "sums of something"),
+        ],
     )
     def test_what_no_stage_has_written_stays(
         self, tmp_path: Path, began: list[StageCall], files: list[str], named: str
@@ -238,8 +243,14 @@ class TestAFolderOfThisMachine:
             ["ratios.yaml", "search.json", "trials.csv", "best_so_far.svg", "front/trial_12.yaml"],
             ["networks.json", "0.tflite", "17.tflite"],
             ["result.json", "report.html"],
+            ["bundle.json", "checksums.json", "model.keras"],
+            [".DS_Store"],
+            ["search.json", "front/trial_1.yaml", "front/.DS_Store", ".ipynb_checkpoints/a", ".nfs01"],
         ],
-        ids=["nothing", "a bundle", "an export", "a search", "networks", "a report"],
+        ids=[
+            *("nothing", "a bundle", "an export", "a search", "networks", "a report"),
+            *("fetched by another program", "looked into", "a search looked into"),
+        ],
     )
     def test_what_a_stage_has_written_is_replaced(
         self, tmp_path: Path, began: list[StageCall], files: list[str]
