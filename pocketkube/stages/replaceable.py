@@ -6,6 +6,7 @@ from os.path import lexists
 from pathlib import Path
 
 from pocketkube.errors import UserError
+from pocketkube.facts import load_facts
 from pocketkube.files.layout import (
     BENCHMARK_FILE,
     CHECK_FILE,
@@ -31,6 +32,7 @@ from pocketkube.files.layout import (
 from pocketkube.files.overwriting import refuse_overwriting
 from pocketkube.stages.call import StageCall
 from pocketkube.stages.outside import named_outside
+from pocketkube.stages.registry import STAGES
 from pocketkube.storage import is_uri
 from pocketkube.storage.checksums import CONTENTS_FILE
 
@@ -95,6 +97,9 @@ def refuse_to_replace(target: Path, call: StageCall) -> None:
         raise UserError(
             f"--output: {target} is a file, and a stage writes a folder; give another place."
         )
+    # What a package's stage puts beside its bundle, it alone knows.
+    if call.stage not in STAGES and _made_by(target) == call.stage:
+        return
     there = sorted(_files(target))
     others = [name for name in there if not _is_one_of(name, _FACTS + _OTHERS)]
     if others or (there and not set(there) & {*_FACTS}):
@@ -102,6 +107,14 @@ def refuse_to_replace(target: Path, call: StageCall) -> None:
             f"--output: {target / (others or there)[0]} is there, which no stage has written, and "
             f"would be gone with all of {target}: give another place, or remove what is there."
         )
+
+
+def _made_by(folder: Path) -> str | None:
+    """The stage that made the bundle in a folder, where there is one that can be read."""
+    try:
+        return load_facts(folder).made.name
+    except UserError:
+        return None
 
 
 def _files(folder: Path) -> Iterator[str]:

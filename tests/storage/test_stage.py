@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Event, Thread
+from typing import Literal
 from urllib.parse import urlsplit
 
 import keras
@@ -22,8 +23,12 @@ from keras import layers
 
 from pocketkube.bundle import load_bundle
 from pocketkube.errors import UserError
+from pocketkube.extension import Registry
 from pocketkube.spec import parse_spec
-from pocketkube.stages.call import StageCall
+from pocketkube.spec.sections import StageBase
+from pocketkube.stages.call import StageCall, config_of
+from pocketkube.stages.configs import LearningConfig
+from pocketkube.stages.registry import StageDefinition
 from pocketkube.stages.remote import run_stage_at
 from pocketkube.stages.replaceable import refuse_to_replace
 from pocketkube.storage import fetch_folder, parse_uri, send_folder
@@ -191,6 +196,14 @@ def test_a_place_for_two_roles_is_one_folder(
     assert sum("s3_GetObject" in line and "twice/model.keras" in line for line in log) == 1
 
 
+class ClipWeights(StageBase):
+    name: Literal["clip_weights"] = "clip_weights"
+
+
+class ClipWeightsConfig(LearningConfig):
+    settings: ClipWeights = ClipWeights()
+
+
 class TestAFolderOfThisMachine:
     """A stage replaces what a stage has written there, and nothing else."""
 
@@ -258,6 +271,24 @@ class TestAFolderOfThisMachine:
         put_files(tmp_path / "out", files)
         run_stage_at(self.call(tmp_path / "out"))
         assert began
+
+    @pytest.mark.parametrize("maker", ["clip_weights", "fine_tune"])
+    def test_a_stage_of_a_package_replaces_the_files_beside_its_own_bundle(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, maker: str
+    ) -> None:
+        added: Registry = Registry("test.stages", "stage")
+        added.register("clip_weights")(StageDefinition("nowhere", ClipWeightsConfig))
+        monkeypatch.setattr("pocketkube.stages.registry.stages", added)
+        facts = json.loads((Path(__file__).parents[1] / "old_files/bundle.json").read_text())
+        facts["stages"][-1]["name"] = maker
+        output = tmp_path / "out"
+        put_files(output, ["clipped.csv", "model.keras"])
+        (output / "bundle.json").write_text(json.dumps(facts))
+        config = config_of("clip_weights", {"dataset": {"builtin": "digits"}})
+        call = StageCall("clip_weights", config, {"model": str(tmp_path / "in")}, str(output))
+        ours = maker == "clip_weights"
+        with nullcontext() if ours else pytest.raises(UserError, match=r"clipped\.csv is there"):
+            refuse_to_replace(output, call)
 
     def test_a_file_is_no_folder(self, tmp_path: Path, began: list[StageCall]) -> None:
         (tmp_path / "notes.txt").write_text("mine")
