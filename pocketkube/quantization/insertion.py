@@ -219,10 +219,11 @@ class _QuantizableBuilder(Rebuilder):
             self.pass_on(inside, y)
         return outputs
 
-    def _rounded_call(self, path: str, node: Any, inputs: list[Any]) -> list[Any]:
+    def _rounded_call(self, path: str, node: Any, levels: list[Any]) -> list[Any]:
         call, op = self._graph.call(node), node.operation
-        if self._joins(call):
-            inputs = [self._in_floats.get(id(x), x) for x in inputs]
+        # What LiteRT computes in floats is joined as it is, and moved so to where it is joined.
+        joins = self._joins(call)
+        inputs = [self._in_floats.get(id(x), x) for x in levels] if joins else levels
         if self._takes_up(call):
             outputs = [inputs[0]]
             self.folded[path] = self._paths[id(inputs[0])]
@@ -230,12 +231,11 @@ class _QuantizableBuilder(Rebuilder):
             outputs = self._computed(call, path, node, inputs)
         self.renamed[path] = self._paths[id(outputs[0])]
         if len(outputs) > 1:
-            return self._rounded_outputs(call, path, node, inputs, outputs)
+            return self._rounded_outputs(call, path, node, levels, outputs)
         if not str(outputs[0].dtype).startswith("float") or self._is_open(call, outputs[0]):
             return outputs
         if _only_moves(node):
-            self._inherit(inputs[0], outputs[0])
-            return outputs
+            return [self._moved(call, path, levels[0], outputs[0])]
         if is_one_of(op, SAME_RANGE):
             return [self._round_alike(inputs[0], outputs[0], path)]
         fixed = FIXED.get(activation_of(op), "learned")
@@ -252,9 +252,7 @@ class _QuantizableBuilder(Rebuilder):
     ) -> list[Any]:
         """Several outputs of a call, as a recurrent layer's steps and states, each rounded if used."""
         if _only_moves(node):
-            for y in outputs:
-                self._inherit(inputs[0], y)
-            return outputs
+            return [self._moved(call, path, inputs[0], y) for y in outputs]
         found = []
         for number, y in zip(call.outputs, outputs, strict=True):
             is_rounded = (
@@ -266,6 +264,15 @@ class _QuantizableBuilder(Rebuilder):
             # Each has a range of its own: an LSTM's second state may be of any size.
             found.append(self._round(y, path, "learned") if is_rounded else y)
         return found
+
+    def _moved(self, call: CallOfTensors, path: str, source: Any, moved: Any) -> Any:
+        """What moving gives, rounded as `source` is: behind it, where floats are moved to a join."""
+        if id(source) not in self._in_floats or not self._joins(call):
+            self._inherit(source, moved)
+            return moved
+        rounded = self._round_alike(source, moved, path)
+        self._in_floats[id(rounded)] = moved
+        return rounded
 
     def _is_joined(self, number: int) -> bool:
         """Whether a tensor is concatenated: the converter brings a loop's states to no common range."""

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -340,6 +341,30 @@ def skipping() -> keras.Model:
     return keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling2D()(y)))
 
 
+def moving(mover: Callable[[Any], Any]) -> Callable[[], keras.Model]:
+    """What is moved on its way to the join is read by a convolution, too."""
+
+    def build() -> keras.Model:
+        image = keras.Input((8, 8, 2))
+        skipped = mover(layers.Conv2D(4, 3, padding="same", activation="elu", name="skipped")(image))
+        inner = layers.Conv2D(4, 3, padding="same", activation="relu", name="reads")(skipped)
+        y = layers.Concatenate(name="joined")([skipped, 200 * inner])
+        ends = [layers.Conv2D(4, 3, name="reads_too")(skipped), y]
+        return keras.Model(image, [layers.Dense(2)(layers.GlobalAveragePooling2D()(x)) for x in ends])
+
+    return build
+
+
+MOVERS = {
+    "reshape": lambda x: layers.Reshape((4, 16, 4))(x),
+    "pool": lambda x: layers.MaxPooling2D()(x),
+    "pad": lambda x: layers.ZeroPadding2D()(x),
+    "dropout": lambda x: layers.Dropout(0.1)(x),
+    "transpose": lambda x: keras.ops.transpose(x, (0, 2, 1, 3)),
+    "split": lambda x: keras.ops.split(x, 2, axis=1)[0],
+}
+
+
 def waves() -> keras.Model:
     """As of places and times, beside the numbers that they are of."""
     places = keras.Input((4,))
@@ -348,7 +373,7 @@ def waves() -> keras.Model:
     return keras.Model(places, layers.Dense(2)(layers.Dense(8, activation="relu")(y)))
 
 
-@pytest.mark.parametrize("build", [skipping, waves])
+@pytest.mark.parametrize("build", [skipping, waves, moving(MOVERS["reshape"])])
 def test_what_litert_computes_in_floats_is_joined_with_other_ranges(build) -> None:
     keras.utils.set_random_seed(0)
     model = build()
@@ -356,9 +381,23 @@ def test_what_litert_computes_in_floats_is_joined_with_other_ranges(build) -> No
     found = quantize(model, QuantizeWeights(), (examples,), seed=0)
     found.method.finish()
     content = convert_litert(found.model, "int8", rounds_itself=True)
-    ours = np.concatenate([y for (y,) in LiteRTModel(content).predict([examples])])
-    theirs = model.predict(examples, verbose=0)
-    assert np.square(ours - theirs).mean() < 0.01 * theirs.var()
+    answered = zip(*LiteRTModel(content).predict([examples]), strict=True)
+    wanted = keras.tree.flatten(model.predict(examples, verbose=0))
+    for ours, theirs in zip(map(np.concatenate, answered), wanted, strict=True):
+        assert np.square(ours - theirs).mean() < 0.01 * theirs.var()
+
+
+@pytest.mark.parametrize("mover", MOVERS)
+def test_a_convolution_reads_levels_of_what_is_moved_to_a_join_in_floats(mover) -> None:
+    model = moving(MOVERS[mover])()
+    prepared = prepare(model, lambda name, kind: FakeQuantize(8, "fixed", name=name))
+    skipped, _ = prepared.model.get_layer("joined").input
+    assert not isinstance(origin(skipped)[0], FakeQuantize)
+    for name in ("reads", "reads_too"):
+        layer = prepared.model.get_layer(name)
+        assert prepared.input_quantizers[id(layer)] is origin(layer.input)[0]
+        assert layer.input.shape == skipped.shape
+    assert [layer.name for layer in prepared.roundings].count("skipped_quantized") == 1
 
 
 def test_a_convolution_reads_levels_of_what_is_joined_in_floats() -> None:
