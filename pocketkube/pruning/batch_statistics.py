@@ -39,7 +39,7 @@ def recalibrate(model: keras.Model, calibration: Calibration) -> None:
         return tensors
 
     for inputs, _ in calibration.batches():
-        replay(model, [tf.constant(x) for x in inputs], look, in_training=_normalises)
+        replay(model, [tf.constant(x) for x in inputs], look, in_training=normalises)
     for each in found.values():
         each.write()
 
@@ -133,7 +133,15 @@ def norms_of(model: keras.Model) -> list[Normalization]:
 
     A frozen one's need not be those of the examples: what reads it was trained with them as they are.
     """
-    return [layer for layer in flat_layers(model) if _normalises(layer) and layer.trainable]
+    return [layer for layer in flat_layers(model) if normalises(layer) and layer.trainable]
+
+
+def normalises(op: object) -> bool:
+    """Whether a layer is a BatchNorm that computes as Keras's do.
+
+    What others mean by their statistics nobody knows.
+    """
+    return known_as(op) is Normalization
 
 
 def is_clearly_worse(before: np.ndarray, after: np.ndarray) -> bool:
@@ -152,11 +160,6 @@ def losses_of(model: keras.Model, calibration: Calibration) -> np.ndarray:
         for inputs, labels in calibration.batches()
     ]
     return np.concatenate(losses).astype(np.float64)
-
-
-def _normalises(op: object) -> bool:
-    # What others mean by their statistics nobody knows.
-    return known_as(op) is Normalization
 
 
 def _pass(path: str, op: object, tensors: list[tf.Tensor]) -> list[tf.Tensor]:

@@ -18,7 +18,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.layers import BatchNormalization as Normalization
 
 from pocketkube.console.progress import Progress, Silent
 from pocketkube.graph.dependency import ChannelGraph, Use
@@ -28,6 +27,7 @@ from pocketkube.pruning.batch_statistics import (
     is_clearly_worse,
     kept_note,
     losses_of,
+    normalises,
     norms_of,
 )
 from pocketkube.pruning.calibration import Calibration
@@ -192,7 +192,7 @@ def fit_front_to_back(
     while call is not None:
         path, node, values = call
         layer = node.operation
-        if norms_anew and isinstance(layer, Normalization) and layer.trainable:
+        if norms_anew and normalises(layer) and layer.trainable:
             seen = statistics.setdefault(id(layer), Statistics(layer))
             for each in zip(*(batches[:to_fit] for batches in values), strict=True):
                 seen.add(*each)

@@ -19,6 +19,7 @@ from pocketkube.pruning.front_to_back import (
     wanted_outputs,
 )
 from pocketkube.pruning.pruner import Pruner
+from tests.graph.own_nets import HalfNorm
 
 
 def cross_entropy(labels, outputs):
@@ -161,6 +162,19 @@ def test_a_frozen_norm_keeps_its_statistics_and_what_reads_it_is_fitted() -> Non
     wanted = model.predict(unseen, verbose=0)
     off = [np.square(m.predict(unseen, verbose=0) - wanted).mean() for m in (plain, smaller)]
     assert off[1] < 0.5 * off[0]
+
+
+def test_a_norm_that_computes_otherwise_keeps_its_statistics() -> None:
+    x = inputs = keras.Input((12, 12, 3))
+    x = layers.ReLU()(layers.Conv2D(8, 3, name="one")(x))
+    x = HalfNorm(name="norm")(layers.Conv2D(6, 3, name="two")(x))
+    model = keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling2D()(x)))
+    smaller, graph, keep = cut(model)
+    examples = calibration(images(64, 1))
+    wanted = wanted_outputs(model, fitted_paths(graph), examples, 0)
+    fit_front_to_back(smaller, graph, keep, wanted, examples)
+    for was, now in zip(*(m.get_layer("norm").get_weights() for m in (model, smaller)), strict=True):
+        np.testing.assert_array_equal(was, now)
 
 
 def test_what_memory_does_not_hold_lies_in_files_that_are_gone_after(
