@@ -586,10 +586,12 @@ ONLY_MOVE_NAMES = (
 # What all come into one range in.
 JOINS = ("Concatenate", "Stack", "Maximum", "Minimum", "Where")
 # What LiteRT computes in floats alone. The converter does not bring it to the range of what it is
-# concatenated with once it is rounded: it is concatenated in floats, and rounded then.
+# concatenated with once it is rounded: it is concatenated in floats, and rounded then. Of what LiteRT
+# does not have, as Arctan, the converter says so then, and not that it fails at the concatenation.
 FLOAT_NAMES = (
-    "Arctan2", "Cast", "Ceil", "Cos", "Cumsum", "ELU", "Elu", "Floor", "FloorDivide", "LogSigmoid",
-    "LogSoftmax", "Mod", "Negative", "Power", "Round", "Sign", "Sin", "Square",
+    "Arccos", "Arccosh", "Arcsin", "Arcsinh", "Arctan", "Arctan2", "Arctanh", "Cast", "Ceil", "Cos",
+    "Cosh", "Cumprod", "Cumsum", "ELU", "Elu", "Erf", "Exp2", "Floor", "FloorDivide", "LogSigmoid",
+    "LogSoftmax", "Mod", "Negative", "Power", "Round", "Sign", "Sin", "Sinh", "Sort", "Square",
 )  # fmt: skip
 FLOAT_ACTIVATIONS = ("elu", "log_sigmoid", "log_softmax")
 SAME_RANGE = (

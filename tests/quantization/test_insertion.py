@@ -373,7 +373,13 @@ def waves() -> keras.Model:
     return keras.Model(places, layers.Dense(2)(layers.Dense(8, activation="relu")(y)))
 
 
-@pytest.mark.parametrize("build", [skipping, waves, moving(MOVERS["reshape"])])
+def in_order() -> keras.Model:
+    places = keras.Input((4,))
+    y = layers.Concatenate()([keras.ops.sort(places), keras.ops.exp2(places), 9 * places])
+    return keras.Model(places, layers.Dense(2)(y))
+
+
+@pytest.mark.parametrize("build", [skipping, waves, in_order, moving(MOVERS["reshape"])])
 def test_what_litert_computes_in_floats_is_joined_with_other_ranges(build) -> None:
     keras.utils.set_random_seed(0)
     model = build()
@@ -385,6 +391,16 @@ def test_what_litert_computes_in_floats_is_joined_with_other_ranges(build) -> No
     wanted = keras.tree.flatten(model.predict(examples, verbose=0))
     for ours, theirs in zip(map(np.concatenate, answered), wanted, strict=True):
         assert np.square(ours - theirs).mean() < 0.01 * theirs.var()
+
+
+def test_what_is_joined_and_not_there_in_litert_is_named() -> None:
+    places = keras.Input((4,))
+    y = layers.Concatenate()([keras.ops.arctan(places), 9 * places])
+    model = keras.Model(places, layers.Dense(2)(y), name="angles")
+    examples = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")
+    quantized = quantize(model, QuantizeWeights(), (examples,), seed=0).model
+    with pytest.raises(UserError, match=r"^angles: LiteRT has no operation for TensorFlow's Atan; "):
+        convert_litert(quantized, "int8", rounds_itself=True)
 
 
 @pytest.mark.parametrize("mover", MOVERS)
