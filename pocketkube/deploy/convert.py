@@ -184,9 +184,13 @@ def _refuse_changing(name: str, function: Any, wanted: _Wanted) -> None:
     """Calibration knows no variables that a network writes: it takes them for tensors."""
     written = {id(op.inputs[0]) for op in function.graph.get_operations() if op.type in WRITING}
     handles = {id(handle) for handle, inside in function.graph.captures if id(inside) in written}
-    changed = [each.name for each in function.graph.variables if id(each.handle) in handles]
+    changed = {
+        each.name.partition(":")[0] for each in function.graph.variables if id(each.handle) in handles
+    }
+    # Of random numbers the converter says that LiteRT draws none, in whatever format.
+    changed = {each for each in changed if not each.endswith(SEED)}
     if changed:
-        listed = ", ".join(sorted({each.partition(":")[0] for each in changed}))
+        listed = ", ".join(sorted(changed))
         raise UserError(
             f"{name}: int8 needs a network that keeps nothing from one example to the next, and this "
             f"one changes variables with every call: {listed}; leave that out, as stateful=True, or "
@@ -194,6 +198,7 @@ def _refuse_changing(name: str, function: Any, wanted: _Wanted) -> None:
         )
 
 
+SEED = "seed_generator_state"
 WRITING = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp")
 
 

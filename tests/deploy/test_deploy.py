@@ -235,6 +235,25 @@ def test_an_operation_that_litert_lacks_is_named(capfd):
     assert capfd.readouterr().err == ""
 
 
+class Noisy(keras.layers.Layer):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.seed_generator = keras.random.SeedGenerator(3)
+
+    def call(self, x):
+        return x + keras.random.normal((1, 3), seed=self.seed_generator)
+
+
+def test_of_random_numbers_no_other_format_is_named():
+    image = keras.Input((3,))
+    model = keras.Model(image, Noisy()(image), name="draws")
+    with pytest.raises(
+        UserError,
+        match=r"^draws: LiteRT has no operation .*StatelessRandomNormalV2; replace the layers",
+    ):
+        convert_litert(model, "int8", calibration=(np.ones((4, 3), np.float32),))
+
+
 def test_an_operation_that_has_floats_only_still_runs_in_an_int8_file():
     keras.utils.set_random_seed(3)
     image = keras.Input((3,))
