@@ -335,6 +335,8 @@ class _QuantizableBuilder(Rebuilder):
                 return [self._linear(call, path, op, inputs[0])]
             if _is_elementwise(op, inputs[0]):
                 return [self._scale_and_shift(op, path, inputs[0])]
+        if name_of(op) == "Stack" and self._can_concatenate(path, node, inputs):
+            return [self._stacked(op.axis, path, inputs)]
         if id(op) not in self._new:
             self._new[id(op)] = new = self._maker.make(op)
             self._carried.append(lambda: _carry(op, new))
@@ -344,6 +346,32 @@ class _QuantizableBuilder(Rebuilder):
         outputs = keras.tree.flatten(self._new[id(op)](*args, **kwargs))
         self._paths[id(outputs[0])] = beside(path, self._new[id(op)].name)
         return outputs
+
+    def _can_concatenate(self, path: str, node: Any, inputs: list[Any]) -> bool:
+        """Whether layers can give what stacking does: not of constants, masks or along the batch."""
+        axis, y = node.operation.axis, node.outputs[0]
+        return (
+            self._rounding is not None
+            and not any(is_within(path, held) for held in self._graph.held)
+            and axis % len(y.shape) != 0
+            and y.shape[axis] == len(inputs)
+            and None not in y.shape[1:]
+            and str(y.dtype).startswith("float")
+            and all(x.dtype == y.dtype and mask_of(x) is None for x in inputs)
+        )
+
+    def _stacked(self, axis: int, path: str, inputs: list[Any]) -> Any:
+        """Stacking as concatenation: of the former the converter gives all the range of the first."""
+        axis %= len(inputs[0].shape) + 1
+        shape = inputs[0].shape
+        rows = [
+            self._placed(layers.Reshape, f"{path}_in", x, (*shape[1:axis], 1, *shape[axis:]))
+            for x in inputs
+        ]
+        name = self._unique(path)
+        y = layers.Concatenate(axis, name=name, dtype=inputs[0].dtype)(rows)
+        self._paths[id(y)] = beside(path, name)
+        return y
 
     def _linear(self, call: CallOfTensors, path: str, op: Any, x: Any) -> Any:
         """A layer of weights with the BatchNorm that follows it, and its activation as one apart."""

@@ -379,7 +379,16 @@ def in_order() -> keras.Model:
     return keras.Model(places, layers.Dense(2)(y))
 
 
-@pytest.mark.parametrize("build", [skipping, waves, in_order, moving(MOVERS["reshape"])])
+def stacked() -> keras.Model:
+    places = keras.Input((4,))
+    one, two = layers.Dense(8)(places), layers.Dense(8)(places)
+    rows = keras.ops.stack([one, 9 * two], axis=1)
+    columns = keras.ops.stack([9 * two, keras.ops.sin(one)], axis=-1)
+    ends = [layers.Dense(2)(layers.Flatten()(y)) for y in (rows, columns)]
+    return keras.Model(places, ends)
+
+
+@pytest.mark.parametrize("build", [skipping, waves, in_order, moving(MOVERS["reshape"]), stacked])
 def test_what_litert_computes_in_floats_is_joined_with_other_ranges(build) -> None:
     keras.utils.set_random_seed(0)
     model = build()
