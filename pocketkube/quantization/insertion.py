@@ -38,6 +38,13 @@ from pocketkube.quantization.folding import (
     set_affine,
     set_folded,
 )
+from pocketkube.quantization.operation_ranges import (
+    computes_in_floats,
+    joins,
+    keeps_range,
+    moves,
+    only_moves,
+)
 from pocketkube.quantization.tensor_uses import CallOfTensors, TensorUses
 
 layers = keras.layers
@@ -183,7 +190,7 @@ class _QuantizableBuilder(Rebuilder):
         call, op, x = self._graph.call(node), node.operation, node.input_tensors[0]
         if not any(str(y.dtype).startswith("float") for y in node.outputs):
             return False
-        if self._takes_up(call) or (self._rounding is not None and not _only_moves(node)):
+        if self._takes_up(call) or (self._rounding is not None and not only_moves(node)):
             return True
         if is_one_of(op, ELEMENTWISE):
             return _is_elementwise(op, x) and len(x.shape) != IMAGE_RANK
@@ -222,8 +229,8 @@ class _QuantizableBuilder(Rebuilder):
     def _rounded_call(self, path: str, node: Any, levels: list[Any]) -> list[Any]:
         call, op = self._graph.call(node), node.operation
         # What LiteRT computes in floats is joined as it is, and moved so to where it is joined.
-        joins = self._joins(call)
-        inputs = [self._in_floats.get(id(x), x) for x in levels] if joins else levels
+        is_joined = self._joins(call)
+        inputs = [self._in_floats.get(id(x), x) for x in levels] if is_joined else levels
         if self._takes_up(call):
             outputs = [inputs[0]]
             self.folded[path] = self._paths[id(inputs[0])]
@@ -234,16 +241,16 @@ class _QuantizableBuilder(Rebuilder):
             return self._rounded_outputs(call, path, node, levels, outputs)
         if not str(outputs[0].dtype).startswith("float") or self._is_open(call, outputs[0]):
             return outputs
-        if _only_moves(node):
+        if only_moves(node):
             return [self._moved(call, path, levels[0], outputs[0])]
-        if is_one_of(op, SAME_RANGE):
+        if keeps_range(op):
             return [self._round_alike(inputs[0], outputs[0], path)]
         fixed = FIXED.get(activation_of(op), "learned")
         # A GRU passes on parts of the state that it began with, which may be of any size.
         if is_one_of(op, layers.GRU) and len(inputs) > 1:
             fixed = "learned"
         rounded = self._round(outputs[0], path, fixed)
-        if name_of(op) in FLOAT_NAMES or activation_of(op) in FLOAT_ACTIVATIONS:
+        if computes_in_floats(op):
             self._in_floats[id(rounded)] = outputs[0]
         return [rounded]
 
@@ -251,7 +258,7 @@ class _QuantizableBuilder(Rebuilder):
         self, call: CallOfTensors, path: str, node: Any, inputs: list[Any], outputs: list[Any]
     ) -> list[Any]:
         """Several outputs of a call, as a recurrent layer's steps and states, each rounded if used."""
-        if _only_moves(node):
+        if only_moves(node):
             return [self._moved(call, path, inputs[0], y) for y in outputs]
         found = []
         for number, y in zip(call.outputs, outputs, strict=True):
@@ -280,9 +287,7 @@ class _QuantizableBuilder(Rebuilder):
 
     def _joins(self, call: CallOfTensors) -> bool:
         """Whether a call concatenates what it takes, or moves it to where that is concatenated."""
-        return name_of(call.op) in JOINS or (
-            _moves(call.op) and any(map(self._is_joined, call.outputs))
-        )
+        return joins(call.op) or (moves(call.op) and any(map(self._is_joined, call.outputs)))
 
     def carry_weights(self) -> None:
         self._maker.share()
@@ -548,25 +553,6 @@ def _shape_of_all_calls(op: Any, x: Any) -> tuple[int | None, ...]:
     return tuple(size if len(found) == 1 else None for size, found in zip(x.shape, sizes, strict=True))
 
 
-def _only_moves(node: Any) -> bool:
-    """Whether a call gives nothing but values that it takes."""
-    return _moves(node.operation) and not _pads_with(node)
-
-
-def _moves(op: Any) -> bool:
-    """Whether an operation gives what it takes, in other places; `Pad` may add a number."""
-    return is_one_of(op, ONLY_MOVE) or name_of(op) in ONLY_MOVE_NAMES
-
-
-def _pads_with(node: Any) -> bool:
-    """Whether a call pads with a number that may lie beyond its input's range; zero never does."""
-    if name_of(node.operation) != "Pad":
-        return False
-    arguments = node.arguments
-    value = arguments.kwargs.get("constant_values", arguments.args[1] if arguments.args[1:] else None)
-    return value is not None and bool(np.any(np.asarray(value) != 0))
-
-
 LINEAR = (
     layers.Dense,
     layers.Conv1D,
@@ -581,50 +567,3 @@ ELEMENTWISE = (layers.BatchNormalization, layers.Rescaling)
 IMAGE_RANK = 4
 SUMS = (layers.Add, layers.Subtract)
 SUM_NAMES = ("Add", "Subtract")
-ONLY_MOVE = (
-    layers.Flatten,
-    layers.Reshape,
-    layers.Permute,
-    layers.RepeatVector,
-    layers.Identity,
-    layers.Dropout,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.ZeroPadding1D,
-    layers.ZeroPadding2D,
-    layers.Cropping1D,
-    layers.Cropping2D,
-    layers.MaxPooling1D,
-    layers.MaxPooling2D,
-    layers.GlobalMaxPooling1D,
-    layers.GlobalMaxPooling2D,
-)
-ONLY_MOVE_NAMES = (
-    "Reshape",
-    "Transpose",
-    "Squeeze",
-    "ExpandDims",
-    "GetItem",
-    "Pad",
-    "Identity",
-    "Split",
-    "ArraySplit",
-    "Unstack",
-)
-# What all come into one range in.
-JOINS = ("Concatenate", "Stack", "Maximum", "Minimum", "Where")
-# What LiteRT computes in floats alone. The converter does not bring it to the range of what it is
-# concatenated with once it is rounded: it is concatenated in floats, and rounded then. Of what LiteRT
-# does not have, as Arctan, the converter says so then, and not that it fails at the concatenation.
-FLOAT_NAMES = (
-    "Arccos", "Arccosh", "Arcsin", "Arcsinh", "Arctan", "Arctan2", "Arctanh", "Cast", "Ceil", "Cos",
-    "Cosh", "Cumprod", "Cumsum", "ELU", "Elu", "Erf", "Exp2", "Floor", "FloorDivide", "LogSigmoid",
-    "LogSoftmax", "Mod", "Negative", "Power", "Round", "Sign", "Sin", "Sinh", "Sort", "Square",
-)  # fmt: skip
-FLOAT_ACTIVATIONS = ("elu", "log_sigmoid", "log_softmax")
-SAME_RANGE = (
-    layers.AveragePooling1D,
-    layers.AveragePooling2D,
-    layers.UpSampling1D,
-    layers.UpSampling2D,
-)
