@@ -46,10 +46,11 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
         UserError: If the file is no .npz, or an array is missing, of objects, or of another length, is
             called nearly as one that is read, or sets of its own are no such examples as the others.
     """
-    arrays, others = _read(path, "" if settings.labels else "x")
-    _refuse_near_misses(path, "xys" if settings.labels else "x")
+    arrays, names = _read(path, "" if settings.labels else "x")
+    others = _without_meaning(names)
+    _refuse_near_misses(path, names, "xys" if settings.labels else "x")
     if others and settings.labels and not _labels(path, arrays, ""):
-        right = _of_training_as_others("y", _names(path))
+        right = _of_training_as_others("y", names)
         raise UserError(
             f"{path}: has no y, but {', '.join(others)}: call the labels {right}, or say "
             "dataset.labels: false if there are none."
@@ -66,19 +67,19 @@ def load(path: Path, settings: DatasetSettings) -> Dataset:
     return replace(dataset, value_range=scaled_to(examples.inputs, settings.value_range))
 
 
-def _refuse_near_misses(path: Path, letters: str) -> None:
+def _refuse_near_misses(path: Path, names: Sequence[str], letters: str) -> None:
     """Says which arrays would be left out only because of how they are called.
 
     One in whose place another is read already, as X beside x, is left out without a word.
 
     Args:
         path: The file.
+        names: Of all its arrays.
         letters: What those begin with that are asked for.
     """
-    names = _names(path)
     known = _known(names)
     meant: dict[str, str] = {}
-    for name in (name for name in names if name not in known.values()):
+    for name in _without_meaning(names):
         right = _right_name(name)
         if right is None or right[0] not in letters:
             continue
@@ -153,8 +154,8 @@ def load_examples(path: Path, value_range: Range | None = None) -> tuple[Labelle
     Raises:
         UserError: As `load` does; or if there is no example.
     """
-    arrays, _ = _read(path)
-    _refuse_near_misses(path, "xy")
+    arrays, names = _read(path)
+    _refuse_near_misses(path, names, "xy")
     every = _checked(path, arrays)
     examples = _own(path, arrays, TEST, every) or every
     if len(examples.inputs[0]) == 0:
@@ -218,7 +219,7 @@ def _as_taken(rows: np.ndarray, value_range: Range) -> np.ndarray:
 
 
 def _read(path: Path, begin: str = "") -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays whose names have a meaning, and begin so, and the names of those that have none."""
+    """The arrays whose names have a meaning, and begin so, and the names of all."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such .npz file.")
     try:
@@ -226,17 +227,21 @@ def _read(path: Path, begin: str = "") -> tuple[dict[str, np.ndarray], list[str]
             names = archive.names
             known = _known(names)
             arrays = {meant: archive[name] for meant, name in known.items() if meant.startswith(begin)}
-            others = [name for name in names if name not in known.values()]
         refuse_no_examples(arrays)
     except Unreadable as error:
         raise UserError(f"{path}: is not a readable .npz file: {error}.") from error
-    return arrays, others
+    return arrays, names
 
 
 def _known(names: Sequence[str]) -> dict[str, str]:
     """What arrays of these names mean, and which of them it is, as x and x_train."""
     meaning = rf"[xy]\d*({TEST}|{_validation(names)})?|{WEIGHTS}"
     return {name: name for name in names if re.fullmatch(meaning, name)} | of_training(names)
+
+
+def _without_meaning(names: Sequence[str]) -> list[str]:
+    known = _known(names).values()
+    return [name for name in names if name not in known]
 
 
 def _validation(names: Iterable[str]) -> str:
