@@ -118,8 +118,8 @@ class Search(Settings):
         """Steps of training before a trial is scored."""
         if self.evaluate.fine_tune_steps is not None:
             return self.evaluate.fine_tune_steps
-        # Of deep cuts, what is best before any training is not what is best after it. To train levels
-        # takes long, and to set other bits of what is calibrated nearly nothing.
+        # Of deep cuts, what is best before any training may be far from the best after it. To train
+        # levels takes long, and to set other bits of what is calibrated nearly nothing.
         is_trained = "prune_channels" in self.over and "quantize_weights" not in self.over
         return CHANNEL_STEPS if is_trained else 0
 
